@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the module `ollama_model` in slices and prints how far a pull is between them.
+
+A module cannot print while it runs, and a model of 20 GB takes an hour. Ollama keeps what it has when the
+client hangs up and goes on from there, so the module returns every now and then and is called again.
+A task that has nothing to pull is one module call, as without this plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import chain, repeat
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+display = Display()
+
+GIGA = 1_000_000_000
+MEGA = 1_000_000
+LISTS = ("removed", "pulled", "aliased", "checked")
+
+
+def slices() -> Iterator[float]:
+    """Seconds of each call: a first word soon, then a line a minute; every call costs the pull 2 to 3 s."""
+    return chain((15.0, 30.0), repeat(60.0))
+
+
+def progress_line(progress: Mapping[str, Any]) -> str:
+    """Return 'gpt-oss: 34 % of 13.8 GB, 22.1 MB/s, 7 min left'.
+
+    progress: {model, completed: bytes, total: bytes or 0 if unknown, rate: bytes per second}.
+    """
+    completed, total, rate = progress["completed"], progress["total"], progress["rate"]
+    if not total:
+        return f"{progress['model']}: about to start"
+    size = f"{progress['model']}: {100 * completed // total} % of {total / GIGA:.1f} GB"
+    if rate < 1:
+        return size
+    minutes = (total - completed) / rate / 60
+    left = f"{minutes:.0f} min left" if minutes >= 1 else "less than a minute left"
+    return f"{size}, {rate / MEGA:.1f} MB/s, {left}"
+
+
+def settle(models: list[dict[str, Any]], checked: list[str]) -> list[dict[str, Any]]:
+    """Return the models with those a former slice has refreshed turned from `latest` to `present`."""
+    return [{**model, "state": "present"} if model.get("name") in checked else model for model in models]
+
+
+def merge(former: dict[str, Any], latest: dict[str, Any]) -> dict[str, Any]:
+    """Return one result for two consecutive calls: lists joined, `before` of the first, else the last's."""
+    merged = {**latest, "changed": bool(former.get("changed")) or bool(latest.get("changed"))}
+    for key in LISTS:
+        merged[key] = [*former.get(key, []), *latest.get(key, [])]
+    if "diff" in former and "diff" in latest:
+        merged["diff"] = {**latest["diff"], "before": former["diff"]["before"]}
+    return merged
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """See the module's documentation: `ansible-doc -t module ollama_model`."""
+
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Call the module until it has finished; return the merged result."""
+        variables = task_vars or {}
+        super().run(tmp, variables)
+        arguments = dict(self._task.args)
+        node = variables.get("node_name") or variables.get("inventory_hostname", "")
+        result: dict[str, Any] = {}
+        for seconds in slices():
+            former = result
+            call = self._execute_module(
+                module_name="ollama_model",
+                module_args={"slice_s": seconds, **arguments},
+                task_vars=variables,
+            )
+            result = merge(former, call) if former else call
+            if call.get("failed") or call.get("finished", True):
+                break
+            for name in call["pulled"]:
+                display.display(f"  {node}: {name} is there")
+            display.display(f"  {node}: pulling {progress_line(call['progress'])}")
+            arguments["models"] = settle(arguments["models"], call["checked"])
+        result.pop("progress", None)
+        return result

@@ -1,0 +1,505 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller's half of the engine: desired state -> one question per node -> plan -> one archive.
+
+`phase: plan` renders everything the node should hold, asks the node once and returns what differs.
+`phase: ship` renders again and sends only the files the plan names. `phase: commit` asks once more and
+fails if anything still differs. The node's half is library/stack_node.py; docs/explain/engine.md tells why.
+"""
+
+from __future__ import annotations
+
+import base64
+import fnmatch
+import hashlib
+import io
+import json
+import tarfile
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.template import trust_as_template
+from ansible.utils.display import Display
+
+STACK_ROOT = "/opt/aicluster"
+HOST_ROLES = ("base", "docker_engine")
+# Stands for the digest while templates are rendered: a file cannot contain its own hash.
+DIGEST_TOKEN = "@stack-digest@"
+DIGEST_LABEL = "aicluster.digest"
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of the desired state; `mode` in octal digits as `0644`, `owner` is the role it comes from.
+
+    With `merge` the content is our part of a JSON object that others write to as well.
+    """
+
+    path: str
+    content: bytes
+    owner: str
+    mode: str = "0644"
+    uid: int = 0
+    gid: int = 0
+    merge: bool = False
+
+    @property
+    def secret(self) -> bool:
+        """A path with a component `secrets` never shows its content."""
+        return "secrets" in Path(self.path).parts
+
+    @property
+    def fragment(self) -> dict[str, Any] | None:
+        """Our part of a shared JSON file."""
+        return dict(json.loads(self.content)) if self.merge else None
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the content."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+@dataclass
+class Desired:
+    """Desired state of one node; see the module's options for the shapes."""
+
+    files: list[File] = field(default_factory=list)
+    packages: list[str] = field(default_factory=list)
+    units: list[dict[str, Any]] = field(default_factory=list)
+    containers: dict[str, str] = field(default_factory=dict)
+    container_owner: dict[str, str] = field(default_factory=dict)
+    probes: dict[str, str] = field(default_factory=dict)
+    rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    provision_inputs: dict[str, str] = field(default_factory=dict)
+    provision_when: dict[str, str] = field(default_factory=dict)
+
+
+# ---------------------------------------------------------------- pure functions
+
+
+def digest_of(files: Iterable[File]) -> str:
+    """Digest of a service: path, mode, owner and content of each of its files (first 16 hex digits)."""
+    lines = [f"{f.path} {f.mode} {f.uid}:{f.gid} {f.sha256}" for f in sorted(files, key=lambda f: f.path)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def seal(files: Sequence[File], service: str) -> tuple[list[File], str]:
+    """Put the digest of a service's project files in the place of the token; return files and digest."""
+    digest = digest_of(f for f in files if f.path.startswith(f"{STACK_ROOT}/{service}/"))
+    token, value = DIGEST_TOKEN.encode(), digest.encode()
+    return [replace(f, content=f.content.replace(token, value)) for f in files], digest
+
+
+def published_ports(ports: Mapping[str, Mapping[str, Any]], address: str) -> list[str]:
+    """Compose port lines; a port nobody may reach is not published, `localhost` binds to loopback."""
+    lines = []
+    for port in ports.values():
+        reach = list(port.get("from", []))
+        if reach:
+            host = "127.0.0.1" if reach == ["localhost"] else address
+            lines.append(f"{host}:{port['port']}:{port.get('container', port['port'])}")
+    return lines
+
+
+def container_baseline(name: str, entry: Mapping[str, Any], address: str, mirror: str) -> dict[str, Any]:
+    """Compose keys every service's main container starts from; a service's own keys override them."""
+    image = f"{mirror.rstrip('/')}/{entry['image']}" if mirror else str(entry["image"])
+    baseline: dict[str, Any] = {
+        "image": image,
+        "restart": "unless-stopped",
+        "labels": {"aicluster.service": name, DIGEST_LABEL: DIGEST_TOKEN},
+        "security_opt": ["no-new-privileges:true"],
+        "cap_drop": ["ALL"],
+        "read_only": True,
+        "tmpfs": ["/tmp:rw,noexec,nosuid,size=64m"],
+        "pids_limit": 256,
+        "mem_limit": f"{entry['memory_mb']}m",
+        "memswap_limit": f"{entry['memory_mb']}m",
+        "logging": {"driver": "journald", "options": {"tag": "{{.Name}}"}},
+    }
+    if health := entry.get("health"):
+        baseline["healthcheck"] = {
+            "test": list(health["test"]),
+            "interval": f"{health['interval_s']}s",
+            "timeout": f"{health['timeout_s']}s",
+            "retries": health["retries"],
+            "start_period": f"{health['start_s']}s",
+        }
+    if ports := published_ports(entry.get("ports", {}), address):
+        baseline["ports"] = ports
+    return baseline
+
+
+def rule_for(path: str, rules: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the rule of the first pattern that matches the path."""
+    return next((rule for pattern, rule in rules.items() if fnmatch.fnmatch(path, pattern)), {})
+
+
+def apply_rule(file: File, rule: Mapping[str, Any]) -> File:
+    """Return the file with the mode and the way of writing its rule asks for."""
+    return replace(file, mode=rule.get("mode", file.mode), merge=rule.get("merge") == "json")
+
+
+def reactions_to(paths: Iterable[str], rules: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """Return sorted pairs [verb, unit] that a change of these files calls for."""
+    pairs = {
+        (verb, rule[verb])
+        for path in paths
+        for rule in [rule_for(path, rules)]
+        for verb in ("restart", "reload")
+        if verb in rule
+    }
+    return [list(pair) for pair in sorted(pairs)]
+
+
+def pack(files: Iterable[File]) -> str:
+    """Return a base64 tar.gz of the files, the same bytes for the same files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as tar:
+        for file in files:
+            member = tarfile.TarInfo(file.path.lstrip("/"))
+            member.size, member.mode = len(file.content), int(file.mode, 8)
+            member.uid, member.gid = file.uid, file.gid
+            tar.addfile(member, io.BytesIO(file.content))
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def text_of(file: File) -> str | None:
+    """Text to show in a diff; None for secrets and for what is not text."""
+    if file.secret:
+        return None
+    try:
+        return file.content.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def file_diffs(files: Iterable[File], differing: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return Ansible diffs of the differing files; of a secret only that it changed."""
+    by_path = {file.path: file for file in files}
+    diffs = []
+    for item in differing:
+        path = str(item["path"])
+        file, before = by_path[path], item.get("before")
+        after = item.get("after", text_of(file))
+        if before is None:
+            diffs.append({"prepared": f"{path}: {item['reason']} -> {file.mode} {file.uid}:{file.gid}\n"})
+        elif after is None:
+            diffs.append({"prepared": f"{path}: content changes and is not shown\n"})
+        else:
+            header = "/dev/null" if item["reason"] == "missing" else path
+            diffs.append({"before_header": header, "after_header": path, "before": str(before), "after": after})
+    return diffs
+
+
+def services_to_provision(
+    desired: Desired, actual: Mapping[str, Any], wanted_by_probe: Mapping[str, bool]
+) -> list[str]:
+    """Return services whose provisioning has work: new container, new inputs, or the probe says so."""
+    touched = {desired.container_owner[item["service"]] for item in actual["containers"]}
+    return [
+        service
+        for service, inputs in desired.provision_inputs.items()
+        if service in touched or actual["provisioned"].get(service) != inputs or wanted_by_probe.get(service, False)
+    ]
+
+
+def make_plan(desired: Desired, actual: Mapping[str, Any], wanted_by_probe: Mapping[str, bool]) -> dict[str, Any]:
+    """Return what has to happen on a node, in the two halves the playbooks run.
+
+    `lay` is done on all nodes side by side (packages, files, units), `raise` tier by tier (containers,
+    provisioning). `lines` says the same for people, one difference a line.
+    """
+    paths = [str(item["path"]) for item in actual["differing"]]
+    changed = [*paths, *actual["leftover"]]
+    reactions = sorted({tuple(pair) for pair in [*reactions_to(changed, desired.rules), *actual["pending"]]})
+    lay = {
+        "packages": list(actual["packages"]),
+        "files": paths,
+        "remove": list(actual["leftover"]),
+        "reactions": [list(pair) for pair in reactions],
+        "units": [unit for unit in desired.units if unit["name"] in {item["name"] for item in actual["units"]}],
+        "daemon_reload": any(path.startswith("/etc/systemd/system/") for path in changed),
+    }
+    provision = services_to_provision(desired, actual, wanted_by_probe)
+    raising = {
+        "containers": [item["service"] for item in actual["containers"]],
+        "orphans": list(actual["orphans"]),
+        "provision": provision,
+        "empty": not desired.containers,
+    }
+    return {
+        "facts": dict(actual["facts"]),
+        "lay": lay,
+        "lay_needed": any(bool(part) for part in lay.values()),
+        "raise": raising,
+        "raise_needed": bool(raising["containers"] or raising["orphans"] or provision),
+        "lines": plan_lines(actual, reactions, provision),
+    }
+
+
+def plan_lines(
+    actual: Mapping[str, Any], reactions: Iterable[tuple[str, ...]], provision: Iterable[str]
+) -> list[str]:
+    """Return the plan for people: `+` create, `~` change, `-` remove."""
+    lines = [f"+ package {name}" for name in actual["packages"]]
+    for item in actual["differing"]:
+        sign, why = ("+", "") if item["reason"] == "missing" else ("~", f" ({item['reason']})")
+        lines.append(f"{sign} file {item['path']}{why}")
+    lines += [f"- file {path}" for path in actual["leftover"]]
+    lines += [f"~ unit {item['name']} ({item['why']})" for item in actual["units"]]
+    lines += [f"~ {verb} {unit}" for verb, unit in reactions]
+    for item in actual["containers"]:
+        sign, why = ("+", "") if item["why"] == "missing" else ("~", f" ({item['why']})")
+        lines.append(f"{sign} container {item['service']}{why}")
+    lines += [f"- container {name}" for name in actual["orphans"]]
+    lines += [f"~ provision {service}" for service in provision]
+    return lines
+
+
+# ---------------------------------------------------------------- rendering
+
+
+class Renderer:
+    """Renders what the roles of a node want; the only part that touches Ansible's templar and the disk."""
+
+    def __init__(self, templar: Any, loader: Any, task_vars: Mapping[str, Any], roles: Path) -> None:
+        """Resolve the cluster once: it is the same for every template of the node."""
+        self._templar, self._loader, self._vars, self._roles = templar, loader, task_vars, roles
+        self.shared: dict[str, Any] = {
+            name: self._resolve("{{ %s }}" % name, task_vars) for name in ("cluster_nodes", "site_secrets", "site_image_mirror")
+        }
+        host = task_vars["inventory_hostname"]
+        self.shared["cluster_node"] = next(n for n in self.shared["cluster_nodes"] if n["host"] == host)
+
+    def _resolve(self, template: Any, variables: Any) -> Any:
+        return self._templar.copy_with_new_env(available_variables=variables).template(trust_as_template(template))
+
+    def _yaml(self, path: Path) -> dict[str, Any]:
+        if not path.is_file():
+            return {}
+        return self._loader.load_from_file(str(path), cache="all", trusted_as_template=True) or {}
+
+    def variables(self, role: str, extra: Mapping[str, Any]) -> ChainMap[str, Any]:
+        """Return a role's variables: its defaults lowest, then inventory, its vars, and what the engine adds."""
+        folder = self._roles / role
+        return ChainMap(
+            {**self.shared, **extra},
+            self._yaml(folder / "vars" / "main.yml"),
+            dict(self._vars),
+            self._yaml(folder / "defaults" / "main.yml"),
+        )
+
+    def state(self, role: str, variables: ChainMap[str, Any]) -> tuple[dict[str, Any], str]:
+        """Return the role's `__<role>_state`, resolved, and its unresolved `provision_when`."""
+        raw = dict(variables.get(f"__{role}_state", {}))
+        when = raw.pop("provision_when", "")
+        known = {"packages", "units", "files", "probe", "provision_inputs"}
+        if unknown := sorted(set(raw) - known):
+            raise AnsibleActionFail(f"role {role}: __{role}_state has unknown keys {unknown}; known are {sorted(known)}")
+        return {key: self._resolve(value, variables) for key, value in raw.items()}, when
+
+    def holds(self, condition: Any, variables: ChainMap[str, Any], probe: Any) -> bool:
+        """Evaluate a role's `provision_when` with the probe's answer."""
+        answer = self._resolve(condition, variables.new_child({"probe": probe}))
+        if not isinstance(answer, bool):
+            raise AnsibleActionFail(f"provision_when must be true or false, not {answer!r}: {condition}")
+        return answer
+
+    def files(self, role: str, variables: ChainMap[str, Any], uid: int) -> list[File]:
+        """Return the role's rendered tree; the path below templates/ is the path on the node."""
+        root = self._roles / role / "templates"
+        searchpath = [str(root), str(self._roles / role)]
+        templar = self._templar.copy_with_new_env(searchpath=searchpath, available_variables=variables)
+        rendered = []
+        for source in sorted(path for path in root.rglob("*") if path.is_file()):
+            path = f"/{source.relative_to(root)}"
+            if source.suffix == ".j2":
+                path = path.removesuffix(".j2")
+                text = templar.template(
+                    trust_as_template(source.read_text()), escape_backslashes=False, overrides={"trim_blocks": True}
+                )
+                if not isinstance(text, str):
+                    raise AnsibleActionFail(f"{role}: {source.name} rendered to {type(text).__name__}, not to text")
+                if not text.strip():
+                    continue
+                content = text.encode()
+            else:
+                content = source.read_bytes()
+            executable = bool(source.stat().st_mode & 0o100)
+            file = File(path, content, role, "0755" if executable else "0644")
+            rendered.append(replace(file, mode="0400", uid=uid, gid=uid) if file.secret else file)
+        return rendered
+
+
+def compose_services(files: Iterable[File], service: str) -> list[str]:
+    """Return the names under `services:` of a service's compose file.
+
+    Raises AnsibleActionFail when the file is missing or is not the YAML compose expects.
+    """
+    path = f"{STACK_ROOT}/{service}/compose.yaml"
+    content = next((f.content for f in files if f.path == path), None)
+    if content is None:
+        raise AnsibleActionFail(f"service {service}: no template renders {path}; add roles/{service}/templates{path}.j2")
+    try:
+        return list(yaml.safe_load(content)["services"])
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise AnsibleActionFail(f"service {service}: {path} is not a compose file: {error}") from error
+
+
+def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, ChainMap[str, Any]]]:
+    """Return the node's desired state and the variables of each of its services."""
+    desired, service_variables = Desired(), {}
+    node, mirror = renderer.shared["cluster_node"], renderer.shared["site_image_mirror"]
+    services: dict[str, Any] = node["services"]
+    for role in (*HOST_ROLES, *services, "stack"):
+        entry = services.get(role)
+        extra: dict[str, Any] = {"stack_services": list(services)}
+        if entry is not None:
+            baseline = container_baseline(role, entry, node["address"], mirror)
+            extra |= {"service_name": role, "service": entry, "stack_service": baseline}
+        variables = renderer.variables(role, extra)
+        state, when = renderer.state(role, variables)
+        files = renderer.files(role, variables, int((entry or {}).get("uid", 0)))
+        if entry is not None:
+            files, digest = seal(files, role)
+            for container in compose_services(files, role):
+                desired.containers[container] = digest
+                desired.container_owner[container] = role
+            service_variables[role] = variables
+            if (roles / role / "tasks" / "provision.yml").is_file():
+                inputs = json.dumps(state.get("provision_inputs", {}), sort_keys=True)
+                desired.provision_inputs[role] = hashlib.sha256(inputs.encode()).hexdigest()[:16]
+            if when:
+                desired.provision_when[role] = when
+            if "probe" in state:
+                desired.probes[role] = state["probe"]["url"]
+        rules = state.get("files", {})
+        desired.files += [apply_rule(f, rule_for(f.path, rules)) for f in files]
+        desired.rules.update(rules)
+        desired.packages += state.get("packages", [])
+        desired.units += state.get("units", [])
+    return desired, service_variables
+
+
+# ---------------------------------------------------------------- the plugin
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Action plugin `stack_node`: plan, ship, commit."""
+
+    _supports_check_mode = True
+    _supports_diff = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run one phase and return a result a playbook can branch on."""
+        super().run(tmp, task_vars)
+        variables = task_vars or {}
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "phase": {"type": "str", "choices": ["plan", "ship", "commit"], "required": True},
+                "plan": {"type": "dict", "default": {}},
+            }
+        )
+        roles = Path(variables["role_path"]).parent
+        renderer = Renderer(self._templar, self._loader, variables, roles)
+        desired, service_variables = desired_state(renderer, roles)
+        node = renderer.shared["cluster_node"]["name"]
+        if arguments["phase"] == "ship":
+            return self._ship(desired, arguments["plan"], variables)
+        if arguments["phase"] == "commit":
+            return self._commit(desired, node, variables)
+        return self._plan(desired, service_variables, renderer, node, variables)
+
+    def _ask(self, desired: Desired, task_vars: dict[str, Any], commit: dict[str, str] | None) -> dict[str, Any]:
+        """Ask the node once; return what differs."""
+        result: dict[str, Any] = self._execute_module(
+            "stack_node",
+            module_args={
+                "phase": "inspect",
+                "files": [
+                    {
+                        "path": f.path,
+                        "sha256": f.sha256,
+                        "mode": f.mode,
+                        "uid": f.uid,
+                        "gid": f.gid,
+                        "text": not f.secret,
+                        "fragment": f.fragment,
+                    }
+                    for f in desired.files
+                ],
+                "packages": desired.packages,
+                "units": desired.units,
+                "containers": desired.containers,
+                "probes": desired.probes,
+                "commit": commit,
+            },
+            task_vars=task_vars,
+        )
+        result.pop("invocation", None)
+        return result
+
+    def _plan(
+        self,
+        desired: Desired,
+        service_variables: Mapping[str, ChainMap[str, Any]],
+        renderer: Renderer,
+        node: str,
+        task_vars: dict[str, Any],
+    ) -> dict[str, Any]:
+        actual = self._ask(desired, task_vars, commit=None)
+        if "differing" not in actual:
+            return actual
+        wanted = {
+            service: renderer.holds(when, service_variables[service], actual["probes"].get(service))
+            for service, when in desired.provision_when.items()
+        }
+        plan = make_plan(desired, actual, wanted)
+        for line in plan["lines"]:
+            Display().display(f"{node:<6} {line}")
+        plan["differing"] = actual["differing"]
+        if self._task.check_mode:
+            plan["changed"] = bool(plan["lines"])
+            plan["diff"] = file_diffs(desired.files, actual["differing"]) if self._task.diff else []
+        return plan
+
+    def _ship(self, desired: Desired, plan: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        lay = plan["lay"]
+        changed = [f for f in desired.files if f.path in set(lay["files"])]
+        rules = {f.path: rule_for(f.path, desired.rules) for f in changed}
+        result: dict[str, Any] = self._execute_module(
+            "stack_node",
+            module_args={
+                "phase": "ship",
+                "files": [{"path": f.path, "fragment": f.fragment} for f in desired.files],
+                "archive": pack(changed),
+                "remove": lay["remove"],
+                "reactions": lay["reactions"],
+                "validations": {path: rule["validate"] for path, rule in rules.items() if "validate" in rule},
+                "compose_check": bool(desired.containers) and any(p.startswith(STACK_ROOT) for p in lay["files"]),
+            },
+            task_vars=task_vars,
+        )
+        result.pop("invocation", None)
+        if self._task.diff:
+            result["diff"] = file_diffs(desired.files, plan["differing"])
+        return result
+
+    def _commit(self, desired: Desired, node: str, task_vars: dict[str, Any]) -> dict[str, Any]:
+        actual = self._ask(desired, task_vars, commit=desired.provision_inputs)
+        if "differing" not in actual:
+            return actual
+        plan = make_plan(desired, actual, {})
+        if plan["lines"]:
+            left = "; ".join(plan["lines"])
+            raise AnsibleActionFail(
+                f"{node} is not as it should be after this run: {left}. Run the playbook again; "
+                f"if the same lines come back, something on the node undoes them"
+            )
+        return {"changed": False, "facts": plan["facts"]}

@@ -1,0 +1,694 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E402 - ansible-doc wants the documentation above the imports
+"""Ansible module: the models and aliases of one Ollama server."""
+
+DOCUMENTATION = r"""
+---
+module: ollama_model
+short_description: Pulls, refreshes, removes and aliases the models of an Ollama server
+description:
+  - Brings all models and aliases of one server to the wanted state in one call, because every module
+    call costs a small board about a second.
+  - Reads the progress stream of a pull to its end. Only a final C(success) counts; a stream that ends
+    otherwise is taken up again where it broke off.
+  - A model that is present is left alone without any contact to the model registry, so nodes without
+    internet converge.
+  - Together with the action plugin of the same name a pull is done in slices, and each slice prints a
+    line of progress in the output of C(ansible-playbook).
+options:
+  url:
+    description: Address of the Ollama server as the node sees it, for example C(http://192.168.1.154:11434).
+    type: str
+    required: true
+  models:
+    description: Models to look after. Models which are not listed are left alone.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name as in C(ollama pull); without a tag it means C(:latest).
+        type: str
+        required: true
+      state:
+        description:
+          - V(present) pulls the model if the server does not have it.
+          - V(latest) also pulls it if the registry has a newer one.
+          - V(absent) deletes it. What other models and aliases share with it stays.
+        type: str
+        choices: [present, latest, absent]
+        default: present
+      size_gb:
+        description: Size on disk in GB (10^9 bytes), shown before the server has told the real one.
+        type: float
+  aliases:
+    description:
+      - Further names of models, as alias name to model name. An alias is a copy of the model's manifest
+        and takes no disk space. It is made again whenever its digest differs from the model's.
+    type: dict
+    default: {}
+  attempts:
+    description: Consecutive tries without a single new byte after which a pull is given up.
+    type: int
+    default: 5
+  backoff_s:
+    description: Seconds before the first retry; doubled up to one minute while nothing arrives.
+    type: float
+    default: 2
+  stall_s:
+    description: Seconds without a line from the server after which a pull is taken up again.
+    type: float
+    default: 60
+  verify_s:
+    description: Seconds the server may be silent while it computes the checksums of what it downloaded.
+    type: float
+    default: 1800
+  insecure:
+    description: Talk plain http to the registry named in the model's name (a mirror on the LAN).
+    type: bool
+    default: false
+  slice_s:
+    description:
+      - Return with RV(finished=false) once a pull runs longer than this many seconds; the next call goes on
+        from there. V(0) waits to the end. The action plugin sets it to show progress.
+    type: float
+    default: 0
+attributes:
+  check_mode:
+    description:
+      - Predicts pulls, deletions and aliases. For V(latest) it asks the registry, and warns if it cannot.
+    support: full
+  diff_mode:
+    description: Lists the models and aliases of the task with their digests, before and after.
+    support: full
+author: The aicluster authors
+"""
+
+EXAMPLES = r"""
+- name: The AI node has its models and aliases
+  ollama_model:
+    url: http://192.168.1.154:11434
+    models:
+      - {name: gpt-oss, size_gb: 13.8}
+      - {name: codellama:34b, size_gb: 19.1}
+    aliases:
+      chat: gpt-oss
+      code: codellama:34b
+
+- name: All models are what the registry has today
+  ollama_model:
+    url: http://192.168.1.154:11434
+    models: "{{ ollama_models | map('combine', {'state': 'latest'}) }}"
+
+- name: An old model is gone
+  ollama_model:
+    url: http://192.168.1.157:11435
+    models: [{name: phi3:mini, state: absent}]
+"""
+
+RETURN = r"""
+finished:
+  description: False if the call stopped at O(slice_s) with work left.
+  type: bool
+  returned: success
+pulled:
+  description: Models this call finished pulling and that are new or newer.
+  type: list
+  elements: str
+  returned: success
+removed:
+  description: Models this call deleted.
+  type: list
+  elements: str
+  returned: success
+aliased:
+  description: Aliases this call made, as "alias -> model".
+  type: list
+  elements: str
+  returned: success
+checked:
+  description: Names of the models with O(models[].state=latest) that this call brought up to date.
+  type: list
+  elements: str
+  returned: success
+progress:
+  description: Where an unfinished pull stands. Sizes in bytes, rate in bytes per second.
+  type: dict
+  returned: if not finished
+  contains:
+    model: {description: Its name., type: str}
+    completed: {description: Bytes on the node., type: int}
+    total: {description: Bytes the server has announced so far., type: int}
+    rate: {description: Mean of this call., type: float}
+"""
+
+import hashlib
+import http.client
+import json
+import re
+import socket
+import time
+from urllib.parse import urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
+
+CONNECT_S = 10
+LONGEST_BACKOFF_S = 60
+# Within this distance of a layer's end a slice is not cut, see Pull.may_be_cut.
+NEVER_CUT_LAST_S = 5
+NEVER_CUT_LAST_BYTES = 32 * 1000 * 1000
+NAME = re.compile(r"^(?:[\w.-]+(?::\d+)?/)?(?:[\w.-]+/)?[A-Za-z0-9][\w.-]*(?::[A-Za-z0-9_][\w.-]*)?$")
+HTTP_OK = 200
+HTTP_NOT_FOUND = 404
+CLIENT_ERRORS = 4
+# Request timeout, too many requests: the same request may be welcome later.
+MAY_PASS = (408, 429)
+
+# What the server says if trying again cannot help, and what a person can do about it.
+CURES = (
+    (
+        "file does not exist",
+        "the registry has no such model: look up name and tag on https://ollama.com/library",
+    ),
+    ("invalid model name", "write it as in `ollama pull`: [host/][namespace/]model[:tag]"),
+    ("no space left", "the disk of the models is full: take models off ollama_models, or give it more room"),
+    (
+        "newer version of ollama",
+        "this model needs a newer Ollama: raise the ollama image in the service catalogue",
+    ),
+    ("unauthorized", "the registry wants a login: use a public model or a mirror"),
+    ("no location header", "the mirror must send a Location header with blobs: see roles/ollama/README.md"),
+    (
+        "digest mismatch",
+        "what arrived was damaged and is deleted: run the playbook again; look at a proxy in between",
+    ),
+)
+CURE_UNKNOWN = (
+    "check the node's way to the model registry, then run the playbook again: it goes on where it stopped"
+)
+
+
+class ModelError(Exception):
+    """A sentence for the person who runs the playbook."""
+
+
+class PullBrokenError(Exception):
+    """A pull that ended without `success` and may be tried again."""
+
+
+# ---------------------------------------------------------------- names
+
+
+def normalise(name):
+    """Return the name under which the server lists a model: 'library/Llama3.2' -> 'llama3.2:latest'."""
+    short = name.strip().lower()
+    for prefix in ("registry.ollama.ai/", "library/"):
+        if short.startswith(prefix):
+            short = short[len(prefix) :]
+    if ":" not in short.rsplit("/", 1)[-1]:
+        short += ":latest"
+    return short
+
+
+def registry_address(name):
+    """Split a normalised name into (host, repository, tag) as the registry knows it."""
+    path, tag = name.rsplit(":", 1)
+    rest, dummy, model = path.rpartition("/")
+    host, dummy, namespace = rest.rpartition("/")
+    return host or "registry.ollama.ai", "%s/%s" % (namespace or "library", model), tag
+
+
+def mistakes(models, aliases):
+    """Return every contradiction in the arguments as a sentence."""
+    found = []
+    states = {}
+    for model in models:
+        name = model["name"]
+        if not NAME.match(name):
+            found.append(
+                "model %r: not a model name; write it as in `ollama pull`: [host/][namespace/]model[:tag]"
+                % name
+            )
+        key = normalise(name)
+        if key in states:
+            found.append("model %r: listed twice (a name without tag means :latest); remove one entry" % name)
+        states[key] = model["state"]
+    for alias, target in sorted(aliases.items()):
+        if not NAME.match(alias) or not isinstance(target, str) or not NAME.match(target):
+            found.append("alias %s -> %s: both sides must be model names" % (alias, target))
+        elif normalise(alias) in states:
+            found.append("alias %r: is also listed as a model; choose another alias name" % alias)
+        elif states.get(normalise(target)) == "absent":
+            found.append(
+                "alias %s -> %s: the model is listed as absent; point the alias elsewhere" % (alias, target)
+            )
+        elif normalise(alias) == normalise(target):
+            found.append("alias %r: points to itself; name a model" % alias)
+    return found
+
+
+# ---------------------------------------------------------------- the server
+
+
+def cure_of(text):
+    """Return what a person can do about an error text of the server, or None if trying again may help."""
+    for part, cure in CURES:
+        if part in text.lower():
+            return cure
+    return None
+
+
+def error_text(body):
+    """Return the `error` of a JSON answer, else the start of its text."""
+    text = body.decode("utf-8", "replace").strip()
+    try:
+        return str(json.loads(text)["error"])
+    except (ValueError, KeyError, TypeError):
+        return text[:200] or "(nothing)"
+
+
+class Server:
+    """The few requests this module makes. Raises OSError or http.client.HTTPException if nobody answers."""
+
+    def __init__(self, url):
+        """Take the url apart; nothing is sent yet."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ModelError("url %r: must look like http://192.168.1.154:11434" % url)
+        self.url = url.rstrip("/")
+        self._https = parts.scheme == "https"
+        self._host = parts.hostname
+        self._port = parts.port
+        self._path = parts.path.rstrip("/")
+
+    def connection(self, timeout):
+        """Return an unopened connection; timeout in seconds for connecting and for each read."""
+        kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
+        return kind(self._host, self._port, timeout=timeout)
+
+    def send(self, connection, method, path, body=None):
+        """Send a request and return the response with its body unread."""
+        payload = None if body is None else json.dumps(body).encode("utf-8")
+        connection.request(method, self._path + path, payload, {"Content-Type": "application/json"})
+        return connection.getresponse()
+
+    def ask(self, method, path, body=None, timeout=30):
+        """Return (status, body) of a short request."""
+        connection = self.connection(timeout)
+        try:
+            response = self.send(connection, method, path, body)
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def tags(self):
+        """Return {normalised name: digest} of the installed models."""
+        status, body = self.ask("GET", "/api/tags")
+        try:
+            if status == HTTP_OK:
+                return dict(
+                    (normalise(model["name"]), model["digest"])
+                    for model in json.loads(body.decode())["models"] or []
+                )
+        except (ValueError, KeyError, TypeError):
+            pass
+        raise ModelError(
+            "%s/api/tags answered %s %s instead of a list of models. Is this an Ollama server? Check the port"
+            % (self.url, status, error_text(body))
+        )
+
+    def copy(self, source, destination):
+        """Give a model a second name."""
+        status, body = self.ask("POST", "/api/copy", {"source": source, "destination": destination})
+        if status != HTTP_OK:
+            raise ModelError(
+                "alias %s -> %s: %s said %s %s" % (destination, source, self.url, status, error_text(body))
+            )
+
+    def delete(self, name):
+        """Delete a model; one that is gone already is fine."""
+        status, body = self.ask("DELETE", "/api/delete", {"model": name}, timeout=120)
+        if status not in (HTTP_OK, HTTP_NOT_FOUND):
+            raise ModelError(
+                "model %s: not deleted, %s said %s %s" % (name, self.url, status, error_text(body))
+            )
+
+
+def registry_digest(name, insecure):
+    """Return the digest the registry has for a normalised name: the sha256 of its manifest."""
+    host, repository, tag = registry_address(name)
+    kind = http.client.HTTPConnection if insecure else http.client.HTTPSConnection
+    connection = kind(host, timeout=CONNECT_S)
+    try:
+        connection.request(
+            "GET",
+            "/v2/%s/manifests/%s" % (repository, tag),
+            headers={"Accept": "application/vnd.docker.distribution.manifest.v2+json"},
+        )
+        response = connection.getresponse()
+        body = response.read()
+        if response.status != HTTP_OK:
+            raise OSError("%s answered %s" % (host, response.status))
+        return hashlib.sha256(body).hexdigest()
+    finally:
+        connection.close()
+
+
+# ---------------------------------------------------------------- pulling
+
+
+class Pull:
+    """What the lines of one pull stream tell: bytes per layer, and whether it may be cut here."""
+
+    def __init__(self, clock=time.monotonic):
+        """Start the clock of the rate."""
+        self._clock = clock
+        self._started = clock()
+        self._first = {}
+        self._layers = {}
+        self._current = None
+        self.status = ""
+
+    def read(self, line):
+        """Take in one decoded line of the stream."""
+        self.status = line.get("status", "")
+        self._current = line.get("digest")
+        if self._current and line.get("total"):
+            completed = line.get("completed", 0)
+            self._first.setdefault(self._current, completed)
+            self._layers[self._current] = (completed, line["total"])
+
+    @property
+    def completed(self):
+        """Bytes that are on the node."""
+        return sum(done for done, dummy in self._layers.values())
+
+    @property
+    def total(self):
+        """Bytes of all layers announced so far; a server announces one after the other."""
+        return sum(total for dummy, total in self._layers.values())
+
+    @property
+    def received(self):
+        """Bytes that arrived during this stream."""
+        return max(0, self.completed - sum(self._first.values()))
+
+    @property
+    def rate(self):
+        """Mean bytes per second of this stream."""
+        return self.received / max(self._clock() - self._started, 0.001)
+
+    def may_be_cut(self):
+        """Tell whether hanging up now loses nothing.
+
+        A server verifies only the layers which arrived complete within the pull that downloaded them; cut
+        behind the end of a layer and it would never be checked. So a pull is cut in the middle of the
+        first layer it downloads, well before that layer's end, or not at all.
+        """
+        if self._current not in self._layers:
+            return False
+        completed, total = self._layers[self._current]
+        arrived_whole = [
+            d for d, first in self._first.items() if d != self._current and first < self._layers[d][1]
+        ]
+        distance = max(NEVER_CUT_LAST_S * self.rate, NEVER_CUT_LAST_BYTES)
+        return not arrived_whole and total - completed > distance
+
+    def describe(self):
+        """Say how far it came: '34 % of 19.1 GB'."""
+        if not self.total:
+            return "before the first byte"
+        return "at %d %% of %.1f GB" % (100 * self.completed // self.total, self.total / 1e9)
+
+
+def stream_pull(server, name, pull, settings, deadline):
+    """Pull once. Return True on success, False if cut at the deadline; raise PullBrokenError or ModelError."""
+    connection = server.connection(CONNECT_S)
+    try:
+        connection.connect()
+        # The response may detach the socket from the connection, so keep hold of it.
+        sock = connection.sock
+        sock.settimeout(settings["stall_s"])
+        response = server.send(
+            connection, "POST", "/api/pull", {"model": name, "stream": True, "insecure": settings["insecure"]}
+        )
+        if response.status != HTTP_OK:
+            refuse(server, name, "%s %s" % (response.status, error_text(response.read())), response.status)
+        while True:
+            raw = response.readline()
+            if not raw.endswith(b"\n") and not raw.strip().endswith(b"}"):
+                raise PullBrokenError("the stream ended without `success`")
+            if not raw.strip():
+                continue
+            line = json.loads(raw.decode("utf-8"))
+            if "error" in line:
+                refuse(server, name, str(line["error"]))
+            pull.read(line)
+            if pull.status == "success":
+                return True
+            sock.settimeout(settings["verify_s" if pull.status.startswith("verifying") else "stall_s"])
+            if deadline and time.monotonic() >= deadline and pull.may_be_cut():
+                return False
+    except socket.timeout:
+        raise PullBrokenError("nothing came for %d s" % settings["stall_s"])
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise PullBrokenError("%s: %s" % (type(error).__name__, error))
+    finally:
+        connection.close()
+
+
+def refuse(server, name, text, status=None):
+    """Raise ModelError if trying again cannot help, else PullBrokenError."""
+    cure = cure_of(text)
+    refused = status is not None and status // 100 == CLIENT_ERRORS and status not in MAY_PASS
+    if cure or refused:
+        raise ModelError(
+            "model %s: %s cannot pull it. The server said: %s. What helps: %s"
+            % (name, server.url, text, cure or "is this an Ollama server? Check port and service")
+        )
+    raise PullBrokenError("the server said: %s" % text)
+
+
+def pull_to_success(server, name, settings, deadline):
+    """Pull, and take it up again while that brings new bytes.
+
+    Returns None when the model is there, else the Pull that was cut at the deadline.
+    """
+    failures = 0
+    while True:
+        pull = Pull()
+        try:
+            return None if stream_pull(server, name, pull, settings, deadline) else pull
+        except PullBrokenError as interruption:
+            failures = 1 if pull.received else failures + 1
+            if failures >= settings["attempts"]:
+                raise ModelError(
+                    "model %s: %s gave up after %d attempts without a new byte, %s. Last: %s. What helps: %s"
+                    % (name, server.url, failures, pull.describe(), interruption, CURE_UNKNOWN)
+                )
+        time.sleep(min(settings["backoff_s"] * 2 ** (failures - 1), LONGEST_BACKOFF_S))
+
+
+def installed(server, settings):
+    """Return the tags; a server that is just starting gets the attempts of the task."""
+    for attempt in range(settings["attempts"]):
+        try:
+            return server.tags()
+        except (OSError, http.client.HTTPException) as error:
+            last = error
+            if attempt + 1 < settings["attempts"]:
+                time.sleep(min(settings["backoff_s"] * 2**attempt, LONGEST_BACKOFF_S))
+    raise ModelError(
+        "%s does not answer (%s: %s), asked %d times. Is the service up? On the node: docker compose --project-name"
+        " aicluster logs ollama" % (server.url, type(last).__name__, last, settings["attempts"])
+    )
+
+
+# ---------------------------------------------------------------- wanted against installed
+
+
+def to_remove(tags, models):
+    """Names of the models to delete."""
+    return [m["name"] for m in models if m["state"] == "absent" and normalise(m["name"]) in tags]
+
+
+def to_pull(tags, models):
+    """Names of the models the server must fetch."""
+    return [m["name"] for m in models if m["state"] != "absent" and normalise(m["name"]) not in tags]
+
+
+def to_refresh(tags, models):
+    """Names of the models to compare with the registry."""
+    return [m["name"] for m in models if m["state"] == "latest" and normalise(m["name"]) in tags]
+
+
+def to_alias(tags, aliases):
+    """(alias, model) pairs whose digests differ."""
+    return [
+        (alias, target)
+        for alias, target in sorted(aliases.items())
+        if normalise(target) not in tags or tags.get(normalise(alias)) != tags[normalise(target)]
+    ]
+
+
+def listing(tags, models, aliases):
+    """Text of the diff: the models and aliases of the task, one a line, with short digests."""
+    names = sorted({normalise(m["name"]) for m in models} & set(tags))
+    lines = ["%s %s" % (name, tags[name][:12]) for name in names]
+    for alias, target in sorted(aliases.items()):
+        if normalise(alias) in tags:
+            same = tags[normalise(alias)] == tags.get(normalise(target))
+            lines.append(
+                "%s -> %s" % (normalise(alias), normalise(target) if same else tags[normalise(alias)][:12])
+            )
+    return "".join(line + "\n" for line in lines)
+
+
+def require_targets(server, tags, aliases):
+    """Refuse aliases of models that neither are there nor will be pulled."""
+    missing = ["%s -> %s" % pair for pair in sorted(aliases.items()) if normalise(pair[1]) not in tags]
+    if missing:
+        raise ModelError(
+            "alias %s: %s has no such model and it is not in `models`. It has: %s. Add the model or change the alias"
+            % (", ".join(missing), server.url, ", ".join(sorted(tags)) or "none")
+        )
+
+
+def predict(server, tags, params, warn):
+    """Check mode: return (tags as they would be, result) without changing anything."""
+    after = dict(tags)
+    removed = to_remove(tags, params["models"])
+    for name in removed:
+        del after[normalise(name)]
+    pulled = to_pull(tags, params["models"])
+    for name in pulled:
+        after[normalise(name)] = "(pulled)"
+    for name in to_refresh(tags, params["models"]):
+        try:
+            if registry_digest(normalise(name), params["insecure"]) != tags[normalise(name)]:
+                pulled.append(name)
+                after[normalise(name)] = "(refreshed)"
+        except (OSError, http.client.HTTPException) as error:
+            warn("model %s: cannot tell whether the registry has a newer one (%s)" % (name, error))
+    require_targets(server, after, params["aliases"])
+    made = to_alias(after, params["aliases"])
+    for alias, target in made:
+        after[normalise(alias)] = after[normalise(target)]
+    return after, {
+        "removed": removed,
+        "pulled": pulled,
+        "aliased": ["%s -> %s" % pair for pair in made],
+        "checked": [],
+    }
+
+
+def converge(server, tags, params):
+    """Do it. Return (tags afterwards, result); with `progress` in the result if work is left."""
+    deadline = time.monotonic() + params["slice_s"] if params["slice_s"] else None
+    after = dict(tags)
+    result = {"removed": [], "pulled": [], "aliased": [], "checked": []}
+    coming = [normalise(name) for name in to_pull(tags, params["models"])]
+    require_targets(server, set(tags).union(coming), params["aliases"])
+
+    # Deleting first makes room for what is pulled.
+    for name in to_remove(tags, params["models"]):
+        server.delete(name)
+        after.pop(normalise(name))
+        result["removed"].append(name)
+
+    sizes = {m["name"]: m.get("size_gb") or 0 for m in params["models"]}
+    for name in to_pull(tags, params["models"]) + to_refresh(tags, params["models"]):
+        begun = deadline and time.monotonic() >= deadline
+        cut = Pull() if begun else pull_to_success(server, name, params, deadline)
+        if cut is not None:
+            result["progress"] = {
+                "model": name,
+                "completed": cut.completed,
+                "total": cut.total or int(sizes[name] * 1e9),
+                "rate": cut.rate,
+            }
+            return after, result
+        after = server.tags()
+        if normalise(name) not in after:
+            raise ModelError(
+                "model %s: %s reported success but does not list it; look at its log" % (name, server.url)
+            )
+        if after[normalise(name)] != tags.get(normalise(name)):
+            result["pulled"].append(name)
+        if normalise(name) in tags:
+            result["checked"].append(name)
+
+    for alias, target in to_alias(after, params["aliases"]):
+        server.copy(target, alias)
+        result["aliased"].append("%s -> %s" % (alias, target))
+    if result["aliased"]:
+        after = server.tags()
+        wrong = to_alias(after, params["aliases"])
+        if wrong:
+            raise ModelError(
+                "alias %s -> %s: copied, but %s lists another digest for it" % (wrong[0] + (server.url,))
+            )
+    return after, result
+
+
+def main():
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "url": {"type": "str", "required": True},
+            "models": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "state": {
+                        "type": "str",
+                        "choices": ["present", "latest", "absent"],
+                        "default": "present",
+                    },
+                    "size_gb": {"type": "float"},
+                },
+            },
+            "aliases": {"type": "dict", "default": {}},
+            "attempts": {"type": "int", "default": 5},
+            "backoff_s": {"type": "float", "default": 2},
+            "stall_s": {"type": "float", "default": 60},
+            "verify_s": {"type": "float", "default": 1800},
+            "insecure": {"type": "bool", "default": False},
+            "slice_s": {"type": "float", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        wrong = mistakes(params["models"], params["aliases"])
+        if params["attempts"] < 1:
+            wrong.append("attempts %d: must be 1 or more" % params["attempts"])
+        if wrong:
+            raise ModelError("; ".join(wrong))
+        server = Server(params["url"])
+        before = installed(server, params)
+        if module.check_mode:
+            after, result = predict(server, before, params, module.warn)
+        else:
+            after, result = converge(server, before, params)
+    except ModelError as failure:
+        module.fail_json(msg=str(failure))
+    except (OSError, http.client.HTTPException) as error:
+        module.fail_json(
+            msg="%s stopped answering (%s: %s). Is it restarting? Run the playbook again: what is done stays done"
+            % (params["url"], type(error).__name__, error)
+        )
+    models, aliases = params["models"], params["aliases"]
+    module.exit_json(
+        changed=bool(result["removed"] or result["pulled"] or result["aliased"]),
+        finished="progress" not in result,
+        diff={"before": listing(before, models, aliases), "after": listing(after, models, aliases)},
+        **result,
+    )
+
+
+if __name__ == "__main__":
+    main()

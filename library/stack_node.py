@@ -1,0 +1,518 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+"""One round trip to a node: what differs from its desired state, or: put these files in place."""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+module: stack_node
+short_description: Inspect a node against its desired state, or ship the files that differ
+description:
+  - The node's half of the engine. The action plugin of the same name renders the desired state on the
+    controller; users set only O(phase), everything else is filled in by it.
+  - V(inspect) reads and compares, and returns differences only. It changes nothing unless O(commit) is given.
+  - V(ship) unpacks one archive, validates the files beside their targets, and only when all of them pass
+    moves each one into place with a rename. Files that no longer belong are removed.
+options:
+  phase:
+    description: What to do.
+    type: str
+    choices: [inspect, ship]
+    required: true
+  files:
+    description: >-
+      Every file of the desired state (V(path), V(sha256), V(mode), V(uid), V(gid), V(text)); of a JSON file
+      shared with others, V(fragment) is our part of it.
+    type: list
+    elements: dict
+    default: []
+  packages:
+    description: Packages that must be installed.
+    type: list
+    elements: str
+    default: []
+  units:
+    description: systemd units (V(name), V(enabled), V(state)).
+    type: list
+    elements: dict
+    default: []
+  containers:
+    description: Compose service name to the digest its container must carry.
+    type: dict
+    default: {}
+  probes:
+    description: Service name to a URL on the node whose JSON answer is returned.
+    type: dict
+    default: {}
+  commit:
+    description: Provisioning digests to remember; with it, pending reactions are marked as done.
+    type: dict
+  archive:
+    description: Base64 of a tar.gz with the files to put in place; paths relative to V(/).
+    type: str
+    default: ""
+  remove:
+    description: Files to remove.
+    type: list
+    elements: str
+    default: []
+  reactions:
+    description: Pairs of verb (V(restart) or V(reload)) and unit that the shipped files call for.
+    type: list
+    elements: list
+    default: []
+  validations:
+    description: Path to the command that must accept the file; V(%s) is the staged file.
+    type: dict
+    default: {}
+  compose_check:
+    description: Run C(docker compose config -q) on the staged project before anything is replaced.
+    type: bool
+    default: false
+attributes:
+  check_mode: {support: full, description: C(inspect) predicts; C(ship) is not called in check mode.}
+  diff_mode: {support: full, description: The text of every changed file that is not a secret.}
+author: [AI cluster toolkit authors]
+"""
+
+EXAMPLES = r"""
+- name: Ask the node what differs from its desired state
+  stack_node:
+    phase: inspect
+  register: __stack_plan
+"""
+
+RETURN = r"""
+differing:
+  description: Files of the desired state that are missing or differ (path, reason, before).
+  type: list
+  returned: phase is inspect
+facts:
+  description: The few facts of the node the toolkit uses.
+  type: dict
+  returned: phase is inspect
+"""
+
+import base64
+import hashlib
+import http.client
+import io
+import json
+import os
+import shlex
+import shutil
+import socket
+import stat
+import subprocess
+import tarfile
+import tempfile
+import urllib.request
+
+from ansible.module_utils.basic import AnsibleModule
+
+STATE_FILE = "/var/lib/aicluster/state.json"
+STACK_ROOT = "/opt/aicluster"
+PROJECT = "aicluster"
+DIFF_LIMIT_BYTES = 64 * 1024
+
+
+class Refused(Exception):
+    """A file was refused by its checker; nothing has been replaced."""
+
+
+# ---------------------------------------------------------------- state the node remembers
+
+
+def read_state():
+    """Return what the last run left: files: [path], pending: [[verb, unit]], provisioned: {service: digest},
+    fragments: {path: [keys we put into a shared JSON file]}.
+    """
+    state = {"files": [], "pending": [], "provisioned": {}, "fragments": {}}
+    try:
+        with open(STATE_FILE) as handle:
+            state.update(json.load(handle))
+    except (FileNotFoundError, ValueError):
+        pass  # A node never seen before, or a torn file: every difference is found again by comparing.
+    return state
+
+
+def write_state(state):
+    """Replace the state file atomically."""
+    os.makedirs(os.path.dirname(STATE_FILE), mode=0o755, exist_ok=True)
+    replace_file(STATE_FILE, json.dumps(state, sort_keys=True).encode(), 0o600, 0, 0)
+
+
+def replace_file(path, content, mode, uid, gid):
+    """Write `content` beside `path`, then rename: a reader sees the old file or the new one, never a part."""
+    temporary = os.path.join(os.path.dirname(path), ".%s.aicluster-new" % os.path.basename(path))
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as handle:
+        handle.write(content)
+        os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)
+        handle.flush()
+        os.fsync(descriptor)
+    os.replace(temporary, path)
+
+
+# ---------------------------------------------------------------- inspect
+
+
+def run(command):
+    """Return stdout of a read-only command, or an empty string when it is missing or fails."""
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    except OSError:
+        return ""
+    return done.stdout.decode("utf-8", "replace")
+
+
+def read_text(path):
+    """Return the text of a file, or an empty string when it is missing."""
+    try:
+        with open(path) as handle:
+            return handle.read()
+    except FileNotFoundError:
+        return ""
+
+
+def as_json(value):
+    """Return JSON as people read it."""
+    return json.dumps(value, indent=2, sort_keys=True) + "\n"
+
+
+def merged(text, fragment, previous):
+    """Return the JSON object in `text` with `fragment` laid over it.
+
+    Keys of others stay as they are; keys that only the `previous` fragment had are taken out again.
+    """
+    try:
+        current = json.loads(text or "{}")
+    except ValueError as error:
+        raise Refused("the file that is there is not JSON: %s" % error)
+    for key in previous:
+        if key not in fragment:
+            current.pop(key, None)
+    return dict(current, **fragment)
+
+
+def compare_fragment(want, previous):
+    """Like compare_file, for a file we share with others (`merge: true`); returns `after` as well."""
+    text = read_text(want["path"])
+    after = merged(text, want["fragment"], previous)
+    if text and json.loads(text) == after:
+        return None
+    reason = "content" if text else "missing"
+    return {"path": want["path"], "reason": reason, "before": text, "after": as_json(after)}
+
+
+def merge_into(path, fragment, previous):
+    """Return the bytes of a shared JSON file with our part in it."""
+    return as_json(merged(read_text(path), fragment, previous)).encode()
+
+
+def compare_file(want, with_text):
+    """Return None when the file is as wanted, else {path, reason, before}."""
+    path = want["path"]
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return {"path": path, "reason": "missing", "before": ""}
+    if not stat.S_ISREG(found.st_mode):
+        return {"path": path, "reason": "not a regular file", "before": ""}
+    with open(path, "rb") as handle:
+        content = handle.read()
+    if hashlib.sha256(content).hexdigest() != want["sha256"]:
+        before = ""
+        if with_text and want.get("text") and len(content) <= DIFF_LIMIT_BYTES:
+            before = content.decode("utf-8", "replace")
+        return {"path": path, "reason": "content", "before": before}
+    mode = "%04o" % stat.S_IMODE(found.st_mode)
+    if (mode, found.st_uid, found.st_gid) != (want["mode"], want["uid"], want["gid"]):
+        reason = "owner or mode %s %d:%d" % (mode, found.st_uid, found.st_gid)
+        return {"path": path, "reason": reason, "before": None}
+    return None
+
+
+def missing_packages(wanted):
+    """Return the wanted packages that dpkg does not list as installed."""
+    if not wanted:
+        return []
+    listing = run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"] + wanted)
+    installed = set(line.split()[0] for line in listing.splitlines() if line.endswith(" installed"))
+    return [name for name in wanted if name not in installed]
+
+
+def deviating_units(wanted):
+    """Return [{name, why}] for units that are not enabled or not in the wanted state."""
+    if not wanted:
+        return []
+    names = [unit["name"] for unit in wanted]
+    listing = run(["systemctl", "show", "-p", "Id,ActiveState,UnitFileState,LoadState"] + names)
+    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in listing.split("\n\n")]
+    by_name = dict(zip(names, blocks))
+    deviating = []
+    for unit in wanted:
+        found = by_name.get(unit["name"], {})
+        why = []
+        if found.get("LoadState", "not-found") == "not-found":
+            why.append("not there")
+        elif unit.get("enabled", True) != (found.get("UnitFileState") in ("enabled", "enabled-runtime", "static", "alias", "indirect")):
+            why.append(found.get("UnitFileState") or "unknown")
+        if unit.get("state", "started") == "started" and found.get("ActiveState") != "active":
+            why.append(found.get("ActiveState") or "inactive")
+        if why:
+            deviating.append({"name": unit["name"], "why": ", ".join(why)})
+    return deviating
+
+
+class DockerConnection(http.client.HTTPConnection):
+    """HTTP over the engine's socket: starting the command line client costs a small board half a second."""
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect("/run/docker.sock")
+
+
+def docker_get(path):
+    """Return the parsed answer of the Docker API, or None when no engine answers."""
+    connection = DockerConnection("docker", timeout=20)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+        return json.loads(body.decode()) if answer.status == 200 else None
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def project_containers():
+    """Return {compose service: {digest, state, health}} of this node's compose project."""
+    listed = docker_get(
+        "/containers/json?all=1&filters=%7B%22label%22%3A%5B%22com.docker.compose.project%3D" + PROJECT + "%22%5D%7D"
+    )
+    found = {}
+    for container in listed or []:
+        labels = container["Labels"]
+        status = container.get("Status", "")
+        health = "unhealthy" if "(unhealthy)" in status else ""
+        found[labels["com.docker.compose.service"]] = {
+            "digest": labels.get("aicluster.digest", ""),
+            "state": container["State"],
+            "health": health,
+        }
+    return found
+
+
+def deviating_containers(wanted, found):
+    """Return [{service, why}]: containers that are missing, of another digest, not running or unhealthy."""
+    deviating = []
+    for service in sorted(wanted):
+        container = found.get(service)
+        if container is None:
+            why = "missing"
+        elif container["digest"] != wanted[service]:
+            why = "changed"
+        elif container["state"] != "running":
+            why = container["state"]
+        else:
+            why = container["health"]
+        if why:
+            deviating.append({"service": service, "why": why})
+    return deviating
+
+
+def probe(url):
+    """Return the JSON a service answers on the node itself, or None."""
+    try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=10) as answer:
+            return json.loads(answer.read().decode())
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+
+
+def key_values(path, separator):
+    """Return the `key<separator>value` lines of a small text file as a dict."""
+    try:
+        with open(path) as handle:
+            pairs = [line.strip().split(separator, 1) for line in handle if separator in line]
+    except OSError:
+        return {}
+    return dict((key.strip(), value.strip().strip('"')) for key, value in pairs)
+
+
+def facts():
+    """Return the dozen facts the toolkit uses; sizes in MiB (memory) and GiB (disk)."""
+    release = key_values("/etc/os-release", "=")
+    memory = key_values("/proc/meminfo", ":")
+    disk = os.statvfs("/var/lib")
+    machine = os.uname()
+    return {
+        "os": release.get("ID", ""),
+        "os_version": release.get("VERSION_ID", ""),
+        "os_codename": release.get("VERSION_CODENAME", ""),
+        "kernel": machine.release,
+        "machine": machine.machine,
+        "memory_mb": int(memory.get("MemTotal", "0 kB").split()[0]) // 1024,
+        "disk_free_gb": disk.f_bavail * disk.f_frsize // 2**30,
+        "page_size": os.sysconf("SC_PAGE_SIZE"),
+        "engine": (docker_get("/version") or {}).get("Version", ""),
+    }
+
+
+def inspect(params, with_text):
+    """Compare the node with its desired state; see RETURN."""
+    state = read_state()
+    if params["commit"] is not None:
+        committed = dict(state, pending=[], provisioned=params["commit"])
+        if committed != state:
+            write_state(committed)
+        state = committed
+    wanted_paths = set(want["path"] for want in params["files"])
+    compared = [
+        compare_fragment(want, state["fragments"].get(want["path"], []))
+        if want.get("fragment") is not None
+        else compare_file(want, with_text)
+        for want in params["files"]
+    ]
+    found = project_containers()
+    return {
+        "facts": facts(),
+        "differing": [difference for difference in compared if difference],
+        "leftover": sorted(path for path in state["files"] if path not in wanted_paths and os.path.lexists(path)),
+        "packages": missing_packages(params["packages"]),
+        "units": deviating_units(params["units"]),
+        "containers": deviating_containers(params["containers"], found),
+        "orphans": sorted(service for service in found if service not in params["containers"]),
+        "pending": state["pending"],
+        "provisioned": state["provisioned"],
+        "probes": dict((name, probe(url)) for name, url in sorted(params["probes"].items())),
+    }
+
+
+# ---------------------------------------------------------------- ship
+
+
+def members(archive):
+    """Yield (absolute path, content, mode, uid, gid) of every file in the base64 tar.gz."""
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(archive)), mode="r:gz") as tar:
+        for member in tar:
+            yield "/" + member.name, tar.extractfile(member).read(), member.mode, member.uid, member.gid
+
+
+def stage(files, removed, directory):
+    """Lay the project out under `directory` as it will be, so that checkers see the future, not the present."""
+    if os.path.isdir(STACK_ROOT):
+        # Text only: a service's data lives in volumes, never below the project folder.
+        shutil.copytree(STACK_ROOT, directory + STACK_ROOT, symlinks=True)
+    for path in removed:
+        if os.path.lexists(directory + path):
+            os.unlink(directory + path)
+    for path, content, mode, _uid, _gid in files:
+        os.makedirs(os.path.dirname(directory + path), exist_ok=True)
+        with open(directory + path, "wb") as handle:
+            handle.write(content)
+        os.chmod(directory + path, mode)
+
+
+def check(command, subject):
+    """Run a checker on a staged file; raise Refused with what it said."""
+    done = subprocess.run(shlex.split(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        said = done.stdout.decode("utf-8", "replace").strip()
+        raise Refused("%s was refused by `%s` (rc %d): %s" % (subject, command.split()[0], done.returncode, said))
+
+
+def make_directories(path, uid, gid):
+    """Make the parents of `path`; a `secrets` folder belongs to the one user who reads it."""
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        make_directories(parent, uid, gid)
+        os.mkdir(parent, 0o755)
+        os.chmod(parent, 0o755)
+    if os.path.basename(parent) == "secrets":
+        os.chown(parent, uid, gid)
+        os.chmod(parent, 0o500)
+
+
+def remove_file(path):
+    """Remove a file, and the project's folders it leaves empty."""
+    if os.path.lexists(path):
+        os.unlink(path)
+    parent = os.path.dirname(path)
+    while parent.startswith(STACK_ROOT) and os.path.isdir(parent) and not os.listdir(parent):
+        os.rmdir(parent)
+        parent = os.path.dirname(parent)
+
+
+def ship(params):
+    """Validate everything, then put it in place; the owed reactions are written down first.
+
+    A run that is killed in between is repaired by the next one: files that differ are found by comparing,
+    reactions by the `pending` list, containers by their digest label.
+    """
+    state = read_state()
+    fragments = dict((want["path"], want["fragment"]) for want in params["files"] if want.get("fragment") is not None)
+    files = []
+    for path, content, mode, uid, gid in sorted(members(params["archive"])) if params["archive"] else []:
+        if path in fragments:
+            content = merge_into(path, fragments[path], state["fragments"].get(path, []))
+        files.append((path, content, mode, uid, gid))
+    directory = tempfile.mkdtemp(prefix="aicluster-stage-")
+    try:
+        stage(files, params["remove"], directory)
+        for path, command in sorted(params["validations"].items()):
+            check(command.replace("%s", shlex.quote(directory + path)), path)
+        if params["compose_check"]:
+            check("docker compose -f %s%s/compose.yaml config -q" % (directory, STACK_ROOT), STACK_ROOT + "/compose.yaml")
+    finally:
+        shutil.rmtree(directory)
+    owned = [want["path"] for want in params["files"]]
+    state["pending"] = sorted(set(map(tuple, state["pending"])) | set(map(tuple, params["reactions"])))
+    write_state(dict(state, files=sorted(set(state["files"]) | set(owned))))
+    for path, content, mode, uid, gid in files:
+        make_directories(path, uid, gid)
+        replace_file(path, content, mode, uid, gid)
+    for path in params["remove"]:
+        remove_file(path)
+    keys = dict((path, sorted(fragment)) for path, fragment in fragments.items())
+    write_state(dict(state, files=sorted(owned), fragments=keys))
+    return {"changed": bool(files or params["remove"])}
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "phase": {"type": "str", "choices": ["inspect", "ship"], "required": True},
+            "files": {"type": "list", "elements": "dict", "default": []},
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "units": {"type": "list", "elements": "dict", "default": []},
+            "containers": {"type": "dict", "default": {}},
+            "probes": {"type": "dict", "default": {}},
+            "commit": {"type": "dict"},
+            "archive": {"type": "str", "default": "", "no_log": True},
+            "remove": {"type": "list", "elements": "str", "default": []},
+            "reactions": {"type": "list", "elements": "list", "default": []},
+            "validations": {"type": "dict", "default": {}},
+            "compose_check": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        if module.params["phase"] == "ship":
+            result = ship(module.params)
+        else:
+            result = inspect(module.params, module._diff)
+    except Refused as refusal:
+        module.fail_json(msg="%s. Nothing was replaced on this node." % refusal)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
