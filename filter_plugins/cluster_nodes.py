@@ -1,0 +1,153 @@
+"""The cluster as data: which node runs which service, and where a service is reached.
+
+Source of every value: the inventory's groups (tier), ``host_vars/<ip>/node.yml`` and ``group_vars`` (what is
+true of the node), ``service_catalogue`` (what a service is), ``node_services`` (where it runs, with overrides).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+# The children of `nodes` in inventory/groups.yml: a filter sees a host's groups, not their tree.
+TIERS = ("gateway", "primary_ai", "secondary_ai", "backend", "monitoring", "edge", "utility")
+
+
+def merged(base: object, override: object) -> Any:  # noqa: ANN401 (any value of YAML)
+    """Return `override` laid over `base`: mappings are merged key by key, anything else is replaced."""
+    if not (isinstance(base, Mapping) and isinstance(override, Mapping)):
+        return override
+    changed = {key: merged(base[key], value) if key in base else value for key, value in override.items()}
+    return {**base, **changed}
+
+
+def placement(node: str, node_services: object) -> dict[str, dict[str, Any]]:
+    """Return service name -> overrides for one node's `node_services`.
+
+    An item is a service name, or a mapping with that name as its one key and the overrides as its value.
+    Raises AnsibleFilterError for any other shape and for a service that is listed twice.
+    """
+    if isinstance(node_services, str | Mapping) or not isinstance(node_services, Iterable):
+        raise AnsibleFilterError(
+            f"cluster_nodes: node_services of {node} {node_services!r}: must be a list; "
+            "write one service per line, each line starting with `- `"
+        )
+    placed: dict[str, dict[str, Any]] = {}
+    for item in node_services:
+        pairs = {item: {}} if isinstance(item, str) else item
+        if not isinstance(pairs, Mapping) or len(pairs) != 1:
+            raise AnsibleFilterError(
+                f"cluster_nodes: item of node_services of {node} {item!r}: must be a service name or a "
+                "mapping with one key; write `- name` or `- name: {memory_mb: 512}`"
+            )
+        [(service, overrides)] = pairs.items()
+        overrides = {} if overrides is None else overrides
+        if not isinstance(overrides, Mapping):
+            raise AnsibleFilterError(
+                f"cluster_nodes: overrides of {service} on {node} {overrides!r}: must be a mapping; "
+                f"write `- {service}: {{memory_mb: 512}}`"
+            )
+        if service in placed:
+            raise AnsibleFilterError(
+                f"cluster_nodes: service {service} on {node}: is listed twice in node_services; keep one"
+            )
+        placed[str(service)] = dict(overrides)
+    return placed
+
+
+def node_entry(hostvars: Mapping[str, Any], catalogue: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one node as a plain mapping; see `cluster_nodes` for its shape.
+
+    Only the keys named here are read: every key of lazy host variables costs a templating run.
+    """
+    host = str(hostvars["inventory_hostname"])
+    name = str(hostvars.get("node_name") or host)
+    groups = list(hostvars.get("group_names") or [])
+    return {
+        "name": name,
+        "host": host,
+        "address": hostvars.get("node_address") or host,
+        "tier": next((tier for tier in TIERS if tier in groups), None),
+        "board": hostvars.get("node_board"),
+        "architecture": hostvars.get("node_architecture"),
+        "memory_mb": hostvars.get("node_memory_mb"),
+        "memory_reserved_mb": hostvars.get("node_memory_reserved_mb"),
+        "disk_gb": hostvars.get("node_disk_gb"),
+        "disk_reserved_gb": hostvars.get("node_disk_reserved_gb"),
+        "drained": bool(hostvars.get("node_drained")),
+        "share": hostvars.get("node_ai_share"),
+        "capacity": hostvars.get("node_ai_capacity"),
+        "services": {
+            service: merged(catalogue.get(service, {}), overrides)
+            for service, overrides in placement(name, hostvars.get("node_services") or []).items()
+        },
+    }
+
+
+def cluster_nodes(
+    hostvars_list: Iterable[Mapping[str, Any]], catalogue: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the cluster, one entry per host, in the order given.
+
+    Entry: name, host, address, tier (None in no tier), board, architecture, memory_mb and memory_reserved_mb
+    (MiB), disk_gb and disk_reserved_gb (GiB), drained (bool), share (percent or None), capacity (any unit, one
+    for all nodes, or None), services (name -> catalogue entry with the placement's overrides merged in).
+    A value nobody set is None and a service the catalogue lacks has only its overrides: judging is the
+    preflight's work. Raises AnsibleFilterError where `node_services` or `catalogue` cannot be read at all.
+    """
+    if not isinstance(catalogue, Mapping):
+        raise AnsibleFilterError(
+            f"cluster_nodes: service_catalogue {catalogue!r}: must be a mapping of service names; "
+            "see group_vars/all/services.yml"
+        )
+    return [node_entry(hostvars, catalogue) for hostvars in hostvars_list]
+
+
+def nodes_running(nodes: Iterable[Mapping[str, Any]], service: str) -> list[Mapping[str, Any]]:
+    """Return the entries of `cluster_nodes` whose node runs `service`, drained ones too; possibly none."""
+    return [node for node in nodes if service in node["services"]]
+
+
+def service_endpoints(
+    nodes: Iterable[Mapping[str, Any]], service: str, port_name: str
+) -> list[dict[str, Any]]:
+    """Return where `service` is reached, one entry per node that runs it, in the cluster's order.
+
+    Entry: node (name), host (inventory key), address, port (on the node), share (percent or None), capacity
+    (or None), drained (bool). A service that runs nowhere gives an empty list.
+    Raises AnsibleFilterError if a node runs the service without a port of that name.
+    """
+    endpoints = []
+    for node in nodes_running(nodes, service):
+        ports = node["services"][service].get("ports") or {}
+        if port_name not in ports:
+            raise AnsibleFilterError(
+                f"service_endpoints: port {port_name} of {service} on {node['name']}: is not among its "
+                f"ports ({', '.join(ports) or 'none'}); name one of these or add it to service_catalogue"
+            )
+        endpoints.append(
+            {
+                "node": node["name"],
+                "host": node["host"],
+                "address": node["address"],
+                "port": ports[port_name]["port"],
+                "share": node["share"],
+                "capacity": node["capacity"],
+                "drained": node["drained"],
+            }
+        )
+    return endpoints
+
+
+class FilterModule:
+    """Ansible's entry point to this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return filter name -> function."""
+        return {
+            "cluster_nodes": cluster_nodes,
+            "nodes_running": nodes_running,
+            "service_endpoints": service_endpoints,
+        }

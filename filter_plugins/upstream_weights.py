@@ -1,0 +1,153 @@
+"""Integer weights of a load balancer's wheel from percentages or measured capacities.
+
+Why a small wheel: Kong's round robin moves one slot per retry, so the number of slots bounds how many tries
+one dead node can eat; 80/20 as 4 + 1 needs five.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from math import lcm
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+WHOLE = 100  # percent
+
+
+def _name(endpoint: Mapping[str, Any]) -> str:
+    return str(endpoint.get("node") or endpoint.get("address") or endpoint)
+
+
+def _identity(endpoint: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return what tells two endpoints apart, so that a tie never depends on the order of the list."""
+    return str(endpoint.get("node")), str(endpoint.get("address")), str(endpoint.get("port"))
+
+
+def _number(endpoint: Mapping[str, Any], field: str) -> Fraction:
+    """Return a share or capacity as an exact fraction; raise AnsibleFilterError if it is none or negative."""
+    value, subject = endpoint[field], f"upstream_weights: {field} of {_name(endpoint)}"
+    fix = f"correct node_ai_{field} of {_name(endpoint)}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise AnsibleFilterError(f"{subject} {value!r}: must be a number; {fix}")
+    if not 0 <= value < float("inf"):
+        raise AnsibleFilterError(f"{subject} {value}: must be finite and not negative; {fix}")
+    # By way of the text 33.3 is 333/10 and not the nearest binary fraction: three of them and 0.1 make 100.
+    return Fraction(repr(value))
+
+
+def _parts(endpoints: Sequence[Mapping[str, Any]], complete: bool) -> list[Fraction]:
+    """Return what each endpoint declares of the load, not yet scaled, drained endpoints included."""
+    if not any(endpoint.get("share") is not None for endpoint in endpoints):
+        return _capacities(endpoints)
+    for endpoint in endpoints:
+        if endpoint.get("share") is None:
+            raise AnsibleFilterError(
+                f"upstream_weights: share of {_name(endpoint)} null: other endpoints declare one, so each "
+                f"must; set node_ai_share of {_name(endpoint)}, or remove it everywhere to use node_ai_capacity"
+            )
+    shares = [_number(endpoint, "share") for endpoint in endpoints]
+    if complete and sum(shares) != WHOLE:
+        listed = " + ".join(f"{_name(endpoint)} {endpoint['share']}" for endpoint in endpoints)
+        raise AnsibleFilterError(
+            f"upstream_weights: shares {listed} = {float(sum(shares)):g}: must add up to {WHOLE}, "
+            "drained nodes included; correct node_ai_share of these nodes"
+        )
+    return shares
+
+
+def _capacities(endpoints: Sequence[Mapping[str, Any]]) -> list[Fraction]:
+    """Return the measured capacities; a lone endpoint needs none, and a drained one counts for nothing."""
+    if len(endpoints) == 1 and endpoints[0].get("capacity") is None:
+        return [Fraction(1)]
+    parts = []
+    for endpoint in endpoints:
+        if endpoint.get("capacity") is None and not endpoint.get("drained"):
+            raise AnsibleFilterError(
+                f"upstream_weights: capacity of {_name(endpoint)} null: no endpoint declares a share, so "
+                f"each needs its capacity; set node_ai_capacity of {_name(endpoint)} or node_ai_share of all"
+            )
+        parts.append(_number(endpoint, "capacity") if endpoint.get("capacity") is not None else Fraction(0))
+    return parts
+
+
+def _lacking(parts: Sequence[int], weights: Sequence[int], total: int) -> list[int]:
+    return [part - weight * total for part, weight in zip(parts, weights, strict=True)]
+
+
+def wheel(parts: Sequence[int], slots: int) -> list[int]:
+    """Return the positive integers, at most `slots` in sum, whose ratios come closest to those of `parts`.
+
+    `parts` are positive integers, the biggest first, no more of them than `slots`. The error of a wheel is the
+    largest absolute difference between the fraction of slots an endpoint gets and the fraction it should have;
+    of two wheels with the same error the smaller wins, so the result never has a common divisor.
+    """
+    total = sum(parts)
+    best: tuple[Fraction, list[int]] | None = None
+    for size in range(len(parts), slots + 1):
+        weights = [1] * len(parts)
+        size_parts = [part * size for part in parts]
+        # Slot by slot to whoever lacks most: for a fixed size the differences then stay least spread, which
+        # minimises every convex measure of the error at once, the largest difference among them.
+        for _ in range(size - len(parts)):
+            lacking = _lacking(size_parts, weights, total)
+            weights[lacking.index(max(lacking))] += 1
+        error = Fraction(max(map(abs, _lacking(size_parts, weights, total))), size * total)
+        if best is None or error < best[0]:
+            best = error, weights
+    return best[1] if best else []
+
+
+def upstream_weights(
+    endpoints: Sequence[Mapping[str, Any]], slots: int = 20, complete: bool = True
+) -> list[dict[str, Any]]:
+    """Return the endpoints in their order, each with an integer `weight`; together they share no divisor.
+
+    `endpoints`: mappings as `service_endpoints` gives them; read are node, share (percent), capacity (one unit
+    for all) and drained. Shares count if any endpoint declares one, capacities otherwise. Drained endpoints
+    get 0 and the others are rescaled; an endpoint with a positive part that is not drained gets at least 1.
+    `slots` bounds the sum of the weights. `complete=False` is for a subset of a service's endpoints (the
+    nodes that have one model): its shares need not add up to 100.
+    Raises AnsibleFilterError for shares that do not add up to 100 or are declared by some only, for negative
+    or missing numbers, if nothing is left to balance, or if there are more endpoints than slots.
+    """
+    if isinstance(slots, bool) or not isinstance(slots, int) or slots < 1:
+        raise AnsibleFilterError(f"upstream_weights: slots {slots!r}: must be a whole number from 1; try 20")
+    if not endpoints:
+        raise AnsibleFilterError(
+            "upstream_weights: endpoints []: nothing to balance; add the service to node_services of a tier"
+        )
+    parts = _parts(endpoints, complete)
+    active = [
+        (part, endpoint)
+        for part, endpoint in zip(parts, endpoints, strict=True)
+        if part > 0 and not endpoint.get("drained")
+    ]
+    if not active:
+        listed = ", ".join(
+            f"{_name(endpoint)} {'drained' if endpoint.get('drained') else part}"
+            for part, endpoint in zip(parts, endpoints, strict=True)
+        )
+        raise AnsibleFilterError(
+            f"upstream_weights: endpoints {listed}: every weight would be 0; "
+            "set node_drained: false on one node or give it a positive node_ai_share or node_ai_capacity"
+        )
+    if len(active) > slots:
+        raise AnsibleFilterError(
+            f"upstream_weights: endpoints {len(active)}: each needs one of the {slots} slots; "
+            "allow more slots or drain some nodes"
+        )
+    active.sort(key=lambda pair: (-pair[0], _identity(pair[1])))
+    scale = lcm(*(part.denominator for part, _ in active))
+    weights = wheel([int(part * scale) for part, _ in active], slots)
+    weight_of = {id(endpoint): weight for (_, endpoint), weight in zip(active, weights, strict=True)}
+    return [{**endpoint, "weight": weight_of.get(id(endpoint), 0)} for endpoint in endpoints]
+
+
+class FilterModule:
+    """Ansible's entry point to this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return filter name -> function."""
+        return {"upstream_weights": upstream_weights}
