@@ -272,13 +272,13 @@ class Renderer:
         """Resolve the cluster once: it is the same for every template of the node."""
         self._templar, self._loader, self._vars, self._roles = templar, loader, task_vars, roles
         self.shared: dict[str, Any] = {
-            name: self._resolve("{{ %s }}" % name, task_vars) for name in ("cluster_nodes", "site_secrets", "site_image_mirror")
+            name: self._resolve(trust_as_template(f"{{{{ {name} }}}}"), task_vars) for name in ("cluster_nodes", "site_secrets", "site_image_mirror")
         }
         host = task_vars["inventory_hostname"]
         self.shared["cluster_node"] = next(n for n in self.shared["cluster_nodes"] if n["host"] == host)
 
     def _resolve(self, template: Any, variables: Any) -> Any:
-        return self._templar.copy_with_new_env(available_variables=variables).template(trust_as_template(template))
+        return self._templar.copy_with_new_env(available_variables=variables).template(template)
 
     def _yaml(self, path: Path) -> dict[str, Any]:
         if not path.is_file():
@@ -324,6 +324,8 @@ class Renderer:
                 text = templar.template(
                     trust_as_template(source.read_text()), escape_backslashes=False, overrides={"trim_blocks": True}
                 )
+                if text is None:  # nothing but false conditions
+                    continue
                 if not isinstance(text, str):
                     raise AnsibleActionFail(f"{role}: {source.name} rendered to {type(text).__name__}, not to text")
                 if not text.strip():

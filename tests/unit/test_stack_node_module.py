@@ -1,0 +1,206 @@
+"""The node's half of the engine, run on a folder of this machine instead of a node."""
+
+import base64
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "library" / "stack_node.py"
+spec = importlib.util.spec_from_file_location("stack_node_module", SOURCE)
+node = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(node)
+ME = {"uid": os.getuid(), "gid": os.getgid()}
+
+
+@pytest.fixture(autouse=True)
+def a_node_of_our_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(node, "STATE_FILE", str(tmp_path / "state" / "state.json"))
+    monkeypatch.setattr(node, "STACK_ROOT", str(tmp_path / "stack"))
+    monkeypatch.setattr(node, "project_containers", dict)
+    return tmp_path
+
+
+def archive(files):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for path, content in files.items():
+            member = tarfile.TarInfo(str(path).lstrip("/"))
+            member.size, member.mode = len(content), 0o640
+            member.uid, member.gid = ME["uid"], ME["gid"]
+            tar.addfile(member, io.BytesIO(content))
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def ship(files, **changes):
+    fragments = changes.pop("fragments", {})
+    owned = [{"path": str(path), "fragment": fragments.get(path)} for path in files]
+    parameters = {
+        "files": owned, "archive": archive(files), "remove": [], "reactions": [], "validations": {}, "compose_check": False,
+    }  # fmt: skip
+    return node.ship({**parameters, **changes})
+
+
+def want(path, content, mode="0640"):
+    return {"path": str(path), "sha256": hashlib.sha256(content).hexdigest(), "mode": mode, **ME, "text": True}
+
+
+def inspect(files, **changes):
+    parameters = {"files": files, "packages": [], "units": [], "containers": {}, "probes": {}, "commit": None}
+    return node.inspect({**parameters, **changes}, with_text=True)
+
+
+def test_what_was_shipped_no_longer_differs(tmp_path):
+    path = tmp_path / "stack" / "a" / "conf"
+    assert inspect([want(path, b"x")])["differing"][0]["reason"] == "missing"
+    ship({path: b"x"})
+    assert inspect([want(path, b"x")])["differing"] == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        pytest.param(lambda p: p.write_bytes(b"y"), "content", id="somebody edited the file"),
+        pytest.param(lambda p: p.chmod(0o666), "owner or mode 0666", id="somebody opened the file to the world"),
+        pytest.param(lambda p: (p.unlink(), p.symlink_to("/dev/null")), "not a regular", id="a link took its place"),
+    ],
+)
+def test_drift_is_found(tmp_path, spoil, reason):
+    path = tmp_path / "stack" / "conf"
+    ship({path: b"x"})
+    spoil(path)
+    assert inspect([want(path, b"x")])["differing"][0]["reason"].startswith(reason)
+
+
+def test_a_file_a_checker_refuses_replaces_nothing(tmp_path):
+    good, bad = tmp_path / "stack" / "good", tmp_path / "stack" / "bad"
+    ship({good: b"old", bad: b"old"})
+    with pytest.raises(node.Refused, match="bad was refused by `false`"):
+        ship({good: b"new", bad: b"new"}, validations={str(bad): "false %s"})
+    assert good.read_bytes() == bad.read_bytes() == b"old"
+
+
+def test_a_checker_sees_the_new_file_before_it_is_in_place(tmp_path):
+    path = tmp_path / "stack" / "conf"
+    ship({path: b"old"})
+    ship({path: b"new"}, validations={str(path): "grep -q new %s"})
+    assert path.read_bytes() == b"new"
+
+
+def test_a_file_that_no_longer_belongs_goes_and_takes_its_empty_folder_along(tmp_path):
+    gone, stays = tmp_path / "stack" / "old" / "conf", tmp_path / "stack" / "conf"
+    ship({gone: b"x", stays: b"x"})
+    assert inspect([want(stays, b"x")])["leftover"] == [str(gone)]
+    ship({stays: b"x"}, remove=[str(gone)])
+    assert not gone.parent.exists()
+    assert inspect([want(stays, b"x")])["leftover"] == []
+
+
+def test_a_file_the_toolkit_never_wrote_is_not_its_business(tmp_path):
+    stranger = tmp_path / "stack" / "mine"
+    stranger.parent.mkdir()
+    stranger.write_text("a user's own")
+    ship({tmp_path / "stack" / "conf": b"x"})
+    assert inspect([])["leftover"] == [str(tmp_path / "stack" / "conf")]
+    assert stranger.exists()
+
+
+def test_reactions_are_owed_until_the_run_is_committed(tmp_path):
+    path = tmp_path / "stack" / "conf"
+    ship({path: b"x"}, reactions=[["restart", "docker"]])
+    assert inspect([want(path, b"x")])["pending"] == [["restart", "docker"]]
+    assert inspect([want(path, b"x")], commit={"kong": "d1"})["pending"] == []
+    assert inspect([want(path, b"x")])["provisioned"] == {"kong": "d1"}
+
+
+def test_a_run_killed_before_the_files_are_in_place_still_owes_its_reactions(tmp_path, monkeypatch):
+    path = tmp_path / "stack" / "conf"
+    replace = node.replace_file
+
+    def dies(target, *rest):
+        if target == str(path):
+            raise KeyboardInterrupt
+        replace(target, *rest)
+
+    monkeypatch.setattr(node, "replace_file", dies)
+    with pytest.raises(KeyboardInterrupt):
+        ship({path: b"x"}, reactions=[["restart", "docker"]])
+    monkeypatch.setattr(node, "replace_file", replace)
+    found = inspect([want(path, b"x")])
+    assert found["pending"] == [["restart", "docker"]]
+    assert found["differing"][0]["reason"] == "missing"
+
+
+def test_a_torn_state_file_is_as_good_as_none(tmp_path):
+    state = tmp_path / "state" / "state.json"
+    state.parent.mkdir()
+    state.write_text('{"files": [')
+    assert node.read_state()["files"] == []
+
+
+def test_a_secrets_folder_belongs_to_its_one_reader(tmp_path):
+    path = tmp_path / "stack" / "kong" / "secrets" / "key"
+    ship({path: b"x"})
+    assert oct(path.parent.stat().st_mode & 0o777) == "0o500"
+
+
+# ---------------------------------------------------------------- files shared with others
+
+
+def shared(path, fragment):
+    return {"path": str(path), "fragment": fragment, "sha256": "", "mode": "0644", **ME, "text": True}
+
+
+def test_our_part_of_a_shared_file_leaves_the_keys_of_others_alone(tmp_path):
+    path = tmp_path / "stack" / "daemon.json"
+    path.parent.mkdir()
+    path.write_text('{"runtimes": {"nvidia": {}}}')
+    ours = {"live-restore": True}
+    assert inspect([shared(path, ours)])["differing"][0]["reason"] == "content"
+    ship({path: json.dumps(ours).encode()}, fragments={path: ours})
+    assert json.loads(path.read_text()) == {"runtimes": {"nvidia": {}}, "live-restore": True}
+    assert inspect([shared(path, ours)])["differing"] == []
+
+
+def test_a_key_we_no_longer_want_is_taken_out_of_the_shared_file(tmp_path):
+    path = tmp_path / "stack" / "daemon.json"
+    path.parent.mkdir()
+    path.write_text('{"theirs": 1}')
+    first, second = {"a": 1, "b": 2}, {"a": 1}
+    ship({path: json.dumps(first).encode()}, fragments={path: first})
+    assert inspect([shared(path, second)])["differing"]
+    ship({path: json.dumps(second).encode()}, fragments={path: second})
+    assert json.loads(path.read_text()) == {"theirs": 1, "a": 1}
+
+
+def test_a_shared_file_that_is_not_json_is_not_overwritten(tmp_path):
+    path = tmp_path / "stack" / "daemon.json"
+    path.parent.mkdir()
+    path.write_text("# mine")
+    with pytest.raises(node.Refused, match="not JSON"):
+        ship({path: b"{}"}, fragments={path: {}})
+    assert path.read_text() == "# mine"
+
+
+# ---------------------------------------------------------------- containers
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        pytest.param(None, "missing", id="no container"),
+        pytest.param({"digest": "other", "state": "running", "health": ""}, "changed", id="another digest"),
+        pytest.param({"digest": "d", "state": "exited", "health": ""}, "exited", id="not running"),
+        pytest.param({"digest": "d", "state": "running", "health": "unhealthy"}, "unhealthy", id="unhealthy"),
+        pytest.param({"digest": "d", "state": "running", "health": ""}, None, id="as wanted"),
+    ],
+)
+def test_a_container_deviates_for_one_reason(found, why):
+    containers = {"kong": found} if found else {}
+    deviating = node.deviating_containers({"kong": "d"}, containers)
+    assert [item["why"] for item in deviating] == ([why] if why else [])

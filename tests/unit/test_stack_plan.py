@@ -1,0 +1,209 @@
+"""The controller's half of the engine: desired state in, plan out. No node takes part."""
+
+import base64
+import importlib.util
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+# The node's half has the same module name, as Ansible wants it; load this one by its path.
+SOURCE = Path(__file__).parents[2] / "action_plugins" / "stack_node.py"
+spec = importlib.util.spec_from_file_location("stack_node_action", SOURCE)
+engine = importlib.util.module_from_spec(spec)
+import sys  # noqa: E402 - dataclasses look their module up
+
+sys.modules[spec.name] = engine
+spec.loader.exec_module(engine)
+File, Desired = engine.File, engine.Desired
+
+NOTHING_DIFFERS = {
+    "facts": {"os": "debian"},
+    "differing": [],
+    "leftover": [],
+    "packages": [],
+    "units": [],
+    "containers": [],
+    "orphans": [],
+    "pending": [],
+    "provisioned": {},
+    "probes": {},
+}
+
+
+def actual(**changes):
+    return {**NOTHING_DIFFERS, **changes}
+
+
+def desired(**changes):
+    return Desired(**changes)
+
+
+PLANS = [
+    pytest.param(desired(), actual(), [], id="a node that is as it should be has an empty plan"),
+    pytest.param(
+        desired(), actual(packages=["jq"]), ["+ package jq"], id="a missing package is created"
+    ),
+    pytest.param(
+        desired(),
+        actual(differing=[{"path": "/etc/a", "reason": "missing", "before": ""}]),
+        ["+ file /etc/a"],
+        id="a missing file is created",
+    ),
+    pytest.param(
+        desired(rules={"/etc/docker/*": {"restart": "docker"}}),
+        actual(differing=[{"path": "/etc/docker/daemon.json", "reason": "content", "before": "{}"}]),
+        ["~ file /etc/docker/daemon.json (content)", "~ restart docker"],
+        id="a changed file restarts the unit that reads it",
+    ),
+    pytest.param(
+        desired(rules={"/etc/docker/*": {"restart": "docker"}}),
+        actual(leftover=["/etc/docker/daemon.json"]),
+        ["- file /etc/docker/daemon.json", "~ restart docker"],
+        id="a file that no longer belongs is removed and its reader restarted",
+    ),
+    pytest.param(
+        desired(),
+        actual(pending=[["restart", "docker"]]),
+        ["~ restart docker"],
+        id="a reaction an interrupted run still owes is made up for",
+    ),
+    pytest.param(
+        desired(containers={"kong": "d1"}, container_owner={"kong": "kong"}),
+        actual(containers=[{"service": "kong", "why": "changed"}], orphans=["old"]),
+        ["~ container kong (changed)", "- container old"],
+        id="a container of another digest is recreated and an orphan removed",
+    ),
+    pytest.param(
+        desired(
+            containers={"pg": "d1"}, container_owner={"pg": "postgres"}, provision_inputs={"postgres": "i1"}
+        ),
+        actual(containers=[{"service": "pg", "why": "missing"}], provisioned={"postgres": "i1"}),
+        ["+ container pg", "~ provision postgres"],
+        id="a new container is provisioned whatever was provisioned before",
+    ),
+    pytest.param(
+        desired(provision_inputs={"postgres": "i2"}),
+        actual(provisioned={"postgres": "i1"}),
+        ["~ provision postgres"],
+        id="changed inputs are provisioned without touching the container",
+    ),
+]
+
+
+@pytest.mark.parametrize(("wanted", "found", "lines"), PLANS)
+def test_the_plan_names_every_difference_in_one_line(wanted, found, lines):
+    plan = engine.make_plan(wanted, found, {})
+    assert plan["lines"] == lines
+    assert (plan["lay_needed"] or plan["raise_needed"]) == bool(lines)
+
+
+def test_a_probe_that_finds_something_missing_calls_for_provisioning():
+    wanted = desired(provision_inputs={"ollama": "i1"})
+    found = actual(provisioned={"ollama": "i1"})
+    assert engine.make_plan(wanted, found, {"ollama": True})["raise"]["provision"] == ["ollama"]
+    assert engine.make_plan(wanted, found, {"ollama": False})["raise"]["provision"] == []
+
+
+def test_a_new_unit_file_makes_systemd_read_its_units_again():
+    found = actual(differing=[{"path": "/etc/systemd/system/x.service", "reason": "missing", "before": ""}])
+    assert engine.make_plan(desired(), found, {})["lay"]["daemon_reload"] is True
+
+
+# ---------------------------------------------------------------- digests
+
+paths = st.sampled_from(["/opt/aicluster/kong/a", "/opt/aicluster/kong/b", "/opt/aicluster/nginx/a"])
+files = st.builds(File, paths, st.binary(max_size=20), st.just("role"), st.sampled_from(["0644", "0400"]))
+
+
+@given(st.lists(files, unique_by=lambda f: f.path), st.randoms())
+def test_the_digest_does_not_depend_on_the_order_of_files(some, random):
+    shuffled = list(some)
+    random.shuffle(shuffled)
+    assert engine.digest_of(some) == engine.digest_of(shuffled)
+
+
+@given(files, st.binary(max_size=20))
+def test_the_digest_changes_exactly_when_content_changes(file, content):
+    other = engine.replace(file, content=content)
+    assert (engine.digest_of([file]) == engine.digest_of([other])) == (file.content == content)
+
+
+def test_sealing_writes_the_digest_of_the_services_own_files_only():
+    compose = File("/opt/aicluster/kong/compose.yaml", b"label: @stack-digest@", "kong")
+    host_file = File("/etc/sysctl.d/kong.conf", b"a = 1", "kong")
+    sealed, digest = engine.seal([compose, host_file], "kong")
+    assert sealed[0].content == f"label: {digest}".encode()
+    _, without_host_file = engine.seal([compose], "kong")
+    assert digest == without_host_file
+
+
+# ---------------------------------------------------------------- what leaves the controller
+
+
+def test_the_archive_is_the_same_bytes_for_the_same_files_and_keeps_owner_and_mode():
+    file = File("/opt/aicluster/kong/secrets/kong.yml", b"key", "kong", "0400", 1001, 1001)
+    packed = engine.pack([file])
+    assert packed == engine.pack([file])
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed))) as tar:
+        member = tar.getmembers()[0]
+    assert (member.name, member.mode, member.uid) == ("opt/aicluster/kong/secrets/kong.yml", 0o400, 1001)
+
+
+def test_a_secret_is_never_part_of_a_diff():
+    secret = File("/opt/aicluster/kong/secrets/kong.yml", b"hunter2", "kong")
+    diffs = engine.file_diffs([secret], [{"path": secret.path, "reason": "content", "before": ""}])
+    assert "hunter2" not in str(diffs)
+    assert secret.path in diffs[0]["prepared"]
+
+
+def test_the_diff_of_a_shared_file_shows_the_merged_result():
+    ours = File("/etc/docker/daemon.json", b'{"live-restore": true}', "docker_engine", merge=True)
+    item = {"path": ours.path, "reason": "content", "before": '{"runtimes": {}}', "after": "merged"}
+    assert engine.file_diffs([ours], [item])[0]["after"] == "merged"
+
+
+# ---------------------------------------------------------------- containers
+
+ENTRY = {
+    "image": "nginx:1.30.4",
+    "memory_mb": 128,
+    "ports": {
+        "http": {"port": 80, "container": 8080, "from": ["lan"]},
+        "admin": {"port": 8001, "from": ["localhost"]},
+        "inner": {"port": 9000, "from": []},
+    },
+    "health": {"test": ["CMD", "true"], "interval_s": 10, "timeout_s": 3, "retries": 3, "start_s": 5},
+}
+
+
+def test_a_container_starts_from_the_hardened_baseline():
+    baseline = engine.container_baseline("nginx", ENTRY, "10.0.0.1", "")
+    assert baseline["cap_drop"] == ["ALL"]
+    assert baseline["read_only"] is True
+    assert baseline["mem_limit"] == baseline["memswap_limit"] == "128m"
+    assert baseline["healthcheck"]["interval"] == "10s"
+
+
+def test_a_port_is_bound_to_those_who_may_reach_it():
+    baseline = engine.container_baseline("nginx", ENTRY, "10.0.0.1", "")
+    assert baseline["ports"] == ["10.0.0.1:80:8080", "127.0.0.1:8001:8001"]
+
+
+def test_a_mirror_goes_in_front_of_the_image_name():
+    baseline = engine.container_baseline("nginx", ENTRY, "10.0.0.1", "mirror:5000")
+    assert baseline["image"] == "mirror:5000/nginx:1.30.4"
+
+
+def test_a_service_without_a_compose_file_is_refused_by_name():
+    with pytest.raises(engine.AnsibleActionFail, match=r"service kong: no template renders .*roles/kong/templates"):
+        engine.compose_services([], "kong")
+
+
+def test_a_compose_file_that_is_not_yaml_is_refused_by_name():
+    broken = File("/opt/aicluster/kong/compose.yaml", b"services: [", "kong")
+    with pytest.raises(engine.AnsibleActionFail, match=r"service kong: .*is not a compose file"):
+        engine.compose_services([broken], "kong")
