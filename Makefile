@@ -1,0 +1,154 @@
+# One name per job; `make` lists them. Every target first makes what it needs.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+PYTHON    ?= python3
+# lab, or the name of a file inventory/<name>.yml, e.g. production.
+INVENTORY ?= lab
+# Anything more for ansible-playbook or pytest: ARGS="--limit 198.18.77.147".
+ARGS      ?=
+
+VENV   := .venv
+READY  := $(VENV)/requirements.lock
+LAB    := $(VENV)/bin/python lab/lab.py
+PYTEST := $(VENV)/bin/pytest
+UV_VERSION := 0.13.9
+
+inventory_path = inventory/$(if $(filter lab,$(INVENTORY)),lab,$(INVENTORY).yml)
+inventory_args = -i inventory/groups.yml -i $(inventory_path)
+
+# molecule and ansible-lint start their tools by name.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/.cache/molecule/default
+export PYTHONDONTWRITEBYTECODE := 1
+# An inherited inventory or skip list would make a run mean something else than it says.
+unexport ANSIBLE_INVENTORY
+
+.PHONY: help
+help: ## list the targets
+	@echo "make <target> [INVENTORY=lab|production] [ARGS=...]"
+	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- tools -----------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(READY) ## make .venv from requirements.lock (again only when the lock changed)
+
+# The copy of the lock inside .venv is written last: an interrupted installation is done again.
+$(READY): requirements.lock
+	@if cmp -s $< $@ && $(VENV)/bin/python -c ''; then touch $@; exit 0; fi
+	if ! command -v $(PYTHON) >/dev/null; then
+	  echo "setup: $(PYTHON) not found. Python 3.11 or newer is needed: apt-get install python3 (or make setup PYTHON=/path/to/python3.11)" >&2
+	  exit 1
+	fi
+	if ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+	  echo "setup: $$($(PYTHON) --version) is too old: the locked Ansible needs Python 3.11 or newer." >&2
+	  echo "       Debian 12 and Ubuntu 24.04 have it; or name another one: make setup PYTHON=/path/to/python3.11" >&2
+	  exit 1
+	fi
+	if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	    echo "setup: this Python has no venv module; installing python3-venv"
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv </dev/null
+	  else
+	    echo "setup: $(PYTHON) has no venv module. On Debian and Ubuntu: sudo apt-get install python3-venv" >&2
+	    exit 1
+	  fi
+	fi
+	echo "setup: installing $$(grep -c '^[a-z0-9]' $<) locked packages into $(VENV) (one to three minutes)"
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	cp $< $@
+	echo "setup: $$($(VENV)/bin/ansible --version | head -1) in $(VENV)"
+
+.PHONY: lock
+lock: ## renew requirements.lock from pyproject.toml
+	@$(PYTHON) -m venv .cache/uv
+	.cache/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	.cache/uv/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --quiet $(ARGS) -o requirements.lock
+	git --no-pager diff --stat -- requirements.lock
+
+# --- lab -------------------------------------------------------------------------------------------
+
+.PHONY: lab
+lab: setup ## seven nodes on this machine, from nothing to an answered chat request
+	@$(LAB) up
+
+.PHONY: lab-down
+lab-down: setup ## remove the lab, all but its build cache
+	@$(LAB) down
+
+.PHONY: lab-status
+lab-status: setup ## which lab nodes run, and the card
+	@$(LAB) status
+
+.PHONY: plan
+plan: setup ## what a run of site.yml would change, without changing it
+	@if [ ! -e $(inventory_path) ]; then
+	  echo "plan: there is no $(inventory_path). INVENTORY is lab, or the name of a file inventory/<name>.yml such as production." >&2
+	  exit 1
+	fi
+	if [ $(INVENTORY) = lab ] && [ ! -e .lab/card.json ]; then
+	  echo "plan: no lab is running. Build it with: make lab    Real boards: make plan INVENTORY=production" >&2
+	  exit 1
+	fi
+	$(VENV)/bin/ansible-playbook $(inventory_args) site.yml --check --diff $(ARGS)
+
+# --- tests -----------------------------------------------------------------------------------------
+
+.PHONY: test
+test: setup ## everything below, as CI runs it
+	@rm -rf .cache/results
+	$(MAKE) --no-print-directory test-lint test-unit test-lab
+	$(VENV)/bin/python tests/summary.py .cache/results
+
+.PHONY: test-lint
+test-lint: setup ## ruff, mypy, yamllint, ansible-lint (profile production, nothing skipped)
+	@echo "ruff check";   $(VENV)/bin/ruff check --quiet .
+	echo "ruff format";  $(VENV)/bin/ruff format --check .
+	echo "mypy";         $(VENV)/bin/mypy
+	echo "yamllint";     $(VENV)/bin/yamllint --strict .
+	echo "ansible-lint"; $(VENV)/bin/ansible-lint --strict
+
+.PHONY: test-unit
+test-unit: setup ## filters, templates, contracts of the layout; less than a minute, no lab
+	@$(PYTEST) tests/unit --junitxml=.cache/results/unit.xml $(ARGS)
+
+# A lab that runs already is somebody's: it is tested as it stands and left running.
+.PHONY: test-lab
+test-lab: setup ## the lab end to end: create, check, converge, idempotence, verify, destroy
+	@if [ -e .lab/card.json ]; then
+	  echo "test-lab: a lab is running; it is tested as it stands and stays. For a test from nothing: make lab-down test-lab"
+	  molecule converge
+	  molecule idempotence
+	  molecule verify
+	elif ! molecule test --destroy=never; then
+	  echo "test-lab: failed. The lab is left for a look (make lab-status); make lab-down removes it." >&2
+	  exit 1
+	else
+	  molecule destroy
+	fi
+
+.PHONY: test-lab-quick
+test-lab-quick: setup ## converge and verify a lab that stays, for the edit-and-look loop
+	@molecule converge
+	molecule verify
+
+.PHONY: test-full
+test-full: export AICLUSTER_INTERRUPTIONS := 10
+test-full: test ## test, with ten interrupted runs instead of two
+
+.PHONY: bench
+bench: setup ## a run without changes, next to other ways of doing the same
+	@$(VENV)/bin/python tests/bench/bench.py $(ARGS)
+
+.PHONY: clean
+clean: ## remove caches and .venv (not the lab: make lab-down)
+	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,119 @@
+"""The repository as data: what the contract tests read."""
+
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+TIERS = ("gateway", "primary_ai", "secondary_ai", "backend", "monitoring", "edge", "utility")
+
+# Where generated files live; `git ls-files` knows, a tree unpacked from an archive does not.
+_GENERATED = {".git", ".venv", ".lab", ".cache", "__pycache__", "secrets"}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as Ansible writes it: tagged scalars stay text, the same key twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = {str(key) for key in keys if keys.count(key) > 1}
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"same key twice: {sorted(twice)}", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+def _as_text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
+    return str(loader.construct_scalar(node))
+
+
+for _tag in ("!vault", "!unsafe"):
+    _Loader.add_constructor(_tag, _as_text)
+
+
+def load(path: Path | str) -> Any:
+    """The parsed content of a YAML file, by path below the root; None for an empty one."""
+    return yaml.load((ROOT / path).read_text(), Loader=_Loader)
+
+
+@cache
+def files() -> tuple[Path, ...]:
+    """Every file of the project below the root, without generated ones, sorted, relative."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode == 0:
+        names = [Path(line) for line in listed.stdout.splitlines()]
+    else:
+        names = [path.relative_to(ROOT) for path in ROOT.rglob("*") if not path.is_dir()]
+    return tuple(
+        sorted(name for name in names if not _GENERATED & set(name.parts) and (ROOT / name).is_file())
+    )
+
+
+def named(*suffixes: str, below: str = ".") -> list[Path]:
+    """The files that end in one of `suffixes`, below a folder."""
+    folder = Path(below)
+    return [
+        name for name in files() if name.name.endswith(suffixes) and (below == "." or folder in name.parents)
+    ]
+
+
+def roles() -> list[str]:
+    """The names of all roles."""
+    return sorted({name.parts[1] for name in files() if name.parts[0] == "roles" and len(name.parts) > 2})
+
+
+def catalogue() -> dict[str, Any]:
+    """The service catalogue."""
+    services: dict[str, Any] = load("group_vars/all/services.yml")["service_catalogue"]
+    return services
+
+
+def is_service(role: str) -> bool:
+    """True for a role that is a service: it ships a compose file of its own."""
+    return (ROOT / f"roles/{role}/templates/opt/aicluster/{role}/compose.yaml.j2").is_file()
+
+
+def group_hosts(inventory: Any) -> dict[str, list[str]]:
+    """Group -> host keys of an inventory that lists hosts in top-level groups only."""
+    return {group: list((body or {}).get("hosts") or {}) for group, body in inventory.items()}
+
+
+def group_tree(groups: Any) -> dict[str, set[str]]:
+    """Group -> names of its direct children, for every group of inventory/groups.yml."""
+    tree: dict[str, set[str]] = {}
+
+    def walk(name: str, body: Any) -> None:
+        children = (body or {}).get("children") or {}
+        tree[name] = set(children)
+        for child, child_body in children.items():
+            walk(child, child_body)
+
+    for name, body in groups.items():
+        walk(name, body)
+    return tree
+
+
+def tasks_of(path: Path | str) -> list[dict[str, Any]]:
+    """Every task of a task file or playbook, those inside blocks included (blocks themselves too)."""
+    found: list[dict[str, Any]] = []
+
+    def walk(items: Any) -> None:
+        for item in items or []:
+            if not {"hosts", "import_playbook"} & set(item):
+                found.append(item)
+            for key in ("tasks", "pre_tasks", "post_tasks", "handlers", "block", "rescue", "always"):
+                walk(item.get(key))
+
+    walk(load(path))
+    return found

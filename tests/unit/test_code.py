@@ -1,0 +1,90 @@
+"""Contracts of the Python in this project: filters are documented and tested, node modules are old Python."""
+
+import ast
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tree
+from tree import ROOT, load
+
+FILTER_FILES = tree.named(".py", below="filter_plugins")
+# Modules that only the controller of the lab or tests import.
+STANDARD_LIBRARY = set(sys.stdlib_module_names)
+
+
+def filters_of(name: Path) -> dict[str, Any]:
+    spec = importlib.util.spec_from_file_location(name.stem, ROOT / name)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: dict[str, Any] = module.FilterModule().filters()
+    return found
+
+
+FILTERS = [filter_name for name in FILTER_FILES for filter_name in filters_of(name)]
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filter_is_documented_by_a_sidecar(name):
+    sidecar = load(f"filter_plugins/{name}.yml")
+    document = sidecar["DOCUMENTATION"]
+    assert document["name"] == name
+    assert document["short_description"] and document["description"]
+    assert sidecar["EXAMPLES"], "an example one can paste"
+    assert sidecar["RETURN"]["_value"]["description"]
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filter_is_named_in_a_unit_test(name):
+    tests = [path for path in (ROOT / "tests/unit").glob("test_*.py") if path != Path(__file__)]
+    assert any(name in path.read_text() for path in tests)
+
+
+def test_every_sidecar_documents_a_filter_that_exists():
+    sidecars = {name.stem for name in tree.named(".yml", below="filter_plugins")}
+    assert sidecars == set(FILTERS)
+
+
+@pytest.mark.parametrize("name", FILTER_FILES, ids=str)
+def test_a_filter_file_stands_alone(name):
+    imported = {module.split(".")[0] for module in imports_of(name)}
+    assert imported <= STANDARD_LIBRARY | {"ansible"}, "the loader gives filter files no path to each other"
+
+
+def imports_of(name: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / name).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+NODE_MODULES = tree.named(".py", below="library")
+
+
+@pytest.mark.parametrize("name", NODE_MODULES, ids=str)
+def test_a_module_that_runs_on_nodes_is_python_3_6(name):
+    ast.parse((ROOT / name).read_text(), filename=str(name), feature_version=(3, 6))
+
+
+@pytest.mark.parametrize("name", NODE_MODULES, ids=str)
+def test_a_module_that_runs_on_nodes_needs_the_standard_library_only(name):
+    others = {module for module in imports_of(name) if module.split(".")[0] not in STANDARD_LIBRARY}
+    assert {module for module in others if not module.startswith("ansible.module_utils")} == set()
+
+
+@pytest.mark.parametrize("name", NODE_MODULES, ids=str)
+def test_a_module_that_runs_on_nodes_documents_itself(name):
+    assigned = {
+        target.id
+        for node in ast.parse((ROOT / name).read_text()).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    assert {"DOCUMENTATION", "EXAMPLES", "RETURN"} <= assigned

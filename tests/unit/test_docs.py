@@ -1,0 +1,58 @@
+"""Contracts of the documentation: what it names exists, and no file names the folder it lies in."""
+
+import re
+from pathlib import Path
+
+import pytest
+import tree
+from tree import ROOT
+
+PAGES = tree.named(".md")
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+every_page = pytest.mark.parametrize("name", PAGES, ids=str)
+
+
+def prose_and_code(name: Path) -> str:
+    return (ROOT / name).read_text()
+
+
+@every_page
+def test_a_relative_link_leads_somewhere(name):
+    for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose_and_code(name)):
+        if "://" not in link and not link.startswith("mailto:"):
+            assert (ROOT / name.parent / link).exists(), link
+
+
+@every_page
+def test_a_make_target_that_is_named_exists(name):
+    named = set(re.findall(r"(?:^|[`$ ])make ([a-z][a-z-]+)", "\n".join(code_of(prose_and_code(name)))))
+    assert named <= TARGETS, named - TARGETS
+
+
+@every_page
+def test_a_playbook_that_is_named_exists(name):
+    for playbook in re.findall(r"\bplaybooks/[a-z-]+\.yml", "\n".join(code_of(prose_and_code(name)))):
+        assert (ROOT / playbook).is_file(), playbook
+
+
+def code_of(text: str) -> list[str]:
+    """Fenced blocks and inline code of a page."""
+    return re.findall(r"```.*?\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
+
+
+def test_every_target_of_the_makefile_says_what_it_does():
+    text = (ROOT / "Makefile").read_text()
+    phony = set(re.findall(r"^\.PHONY: ([a-z-]+)$", text, re.MULTILINE))
+    assert phony == TARGETS
+    described = set(re.findall(r"^([a-z-]+):[^=\n]*## .+$", text, re.MULTILINE))
+    assert described == TARGETS
+
+
+def test_no_file_names_the_folder_this_copy_lies_in():
+    if len(ROOT.parts) < 3:
+        pytest.skip("too short a path to look for")
+    here = re.compile(re.escape(str(ROOT)) + r"(?![A-Za-z0-9_-])")
+    for name in tree.files():
+        path = ROOT / name
+        if not path.is_symlink() and path.suffix not in {".png", ".gz"}:
+            assert not here.search(path.read_text(errors="replace")), name

@@ -1,0 +1,230 @@
+"""Contracts of the layout: what makes `site.yml`, a tier's playbook and an ad hoc command see one truth."""
+
+import configparser
+import ipaddress
+import json
+import os
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tree
+from tree import ROOT, TIERS, load
+
+INVENTORIES = {"production": "inventory/production.yml", "lab": "inventory/lab/hosts.yml"}
+SOURCES = {
+    "production": ("inventory/groups.yml", "inventory/production.yml"),
+    "lab": ("inventory/groups.yml", "inventory/lab"),
+}
+inventories = pytest.mark.parametrize("inventory", INVENTORIES)
+
+
+def variables_of(path: Path) -> dict[str, Any]:
+    return {key: value for file in sorted(path.rglob("*.yml")) for key, value in (load(file) or {}).items()}
+
+
+# --- playbooks ---
+
+
+def test_site_yml_only_imports():
+    others = {key for entry in load("site.yml") for key in entry} - {"name", "import_playbook", "tags"}
+    assert not others, f"site.yml holds {others}: a play there would raise root group_vars above the lab's"
+
+
+def test_site_yml_imports_the_preflight_first_and_then_every_tier_once():
+    imported = [entry["import_playbook"] for entry in load("site.yml")]
+    assert imported[0] == "playbooks/preflight.yml"
+    tiers = [f"playbooks/{tier.replace('_', '-')}.yml" for tier in TIERS]
+    assert Counter(name for name in imported if name in tiers) == Counter(tiers)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_tier_has_a_playbook_for_its_group_with_its_tag(tier):
+    plays = load(f"playbooks/{tier.replace('_', '-')}.yml")
+    assert [play["hosts"] for play in plays] == [tier]
+    tags = plays[0].get("tags") or []
+    assert tier.replace("_", "-") in ([tags] if isinstance(tags, str) else tags)
+
+
+@pytest.mark.parametrize("name", tree.named(".yml", below="playbooks"), ids=str)
+def test_a_play_carries_no_values(name):
+    for play in load(name):
+        kept = {"vars", "vars_files", "vars_prompt"} & set(play)
+        assert not kept, f"{name}: {kept}: values live in group_vars, host_vars and role defaults"
+
+
+def test_no_variables_beside_playbooks():
+    beside = [path for kind in ("group_vars", "host_vars") for path in (ROOT / "playbooks").rglob(kind)]
+    assert not beside, "variables beside playbooks beat every inventory, the lab's included"
+
+
+# --- variables ---
+
+
+@pytest.mark.parametrize("kind", ["group_vars", "host_vars"])
+def test_the_inventory_sees_the_shared_variables_through_a_link(kind):
+    link = ROOT / "inventory" / kind
+    assert link.is_symlink(), f"inventory/{kind} must be a link (git: core.symlinks)"
+    assert link.readlink() == Path("..") / kind
+
+
+@pytest.mark.parametrize(
+    "folder", ["group_vars", "host_vars", "inventory/lab/group_vars", "inventory/lab/host_vars"]
+)
+def test_no_name_is_both_a_file_and_a_folder(folder):
+    names = Counter(path.stem if path.is_file() else path.name for path in (ROOT / folder).iterdir())
+    assert not [name for name, count in names.items() if count > 1], (
+        "the folder hides the file without a word"
+    )
+
+
+def test_ansible_cfg_names_the_places_that_only_the_root_has():
+    config = configparser.ConfigParser(inline_comment_prefixes=(";",))
+    config.read(ROOT / "ansible.cfg")
+    defaults = dict(config["defaults"])
+    assert defaults["playbook_dir"] == "playbooks"
+    assert defaults["roles_path"] == "roles"
+    assert defaults["filter_plugins"] == "filter_plugins"
+    assert defaults["inventory"] == "inventory/groups.yml,inventory/production.yml"
+    assert config["inventory"]["host_pattern_mismatch"] == "error"
+
+
+def test_every_variable_has_one_owner_among_the_files_of_group_vars_all():
+    owners = Counter(key for file in (ROOT / "group_vars/all").glob("*.yml") for key in load(file) or {})
+    assert not [key for key, count in owners.items() if count > 1]
+
+
+def test_every_variable_of_the_lab_exists_elsewhere():
+    known = set(variables_of(ROOT / "group_vars")) | set(variables_of(ROOT / "host_vars"))
+    for role in tree.roles():
+        if (ROOT / f"roles/{role}/defaults/main.yml").is_file():
+            known |= set(load(f"roles/{role}/defaults/main.yml") or {})
+    lab = variables_of(ROOT / "inventory/lab/group_vars") | variables_of(ROOT / "inventory/lab/host_vars")
+    unknown = {key for key in lab if not key.startswith("ansible_")} - known
+    assert not unknown, f"misspelt, or gone from the shared tree: {sorted(unknown)}"
+
+
+# --- inventories ---
+
+
+def test_the_vocabulary_has_no_hosts_and_no_variables():
+    def check(name: str, body: Any) -> None:
+        assert set(body or {}) <= {"children"}, f"groups.yml: {name} holds {set(body) - {'children'}}"
+        for child, child_body in ((body or {}).get("children") or {}).items():
+            check(child, child_body)
+
+    for name, body in load("inventory/groups.yml").items():
+        check(name, body)
+
+
+@inventories
+def test_an_inventory_places_hosts_and_nothing_else(inventory):
+    for group, body in load(INVENTORIES[inventory]).items():
+        assert set(body) == {"hosts"}, f"{inventory}: {group}"
+        assert not any(body["hosts"].values()), f"{inventory}: {group} gives a host variables"
+
+
+@inventories
+def test_an_inventory_has_seven_hosts_with_an_address_in_the_site_network_as_key(inventory):
+    hosts = {host for hosts in tree.group_hosts(load(INVENTORIES[inventory])).values() for host in hosts}
+    site = load("group_vars/all/site.yml") | (
+        load("inventory/lab/group_vars/lab.yml") if inventory == "lab" else {}
+    )
+    assert len(hosts) == 7
+    for host in hosts:
+        assert ipaddress.ip_address(host) in ipaddress.ip_network(site["site_network"])
+
+
+@inventories
+def test_every_host_is_in_exactly_one_tier_and_one_board_group_of_the_vocabulary(inventory):
+    groups = tree.group_tree(load("inventory/groups.yml"))
+    boards = groups["raspberry_pis"] | groups["jetsons"]
+    placed = tree.group_hosts(load(INVENTORIES[inventory]))
+    assert set(placed) - {"lab"} <= groups["nodes"] | boards, "a group the vocabulary does not have"
+    assert set(groups["nodes"]) == set(TIERS)
+    for kind in (set(TIERS), boards):
+        counts = Counter(host for group in kind for host in placed.get(group, []))
+        assert set(counts.values()) == {1} and len(counts) == 7
+
+
+def test_every_lab_host_is_in_the_group_that_carries_the_lab_variables():
+    placed = tree.group_hosts(load(INVENTORIES["lab"]))
+    assert set(placed["lab"]) == {host for tier in TIERS for host in placed[tier]}
+
+
+def test_both_inventories_place_the_same_nodes_in_the_same_groups():
+    def by_name(inventory: str, host_vars: str) -> dict[str, set[str]]:
+        placed = tree.group_hosts(load(INVENTORIES[inventory]))
+        return {
+            group: {load(f"{host_vars}/{host}/node.yml")["node_name"] for host in hosts}
+            for group, hosts in placed.items()
+            if group != "lab"
+        }
+
+    assert by_name("production", "host_vars") == by_name("lab", "inventory/lab/host_vars")
+
+
+@pytest.mark.parametrize("path", ["host_vars", "inventory/lab/host_vars"])
+def test_the_first_thing_said_about_a_host_is_its_name(path):
+    for folder in (ROOT / path).iterdir():
+        assert next(iter(load(folder / "node.yml"))) == "node_name", folder.name
+
+
+# --- one value, whoever asks ---
+
+
+def inventory_command(inventory: str) -> dict[str, Any]:
+    sources = [argument for source in SOURCES[inventory] for argument in ("-i", source)]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    listed = subprocess.run(
+        ["ansible-inventory", *sources, "--list"],
+        cwd=ROOT,
+        env=environment | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    hostvars: dict[str, Any] = json.loads(listed.stdout)["_meta"]["hostvars"]
+    return hostvars
+
+
+def values_in_an_imported_play(inventory: str) -> dict[str, dict[str, Any]]:
+    """Variables as a play in playbooks/ gets them: the executor makes that folder its base directory."""
+    from ansible.inventory.manager import InventoryManager
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.playbook.play import Play
+    from ansible.vars.manager import VariableManager
+
+    loader = DataLoader()
+    loader.set_basedir(str(ROOT / "playbooks"))
+    manager = InventoryManager(loader=loader, sources=[str(ROOT / source) for source in SOURCES[inventory]])
+    variables = VariableManager(loader=loader, inventory=manager)
+    play = Play().load(
+        {"name": "look", "hosts": "nodes", "tasks": []}, variable_manager=variables, loader=loader
+    )
+    return {
+        host.name: variables.get_vars(play=play, host=host, include_hostvars=False)
+        for host in manager.get_hosts("nodes")
+    }
+
+
+@inventories
+def test_a_play_of_a_tier_gets_the_values_that_ansible_inventory_shows(inventory):
+    shown = inventory_command(inventory)
+    played = values_in_an_imported_play(inventory)
+    assert set(shown) == set(played)
+    for host, values in shown.items():
+        differing = {key for key, value in values.items() if played[host].get(key, "<unset>") != value}
+        assert not differing, f"{host}: {sorted(differing)}"
+
+
+@inventories
+def test_values_come_from_site_board_tier_and_host_in_this_order(inventory):
+    shown = inventory_command(inventory)
+    agx = next(values for values in shown.values() if values["node_name"] == "AGX0")
+    assert agx["site_network"] == ("198.18.77.0/24" if inventory == "lab" else "192.168.1.0/24")
+    assert agx["node_memory_mb"] == 65536
+    assert agx["node_ai_share"] == 80
+    assert agx["node_drained"] is False

@@ -1,0 +1,78 @@
+"""Contracts of what is installed: one lock, no addresses in it, collections equal to it."""
+
+import importlib.metadata
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import tree
+from tree import ROOT, load
+
+LOCK = (ROOT / "requirements.lock").read_text()
+LOCKED = {
+    match["name"].lower(): match["version"]
+    for match in re.finditer(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;\\]+)", LOCK, re.MULTILINE)
+}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def canonical(requirement: str) -> str:
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert name
+    return re.sub(r"[-_.]+", "-", name[0]).lower()
+
+
+def test_the_lock_names_no_address():
+    assert "://" not in LOCK and "--index-url" not in LOCK
+
+
+def test_every_locked_package_has_a_hash():
+    for entry in re.split(r"\n(?=[A-Za-z0-9])", LOCK.strip()):
+        if not entry.startswith("#"):
+            assert "--hash=sha256:" in entry, entry.splitlines()[0]
+
+
+def test_every_dependency_of_the_project_is_locked():
+    wanted = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]
+    assert {canonical(item) for item in wanted} <= {canonical(name) for name in LOCKED}
+
+
+def test_the_tools_that_run_are_the_locked_ones():
+    running = {
+        name: importlib.metadata.version(name) for name in ("ansible-core", "ansible", "molecule", "pytest")
+    }
+    assert running == {name: LOCKED[name] for name in running}
+
+
+def shipped_collections() -> dict[str, str]:
+    """Name -> version of the collections inside the installed `ansible` package."""
+    import ansible_collections
+
+    versions = {}
+    for folder in ansible_collections.__path__:
+        for manifest in Path(folder).glob("*/*/MANIFEST.json"):
+            info = json.loads(manifest.read_text())["collection_info"]
+            versions[f"{info['namespace']}.{info['name']}"] = info["version"]
+    return versions
+
+
+def test_required_collections_have_the_versions_of_the_locked_package():
+    shipped = shipped_collections()
+    required = {item["name"]: item["version"] for item in load("requirements.yml")["collections"]}
+    assert required == {name: shipped[name] for name in required}
+
+
+def test_every_collection_that_is_called_is_required():
+    required = {item["name"] for item in load("requirements.yml")["collections"]}
+    known = set(shipped_collections())
+    called = set()
+    for name in [*tree.named(".yml", below="roles"), *tree.named(".yml", below="playbooks")]:
+        text = (ROOT / name).read_text()
+        called |= {match[1] for match in re.finditer(r"\b([a-z_]+\.[a-z_]+)\.[a-z_0-9]+", text)} & known
+    for name in tree.named(".py", below="action_plugins"):
+        text = (ROOT / name).read_text()
+        called |= {
+            match[1] for match in re.finditer(r"[\"']([a-z_]+\.[a-z_]+)\.[a-z_0-9]+[\"']", text)
+        } & known
+    assert called <= required

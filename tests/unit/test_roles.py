@@ -1,0 +1,199 @@
+"""Contracts of roles and services: one anatomy, a spec that does not lie, no dishonest task."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+import tree
+from tree import ROOT, load
+
+ROLES = tree.roles()
+SERVICES = sorted(tree.catalogue())
+TASK_FILES = [
+    *tree.named(".yml", below="playbooks"),
+    *[
+        name
+        for name in tree.named(".yml", below="roles")
+        if len(name.parts) > 3 and name.parts[2] in {"tasks", "handlers"}
+    ],
+]
+TEMPLATES = tree.named(".j2")
+every_role = pytest.mark.parametrize("role", ROLES)
+every_service = pytest.mark.parametrize("service", SERVICES)
+every_task_file = pytest.mark.parametrize("name", TASK_FILES, ids=str)
+
+PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "path": (str,),
+    "raw": (object,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "list": (list,),
+    "dict": (dict,),
+}
+
+
+def defaults(role: str) -> dict[str, Any]:
+    path = ROOT / f"roles/{role}/defaults/main.yml"
+    return (load(path) or {}) if path.is_file() else {}
+
+
+def options(role: str) -> dict[str, Any]:
+    return load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"].get("options") or {}
+
+
+def is_template(value: Any) -> bool:
+    return isinstance(value, str) and "{{" in value
+
+
+def fits(value: Any, type_name: str) -> bool:
+    if value is None or is_template(value):
+        return True
+    if isinstance(value, bool):
+        return type_name in {"bool", "raw"}
+    return isinstance(value, PYTHON_TYPES[type_name])
+
+
+# --- the spec of a role ---
+
+
+@every_role
+def test_a_role_says_what_it_is(role):
+    spec = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]
+    assert spec.get("short_description"), "argument_specs: main.short_description"
+    assert (ROOT / f"roles/{role}/README.md").is_file()
+
+
+@every_role
+def test_the_spec_has_the_variables_of_the_defaults_and_only_required_ones_more(role):
+    spec = options(role)
+    assert not set(defaults(role)) - set(spec), "in defaults, not in argument_specs"
+    optional = {name for name, option in spec.items() if not option.get("required")}
+    assert not optional - set(defaults(role)), "in argument_specs and not required, but without a default"
+
+
+@every_role
+def test_the_spec_has_the_values_of_the_defaults(role):
+    spec = options(role)
+    differing = {
+        name: (value, spec[name].get("default"))
+        for name, value in defaults(role).items()
+        if name in spec and spec[name].get("default") != value
+    }
+    assert not differing, "(defaults, argument_specs)"
+
+
+@every_role
+def test_the_spec_has_the_types_of_the_defaults_and_describes_every_variable(role):
+    for name, option in options(role).items():
+        assert option.get("description"), f"{name}: no description"
+        type_name = option.get("type", "str")
+        assert fits(defaults(role).get(name), type_name), f"{name}: the default is no {type_name}"
+
+
+@every_role
+def test_a_variable_carries_the_name_of_its_role(role):
+    foreign = [name for name in [*defaults(role), *options(role)] if not name.startswith(f"{role}_")]
+    assert not foreign
+    private = ROOT / f"roles/{role}/vars/main.yml"
+    constants = (load(private) or {}) if private.is_file() else {}
+    assert not [name for name in constants if not name.startswith(f"__{role}_")], (
+        "vars/main.yml is private: __role_x"
+    )
+
+
+# --- services ---
+
+
+@every_service
+def test_a_service_of_the_catalogue_has_a_folder_with_the_usual_anatomy(service):
+    folder = ROOT / "roles" / service
+    assert folder.is_dir(), f"roles/{service} is missing"
+    usual = {"README.md", "defaults", "meta", "templates", "tasks", "vars", "files"}
+    assert not {path.name for path in folder.iterdir()} - usual
+    assert tree.is_service(service), "templates/opt/aicluster/<service>/compose.yaml.j2 is missing"
+    assert not (folder / "tasks/main.yml").exists(), "a service has no tasks of its own but provision.yml"
+
+
+@every_role
+def test_a_folder_with_a_compose_file_is_in_the_catalogue(role):
+    if tree.is_service(role):
+        assert role in SERVICES
+
+
+@every_service
+def test_a_catalogue_entry_is_complete(service):
+    sizes, reach = {"memory_mb", "disk_gb"}, {"ports", "health", "secrets"}
+    fields = {"summary", "image", "architectures", "metrics", "backup"} | sizes | reach
+    entry = tree.catalogue()[service]
+    assert not fields - set(entry)
+    assert ":" in entry["image"] and not entry["image"].endswith(":latest"), "an exact tag"
+    assert "arm64" in entry["architectures"], "every board is arm64"
+    for name, port in entry["ports"].items():
+        assert set(port) == {"port", "container", "from"}, name
+    assert set(entry["health"]) == {"test", "interval_s", "timeout_s", "retries", "start_s"}
+
+
+def test_every_placed_service_is_in_the_catalogue():
+    for path in sorted((ROOT / "group_vars").glob("*/services.yml")):
+        if path.parent.name == "all":
+            continue
+        for item in load(path)["node_services"]:
+            assert (item if isinstance(item, str) else next(iter(item))) in SERVICES, path.parent.name
+
+
+@every_service
+def test_a_service_is_placed_somewhere(service):
+    placed = {
+        item if isinstance(item, str) else next(iter(item))
+        for path in (ROOT / "group_vars").glob("*/services.yml")
+        if path.parent.name != "all"
+        for item in load(path)["node_services"]
+    }
+    assert service in placed, "a service no tier runs is dead code"
+
+
+# --- tasks ---
+
+
+def text_of(name: Path) -> str:
+    return (ROOT / name).read_text()
+
+
+@every_task_file
+def test_every_task_has_a_sentence_as_name(name):
+    for task in tree.tasks_of(name):
+        assert task.get("name", "")[:1].isupper(), f"{name}: {task}"
+
+
+@every_task_file
+def test_no_task_lies_about_failure_or_change(name):
+    for task in tree.tasks_of(name):
+        assert "ignore_errors" not in task, task.get("name")
+        assert task.get("changed_when") not in (True, "true", "True"), task.get("name")
+        assert "set_fact" not in " ".join(task), f"{task.get('name')}: decisions belong in filters"
+
+
+@every_task_file
+def test_no_task_asks_whether_it_is_in_the_lab(name):
+    assert "'lab' in group_names" not in text_of(name), "branch on what a node can do, not on where it is"
+
+
+# --- templates ---
+
+
+@pytest.mark.parametrize("name", TEMPLATES, ids=str)
+def test_a_template_parses(name):
+    environment = jinja2.Environment(
+        trim_blocks=True, autoescape=False, extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"]
+    )
+    environment.parse(text_of(name), filename=str(name))
+
+
+@pytest.mark.parametrize("service", [role for role in ROLES if tree.is_service(role)])
+def test_the_templates_of_a_service_stay_in_its_folder(service):
+    home = Path("roles") / service / "templates/opt/aicluster" / service
+    shipped = [name for name in tree.files() if (Path("roles") / service / "templates") in name.parents]
+    assert not [str(name) for name in shipped if home not in name.parents]
