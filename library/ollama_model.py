@@ -307,10 +307,8 @@ class Server:
         status, body = self.ask("GET", "/api/tags")
         try:
             if status == HTTP_OK:
-                return dict(
-                    (normalise(model["name"]), model["digest"])
-                    for model in json.loads(body.decode())["models"] or []
-                )
+                listed = json.loads(body.decode())["models"] or []
+                return {normalise(model["name"]): model["digest"] for model in listed}
         except (ValueError, KeyError, TypeError):
             pass
         raise ModelError(
@@ -423,7 +421,7 @@ class Pull:
 
 
 def stream_pull(server, name, pull, settings, deadline):
-    """Pull once. Return True on success, False if cut at the deadline; raise PullBrokenError or ModelError."""
+    """Pull once. Return True on success, False if cut at the deadline; else raise."""
     connection = server.connection(CONNECT_S)
     try:
         connection.connect()
@@ -500,8 +498,9 @@ def installed(server, settings):
             if attempt + 1 < settings["attempts"]:
                 time.sleep(min(settings["backoff_s"] * 2**attempt, LONGEST_BACKOFF_S))
     raise ModelError(
-        "%s does not answer (%s: %s), asked %d times. Is the service up? On the node: docker compose --project-name"
-        " aicluster logs ollama" % (server.url, type(last).__name__, last, settings["attempts"])
+        "%s does not answer (%s: %s), asked %d times. Is the service up? On the node:"
+        " docker compose --project-name aicluster logs ollama"
+        % (server.url, type(last).__name__, last, settings["attempts"])
     )
 
 
@@ -550,7 +549,7 @@ def require_targets(server, tags, aliases):
     missing = ["%s -> %s" % pair for pair in sorted(aliases.items()) if normalise(pair[1]) not in tags]
     if missing:
         raise ModelError(
-            "alias %s: %s has no such model and it is not in `models`. It has: %s. Add the model or change the alias"
+            "alias %s: %s has no such model and it is not in `models`. Add it there, or choose one of: %s"
             % (", ".join(missing), server.url, ", ".join(sorted(tags)) or "none")
         )
 
@@ -678,7 +677,7 @@ def main():
         module.fail_json(msg=str(failure))
     except (OSError, http.client.HTTPException) as error:
         module.fail_json(
-            msg="%s stopped answering (%s: %s). Is it restarting? Run the playbook again: what is done stays done"
+            msg="%s stopped answering (%s: %s). Is it restarting? Run the playbook again, what is done stays"
             % (params["url"], type(error).__name__, error)
         )
     models, aliases = params["models"], params["aliases"]

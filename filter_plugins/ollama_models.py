@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compares what an Ollama server has with what it should have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+SHORT = ("registry.ollama.ai/", "library/")
+
+
+def normalise(name: str) -> str:
+    """Return the name under which the server lists a model: 'Llama3.2' -> 'llama3.2:latest'."""
+    short = name.strip().lower()
+    for prefix in SHORT:
+        short = short.removeprefix(prefix)
+    return short if ":" in short.rsplit("/", 1)[-1] else f"{short}:latest"
+
+
+def digests(tags: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return {name: digest} from the answer of GET /api/tags; None (no answer) counts as empty."""
+    listed = (tags or {}).get("models") or []
+    try:
+        return {normalise(model["name"]): model["digest"] for model in listed}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise AnsibleFilterError(
+            f"ollama_differences: {tags!r}: not an answer of GET /api/tags; is another service on that port?"
+        ) from error
+
+
+def ollama_differences(
+    tags: Mapping[str, Any] | None, models: Sequence[Mapping[str, Any]], aliases: Mapping[str, str]
+) -> list[str]:
+    """Return what is missing, too much or pointing elsewhere, one sentence each; empty if all is as wanted.
+
+    tags: answer of GET /api/tags, or None if the server did not answer.
+    models: [{name, state?: present | latest | absent}]; aliases: {alias: model}.
+    Whether the registry has something newer is not looked at: `latest` counts as `present`.
+    Errors: AnsibleFilterError if `tags` is something else.
+    """
+    has = digests(tags)
+    found = []
+    for model in models:
+        absent = model.get("state", "present") == "absent"
+        if absent == (normalise(model["name"]) in has):
+            found.append(f"model {model['name']}: {'remove' if absent else 'pull'}")
+    for alias, target in sorted(aliases.items()):
+        wanted = has.get(normalise(target))
+        if wanted is None or has.get(normalise(alias)) != wanted:
+            found.append(f"alias {alias} -> {target}: make")
+    return found
+
+
+class FilterModule:
+    """Registers the filter under its name."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return {filter name: function}."""
+        return {"ollama_differences": ollama_differences}

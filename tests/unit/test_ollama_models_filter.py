@@ -1,0 +1,115 @@
+"""The filter `ollama_differences`, and that it agrees with the module which removes the differences."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import filter_loader
+from ansible.template import Templar, trust_as_template
+from ollama_models import normalise, ollama_differences
+
+ROOT = Path(__file__).parents[2]
+_spec = importlib.util.spec_from_file_location("ollama_model_module", ROOT / "library" / "ollama_model.py")
+assert _spec and _spec.loader
+module: Any = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(module)
+
+
+def tags(**digests: str) -> dict[str, Any]:
+    return {
+        "models": [{"name": name.replace("__", ":"), "digest": digest} for name, digest in digests.items()]
+    }
+
+
+PHI = [{"name": "phi3:mini", "size_gb": 2.3}]
+
+
+@pytest.mark.parametrize(
+    ("answer", "models", "aliases", "differences"),
+    [
+        pytest.param(tags(phi3__mini="d"), PHI, {}, [], id="a model that is there is no difference"),
+        pytest.param(tags(), PHI, {}, ["model phi3:mini: pull"], id="a missing model is pulled"),
+        pytest.param({"models": None}, PHI, {}, ["model phi3:mini: pull"], id="an empty server may say null"),
+        pytest.param(None, PHI, {}, ["model phi3:mini: pull"], id="a silent server has nothing"),
+        pytest.param(None, [], {}, [], id="nothing wanted, nothing missing"),
+        pytest.param(
+            tags(phi3__latest="d"),
+            [{"name": "phi3", "state": "latest"}],
+            {},
+            [],
+            id="no tag is the tag latest",
+        ),
+        pytest.param(
+            tags(phi3__mini="d"),
+            [{"name": "phi3:mini", "state": "absent"}],
+            {},
+            ["model phi3:mini: remove"],
+            id="an unwanted model is removed",
+        ),
+        pytest.param(
+            tags(), [{"name": "phi3", "state": "absent"}], {}, [], id="an unwanted model that is gone is fine"
+        ),
+        pytest.param(tags(mine__latest="d"), [], {}, [], id="a model nobody lists is left alone"),
+        pytest.param(
+            tags(phi3__mini="d", chat__latest="d"),
+            PHI,
+            {"chat": "phi3:mini"},
+            [],
+            id="an alias has the model's digest",
+        ),
+        pytest.param(
+            tags(phi3__mini="new", chat__latest="old"),
+            PHI,
+            {"chat": "phi3:mini"},
+            ["alias chat -> phi3:mini: make"],
+            id="an alias with another digest is made again",
+        ),
+        pytest.param(
+            tags(chat__latest="d"),
+            PHI,
+            {"chat": "phi3:mini"},
+            ["model phi3:mini: pull", "alias chat -> phi3:mini: make"],
+            id="an alias whose model is missing is made after the pull",
+        ),
+    ],
+)
+def test_differences(answer: Any, models: Any, aliases: Any, differences: list[str]) -> None:
+    assert ollama_differences(answer, models, aliases) == differences
+
+    installed = {module.normalise(m["name"]): m["digest"] for m in (answer or {}).get("models") or []}
+    listed = [{"state": "present", **model} for model in models]
+    by_module = [f"model {name}: remove" for name in module.to_remove(installed, listed)]
+    by_module += [f"model {name}: pull" for name in module.to_pull(installed, listed)]
+    by_module += [f"alias {alias} -> {target}: make" for alias, target in module.to_alias(installed, aliases)]
+    assert by_module == differences, "the module would do something else"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "llama3.2",
+        "library/Phi3:mini",
+        "registry.ollama.ai/library/phi3",
+        "pi52.lan:5000/library/phi3",
+        "a/b:c",
+    ],
+)
+def test_names_are_read_as_the_module_reads_them(name: str) -> None:
+    assert normalise(name) == module.normalise(name)
+
+
+def test_another_service_on_the_port_is_said() -> None:
+    with pytest.raises(AnsibleFilterError, match="not an answer of GET /api/tags"):
+        ollama_differences({"models": ["x"]}, [], {})
+
+
+def test_the_roles_condition_gives_a_boolean_in_ansible() -> None:
+    filter_loader.add_directory(str(ROOT / "filter_plugins"))
+    templar = Templar(DataLoader(), variables={"probe": tags(), "wanted": PHI})
+    answer = templar.template(trust_as_template("{{ probe | ollama_differences(wanted, {}) | length > 0 }}"))
+    assert answer is True
