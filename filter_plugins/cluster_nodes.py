@@ -1,7 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cluster as data: which node runs which service, and where a service is reached.
 
-Source of every value: the inventory's groups (tier), ``host_vars/<ip>/node.yml`` and ``group_vars`` (what is
-true of the node), ``service_catalogue`` (what a service is), ``node_services`` (where it runs, with overrides).
+Source of every value: the inventory's groups (tier), ``host_vars/<ip>/node.yml`` and ``group_vars`` (the
+node), ``service_catalogue`` (what a service is), ``node_services`` (where it runs, with overrides).
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ def cluster_nodes(
     """Return the cluster, one entry per host, in the order given.
 
     Entry: name, host, address, tier (None in no tier), board, architecture, memory_mb and memory_reserved_mb
-    (MiB), disk_gb and disk_reserved_gb (GiB), drained (bool), share (percent or None), capacity (any unit, one
-    for all nodes, or None), services (name -> catalogue entry with the placement's overrides merged in).
+    (MiB), disk_gb and disk_reserved_gb (GiB), drained (bool), share (percent or None), capacity (any unit,
+    one for all nodes, or None), services (name -> catalogue entry with the overrides merged in).
     A value nobody set is None and a service the catalogue lacks has only its overrides: judging is the
     preflight's work. Raises AnsibleFilterError where `node_services` or `catalogue` cannot be read at all.
     """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Integer weights of a load balancer's wheel from percentages or measured capacities.
 
 Why a small wheel: Kong's round robin moves one slot per retry, so the number of slots bounds how many tries
@@ -45,7 +46,7 @@ def _parts(endpoints: Sequence[Mapping[str, Any]], complete: bool) -> list[Fract
         if endpoint.get("share") is None:
             raise AnsibleFilterError(
                 f"upstream_weights: share of {_name(endpoint)} null: other endpoints declare one, so each "
-                f"must; set node_ai_share of {_name(endpoint)}, or remove it everywhere to use node_ai_capacity"
+                f"must; set node_ai_share of {_name(endpoint)}, or of no node to use node_ai_capacity"
             )
     shares = [_number(endpoint, "share") for endpoint in endpoints]
     if complete and sum(shares) != WHOLE:
@@ -79,9 +80,9 @@ def _lacking(parts: Sequence[int], weights: Sequence[int], total: int) -> list[i
 def wheel(parts: Sequence[int], slots: int) -> list[int]:
     """Return the positive integers, at most `slots` in sum, whose ratios come closest to those of `parts`.
 
-    `parts` are positive integers, the biggest first, no more of them than `slots`. The error of a wheel is the
-    largest absolute difference between the fraction of slots an endpoint gets and the fraction it should have;
-    of two wheels with the same error the smaller wins, so the result never has a common divisor.
+    `parts` are positive integers, the biggest first, no more of them than `slots`. The error of a wheel is
+    the largest absolute difference between the fraction of slots an endpoint gets and the fraction it should
+    have; of two wheels with the same error the smaller wins, so the result never has a common divisor.
     """
     total = sum(parts)
     best: tuple[Fraction, list[int]] | None = None
@@ -104,9 +105,9 @@ def upstream_weights(
 ) -> list[dict[str, Any]]:
     """Return the endpoints in their order, each with an integer `weight`; together they share no divisor.
 
-    `endpoints`: mappings as `service_endpoints` gives them; read are node, share (percent), capacity (one unit
-    for all) and drained. Shares count if any endpoint declares one, capacities otherwise. Drained endpoints
-    get 0 and the others are rescaled; an endpoint with a positive part that is not drained gets at least 1.
+    `endpoints`: mappings as `service_endpoints` gives them; read are node, share (percent), capacity (one
+    unit for all) and drained. Shares count if any endpoint declares one, capacities otherwise. Drained
+    endpoints get 0, the others are rescaled; one with a positive part that is not drained gets at least 1.
     `slots` bounds the sum of the weights. `complete=False` is for a subset of a service's endpoints (the
     nodes that have one model): its shares need not add up to 100.
     Raises AnsibleFilterError for shares that do not add up to 100 or are declared by some only, for negative

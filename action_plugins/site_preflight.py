@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Judges the whole site description on the controller; no node is contacted.
+
+It gathers what inventory, group_vars, host_vars, roles and the secrets file say into one plain structure,
+hands that to pure filters and fails with all errors at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleError, AnsibleFilterError
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import filter_loader
+
+# Groups an overlay inventory may add to the vocabulary.
+OVERLAY_GROUPS = ("lab",)
+# The service and port whose endpoints share the requests by node_ai_share or node_ai_capacity.
+BALANCED = ("ollama", "api")
+SITE_VARIABLES = ("site_network", "site_router")
+FILTERS = ("cluster_nodes", "service_endpoints", "upstream_weights", "node_budget", "site_errors")
+
+Filters = Mapping[str, Callable[..., Any]]
+
+
+def plain(value: object) -> Any:  # noqa: ANN401 (any value of YAML)
+    """Return lazy and tagged containers and strings of Ansible as ordinary Python values."""
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value
+
+
+def load_yaml(path: Path) -> Any:  # noqa: ANN401 (any value of YAML)
+    """Return a YAML file's value, or None if there is no such file."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_bytes(), Loader=loader) if path.is_file() else None
+
+
+def children(tree: Mapping[str, Any] | None, group: str) -> dict[str, Any]:
+    """Return the child groups of one group of an inventory tree, or of none if it is not there."""
+    for name, content in (tree or {}).items():
+        below = (content or {}).get("children") or {}
+        if name == group:
+            return dict(below)
+        if found := children(below, group):
+            return found
+    return {}
+
+
+def names_in(tree: Mapping[str, Any] | None) -> list[str]:
+    """Return all group names of an inventory tree."""
+    return [
+        name
+        for group, content in (tree or {}).items()
+        for name in (group, *names_in((content or {}).get("children")))
+    ]
+
+
+def vocabulary_of(tree: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return {tiers, boards, groups} of inventory/groups.yml; what is not below `nodes` is a board."""
+    families = [group for group in children(tree, "all") if group != "nodes"]
+    return {
+        "tiers": list(children(tree, "nodes")),
+        "boards": [board for family in families for board in children(tree, family)],
+        "groups": [*names_in(tree), "ungrouped", *OVERLAY_GROUPS],
+    }
+
+
+def roles_in(folder: Path) -> dict[str, dict[str, Any] | None]:
+    """Return role name -> the options of its main entry point, None for a role without a specification."""
+    roles = {}
+    for role in sorted(path for path in folder.iterdir() if path.is_dir()):
+        document = load_yaml(role / "meta" / "argument_specs.yml")
+        main = (document or {}).get("argument_specs", {}).get("main")
+        roles[role.name] = None if main is None else dict(main.get("options") or {})
+    return roles
+
+
+def variables_of(hostvars: Mapping[str, Any], roles: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return one host's variables that the preflight judges, and the node variables that cannot be computed.
+
+    Role variables that cannot be computed here may need role defaults or facts, so they are left out.
+    """
+    prefixes = tuple(f"{role}_" for role in roles)
+    values, unreadable = {}, {}
+    for name in hostvars:
+        if not (name.startswith(("node_", *prefixes)) or name in SITE_VARIABLES):
+            continue
+        try:
+            values[str(name)] = plain(hostvars[name])
+        except AnsibleError as error:
+            if name.startswith("node_") or name in SITE_VARIABLES:
+                unreadable[str(name)] = one_line(error)
+    return values, unreadable
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's text without line breaks."""
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def secrets_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {file, names, problem}: which secrets have a value, never the values themselves."""
+    file, names, problem = None, [], None
+    try:
+        file = str(hostvars["site_secrets_file"])
+        secrets = hostvars["site_secrets"]
+        if isinstance(secrets, Mapping):
+            names = [str(name) for name, value in secrets.items() if value not in (None, "")]
+        else:
+            problem = "holds no `name: value` lines"
+    except KeyError as error:
+        problem = f"variable {error} is not set in group_vars/all/secrets.yml"
+    except AnsibleError as error:
+        missing = file is not None and not Path(file).exists()
+        problem = "does not exist" if missing else f"cannot be read, {one_line(error)}"
+    return {"file": file, "names": names, "problem": problem}
+
+
+def describe(
+    groups: Mapping[str, Iterable[str]], hostvars: Mapping[str, Any], groups_file: Path, roles_folder: Path
+) -> dict[str, Any]:
+    """Return the site as plain data in the shape that the filter `site_errors` documents."""
+    roles = roles_in(roles_folder)
+    hosts = {str(host): variables_of(hostvars[host], roles) for host in groups["all"]}
+    site: dict[str, Any] = {
+        "vocabulary": vocabulary_of(load_yaml(groups_file) or {}),
+        "groups": {str(group): [str(host) for host in members] for group, members in groups.items()},
+        "hosts": {host: values for host, (values, _) in hosts.items()},
+        "unreadable": {host: unreadable for host, (_, unreadable) in hosts.items() if unreadable},
+        "catalogue": None,
+        "roles": roles,
+        "secrets": {"file": None, "names": [], "problem": None},
+    }
+    if hosts:
+        # Both are the same for every host; any host's variables can compute them.
+        first = hostvars[next(iter(hosts))]
+        site["secrets"] = secrets_of(first)
+        try:
+            site["catalogue"] = plain(first.get("service_catalogue"))
+        except AnsibleError as error:
+            site["unreadable"]["site"] = {"service_catalogue": one_line(error)}
+    return site
+
+
+def cluster_of(site: Mapping[str, Any], filters: Filters) -> list[dict[str, Any]]:
+    """Return the filter `cluster_nodes` over the hosts whose placement can be read at all."""
+    nodes = []
+    for host, variables in site["hosts"].items():
+        member_of = [group for group, hosts in site["groups"].items() if host in hosts]
+        try:
+            nodes += filters["cluster_nodes"](
+                [{**variables, "inventory_hostname": host, "group_names": member_of}], site["catalogue"]
+            )
+        except AnsibleFilterError:
+            # The placement rules of `site_errors` name what is unreadable, in more than one node at once.
+            continue
+    return nodes
+
+
+def share_errors(nodes: list[dict[str, Any]], filters: Filters) -> list[str]:
+    """Return why the AI nodes' shares or capacities make no wheel, and shares of nodes that serve nothing."""
+    service, port = BALANCED
+    idle = [
+        f"share of {node['name']} {node['share']}: the node does not run {service}, so its share counts for "
+        f"nothing; remove its node_ai_share or add {service} to its node_services"
+        for node in nodes
+        if node["share"] is not None and service not in node["services"]
+    ]
+    try:
+        endpoints = filters["service_endpoints"](nodes, service, port)
+        if endpoints:
+            filters["upstream_weights"](endpoints)
+    except AnsibleFilterError as error:
+        return [*idle, str(error).split(": ", 1)[1]]
+    return idle
+
+
+def preflight_errors(site: Mapping[str, Any], filters: Filters) -> list[str]:
+    """Return all errors of a described site: first of single values, then of what they add up to.
+
+    `filters`: name -> function of each filter in FILTERS.
+    """
+    errors: list[str] = filters["site_errors"](site)
+    if isinstance(site["catalogue"], Mapping):
+        nodes = cluster_of(site, filters)
+        for account in filters["node_budget"](nodes):
+            errors += account["problems"]
+        errors += share_errors(nodes, filters)
+    return errors
+
+
+def report(errors: list[str]) -> str:
+    """Return the numbered list a person reads."""
+    count = "1 mistake" if len(errors) == 1 else f"{len(errors)} mistakes"
+    lines = (f"{number:>3}. {error}" for number, error in enumerate(errors, start=1))
+    return "\n".join([f"{count} in the site description; no node was touched.", *lines])
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Ansible's entry point; options in library/site_preflight.py."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _VALID_ARGS = frozenset({"groups_file", "roles_folder"})
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Describe the site from the inventory's variables, judge it, fail with every error at once."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        filters = {name: filter_loader.get(name).j2_function for name in FILTERS}
+        site = describe(
+            variables["groups"],
+            variables["hostvars"],
+            Path(self._task.args["groups_file"]),
+            Path(self._task.args["roles_folder"]),
+        )
+        errors = preflight_errors(site, filters)
+        result["changed"] = False
+        if errors:
+            result.update(failed=True, msg=report(errors))
+        else:
+            result["msg"] = f"The description of {len(site['hosts'])} nodes holds."
+        return result

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each node has and what its services plan to use: memory, disk, ports, architecture.
+
+Source: `cluster_nodes`, that is boards (group_vars/<board>/hardware.yml), the catalogue and the placement.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeGuard
+
+HOST_PORTS = {22: "sshd"}
+
+
+def _whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def account(node: Mapping[str, Any], resource: str, unit: str) -> tuple[dict[str, int | None], list[str]]:
+    """Return (`<resource>_<unit>`, its planned and its free part; problems) of one node for memory or disk.
+
+    `unit` is `mb` (MiB) or `gb` (GiB). Numbers that are missing or no integers make the sums None and no
+    problem: the preflight reports them as what they are.
+    """
+    key = f"{resource}_{unit}"
+    has, reserved = node.get(key), node.get(f"{resource}_reserved_{unit}")
+    needs = {service: entry.get(key) for service, entry in node["services"].items()}
+    keys = (key, f"{resource}_planned_{unit}", f"{resource}_free_{unit}")
+    if not (_whole(has) and _whole(reserved) and all(map(_whole, needs.values()))):
+        return dict.fromkeys(keys), []
+    planned = reserved + sum(needs.values())
+    figures = dict(zip(keys, (has, planned, has - planned), strict=True))
+    if planned <= has:
+        return figures, []
+    name = {"mb": "MiB", "gb": "GiB"}[unit]
+    parts = ", ".join([f"{reserved} reserved", *(f"{service} {need}" for service, need in needs.items())])
+    return figures, [
+        f"{resource} of {node['name']} {planned} {name} planned ({parts}): must fit into its {has} {name}; "
+        f"lower {key} of a service there or move one to another tier's node_services"
+    ]
+
+
+def port_problems(node: Mapping[str, Any]) -> list[str]:
+    """Return one problem per port number of the node that two parties want; `from: []` publishes nothing."""
+    takers: dict[int, list[str]] = defaultdict(list)
+    for service, entry in node["services"].items():
+        for name, port in (entry.get("ports") or {}).items():
+            if isinstance(port, Mapping) and port.get("from") and _whole(port.get("port")):
+                takers[port["port"]].append(f"{service}.{name}")
+    problems = []
+    for number, names in sorted(takers.items()):
+        everybody = [HOST_PORTS[number], *names] if number in HOST_PORTS else names
+        if len(everybody) > 1:
+            service, port = names[-1].split(".", 1)
+            problems.append(
+                f"port {number} of {node['name']} {' and '.join(everybody)}: must belong to one of them; "
+                f"move one, for instance with `- {service}: {{ports: {{{port}: {{port: {number + 1}}}}}}}`"
+            )
+    return problems
+
+
+def architecture_problems(node: Mapping[str, Any]) -> list[str]:
+    """Return one problem per service of the node whose image does not exist for the node's architecture."""
+    has = node.get("architecture")
+    problems = []
+    for service, entry in node["services"].items():
+        built = entry.get("architectures")
+        if has and isinstance(built, list) and has not in built:
+            problems.append(
+                f"service {service} on {node['name']} {has}: its image {entry.get('image')} is built for "
+                f"{', '.join(map(str, built)) or 'no architecture'} only; move it to another tier or "
+                "override its image and architectures in node_services"
+            )
+    return problems
+
+
+def node_budget(nodes: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return one account per entry of `cluster_nodes`, in its order.
+
+    Account: node (name), memory_mb, memory_planned_mb, memory_free_mb (MiB), disk_gb, disk_planned_gb,
+    disk_free_gb (GiB), problems (list of sentences naming object, value, rule and fix). What is planned
+    includes what the node reserves for itself. A sum with an unusable number in it is None.
+    """
+    accounts = []
+    for node in nodes:
+        memory, over_memory = account(node, "memory", "mb")
+        disk, over_disk = account(node, "disk", "gb")
+        problems = [*architecture_problems(node), *port_problems(node), *over_memory, *over_disk]
+        accounts.append({"node": node["name"], **memory, **disk, "problems": problems})
+    return accounts
+
+
+class FilterModule:
+    """Ansible's entry point to this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return filter name -> function."""
+        return {"node_budget": node_budget}

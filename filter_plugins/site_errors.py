@@ -1,0 +1,515 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules a site description must keep, each value by itself: groups, nodes, catalogue, placement, secrets.
+
+Every error is one sentence `<object> <value>: <rule>; <fix>`. What only shows when values are added up
+(memory, disk, ports, shares) is judged by `node_budget` and `upstream_weights`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+ARCHITECTURES = ("amd64", "arm64")
+# Whom a port may be opened to besides the tiers.
+AUDIENCES = ("lan", "operators", "localhost")
+CATALOGUE_FILE = "group_vars/all/services.yml"
+LAST_PORT = 65535
+
+Site = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value must be. `says` completes the sentence "... : must be"; `where` is the file to correct."""
+
+    holds: Callable[[Any], bool]
+    says: str
+    required: bool = True
+    where: str = ""
+
+
+def is_whole(least: int, most: int | None = None) -> Callable[[Any], bool]:
+    """Return the predicate "an integer from `least` to `most`"; true and false are no integers here."""
+
+    def holds(value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int):
+            return False
+        return value >= least and (most is None or value <= most)
+
+    return holds
+
+
+def is_number(least: float, most: float) -> Callable[[Any], bool]:
+    """Return the predicate "a number from `least` to `most`"."""
+    return lambda value: (
+        isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+    )
+
+
+def is_text(value: object) -> bool:
+    """A string with something in it."""
+    return isinstance(value, str) and bool(value.strip())
+
+
+def is_names(value: object) -> bool:
+    """A list of non-empty strings; the list may be empty."""
+    return isinstance(value, list) and all(map(is_text, value))
+
+
+def is_exact_image(value: object) -> bool:
+    """`[registry[:port]/]name:tag` with a tag that names a version: not `latest`, and with a digit in it."""
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9][\w./:-]*(@sha256:[0-9a-f]{64})?", value):
+        return False
+    tag = value.split("@")[0].rsplit("/", 1)[-1].partition(":")[2]
+    return "latest" not in tag and bool(re.search(r"\d", tag))
+
+
+def or_null(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return the predicate that also accepts null."""
+    return lambda value: value is None or holds(value)
+
+
+HOST_FILE = "host_vars/<address>/node.yml"
+BOARD_FILE = "group_vars/<board>/hardware.yml"
+NODE_FILE = "group_vars/all/node.yml"
+TIER_FILE = "group_vars/<tier>/services.yml"
+NODE_RULES: dict[str, Rule] = {
+    "node_name": Rule(
+        lambda value: (
+            isinstance(value, str)
+            and bool(re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", value))
+        ),
+        "a host name of letters, digits and inner hyphens",
+        where=HOST_FILE,
+    ),
+    "node_address": Rule(is_text, "an IPv4 address", where=HOST_FILE),
+    "node_board": Rule(is_text, "the name of the board", where=BOARD_FILE),
+    "node_architecture": Rule(
+        lambda value: value in ARCHITECTURES, " or ".join(ARCHITECTURES), where=BOARD_FILE
+    ),
+    "node_memory_mb": Rule(is_whole(1), "a whole number of MiB", where=BOARD_FILE),
+    "node_memory_reserved_mb": Rule(is_whole(0), "a whole number of MiB", where=NODE_FILE),
+    "node_disk_gb": Rule(is_whole(1), "a whole number of GiB", where=HOST_FILE),
+    "node_disk_reserved_gb": Rule(is_whole(0), "a whole number of GiB", where=NODE_FILE),
+    "node_drained": Rule(
+        lambda value: isinstance(value, bool), "true or false, without quotes", where=HOST_FILE
+    ),
+    "node_ai_share": Rule(
+        or_null(is_number(0, 100)), "a percentage from 0 to 100, or null", required=False, where=TIER_FILE
+    ),
+    "node_ai_capacity": Rule(
+        or_null(is_number(0, 1e12)), "a number from 0, or null", required=False, where=HOST_FILE
+    ),
+    "node_cuda_cores": Rule(is_whole(0), "a whole number", required=False, where=BOARD_FILE),
+    "node_services": Rule(
+        lambda value: isinstance(value, list),
+        "a list of services, `[]` for none",
+        where=TIER_FILE,
+    ),
+}
+PORT_RULES: dict[str, Rule] = {
+    "port": Rule(is_whole(1, LAST_PORT), f"a port from 1 to {LAST_PORT}"),
+    "container": Rule(is_whole(1, LAST_PORT), f"a port from 1 to {LAST_PORT}"),
+    "from": Rule(is_names, "a list of tiers, lan, operators, localhost; `[]` publishes nothing"),
+}
+HEALTH_RULES: dict[str, Rule] = {
+    "test": Rule(
+        lambda value: is_names(value) and value[:1] in (["CMD"], ["CMD-SHELL"]) and len(value) > 1,
+        "a list that starts with CMD or CMD-SHELL",
+    ),
+    "interval_s": Rule(is_whole(1), "a whole number of seconds from 1"),
+    "timeout_s": Rule(is_whole(1), "a whole number of seconds from 1"),
+    "retries": Rule(is_whole(1), "a whole number from 1"),
+    "start_s": Rule(is_whole(0), "a whole number of seconds"),
+}
+METRICS_RULES: dict[str, Rule] = {
+    "port": Rule(is_text, "the name of one of the service's ports"),
+    "path": Rule(lambda value: isinstance(value, str) and value.startswith("/"), "a path that starts with /"),
+}
+ENTRY_RULES: dict[str, Rule] = {
+    "summary": Rule(is_text, "a few words"),
+    "image": Rule(is_exact_image, "name:tag with the exact version, not latest"),
+    "architectures": Rule(
+        lambda value: is_names(value) and bool(value) and set(value) <= set(ARCHITECTURES),
+        f"a list of {' and '.join(ARCHITECTURES)}",
+    ),
+    "memory_mb": Rule(is_whole(1), "a whole number of MiB from 1"),
+    "disk_gb": Rule(is_whole(0), "a whole number of GiB"),
+    "ports": Rule(
+        lambda value: isinstance(value, Mapping), "a mapping from port name to {port, container, from}"
+    ),
+    "health": Rule(
+        lambda value: isinstance(value, Mapping),
+        "a mapping with test, interval_s, timeout_s, retries, start_s",
+    ),
+    "secrets": Rule(is_names, "a list of names"),
+    "metrics": Rule(or_null(lambda value: isinstance(value, Mapping)), "{port, path}, or null"),
+    "backup": Rule(
+        lambda value: (
+            isinstance(value, list)
+            and all(
+                isinstance(item, Mapping) and set(item) <= {"volume", "database"} and item for item in value
+            )
+        ),
+        "a list of {volume: name} and {database: name}",
+    ),
+    "uid": Rule(is_whole(0), "a numeric user id", required=False),
+}
+
+
+def shown(value: object) -> str:
+    """Return a value as a reader of YAML knows it: quoted text, true, null."""
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else repr(value)
+
+
+def suggestion(word: object, known: Iterable[str]) -> str:
+    """Return the known word that was probably meant, or all of them, as the fix of an error."""
+    words = list(known)
+    close = get_close_matches(str(word), words, n=1)
+    return f"write {close[0]}" if close else f"write one of {', '.join(words)}"
+
+
+def label(site: Site, host: str) -> str:
+    """Return `PI51 (192.168.1.147)`, or the address alone while the node has no usable name."""
+    name = site["hosts"][host].get("node_name")
+    return f"{name} ({host})" if is_text(name) else host
+
+
+def field_errors(
+    subject: str, value: object, rules: Mapping[str, Rule], place: str, complete: bool = True
+) -> Iterator[str]:
+    """Yield the errors of one mapping: unknown keys, missing ones if `complete`, values against a rule."""
+    if not isinstance(value, Mapping):
+        yield f"{subject} {shown(value)}: must be a mapping with {', '.join(rules)}; correct it in {place}"
+        return
+    for key in value:
+        if key not in rules:
+            yield f"{subject} {key}: is no known key; {suggestion(key, rules)} in {place}"
+    for key, rule in rules.items():
+        if key in value and not rule.holds(value[key]):
+            yield f"{key} of {subject} {shown(value[key])}: must be {rule.says}; correct it in {place}"
+        elif key not in value and rule.required and complete:
+            yield f"{key} of {subject} missing: must be {rule.says}; add it in {place}"
+
+
+def group_errors(site: Site) -> Iterator[str]:
+    """Yield unknown groups of the inventory, and hosts that are not in exactly one tier and one board."""
+    vocabulary = site["vocabulary"]
+    leaves = [*vocabulary["tiers"], *vocabulary["boards"]]
+    for group, hosts in site["groups"].items():
+        if group not in vocabulary["groups"]:
+            yield (
+                f"group {group} {', '.join(hosts) or 'without hosts'}: is not among the groups of "
+                f"inventory/groups.yml; {suggestion(group, leaves)} in the inventory"
+            )
+    for host in site["hosts"]:
+        for kind in ("tier", "board"):
+            known = vocabulary[f"{kind}s"]
+            found = [group for group in known if host in site["groups"].get(group, [])]
+            if len(found) != 1:
+                fix = (
+                    f"keep one of {', '.join(found)}" if found else f"put it under one of {', '.join(known)}"
+                )
+                yield (
+                    f"{kind} of {label(site, host)} {' and '.join(found) or 'none'}: must be exactly one "
+                    f"{kind} group; {fix} in the inventory"
+                )
+
+
+def node_errors(site: Site) -> Iterator[str]:
+    """Yield what is wrong with each node's variables: missing, wrong type, misspelt, not computable."""
+    for host, variables in site["hosts"].items():
+        broken = site["unreadable"].get(host, {})
+        node = label(site, host)
+        for name, rule in NODE_RULES.items():
+            place = rule.where.replace("<address>", host)
+            if name in broken:
+                yield f"{name} of {node}: cannot be computed, {broken[name]}; correct it in {place}"
+            elif name not in variables:
+                if rule.required:
+                    yield f"{name} of {node} missing: must be {rule.says}; set it in {place}"
+            elif not rule.holds(variables[name]):
+                yield f"{name} of {node} {shown(variables[name])}: must be {rule.says}; correct it in {place}"
+        for name in sorted(variables.keys() - NODE_RULES.keys()):
+            close = get_close_matches(name, NODE_RULES, n=1, cutoff=0.85)
+            if name.startswith("node_") and close:
+                yield f"variable {name} of {node}: is read by nothing; write {close[0]} or remove it"
+
+
+def network_of(text: object) -> ipaddress.IPv4Network | None:
+    """Return a network written without host bits, or None."""
+    try:
+        return ipaddress.IPv4Network(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def network_errors(site: Site) -> Iterator[str]:
+    """Yield each `site_network` that is none, with the corrected one if only host bits are set."""
+    texts = {
+        shown(variables.get("site_network")): variables.get("site_network")
+        for variables in site["hosts"].values()
+    }
+    for text, value in texts.items():
+        if network_of(value) is None:
+            try:
+                fix = f"write {ipaddress.IPv4Network(value, strict=False)}"
+            except ValueError:
+                fix = "write for instance 192.168.1.0/24"
+            yield f"site_network {text}: must be an IPv4 network; {fix} in group_vars/all/site.yml"
+
+
+def address_error(site: Site, host: str) -> str | None:
+    """Return what is wrong with one node's address, or None."""
+    variables = site["hosts"][host]
+    text, network = variables.get("node_address"), network_of(variables.get("site_network"))
+    subject = f"address of {label(site, host)} {shown(text)}"
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ValueError:
+        return f"{subject}: must be an IPv4 address; write four numbers from 0 to 255 in the inventory"
+    if network is None:
+        return None
+    if address not in network:
+        return f"{subject}: must be inside site_network {network}; correct it, or group_vars/all/site.yml"
+    if address in (network.network_address, network.broadcast_address):
+        return f"{subject}: is the network or broadcast address of {network}; give the node another"
+    if text == variables.get("site_router"):
+        return f"{subject}: is site_router; give the node another or correct group_vars/all/site.yml"
+    return None
+
+
+def identity_errors(site: Site) -> Iterator[str]:
+    """Yield invalid addresses, and names and addresses that several nodes have."""
+    owners: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for host, variables in site["hosts"].items():
+        if is_text(variables.get("node_address")):
+            owners["address", variables["node_address"]].append(host)
+            if error := address_error(site, host):
+                yield error
+        if is_text(variables.get("node_name")):
+            # Names become host names, which know no upper case.
+            owners["name", variables["node_name"].lower()].append(host)
+    for (kind, _), hosts in owners.items():
+        if len(hosts) > 1:
+            values = dict.fromkeys(site["hosts"][host][f"node_{kind}"] for host in hosts)
+            yield (
+                f"node_{kind} {' and '.join(values)} of {' and '.join(hosts)}: must belong to one node; "
+                f"give each its own in {HOST_FILE}"
+            )
+
+
+def audience_errors(site: Site, subject: str, port: Mapping[str, Any], place: str) -> Iterator[str]:
+    """Yield the parties in a port's `from` that do not exist."""
+    known = [*site["vocabulary"]["tiers"], *AUDIENCES]
+    for party in port["from"] if is_names(port.get("from")) else []:
+        if party not in known:
+            yield (
+                f"from of {subject} {shown(party)}: must be a tier, lan, operators or localhost; "
+                f"{suggestion(party, known)} in {place}"
+            )
+
+
+def entry_errors(
+    site: Site, subject: str, entry: object, place: str, base: Mapping[str, Any] | None = None
+) -> Iterator[str]:
+    """Yield the errors of one catalogue entry, or of overrides over the catalogue entry `base`."""
+    complete = base is None
+    yield from field_errors(subject, entry, ENTRY_RULES, place, complete)
+    if not isinstance(entry, Mapping):
+        return
+    known_ports = (base or {}).get("ports")
+    ports = entry.get("ports")
+    for name, port in ports.items() if isinstance(ports, Mapping) else ():
+        if isinstance(known_ports, Mapping) and name not in known_ports:
+            fix = suggestion(name, map(str, known_ports)) if known_ports else "remove it"
+            yield (
+                f"port {name} of {subject}: is not in the catalogue; {fix} in {place}, "
+                f"or add it to {CATALOGUE_FILE}"
+            )
+            continue
+        yield from field_errors(f"port {name} of {subject}", port, PORT_RULES, place, complete)
+        if isinstance(port, Mapping):
+            yield from audience_errors(site, f"port {name} of {subject}", port, place)
+    if isinstance(entry.get("health"), Mapping):
+        yield from field_errors(f"health of {subject}", entry["health"], HEALTH_RULES, place, complete)
+    metrics = entry.get("metrics")
+    if isinstance(metrics, Mapping):
+        yield from field_errors(f"metrics of {subject}", metrics, METRICS_RULES, place, complete)
+        all_ports = [*(known_ports or ()), *(ports if isinstance(ports, Mapping) else ())]
+        if is_text(metrics.get("port")) and metrics["port"] not in all_ports:
+            fix = suggestion(metrics["port"], all_ports) if all_ports else "write null"
+            named = shown(metrics["port"])
+            yield f"port of metrics of {subject} {named}: must be one of its ports; {fix} in {place}"
+
+
+def catalogue_errors(site: Site) -> Iterator[str]:
+    """Yield what is wrong in the service catalogue, whether a service is placed anywhere or not."""
+    catalogue = site["catalogue"]
+    if not isinstance(catalogue, Mapping):
+        reason = site["unreadable"].get("site", {}).get("service_catalogue")
+        yield (
+            f"service_catalogue {reason or shown(catalogue)}: must be a mapping of service names; "
+            f"correct it in {CATALOGUE_FILE}"
+        )
+        return
+    for service, entry in catalogue.items():
+        yield from entry_errors(site, f"service {service}", entry, CATALOGUE_FILE)
+
+
+def placed(node_services: object) -> list[tuple[str, object]] | None:
+    """Return the (service, overrides) of one node in order, or None if an item has neither allowed shape."""
+    items: list[tuple[str, object]] = []
+    for item in node_services if isinstance(node_services, list) else []:
+        if is_text(item):
+            items.append((item, {}))
+        elif isinstance(item, Mapping) and len(item) == 1:
+            items.extend(
+                (str(service), {} if changes is None else changes) for service, changes in item.items()
+            )
+        else:
+            return None
+    return items
+
+
+def placement_errors(site: Site) -> Iterator[str]:
+    """Yield what is wrong with `node_services`: shape, unknown or repeated service, no role, overrides."""
+    catalogue = site["catalogue"] if isinstance(site["catalogue"], Mapping) else {}
+    for host, variables in site["hosts"].items():
+        tiers = [tier for tier in site["vocabulary"]["tiers"] if host in site["groups"].get(tier, [])]
+        place = TIER_FILE.replace("<tier>", tiers[0] if tiers else "<tier>")
+        services = placed(variables.get("node_services"))
+        if services is None:
+            yield (
+                f"node_services of {label(site, host)} {shown(variables['node_services'])}: each item must "
+                f"be a name or one `name: {{overrides}}`; correct it in {place}"
+            )
+            continue
+        names = [service for service, _ in services]
+        for service in dict.fromkeys(names):
+            subject = f"service {service} on {label(site, host)}"
+            if names.count(service) > 1:
+                times = names.count(service)
+                yield f"{subject} {times} times: must be listed once; remove the others in {place}"
+            if service not in catalogue:
+                yield (
+                    f"{subject}: is not in the service catalogue; {suggestion(service, map(str, catalogue))} "
+                    f"in {place}, or add it to {CATALOGUE_FILE}"
+                )
+            elif service not in site["roles"]:
+                yield f"{subject}: has no folder roles/{service}; write the role or take it off {place}"
+        for service, overrides in services:
+            if isinstance(catalogue.get(service), Mapping):
+                subject = f"override of {service} on {label(site, host)}"
+                yield from entry_errors(site, subject, overrides, place, catalogue[service])
+
+
+def secret_needs(site: Site) -> dict[str, list[str]]:
+    """Return secret name -> the services that are placed somewhere and need it, in placement order."""
+    needs: dict[str, list[str]] = {}
+    for variables in site["hosts"].values():
+        for service, overrides in placed(variables.get("node_services")) or []:
+            base = site["catalogue"].get(service) if isinstance(site["catalogue"], Mapping) else None
+            layers = [
+                layer for layer in (overrides, base) if isinstance(layer, Mapping) and "secrets" in layer
+            ]
+            names = layers[0]["secrets"] if layers else []
+            for name in names if is_names(names) else []:
+                if service not in needs.setdefault(name, []):
+                    needs[name].append(service)
+    return needs
+
+
+def secret_errors(site: Site) -> Iterator[str]:
+    """Yield each secret that a placed service needs and that is not there; values are not looked at."""
+    needs, secrets = secret_needs(site), site["secrets"]
+    wanted = ", ".join(f"{name} ({' and '.join(services)})" for name, services in needs.items())
+    if needs and secrets["problem"]:
+        yield (
+            f"secrets file {secrets['file']}: {secrets['problem']}; make it with `ansible-vault create "
+            f"{secrets['file']}`, with one line `name: value` for each of {wanted}"
+        )
+        return
+    for name, services in needs.items():
+        if name not in secrets["names"]:
+            yield (
+                f"secret {name} of service {' and '.join(services)} missing: must have a value in "
+                f"{secrets['file']}; add a line `{name}: <value>` with `ansible-vault edit {secrets['file']}`"
+            )
+
+
+def owner_of(variable: str, roles: Iterable[str]) -> str | None:
+    """Return the role a variable belongs to by its prefix, the longest one that fits, or None."""
+    owners = [role for role in roles if variable.startswith(f"{role}_")]
+    return max(owners, key=len, default=None)
+
+
+def role_variable_errors(site: Site) -> Iterator[str]:
+    """Yield inventory variables that their role does not know, or whose value breaks its specification."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for host, variables in site["hosts"].items():
+        for name, value in variables.items():
+            role = owner_of(name, site["roles"])
+            if role is not None and site["roles"][role] is not None:
+                for error in role_variable_error(role, name, value, site["roles"][role]):
+                    found[error].append(label(site, host))
+    for error, hosts in found.items():
+        yield error.replace("<nodes>", ", ".join(hosts), 1)
+
+
+def role_variable_error(role: str, name: str, value: object, options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the errors of one variable, with `<nodes>` where the nodes that have it belong."""
+    specification = f"roles/{role}/meta/argument_specs.yml"
+    if name not in options:
+        known = suggestion(name, options) if options else "remove it"
+        yield f"variable {name} on <nodes>: is not known to role {role}; {known} ({specification})"
+        return
+    messages: Sequence[str] = (
+        ArgumentSpecValidator({name: options[name]}).validate({name: value}).error_messages
+    )
+    for message in messages:
+        # Ansible's own sentence repeats the value, so neither is shown of a variable that may hold a secret.
+        secret = options[name].get("no_log")
+        yield (
+            f"variable {name} on <nodes> {'(hidden)' if secret else shown(value)}: "
+            f"{'breaks its specification' if secret else message.rstrip('.')}; "
+            f"correct it as {specification} says"
+        )
+
+
+def site_errors(site: Site) -> list[str]:
+    """Return every broken rule of a site description, in the order a reader would correct them.
+
+    `site`: vocabulary {tiers, boards, groups: names}, groups (name -> hosts), hosts (host -> variables:
+    node_*, site_network, site_router and those of roles), unreadable (host or `site` -> variable -> reason),
+    catalogue, roles (name -> options of its argument_specs, None without one), secrets {file, names (those
+    that have a value), problem: text or None}.
+    """
+    checks = (
+        group_errors,
+        network_errors,
+        node_errors,
+        identity_errors,
+        catalogue_errors,
+        placement_errors,
+        secret_errors,
+        role_variable_errors,
+    )
+    return [error for check in checks for error in check(site)]
+
+
+class FilterModule:
+    """Ansible's entry point to this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return filter name -> function."""
+        return {"site_errors": site_errors}

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation of the action in action_plugins/site_preflight.py; nothing of it runs on a node."""
+
+DOCUMENTATION = r"""
+module: site_preflight
+short_description: Judge the whole site description before any node is touched
+description:
+  - Reads inventory, group_vars, host_vars, argument_specs of the roles and the names in the secrets file, on
+    the controller alone, and fails with every mistake at once, each with its object, value, rule and fix.
+author: The AI cluster toolkit
+options:
+  groups_file:
+    description: The inventory file with all groups and no hosts, the vocabulary.
+    type: path
+    required: true
+  roles_folder:
+    description: The folder that holds one folder per service.
+    type: path
+    required: true
+attributes:
+  check_mode:
+    description: Runs the same in check mode, for it changes nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Refuse a site description that cannot work
+  site_preflight:
+    groups_file: "{{ playbook_dir }}/../inventory/groups.yml"
+    roles_folder: "{{ playbook_dir }}/../roles"
+  run_once: true
+"""
+
+RETURN = r"""
+msg:
+  description: How many nodes the description has, or the numbered list of mistakes.
+  returned: always
+  type: str
+"""
