@@ -129,12 +129,15 @@ test-lab: setup ## the lab end to end: create, check, converge, idempotence, ver
 	  molecule converge
 	  molecule idempotence
 	  molecule verify
-	elif ! molecule test --destroy=never; then
+	  exit 0
+	fi
+	rm -f $(MOLECULE_EPHEMERAL_DIRECTORY)/ansible.log
+	if ! molecule test --destroy=never; then
 	  echo "test-lab: failed. The lab is left for a look (make lab-status); make lab-down removes it." >&2
 	  exit 1
-	else
-	  molecule destroy
 	fi
+	molecule destroy
+	$(PYTEST) tests/lab_down --junitxml=.cache/results/lab-down.xml
 
 .PHONY: test-lab-quick
 test-lab-quick: setup ## converge and verify a lab that stays, for the edit-and-look loop

@@ -1,0 +1,178 @@
+"""Chat through all of it: client -> PI51 -> the AI nodes, in declared parts, whatever fails."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import docker
+import http_client
+import pytest
+import site_under_test as site
+
+REQUESTS = 500
+SLOW_S = 2.0
+BACK_WITHIN_S = 30
+QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "Say hello."}], "stream": False}
+
+
+@pytest.fixture(scope="module")
+def chat(card, api_key) -> Callable[[], http_client.Answer]:
+    return lambda: http_client.post(f"{card['gateway_url']}/api/v1/chat", QUESTION, key=api_key)
+
+
+def expected_shares(requests: int) -> dict[str, float]:
+    """Node -> requests it should get; drained nodes none."""
+    shares = {n.name: n.entry["share"] for n in site.running("ollama") if not n.entry["drained"]}
+    return {name: requests * share / 100 for name, share in shares.items()}
+
+
+def assert_shares(answers: list[http_client.Answer], tolerance: float) -> None:
+    counts = Counter(answer.headers["X-AI-Node"] for answer in answers)
+    for name, expected in expected_shares(len(answers)).items():
+        assert abs(counts[name] - expected) <= tolerance * len(answers), counts
+
+
+@dataclass
+class Load:
+    """One client after another, as fast as they are answered; what became of each request."""
+
+    chat: Callable[[], http_client.Answer]
+    began: list[float] = field(default_factory=list)
+    answers: list[http_client.Answer | OSError] = field(default_factory=list)
+
+    def __enter__(self) -> "Load":
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=120)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                answer: http_client.Answer | OSError = self.chat()
+            except OSError as error:
+                answer = error
+            self.began.append(began)
+            self.answers.append(answer)
+            time.sleep(0.01)
+
+    def failed(self) -> list[str]:
+        return [
+            str(answer) if isinstance(answer, OSError) else f"{answer.status} {answer.body[:200]!r}"
+            for answer in self.answers
+            if isinstance(answer, OSError) or answer.status != 200
+        ]
+
+    def good(self, since: float = 0) -> list[http_client.Answer]:
+        pairs = zip(self.began, self.answers, strict=False)
+        return [a for t, a in pairs if t >= since and not isinstance(a, OSError) and a.status == 200]
+
+    def wait_until(
+        self, happened: Callable[[list[http_client.Answer]], bool], window: int, limit_s: float
+    ) -> float:
+        """Seconds until the last `window` answers please; fails after `limit_s`."""
+        began = time.monotonic()
+        while time.monotonic() - began < limit_s:
+            recent = self.good(since=began)[-window:]
+            if len(recent) == window and happened(recent):
+                return time.monotonic() - began
+            time.sleep(0.1)
+        counts = Counter(answer.headers["X-AI-Node"] for answer in self.good(since=began))
+        raise AssertionError(
+            f"not within {limit_s} s; answers since then: {counts}; failed: {self.failed()[-5:]}"
+        )
+
+
+def balanced(answers: list[http_client.Answer]) -> bool:
+    counts = Counter(answer.headers["X-AI-Node"] for answer in answers)
+    return all(counts[name] == expected for name, expected in expected_shares(len(answers)).items())
+
+
+def all_by(name: str) -> Callable[[list[http_client.Answer]], bool]:
+    return lambda answers: {answer.headers["X-AI-Node"] for answer in answers} == {name}
+
+
+@pytest.fixture(autouse=True)
+def back_to_normal(chat) -> Iterator[None]:
+    """Each test finds both AI nodes in service."""
+    yield
+    with Load(chat) as load:
+        load.wait_until(balanced, window=20, limit_s=120)
+
+
+@pytest.fixture
+def ollama_on_agx0() -> Iterator[tuple[site.Node, str]]:
+    agx0 = site.node("AGX0")
+    container = site.shell(agx0, "docker ps --all --quiet --filter label=aicluster.service=ollama").strip()
+    yield agx0, container
+    site.shell(agx0, f"docker start {container}")
+
+
+def test_500_requests_are_shared_as_declared_and_none_fails(chat, record_property):
+    answers = [chat() for _ in range(REQUESTS)]
+    counts = Counter(answer.headers["X-AI-Node"] for answer in answers)
+    record_property("answers by node", dict(counts))
+    assert {answer.status for answer in answers} == {200}
+    assert_shares(answers, tolerance=0.002)
+
+
+def test_the_first_words_arrive_before_the_last_are_written(card, api_key):
+    question = QUESTION | {"stream": True}
+    lines = http_client.post_stream(f"{card['gateway_url']}/api/v1/chat", question, api_key)
+    assert len(lines) > 2
+    first, last = lines[0][0], lines[-1][0]
+    assert last - first > 0.5 * last, f"first line after {first:.3f} s of {last:.3f} s: somebody buffers"
+
+
+def test_a_request_without_a_key_is_refused(card):
+    assert http_client.post(f"{card['gateway_url']}/api/v1/chat", QUESTION).status == 401
+
+
+def test_when_ollama_stops_on_agx0_nothing_fails_and_orin0_answers_and_all_comes_back(
+    chat, ollama_on_agx0, record_property
+):
+    agx0, container = ollama_on_agx0
+    with Load(chat) as load:
+        load.wait_until(balanced, window=20, limit_s=10)
+        site.shell(agx0, f"docker stop {container}")
+        stopped = time.monotonic()
+        time.sleep(15)
+        after = load.good(since=stopped)
+        assert load.failed() == []
+        assert {answer.headers["X-AI-Node"] for answer in after} == {"ORIN0"}
+        site.shell(agx0, f"docker start {container}")
+        seconds = load.wait_until(balanced, window=20, limit_s=BACK_WITHIN_S)
+        assert load.failed() == []
+    print(f"{len(after)} requests while AGX0 was away, 0 failed; 80/20 again after {seconds:.1f} s")
+    record_property("seconds until balanced again", round(seconds, 1))
+
+
+def test_when_agx0_loses_power_the_gateway_soon_stops_asking_it(chat, record_property):
+    box = docker.from_env().containers.get("aicluster-lab-AGX0")
+    with Load(chat) as load:
+        load.wait_until(balanced, window=20, limit_s=10)
+        box.pause()
+        lost = time.monotonic()
+        try:
+            load.wait_until(all_by("ORIN0"), window=20, limit_s=90)
+        finally:
+            box.unpause()
+        pairs = [(t, a) for t, a in zip(load.began, load.answers, strict=False) if t >= lost - 1]
+        slow = [t + a.seconds - lost for t, a in pairs if not isinstance(a, OSError) and a.seconds > SLOW_S]
+        failed = load.failed()
+    told = {
+        "failed": len(failed),
+        "slow": len(slow),
+        "seconds until none is slow": round(max(slow, default=0), 1),
+    }
+    print(f"power-off of AGX0 under load: {told}, {failed[:3]}")
+    for name, value in told.items():
+        record_property(name, value)
+    assert len(failed) <= 1, failed

@@ -1,0 +1,50 @@
+"""A plan tells the truth: nothing on a deployed site, and on bare nodes what the first run then did."""
+
+import json
+import re
+
+import pytest
+import site_under_test as site
+from tree import ROOT
+
+LOG = ROOT / ".cache/molecule/default/ansible.log"
+PLAN_LINE = re.compile(r"(?:\| )?(\w+) +([+~-]) (file|container|package|unit) (\S+)")
+
+
+def test_a_check_of_a_deployed_site_changes_and_shows_nothing():
+    run = site.run_site("--check", "--diff")
+    assert run.code == 0, run.output
+    assert run.changed == {node.address: 0 for node in site.nodes()}
+    assert not [line for line in run.output.splitlines() if re.match(r"(\+\+\+|---|@@) ", line)]
+    assert not PLAN_LINE.findall(run.output)
+
+
+def test_a_second_run_changes_nothing():
+    run = site.run_site()
+    assert run.code == 0, run.output
+    assert run.changed == {node.address: 0 for node in site.nodes()}
+
+
+@pytest.fixture(scope="module")
+def promised() -> dict[str, dict[str, set[str]]]:
+    """Node -> kind -> names that the check of the bare nodes said it would create or change."""
+    if not LOG.is_file():
+        pytest.skip("the first check ran before this lab was tested: make lab-down test-lab")
+    runs = LOG.read_text().split("PLAY RECAP")
+    first = next((run for run in runs if "Foundation of all nodes" in run), "")
+    found: dict[str, dict[str, set[str]]] = {}
+    for node, _, kind, name in PLAN_LINE.findall(first):
+        found.setdefault(node, {}).setdefault(kind, set()).add(name)
+    return found
+
+
+def test_the_check_of_bare_nodes_named_every_file_the_first_run_wrote(promised):
+    for node in site.nodes():
+        written = set(json.loads(site.shell(node, "cat /var/lib/aicluster/state.json"))["files"])
+        assert promised[node.name]["file"] == written, node.name
+
+
+def test_the_check_of_bare_nodes_named_every_container_the_first_run_started(promised):
+    for node in site.nodes():
+        listed = "docker ps --all --format '{{.Label \"com.docker.compose.service\"}}'"
+        assert promised[node.name].get("container", set()) == set(site.shell(node, listed).split()), node.name

@@ -1,0 +1,77 @@
+"""The real production site as the preflight sees it, and small overlays over it."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cluster_nodes
+import node_budget
+import site_errors
+import site_preflight
+import upstream_weights
+import yaml
+from tree import ROOT
+
+FIXTURES = ROOT / "tests/fixtures"
+MODULES = (cluster_nodes, upstream_weights, node_budget, site_errors)
+
+
+def filters() -> dict[str, Callable[..., Any]]:
+    """Return name -> function of the filters the preflight uses, as Ansible's loader would."""
+    known = {name: function for module in MODULES for name, function in module.FilterModule().filters().items()}
+    return {name: known[name] for name in site_preflight.FILTERS}
+
+
+@cache
+def _described() -> dict[str, Any]:
+    from ansible.inventory.manager import InventoryManager
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.vars.hostvars import HostVars
+    from ansible.vars.manager import VariableManager
+
+    loader = DataLoader()
+    sources = [str(ROOT / "inventory/groups.yml"), str(ROOT / "inventory/production.yml")]
+    inventory = InventoryManager(loader=loader, sources=sources)
+    manager = VariableManager(loader=loader, inventory=inventory)
+    hostvars = HostVars(inventory=inventory, variable_manager=manager, loader=loader)
+    groups = inventory.get_groups_dict()
+    site = site_preflight.describe(groups, hostvars, ROOT / "inventory/groups.yml", ROOT / "roles")
+    # The secrets of the real site are not in the repository: here it has all it needs.
+    names = list(site_errors.secret_needs(site))
+    return site | {"secrets": {"file": "secrets/vault.yml", "names": names, "problem": None}}
+
+
+def production() -> dict[str, Any]:
+    """Return a copy of the production site with every secret present."""
+    return copy.deepcopy(_described())
+
+
+def changed(
+    site: Mapping[str, Any], overlay: Mapping[str, Any], without: Sequence[Sequence[str]] = ()
+) -> dict[str, Any]:
+    """Return the site with `overlay` merged in (lists are replaced) and the paths in `without` removed."""
+    result = dict(cluster_nodes.merged(copy.deepcopy(dict(site)), overlay))
+    for *parents, last in without:
+        holder = result
+        for key in parents:
+            holder = holder[key]
+        del holder[last]
+    return result
+
+
+def errors_of(site: Mapping[str, Any]) -> list[str]:
+    """Return what the playbook would list for this site, by the same code."""
+    return site_preflight.preflight_errors(site, filters())
+
+
+def fixtures(kind: str) -> list[Path]:
+    """Return the files of tests/fixtures/<kind>, sorted by name."""
+    return sorted((FIXTURES / kind).glob("*.yml"))
+
+
+def site_of(fixture: Path) -> dict[str, Any]:
+    """Return the production site with the overlay of one fixture."""
+    document = yaml.safe_load(fixture.read_text())
+    return changed(production(), document.get("overlay") or {}, document.get("without") or ())

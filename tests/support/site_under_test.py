@@ -1,0 +1,157 @@
+"""The running site as tests see it: nodes and services from the inventory, a shell on each node."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from tree import ROOT
+
+# Which inventory the tests look at; `lab`, or the name of a file inventory/<name>.yml.
+INVENTORY = os.environ.get("AICLUSTER_INVENTORY", "lab")
+SOURCES = ("inventory/groups.yml", "inventory/lab" if INVENTORY == "lab" else f"inventory/{INVENTORY}.yml")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node as the inventory describes it; `entry` is its element of `cluster_nodes`."""
+
+    entry: dict[str, Any]
+    groups: frozenset[str]
+    user: str
+    key: str
+    ssh_args: str
+
+    @property
+    def name(self) -> str:
+        """Name for people, e.g. PI51."""
+        return str(self.entry["name"])
+
+    @property
+    def address(self) -> str:
+        """IP address."""
+        return str(self.entry["address"])
+
+    @property
+    def services(self) -> dict[str, Any]:
+        """Service name -> merged catalogue entry."""
+        return dict(self.entry["services"])
+
+    def port(self, service: str, name: str) -> int:
+        """Port a service publishes on this node."""
+        return int(self.services[service]["ports"][name]["port"])
+
+
+def environment() -> dict[str, str]:
+    """The environment of a plain user's command: this project's ansible.cfg and nothing inherited."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "MOLECULE_"))}
+    return kept | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+
+
+def inventory_arguments() -> list[str]:
+    """`-i` for each source, in the order that lets the lab win."""
+    return [argument for source in SOURCES for argument in ("-i", source)]
+
+
+def ask(pattern: str, expression: str) -> list[Any]:
+    """The value of a Jinja expression on each host of a pattern, as Ansible resolves it.
+
+    Raises RuntimeError with Ansible's own words when the inventory cannot be read.
+    """
+    as_json = {"ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+    arguments = json.dumps({"msg": f"{{{{ {expression} }}}}"})
+    asked = subprocess.run(
+        ["ansible", *inventory_arguments(), pattern, "-m", "ansible.builtin.debug", "-a", arguments],
+        cwd=ROOT,
+        env=environment() | as_json,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if asked.returncode:
+        raise RuntimeError(f"the inventory {INVENTORY} cannot be read:\n{asked.stdout}{asked.stderr}")
+    hosts = json.loads(asked.stdout)["plays"][0]["tasks"][0]["hosts"]
+    return [answer["msg"] for answer in hosts.values()]
+
+
+_NODE = (
+    "{'entry': cluster_node, 'groups': group_names, 'user': ansible_user,"
+    " 'key': ansible_ssh_private_key_file | default(''),"
+    " 'ssh_args': ansible_ssh_common_args | default('')}"
+)
+
+
+@cache
+def nodes() -> tuple[Node, ...]:
+    """All nodes of the inventory, every value resolved, by name."""
+    found = [Node(**{**item, "groups": frozenset(item["groups"])}) for item in ask("nodes", _NODE)]
+    return tuple(sorted(found, key=lambda node: node.name))
+
+
+def node(name: str) -> Node:
+    """The node of that name."""
+    return next(node for node in nodes() if node.name == name)
+
+
+def running(service: str) -> list[Node]:
+    """The nodes a service is placed on."""
+    return [node for node in nodes() if service in node.services]
+
+
+@cache
+def secrets() -> dict[str, str]:
+    """Every secret of the inventory, by name."""
+    found: dict[str, str] = ask(nodes()[0].address, "site_secrets")[0]
+    return {name: str(value) for name, value in found.items()}
+
+
+def shell(node: Node, command: str) -> str:
+    """What a command run as root on a node prints; raises RuntimeError when it fails."""
+    key = ["-i", node.key] if node.key else []
+    ssh = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", *key, *shlex.split(node.ssh_args)]
+    ran = subprocess.run(
+        [*ssh, f"{node.user}@{node.address}", "sudo", "sh", "-c", shlex.quote(command)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode:
+        raise RuntimeError(f"{node.name}: {command}: exit code {ran.returncode}: {ran.stderr.strip()}")
+    return ran.stdout
+
+
+PLAYBOOK = ["ansible-playbook", *inventory_arguments(), "site.yml"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run of site.yml."""
+
+    code: int
+    output: str
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """Host -> number of changed tasks, from the recap."""
+        found = re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", self.output, re.MULTILINE)
+        return {host: int(count) for host, count in found if host != "localhost"}
+
+
+def run_site(*arguments: str) -> Run:
+    """Run site.yml to its end."""
+    ran = subprocess.run(
+        [*PLAYBOOK, *arguments],
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return Run(ran.returncode, ran.stdout)

@@ -1,0 +1,93 @@
+"""What holds on every node, whatever it runs."""
+
+import json
+
+import pytest
+
+
+def containers(host):
+    """Compose's own view of the project: one dict per container."""
+    listed = host.check_output("docker compose --project-directory /opt/aicluster ps --all --format json")
+    return [json.loads(line) for line in listed.splitlines()]
+
+
+def test_the_engine_runs_and_starts_with_the_node(host):
+    unit = host.service("docker")
+    assert unit.is_running and unit.is_enabled
+
+
+def test_the_node_has_no_failed_unit(host):
+    assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""
+
+
+def test_exactly_the_placed_services_run_and_are_healthy(host, node):
+    if not node.services:
+        assert host.check_output("docker ps --all --quiet") == ""
+        return
+    found = {item["Service"]: (item["State"], item["Health"]) for item in containers(host)}
+    assert set(node.services) <= set(found)
+    labelled = host.check_output("docker ps --all --format '{{.Label \"aicluster.service\"}}'").split()
+    assert set(labelled) == set(node.services), "a container of a service that is not placed here"
+    assert set(found.values()) == {("running", "healthy")}, found
+
+
+def test_a_container_starts_again_after_a_reboot(host):
+    for container in host.check_output("docker ps --quiet").split():
+        policy = host.check_output(
+            "docker inspect --format '{{.HostConfig.RestartPolicy.Name}}' %s", container
+        )
+        assert policy == "unless-stopped"
+
+
+def test_a_container_has_the_memory_limit_of_the_catalogue(host, node):
+    for service, entry in node.services.items():
+        container = host.check_output(
+            "docker ps --quiet --filter label=aicluster.service=%s", service
+        ).split()[0]
+        limit = host.check_output("docker inspect --format '{{.HostConfig.Memory}}' %s", container)
+        assert int(limit) == entry["memory_mb"] * 1024 * 1024, service
+
+
+def test_only_published_ports_of_the_catalogue_listen_beside_ssh(host, node):
+    expected = {22} | {
+        port["port"] for entry in node.services.values() for port in entry["ports"].values() if port["from"]
+    }
+    listening = host.check_output("ss -Htln").splitlines()
+    outside = {
+        int(address.rsplit(":", 1)[1])
+        for address in (line.split()[3] for line in listening)
+        if not address.startswith(("127.", "[::1]"))
+    }
+    assert outside <= expected, f"nobody asked for {sorted(outside - expected)}"
+
+
+def test_a_secret_is_readable_by_its_service_alone(host):
+    found = host.run("find /opt/aicluster -path '*/secrets/*' -type f -printf '%%m %%p\\n'").stdout
+    assert not [line for line in found.splitlines() if not line.startswith("400 ")]
+
+
+def test_no_secret_shows_in_the_configuration_of_a_container(host, secrets):
+    shown = host.run("docker ps --quiet | xargs --no-run-if-empty docker inspect").stdout
+    assert not [name for name, value in secrets.items() if value in shown]
+
+
+def test_no_secret_lies_in_a_world_readable_file(host, secrets):
+    for name, value in secrets.items():
+        found = host.run("grep -rlF -- %s /opt/aicluster /etc /var/lib/aicluster", value).stdout.split()
+        readable = [path for path in found if host.file(path).mode & 0o044]
+        assert not readable, name
+
+
+@pytest.mark.parametrize("path", ["/etc", "/usr", "/var", "/root", "/opt"])
+def test_the_run_left_the_system_folders_to_root(host, path):
+    folder = host.file(path)
+    assert (folder.user, folder.group) == ("root", "root")
+    assert not folder.mode & 0o022
+
+
+def test_containers_log_to_the_journal(host):
+    assert host.check_output("docker info --format '{{.LoggingDriver}}'") == "journald"
+
+
+def test_the_run_left_no_half_written_file(host):
+    assert host.run("find /opt/aicluster /etc -name '*.aicluster-new'").stdout == ""

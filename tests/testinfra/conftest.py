@@ -1,0 +1,57 @@
+"""The folder of a test says which nodes it runs on: those of a group, those that run a service, or `all`.
+
+Expectations come from the inventory (fixture `node`), facts from the node (fixture `host`).
+"""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import site_under_test as site
+import testinfra
+
+HERE = Path(__file__).parent
+LOG_LINES = 30
+
+
+def nodes_for(folder: str) -> list[site.Node]:
+    return [n for n in site.nodes() if folder == "all" or folder in n.groups or folder in n.services]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "node" in metafunc.fixturenames:
+        chosen = nodes_for(Path(metafunc.module.__file__).relative_to(HERE).parts[0])
+        metafunc.parametrize("node", chosen, ids=[node.name for node in chosen], scope="session")
+
+
+@pytest.fixture(scope="session")
+def connections() -> dict[str, Any]:
+    return {
+        node.name: testinfra.get_host(
+            f"ssh://{node.user}@{node.address}",
+            sudo=True,
+            ssh_identity_file=node.key or None,
+            ssh_extra_args=node.ssh_args or None,
+        )
+        for node in site.nodes()
+    }
+
+
+@pytest.fixture
+def host(node: site.Node, connections: dict[str, Any]) -> Any:
+    return connections[node.name]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """A failed test shows the last words of the node's containers."""
+    report: Any = yield
+    host = getattr(item, "funcargs", {}).get("host")
+    if report.when == "call" and report.failed and host is not None:
+        logs = host.run(
+            f"docker compose --project-directory /opt/aicluster ps --all 2>&1; "
+            f"docker compose --project-directory /opt/aicluster logs --no-color --tail {LOG_LINES} 2>&1"
+        )
+        report.sections.append(("containers of the node", logs.stdout))
+    return report

@@ -1,0 +1,62 @@
+"""The front door as a client on the LAN and an operator on the node see it."""
+
+import json
+
+import http_client
+import pytest
+import site_under_test as site
+
+CHAT = "/api/v1/chat"
+QUESTION = {"messages": [{"role": "user", "content": "hello"}], "stream": False}
+
+
+def endpoint(node, path):
+    return f"http://{node.address}:{node.port('nginx', 'http')}{path}"
+
+
+def test_the_front_door_answers(node):
+    assert http_client.get(endpoint(node, "/healthz")).status == 200
+
+
+def test_the_gateway_is_ready(host, node):
+    url = f"http://{node.address}:{node.port('kong', 'status')}/status/ready"
+    assert host.run("curl -fsS -o /dev/null %s || wget -qO /dev/null %s", url, url).rc == 0
+
+
+def test_the_gateway_counts_every_ai_node_as_healthy(host, node):
+    admin = f"http://127.0.0.1:{node.port('kong', 'admin')}"
+    upstreams = json.loads(host.check_output("curl -fsS %s/upstreams", admin))["data"]
+    assert upstreams
+    expected = {f"{ai.address}:{ai.port('ollama', 'api')}" for ai in site.running("ollama")}
+    known = set()
+    for upstream in upstreams:
+        listed = json.loads(host.check_output("curl -fsS %s/upstreams/%s/health", admin, upstream["name"]))[
+            "data"
+        ]
+        known |= {target["target"] for target in listed}
+        assert {target["health"] for target in listed} == {"HEALTHY"}, listed
+    assert expected <= known
+
+
+def test_the_admin_interface_is_not_on_the_network(node):
+    with pytest.raises(OSError):
+        http_client.get(f"http://{node.address}:{node.port('kong', 'admin')}/status")
+
+
+def test_a_request_without_a_key_is_refused(node):
+    assert http_client.post(endpoint(node, CHAT), QUESTION).status == 401
+
+
+def test_a_request_with_a_wrong_key_is_refused(node):
+    assert http_client.post(endpoint(node, CHAT), QUESTION, key="wrong").status == 401
+
+
+def test_an_answer_names_the_node_that_gave_it(node, api_key):
+    answer = http_client.post(endpoint(node, CHAT), QUESTION, key=api_key)
+    assert answer.status == 200
+    assert answer.headers["X-AI-Node"] in {ai.name for ai in site.running("ollama")}
+
+
+def test_a_request_without_a_model_gets_the_alias_chat(node, api_key):
+    answer = http_client.post(endpoint(node, CHAT), QUESTION, key=api_key)
+    assert answer.json()["model"] in {"chat", "chat:latest"}
