@@ -1,0 +1,91 @@
+"""What the role `ollama` puts on its nodes, and the model lists of the tiers."""
+
+from typing import Any
+
+import pytest
+from ollama_models import normalise
+from render import compose_of
+from tree import ROOT, load
+
+AGX0, ORIN0 = "192.168.1.154", "192.168.1.157"
+AI_TIERS = ("primary_ai", "secondary_ai")
+every_ai_tier = pytest.mark.parametrize("tier", AI_TIERS)
+
+
+def container(host: str, inventory: str = "production") -> dict[str, Any]:
+    merged: dict[str, Any] = compose_of("ollama", inventory=inventory, host=host)["services"]["ollama"]
+    return merged
+
+
+@pytest.mark.parametrize(
+    ("host", "published"), [(AGX0, f"{AGX0}:11434:11434"), (ORIN0, f"{ORIN0}:11435:11434")]
+)
+def test_the_published_port_differs_and_the_inner_one_does_not(host, published):
+    rendered = container(host)
+    assert rendered["ports"] == [published]
+    assert rendered["environment"]["OLLAMA_HOST"] == "0.0.0.0:11434"
+
+
+def test_a_board_with_a_gpu_gets_it_and_knows_its_jetpack():
+    rendered = container(AGX0)
+    assert rendered["runtime"] == "nvidia"
+    assert rendered["environment"]["JETSON_JETPACK"] == "6"
+    assert rendered["environment"]["NVIDIA_VISIBLE_DEVICES"] == "all"
+    assert not rendered["read_only"], "NVIDIA's hooks write into the root file system"
+
+
+def test_a_node_without_a_gpu_has_no_trace_of_one():
+    rendered = container("198.18.77.154", "lab")
+    assert "runtime" not in rendered
+    assert not [name for name in rendered["environment"] if name.startswith(("NVIDIA", "JETSON", "CUDA"))]
+    assert rendered["read_only"]
+
+
+def test_the_baseline_of_every_container_stays():
+    rendered = container(AGX0)
+    assert rendered["cap_drop"] == ["ALL"]
+    assert rendered["mem_limit"] == "57344m"
+    assert rendered["volumes"] == ["ollama:/root/.ollama"], "models are in a named volume"
+
+
+def test_environment_values_are_text_as_compose_wants_them():
+    assert all(isinstance(value, str) for value in container(ORIN0)["environment"].values())
+
+
+@pytest.mark.parametrize(
+    ("host", "context", "loaded"),
+    [
+        pytest.param(AGX0, "8192", "3", id="the big board"),
+        pytest.param(ORIN0, "2048", "1", id="the small board"),
+    ],
+)
+def test_context_and_models_in_memory_fit_the_board(host, context, loaded):
+    environment = container(host)["environment"]
+    assert environment["OLLAMA_CONTEXT_LENGTH"] == context
+    assert environment["OLLAMA_MAX_LOADED_MODELS"] == loaded
+
+
+# --- the lists of the tiers ---
+
+
+@every_ai_tier
+def test_every_ai_tier_has_the_aliases_the_gateway_balances(tier):
+    models = load(f"group_vars/{tier}/models.yml")
+    assert set(models["ollama_aliases"]) == {"chat", "code"}
+    names = {normalise(model["name"]) for model in models["ollama_models"] if model.get("state") != "absent"}
+    assert {normalise(target) for target in models["ollama_aliases"].values()} <= names
+
+
+@every_ai_tier
+def test_models_fit_the_disk_with_room_for_an_update(tier):
+    models = load(f"group_vars/{tier}/models.yml")["ollama_models"]
+    placed = [s["ollama"] for s in load(f"group_vars/{tier}/services.yml")["node_services"] if "ollama" in s]
+    assert sum(model["size_gb"] for model in models) * 1.25 < placed[0]["disk_gb"]
+
+
+def test_the_readme_lists_every_variable_with_its_default():
+    readme = (ROOT / "roles/ollama/README.md").read_text()
+    for name, value in load("roles/ollama/defaults/main.yml").items():
+        shown = {True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value
+        quoted = f'"{shown}"' if isinstance(value, str) and value.isdigit() else shown
+        assert f"| `{name}` | `{quoted}` |" in readme
