@@ -131,6 +131,7 @@ test-lab: setup ## the lab end to end: create, check, converge, idempotence, ver
 	  molecule verify
 	  exit 0
 	fi
+	$(LAB) prepare
 	rm -f $(MOLECULE_EPHEMERAL_DIRECTORY)/ansible.log
 	if ! molecule test --destroy=never; then
 	  echo "test-lab: failed. The lab is left for a look (make lab-status); make lab-down removes it." >&2

@@ -18,8 +18,8 @@ QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "Say hello
 
 
 @pytest.fixture(scope="module")
-def chat(card, api_key) -> Callable[[], http_client.Answer]:
-    return lambda: http_client.post(f"{card['gateway_url']}/api/v1/chat", QUESTION, key=api_key)
+def chat(gateway_url, api_key) -> Callable[[], http_client.Answer]:
+    return lambda: http_client.post(f"{gateway_url}/api/v1/chat", QUESTION, key=api_key)
 
 
 def expected_shares(requests: int) -> dict[str, float]:
@@ -123,16 +123,16 @@ def test_500_requests_are_shared_as_declared_and_none_fails(chat, record_propert
     assert_shares(answers, tolerance=0.002)
 
 
-def test_the_first_words_arrive_before_the_last_are_written(card, api_key):
+def test_the_first_words_arrive_before_the_last_are_written(gateway_url, api_key):
     question = QUESTION | {"stream": True}
-    lines = http_client.post_stream(f"{card['gateway_url']}/api/v1/chat", question, api_key)
+    lines = http_client.post_stream(f"{gateway_url}/api/v1/chat", question, api_key)
     assert len(lines) > 2
     first, last = lines[0][0], lines[-1][0]
     assert last - first > 0.5 * last, f"first line after {first:.3f} s of {last:.3f} s: somebody buffers"
 
 
-def test_a_request_without_a_key_is_refused(card):
-    assert http_client.post(f"{card['gateway_url']}/api/v1/chat", QUESTION).status == 401
+def test_a_request_without_a_key_is_refused(gateway_url):
+    assert http_client.post(f"{gateway_url}/api/v1/chat", QUESTION).status == 401
 
 
 def test_when_ollama_stops_on_agx0_nothing_fails_and_orin0_answers_and_all_comes_back(

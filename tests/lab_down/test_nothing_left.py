@@ -11,7 +11,10 @@ PREFIX = "aicluster-lab"
 
 @pytest.fixture(scope="module")
 def engine():
-    return docker.from_env()
+    try:
+        return docker.from_env()
+    except docker.errors.DockerException:
+        pytest.skip("no engine, so nothing runs: the lab's own was stopped")
 
 
 def test_no_container(engine):
@@ -32,6 +35,5 @@ def test_no_process():
     assert not [line for line in lines if any(lab in argument for argument in line)]
 
 
-def test_no_secret_key_or_card():
-    left = {path.name for path in (ROOT / ".lab").glob("*")} if (ROOT / ".lab").is_dir() else set()
-    assert not left & {"card.json", "secrets.yml", "ssh"}
+def test_no_key_secret_or_card():
+    assert not (ROOT / ".lab").exists()

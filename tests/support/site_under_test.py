@@ -26,6 +26,10 @@ class Node:
     key: str
     ssh_args: str
 
+    def __hash__(self) -> int:
+        """A node is its address."""
+        return hash(self.entry["address"])
+
     @property
     def name(self) -> str:
         """Name for people, e.g. PI51."""
@@ -100,6 +104,12 @@ def node(name: str) -> Node:
 def running(service: str) -> list[Node]:
     """The nodes a service is placed on."""
     return [node for node in nodes() if service in node.services]
+
+
+@cache
+def variable(node: Node, expression: str) -> Any:
+    """The value of a variable on one node."""
+    return ask(node.address, expression)[0]
 
 
 @cache

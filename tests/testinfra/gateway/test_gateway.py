@@ -10,12 +10,8 @@ CHAT = "/api/v1/chat"
 QUESTION = {"messages": [{"role": "user", "content": "hello"}], "stream": False}
 
 
-def endpoint(node, path):
-    return f"http://{node.address}:{node.port('nginx', 'http')}{path}"
-
-
-def test_the_front_door_answers(node):
-    assert http_client.get(endpoint(node, "/healthz")).status == 200
+def test_the_front_door_answers(gateway_url):
+    assert http_client.get(f"{gateway_url}/healthz").status == 200
 
 
 def test_the_gateway_is_ready(host, node):
@@ -43,20 +39,20 @@ def test_the_admin_interface_is_not_on_the_network(node):
         http_client.get(f"http://{node.address}:{node.port('kong', 'admin')}/status")
 
 
-def test_a_request_without_a_key_is_refused(node):
-    assert http_client.post(endpoint(node, CHAT), QUESTION).status == 401
+def test_a_request_without_a_key_is_refused(gateway_url):
+    assert http_client.post(f"{gateway_url}{CHAT}", QUESTION).status == 401
 
 
-def test_a_request_with_a_wrong_key_is_refused(node):
-    assert http_client.post(endpoint(node, CHAT), QUESTION, key="wrong").status == 401
+def test_a_request_with_a_wrong_key_is_refused(gateway_url):
+    assert http_client.post(f"{gateway_url}{CHAT}", QUESTION, key="wrong").status == 401
 
 
-def test_an_answer_names_the_node_that_gave_it(node, api_key):
-    answer = http_client.post(endpoint(node, CHAT), QUESTION, key=api_key)
+def test_an_answer_names_the_node_that_gave_it(gateway_url, api_key):
+    answer = http_client.post(f"{gateway_url}{CHAT}", QUESTION, key=api_key)
     assert answer.status == 200
     assert answer.headers["X-AI-Node"] in {ai.name for ai in site.running("ollama")}
 
 
-def test_a_request_without_a_model_gets_the_alias_chat(node, api_key):
-    answer = http_client.post(endpoint(node, CHAT), QUESTION, key=api_key)
+def test_a_request_without_a_model_gets_the_alias_chat(gateway_url, api_key):
+    answer = http_client.post(f"{gateway_url}{CHAT}", QUESTION, key=api_key)
     assert answer.json()["model"] in {"chat", "chat:latest"}

@@ -2,6 +2,7 @@
 
 import http_client
 import pytest
+import site_under_test as site
 
 
 def models(node):
@@ -9,14 +10,20 @@ def models(node):
     return {model["name"]: model["digest"] for model in listed}
 
 
-def test_every_wanted_model_is_there(node, variable):
-    wanted = {name if ":" in name else f"{name}:latest" for name in variable(node, "ollama_models")}
+def full(name):
+    return name if ":" in name else f"{name}:latest"
+
+
+def test_the_models_of_the_node_are_there_and_the_absent_ones_are_not(node):
+    listed = site.variable(node, "ollama_models")
+    wanted = {full(model["name"]) for model in listed if model.get("state", "present") == "present"}
+    unwanted = {full(model["name"]) for model in listed} - wanted
     assert wanted <= set(models(node))
+    assert not unwanted & set(models(node))
 
 
 @pytest.mark.parametrize("alias", ["chat", "code"])
-def test_an_alias_is_one_of_the_models(node, variable, alias):
-    target = variable(node, "ollama_aliases")[alias]
-    target = target if ":" in target else f"{target}:latest"
+def test_an_alias_is_one_of_the_models(node, alias):
+    target = full(site.variable(node, "ollama_aliases")[alias])
     found = models(node)
     assert found[f"{alias}:latest"] == found[target]
