@@ -27,12 +27,15 @@ Filters = Mapping[str, Callable[..., Any]]
 
 
 def plain(value: object) -> Any:  # noqa: ANN401 (any value of YAML)
-    """Return lazy and tagged containers and strings of Ansible as ordinary Python values."""
+    """Return lazy and tagged values of Ansible as ordinary Python values."""
     if isinstance(value, Mapping):
         return {plain(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    return str(value) if isinstance(value, str) else value
+    for ordinary in (str, int, float):
+        if isinstance(value, ordinary) and not isinstance(value, bool):
+            return ordinary(value)
+    return value
 
 
 def load_yaml(path: Path) -> Any:  # noqa: ANN401 (any value of YAML)
@@ -127,7 +130,9 @@ def describe(
 ) -> dict[str, Any]:
     """Return the site as plain data in the shape that the filter `site_errors` documents."""
     roles = roles_in(roles_folder)
-    hosts = {str(host): variables_of(hostvars[host], roles) for host in groups["all"]}
+    # Ansible walks what is below `all` as sets, so its order differs from run to run; that of `nodes` does not.
+    ordered = dict.fromkeys([*groups.get("nodes", []), *sorted(groups["all"])])
+    hosts = {str(host): variables_of(hostvars[host], roles) for host in ordered}
     site: dict[str, Any] = {
         "vocabulary": vocabulary_of(load_yaml(groups_file) or {}),
         "groups": {str(group): [str(host) for host in members] for group, members in groups.items()},
@@ -163,6 +168,18 @@ def cluster_of(site: Mapping[str, Any], filters: Filters) -> list[dict[str, Any]
     return nodes
 
 
+def is_number(value: object) -> bool:
+    """Tell whether a value is an integer or a float; true and false are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def has_usable_part(endpoint: Mapping[str, Any]) -> bool:
+    """Tell whether share and capacity of an endpoint are null or numbers in their range."""
+    limits = {"share": 100, "capacity": float("inf")}
+    values = [(endpoint[field], limit) for field, limit in limits.items() if endpoint[field] is not None]
+    return all(is_number(value) and 0 <= value <= limit for value, limit in values)
+
+
 def share_errors(nodes: list[dict[str, Any]], filters: Filters) -> list[str]:
     """Return why the AI nodes' shares or capacities make no wheel, and shares of nodes that serve nothing."""
     service, port = BALANCED
@@ -174,7 +191,8 @@ def share_errors(nodes: list[dict[str, Any]], filters: Filters) -> list[str]:
     ]
     try:
         endpoints = filters["service_endpoints"](nodes, service, port)
-        if endpoints:
+        # A number that is none or out of range has its own error already.
+        if endpoints and all(map(has_usable_part, endpoints)):
             filters["upstream_weights"](endpoints)
     except AnsibleFilterError as error:
         return [*idle, str(error).split(": ", 1)[1]]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeGuard
 
 HOST_PORTS = {22: "sshd"}
+FIRST_FREE_PORT = 1024  # below it ports are reserved for well-known services
 
 
 def _whole(value: object) -> TypeGuard[int]:
@@ -53,9 +54,12 @@ def port_problems(node: Mapping[str, Any]) -> list[str]:
         everybody = [HOST_PORTS[number], *names] if number in HOST_PORTS else names
         if len(everybody) > 1:
             service, port = names[-1].split(".", 1)
+            free = number + 8000 if number < FIRST_FREE_PORT else number + 1
+            while free in takers:
+                free += 1
             problems.append(
                 f"port {number} of {node['name']} {' and '.join(everybody)}: must belong to one of them; "
-                f"move one, for instance with `- {service}: {{ports: {{{port}: {{port: {number + 1}}}}}}}`"
+                f"move one, for instance with `- {service}: {{ports: {{{port}: {{port: {free}}}}}}}`"
             )
     return problems
 

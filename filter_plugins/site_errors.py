@@ -11,9 +11,8 @@ import ipaddress
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
@@ -26,8 +25,7 @@ LAST_PORT = 65535
 Site = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """What a value must be. `says` completes the sentence "... : must be"; `where` is the file to correct."""
 
     holds: Callable[[Any], bool]
@@ -184,6 +182,20 @@ def label(site: Site, host: str) -> str:
     return f"{name} ({host})" if is_text(name) else host
 
 
+def place_of(site: Site, host: str, pattern: str) -> str:
+    """Return the file to correct for one host, from a pattern with `<address>`, `<tier>` or `<board>`."""
+    place = pattern.replace("<address>", host)
+    for kind in ("tier", "board"):
+        for group in groups_of(site, host, kind)[:1]:
+            place = place.replace(f"<{kind}>", group)
+    return place
+
+
+def groups_of(site: Site, host: str, kind: str) -> list[str]:
+    """Return the groups of kind `tier` or `board` that a host is in; a sound site has one of each."""
+    return [group for group in site["vocabulary"][f"{kind}s"] if host in site["groups"].get(group, [])]
+
+
 def field_errors(
     subject: str, value: object, rules: Mapping[str, Rule], place: str, complete: bool = True
 ) -> Iterator[str]:
@@ -214,7 +226,7 @@ def group_errors(site: Site) -> Iterator[str]:
     for host in site["hosts"]:
         for kind in ("tier", "board"):
             known = vocabulary[f"{kind}s"]
-            found = [group for group in known if host in site["groups"].get(group, [])]
+            found = groups_of(site, host, kind)
             if len(found) != 1:
                 fix = (
                     f"keep one of {', '.join(found)}" if found else f"put it under one of {', '.join(known)}"
@@ -231,7 +243,7 @@ def node_errors(site: Site) -> Iterator[str]:
         broken = site["unreadable"].get(host, {})
         node = label(site, host)
         for name, rule in NODE_RULES.items():
-            place = rule.where.replace("<address>", host)
+            place = place_of(site, host, rule.where)
             if name in broken:
                 yield f"{name} of {node}: cannot be computed, {broken[name]}; correct it in {place}"
             elif name not in variables:
@@ -282,9 +294,9 @@ def address_error(site: Site, host: str) -> str | None:
     if address not in network:
         return f"{subject}: must be inside site_network {network}; correct it, or group_vars/all/site.yml"
     if address in (network.network_address, network.broadcast_address):
-        return f"{subject}: is the network or broadcast address of {network}; give the node another"
+        return f"{subject}: must not be the first or last of {network}; give the node another"
     if text == variables.get("site_router"):
-        return f"{subject}: is site_router; give the node another or correct group_vars/all/site.yml"
+        return f"{subject}: must not be site_router; give the node another or correct group_vars/all/site.yml"
     return None
 
 
@@ -383,10 +395,11 @@ def placed(node_services: object) -> list[tuple[str, object]] | None:
 
 def placement_errors(site: Site) -> Iterator[str]:
     """Yield what is wrong with `node_services`: shape, unknown or repeated service, no role, overrides."""
-    catalogue = site["catalogue"] if isinstance(site["catalogue"], Mapping) else {}
+    catalogue = site["catalogue"]
+    if not isinstance(catalogue, Mapping):
+        return
     for host, variables in site["hosts"].items():
-        tiers = [tier for tier in site["vocabulary"]["tiers"] if host in site["groups"].get(tier, [])]
-        place = TIER_FILE.replace("<tier>", tiers[0] if tiers else "<tier>")
+        place = place_of(site, host, TIER_FILE)
         services = placed(variables.get("node_services"))
         if services is None:
             yield (

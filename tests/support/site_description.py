@@ -15,13 +15,24 @@ import yaml
 from tree import ROOT
 
 FIXTURES = ROOT / "tests/fixtures"
-MODULES = (cluster_nodes, upstream_weights, node_budget, site_errors)
+MODULES: tuple[Any, ...] = (cluster_nodes, upstream_weights, node_budget, site_errors)
 
 
 def filters() -> dict[str, Callable[..., Any]]:
     """Return name -> function of the filters the preflight uses, as Ansible's loader would."""
-    known = {name: function for module in MODULES for name, function in module.FilterModule().filters().items()}
+    known: dict[str, Callable[..., Any]] = {}
+    for module in MODULES:
+        known |= module.FilterModule().filters()
     return {name: known[name] for name in site_preflight.FILTERS}
+
+
+@cache
+def ansible_plugins() -> None:
+    """Make Ansible's plugins and this project's filters loadable, once per process."""
+    from ansible.plugins.loader import filter_loader, init_plugin_loader
+
+    init_plugin_loader()
+    filter_loader.add_directory(str(ROOT / "filter_plugins"))
 
 
 @cache
@@ -31,6 +42,7 @@ def _described() -> dict[str, Any]:
     from ansible.vars.hostvars import HostVars
     from ansible.vars.manager import VariableManager
 
+    ansible_plugins()
     loader = DataLoader()
     sources = [str(ROOT / "inventory/groups.yml"), str(ROOT / "inventory/production.yml")]
     inventory = InventoryManager(loader=loader, sources=sources)

@@ -1,0 +1,217 @@
+"""cluster_nodes, nodes_running, service_endpoints: the cluster as data."""
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from cluster_nodes import TIERS, cluster_nodes, merged, nodes_running, service_endpoints
+from site_description import production
+
+CATALOGUE = {
+    "ollama": {"memory_mb": 4096, "ports": {"api": {"port": 11434, "container": 11434, "from": ["gateway"]}}},
+    "redis": {"memory_mb": 256, "ports": {"redis": {"port": 6379, "from": []}}},
+}
+
+
+def host(address: str, **variables: Any) -> dict[str, Any]:
+    return {"inventory_hostname": address, "group_names": ["nodes"], **variables}
+
+
+def one(**variables: Any) -> dict[str, Any]:
+    return cluster_nodes([host("10.0.0.1", **variables)], CATALOGUE)[0]
+
+
+@pytest.mark.parametrize(
+    ("base", "override", "result"),
+    [
+        pytest.param({"a": 1, "b": 2}, {"b": 3}, {"a": 1, "b": 3}, id="a key is replaced, the others stay"),
+        pytest.param({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}, {"a": {"b": 1, "c": 3}}, id="at any depth"),
+        pytest.param({"a": [1, 2]}, {"a": [3]}, {"a": [3]}, id="a list is replaced as a whole"),
+        pytest.param({"a": {"b": 1}}, {"a": None}, {"a": None}, id="null takes a value away"),
+        pytest.param({}, {"a": 1}, {"a": 1}, id="a new key is added"),
+    ],
+)
+def test_overrides_are_laid_over_the_catalogue(base, override, result):
+    assert merged(base, override) == result
+
+
+def test_an_override_on_one_node_leaves_the_catalogue_and_the_other_nodes_alone():
+    first, second = cluster_nodes(
+        [
+            host(
+                "10.0.0.1", node_services=[{"ollama": {"memory_mb": 8192, "ports": {"api": {"port": 11435}}}}]
+            ),
+            host("10.0.0.2", node_services=["ollama"]),
+        ],
+        CATALOGUE,
+    )
+    assert first["services"]["ollama"]["ports"]["api"] == {
+        "port": 11435,
+        "container": 11434,
+        "from": ["gateway"],
+    }
+    assert first["services"]["ollama"]["memory_mb"] == 8192
+    assert second["services"]["ollama"] == CATALOGUE["ollama"]
+
+
+def test_nodes_come_in_the_order_of_the_inventory():
+    addresses = ["10.0.0.3", "10.0.0.1", "10.0.0.2"]
+    assert [node["host"] for node in cluster_nodes(map(host, addresses), CATALOGUE)] == addresses
+
+
+def test_a_bare_host_is_described_as_far_as_it_is_known():
+    node = one()
+    assert (node["name"], node["address"], node["services"]) == ("10.0.0.1", "10.0.0.1", {})
+    assert node["tier"] is node["board"] is node["memory_mb"] is node["share"] is None
+    assert node["drained"] is False
+
+
+def test_a_service_the_catalogue_lacks_has_only_its_overrides():
+    assert one(node_services=["new", {"newer": {"memory_mb": 1}}])["services"] == {
+        "new": {},
+        "newer": {"memory_mb": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("groups", "tier"),
+    [
+        pytest.param(["nodes", "primary_ai", "jetsons"], "primary_ai", id="the group that is a tier"),
+        pytest.param(["nodes", "jetsons"], None, id="none without such a group"),
+        pytest.param(
+            ["monitoring", "backend"], "backend", id="the first in order of the tiers if there are two"
+        ),
+    ],
+)
+def test_the_tier_of_a_node(groups, tier):
+    assert one(group_names=groups)["tier"] == tier
+
+
+def test_the_tiers_are_those_of_the_vocabulary():
+    assert list(TIERS) == production()["vocabulary"]["tiers"]
+
+
+class Lazy(dict[str, Any]):
+    """Host variables of which only some can be computed."""
+
+    READ = (
+        *(
+            "inventory_hostname",
+            "group_names",
+            "node_name",
+            "node_address",
+            "node_board",
+            "node_architecture",
+        ),
+        *(
+            "node_memory_mb",
+            "node_memory_reserved_mb",
+            "node_disk_gb",
+            "node_disk_reserved_gb",
+            "node_drained",
+        ),
+        *("node_ai_share", "node_ai_capacity", "node_services"),
+    )
+
+    def __getitem__(self, key: str) -> Any:
+        assert key in self.READ, f"{key} must not be computed"
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key] if key in self else default  # noqa: SIM401 (get would call itself)
+
+
+def test_only_the_variables_needed_are_computed():
+    assert (
+        cluster_nodes([Lazy(host("10.0.0.1", site_secrets="{{ vault }}"))], CATALOGUE)[0]["host"]
+        == "10.0.0.1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("node_services", "message"),
+    [
+        pytest.param("ollama", "node_services of PI 'ollama': must be a list", id="a word instead of a list"),
+        pytest.param(
+            {"ollama": {}}, "node_services of PI .*: must be a list", id="a mapping instead of a list"
+        ),
+        pytest.param(
+            [["ollama"]], "item of node_services of PI .*: must be a service name or", id="a list in it"
+        ),
+        pytest.param(
+            [{"a": {}, "b": {}}],
+            "item of node_services of PI .*: must be a service name or",
+            id="two keys in an item",
+        ),
+        pytest.param(
+            [{"ollama": 1}], "overrides of ollama on PI 1: must be a mapping", id="a number as overrides"
+        ),
+        pytest.param(["redis", "redis"], "service redis on PI: is listed twice", id="a service listed twice"),
+    ],
+)
+def test_a_placement_that_cannot_be_read_is_refused(node_services, message):
+    with pytest.raises(AnsibleFilterError, match=rf"^cluster_nodes: {message}.*; "):
+        one(node_name="PI", node_services=node_services)
+
+
+def test_a_catalogue_that_is_no_mapping_is_refused():
+    with pytest.raises(AnsibleFilterError, match=r"^cluster_nodes: service_catalogue .*: must be a mapping"):
+        cluster_nodes([], ["ollama"])  # type: ignore[arg-type]
+
+
+CLUSTER = cluster_nodes(
+    [
+        host("10.0.0.1", node_name="A", node_services=["ollama", "redis"], node_ai_share=80),
+        host("10.0.0.2", node_name="B", node_services=["redis"]),
+        host(
+            "10.0.0.3",
+            node_name="C",
+            node_address="10.0.9.3",
+            node_services=[{"ollama": {"ports": {"api": {"port": 11435}}}}],
+            node_ai_share=20,
+            node_ai_capacity=7.5,
+            node_drained=True,
+        ),
+    ],
+    CATALOGUE,
+)
+
+
+def test_nodes_running_selects_by_service():
+    assert [node["name"] for node in nodes_running(CLUSTER, "ollama")] == ["A", "C"]
+    assert nodes_running(CLUSTER, "absent") == []
+
+
+def test_service_endpoints_say_where_and_how_much():
+    assert service_endpoints(CLUSTER, "ollama", "api") == [
+        {
+            "node": "A",
+            "host": "10.0.0.1",
+            "address": "10.0.0.1",
+            "port": 11434,
+            "share": 80,
+            "capacity": None,
+            "drained": False,
+        },
+        {
+            "node": "C",
+            "host": "10.0.0.3",
+            "address": "10.0.9.3",
+            "port": 11435,
+            "share": 20,
+            "capacity": 7.5,
+            "drained": True,
+        },
+    ]
+
+
+def test_a_service_that_runs_nowhere_has_no_endpoints():
+    assert service_endpoints(CLUSTER, "absent", "api") == []
+
+
+def test_a_port_the_service_does_not_have_is_refused():
+    with pytest.raises(
+        AnsibleFilterError,
+        match=r"^service_endpoints: port web of ollama on A: is not among its ports \(api\); ",
+    ):
+        service_endpoints(CLUSTER, "ollama", "web")

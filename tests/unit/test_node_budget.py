@@ -1,0 +1,125 @@
+"""node_budget: what a node has, what is planned there, and what cannot work."""
+
+from typing import Any
+
+import pytest
+from node_budget import node_budget
+
+
+def service(memory_mb: Any = 100, disk_gb: Any = 1, **more: Any) -> dict[str, Any]:
+    return {"image": "x:1.0", "architectures": ["arm64"], "memory_mb": memory_mb, "disk_gb": disk_gb, **more}
+
+
+def node(services: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "name": "PI41",
+        "architecture": "arm64",
+        "memory_mb": 2048,
+        "memory_reserved_mb": 350,
+        "disk_gb": 100,
+        "disk_reserved_gb": 8,
+        "services": services,
+        **more,
+    }
+
+
+def account(services: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return node_budget([node(services, **more)])[0]
+
+
+def open_port(number: int, audience: str = "lan") -> dict[str, Any]:
+    return {"ports": {"web": {"port": number, "container": 80, "from": [audience]}}}
+
+
+def test_the_account_adds_up_what_is_reserved_and_what_the_services_may_use():
+    assert account({"a": service(500, 10), "b": service(200, 20)}) == {
+        "node": "PI41",
+        "memory_mb": 2048,
+        "memory_planned_mb": 1050,
+        "memory_free_mb": 998,
+        "disk_gb": 100,
+        "disk_planned_gb": 38,
+        "disk_free_gb": 62,
+        "problems": [],
+    }
+
+
+def test_one_account_per_node_in_their_order():
+    assert [each["node"] for each in node_budget([node({}, name="B"), node({}, name="A")])] == ["B", "A"]
+
+
+@pytest.mark.parametrize(
+    ("services", "problems"),
+    [
+        pytest.param({"a": service(1698, 92)}, [], id="a node may be filled to the last MiB and GiB"),
+        pytest.param(
+            {"a": service(1699)},
+            ["memory of PI41 2049 MiB planned (350 reserved, a 1699): must fit into its 2048 MiB; "],
+            id="one MiB too many",
+        ),
+        pytest.param(
+            {"a": service(1, 90), "b": service(1, 3)},
+            ["disk of PI41 101 GiB planned (8 reserved, a 90, b 3): must fit into its 100 GiB; "],
+            id="one GiB too many",
+        ),
+        pytest.param(
+            {"a": service(architectures=["amd64"])},
+            ["service a on PI41 arm64: its image x:1.0 is built for amd64 only; "],
+            id="no image for the architecture",
+        ),
+        pytest.param(
+            {"a": service(**open_port(80)), "b": service(**open_port(80, "localhost"))},
+            [
+                "port 80 of PI41 a.web and b.web: must belong to one of them; move one, for instance with "
+                "`- b: {ports: {web: {port: 8080}}}`"
+            ],
+            id="two services on one port",
+        ),
+        pytest.param(
+            {
+                "a": service(**open_port(9000)),
+                "b": service(**open_port(9000)),
+                "c": service(**open_port(9001)),
+            },
+            [
+                "port 9000 of PI41 a.web and b.web: must belong to one of them; move one, for instance with "
+                "`- b: {ports: {web: {port: 9002}}}`"
+            ],
+            id="the port it proposes is free",
+        ),
+        pytest.param(
+            {"a": service(**open_port(22))},
+            ["port 22 of PI41 sshd and a.web: must belong"],
+            id="the port of sshd",
+        ),
+        pytest.param(
+            {
+                "a": service(ports={"x": {"port": 1, "from": []}}),
+                "b": service(ports={"x": {"port": 1, "from": []}}),
+            },
+            [],
+            id="a port that is not published clashes with nothing",
+        ),
+    ],
+)
+def test_what_cannot_work_on_a_node(services, problems):
+    found = account(services)["problems"]
+    assert len(found) == len(problems)
+    for text, start in zip(found, problems, strict=True):
+        assert text.startswith(start)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param({"memory_mb": None}, id="a size nobody gave"),
+        pytest.param({"memory_mb": "2048"}, id="a size in quotes"),
+        pytest.param({"memory_reserved_mb": True}, id="a truth value as size"),
+        pytest.param({"services": {"a": service("512m")}}, id="a service with a unit in its size"),
+    ],
+)
+def test_a_sum_with_an_unusable_number_is_unknown_and_the_other_is_not(more):
+    result = node_budget([node({}) | more])[0]
+    assert result["memory_mb"] is result["memory_planned_mb"] is result["memory_free_mb"] is None
+    assert result["disk_gb"] == 100
+    assert result["problems"] == []

@@ -1,0 +1,93 @@
+"""The preflight as a user runs it: every mistake at once, exit code not 0, nobody contacted."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from site_description import production
+from tree import ROOT
+
+BROKEN = """\
+gateway:
+  hosts:
+    192.168.1.147:
+primary_ai:
+  hosts:
+    192.168.1.154:
+secondary-ai:
+  hosts:
+    192.168.1.157:
+backend:
+  hosts:
+    203.0.113.5:
+raspberry_pi_5:
+  hosts:
+    192.168.1.147:
+    203.0.113.5:
+jetson_agx_orin:
+  hosts:
+    192.168.1.154:
+jetson_orin_nano:
+  hosts:
+    192.168.1.157:
+"""
+
+
+@pytest.fixture
+def contacted(tmp_path):
+    """A file that exists once something ran ssh."""
+    return tmp_path / "contacted"
+
+
+@pytest.fixture
+def run(tmp_path, contacted):
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\ntouch {contacted}\nexit 255\n")
+    ssh.chmod(0o755)
+    secrets = tmp_path / "secrets.yml"
+
+    def playbook(name: str, inventory: Path, names: list[str]) -> subprocess.CompletedProcess[str]:
+        secrets.write_text("".join(f"{secret}: value-of-{secret}\n" for secret in names) or "{}\n")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+        return subprocess.run(
+            [
+                *("ansible-playbook", name, "-i", "inventory/groups.yml", "-i", str(inventory)),
+                *("-e", f"site_secrets_file={secrets}", "-e", f"ansible_ssh_executable={ssh}"),
+            ],
+            cwd=ROOT,
+            env=kept | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return playbook
+
+
+def test_the_production_inventory_passes(run, contacted):
+    done = run("playbooks/preflight.yml", ROOT / "inventory/production.yml", production()["secrets"]["names"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "failed=0" in done.stdout
+    assert not contacted.exists()
+
+
+def test_a_broken_inventory_stops_the_whole_site_before_any_node_is_touched(run, contacted, tmp_path):
+    inventory = tmp_path / "broken.yml"
+    inventory.write_text(BROKEN)
+    done = run("site.yml", inventory, ["kong_api_key"])
+    assert done.returncode != 0
+    said = " ".join(done.stdout.split())
+    for sentence in (
+        "mistakes in the site description; no node was touched.",
+        "1. group secondary-ai 192.168.1.157: is not among the groups of inventory/groups.yml;",
+        "2. tier of ORIN0 (192.168.1.157) none: must be exactly one tier group; put it under one of gateway,",
+        "node_name of 203.0.113.5 missing: must be a host name",
+        "set it in host_vars/203.0.113.5/node.yml",
+        "address of 203.0.113.5 '203.0.113.5': must be inside site_network 192.168.1.0/24",
+        "secret redis_password of service",
+    ):
+        assert sentence in said
+    assert "value-of-" not in done.stdout + done.stderr, "a secret is shown"
+    assert done.stdout.count("PLAY [") == 1, "a play after the preflight began"
+    assert not contacted.exists()

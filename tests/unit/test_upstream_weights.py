@@ -1,0 +1,193 @@
+"""upstream_weights: percentages or capacities become a small wheel with the least error."""
+
+from fractions import Fraction
+from itertools import pairwise, product
+from math import gcd
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from upstream_weights import upstream_weights
+
+DRAINED = "drained"
+
+
+def endpoints(*parts: Any, field: str = "share") -> list[dict[str, Any]]:
+    """One endpoint per part; a pair (part, DRAINED) is a drained one."""
+    pairs = [part if isinstance(part, tuple) else (part, None) for part in parts]
+    return [
+        {"node": f"N{number}", field: part, "drained": state == DRAINED}
+        for number, (part, state) in enumerate(pairs)
+    ]
+
+
+def weights(listed: list[dict[str, Any]], **options: Any) -> list[int]:
+    return [endpoint["weight"] for endpoint in upstream_weights(listed, **options)]
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        pytest.param([80, 20], [4, 1], id="80/20 is four and one"),
+        pytest.param([20, 80], [1, 4], id="in the order of the endpoints"),
+        pytest.param([100], [1], id="a single endpoint is one slot"),
+        pytest.param([50, 50], [1, 1], id="halves"),
+        pytest.param([75, 25], [3, 1], id="quarters"),
+        pytest.param([90, 10], [9, 1], id="90/10 is nine and one"),
+        pytest.param([95, 5], [19, 1], id="95/5 just fits on twenty slots"),
+        pytest.param([99, 1], [19, 1], id="99/1 does not, but its one percent gets a slot"),
+        pytest.param([81, 19], [13, 3], id="81/19 is nearest as 13/16"),
+        pytest.param([33.3, 33.3, 33.4], [1, 1, 1], id="decimals add up exactly and become thirds"),
+        pytest.param([80, 20, 0], [4, 1, 0], id="a share of nothing is no slot"),
+        pytest.param([(80, DRAINED), 20], [0, 1], id="a drained endpoint leaves all to the other"),
+        pytest.param([60, (20, DRAINED), 20], [3, 0, 1], id="the others are rescaled when one is drained"),
+    ],
+)
+def test_shares_become_weights(shares, expected):
+    assert weights(endpoints(*shares)) == expected
+
+
+@pytest.mark.parametrize(
+    ("capacities", "expected"),
+    [
+        pytest.param([40, 10], [4, 1], id="in proportion"),
+        pytest.param([41.5, 12], [7, 2], id="as near as a small wheel comes"),
+        pytest.param([40, (None, DRAINED)], [1, 0], id="a drained node may be without measurement"),
+        pytest.param([None], [1], id="a single endpoint needs none"),
+    ],
+)
+def test_capacities_count_where_no_share_is_declared(capacities, expected):
+    assert weights(endpoints(*capacities, field="capacity")) == expected
+
+
+def test_declared_shares_win_over_capacities():
+    listed = [{"node": "A", "share": 80, "capacity": 1}, {"node": "B", "share": 20, "capacity": 1}]
+    assert weights(listed) == [4, 1]
+
+
+def test_a_subset_of_a_service_is_rescaled_when_asked_for():
+    assert weights(endpoints(60, 20), complete=False) == [3, 1]
+
+
+def test_an_endpoint_keeps_what_it_says_and_the_input_is_left_alone():
+    given_endpoint = {"node": "A", "address": "10.0.0.1", "port": 11434, "share": 100, "drained": False}
+    before = dict(given_endpoint)
+    assert upstream_weights([given_endpoint]) == [{**before, "weight": 1}]
+    assert given_endpoint == before
+
+
+@pytest.mark.parametrize(
+    ("listed", "options", "message"),
+    [
+        pytest.param(
+            endpoints(80, 30),
+            {},
+            r"shares N0 80 \+ N1 30 = 110: must add up to 100, drained",
+            id="110 percent",
+        ),
+        pytest.param(
+            endpoints(80, (10, DRAINED)),
+            {},
+            r"shares .* = 90: must add up to 100",
+            id="the drained ones count",
+        ),
+        pytest.param(
+            endpoints(120, -20), {}, "share of N1 -20: must be finite and not negative", id="negative"
+        ),
+        pytest.param(endpoints(80, "20"), {}, "share of N1 '20': must be a number", id="text"),
+        pytest.param(endpoints(80, True), {}, "share of N1 True: must be a number", id="true is no number"),
+        pytest.param(
+            endpoints(80, None), {}, "share of N1 null: other endpoints declare one", id="one undeclared"
+        ),
+        pytest.param(endpoints(None, 5, field="capacity"), {}, "capacity of N0 null", id="one unmeasured"),
+        pytest.param(
+            endpoints(0, 0, field="capacity"),
+            {},
+            "endpoints N0 0, N1 0: every weight would be 0",
+            id="all zero",
+        ),
+        pytest.param(
+            endpoints((80, DRAINED), (20, DRAINED)),
+            {},
+            "endpoints N0 drained, N1 drained: every",
+            id="all drained",
+        ),
+        pytest.param([], {}, r"endpoints \[\]: nothing to balance", id="no endpoints"),
+        pytest.param(
+            endpoints(40, 30, 30), {"slots": 2}, "endpoints 3: each needs one of the 2 slots", id="too many"
+        ),
+        pytest.param(endpoints(100), {"slots": 0}, "slots 0: must be a whole number from 1", id="no slots"),
+        pytest.param(
+            endpoints(float("nan"), field="capacity"),
+            {},
+            "capacity of N0 nan: must be finite",
+            id="not a number",
+        ),
+    ],
+)
+def test_what_makes_no_wheel_is_refused_with_the_reason_and_the_fix(listed, options, message):
+    with pytest.raises(AnsibleFilterError, match=f"^upstream_weights: {message}.*; "):
+        upstream_weights(listed, **options)
+
+
+# --- properties ---
+
+capacity_lists = st.lists(
+    st.tuples(st.integers(0, 1000) | st.floats(0, 1000, allow_nan=False), st.sampled_from([None, DRAINED])),
+    min_size=1,
+    max_size=12,
+).filter(lambda parts: any(part > 0 and state is None for part, state in parts))
+few_slots = st.integers(12, 30)
+
+
+@given(capacity_lists, few_slots)
+def test_the_wheel_is_small_and_reduced_and_everyone_alive_is_on_it(parts, slots):
+    result = weights(endpoints(*parts, field="capacity"), slots=slots)
+    assert 0 < sum(result) <= slots
+    assert gcd(*result) == 1
+    for (part, state), weight in zip(parts, result, strict=True):
+        assert (weight > 0) == (part > 0 and state is None)
+
+
+@given(capacity_lists, few_slots)
+def test_who_has_more_never_gets_less(parts, slots):
+    result = weights(endpoints(*parts, field="capacity"), slots=slots)
+    alive = sorted(
+        (part, weight) for (part, state), weight in zip(parts, result, strict=True) if state is None
+    )
+    for (less, light), (more, heavy) in pairwise(alive):
+        assert light <= heavy or less == more
+
+
+@given(capacity_lists, st.randoms(use_true_random=False))
+def test_the_order_of_the_endpoints_does_not_matter(parts, random):
+    listed = endpoints(*parts, field="capacity")
+    shuffled = list(listed)
+    random.shuffle(shuffled)
+    by_node = {endpoint["node"]: endpoint["weight"] for endpoint in upstream_weights(shuffled)}
+    assert by_node == {endpoint["node"]: endpoint["weight"] for endpoint in upstream_weights(listed)}
+
+
+@given(st.integers(1, 99))
+def test_shares_and_capacities_in_the_same_proportion_give_the_same_wheel(share):
+    shares = endpoints(share, 100 - share)
+    capacities = endpoints(share * 7, (100 - share) * 7, field="capacity")
+    assert weights(shares) == weights(capacities)
+
+
+def error_of(result: tuple[int, ...] | list[int], parts: list[int]) -> Fraction:
+    return max(
+        abs(Fraction(weight, sum(result)) - Fraction(part, sum(parts)))
+        for weight, part in zip(result, parts, strict=True)
+    )
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=4), st.integers(4, 9))
+def test_no_other_wheel_comes_closer_and_none_as_close_is_smaller(parts, slots):
+    result = weights(endpoints(*parts, field="capacity"), slots=slots)
+    candidates = [wheel for wheel in product(range(1, slots + 1), repeat=len(parts)) if sum(wheel) <= slots]
+    best = min((error_of(wheel, parts), sum(wheel)) for wheel in candidates)
+    assert (error_of(result, parts), sum(result)) == best
