@@ -1,7 +1,7 @@
 """Contracts of the Python in this project: filters are documented and tested, node modules are old Python."""
 
 import ast
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,7 @@ STANDARD_LIBRARY = set(sys.stdlib_module_names)
 
 
 def filters_of(name: Path) -> dict[str, Any]:
-    spec = importlib.util.spec_from_file_location(name.stem, ROOT / name)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: dict[str, Any] = module.FilterModule().filters()
+    found: dict[str, Any] = importlib.import_module(name.stem).FilterModule().filters()
     return found
 
 
