@@ -1,0 +1,155 @@
+"""The image every other one starts from: Debian, pulled, or made from packages where no registry answers."""
+
+import os
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import docker
+
+from .engine import install_missing
+from .errors import LabError
+from .progress import Step
+
+SUITE = "trixie"
+PUBLIC_BASE = "debian:trixie-slim"
+DEFAULT_MIRROR = "http://deb.debian.org/debian"
+MIRROR_TIMEOUT_S = 10
+HASH_LABEL = "aicluster.lab.hash"
+CHUNK = 1 << 20
+LOG_TAIL = 20
+
+# What a throw-away image does not need: syncing to disk after each package, documentation, translations.
+DPKG_OPTIONS = """force-unsafe-io
+path-exclude /usr/share/doc/*
+path-exclude /usr/share/man/*
+path-exclude /usr/share/locale/*
+"""
+APT_OPTIONS = """Acquire::Languages "none";
+APT::Install-Recommends "false";
+APT::Sandbox::User "root";
+"""
+
+
+def base_hash(mode: str) -> str:
+    """Hash of what the base image is made of, for `pull` or `build`."""
+    return sha256("\0".join((mode, SUITE, PUBLIC_BASE, DPKG_OPTIONS, APT_OPTIONS)).encode()).hexdigest()[:16]
+
+
+def make_base(client: docker.DockerClient, mode: str, tag: str, scratch: Path, step: Step) -> None:
+    """Make the base image under `tag`, labelled with its hash. `scratch` is a folder this may use.
+
+    Raises LabError if Debian's packages cannot be had.
+    """
+    if mode == "pull":
+        client.images.pull(PUBLIC_BASE)
+        scratch.mkdir(parents=True, exist_ok=True)
+        (scratch / "Dockerfile").write_text(f"FROM {PUBLIC_BASE}\n")
+        client.images.build(path=str(scratch), tag=tag, labels={HASH_LABEL: base_hash(mode)}, rm=True)
+        return
+    if os.geteuid():
+        raise LabError(
+            "No container registry answers, and only root can make the base image from Debian packages "
+            "(debootstrap). Run this as root once, or make a registry reachable (AICLUSTER_LAB_IMAGES=pull)."
+        )
+    install_missing(("debootstrap",))
+    with _folder(scratch / "base") as target:
+        _debootstrap(target, scratch / "debootstrap.log", step)
+        step.note("importing into the engine")
+        _import(client, target, tag, base_hash(mode))
+
+
+def mirrors(sources: str) -> list[str]:
+    """Debian mirrors to try, in order: Debian's own, then those of apt sources (either format)."""
+    found = {DEFAULT_MIRROR: None}
+    for line in sources.splitlines():
+        words = [word for word in line.split() if not word.startswith("[") and not word.endswith("]")]
+        if len(words) > 1 and words[0] in {"deb", "URIs:"} and words[1].rstrip("/").endswith("/debian"):
+            found[words[1].rstrip("/")] = None
+    return list(found)
+
+
+def _answering_mirror() -> str:
+    paths = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]
+    candidates = mirrors("\n".join(path.read_text() for path in paths if path.is_file()))
+    problems = []
+    for mirror in candidates:
+        try:
+            urllib.request.urlopen(f"{mirror}/dists/{SUITE}/InRelease", timeout=MIRROR_TIMEOUT_S).close()
+        except (urllib.error.URLError, OSError) as error:
+            problems.append(f"{mirror}: {error}")
+        else:
+            return mirror
+    raise LabError(
+        "The lab needs either a container registry or a Debian mirror, and neither answers: "
+        + "; ".join(problems)
+    )
+
+
+def _debootstrap(target: Path, log: Path, step: Step) -> None:
+    command = [
+        "debootstrap", "--variant=minbase", "--include=ca-certificates", SUITE, str(target),
+        _answering_mirror(), "/usr/share/debootstrap/scripts/sid",
+    ]  # fmt: skip
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert process.stdout is not None
+        for line in process.stdout:
+            output.write(line)
+            step.note(line.removeprefix("I: ").strip())
+    if process.wait():
+        tail = "\n".join(log.read_text().splitlines()[-LOG_TAIL:])
+        raise LabError(f"debootstrap {SUITE} failed; its log is {log}:\n{tail}")
+    (target / "etc/dpkg/dpkg.cfg.d/lab").write_text(DPKG_OPTIONS)
+    (target / "etc/apt/apt.conf.d/90lab").write_text(APT_OPTIONS)
+    for excess in (
+        "usr/share/doc",
+        "usr/share/man",
+        "usr/share/locale",
+        "var/cache/apt",
+        "var/lib/apt/lists",
+    ):
+        shutil.rmtree(target / excess, ignore_errors=True)
+        (target / excess).mkdir()
+
+
+def _import(client: docker.DockerClient, target: Path, tag: str, label: str) -> None:
+    repository, _, name = tag.rpartition(":")
+    archive = subprocess.Popen(
+        ["tar", "--numeric-owner", "-C", str(target), "-c", "."], stdout=subprocess.PIPE
+    )
+    assert archive.stdout is not None
+    client.api.import_image_from_stream(
+        iter(lambda: archive.stdout.read(CHUNK) if archive.stdout else b"", b""),
+        repository=repository,
+        tag=name,
+        changes=['CMD ["/bin/bash"]', f"LABEL {HASH_LABEL}={label}"],
+    )
+    if archive.wait():
+        raise LabError(f"tar of {target} failed with exit code {archive.returncode}.")
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[Path]:
+    """An empty folder for debootstrap, gone afterwards; also clears what an interrupted run left mounted."""
+    remove_root(path)
+    path.mkdir(parents=True)
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        remove_root(path)
+
+
+def remove_root(path: Path) -> None:
+    """Remove a folder debootstrap worked in, first unmounting what it mounted there."""
+    inside = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in sorted((mount for mount in inside if mount.startswith(f"{path}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", mount], check=True)
+    if path.exists():
+        shutil.rmtree(path)

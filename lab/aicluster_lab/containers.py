@@ -1,0 +1,173 @@
+"""Containers and the network of the lab: made as described, kept while the description holds, removed."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import NotFound
+from docker.models.containers import Container
+
+from .errors import LabError
+from .sitedata import PREFIX
+from .subnet import BRIDGE
+
+NETWORK = PREFIX
+ROOT_LABEL = "aicluster.lab.root"
+CONFIG_LABEL = "aicluster.lab.config"
+
+
+@dataclass(frozen=True)
+class Description:
+    """One container on the lab network, in the words of the Engine API."""
+
+    name: str
+    image: str
+    address: IPv4Address
+    hostname: str
+    host_config: Mapping[str, Any]
+    """Fields of the API's HostConfig."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the API's container configuration."""
+
+
+def description_hash(description: Description, image_id: str) -> str:
+    """Hash of everything a container is made from; a container with another one is made anew."""
+    parts = [description.name, image_id, str(description.address), description.hostname]
+    text = json.dumps([parts, description.host_config, description.config], sort_keys=True)
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+class Containers:
+    """The lab's containers on one engine."""
+
+    def __init__(self, client: docker.DockerClient, root: Path) -> None:
+        """Manage the containers of the checkout `root`."""
+        self._client = client
+        self._labels = {ROOT_LABEL: str(root)}
+        self._root = str(root)
+
+    def require_own(self) -> None:
+        """Refuse to touch the lab of another checkout.
+
+        Raises LabError naming that checkout.
+        """
+        found = [*self.all(), *self._networks()]
+        others = {self._owner(item) for item in found} - {self._root}
+        if others:
+            raise LabError(
+                f"A lab of another checkout is on this engine: {', '.join(sorted(others))}. They would share "
+                "names and addresses. Run `make lab-down` there first."
+            )
+
+    def all(self) -> list[Container]:
+        """Every container of a lab, whatever its state."""
+        return self._client.containers.list(all=True, filters={"label": ROOT_LABEL}, ignore_removed=True)
+
+    def network(self, subnet: IPv4Network, gateway: IPv4Address) -> bool:
+        """Make the lab network unless it is there as described. True if it was made."""
+        for network in self._networks():
+            config = (network.attrs["IPAM"]["Config"] or [{}])[0]
+            if (config.get("Subnet"), config.get("Gateway")) == (str(subnet), str(gateway)):
+                return False
+            for container in self.all():
+                container.remove(force=True, v=True)
+            network.remove()
+        pool = docker.types.IPAMPool(subnet=str(subnet), gateway=str(gateway))
+        self._client.networks.create(
+            NETWORK,
+            driver="bridge",
+            ipam=docker.types.IPAMConfig(pool_configs=[pool]),
+            options={"com.docker.network.bridge.name": BRIDGE},
+            labels=self._labels,
+        )
+        return True
+
+    def create(self, description: Description) -> tuple[Container, bool]:
+        """Make the container as described; an outdated one is replaced. Returns it, and whether it is new."""
+        image_id = str(self._client.images.get(description.image).id)
+        wanted = description_hash(description, image_id)
+        try:
+            container = self._client.containers.get(description.name)
+        except NotFound:
+            pass
+        else:
+            if container.labels.get(CONFIG_LABEL) == wanted:
+                return container, False
+            container.remove(force=True, v=True)
+        endpoint = self._client.api.create_endpoint_config(ipv4_address=str(description.address))
+        created = self._client.api.create_container_from_config(  # type: ignore[no-untyped-call]
+            {
+                "Image": description.image,
+                "Hostname": description.hostname,
+                "Labels": {**self._labels, CONFIG_LABEL: wanted},
+                "HostConfig": {**description.host_config, "NetworkMode": NETWORK},
+                "NetworkingConfig": {"EndpointsConfig": {NETWORK: endpoint}},
+                **description.config,
+            },
+            name=description.name,
+        )
+        return self._client.containers.get(created["Id"]), True
+
+    def run_tool(self, image: str, command: list[str]) -> str:
+        """Run a command in the engine's own network with the right to change it; returns its output.
+
+        Raises LabError with that output if the command fails.
+        """
+        tool = self._client.containers.create(
+            image,
+            command[1:],
+            entrypoint=command[:1],
+            network_mode="host",
+            cap_drop=["ALL"],
+            cap_add=["NET_ADMIN"],
+            labels=self._labels,
+        )
+        try:
+            tool.start()
+            code = tool.wait()["StatusCode"]
+            output = tool.logs().decode(errors="replace")
+        finally:
+            tool.remove(force=True, v=True)
+        if code:
+            raise LabError(f"`{command[0]}` ended with {code}: {output.strip()}")
+        return output
+
+    def remove_all(self) -> int:
+        """Remove the lab's containers with their volumes, then its network. Returns how many containers."""
+        found = self.all()
+        for container in found:
+            container.remove(force=True, v=True)
+        for network in self._networks():
+            network.remove()
+        return len(found)
+
+    def _networks(self) -> list[Any]:
+        return self._client.networks.list(filters={"label": ROOT_LABEL})
+
+    @staticmethod
+    def _owner(item: Any) -> str:  # noqa: ANN401  # a container or a network: both carry labels
+        labels = item.attrs.get("Labels") or item.attrs.get("Config", {}).get("Labels") or {}
+        return str(labels.get(ROOT_LABEL, "unknown"))
+
+
+def wake(container: Container) -> bool:
+    """Start a container that is stopped, continue one that is paused. True if it had to."""
+    container.reload()
+    if container.status == "running":
+        return False
+    if container.status == "paused":
+        container.unpause()
+    else:
+        container.start()
+    return True
+
+
+def exec_output(container: Container, command: list[str]) -> str:
+    """Standard output of a command run in the container, whatever its exit code."""
+    output = container.exec_run(command, stderr=False).output
+    return output.decode(errors="replace") if isinstance(output, bytes) else ""

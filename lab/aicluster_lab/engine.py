@@ -1,0 +1,156 @@
+"""The host's Docker Engine: found, or installed and started on Debian and Ubuntu."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import docker
+from docker.errors import DockerException
+
+from .errors import LabError
+from .progress import Progress
+
+PACKAGES = ("docker.io", "iptables", "iproute2", "debootstrap")
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 30
+CLIENT_TIMEOUT_S = 600
+UNIT = "docker.service"
+BRIDGE = "docker0"
+
+
+@dataclass(frozen=True)
+class Started:
+    """An engine this lab started: by a systemd unit, or as a process (pid and its start time in ticks)."""
+
+    unit: str = ""
+    pid: int = 0
+    start_ticks: int = 0
+
+
+def connect(state: Path, progress: Progress) -> docker.DockerClient:
+    """Client of the host's Docker Engine; installs and starts one where none answers and root may.
+
+    Raises LabError saying why there is no engine and what to do.
+    """
+    client = answering()
+    if client:
+        return client
+    refusal = why_not_installable(os.geteuid(), _os_release(), "DOCKER_HOST" in os.environ)
+    if refusal:
+        raise LabError(refusal)
+    with progress.step("Docker Engine: install and start"):
+        install_missing(("dockerd", "iptables", "ip"))
+        return _start(state)
+
+
+def answering() -> docker.DockerClient | None:
+    """Client of the engine that answers now, if one does."""
+    try:
+        client = docker.from_env(timeout=CLIENT_TIMEOUT_S)
+        client.ping()
+    except DockerException:
+        return None
+    return client
+
+
+def why_not_installable(uid: int, os_release: Mapping[str, str], foreign_engine: bool) -> str:
+    """Say why the lab cannot install an engine here; an empty text if it can."""
+    if foreign_engine:
+        return "No Docker Engine answers at DOCKER_HOST. Start that engine, or unset DOCKER_HOST."
+    system = {os_release.get("ID", ""), *os_release.get("ID_LIKE", "").split()}
+    if not system & {"debian", "ubuntu"}:
+        return (
+            "No Docker Engine answers, and the lab cannot install one on "
+            f"{os_release.get('PRETTY_NAME', 'this system')}: it knows Debian and Ubuntu. "
+            "Install and start Docker Engine 20.10 or newer, then run this again."
+        )
+    if uid:
+        return (
+            "No Docker Engine answers for this user. Either start it and join its group "
+            "(`sudo systemctl start docker; sudo usermod -aG docker $USER`, then log in again), or run this "
+            "as root, which installs and starts one."
+        )
+    return ""
+
+
+def install_missing(commands: tuple[str, ...]) -> None:
+    """Install PACKAGES with apt unless all the commands exist. Needs root on Debian or Ubuntu."""
+    if all(shutil.which(command) for command in commands):
+        return
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for arguments in (("update",), ("install", "-y", "--no-install-recommends", *PACKAGES)):
+        result = subprocess.run(
+            ["apt-get", "-q", *arguments], env=environment, capture_output=True, text=True, check=False
+        )
+        if result.returncode:
+            tail = "\n".join((result.stdout + result.stderr).splitlines()[-20:])
+            raise LabError(f"apt-get {' '.join(arguments)} failed; repair it and run this again:\n{tail}")
+
+
+def _start(state: Path) -> docker.DockerClient:
+    log = state / "dockerd.log"
+    state.mkdir(exist_ok=True)
+    client = answering()  # the package's own scripts may have started it
+    unit = Path("/run/systemd/system").is_dir()
+    if unit:
+        subprocess.run(["systemctl", "start", UNIT], check=False)
+        started = Started(unit=UNIT)
+    elif client:
+        return client
+    else:
+        with log.open("ab") as output:
+            process = subprocess.Popen(["dockerd"], stdout=output, stderr=output, start_new_session=True)
+        started = Started(pid=process.pid, start_ticks=_start_ticks(process.pid))
+    (state / "engine.json").write_text(json.dumps(asdict(started)))
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        client = answering()
+        if client:
+            return client
+        time.sleep(0.5)
+    where = f"journalctl -u {UNIT}" if unit else str(log)
+    tail = "" if unit else "\n" + "\n".join(log.read_text().splitlines()[-15:])
+    raise LabError(f"Docker Engine did not answer within {START_TIMEOUT_S} s; its log is {where}.{tail}")
+
+
+def stop(state: Path) -> bool:
+    """Stop the engine if this lab started it, and only then. True if it was stopped."""
+    record = state / "engine.json"
+    if not record.exists():
+        return False
+    started = Started(**json.loads(record.read_text()))
+    if started.unit:
+        subprocess.run(["systemctl", "stop", "docker.socket", started.unit], check=False)
+    elif started.pid and _start_ticks(started.pid) == started.start_ticks:
+        os.kill(started.pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while _start_ticks(started.pid) == started.start_ticks:
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"dockerd (process {started.pid}), started by the lab, does not end. Stop it by hand."
+                )
+            time.sleep(0.2)
+    subprocess.run(["ip", "link", "delete", BRIDGE], capture_output=True, check=False)
+    record.unlink()
+    return True
+
+
+def _start_ticks(pid: int) -> int:
+    """Start time of a process in clock ticks, 0 if it is gone: with the pid it names a process for good."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] == "Z" else int(fields[19])
+
+
+def _os_release() -> dict[str, str]:
+    path = Path("/etc/os-release")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines) if key}

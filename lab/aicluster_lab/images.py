@@ -1,0 +1,152 @@
+"""The lab's images: built from Debian packages where no registry answers, else pulled."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound
+
+from .base_image import HASH_LABEL, PUBLIC_BASE, base_hash, make_base
+from .errors import LabError
+from .parallel import in_parallel
+from .progress import Progress
+
+BASE = "aicluster-lab/base:latest"
+NODE = "aicluster-lab/node:latest"
+REGISTRY = "aicluster-lab/registry:latest"
+MODES = ("pull", "build")
+PROBE_TIMEOUT_S = 8
+BUILDS_AT_ONCE = 2
+LOG_TAIL = 30
+PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An image this project can build: the tag it gets, and its folder with a Dockerfile."""
+
+    tag: str
+    folder: Path
+
+
+def choose_mode(wanted: str, reachable: Callable[[], bool]) -> str:
+    """`pull` or `build`: as wanted, else by whether a public registry can be reached.
+
+    Raises LabError for any other wish.
+    """
+    if wanted and wanted not in MODES:
+        raise LabError(f"AICLUSTER_LAB_IMAGES is `{wanted}`; it must be one of {', '.join(MODES)}, or unset.")
+    return wanted or ("pull" if reachable() else "build")
+
+
+def registry_reachable() -> bool:
+    """Can the engine see an image in a public registry? Asked through it: its proxy and mirrors count."""
+    try:
+        docker.from_env(timeout=PROBE_TIMEOUT_S).images.get_registry_data(PUBLIC_BASE)
+    except (DockerException, OSError):
+        return False
+    return True
+
+
+def recipe_for(root: Path, image: str, tag: str) -> Recipe:
+    """Recipe of a catalogue image such as `ollama/ollama:0.32.15`: the folder named like its last component.
+
+    Raises LabError if this project cannot build it.
+    """
+    name = image.rpartition("/")[2].partition(":")[0]
+    for parent in ("images", "standins"):
+        folder = root / "lab" / parent / name
+        if (folder / "Dockerfile").exists():
+            return Recipe(tag, folder)
+    raise LabError(
+        f"The image {image} of the service catalogue cannot be built: it has no lab/images/{name}/Dockerfile "
+        f"and no lab/standins/{name}/Dockerfile. Add one, or use a machine that reaches a registry "
+        "(AICLUSTER_LAB_IMAGES=pull)."
+    )
+
+
+def content_hash(folder: Path, *inherited: str) -> str:
+    """Hash of a folder's files (path, executable bit, content) and of what its image is built on."""
+    digest = sha256("\0".join(inherited).encode())
+    for path in sorted(
+        path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    ):
+        executable = bool(path.stat().st_mode & 0o100)
+        digest.update(f"\0{path.relative_to(folder)}\0{executable}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class Workshop:
+    """Makes images on one engine. An image whose label carries the hash of its recipe is left alone."""
+
+    def __init__(self, client: docker.DockerClient, root: Path, progress: Progress) -> None:
+        """Make the images of the checkout `root`."""
+        self._client = client
+        self._root = root
+        self._scratch = root / ".lab" / "build"
+        self._progress = progress
+
+    def make(self, mode: str, services: Iterable[tuple[str, str]]) -> None:
+        """Bring base, node, registry and all service images, given as (image, local tag), up to date."""
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        inherited = base_hash(mode)
+        if self._label(BASE) != inherited:
+            with self._progress.step(f"image base ({mode})") as step:
+                make_base(self._client, mode, BASE, self._scratch, step)
+        own = self._root / "lab" / "images"
+        recipes = [Recipe(NODE, own / "node"), Recipe(REGISTRY, own / "registry")]
+        if mode == "build":
+            recipes += [recipe_for(self._root, image, tag) for image, tag in services]
+        stale = [
+            recipe for recipe in recipes if self._label(recipe.tag) != content_hash(recipe.folder, inherited)
+        ]
+        in_parallel(BUILDS_AT_ONCE, lambda recipe: self._build(recipe, inherited), stale)
+        if mode == "pull":
+            in_parallel(BUILDS_AT_ONCE, lambda names: self._pull(*names), services)
+
+    def _label(self, tag: str) -> str | None:
+        """Recipe hash of a local image: an empty text for one made elsewhere, None for a missing one."""
+        try:
+            return str((self._client.images.get(tag).labels or {}).get(HASH_LABEL, ""))
+        except ImageNotFound:
+            return None
+
+    def _pull(self, image: str, tag: str) -> None:
+        if self._label(tag) == "":
+            return
+        with self._progress.step(f"image {image} (pull)"):
+            repository, version = tag.rsplit(":", 1)
+            self._client.images.pull(image).tag(repository, version)
+
+    def _build(self, recipe: Recipe, inherited: str) -> None:
+        log = self._scratch / f"{recipe.folder.name}.log"
+        previous = self._client.images.list(name=recipe.tag)
+        with self._progress.step(f"image {recipe.folder.name}") as step, log.open("w") as output:
+            for line in self._client.api.build(
+                path=str(recipe.folder),
+                tag=recipe.tag,
+                labels={HASH_LABEL: content_hash(recipe.folder, inherited)},
+                buildargs={name: os.environ[name] for name in PROXIES if name in os.environ},
+                rm=True,
+                forcerm=True,
+                decode=True,
+            ):
+                text = line.get("stream", "")
+                output.write(text)
+                if text.startswith("Step "):
+                    step.note(text.strip()[:60])
+                if "error" in line:
+                    output.write(line["error"])
+                    output.flush()
+                    tail = "\n".join(log.read_text().splitlines()[-LOG_TAIL:])
+                    raise LabError(
+                        f"The image {recipe.tag} ({recipe.folder}) does not build; log {log}:\n{tail}"
+                    )
+        for image in previous:
+            try:
+                self._client.images.remove(str(image.id))
+            except APIError:  # a container that is about to be recreated still holds it
+                continue

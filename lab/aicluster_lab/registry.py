@@ -1,0 +1,136 @@
+"""The lab's own registry: its storage is build cache, so a second lab finds every image already in it."""
+
+import os
+import socket
+import time
+import urllib.error
+import urllib.request
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import docker
+from docker.errors import NotFound
+
+from .containers import Description
+from .errors import LabError
+from .images import REGISTRY
+from .sitedata import PREFIX
+
+CONTAINER = f"{PREFIX}-registry"
+PORT_VARIABLE = "AICLUSTER_LAB_REGISTRY_PORT"
+DEFAULT_PORT = 5077
+START_TIMEOUT_S = 30
+MANIFESTS = (
+    "application/vnd.docker.distribution.manifest.v2+json,application/vnd.oci.image.manifest.v1+json,"
+    "application/vnd.docker.distribution.manifest.list.v2+json,application/vnd.oci.image.index.v1+json"
+)
+
+
+def published_port(setting: str) -> int:
+    """Port on 127.0.0.1 this machine pushes to (every engine accepts plain HTTP there).
+
+    Raises LabError if the setting is not a port.
+    """
+    if not setting:
+        return DEFAULT_PORT
+    if not setting.isdigit() or not 0 < int(setting) < 1 << 16:
+        raise LabError(f"{PORT_VARIABLE} is `{setting}`; it must be a port number, 1 to 65535.")
+    return int(setting)
+
+
+def local_tag(image: str, port: int) -> str:
+    """Tag under which this machine keeps and pushes a catalogue image."""
+    return f"127.0.0.1:{port}/{image}"
+
+
+def description(address: IPv4Address, inner_port: int, port: int, storage: Path) -> Description:
+    """Describe the registry container, its blobs in `storage`, owned by whoever runs the lab."""
+    return Description(
+        name=CONTAINER,
+        image=REGISTRY,
+        address=address,
+        hostname="registry",
+        host_config={
+            "Binds": [f"{storage}:/var/lib/registry"],
+            "PortBindings": {f"{inner_port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]},
+        },
+        config={
+            "User": f"{os.getuid()}:{os.getgid()}",
+            "Env": [f"REGISTRY_HTTP_ADDR=:{inner_port}"],
+            "ExposedPorts": {f"{inner_port}/tcp": {}},
+        },
+    )
+
+
+def require_port_free(client: docker.DockerClient, port: int) -> None:
+    """Refuse a port somebody else listens on.
+
+    Raises LabError naming the port and the setting.
+    """
+    try:
+        if client.containers.get(CONTAINER).status == "running":
+            return
+    except NotFound:
+        pass
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise LabError(
+                f"Port {port} of 127.0.0.1 is taken, and the lab's registry needs it. "
+                f"Set {PORT_VARIABLE} to a free one."
+            ) from None
+
+
+def wait_until_ready(port: int) -> None:
+    """Wait for the registry's API.
+
+    Raises LabError after START_TIMEOUT_S seconds.
+    """
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            _get(port, "/v2/", "GET").close()
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+        else:
+            return
+    raise LabError(
+        f"The lab's registry did not answer within {START_TIMEOUT_S} s: see `docker logs {CONTAINER}`."
+    )
+
+
+def publish(client: docker.DockerClient, image: str, port: int) -> bool:
+    """Push a catalogue image unless the registry has exactly it. True if it was pushed.
+
+    Raises LabError with the registry's words if it refuses.
+    """
+    tag = local_tag(image, port)
+    repository, _, version = tag.rpartition(":")
+    stored = _stored_digest(image, port)
+    known = client.images.get(tag).attrs.get("RepoDigests") or []
+    if stored and f"{repository}@{stored}" in known:
+        return False
+    for line in client.images.push(repository, version, stream=True, decode=True):
+        if "error" in line:
+            raise LabError(
+                f"The lab's registry refuses {image}: {line['error']}. See `docker logs {CONTAINER}`."
+            )
+    return True
+
+
+def _stored_digest(image: str, port: int) -> str:
+    name, _, version = image.rpartition(":")
+    try:
+        with _get(port, f"/v2/{name}/manifests/{version}", "HEAD") as answer:
+            return str(answer.headers.get("Docker-Content-Digest", ""))
+    except urllib.error.HTTPError:
+        return ""
+
+
+def _get(port: int, path: str, method: str):  # type: ignore[no-untyped-def]  # noqa: ANN202  # urllib's own type is private
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", method=method, headers={"Accept": MANIFESTS}
+    )
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=5)

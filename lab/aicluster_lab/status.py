@@ -1,0 +1,102 @@
+"""What the lab is doing now."""
+
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from dataclasses import astuple, dataclass, fields
+from typing import Any
+
+import docker
+from docker.errors import NotFound
+
+from .containers import exec_output
+from .parallel import in_parallel
+from .sitedata import Node, Site
+
+MEBIBYTE = 1 << 20
+ASK_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    node: str
+    state: str
+    address: str
+    memory: str
+    services: str
+
+
+def node_row(client: docker.DockerClient, node: Node) -> Row:
+    """Ask one node: state, memory used of its board's, services inside."""
+    try:
+        container = client.containers.get(node.container)
+    except NotFound:
+        return Row(node.name, "absent", str(node.address), "-", "-")
+    if container.status != "running":
+        return Row(node.name, container.status, str(node.address), "-", "-")
+    stats = container.stats(stream=False, one_shot=True)
+    memory = stats["memory_stats"] if isinstance(stats, dict) else {}
+    listing = exec_output(
+        container, ["timeout", str(ASK_TIMEOUT_S), "docker", "ps", "--all", "--format", "json"]
+    )
+    return Row(node.name, "running", str(node.address), memory_text(memory), services_text(listing))
+
+
+def memory_text(stats: dict[str, Any]) -> str:
+    """Memory in use (without the page cache) of the limit, in MiB, from the engine's memory_stats."""
+    details: dict[str, int] = stats.get("stats", {})
+    cache = details.get("total_inactive_file", details.get("inactive_file", 0))  # cgroup v1, v2
+    used, limit = stats.get("usage", 0) - cache, stats.get("limit", 0)
+    return f"{used // MEBIBYTE} / {limit // MEBIBYTE} MiB"
+
+
+def services_text(listing: str) -> str:
+    """Services of `docker ps --all --format json` lines: plain name if up, with its state if not."""
+    rows = [json.loads(line) for line in listing.splitlines() if line.startswith("{")]
+    return ", ".join(sorted(_service_text(row) for row in rows)) or "none"
+
+
+def _service_text(row: dict[str, str]) -> str:
+    labels = dict(label.partition("=")[::2] for label in row.get("Labels", "").split(","))
+    name = labels.get("com.docker.compose.service", row["Names"])
+    good = row["State"] == "running" and "unhealthy" not in row["Status"]
+    return name if good else f"{name} ({row['Status']})"
+
+
+def gateway_text(url: str) -> str:
+    """How the gateway answers on its front page."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url}/healthz", timeout=ASK_TIMEOUT_S) as answer:
+            return f"HTTP {answer.status}"
+    except urllib.error.HTTPError as error:
+        return f"HTTP {error.code}"
+    except OSError as error:
+        return f"no answer ({getattr(error, 'reason', error)})"
+
+
+def table(rows: list[Row]) -> str:
+    """Rows as aligned columns with a heading."""
+    lines = [tuple(field.name for field in fields(Row)), *(astuple(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def show(client: docker.DockerClient, site: Site) -> str:
+    """The whole status as text."""
+    rows = in_parallel(len(site.nodes), lambda node: node_row(client, node), site.nodes)
+    return f"{table(rows)}\ngateway {site.gateway_url}: {gateway_text(site.gateway_url)}"
+
+
+def end_ssh_sessions(site: Site) -> None:
+    """End ssh connections from this machine into the lab: Ansible keeps some open for ten minutes."""
+    command = ["ss", "-H", "-t", "-n", "-p", "dst", str(site.network), "and", "dport", "=", ":22"]
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    for pid in {word.partition(",")[0] for word in output.split("pid=")[1:]}:
+        subprocess.run(["kill", pid], capture_output=True, check=False)

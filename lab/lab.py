@@ -1,0 +1,175 @@
+"""The lab's commands: up, nodes, prepare, status, down. `make lab` and its siblings call this."""
+
+import argparse
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import docker
+from aicluster_lab import access, card, engine, firewall, images, nodes, registry, status, subnet
+from aicluster_lab.base_image import remove_root
+from aicluster_lab.containers import NETWORK, Containers, wake
+from aicluster_lab.errors import LabError
+from aicluster_lab.parallel import in_parallel
+from aicluster_lab.progress import Progress
+from aicluster_lab.sitedata import INVENTORY, Site, ansible, load_site
+
+ROOT = Path(__file__).resolve().parents[1]
+NODES_AT_ONCE = 4
+
+
+class Lab:
+    """One checkout's lab."""
+
+    def __init__(self, progress: Progress) -> None:
+        """Read the lab's inventory."""
+        self.progress = progress
+        with progress.step("inventory"):
+            self.site: Site = load_site(ROOT)
+        self.port = registry.published_port(os.environ.get(registry.PORT_VARIABLE, ""))
+
+    def prepare(self) -> docker.DockerClient:
+        """Engine and images: all that is slow and needs the network."""
+        self.site.state.mkdir(exist_ok=True, mode=0o700)
+        client = engine.connect(self.site.state, self.progress)
+        Containers(client, ROOT).require_own()
+        subnet.require_free(self.site.network, subnet.host_occupied(client, NETWORK))
+        tags = [(image, registry.local_tag(image, self.port)) for image in self.site.images]
+        images.Workshop(client, ROOT, self.progress).make(self._image_mode(), tags)
+        return client
+
+    def nodes(self) -> dict[str, str]:
+        """Everything but the software: seven bare nodes that Ansible can reach. Returns the secrets."""
+        client = self.prepare()
+        containers = Containers(client, ROOT)
+        with self.progress.step("firewall") as step:
+            step.detail = _changed(firewall.apply(containers, self.site.network, subnet.host_resolvers()))
+        with self.progress.step("network") as step:
+            step.detail = _changed(containers.network(self.site.network, self.site.router))
+        self._registry(client, containers)
+        with self.progress.step(f"nodes: {', '.join(node.name for node in self.site.nodes)}") as step:
+            public_key = access.ensure_key(self.site.private_key)
+            missing = nodes.host_missing_capabilities()
+            found = in_parallel(
+                NODES_AT_ONCE,
+                lambda node: nodes.bring_up(containers, node, missing, public_key),
+                self.site.nodes,
+            )
+            access.write_known_hosts(
+                self.site.private_key.with_name("known_hosts"), [ready for ready, _ in found]
+            )
+            step.detail = _changed(any(changed for _, changed in found))
+        return access.ensure_secrets(self.site)
+
+    def up(self) -> None:
+        """The nodes, the whole site.yml over ssh, one chat request, and the card."""
+        with _lock():
+            secrets = self.nodes()
+        with self.progress.step("site.yml"):
+            command = [ansible(ROOT, "ansible-playbook"), *INVENTORY, "site.yml"]
+            if subprocess.run(command, cwd=ROOT, check=False).returncode:
+                raise LabError(
+                    "site.yml failed (see above). The nodes stay as they are; repair it and run this again."
+                )
+        content = card.make_card(self.site, secrets)
+        card.write_card(self.site.state / "card.json", content)
+        with self.progress.step("first chat request") as step:
+            node, words = card.first_chat(content)
+            step.detail = f"answered by {node}"
+        self.progress.say(f"\n  {node}: {words[:200]}")
+        self.progress.say(card.card_text(content, self.site.state))
+
+    def down(self) -> None:
+        """Remove all of the lab but the build cache: images and .cache/."""
+        client = engine.answering()
+        if client:
+            containers = Containers(client, ROOT)
+            containers.require_own()
+            with self.progress.step("containers, volumes, network") as step:
+                status.end_ssh_sessions(self.site)
+                step.detail = f"{containers.remove_all()} containers"
+            with self.progress.step("firewall"):
+                firewall.remove(containers)
+        with self.progress.step("engine") as step:
+            step.detail = "stopped" if engine.stop(self.site.state) else "not started by the lab: left alone"
+        remove_root(self.site.state / "build" / "base")
+        shutil.rmtree(self.site.state, ignore_errors=True)
+
+    def status(self) -> None:
+        """Print one line per node and the gateway's answer."""
+        client = engine.answering()
+        if not client:
+            raise LabError("No Docker Engine answers, so no lab is running. Start it with `make lab`.")
+        self.progress.say(status.show(client, self.site))
+
+    def _image_mode(self) -> str:
+        """As chosen when this lab was made: a registry that comes and goes must not change its images."""
+        record = self.site.state / "image-mode"
+        wanted = os.environ.get("AICLUSTER_LAB_IMAGES", "") or (record.read_text() if record.exists() else "")
+        mode = images.choose_mode(wanted, images.registry_reachable)
+        record.write_text(mode)
+        return mode
+
+    def _registry(self, client: docker.DockerClient, containers: Containers) -> None:
+        storage = self.site.cache / "registry"
+        storage.mkdir(parents=True, exist_ok=True)
+        registry.require_port_free(client, self.port)
+        with self.progress.step("registry") as step:
+            container, created = containers.create(
+                registry.description(*self.site.registry, self.port, storage)
+            )
+            step.detail = _changed(wake(container) or created)
+            registry.wait_until_ready(self.port)
+        for image in self.site.images:
+            with self.progress.step(f"registry: {image}") as step:
+                step.detail = "pushed" if registry.publish(client, image, self.port) else "is there"
+
+
+def _changed(changed: bool) -> str:
+    return "made" if changed else "unchanged"
+
+
+@contextmanager
+def _lock() -> Iterator[None]:
+    """One command at a time; the second waits for the first."""
+    path = ROOT / ".cache" / "lab.lock"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another lab command is at work; waiting for it.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="lab.py", description=__doc__)
+    parser.add_argument("command", choices=("up", "nodes", "prepare", "status", "down"))
+    command = parser.parse_args(arguments).command
+    try:
+        lab = Lab(Progress())
+        if command in {"up", "status"}:
+            {"up": lab.up, "status": lab.status}[command]()
+        else:
+            with _lock():
+                {"nodes": lab.nodes, "prepare": lab.prepare, "down": lab.down}[command]()
+    except LabError as error:
+        print(f"\nlab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "\nlab: interrupted; run the same command again to go on from here.", file=sys.stderr, flush=True
+        )
+        os._exit(130)  # builds under way in threads would hold a normal exit
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
