@@ -130,7 +130,7 @@ def describe(
 ) -> dict[str, Any]:
     """Return the site as plain data in the shape that the filter `site_errors` documents."""
     roles = roles_in(roles_folder)
-    # Ansible walks what is below `all` as sets, so its order differs from run to run; that of `nodes` does not.
+    # Ansible walks what is below `all` as sets: its order differs from run to run, that of `nodes` not.
     ordered = dict.fromkeys([*groups.get("nodes", []), *sorted(groups["all"])])
     hosts = {str(host): variables_of(hostvars[host], roles) for host in ordered}
     site: dict[str, Any] = {

@@ -449,14 +449,14 @@ def secret_errors(site: Site) -> Iterator[str]:
     if needs and secrets["problem"]:
         yield (
             f"secrets file {secrets['file']}: {secrets['problem']}; make it with `ansible-vault create "
-            f"{secrets['file']}`, with one line `name: value` for each of {wanted}"
+            f"{secrets['file']}` (`make lab` does for the lab), one line `name: value` for each of {wanted}"
         )
         return
     for name, services in needs.items():
         if name not in secrets["names"]:
             yield (
                 f"secret {name} of service {' and '.join(services)} missing: must have a value in "
-                f"{secrets['file']}; add a line `{name}: <value>` with `ansible-vault edit {secrets['file']}`"
+                f"{secrets['file']}; add a line `{name}: <value>` there, with `ansible-vault edit` if encrypted"
             )
 
 
