@@ -449,7 +449,7 @@ def secret_errors(site: Site) -> Iterator[str]:
     if needs and secrets["problem"]:
         yield (
             f"secrets file {secrets['file']}: {secrets['problem']}; make it with `ansible-vault create "
-            f"{secrets['file']}` (`make lab` does for the lab), one line `name: value` for each of {wanted}"
+            f"{secrets['file']}` (`make lab` makes the lab's), one line `name: value` for each of {wanted}"
         )
         return
     for name, services in needs.items():
