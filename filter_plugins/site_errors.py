@@ -456,7 +456,7 @@ def secret_errors(site: Site) -> Iterator[str]:
         if name not in secrets["names"]:
             yield (
                 f"secret {name} of service {' and '.join(services)} missing: must have a value in "
-                f"{secrets['file']}; add a line `{name}: <value>` there, with `ansible-vault edit` if encrypted"
+                f"{secrets['file']}; add `{name}: <value>` there (`ansible-vault edit` if encrypted)"
             )
 
 
