@@ -25,6 +25,7 @@ inventory_args = -i inventory/groups.yml -i $(inventory_path)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/.cache/molecule/default
+export MOLECULE_COMMAND_BORDERS := false
 export PYTHONDONTWRITEBYTECODE := 1
 # An inherited inventory or skip list would make a run mean something else than it says.
 unexport ANSIBLE_INVENTORY
