@@ -15,7 +15,7 @@ from ansible.plugins.loader import filter_loader, init_plugin_loader
 from ansible.template import Templar
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
-from tree import ROOT, load
+from tree import ROOT, catalogue
 
 SOURCES = {
     "production": ("inventory/groups.yml", "inventory/production.yml"),
@@ -65,25 +65,28 @@ def site(inventory: str) -> Site:
 
 def made_up_secrets() -> dict[str, str]:
     """One value for every secret of the catalogue, which is easy to find where it must not be."""
-    names = {
-        name
-        for entry in load("group_vars/all/services.yml")["service_catalogue"].values()
-        for name in entry["secrets"]
-    }
+    names = {name for entry in catalogue().values() for name in entry["secrets"]}
     return {name: f"made-up-{name.replace('_', '-')}" for name in sorted(names)}
+
+
+@cache
+def cluster(inventory: str) -> list[dict[str, Any]]:
+    """`cluster_nodes` of an inventory; copy it before changing it."""
+    first = site(inventory).inventory.list_hosts("nodes")[0].name
+    nodes: list[dict[str, Any]] = renderer(inventory, first).shared["cluster_nodes"]
+    return nodes
 
 
 def hosts_running(service: str, inventory: str = "production") -> list[str]:
     """Inventory names of the nodes a service is placed on."""
-    nodes = renderer(inventory, site(inventory).inventory.list_hosts("nodes")[0].name).shared["cluster_nodes"]
-    return [node["host"] for node in nodes if service in node["services"]]
+    return [node["host"] for node in cluster(inventory) if service in node["services"]]
 
 
-def renderer(inventory: str, host: str, overrides: tuple[tuple[str, Any], ...] = ()) -> Any:
+def renderer(inventory: str, host: str, overrides: Mapping[str, Any] | None = None) -> Any:
     """The engine's renderer for one host."""
     read = site(inventory)
     variables = read.variables.get_vars(host=read.inventory.get_host(host))
-    variables |= {"site_secrets": made_up_secrets(), **dict(overrides)}
+    variables |= {"site_secrets": made_up_secrets(), **(overrides or {})}
     return engine().Renderer(Templar(loader=read.loader, variables=variables), read.loader, variables, ROLES)
 
 
@@ -111,12 +114,22 @@ def files_of(
 ) -> list[Any]:
     """The same with mode and owner: the engine's `File` objects, sealed with their digest."""
     chosen = host or hosts_running(role, inventory)[0]
-    rendering = renderer(inventory, chosen, tuple((overrides or {}).items()))
+    if not overrides and not entry:
+        return list(_as_placed(role, inventory, chosen))
+    return _rendered(role, renderer(inventory, chosen, overrides), entry or {})
+
+
+@cache
+def _as_placed(role: str, inventory: str, host: str) -> tuple[Any, ...]:
+    return tuple(_rendered(role, renderer(inventory, host), {}))
+
+
+def _rendered(role: str, rendering: Any, entry: Mapping[str, Any]) -> list[Any]:
     node = rendering.shared["cluster_node"]
     extra: dict[str, Any] = {"stack_services": list(node["services"])}
     uid = 0
     if role in node["services"]:
-        service = {**node["services"][role], **(entry or {})}
+        service = {**node["services"][role], **entry}
         mirror = rendering.shared["site_image_mirror"]
         baseline = engine().container_baseline(role, service, node["address"], mirror)
         extra |= {"service_name": role, "service": service, "stack_service": baseline}

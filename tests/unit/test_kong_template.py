@@ -1,0 +1,390 @@
+"""What Kong is told: one declarative file and its environment, for every inventory. Rules from Kong 3.9.3."""
+
+import re
+from copy import deepcopy
+from functools import cache
+from math import gcd
+from typing import Any
+
+import pytest
+import render
+import yaml
+
+INVENTORIES = sorted(render.SOURCES)
+every_inventory = pytest.mark.parametrize("inventory", INVENTORIES)
+KONG_YML = "/opt/aicluster/kong/secrets/kong.yml"
+
+
+def parsed(**where: Any) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(render.render_role("kong", **where)[KONG_YML])
+    return found
+
+
+@cache
+def kong_yml(inventory: str = "production") -> dict[str, Any]:
+    return parsed(inventory=inventory)
+
+
+@cache
+def environment(inventory: str = "production") -> dict[str, str]:
+    found: dict[str, str] = render.compose_of("kong", inventory=inventory)["services"]["kong"]["environment"]
+    return found
+
+
+def routes(config: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    return [(service, route) for service in config["services"] for route in service["routes"]]
+
+
+def plugin(route: dict[str, Any], name: str) -> dict[str, Any]:
+    [found] = [plugin["config"] for plugin in route["plugins"] if plugin["name"] == name]
+    return dict(found)
+
+
+def cluster_with(**changes: dict[str, Any]) -> list[dict[str, Any]]:
+    """The production cluster with some fields of some nodes (by name) replaced."""
+    nodes = deepcopy(render.cluster("production"))
+    return [{**node, **changes.get(node["name"], {})} for node in nodes]
+
+
+def targets(config: dict[str, Any]) -> dict[str, int]:
+    return {target["target"]: target["weight"] for target in config["upstreams"][0]["targets"]}
+
+
+# --- the wheel ---
+
+
+@pytest.mark.parametrize(
+    ("inventory", "expected"),
+    [
+        pytest.param(
+            "production",
+            {"192.168.1.154:11434": 4, "192.168.1.157:11435": 1},
+            id="80 to 20 is four slots of AGX0 and one of ORIN0",
+        ),
+        pytest.param(
+            "lab", {"198.18.77.154:11434": 4, "198.18.77.157:11435": 1}, id="the lab has the same shares"
+        ),
+    ],
+)
+def test_shares_become_a_small_wheel(inventory, expected):
+    assert targets(kong_yml(inventory)) == expected
+
+
+def test_a_drained_node_stays_listed_with_weight_zero():
+    config = parsed(overrides={"cluster_nodes": cluster_with(AGX0={"drained": True})})
+    assert targets(config) == {"192.168.1.154:11434": 0, "192.168.1.157:11435": 1}
+
+
+@pytest.mark.parametrize(
+    ("shares", "retries"),
+    [
+        pytest.param((80, 20), 5, id="a small wheel keeps the smallest number of retries"),
+        pytest.param((95, 5), 19, id="a long run of one node's slots raises the retries"),
+    ],
+)
+def test_retries_reach_another_node_wherever_the_wheel_stands(shares, retries):
+    nodes = cluster_with(AGX0={"share": shares[0]}, ORIN0={"share": shares[1]})
+    config = parsed(overrides={"cluster_nodes": nodes})
+    weights = list(targets(config).values())
+    assert all(service["retries"] == retries for service in config["services"])
+    assert retries >= max(weights) // gcd(*weights)
+
+
+def test_five_hundred_requests_in_a_row_are_split_exactly():
+    # Each worker turns a wheel of its own: exact counts need one worker and rounds that fit.
+    slots = sum(targets(kong_yml()).values())
+    assert environment()["KONG_NGINX_WORKER_PROCESSES"] == "1"
+    assert 500 % slots == 0
+
+
+@every_inventory
+def test_the_balancer_goes_round_without_hashing(inventory):
+    [upstream] = kong_yml(inventory)["upstreams"]
+    assert upstream["algorithm"] == "round-robin"
+    assert not {key for key in upstream if key.startswith("hash_")}
+    assert re.fullmatch(r"[a-z][a-z0-9.-]*", upstream["name"]), "an upstream is named like a host"
+
+
+@every_inventory
+def test_targets_are_addresses_with_a_port(inventory):
+    # A name would be resolved by Kong, and its SRV record would override port and weight.
+    for target in targets(kong_yml(inventory)):
+        assert re.fullmatch(r"\d+\.\d+\.\d+\.\d+:\d+", target)
+
+
+def test_without_an_ai_node_there_is_no_route_but_still_a_gateway():
+    nodes = cluster_with(AGX0={"services": {}}, ORIN0={"services": {}})
+    config = parsed(overrides={"cluster_nodes": nodes})
+    assert set(config) == {"_format_version", "_transform", "consumers", "plugins"}
+
+
+# --- health ---
+
+
+@pytest.fixture(params=INVENTORIES)
+def checks(request) -> dict[str, Any]:
+    [upstream] = kong_yml(request.param)["upstreams"]
+    return dict(upstream["healthchecks"])
+
+
+def test_losing_the_big_node_does_not_lose_the_upstream(checks):
+    assert checks["threshold"] == 0, "a percentage of weight: 20 would turn the loss of AGX0 into 503 for all"
+
+
+def test_a_returned_node_is_used_again_well_within_thirty_seconds(checks):
+    active = checks["active"]
+    assert active["healthy"]["interval"] > 0
+    assert active["unhealthy"]["interval"] > 0, "0 never probes a node that is out"
+    assert active["healthy"]["successes"] > 0, "0 never lets a node back in"
+    slowest_probe = active["unhealthy"]["interval"] + active["timeout"]
+    assert active["healthy"]["successes"] * slowest_probe <= 20
+
+
+def test_a_dead_node_is_left_after_one_failed_connect(checks):
+    passive = checks["passive"]["unhealthy"]
+    assert passive["tcp_failures"] == 1
+    assert passive["timeouts"] == 1
+
+
+def test_a_silent_death_is_noticed_without_traffic(checks):
+    active = checks["active"]
+    assert active["unhealthy"]["tcp_failures"] == 1
+    assert active["unhealthy"]["timeouts"] * (active["healthy"]["interval"] + active["timeout"]) <= 20
+
+
+def test_a_busy_node_is_not_taken_for_a_dead_one(checks):
+    passive = checks["passive"]
+    assert passive["unhealthy"]["http_failures"] == 0, "Ollama answers 503 when its queue is full"
+    assert passive["healthy"]["successes"] == 0, "only probes clear what traffic found"
+
+
+def test_every_answer_of_the_probe_moves_a_counter(checks):
+    active = checks["active"]
+    assert active["http_path"] == "/api/version", "answers without loading a model"
+    good, bad = set(active["healthy"]["http_statuses"]), set(active["unhealthy"]["http_statuses"])
+    assert good == {200}
+    assert bad >= {400, 401, 403, 404, 405, 429, 500, 501, 502, 503, 504}, "a status in no list freezes it"
+    assert not good & bad
+    assert active["unhealthy"]["http_failures"] > 0
+
+
+# --- services and routes ---
+
+
+@every_inventory
+def test_every_service_points_at_an_upstream_of_the_same_file(inventory):
+    config = kong_yml(inventory)
+    names = {upstream["name"] for upstream in config["upstreams"]}
+    assert {service["host"] for service in config["services"]} <= names
+
+
+@every_inventory
+def test_failover_happens_while_connecting(inventory):
+    for service in kong_yml(inventory)["services"]:
+        assert service["connect_timeout"] == 2000
+        assert service["read_timeout"] >= 600_000, "a cold model, or a whole answer that is not streamed"
+        assert service["write_timeout"] > 0
+    assert environment(inventory)["KONG_UPSTREAM_KEEPALIVE_POOL_SIZE"] == "0"
+
+
+@every_inventory
+def test_answers_stream_and_requests_can_be_repeated(inventory):
+    for _, route in routes(kong_yml(inventory)):
+        assert route["response_buffering"] is False
+        assert route["request_buffering"] is True
+        assert route["protocols"] == ["http"], "nginx in front ends TLS"
+
+
+def route_of(path: str, method: str = "POST") -> tuple[dict[str, Any], dict[str, Any]] | None:
+    for service, route in routes(kong_yml()):
+        [pattern] = route["paths"]
+        hit = re.match(pattern[1:], path) if pattern.startswith("~") else path.startswith(pattern)
+        if hit and method in route["methods"]:
+            return service, route
+    return None
+
+
+def upstream_path(path: str) -> str:
+    """Where a path goes, by the arithmetic of Kong's path handling v0 for the routes in use."""
+    found = route_of(path)
+    assert found
+    service, route = found
+    return str(service["path"]) if route["strip_path"] else path
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        pytest.param("/api/v1/chat", "/api/chat", id="chat goes to Ollama's chat"),
+        pytest.param("/api/v1/chat/", "/api/chat", id="a trailing slash makes no difference"),
+        pytest.param("/api/v1/code", "/api/chat", id="code goes to Ollama's chat"),
+        pytest.param("/v1/chat/completions", "/v1/chat/completions", id="OpenAI's paths stay as they are"),
+    ],
+)
+def test_a_path_reaches_its_place_on_the_node(path, expected):
+    assert upstream_path(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [
+        pytest.param("/api/v1/codex", "POST", id="a longer word is another path"),
+        pytest.param("/api/v1/chat/x", "POST", id="nothing lies below chat"),
+        pytest.param("/api/pull", "POST", id="models cannot be pulled through the gateway"),
+        pytest.param("/api/delete", "DELETE", id="models cannot be deleted through the gateway"),
+        pytest.param("/v1/models/chat", "DELETE", id="nor by the other interface"),
+    ],
+)
+def test_what_does_not_infer_has_no_route(path, method):
+    assert route_of(path, method) is None
+
+
+# --- plugins ---
+
+
+@every_inventory
+def test_every_route_asks_for_a_key_and_hides_it_from_the_node(inventory):
+    for _, route in routes(kong_yml(inventory)):
+        config = plugin(route, "key-auth")
+        assert config["key_names"] == ["apikey", "authorization"]
+        assert config["hide_credentials"] is True
+        assert config["key_in_query"] is False, "a query ends up in logs"
+        assert config["key_in_body"] is False
+
+
+def test_the_same_key_is_taken_alone_and_as_bearer():
+    [consumer] = kong_yml()["consumers"]
+    key = render.made_up_secrets()["kong_api_key"]
+    assert [credential["key"] for credential in consumer["keyauth_credentials"]] == [key, f"Bearer {key}"]
+
+
+@every_inventory
+def test_rate_limits_are_counted_in_redis_and_never_stop_a_request_when_it_is_away(inventory):
+    for service, route in routes(kong_yml(inventory)):
+        config = plugin(route, "rate-limiting")
+        assert config["policy"] == "redis"
+        assert config["limit_by"] == "consumer"
+        assert config["fault_tolerant"] is True
+        redis = config["redis"]
+        assert (redis["host"], redis["port"]) == ("redis", 6379)
+        assert redis["timeout"] <= 200 < service["connect_timeout"]
+        assert redis["password"] == render.made_up_secrets()["redis_password"]
+        assert not {key for key in config if key.startswith("redis_")}, "the old names are gone in Kong 4"
+
+
+def test_the_limit_lets_a_client_without_pauses_through():
+    for _, route in routes(kong_yml()):
+        assert plugin(route, "rate-limiting")["minute"] >= 2000
+
+
+def test_the_counters_may_live_on_another_node():
+    nodes = deepcopy(render.cluster("production"))
+    del nodes[0]["services"]["redis"]
+    config = parsed(overrides={"cluster_nodes": nodes})
+    redis = plugin(config["services"][0]["routes"][0], "rate-limiting")["redis"]
+    assert (redis["host"], redis["port"]) == ("192.168.1.247", 6379)
+
+
+def test_without_any_redis_the_limits_are_counted_by_kong_itself():
+    nodes = deepcopy(render.cluster("production"))
+    for node in nodes:
+        node["services"].pop("redis", None)
+    config = parsed(overrides={"cluster_nodes": nodes})
+    limits = plugin(config["services"][0]["routes"][0], "rate-limiting")
+    assert limits["policy"] == "local"
+    assert "redis" not in limits
+
+
+def test_metrics_are_global_and_switched_on():
+    [prometheus] = [p["config"] for p in kong_yml()["plugins"] if p["name"] == "prometheus"]
+    wanted = {"status_code_metrics", "latency_metrics", "bandwidth_metrics", "upstream_health_metrics"}
+    assert all(prometheus[name] is True for name in wanted), "all are off unless asked for"
+
+
+def test_a_request_keeps_its_id_from_nginx_to_the_client():
+    [config] = [p["config"] for p in kong_yml()["plugins"] if p["name"] == "correlation-id"]
+    assert config["header_name"] == "X-Request-ID"
+    assert config["echo_downstream"] is True
+
+
+def test_plugins_in_use_and_plugins_loaded_are_the_same():
+    config = kong_yml()
+    used = {p["name"] for p in config["plugins"]}
+    used |= {p["name"] for _, route in routes(config) for p in route["plugins"]}
+    assert set(environment()["KONG_PLUGINS"].split(",")) == used
+
+
+def test_nothing_that_would_hold_back_a_stream_is_loaded():
+    loaded = environment()["KONG_PLUGINS"]
+    assert not re.search(r"proxy-cache|response-transformer|ai-", loaded)
+
+
+def test_everything_has_a_name_so_that_ids_and_counters_stay():
+    config = kong_yml()
+    named = [*config["upstreams"], *config["services"], *(route for _, route in routes(config))]
+    assert all(item["name"] for item in named)
+    instances = [p["instance_name"] for p in config["plugins"]]
+    instances += [p["instance_name"] for _, route in routes(config) for p in route["plugins"]]
+    assert len(set(instances)) == len(instances)
+
+
+def test_the_format_version_is_text():
+    assert kong_yml()["_format_version"] == "3.0"
+
+
+# --- the container ---
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("KONG_DATABASE", "off", id="no database"),
+        pytest.param("KONG_ADMIN_GUI_LISTEN", "off", id="no admin pages on all interfaces"),
+        pytest.param("KONG_REQUEST_DEBUG", "off", id="no debugging by header for what looks like loopback"),
+        pytest.param("KONG_ANONYMOUS_REPORTS", "off", id="nothing is reported to anybody"),
+        pytest.param("KONG_STREAM_LISTEN", "off", id="no raw TCP"),
+        pytest.param("KONG_PREFIX", "/run/kong", id="everything Kong writes is in memory"),
+        pytest.param("KONG_UNTRUSTED_LUA", "sandbox", id="Lua of the configuration runs in the sandbox"),
+        pytest.param("KONG_UNTRUSTED_LUA_SANDBOX_REQUIRES", "cjson.safe", id="it may require one module"),
+        pytest.param("KONG_DECLARATIVE_CONFIG", "/kong/declarative/kong.yml", id="one file"),
+    ],
+)
+def test_kong_runs_with(name, value):
+    assert environment()[name] == value
+
+
+def test_the_environment_is_text():
+    # YAML's off is a boolean, which Kong reads as `false`.
+    assert {type(value) for value in environment().values()} == {str}
+
+
+@every_inventory
+def test_the_admin_interface_is_published_on_loopback_only(inventory):
+    ports = render.compose_of("kong", inventory=inventory)["services"]["kong"]["ports"]
+    admin = [port for port in ports if port.endswith(":8001")]
+    assert admin == ["127.0.0.1:8001:8001"]
+    assert "127.0.0.1:8000:8000" in ports, "clients come through nginx"
+
+
+def test_the_folder_is_mounted_and_not_the_file():
+    volumes = render.compose_of("kong")["services"]["kong"]["volumes"]
+    assert volumes == ["/opt/aicluster/kong/secrets:/kong/declarative:ro"]
+
+
+def test_the_prefix_belongs_to_the_user_kong_runs_as():
+    kong = render.compose_of("kong")["services"]["kong"]
+    assert kong["user"] == "1001:1001"
+    [prefix] = [mount for mount in kong["tmpfs"] if mount.startswith("/run/kong:")]
+    assert "uid=1001" in prefix
+    assert any(mount.startswith("/tmp:") for mount in kong["tmpfs"]), "the baseline's mount stays"
+
+
+def test_a_dollar_of_the_log_format_is_not_taken_for_a_variable_of_compose():
+    text = render.render_role("kong")["/opt/aicluster/kong/compose.yaml"]
+    assert not re.search(r"(?<!\$)\$(?!\$)", text)
+
+
+def test_a_log_line_is_json():
+    line = environment()["KONG_NGINX_HTTP_LOG_FORMAT"].removeprefix("tries escape=json ").strip("'")
+    sample = re.sub(r'"\$\$\w+"', '"x"', line)
+    assert set(yaml.safe_load(re.sub(r"\$\$\w+", "1", sample))) >= {"request", "tried", "tried_status"}

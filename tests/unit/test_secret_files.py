@@ -1,0 +1,37 @@
+"""Secrets are in files for one reader and nowhere else, whatever the service."""
+
+import pytest
+import render
+import tree
+
+CASES = [
+    (inventory, host, service)
+    for inventory in sorted(render.SOURCES)
+    for service in sorted(tree.catalogue())
+    if tree.is_service(service)
+    for host in render.hosts_running(service, inventory)
+]
+
+
+@pytest.mark.parametrize(("inventory", "host", "service"), CASES)
+def test_a_secret_is_only_in_secret_files(inventory, host, service):
+    values = render.made_up_secrets().values()
+    for file in render.files_of(service, inventory, host):
+        held = [value for value in values if value in file.content.decode()]
+        assert not held or file.secret, f"{file.path} holds {held}"
+
+
+@pytest.mark.parametrize(("inventory", "host", "service"), CASES)
+def test_a_secret_file_is_read_by_one_user(inventory, host, service):
+    uid = tree.catalogue()[service].get("uid", 0)
+    for file in render.files_of(service, inventory, host):
+        if file.secret:
+            assert (file.mode, file.uid) == ("0400", uid), file.path
+
+
+@pytest.mark.parametrize(("inventory", "host", "service"), CASES)
+def test_a_container_reads_its_secrets_as_the_user_they_belong_to(inventory, host, service):
+    if any(file.secret for file in render.files_of(service, inventory, host)):
+        uid = tree.catalogue()[service].get("uid", 0)
+        user = render.compose_of(service, inventory=inventory, host=host)["services"][service].get("user")
+        assert user is None or str(user).split(":")[0] == str(uid)
