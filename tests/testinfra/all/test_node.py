@@ -62,7 +62,7 @@ def test_only_published_ports_of_the_catalogue_listen_beside_ssh(host, node):
 
 
 def test_a_secret_is_readable_by_its_service_alone(host):
-    found = host.run("find /opt/aicluster -path '*/secrets/*' -type f -printf '%%m %%p\\n'").stdout
+    found = host.run("find /opt/aicluster -path '*/secrets/*' -type f -printf '%m %p\\n'").stdout
     assert not [line for line in found.splitlines() if not line.startswith("400 ")]
 
 
