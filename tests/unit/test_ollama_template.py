@@ -81,11 +81,3 @@ def test_models_fit_the_disk_with_room_for_an_update(tier):
     models = load(f"group_vars/{tier}/models.yml")["ollama_models"]
     placed = [s["ollama"] for s in load(f"group_vars/{tier}/services.yml")["node_services"] if "ollama" in s]
     assert sum(model["size_gb"] for model in models) * 1.25 < placed[0]["disk_gb"]
-
-
-def test_the_readme_lists_every_variable_with_its_default():
-    readme = (ROOT / "roles/ollama/README.md").read_text()
-    for name, value in load("roles/ollama/defaults/main.yml").items():
-        shown = {True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value
-        quoted = f'"{shown}"' if isinstance(value, str) and value.isdigit() else shown
-        assert f"| `{name}` | `{quoted}` |" in readme

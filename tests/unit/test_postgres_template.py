@@ -115,9 +115,3 @@ class TestWhoGetsIn:
 
 def port(reach: list[str]) -> dict[str, Any]:
     return {"sql": {"port": 5432, "container": 5432, "from": reach}}
-
-
-def test_the_readme_lists_every_variable_with_its_default():
-    readme = (ROOT / "roles/postgres/README.md").read_text()
-    for name, value in load("roles/postgres/defaults/main.yml").items():
-        assert f"| `{name}` | `{value}` |" in readme

@@ -1,0 +1,68 @@
+"""Keep the derived parts of the documentation derived: `docs/generate.py` writes, `--check` only compares.
+
+A role's README holds its variables between two marker lines; the table comes from meta/argument_specs.yml.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- variables: written by docs/generate.py -->", "<!-- /variables -->"
+
+
+def shown(value: object) -> str:
+    """Return a default as one would type it in YAML."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("\n...")
+
+
+def variable_table(options: dict[str, dict[str, Any]]) -> str:
+    """Return a Markdown table of a role's options; the sentence of each is its description."""
+    if not options:
+        return "This role has no variables."
+    rows = ["| variable | type | default | meaning |", "|---|---|---|---|"]
+    for name, option in options.items():
+        meaning = option["description"]
+        meaning = " ".join(meaning if isinstance(meaning, list) else [meaning]).replace("|", "\\|")
+        rows.append(f"| `{name}` | {option['type']} | `{shown(option.get('default'))}` | {meaning.strip()} |")
+    return "\n".join(rows)
+
+
+def with_table(readme: str, table: str) -> str:
+    """Return the README with the table between its markers; they are added at the end when missing."""
+    if BEGIN not in readme:
+        readme = f"{readme.rstrip()}\n\n## Variables\n\n{BEGIN}\n{END}\n"
+    head, _, rest = readme.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}\n{table}\n{END}{tail}"
+
+
+def derived() -> dict[Path, str]:
+    """Return every file with a derived part, and what it should hold."""
+    wanted = {}
+    for spec in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
+        readme = spec.parents[1] / "README.md"
+        options = yaml.safe_load(spec.read_text())["argument_specs"]["main"].get("options") or {}
+        if readme.is_file():
+            wanted[readme] = with_table(readme.read_text(), variable_table(options))
+    return wanted
+
+
+def main(arguments: list[str]) -> int:
+    """Write or compare; return the number of files that differ when comparing."""
+    stale = {path: text for path, text in derived().items() if path.read_text() != text}
+    for path, text in stale.items():
+        if "--check" in arguments:
+            print(f"{path.relative_to(ROOT)} is stale: run `make docs`")
+        else:
+            path.write_text(text)
+            print(f"wrote {path.relative_to(ROOT)}")
+    return len(stale) if "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,30 @@
+"""Derived parts of the documentation are what their source says."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+generate = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(generate)
+
+
+@pytest.mark.parametrize("path", generate.derived(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_derived_file_is_up_to_date(path):
+    assert path.read_text() == generate.derived()[path], "run `make docs`"
+
+
+def test_the_table_is_replaced_and_the_text_around_it_stays():
+    once = generate.with_table("# role\n\nText.\n", "old table")
+    assert generate.with_table(once + "After.\n", "new table").split("\n")[-4:] == [
+        "new table", generate.END, "After.", "",
+    ]  # fmt: skip
+    assert "old table" not in generate.with_table(once, "new table")
+
+
+def test_a_default_is_shown_as_one_types_it():
+    assert generate.shown(["a", 1]) == "[a, 1]"
+    assert generate.shown("x") == "x"
+    assert generate.shown(True) == "true"
