@@ -82,7 +82,15 @@ def seconds(text: str) -> int:
 
 
 def test_the_locations_of_the_gateway():
-    assert set(locations()) == {"/", "/api/", "/v1/", "= /healthz", "= /healthz/nginx", "@kong_away"}
+    assert set(locations()) == {
+        "/",
+        "/api/",
+        "/v1/",
+        "= /healthz",
+        "= /healthz/nginx",
+        "@kong_away",
+        "@too_big",
+    }
 
 
 def test_a_node_without_a_gateway_has_no_way_to_one():
@@ -154,6 +162,13 @@ def test_a_missing_kong_is_told_in_json():
     assert away["default_type"] == ["application/json"]
     for location in ("/api/", "/v1/", "= /healthz"):
         assert locations()[location]["error_page"] == ["502", "504", "=", "@kong_away"]
+
+
+def test_a_body_over_kongs_limit_is_told_in_json():
+    text = render.render_role("nginx")[CONF + "kong_proxy.conf"]
+    assert "client_max_body_size 20m;" in text
+    assert "error_page 413 @too_big;" in text
+    assert locations()["@too_big"]["default_type"] == ["application/json"]
 
 
 @pytest.mark.parametrize(
