@@ -44,16 +44,11 @@ def load(path: Path | str) -> Any:
 @cache
 def files() -> tuple[Path, ...]:
     """Every file of the project below the root, without generated ones, sorted, relative."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if listed.returncode == 0:
-        names = [Path(line) for line in listed.stdout.splitlines()]
-    else:
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        names = [Path(line) for line in listed.splitlines()]
+    except (FileNotFoundError, subprocess.CalledProcessError):  # no git, or an unpacked archive
         names = [path.relative_to(ROOT) for path in ROOT.rglob("*") if not path.is_dir()]
     return tuple(
         sorted(name for name in names if not _GENERATED & set(name.parts) and (ROOT / name).is_file())
