@@ -101,11 +101,14 @@ class Lab:
         shutil.rmtree(self.site.state, ignore_errors=True)
 
     def status(self) -> None:
-        """Print one line per node and the gateway's answer."""
+        """Print one line per node, the gateway's answer and, once there is one, the card."""
         client = engine.answering()
         if not client:
             raise LabError("No Docker Engine answers, so no lab is running. Start it with `make lab`.")
         self.progress.say(status.show(client, self.site))
+        path = self.site.state / "card.json"
+        if path.exists():
+            self.progress.say(card.card_text(card.read_card(path), self.site.state))
 
     def _image_mode(self) -> str:
         """As chosen when this lab was made: a registry that comes and goes must not change its images."""

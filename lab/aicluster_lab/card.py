@@ -46,6 +46,12 @@ def write_card(path: Path, card: Card) -> None:
     path.write_text(json.dumps(card, indent=2) + "\n")
 
 
+def read_card(path: Path) -> Card:
+    """Read card.json as write_card left it."""
+    card: Card = json.loads(path.read_text())
+    return card
+
+
 def card_text(card: Card, state: Path) -> str:
     """The card for the eye."""
     nodes = "\n".join(f"    {name:<6} {address}" for name, address in card["nodes"].items())

@@ -125,20 +125,26 @@ def stop(state: Path) -> bool:
     if not record.exists():
         return False
     started = Started(**json.loads(record.read_text()))
+    record.unlink()
     if started.unit:
         subprocess.run(["systemctl", "stop", "docker.socket", started.unit], check=False)
-    elif started.pid and _start_ticks(started.pid) == started.start_ticks:
-        os.kill(started.pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        while _start_ticks(started.pid) == started.start_ticks:
-            if time.monotonic() > deadline:
-                raise LabError(
-                    f"dockerd (process {started.pid}), started by the lab, does not end. Stop it by hand."
-                )
-            time.sleep(0.2)
+    elif _start_ticks(started.pid) == started.start_ticks:
+        _end_process(started)
+    else:
+        return False
     subprocess.run(["ip", "link", "delete", BRIDGE], capture_output=True, check=False)
-    record.unlink()
     return True
+
+
+def _end_process(started: Started) -> None:
+    os.kill(started.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while _start_ticks(started.pid) == started.start_ticks:
+        if time.monotonic() > deadline:
+            raise LabError(
+                f"dockerd (process {started.pid}), which the lab started, does not end. Stop it by hand."
+            )
+        time.sleep(0.2)
 
 
 def _start_ticks(pid: int) -> int:

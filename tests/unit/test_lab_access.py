@@ -1,0 +1,97 @@
+"""Keys, secrets and the card: made once, kept, readable by their owner only."""
+
+import stat
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+import yaml
+from aicluster_lab import access, card
+from aicluster_lab.nodes import Ready
+from aicluster_lab.sitedata import Node, Site
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def site(tmp_path) -> Site:
+    return Site(
+        root=tmp_path,
+        network=IPv4Network("198.18.77.0/24"),
+        router=IPv4Address("198.18.77.1"),
+        registry=(IPv4Address("198.18.77.2"), 5000),
+        nodes=(Node("PI51", IPv4Address("198.18.77.147"), "Raspberry Pi 5", 8192),),
+        images=(),
+        secrets=("kong_api_key", "redis_password"),
+        gateway_url="http://198.18.77.147",
+        secrets_file=tmp_path / ".lab" / "secrets.yml",
+    )
+
+
+def test_every_secret_gets_a_long_value_of_its_own(site):
+    made = access.ensure_secrets(site)
+    assert set(made) == {"kong_api_key", "redis_password"}
+    assert len(set(made.values())) == 2
+    assert all(len(value) >= 32 for value in made.values())
+    assert yaml.safe_load(site.secrets_file.read_text()) == made
+    assert mode(site.secrets_file) == 0o600
+
+
+def test_secrets_that_are_there_stay_as_they_are(site):
+    site.secrets_file.parent.mkdir()
+    site.secrets_file.write_text("# mine\nredis_password: my own\nother: kept")
+    made = access.ensure_secrets(site)
+    text = site.secrets_file.read_text()
+    assert text.startswith("# mine\nredis_password: my own\nother: kept\nkong_api_key: ")
+    assert yaml.safe_load(text) == made
+    assert mode(site.secrets_file) == 0o600
+
+
+def test_a_second_time_nothing_is_written(site):
+    access.ensure_secrets(site)
+    before = site.secrets_file.stat()
+    access.ensure_secrets(site)
+    assert site.secrets_file.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_the_key_is_made_once_and_is_private(site):
+    public = access.ensure_key(site.private_key)
+    assert public.startswith("ssh-ed25519 ")
+    assert public == access.ensure_key(site.private_key)
+    assert mode(site.private_key) == 0o600
+    assert mode(site.private_key.parent) == 0o700
+
+
+def test_half_a_key_is_replaced(site):
+    public = access.ensure_key(site.private_key)
+    site.private_key.with_suffix(".pub").unlink()
+    assert access.ensure_key(site.private_key) != public
+
+
+def test_known_hosts_has_a_line_per_node(tmp_path):
+    path = tmp_path / "ssh" / "known_hosts"
+    access.write_known_hosts(path, [Ready(IPv4Address("198.18.77.147"), "ssh-ed25519 AAAA")])
+    assert path.read_text() == "198.18.77.147 ssh-ed25519 AAAA\n"
+
+
+def test_the_card_says_where_the_lab_is_and_how_to_get_in(site, tmp_path):
+    content = card.make_card(site, {"kong_api_key": "the key"})
+    assert content == {
+        "gateway_url": "http://198.18.77.147",
+        "api_key": "the key",
+        "ssh_key": str(tmp_path / ".lab" / "ssh" / "id_ed25519"),
+        "subnet": "198.18.77.0/24",
+        "nodes": {"PI51": "198.18.77.147"},
+    }
+    path = tmp_path / "card.json"
+    card.write_card(path, content)
+    assert card.read_card(path) == content
+    assert mode(path) == 0o600
+
+
+def test_the_printed_card_has_a_request_to_try(site):
+    text = card.card_text(card.make_card(site, {"kong_api_key": "the key"}), site.state)
+    assert "curl -sS http://198.18.77.147/api/v1/chat -H 'apikey: the key'" in text
+    assert "PI51   198.18.77.147" in text

@@ -1,0 +1,41 @@
+"""The lab installs an engine only where it can, and says what to do elsewhere."""
+
+import json
+import os
+import subprocess
+
+import pytest
+from aicluster_lab import engine
+
+DEBIAN = {"ID": "debian"}
+UBUNTU_LIKE = {"ID": "mint", "ID_LIKE": "ubuntu debian"}
+
+
+@pytest.mark.parametrize(
+    ("uid", "system", "foreign", "words"),
+    [
+        pytest.param(0, DEBIAN, False, "", id="root on Debian may"),
+        pytest.param(0, UBUNTU_LIKE, False, "", id="root on something like Ubuntu may"),
+        pytest.param(1000, DEBIAN, False, "usermod -aG docker", id="a user learns how to become able"),
+        pytest.param(
+            0, {"ID": "fedora", "PRETTY_NAME": "Fedora 43"}, False, "Fedora 43", id="another system"
+        ),
+        pytest.param(0, {}, False, "this system", id="a system without a name"),
+        pytest.param(0, DEBIAN, True, "DOCKER_HOST", id="not when another engine was asked for"),
+    ],
+)
+def test_why_an_engine_cannot_be_installed(uid, system, foreign, words):
+    reason = engine.why_not_installable(uid, system, foreign)
+    assert words in reason
+    assert bool(reason) == bool(words)
+
+
+def test_an_engine_the_lab_did_not_start_is_left_alone(tmp_path):
+    assert engine.stop(tmp_path) is False
+
+
+def test_a_process_that_took_over_the_engines_number_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing is to be stopped"))
+    record = {"unit": "", "pid": os.getpid(), "start_ticks": 1}
+    (tmp_path / "engine.json").write_text(json.dumps(record))
+    assert engine.stop(tmp_path) is False

@@ -1,0 +1,110 @@
+"""Which images the lab makes, from what, and when it leaves them alone."""
+
+import pytest
+from aicluster_lab import base_image, images, registry
+from aicluster_lab.errors import LabError
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reachable", "mode"),
+    [
+        pytest.param("", True, "pull", id="pulled where a registry answers"),
+        pytest.param("", False, "build", id="built where none does"),
+        pytest.param("build", True, "build", id="built when asked for, registry or not"),
+        pytest.param("pull", False, "pull", id="pulled when asked for, without a probe"),
+    ],
+)
+def test_mode(wanted, reachable, mode):
+    assert images.choose_mode(wanted, lambda: reachable) == mode
+
+
+def test_an_unknown_mode_is_refused_by_name():
+    with pytest.raises(LabError, match="AICLUSTER_LAB_IMAGES is `fetch`; it must be one of pull, build"):
+        images.choose_mode("fetch", lambda: True)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    for folder in ("images/nginx", "standins/ollama"):
+        (tmp_path / "lab" / folder).mkdir(parents=True)
+        (tmp_path / "lab" / folder / "Dockerfile").write_text("FROM aicluster-lab/base\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("image", "folder"),
+    [
+        pytest.param("nginx:1.30.4", "images/nginx", id="a real one is in lab/images"),
+        pytest.param("ollama/ollama:0.32.15", "standins/ollama", id="a stand-in is found by its last name"),
+    ],
+)
+def test_recipes(checkout, image, folder):
+    tag = registry.local_tag(image, 5077)
+    assert images.recipe_for(checkout, image, tag) == images.Recipe(
+        f"127.0.0.1:5077/{image}", checkout / "lab" / folder
+    )
+
+
+def test_an_image_without_a_recipe_names_the_folder_to_make(checkout):
+    with pytest.raises(
+        LabError, match=r"minio/minio:1 .*lab/images/minio/Dockerfile.*AICLUSTER_LAB_IMAGES=pull"
+    ):
+        images.recipe_for(checkout, "minio/minio:1", "x")
+
+
+def test_the_hash_of_a_recipe_follows_content_name_mode_and_base(checkout):
+    folder = checkout / "lab" / "images" / "nginx"
+    seen = [images.content_hash(folder, "base 1"), images.content_hash(folder, "base 2")]
+    script = folder / "run.sh"
+    script.write_text("exit\n")
+    seen.append(images.content_hash(folder, "base 1"))
+    script.chmod(0o755)
+    seen.append(images.content_hash(folder, "base 1"))
+    script.rename(folder / "start.sh")
+    seen.append(images.content_hash(folder, "base 1"))
+    assert len(set(seen)) == len(seen)
+
+
+def test_the_hash_of_a_recipe_does_not_follow_compiled_python(checkout):
+    folder = checkout / "lab" / "images" / "nginx"
+    before = images.content_hash(folder)
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "server.cpython-311.pyc").write_bytes(b"1")
+    assert images.content_hash(folder) == before
+
+
+def test_a_pulled_base_and_a_built_one_are_different():
+    assert base_image.base_hash("pull") != base_image.base_hash("build")
+
+
+@pytest.mark.parametrize(
+    ("sources", "more"),
+    [
+        pytest.param("", [], id="Debian's own where nothing is configured"),
+        pytest.param(
+            "deb http://mirror.lan/debian bookworm main", ["http://mirror.lan/debian"], id="one line"
+        ),
+        pytest.param(
+            "deb [arch=amd64] http://m.lan/debian/ x main", ["http://m.lan/debian"], id="with options"
+        ),
+        pytest.param("URIs: http://mirror.lan/debian", ["http://mirror.lan/debian"], id="deb822"),
+        pytest.param("# deb http://mirror.lan/debian x main", [], id="not what is commented out"),
+        pytest.param("deb http://other.lan/ubuntu jammy main", [], id="not another distribution's"),
+    ],
+)
+def test_mirrors_to_try_in_order(sources, more):
+    assert base_image.mirrors(sources) == [base_image.DEFAULT_MIRROR, *more]
+
+
+@pytest.mark.parametrize(
+    ("setting", "port"),
+    [pytest.param("", 5077, id="the usual one"), pytest.param("6000", 6000, id="another one")],
+)
+def test_the_registrys_port_on_this_machine(setting, port):
+    assert registry.published_port(setting) == port
+
+
+@pytest.mark.parametrize("setting", ["0", "65536", "http", "-1"])
+def test_a_port_that_is_none_is_refused(setting):
+    with pytest.raises(LabError, match="AICLUSTER_LAB_REGISTRY_PORT"):
+        registry.published_port(setting)

@@ -1,0 +1,107 @@
+"""The lab takes everything from the inventory: no address, image or secret is written twice."""
+
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aicluster_lab import sitedata
+from aicluster_lab.errors import LabError
+from tree import ROOT
+
+GATEWAY, BACKEND = "198.18.77.147", "198.18.77.247"
+CATALOGUE = {
+    "nginx": {"image": "nginx:1", "ports": {"http": {"port": 80}}, "secrets": []},
+    "redis": {"image": "redis:1", "secrets": ["redis_password"]},
+    "idle": {"image": "idle:1", "secrets": ["idle_password"]},
+}
+
+
+def inventory(host: str = GATEWAY, **changes: Any) -> dict[str, Any]:
+    """Two hosts as `ansible-inventory --list` prints them; `changes` apply to one, None removes."""
+    common = {
+        "site_network": "198.18.77.0/24",
+        "site_router": "198.18.77.1",
+        "site_image_mirror": "198.18.77.2:5000",
+        "service_catalogue": CATALOGUE,
+        "node_board": "Raspberry Pi 5",
+        "node_memory_mb": 8192,
+    }
+    hosts: dict[str, dict[str, Any]] = {
+        GATEWAY: {**common, "node_name": "PI51", "node_services": ["nginx", "redis"]},
+        BACKEND: {**common, "node_name": "PI52", "node_services": [{"redis": {"image": "redis:2"}}]},
+    }
+    hosts[host] |= changes
+    hosts[host] = {name: value for name, value in hosts[host].items() if value is not None}
+    return {"_meta": {"hostvars": hosts}, "lab": {"hosts": [*hosts]}, "gateway": {"hosts": [GATEWAY]}}
+
+
+def site(**changes: Any) -> sitedata.Site:
+    return sitedata.site_from_inventory(Path("/checkout"), inventory(**changes))
+
+
+def test_network_and_registry():
+    found = site()
+    assert found.network == IPv4Network("198.18.77.0/24")
+    assert found.registry == (IPv4Address("198.18.77.2"), 5000)
+
+
+def test_nodes_have_name_address_board_and_memory():
+    assert site().nodes[0] == sitedata.Node("PI51", IPv4Address(GATEWAY), "Raspberry Pi 5", 8192)
+
+
+def test_images_are_those_of_placed_services_with_a_tiers_overrides():
+    assert site().images == ("nginx:1", "redis:1", "redis:2")
+
+
+def test_secrets_are_those_of_placed_services_each_once():
+    assert site().secrets == ("redis_password",)
+
+
+@pytest.mark.parametrize(
+    ("port", "url"),
+    [
+        pytest.param(80, "http://198.18.77.147", id="port 80 is not spelled out"),
+        pytest.param(8080, "http://198.18.77.147:8080", id="any other is"),
+    ],
+)
+def test_gateway_url(port, url):
+    assert site(node_services=[{"nginx": {"ports": {"http": {"port": port}}}}]).gateway_url == url
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param(
+            {"node_name": None}, "198.18.77.147: .* node_name is missing", id="a node without a name"
+        ),
+        pytest.param({"node_memory_mb": None}, "node_memory_mb is missing", id="a board without memory"),
+        pytest.param(
+            {"node_services": ["ngnix"]}, "198.18.77.147: .*`ngnix`.*not in service_catalogue", id="a typo"
+        ),
+        pytest.param(
+            {"node_services": ["redis"]}, "No host of the group `gateway` runs nginx", id="no front door"
+        ),
+        pytest.param({"site_router": "10.0.0.1"}, "site_router 10.0.0.1.*inside it", id="a router elsewhere"),
+        pytest.param(
+            {"site_image_mirror": "10.0.0.2:5000"}, "site_image_mirror 10.0.0.2", id="a registry elsewhere"
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(changes, message):
+    with pytest.raises(LabError, match=message):
+        site(**changes)
+
+
+def test_an_empty_lab_is_refused():
+    with pytest.raises(LabError, match="no host in the group `lab`"):
+        sitedata.site_from_inventory(Path("/checkout"), {"_meta": {"hostvars": {}}})
+
+
+@pytest.mark.skipif(
+    not (ROOT / ".venv").exists(), reason="reads the inventory with the project's own Ansible"
+)
+def test_the_projects_own_lab_inventory_describes_seven_nodes():
+    found = sitedata.load_site(ROOT)
+    assert [node.name for node in found.nodes] == ["PI51", "AGX0", "ORIN0", "PI52", "PI41", "NANO", "PI31"]
+    assert found.secrets_file == ROOT / ".lab" / "secrets.yml"
