@@ -1,0 +1,72 @@
+"""The command line: `serve`, and the few client commands health checks and people use."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from . import VERSION
+
+USAGE = "usage: ollama serve | list | ps | pull MODEL | cp SOURCE DESTINATION | rm MODEL | --version"
+
+
+def call(method: str, path: str, body: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the JSON lines the server answers. Raises SystemExit with its error."""
+    port = os.environ.get("OLLAMA_HOST", ":11434").rpartition(":")[2]
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=data, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=3600) as answer:
+            yield from (json.loads(line) for line in answer if line.strip())
+    except urllib.error.HTTPError as refused:
+        sys.exit(f"Error: {json.loads(refused.read()).get('error')}")
+    except OSError as problem:
+        sys.exit(f"Error: could not connect to the server: {problem}")
+
+
+def show_models(path: str) -> None:
+    """Print a table of models."""
+    print(f"{'NAME':<32}{'ID':<16}SIZE")
+    for answer in call("GET", path):
+        for model in answer["models"]:
+            print(f"{model['name']:<32}{model.get('digest', '')[:12]:<16}{model['size']} B")
+
+
+def serve() -> None:
+    """Run the server; the client commands, which health checks run every few seconds, do not load it."""
+    importlib.import_module("ollama_standin.server").serve()
+
+
+def pull_model(name: str) -> None:
+    """Pull a model and print each line of progress."""
+    for line in call("POST", "/api/pull", {"model": name}):
+        if "error" in line:
+            sys.exit(f"Error: {line['error']}")
+        print(line["status"])
+
+
+def main(arguments: list[str]) -> None:
+    """Run one command."""
+    commands: dict[tuple[str, int], Callable[..., object]] = {
+        ("serve", 0): serve,
+        ("list", 0): lambda: show_models("/api/tags"),
+        ("ps", 0): lambda: show_models("/api/ps"),
+        ("pull", 1): pull_model,
+        ("cp", 2): lambda s, d: list(call("POST", "/api/copy", {"source": s, "destination": d})),
+        ("rm", 1): lambda name: list(call("DELETE", "/api/delete", {"model": name})),
+        ("--version", 0): lambda: print(f"ollama version is {VERSION} (stand-in)"),
+    }
+    command, *rest = arguments or [""]
+    if (command, len(rest)) not in commands:
+        sys.exit(USAGE)
+    commands[(command, len(rest))](*rest)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

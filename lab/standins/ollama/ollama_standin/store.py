@@ -1,0 +1,97 @@
+"""Models on disk, in Ollama's own layout: `manifests/<host>/<namespace>/<model>/<tag>` and `blobs/sha256-<hex>`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from .names import Name, parse
+
+
+@dataclass(frozen=True)
+class Model:
+    """An installed model; `digest` is the hex sha256 of its manifest file."""
+
+    name: Name
+    manifest: dict[str, Any]
+    digest: str
+    modified: datetime
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its layers."""
+        return sum(int(layer["size"]) for layer in [self.manifest["config"], *self.manifest["layers"]])
+
+
+class Store:
+    """The models directory. Every call reads the disk: models copied in from elsewhere show at once."""
+
+    def __init__(self, root: Path) -> None:
+        """Use `root` (OLLAMA_MODELS)."""
+        self._manifests, self._blobs = root / "manifests", root / "blobs"
+        self._manifests.mkdir(parents=True, exist_ok=True)
+        self._blobs.mkdir(parents=True, exist_ok=True)
+
+    def blob(self, digest: str, suffix: str = "") -> Path:
+        """Path of a blob, given as `sha256:<hex>`."""
+        return self._blobs / (digest.replace(":", "-") + suffix)
+
+    def get(self, name: Name) -> Model | None:
+        """Return the model, or None."""
+        path = self._manifests / name.path
+        if not path.is_file():
+            return None
+        content = path.read_bytes()
+        modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        return Model(name, json.loads(content), sha256(content).hexdigest(), modified)
+
+    def all(self) -> Iterator[Model]:
+        """Yield every model, newest first."""
+        paths = [
+            path for path in self._manifests.rglob("*") if path.is_file() and not path.name.startswith(".")
+        ]
+        for path in sorted(paths, key=lambda p: p.stat().st_mtime, reverse=True):
+            rest, tag = str(path.parent.relative_to(self._manifests)), path.name
+            if model := self.get(parse(f"{rest}:{tag}")):
+                yield model
+
+    def write(self, name: Name, content: bytes) -> None:
+        """Put a manifest in place; the model exists from then on."""
+        path = self._manifests / name.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}")
+        temporary.write_bytes(content)
+        temporary.replace(path)
+
+    def copy(self, source: Name, destination: Name) -> bool:
+        """Give a model a second name; False if there is no such model."""
+        path = self._manifests / source.path
+        if not path.is_file():
+            return False
+        self.write(destination, path.read_bytes())
+        return True
+
+    def delete(self, name: Name) -> bool:
+        """Remove a model and the blobs no other model uses; False if there is no such model."""
+        path = self._manifests / name.path
+        if not path.is_file():
+            return False
+        path.unlink()
+        self.prune()
+        return True
+
+    def prune(self) -> None:
+        """Remove complete blobs that no manifest names."""
+        used = {
+            self.blob(str(layer["digest"])).name
+            for model in self.all()
+            for layer in [model.manifest["config"], *model.manifest["layers"]]
+        }
+        for path in self._blobs.iterdir():
+            if path.name not in used and not path.name.endswith("-partial"):
+                path.unlink()
