@@ -76,6 +76,10 @@ lock: ## renew requirements.lock from pyproject.toml
 	  --no-emit-index-url --no-emit-find-links --no-header --quiet $(ARGS) -o requirements.lock
 	git --no-pager diff --stat -- requirements.lock
 
+.PHONY: docs
+docs: setup ## renew the generated tables of the documentation
+	@$(VENV)/bin/python docs/generate.py
+
 # --- lab -------------------------------------------------------------------------------------------
 
 .PHONY: lab

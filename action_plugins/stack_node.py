@@ -193,7 +193,9 @@ def file_diffs(files: Iterable[File], differing: Iterable[Mapping[str, Any]]) ->
             diffs.append({"prepared": f"{path}: content changes and is not shown\n"})
         else:
             header = "/dev/null" if item["reason"] == "missing" else path
-            diffs.append({"before_header": header, "after_header": path, "before": str(before), "after": after})
+            diffs.append(
+                {"before_header": header, "after_header": path, "before": str(before), "after": after}
+            )
     return diffs
 
 
@@ -205,11 +207,15 @@ def services_to_provision(
     return [
         service
         for service, inputs in desired.provision_inputs.items()
-        if service in touched or actual["provisioned"].get(service) != inputs or wanted_by_probe.get(service, False)
+        if service in touched
+        or actual["provisioned"].get(service) != inputs
+        or wanted_by_probe.get(service, False)
     ]
 
 
-def make_plan(desired: Desired, actual: Mapping[str, Any], wanted_by_probe: Mapping[str, bool]) -> dict[str, Any]:
+def make_plan(
+    desired: Desired, actual: Mapping[str, Any], wanted_by_probe: Mapping[str, bool]
+) -> dict[str, Any]:
     """Return what has to happen on a node, in the two halves the playbooks run.
 
     `lay` is done on all nodes side by side (packages, files, units), `raise` tier by tier (containers,
@@ -223,7 +229,9 @@ def make_plan(desired: Desired, actual: Mapping[str, Any], wanted_by_probe: Mapp
         "files": paths,
         "remove": list(actual["leftover"]),
         "reactions": [list(pair) for pair in reactions],
-        "units": [unit for unit in desired.units if unit["name"] in {item["name"] for item in actual["units"]}],
+        "units": [
+            unit for unit in desired.units if unit["name"] in {item["name"] for item in actual["units"]}
+        ],
         "daemon_reload": any(path.startswith("/etc/systemd/system/") for path in changed),
     }
     provision = services_to_provision(desired, actual, wanted_by_probe)
@@ -272,7 +280,8 @@ class Renderer:
         """Resolve the cluster once: it is the same for every template of the node."""
         self._templar, self._loader, self._vars, self._roles = templar, loader, task_vars, roles
         self.shared: dict[str, Any] = {
-            name: self._resolve(trust_as_template(f"{{{{ {name} }}}}"), task_vars) for name in ("cluster_nodes", "site_secrets", "site_image_mirror")
+            name: self._resolve(trust_as_template(f"{{{{ {name} }}}}"), task_vars)
+            for name in ("cluster_nodes", "site_secrets", "site_image_mirror")
         }
         host = task_vars["inventory_hostname"]
         self.shared["cluster_node"] = next(n for n in self.shared["cluster_nodes"] if n["host"] == host)
@@ -286,7 +295,7 @@ class Renderer:
         return self._loader.load_from_file(str(path), cache="all", trusted_as_template=True) or {}
 
     def variables(self, role: str, extra: Mapping[str, Any]) -> ChainMap[str, Any]:
-        """Return a role's variables: its defaults lowest, then inventory, its vars, and what the engine adds."""
+        """Return a role's variables: defaults lowest, then inventory, its vars, and what the engine adds."""
         folder = self._roles / role
         return ChainMap(
             {**self.shared, **extra},
@@ -301,7 +310,9 @@ class Renderer:
         when = raw.pop("provision_when", "")
         known = {"packages", "units", "files", "probe", "provision_inputs"}
         if unknown := sorted(set(raw) - known):
-            raise AnsibleActionFail(f"role {role}: __{role}_state has unknown keys {unknown}; known are {sorted(known)}")
+            raise AnsibleActionFail(
+                f"role {role}: __{role}_state has unknown keys {unknown}; known are {sorted(known)}"
+            )
         return {key: self._resolve(value, variables) for key, value in raw.items()}, when
 
     def holds(self, condition: Any, variables: ChainMap[str, Any], probe: Any) -> bool:
@@ -322,12 +333,16 @@ class Renderer:
             if source.suffix == ".j2":
                 path = path.removesuffix(".j2")
                 text = templar.template(
-                    trust_as_template(source.read_text()), escape_backslashes=False, overrides={"trim_blocks": True}
+                    trust_as_template(source.read_text()),
+                    escape_backslashes=False,
+                    overrides={"trim_blocks": True},
                 )
                 if text is None:  # nothing but false conditions
                     continue
                 if not isinstance(text, str):
-                    raise AnsibleActionFail(f"{role}: {source.name} rendered to {type(text).__name__}, not to text")
+                    raise AnsibleActionFail(
+                        f"{role}: {source.name} rendered to {type(text).__name__}, not to text"
+                    )
                 if not text.strip():
                     continue
                 content = text.encode()
@@ -347,7 +362,9 @@ def compose_services(files: Iterable[File], service: str) -> list[str]:
     path = f"{STACK_ROOT}/{service}/compose.yaml"
     content = next((f.content for f in files if f.path == path), None)
     if content is None:
-        raise AnsibleActionFail(f"service {service}: no template renders {path}; add roles/{service}/templates{path}.j2")
+        raise AnsibleActionFail(
+            f"service {service}: no template renders {path}; add roles/{service}/templates{path}.j2"
+        )
     try:
         return list(yaml.safe_load(content)["services"])
     except (yaml.YAMLError, KeyError, TypeError) as error:
@@ -418,7 +435,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return self._commit(desired, node, variables)
         return self._plan(desired, service_variables, renderer, node, variables)
 
-    def _ask(self, desired: Desired, task_vars: dict[str, Any], commit: dict[str, str] | None) -> dict[str, Any]:
+    def _ask(
+        self, desired: Desired, task_vars: dict[str, Any], commit: dict[str, str] | None
+    ) -> dict[str, Any]:
         """Ask the node once; return what differs."""
         result: dict[str, Any] = self._execute_module(
             "stack_node",
@@ -484,7 +503,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "remove": lay["remove"],
                 "reactions": lay["reactions"],
                 "validations": {path: rule["validate"] for path, rule in rules.items() if "validate" in rule},
-                "compose_check": bool(desired.containers) and any(p.startswith(STACK_ROOT) for p in lay["files"]),
+                "compose_check": bool(desired.containers)
+                and any(p.startswith(STACK_ROOT) for p in lay["files"]),
             },
             task_vars=task_vars,
         )

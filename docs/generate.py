@@ -17,7 +17,9 @@ BEGIN, END = "<!-- variables: written by docs/generate.py -->", "<!-- /variables
 
 def shown(value: object) -> str:
     """Return a default as one would type it in YAML."""
-    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("\n...")
+    return (
+        yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("\n...")
+    )
 
 
 def variable_table(options: dict[str, dict[str, Any]]) -> str:

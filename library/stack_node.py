@@ -118,7 +118,7 @@ PROJECT = "aicluster"
 DIFF_LIMIT_BYTES = 64 * 1024
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A file was refused by its checker; nothing has been replaced."""
 
 
@@ -191,7 +191,7 @@ def merged(text, fragment, previous):
     try:
         current = json.loads(text or "{}")
     except ValueError as error:
-        raise Refused("the file that is there is not JSON: %s" % error)
+        raise RefusedError("the file that is there is not JSON: %s" % error)
     for key in previous:
         if key not in fragment:
             current.pop(key, None)
@@ -241,7 +241,7 @@ def missing_packages(wanted):
     if not wanted:
         return []
     listing = run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"] + wanted)
-    installed = set(line.split()[0] for line in listing.splitlines() if line.endswith(" installed"))
+    installed = {line.split()[0] for line in listing.splitlines() if line.endswith(" installed")}
     return [name for name in wanted if name not in installed]
 
 
@@ -251,7 +251,10 @@ def deviating_units(wanted):
         return []
     names = [unit["name"] for unit in wanted]
     listing = run(["systemctl", "show", "-p", "Id,ActiveState,UnitFileState,LoadState"] + names)
-    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in listing.split("\n\n")]
+    blocks = [
+        dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        for block in listing.split("\n\n")
+    ]
     by_name = dict(zip(names, blocks))
     deviating = []
     for unit in wanted:
@@ -259,7 +262,9 @@ def deviating_units(wanted):
         why = []
         if found.get("LoadState", "not-found") == "not-found":
             why.append("not there")
-        elif unit.get("enabled", True) != (found.get("UnitFileState") in ("enabled", "enabled-runtime", "static", "alias", "indirect")):
+        elif unit.get("enabled", True) != (
+            found.get("UnitFileState") in ("enabled", "enabled-runtime", "static", "alias", "indirect")
+        ):
             why.append(found.get("UnitFileState") or "unknown")
         if unit.get("state", "started") == "started" and found.get("ActiveState") != "active":
             why.append(found.get("ActiveState") or "inactive")
@@ -272,6 +277,7 @@ class DockerConnection(http.client.HTTPConnection):
     """HTTP over the engine's socket: starting the command line client costs a small board half a second."""
 
     def connect(self):
+        """Open the engine's socket instead of a network connection."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect("/run/docker.sock")
@@ -284,7 +290,7 @@ def docker_get(path):
         connection.request("GET", path)
         answer = connection.getresponse()
         body = answer.read()
-        return json.loads(body.decode()) if answer.status == 200 else None
+        return json.loads(body.decode()) if answer.status == http.client.OK else None
     except (OSError, ValueError, http.client.HTTPException):
         return None
     finally:
@@ -294,7 +300,9 @@ def docker_get(path):
 def project_containers():
     """Return {compose service: {digest, state, health}} of this node's compose project."""
     listed = docker_get(
-        "/containers/json?all=1&filters=%7B%22label%22%3A%5B%22com.docker.compose.project%3D" + PROJECT + "%22%5D%7D"
+        "/containers/json?all=1&filters=%7B%22label%22%3A%5B%22com.docker.compose.project%3D"
+        + PROJECT
+        + "%22%5D%7D"
     )
     found = {}
     for container in listed or []:
@@ -344,7 +352,7 @@ def key_values(path, separator):
             pairs = [line.strip().split(separator, 1) for line in handle if separator in line]
     except OSError:
         return {}
-    return dict((key.strip(), value.strip().strip('"')) for key, value in pairs)
+    return {key.strip(): value.strip().strip('"') for key, value in pairs}
 
 
 def facts():
@@ -374,7 +382,7 @@ def inspect(params, with_text):
         if committed != state:
             write_state(committed)
         state = committed
-    wanted_paths = set(want["path"] for want in params["files"])
+    wanted_paths = {want["path"] for want in params["files"]}
     compared = [
         compare_fragment(want, state["fragments"].get(want["path"], []))
         if want.get("fragment") is not None
@@ -385,14 +393,16 @@ def inspect(params, with_text):
     return {
         "facts": facts(),
         "differing": [difference for difference in compared if difference],
-        "leftover": sorted(path for path in state["files"] if path not in wanted_paths and os.path.lexists(path)),
+        "leftover": sorted(
+            path for path in state["files"] if path not in wanted_paths and os.path.lexists(path)
+        ),
         "packages": missing_packages(params["packages"]),
         "units": deviating_units(params["units"]),
         "containers": deviating_containers(params["containers"], found),
         "orphans": sorted(service for service in found if service not in params["containers"]),
         "pending": state["pending"],
         "provisioned": state["provisioned"],
-        "probes": dict((name, probe(url)) for name, url in sorted(params["probes"].items())),
+        "probes": {name: probe(url) for name, url in sorted(params["probes"].items())},
     }
 
 
@@ -407,7 +417,7 @@ def members(archive):
 
 
 def stage(files, removed, directory):
-    """Lay the project out under `directory` as it will be, so that checkers see the future, not the present."""
+    """Lay the project out under `directory` as it will be, for checkers to see the future."""
     if os.path.isdir(STACK_ROOT):
         # Text only: a service's data lives in volumes, never below the project folder.
         shutil.copytree(STACK_ROOT, directory + STACK_ROOT, symlinks=True)
@@ -422,11 +432,13 @@ def stage(files, removed, directory):
 
 
 def check(command, subject):
-    """Run a checker on a staged file; raise Refused with what it said."""
+    """Run a checker on a staged file; raise RefusedError with what it said."""
     done = subprocess.run(shlex.split(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
         said = done.stdout.decode("utf-8", "replace").strip()
-        raise Refused("%s was refused by `%s` (rc %d): %s" % (subject, command.split()[0], done.returncode, said))
+        raise RefusedError(
+            "%s was refused by `%s` (rc %d): %s" % (subject, command.split()[0], done.returncode, said)
+        )
 
 
 def make_directories(path, uid, gid):
@@ -458,19 +470,25 @@ def ship(params):
     reactions by the `pending` list, containers by their digest label.
     """
     state = read_state()
-    fragments = dict((want["path"], want["fragment"]) for want in params["files"] if want.get("fragment") is not None)
+    fragments = {
+        want["path"]: want["fragment"] for want in params["files"] if want.get("fragment") is not None
+    }
     files = []
     for path, content, mode, uid, gid in sorted(members(params["archive"])) if params["archive"] else []:
+        whole = content
         if path in fragments:
-            content = merge_into(path, fragments[path], state["fragments"].get(path, []))
-        files.append((path, content, mode, uid, gid))
+            whole = merge_into(path, fragments[path], state["fragments"].get(path, []))
+        files.append((path, whole, mode, uid, gid))
     directory = tempfile.mkdtemp(prefix="aicluster-stage-")
     try:
         stage(files, params["remove"], directory)
         for path, command in sorted(params["validations"].items()):
             check(command.replace("%s", shlex.quote(directory + path)), path)
         if params["compose_check"]:
-            check("docker compose -f %s%s/compose.yaml config -q" % (directory, STACK_ROOT), STACK_ROOT + "/compose.yaml")
+            check(
+                "docker compose -f %s%s/compose.yaml config -q" % (directory, STACK_ROOT),
+                STACK_ROOT + "/compose.yaml",
+            )
     finally:
         shutil.rmtree(directory)
     owned = [want["path"] for want in params["files"]]
@@ -481,12 +499,13 @@ def ship(params):
         replace_file(path, content, mode, uid, gid)
     for path in params["remove"]:
         remove_file(path)
-    keys = dict((path, sorted(fragment)) for path, fragment in fragments.items())
+    keys = {path: sorted(fragment) for path, fragment in fragments.items()}
     write_state(dict(state, files=sorted(owned), fragments=keys))
     return {"changed": bool(files or params["remove"])}
 
 
 def main():
+    """Answer one phase of the action plugin."""
     module = AnsibleModule(
         argument_spec={
             "phase": {"type": "str", "choices": ["inspect", "ship"], "required": True},
@@ -509,7 +528,7 @@ def main():
             result = ship(module.params)
         else:
             result = inspect(module.params, module._diff)
-    except Refused as refusal:
+    except RefusedError as refusal:
         module.fail_json(msg="%s. Nothing was replaced on this node." % refusal)
     module.exit_json(**result)
 

@@ -1,14 +1,10 @@
 """Derived parts of the documentation are what their source says."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+from by_path import import_file
+from tree import ROOT
 
-ROOT = Path(__file__).parents[2]
-spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-generate = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(generate)
+generate = import_file("docs/generate.py", "generate")
 
 
 @pytest.mark.parametrize("path", generate.derived(), ids=lambda path: str(path.relative_to(ROOT)))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from ollama_models import normalise
 from render import compose_of
-from tree import ROOT, load
+from tree import load
 
 AGX0, ORIN0 = "192.168.1.154", "192.168.1.157"
 AI_TIERS = ("primary_ai", "secondary_ai")

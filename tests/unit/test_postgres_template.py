@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from render import compose_of, made_up_secrets, render_role
-from tree import ROOT, load
 
 PI52 = "192.168.1.247"
 HOME = "/opt/aicluster/postgres"

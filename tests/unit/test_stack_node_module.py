@@ -2,19 +2,15 @@
 
 import base64
 import hashlib
-import importlib.util
 import io
 import json
 import os
 import tarfile
-from pathlib import Path
 
 import pytest
+from by_path import import_file
 
-SOURCE = Path(__file__).parents[2] / "library" / "stack_node.py"
-spec = importlib.util.spec_from_file_location("stack_node_module", SOURCE)
-node = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(node)
+node = import_file("library/stack_node.py", "stack_node_module")
 ME = {"uid": os.getuid(), "gid": os.getgid()}
 
 
@@ -40,14 +36,18 @@ def archive(files):
 def ship(files, **changes):
     fragments = changes.pop("fragments", {})
     owned = [{"path": str(path), "fragment": fragments.get(path)} for path in files]
-    parameters = {
-        "files": owned, "archive": archive(files), "remove": [], "reactions": [], "validations": {}, "compose_check": False,
-    }  # fmt: skip
-    return node.ship({**parameters, **changes})
+    parameters = {"files": owned, "archive": archive(files), "remove": [], "reactions": []}
+    return node.ship({**parameters, "validations": {}, "compose_check": False, **changes})
 
 
 def want(path, content, mode="0640"):
-    return {"path": str(path), "sha256": hashlib.sha256(content).hexdigest(), "mode": mode, **ME, "text": True}
+    return {
+        "path": str(path),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "mode": mode,
+        **ME,
+        "text": True,
+    }
 
 
 def inspect(files, **changes):
@@ -66,8 +66,12 @@ def test_what_was_shipped_no_longer_differs(tmp_path):
     ("spoil", "reason"),
     [
         pytest.param(lambda p: p.write_bytes(b"y"), "content", id="somebody edited the file"),
-        pytest.param(lambda p: p.chmod(0o666), "owner or mode 0666", id="somebody opened the file to the world"),
-        pytest.param(lambda p: (p.unlink(), p.symlink_to("/dev/null")), "not a regular", id="a link took its place"),
+        pytest.param(
+            lambda p: p.chmod(0o666), "owner or mode 0666", id="somebody opened the file to the world"
+        ),
+        pytest.param(
+            lambda p: (p.unlink(), p.symlink_to("/dev/null")), "not a regular", id="a link took its place"
+        ),
     ],
 )
 def test_drift_is_found(tmp_path, spoil, reason):
@@ -80,7 +84,7 @@ def test_drift_is_found(tmp_path, spoil, reason):
 def test_a_file_a_checker_refuses_replaces_nothing(tmp_path):
     good, bad = tmp_path / "stack" / "good", tmp_path / "stack" / "bad"
     ship({good: b"old", bad: b"old"})
-    with pytest.raises(node.Refused, match="bad was refused by `false`"):
+    with pytest.raises(node.RefusedError, match="bad was refused by `false`"):
         ship({good: b"new", bad: b"new"}, validations={str(bad): "false %s"})
     assert good.read_bytes() == bad.read_bytes() == b"old"
 
@@ -182,7 +186,7 @@ def test_a_shared_file_that_is_not_json_is_not_overwritten(tmp_path):
     path = tmp_path / "stack" / "daemon.json"
     path.parent.mkdir()
     path.write_text("# mine")
-    with pytest.raises(node.Refused, match="not JSON"):
+    with pytest.raises(node.RefusedError, match="not JSON"):
         ship({path: b"{}"}, fragments={path: {}})
     assert path.read_text() == "# mine"
 

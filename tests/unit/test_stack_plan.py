@@ -1,23 +1,16 @@
 """The controller's half of the engine: desired state in, plan out. No node takes part."""
 
 import base64
-import importlib.util
 import io
 import tarfile
-from pathlib import Path
 
 import pytest
+from by_path import import_file
 from hypothesis import given
 from hypothesis import strategies as st
 
 # The node's half has the same module name, as Ansible wants it; load this one by its path.
-SOURCE = Path(__file__).parents[2] / "action_plugins" / "stack_node.py"
-spec = importlib.util.spec_from_file_location("stack_node_action", SOURCE)
-engine = importlib.util.module_from_spec(spec)
-import sys  # noqa: E402 - dataclasses look their module up
-
-sys.modules[spec.name] = engine
-spec.loader.exec_module(engine)
+engine = import_file("action_plugins/stack_node.py", "stack_node_action")
 File, Desired = engine.File, engine.Desired
 
 NOTHING_DIFFERS = {
@@ -44,9 +37,7 @@ def desired(**changes):
 
 PLANS = [
     pytest.param(desired(), actual(), [], id="a node that is as it should be has an empty plan"),
-    pytest.param(
-        desired(), actual(packages=["jq"]), ["+ package jq"], id="a missing package is created"
-    ),
+    pytest.param(desired(), actual(packages=["jq"]), ["+ package jq"], id="a missing package is created"),
     pytest.param(
         desired(),
         actual(differing=[{"path": "/etc/a", "reason": "missing", "before": ""}]),
@@ -199,7 +190,9 @@ def test_a_mirror_goes_in_front_of_the_image_name():
 
 
 def test_a_service_without_a_compose_file_is_refused_by_name():
-    with pytest.raises(engine.AnsibleActionFail, match=r"service kong: no template renders .*roles/kong/templates"):
+    with pytest.raises(
+        engine.AnsibleActionFail, match=r"service kong: no template renders .*roles/kong/templates"
+    ):
         engine.compose_services([], "kong")
 
 
