@@ -14,7 +14,7 @@ CHUNK_BYTES = 32 * 1024
 
 
 async def pull(store: Store, name: Name, bytes_per_second: int) -> AsyncIterator[dict[str, Any]]:
-    """Yield progress lines; the last is `success`, or an `error`. `bytes_per_second` 0 = as fast as it goes."""
+    """Yield progress lines; the last is `success`, or an `error`. `bytes_per_second` 0 = no limit."""
     yield {"status": "pulling manifest"}
     layers = layers_of(name)
     if layers is None:

@@ -13,7 +13,7 @@ FOREVER = float("inf")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class Busy(Exception):
+class BusyError(Exception):
     """The queue of loads is full; answered with 503."""
 
 
@@ -63,7 +63,7 @@ class Scheduler:
 
     @asynccontextmanager
     async def use(self, name: str, keep_alive: str | float | None = None) -> AsyncIterator[None]:
-        """Hold one of the model's slots, loading it first if need be. Raises Busy."""
+        """Hold one of the model's slots, loading it first if need be. Raises BusyError."""
         model = self.running().get(name) or await self._load(name)
         model.in_use += 1
         try:
@@ -75,7 +75,7 @@ class Scheduler:
 
     async def _load(self, name: str) -> Loaded:
         if self._waiting >= self.max_queue:
-            raise Busy
+            raise BusyError
         self._waiting += 1
         try:
             async with self._lock:

@@ -17,7 +17,7 @@ from aiohttp import web
 from . import VERSION, answers
 from .names import Name, parse
 from .pull import pull
-from .scheduler import FOREVER, Busy, Scheduler, seconds
+from .scheduler import FOREVER, BusyError, Scheduler, seconds
 from .store import Model, Store
 
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
@@ -34,7 +34,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """Read OLLAMA_MODELS, STANDIN_PULL_RATE (bytes/s, 0 = no limit), STANDIN_TOKENS_PER_SECOND (likewise)."""
+        """Read OLLAMA_MODELS, STANDIN_PULL_RATE (bytes/s) and STANDIN_TOKENS_PER_SECOND; 0 = no limit."""
         return cls(
             Path(os.environ.get("OLLAMA_MODELS", str(Path.home() / ".ollama" / "models"))),
             int(os.environ.get("STANDIN_PULL_RATE", "0")),
@@ -162,9 +162,7 @@ class Api:
             return await self._stream(
                 request, "application/x-ndjson", (json.dumps(line) + "\n" async for line in lines)
             )
-        last: dict[str, Any] = {}
-        async for last in lines:
-            pass
+        last = [line async for line in lines][-1]
         return web.json_response(last, status=500 if "error" in last else 200)
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
@@ -204,7 +202,7 @@ class Api:
                     media = "text/event-stream" if kind == "openai" else "application/x-ndjson"
                     return await self._stream(request, media, self._said(kind, asked, body))
                 return web.json_response(await self._whole(kind, asked, body))
-        except Busy:
+        except BusyError:
             return error(503, BUSY)
         except ValueError as problem:
             return error(400, str(problem))

@@ -1,4 +1,4 @@
-"""Models on disk, in Ollama's own layout: `manifests/<host>/<namespace>/<model>/<tag>` and `blobs/sha256-<hex>`."""
+"""Models on disk in Ollama's layout: `manifests/<host>/<namespace>/<model>/<tag>`, `blobs/sha256-<hex>`."""
 
 from __future__ import annotations
 
