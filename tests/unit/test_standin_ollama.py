@@ -210,4 +210,3 @@ def test_a_keep_alive_of_zero_unloads_at_once():
 )
 def test_durations_are_read_as_ollama_reads_them(text, expected):
     assert seconds(text, 7.0) == expected
-
