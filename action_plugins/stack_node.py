@@ -502,7 +502,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "archive": pack(changed),
                 "remove": lay["remove"],
                 "reactions": lay["reactions"],
-                "validations": {path: rule["validate"] for path, rule in rules.items() if "validate" in rule},
+                "validations": {path: rule["validate"] for path, rule in rules.items() if rule.get("validate")},
                 "compose_check": bool(desired.containers)
                 and any(p.startswith(STACK_ROOT) for p in lay["files"]),
             },
