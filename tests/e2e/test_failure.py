@@ -1,0 +1,33 @@
+"""A service that does not come up stops its node with a message one can act on, and no other node."""
+
+import re
+
+import pytest
+import site_under_test as site
+
+
+@pytest.fixture
+def postgres_of_another_user(tmp_path):
+    """An inventory layer in which PostgreSQL runs as a user its image does not know."""
+    backend = site.running("postgres")[0]
+    (tmp_path / "hosts.yml").write_text(f"backend: {{hosts: {{{backend.address}: }}}}\n")
+    (tmp_path / "group_vars").mkdir()
+    services = [name for name in backend.services if name != "postgres"]
+    placement = f"node_services: {[*services, {'postgres': {'uid': 4242}}]}\nstack_wait_timeout_s: 60\n"
+    (tmp_path / "group_vars" / "backend.yml").write_text(placement)
+    yield ("-i", str(tmp_path))
+    repaired = site.run_site()
+    assert repaired.code == 0, repaired.output
+
+
+def test_the_message_names_service_log_and_next_command_and_the_other_nodes_converge(
+    postgres_of_another_user,
+):
+    backend = site.running("postgres")[0]
+    run = site.run_site(*postgres_of_another_user)
+    assert run.code != 0
+    assert f"{backend.name}: postgres did not come up." in run.output
+    assert "could not look up effective user ID 4242" in run.output
+    assert re.search(rf"Next: ssh \S+@{re.escape(backend.address)} sudo docker compose .* ps -a", run.output)
+    failed = dict(re.findall(r"^(\S+) +: .*failed=(\d+)", run.output, re.M))
+    assert failed == {node.address: "1" if node == backend else "0" for node in site.nodes()}
