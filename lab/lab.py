@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import docker
-from aicluster_lab import access, card, engine, firewall, images, nodes, registry, status, subnet
+from aicluster_lab import access, card, engine, firewall, images, node_images, nodes, registry, status, subnet
 from aicluster_lab.base_image import remove_root
 from aicluster_lab.containers import NETWORK, Containers, wake
 from aicluster_lab.errors import LabError
@@ -64,6 +64,7 @@ class Lab:
                 self.site.private_key.with_name("known_hosts"), [ready for ready, _ in found]
             )
             step.detail = _changed(any(changed for _, changed in found))
+        self._renew_images(client)
         return access.ensure_secrets(self.site)
 
     def up(self) -> None:
@@ -131,6 +132,16 @@ class Lab:
         for image in self.site.images:
             with self.progress.step(f"registry: {image}") as step:
                 step.detail = "pushed" if registry.publish(client, image, self.port) else "is there"
+
+    def _renew_images(self, client: docker.DockerClient) -> None:
+        mirror = ":".join(map(str, self.site.registry))
+        wanted = {f"{mirror}/{image}": registry.stored_digest(image, self.port) for image in self.site.images}
+        containers = [client.containers.get(node.container) for node in self.site.nodes]
+        with self.progress.step("images on the nodes") as step:
+            renewed = sum(
+                in_parallel(NODES_AT_ONCE, lambda node: node_images.renew(node, wanted), containers)
+            )
+            step.detail = f"{renewed} renewed" if renewed else "unchanged"
 
 
 def _changed(changed: bool) -> str:

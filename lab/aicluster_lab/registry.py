@@ -108,7 +108,7 @@ def publish(client: docker.DockerClient, image: str, port: int) -> bool:
     """
     tag = local_tag(image, port)
     repository, _, version = tag.rpartition(":")
-    stored = _stored_digest(image, port)
+    stored = stored_digest(image, port)
     known = client.images.get(tag).attrs.get("RepoDigests") or []
     if stored and f"{repository}@{stored}" in known:
         return False
@@ -120,7 +120,8 @@ def publish(client: docker.DockerClient, image: str, port: int) -> bool:
     return True
 
 
-def _stored_digest(image: str, port: int) -> str:
+def stored_digest(image: str, port: int) -> str:
+    """Digest of a catalogue image in the lab's registry, `sha256:...`; an empty text if it is not there."""
     name, _, version = image.rpartition(":")
     try:
         with _get(port, f"/v2/{name}/manifests/{version}", "HEAD") as answer:

@@ -1,7 +1,7 @@
 """Which images the lab makes, from what, and when it leaves them alone."""
 
 import pytest
-from aicluster_lab import base_image, images, registry
+from aicluster_lab import base_image, images, node_images, registry
 from aicluster_lab.errors import LabError
 
 
@@ -108,3 +108,21 @@ def test_the_registrys_port_on_this_machine(setting, port):
 def test_a_port_that_is_none_is_refused(setting):
     with pytest.raises(LabError, match="AICLUSTER_LAB_REGISTRY_PORT"):
         registry.published_port(setting)
+
+
+@pytest.mark.parametrize(
+    ("listing", "expected"),
+    [
+        pytest.param("", [], id="a bare node holds nothing"),
+        pytest.param("mirror/kong:3 sha256:new", [], id="the registry's own is up to date"),
+        pytest.param(
+            "mirror/kong:3 sha256:old", ["mirror/kong:3"], id="another digest under the tag is outdated"
+        ),
+        pytest.param("mirror/kong:2 sha256:old", [], id="another tag is another matter"),
+        pytest.param(
+            "mirror/kong:3 sha256:old\nmirror/kong:3 sha256:new", [], id="an older digest beside it is fine"
+        ),
+    ],
+)
+def test_images_on_a_node_follow_the_registry(listing, expected):
+    assert node_images.outdated(listing, {"mirror/kong:3": "sha256:new"}) == expected
