@@ -1,0 +1,1 @@
+"""What a run without changes costs, next to other ways of checking the same."""
