@@ -308,7 +308,8 @@ def project_containers():
     for container in listed or []:
         labels = container["Labels"]
         status = container.get("Status", "")
-        health = "unhealthy" if "(unhealthy)" in status else ""
+        # "Up 3 seconds (health: starting)", "Up 2 minutes (unhealthy)"
+        health = next((state for state in ("unhealthy", "starting") if state + ")" in status), "")
         found[labels["com.docker.compose.service"]] = {
             "digest": labels.get("aicluster.digest", ""),
             "state": container["State"],
