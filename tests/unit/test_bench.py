@@ -166,6 +166,28 @@ def test_an_ansible_run_is_judged_by_its_recap(run, problem):
     assert problem in judged and bool(judged) == bool(problem)
 
 
+TOTAL = "--> Starting operation: x\n    x  1  -  -  1\n    Grand total   23   {}   {}   {}   \n\n--> End\n"
+
+
+@pytest.mark.parametrize(
+    ("run", "problem"),
+    [
+        pytest.param(cost(output=TOTAL.format("-", "-", 23)), "", id="nothing changed"),
+        pytest.param(cost(output=TOTAL.format(2, "-", 21)), "2 operations changed", id="something changed"),
+        pytest.param(cost(code=1, output=TOTAL.format("-", 1, 22)), "ended with 1", id="it failed"),
+        pytest.param(cost(output="no hosts"), "no hosts", id="no host ran"),
+    ],
+)
+def test_a_pyinfra_run_is_judged_by_its_closing_table(run, problem):
+    judged = variants.judge_pyinfra(run)
+    assert problem in judged and bool(judged) == bool(problem)
+
+
+def test_operations_of_pyinfra_are_counted():
+    assert variants.operations(TOTAL) == variants.Counts(modules=None, tasks=1)
+    assert variants.operations("") == variants.Counts(modules=None, tasks=None)
+
+
 def test_the_counts_of_the_callback():
     text = "task\nmodule 10.0.0.1 stack_node\nmodule 10.0.0.2 stack_node\ntask\n"
     assert variants.count_lines(text) == variants.Counts(modules=2, tasks=2)
