@@ -1,0 +1,93 @@
+"""Settings from `KONG_*` variables, under Kong's names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+
+from .schema import PLUGINS
+
+OFF = "off"
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What this stand-in understands of Kong's settings; `None` listeners are off."""
+
+    declarative_config: Path | None
+    prefix: Path
+    proxy: Listen | None
+    admin: Listen | None
+    status: Listen | None
+    plugins: frozenset[str]
+    headers: frozenset[str]
+    headers_upstream: frozenset[str]
+    trusted_ips: tuple[IPv4Network | IPv6Network, ...]
+    real_ip_header: str
+    real_ip_recursive: bool
+    log_level: str
+    access_log: str
+    log_format: str
+    sandbox_requires: frozenset[str]
+    sandboxed: bool
+
+
+def values_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return option -> value; `KONG_X_FILE` is the value of `x` from a file, as in the image's entry point."""
+    values = {n[5:].lower(): v for n, v in environment.items() if n.startswith("KONG_")}
+    for name in [n for n in values if n.endswith("_file")]:
+        values.setdefault(name.removesuffix("_file"), Path(values[name]).read_text().strip())
+    return values
+
+
+def listen_of(text: str) -> Listen | None:
+    """Return the first address of a listen option; `off` is None. Raises ValueError."""
+    first = text.split(",")[0].split()[0] if text.strip() else OFF
+    if first == OFF:
+        return None
+    host, _, port = first.rpartition(":")
+    return Listen(host, int(port))
+
+
+def words(text: str) -> frozenset[str]:
+    """Return the members of a comma separated list; `off` is the empty one."""
+    return frozenset(part.strip() for part in text.split(",") if part.strip() and part.strip() != OFF)
+
+
+def settings_of(environment: Mapping[str, str]) -> Settings:
+    """Return the settings. Raises ValueError for what this stand-in cannot do or read."""
+    values = values_of(environment)
+    if values.get("database") != OFF:
+        raise ValueError("database: this stand-in has none; set KONG_DATABASE=off")
+    plugins = words(values.get("plugins", "bundled"))
+    if "bundled" in plugins:
+        plugins = (plugins - {"bundled"}) | frozenset(PLUGINS)
+    config = values.get("declarative_config")
+    return Settings(
+        declarative_config=Path(config) if config else None,
+        prefix=Path(values.get("prefix", "/usr/local/kong")),
+        proxy=listen_of(values.get("proxy_listen", "0.0.0.0:8000")),
+        admin=listen_of(values.get("admin_listen", "127.0.0.1:8001")),
+        status=listen_of(values.get("status_listen", "127.0.0.1:8007")),
+        plugins=plugins,
+        headers=words(values.get("headers", "server_tokens, latency_tokens, X-Kong-Request-Id")),
+        headers_upstream=words(values.get("headers_upstream", "X-Kong-Request-Id")),
+        trusted_ips=tuple(ip_network(net) for net in sorted(words(values.get("trusted_ips", "")))),
+        real_ip_header=values.get("real_ip_header", "X-Real-IP"),
+        real_ip_recursive=values.get("real_ip_recursive", OFF) == "on",
+        log_level=values.get("log_level", "notice"),
+        access_log=values.get("proxy_access_log", "logs/access.log"),
+        log_format=values.get("nginx_http_log_format", ""),
+        sandbox_requires=words(values.get("untrusted_lua_sandbox_requires", "")),
+        sandboxed=values.get("untrusted_lua", "sandbox") == "sandbox",
+    )

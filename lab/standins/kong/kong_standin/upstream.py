@@ -1,0 +1,213 @@
+"""One HTTP/1.1 request to one address. It says how far it got: that decides whether it may be repeated."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+
+CHUNK_BYTES = 64 * 1024
+HEAD_BYTES = 64 * 1024
+LAST_INFORMATIONAL = 199
+NO_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+
+
+class UpstreamError(Exception):
+    """A failed try. `sent`: the address may have seen the request. `code`: what the client gets at last."""
+
+    code = 502
+    sent = False
+    # nginx goes on to the next try after an error or a timeout, but not after nonsense.
+    repeatable = True
+
+
+class ConnectError(UpstreamError):
+    """Refused, unreachable or unknown; nothing was sent."""
+
+
+class ConnectTimeoutError(UpstreamError):
+    """No connection in time; nothing was sent."""
+
+    code = 504
+
+
+class BrokenError(UpstreamError):
+    """The connection broke after the request was sent."""
+
+    sent = True
+
+
+class ReadTimeoutError(UpstreamError):
+    """No byte in time, or none taken in time."""
+
+    code = 504
+    sent = True
+
+
+class BadAnswerError(UpstreamError):
+    """Not HTTP."""
+
+    sent = True
+    repeatable = False
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """In seconds: to connect, between two writes, between two reads."""
+
+    connect: float
+    write: float
+    read: float
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A request as it is sent."""
+
+    method: str
+    target: str
+    headers: list[tuple[str, str]]
+    body: bytes
+    version: str = "1.1"
+
+    def encoded(self) -> bytes:
+        """Return head and body."""
+        lines = [f"{self.method} {self.target} HTTP/{self.version}"]
+        lines += [f"{name}: {value}" for name, value in self.headers]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape") + self.body
+
+
+class Answer:
+    """Status, headers and a body that is read as it comes."""
+
+    def __init__(
+        self,
+        status: int,
+        headers: list[tuple[str, str]],
+        reader: asyncio.StreamReader,
+        *,
+        bodyless: bool,
+        read_s: float,
+        connect_s: float,
+    ) -> None:
+        """Keep the reader just behind the head."""
+        self.status, self.headers, self.connect_s = status, headers, connect_s
+        self._reader, self._bodyless, self._read_s = reader, bodyless, read_s
+
+    def header(self, name: str) -> str:
+        """Return the first header of that name, or an empty text."""
+        return next((value for key, value in self.headers if key.lower() == name), "")
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives. Raises UpstreamError if it ends early."""
+        if self._bodyless:
+            return
+        if "chunked" in self.header("transfer-encoding").lower():
+            chunks = self._chunked()
+        elif self.header("content-length"):
+            chunks = self._exactly(int(self.header("content-length")))
+        else:
+            chunks = self._to_the_end()
+        async for chunk in chunks:
+            yield chunk
+
+    async def _exactly(self, length: int) -> AsyncIterator[bytes]:
+        left = length
+        while left:
+            chunk = await read(self._reader.read(min(left, CHUNK_BYTES)), self._read_s)
+            if not chunk:
+                raise BrokenError("upstream prematurely closed connection")
+            left -= len(chunk)
+            yield chunk
+
+    async def _chunked(self) -> AsyncIterator[bytes]:
+        while True:
+            line = await read(self._reader.readline(), self._read_s)
+            try:
+                size = int(line.split(b";")[0], 16)
+            except ValueError:
+                raise BrokenError("upstream prematurely closed connection") from None
+            if size == 0:
+                while (await read(self._reader.readline(), self._read_s)).strip():
+                    pass
+                return
+            async for piece in self._exactly(size):
+                yield piece
+            await read(self._reader.readline(), self._read_s)
+
+    async def _to_the_end(self) -> AsyncIterator[bytes]:
+        while chunk := await read(self._reader.read(CHUNK_BYTES), self._read_s):
+            yield chunk
+
+
+async def read(what: Awaitable[bytes], seconds: float) -> bytes:
+    """Return what is read. Raises ReadTimeoutError, BrokenError."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await what
+    except TimeoutError:
+        raise ReadTimeoutError("upstream timed out while reading") from None
+    except (OSError, asyncio.IncompleteReadError) as problem:
+        raise BrokenError(f"upstream broke the connection: {problem}") from None
+    except (ValueError, asyncio.LimitOverrunError) as problem:
+        raise BadAnswerError(f"upstream sent too long a line: {problem}") from None
+
+
+async def connect(host: str, port: int, seconds: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection. Raises ConnectError, ConnectTimeoutError."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await asyncio.open_connection(host, port, limit=HEAD_BYTES)
+    except TimeoutError:
+        raise ConnectTimeoutError(f"upstream timed out while connecting to {host}:{port}") from None
+    except OSError as problem:
+        raise ConnectError(f"connect() to {host}:{port} failed: {problem}") from None
+
+
+async def write(writer: asyncio.StreamWriter, data: bytes, seconds: float) -> None:
+    """Send all. Raises ReadTimeoutError, BrokenError."""
+    try:
+        async with asyncio.timeout(seconds):
+            for start in range(0, len(data), CHUNK_BYTES):
+                writer.write(data[start : start + CHUNK_BYTES])
+                await writer.drain()
+    except TimeoutError:
+        raise ReadTimeoutError("upstream timed out while sending") from None
+    except OSError as problem:
+        raise BrokenError(f"upstream broke the connection: {problem}") from None
+
+
+def parsed_head(head: bytes) -> tuple[int, list[tuple[str, str]]]:
+    """Return status and headers. Raises BadAnswerError."""
+    first, *lines = head.decode("utf-8", "surrogateescape").rstrip("\r\n").split("\r\n")
+    parts = first.split(" ", 2)
+    if not parts[0].startswith("HTTP/1.") or len(parts) == 1 or not parts[1].isdigit():
+        raise BadAnswerError(f"upstream sent no valid HTTP/1.0 header: {first[:80]!r}")
+    pairs = (line.partition(":") for line in lines)
+    return int(parts[1]), [(name.strip(), value.strip()) for name, _, value in pairs]
+
+
+async def read_head(reader: asyncio.StreamReader, seconds: float) -> tuple[int, list[tuple[str, str]]]:
+    """Return status and headers of the answer; interim ones are passed over."""
+    while True:
+        status, headers = parsed_head(await read(reader.readuntil(b"\r\n\r\n"), seconds))
+        if status > LAST_INFORMATIONAL:
+            return status, headers
+
+
+@asynccontextmanager
+async def send(host: str, port: int, request: Outgoing, timeouts: Timeouts) -> AsyncIterator[Answer]:
+    """Send a request on a connection of its own, which is closed at the end. Raises UpstreamError."""
+    began = time.monotonic()
+    reader, writer = await connect(host, port, timeouts.connect)
+    connect_s = time.monotonic() - began
+    try:
+        await write(writer, request.encoded(), timeouts.write)
+        status, headers = await read_head(reader, timeouts.read)
+        bodyless = request.method == "HEAD" or status in NO_BODY
+        yield Answer(status, headers, reader, bodyless=bodyless, read_s=timeouts.read, connect_s=connect_s)
+    finally:
+        writer.close()
