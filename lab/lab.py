@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,7 @@ class Lab:
 
     def up(self) -> None:
         """The nodes, the whole site.yml over ssh, one chat request, and the card."""
+        began = time.monotonic()
         with _lock():
             secrets = self.nodes()
         with self.progress.step("site.yml"):
@@ -82,7 +84,7 @@ class Lab:
         with self.progress.step("first chat request") as step:
             node, words = card.first_chat(content)
             step.detail = f"answered by {node}"
-        self.progress.say(f"\n  {node}: {words[:200]}")
+        self.progress.say(f"\n  {node}: {words[:200]}\n  Ready after {time.monotonic() - began:.0f} s.")
         self.progress.say(card.card_text(content, self.site.state))
 
     def down(self) -> None:
