@@ -104,11 +104,12 @@ class Lab:
         shutil.rmtree(self.site.state, ignore_errors=True)
 
     def status(self) -> None:
-        """Print one line per node, the gateway's answer and, once there is one, the card."""
+        """Print one line per node, the gateway, the firewall and, once there is one, the card."""
         client = engine.answering()
         if not client:
             raise LabError("No Docker Engine answers, so no lab is running. Start it with `make lab`.")
         self.progress.say(status.show(client, self.site))
+        self.progress.say(status.firewall_text(firewall.dropped_packets(Containers(client, ROOT))))
         path = self.site.state / "card.json"
         if path.exists():
             self.progress.say(card.card_text(card.read_card(path), self.site.state))

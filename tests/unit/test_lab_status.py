@@ -70,3 +70,15 @@ def test_columns_are_aligned_under_their_headings():
     text = status.table([status.Row("PI51", "running", "198.18.77.147", "1 / 2 MiB", "kong, nginx")])
     heading, line = text.splitlines()
     assert heading.index("services") == line.index("kong")
+
+
+@pytest.mark.parametrize(
+    ("dropped", "expected"),
+    [
+        pytest.param(-1, "not set", id="without its rules"),
+        pytest.param(0, "0 packets", id="nothing tried to leave"),
+        pytest.param(7, "7 packets", id="something did: a wrong address somewhere"),
+    ],
+)
+def test_the_firewall_says_what_it_dropped(dropped, expected):
+    assert expected in status.firewall_text(dropped)
