@@ -31,13 +31,17 @@ class Description:
     hostname: str
     host_config: Mapping[str, Any]
     """Fields of the API's HostConfig."""
+    volume_at: str = ""
+    """Where the container keeps its data: a volume with the container's name, gone when it is made anew."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the API's container configuration."""
 
 
 def description_hash(description: Description, image_id: str) -> str:
     """Hash of everything a container is made from; a container with another one is made anew."""
-    parts = [description.name, image_id, str(description.address), description.hostname]
+    parts = [
+        description.name, image_id, str(description.address), description.hostname, description.volume_at,
+    ]  # fmt: skip
     text = json.dumps([parts, description.host_config, description.config], sort_keys=True)
     return sha256(text.encode()).hexdigest()[:16]
 
@@ -74,9 +78,7 @@ class Containers:
             config = (network.attrs["IPAM"]["Config"] or [{}])[0]
             if (config.get("Subnet"), config.get("Gateway")) == (str(subnet), str(gateway)):
                 return False
-            for container in self.all():
-                container.remove(force=True, v=True)
-            network.remove()
+            self.remove_all()
         pool = docker.types.IPAMPool(subnet=str(subnet), gateway=str(gateway))
         self._client.networks.create(
             NETWORK,
@@ -99,13 +101,14 @@ class Containers:
             if container.labels.get(CONFIG_LABEL) == wanted:
                 return container, False
             container.remove(force=True, v=True)
+        binds = [*description.host_config.get("Binds", []), *self._fresh_volume(description)]
         endpoint = self._client.api.create_endpoint_config(ipv4_address=str(description.address))
         created = self._client.api.create_container_from_config(  # type: ignore[no-untyped-call]
             {
                 "Image": description.image,
                 "Hostname": description.hostname,
                 "Labels": {**self._labels, CONFIG_LABEL: wanted},
-                "HostConfig": {**description.host_config, "NetworkMode": NETWORK},
+                "HostConfig": {**description.host_config, "Binds": binds, "NetworkMode": NETWORK},
                 "NetworkingConfig": {"EndpointsConfig": {NETWORK: endpoint}},
                 **description.config,
             },
@@ -138,13 +141,26 @@ class Containers:
         return output
 
     def remove_all(self) -> int:
-        """Remove the lab's containers with their volumes, then its network. Returns how many containers."""
+        """Remove the lab's containers, volumes and network. Returns how many containers."""
         found = self.all()
         for container in found:
             container.remove(force=True, v=True)
-        for network in self._networks():
-            network.remove()
+        for item in [*self._volumes(), *self._networks()]:
+            item.remove()
         return len(found)
+
+    def _fresh_volume(self, description: Description) -> list[str]:
+        """Make the container's volume, empty; returns what binds it. Named, so that none is ever orphaned."""
+        if not description.volume_at:
+            return []
+        for volume in self._volumes():
+            if volume.name == description.name:
+                volume.remove()
+        self._client.volumes.create(description.name, labels=self._labels)
+        return [f"{description.name}:{description.volume_at}"]
+
+    def _volumes(self) -> list[Any]:
+        return self._client.volumes.list(filters={"label": ROOT_LABEL})
 
     def _networks(self) -> list[Any]:
         return self._client.networks.list(filters={"label": ROOT_LABEL})

@@ -89,6 +89,7 @@ def description(node: Node, missing: tuple[str, ...]) -> Description:
         address=node.address,
         hostname=node.name,
         host_config=host_config(node.memory_mb, missing),
+        volume_at="/var/lib/docker",
     )
 
 
