@@ -121,11 +121,12 @@ def compare(rounds: int, only: Sequence[str]) -> int:
     variants, nodes = prepare()
     variants = [variant for variant in variants if not only or variant.key in only]
     say("once each, to warm caches and to count:")
-    problems, counts = {}, {}
+    problems: dict[str, str] = {}
+    counts: dict[str, Counts] = {}
     for variant in variants:
         problems[variant.key], counts[variant.key] = rehearse(variant, accounts)
     costs: dict[str, list[measure.Cost]] = {variant.key: [] for variant in variants}
-    idle = []
+    idle, spoilt = [], {}
     for turn in range(1, rounds + 1):
         idle.append(measure.idle_rate(accounts, IDLE_S))
         say(f"round {turn} of {rounds}; idle nodes use {idle[-1]:.2f} CPU s per s")
@@ -133,13 +134,19 @@ def compare(rounds: int, only: Sequence[str]) -> int:
             if problems[variant.key]:
                 continue
             cost = execute(variant, accounts, WORK / f"{variant.key}.log", None)
-            say(f"  {variant.title}: {cost.wall_s:.1f} s")
-            problems[variant.key] = variant.judge(cost)
-            costs[variant.key].append(cost)
+            problem = variant.judge(cost)
+            say(
+                f"  {variant.title}: {cost.wall_s:.1f} s"
+                + (f", does not count: {problem}" if problem else "")
+            )
+            if problem:
+                spoilt[variant.key] = problem
+            else:
+                costs[variant.key].append(cost)
     rate = sum(idle) / len(idle)
     rows = {}
     for variant in variants:
-        if problem := problems[variant.key]:
+        if problem := problems[variant.key] or ("" if costs[variant.key] else spoilt[variant.key]):
             rows[variant.key] = report.Row(variant.title, problem=problem)
             continue
         modules, tasks = counts[variant.key].modules, counts[variant.key].tasks
@@ -152,7 +159,10 @@ def compare(rounds: int, only: Sequence[str]) -> int:
     latest = WORK / "latest.json"
     latest.write_text(json.dumps(report.as_data(rows, costs, rate), indent=1) + "\n")
     say(f"written to {latest.relative_to(ROOT)}")
-    return 1 if any(problems.values()) else 0
+    if any(problems.values()) or spoilt:
+        say("Some runs were no runs without changes: is the lab in its desired state, and nobody else at it?")
+        return 1
+    return 0
 
 
 def converge() -> int:
@@ -186,7 +196,7 @@ def main(arguments: list[str]) -> int:
         if options.converge:
             return converge()
         return compare(options.rounds, [key for key in options.only.split(",") if key])
-    except (BenchError, RuntimeError) as error:
+    except (BenchError, RuntimeError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
 

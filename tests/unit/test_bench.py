@@ -158,7 +158,11 @@ RECAP = "PLAY RECAP ***\n10.0.0.1 : ok=3    changed={}    unreachable=0    faile
         pytest.param(cost(output=RECAP.format(0)), "", id="nothing changed"),
         pytest.param(cost(output=RECAP.format(2)), "10.0.0.1 changed=2", id="something changed"),
         pytest.param(cost(output="no hosts matched"), "no hosts matched", id="no host ran"),
-        pytest.param(cost(code=4, output=RECAP.format(0)), "ended with 4", id="it failed"),
+        pytest.param(
+            cost(code=4, output="fatal: [10.0.0.1]: why\n" + RECAP.format(0)),
+            "ended with 4: fatal: [10.0.0.1]: why",
+            id="it failed, and its reason is not the recap",
+        ),
     ],
 )
 def test_an_ansible_run_is_judged_by_its_recap(run, problem):

@@ -54,7 +54,8 @@ def judge_ansible(cost: Cost, nodes: int) -> str:
     """Judge a run by its recap."""
     recap = [line for line in RECAP.findall(cost.output) if line[0] != "localhost"]
     if cost.code or len(recap) < nodes:
-        return f"ended with {cost.code}: {last_words(cost.output)}"
+        failures = "\n".join(re.findall(r"^(?:fatal:|\[ERROR\]).*$", cost.output, re.MULTILINE))
+        return f"ended with {cost.code}: {last_words(failures or cost.output)}"
     changed = [f"{host} changed={count}" for host, count, _, _ in recap if count != "0"]
     return f"the nodes were not in their desired state: {', '.join(changed)}" if changed else ""
 
