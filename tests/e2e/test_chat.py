@@ -4,16 +4,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import docker
 import http_client
 import pytest
 import site_under_test as site
+from docker.models.containers import Container
 
 REQUESTS = 500
 SLOW_S = 2.0
 BACK_WITHIN_S = 30
+CLIENTS = 4
 QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "Say hello."}], "stream": False}
 
 
@@ -41,6 +44,7 @@ class Load:
     chat: Callable[[], http_client.Answer]
     began: list[float] = field(default_factory=list)
     answers: list[http_client.Answer | OSError] = field(default_factory=list)
+    took: list[float] = field(default_factory=list)
 
     def __enter__(self) -> "Load":
         self._stop = threading.Event()
@@ -59,6 +63,7 @@ class Load:
                 answer: http_client.Answer | OSError = self.chat()
             except OSError as error:
                 answer = error
+            self.took.append(time.monotonic() - began)
             self.began.append(began)
             self.answers.append(answer)
             time.sleep(0.01)
@@ -124,7 +129,8 @@ def test_500_requests_are_shared_as_declared_and_none_fails(chat, record_propert
 
 
 def test_the_first_words_arrive_before_the_last_are_written(gateway_url, api_key):
-    question = QUESTION | {"stream": True}
+    words = [{"role": "user", "content": "Say all of this again. " * 20}]
+    question = QUESTION | {"stream": True, "messages": words}
     lines = http_client.post_stream(f"{gateway_url}/api/v1/chat", question, api_key)
     assert len(lines) > 2
     first, last = lines[0][0], lines[-1][0]
@@ -154,25 +160,58 @@ def test_when_ollama_stops_on_agx0_nothing_fails_and_orin0_answers_and_all_comes
     record_property("seconds until balanced again", round(seconds, 1))
 
 
-def test_when_agx0_loses_power_the_gateway_soon_stops_asking_it(chat, record_property):
+@contextmanager
+def paused(box: Container) -> Iterator[None]:
+    """A node that hangs: its kernel still takes connections, nobody answers."""
+    box.pause()
+    try:
+        yield
+    finally:
+        box.unpause()
+
+
+@contextmanager
+def cut_off(box: Container) -> Iterator[None]:
+    """A node without power: nobody takes the connection."""
+    [(name, settings)] = box.attrs["NetworkSettings"]["Networks"].items()
+    network = docker.from_env().networks.get(name)
+    network.disconnect(box)
+    try:
+        yield
+    finally:
+        network.connect(box, ipv4_address=settings["IPAddress"])
+
+
+@pytest.mark.parametrize(
+    ("away", "may_fail"),
+    [
+        # Sent and not answered: a POST is not sent twice, so whatever was under way is lost with the node.
+        pytest.param(paused, CLIENTS, id="hangs"),
+        pytest.param(cut_off, CLIENTS, id="loses power"),
+    ],
+)
+def test_when_agx0_goes_away_the_gateway_soon_stops_asking_it(chat, record_property, away, may_fail):
     box = docker.from_env().containers.get("aicluster-lab-AGX0")
-    with Load(chat) as load:
-        load.wait_until(balanced, window=20, limit_s=10)
-        box.pause()
+    with ExitStack() as stack:
+        loads = [stack.enter_context(Load(chat)) for _ in range(CLIENTS)]
+        for load in loads:
+            load.wait_until(lambda answers: len(answers) == 20, window=20, limit_s=20)
         lost = time.monotonic()
-        try:
-            load.wait_until(all_by("ORIN0"), window=20, limit_s=90)
-        finally:
-            box.unpause()
-        pairs = [(t, a) for t, a in zip(load.began, load.answers, strict=False) if t >= lost - 1]
-        slow = [t + a.seconds - lost for t, a in pairs if not isinstance(a, OSError) and a.seconds > SLOW_S]
-        failed = load.failed()
+        with away(box):
+            for load in loads:
+                load.wait_until(all_by("ORIN0"), window=20, limit_s=90)
+    ended = [
+        (t + took - lost, took) for load in loads for t, took in zip(load.began, load.took, strict=False)
+    ]
+    slow = [end for end, took in ended if took > SLOW_S]
+    failed = [problem for load in loads for problem in load.failed()]
     told = {
+        "requests": len(ended),
         "failed": len(failed),
         "slow": len(slow),
         "seconds until none is slow": round(max(slow, default=0), 1),
     }
-    print(f"power-off of AGX0 under load: {told}, {failed[:3]}")
+    print(f"AGX0 {away.__name__} under load: {told}, {failed[:3]}")
     for name, value in told.items():
         record_property(name, value)
-    assert len(failed) <= 1, failed
+    assert len(failed) <= may_fail, failed

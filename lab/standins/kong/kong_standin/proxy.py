@@ -253,7 +253,7 @@ class Gateway:
             streamed: list[web.StreamResponse] = []
             try:
                 outgoing = self._outgoing(exchange, one, checker)
-                async with send(one.ip, one.port, outgoing, timeouts_of(exchange)) as answer:
+                async with send(one.ip, one.port, outgoing, timeouts_of(exchange, self.settings)) as answer:
                     one.status, one.connect_seconds = answer.status, answer.connect_s
                     one.header_seconds = time.monotonic() - began
                     return await self._pass_on(exchange, request, answer, tools, streamed)
@@ -382,10 +382,10 @@ def next_try(exchange: Exchange, checker: Checker | None) -> Try:
     return one
 
 
-def timeouts_of(exchange: Exchange) -> Timeouts:
+def timeouts_of(exchange: Exchange, settings: Settings) -> Timeouts:
     """Return the service's timeouts in seconds."""
     connect, write, read = (ms / 1000 for ms in exchange.timeouts_ms)
-    return Timeouts(connect, write, read)
+    return Timeouts(connect, write, read, settings.socket_keepalive)
 
 
 async def buffered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -40,6 +40,7 @@ class Settings:
     log_format: str
     sandbox_requires: frozenset[str]
     sandboxed: bool
+    socket_keepalive: bool
 
 
 def values_of(environment: Mapping[str, str]) -> dict[str, str]:
@@ -90,4 +91,5 @@ def settings_of(environment: Mapping[str, str]) -> Settings:
         log_format=values.get("nginx_http_log_format", ""),
         sandbox_requires=words(values.get("untrusted_lua_sandbox_requires", "")),
         sandboxed=values.get("untrusted_lua", "sandbox") == "sandbox",
+        socket_keepalive=values.get("nginx_proxy_proxy_socket_keepalive", OFF) == "on",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
@@ -56,11 +57,12 @@ class BadAnswerError(UpstreamError):
 
 @dataclass(frozen=True)
 class Timeouts:
-    """In seconds: to connect, between two writes, between two reads."""
+    """In seconds: to connect, between two writes, between two reads; and whether the kernel asks in between."""
 
     connect: float
     write: float
     read: float
+    socket_keepalive: bool = False
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,8 @@ async def send(host: str, port: int, request: Outgoing, timeouts: Timeouts) -> A
     began = time.monotonic()
     reader, writer = await connect(host, port, timeouts.connect)
     connect_s = time.monotonic() - began
+    if timeouts.socket_keepalive:
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     try:
         await write(writer, request.encoded(), timeouts.write)
         status, headers = await read_head(reader, timeouts.read)

@@ -34,11 +34,14 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """Read OLLAMA_MODELS, STANDIN_PULL_RATE (bytes/s) and STANDIN_TOKENS_PER_SECOND; 0 = no limit."""
+        """Read OLLAMA_MODELS, STANDIN_PULL_RATE (bytes/s) and STANDIN_TOKENS_PER_SECOND; 0 = no limit.
+
+        Tokens have a pace by default: a gateway that holds a stream back shall be seen.
+        """
         return cls(
             Path(os.environ.get("OLLAMA_MODELS", str(Path.home() / ".ollama" / "models"))),
             int(os.environ.get("STANDIN_PULL_RATE", "0")),
-            float(os.environ.get("STANDIN_TOKENS_PER_SECOND", "0")),
+            float(os.environ.get("STANDIN_TOKENS_PER_SECOND", "400")),
         )
 
 
