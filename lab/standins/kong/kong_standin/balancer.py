@@ -51,7 +51,7 @@ class Wheel:
         self.rebuild()
 
     def rebuild(self) -> None:
-        """Fill and shuffle the wheel anew; the pointer stays where it is. Kong does so when health changes."""
+        """Fill and shuffle the wheel anew, as Kong does when health changes; the pointer stays."""
         divisor = gcd(*(address.target.weight for address in self.addresses))
         self.slots = [a for a in self.addresses for _ in range(a.target.weight // divisor if divisor else 0)]
         self.shuffle(self.slots)

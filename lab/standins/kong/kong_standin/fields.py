@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+# What a file holds: its type is what is being checked.
+Value: TypeAlias = Any
 # Allowed in every entity, and without meaning.
 IGNORED = ("_comment", "_ignore")
 
@@ -58,7 +60,7 @@ TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def problems_of(field: Field, value: Any, path: str) -> Iterator[Problem]:
+def problems_of(field: Field, value: Value, path: str) -> Iterator[Problem]:
     """Yield what is wrong with one value."""
     fits, message = TYPES[field.type]
     if not fits(value):

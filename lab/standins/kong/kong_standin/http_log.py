@@ -110,7 +110,8 @@ def record_of(exchange: Exchange) -> dict[str, Any]:
         "upstream_status": ", ".join(str(one.status or one.code) for one in exchange.tries),
         "source": {"service": "upstream", "exit": "kong", "error": "kong"}[exchange.source],
         "tries": [
-            {"ip": t.ip, "port": t.port, "state": t.state, "code": t.code, "balancer_latency": t.balancer_latency_ms}
+            {"ip": t.ip, "port": t.port, "state": t.state, "code": t.code,
+             "balancer_latency": t.balancer_latency_ms}
             for t in exchange.tries
         ],
         "service": {"id": service.id, "name": service.name, "host": service.host} if service else None,
@@ -119,6 +120,6 @@ def record_of(exchange: Exchange) -> dict[str, Any]:
         "latencies": {"request": total, "proxy": waited, "kong": total - waited},
         "client_ip": exchange.client_ip,
         "started_at": int(time.time() * 1000) - total,
-        **({"correlation_id": exchange.values["correlation_id"]} if "correlation_id" in exchange.values else {}),
+        **{name: exchange.values[name] for name in ("correlation_id",) if name in exchange.values},
         **exchange.values.get("log", {}),
     }  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 try:
     from lupa import luajit21 as luajit
@@ -11,7 +11,7 @@ except ImportError:  # Debian builds lupa with one Lua, which is LuaJIT
     from lupa import lua as luajit
 
 from .exchange import ExitError, PluginError
-from .lua_json import bytes_text
+from .lua_json import LuaValue, bytes_text
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -21,8 +21,8 @@ SANDBOX = """
 local names = [[_VERSION assert error ipairs next pairs pcall select tonumber tostring type unpack xpcall]]
 local modules = {
   coroutine = [[create resume running status wrap yield]],
-  math = [[abs acos asin atan atan2 ceil cos cosh deg exp fmod floor frexp huge ldexp log log10 max min modf pi
-           pow rad random sin sinh sqrt tan tanh]],
+  math = [[abs acos asin atan atan2 ceil cos cosh deg exp fmod floor frexp huge ldexp log log10 max min modf
+           pi pow rad random sin sinh sqrt tan tanh]],
   os = [[clock date difftime time]],
   string = [[byte char find format gmatch gsub len lower match rep reverse sub upper]],
   table = [[concat insert maxn remove sort]],
@@ -73,7 +73,7 @@ def hide(_object: object, _name: str, _is_setting: bool) -> str:
     raise AttributeError("not for Lua")
 
 
-def new_runtime() -> Any:
+def new_runtime() -> LuaValue:
     """Return a LuaJIT whose strings are bytes: one character each."""
     return luajit.LuaRuntime(
         encoding="latin-1", unpack_returned_tuples=True, register_eval=False, attribute_filter=hide
@@ -98,7 +98,7 @@ class Functions:
         self._compile = self._lua.execute(SANDBOX)
         self._pdk = Pdk(self._lua)
         self._sandboxed, self._requires = sandboxed, frozenset(requires)
-        self._compiled: dict[int, list[Any]] = {}
+        self._compiled: dict[int, list[LuaValue]] = {}
         self._texts: list[list[str]] = []  # keeps the keys of _compiled alive
 
     def run(self, exchange: Exchange, texts: list[str], phase: str) -> None:
@@ -115,19 +115,19 @@ class Functions:
         finally:
             self._pdk.exchange = None
 
-    def _functions(self, texts: list[str]) -> list[Any]:
+    def _functions(self, texts: list[str]) -> list[LuaValue]:
         if id(texts) not in self._compiled:
             self._texts.append(texts)
             self._compiled[id(texts)] = [self._function(text) for text in texts]
         return self._compiled[id(texts)]
 
-    def _function(self, text: str) -> Any:
+    def _function(self, text: str) -> LuaValue:
         made = self._compile(bytes_text(text), self._sandboxed, self._pdk.kong, self._pdk.ngx, self._module)
         if isinstance(made, tuple):
             raise PluginError(str(made[1]))
         return made
 
-    def _module(self, name: str) -> Any:
+    def _module(self, name: str) -> LuaValue:
         if self._sandboxed and name not in self._requires:
             return None
         return self._pdk.modules.get(name)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, TypeAlias
 
+# What comes from Lua or goes there: its types are Lua's.
+LuaValue: TypeAlias = Any
 PRECISION = 16
 SPARSE_RATIO, SPARSE_SAFE = 2, 2**15
 ESCAPES = {
@@ -34,7 +36,7 @@ def real_text(text: str) -> str:
 class Json:
     """Encoder and decoder for one Lua runtime."""
 
-    def __init__(self, lua: Any) -> None:
+    def __init__(self, lua: LuaValue) -> None:
         """Make the values that have no Lua counterpart; `lua` is a LuaRuntime."""
         self._lua = lua
         self._type = lua.eval("type")
@@ -44,7 +46,7 @@ class Json:
         self._metatable = lua.eval("getmetatable")
         self._same = lua.eval("rawequal")
 
-    def decode(self, text: Any) -> Any:
+    def decode(self, text: LuaValue) -> LuaValue:
         """Return the value; nil and a message for what is no JSON."""
         try:
             # Numbers are doubles in Lua; JSON null is a value of its own, nil would drop the key.
@@ -52,14 +54,14 @@ class Json:
         except (ValueError, RecursionError) as problem:
             return None, str(problem)
 
-    def encode(self, value: Any) -> Any:
+    def encode(self, value: LuaValue) -> LuaValue:
         """Return the text; nil and a message for what has no JSON form."""
         try:
             return self._text(value)
         except (ValueError, RecursionError) as problem:
             return None, str(problem)
 
-    def _to_lua(self, value: Any) -> Any:
+    def _to_lua(self, value: LuaValue) -> LuaValue:
         if isinstance(value, dict):
             return self._lua.table_from({bytes_text(k): self._to_lua(v) for k, v in value.items()})
         if isinstance(value, list):
@@ -68,7 +70,7 @@ class Json:
             return bytes_text(value)
         return self.null if value is None else value
 
-    def _text(self, value: Any) -> str:
+    def _text(self, value: LuaValue) -> str:
         if value is None or self._same(value, self.null):
             return "null"
         if self._same(value, self.empty_array):
@@ -83,7 +85,7 @@ class Json:
             raise ValueError(f"Cannot serialise {self._type(value)}: type not supported")
         return self._table(value)
 
-    def _table(self, table: Any) -> str:
+    def _table(self, table: LuaValue) -> str:
         items = list(table.items())
         keys = [key for key, _ in items]
         if keys and all(isinstance(key, int) and key > 0 for key in keys):

@@ -10,13 +10,12 @@ import logging
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from multidict import CIMultiDict
 
 from .exchange import Exchange, ExitError
-from .lua_json import Json, bytes_text, real_text
+from .lua_json import Json, LuaValue, bytes_text, real_text
 from .schema import is_ip
 
 LOG = logging.getLogger("kong.lua")
@@ -32,7 +31,9 @@ ANY = ("rewrite", "access", "header_filter", "body_filter", "log")
 STRICT = """
 return function(name, members)
   return setmetatable(members, {
-    __index = function(_, key) error(name .. "." .. tostring(key) .. " is not in the stand-in for Kong", 2) end,
+    __index = function(_, key)
+      error(name .. "." .. tostring(key) .. " is not in the stand-in for Kong", 2)
+    end,
   })
 end
 """
@@ -58,17 +59,17 @@ LEVELS = {"debug": 10, "info": 20, "notice": 25, "warn": 30, "err": 40, "crit": 
 class Pdk:
     """The tables `kong` and `ngx` of one runtime; `exchange` is what they are about."""
 
-    def __init__(self, lua: Any) -> None:
+    def __init__(self, lua: LuaValue) -> None:
         """Build the tables."""
         self.exchange: Exchange | None = None
         self._lua = lua
         self._json = Json(lua)
         self._strict, self._any_case = lua.execute(STRICT), lua.execute(ANY_CASE)
-        self._contexts: dict[str, dict[str, Any]] = {}
+        self._contexts: dict[str, dict[str, LuaValue]] = {}
         self.kong = self._kong()
         self.ngx = self._ngx()
         safe = self._table("cjson.safe", self._cjson())
-        self.modules: dict[str, Any] = {"cjson.safe": safe, "cjson": safe, "kong": self.kong}
+        self.modules: dict[str, LuaValue] = {"cjson.safe": safe, "cjson": safe, "kong": self.kong}
 
     @property
     def _now(self) -> Exchange:
@@ -76,14 +77,14 @@ class Pdk:
             raise RuntimeError("no request is under way")
         return self.exchange
 
-    def _table(self, name: str, members: dict[str, Any]) -> Any:
+    def _table(self, name: str, members: dict[str, LuaValue]) -> LuaValue:
         return self._strict(name, self._lua.table_from(members))
 
-    def _in(self, phases: tuple[str, ...], function: Callable[..., Any]) -> Callable[..., Any]:
+    def _in(self, phases: tuple[str, ...], function: Callable[..., LuaValue]) -> Callable[..., LuaValue]:
         """Return the function, refusing to run in other phases."""
 
         @wraps(function)
-        def checked(*arguments: Any) -> Any:
+        def checked(*arguments: LuaValue) -> LuaValue:
             if self._now.phase not in phases:
                 allowed = ", ".join(phases)
                 raise ValueError(f"function cannot be called in {self._now.phase} phase (only in: {allowed})")
@@ -91,13 +92,15 @@ class Pdk:
 
         return checked
 
-    def _group(self, name: str, groups: dict[tuple[str, ...], dict[str, Callable[..., Any]]]) -> Any:
+    def _group(
+        self, name: str, groups: dict[tuple[str, ...], dict[str, Callable[..., LuaValue]]]
+    ) -> LuaValue:
         members = {key: self._in(phases, f) for phases, fs in groups.items() for key, f in fs.items()}
         return self._table(name, members)
 
     # --- kong ---
 
-    def _kong(self) -> Any:
+    def _kong(self) -> LuaValue:
         service = {
             "request": self._service_request(),
             "response": self._group(
@@ -133,7 +136,7 @@ class Pdk:
             "log": self._log(),
         })  # fmt: skip
 
-    def _request(self) -> Any:
+    def _request(self) -> LuaValue:
         def path_with_query() -> str:
             return self._now.path + (f"?{self._now.query}" if self._now.query else "")
 
@@ -147,7 +150,7 @@ class Pdk:
                 "get_path": lambda: bytes_text(unquote(self._now.path)),
                 "get_raw_path": lambda: self._now.path,
                 "get_path_with_query": path_with_query,
-                "get_raw_query": lambda: self._now.query,
+                "get_raw_query": lambda: self._now.out_query,
                 "get_query": lambda *_: self._query(),
                 "get_query_arg": lambda name: self._query()[name],
                 "get_header": lambda name: self._get(self._now.out_headers, name),
@@ -159,13 +162,13 @@ class Pdk:
             },
         })  # fmt: skip
 
-    def _raw_body(self, limit: int | None = None) -> Any:
+    def _raw_body(self, limit: int | None = None) -> LuaValue:
         body = self._now.out_body
         if limit is not None and 0 < limit < len(body):
             return None, f"request body file too big: {len(body)} > {int(limit)}"
         return body.decode("latin-1")
 
-    def _body(self, *_: Any) -> Any:
+    def _body(self, *_: LuaValue) -> LuaValue:
         media = self._now.out_headers.get("content-type", "").partition(";")[0].strip().lower()
         if media == "application/json":
             decoded = self._json.decode(self._now.out_body.decode("latin-1"))
@@ -175,22 +178,22 @@ class Pdk:
             return self._lua.table_from(dict(pairs))
         return None, f"unsupported content type '{media}'" if media else "missing content type"
 
-    def _query(self) -> Any:
-        pairs = parse_qsl(self._now.query, keep_blank_values=True, encoding="latin-1")
+    def _query(self) -> LuaValue:
+        pairs = parse_qsl(self._now.out_query, keep_blank_values=True, encoding="latin-1")
         return self._lua.table_from(dict(pairs))
 
     def _get(self, headers: CIMultiDict[str], name: str) -> str | None:
         value = headers.get(name.replace("_", "-"), headers.get(name))
         return None if value is None else bytes_text(value)
 
-    def _all(self, headers: CIMultiDict[str]) -> Any:
-        found: dict[str, Any] = {}
+    def _all(self, headers: CIMultiDict[str]) -> LuaValue:
+        found: dict[str, LuaValue] = {}
         for name in {name.lower() for name in headers}:
             values = [bytes_text(value) for value in headers.getall(name)]
             found[name] = values[0] if len(values) == 1 else self._lua.table_from(values)
         return self._any_case(self._lua.table_from(found))
 
-    def _entity(self, entity: object, *fields: str) -> Any:
+    def _entity(self, entity: object, *fields: str) -> LuaValue:
         if entity is None:
             return None
         values = {name: getattr(entity, name) for name in fields}
@@ -198,16 +201,15 @@ class Pdk:
             {k: bytes_text(v) if isinstance(v, str) else v for k, v in values.items()}
         )
 
-    def _response(self) -> Any:
-        headers = lambda: self._now.answer_headers  # noqa: E731
+    def _response(self) -> LuaValue:
+        def headers() -> CIMultiDict[str]:
+            return self._now.answer_headers
+
         return self._group("kong.response", {
             BEFORE_CONTENT: {"exit": self._exit, "error": self._error},
             HEADERS: {
                 "set_status": self._set_status,
-                "set_header": lambda name, value: self._set(headers(), name, value),
-                "add_header": lambda name, value: headers().add(name, self._value(value)),
-                "set_headers": lambda table: [self._set(headers(), n, v) for n, v in table.items()] and None,
-                "clear_header": lambda name: headers().popall(name, None) and None,
+                **self._changers(headers),
             },
             AFTER_HEADERS: {
                 "get_status": lambda: self._now.status,
@@ -217,7 +219,7 @@ class Pdk:
             },
         })  # fmt: skip
 
-    def _value(self, value: Any) -> str:
+    def _value(self, value: LuaValue) -> str:
         if isinstance(value, bool):
             return str(value).lower()
         if isinstance(value, int | float):
@@ -228,18 +230,36 @@ class Pdk:
             )
         return real_text(value)
 
-    def _set(self, headers: CIMultiDict[str], name: str, value: Any) -> None:
+    def _set(self, headers: CIMultiDict[str], name: str, value: LuaValue) -> None:
         values = list(value.values()) if hasattr(value, "values") else [value]
         headers.popall(name, None)
         for one in values:
             headers.add(name, self._value(one))
+
+    def _changers(self, headers: Callable[[], CIMultiDict[str]]) -> dict[str, Callable[..., None]]:
+        """Return the functions that change headers, for a request's or an answer's."""
+
+        def set_header(name: str, value: LuaValue) -> None:
+            self._set(headers(), name, value)
+
+        def add_header(name: str, value: LuaValue) -> None:
+            headers().add(name, self._value(value))
+
+        def set_headers(table: LuaValue) -> None:
+            for name, value in table.items():
+                self._set(headers(), name, value)
+
+        def clear_header(name: str) -> None:
+            headers().popall(name, None)
+
+        return {f.__name__: f for f in (set_header, add_header, set_headers, clear_header)}
 
     def _set_status(self, status: int) -> None:
         if not MIN_STATUS <= status <= MAX_STATUS:
             raise ValueError(f"code must be a number between {MIN_STATUS} and {MAX_STATUS}")
         self._now.status = int(status)
 
-    def _exit(self, status: int, body: Any = None, headers: Any = None) -> None:
+    def _exit(self, status: int, body: LuaValue = None, headers: LuaValue = None) -> None:
         if not MIN_STATUS <= status <= MAX_STATUS:
             raise ValueError(f"code must be a number between {MIN_STATUS} and {MAX_STATUS}")
         sent: dict[str, str] = {}
@@ -253,19 +273,18 @@ class Pdk:
         self._now.answer(int(status), (body or "").encode("latin-1"), sent)
         raise ExitError
 
-    def _error(self, status: int, message: Any = None, headers: Any = None) -> None:
+    def _error(self, status: int, message: LuaValue = None, headers: LuaValue = None) -> None:
         if not MIN_ERROR_STATUS <= status <= MAX_STATUS:
             raise ValueError(f"code must be a number between {MIN_ERROR_STATUS} and {MAX_STATUS}")
         sent = {name: self._value(value) for name, value in headers.items()} if headers is not None else {}
         self._now.exit(int(status), None if message is None else real_text(str(message)), sent)
 
-    def _service_request(self) -> Any:
-        headers = lambda: self._now.out_headers  # noqa: E731
+    def _service_request(self) -> LuaValue:
+        def headers() -> CIMultiDict[str]:
+            return self._now.out_headers
+
         return self._group("kong.service.request", {BEFORE_CONTENT: {
-            "set_header": lambda name, value: self._set(headers(), name, value),
-            "add_header": lambda name, value: headers().add(name, self._value(value)),
-            "set_headers": lambda table: [self._set(headers(), n, v) for n, v in table.items()] and None,
-            "clear_header": lambda name: headers().popall(name, None) and None,
+            **self._changers(headers),
             "set_raw_body": self._set_raw_body,
             "set_body": self._set_body,
             "set_path": self._set_path,
@@ -275,13 +294,14 @@ class Pdk:
             "set_scheme": lambda _scheme: None,
         }})  # fmt: skip
 
-    def _set_raw_body(self, body: Any) -> None:
+    def _set_raw_body(self, body: LuaValue) -> None:
         if not isinstance(body, str):
             raise TypeError("body must be a string")
         self._now.out_body = body.encode("latin-1")
+        self._now.out_headers["Content-Length"] = str(len(body))
 
-    def _set_body(self, table: Any, media: str | None = None) -> Any:
-        media = media or self._now.out_headers.get("content-type", "application/json")
+    def _set_body(self, table: LuaValue, media: str | None = None) -> LuaValue:
+        media = media or self._now.out_headers.get("content-type") or "application/json"
         if not media.startswith("application/json"):
             return None, f"unsupported content type '{media}'"
         encoded = self._json.encode(table)
@@ -296,7 +316,7 @@ class Pdk:
             raise ValueError("path must start with /")
         self._now.out_path = quote(real_text(path), safe="/%:@!$&'()*+,;=~-._")
 
-    def _set_upstream(self, host: str) -> Any:
+    def _set_upstream(self, host: str) -> LuaValue:
         if host not in self._now.values.get("upstreams", ()):
             return None, f"could not find an Upstream named '{host}'"
         self._now.target_host = str(host)
@@ -315,29 +335,31 @@ class Pdk:
     def _set_timeouts(self, connect: int, write: int, read: int) -> None:
         self._now.timeouts_ms = (int(connect), int(write), int(read))
 
-    def _per_request(self, members: dict[str, Any], get: Callable[..., Any], set_: Callable[..., Any]) -> Any:
+    def _per_request(
+        self, members: dict[str, LuaValue], get: Callable[..., LuaValue], set_: Callable[..., LuaValue]
+    ) -> LuaValue:
         return self._lua.execute(PER_REQUEST)(self._lua.table_from(members), get, set_)
 
-    def _context(self, name: str) -> Any:
+    def _context(self, name: str) -> LuaValue:
         if name not in ("shared", "plugin"):
             raise ValueError(f"kong.ctx.{name} is not in the stand-in for Kong")
         return self._kept(f"kong.ctx.{name}")
 
-    def _kept(self, name: str) -> Any:
+    def _kept(self, name: str) -> LuaValue:
         """A Lua table that lives as long as the request."""
         kept = self._now.values.setdefault("lua", {})
         if name not in kept:
             kept[name] = self._lua.table()
         return kept[name]
 
-    def _read_only(self, name: str, _value: Any) -> None:
+    def _read_only(self, name: str, _value: LuaValue) -> None:
         raise ValueError(f"cannot set {name}")
 
-    def _log(self) -> Any:
+    def _log(self) -> LuaValue:
         def at(level: int) -> Callable[..., None]:
             return lambda *parts: LOG.log(level, "%s", "".join(real_text(str(part)) for part in parts))
 
-        members: dict[str, Any] = {name: at(level) for name, level in LEVELS.items()}
+        members: dict[str, LuaValue] = {name: at(level) for name, level in LEVELS.items()}
         members["set_serialize_value"] = lambda name, value, *_: self._now.values.setdefault(
             "log", {}
         ).__setitem__(name, value)
@@ -349,7 +371,7 @@ class Pdk:
 
     # --- ngx ---
 
-    def _ngx(self) -> Any:
+    def _ngx(self) -> LuaValue:
         members = {
             "var": self._per_request({}, self._variable, self._read_only),
             "null": self._json.null,
@@ -367,7 +389,7 @@ class Pdk:
         }  # fmt: skip
         return self._per_request(members, self._ngx_member, self._read_only)
 
-    def _ngx_member(self, name: str) -> Any:
+    def _ngx_member(self, name: str) -> LuaValue:
         if name == "status":
             return self._now.status
         if name == "ctx":
@@ -376,7 +398,7 @@ class Pdk:
             return context
         raise ValueError(f"ngx.{name} is not in the stand-in for Kong")
 
-    def _balancer_data(self) -> Any:
+    def _balancer_data(self) -> LuaValue:
         now = self._now
         tries = [
             self._lua.table_from(
@@ -397,9 +419,10 @@ class Pdk:
             }
         )
 
-    def _variable(self, name: str) -> Any:
+    def _variable(self, name: str) -> LuaValue:
         now = self._now
-        known: dict[str, Callable[[], Any]] = {
+        bare_host = now.host.partition(":")[0].lower()
+        known: dict[str, Callable[[], LuaValue]] = {
             "upstream_addr": lambda: now.upstream_addr or None,
             "upstream_status": lambda: ", ".join(str(t.status or t.code) for t in now.tries) or None,
             "remote_addr": lambda: now.client_ip,
@@ -408,7 +431,7 @@ class Pdk:
             "request_uri": lambda: now.path + (f"?{now.query}" if now.query else ""),
             "uri": lambda: bytes_text(unquote(now.path)),
             "args": lambda: now.query or None,
-            "host": lambda: now.host.partition(":")[0].lower(),
+            "host": lambda: bare_host,
             "scheme": lambda: "http",
             "status": lambda: str(now.status),
             "kong_request_id": lambda: now.id,
@@ -416,12 +439,12 @@ class Pdk:
         if name in known:
             return known[name]()
         if name.startswith("http_"):
-            return self._get(now.headers, name[5:].replace("_", "-"))
+            return self._get(now.out_headers, name[5:].replace("_", "-"))
         if name.startswith("upstream_http_"):
             return self._get(now.answer_headers, name[14:].replace("_", "-"))
         raise ValueError(f"ngx.var.{name} is not in the stand-in for Kong")
 
-    def _cjson(self) -> dict[str, Any]:
+    def _cjson(self) -> dict[str, LuaValue]:
         return {
             "decode": self._json.decode,
             "encode": self._json.encode,

@@ -55,9 +55,11 @@ class Lookup:
         for kinds in PRECEDENCE:
             if any(scope[kind] is None for kind in kinds):
                 continue
-            key = tuple(scope[k] if k in kinds else None for k in ("service", "route", "consumer"))
-            if found := self._by_scope.get((name, *key)):  # type: ignore[call-overload]
-                return found  # type: ignore[no-any-return]
+            of_service, of_route, of_consumer = (
+                scope[k] if k in kinds else None for k in ("service", "route", "consumer")
+            )
+            if found := self._by_scope.get((name, of_service, of_route, of_consumer)):
+                return found
         return None
 
 
@@ -158,9 +160,9 @@ def tell_consumer(exchange: Exchange) -> None:
 
 def found_key(exchange: Exchange, config: dict[str, Any], challenge: dict[str, str]) -> str | None:
     """Return the first key found, hiding it from the service if so configured. Raises ExitError."""
-    arguments = parse_qsl(exchange.query, keep_blank_values=True)
+    arguments = parse_qsl(exchange.out_query, keep_blank_values=True)
     for name in config["key_names"]:
-        values = exchange.headers.getall(name, []) if config["key_in_header"] else []
+        values = exchange.out_headers.getall(name, []) if config["key_in_header"] else []
         if not values and config["key_in_query"]:
             values = [value for key, value in arguments if key == name]
         if len(values) > 1:
@@ -176,12 +178,12 @@ def found_key(exchange: Exchange, config: dict[str, Any], challenge: dict[str, s
 
 def request_size_limiting(exchange: Exchange, config: dict[str, Any], _tools: Tools) -> None:
     """Refuse big bodies, by Content-Length if there is one."""
-    length = exchange.headers.get("Content-Length", "")
+    length = exchange.out_headers.get("Content-Length", "")
     if not length.isdigit():
-        chunked = exchange.headers.get("Transfer-Encoding") == "chunked"
+        chunked = exchange.out_headers.get("Transfer-Encoding") == "chunked"
         if config["require_content_length"] and not chunked:
             exchange.exit(411, "A valid Content-Length header is required")
-        length = str(len(exchange.body))
+        length = str(len(exchange.out_body))
     if int(length) > config["allowed_payload_size"] * UNITS[config["size_unit"]]:
         expects = exchange.headers.get("Expect", "").strip().lower() == "100-continue"
         exchange.exit(417 if expects else 413, "Request size limit exceeded")

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 
 from . import SERVER, VERSION, plugins
 from .access_log import log_line, log_pattern
-from .balancer import Address, NoPeerError
+from .balancer import NoPeerError
 from .config import Config
 from .exchange import Exchange, ExitError, PluginError, Try
 from .healthcheck import Checker
@@ -237,7 +237,7 @@ class Gateway:
     async def _proxy(
         self, exchange: Exchange, request: web.BaseRequest, now: Generation, tools: Tools
     ) -> web.StreamResponse:
-        """Try addresses until one answers; a request that may have been seen is not repeated if it matters."""
+        """Try addresses until one answers; a POST that may have been seen is not repeated."""
         exchange.proxied = True
         checker = now.checkers.get(exchange.target_host)
         for number in range(exchange.retries + 1):
@@ -372,11 +372,9 @@ class Gateway:
 def next_try(exchange: Exchange, checker: Checker | None) -> Try:
     """Return the next address: the wheel's, or the service's own host. Raises NoPeerError."""
     began = time.monotonic()
-    if checker:
-        address: Address | None = checker.wheel.pick()
-        host, port = address.target.host, address.target.port
-    else:
-        address, host, port = None, exchange.target_host, exchange.target_port
+    address = checker.wheel.pick() if checker else None
+    host = address.target.host if address else exchange.target_host
+    port = address.target.port if address else exchange.target_port
     one = Try(host, port, address, balancer_latency_ms=int((time.monotonic() - began) * 1000))
     exchange.tries.append(one)
     return one

@@ -111,7 +111,7 @@ def identifier(exchange: Exchange, config: dict[str, Any]) -> str:
     elif by == "service":
         found = exchange.service.id if exchange.service else None
     elif by == "header":
-        found = exchange.headers.get(config["header_name"])
+        found = exchange.out_headers.get(config["header_name"])
     elif by == "path" and exchange.path == config["path"]:
         found = exchange.path
     return found or exchange.client_ip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
+from itertools import pairwise
 from typing import Any
 
 from .fields import Field
@@ -346,7 +347,7 @@ def rate_limit_problem(config: dict[str, Any]) -> str | None:
     limits = [config[period] for period in PERIODS if config.get(period) is not None]
     if not limits:
         return f"at least one of these fields must be non-empty: {', '.join(PERIODS)}"
-    if any(longer < shorter for shorter, longer in zip(limits, limits[1:], strict=False)):
+    if any(longer < shorter for shorter, longer in pairwise(limits)):
         return "the limit for a longer period cannot be lower than the limit for a shorter one"
     if config.get("policy") == "redis" and not (config.get("redis") or {}).get("host"):
         return "redis.host: required field missing"

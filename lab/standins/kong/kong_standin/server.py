@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -19,6 +20,7 @@ from .proxy import Gateway
 from .settings import Listen, Settings
 
 LOG = logging.getLogger("kong")
+LOG_FORMAT = "%(asctime)s [%(levelname)s] %(name)s: %(message)s"
 LEVELS = {
     "debug": logging.DEBUG, "info": logging.INFO, "notice": 25, "warn": logging.WARNING,
     "error": logging.ERROR, "crit": logging.CRITICAL,
@@ -44,7 +46,7 @@ class Server:
         """Prepare to serve `config`."""
         self._settings = settings
         self._gateway = Gateway(settings, config)
-        self._runners: list[web.BaseRunner[web.Request] | web.ServerRunner] = []
+        self._runners: list[web.BaseRunner] = []
         self._stop = asyncio.Event()
         self._graceful = False
 
@@ -56,7 +58,7 @@ class Server:
             loop.add_signal_handler(number, self.stop, graceful)
         await self.start()
         pid_file(self._settings).parent.mkdir(parents=True, exist_ok=True)
-        pid_file(self._settings).write_text(f"{__import__('os').getpid()}\n")
+        pid_file(self._settings).write_text(f"{os.getpid()}\n")
         await self._stop.wait()
         await self.end()
 
@@ -73,9 +75,7 @@ class Server:
         self._gateway.now.start()
         LOG.warning("STAND-IN for Kong %s, configuration %s", VERSION, self._gateway.now.config.hash)
 
-    async def _listen(
-        self, runner: web.BaseRunner[web.Request] | web.ServerRunner, where: Listen | None
-    ) -> None:
+    async def _listen(self, runner: web.BaseRunner, where: Listen | None) -> None:
         if where is None:
             return
         await runner.setup()
@@ -115,7 +115,7 @@ def serve(settings: Settings) -> None:
     logging.basicConfig(
         stream=sys.stderr,
         level=LEVELS[settings.log_level],
-        format="%(asctime)s [%(levelname)s] %(name)s: %(message)s",
+        format=LOG_FORMAT,
     )
     try:
         config = configuration(settings)

@@ -44,7 +44,7 @@ class Settings:
 
 
 def values_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return option -> value; `KONG_X_FILE` is the value of `x` from a file, as in the image's entry point."""
+    """Return option -> value; `KONG_X_FILE` names a file with the value of `x`, as for the real image."""
     values = {n[5:].lower(): v for n, v in environment.items() if n.startswith("KONG_")}
     for name in [n for n in values if n.endswith("_file")]:
         values.setdefault(name.removesuffix("_file"), Path(values[name]).read_text().strip())
@@ -53,8 +53,8 @@ def values_of(environment: Mapping[str, str]) -> dict[str, str]:
 
 def listen_of(text: str) -> Listen | None:
     """Return the first address of a listen option; `off` is None. Raises ValueError."""
-    first = text.split(",")[0].split()[0] if text.strip() else OFF
-    if first == OFF:
+    first = text.partition(",")[0].strip().partition(" ")[0]
+    if first in ("", OFF):
         return None
     host, _, port = first.rpartition(":")
     return Listen(host, int(port))

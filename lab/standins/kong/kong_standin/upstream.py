@@ -57,7 +57,7 @@ class BadAnswerError(UpstreamError):
 
 @dataclass(frozen=True)
 class Timeouts:
-    """In seconds: to connect, between two writes, between two reads; and whether the kernel asks in between."""
+    """In seconds: to connect, between writes, between reads; and whether the kernel asks in between."""
 
     connect: float
     write: float
