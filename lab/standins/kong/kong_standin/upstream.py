@@ -150,7 +150,9 @@ async def read(what: Awaitable[bytes], seconds: float) -> bytes:
     try:
         async with asyncio.timeout(seconds):
             return await what
-    except TimeoutError:
+    except TimeoutError as problem:
+        if problem.errno:  # the kernel's: nobody answered its questions whether the other end is still there
+            raise BrokenError(f"upstream broke the connection: {problem}") from None
         raise ReadTimeoutError("upstream timed out while reading") from None
     except (OSError, asyncio.IncompleteReadError) as problem:
         raise BrokenError(f"upstream broke the connection: {problem}") from None
