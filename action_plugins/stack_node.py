@@ -493,7 +493,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _ship(self, desired: Desired, plan: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         lay = plan["lay"]
         changed = [f for f in desired.files if f.path in set(lay["files"])]
-        rules = {f.path: rule_for(f.path, desired.rules) for f in changed}
+        checkers = {f.path: rule_for(f.path, desired.rules).get("validate") for f in changed}
         result: dict[str, Any] = self._execute_module(
             "stack_node",
             module_args={
@@ -502,7 +502,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "archive": pack(changed),
                 "remove": lay["remove"],
                 "reactions": lay["reactions"],
-                "validations": {path: rule["validate"] for path, rule in rules.items() if rule.get("validate")},
+                "validations": {path: checker for path, checker in checkers.items() if checker},
                 "compose_check": bool(desired.containers)
                 and any(p.startswith(STACK_ROOT) for p in lay["files"]),
             },

@@ -201,7 +201,9 @@ def test_a_shared_file_that_is_not_json_is_not_overwritten(tmp_path):
         pytest.param({"digest": "other", "state": "running", "health": ""}, "changed", id="another digest"),
         pytest.param({"digest": "d", "state": "exited", "health": ""}, "exited", id="not running"),
         pytest.param({"digest": "d", "state": "running", "health": "unhealthy"}, "unhealthy", id="unhealthy"),
-        pytest.param({"digest": "d", "state": "running", "health": "starting"}, "starting", id="not known yet to be well"),
+        pytest.param(
+            {"digest": "d", "state": "running", "health": "starting"}, "starting", id="not yet well"
+        ),
         pytest.param({"digest": "d", "state": "running", "health": ""}, None, id="as wanted"),
     ],
 )
