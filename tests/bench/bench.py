@@ -5,11 +5,13 @@ first run of site.yml on bare nodes, images cached.
 """
 
 import argparse
+import fcntl
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import docker
@@ -30,6 +32,7 @@ from aicluster_bench.variants import (  # noqa: E402
 )
 
 WORK = ROOT / ".cache/bench"
+LAB_LOCK = ROOT / ".cache/lab.lock"  # lab/lab.py takes the same
 CONTAINER_PREFIX = "aicluster-lab-"
 REGISTRY = CONTAINER_PREFIX + "registry"
 IDLE_S = 15.0
@@ -115,6 +118,19 @@ def prepare() -> tuple[list[Variant], int]:
     ), len(nodes)
 
 
+@contextmanager
+def lab_held() -> Iterator[None]:
+    """Keep lab.py from making or removing the lab while it is measured."""
+    LAB_LOCK.parent.mkdir(exist_ok=True)
+    with LAB_LOCK.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("A lab command is at work; waiting for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def compare(rounds: int, only: Sequence[str]) -> int:
     """Measure all variants in turn, `rounds` times; returns the exit code."""
     accounts = accounts_of_nodes()
@@ -182,10 +198,17 @@ def converge() -> int:
     return subprocess.run([*lab, "up"], cwd=ROOT, check=False).returncode
 
 
+def positive(text: str) -> int:
+    """Return a number of rounds; raises ValueError for less than one."""
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
 def main(arguments: list[str]) -> int:
     """Read the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="bench.py", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="rounds to take the medians of")
+    parser.add_argument("--rounds", type=positive, default=3, help="rounds to take the medians of")
     parser.add_argument("--only", default="", help="comma separated: toolkit,ordinary,mitogen,pyinfra,bound")
     parser.add_argument(
         "--converge", action="store_true", help="destroys the lab, makes it anew, measures that"
@@ -195,7 +218,8 @@ def main(arguments: list[str]) -> int:
     try:
         if options.converge:
             return converge()
-        return compare(options.rounds, [key for key in options.only.split(",") if key])
+        with lab_held():
+            return compare(options.rounds, [key for key in options.only.split(",") if key])
     except (BenchError, RuntimeError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -293,7 +293,7 @@ def test_the_check_script_says_what_differs(tmp_path):
 
     def said(state: FileState) -> str:
         script = bound.check_script(node("h1", state, **bare))
-        lines = [line for line in script.splitlines() if "docker.sock" not in line]
+        lines = ["found=[]" if "docker.sock" in line else line for line in script.splitlines()]
         shell = subprocess.run(["sh"], input="\n".join(lines), capture_output=True, text=True, check=False)
         return shell.stdout + shell.stderr
 
@@ -301,6 +301,35 @@ def test_the_check_script_says_what_differs(tmp_path):
     assert "FAILED" in said(replace(good, sha256="0" * 64))
     assert said(replace(good, mode="0644")) == "differs: owner or mode of a file\n"
     assert said(replace(good, path=str(path) + "x")).count("No such file") == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        pytest.param(
+            '[{"Id":"1","Labels":{"aicluster.digest":"d2","com.docker.compose.service":"redis"},'
+            '"State":"running","Status":"Up"},{"Id":"2","Labels":{"aicluster.digest":"d1",'
+            '"com.docker.compose.service":"kong","x":"y"},"State":"running","Status":"Up (healthy)"}]',
+            "",
+            id="as wanted, in any order",
+        ),
+        pytest.param("[]", "differs: containers\n", id="none runs"),
+        pytest.param("", "differs: containers\n", id="no engine answers"),
+        pytest.param(
+            '[{"Labels":{"aicluster.digest":"d2","com.docker.compose.service":"redis"},'
+            '"State":"running","Status":"Up (unhealthy)"},{"Labels":{"aicluster.digest":"d0",'
+            '"com.docker.compose.service":"kong"},"State":"running","Status":"Up"}]',
+            "differs: containers\ndiffers: a container is unhealthy\n",
+            id="one of an older digest, one unhealthy",
+        ),
+    ],
+)
+def test_the_check_script_reads_the_engines_answer(answer, said):
+    state = node("h1", packages=(), units=(), containers={"kong": "d1", "redis": "d2"})
+    lines = bound.check_script(state).splitlines()
+    faked = [f"found='{answer}'" if line.startswith("found=") else line for line in lines]
+    shell = subprocess.run(["sh"], input="\n".join(faked), capture_output=True, text=True, check=False)
+    assert shell.stdout + shell.stderr == said
 
 
 def test_every_node_is_asked_at_once_and_each_must_be_silent(tmp_path):

@@ -90,14 +90,17 @@ def role_of(owner: str, services: Iterable[str]) -> str:
 def export(folder: Path) -> list[NodeState]:
     """Render every node through the engine and write its files below `folder`; return the nodes.
 
-    A file shared with others (daemon.json) is taken as it is on the node. Raises RuntimeError when a node
-    does not answer or lacks a file.
+    A file shared with others (daemon.json) is taken as it is on the node. Raises RuntimeError when the
+    inventory cannot be resolved, or a node does not answer or lacks a file.
     """
     import render  # Ansible's libraries: slow to import
+    from ansible.errors import AnsibleError
 
-    nodes = []
-    for host in render.site(INVENTORY).inventory.list_hosts("nodes"):
-        nodes.append(_export_node(render, host, folder / host.name))
+    try:
+        hosts = render.site(INVENTORY).inventory.list_hosts("nodes")
+        nodes = [_export_node(render, host, folder / host.name) for host in hosts]
+    except AnsibleError as error:
+        raise RuntimeError(f"the lab's inventory cannot be resolved ({error}); make lab first") from error
     (folder / "nodes.json").write_text(json.dumps([asdict(node) for node in nodes], indent=1))
     return nodes
 
