@@ -33,8 +33,8 @@ from aicluster_bench.variants import (  # noqa: E402
 
 WORK = ROOT / ".cache/bench"
 LAB_LOCK = ROOT / ".cache/lab.lock"  # lab/lab.py takes the same
-CONTAINER_PREFIX = "aicluster-lab-"
-REGISTRY = CONTAINER_PREFIX + "registry"
+# As lab/ names and labels its containers.
+REGISTRY, ROOT_LABEL = "aicluster-lab-registry", "aicluster.lab.root"
 IDLE_S = 15.0
 
 
@@ -51,15 +51,12 @@ def accounts_of_nodes() -> list[Path]:
     """Return the CPU accounts of the lab's node containers."""
     try:
         client = docker.from_env()
-        found = [
-            c
-            for c in client.containers.list()
-            if str(c.name).startswith(CONTAINER_PREFIX) and c.name != REGISTRY
-        ]
+        ours = {"label": f"{ROOT_LABEL}={ROOT}"}
+        found = [node for node in client.containers.list(filters=ours) if node.name != REGISTRY]
     except DockerException as error:
         raise BenchError(f"no Docker Engine answers ({error}), so no lab is running: make lab") from error
     if not found:
-        raise BenchError(f"no container {CONTAINER_PREFIX}* is running: make lab")
+        raise BenchError("no lab of this checkout is running: make lab")
     accounts = []
     for container in found:
         membership = Path(f"/proc/{container.attrs['State']['Pid']}/cgroup").read_text()
