@@ -84,6 +84,33 @@ def test_a_pull_is_resumed_where_the_client_hung_up(tmp_path):
     assert lines[-1] == {"status": "success"}
 
 
+def test_two_pulls_of_one_model_at_a_time_do_not_disturb_each_other(tmp_path):
+    async def conversation(client):
+        return await asyncio.gather(pulled(client, "m"), pulled(client, "m"))
+
+    assert [lines[-1] for lines in talk(tmp_path, conversation, rate=4_000_000)] == [
+        {"status": "success"}
+    ] * 2
+    for blob in (tmp_path / "blobs").iterdir():
+        assert blob.name == f"sha256-{sha256(blob.read_bytes()).hexdigest()}"
+
+
+def test_a_damaged_partial_file_is_found_and_pulled_anew(tmp_path):
+    async def conversation(client):
+        answer = await client.post("/api/pull", json={"model": "m"})
+        async for line in answer.content:
+            if json.loads(line).get("completed", 0) > 0:
+                break
+        answer.close()
+        await asyncio.sleep(0.2)
+        next((tmp_path / "blobs").glob("*-partial")).write_bytes(b"damaged")
+        return [(await pulled(client, "m"))[-1] for _ in range(2)]
+
+    first, second = talk(tmp_path, conversation, rate=2_000_000)
+    assert first["error"].startswith("digest mismatch, file must be downloaded again: want sha256:")
+    assert second == {"status": "success"}
+
+
 def test_a_pull_of_a_model_nobody_published_ends_with_an_error_line(tmp_path):
     lines = talk(tmp_path, lambda client: pulled(client, "missing-model"))
     assert lines[-1] == {"error": "pull model manifest: file does not exist"}
@@ -134,6 +161,23 @@ def test_a_chat_streams_one_object_a_line_and_the_last_has_the_counts(tmp_path):
     assert media == "application/x-ndjson"
     assert [line["done"] for line in lines] == [False] * (len(lines) - 1) + [True]
     assert lines[-1]["eval_count"] == len(lines) - 1
+
+
+@pytest.mark.parametrize(
+    ("keep_alive", "reason"),
+    [(None, "load"), (0, "unload")],
+    ids=["an empty prompt loads", "with keep_alive 0 it unloads"],
+)
+def test_an_empty_prompt_only_moves_the_model(tmp_path, keep_alive, reason):
+    async def conversation(client):
+        await pulled(client, "m")
+        body = {"model": "m", "keep_alive": keep_alive}
+        answer = await (await client.post("/api/generate", json=body)).json(content_type=None)
+        return answer, [m["name"] for m in (await (await client.get("/api/ps")).json())["models"]]
+
+    answer, running = talk(tmp_path, conversation)
+    assert (answer["response"], answer["done_reason"]) == ("", reason)
+    assert running == (["m:latest"] if reason == "load" else [])
 
 
 def test_an_openai_stream_ends_with_done(tmp_path):

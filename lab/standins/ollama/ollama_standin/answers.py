@@ -42,6 +42,11 @@ def counts(prompt: str, count: int, started: float) -> dict[str, Any]:
     }
 
 
+def loaded(keep_alive: str | float | None) -> dict[str, Any]:
+    """Return the end of an answer to an empty prompt: the model was only loaded, or unloaded."""
+    return {"done": True, "done_reason": "unload" if keep_alive == 0 else "load"}
+
+
 def piece(kind: str, model: str, text: str) -> dict[str, Any]:
     """Return one object of /api/chat or /api/generate without its end."""
     content = {"message": {"role": "assistant", "content": text}} if kind == "chat" else {"response": text}

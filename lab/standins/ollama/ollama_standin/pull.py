@@ -23,6 +23,8 @@ async def pull(store: Store, name: Name, bytes_per_second: int) -> AsyncIterator
     for content in [*(layers[kind] for kind in layers if kind != "config"), layers["config"]]:
         async for line in pull_blob(store, content, bytes_per_second):
             yield line
+            if "error" in line:
+                return
     yield {"status": "verifying sha256 digest"}
     yield {"status": "writing manifest"}
     store.write(name, manifest_of(layers))
@@ -34,15 +36,22 @@ async def pull_blob(store: Store, content: bytes, bytes_per_second: int) -> Asyn
     digest, total = digest_of(content), len(content)
     done, partial = store.blob(digest), store.blob(digest, "-partial")
     status = {"status": f"pulling {digest[7:19]}", "digest": digest, "total": total}
-    if not done.exists():
-        completed = partial.stat().st_size if partial.exists() else 0
-        yield {**status, "completed": completed} if completed else status
-        while completed < total:
-            chunk = content[completed : completed + CHUNK_BYTES]
-            with partial.open("ab") as file:
-                file.write(chunk)
-            completed += len(chunk)
-            yield {**status, "completed": completed}
-            await asyncio.sleep(len(chunk) / bytes_per_second if bytes_per_second else 0)
-        partial.rename(done)
+    # Whoever comes second waits and finds the blob.
+    async with store.lock(digest):
+        if not done.exists():
+            completed = partial.stat().st_size if partial.exists() else 0
+            yield {**status, "completed": completed} if completed else status
+            while completed < total:
+                chunk = content[completed : completed + CHUNK_BYTES]
+                with partial.open("ab") as file:
+                    file.write(chunk)
+                completed += len(chunk)
+                yield {**status, "completed": completed}
+                await asyncio.sleep(len(chunk) / bytes_per_second if bytes_per_second else 0)
+            if (got := digest_of(partial.read_bytes())) != digest:
+                partial.unlink()
+                text = f"digest mismatch, file must be downloaded again: want {digest}, got {got}"
+                yield {"error": text}
+                return
+            partial.rename(done)
     yield {**status, "completed": total}

@@ -227,7 +227,7 @@ class Api:
         if kind == "openai":
             yield f"data: {json.dumps(answers.openai_piece(model, '', last=True))}\n\ndata: [DONE]\n\n"
         else:
-            yield json.dumps(answers.piece(kind, model, "") | answers.counts(prompt, count, started)) + "\n"
+            yield json.dumps(answers.piece(kind, model, "") | self._end(body, count, started)) + "\n"
 
     async def _whole(self, kind: str, model: str, body: dict[str, Any]) -> dict[str, Any]:
         started, prompt = time.monotonic(), answers.prompt_of(body)
@@ -235,7 +235,11 @@ class Api:
         text = "".join(words).strip()
         if kind == "openai":
             return answers.openai_whole(model, text, prompt)
-        return answers.piece(kind, model, text) | answers.counts(prompt, len(words), started)
+        return answers.piece(kind, model, text) | self._end(body, len(words), started)
+
+    def _end(self, body: dict[str, Any], count: int, started: float) -> dict[str, Any]:
+        prompt = answers.prompt_of(body)
+        return answers.counts(prompt, count, started) if prompt else answers.loaded(body.get("keep_alive"))
 
     async def _body(self, request: web.Request) -> dict[str, Any]:
         try:

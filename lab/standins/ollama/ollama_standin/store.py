@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,6 +38,11 @@ class Store:
         self._manifests, self._blobs = root / "manifests", root / "blobs"
         self._manifests.mkdir(parents=True, exist_ok=True)
         self._blobs.mkdir(parents=True, exist_ok=True)
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def lock(self, digest: str) -> asyncio.Lock:
+        """Return the lock under which a blob is written."""
+        return self._locks[digest]
 
     def blob(self, digest: str, suffix: str = "") -> Path:
         """Path of a blob, given as `sha256:<hex>`."""
