@@ -51,8 +51,8 @@ def accounts_of_nodes() -> list[Path]:
     """Return the CPU accounts of the lab's node containers."""
     try:
         client = docker.from_env()
-        ours = {"label": f"{ROOT_LABEL}={ROOT}"}
-        found = [node for node in client.containers.list(filters=ours) if node.name != REGISTRY]
+        ours = client.containers.list(filters={"label": f"{ROOT_LABEL}={ROOT}"})
+        found = [container for container in ours if container.name != REGISTRY]
     except DockerException as error:
         raise BenchError(f"no Docker Engine answers ({error}), so no lab is running: make lab") from error
     if not found:
