@@ -161,6 +161,14 @@ def test_the_whole_upstream_has_a_health_too():
     assert talk(chat(("192.0.2.1:1", 1), checks=CHECKS), conversation) == "HEALTHY"
 
 
+def test_the_upstreams_are_listed_by_name():
+    async def conversation(client):
+        return json.loads((await client.admin("GET", "/upstreams")).body)
+
+    listed = talk(chat(), conversation)
+    assert [upstream["name"] for upstream in listed["data"]] == ["pool"]
+
+
 def test_an_unknown_upstream_is_a_404():
     async def conversation(client):
         return (await client.status("/upstreams/gone/health")).status

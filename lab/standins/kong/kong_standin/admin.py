@@ -43,6 +43,7 @@ class Api:
         self._add_readable(app)
         app.router.add_get("/", self.root)
         app.router.add_get("/config", self.get_config)
+        app.router.add_get("/upstreams", self.upstreams)
         app.router.add_post("/config", self.post_config)
         prefix = "/upstreams/{upstream}/targets/{target}"
         for path in (prefix, prefix + "/{address}"):
@@ -124,6 +125,11 @@ class Api:
             configs, self._gateway.now.checkers.values(), self._gateway.under_way
         )
         return web.Response(text=page, headers={"Server": SERVER})
+
+    async def upstreams(self, _request: web.Request) -> web.Response:
+        """Names of all upstreams, on one page."""
+        found = [{"id": one.id, "name": one.name} for one in self._config.upstreams.values()]
+        return answer(200, {"data": found, "next": None})
 
     async def upstream_health(self, request: web.Request) -> web.Response:
         """Health of each target, or of the whole upstream."""
