@@ -115,9 +115,9 @@ def test_a_load_ends_the_probes_of_what_is_gone():
 @pytest.mark.parametrize("method", ["PATCH", "DELETE", "PUT"])
 def test_a_weight_cannot_be_changed_without_a_database(method):
     async def conversation(client):
-        return await client.admin(method, "/upstreams/pool/targets/192.0.2.1:1", json={"weight": 0})
+        return await client.admin(method, "/upstreams/pool/targets/127.9.9.1:1", json={"weight": 0})
 
-    answer = talk(chat(("192.0.2.1:1", 1)), conversation)
+    answer = talk(chat(("127.9.9.1:1", 1)), conversation)
     assert answer.status == 405
     assert "when not using a database" in json.loads(answer.body)["message"]
 
@@ -130,26 +130,26 @@ def test_health_is_shown_and_set_by_hand():
         states = []
         for state in (None, "unhealthy", "healthy"):
             if state:
-                answer = await client.admin("PUT", f"/upstreams/pool/targets/192.0.2.1:1/{state}")
+                answer = await client.admin("PUT", f"/upstreams/pool/targets/127.9.9.1:1/{state}")
                 assert answer.status == 204
             health = json.loads((await client.status("/upstreams/pool/health")).body)
             states.append([(t["target"], t["health"]) for t in health["data"]])
         return states
 
-    targets = (("192.0.2.1:1", 80), ("192.0.2.2:1", 0))
-    off = ("192.0.2.2:1", "HEALTHCHECKS_OFF")
+    targets = (("127.9.9.1:1", 80), ("127.9.9.2:1", 0))
+    off = ("127.9.9.2:1", "HEALTHCHECKS_OFF")
     assert talk(chat(*targets, checks=CHECKS), conversation) == [
-        [("192.0.2.1:1", "HEALTHY"), off],
-        [("192.0.2.1:1", "UNHEALTHY"), off],
-        [("192.0.2.1:1", "HEALTHY"), off],
+        [("127.9.9.1:1", "HEALTHY"), off],
+        [("127.9.9.1:1", "UNHEALTHY"), off],
+        [("127.9.9.1:1", "HEALTHY"), off],
     ]
 
 
 def test_health_by_hand_needs_checks():
     async def conversation(client):
-        return (await client.admin("PUT", "/upstreams/pool/targets/192.0.2.1:1/unhealthy")).status
+        return (await client.admin("PUT", "/upstreams/pool/targets/127.9.9.1:1/unhealthy")).status
 
-    assert talk(chat(("192.0.2.1:1", 1)), conversation) == 400
+    assert talk(chat(("127.9.9.1:1", 1)), conversation) == 400
 
 
 def test_the_whole_upstream_has_a_health_too():
@@ -158,7 +158,7 @@ def test_the_whole_upstream_has_a_health_too():
             "health"
         ]
 
-    assert talk(chat(("192.0.2.1:1", 1), checks=CHECKS), conversation) == "HEALTHY"
+    assert talk(chat(("127.9.9.1:1", 1), checks=CHECKS), conversation) == "HEALTHY"
 
 
 def test_the_upstreams_are_listed_by_name():

@@ -21,7 +21,7 @@ CHECKS = {"active": ACTIVE, "passive": PASSIVE}
 
 
 def upstream(*weights, **checks):
-    targets = [(f"192.0.2.{number}:1", weight) for number, weight in enumerate(weights, start=1)]
+    targets = [(f"127.9.9.{number}:1", weight) for number, weight in enumerate(weights, start=1)]
     return standin_kong.config_of(standin_kong.chat(*targets, checks=checks)).upstreams["pool"]
 
 
@@ -52,7 +52,7 @@ def test_every_turn_of_the_wheel_is_exact(weights):
     divisor = sum(weights) // turn
     for _ in range(3):
         assert picks(wheel, turn) == {
-            f"192.0.2.{n}": w // divisor for n, w in enumerate(weights, start=1) if w
+            f"127.9.9.{n}": w // divisor for n, w in enumerate(weights, start=1) if w
         }
 
 
@@ -61,18 +61,18 @@ def test_80_20_is_exact_in_any_five_picks_wherever_they_begin():
     wheel.pick()
     wheel.pick()
     for _ in range(100):
-        assert picks(wheel, 5) == {"192.0.2.1": 4, "192.0.2.2": 1}
+        assert picks(wheel, 5) == {"127.9.9.1": 4, "127.9.9.2": 1}
 
 
 def test_a_failed_target_is_not_remembered_so_a_retry_may_meet_it_again():
     wheel = wheel_of(upstream(80, 20), shuffle=lambda _: None)
-    assert [wheel.pick().target.host for _ in range(4)].count("192.0.2.1") >= 3
+    assert [wheel.pick().target.host for _ in range(4)].count("127.9.9.1") >= 3
 
 
 def test_unavailable_targets_are_skipped():
     wheel = wheel_of(upstream(80, 20))
     wheel.set_available(wheel.addresses[0], False)
-    assert picks(wheel, 10) == {"192.0.2.2": 10}
+    assert picks(wheel, 10) == {"127.9.9.2": 10}
 
 
 @pytest.mark.parametrize("weights", [(0, 0), (1,)], ids=["all weights are 0", "the only target is down"])

@@ -14,7 +14,7 @@ RATE_LIMIT = {"name": "rate-limiting", "config": {"minute": 5}}
 
 
 def good():
-    tree = standin_kong.chat(("192.0.2.1:11434", 80), ("192.0.2.2:11435", 20), plugins=[RATE_LIMIT])
+    tree = standin_kong.chat(("127.9.9.1:11434", 80), ("127.9.9.2:11435", 20), plugins=[RATE_LIMIT])
     tree["consumers"] = [{"username": "me", "keyauth_credentials": [{"key": "secret"}]}]
     return tree
 
@@ -58,7 +58,7 @@ def test_the_file_that_ships_is_good(inventory):
         pytest.param((*TARGET, "target"), "http://x", "Invalid target", id="a URL as a target"),
         pytest.param((*UPSTREAM, "algorithm"), "weighted", "expected one of", id="unknown algorithm"),
         pytest.param((*UPSTREAM, "slots"), 5, "between 10 and 65536", id="too few slots"),
-        pytest.param((*UPSTREAM, "name"), "192.0.2.1", "no ip addresses", id="an upstream named as an IP"),
+        pytest.param((*UPSTREAM, "name"), "127.9.9.1", "no ip addresses", id="an upstream named as an IP"),
         pytest.param((*UPSTREAM, "name"), "a:80", "must be a hostname", id="an upstream with a port"),
         pytest.param((*UPSTREAM, "helthchecks"), {}, "unknown field", id="a misspelt field"),
         pytest.param(
@@ -141,7 +141,7 @@ def test_a_mistake_is_refused_with_its_reason(place, value, message):
         pytest.param((*TARGET, "weight"), 0, id="a drained target"),
         pytest.param(("keyauth_credentials",), [{"key": "other", "consumer": "me"}], id="a key at top level"),
         pytest.param(
-            ("targets",), [{"target": "192.0.2.3:1", "upstream": "pool"}], id="a target at top level"
+            ("targets",), [{"target": "127.9.9.3:1", "upstream": "pool"}], id="a target at top level"
         ),
         pytest.param(
             ("routes",), [{"paths": ["/x"], "service": "chat"}], id="a route that names its service"
@@ -181,8 +181,8 @@ def test_a_plugin_that_is_not_enabled_is_refused():
 
 
 def test_a_target_without_a_port_has_kongs():
-    config = standin_kong.config_of(changed((*TARGET, "target"), "192.0.2.9"))
-    assert config.upstreams["pool"].targets[0].name == "192.0.2.9:8000"
+    config = standin_kong.config_of(changed((*TARGET, "target"), "127.9.9.9"))
+    assert config.upstreams["pool"].targets[0].name == "127.9.9.9:8000"
 
 
 def test_ids_follow_names_so_that_counters_survive_a_reload():

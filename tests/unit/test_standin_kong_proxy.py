@@ -111,7 +111,7 @@ def test_500_requests_are_split_exactly_80_to_20():
     [
         pytest.param([], "failure to get a peer from the ring-balancer", id="an upstream without targets"),
         pytest.param(
-            [("192.0.2.1:1", 0)], "failure to get a peer from the ring-balancer", id="all weights are 0"
+            [("127.9.9.1:1", 0)], "failure to get a peer from the ring-balancer", id="all weights are 0"
         ),
     ],
 )
