@@ -203,7 +203,8 @@ def services_to_provision(
     desired: Desired, actual: Mapping[str, Any], wanted_by_probe: Mapping[str, bool]
 ) -> list[str]:
     """Return services whose provisioning has work: new container, new inputs, or the probe says so."""
-    touched = {desired.container_owner[item["service"]] for item in actual["containers"]}
+    new = [item["service"] for item in actual["containers"] if item["why"] in ("missing", "changed")]
+    touched = {desired.container_owner[service] for service in new}
     return [
         service
         for service, inputs in desired.provision_inputs.items()
@@ -240,13 +241,15 @@ def make_plan(
         "orphans": list(actual["orphans"]),
         "provision": provision,
         "empty": not desired.containers,
+        # Health checks begin anew with the engine: wait for them before anything is called well.
+        "settle": bool(desired.containers) and ("restart", "docker") in reactions,
     }
     return {
         "facts": dict(actual["facts"]),
         "lay": lay,
         "lay_needed": any(bool(part) for part in lay.values()),
         "raise": raising,
-        "raise_needed": bool(raising["containers"] or raising["orphans"] or provision),
+        "raise_needed": bool(raising["containers"] or raising["orphans"] or raising["settle"] or provision),
         "lines": plan_lines(actual, reactions, provision),
     }
 
@@ -392,7 +395,8 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
                 desired.container_owner[container] = role
             service_variables[role] = variables
             if (roles / role / "tasks" / "provision.yml").is_file():
-                inputs = json.dumps(state.get("provision_inputs", {}), sort_keys=True)
+                # With the digest: a run that died between a container and its provisioning is made up for.
+                inputs = json.dumps([digest, state.get("provision_inputs", {})], sort_keys=True)
                 desired.provision_inputs[role] = hashlib.sha256(inputs.encode()).hexdigest()[:16]
             if when:
                 desired.provision_when[role] = when

@@ -99,6 +99,21 @@ def test_a_probe_that_finds_something_missing_calls_for_provisioning():
     assert engine.make_plan(wanted, found, {"ollama": False})["raise"]["provision"] == []
 
 
+def test_a_restart_of_the_engine_waits_until_its_containers_are_well_again():
+    wanted = desired(containers={"kong": "d1"}, container_owner={"kong": "kong"})
+    owed = actual(pending=[["restart", "docker"]])
+    assert engine.make_plan(wanted, owed, {})["raise_needed"] is True
+    assert engine.make_plan(desired(), owed, {})["raise_needed"] is False
+
+
+def test_a_container_that_only_has_to_become_well_is_not_provisioned_again():
+    wanted = desired(
+        containers={"pg": "d1"}, container_owner={"pg": "postgres"}, provision_inputs={"postgres": "i1"}
+    )
+    found = actual(containers=[{"service": "pg", "why": "starting"}], provisioned={"postgres": "i1"})
+    assert engine.make_plan(wanted, found, {})["raise"]["provision"] == []
+
+
 def test_a_new_unit_file_makes_systemd_read_its_units_again():
     found = actual(differing=[{"path": "/etc/systemd/system/x.service", "reason": "missing", "before": ""}])
     assert engine.make_plan(desired(), found, {})["lay"]["daemon_reload"] is True
