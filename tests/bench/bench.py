@@ -27,6 +27,7 @@ from aicluster_bench.variants import (  # noqa: E402
     Variant,
     base_environment,
     count_lines,
+    judge_ansible,
     make_variants,
     operations,
 )
@@ -97,6 +98,20 @@ def rehearse(variant: Variant, accounts: Sequence[Path]) -> tuple[str, Counts]:
     return variant.judge(cost), counted
 
 
+def require_desired_state() -> None:
+    """Refuse a lab that is not in its desired state: the rehearsals would bring it there.
+
+    Somebody may be testing just that. Asks in check mode, which changes nothing.
+    """
+    command = [str(ROOT / ".venv/bin/ansible-playbook"), *INVENTORY, "site.yml", "--check"]
+    asked = subprocess.run(
+        command, cwd=ROOT, env=base_environment(ROOT), capture_output=True, text=True, check=False
+    )
+    answer = measure.Cost(0, 0, 0, 0, asked.returncode, asked.stdout + asked.stderr)
+    if problem := judge_ansible(answer, nodes=1):
+        raise BenchError(f"{problem}. Nothing was measured or changed. Run make lab first, then make bench")
+
+
 def prepare() -> tuple[list[Variant], int]:
     """Install the tools, export the desired state, write what the variants run."""
     WORK.mkdir(parents=True, exist_ok=True)
@@ -131,6 +146,7 @@ def lab_held() -> Iterator[None]:
 def compare(rounds: int, only: Sequence[str]) -> int:
     """Measure all variants in turn, `rounds` times; returns the exit code."""
     accounts = accounts_of_nodes()
+    require_desired_state()
     variants, nodes = prepare()
     variants = [variant for variant in variants if not only or variant.key in only]
     say("once each, to warm caches and to count:")

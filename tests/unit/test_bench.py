@@ -170,6 +170,25 @@ def test_an_ansible_run_is_judged_by_its_recap(run, problem):
     assert problem in judged and bool(judged) == bool(problem)
 
 
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_lab_out_of_its_desired_state_is_refused_and_asked_in_check_mode_only(monkeypatch, count):
+    import bench
+
+    asked = []
+
+    def run(command, **_options):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, RECAP.format(count), "")
+
+    monkeypatch.setattr(bench.subprocess, "run", run)
+    if count:
+        with pytest.raises(bench.BenchError, match=r"changed=2.*Nothing was measured or changed.*make lab"):
+            bench.require_desired_state()
+    else:
+        bench.require_desired_state()
+    assert [command[-2:] for command in asked] == [["site.yml", "--check"]]
+
+
 TOTAL = "--> Starting operation: x\n    x  1  -  -  1\n    Grand total   23   {}   {}   {}   \n\n--> End\n"
 
 
