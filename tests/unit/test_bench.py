@@ -180,7 +180,7 @@ def test_a_lab_out_of_its_desired_state_is_refused_and_asked_in_check_mode_only(
         asked.append(command)
         return subprocess.CompletedProcess(command, 0, RECAP.format(count), "")
 
-    monkeypatch.setattr(bench.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     if count:
         with pytest.raises(bench.BenchError, match=r"changed=2.*Nothing was measured or changed.*make lab"):
             bench.require_desired_state()
