@@ -220,7 +220,7 @@ def report(errors: list[str]) -> str:
     return "\n".join([f"{count} in the site description; no node was touched.", *lines])
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     """Ansible's entry point; options in library/site_preflight.py."""
 
     TRANSFERS_FILES = False

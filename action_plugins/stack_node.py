@@ -413,7 +413,7 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
 # ---------------------------------------------------------------- the plugin
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     """Action plugin `stack_node`: plan, ship, commit."""
 
     _supports_check_mode = True

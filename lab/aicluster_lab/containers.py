@@ -103,7 +103,7 @@ class Containers:
             container.remove(force=True, v=True)
         binds = [*description.host_config.get("Binds", []), *self._fresh_volume(description)]
         endpoint = self._client.api.create_endpoint_config(ipv4_address=str(description.address))
-        created = self._client.api.create_container_from_config(  # type: ignore[no-untyped-call]
+        created = self._client.api.create_container_from_config(  # type: ignore[no-untyped-call]  # untyped there
             {
                 "Image": description.image,
                 "Hostname": description.hostname,

@@ -75,6 +75,7 @@ def remove(containers: Containers) -> None:
 
 def dropped_packets(containers: Containers) -> int:
     """How many packets the rules have dropped since they were set; -1 if they are not set."""
+    # No table is an answer too: the lab is down.
     words = _run(containers, ["sh", "-c", f"nft list table ip {TABLE} 2>/dev/null || true"]).split()
     return int(words[words.index("packets") + 1]) if "packets" in words else -1
 

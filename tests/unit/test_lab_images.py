@@ -93,7 +93,7 @@ def test_a_pulled_base_and_a_built_one_are_different():
     ],
 )
 def test_mirrors_to_try_in_order(sources, more):
-    assert base_image.mirrors(sources) == [base_image.DEFAULT_MIRROR, *more]
+    assert base_image.mirrors(sources) == more
 
 
 @pytest.mark.parametrize(
