@@ -66,7 +66,7 @@ $(READY): requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	cp $< $@
-	echo "setup: $$($(VENV)/bin/ansible --version | head -1) in $(VENV)"
+	echo "setup: $$($(VENV)/bin/ansible --version | sed -n 1p) in $(VENV)"
 
 .PHONY: lock
 lock: ## renew requirements.lock from pyproject.toml

@@ -439,36 +439,40 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             return self._commit(desired, node, variables)
         return self._plan(desired, service_variables, renderer, node, variables)
 
+    def _send(self, task_vars: dict[str, Any], **request: Any) -> dict[str, Any]:
+        """Run the node's half once; base64 needs no quoting inside the module's source."""
+        encoded = base64.b64encode(json.dumps(request).encode()).decode()
+        result: dict[str, Any] = self._execute_module(
+            "stack_node", module_args={"request": encoded}, task_vars=task_vars
+        )
+        return result
+
     def _ask(
         self, desired: Desired, task_vars: dict[str, Any], commit: dict[str, str] | None
     ) -> dict[str, Any]:
         """Ask the node once; return what differs."""
-        result: dict[str, Any] = self._execute_module(
-            "stack_node",
-            module_args={
-                "phase": "inspect",
-                "files": [
-                    {
-                        "path": f.path,
-                        "sha256": f.sha256,
-                        "mode": f.mode,
-                        "uid": f.uid,
-                        "gid": f.gid,
-                        "text": not f.secret,
-                        "fragment": f.fragment,
-                    }
-                    for f in desired.files
-                ],
-                "packages": desired.packages,
-                "units": desired.units,
-                "containers": desired.containers,
-                "probes": desired.probes,
-                "commit": commit,
-            },
-            task_vars=task_vars,
+        return self._send(
+            task_vars,
+            phase="inspect",
+            with_text=self._task.diff,
+            files=[
+                {
+                    "path": f.path,
+                    "sha256": f.sha256,
+                    "mode": f.mode,
+                    "uid": f.uid,
+                    "gid": f.gid,
+                    "text": not f.secret,
+                    "fragment": f.fragment,
+                }
+                for f in desired.files
+            ],
+            packages=desired.packages,
+            units=desired.units,
+            containers=desired.containers,
+            probes=desired.probes,
+            commit=commit,
         )
-        result.pop("invocation", None)
-        return result
 
     def _plan(
         self,
@@ -498,21 +502,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         lay = plan["lay"]
         changed = [f for f in desired.files if f.path in set(lay["files"])]
         checkers = {f.path: rule_for(f.path, desired.rules).get("validate") for f in changed}
-        result: dict[str, Any] = self._execute_module(
-            "stack_node",
-            module_args={
-                "phase": "ship",
-                "files": [{"path": f.path, "fragment": f.fragment} for f in desired.files],
-                "archive": pack(changed),
-                "remove": lay["remove"],
-                "reactions": lay["reactions"],
-                "validations": {path: checker for path, checker in checkers.items() if checker},
-                "compose_check": bool(desired.containers)
-                and any(p.startswith(STACK_ROOT) for p in lay["files"]),
-            },
-            task_vars=task_vars,
+        result = self._send(
+            task_vars,
+            phase="ship",
+            files=[{"path": f.path, "fragment": f.fragment} for f in desired.files],
+            archive=pack(changed),
+            remove=lay["remove"],
+            reactions=lay["reactions"],
+            validations={path: checker for path, checker in checkers.items() if checker},
+            compose_check=bool(desired.containers) and any(p.startswith(STACK_ROOT) for p in lay["files"]),
         )
-        result.pop("invocation", None)
         if self._task.diff:
             result["diff"] = file_diffs(desired.files, plan["differing"])
         return result

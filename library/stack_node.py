@@ -8,71 +8,26 @@ __metaclass__ = type
 
 DOCUMENTATION = r"""
 module: stack_node
-short_description: Inspect a node against its desired state, or ship the files that differ
+short_description: Bring a node to its desired state with one question and one archive
 description:
-  - The node's half of the engine. The action plugin of the same name renders the desired state on the
-    controller; users set only O(phase), everything else is filled in by it.
-  - V(inspect) reads and compares, and returns differences only. It changes nothing unless O(commit) is given.
-  - V(ship) unpacks one archive, validates the files beside their targets, and only when all of them pass
-    moves each one into place with a rename. Files that no longer belong are removed.
+  - The engine of the toolkit. The controller renders the desired state of the whole node, asks the node once
+    what differs, and sends only that.
 options:
   phase:
-    description: What to do.
+    description:
+      - V(plan) changes nothing and returns what differs.
+      - V(ship) sends the files a plan names as one archive. The node validates them beside their targets, and
+        only when all of them pass moves each one into place with a rename. Files that no longer belong go.
+      - V(commit) asks once more, fails if anything still differs, and crosses out the reactions owed.
     type: str
-    choices: [inspect, ship]
+    choices: [plan, ship, commit]
     required: true
-  files:
-    description: >-
-      Every file of the desired state (V(path), V(sha256), V(mode), V(uid), V(gid), V(text)); of a JSON file
-      shared with others, V(fragment) is our part of it.
-    type: list
-    elements: dict
-    default: []
-  packages:
-    description: Packages that must be installed.
-    type: list
-    elements: str
-    default: []
-  units:
-    description: systemd units (V(name), V(enabled), V(state)).
-    type: list
-    elements: dict
-    default: []
-  containers:
-    description: Compose service name to the digest its container must carry.
+  plan:
+    description: What V(plan) returned; for V(ship).
     type: dict
     default: {}
-  probes:
-    description: Service name to a URL on the node whose JSON answer is returned.
-    type: dict
-    default: {}
-  commit:
-    description: Provisioning digests to remember; with it, pending reactions are marked as done.
-    type: dict
-  archive:
-    description: Base64 of a tar.gz with the files to put in place; paths relative to V(/).
-    type: str
-    default: ""
-  remove:
-    description: Files to remove.
-    type: list
-    elements: str
-    default: []
-  reactions:
-    description: Pairs of verb (V(restart) or V(reload)) and unit that the shipped files call for.
-    type: list
-    elements: list
-    default: []
-  validations:
-    description: Path to the command that must accept the file; V(%s) is the staged file.
-    type: dict
-    default: {}
-  compose_check:
-    description: Run C(docker compose config -q) on the staged project before anything is replaced.
-    type: bool
-    default: false
 attributes:
-  check_mode: {support: full, description: C(inspect) predicts; C(ship) is not called in check mode.}
+  check_mode: {support: full, description: V(plan) predicts; the other phases are not called in check mode.}
   diff_mode: {support: full, description: The text of every changed file that is not a secret.}
 author: [AI cluster toolkit authors]
 """
@@ -80,37 +35,47 @@ author: [AI cluster toolkit authors]
 EXAMPLES = r"""
 - name: Ask the node what differs from its desired state
   stack_node:
-    phase: inspect
+    phase: plan
   register: __stack_plan
 """
 
 RETURN = r"""
-differing:
-  description: Files of the desired state that are missing or differ (path, reason, before).
+lay:
+  description: Work below the containers (packages, files, remove, reactions, units, daemon_reload).
+  type: dict
+  returned: phase is plan
+raise:
+  description: Work on containers (containers, orphans, provision, empty, settle).
+  type: dict
+  returned: phase is plan
+lines:
+  description: The plan for people, one difference a line.
   type: list
-  returned: phase is inspect
+  returned: phase is plan
 facts:
   description: The few facts of the node the toolkit uses.
   type: dict
-  returned: phase is inspect
+  returned: phase is plan or commit
 """
+
+# What the controller sends (`request`, base64 of JSON: it needs no quoting inside this source):
+#   phase        inspect or ship
+#   files        [{path, sha256, mode, uid, gid, text, fragment}]; `fragment`: our part of a shared JSON file
+#   packages     [name]                     units       [{name, enabled, state}]
+#   containers   {compose service: digest}  probes      {service: url on the node}
+#   with_text    return the text of what differs, for a diff
+#   commit       {service: provisioning digest} to remember, or null
+#   archive      base64 of a tar.gz, paths relative to /     remove   [path]
+#   reactions    [[restart or reload, unit]]                 validations  {path: command with %s}
+#   compose_check  run `docker compose config -q` on the staged project before anything is replaced
 
 import base64
 import hashlib
-import http.client
-import io
 import json
 import os
-import shlex
-import shutil
 import socket
 import stat
 import subprocess
-import tarfile
-import tempfile
-import urllib.request
-
-from ansible.module_utils.basic import AnsibleModule
 
 STATE_FILE = "/var/lib/aicluster/state.json"
 STACK_ROOT = "/opt/aicluster"
@@ -273,28 +238,32 @@ def deviating_units(wanted):
     return deviating
 
 
-class DockerConnection(http.client.HTTPConnection):
-    """HTTP over the engine's socket: starting the command line client costs a small board half a second."""
+def http_json(address, path):
+    """Return the JSON a server on this node answers, or None; `address` is a socket's path or (host, port).
 
-    def connect(self):
-        """Open the engine's socket instead of a network connection."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect("/run/docker.sock")
-
-
-def docker_get(path):
-    """Return the parsed answer of the Docker API, or None when no engine answers."""
-    connection = DockerConnection("docker", timeout=20)
+    HTTP/1.0 by hand: importing http.client costs more than the rest of the inspection.
+    """
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    connection.settimeout(20)
     try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        body = answer.read()
-        return json.loads(body.decode()) if answer.status == http.client.OK else None
-    except (OSError, ValueError, http.client.HTTPException):
+        connection.connect(address)
+        connection.sendall(("GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n" % path).encode())
+        with connection.makefile("rb") as answer:
+            status = answer.readline().split()
+            while answer.readline().strip():
+                pass
+            body = answer.read()
+        return json.loads(body.decode()) if status[1:2] == [b"200"] else None
+    except (OSError, ValueError):
         return None
     finally:
         connection.close()
+
+
+def docker_get(path):
+    """Return the Docker API's answer: starting the command line client costs a small board half a second."""
+    return http_json("/run/docker.sock", path)
 
 
 def project_containers():
@@ -337,13 +306,10 @@ def deviating_containers(wanted, found):
 
 
 def probe(url):
-    """Return the JSON a service answers on the node itself, or None."""
-    try:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=10) as answer:
-            return json.loads(answer.read().decode())
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
+    """Return the JSON a service answers on the node itself, or None; `url` is http://<address>:<port>/<path>."""
+    server, _, path = url.partition("://")[2].partition("/")
+    host, _, port = server.partition(":")
+    return http_json((host, int(port)), "/" + path)
 
 
 def key_values(path, separator):
@@ -375,7 +341,7 @@ def facts():
     }
 
 
-def inspect(params, with_text):
+def inspect(params):
     """Compare the node with its desired state; see RETURN."""
     state = read_state()
     if params["commit"] is not None:
@@ -387,7 +353,7 @@ def inspect(params, with_text):
     compared = [
         compare_fragment(want, state["fragments"].get(want["path"], []))
         if want.get("fragment") is not None
-        else compare_file(want, with_text)
+        else compare_file(want, params["with_text"])
         for want in params["files"]
     ]
     found = project_containers()
@@ -412,6 +378,9 @@ def inspect(params, with_text):
 
 def members(archive):
     """Yield (absolute path, content, mode, uid, gid) of every file in the base64 tar.gz."""
+    import io
+    import tarfile
+
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(archive)), mode="r:gz") as tar:
         for member in tar:
             yield "/" + member.name, tar.extractfile(member).read(), member.mode, member.uid, member.gid
@@ -419,6 +388,8 @@ def members(archive):
 
 def stage(files, removed, directory):
     """Lay the project out under `directory` as it will be, for checkers to see the future."""
+    import shutil
+
     if os.path.isdir(STACK_ROOT):
         # Text only: a service's data lives in volumes, never below the project folder.
         shutil.copytree(STACK_ROOT, directory + STACK_ROOT, symlinks=True)
@@ -434,6 +405,8 @@ def stage(files, removed, directory):
 
 def check(command, subject):
     """Run a checker on a staged file; raise RefusedError with what it said."""
+    import shlex
+
     done = subprocess.run(shlex.split(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
         said = done.stdout.decode("utf-8", "replace").strip()
@@ -470,6 +443,10 @@ def ship(params):
     A run that is killed in between is repaired by the next one: files that differ are found by comparing,
     reactions by the `pending` list, containers by their digest label.
     """
+    import shlex
+    import shutil
+    import tempfile
+
     state = read_state()
     fragments = {
         want["path"]: want["fragment"] for want in params["files"] if want.get("fragment") is not None
@@ -505,36 +482,17 @@ def ship(params):
     return {"changed": bool(files or params["remove"])}
 
 
-def main():
-    """Answer one phase of the action plugin."""
-    module = AnsibleModule(
-        argument_spec={
-            "phase": {"type": "str", "choices": ["inspect", "ship"], "required": True},
-            "files": {"type": "list", "elements": "dict", "default": []},
-            "packages": {"type": "list", "elements": "str", "default": []},
-            "units": {"type": "list", "elements": "dict", "default": []},
-            "containers": {"type": "dict", "default": {}},
-            "probes": {"type": "dict", "default": {}},
-            "commit": {"type": "dict"},
-            "archive": {"type": "str", "default": "", "no_log": True},
-            "remove": {"type": "list", "elements": "str", "default": []},
-            "reactions": {"type": "list", "elements": "list", "default": []},
-            "validations": {"type": "dict", "default": {}},
-            "compose_check": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-        # Each run would write the whole question into the journal, on an SD card.
-        no_log=True,
-    )
+def answer(request):
+    """Answer one question of the action plugin."""
     try:
-        if module.params["phase"] == "ship":
-            result = ship(module.params)
-        else:
-            result = inspect(module.params, module._diff)
+        return ship(request) if request["phase"] == "ship" else inspect(request)
     except RefusedError as refusal:
-        module.fail_json(msg="%s. Nothing was replaced on this node." % refusal)
-    module.exit_json(**result)
+        return {"failed": True, "msg": "%s. Nothing was replaced on this node." % refusal}
 
 
 if __name__ == "__main__":
-    main()
+    # No AnsibleModule: unpacking and compiling it is nine tenths of what an inspection costs a node, and it
+    # would write each question into the journal, on an SD card.
+    # Ansible puts the arguments in the place of the mark.
+    arguments = json.loads(r"""<<INCLUDE_ANSIBLE_MODULE_JSON_ARGS>>""")
+    print(json.dumps(answer(json.loads(base64.b64decode(arguments["request"]).decode()))))

@@ -5,7 +5,13 @@ import hashlib
 import io
 import json
 import os
+import socket
+import subprocess
+import sys
 import tarfile
+import threading
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from by_path import import_file
@@ -52,7 +58,7 @@ def want(path, content, mode="0640"):
 
 def inspect(files, **changes):
     parameters = {"files": files, "packages": [], "units": [], "containers": {}, "probes": {}, "commit": None}
-    return node.inspect({**parameters, **changes}, with_text=True)
+    return node.inspect({**parameters, "with_text": True, **changes})
 
 
 def test_what_was_shipped_no_longer_differs(tmp_path):
@@ -211,3 +217,60 @@ def test_a_container_deviates_for_one_reason(found, why):
     containers = {"kong": found} if found else {}
     deviating = node.deviating_containers({"kong": "d"}, containers)
     assert [item["why"] for item in deviating] == ([why] if why else [])
+
+
+@contextmanager
+def served(answer, address=("127.0.0.1", 0)):
+    """A server for one request, on a socket's path or on a free port of the loopback."""
+    server = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+    server.bind(address)
+    server.listen()
+
+    def once():
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(answer)
+
+    thread = threading.Thread(target=once)
+    thread.start()
+    with server:
+        yield server.getsockname()
+        thread.join(timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        pytest.param(b'HTTP/1.0 200 OK\r\nA: b\r\n\r\n{"models": []}', {"models": []}, id="JSON"),
+        pytest.param(b"HTTP/1.0 404 Not Found\r\n\r\n{}", None, id="a status other than 200"),
+        pytest.param(b"HTTP/1.0 200 OK\r\n\r\n<html>", None, id="something that is not JSON"),
+        pytest.param(b"", None, id="a connection closed without a word"),
+    ],
+)
+def test_a_probe_is_the_json_of_a_good_answer_or_nothing(answer, value):
+    with served(answer) as (host, port):
+        assert node.probe(f"http://{host}:{port}/api/tags") == value
+
+
+def test_a_probe_of_a_service_that_is_not_there_is_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert node.probe(f"http://127.0.0.1:{port}/") is None
+
+
+def test_the_engine_is_asked_over_its_socket(tmp_path):
+    path = str(tmp_path / "docker.sock")
+    with served(b'HTTP/1.0 200 OK\r\n\r\n{"Version": "29.1"}', path):
+        assert node.http_json(path, "/version") == {"Version": "29.1"}
+
+
+def test_the_module_answers_whatever_ansible_puts_in_the_place_of_its_mark(tmp_path):
+    path = tmp_path / 'a "quoted" \\ näme\n\'\'\'"""'
+    path.write_bytes(b"x")
+    nothing: dict[str, object] = {"packages": [], "units": [], "containers": {}, "probes": {}, "commit": None}
+    request = {"phase": "inspect", "with_text": True, "files": [want(path, b"y")], **nothing}
+    arguments = json.dumps({"request": base64.b64encode(json.dumps(request).encode()).decode()})
+    source = Path(node.__file__).read_text().replace("<<INCLUDE_ANSIBLE_MODULE_JSON_ARGS>>", arguments)
+    done = subprocess.run([sys.executable, "-"], input=source.encode(), capture_output=True, check=True)
+    assert json.loads(done.stdout)["differing"] == [{"path": str(path), "reason": "content", "before": "x"}]

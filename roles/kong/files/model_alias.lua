@@ -1,14 +1,12 @@
--- Phase access. A request that names no model gets the alias of its route: a model every AI node has.
+-- Phase access, after the key and the limits: the body of somebody who may not ask is not read.
+-- A request that names no model gets the alias of its route: a model every AI node has.
 -- Given above: ALIAS (string), MAX_BYTES (number).
 
 local function refuse(status, message)
   return kong.response.exit(status, { error = message })
 end
 
--- Without a credential the request ends in a 401: its body is not worth reading.
-local credential = kong.request.get_header("apikey") or kong.request.get_header("authorization")
-
-if credential and kong.request.get_method() == "POST" then
+if kong.request.get_method() == "POST" then
   local json = require "cjson.safe"
 
   local body = kong.request.get_raw_body(MAX_BYTES)

@@ -47,6 +47,11 @@ def test_a_request_with_a_wrong_key_is_refused(gateway_url):
     assert http_client.post(f"{gateway_url}{CHAT}", QUESTION, key="wrong").status == 401
 
 
+def test_the_key_is_judged_before_the_body(gateway_url, api_key):
+    assert http_client.post(f"{gateway_url}{CHAT}", [], key="wrong").status == 401
+    assert http_client.post(f"{gateway_url}{CHAT}", [], key=api_key).status == 400
+
+
 def test_an_answer_names_the_node_that_gave_it(gateway_url, api_key):
     answer = http_client.post(f"{gateway_url}{CHAT}", QUESTION, key=api_key)
     assert answer.status == 200
