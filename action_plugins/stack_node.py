@@ -2,8 +2,9 @@
 """The controller's half of the engine: desired state -> one question per node -> plan -> one archive.
 
 `phase: plan` renders everything the node should hold, asks the node once and returns what differs.
-`phase: ship` renders again and sends only the files the plan names. `phase: commit` asks once more and
-fails if anything still differs. The node's half is library/stack_node.py; docs/explain/engine.md tells why.
+`phase: ship` renders again and sends only the files the plan names, `phase: reacted` notes that what reads
+them was restarted. `phase: commit` asks once more and fails if anything still differs. The node's half is
+library/stack_node.py; docs/explain/engine.md tells why.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ def reactions_to(paths: Iterable[str], rules: Mapping[str, Mapping[str, Any]]) -
 
 
 def pack(files: Iterable[File]) -> str:
-    """Return a base64 tar.gz of the files, the same bytes for the same files."""
+    """Return a base64 tar.gz of the files."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as tar:
         for file in files:
@@ -179,18 +180,20 @@ def text_of(file: File) -> str | None:
         return None
 
 
-def file_diffs(files: Iterable[File], differing: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+def file_diffs(
+    files: Iterable[File], differing: Iterable[Mapping[str, Any]], removed: Iterable[str] = ()
+) -> list[dict[str, str]]:
     """Return Ansible diffs of the differing files; of a secret only that it changed."""
     by_path = {file.path: file for file in files}
-    diffs = []
+    diffs = [{"prepared": f"{path}: removed\n"} for path in removed]
     for item in differing:
         path = str(item["path"])
         file, before = by_path[path], item.get("before")
         after = item.get("after", text_of(file))
-        if before is None:
-            diffs.append({"prepared": f"{path}: {item['reason']} -> {file.mode} {file.uid}:{file.gid}\n"})
-        elif after is None:
+        if after is None or (before is None and item["reason"] == "content"):
             diffs.append({"prepared": f"{path}: content changes and is not shown\n"})
+        elif before is None:
+            diffs.append({"prepared": f"{path}: {item['reason']} -> {file.mode} {file.uid}:{file.gid}\n"})
         else:
             header = "/dev/null" if item["reason"] == "missing" else path
             diffs.append(
@@ -331,7 +334,7 @@ class Renderer:
         searchpath = [str(root), str(self._roles / role)]
         templar = self._templar.copy_with_new_env(searchpath=searchpath, available_variables=variables)
         rendered = []
-        for source in sorted(path for path in root.rglob("*") if path.is_file()):
+        for source in template_sources(root):
             path = f"/{source.relative_to(root)}"
             if source.suffix == ".j2":
                 path = path.removesuffix(".j2")
@@ -355,6 +358,12 @@ class Renderer:
             file = File(path, content, role, "0755" if executable else "0644")
             rendered.append(replace(file, mode="0400", uid=uid, gid=uid) if file.secret else file)
         return rendered
+
+
+def template_sources(root: Path) -> list[Path]:
+    """Return the files of a role's tree in a fixed order, without what editors and patch leave behind."""
+    found = (path for path in root.rglob("*") if path.is_file())
+    return sorted(path for path in found if not path.name.endswith(("~", ".orig", ".rej", ".swp")))
 
 
 def compose_services(files: Iterable[File], service: str) -> list[str]:
@@ -414,7 +423,7 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
-    """Action plugin `stack_node`: plan, ship, commit."""
+    """Action plugin `stack_node`: plan, ship, reacted, commit."""
 
     _supports_check_mode = True
     _supports_diff = True
@@ -425,10 +434,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         variables = task_vars or {}
         _, arguments = self.validate_argument_spec(
             argument_spec={
-                "phase": {"type": "str", "choices": ["plan", "ship", "commit"], "required": True},
+                "phase": {"type": "str", "choices": ["plan", "ship", "reacted", "commit"], "required": True},
                 "plan": {"type": "dict", "default": {}},
             }
         )
+        if arguments["phase"] == "reacted":
+            return self._send(variables, phase="reacted", reactions=arguments["plan"]["lay"]["reactions"])
         roles = Path(variables["role_path"]).parent
         renderer = Renderer(self._templar, self._loader, variables, roles)
         desired, service_variables = desired_state(renderer, roles)
@@ -495,7 +506,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         plan["differing"] = actual["differing"]
         if self._task.check_mode:
             plan["changed"] = bool(plan["lines"])
-            plan["diff"] = file_diffs(desired.files, actual["differing"]) if self._task.diff else []
+            shown = file_diffs(desired.files, actual["differing"], actual["leftover"])
+            plan["diff"] = shown if self._task.diff else []
         return plan
 
     def _ship(self, desired: Desired, plan: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -513,7 +525,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             compose_check=bool(desired.containers) and any(p.startswith(STACK_ROOT) for p in lay["files"]),
         )
         if self._task.diff:
-            result["diff"] = file_diffs(desired.files, plan["differing"])
+            result["diff"] = file_diffs(desired.files, plan["differing"], lay["remove"])
         return result
 
     def _commit(self, desired: Desired, node: str, task_vars: dict[str, Any]) -> dict[str, Any]:

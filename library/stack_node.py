@@ -18,12 +18,13 @@ options:
       - V(plan) changes nothing and returns what differs.
       - V(ship) sends the files a plan names as one archive. The node validates them beside their targets, and
         only when all of them pass moves each one into place with a rename. Files that no longer belong go.
-      - V(commit) asks once more, fails if anything still differs, and crosses out the reactions owed.
+      - V(reacted) notes that the restarts and reloads of a plan were carried out.
+      - V(commit) asks once more and fails if anything still differs.
     type: str
-    choices: [plan, ship, commit]
+    choices: [plan, ship, reacted, commit]
     required: true
   plan:
-    description: What V(plan) returned; for V(ship).
+    description: What V(plan) returned; for V(ship) and V(reacted).
     type: dict
     default: {}
 attributes:
@@ -59,7 +60,7 @@ facts:
 """
 
 # What the controller sends (`request`, base64 of JSON: it needs no quoting inside this source):
-#   phase        inspect or ship
+#   phase        inspect, ship or reacted
 #   files        [{path, sha256, mode, uid, gid, text, fragment}]; `fragment`: our part of a shared JSON file
 #   packages     [name]                     units       [{name, enabled, state}]
 #   containers   {compose service: digest}  probes      {service: url on the node}
@@ -92,14 +93,16 @@ class RefusedError(Exception):
 
 def read_state():
     """Return what the last run left: files: [path], pending: [[verb, unit]], provisioned: {service: digest},
-    fragments: {path: [keys we put into a shared JSON file]}.
+    fragments: {path: [keys we put into a shared JSON file]}. `files` holds no shared ones: those stay.
     """
     state = {"files": [], "pending": [], "provisioned": {}, "fragments": {}}
     try:
         with open(STATE_FILE) as handle:
             state.update(json.load(handle))
     except (FileNotFoundError, ValueError):
-        pass  # A node never seen before, or a torn file: every difference is found again by comparing.
+        # A node never seen before, or a torn file: what differs is found by comparing; only what no longer
+        # belongs and what is still owed are forgotten.
+        pass
     return state
 
 
@@ -173,6 +176,12 @@ def compare_fragment(want, previous):
     return {"path": want["path"], "reason": reason, "before": text, "after": as_json(after)}
 
 
+def take_out(path, keys):
+    """Take our keys out of a shared file that we no longer have a part in; the file stays."""
+    found = os.stat(path)
+    replace_file(path, merge_into(path, {}, keys), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
+
+
 def merge_into(path, fragment, previous):
     """Return the bytes of a shared JSON file with our part in it."""
     return as_json(merged(read_text(path), fragment, previous)).encode()
@@ -190,7 +199,7 @@ def compare_file(want, with_text):
     with open(path, "rb") as handle:
         content = handle.read()
     if hashlib.sha256(content).hexdigest() != want["sha256"]:
-        before = ""
+        before = None
         if with_text and want.get("text") and len(content) <= DIFF_LIMIT_BYTES:
             before = content.decode("utf-8", "replace")
         return {"path": path, "reason": "content", "before": before}
@@ -211,7 +220,7 @@ def missing_packages(wanted):
 
 
 def deviating_units(wanted):
-    """Return [{name, why}] for units that are not enabled or not in the wanted state."""
+    """Return [{name, why}] for units that do not run, or are not enabled (or disabled) as wanted."""
     if not wanted:
         return []
     names = [unit["name"] for unit in wanted]
@@ -231,7 +240,7 @@ def deviating_units(wanted):
             found.get("UnitFileState") in ("enabled", "enabled-runtime", "static", "alias", "indirect")
         ):
             why.append(found.get("UnitFileState") or "unknown")
-        if unit.get("state", "started") == "started" and found.get("ActiveState") != "active":
+        if found.get("ActiveState") != "active":
             why.append(found.get("ActiveState") or "inactive")
         if why:
             deviating.append({"name": unit["name"], "why": ", ".join(why)})
@@ -269,9 +278,11 @@ def docker_get(path):
 def project_containers():
     """Return {compose service: {digest, state, health}} of this node's compose project."""
     listed = docker_get(
+        # {"label": ["com.docker.compose.project=...", "com.docker.compose.oneoff=False"]}: what somebody
+        # started with `docker compose run` carries the name of a service and is none.
         "/containers/json?all=1&filters=%7B%22label%22%3A%5B%22com.docker.compose.project%3D"
         + PROJECT
-        + "%22%5D%7D"
+        + "%22%2C%22com.docker.compose.oneoff%3DFalse%22%5D%7D"
     )
     found = {}
     for container in listed or []:
@@ -312,33 +323,20 @@ def probe(url):
     return http_json((host, int(port)), "/" + path)
 
 
-def key_values(path, separator):
-    """Return the `key<separator>value` lines of a small text file as a dict."""
-    try:
-        with open(path) as handle:
-            pairs = [line.strip().split(separator, 1) for line in handle if separator in line]
-    except OSError:
-        return {}
-    return {key.strip(): value.strip().strip('"') for key, value in pairs}
-
-
 def facts():
-    """Return the dozen facts the toolkit uses; sizes in MiB (memory) and GiB (disk)."""
-    release = key_values("/etc/os-release", "=")
-    memory = key_values("/proc/meminfo", ":")
-    disk = os.statvfs("/var/lib")
-    machine = os.uname()
-    return {
-        "os": release.get("ID", ""),
-        "os_version": release.get("VERSION_ID", ""),
-        "os_codename": release.get("VERSION_CODENAME", ""),
-        "kernel": machine.release,
-        "machine": machine.machine,
-        "memory_mb": int(memory.get("MemTotal", "0 kB").split()[0]) // 1024,
-        "disk_free_gb": disk.f_bavail * disk.f_frsize // 2**30,
-        "page_size": os.sysconf("SC_PAGE_SIZE"),
-        "engine": (docker_get("/version") or {}).get("Version", ""),
-    }
+    """Return the facts the toolkit uses: name and release name of the distribution."""
+    release = {}
+    for line in read_text("/etc/os-release").splitlines():
+        key, _, value = line.partition("=")
+        release[key] = value.strip('"')
+    return {"os": release.get("ID", ""), "os_codename": release.get("VERSION_CODENAME", "")}
+
+
+def leftover(state, wanted_paths):
+    """Return files we wrote that no longer belong, and shared files we no longer have a part in."""
+    files = [path for path in state["files"] if os.path.lexists(path)]
+    shared = [path for path, keys in state["fragments"].items() if keys and os.path.isfile(path)]
+    return sorted(path for path in files + shared if path not in wanted_paths)
 
 
 def inspect(params):
@@ -349,7 +347,6 @@ def inspect(params):
         if committed != state:
             write_state(committed)
         state = committed
-    wanted_paths = {want["path"] for want in params["files"]}
     compared = [
         compare_fragment(want, state["fragments"].get(want["path"], []))
         if want.get("fragment") is not None
@@ -360,9 +357,7 @@ def inspect(params):
     return {
         "facts": facts(),
         "differing": [difference for difference in compared if difference],
-        "leftover": sorted(
-            path for path in state["files"] if path not in wanted_paths and os.path.lexists(path)
-        ),
+        "leftover": leftover(state, {want["path"] for want in params["files"]}),
         "packages": missing_packages(params["packages"]),
         "units": deviating_units(params["units"]),
         "containers": deviating_containers(params["containers"], found),
@@ -386,16 +381,17 @@ def members(archive):
             yield "/" + member.name, tar.extractfile(member).read(), member.mode, member.uid, member.gid
 
 
-def stage(files, removed, directory):
-    """Lay the project out under `directory` as it will be, for checkers to see the future."""
-    import shutil
+def stage(owned, files, directory):
+    """Lay the project out under `directory` as it will be, for checkers to see the future.
 
-    if os.path.isdir(STACK_ROOT):
-        # Text only: a service's data lives in volumes, never below the project folder.
-        shutil.copytree(STACK_ROOT, directory + STACK_ROOT, symlinks=True)
-    for path in removed:
-        if os.path.lexists(directory + path):
-            os.unlink(directory + path)
+    Only regular files of the desired state are copied: a link would lead the staging out of the folder.
+    """
+    from shutil import copyfile
+
+    for path in owned:
+        if path.startswith(STACK_ROOT + "/") and os.path.isfile(path) and not os.path.islink(path):
+            os.makedirs(os.path.dirname(directory + path), exist_ok=True)
+            copyfile(path, directory + path)
     for path, content, mode, _uid, _gid in files:
         os.makedirs(os.path.dirname(directory + path), exist_ok=True)
         with open(directory + path, "wb") as handle:
@@ -451,15 +447,18 @@ def ship(params):
     fragments = {
         want["path"]: want["fragment"] for want in params["files"] if want.get("fragment") is not None
     }
+    owned = [want["path"] for want in params["files"]]
     files = []
     for path, content, mode, uid, gid in sorted(members(params["archive"])) if params["archive"] else []:
+        if os.path.isdir(path) and not os.path.islink(path):
+            raise RefusedError("%s is a folder where a file belongs; look at it and remove it" % path)
         whole = content
         if path in fragments:
             whole = merge_into(path, fragments[path], state["fragments"].get(path, []))
         files.append((path, whole, mode, uid, gid))
     directory = tempfile.mkdtemp(prefix="aicluster-stage-")
     try:
-        stage(files, params["remove"], directory)
+        stage(owned, files, directory)
         for path, command in sorted(params["validations"].items()):
             check(command.replace("%s", shlex.quote(directory + path)), path)
         if params["compose_check"]:
@@ -469,23 +468,36 @@ def ship(params):
             )
     finally:
         shutil.rmtree(directory)
-    owned = [want["path"] for want in params["files"]]
+    # Of shared files also the keys the last run put there: until all is in place, both may be in the file.
+    keys = {path: sorted(fragment) for path, fragment in fragments.items()}
+    both = {path: sorted(set(keys.get(path, [])) | set(old)) for path, old in state["fragments"].items()}
+    ours = sorted(path for path in owned if path not in fragments)
     state["pending"] = sorted(set(map(tuple, state["pending"])) | set(map(tuple, params["reactions"])))
-    write_state(dict(state, files=sorted(set(state["files"]) | set(owned))))
+    write_state(dict(state, files=sorted(set(state["files"]) | set(ours)), fragments=dict(keys, **both)))
     for path, content, mode, uid, gid in files:
         make_directories(path, uid, gid)
         replace_file(path, content, mode, uid, gid)
     for path in params["remove"]:
-        remove_file(path)
-    keys = {path: sorted(fragment) for path, fragment in fragments.items()}
-    write_state(dict(state, files=sorted(owned), fragments=keys))
+        if path in state["fragments"]:
+            take_out(path, state["fragments"][path])
+        else:
+            remove_file(path)
+    write_state(dict(state, files=ours, fragments=keys))
     return {"changed": bool(files or params["remove"])}
+
+
+def reacted(params):
+    """Cross out reactions that were carried out."""
+    state = read_state()
+    left = [pair for pair in state["pending"] if pair not in params["reactions"]]
+    write_state(dict(state, pending=left))
+    return {"changed": False}
 
 
 def answer(request):
     """Answer one question of the action plugin."""
     try:
-        return ship(request) if request["phase"] == "ship" else inspect(request)
+        return {"inspect": inspect, "ship": ship, "reacted": reacted}[request["phase"]](request)
     except RefusedError as refusal:
         return {"failed": True, "msg": "%s. Nothing was replaced on this node." % refusal}
 

@@ -8,10 +8,13 @@ import site_under_test as site
 
 @pytest.fixture
 def postgres_of_another_user(tmp_path):
-    """An inventory layer in which PostgreSQL runs as a user its image does not know."""
+    """An inventory layer: PostgreSQL runs as a user its image does not know, and Kong has another limit."""
     backend = site.running("postgres")[0]
     (tmp_path / "hosts.yml").write_text(f"backend: {{hosts: {{{backend.address}: }}}}\n")
     (tmp_path / "group_vars").mkdir()
+    (tmp_path / "host_vars").mkdir()
+    gateway = tmp_path / "host_vars" / f"{site.running('kong')[0].address}.yml"
+    gateway.write_text("kong_rate_limit_per_minute: 2999\n")
     services = [name for name in backend.services if name != "postgres"]
     placement = f"node_services: {[*services, {'postgres': {'uid': 4242}}]}\nstack_wait_timeout_s: 60\n"
     (tmp_path / "group_vars" / "backend.yml").write_text(placement)
@@ -31,3 +34,6 @@ def test_the_message_names_service_log_and_next_command_and_the_other_nodes_conv
     assert re.search(rf"Next: ssh \S+@{re.escape(backend.address)} sudo docker compose .* ps -a", run.output)
     failed = dict(re.findall(r"^(\S+) +: .*failed=(\d+)", run.output, re.M))
     assert failed == {node.address: "1" if node == backend else "0" for node in site.nodes()}
+    gateway = site.running("kong")[0]
+    later_tier = site.run_site(*postgres_of_another_user, "--check", "--limit", gateway.address)
+    assert later_tier.changed == {gateway.address: 0}, later_tier.output

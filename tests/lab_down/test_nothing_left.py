@@ -2,19 +2,20 @@
 
 from pathlib import Path
 
-import docker
 import pytest
+from aicluster_lab import engine as lab_engine
+from aicluster_lab.progress import Progress
 from tree import ROOT
 
 PREFIX = "aicluster-lab"
 
 
 @pytest.fixture(scope="module")
-def engine():
-    try:
-        return docker.from_env()
-    except docker.errors.DockerException:
-        pytest.skip("no engine, so nothing runs: the lab's own was stopped")
+def engine(tmp_path_factory):
+    """The engine the lab used. One the lab has started and stopped is started once more, to look."""
+    state = tmp_path_factory.mktemp("engine")
+    yield lab_engine.connect(state, Progress())
+    lab_engine.stop(state)
 
 
 def test_no_container(engine):

@@ -12,11 +12,13 @@ import tarfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 from by_path import import_file
 
 node = import_file("library/stack_node.py", "stack_node_module")
+THE_REAL_PROJECT_CONTAINERS = node.project_containers
 ME = {"uid": os.getuid(), "gid": os.getgid()}
 
 
@@ -80,11 +82,50 @@ def test_what_was_shipped_no_longer_differs(tmp_path):
         ),
     ],
 )
-def test_drift_is_found(tmp_path, spoil, reason):
+def test_drift_is_found_and_mended(tmp_path, spoil, reason):
     path = tmp_path / "stack" / "conf"
     ship({path: b"x"})
     spoil(path)
     assert inspect([want(path, b"x")])["differing"][0]["reason"].startswith(reason)
+    ship({path: b"x"})
+    assert inspect([want(path, b"x")])["differing"] == []
+
+
+def test_a_link_in_the_place_of_a_file_never_leads_to_what_it_points_at(tmp_path):
+    path, victim = tmp_path / "stack" / "conf", tmp_path / "victim"
+    victim.write_bytes(b"somebody's own")
+    victim.chmod(0o600)
+    ship({path: b"x"})
+    path.unlink()
+    path.symlink_to(victim)
+    with pytest.raises(node.RefusedError):
+        ship({path: b"new"}, validations={str(path): "false %s"})
+    ship({path: b"new"})
+    assert (victim.read_bytes(), victim.stat().st_mode & 0o777) == (b"somebody's own", 0o600)
+    assert path.read_bytes() == b"new"
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused_by_name(tmp_path):
+    path = tmp_path / "stack" / "conf"
+    path.mkdir(parents=True)
+    with pytest.raises(node.RefusedError, match="conf is a folder where a file belongs"):
+        ship({path: b"x"})
+
+
+def test_what_others_keep_below_the_project_is_not_staged(tmp_path):
+    dump = tmp_path / "stack" / "dump.sql"
+    dump.parent.mkdir()
+    dump.write_bytes(b"large")
+    path = tmp_path / "stack" / "conf"
+    alone = 'sh -c \'test "$(ls "$(dirname "$1")")" = conf\' sh %s'
+    ship({path: b"x"}, validations={str(path): alone})
+    assert dump.exists()
+
+
+def test_a_file_too_long_for_a_diff_shows_no_part_of_itself(tmp_path):
+    path = tmp_path / "stack" / "conf"
+    ship({path: b"x" * (node.DIFF_LIMIT_BYTES + 1)})
+    assert inspect([want(path, b"y")])["differing"][0]["before"] is None
 
 
 def test_a_file_a_checker_refuses_replaces_nothing(tmp_path):
@@ -120,7 +161,14 @@ def test_a_file_the_toolkit_never_wrote_is_not_its_business(tmp_path):
     assert stranger.exists()
 
 
-def test_reactions_are_owed_until_the_run_is_committed(tmp_path):
+def test_a_reaction_is_owed_until_it_was_carried_out(tmp_path):
+    path = tmp_path / "stack" / "conf"
+    ship({path: b"x"}, reactions=[["restart", "docker"], ["reload", "ssh"]])
+    node.reacted({"reactions": [["restart", "docker"]]})
+    assert inspect([want(path, b"x")])["pending"] == [["reload", "ssh"]]
+
+
+def test_a_commit_owes_nothing_and_remembers_what_was_provisioned(tmp_path):
     path = tmp_path / "stack" / "conf"
     ship({path: b"x"}, reactions=[["restart", "docker"]])
     assert inspect([want(path, b"x")])["pending"] == [["restart", "docker"]]
@@ -188,6 +236,35 @@ def test_a_key_we_no_longer_want_is_taken_out_of_the_shared_file(tmp_path):
     assert json.loads(path.read_text()) == {"theirs": 1, "a": 1}
 
 
+def test_a_shared_file_we_have_no_part_in_any_more_stays_without_our_keys(tmp_path):
+    path = tmp_path / "stack" / "daemon.json"
+    path.parent.mkdir()
+    path.write_text('{"theirs": 1}')
+    ship({path: b'{"a": 1}'}, fragments={path: {"a": 1}})
+    assert inspect([])["leftover"] == [str(path)]
+    ship({}, remove=[str(path)])
+    assert json.loads(path.read_text()) == {"theirs": 1}
+    assert inspect([])["leftover"] == []
+
+
+def test_keys_of_a_run_that_died_before_it_was_done_can_still_be_taken_out(tmp_path, monkeypatch):
+    path = tmp_path / "stack" / "daemon.json"
+    ship({path: b'{"a": 1}'}, fragments={path: {"a": 1}})
+    replace = node.replace_file
+
+    def dies_after(target, *rest):
+        replace(target, *rest)
+        if target == str(path):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(node, "replace_file", dies_after)
+    with pytest.raises(KeyboardInterrupt):
+        ship({path: b'{"b": 1}'}, fragments={path: {"b": 1}})
+    monkeypatch.setattr(node, "replace_file", replace)
+    ship({path: b"{}"}, fragments={path: {}})
+    assert json.loads(path.read_text()) == {}
+
+
 def test_a_shared_file_that_is_not_json_is_not_overwritten(tmp_path):
     path = tmp_path / "stack" / "daemon.json"
     path.parent.mkdir()
@@ -198,6 +275,14 @@ def test_a_shared_file_that_is_not_json_is_not_overwritten(tmp_path):
 
 
 # ---------------------------------------------------------------- containers
+
+
+def test_what_somebody_runs_once_in_a_services_name_is_not_the_service(monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr(node, "docker_get", asked.append)
+    THE_REAL_PROJECT_CONTAINERS()
+    filters = json.loads(parse_qs(asked[0].partition("?")[2])["filters"][0])
+    assert filters == {"label": ["com.docker.compose.project=aicluster", "com.docker.compose.oneoff=False"]}
 
 
 @pytest.mark.parametrize(

@@ -132,10 +132,14 @@ def test_the_digest_does_not_depend_on_the_order_of_files(some, random):
     assert engine.digest_of(some) == engine.digest_of(shuffled)
 
 
-@given(files, st.binary(max_size=20))
-def test_the_digest_changes_exactly_when_content_changes(file, content):
-    other = engine.replace(file, content=content)
-    assert (engine.digest_of([file]) == engine.digest_of([other])) == (file.content == content)
+@given(files, files)
+def test_two_files_have_one_digest_exactly_when_path_mode_and_content_are_the_same(one, other):
+    assert (engine.digest_of([one]) == engine.digest_of([other])) == (one == other)
+
+
+def test_the_owner_of_a_file_is_part_of_the_digest():
+    file = File("/opt/aicluster/kong/secrets/a", b"x", "kong", "0400", 0, 0)
+    assert engine.digest_of([file]) != engine.digest_of([engine.replace(file, uid=999, gid=999)])
 
 
 def test_sealing_writes_the_digest_of_the_services_own_files_only():
@@ -150,11 +154,9 @@ def test_sealing_writes_the_digest_of_the_services_own_files_only():
 # ---------------------------------------------------------------- what leaves the controller
 
 
-def test_the_archive_is_the_same_bytes_for_the_same_files_and_keeps_owner_and_mode():
+def test_the_archive_keeps_owner_and_mode():
     file = File("/opt/aicluster/kong/secrets/kong.yml", b"key", "kong", "0400", 1001, 1001)
-    packed = engine.pack([file])
-    assert packed == engine.pack([file])
-    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(engine.pack([file])))) as tar:
         member = tar.getmembers()[0]
     assert (member.name, member.mode, member.uid) == ("opt/aicluster/kong/secrets/kong.yml", 0o400, 1001)
 
@@ -164,6 +166,29 @@ def test_a_secret_is_never_part_of_a_diff():
     diffs = engine.file_diffs([secret], [{"path": secret.path, "reason": "content", "before": ""}])
     assert "hunter2" not in str(diffs)
     assert secret.path in diffs[0]["prepared"]
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        pytest.param(
+            {"path": "/etc/a", "reason": "content", "before": None},
+            "/etc/a: content changes and is not shown",
+            id="content too long to be shown",
+        ),
+        pytest.param(
+            {"path": "/etc/a", "reason": "owner or mode 0666 0:0", "before": None},
+            "/etc/a: owner or mode 0666 0:0 -> 0644 0:0",
+            id="a mode",
+        ),
+    ],
+)
+def test_a_diff_without_text_says_what_changes(item, said):
+    assert engine.file_diffs([File("/etc/a", b"x", "base")], [item]) == [{"prepared": said + "\n"}]
+
+
+def test_a_diff_names_what_goes():
+    assert engine.file_diffs([], [], ["/etc/old"]) == [{"prepared": "/etc/old: removed\n"}]
 
 
 def test_the_diff_of_a_shared_file_shows_the_merged_result():
@@ -202,6 +227,12 @@ def test_a_port_is_bound_to_those_who_may_reach_it():
 def test_a_mirror_goes_in_front_of_the_image_name():
     baseline = engine.container_baseline("nginx", ENTRY, "10.0.0.1", "mirror:5000")
     assert baseline["image"] == "mirror:5000/nginx:1.30.4"
+
+
+def test_what_an_editor_leaves_in_a_template_folder_is_not_shipped(tmp_path):
+    for name in ("kong.yml.j2", "kong.yml.j2~", "kong.yml.j2.orig", ".kong.yml.j2.swp"):
+        (tmp_path / name).touch()
+    assert engine.template_sources(tmp_path) == [tmp_path / "kong.yml.j2"]
 
 
 def test_a_service_without_a_compose_file_is_refused_by_name():

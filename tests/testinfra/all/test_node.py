@@ -91,3 +91,18 @@ def test_containers_log_to_the_journal(host):
 
 def test_the_run_left_no_half_written_file(host):
     assert host.run("find /opt/aicluster /etc -name '*.aicluster-new'").stdout == ""
+
+
+@pytest.fixture
+def a_drop_in_of_the_image(host):
+    path = "/etc/ssh/sshd_config.d/50-cloud-init.conf"
+    host.check_output(f"echo PasswordAuthentication yes > {path}")
+    yield
+    host.check_output(f"rm {path}")
+
+
+@pytest.mark.usefixtures("a_drop_in_of_the_image")
+def test_ssh_takes_keys_only_whatever_the_image_brought(host):
+    effective = host.check_output("sshd -T").splitlines()
+    assert "passwordauthentication no" in effective
+    assert "kbdinteractiveauthentication no" in effective
