@@ -199,6 +199,7 @@ def converge() -> int:
     lab = [sys.executable, str(ROOT / "lab/lab.py")]
     for command in ("down", "nodes"):
         subprocess.run([*lab, command], cwd=ROOT, check=True)
+    measure.adopt_orphans()  # not before: the engine the lab starts is no part of the run, and must outlive it
     WORK.mkdir(parents=True, exist_ok=True)
     playbook = str(ROOT / ".venv/bin/ansible-playbook")
     first = Variant("converge", "first run on bare nodes", (playbook, *INVENTORY, "site.yml"), lambda _: "")
@@ -227,10 +228,10 @@ def main(arguments: list[str]) -> int:
         "--converge", action="store_true", help="destroys the lab, makes it anew, measures that"
     )
     options = parser.parse_args(arguments)
-    measure.adopt_orphans()
     try:
         if options.converge:
             return converge()
+        measure.adopt_orphans()
         with lab_held():
             return compare(options.rounds, [key for key in options.only.split(",") if key])
     except (BenchError, RuntimeError, OSError) as error:
