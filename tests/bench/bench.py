@@ -199,7 +199,7 @@ def converge() -> int:
     lab = [sys.executable, str(ROOT / "lab/lab.py")]
     for command in ("down", "nodes"):
         subprocess.run([*lab, command], cwd=ROOT, check=True)
-    measure.adopt_orphans()  # not before: the engine the lab starts is no part of the run, and must outlive it
+    measure.adopt_orphans()  # not before: the engine the lab starts is no part of the run
     WORK.mkdir(parents=True, exist_ok=True)
     playbook = str(ROOT / ".venv/bin/ansible-playbook")
     first = Variant("converge", "first run on bare nodes", (playbook, *INVENTORY, "site.yml"), lambda _: "")
