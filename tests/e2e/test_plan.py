@@ -41,8 +41,8 @@ def promised() -> dict[str, dict[str, set[str]]]:
 
 def test_the_check_of_bare_nodes_named_every_file_the_first_run_wrote(promised):
     for node in site.nodes():
-        written = set(json.loads(site.shell(node, "cat /var/lib/aicluster/state.json"))["files"])
-        assert promised[node.name]["file"] == written, node.name
+        state = json.loads(site.shell(node, "cat /var/lib/aicluster/state.json"))
+        assert promised[node.name]["file"] == {*state["files"], *state["fragments"]}, node.name
 
 
 def test_the_check_of_bare_nodes_named_every_container_the_first_run_started(promised):
