@@ -129,7 +129,9 @@ test-unit: setup ## filters, templates, contracts of the layout; less than a min
 # A lab that runs already is somebody's: it is tested as it stands and left running.
 .PHONY: test-lab
 test-lab: setup ## the lab end to end: create, check, converge, idempotence, verify, destroy
-	@if [ -e .lab/card.json ]; then
+	@# Molecule remembers what it created, also when the lab has gone since.
+	rm -rf $(MOLECULE_EPHEMERAL_DIRECTORY)
+	if [ -e .lab/card.json ]; then
 	  echo "test-lab: a lab is running; it is tested as it stands and stays. For a test from nothing: make lab-down test-lab"
 	  molecule converge
 	  molecule idempotence
@@ -138,7 +140,6 @@ test-lab: setup ## the lab end to end: create, check, converge, idempotence, ver
 	fi
 	$(LAB) prepare
 	export AICLUSTER_RUN_LOG=$(MOLECULE_EPHEMERAL_DIRECTORY)/ansible.log
-	rm -f "$$AICLUSTER_RUN_LOG"
 	if ! molecule test --destroy=never; then
 	  echo "test-lab: failed. The lab is left for a look (make lab-status); make lab-down removes it." >&2
 	  exit 1
@@ -148,7 +149,8 @@ test-lab: setup ## the lab end to end: create, check, converge, idempotence, ver
 
 .PHONY: test-lab-quick
 test-lab-quick: setup ## converge a lab that stays and look at every node, for the edit-and-look loop
-	@molecule converge
+	@rm -rf $(MOLECULE_EPHEMERAL_DIRECTORY)
+	molecule converge
 	$(PYTEST) tests/testinfra $(ARGS)
 
 .PHONY: test-full

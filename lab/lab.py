@@ -90,6 +90,11 @@ class Lab:
     def down(self) -> None:
         """Remove all of the lab but the build cache: images and .cache/."""
         client = engine.answering()
+        if not client and (self.site.state / "image-mode").exists():
+            raise LabError(
+                "No Docker Engine answers, so nothing can be removed. Start it (systemctl start docker, or "
+                "make lab where the lab started it), or use an account that may talk to it; then run this again."
+            )
         if client:
             containers = Containers(client, ROOT)
             containers.require_own()

@@ -69,7 +69,8 @@ def card_text(card: Card, state: Path) -> str:
   Try
     curl -sS {card["gateway_url"]}{CHAT_PATH} -H 'apikey: {card["api_key"]}' \\
          -H 'Content-Type: application/json' -d {question}
-    ssh -i {card["ssh_key"]} -o UserKnownHostsFile={known_hosts} ansible@{some_address}    # {some_node}
+    ssh -i {card["ssh_key"]} -o IdentitiesOnly=yes -o UserKnownHostsFile={known_hosts} \\
+        ansible@{some_address}    # {some_node}
     make lab-status | make lab-down
 """
 

@@ -16,7 +16,7 @@ from docker.errors import DockerException
 from .errors import LabError
 from .progress import Progress
 
-PACKAGES = ("docker.io", "iptables", "iproute2", "debootstrap")
+PACKAGES = ("docker.io", "iptables", "iproute2", "debootstrap", "openssh-client")
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
 CLIENT_TIMEOUT_S = 600
@@ -45,7 +45,7 @@ def connect(state: Path, progress: Progress) -> docker.DockerClient:
     if refusal:
         raise LabError(refusal)
     with progress.step("Docker Engine: install and start"):
-        install_missing(("dockerd", "iptables", "ip"))
+        install_missing(("dockerd", "iptables", "ip", "ssh-keygen"))
         return _start(state)
 
 

@@ -18,6 +18,8 @@ BASE = "aicluster-lab/base:latest"
 NODE = "aicluster-lab/node:latest"
 REGISTRY = "aicluster-lab/registry:latest"
 MODES = ("pull", "build")
+# A stand-in wherever the lab runs: the real one would pull the site's models, tens of gigabytes.
+ALWAYS_BUILT = ("ollama/ollama",)
 PROBE_TIMEOUT_S = 8
 BUILDS_AT_ONCE = 2
 LOG_TAIL = 30
@@ -79,6 +81,16 @@ def content_hash(folder: Path, *inherited: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def divide(
+    mode: str, services: Iterable[tuple[str, str]]
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return which of the images, given as (image, local tag), are built and which are pulled."""
+    images = list(services)
+    built = [one for one in images if mode == "build" or one[0].rpartition(":")[0] in ALWAYS_BUILT]
+    pulled = [one for one in images if one not in built]
+    return built, pulled
+
+
 class Workshop:
     """Makes images on one engine. An image whose label carries the hash of its recipe is left alone."""
 
@@ -98,14 +110,13 @@ class Workshop:
                 make_base(self._client, mode, BASE, self._scratch, step)
         own = self._root / "lab" / "images"
         recipes = [Recipe(NODE, own / "node"), Recipe(REGISTRY, own / "registry")]
-        if mode == "build":
-            recipes += [recipe_for(self._root, image, tag) for image, tag in services]
+        built, pulled = divide(mode, services)
+        recipes += [recipe_for(self._root, image, tag) for image, tag in built]
         stale = [
             recipe for recipe in recipes if self._label(recipe.tag) != content_hash(recipe.folder, inherited)
         ]
         in_parallel(BUILDS_AT_ONCE, lambda recipe: self._build(recipe, inherited), stale)
-        if mode == "pull":
-            in_parallel(BUILDS_AT_ONCE, lambda names: self._pull(*names), services)
+        in_parallel(BUILDS_AT_ONCE, lambda names: self._pull(*names), pulled)
 
     def _label(self, tag: str) -> str | None:
         """Recipe hash of a local image: an empty text for one made elsewhere, None for a missing one."""
@@ -117,9 +128,14 @@ class Workshop:
     def _pull(self, image: str, tag: str) -> None:
         if self._label(tag) == "":
             return
-        with self._progress.step(f"image {image} (pull)"):
+        with self._progress.step(f"image {image} (pull)") as step:
+            name, version = image.rsplit(":", 1)
+            for line in self._client.api.pull(name, version, stream=True, decode=True):
+                if "error" in line:
+                    raise LabError(f"The image {image} cannot be pulled: {line['error']}")
+                step.note(f"{line.get('status', '')} {line.get('progress', '')}".strip()[:60])
             repository, version = tag.rsplit(":", 1)
-            self._client.images.pull(image).tag(repository, version)
+            self._client.images.get(image).tag(repository, version)
 
     def _build(self, recipe: Recipe, inherited: str) -> None:
         log = self._scratch / f"{recipe.folder.name}.log"

@@ -126,3 +126,20 @@ def test_a_port_that_is_none_is_refused(setting):
 )
 def test_images_on_a_node_follow_the_registry(listing, expected):
     assert node_images.outdated(listing, {"mirror/kong:3": "sha256:new"}) == expected
+
+
+SERVICES = [("nginx:1.30.4", "local/nginx:1.30.4"), ("ollama/ollama:0.32.15", "local/ollama/ollama:0.32.15")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "built"),
+    [
+        pytest.param("build", SERVICES, id="where no registry answers every image is built"),
+        pytest.param(
+            "pull", SERVICES[1:], id="where one does, only Ollama is: its models are large"
+        ),
+    ],
+)
+def test_an_image_is_either_built_or_pulled(mode, built):
+    pulled = [service for service in SERVICES if service not in built]
+    assert images.divide(mode, SERVICES) == (built, pulled)
