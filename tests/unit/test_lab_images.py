@@ -135,9 +135,7 @@ SERVICES = [("nginx:1.30.4", "local/nginx:1.30.4"), ("ollama/ollama:0.32.15", "l
     ("mode", "built"),
     [
         pytest.param("build", SERVICES, id="where no registry answers every image is built"),
-        pytest.param(
-            "pull", SERVICES[1:], id="where one does, only Ollama is: its models are large"
-        ),
+        pytest.param("pull", SERVICES[1:], id="where one does, only Ollama is: its models are large"),
     ],
 )
 def test_an_image_is_either_built_or_pulled(mode, built):
