@@ -93,7 +93,7 @@ class Lab:
         if not client and (self.site.state / "image-mode").exists():
             raise LabError(
                 "No Docker Engine answers, so nothing can be removed. Start it (systemctl start docker, or "
-                "make lab where the lab started it) or use an account that may talk to it; then run this again."
+                "make lab where the lab started it) or use an account that may talk to it, then run this."
             )
         if client:
             containers = Containers(client, ROOT)
