@@ -163,4 +163,5 @@ bench: setup ## a run without changes, next to other ways of doing the same
 
 .PHONY: clean
 clean: ## remove caches and .venv (not the lab: make lab-down)
-	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@if [ -e .lab ]; then echo "clean: a lab is here, and removing it needs .venv and .cache. First: make lab-down" >&2; exit 1; fi
+	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,11 +14,12 @@ from pathlib import Path
 import docker
 from aicluster_lab import access, card, engine, firewall, images, node_images, nodes, registry, status, subnet
 from aicluster_lab.base_image import remove_root
-from aicluster_lab.containers import NETWORK, Containers, wake
+from aicluster_lab.containers import NETWORK, TAKE_OVER, Containers, wake
 from aicluster_lab.errors import LabError
 from aicluster_lab.parallel import in_parallel
 from aicluster_lab.progress import Progress
 from aicluster_lab.sitedata import INVENTORY, Site, ansible, load_site
+from docker.errors import DockerException
 
 ROOT = Path(__file__).resolve().parents[1]
 NODES_AT_ONCE = 4
@@ -32,13 +33,14 @@ class Lab:
         self.progress = progress
         with progress.step("inventory"):
             self.site: Site = load_site(ROOT)
+        _require_owner(self.site.state, self.site.cache)
         self.port = registry.published_port(os.environ.get(registry.PORT_VARIABLE, ""))
 
     def prepare(self) -> docker.DockerClient:
         """Engine and images: all that is slow and needs the network."""
         self.site.state.mkdir(exist_ok=True, mode=0o700)
         client = engine.connect(self.site.state, self.progress)
-        Containers(client, ROOT).require_own()
+        Containers(client, ROOT).require_own(take_over=TAKE_OVER in os.environ)
         subnet.require_free(self.site.network, subnet.host_occupied(client, NETWORK))
         tags = [(image, registry.local_tag(image, self.port)) for image in self.site.images]
         images.Workshop(client, ROOT, self.progress).make(self._image_mode(), tags)
@@ -71,8 +73,7 @@ class Lab:
     def up(self) -> None:
         """The nodes, the whole site.yml over ssh, one chat request, and the card."""
         began = time.monotonic()
-        with _lock():
-            secrets = self.nodes()
+        secrets = self.nodes()
         with self.progress.step("site.yml"):
             command = [ansible(ROOT, "ansible-playbook"), *INVENTORY, "site.yml"]
             if subprocess.run(command, cwd=ROOT, check=False).returncode:
@@ -99,12 +100,13 @@ class Lab:
             containers = Containers(client, ROOT)
             containers.require_own()
             with self.progress.step("containers, volumes, network") as step:
-                status.end_ssh_sessions(self.site)
+                if containers.has_network():
+                    status.end_ssh_sessions(self.site)
                 step.detail = f"{containers.remove_all()} containers"
             with self.progress.step("firewall"):
                 firewall.remove(containers)
         with self.progress.step("engine") as step:
-            step.detail = "stopped" if engine.stop(self.site.state) else "not started by the lab: left alone"
+            step.detail = "stopped" if engine.stop(self.site.state) else "not the lab's alone: left running"
         remove_root(self.site.state / "build" / "base")
         shutil.rmtree(self.site.state, ignore_errors=True)
 
@@ -152,6 +154,15 @@ class Lab:
             step.detail = f"{renewed} renewed" if renewed else "unchanged"
 
 
+def _require_owner(*folders: Path) -> None:
+    for folder in folders:
+        if folder.exists() and folder.stat().st_uid != os.geteuid():
+            raise LabError(
+                f"{folder} belongs to user {folder.stat().st_uid}, this is user {os.geteuid()}: a lab is one "
+                "user's. Run this as that user, or have that user run `make lab-down clean` first."
+            )
+
+
 def _changed(changed: bool) -> str:
     return "made" if changed else "unchanged"
 
@@ -177,12 +188,12 @@ def main(arguments: list[str]) -> int:
     command = parser.parse_args(arguments).command
     try:
         lab = Lab(Progress())
-        if command in {"up", "status"}:
-            {"up": lab.up, "status": lab.status}[command]()
+        if command == "status":
+            lab.status()
         else:
             with _lock():
-                {"nodes": lab.nodes, "prepare": lab.prepare, "down": lab.down}[command]()
-    except LabError as error:
+                {"up": lab.up, "nodes": lab.nodes, "prepare": lab.prepare, "down": lab.down}[command]()
+    except (LabError, DockerException, OSError, subprocess.CalledProcessError) as error:
         print(f"\nlab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

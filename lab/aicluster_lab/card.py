@@ -67,7 +67,7 @@ def card_text(card: Card, state: Path) -> str:
 {nodes}
 
   Try
-    curl -sS {card["gateway_url"]}{CHAT_PATH} -H 'apikey: {card["api_key"]}' \\
+    curl --noproxy '*' -sS {card["gateway_url"]}{CHAT_PATH} -H 'apikey: {card["api_key"]}' \\
          -H 'Content-Type: application/json' -d {question}
     ssh -i {card["ssh_key"]} -o IdentitiesOnly=yes -o UserKnownHostsFile={known_hosts} \\
         ansible@{some_address}    # {some_node}

@@ -19,6 +19,9 @@ from .subnet import BRIDGE
 NETWORK = PREFIX
 ROOT_LABEL = "aicluster.lab.root"
 CONFIG_LABEL = "aicluster.lab.config"
+TAKE_OVER = "AICLUSTER_LAB_TAKE_OVER"
+"""Environment variable: set, a lab of another checkout that stands still is removed instead of refused."""
+ALIVE = frozenset({"running", "paused", "restarting"})
 
 
 @dataclass(frozen=True)
@@ -55,18 +58,27 @@ class Containers:
         self._labels = {ROOT_LABEL: str(root)}
         self._root = str(root)
 
-    def require_own(self) -> None:
-        """Refuse to touch the lab of another checkout.
+    def require_own(self, take_over: bool = False) -> None:
+        """Refuse to touch the lab of another checkout; with `take_over`, remove it if none of it runs.
 
         Raises LabError naming that checkout.
         """
-        found = [*self.all(), *self._networks()]
-        others = {self._owner(item) for item in found} - {self._root}
-        if others:
-            raise LabError(
-                f"A lab of another checkout is on this engine: {', '.join(sorted(others))}. They would share "
-                "names and addresses. Run `make lab-down` there first."
-            )
+        containers = self.all()
+        owners = {self._owner(item) for item in [*containers, *self._networks(), *self._volumes()]}
+        others = ", ".join(sorted(owners - {self._root}))
+        if not others:
+            return
+        if take_over and not any(container.status in ALIVE for container in containers):
+            self.remove_all()
+            return
+        raise LabError(
+            f"A lab of another checkout is on this engine: {others}. They would share names and addresses. "
+            f"Run `make lab-down` there first; if that checkout is gone, here: {TAKE_OVER}=1 make lab"
+        )
+
+    def has_network(self) -> bool:
+        """Whether the lab's network is there, and with it perhaps connections into it."""
+        return bool(self._networks())
 
     def all(self) -> list[Container]:
         """Every container of a lab, whatever its state."""
@@ -98,6 +110,11 @@ class Containers:
         except NotFound:
             pass
         else:
+            if ROOT_LABEL not in container.labels:
+                raise LabError(
+                    f"The lab needs the name {description.name}, which a container not the lab's has. "
+                    f"Rename it (docker rename {description.name} other-name), then run this again."
+                )
             if container.labels.get(CONFIG_LABEL) == wanted:
                 return container, False
             container.remove(force=True, v=True)

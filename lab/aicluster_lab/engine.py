@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import docker
 from docker.errors import DockerException
@@ -16,6 +18,7 @@ from docker.errors import DockerException
 from .errors import LabError
 from .progress import Progress
 
+OLDEST = (20, 10)
 PACKAGES = ("docker.io", "iptables", "iproute2", "debootstrap", "openssh-client")
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
@@ -40,6 +43,9 @@ def connect(state: Path, progress: Progress) -> docker.DockerClient:
     """
     client = answering()
     if client:
+        refusal = why_not_usable(client.info())
+        if refusal:
+            raise LabError(refusal)
         return client
     refusal = why_not_installable(os.geteuid(), _os_release(), "DOCKER_HOST" in os.environ)
     if refusal:
@@ -75,6 +81,25 @@ def why_not_installable(uid: int, os_release: Mapping[str, str], foreign_engine:
             "No Docker Engine answers for this user. Either start it and join its group "
             "(`sudo systemctl start docker; sudo usermod -aG docker $USER`, then log in again), or run this "
             "as root, which installs and starts one."
+        )
+    return ""
+
+
+def why_not_usable(info: Mapping[str, Any]) -> str:
+    """Say why nodes cannot run on the engine that answered `docker info` so; an empty text if they can."""
+    version = str(info.get("ServerVersion", ""))
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if numbers < OLDEST:
+        return f"Docker Engine {version} is too old for the lab: it needs {OLDEST[0]}.{OLDEST[1]} or newer."
+    if "name=rootless" in info.get("SecurityOptions", []):
+        return (
+            "This Docker Engine runs rootless, and the lab's nodes need the rights of a machine. Use the "
+            "system's engine: unset DOCKER_HOST, or `docker context use default`."
+        )
+    if info.get("OperatingSystem") == "Docker Desktop":
+        return (
+            "Docker Desktop keeps its containers in a virtual machine where Ansible cannot reach them. Use a "
+            "Docker Engine on Linux: `docker context use default` where one runs beside it."
         )
     return ""
 
@@ -120,10 +145,13 @@ def _start(state: Path) -> docker.DockerClient:
 
 
 def stop(state: Path) -> bool:
-    """Stop the engine if this lab started it, and only then. True if it was stopped."""
+    """Stop the engine if this lab started it and no other container runs on it. True if it was stopped."""
     record = state / "engine.json"
     if not record.exists():
         return False
+    client = answering()
+    if client and client.containers.list():
+        return False  # somebody else has come to use it
     started = Started(**json.loads(record.read_text()))
     record.unlink()
     if started.unit:

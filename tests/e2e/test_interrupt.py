@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 
 import pytest
 import site_under_test as site
@@ -46,10 +47,11 @@ def full_run_s() -> float:
 
 
 @pytest.fixture(scope="module")
-def rows() -> str:
-    postgres("create table if not exists survives (round int)")
+def rows() -> Iterator[str]:
+    postgres("create table survives (round int)")
     postgres("insert into survives values (1), (2), (3)")
-    return postgres("select count(*) from survives")
+    yield postgres("select count(*) from survives")
+    postgres("drop table survives")
 
 
 def kill_after(seconds: float) -> str:

@@ -1,13 +1,18 @@
 """After `make lab-down` the machine is as before, but for the build cache."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 from aicluster_lab import engine as lab_engine
+from aicluster_lab import firewall
+from aicluster_lab.containers import ROOT_LABEL, Containers
 from aicluster_lab.progress import Progress
+from aicluster_lab.sitedata import load_site
+from aicluster_lab.subnet import BRIDGE
 from tree import ROOT
 
-PREFIX = "aicluster-lab"
+BY_LABEL = {"label": ROOT_LABEL}
 
 
 @pytest.fixture(scope="module")
@@ -19,15 +24,25 @@ def engine(tmp_path_factory):
 
 
 def test_no_container(engine):
-    assert [item.name for item in engine.containers.list(all=True) if item.name.startswith(PREFIX)] == []
+    assert engine.containers.list(all=True, filters=BY_LABEL) == []
 
 
 def test_no_network(engine):
-    assert [item.name for item in engine.networks.list() if item.name.startswith(PREFIX)] == []
+    assert engine.networks.list(filters=BY_LABEL) == []
+    assert not Path("/sys/class/net", BRIDGE).exists()
+
+
+def test_no_firewall_rule(engine):
+    assert firewall.dropped_packets(Containers(engine, ROOT)) == -1
+
+
+def test_no_ssh_connection():
+    command = ["ss", "-H", "-t", "-n", "state", "established", "dst", str(load_site(ROOT).network)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
 
 
 def test_no_volume(engine):
-    assert [item.name for item in engine.volumes.list() if item.name.startswith(PREFIX)] == []
+    assert engine.volumes.list(filters=BY_LABEL) == []
 
 
 def test_no_process():

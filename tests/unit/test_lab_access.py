@@ -93,5 +93,5 @@ def test_the_card_says_where_the_lab_is_and_how_to_get_in(site, tmp_path):
 
 def test_the_printed_card_has_a_request_to_try(site):
     text = card.card_text(card.make_card(site, {"kong_api_key": "the key"}), site.state)
-    assert "curl -sS http://198.18.77.147/api/v1/chat -H 'apikey: the key'" in text
+    assert "curl --noproxy '*' -sS http://198.18.77.147/api/v1/chat -H 'apikey: the key'" in text
     assert "PI51   198.18.77.147" in text

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from aicluster_lab import engine
@@ -30,12 +31,44 @@ def test_why_an_engine_cannot_be_installed(uid, system, foreign, words):
     assert bool(reason) == bool(words)
 
 
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [
+        pytest.param({"ServerVersion": "28.5.2"}, "", id="a new engine"),
+        pytest.param({"ServerVersion": "20.10.24+dfsg1"}, "", id="Debian 12's engine"),
+        pytest.param({"ServerVersion": "19.03.15"}, "needs 20.10", id="an engine without cgroup v2"),
+        pytest.param({"ServerVersion": "9.1.0"}, "needs 20.10", id="versions are numbers, not text"),
+        pytest.param(
+            {"ServerVersion": "28.5.2", "SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"]},
+            "rootless",
+            id="a rootless engine",
+        ),
+        pytest.param(
+            {"ServerVersion": "28.5.2", "OperatingSystem": "Docker Desktop"}, "Desktop", id="Docker Desktop"
+        ),
+    ],
+)
+def test_why_nodes_cannot_run_on_an_engine(info, words):
+    reason = engine.why_not_usable(info)
+    assert words in reason
+    assert bool(reason) == bool(words)
+
+
 def test_an_engine_the_lab_did_not_start_is_left_alone(tmp_path):
     assert engine.stop(tmp_path) is False
 
 
 def test_a_process_that_took_over_the_engines_number_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "answering", lambda: None)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing is to be stopped"))
     record = {"unit": "", "pid": os.getpid(), "start_ticks": 1}
     (tmp_path / "engine.json").write_text(json.dumps(record))
+    assert engine.stop(tmp_path) is False
+
+
+def test_an_engine_that_runs_somebody_elses_container_is_left_alone(tmp_path, monkeypatch):
+    busy = SimpleNamespace(containers=SimpleNamespace(list=lambda: ["a container"]))
+    monkeypatch.setattr(engine, "answering", lambda: busy)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing is to be stopped"))
+    (tmp_path / "engine.json").write_text(json.dumps({"unit": "docker.service", "pid": 0, "start_ticks": 0}))
     assert engine.stop(tmp_path) is False
