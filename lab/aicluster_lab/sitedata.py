@@ -8,6 +8,9 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleFilterError
+from cluster_nodes import merged, placement
+
 from .errors import LabError
 
 INVENTORY = ("-i", "inventory/groups.yml", "-i", "inventory/lab")
@@ -115,16 +118,17 @@ def site_from_inventory(root: Path, inventory: Mapping[str, Any]) -> Site:
 def placed_services(variables: Mapping[str, Any], host: str) -> list[dict[str, Any]]:
     """Catalogue entries of the services a host runs, with the tier's overrides, in order of placement."""
     catalogue: Mapping[str, Any] = variables.get("service_catalogue", {})
-    placed: list[dict[str, Any]] = []
-    for item in variables.get("node_services") or []:
-        name, overrides = next(iter(item.items())) if isinstance(item, Mapping) else (item, {})
-        if name not in catalogue:
-            raise LabError(
-                f"{host}: node_services names `{name}`, which is not in service_catalogue. "
-                "Correct the name in group_vars/<tier>/services.yml or add the service to the catalogue."
-            )
-        placed.append(_merge(catalogue[name], overrides or {}) | {"name": name})
-    return placed
+    try:
+        services = placement(host, variables.get("node_services") or [])
+    except AnsibleFilterError as error:
+        raise LabError(str(error)) from None
+    unknown = services.keys() - catalogue.keys()
+    if unknown:
+        raise LabError(
+            f"{host}: node_services names `{min(unknown)}`, which is not in service_catalogue. "
+            "Correct the name in group_vars/<tier>/services.yml or add the service to the catalogue."
+        )
+    return [merged(catalogue[name], overrides) | {"name": name} for name, overrides in services.items()]
 
 
 def _node(host: str, variables: Mapping[str, Any]) -> Node:
@@ -162,14 +166,6 @@ def _require_addresses_inside(site: Site) -> None:
             f"Outside the lab network site_network {site.network}: {', '.join(outside)}. "
             "Give them addresses inside it, in inventory/lab/."
         )
-
-
-def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in overrides.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:
