@@ -7,6 +7,7 @@ hands that to pure filters and fails with all errors at once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -107,14 +108,20 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".")
 
 
+def is_secret_text(value: object) -> bool:
+    """Whether a secret means the same in every file it is written to: one line of printable ASCII."""
+    return isinstance(value, str) and re.fullmatch(r"[\x20-\x7e]+", value) is not None
+
+
 def secrets_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {file, names, problem}: which secrets have a value, never the values themselves."""
-    file, names, problem = None, [], None
+    """Return {file, names, malformed, problem}: which secrets have a value, never the values themselves."""
+    file, names, malformed, problem = None, [], [], None
     try:
         file = str(hostvars["site_secrets_file"])
         secrets = hostvars["site_secrets"]
         if isinstance(secrets, Mapping):
             names = [str(name) for name, value in secrets.items() if value not in (None, "")]
+            malformed = [name for name in names if not is_secret_text(secrets[name])]
         else:
             problem = "holds no `name: value` lines"
     except KeyError as error:
@@ -122,7 +129,7 @@ def secrets_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
     except AnsibleError as error:
         missing = file is not None and not Path(file).exists()
         problem = "does not exist" if missing else f"cannot be read, {one_line(error)}"
-    return {"file": file, "names": names, "problem": problem}
+    return {"file": file, "names": names, "malformed": malformed, "problem": problem}
 
 
 def describe(
@@ -140,7 +147,7 @@ def describe(
         "unreadable": {host: unreadable for host, (_, unreadable) in hosts.items() if unreadable},
         "catalogue": None,
         "roles": roles,
-        "secrets": {"file": None, "names": [], "problem": None},
+        "secrets": {"file": None, "names": [], "malformed": [], "problem": None},
     }
     if hosts:
         # Both are the same for every host; any host's variables can compute them.

@@ -349,6 +349,12 @@ def entry_errors(
                 f"or add it to {CATALOGUE_FILE}"
             )
             continue
+        if not complete and isinstance(port, Mapping) and "container" in port:
+            yield (
+                f"container of port {name} of {subject} {shown(port['container'])}: is fixed by the "
+                f"image, and its health check asks there; override `port`, the port on the node, in {place}"
+            )
+            continue
         yield from field_errors(f"port {name} of {subject}", port, PORT_RULES, place, complete)
         if isinstance(port, Mapping):
             yield from audience_errors(site, f"port {name} of {subject}", port, place)
@@ -443,7 +449,7 @@ def secret_needs(site: Site) -> dict[str, list[str]]:
 
 
 def secret_errors(site: Site) -> Iterator[str]:
-    """Yield each secret that a placed service needs and that is not there; values are not looked at."""
+    """Yield each secret that a placed service needs and that is missing or malformed, without its value."""
     needs, secrets = secret_needs(site), site["secrets"]
     wanted = ", ".join(f"{name} ({' and '.join(services)})" for name, services in needs.items())
     if needs and secrets["problem"]:
@@ -457,6 +463,12 @@ def secret_errors(site: Site) -> Iterator[str]:
             yield (
                 f"secret {name} of service {' and '.join(services)} missing: must have a value in "
                 f"{secrets['file']}; add `{name}: <value>` there (`ansible-vault edit` if encrypted)"
+            )
+        elif name in secrets["malformed"]:
+            yield (
+                f"secret {name} of service {' and '.join(services)} (hidden): must be one line of printable "
+                f"ASCII, text rather than a number; write `{name}: '<value>'`, in quotes, "
+                f"in {secrets['file']}"
             )
 
 

@@ -16,6 +16,7 @@ from docker.models.containers import Container
 REQUESTS = 500
 SLOW_S = 2.0
 BACK_WITHIN_S = 30
+NOTICED_WITHIN_S = 20
 CLIENTS = 4
 QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "Say hello."}], "stream": False}
 
@@ -183,14 +184,14 @@ def cut_off(box: Container) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("away", "may_fail"),
+    ("away", "none_slow_after_s"),
     [
-        # Sent and not answered: a POST is not sent twice, so whatever was under way is lost with the node.
-        pytest.param(paused, CLIENTS, id="hangs"),
-        pytest.param(cut_off, CLIENTS, id="loses power"),
+        # A kernel that still acknowledges is not gone: what was sent there waits for the client's patience.
+        pytest.param(paused, NOTICED_WITHIN_S + http_client.TIMEOUT_S, id="hangs"),
+        pytest.param(cut_off, NOTICED_WITHIN_S, id="loses power"),
     ],
 )
-def test_when_agx0_goes_away_the_gateway_soon_stops_asking_it(chat, record_property, away, may_fail):
+def test_when_agx0_goes_away_the_gateway_soon_stops_asking_it(chat, record_property, away, none_slow_after_s):
     box = docker.from_env().containers.get("aicluster-lab-AGX0")
     with ExitStack() as stack:
         loads = [stack.enter_context(Load(chat)) for _ in range(CLIENTS)]
@@ -203,15 +204,18 @@ def test_when_agx0_goes_away_the_gateway_soon_stops_asking_it(chat, record_prope
     ended = [
         (t + took - lost, took) for load in loads for t, took in zip(load.began, load.took, strict=False)
     ]
-    slow = [end for end, took in ended if took > SLOW_S]
+    slow = [(end, took) for end, took in ended if took > SLOW_S]
     failed = [problem for load in loads for problem in load.failed()]
     told = {
         "requests": len(ended),
         "failed": len(failed),
         "slow": len(slow),
-        "seconds until none is slow": round(max(slow, default=0), 1),
+        "seconds until none is slow": round(max((end for end, _ in slow), default=0), 1),
     }
     print(f"AGX0 {away.__name__} under load: {told}, {failed[:3]}")
     for name, value in told.items():
         record_property(name, value)
-    assert len(failed) <= may_fail, failed
+    # A POST is not sent twice: what each client had under way is lost with the node.
+    assert len(failed) <= CLIENTS, failed
+    assert all(end - took < NOTICED_WITHIN_S for end, took in slow), slow
+    assert all(end < none_slow_after_s for end, _ in slow), slow

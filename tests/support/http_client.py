@@ -34,6 +34,7 @@ def _request(url: str, body: Any, key: str | None) -> urllib.request.Request:
 
 
 # A proxy of the environment must not stand between a test and a node.
+TIMEOUT_S = 60.0
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -51,12 +52,12 @@ def get(url: str, key: str | None = None, timeout_s: float = 10) -> Answer:
     return _ask(_request(url, None, key), timeout_s)
 
 
-def post(url: str, body: Any, key: str | None = None, timeout_s: float = 60) -> Answer:
+def post(url: str, body: Any, key: str | None = None, timeout_s: float = TIMEOUT_S) -> Answer:
     """POST JSON; raises OSError when nobody answers within `timeout_s`."""
     return _ask(_request(url, body, key), timeout_s)
 
 
-def post_stream(url: str, body: Any, key: str, timeout_s: float = 60) -> list[tuple[float, bytes]]:
+def post_stream(url: str, body: Any, key: str, timeout_s: float = TIMEOUT_S) -> list[tuple[float, bytes]]:
     """POST JSON; every line of the streamed answer with the seconds since the request began."""
     began = time.monotonic()
     with _OPENER.open(_request(url, body, key), timeout=timeout_s) as response:

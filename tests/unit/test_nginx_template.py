@@ -104,7 +104,7 @@ def test_a_node_without_a_gateway_has_no_way_to_one():
     ("directive", "arguments"),
     [
         pytest.param("proxy_buffering", ["off"], id="tokens are not held back"),
-        pytest.param("proxy_request_buffering", ["on"], id="Kong gets a request whole"),
+        pytest.param("proxy_request_buffering", ["off"], id="no body is kept of a client without a key"),
         pytest.param("gzip", ["off"], id="nothing is collected to be compressed"),
         pytest.param("proxy_http_version", ["1.1"], id="answers of unknown length are chunked"),
         pytest.param("proxy_next_upstream", ["off"], id="Kong does the retrying"),

@@ -205,6 +205,11 @@ def test_listeners_are_read_from_kongs_variables(text, listen):
     assert settings_of({"KONG_DATABASE": "off", "KONG_PROXY_LISTEN": text}).proxy == listen
 
 
+def test_a_setting_that_kong_does_not_have_is_refused():
+    with pytest.raises(ValueError, match="upstream_keep_alive_pool_size"):
+        settings_of({"KONG_DATABASE": "off", "KONG_UPSTREAM_KEEP_ALIVE_POOL_SIZE": "0"})
+
+
 def test_a_setting_may_come_from_a_file(tmp_path):
     (tmp_path / "plugins").write_text("key-auth\n")
     settings = settings_of({"KONG_DATABASE": "off", "KONG_PLUGINS_FILE": str(tmp_path / "plugins")})

@@ -61,3 +61,14 @@ def test_an_answer_names_the_node_that_gave_it(gateway_url, api_key):
 def test_a_request_without_a_model_gets_the_alias_chat(gateway_url, api_key):
     answer = http_client.post(f"{gateway_url}{CHAT}", QUESTION, key=api_key)
     assert answer.json()["model"] in {"chat", "chat:latest"}
+
+
+def test_requests_are_counted_in_redis(gateway_url, api_key):
+    # Without Redis Kong lets requests pass uncounted, and without this header.
+    def remaining() -> int:
+        return int(
+            http_client.post(f"{gateway_url}{CHAT}", QUESTION, key=api_key).headers["RateLimit-Remaining"]
+        )
+
+    first, second, third = remaining(), remaining(), remaining()
+    assert second < first or third < second, "a new minute may have begun once, not twice"

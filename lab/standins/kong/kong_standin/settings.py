@@ -10,6 +10,15 @@ from pathlib import Path
 from .schema import PLUGINS
 
 OFF = "off"
+DIRECTIVES = ("nginx_main_", "nginx_http_", "nginx_proxy_")
+"""What follows is a directive of nginx."""
+WITHOUT_EFFECT = frozenset([
+    "admin_access_log", "admin_error_log", "admin_gui_listen", "anonymous_reports", "dns_order",
+    "dns_valid_ttl", "lmdb_map_size", "mem_cache_size", "nginx_worker_processes", "proxy_error_log",
+    "request_debug", "status_access_log", "status_error_log", "stream_listen",
+    "upstream_keepalive_pool_size",
+])  # fmt: skip
+"""Kong's settings that this stand-in accepts and does without. Kong itself is silent about a misspelt one."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,7 @@ def values_of(environment: Mapping[str, str]) -> dict[str, str]:
     """Return option -> value; `KONG_X_FILE` names a file with the value of `x`, as for the real image."""
     values = {n[5:].lower(): v for n, v in environment.items() if n.startswith("KONG_")}
     for name in [n for n in values if n.endswith("_file")]:
-        values.setdefault(name.removesuffix("_file"), Path(values[name]).read_text().strip())
+        values.setdefault(name.removesuffix("_file"), Path(values.pop(name)).read_text().strip())
     return values
 
 
@@ -68,28 +77,32 @@ def words(text: str) -> frozenset[str]:
 def settings_of(environment: Mapping[str, str]) -> Settings:
     """Return the settings. Raises ValueError for what this stand-in cannot do or read."""
     values = values_of(environment)
-    if values.get("database") != OFF:
+    if values.pop("database", "") != OFF:
         raise ValueError("database: this stand-in has none; set KONG_DATABASE=off")
-    plugins = words(values.get("plugins", "bundled"))
+    plugins = words(values.pop("plugins", "bundled"))
     if "bundled" in plugins:
         plugins = (plugins - {"bundled"}) | frozenset(PLUGINS)
-    config = values.get("declarative_config")
-    return Settings(
+    config = values.pop("declarative_config", "")
+    settings = Settings(
         declarative_config=Path(config) if config else None,
-        prefix=Path(values.get("prefix", "/usr/local/kong")),
-        proxy=listen_of(values.get("proxy_listen", "0.0.0.0:8000")),
-        admin=listen_of(values.get("admin_listen", "127.0.0.1:8001")),
-        status=listen_of(values.get("status_listen", "127.0.0.1:8007")),
+        prefix=Path(values.pop("prefix", "/usr/local/kong")),
+        proxy=listen_of(values.pop("proxy_listen", "0.0.0.0:8000")),
+        admin=listen_of(values.pop("admin_listen", "127.0.0.1:8001")),
+        status=listen_of(values.pop("status_listen", "127.0.0.1:8007")),
         plugins=plugins,
-        headers=words(values.get("headers", "server_tokens, latency_tokens, X-Kong-Request-Id")),
-        headers_upstream=words(values.get("headers_upstream", "X-Kong-Request-Id")),
-        trusted_ips=tuple(ip_network(net) for net in sorted(words(values.get("trusted_ips", "")))),
-        real_ip_header=values.get("real_ip_header", "X-Real-IP"),
-        real_ip_recursive=values.get("real_ip_recursive", OFF) == "on",
-        log_level=values.get("log_level", "notice"),
-        access_log=values.get("proxy_access_log", "logs/access.log"),
-        log_format=values.get("nginx_http_log_format", ""),
-        sandbox_requires=words(values.get("untrusted_lua_sandbox_requires", "")),
-        sandboxed=values.get("untrusted_lua", "sandbox") == "sandbox",
-        socket_keepalive=values.get("nginx_proxy_proxy_socket_keepalive", OFF) == "on",
+        headers=words(values.pop("headers", "server_tokens, latency_tokens, X-Kong-Request-Id")),
+        headers_upstream=words(values.pop("headers_upstream", "X-Kong-Request-Id")),
+        trusted_ips=tuple(ip_network(net) for net in sorted(words(values.pop("trusted_ips", "")))),
+        real_ip_header=values.pop("real_ip_header", "X-Real-IP"),
+        real_ip_recursive=values.pop("real_ip_recursive", OFF) == "on",
+        log_level=values.pop("log_level", "notice"),
+        access_log=values.pop("proxy_access_log", "logs/access.log"),
+        log_format=values.pop("nginx_http_log_format", ""),
+        sandbox_requires=words(values.pop("untrusted_lua_sandbox_requires", "")),
+        sandboxed=values.pop("untrusted_lua", "sandbox") == "sandbox",
+        socket_keepalive=values.pop("nginx_proxy_proxy_socket_keepalive", OFF) == "on",
     )
+    unknown = {name for name in values.keys() - WITHOUT_EFFECT if not name.startswith(DIRECTIVES)}
+    if unknown:
+        raise ValueError(f"{', '.join(sorted(unknown))}: no setting of Kong that this stand-in has heard of")
+    return settings
