@@ -202,7 +202,7 @@ def sent_to(path: str, method: str = "POST") -> str | None:
     """The path that reaches the node, by Kong's path handling in the stand-in; None without a route."""
     config = parse(render.render_role("kong")[KONG_YML], PLUGINS)
     match = Router(config.routes).match(method, path, "gateway", {})
-    if not match:
+    if not match or not match.route.service:
         return None
     return upstream_path(match.route.service.path, path, match.prefix, strip=match.route.strip_path)
 
