@@ -58,7 +58,7 @@ def merge(former: dict[str, Any], latest: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
+class ActionModule(ActionBase):
     """See the module's documentation: `ansible-doc -t module ollama_model`."""
 
     _supports_check_mode = True

@@ -27,7 +27,7 @@ FILTERS = ("cluster_nodes", "service_endpoints", "upstream_weights", "node_budge
 Filters = Mapping[str, Callable[..., Any]]
 
 
-def plain(value: object) -> Any:  # noqa: ANN401 (any value of YAML)
+def plain(value: object) -> object:
     """Return lazy and tagged values of Ansible as ordinary Python values."""
     if isinstance(value, Mapping):
         return {plain(key): plain(item) for key, item in value.items()}
@@ -39,10 +39,10 @@ def plain(value: object) -> Any:  # noqa: ANN401 (any value of YAML)
     return value
 
 
-def load_yaml(path: Path) -> Any:  # noqa: ANN401 (any value of YAML)
-    """Return a YAML file's value, or None if there is no such file."""
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Return a YAML file's mapping, an empty one if there is no such file or nothing in it."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(path.read_bytes(), Loader=loader) if path.is_file() else None
+    return dict(yaml.load(path.read_bytes(), Loader=loader) or {}) if path.is_file() else {}
 
 
 def children(tree: Mapping[str, Any] | None, group: str) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def roles_in(folder: Path) -> dict[str, dict[str, Any] | None]:
     roles = {}
     for role in sorted(path for path in folder.iterdir() if path.is_dir()):
         document = load_yaml(role / "meta" / "argument_specs.yml")
-        main = (document or {}).get("argument_specs", {}).get("main")
+        main = document.get("argument_specs", {}).get("main")
         roles[role.name] = None if main is None else dict(main.get("options") or {})
     return roles
 
@@ -141,7 +141,7 @@ def describe(
     ordered = dict.fromkeys([*groups.get("nodes", []), *sorted(groups["all"])])
     hosts = {str(host): variables_of(hostvars[host], roles) for host in ordered}
     site: dict[str, Any] = {
-        "vocabulary": vocabulary_of(load_yaml(groups_file) or {}),
+        "vocabulary": vocabulary_of(load_yaml(groups_file)),
         "groups": {str(group): [str(host) for host in members] for group, members in groups.items()},
         "hosts": {host: values for host, (values, _) in hosts.items()},
         "unreadable": {host: unreadable for host, (_, unreadable) in hosts.items() if unreadable},
@@ -227,7 +227,7 @@ def report(errors: list[str]) -> str:
     return "\n".join([f"{count} in the site description; no node was touched.", *lines])
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
+class ActionModule(ActionBase):
     """Ansible's entry point; options in library/site_preflight.py."""
 
     TRANSFERS_FILES = False

@@ -422,7 +422,7 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
 # ---------------------------------------------------------------- the plugin
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
+class ActionModule(ActionBase):
     """Action plugin `stack_node`: plan, ship, reacted, commit."""
 
     _supports_check_mode = True

@@ -8,7 +8,7 @@ node), ``service_catalogue`` (what a service is), ``node_services`` (where it ru
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, overload
 
 from ansible.errors import AnsibleFilterError
 
@@ -16,7 +16,11 @@ from ansible.errors import AnsibleFilterError
 TIERS = ("gateway", "primary_ai", "secondary_ai", "backend", "monitoring", "edge", "utility")
 
 
-def merged(base: object, override: object) -> Any:  # noqa: ANN401 (any value of YAML)
+@overload
+def merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]: ...
+@overload
+def merged(base: object, override: object) -> object: ...
+def merged(base: object, override: object) -> object:
     """Return `override` laid over `base`: mappings are merged key by key, anything else is replaced."""
     if not (isinstance(base, Mapping) and isinstance(override, Mapping)):
         return override

@@ -1,14 +1,11 @@
 """The lab's commands: up, nodes, prepare, status, down. `make lab` and its siblings call this."""
 
 import argparse
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import docker
@@ -16,6 +13,7 @@ from aicluster_lab import access, card, engine, firewall, images, node_images, n
 from aicluster_lab.base_image import remove_root
 from aicluster_lab.containers import NETWORK, TAKE_OVER, Containers, wake
 from aicluster_lab.errors import LabError
+from aicluster_lab.lock import held
 from aicluster_lab.parallel import in_parallel
 from aicluster_lab.progress import Progress
 from aicluster_lab.sitedata import INVENTORY, Site, ansible, load_site
@@ -108,7 +106,8 @@ class Lab:
         with self.progress.step("engine") as step:
             step.detail = "stopped" if engine.stop(self.site.state) else "not the lab's alone: left running"
         remove_root(self.site.state / "build" / "base")
-        shutil.rmtree(self.site.state, ignore_errors=True)
+        if self.site.state.exists():
+            shutil.rmtree(self.site.state)
 
     def status(self) -> None:
         """Print one line per node, the gateway, the firewall and, once there is one, the card."""
@@ -167,20 +166,6 @@ def _changed(changed: bool) -> str:
     return "made" if changed else "unchanged"
 
 
-@contextmanager
-def _lock() -> Iterator[None]:
-    """One command at a time; the second waits for the first."""
-    path = ROOT / ".cache" / "lab.lock"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("Another lab command is at work; waiting for it.", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="lab.py", description=__doc__)
@@ -191,7 +176,7 @@ def main(arguments: list[str]) -> int:
         if command == "status":
             lab.status()
         else:
-            with _lock():
+            with held(ROOT):
                 {"up": lab.up, "nodes": lab.nodes, "prepare": lab.prepare, "down": lab.down}[command]()
     except (LabError, DockerException, OSError, subprocess.CalledProcessError) as error:
         print(f"\nlab: {error}", file=sys.stderr)

@@ -1,6 +1,5 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: E402 - ansible-doc wants the documentation above the imports
 """Ansible module: the models and aliases of one Ollama server."""
 
 DOCUMENTATION = r"""

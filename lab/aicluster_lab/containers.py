@@ -11,6 +11,7 @@ from typing import Any
 import docker
 from docker.errors import NotFound
 from docker.models.containers import Container
+from docker.models.resource import Model
 
 from .errors import LabError
 from .sitedata import PREFIX
@@ -120,7 +121,8 @@ class Containers:
             container.remove(force=True, v=True)
         binds = [*description.host_config.get("Binds", []), *self._fresh_volume(description)]
         endpoint = self._client.api.create_endpoint_config(ipv4_address=str(description.address))
-        created = self._client.api.create_container_from_config(  # type: ignore[no-untyped-call]  # untyped there
+        api: Any = self._client.api  # the call that takes the Engine API's own words has no types
+        created = api.create_container_from_config(
             {
                 "Image": description.image,
                 "Hostname": description.hostname,
@@ -183,7 +185,7 @@ class Containers:
         return self._client.networks.list(filters={"label": ROOT_LABEL})
 
     @staticmethod
-    def _owner(item: Any) -> str:  # noqa: ANN401  # a container or a network: both carry labels
+    def _owner(item: Model) -> str:
         labels = item.attrs.get("Labels") or item.attrs.get("Config", {}).get("Labels") or {}
         return str(labels.get(ROOT_LABEL, "unknown"))
 

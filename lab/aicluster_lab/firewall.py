@@ -17,6 +17,7 @@ from .images import NODE
 from .subnet import BRIDGE
 
 TABLE = "aicluster_lab"
+THERE = f"nft list tables ip | grep -qx 'table ip {TABLE}'"
 FORBIDDEN = (
     "10.0.0.0/8",  # RFC 1918: private
     "172.16.0.0/12",
@@ -59,7 +60,7 @@ def apply(containers: Containers, subnet: IPv4Network, resolvers: Iterable[IPv4A
     """
     rules = ruleset(subnet, resolvers)
     script = (
-        f'nft list table ip {TABLE} 2>/dev/null | grep -qF "$1" && exit 0\n'
+        f'if {THERE} && nft list table ip {TABLE} | grep -qF "$1"; then exit 0; fi\n'
         f'printf "table ip {TABLE}\\ndelete table ip {TABLE}\\n%s" "$2" | nft -f - && echo set'
     )
     return "set" in _run(containers, ["sh", "-c", script, "sh", rules_mark(rules), rules])
@@ -69,14 +70,13 @@ def remove(containers: Containers) -> None:
     """Remove the rules, if they are there."""
     _run(
         containers,
-        ["sh", "-c", f"nft list table ip {TABLE} >/dev/null 2>&1 || exit 0; nft delete table ip {TABLE}"],
+        ["sh", "-c", f"if {THERE}; then nft delete table ip {TABLE}; fi"],
     )
 
 
 def dropped_packets(containers: Containers) -> int:
     """How many packets the rules have dropped since they were set; -1 if they are not set."""
-    # No table is an answer too: the lab is down.
-    words = _run(containers, ["sh", "-c", f"nft list table ip {TABLE} 2>/dev/null || true"]).split()
+    words = _run(containers, ["sh", "-c", f"if {THERE}; then nft list table ip {TABLE}; fi"]).split()
     return int(words[words.index("packets") + 1]) if "packets" in words else -1
 
 

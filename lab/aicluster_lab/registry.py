@@ -5,6 +5,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from http.client import HTTPResponse
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -130,8 +131,10 @@ def stored_digest(image: str, port: int) -> str:
         return ""
 
 
-def _get(port: int, path: str, method: str):  # type: ignore[no-untyped-def]  # noqa: ANN202  # urllib's own type is private
+def _get(port: int, path: str, method: str) -> HTTPResponse:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}", method=method, headers={"Accept": MANIFESTS}
     )
-    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=5)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    answer: HTTPResponse = opener.open(request, timeout=5)
+    return answer

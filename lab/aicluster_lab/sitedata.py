@@ -97,7 +97,7 @@ def site_from_inventory(root: Path, inventory: Mapping[str, Any]) -> Site:
     if not hosts:
         raise LabError("inventory/lab/hosts.yml has no host in the group `lab`: the lab has no node to make.")
     common = hostvars[hosts[0]]
-    registry = str(_need(common, "site_image_mirror", hosts[0])).partition("/")[0].partition(":")
+    registry = _need(common, "site_image_mirror", hosts[0]).partition("/")[0].partition(":")
     nodes = tuple(_node(host, hostvars[host]) for host in hosts)
     services = [service for host in hosts for service in placed_services(hostvars[host], host)]
     site = Site(
@@ -133,19 +133,19 @@ def placed_services(variables: Mapping[str, Any], host: str) -> list[dict[str, A
 
 def _node(host: str, variables: Mapping[str, Any]) -> Node:
     return Node(
-        name=str(_need(variables, "node_name", host)),
+        name=_need(variables, "node_name", host),
         address=IPv4Address(host),
-        board=str(_need(variables, "node_board", host)),
+        board=_need(variables, "node_board", host),
         memory_mb=int(_need(variables, "node_memory_mb", host)),
     )
 
 
-def _need(variables: Mapping[str, Any], name: str, host: str) -> Any:  # noqa: ANN401  # any YAML value
+def _need(variables: Mapping[str, Any], name: str, host: str) -> str:
     if name not in variables:
         raise LabError(
             f"{host}: the variable {name} is missing. Add it to the lab's group_vars or host_vars."
         )
-    return variables[name]
+    return str(variables[name])
 
 
 def _gateway_url(gateways: list[str], hostvars: Mapping[str, Mapping[str, Any]]) -> str:

@@ -5,23 +5,16 @@ first run of site.yml on bare nodes, images cached.
 """
 
 import argparse
-import fcntl
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import docker
-from docker.errors import DockerException
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/support"))
-
-from aicluster_bench import bound, desired, measure, ordinary, report, tools  # noqa: E402  # needs the path
-from aicluster_bench.variants import (  # noqa: E402
+from aicluster_bench import ROOT, bound, desired, measure, ordinary, report, tools
+from aicluster_bench.variants import (
     INVENTORY,
     Counts,
     Variant,
@@ -31,11 +24,12 @@ from aicluster_bench.variants import (  # noqa: E402
     make_variants,
     operations,
 )
+from aicluster_lab.containers import ROOT_LABEL
+from aicluster_lab.lock import held
+from aicluster_lab.registry import CONTAINER as REGISTRY
+from docker.errors import DockerException
 
 WORK = ROOT / ".cache/bench"
-LAB_LOCK = ROOT / ".cache/lab.lock"  # lab/lab.py takes the same
-# As lab/ names and labels its containers.
-REGISTRY, ROOT_LABEL = "aicluster-lab-registry", "aicluster.lab.root"
 IDLE_S = 15.0
 
 
@@ -130,19 +124,6 @@ def prepare() -> tuple[list[Variant], int]:
     ), len(nodes)
 
 
-@contextmanager
-def lab_held() -> Iterator[None]:
-    """Keep lab.py from making or removing the lab while it is measured."""
-    LAB_LOCK.parent.mkdir(exist_ok=True)
-    with LAB_LOCK.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("A lab command is at work; waiting for it.")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def compare(rounds: int, only: Sequence[str]) -> int:
     """Measure all variants in turn, `rounds` times; returns the exit code."""
     accounts = accounts_of_nodes()
@@ -232,7 +213,7 @@ def main(arguments: list[str]) -> int:
         if options.converge:
             return converge()
         measure.adopt_orphans()
-        with lab_held():
+        with held(ROOT):
             return compare(options.rounds, [key for key in options.only.split(",") if key])
     except (BenchError, RuntimeError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)

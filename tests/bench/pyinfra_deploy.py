@@ -1,8 +1,8 @@
 """The desired state of a node as a pyinfra deploy."""
 
-from pyinfra import host  # type: ignore[import-not-found]
-from pyinfra.facts.server import Command  # type: ignore[import-not-found]
-from pyinfra.operations import apt, files, server, systemd  # type: ignore[import-not-found]
+from pyinfra import host
+from pyinfra.facts.server import Command
+from pyinfra.operations import apt, files, server, systemd
 
 PROJECT = "/opt/aicluster"
 LABELS = '{{.Label "com.docker.compose.service"}} {{.Label "aicluster.digest"}} {{.State}}'

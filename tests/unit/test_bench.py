@@ -3,6 +3,7 @@
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aicluster_bench import bound, measure, ordinary, report, variants
@@ -237,7 +238,7 @@ def test_files_of_host_roles_are_laid_down_by_one_role():
     ]
 
 
-def file_state(path: str, content: Path, sha256: str = "", **others: object) -> FileState:
+def file_state(path: str, content: Path, sha256: str = "", **others: Any) -> FileState:
     made = FileState(
         path,
         "0644",
@@ -251,14 +252,14 @@ def file_state(path: str, content: Path, sha256: str = "", **others: object) -> 
         secret=False,
         content=str(content),
     )
-    return replace(made, **others)  # type: ignore[arg-type]
+    return replace(made, **others)
 
 
-def node(host: str, *files: FileState, **others: object) -> NodeState:
+def node(host: str, *files: FileState, **others: Any) -> NodeState:
     made = NodeState(
         host, host, "gateway", "ansible", "/key", "/known", ("nginx",), files, ("jq",), ("docker",), {}, {}
     )
-    return replace(made, **others)  # type: ignore[arg-type]
+    return replace(made, **others)
 
 
 def test_a_verbatim_template_renders_to_itself():

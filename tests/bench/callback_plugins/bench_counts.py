@@ -24,7 +24,7 @@ requirements: [enabled by name]
 _MITOGEN = "ansible_mitogen.mixins"
 
 
-class CallbackModule(CallbackBase):  # type: ignore[misc]
+class CallbackModule(CallbackBase):
     """Hooks the one function through which action plugins execute modules; workers inherit it by fork."""
 
     CALLBACK_VERSION = 2.0
@@ -37,14 +37,14 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         super().__init__()
         # Short appends of several processes do not mix.
         self._file = os.open(os.environ["BENCH_COUNTS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        self._hooked: set[type] = set()
+        self._hooked: set[Any] = set()
         self._hook(ActionBase)
 
-    def _hook(self, plugin: type) -> None:
+    def _hook(self, plugin: Any) -> None:
         if plugin in self._hooked:
             return
         self._hooked.add(plugin)
-        execute, file = plugin._execute_module, self._file  # type: ignore[attr-defined]
+        execute, file = plugin._execute_module, self._file
 
         @functools.wraps(execute)
         def counted(action: Any, module_name: str | None = None, *args: Any, **kwargs: Any) -> Any:
@@ -53,9 +53,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
                 os.write(file, f"module {host} {module_name or action._task.action}\n".encode())
             return execute(action, module_name, *args, **kwargs)
 
-        plugin._execute_module = counted  # type: ignore[attr-defined]
+        plugin._execute_module = counted
 
-    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002  # its signature
+    def v2_playbook_on_task_start(self, *_: Any, **__: Any) -> None:
         """Count a task; mitogen, loaded after the callbacks, executes modules in a function of its own."""
         if _MITOGEN in sys.modules:
             self._hook(sys.modules[_MITOGEN].ActionModuleMixin)

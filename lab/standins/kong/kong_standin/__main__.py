@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 from . import VERSION
+from .config import load
+from .fields import InvalidError
+from .server import serve
 from .settings import Settings, settings_of
 
 USAGE = "Usage: kong docker-start | config parse FILE | reload | quit | stop | health | version"
@@ -23,9 +26,6 @@ def settings() -> Settings:
 
 def config_parse(path: str) -> None:
     """Check a file."""
-    from .config import load  # noqa: PLC0415 - what only sends a signal starts faster without
-    from .fields import InvalidError  # noqa: PLC0415
-
     try:
         load(Path(path), settings().plugins)
     except (InvalidError, OSError, UnicodeDecodeError) as problem:
@@ -35,8 +35,6 @@ def config_parse(path: str) -> None:
 
 def start() -> None:
     """Serve until told to stop."""
-    from .server import serve  # noqa: PLC0415
-
     serve(settings())
 
 

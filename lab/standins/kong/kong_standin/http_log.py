@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import time
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -81,7 +82,7 @@ async def attempt(body: bytes, config: dict[str, Any]) -> str | None:
         timeouts = Timeouts(seconds, seconds, seconds)
         async with send(url.hostname or "", url.port or 80, request, timeouts) as answer:
             # Kong takes anything below 300 for success.
-            return None if answer.status < 300 else f"status {answer.status}"  # noqa: PLR2004
+            return None if answer.status < HTTPStatus.MULTIPLE_CHOICES else f"status {answer.status}"
     except UpstreamError as problem:
         return str(problem)
 

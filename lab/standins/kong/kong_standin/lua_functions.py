@@ -12,6 +12,7 @@ except ImportError:  # Debian builds lupa with one Lua, which is LuaJIT
 
 from .exchange import ExitError, PluginError
 from .lua_json import LuaValue, bytes_text
+from .pdk import Pdk
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -92,8 +93,6 @@ class Functions:
 
     def __init__(self, *, sandboxed: bool, requires: Iterable[str]) -> None:
         """Prepare a runtime; `requires` are the modules a sandboxed function may load."""
-        from .pdk import Pdk  # noqa: PLC0415 - it needs this module's runtime
-
         self._lua = new_runtime()
         self._compile = self._lua.execute(SANDBOX)
         self._pdk = Pdk(self._lua)
