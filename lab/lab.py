@@ -13,7 +13,7 @@ from aicluster_lab import access, card, engine, firewall, images, node_images, n
 from aicluster_lab.base_image import remove_root
 from aicluster_lab.containers import NETWORK, TAKE_OVER, Containers, wake
 from aicluster_lab.errors import LabError
-from aicluster_lab.lock import held
+from aicluster_lab.lock import held, require_owner
 from aicluster_lab.parallel import in_parallel
 from aicluster_lab.progress import Progress
 from aicluster_lab.sitedata import INVENTORY, Site, ansible, load_site
@@ -31,7 +31,7 @@ class Lab:
         self.progress = progress
         with progress.step("inventory"):
             self.site: Site = load_site(ROOT)
-        _require_owner(self.site.state, self.site.cache)
+        require_owner(self.site.state, self.site.cache)
         self.port = registry.published_port(os.environ.get(registry.PORT_VARIABLE, ""))
 
     def prepare(self) -> docker.DockerClient:
@@ -151,15 +151,6 @@ class Lab:
                 in_parallel(NODES_AT_ONCE, lambda node: node_images.renew(node, wanted), containers)
             )
             step.detail = f"{renewed} renewed" if renewed else "unchanged"
-
-
-def _require_owner(*folders: Path) -> None:
-    for folder in folders:
-        if folder.exists() and folder.stat().st_uid != os.geteuid():
-            raise LabError(
-                f"{folder} belongs to user {folder.stat().st_uid}, this is user {os.geteuid()}: a lab is one "
-                "user's. Run this as that user, or have that user run `make lab-down clean` first."
-            )
 
 
 def _changed(changed: bool) -> str:

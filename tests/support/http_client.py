@@ -33,8 +33,8 @@ def _request(url: str, body: Any, key: str | None) -> urllib.request.Request:
     return request
 
 
-# A proxy of the environment must not stand between a test and a node.
 TIMEOUT_S = 60.0
+# A proxy of the environment must not stand between a test and a node.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

@@ -368,6 +368,10 @@ def test_the_folder_is_mounted_and_not_the_file():
     assert volumes == ["/opt/aicluster/kong/secrets:/kong/declarative:ro"]
 
 
+def test_a_recreated_redis_is_found_again_within_seconds():
+    assert int(environment()["KONG_DNS_VALID_TTL"]) <= 5, "Docker's resolver says ten minutes"
+
+
 def test_the_prefix_belongs_to_the_user_kong_runs_as():
     kong = render.compose_of("kong")["services"]["kong"]
     assert kong["user"] == "64101:0"

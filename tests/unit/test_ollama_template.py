@@ -1,10 +1,11 @@
 """What the role `ollama` puts on its nodes, and the model lists of the tiers."""
 
+import json
 from typing import Any
 
 import pytest
 from ollama_models import normalise
-from render import compose_of
+from render import SOURCES, compose_of, hosts_running, render_role
 from tree import load
 
 AGX0, ORIN0 = "192.168.1.154", "192.168.1.157"
@@ -32,6 +33,15 @@ def test_a_board_with_a_gpu_gets_it_and_knows_its_jetpack():
     assert rendered["environment"]["JETSON_JETPACK"] == "6"
     assert rendered["environment"]["NVIDIA_VISIBLE_DEVICES"] == "all"
     assert not rendered["read_only"], "NVIDIA's hooks write into the root file system"
+
+
+@pytest.mark.parametrize("inventory", sorted(SOURCES))
+def test_the_engine_of_a_node_knows_the_runtime_its_container_asks_for(inventory):
+    for host in hosts_running("ollama", inventory):
+        daemon = json.loads(
+            render_role("docker_engine", inventory=inventory, host=host)["/etc/docker/daemon.json"]
+        )
+        assert container(host, inventory).get("runtime", "runc") in {"runc", *daemon.get("runtimes", {})}
 
 
 def test_a_node_without_a_gpu_has_no_trace_of_one():

@@ -1,6 +1,8 @@
 """The front door as a client on the LAN and an operator on the node see it."""
 
 import json
+import socket
+from urllib.parse import urlsplit
 
 import http_client
 import pytest
@@ -50,6 +52,14 @@ def test_a_request_with_a_wrong_key_is_refused(gateway_url):
 def test_the_key_is_judged_before_the_body(gateway_url, api_key):
     assert http_client.post(f"{gateway_url}{CHAT}", [], key="wrong").status == 401
     assert http_client.post(f"{gateway_url}{CHAT}", [], key=api_key).status == 400
+
+
+def test_the_body_of_a_client_without_a_key_is_not_waited_for(gateway_url):
+    address = urlsplit(gateway_url)
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: {address.hostname}\r\nContent-Length: 10000000\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port or 80), timeout=10) as connection:
+        connection.sendall(head.encode() + b'{"messages": [')
+        assert connection.recv(4096).startswith(b"HTTP/1.1 401 ")
 
 
 def test_an_answer_names_the_node_that_gave_it(gateway_url, api_key):
