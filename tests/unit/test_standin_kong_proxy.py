@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import AsyncExitStack, ExitStack
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import ClientPayloadError
@@ -309,3 +310,39 @@ def test_a_body_of_any_size_goes_there_and_back(length):
             return len(one.seen[0][1]), len(answer.body)
 
     assert asyncio.run(run()) == (length, length)
+
+
+WITHOUT_ITS_BODY = b"POST /chat HTTP/1.1\r\nHost: gateway\r\nContent-Length: 10000000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("plugins", "said"),
+    [
+        pytest.param([{"name": "key-auth"}], b"HTTP/1.1 401 ", id="a client without a key"),
+        pytest.param(
+            [{"name": "request-size-limiting", "config": {"allowed_payload_size": 1}}],
+            b"HTTP/1.1 413 ",
+            id="a length over the limit",
+        ),
+    ],
+)
+def test_the_body_of_a_request_that_is_refused_is_not_waited_for(plugins, said):
+    async def run():
+        async with kong(chat(("127.0.0.1:1", 1), plugins=plugins)) as client:
+            address = urlsplit(client.url)
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            writer.write(WITHOUT_ITS_BODY)
+            answer = await asyncio.wait_for(reader.read(64), timeout=5)
+            writer.close()
+            return answer
+
+    assert asyncio.run(run()).startswith(said)
+
+
+def test_a_client_that_asks_first_is_told_to_send_its_body():
+    async def run():
+        async with node() as one, kong(chat((one.address, 1))) as client:
+            answer = await client.ask(data=b"x" * 100, expect100=True)
+            return answer.status, len(one.seen[0][1])
+
+    assert asyncio.run(run()) == (200, 100)

@@ -66,13 +66,14 @@ class Exchange:
     path: str
     query: str
     headers: CIMultiDict[str]
-    body: bytes
     host: str
     remote_addr: str
     client_ip: str
     started: float = field(default_factory=time.monotonic)
     id: str = field(default_factory=lambda: uuid4().hex)
     version: str = "1.1"
+    # Empty until somebody needs it; see `receive`.
+    body: bytes = b""
 
     route: Route | None = None
     service: Service | None = None
@@ -105,8 +106,12 @@ class Exchange:
 
     def __post_init__(self) -> None:
         """Send on what came in, until somebody changes it."""
-        self.out_method, self.out_query, self.out_body = self.method, self.query, self.body
+        self.out_method, self.out_query = self.method, self.query
         self.out_headers = CIMultiDict(self.headers)
+
+    def receive(self, body: bytes) -> None:
+        """Take the body, and send it on until somebody changes it."""
+        self.body = self.out_body = body
 
     @property
     def upstream_addr(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -72,6 +72,7 @@ class Tools:
     limits: RateLimits
     metrics: Metrics
     http_log: HttpLog
+    read_body: Callable[[], Awaitable[None]]
 
 
 def name_of(consumer: Consumer | None) -> str | None:
@@ -82,18 +83,30 @@ def name_of(consumer: Consumer | None) -> str | None:
 async def rewrite(exchange: Exchange, lookup: Lookup, tools: Tools) -> None:
     """Run global functions before a route is known. Raises ExitError."""
     for name in FUNCTION_PLUGINS:
-        if plugin := lookup.find(name, None, None, None):
+        plugin = lookup.find(name, None, None, None)
+        if plugin and plugin.config["rewrite"]:
+            await tools.read_body()
             tools.functions.run(exchange, plugin.config["rewrite"], "rewrite")
 
 
 async def access(exchange: Exchange, plugin: Plugin, tools: Tools) -> None:
     """Run a plugin's access phase. Raises ExitError if it answers, PluginError if it fails."""
+    if wants_body(exchange, plugin):
+        await tools.read_body()
     if plugin.name in FUNCTION_PLUGINS:
         tools.functions.run(exchange, plugin.config["access"], "access")
     elif plugin.name == "rate-limiting":
         await tools.limits.access(exchange, plugin)
     elif plugin.name in ACCESS:
         ACCESS[plugin.name](exchange, plugin.config, tools)
+
+
+def wants_body(exchange: Exchange, plugin: Plugin) -> bool:
+    """Whether a plugin's access phase may look at the body; until one does, nobody waits for it."""
+    if plugin.name in FUNCTION_PLUGINS:
+        return bool(plugin.config["access"])
+    sized = exchange.out_headers.get("Content-Length", "").isdigit()
+    return plugin.name == "request-size-limiting" and not sized
 
 
 def header_filter(exchange: Exchange, plugin: Plugin, tools: Tools) -> None:

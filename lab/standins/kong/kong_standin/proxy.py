@@ -64,6 +64,16 @@ class Generation:
             checker.stop()
 
 
+async def receive_body(exchange: Exchange, request: web.BaseRequest) -> None:
+    """Read the body, once and as late as nginx: a client that is refused is not waited for."""
+    if request.content.at_eof():
+        return
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+    exchange.receive(await request.content.read())
+
+
 class Gateway:
     """Serves requests with the configuration of the moment; those under way keep theirs."""
 
@@ -89,8 +99,12 @@ class Gateway:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request."""
         now = self.now
-        tools = Tools(now.config, now.functions, self._limits, self.metrics, self._http_log)
-        exchange = await self._arrived(request)
+        exchange = self._arrived(request)
+
+        async def read_body() -> None:
+            await receive_body(exchange, request)
+
+        tools = Tools(now.config, now.functions, self._limits, self.metrics, self._http_log, read_body)
         self.under_way += 1
         self.metrics.requests_total += 1
         try:
@@ -105,10 +119,7 @@ class Gateway:
             self.under_way -= 1
             self._finish(exchange, now, tools)
 
-    async def _arrived(self, request: web.BaseRequest) -> Exchange:
-        if request.headers.get("Expect", "").lower() == "100-continue":
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
+    def _arrived(self, request: web.BaseRequest) -> Exchange:
         path, _, query = request.raw_path.partition("?")
         remote = request.remote or ""
         return Exchange(
@@ -116,7 +127,6 @@ class Gateway:
             path=path,
             query=query,
             headers=CIMultiDict(request.headers),
-            body=await request.content.read(),
             host=request.headers.get("Host", ""),
             remote_addr=remote,
             client_ip=self._client_ip(remote, request.headers.getall(self.settings.real_ip_header, [])),
@@ -238,6 +248,7 @@ class Gateway:
         self, exchange: Exchange, request: web.BaseRequest, now: Generation, tools: Tools
     ) -> web.StreamResponse:
         """Try addresses until one answers; a POST that may have been seen is not repeated."""
+        await tools.read_body()
         exchange.proxied = True
         checker = now.checkers.get(exchange.target_host)
         for number in range(exchange.retries + 1):
