@@ -21,8 +21,15 @@ from ansible.plugins.loader import filter_loader
 OVERLAY_GROUPS = ("lab",)
 # The service and port whose endpoints share the requests by node_ai_share or node_ai_capacity.
 BALANCED = ("ollama", "api")
-SITE_VARIABLES = ("site_network", "site_router")
-FILTERS = ("cluster_nodes", "service_endpoints", "upstream_weights", "node_budget", "site_errors")
+SITE_VARIABLES = ("site_network", "site_router", "site_image_architectures", "site_operators")
+FILTERS = (
+    "cluster_nodes",
+    "service_endpoints",
+    "upstream_weights",
+    "node_budget",
+    "service_relations",
+    "site_errors",
+)
 
 Filters = Mapping[str, Callable[..., Any]]
 
@@ -216,6 +223,7 @@ def preflight_errors(site: Mapping[str, Any], filters: Filters) -> list[str]:
         nodes = cluster_of(site, filters)
         for account in filters["node_budget"](nodes):
             errors += account["problems"]
+        errors += filters["service_relations"](nodes)
         errors += share_errors(nodes, filters)
     return errors
 

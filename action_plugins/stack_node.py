@@ -388,18 +388,20 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
     desired, service_variables = Desired(), {}
     node, mirror = renderer.shared["cluster_node"], renderer.shared["site_image_mirror"]
     services: dict[str, Any] = node["services"]
+    contained = [service for service, entry in services.items() if entry["image"]]
     for role in (*HOST_ROLES, *services, "stack"):
         entry = services.get(role)
-        extra: dict[str, Any] = {"stack_services": list(services)}
+        extra: dict[str, Any] = {"stack_services": contained}
         if entry is not None:
-            baseline = container_baseline(role, entry, node["address"], mirror)
-            extra |= {"service_name": role, "service": entry, "stack_service": baseline}
+            extra |= {"service_name": role, "service": entry}
+            if role in contained:
+                extra["stack_service"] = container_baseline(role, entry, node["address"], mirror)
         variables = renderer.variables(role, extra)
         state, when = renderer.state(role, variables)
         files = renderer.files(role, variables, int((entry or {}).get("uid", 0)))
         if entry is not None:
             files, digest = seal(files, role)
-            for container in compose_services(files, role):
+            for container in compose_services(files, role) if role in contained else ():
                 desired.containers[container] = digest
                 desired.container_owner[container] = role
             service_variables[role] = variables

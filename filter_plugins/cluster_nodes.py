@@ -2,7 +2,8 @@
 """The cluster as data: which node runs which service, and where a service is reached.
 
 Source of every value: the inventory's groups (tier), ``host_vars/<ip>/node.yml`` and ``group_vars`` (the
-node), ``service_catalogue`` (what a service is), ``node_services`` (where it runs, with overrides).
+node), ``service_catalogue`` (what a service is), ``node_services`` and ``node_common_services`` (where it
+runs, with overrides).
 """
 
 from __future__ import annotations
@@ -28,19 +29,28 @@ def merged(base: object, override: object) -> object:
     return {**base, **changed}
 
 
-def placement(node: str, node_services: object) -> dict[str, dict[str, Any]]:
-    """Return service name -> overrides for one node's `node_services`.
+# Lists of services a node runs: what every node has, then what its tier brings.
+PLACEMENTS = ("node_common_services", "node_services")
+
+
+def items(node: str, name: str, services: object) -> list[object]:
+    """Return one of a node's lists of services; raises AnsibleFilterError if it is none."""
+    if isinstance(services, str | Mapping) or not isinstance(services, Iterable):
+        raise AnsibleFilterError(
+            f"cluster_nodes: {name} of {node} {services!r}: must be a list; "
+            "write one service per line, each line starting with `- `"
+        )
+    return list(services)
+
+
+def placement(node: str, hostvars: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return service name -> overrides for one node, in the order of `PLACEMENTS`.
 
     An item is a service name, or a mapping with that name as its one key and the overrides as its value.
     Raises AnsibleFilterError for any other shape and for a service that is listed twice.
     """
-    if isinstance(node_services, str | Mapping) or not isinstance(node_services, Iterable):
-        raise AnsibleFilterError(
-            f"cluster_nodes: node_services of {node} {node_services!r}: must be a list; "
-            "write one service per line, each line starting with `- `"
-        )
     placed: dict[str, dict[str, Any]] = {}
-    for item in node_services:
+    for item in [item for name in PLACEMENTS for item in items(node, name, hostvars.get(name) or [])]:
         pairs = {item: {}} if isinstance(item, str) else item
         if not isinstance(pairs, Mapping) or len(pairs) != 1:
             raise AnsibleFilterError(
@@ -62,6 +72,18 @@ def placement(node: str, node_services: object) -> dict[str, dict[str, Any]]:
     return placed
 
 
+def service_entry(
+    entry: Mapping[str, Any], overrides: Mapping[str, Any], built_for: object
+) -> dict[str, Any]:
+    """Return a catalogue entry as one node has it.
+
+    `built_for`: the architectures of a site's own builds (`site_image_architectures`); they count instead of
+    the catalogue's, because images then come from the site's own mirror.
+    """
+    placed = merged(entry, overrides)
+    return {**placed, "architectures": built_for} if built_for else placed
+
+
 def node_entry(hostvars: Mapping[str, Any], catalogue: Mapping[str, Any]) -> dict[str, Any]:
     """Return one node as a plain mapping; see `cluster_nodes` for its shape.
 
@@ -70,6 +92,7 @@ def node_entry(hostvars: Mapping[str, Any], catalogue: Mapping[str, Any]) -> dic
     host = str(hostvars["inventory_hostname"])
     name = str(hostvars.get("node_name") or host)
     groups = list(hostvars.get("group_names") or [])
+    built_for = hostvars.get("site_image_architectures")
     return {
         "name": name,
         "host": host,
@@ -84,9 +107,11 @@ def node_entry(hostvars: Mapping[str, Any], catalogue: Mapping[str, Any]) -> dic
         "drained": bool(hostvars.get("node_drained")),
         "share": hostvars.get("node_ai_share"),
         "capacity": hostvars.get("node_ai_capacity"),
+        "modes": hostvars.get("node_modes") or {},
+        "mode": hostvars.get("node_mode"),
         "services": {
-            service: merged(catalogue.get(service, {}), overrides)
-            for service, overrides in placement(name, hostvars.get("node_services") or []).items()
+            service: service_entry(catalogue.get(service, {}), overrides, built_for)
+            for service, overrides in placement(name, hostvars).items()
         },
     }
 
@@ -98,9 +123,10 @@ def cluster_nodes(
 
     Entry: name, host, address, tier (None in no tier), board, architecture, memory_mb and memory_reserved_mb
     (MiB), disk_gb and disk_reserved_gb (GiB), drained (bool), share (percent or None), capacity (any unit,
-    one for all nodes, or None), services (name -> catalogue entry with the overrides merged in).
+    one for all nodes, or None), modes (mode -> services that run in it and in no other; {} without modes),
+    mode (the one a fresh node starts in, or None), services (name -> catalogue entry with the overrides).
     A value nobody set is None and a service the catalogue lacks has only its overrides: judging is the
-    preflight's work. Raises AnsibleFilterError where `node_services` or `catalogue` cannot be read at all.
+    preflight's work. Raises AnsibleFilterError where a list of services or `catalogue` cannot be read at all.
     """
     if not isinstance(catalogue, Mapping):
         raise AnsibleFilterError(

@@ -21,6 +21,8 @@ ARCHITECTURES = ("amd64", "arm64")
 AUDIENCES = ("lan", "operators", "localhost")
 CATALOGUE_FILE = "group_vars/all/services.yml"
 LAST_PORT = 65535
+# Lists of services a node runs: what every node has, then what its tier brings.
+PLACEMENTS = ("node_common_services", "node_services")
 
 Site = Mapping[str, Any]
 
@@ -112,6 +114,16 @@ NODE_RULES: dict[str, Rule] = {
         "a list of services, `[]` for none",
         where=TIER_FILE,
     ),
+    "node_common_services": Rule(
+        lambda value: isinstance(value, list), "a list of services, `[]` for none", where=NODE_FILE
+    ),
+    "node_modes": Rule(
+        lambda value: isinstance(value, Mapping) and all(map(is_names, value.values())),
+        "a mapping from mode to a list of services, `{}` for none",
+        required=False,
+        where=TIER_FILE,
+    ),
+    "node_mode": Rule(or_null(is_text), "the name of a mode of node_modes, or null", False, TIER_FILE),
 }
 PORT_RULES: dict[str, Rule] = {
     "port": Rule(is_whole(1, LAST_PORT), f"a port from 1 to {LAST_PORT}"),
@@ -128,13 +140,22 @@ HEALTH_RULES: dict[str, Rule] = {
     "retries": Rule(is_whole(1), "a whole number from 1"),
     "start_s": Rule(is_whole(0), "a whole number of seconds"),
 }
-METRICS_RULES: dict[str, Rule] = {
+# A page of the service: what a probe asks (`probe`), what a person opens (`dashboard`).
+PAGE_RULES: dict[str, Rule] = {
     "port": Rule(is_text, "the name of one of the service's ports"),
     "path": Rule(lambda value: isinstance(value, str) and value.startswith("/"), "a path that starts with /"),
 }
+METRICS_RULES: dict[str, Rule] = PAGE_RULES | {
+    "interval_s": Rule(is_whole(1), "a whole number of seconds from 1", required=False),
+    "token": Rule(is_text, "the name of one of the service's secrets", required=False),
+}
+PAGES = {"metrics": METRICS_RULES, "probe": PAGE_RULES, "dashboard": PAGE_RULES}
 ENTRY_RULES: dict[str, Rule] = {
     "summary": Rule(is_text, "a few words"),
-    "image": Rule(is_exact_image, "name:tag with the exact version, not latest"),
+    "image": Rule(
+        or_null(is_exact_image),
+        "name:tag with the exact version, not latest",
+    ),
     "architectures": Rule(
         lambda value: is_names(value) and bool(value) and set(value) <= set(ARCHITECTURES),
         f"a list of {' and '.join(ARCHITECTURES)}",
@@ -145,8 +166,8 @@ ENTRY_RULES: dict[str, Rule] = {
         lambda value: isinstance(value, Mapping), "a mapping from port name to {port, container, from}"
     ),
     "health": Rule(
-        lambda value: isinstance(value, Mapping),
-        "a mapping with test, interval_s, timeout_s, retries, start_s",
+        or_null(lambda value: isinstance(value, Mapping)),
+        "a mapping with test, interval_s, timeout_s, retries, start_s, or null without an image",
     ),
     "secrets": Rule(is_names, "a list of names"),
     "metrics": Rule(or_null(lambda value: isinstance(value, Mapping)), "{port, path}, or null"),
@@ -160,6 +181,12 @@ ENTRY_RULES: dict[str, Rule] = {
         "a list of {volume: name} and {database: name}",
     ),
     "uid": Rule(is_whole(0), "a numeric user id", required=False),
+    "needs": Rule(is_names, "a list of services", required=False),
+    "beside": Rule(is_names, "a list of services", required=False),
+    "databases": Rule(is_names, "a list of names", required=False),
+    "buckets": Rule(is_names, "a list of names", required=False),
+    "probe": Rule(or_null(lambda value: isinstance(value, Mapping)), "{port, path}, or null", False),
+    "dashboard": Rule(or_null(lambda value: isinstance(value, Mapping)), "{port, path}, or null", False),
 }
 
 
@@ -360,14 +387,15 @@ def entry_errors(
             yield from audience_errors(site, f"port {name} of {subject}", port, place)
     if isinstance(entry.get("health"), Mapping):
         yield from field_errors(f"health of {subject}", entry["health"], HEALTH_RULES, place, complete)
-    metrics = entry.get("metrics")
-    if isinstance(metrics, Mapping):
-        yield from field_errors(f"metrics of {subject}", metrics, METRICS_RULES, place, complete)
-        all_ports = [*(known_ports or ()), *(ports if isinstance(ports, Mapping) else ())]
-        if is_text(metrics.get("port")) and metrics["port"] not in all_ports:
-            fix = suggestion(metrics["port"], all_ports) if all_ports else "write null"
-            named = shown(metrics["port"])
-            yield f"port of metrics of {subject} {named}: must be one of its ports; {fix} in {place}"
+    all_ports = [*(known_ports or ()), *(ports if isinstance(ports, Mapping) else ())]
+    for kind, rules in PAGES.items():
+        page = entry.get(kind)
+        if isinstance(page, Mapping):
+            yield from field_errors(f"{kind} of {subject}", page, rules, place, complete)
+            if is_text(page.get("port")) and page["port"] not in all_ports:
+                fix = suggestion(page["port"], all_ports) if all_ports else "write null"
+                named = shown(page["port"])
+                yield f"port of {kind} of {subject} {named}: must be one of its ports; {fix} in {place}"
 
 
 def catalogue_errors(site: Site) -> Iterator[str]:
@@ -399,20 +427,49 @@ def placed(node_services: object) -> list[tuple[str, object]] | None:
     return items
 
 
+def all_placed(variables: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Return the (service, overrides) of all lists of one node that can be read."""
+    return [item for name in PLACEMENTS for item in placed(variables.get(name)) or []]
+
+
+def mode_errors(site: Site) -> Iterator[str]:
+    """Yield modes that name what the node does not run, and a first mode that is none of them."""
+    for host, variables in site["hosts"].items():
+        modes, first = variables.get("node_modes") or {}, variables.get("node_mode")
+        if not (isinstance(modes, Mapping) and all(map(is_names, modes.values()))):
+            continue
+        place, node = place_of(site, host, TIER_FILE), label(site, host)
+        names = [service for service, _ in all_placed(variables)]
+        for mode, services in modes.items():
+            for service in services:
+                if service not in names:
+                    yield (
+                        f"node_modes of {node} {mode} names {shown(service)}: must be a service of the node; "
+                        f"{suggestion(service, names)} in {place}"
+                    )
+        if modes and first not in modes:
+            yield (
+                f"node_mode of {node} {shown(first)}: must be the mode a fresh node starts in; "
+                f"{suggestion(first, map(str, modes))} in {place}"
+            )
+
+
 def placement_errors(site: Site) -> Iterator[str]:
-    """Yield what is wrong with `node_services`: shape, unknown or repeated service, no role, overrides."""
+    """Yield what is wrong with the lists of services: shape, unknown or repeated one, no role, overrides."""
     catalogue = site["catalogue"]
     if not isinstance(catalogue, Mapping):
         return
     for host, variables in site["hosts"].items():
         place = place_of(site, host, TIER_FILE)
-        services = placed(variables.get("node_services"))
-        if services is None:
+        unusable = [name for name in PLACEMENTS if placed(variables.get(name)) is None]
+        for name in unusable:
             yield (
-                f"node_services of {label(site, host)} {shown(variables['node_services'])}: each item must "
-                f"be a name or one `name: {{overrides}}`; correct it in {place}"
+                f"{name} of {label(site, host)} {shown(variables[name])}: each item must be a name or "
+                f"one `name: {{overrides}}`; correct it in {place_of(site, host, NODE_RULES[name].where)}"
             )
+        if unusable:
             continue
+        services = all_placed(variables)
         names = [service for service, _ in services]
         for service in dict.fromkeys(names):
             subject = f"service {service} on {label(site, host)}"
@@ -436,7 +493,7 @@ def secret_needs(site: Site) -> dict[str, list[str]]:
     """Return secret name -> the services that are placed somewhere and need it, in placement order."""
     needs: dict[str, list[str]] = {}
     for variables in site["hosts"].values():
-        for service, overrides in placed(variables.get("node_services")) or []:
+        for service, overrides in all_placed(variables):
             base = site["catalogue"].get(service) if isinstance(site["catalogue"], Mapping) else None
             layers = [
                 layer for layer in (overrides, base) if isinstance(layer, Mapping) and "secrets" in layer
@@ -526,6 +583,7 @@ def site_errors(site: Site) -> list[str]:
         identity_errors,
         catalogue_errors,
         placement_errors,
+        mode_errors,
         secret_errors,
         role_variable_errors,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from cluster_nodes import merged, placement
+from cluster_nodes import placement, service_entry
 
 from .errors import LabError
 
@@ -106,7 +106,7 @@ def site_from_inventory(root: Path, inventory: Mapping[str, Any]) -> Site:
         router=IPv4Address(_need(common, "site_router", hosts[0])),
         registry=(IPv4Address(registry[0]), int(registry[2] or HTTP_PORT)),
         nodes=nodes,
-        images=_unique(service["image"] for service in services),
+        images=_unique(service["image"] for service in services if service["image"]),
         secrets=_unique(name for service in services for name in service.get("secrets", [])),
         gateway_url=_gateway_url(inventory.get("gateway", {}).get("hosts", []), hostvars),
         secrets_file=root / ".lab" / "secrets.yml",
@@ -119,7 +119,7 @@ def placed_services(variables: Mapping[str, Any], host: str) -> list[dict[str, A
     """Catalogue entries of the services a host runs, with the tier's overrides, in order of placement."""
     catalogue: Mapping[str, Any] = variables.get("service_catalogue", {})
     try:
-        services = placement(host, variables.get("node_services") or [])
+        services = placement(host, variables)
     except AnsibleFilterError as error:
         raise LabError(str(error)) from None
     unknown = services.keys() - catalogue.keys()
@@ -128,7 +128,10 @@ def placed_services(variables: Mapping[str, Any], host: str) -> list[dict[str, A
             f"{host}: node_services names `{min(unknown)}`, which is not in service_catalogue. "
             "Correct the name in group_vars/<tier>/services.yml or add the service to the catalogue."
         )
-    return [merged(catalogue[name], overrides) | {"name": name} for name, overrides in services.items()]
+    return [
+        service_entry(catalogue[name], overrides, None) | {"name": name}
+        for name, overrides in services.items()
+    ]
 
 
 def _node(host: str, variables: Mapping[str, Any]) -> Node:

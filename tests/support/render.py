@@ -126,13 +126,16 @@ def _as_placed(role: str, inventory: str, host: str) -> tuple[Any, ...]:
 
 def _rendered(role: str, rendering: Any, entry: Mapping[str, Any]) -> list[Any]:
     node = rendering.shared["cluster_node"]
-    extra: dict[str, Any] = {"stack_services": list(node["services"])}
+    extra: dict[str, Any] = {
+        "stack_services": [name for name, placed in node["services"].items() if placed["image"]]
+    }
     uid = 0
     if role in node["services"]:
         service = {**node["services"][role], **entry}
-        mirror = rendering.shared["site_image_mirror"]
-        baseline = engine().container_baseline(role, service, node["address"], mirror)
-        extra |= {"service_name": role, "service": service, "stack_service": baseline}
+        extra |= {"service_name": role, "service": service}
+        if service["image"]:
+            mirror = rendering.shared["site_image_mirror"]
+            extra["stack_service"] = engine().container_baseline(role, service, node["address"], mirror)
         uid = int(service.get("uid", 0))
     files = rendering.files(role, rendering.variables(role, extra), uid)
     sealed, _ = engine().seal(files, role)

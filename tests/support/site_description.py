@@ -8,6 +8,7 @@ from typing import Any
 
 import cluster_nodes
 import node_budget
+import service_relations
 import site_errors
 import site_preflight
 import upstream_weights
@@ -15,7 +16,7 @@ import yaml
 from tree import ROOT
 
 FIXTURES = ROOT / "tests/fixtures"
-MODULES: tuple[Any, ...] = (cluster_nodes, upstream_weights, node_budget, site_errors)
+MODULES: tuple[Any, ...] = (cluster_nodes, upstream_weights, node_budget, service_relations, site_errors)
 
 
 def filters() -> dict[str, Callable[..., Any]]:

@@ -45,6 +45,11 @@ class Node:
         """Service name -> merged catalogue entry."""
         return dict(self.entry["services"])
 
+    @property
+    def containers(self) -> dict[str, Any]:
+        """The services that run in a container; the others are run by the host itself."""
+        return {name: entry for name, entry in self.services.items() if entry["image"]}
+
     def port(self, service: str, name: str) -> int:
         """Port a service publishes on this node."""
         return int(self.services[service]["ports"][name]["port"])

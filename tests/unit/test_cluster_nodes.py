@@ -110,7 +110,8 @@ class Lazy(dict[str, Any]):
             "node_disk_reserved_gb",
             "node_drained",
         ),
-        *("node_ai_share", "node_ai_capacity", "node_services"),
+        *("node_ai_share", "node_ai_capacity", "node_services", "node_common_services"),
+        *("node_modes", "node_mode", "site_image_architectures"),
     )
 
     def __getitem__(self, key: str) -> Any:

@@ -113,7 +113,10 @@ def test_a_service_of_the_catalogue_has_a_folder_with_the_usual_anatomy(service)
     assert folder.is_dir(), f"roles/{service} is missing"
     usual = {"README.md", "defaults", "meta", "templates", "tasks", "vars", "files"}
     assert not {path.name for path in folder.iterdir()} - usual
-    assert tree.is_service(service), "templates/opt/aicluster/<service>/compose.yaml.j2 is missing"
+    in_a_container = tree.catalogue()[service]["image"] is not None
+    assert tree.is_service(service) == in_a_container, "templates/opt/aicluster/<service>/compose.yaml.j2"
+    check = f"templates/opt/aicluster/checks/{service}.py"
+    assert (folder / check).is_file(), f"{check} is missing: how would `verify` know that it works?"
     assert not (folder / "tasks/main.yml").exists(), "a service has no tasks of its own but provision.yml"
 
 

@@ -21,13 +21,13 @@ def test_the_node_has_no_failed_unit(host):
 
 
 def test_exactly_the_placed_services_run_and_are_healthy(host, node):
-    if not node.services:
+    if not node.containers:
         assert host.check_output("docker ps --all --quiet") == ""
         return
     found = {item["Service"]: (item["State"], item["Health"]) for item in containers(host)}
-    assert set(node.services) <= set(found)
+    assert set(node.containers) <= set(found)
     labelled = host.check_output("docker ps --all --format '{{.Label \"aicluster.service\"}}'").split()
-    assert set(labelled) == set(node.services), "a container of a service that is not placed here"
+    assert set(labelled) == set(node.containers), "a container of a service that is not placed here"
     assert set(found.values()) == {("running", "healthy")}, found
 
 
@@ -40,7 +40,7 @@ def test_a_container_starts_again_after_a_reboot(host):
 
 
 def test_a_container_has_the_memory_limit_of_the_catalogue(host, node):
-    for service, entry in node.services.items():
+    for service, entry in node.containers.items():
         container = host.check_output(
             "docker ps --quiet --filter label=aicluster.service=%s", service
         ).split()[0]

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What services need of each other, judged where they are placed.
+
+Source: `cluster_nodes`; the keys of the catalogue (group_vars/all/services.yml) named in the messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+CATALOGUE_FILE = "group_vars/all/services.yml"
+# Who asks a port that the catalogue names for it: service that asks, and the key that names the port.
+ASKING = {"prometheus": "metrics", "blackbox_exporter": "probe"}
+
+Node = Mapping[str, Any]
+
+
+def names(entry: Mapping[str, Any], key: str) -> list[str]:
+    """Return a list of names of a catalogue entry; what is none is reported by `site_errors`."""
+    value = entry.get(key)
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+
+
+def implied_secrets(service: str, entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return secret name -> what a service cannot do without it: its databases, buckets, scraped token."""
+    metrics = entry.get("metrics")
+    token = metrics.get("token") if isinstance(metrics, Mapping) else None
+    return {
+        **({token: "token of metrics"} if isinstance(token, str) else {}),
+        **{f"{name}_db_password": f"database {name}" for name in names(entry, "databases")},
+        **({f"{service}_s3_secret": "buckets"} if names(entry, "buckets") else {}),
+    }
+
+
+def bond_problems(node: Node, everywhere: set[str]) -> Iterator[str]:
+    """Yield the services of one node that miss another one, on the node or in the cluster."""
+    for service, entry in node["services"].items():
+        for needed in names(entry, "needs"):
+            if needed not in everywhere:
+                yield (
+                    f"service {service} on {node['name']} needs {needed}: must run on some node; add "
+                    f"`- {needed}` to the node_services of a tier, or take {service} off its list"
+                )
+        for neighbour in names(entry, "beside"):
+            if neighbour not in node["services"]:
+                yield (
+                    f"service {service} on {node['name']} works beside {neighbour}: must run on the same "
+                    f"node; add `- {neighbour}` to the node_services there, or move {service} to it"
+                )
+
+
+def secret_problems(node: Node) -> Iterator[str]:
+    """Yield secrets that follow from what a service of the node asks for, and that it does not list."""
+    for service, entry in node["services"].items():
+        for secret, reason in implied_secrets(service, entry).items():
+            if secret not in names(entry, "secrets"):
+                yield (
+                    f"secrets of service {service} {names(entry, 'secrets')}: must have {secret} for its "
+                    f"{reason}; add it in {CATALOGUE_FILE}"
+                )
+
+
+def container_problems(node: Node) -> Iterator[str]:
+    """Yield containers without a health check: nobody could wait for them or call them well."""
+    for service, entry in node["services"].items():
+        if entry.get("image") and entry.get("health") is None and "health" in entry:
+            yield (
+                f"health of service {service} null: must be a check, because it runs in a container; "
+                f"write one in {CATALOGUE_FILE}"
+            )
+
+
+def reach_problems(node: Node, askers: Mapping[str, list[Node]]) -> Iterator[str]:
+    """Yield ports that another node asks for metrics or a page, and that are not open to its tier."""
+    for service, entry in node["services"].items():
+        for asker, key in ASKING.items():
+            page = entry.get(key)
+            port = (entry.get("ports") or {}).get(page.get("port")) if isinstance(page, Mapping) else None
+            if not isinstance(port, Mapping):
+                continue
+            audience = names(port, "from")
+            for other in askers[asker]:
+                if other["host"] != node["host"] and not {other["tier"], "lan"} & set(audience):
+                    yield (
+                        f"from of port {page['port']} of service {service} on {node['name']} {audience}: "
+                        f"must have {other['tier']}, where {asker} on {other['name']} asks for its {key}; "
+                        f"add it in {CATALOGUE_FILE}"
+                    )
+
+
+def service_relations(nodes: Iterable[Node]) -> list[str]:
+    """Return one sentence per service that is not given what it needs of others; an empty list is good.
+
+    `nodes`: entries of `cluster_nodes`. Raises AnsibleFilterError if they are none.
+    """
+    try:
+        cluster = list(nodes)
+        everywhere = {service for node in cluster for service in node["services"]}
+        askers = {asker: [node for node in cluster if asker in node["services"]] for asker in ASKING}
+        found = [
+            problem
+            for node in cluster
+            for problems in (
+                bond_problems(node, everywhere),
+                container_problems(node),
+                secret_problems(node),
+                reach_problems(node, askers),
+            )
+            for problem in problems
+        ]
+    except (TypeError, KeyError) as error:
+        raise AnsibleFilterError(f"service_relations: input {error!r}: must be cluster_nodes") from error
+    return list(dict.fromkeys(found))
+
+
+class FilterModule:
+    """Ansible's entry point to this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return filter name -> function."""
+        return {"service_relations": service_relations}

@@ -1,0 +1,68 @@
+"""What services need of each other, wherever placement put them."""
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from service_relations import implied_secrets, service_relations
+
+
+def node(name: str, tier: str, **services: Any) -> dict[str, Any]:
+    return {"name": name, "host": name, "tier": tier, "services": services}
+
+
+EXPORTER: dict[str, Any] = {
+    "ports": {"metrics": {"port": 9100, "from": ["gateway"]}},
+    "metrics": {"port": "metrics", "path": "/metrics"},
+}
+
+
+def test_a_cluster_where_everybody_has_what_he_needs_has_no_problem():
+    assert (
+        service_relations(
+            [
+                node("A", "gateway", prometheus={}, web={"needs": ["sql"], "beside": ["prometheus"]}),
+                node("B", "backend", sql={}, exporter=EXPORTER),
+            ]
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("audience", "problems"),
+    [(["gateway"], 0), (["lan"], 0), (["backend"], 1), ([], 1)],
+    ids=["open to its tier", "open to the LAN", "open to another tier only", "open to nobody"],
+)
+def test_a_port_with_metrics_must_be_open_to_the_tier_of_prometheus(audience, problems):
+    service = EXPORTER | {"ports": {"metrics": {"port": 9100, "from": audience}}}
+    found = service_relations([node("A", "gateway", prometheus={}), node("B", "backend", exporter=service)])
+    assert len(found) == problems
+    assert all("must have gateway" in text and "prometheus on A" in text for text in found)
+
+
+def test_a_neighbour_of_prometheus_needs_no_open_port():
+    service = EXPORTER | {"ports": {"metrics": {"port": 9100, "from": []}}}
+    assert service_relations([node("A", "gateway", prometheus={}, exporter=service)]) == []
+
+
+def test_the_same_problem_on_two_nodes_is_said_for_each_of_them():
+    found = service_relations(
+        [node("A", "edge", web={"needs": ["sql"]}), node("B", "edge", web={"needs": ["sql"]})]
+    )
+    assert [text.split(" needs")[0] for text in found] == ["service web on A", "service web on B"]
+
+
+def test_secrets_follow_from_databases_buckets_and_the_token_of_the_metrics():
+    entry = {"databases": ["one", "two"], "buckets": ["images"], "metrics": {"token": "pass"}}
+    assert set(implied_secrets("web", entry)) == {
+        "pass",
+        "one_db_password",
+        "two_db_password",
+        "web_s3_secret",
+    }
+
+
+def test_what_is_no_cluster_is_refused():
+    with pytest.raises(AnsibleFilterError, match="must be cluster_nodes"):
+        service_relations([{"name": "A"}])
