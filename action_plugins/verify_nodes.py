@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verify of the whole cluster: one question per node, one report for people, one for programs.
+
+`phase: begin` (once) names the run. `phase: ask` runs the node's own `aicluster_verify.py` and shows what it
+says. `phase: report` (once) adds up: what is broken because something else is, what to do next.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+RUNNER = "/opt/aicluster/bin/aicluster_verify.py"
+
+Result = dict[str, Any]
+
+
+# ---------------------------------------------------------------- pure functions
+
+
+def node_results(expected: Sequence[str], answer: Mapping[str, Any]) -> list[Result]:
+    """Return one result per service that placement expects on a node.
+
+    `answer`: stdout (a JSON list of results), stderr, rc of the command on the node, or unreachable and msg.
+    A node that cannot be asked, or was never deployed, has every service broken.
+    """
+    try:
+        results = {result["service"]: result for result in json.loads(answer.get("stdout") or "")}
+    except ValueError:
+        said = (answer.get("msg") or answer.get("stderr") or "no answer").strip()
+        unreachable = bool(answer.get("unreachable"))
+        evidence = f"the node cannot be reached: {said}" if unreachable else f"verify does not run: {said}"
+        # `command` without a shell says so, a shell on the node says it with rc 127.
+        absent = not unreachable and (answer.get("rc") in (2, 127) or "No such file" in said)
+        next_command = "ansible-playbook site.yml" if absent else ""
+        return [broken(service, evidence, next_command) for service in expected]
+    missing = "is placed here, but the node does not know it"
+    return [
+        results.get(service, broken(service, missing, "ansible-playbook site.yml")) for service in expected
+    ]
+
+
+def broken(service: str, evidence: str, next_command: str = "") -> Result:
+    """Return the result of a service that could not even be asked."""
+    return {
+        "service": service,
+        "state": "broken",
+        "evidence": " ".join(evidence.split()),
+        "next": next_command,
+        "seconds": 0,
+    }
+
+
+def causes(node: str, failed: Mapping[str, Iterable[str]], entry: Mapping[str, Any]) -> list[str]:
+    """Return `service on NODE` for what a service of a node needs and that is broken itself.
+
+    `failed`: node name -> its broken services; `entry`: the catalogue entry with `needs` and `beside`.
+    """
+    beside = [f"{name} on {node}" for name in entry.get("beside") or [] if name in failed.get(node, ())]
+    needs = [
+        f"{name} on {other}"
+        for name in entry.get("needs") or []
+        for other, services in failed.items()
+        if name in services
+    ]
+    return beside + [cause for cause in needs if cause not in beside]
+
+
+def summary(nodes: Sequence[Mapping[str, Any]], entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return {ok, services, asleep, failures} of all nodes.
+
+    `nodes`: [{node, address, services: [result]}]; `entries`: node name -> service -> catalogue entry.
+    failures: [{node, address, service, evidence, next, because: [`service on NODE`]}], causes first.
+    """
+    failed = {
+        node["node"]: [r["service"] for r in node["services"] if r["state"] == "broken"] for node in nodes
+    }
+    failures = [
+        {
+            "node": node["node"],
+            "address": node["address"],
+            "service": result["service"],
+            "evidence": result["evidence"],
+            "next": result["next"],
+            "because": causes(node["node"], failed, entries[node["node"]].get(result["service"], {})),
+        }
+        for node in nodes
+        for result in node["services"]
+        if result["state"] == "broken"
+    ]
+    states = [result["state"] for node in nodes for result in node["services"]]
+    return {
+        "ok": not failures and bool(states),
+        "services": len(states),
+        "asleep": states.count("asleep"),
+        "failures": sorted(failures, key=lambda failure: len(failure["because"])),
+    }
+
+
+def next_line(failure: Mapping[str, Any], user: str) -> str:
+    """Return the command to type at the controller: what runs on the node goes through ssh."""
+    command = str(failure["next"])
+    if command.startswith("ansible-playbook") or not command:
+        return command
+    return f"ssh {user}@{failure['address']} {shlex.quote(command)}"
+
+
+def lines_of(node: str, results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return one line per service for people."""
+    return [
+        f"{node:<6} {result['state']:<7} {result['service']:<18} {result['evidence']}" for result in results
+    ]
+
+
+def verdict_lines(content: Mapping[str, Any], user: str) -> list[str]:
+    """Return the end of the report: what is broken, why, and the next command."""
+    lines = []
+    for failure in content["failures"]:
+        lines.append(f"{failure['service']} on {failure['node']}: {failure['evidence']}")
+        if failure["because"]:
+            lines.append(f"    because of {', '.join(failure['because'])}")
+        elif command := next_line(failure, user):
+            lines.append(f"    next: {command}")
+    asleep = f", {content['asleep']} asleep" if content["asleep"] else ""
+    count = (
+        f"{content['services'] - len(content['failures'])} of {content['services']} services are well{asleep}"
+    )
+    return [*lines, f"{'OK' if content['ok'] else 'NOT OK'}: {count} ({content['seconds']} s)"]
+
+
+# ---------------------------------------------------------------- the plugin
+
+
+class ActionModule(ActionBase):
+    """Action plugin `verify_nodes`: begin, ask, report."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run one phase."""
+        super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "phase": {"type": "str", "choices": ["begin", "ask", "report"], "required": True},
+                "begun": {"type": "dict", "default": {}},
+                "node": {"type": "dict", "default": {}},
+                "nodes": {"type": "list", "elements": "dict", "default": []},
+                "json_file": {"type": "str", "default": ""},
+            }
+        )
+        if arguments["phase"] == "begin":
+            return {"changed": False, "run_id": f"run-{uuid.uuid4().hex[:12]}", "began": time.time()}
+        if arguments["phase"] == "ask":
+            return self._ask(arguments["node"], arguments["begun"]["run_id"])
+        return self._report(task_vars or {}, arguments)
+
+    def _ask(self, node: Mapping[str, Any], run_id: str) -> dict[str, Any]:
+        """Ask one node; a node that cannot be reached raises, and Ansible notes it."""
+        # What Ansible would escalate for a module, it does for this command, too.
+        answer: dict[str, Any] = self._low_level_execute_command(f"{RUNNER} --json --run-id {run_id}")
+        results = node_results(list(node["services"]), answer)
+        for line in lines_of(str(node["name"]), results):
+            Display().display(line)
+        return {"changed": False, "results": results}
+
+    def _report(self, variables: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Add up what all nodes answered; fails unless every service is well."""
+        nodes = []
+        for node in arguments["nodes"]:
+            answer = variables["hostvars"][node["host"]].get("__verify", {})
+            results = answer.get("results")
+            if results is None:
+                results = node_results(list(node["services"]), answer)
+                for line in lines_of(str(node["name"]), results):
+                    Display().display(line)
+            nodes.append({"node": node["name"], "address": node["address"], "services": results})
+        begun = arguments["begun"]
+        content = {
+            **summary(nodes, {node["name"]: node["services"] for node in arguments["nodes"]}),
+            "run_id": begun["run_id"],
+            "seconds": round(time.time() - begun["began"], 1),
+            "nodes": nodes,
+        }
+        if arguments["json_file"]:
+            Path(arguments["json_file"]).write_text(json.dumps(content, indent=2) + "\n")
+        *said, last = verdict_lines(content, str(variables["ansible_user"]))
+        for line in said:
+            Display().display(line)
+        return {"changed": False, "failed": not content["ok"], "msg": last}

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a node's own `aicluster_verify.py` is told of the cluster: addresses and ports, no secret.
+
+Source: `cluster_nodes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+
+def published(port: Mapping[str, Any], address: str) -> str | None:
+    """Return the address a port of the catalogue listens on, None where nobody may reach it."""
+    if not port["from"]:
+        return None
+    return "127.0.0.1" if list(port["from"]) == ["localhost"] else address
+
+
+def service_view(name: str, entry: Mapping[str, Any], node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a node knows of one of its own services."""
+    return {
+        "container": entry["image"] is not None,
+        "memory_mb": entry["memory_mb"],
+        "modes": [mode for mode, services in node["modes"].items() if name in services],
+        "ports": {
+            port_name: {
+                "port": port["port"],
+                "container": port["container"],
+                "published": published(port, node["address"]),
+            }
+            for port_name, port in entry["ports"].items()
+        },
+    }
+
+
+def neighbour_view(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what every node knows of a node."""
+    services = {
+        name: {"ports": {port_name: port["port"] for port_name, port in entry["ports"].items()}}
+        for name, entry in node["services"].items()
+    }
+    return {key: node[key] for key in ("name", "address", "tier", "share")} | {"services": services}
+
+
+def verify_site(nodes: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """Return {node, services, cluster} for the node of this name.
+
+    services: name -> {container (bool), memory_mb (MiB), modes (names), ports: name -> {port, container,
+    published (address or None)}}; cluster: one {name, address, tier, share, services: name -> {ports: name ->
+    number}} per node. Raises AnsibleFilterError if there is no node of that name.
+    """
+    cluster = list(nodes)
+    for node in cluster:
+        if node["name"] == name:
+            return {
+                "node": name,
+                "services": {
+                    service: service_view(service, entry, node) for service, entry in node["services"].items()
+                },
+                "cluster": [neighbour_view(one) for one in cluster],
+            }
+    known = ", ".join(node["name"] for node in cluster)
+    raise AnsibleFilterError(f"verify_site: node {name}: is not in the cluster; it has {known or 'none'}")
+
+
+class FilterModule:
+    """Ansible's entry point to this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return filter name -> function."""
+        return {"verify_site": verify_site}

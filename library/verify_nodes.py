@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation of the action in action_plugins/verify_nodes.py; the node's part is aicluster_verify.py."""
+
+DOCUMENTATION = r"""
+module: verify_nodes
+short_description: Ask every service of every node to do its work
+description:
+  - Each node asks its own services (role stack, C(aicluster_verify.py)); this action starts that with one
+    command per node and adds up the answers, for people and for programs.
+author: The AI cluster toolkit
+options:
+  phase:
+    description: V(begin) once, V(ask) on every node, V(report) once.
+    type: str
+    choices: [begin, ask, report]
+    required: true
+  begun:
+    description: What V(begin) returned.
+    type: dict
+    default: {}
+  node:
+    description: For V(ask), the node as C(cluster_node) has it.
+    type: dict
+    default: {}
+  nodes:
+    description: For V(report), the variable C(cluster_nodes); each host's answer is its variable C(__verify).
+    type: list
+    elements: dict
+    default: []
+  json_file:
+    description: For V(report), file on the controller the report is written to as JSON; empty for none.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    description: Runs the same in check mode; the checks leave nothing behind.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Ask every service of the node to do its work
+  verify_nodes:
+    phase: ask
+    begun: "{{ __verify_begun }}"
+    node: "{{ cluster_node }}"
+  ignore_unreachable: true
+  register: __verify
+"""
+
+RETURN = r"""
+run_id:
+  description: Unique text of this run; every node writes it to its journal.
+  returned: phase is begin
+  type: str
+results:
+  description:
+    - One {service, state, evidence, next, seconds} per service of the node; state is ok, asleep or broken.
+  returned: phase is ask
+  type: list
+msg:
+  description: How many services are well.
+  returned: phase is report
+  type: str
+"""

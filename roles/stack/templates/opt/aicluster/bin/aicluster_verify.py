@@ -1,0 +1,326 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Asks the services of this node to do their work, and says what was seen.
+
+On a node: `sudo /opt/aicluster/bin/aicluster_verify.py [service ...]`. For all nodes: playbooks/verify.yml.
+Every service brings one file `checks/<service>.py` with a function `check(kit) -> evidence`; it raises Broken
+when the service does not do its work. Python 3.6 and its standard library are enough.
+"""
+
+import argparse
+import concurrent.futures
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import syslog
+import time
+import urllib.error
+import urllib.request
+from email.message import Message
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union, cast
+
+ROOT = "/opt/aicluster"
+AT_ONCE = 6
+CHECK_LIMIT_S = 90
+STARTING_LIMIT_S = 30
+PS = [
+    "docker", "ps", "--all", "--filter", "label=com.docker.compose.project=aicluster",
+    "--filter", "label=com.docker.compose.oneoff=False",
+    "--format", '{{.Label "aicluster.service"}}\t{{.Names}}\t{{.State}}\t{{.Status}}',
+]  # fmt: skip
+T = TypeVar("T")
+Body = Union[bytes, str, Dict[str, Any], List[Any], None]
+
+
+class Broken(Exception):
+    """A service does not do its work: what was seen, and the command that tells more."""
+
+    def __init__(self, evidence: str, next_command: str = "") -> None:
+        """Both are one or a few lines of text."""
+        super().__init__(evidence)
+        self.evidence, self.next_command = evidence, next_command
+
+
+class Answer:
+    """What an HTTP server answered."""
+
+    def __init__(self, status: int, headers: Message, body: bytes) -> None:
+        """`headers` are looked up without regard to case."""
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body as JSON; raises Broken when it is none."""
+        try:
+            return json.loads(self.text)
+        except ValueError:
+            raise Broken("answered %d with no JSON: %s" % (self.status, self.text[:200])) from None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_args: Any, **_named: Any) -> None:
+        """A redirect is an answer like any other."""
+
+
+class Kit:
+    """What a check may use. `site` is the content of /opt/aicluster/verify.json."""
+
+    def __init__(self, site: Mapping[str, Any], run_id: str) -> None:
+        """`run_id` is the text that is unique to one run of verify on all nodes."""
+        self.node = site["node"]  # type: str
+        self.run_id = run_id
+        self.services = site["services"]  # type: Dict[str, Dict[str, Any]]
+        self.cluster = site["cluster"]  # type: List[Dict[str, Any]]
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+
+    def url(self, service: str, port: str, path: str = "/") -> str:
+        """URL of a port that a service of this node publishes."""
+        published = self.services[service]["ports"][port]["published"]
+        if not published:
+            raise Broken("port %s of %s is published to nobody" % (port, service))
+        return "http://%s:%d%s" % (published, self.services[service]["ports"][port]["port"], path)
+
+    def endpoints(self, service: str, port: str) -> List[Tuple[str, str]]:
+        """Return (node name, address:port) of every node of the cluster that runs a service."""
+        return [
+            (node["name"], "%s:%d" % (node["address"], node["services"][service]["ports"][port]))
+            for node in self.cluster
+            if service in node["services"]
+        ]
+
+    def http(
+        self,
+        url: str,
+        method: str = "GET",
+        data: Body = None,
+        headers: Optional[Mapping[str, str]] = None,
+        timeout: float = 10,
+    ) -> Answer:
+        """Ask; any status is an answer, redirects are not followed. A dict or list is sent as JSON."""
+        sent = dict(headers or {})
+        if isinstance(data, (dict, list)):
+            sent.setdefault("Content-Type", "application/json")
+            data = json.dumps(data)
+        body = data.encode() if isinstance(data, str) else data
+        request = urllib.request.Request(url, data=body, headers=sent, method=method)
+        try:
+            with self._opener.open(request, timeout=timeout) as answer:
+                return Answer(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, error.headers, error.read())
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise Broken("%s %s: %s" % (method, url, reason), "curl -v '%s'" % url) from None
+
+    def expect(
+        self,
+        url: str,
+        status: int = 200,
+        method: str = "GET",
+        data: Body = None,
+        headers: Optional[Mapping[str, str]] = None,
+        timeout: float = 10,
+    ) -> Answer:
+        """Ask, and raise Broken unless the answer has this status."""
+        answer = self.http(url, method, data, headers, timeout)
+        if answer.status != status:
+            raise Broken(
+                "%s %s: answered %d instead of %d: %s"
+                % (method, url, answer.status, status, answer.text.strip()[:300]),
+                "curl -v '%s'" % url,
+            )
+        return answer
+
+    def run(self, argv: Sequence[str], stdin: Optional[str] = None, timeout: float = 60) -> str:
+        """Return stdout of a command on the node; raise Broken with stderr when it fails."""
+        try:
+            done = subprocess.run(
+                list(argv),
+                input=None if stdin is None else stdin.encode(),
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                timeout=timeout,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Broken("%s: %s" % (argv[0], error)) from None
+        if done.returncode:
+            said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+            raise Broken("`%s` failed (rc %d): %s" % (" ".join(argv)[:200], done.returncode, said[-300:]))
+        return done.stdout.decode("utf-8", "replace")
+
+    def execute(self, service: str, argv: Sequence[str], stdin: Optional[str] = None) -> str:
+        """Return stdout of a command inside a service's container; raise Broken when it fails."""
+        compose = ["docker", "compose", "--project-directory", ROOT, "exec", "-T", service]
+        return self.run([*compose, *argv], stdin)
+
+    def secret(self, service: str, name: str) -> str:
+        """Text of a secret file of a service, without the line's end."""
+        with open("%s/%s/secrets/%s" % (ROOT, service, name)) as handle:
+            return handle.read().rstrip("\n")
+
+    def wait(self, seconds: float, ask: Callable[[], T], what: str) -> T:
+        """Return the first answer of `ask` that is true, asked once a second; else raise Broken(what)."""
+        end = time.monotonic() + seconds
+        while True:
+            answer = ask()
+            if answer:
+                return answer
+            if time.monotonic() >= end:
+                raise Broken("%s (waited %g s)" % (what, seconds))
+            time.sleep(1)
+
+
+Found = Dict[str, List[Dict[str, str]]]
+
+
+def containers(listing: str) -> Found:
+    """Return service -> its containers {name, state, status}; `listing` is what PS prints."""
+    found = {}  # type: Found
+    for line in listing.splitlines():
+        service, name, state, status = line.split("\t")
+        found.setdefault(service, []).append({"name": name, "state": state, "status": status})
+    return found
+
+
+def settled(kit: Kit) -> Found:
+    """Return the containers of the node once none of them is still starting, or after a while."""
+    end = time.monotonic() + STARTING_LIMIT_S
+    while True:
+        listing = kit.run(PS)
+        if "(health: starting)" not in listing or time.monotonic() >= end:
+            return containers(listing)
+        time.sleep(1)
+
+
+def require_well(service: str, found: Sequence[Mapping[str, str]]) -> None:
+    """Raise Broken unless a service has containers that all run and are healthy."""
+    logs = "sudo docker compose --project-directory %s logs --tail 50 %s" % (ROOT, service)
+    if not found:
+        raise Broken("has no container", "ansible-playbook site.yml")
+    for container in found:
+        if container["state"] != "running" or "(healthy)" not in container["status"]:
+            raise Broken("container %s: %s" % (container["name"], container["status"] or "not started"), logs)
+
+
+def load_check(service: str, folder: str) -> Callable[[Kit], str]:
+    """Return the function `check` of a service's file."""
+    path = "%s/%s.py" % (folder, service)
+    spec = importlib.util.spec_from_file_location("aicluster_check_" + service, path)
+    if spec is None or spec.loader is None or not os.path.isfile(path):
+        raise Broken("%s is missing" % path, "ansible-playbook site.yml")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return cast("Callable[[Kit], str]", module.check)
+
+
+def verdict(service: str, kit: Kit, found: Union[Found, Broken], mode: str) -> Dict[str, Any]:
+    """Return {service, state, evidence, next, seconds} of one service; `state` is ok, asleep or broken."""
+    entry, began = kit.services[service], time.monotonic()
+    result = {"service": service, "state": "ok", "evidence": "", "next": ""}  # type: Dict[str, Any]
+    if entry["modes"] and mode not in entry["modes"]:
+        result.update(
+            state="asleep", evidence="works in mode %s, the mode is %s" % (", ".join(entry["modes"]), mode)
+        )
+    else:
+        try:
+            if entry["container"]:
+                if isinstance(found, Broken):
+                    raise found
+                require_well(service, found.get(service, []))
+            result["evidence"] = load_check(service, ROOT + "/checks")(kit)
+        except Broken as broken:
+            result.update(state="broken", evidence=broken.evidence, next=broken.next_command)
+        except Exception as error:  # whatever a check stumbles over is an answer of its service
+            result.update(state="broken", evidence="%s: %s" % (type(error).__name__, error))
+        if result["state"] == "broken" and not result["next"]:
+            unit = "docker compose --project-directory %s logs --tail 50 %s" % (ROOT, service)
+            result["next"] = "sudo " + unit if entry["container"] else "systemctl --failed"
+    result["seconds"] = round(time.monotonic() - began, 1)
+    return result
+
+
+def active_mode(path: str = ROOT + "/.env") -> str:
+    """Return the mode the node is in, "" without modes: the profile that compose starts."""
+    try:
+        with open(path) as handle:
+            lines = dict(line.strip().split("=", 1) for line in handle if "=" in line)
+    except OSError:
+        return ""
+    return lines.get("COMPOSE_PROFILES", "")
+
+
+def verdicts(kit: Kit, wanted: Sequence[str]) -> List[Dict[str, Any]]:
+    """Ask the wanted services side by side; a check that does not end is broken, too."""
+    try:
+        found = settled(kit)  # type: Union[Found, Broken]
+    except Broken as broken:
+        found = Broken("Docker Engine does not answer: " + broken.evidence, "systemctl status docker")
+    mode, end = active_mode(), time.monotonic() + CHECK_LIMIT_S
+    pool = concurrent.futures.ThreadPoolExecutor(max_workers=AT_ONCE)
+    futures = [(service, pool.submit(verdict, service, kit, found, mode)) for service in wanted]
+    results = []
+    for service, future in futures:
+        try:
+            results.append(future.result(timeout=max(0.0, end - time.monotonic())))
+        except concurrent.futures.TimeoutError:
+            seen = "gave no answer within %d s" % CHECK_LIMIT_S
+            results.append(
+                {
+                    "service": service,
+                    "state": "broken",
+                    "evidence": seen,
+                    "next": "",
+                    "seconds": CHECK_LIMIT_S,
+                }
+            )
+    return results
+
+
+def report(node: str, results: Sequence[Mapping[str, Any]]) -> str:
+    """Return the results for people, one line a service."""
+    lines = []
+    for result in results:
+        lines.append("%-6s %-7s %-18s %s" % (node, result["state"], result["service"], result["evidence"]))
+        if result["next"]:
+            lines.append("%35snext: %s" % ("", result["next"]))
+    return "\n".join(lines)
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Verify this node; returns 1 when something is broken."""
+    with open(ROOT + "/verify.json") as handle:
+        site = json.load(handle)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "services", nargs="*", metavar="service", help="one of " + ", ".join(site["services"])
+    )
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument("--run-id", default="by-hand-%d" % time.time(), help="unique text of this run")
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.services) - set(site["services"]))
+    if unknown:
+        parser.error(
+            "%s runs no %s; it runs %s" % (site["node"], ", ".join(unknown), ", ".join(site["services"]))
+        )
+    # The log store's check looks for this line of every node.
+    syslog.syslog(syslog.LOG_NOTICE, "aicluster verify %s %s" % (options.run_id, site["node"]))
+    results = verdicts(Kit(site, options.run_id), options.services or list(site["services"]))
+    print(json.dumps(results) if options.json else report(site["node"], results))
+    return int(any(result["state"] == "broken" for result in results))
+
+
+if __name__ == "__main__":
+    # The checks import this file by its name: they and this program must mean the same `Broken`.
+    from aicluster_verify import main as run
+
+    status = run()
+    sys.stdout.flush()
+    os._exit(status)  # a check that hangs holds a thread, and a thread would hold a normal exit

@@ -1,0 +1,133 @@
+"""Verify of the whole cluster: what the answers of all nodes add up to."""
+
+import json
+from typing import Any
+
+import pytest
+from verify_nodes import lines_of, node_results, summary, verdict_lines
+
+
+def result(service: str, state: str = "ok", **more: Any) -> dict[str, Any]:
+    return {
+        "service": service,
+        "state": state,
+        "evidence": f"{service} seen",
+        "next": "",
+        "seconds": 0.1,
+    } | more
+
+
+def node(name: str, *results: dict[str, Any]) -> dict[str, Any]:
+    return {"node": name, "address": f"10.0.0.{len(name)}", "services": list(results)}
+
+
+ENTRIES: dict[str, Any] = {
+    "A": {"sql": {}, "cache": {}},
+    "BB": {"web": {"needs": ["sql"]}, "helper": {"beside": ["web"]}, "web2": {"needs": ["sql"]}},
+}
+
+
+# --- one node ---
+
+
+def test_the_answer_of_a_node_is_one_result_per_placed_service():
+    answer = {"stdout": json.dumps([result("b"), result("a")]), "rc": 0}
+    assert [one["service"] for one in node_results(["a", "b"], answer)] == ["a", "b"]
+
+
+def test_a_service_the_node_does_not_know_is_broken():
+    [known, unknown] = node_results(["a", "b"], {"stdout": json.dumps([result("a")])})
+    assert known["state"] == "ok"
+    assert (unknown["state"], unknown["next"]) == ("broken", "ansible-playbook site.yml")
+
+
+@pytest.mark.parametrize(
+    ("answer", "evidence", "next_command"),
+    [
+        (
+            {"unreachable": True, "msg": "ssh: connect to host: timed out"},
+            "the node cannot be reached: ssh: connect to host: timed out",
+            "",
+        ),
+        (
+            {"rc": 127, "stdout": "", "stderr": "sudo: aicluster_verify.py: command not found"},
+            "verify does not run: sudo: aicluster_verify.py: command not found",
+            "ansible-playbook site.yml",
+        ),
+        ({"rc": 1, "stdout": "Traceback", "stderr": "boom\n boom"}, "verify does not run: boom boom", ""),
+        ({}, "verify does not run: no answer", ""),
+    ],
+    ids=[
+        "a node that is away",
+        "a node never deployed",
+        "a runner that ends with an error",
+        "no answer at all",
+    ],
+)
+def test_every_service_is_broken_on_a_node_that_cannot_be_asked(answer, evidence, next_command):
+    results = node_results(["a", "b"], answer)
+    assert [one["state"] for one in results] == ["broken", "broken"]
+    assert {one["evidence"] for one in results} == {evidence}
+    assert {one["next"] for one in results} == {next_command}
+
+
+# --- all nodes ---
+
+
+def test_a_cluster_where_all_is_well_is_ok_and_what_sleeps_is_counted():
+    content = summary([node("A", result("sql"), result("cache", "asleep"))], ENTRIES)
+    assert content == {"ok": True, "services": 2, "asleep": 1, "failures": []}
+
+
+def test_a_cluster_without_services_is_not_ok():
+    assert summary([node("A")], ENTRIES)["ok"] is False
+
+
+def test_one_broken_service_is_enough():
+    content = summary([node("A", result("sql"), result("cache", "broken"))], ENTRIES)
+    assert content["ok"] is False
+    assert [(one["service"], one["node"]) for one in content["failures"]] == [("cache", "A")]
+
+
+def test_what_is_broken_because_of_another_names_it_and_comes_after_it():
+    content = summary(
+        [
+            node("BB", result("web", "broken"), result("helper", "broken"), result("web2")),
+            node("A", result("sql", "broken"), result("cache")),
+        ],
+        ENTRIES,
+    )
+    assert [(one["service"], one["because"]) for one in content["failures"]] == [
+        ("sql", []),
+        ("web", ["sql on A"]),
+        ("helper", ["web on BB"]),
+    ]
+
+
+# --- for people ---
+
+
+def test_a_line_names_node_state_service_and_evidence():
+    assert lines_of("A", [result("sql", "broken")])[0].split() == ["A", "broken", "sql", "sql", "seen"]
+
+
+def test_the_report_gives_the_next_command_of_the_cause_through_ssh():
+    content = summary(
+        [
+            node("A", result("sql", "broken", next="sudo docker logs 'sql'")),
+            node("BB", result("web", "broken", next="x")),
+        ],
+        ENTRIES,
+    )
+    assert verdict_lines(content | {"seconds": 3.0}, "ansible") == [
+        "sql on A: sql seen",
+        """    next: ssh ansible@10.0.0.1 'sudo docker logs '"'"'sql'"'"''""",
+        "web on BB: web seen",
+        "    because of sql on A",
+        "NOT OK: 0 of 2 services are well (3.0 s)",
+    ]
+
+
+def test_a_playbook_as_next_command_is_typed_at_the_controller():
+    content = summary([node("A", result("sql", "broken", next="ansible-playbook site.yml"))], ENTRIES)
+    assert verdict_lines(content | {"seconds": 1}, "u")[1] == "    next: ansible-playbook site.yml"

@@ -1,0 +1,210 @@
+"""The node's own verify: containers, checks, evidence, and the command that tells more."""
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import aicluster_verify
+import pytest
+from aicluster_verify import Broken, Kit, containers, require_well, verdict
+
+SITE: dict[str, Any] = {
+    "node": "PI52",
+    "services": {
+        "web": {
+            "container": True,
+            "memory_mb": 64,
+            "modes": [],
+            "ports": {"http": {"port": 8080, "container": 80, "published": "10.0.0.1"}},
+        },
+        "host": {"container": False, "memory_mb": 8, "modes": [], "ports": {}},
+        "night": {"container": True, "memory_mb": 8, "modes": ["night"], "ports": {}},
+    },
+    "cluster": [
+        {"name": "PI52", "address": "10.0.0.1", "services": {"web": {"ports": {"http": 8080}}}},
+        {"name": "PI51", "address": "10.0.0.2", "services": {}},
+        {"name": "AGX0", "address": "10.0.0.3", "services": {"web": {"ports": {"http": 9090}}}},
+    ],
+}
+WELL = {"web": [{"name": "aicluster-web-1", "state": "running", "status": "Up 2 minutes (healthy)"}]}
+
+
+@pytest.fixture
+def kit() -> Kit:
+    return Kit(SITE, "run-1")
+
+
+@pytest.fixture
+def checks(tmp_path, monkeypatch):
+    monkeypatch.setattr(aicluster_verify, "ROOT", str(tmp_path))
+    folder = tmp_path / "checks"
+    folder.mkdir()
+
+    def write(service: str, body: str) -> None:
+        (folder / f"{service}.py").write_text(
+            f"from aicluster_verify import Broken, Kit\n\n\ndef check(kit):\n    {body}\n"
+        )
+
+    return write
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        status = int(self.path.rsplit("/", 1)[1])
+        self.send_response(status)
+        self.send_header("Location", "/nowhere")
+        self.end_headers()
+        self.wfile.write(json.dumps({"path": self.path}).encode())
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body + self.headers["Content-Type"].encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+# --- containers ---
+
+
+@pytest.mark.parametrize(
+    ("found", "evidence"),
+    [
+        ([], "has no container"),
+        ([{"name": "a", "state": "exited", "status": "Exited (137) 2 minutes ago"}], "Exited (137)"),
+        ([{"name": "a", "state": "running", "status": "Up 9 minutes (unhealthy)"}], "(unhealthy)"),
+        ([{"name": "a", "state": "running", "status": "Up 40 seconds (health: starting)"}], "starting"),
+        ([*WELL["web"], {"name": "b", "state": "created", "status": "Created"}], "container b: Created"),
+    ],
+    ids=["none", "one that ended", "an unhealthy one", "one that still starts", "one of two not started"],
+)
+def test_a_service_is_broken_with_containers_that_are_not_well(found, evidence):
+    with pytest.raises(Broken, match=evidence.replace("(", r"\(").replace(")", r"\)")) as broken:
+        require_well("web", found)
+    assert broken.value.next_command
+
+
+def test_the_containers_of_a_service_are_found_by_their_label():
+    listing = (
+        "web\tone\trunning\tUp 1 minute (healthy)\nweb\ttwo\texited\tExited (1)\nsql\tthree\trunning\tUp"
+    )
+    assert {service: len(found) for service, found in containers(listing).items()} == {"web": 2, "sql": 1}
+
+
+# --- verdicts ---
+
+
+def test_a_check_that_returns_its_evidence_makes_the_service_ok(kit, checks):
+    checks("web", 'return "answered " + kit.run_id')
+    result = verdict("web", kit, WELL, "")
+    assert (result["state"], result["evidence"], result["next"]) == ("ok", "answered run-1", "")
+
+
+def test_a_check_that_raises_broken_gives_its_evidence_and_its_next_command(kit, checks):
+    checks("web", 'raise Broken("answered 500", "curl x")')
+    result = verdict("web", kit, WELL, "")
+    assert (result["state"], result["evidence"], result["next"]) == ("broken", "answered 500", "curl x")
+
+
+def test_a_check_that_stumbles_breaks_its_service_and_no_other(kit, checks):
+    checks("web", 'return {}["missing"]')
+    result = verdict("web", kit, WELL, "")
+    assert result["state"] == "broken"
+    assert "KeyError" in result["evidence"]
+    assert "logs --tail 50 web" in result["next"]
+
+
+@pytest.mark.usefixtures("checks")
+def test_a_service_without_a_check_on_the_node_was_not_deployed(kit):
+    result = verdict("host", kit, {}, "")
+    assert result["state"] == "broken"
+    assert "host.py is missing" in result["evidence"]
+
+
+def test_a_check_is_not_asked_while_its_container_is_not_well(kit, checks):
+    checks("web", 'return "well"')
+    assert verdict("web", kit, {}, "")["evidence"] == "has no container"
+
+
+def test_without_an_engine_services_of_the_host_are_asked_all_the_same(kit, checks):
+    checks("host", 'return "well"')
+    checks("web", 'return "well"')
+    silent = Broken("Docker Engine does not answer")
+    assert verdict("host", kit, silent, "")["state"] == "ok"
+    assert verdict("web", kit, silent, "")["state"] == "broken"
+
+
+@pytest.mark.usefixtures("checks")
+@pytest.mark.parametrize(("mode", "state"), [("day", "asleep"), ("night", "broken")])
+def test_a_service_is_only_asked_in_its_mode(kit, mode, state):
+    assert verdict("night", kit, {}, mode)["state"] == state
+
+
+@pytest.mark.parametrize(
+    ("content", "mode"),
+    [("COMPOSE_PROFILES=night\n", "night"), ("", ""), (None, "")],
+    ids=["set", "empty", "no file"],
+)
+def test_the_mode_is_the_profile_that_compose_starts(tmp_path, content, mode):
+    path = tmp_path / ".env"
+    if content is not None:
+        path.write_text(content)
+    assert aicluster_verify.active_mode(str(path)) == mode
+
+
+# --- what a check may use ---
+
+
+def test_a_url_is_that_of_the_published_address(kit):
+    assert kit.url("web", "http", "/healthz") == "http://10.0.0.1:8080/healthz"
+
+
+def test_the_endpoints_of_a_service_are_those_of_the_whole_cluster(kit):
+    assert kit.endpoints("web", "http") == [("PI52", "10.0.0.1:8080"), ("AGX0", "10.0.0.3:9090")]
+
+
+@pytest.mark.parametrize("status", [200, 302, 404, 503])
+def test_every_status_is_an_answer_and_no_redirect_is_followed(kit, address, status):
+    answer = kit.http(f"{address}/{status}")
+    assert (answer.status, answer.json()["path"]) == (status, f"/{status}")
+
+
+def test_an_unexpected_status_breaks_the_service_with_url_and_body(kit, address):
+    with pytest.raises(Broken, match="answered 503 instead of 200") as broken:
+        kit.expect(f"{address}/503")
+    assert broken.value.next_command == f"curl -v '{address}/503'"
+
+
+def test_a_mapping_is_sent_as_json(kit, address):
+    assert kit.http(address, "POST", {"a": 1}).text == '{"a": 1}application/json'
+
+
+def test_a_server_that_does_not_listen_breaks_the_service(kit):
+    with pytest.raises(Broken, match="refused"):
+        kit.http("http://127.0.0.1:1/")
+
+
+def test_a_command_that_fails_breaks_the_service_with_what_it_said(kit):
+    with pytest.raises(Broken, match=r"rc 3\): no such thing"):
+        kit.run(["sh", "-c", "echo no such thing >&2; exit 3"])
+
+
+def test_waiting_ends_with_the_first_answer_or_with_what_was_waited_for(kit):
+    answers = iter([0, 0, "here"])
+    kit_wait = Kit.wait
+    assert kit_wait(kit, 5, lambda: next(answers), "it") == "here"
+    with pytest.raises(Broken, match="the line"):
+        kit.wait(0, lambda: None, "the line")

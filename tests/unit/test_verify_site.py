@@ -1,0 +1,63 @@
+"""What a node is told of the cluster for its own verify."""
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from verify_site import verify_site
+
+
+def node(name: str, **entry: Any) -> dict[str, Any]:
+    service = {
+        "image": "web:1.0",
+        "memory_mb": 64,
+        "secrets": ["web_password"],
+        "ports": {
+            "http": {"port": 8080, "container": 80, "from": ["lan"]},
+            "admin": {"port": 8081, "container": 81, "from": ["localhost"]},
+            "inner": {"port": 8082, "container": 82, "from": []},
+        },
+    }
+    return {
+        "name": name,
+        "address": f"10.0.0.{len(name)}",
+        "tier": "edge",
+        "share": None,
+        "modes": {"day": ["web"], "night": []},
+        "services": {"web": service | entry},
+    }
+
+
+def test_a_port_is_asked_where_it_is_published():
+    ports = verify_site([node("A")], "A")["services"]["web"]["ports"]
+    assert {name: port["published"] for name, port in ports.items()} == {
+        "http": "10.0.0.1",
+        "admin": "127.0.0.1",
+        "inner": None,
+    }
+
+
+def test_the_node_knows_the_modes_its_services_work_in():
+    assert verify_site([node("A")], "A")["services"]["web"]["modes"] == ["day"]
+
+
+@pytest.mark.parametrize(("image", "container"), [("web:1.0", True), (None, False)])
+def test_the_node_knows_which_services_have_a_container(image, container):
+    assert verify_site([node("A", image=image)], "A")["services"]["web"]["container"] is container
+
+
+def test_every_node_knows_where_the_others_are_reached():
+    cluster = verify_site([node("A"), node("BB")], "A")["cluster"]
+    assert [(one["name"], one["address"], one["services"]["web"]["ports"]["http"]) for one in cluster] == [
+        ("A", "10.0.0.1", 8080),
+        ("BB", "10.0.0.2", 8080),
+    ]
+
+
+def test_nothing_of_secrets_is_told():
+    assert "password" not in str(verify_site([node("A")], "A"))
+
+
+def test_a_name_that_is_no_node_is_refused_with_the_names_that_are():
+    with pytest.raises(AnsibleFilterError, match="node C: is not in the cluster; it has A, BB"):
+        verify_site([node("A"), node("BB")], "C")
