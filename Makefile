@@ -110,6 +110,10 @@ plan: setup ## what a run of site.yml would change, without changing it
 verify: setup ## ask every service of every node to do its work (ARGS=--json for programs)
 	@bin/verify $(inventory_args) $(ARGS)
 
+.PHONY: mode
+mode: setup ## switch nodes with modes to another one: make mode TO=image (without TO: say which there are)
+	@$(if $(TO),$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/mode.yml -e to=$(TO) $(ARGS),$(VENV)/bin/ansible $(inventory_args) secondary_ai -b -m ansible.builtin.command -a /opt/aicluster/bin/aicluster_mode.py $(ARGS))
+
 # --- tests -----------------------------------------------------------------------------------------
 
 .PHONY: test

@@ -38,7 +38,8 @@ DIGEST_LABEL = "aicluster.digest"
 class File:
     """One file of the desired state; `mode` in octal digits as `0644`, `owner` is the role it comes from.
 
-    With `merge` the content is our part of a JSON object that others write to as well.
+    With `merge` the content is our part of a JSON object that others write to as well. `accept`: other
+    contents that are as right as this one, because the node chooses among them.
     """
 
     path: str
@@ -48,6 +49,7 @@ class File:
     uid: int = 0
     gid: int = 0
     merge: bool = False
+    accept: tuple[str, ...] = ()
 
     @property
     def secret(self) -> bool:
@@ -64,6 +66,19 @@ class File:
         """Hex digest of the content."""
         return hashlib.sha256(self.content).hexdigest()
 
+    def question(self) -> dict[str, Any]:
+        """Return what the node is asked about the file."""
+        return {
+            "path": self.path,
+            "sha256": self.sha256,
+            "accept": [hashlib.sha256(text.encode()).hexdigest() for text in self.accept],
+            "mode": self.mode,
+            "uid": self.uid,
+            "gid": self.gid,
+            "text": not self.secret,
+            "fragment": self.fragment,
+        }
+
 
 @dataclass
 class Desired:
@@ -74,6 +89,8 @@ class Desired:
     units: list[dict[str, Any]] = field(default_factory=list)
     containers: dict[str, str] = field(default_factory=dict)
     container_owner: dict[str, str] = field(default_factory=dict)
+    container_modes: dict[str, list[str]] = field(default_factory=dict)
+    mode: str | None = None
     probes: dict[str, str] = field(default_factory=dict)
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     provision_inputs: dict[str, str] = field(default_factory=dict)
@@ -107,7 +124,14 @@ def published_ports(ports: Mapping[str, Mapping[str, Any]], address: str) -> lis
     return lines
 
 
-def container_baseline(name: str, entry: Mapping[str, Any], address: str, mirror: str) -> dict[str, Any]:
+def modes_of(service: str, node: Mapping[str, Any]) -> list[str]:
+    """Return the modes of a node in which a service works; none means always."""
+    return [mode for mode, services in node["modes"].items() if service in services]
+
+
+def container_baseline(
+    name: str, entry: Mapping[str, Any], node: Mapping[str, Any], mirror: str
+) -> dict[str, Any]:
     """Compose keys every service's main container starts from; a service's own keys override them."""
     image = f"{mirror.rstrip('/')}/{entry['image']}" if mirror else str(entry["image"])
     baseline: dict[str, Any] = {
@@ -131,8 +155,10 @@ def container_baseline(name: str, entry: Mapping[str, Any], address: str, mirror
             "retries": health["retries"],
             "start_period": f"{health['start_s']}s",
         }
-    if ports := published_ports(entry.get("ports", {}), address):
+    if ports := published_ports(entry.get("ports", {}), node["address"]):
         baseline["ports"] = ports
+    if modes := modes_of(name, node):
+        baseline["profiles"] = modes
     return baseline
 
 
@@ -143,7 +169,12 @@ def rule_for(path: str, rules: Mapping[str, Mapping[str, Any]]) -> Mapping[str, 
 
 def apply_rule(file: File, rule: Mapping[str, Any]) -> File:
     """Return the file with the mode and the way of writing its rule asks for."""
-    return replace(file, mode=rule.get("mode", file.mode), merge=rule.get("merge") == "json")
+    return replace(
+        file,
+        mode=rule.get("mode", file.mode),
+        merge=rule.get("merge") == "json",
+        accept=tuple(rule.get("accept", ())),
+    )
 
 
 def reactions_to(paths: Iterable[str], rules: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
@@ -202,18 +233,27 @@ def file_diffs(
     return diffs
 
 
+def asleep_services(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
+    """Return the services of modes the node is not in: they cannot be provisioned before they wake."""
+    return sorted({desired.container_owner[container] for container in actual["asleep"]})
+
+
 def services_to_provision(
     desired: Desired, actual: Mapping[str, Any], wanted_by_probe: Mapping[str, bool]
 ) -> list[str]:
     """Return services whose provisioning has work: new container, new inputs, or the probe says so."""
     new = [item["service"] for item in actual["containers"] if item["why"] in ("missing", "changed")]
     touched = {desired.container_owner[service] for service in new}
+    asleep = asleep_services(desired, actual)
     return [
         service
         for service, inputs in desired.provision_inputs.items()
-        if service in touched
-        or actual["provisioned"].get(service) != inputs
-        or wanted_by_probe.get(service, False)
+        if service not in asleep
+        and (
+            service in touched
+            or actual["provisioned"].get(service) != inputs
+            or wanted_by_probe.get(service, False)
+        )
     ]
 
 
@@ -242,6 +282,9 @@ def make_plan(
     raising = {
         "containers": [item["service"] for item in actual["containers"]],
         "orphans": list(actual["orphans"]),
+        # Containers of other modes: those to make without starting them, those that run all the same.
+        "sleepers": [item["service"] for item in actual["containers"] if item["service"] in actual["asleep"]],
+        "restless": list(actual["restless"]),
         "provision": provision,
         "empty": not desired.containers,
         # Health checks begin anew with the engine: wait for them before anything is called well.
@@ -252,7 +295,10 @@ def make_plan(
         "lay": lay,
         "lay_needed": any(bool(part) for part in lay.values()),
         "raise": raising,
-        "raise_needed": bool(raising["containers"] or raising["orphans"] or raising["settle"] or provision),
+        "raise_needed": any(
+            raising[part] for part in ("containers", "orphans", "restless", "settle", "provision")
+        ),
+        "asleep": asleep_services(desired, actual),
         "lines": plan_lines(actual, reactions, provision),
     }
 
@@ -272,6 +318,7 @@ def plan_lines(
         sign, why = ("+", "") if item["why"] == "missing" else ("~", f" ({item['why']})")
         lines.append(f"{sign} container {item['service']}{why}")
     lines += [f"- container {name}" for name in actual["orphans"]]
+    lines += [f"~ container {name} (sleeps in mode {actual['mode']})" for name in actual["restless"]]
     lines += [f"~ provision {service}" for service in provision]
     return lines
 
@@ -385,8 +432,8 @@ def compose_services(files: Iterable[File], service: str) -> list[str]:
 
 def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, ChainMap[str, Any]]]:
     """Return the node's desired state and the variables of each of its services."""
-    desired, service_variables = Desired(), {}
     node, mirror = renderer.shared["cluster_node"], renderer.shared["site_image_mirror"]
+    desired, service_variables = Desired(mode=node["mode"]), {}
     services: dict[str, Any] = node["services"]
     contained = [service for service, entry in services.items() if entry["image"]]
     for role in (*HOST_ROLES, *services, "stack"):
@@ -395,7 +442,7 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
         if entry is not None:
             extra |= {"service_name": role, "service": entry}
             if role in contained:
-                extra["stack_service"] = container_baseline(role, entry, node["address"], mirror)
+                extra["stack_service"] = container_baseline(role, entry, node, mirror)
         variables = renderer.variables(role, extra)
         state, when = renderer.state(role, variables)
         files = renderer.files(role, variables, int((entry or {}).get("uid", 0)))
@@ -404,6 +451,8 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
             for container in compose_services(files, role) if role in contained else ():
                 desired.containers[container] = digest
                 desired.container_owner[container] = role
+                if modes := modes_of(role, node):
+                    desired.container_modes[container] = modes
             service_variables[role] = variables
             if (roles / role / "tasks" / "provision.yml").is_file():
                 # With the digest: a run that died between a container and its provisioning is made up for.
@@ -449,7 +498,7 @@ class ActionModule(ActionBase):
         if arguments["phase"] == "ship":
             return self._ship(desired, arguments["plan"], variables)
         if arguments["phase"] == "commit":
-            return self._commit(desired, node, variables)
+            return self._commit(desired, arguments["plan"], node, variables)
         return self._plan(desired, service_variables, renderer, node, variables)
 
     def _send(self, task_vars: dict[str, Any], **request: Any) -> dict[str, Any]:
@@ -461,28 +510,19 @@ class ActionModule(ActionBase):
         return result
 
     def _ask(
-        self, desired: Desired, task_vars: dict[str, Any], commit: dict[str, str] | None
+        self, desired: Desired, task_vars: dict[str, Any], commit: dict[str, str | None] | None
     ) -> dict[str, Any]:
         """Ask the node once; return what differs."""
         return self._send(
             task_vars,
             phase="inspect",
             with_text=self._task.diff,
-            files=[
-                {
-                    "path": f.path,
-                    "sha256": f.sha256,
-                    "mode": f.mode,
-                    "uid": f.uid,
-                    "gid": f.gid,
-                    "text": not f.secret,
-                    "fragment": f.fragment,
-                }
-                for f in desired.files
-            ],
+            files=[file.question() for file in desired.files],
             packages=desired.packages,
             units=desired.units,
             containers=desired.containers,
+            container_modes=desired.container_modes,
+            mode=desired.mode,
             probes=desired.probes,
             commit=commit,
         )
@@ -530,8 +570,15 @@ class ActionModule(ActionBase):
             result["diff"] = file_diffs(desired.files, plan["differing"], lay["remove"])
         return result
 
-    def _commit(self, desired: Desired, node: str, task_vars: dict[str, Any]) -> dict[str, Any]:
-        actual = self._ask(desired, task_vars, commit=desired.provision_inputs)
+    def _commit(
+        self, desired: Desired, done: Mapping[str, Any], node: str, task_vars: dict[str, Any]
+    ) -> dict[str, Any]:
+        # Nothing was provisioned in a service that sleeps: what is known of it stays as it was.
+        commit = {
+            service: None if service in done["asleep"] else inputs
+            for service, inputs in desired.provision_inputs.items()
+        }
+        actual = self._ask(desired, task_vars, commit=commit)
         if "differing" not in actual:
             return actual
         plan = make_plan(desired, actual, {})

@@ -18,11 +18,25 @@ def _whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def together(node: Mapping[str, Any], services: Iterable[str]) -> dict[str, list[str]]:
+    """Return mode -> the services that run at the same time in it; one mode "" for a node without modes."""
+    modes: Mapping[str, Any] = node.get("modes") or {}
+    sometimes = {service for names in modes.values() if isinstance(names, list) for service in names}
+    always = [service for service in services if service not in sometimes]
+    if not modes:
+        return {"": always}
+    return {
+        mode: [*always, *(service for service in services if isinstance(names, list) and service in names)]
+        for mode, names in modes.items()
+    }
+
+
 def account(node: Mapping[str, Any], resource: str, unit: str) -> tuple[dict[str, int | None], list[str]]:
     """Return (`<resource>_<unit>`, its planned and its free part; problems) of one node for memory or disk.
 
-    `unit` is `mb` (MiB) or `gb` (GiB). Numbers that are missing or no integers make the sums None and no
-    problem: the preflight reports them as what they are.
+    `unit` is `mb` (MiB) or `gb` (GiB). Memory is that of the mode that needs most, for what sleeps has none;
+    disk is that of all services. Numbers that are missing or no integers make the sums None and no problem:
+    the preflight reports them as what they are.
     """
     key = f"{resource}_{unit}"
     has, reserved = node.get(key), node.get(f"{resource}_reserved_{unit}")
@@ -30,15 +44,18 @@ def account(node: Mapping[str, Any], resource: str, unit: str) -> tuple[dict[str
     keys = (key, f"{resource}_planned_{unit}", f"{resource}_free_{unit}")
     if not (_whole(has) and _whole(reserved) and all(map(_whole, needs.values()))):
         return dict.fromkeys(keys), []
-    planned = reserved + sum(needs.values())
+    sets = together(node, needs) if resource == "memory" else {"": list(needs)}
+    sums = {mode: reserved + sum(needs[service] for service in services) for mode, services in sets.items()}
+    planned = max(sums.values())
     figures = dict(zip(keys, (has, planned, has - planned), strict=True))
-    if planned <= has:
-        return figures, []
     name = {"mb": "MiB", "gb": "GiB"}[unit]
-    parts = ", ".join([f"{reserved} reserved", *(f"{service} {need}" for service, need in needs.items())])
     return figures, [
-        f"{resource} of {node['name']} {planned} {name} planned ({parts}): must fit into its {has} {name}; "
-        f"lower {key} of a service there or move one to another tier's node_services"
+        f"{resource} of {node['name']} {sums[mode]} {name} planned{f' in mode {mode}' if mode else ''} "
+        f"({', '.join([f'{reserved} reserved', *(f'{service} {needs[service]}' for service in services)])}): "
+        f"must fit into its {has} {name}; lower {key} of a service there or "
+        + ("take one out of the mode" if mode else "move one to another tier's node_services")
+        for mode, services in sets.items()
+        if sums[mode] > has
     ]
 
 

@@ -24,7 +24,7 @@ options:
     choices: [plan, ship, reacted, commit]
     required: true
   plan:
-    description: What V(plan) returned; for V(ship) and V(reacted).
+    description: What V(plan) returned; for V(ship), V(reacted) and V(commit).
     type: dict
     default: {}
 attributes:
@@ -46,7 +46,7 @@ lay:
   type: dict
   returned: phase is plan
 raise:
-  description: Work on containers (containers, orphans, provision, empty, settle).
+  description: Work on containers (containers, orphans, sleepers, restless, provision, empty, settle).
   type: dict
   returned: phase is plan
 lines:
@@ -61,11 +61,14 @@ facts:
 
 # What the controller sends (`request`, base64 of JSON: it needs no quoting inside this source):
 #   phase        inspect, ship or reacted
-#   files        [{path, sha256, mode, uid, gid, text, fragment}]; `fragment`: our part of a shared JSON file
+#   files        [{path, sha256, accept, mode, uid, gid, text, fragment}]; `accept`: digests that are right as
+#                well; `fragment`: our part of a shared JSON file
 #   packages     [name]                     units       [{name, enabled, state}]
 #   containers   {compose service: digest}  probes      {service: url on the node}
+#   container_modes  {compose service: [modes it works in]}; always where it is not named
+#   mode         the mode of a node that has not chosen one itself
 #   with_text    return the text of what differs, for a diff
-#   commit       {service: provisioning digest} to remember, or null
+#   commit       {service: provisioning digest to remember, or null to keep the remembered one}, or null
 #   archive      base64 of a tar.gz, paths relative to /     remove   [path]
 #   reactions    [[restart or reload, unit]]                 validations  {path: command with %s}
 #   compose_check  run `docker compose config -q` on the staged project before anything is replaced
@@ -198,7 +201,7 @@ def compare_file(want, with_text):
         return {"path": path, "reason": "not a regular file", "before": ""}
     with open(path, "rb") as handle:
         content = handle.read()
-    if hashlib.sha256(content).hexdigest() != want["sha256"]:
+    if hashlib.sha256(content).hexdigest() not in [want["sha256"]] + want["accept"]:
         before = None
         if with_text and want.get("text") and len(content) <= DIFF_LIMIT_BYTES:
             before = content.decode("utf-8", "replace")
@@ -316,6 +319,31 @@ def deviating_containers(wanted, found):
     return deviating
 
 
+def active_mode(modes, first):
+    """Return the mode in the environment file of compose, `first` until a known one is there."""
+    for line in read_text(STACK_ROOT + "/.env").splitlines():
+        name, _, value = line.partition("=")
+        if name == "COMPOSE_PROFILES" and any(value in names for names in modes.values()):
+            return value
+    return first
+
+
+def asleep_containers(modes, mode):
+    """Return the compose services that do not work in this mode."""
+    return sorted(service for service, names in modes.items() if mode not in names)
+
+
+def deviating_sleepers(asleep, wanted, found):
+    """Return [{service, why}]: containers of other modes that are missing or of another digest."""
+    absent = {"digest": None}
+    states = [(service, found.get(service, absent)["digest"]) for service in asleep]
+    return [
+        {"service": service, "why": "missing" if digest is None else "changed"}
+        for service, digest in states
+        if digest != wanted[service]
+    ]
+
+
 def probe(url):
     """Return the JSON a service answers on the node itself, or None; `url` is http://<address>:<port>/<path>."""
     server, _, path = url.partition("://")[2].partition("/")
@@ -343,7 +371,12 @@ def inspect(params):
     """Compare the node with its desired state; see RETURN."""
     state = read_state()
     if params["commit"] is not None:
-        committed = dict(state, pending=[], provisioned=params["commit"])
+        known = {
+            service: state["provisioned"].get(service) if inputs is None else inputs
+            for service, inputs in params["commit"].items()
+        }
+        provisioned = {service: inputs for service, inputs in known.items() if inputs is not None}
+        committed = dict(state, pending=[], provisioned=provisioned)
         if committed != state:
             write_state(committed)
         state = committed
@@ -354,13 +387,20 @@ def inspect(params):
         for want in params["files"]
     ]
     found = project_containers()
+    mode = active_mode(params["container_modes"], params["mode"])
+    asleep = asleep_containers(params["container_modes"], mode)
+    awake = {service: digest for service, digest in params["containers"].items() if service not in asleep}
     return {
         "facts": facts(),
+        "mode": mode,
+        "asleep": asleep,
+        "restless": [name for name in asleep if name in found and found[name]["state"] == "running"],
         "differing": [difference for difference in compared if difference],
         "leftover": leftover(state, {want["path"] for want in params["files"]}),
         "packages": missing_packages(params["packages"]),
         "units": deviating_units(params["units"]),
-        "containers": deviating_containers(params["containers"], found),
+        "containers": deviating_containers(awake, found)
+        + deviating_sleepers(asleep, params["containers"], found),
         "orphans": sorted(service for service in found if service not in params["containers"]),
         "pending": state["pending"],
         "provisioned": state["provisioned"],

@@ -135,7 +135,7 @@ def _rendered(role: str, rendering: Any, entry: Mapping[str, Any]) -> list[Any]:
         extra |= {"service_name": role, "service": service}
         if service["image"]:
             mirror = rendering.shared["site_image_mirror"]
-            extra["stack_service"] = engine().container_baseline(role, service, node["address"], mirror)
+            extra["stack_service"] = engine().container_baseline(role, service, node, mirror)
         uid = int(service.get("uid", 0))
     files = rendering.files(role, rendering.variables(role, extra), uid)
     sealed, _ = engine().seal(files, role)

@@ -123,3 +123,28 @@ def test_a_sum_with_an_unusable_number_is_unknown_and_the_other_is_not(more):
     assert result["memory_mb"] is result["memory_planned_mb"] is result["memory_free_mb"] is None
     assert result["disk_gb"] == 100
     assert result["problems"] == []
+
+
+# --- modes ---
+
+BOARD = {"web": service(100), "chat": service(1000, 10), "paint": service(1500, 20)}
+
+
+def test_memory_is_that_of_the_hungriest_mode_and_disk_that_of_all_services():
+    figures = account(BOARD, modes={"llm": ["chat"], "image": ["paint"]})
+    assert figures["memory_planned_mb"] == 350 + 100 + 1500
+    assert figures["disk_planned_gb"] == 8 + 1 + 10 + 20
+    assert figures["problems"] == []
+
+
+def test_services_that_fit_one_at_a_time_do_not_fit_together():
+    [problem] = account(BOARD, modes={"all": ["chat", "paint"], "llm": ["chat"]})["problems"]
+    assert problem == (
+        "memory of PI41 2950 MiB planned in mode all (350 reserved, web 100, chat 1000, paint 1500): "
+        "must fit into its 2048 MiB; lower memory_mb of a service there or take one out of the mode"
+    )
+
+
+def test_a_service_may_work_in_several_modes():
+    figures = account(BOARD, modes={"llm": ["chat"], "both": ["chat", "web"]})
+    assert figures["memory_planned_mb"] == 350 + 1500 + 1000 + 100

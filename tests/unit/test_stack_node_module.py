@@ -12,6 +12,7 @@ import tarfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -52,15 +53,29 @@ def want(path, content, mode="0640"):
     return {
         "path": str(path),
         "sha256": hashlib.sha256(content).hexdigest(),
+        "accept": [],
         "mode": mode,
         **ME,
         "text": True,
     }
 
 
+QUESTION: dict[str, Any] = {
+    "phase": "inspect",
+    "files": [],
+    "packages": [],
+    "units": [],
+    "containers": {},
+    "container_modes": {},
+    "mode": None,
+    "probes": {},
+    "commit": None,
+    "with_text": True,
+}
+
+
 def inspect(files, **changes):
-    parameters = {"files": files, "packages": [], "units": [], "containers": {}, "probes": {}, "commit": None}
-    return node.inspect({**parameters, "with_text": True, **changes})
+    return node.inspect({**QUESTION, "files": files, **changes})
 
 
 def test_what_was_shipped_no_longer_differs(tmp_path):
@@ -353,9 +368,80 @@ def test_the_engine_is_asked_over_its_socket(tmp_path):
 def test_the_module_answers_whatever_ansible_puts_in_the_place_of_its_mark(tmp_path):
     path = tmp_path / 'a "quoted" \\ näme\n\'\'\'"""'
     path.write_bytes(b"x")
-    nothing: dict[str, object] = {"packages": [], "units": [], "containers": {}, "probes": {}, "commit": None}
-    request = {"phase": "inspect", "with_text": True, "files": [want(path, b"y")], **nothing}
+    request = {**QUESTION, "files": [want(path, b"y")]}
     arguments = json.dumps({"request": base64.b64encode(json.dumps(request).encode()).decode()})
     source = Path(node.__file__).read_text().replace("<<INCLUDE_ANSIBLE_MODULE_JSON_ARGS>>", arguments)
     done = subprocess.run([sys.executable, "-"], input=source.encode(), capture_output=True, check=True)
     assert json.loads(done.stdout)["differing"] == [{"path": str(path), "reason": "content", "before": "x"}]
+
+
+# --- modes: sets of services that run one at a time ---
+
+MODES = {
+    "containers": {"always": "d0", "chat": "d1", "paint": "d2"},
+    "container_modes": {"chat": ["llm"], "paint": ["image"]},
+    "mode": "llm",
+}
+
+
+@pytest.fixture
+def running(monkeypatch):
+    def are(**states):
+        found = {
+            name: {"digest": digest, "state": state, "health": ""} for name, (digest, state) in states.items()
+        }
+        monkeypatch.setattr(node, "project_containers", lambda: found)
+
+    return are
+
+
+@pytest.mark.parametrize(
+    ("content", "mode"),
+    [
+        (None, "llm"),
+        ("COMPOSE_PROFILES=image\n", "image"),
+        ("COMPOSE_PROFILES=gone\n", "llm"),
+        ("x\n", "llm"),
+    ],
+    ids=["a fresh node", "a node that was switched", "a mode that went away", "another file"],
+)
+def test_a_node_is_in_the_mode_it_was_switched_to_or_in_its_first(tmp_path, content, mode):
+    if content is not None:
+        ship({tmp_path / "stack" / ".env": content.encode()})
+    assert inspect([], **MODES)["mode"] == mode
+
+
+def test_a_file_may_hold_any_content_that_is_accepted(tmp_path):
+    path = tmp_path / "stack" / ".env"
+    ship({path: b"image"})
+    wanted = want(path, b"llm") | {"accept": [hashlib.sha256(b"image").hexdigest()]}
+    assert inspect([wanted])["differing"] == []
+    ship({path: b"garbage"})
+    assert inspect([wanted])["differing"][0]["reason"] == "content"
+
+
+def test_a_container_of_another_mode_shall_exist_and_not_run(running):
+    running(always=("d0", "running"), chat=("d1", "running"), paint=("d2", "created"))
+    found = inspect([], **MODES)
+    assert (found["containers"], found["asleep"], found["restless"]) == ([], ["paint"], [])
+
+
+def test_a_container_of_another_mode_that_runs_is_restless(running):
+    running(always=("d0", "running"), chat=("d1", "running"), paint=("d2", "running"))
+    assert inspect([], **MODES)["restless"] == ["paint"]
+
+
+@pytest.mark.parametrize(
+    ("paint", "why"),
+    [({}, "missing"), ({"paint": ("old", "exited")}, "changed")],
+    ids=["missing", "of older files"],
+)
+def test_a_container_of_another_mode_is_made_anew_like_any_other(running, paint, why):
+    running(always=("d0", "running"), chat=("d1", "running"), **paint)
+    assert inspect([], **MODES)["containers"] == [{"service": "paint", "why": why}]
+
+
+def test_what_is_known_of_a_sleeping_service_stays_known():
+    inspect([], commit={"chat": "c1", "paint": "p1"})
+    assert inspect([], commit={"chat": "c2", "paint": None})["provisioned"] == {"chat": "c2", "paint": "p1"}
+    assert inspect([], commit={"chat": "c2"})["provisioned"] == {"chat": "c2"}

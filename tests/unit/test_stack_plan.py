@@ -3,6 +3,7 @@
 import base64
 import io
 import tarfile
+from typing import Any
 
 import pytest
 from by_path import import_file
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 engine = import_file("action_plugins/stack_node.py", "stack_node_action")
 File, Desired = engine.File, engine.Desired
 
-NOTHING_DIFFERS = {
+NOTHING_DIFFERS: dict[str, Any] = {
     "facts": {"os": "debian"},
     "differing": [],
     "leftover": [],
@@ -21,6 +22,9 @@ NOTHING_DIFFERS = {
     "units": [],
     "containers": [],
     "orphans": [],
+    "mode": None,
+    "asleep": [],
+    "restless": [],
     "pending": [],
     "provisioned": {},
     "probes": {},
@@ -211,8 +215,11 @@ ENTRY = {
 }
 
 
+NODE = {"address": "10.0.0.1", "modes": {"day": ["nginx", "other"], "night": ["other"]}}
+
+
 def test_a_container_starts_from_the_hardened_baseline():
-    baseline = engine.container_baseline("nginx", ENTRY, "10.0.0.1", "")
+    baseline = engine.container_baseline("nginx", ENTRY, NODE, "")
     assert baseline["cap_drop"] == ["ALL"]
     assert baseline["read_only"] is True
     assert baseline["mem_limit"] == baseline["memswap_limit"] == "128m"
@@ -220,13 +227,44 @@ def test_a_container_starts_from_the_hardened_baseline():
 
 
 def test_a_port_is_bound_to_those_who_may_reach_it():
-    baseline = engine.container_baseline("nginx", ENTRY, "10.0.0.1", "")
+    baseline = engine.container_baseline("nginx", ENTRY, NODE, "")
     assert baseline["ports"] == ["10.0.0.1:80:8080", "127.0.0.1:8001:8001"]
 
 
+def test_a_service_of_some_modes_starts_in_these_only():
+    assert engine.container_baseline("nginx", ENTRY, NODE, "")["profiles"] == ["day"]
+    assert "profiles" not in engine.container_baseline("third", ENTRY, NODE, "")
+
+
 def test_a_mirror_goes_in_front_of_the_image_name():
-    baseline = engine.container_baseline("nginx", ENTRY, "10.0.0.1", "mirror:5000")
+    baseline = engine.container_baseline("nginx", ENTRY, NODE, "mirror:5000")
     assert baseline["image"] == "mirror:5000/nginx:1.30.4"
+
+
+SLEEPING = desired(
+    containers={"sonar": "d1"}, container_owner={"sonar": "sonar"}, provision_inputs={"sonar": "i1"}
+)
+
+
+def test_a_service_of_another_mode_is_not_provisioned_before_it_wakes():
+    plan = engine.make_plan(SLEEPING, actual(asleep=["sonar"], mode="llm"), {"sonar": True})
+    assert plan["raise"]["provision"] == []
+    assert plan["asleep"] == ["sonar"]
+    assert plan["raise_needed"] is False
+
+
+def test_a_container_of_another_mode_is_made_without_being_started():
+    missing = [{"service": "sonar", "why": "missing"}]
+    plan = engine.make_plan(SLEEPING, actual(asleep=["sonar"], containers=missing, mode="llm"), {})
+    assert plan["raise"]["sleepers"] == ["sonar"]
+    assert plan["lines"] == ["+ container sonar"]
+
+
+def test_a_container_of_another_mode_that_runs_is_put_to_sleep():
+    plan = engine.make_plan(SLEEPING, actual(asleep=["sonar"], restless=["sonar"], mode="llm"), {})
+    assert plan["raise"]["restless"] == ["sonar"]
+    assert plan["raise_needed"] is True
+    assert plan["lines"] == ["~ container sonar (sleeps in mode llm)"]
 
 
 def test_what_an_editor_leaves_in_a_template_folder_is_not_shipped(tmp_path):

@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Switches this node between sets of services that do not fit into its memory together.
+
+`sudo /opt/aicluster/bin/aicluster_mode.py [MODE | settle]`; without an argument it says what there is. In
+order: send the callers elsewhere, let running work end, unload what holds memory, stop, start, wait until
+healthy. What does not come up is taken back. From the controller: playbooks/mode.yml. Python 3.6 is enough.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence
+
+from aicluster_verify import ROOT, Broken, Kit, active_mode
+
+LOCK = "/run/aicluster-mode.lock"
+COMPOSE = ["docker", "compose", "--ansi", "never", "--project-directory", ROOT]
+# Between the engine's own rules and the container, where the port is still known by its published number.
+CHAIN = "DOCKER-USER"
+RULE = (
+    "-p tcp -m conntrack --ctstate NEW --ctorigdstport {port} --ctdir ORIGINAL "
+    "-m comment --comment aicluster-mode -j REJECT --reject-with tcp-reset"
+)
+
+
+def say(text: str) -> None:
+    """Print one line of progress at once."""
+    print(text, flush=True)
+
+
+def modes_of(site: Mapping[str, Dict[str, Dict[str, List[str]]]]) -> Dict[str, List[str]]:
+    """Return mode -> services that work in it, from /opt/aicluster/verify.json."""
+    modes = {}  # type: Dict[str, List[str]]
+    for service, entry in site["services"].items():
+        for mode in entry["modes"]:
+            modes.setdefault(mode, []).append(service)
+    return modes
+
+
+def set_mode(mode: str, path: str = ROOT + "/.env") -> None:
+    """Write the mode compose starts from now on, in one step; owner and mode are those the engine wants."""
+    temporary = path + ".aicluster-new"
+    with open(temporary, "w") as handle:
+        handle.write("COMPOSE_PROFILES=%s\n" % mode)
+        os.fchmod(handle.fileno(), 0o644)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.rename(temporary, path)
+
+
+def compose_services(kit: Kit, mode: str) -> List[str]:
+    """Return the compose services that run in a mode, the permanent ones included."""
+    return kit.run(["env", "COMPOSE_PROFILES=" + mode, *COMPOSE, "config", "--services"]).split()
+
+
+def turn_away(kit: Kit, ports: Sequence[int], turn: bool) -> None:
+    """Refuse new connections to published ports (or stop doing so): callers with a choice go elsewhere."""
+    for port in ports:
+        rule = RULE.format(port=port).split()
+        with contextlib.suppress(Broken):  # a rule that is not there need not go
+            kit.run(["iptables", "-w", "-D", CHAIN, *rule])
+        if turn:
+            kit.run(["iptables", "-w", "-I", CHAIN, *rule])
+
+
+def connections(kit: Kit, container: str, port: int) -> int:
+    """Return how many clients are connected to a port inside a container."""
+    pid = kit.run(["docker", "inspect", "--format", "{{.State.Pid}}", container]).strip()
+    sockets = ["ss", "-Htn", "state", "established", "sport", "=", ":%d" % port]
+    return len(kit.run(["nsenter", "--net", "--target", pid, *sockets]).splitlines())
+
+
+def idle(kit: Kit, services: Sequence[str]) -> bool:
+    """Tell whether nobody is connected to a published port of these services any more."""
+    for service in services:
+        listed = kit.run(
+            ["docker", "ps", "--quiet", "--filter", "label=aicluster.service=" + service]
+        ).split()
+        for port in kit.services[service]["ports"].values():
+            if port["published"] and any(connections(kit, one, port["container"]) for one in listed):
+                return False
+    return True
+
+
+def drain(kit: Kit, services: Sequence[str], limit_s: int) -> None:
+    """Wait until running work has ended, at most so long."""
+    began = time.monotonic()
+    try:
+        kit.wait(limit_s, lambda: idle(kit, services), "still at work")
+        say("  drained %s (%.0f s)" % (", ".join(services), time.monotonic() - began))
+    except Broken as broken:
+        say("  %s: %s; going on" % (", ".join(services), broken.evidence))
+
+
+def rest(kit: Kit, service: str) -> None:
+    """Let a service free what it holds before it is stopped, if it brings a file rest/<service>.py."""
+    path = "%s/rest/%s.py" % (ROOT, service)
+    if not os.path.isfile(path):
+        return
+    spec = importlib.util.spec_from_file_location("aicluster_rest_" + service, path)
+    if spec is None or spec.loader is None:
+        return
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    try:
+        say("  %s: %s" % (service, module.rest(kit)))
+    except Broken as broken:  # it is stopped next, which frees everything
+        say("  %s did not free its memory by itself: %s" % (service, broken.evidence))
+
+
+def start(kit: Kit, limit_s: int) -> None:
+    """Start what belongs to the mode and wait until it is healthy; raises Broken."""
+    kit.run([*COMPOSE, "up", "--detach", "--wait", "--wait-timeout", str(limit_s)], timeout=limit_s + 60)
+
+
+def settle(kit: Kit, mode: str) -> List[str]:
+    """Stop containers that do not belong to the mode; return their names."""
+    every = kit.run([*COMPOSE, "--profile", "*", "ps", "--services", "--status", "running"]).split()
+    restless = sorted(set(every) - set(compose_services(kit, mode)))
+    if restless:
+        kit.run([*COMPOSE, "--profile", "*", "stop", *restless], timeout=300)
+        say("  stopped %s" % ", ".join(restless))
+    return restless
+
+
+def switch(kit: Kit, modes: Mapping[str, Sequence[str]], wanted: str, drain_s: int, start_s: int) -> None:
+    """Go from the present mode to another; raises Broken with the old mode back when it does not come up."""
+    present = active_mode()
+    leaving = [service for service in modes.get(present, ()) if service not in modes[wanted]]
+    ports = [
+        port["port"]
+        for service in leaving
+        for port in kit.services[service]["ports"].values()
+        if port["published"] and port["published"] != "127.0.0.1"
+    ]
+    began = time.monotonic()
+    say("%s: %s -> %s" % (kit.node, present or "none", wanted))
+    turn_away(kit, ports, turn=True)
+    try:
+        drain(kit, leaving, drain_s)
+        for service in leaving:
+            rest(kit, service)
+        set_mode(wanted)
+        settle(kit, wanted)
+        try:
+            start(kit, start_s)
+        except Broken as broken:
+            say("  %s does not come up; back to %s" % (wanted, present))
+            set_mode(present)
+            settle(kit, present)
+            start(kit, start_s)
+            raise Broken(
+                "%s did not come up, the mode is %s again: %s" % (wanted, present, broken.evidence)
+            ) from None
+    finally:
+        turn_away(kit, ports, turn=False)
+    say(
+        "  started %s; in mode %s after %.0f s" % (", ".join(modes[wanted]), wanted, time.monotonic() - began)
+    )
+
+
+@contextlib.contextmanager
+def alone(path: str = LOCK) -> Iterator[None]:
+    """Hold the node's lock; raises Broken when another switch is under way."""
+    with open(path, "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Broken("another switch of this node is under way") from None
+        yield
+
+
+def overview(modes: Mapping[str, Sequence[str]], present: str) -> str:
+    """Return one line per mode, the present one marked."""
+    return "\n".join(
+        "%s %-10s %s" % ("*" if mode == present else " ", mode, ", ".join(services))
+        for mode, services in modes.items()
+    )
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Switch, settle or show; returns 1 when that failed."""
+    with open(ROOT + "/verify.json") as handle:
+        site = json.load(handle)
+    modes = modes_of(site)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("mode", nargs="?", help="one of %s; or settle" % (", ".join(modes) or "none"))
+    parser.add_argument(
+        "--drain", type=int, default=60, metavar="SECONDS", help="how long running work may take"
+    )
+    parser.add_argument(
+        "--start", type=int, default=300, metavar="SECONDS", help="how long starting may take"
+    )
+    options = parser.parse_args(arguments)
+    present = active_mode()
+    if not options.mode:
+        print(overview(modes, present) or "%s has no modes" % site["node"])
+        return 0
+    if options.mode not in [*modes, "settle"]:
+        parser.error(
+            "%s has no mode %s; it has %s" % (site["node"], options.mode, ", ".join(modes) or "none")
+        )
+    kit = Kit(site, "mode")
+    try:
+        with alone():
+            if options.mode in ("settle", present):
+                settle(kit, present)
+            else:
+                switch(kit, modes, options.mode, options.drain, options.start)
+    except (Broken, subprocess.SubprocessError) as error:
+        print("%s: %s" % (site["node"], error), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
