@@ -106,6 +106,10 @@ plan: setup ## what a run of site.yml would change, without changing it
 	fi
 	$(VENV)/bin/ansible-playbook $(inventory_args) site.yml --check --diff $(ARGS)
 
+.PHONY: secrets
+secrets: setup ## make the secrets that are missing (real boards: ARGS=--ask-vault-pass)
+	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/secrets.yml $(ARGS)
+
 .PHONY: verify
 verify: setup ## ask every service of every node to do its work (ARGS=--json for programs)
 	@bin/verify $(inventory_args) $(ARGS)

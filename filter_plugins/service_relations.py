@@ -116,9 +116,16 @@ def service_relations(nodes: Iterable[Node]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def secret_names(nodes: Iterable[Node]) -> list[str]:
+    """Return the names of all secrets that placed services list, sorted."""
+    return sorted(
+        {name for node in nodes for entry in node["services"].values() for name in names(entry, "secrets")}
+    )
+
+
 class FilterModule:
     """Ansible's entry point to this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return filter name -> function."""
-        return {"service_relations": service_relations}
+        return {"service_relations": service_relations, "secret_names": secret_names}

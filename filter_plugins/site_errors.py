@@ -20,6 +20,7 @@ ARCHITECTURES = ("amd64", "arm64")
 # Whom a port may be opened to besides the tiers.
 AUDIENCES = ("lan", "operators", "localhost")
 CATALOGUE_FILE = "group_vars/all/services.yml"
+MAKE_SECRETS = "ansible-playbook playbooks/secrets.yml --ask-vault-pass"
 LAST_PORT = 65535
 # Lists of services a node runs: what every node has, then what its tier brings.
 PLACEMENTS = ("node_common_services", "node_services")
@@ -511,15 +512,15 @@ def secret_errors(site: Site) -> Iterator[str]:
     wanted = ", ".join(f"{name} ({' and '.join(services)})" for name, services in needs.items())
     if needs and secrets["problem"]:
         yield (
-            f"secrets file {secrets['file']}: {secrets['problem']}; make it with `ansible-vault create "
-            f"{secrets['file']}` (`make lab` makes the lab's), one line `name: value` for each of {wanted}"
+            f"secrets file {secrets['file']}: {secrets['problem']}; `{MAKE_SECRETS}` makes it, with a random "
+            f"value for each of {wanted}"
         )
         return
     for name, services in needs.items():
         if name not in secrets["names"]:
             yield (
                 f"secret {name} of service {' and '.join(services)} missing: must have a value in "
-                f"{secrets['file']}; add `{name}: <value>` there (`ansible-vault edit` if encrypted)"
+                f"{secrets['file']}; `{MAKE_SECRETS}` makes what is missing"
             )
         elif name in secrets["malformed"]:
             yield (

@@ -1,7 +1,6 @@
 """How one gets into the lab: the ssh key, the nodes' host keys, the secrets."""
 
 import os
-import secrets
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,9 +9,7 @@ import yaml
 
 from .errors import LabError
 from .nodes import Ready
-from .sitedata import Site
-
-SECRET_BYTES = 24
+from .sitedata import INVENTORY, Site, ansible
 
 
 def ensure_key(private_key: Path) -> str:
@@ -49,24 +46,13 @@ def write_known_hosts(path: Path, nodes: Iterable[Ready]) -> None:
 
 
 def ensure_secrets(site: Site) -> dict[str, str]:
-    """Add a random value for every secret a placed service names and the file lacks; returns them all.
-
-    What is in the file is never changed.
-    """
-    path = site.secrets_file
-    text = (
-        path.read_text()
-        if path.exists()
-        else "# Secrets of the lab, made at random. They go with `make lab-down`.\n"
-    )
-    present: dict[str, str] = yaml.safe_load(text) or {}
-    added = {name: secrets.token_urlsafe(SECRET_BYTES) for name in site.secrets if name not in present}
-    if added or not path.exists():
-        _replace(
-            path, text.rstrip("\n") + "\n" + "".join(f'{name}: "{value}"\n' for name, value in added.items())
-        )
-    path.chmod(0o600)
-    return present | added
+    """Have playbooks/secrets.yml complete the lab's secrets, as it does for real boards; returns them all."""
+    command = [ansible(site.root, "ansible-playbook"), *INVENTORY, "playbooks/secrets.yml"]
+    done = subprocess.run(command, cwd=site.root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(f"The lab's secrets cannot be made:\n{done.stdout}{done.stderr}")
+    secrets: dict[str, str] = yaml.safe_load(site.secrets_file.read_text())
+    return secrets
 
 
 def _replace(path: Path, text: str) -> None:

@@ -44,8 +44,6 @@ class Site:
     nodes: tuple[Node, ...]
     images: tuple[str, ...]
     """Every image name:tag a placed service uses."""
-    secrets: tuple[str, ...]
-    """Every secret a placed service names."""
     gateway_url: str
     secrets_file: Path
 
@@ -107,7 +105,6 @@ def site_from_inventory(root: Path, inventory: Mapping[str, Any]) -> Site:
         registry=(IPv4Address(registry[0]), int(registry[2] or HTTP_PORT)),
         nodes=nodes,
         images=_unique(service["image"] for service in services if service["image"]),
-        secrets=_unique(name for service in services for name in service.get("secrets", [])),
         gateway_url=_gateway_url(inventory.get("gateway", {}).get("hosts", []), hostvars),
         secrets_file=root / ".lab" / "secrets.yml",
     )

@@ -5,7 +5,6 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
-import yaml
 from aicluster_lab import access, card
 from aicluster_lab.nodes import Ready
 from aicluster_lab.sitedata import Node, Site
@@ -24,36 +23,9 @@ def site(tmp_path) -> Site:
         registry=(IPv4Address("198.18.77.2"), 5000),
         nodes=(Node("PI51", IPv4Address("198.18.77.147"), "Raspberry Pi 5", 8192),),
         images=(),
-        secrets=("kong_api_key", "redis_password"),
         gateway_url="http://198.18.77.147",
         secrets_file=tmp_path / ".lab" / "secrets.yml",
     )
-
-
-def test_every_secret_gets_a_long_value_of_its_own(site):
-    made = access.ensure_secrets(site)
-    assert set(made) == {"kong_api_key", "redis_password"}
-    assert len(set(made.values())) == 2
-    assert all(len(value) >= 32 for value in made.values())
-    assert yaml.safe_load(site.secrets_file.read_text()) == made
-    assert mode(site.secrets_file) == 0o600
-
-
-def test_secrets_that_are_there_stay_as_they_are(site):
-    site.secrets_file.parent.mkdir()
-    site.secrets_file.write_text("# mine\nredis_password: my own\nother: kept")
-    made = access.ensure_secrets(site)
-    text = site.secrets_file.read_text()
-    assert text.startswith("# mine\nredis_password: my own\nother: kept\nkong_api_key: ")
-    assert yaml.safe_load(text) == made
-    assert mode(site.secrets_file) == 0o600
-
-
-def test_a_second_time_nothing_is_written(site):
-    access.ensure_secrets(site)
-    before = site.secrets_file.stat()
-    access.ensure_secrets(site)
-    assert site.secrets_file.stat().st_mtime_ns == before.st_mtime_ns
 
 
 def test_the_key_is_made_once_and_is_private(site):

@@ -54,10 +54,6 @@ def test_images_are_those_of_placed_services_with_a_tiers_overrides():
     assert site().images == ("nginx:1", "redis:1", "redis:2")
 
 
-def test_secrets_are_those_of_placed_services_each_once():
-    assert site().secrets == ("redis_password",)
-
-
 @pytest.mark.parametrize(
     ("port", "url"),
     [

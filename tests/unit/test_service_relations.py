@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from service_relations import implied_secrets, service_relations
+from service_relations import implied_secrets, secret_names, service_relations
 
 
 def node(name: str, tier: str, **services: Any) -> dict[str, Any]:
@@ -61,6 +61,11 @@ def test_secrets_follow_from_databases_buckets_and_the_token_of_the_metrics():
         "two_db_password",
         "web_s3_secret",
     }
+
+
+def test_the_secrets_of_placed_services_are_named_once():
+    services = {"web": {"secrets": ["b", "a"]}, "sql": {"secrets": ["b"]}, "plain": {}}
+    assert secret_names([node("A", "edge", **services), node("B", "edge", **services)]) == ["a", "b"]
 
 
 def test_what_is_no_cluster_is_refused():

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Completes the one file that holds an inventory's secrets: what is missing is made, what is there stays."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.plugins.action import ActionBase
+
+SECRET_BYTES = 32
+HEADER = "# Secrets of this site, one `name: value` a line. Missing ones are made by `make secrets`.\n"
+
+
+def random_value() -> str:
+    """Return 43 characters that mean the same in every file: letters, digits, - and _ (RFC 4648)."""
+    return secrets.token_urlsafe(SECRET_BYTES)
+
+
+def completed(
+    text: str, names: Iterable[str], make: Callable[[], str] = random_value
+) -> tuple[str, list[str]]:
+    """Return the file's text with a line for each name that has no value in it, and these names.
+
+    Lines that are there are kept as they are, with comments. Raises AnsibleActionFail if it is no mapping.
+    """
+    try:
+        present = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise AnsibleActionFail(f"is not YAML: {error}") from error
+    if not isinstance(present, dict):
+        raise AnsibleActionFail("holds no `name: value` lines")
+    empty = sorted(name for name in names if name in present and present[name] in (None, ""))
+    if empty:
+        raise AnsibleActionFail(
+            f"has {', '.join(empty)} without a value; remove these lines or give them one"
+        )
+    missing = sorted({name for name in names if name not in present})
+    kept = (text or HEADER).rstrip("\n") + "\n" if missing else text
+    return kept + "".join(f'{name}: "{make()}"\n' for name in missing), missing
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put a file only its owner can read in the place of another, in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as output:
+        output.write(content)
+        output.flush()
+        os.fsync(output.fileno())
+    draft.replace(path)
+
+
+class ActionModule(ActionBase):
+    """Action plugin `secret_file`; options in library/secret_file.py."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Complete the file on the controller; the answer names what was made, never a value."""
+        super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "path": {"type": "path", "required": True},
+                "names": {"type": "list", "elements": "str", "required": True},
+                "encrypted": {"type": "bool", "required": True},
+            }
+        )
+        path = Path(arguments["path"])
+        try:
+            text, made = completed(self._read(path), arguments["names"])
+        except (AnsibleActionFail, AnsibleError) as error:
+            raise AnsibleActionFail(f"secrets file {path} {error}") from error
+        if made and not self._task.check_mode:
+            replace(path, self._sealed(path, text) if arguments["encrypted"] else text.encode())
+        return {"changed": bool(made), "made": made, "path": str(path)}
+
+    def _read(self, path: Path) -> str:
+        content = path.read_bytes() if path.exists() else b""
+        vault = self._loader._vault
+        if not vault.is_encrypted(content):
+            return content.decode()
+        try:
+            return str(vault.decrypt(content).decode())
+        except AnsibleError as error:
+            raise AnsibleActionFail(
+                f"cannot be opened: {error}. Give its password with --ask-vault-pass, or name a file that "
+                "holds it in ANSIBLE_VAULT_PASSWORD_FILE"
+            ) from error
+
+    def _sealed(self, path: Path, text: str) -> bytes:
+        vault = self._loader._vault
+        if not vault.secrets:
+            raise AnsibleActionFail(
+                f"secrets file {path} (none written): must be encrypted, and there is no vault password; add "
+                "--ask-vault-pass, or name a file that holds it in ANSIBLE_VAULT_PASSWORD_FILE"
+            )
+        return bytes(vault.encrypt(text))

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation of the action in action_plugins/secret_file.py; nothing of it runs on a node."""
+
+DOCUMENTATION = r"""
+module: secret_file
+short_description: Complete the file that holds an inventory's secrets
+description:
+  - Adds a random value for each name the file lacks, on the controller. What is there is never changed.
+  - The answer names what was made. No value is printed, logged or returned.
+author: The AI cluster toolkit
+options:
+  path:
+    description: The file; made with mode 0600 when there is none.
+    type: path
+    required: true
+  names:
+    description: Names that must have a value.
+    type: list
+    elements: str
+    required: true
+  encrypted:
+    description: Whether the file is written as an ansible-vault; the password is that of the run.
+    type: bool
+    required: true
+attributes:
+  check_mode:
+    description: Says what would be made and writes nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Make the secrets that are missing
+  secret_file:
+    path: "{{ site_secrets_file }}"
+    names: [redis_password]
+    encrypted: true
+  run_once: true
+"""
+
+RETURN = r"""
+made:
+  description: Names that were missing.
+  returned: always
+  type: list
+path:
+  description: The file.
+  returned: always
+  type: str
+"""

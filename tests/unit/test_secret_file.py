@@ -1,0 +1,107 @@
+"""The file of secrets: what is missing is made and only that, and no value ever shows."""
+
+import os
+import stat
+import subprocess
+
+import pytest
+import yaml
+from ansible.errors import AnsibleActionFail
+from secret_file import completed, random_value
+from tree import ROOT
+
+# --- what is added ---
+
+
+def test_every_missing_secret_gets_a_long_value_of_its_own():
+    text, made = completed("", ["b", "a"])
+    values = yaml.safe_load(text)
+    assert made == ["a", "b"]
+    assert len(set(values.values())) == 2
+    assert all(len(value) >= 32 for value in values.values())
+
+
+def test_a_value_means_the_same_in_every_file():
+    assert random_value().replace("-", "").replace("_", "").isalnum()
+
+
+def test_lines_that_are_there_are_kept_as_they_are():
+    text, made = completed("# mine\na: my own # why\nother: kept", ["a", "b"], lambda: "new")
+    assert text == '# mine\na: my own # why\nother: kept\nb: "new"\n'
+    assert made == ["b"]
+
+
+def test_a_file_that_lacks_nothing_is_not_touched():
+    text = "a: x"
+    assert completed(text, ["a"]) == (text, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("- a\n", "no `name: value` lines"), ("a: [", "is not YAML"), ("a:\n", "has a without a value")],
+    ids=["a list", "broken YAML", "a name without a value"],
+)
+def test_a_file_that_cannot_be_completed_is_refused(text, message):
+    with pytest.raises(AnsibleActionFail, match=message):
+        completed(text, ["a"])
+
+
+# --- as a user runs it ---
+
+
+@pytest.fixture
+def run(tmp_path):
+    password = tmp_path / "password"
+    password.write_text("of the vault\n")
+
+    def playbook(*more: str, vault: str | None = str(password)) -> subprocess.CompletedProcess[str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+        environment = kept | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        if vault:
+            environment["ANSIBLE_VAULT_PASSWORD_FILE"] = vault
+        file = f"site_secrets_file={tmp_path}/secrets/vault.yml"
+        return subprocess.run(
+            ["ansible-playbook", "playbooks/secrets.yml", "-e", file, *more],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return playbook
+
+
+@pytest.fixture
+def vault(tmp_path):
+    return tmp_path / "secrets" / "vault.yml"
+
+
+def test_real_boards_get_an_encrypted_file_that_a_second_run_leaves_alone(run, vault):
+    first = run()
+    assert first.returncode == 0, first.stdout + first.stderr
+    content = vault.read_bytes()
+    assert content.startswith(b"$ANSIBLE_VAULT;")
+    assert stat.S_IMODE(vault.stat().st_mode) == 0o600
+    assert "kong_api_key" in first.stdout
+    assert "nothing was missing" in run().stdout
+    assert vault.read_bytes() == content
+
+
+def test_no_value_is_printed_however_much_is_asked_for(run, vault):
+    said = run("-e", "site_secrets_encrypted=false", "-vvv")
+    values = yaml.safe_load(vault.read_text()).values()
+    assert values
+    assert not [value for value in values if value in said.stdout + said.stderr]
+
+
+def test_without_a_password_nothing_is_written(run, vault):
+    refused = run(vault=None)
+    assert refused.returncode != 0
+    assert "there is no vault password" in refused.stdout + refused.stderr
+    assert not vault.exists()
+
+
+def test_a_check_says_what_would_be_made_and_writes_nothing(run, vault):
+    assert "made" in run("--check").stdout
+    assert not vault.exists()
