@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the state, restarts and memory of this node's containers for node_exporter's textfile collector.
+
+usage: aicluster_containers.py FOLDER INTERVAL_S
+
+A fraction of what cadvisor costs: one question to Docker's socket and one small file read per container.
+"""
+
+import http.client
+import json
+import os
+import socket
+import sys
+import time
+from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
+
+from aicluster_verify import ROOT, active_mode
+
+SOCKET = "/run/docker.sock"
+QUERY = "/containers/json?all=1&filters=" + (
+    "%7B%22label%22%3A%5B%22com.docker.compose.project%3Daicluster%22%2C"
+    "%22com.docker.compose.oneoff%3DFalse%22%5D%7D"
+)
+# cgroup v2 and v1, under systemd and under the engine's own driver.
+MEMORY_FILES = (
+    "/sys/fs/cgroup/system.slice/docker-%s.scope/memory.current",
+    "/sys/fs/cgroup/docker/%s/memory.current",
+    "/sys/fs/cgroup/memory/docker/%s/memory.usage_in_bytes",
+    "/sys/fs/cgroup/memory/system.slice/docker-%s.scope/memory.usage_in_bytes",
+)
+STATES = ("ok", "asleep", "broken")
+HELP = {
+    "aicluster_service_state": "1 for the state a service is in: ok, asleep in this mode, or broken.",
+    "aicluster_container_restarts_total": "How often Docker started the container again by itself.",
+    "aicluster_container_memory_bytes": "Memory of the container, its page cache included.",
+    "aicluster_container_memory_limit_bytes": "Memory the service may use.",
+    "aicluster_containers_seen_timestamp_seconds": "When the containers were looked at.",
+}
+Sample = Tuple[str, Mapping[str, str], float]
+
+
+class _Docker(http.client.HTTPConnection):
+    def __init__(self) -> None:
+        super().__init__("localhost", timeout=20)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(SOCKET)
+
+
+def ask(path: str) -> Any:
+    """Return the JSON Docker answers; raises OSError or ValueError."""
+    connection = _Docker()
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        if answer.status != http.client.OK:
+            raise OSError("Docker answers %d to %s" % (answer.status, path))
+        return json.loads(answer.read().decode())
+    finally:
+        connection.close()
+
+
+def service_state(entry: Mapping[str, Any], containers: Sequence[Mapping[str, Any]], mode: str) -> str:
+    """Return ok, asleep or broken; `containers` are those of the service as /containers/json lists them."""
+    if entry["modes"] and mode not in entry["modes"]:
+        return "asleep"
+    well = [one["State"] == "running" and "(healthy)" in one.get("Status", "") for one in containers]
+    return "ok" if well and all(well) else "broken"
+
+
+def memory(identity: str) -> float:
+    """Return the bytes a container uses, -1 where no known file says so."""
+    for pattern in MEMORY_FILES:
+        try:
+            with open(pattern % identity) as handle:
+                return float(handle.read())
+        except OSError:
+            continue
+    return -1.0
+
+
+def samples(
+    services: Mapping[str, Mapping[str, Any]], listed: Sequence[Dict[str, Any]], mode: str
+) -> List[Sample]:
+    """Return the samples of all services that run in containers.
+
+    `services` is that of /opt/aicluster/verify.json; an entry of `listed` also has RestartCount.
+    """
+    found = []  # type: List[Sample]
+    for service, entry in sorted(services.items()):
+        if not entry["container"]:
+            continue
+        own = [one for one in listed if one["Labels"].get("aicluster.service") == service]
+        state = service_state(entry, own, mode)
+        found += [
+            ("aicluster_service_state", {"name": service, "state": name}, float(name == state))
+            for name in STATES
+        ]
+        limit = float(entry["memory_mb"]) * 1024 * 1024
+        found.append(("aicluster_container_memory_limit_bytes", {"name": service}, limit))
+        for one in own:
+            labels = {"name": service, "container": one["Labels"]["com.docker.compose.service"]}
+            found.append(("aicluster_container_restarts_total", labels, float(one["RestartCount"])))
+            used = memory(one["Id"]) if one["State"] == "running" else -1.0
+            if used >= 0:
+                found.append(("aicluster_container_memory_bytes", labels, used))
+    return found
+
+
+def text(found: Iterable[Sample]) -> str:
+    """Return samples in Prometheus' text format, grouped by name."""
+    grouped = {}  # type: Dict[str, List[str]]
+    for name, labels, value in found:
+        inner = ",".join('%s="%s"' % pair for pair in sorted(labels.items()))
+        grouped.setdefault(name, []).append("%s{%s} %s" % (name, inner, repr(value)))
+    lines = []
+    for name, rows in grouped.items():
+        kind = "counter" if name.endswith("_total") else "gauge"
+        lines += ["# HELP %s %s" % (name, HELP[name]), "# TYPE %s %s" % (name, kind), *rows]
+    return "\n".join(lines) + "\n"
+
+
+def look() -> str:
+    """Return the metrics of this moment; a silent engine leaves every service of it broken."""
+    with open(ROOT + "/verify.json") as handle:
+        services = json.load(handle)["services"]
+    try:
+        listed = ask(QUERY)
+        for one in listed:
+            one["RestartCount"] = ask("/containers/%s/json" % one["Id"])["RestartCount"]
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        print("Docker does not answer: %s" % error, file=sys.stderr, flush=True)
+        listed = []
+    seen = ("aicluster_containers_seen_timestamp_seconds", {}, float(int(time.time())))  # type: Sample
+    return text([*samples(services, listed, active_mode()), seen])
+
+
+def write(path: str, content: str) -> None:
+    """Replace a file in one step: node_exporter must never read half of it."""
+    with open(path + ".new", "w") as handle:
+        handle.write(content)
+        os.fchmod(handle.fileno(), 0o644)
+    os.rename(path + ".new", path)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Look and write for ever."""
+    folder, interval_s = arguments[0], float(arguments[1])
+    os.makedirs(folder, exist_ok=True)
+    while True:
+        write(folder + "/aicluster_containers.prom", look())
+        time.sleep(interval_s)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

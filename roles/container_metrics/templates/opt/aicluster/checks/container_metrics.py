@@ -1,0 +1,28 @@
+"""The metrics of the containers are fresh, and node_exporter hands them out."""
+
+import time
+
+from aicluster_verify import Broken, Kit
+
+FRESH_S = 120
+
+
+def check(kit: Kit) -> str:
+    """Ask node_exporter, not the file: that is what Prometheus sees."""
+    lines = kit.expect(kit.url("node_exporter", "metrics", "/metrics")).text.splitlines()
+    seen = [line for line in lines if line.startswith("aicluster_containers_seen_timestamp_seconds")]
+    if not seen:
+        raise Broken(
+            "node_exporter has no metrics of the containers", "systemctl status aicluster-containers"
+        )
+    age = time.time() - float(seen[0].split()[-1])
+    if age > FRESH_S:
+        raise Broken(
+            "the containers were last looked at %d s ago" % age, "systemctl status aicluster-containers"
+        )
+    states = {line for line in lines if line.startswith("aicluster_service_state{")}
+    containers = [name for name, entry in kit.services.items() if entry["container"]]
+    missing = [name for name in containers if not any('name="%s"' % name in line for line in states)]
+    if missing:
+        raise Broken("no state of %s" % ", ".join(missing), "systemctl status aicluster-containers")
+    return "state of %d services, %d s old" % (len(containers), age)

@@ -1,0 +1,76 @@
+"""What a node says of its containers in Prometheus' text format."""
+
+from typing import Any
+
+import aicluster_containers
+import pytest
+from aicluster_containers import samples, service_state, text
+
+ALWAYS: dict[str, Any] = {"container": True, "modes": [], "memory_mb": 64}
+WELL = {"State": "running", "Status": "Up 2 minutes (healthy)"}
+
+
+def container(service: str, **changes: Any) -> dict[str, Any]:
+    labels = {"aicluster.service": service, "com.docker.compose.service": f"{service}-main"}
+    return {"Id": service, "Labels": labels, "RestartCount": 3, **WELL, **changes}
+
+
+@pytest.mark.parametrize(
+    ("containers", "state"),
+    [
+        ([WELL], "ok"),
+        ([], "broken"),
+        ([WELL, {"State": "exited", "Status": "Exited (1)"}], "broken"),
+        ([{"State": "running", "Status": "Up (unhealthy)"}], "broken"),
+        ([{"State": "running", "Status": "Up 3 seconds (health: starting)"}], "broken"),
+    ],
+    ids=["healthy", "no container", "one of two ended", "unhealthy", "still starting"],
+)
+def test_a_service_is_ok_when_all_its_containers_are_healthy(containers, state):
+    assert service_state(ALWAYS, containers, "") == state
+
+
+@pytest.mark.parametrize(("mode", "state"), [("day", "ok"), ("night", "asleep")])
+def test_a_service_of_another_mode_is_asleep(mode, state):
+    assert service_state(ALWAYS | {"modes": ["day"]}, [WELL], mode) == state
+
+
+@pytest.fixture
+def used(monkeypatch):
+    monkeypatch.setattr(aicluster_containers, "memory", lambda _identity: 1024.0)
+
+
+@pytest.mark.usefixtures("used")
+def test_every_service_with_containers_has_state_limit_restarts_and_memory():
+    services = {"web": ALWAYS, "host": ALWAYS | {"container": False}}
+    lines = text(samples(services, [container("web")], "")).splitlines()
+    assert 'aicluster_service_state{name="web",state="ok"} 1.0' in lines
+    assert 'aicluster_service_state{name="web",state="broken"} 0.0' in lines
+    assert 'aicluster_container_restarts_total{container="web-main",name="web"} 3.0' in lines
+    assert 'aicluster_container_memory_bytes{container="web-main",name="web"} 1024.0' in lines
+    assert 'aicluster_container_memory_limit_bytes{name="web"} 67108864.0' in lines
+    assert "host" not in "".join(lines)
+
+
+def test_where_no_cgroup_says_it_there_is_no_memory_instead_of_a_wrong_one():
+    found = samples({"web": ALWAYS}, [container("web")], "")
+    assert "aicluster_container_memory_bytes" not in {name for name, _labels, _value in found}
+
+
+def test_a_silent_engine_leaves_every_service_broken():
+    assert 'aicluster_service_state{name="web",state="broken"} 1.0' in text(samples({"web": ALWAYS}, [], ""))
+
+
+@pytest.mark.usefixtures("used")
+def test_every_metric_says_what_it_is_once():
+    lines = text(samples({"a": ALWAYS, "b": ALWAYS}, [container("a"), container("b")], "")).splitlines()
+    helped = [line.split()[2] for line in lines if line.startswith("# HELP")]
+    assert len(helped) == len(set(helped))
+    assert "# TYPE aicluster_container_restarts_total counter" in lines
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path):
+    path = tmp_path / "a.prom"
+    aicluster_containers.write(str(path), "x\n")
+    assert path.read_text() == "x\n"
+    assert list(tmp_path.iterdir()) == [path]
