@@ -182,6 +182,7 @@ ENTRY_RULES: dict[str, Rule] = {
         "a list of {volume: name} and {database: name}",
     ),
     "uid": Rule(is_whole(0), "a numeric user id", required=False),
+    "unit": Rule(or_null(is_text), "the name of a systemd unit, or null", required=False),
     "needs": Rule(is_names, "a list of services", required=False),
     "beside": Rule(is_names, "a list of services", required=False),
     "databases": Rule(is_names, "a list of names", required=False),

@@ -23,6 +23,7 @@ def service_view(name: str, entry: Mapping[str, Any], node: Mapping[str, Any]) -
     """Return what a node knows of one of its own services."""
     return {
         "container": entry["image"] is not None,
+        "unit": entry.get("unit"),
         "memory_mb": entry["memory_mb"],
         "modes": [mode for mode, services in node["modes"].items() if name in services],
         "ports": {
@@ -48,9 +49,9 @@ def neighbour_view(node: Mapping[str, Any]) -> dict[str, Any]:
 def verify_site(nodes: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
     """Return {node, services, cluster} for the node of this name.
 
-    services: name -> {container (bool), memory_mb (MiB), modes (names), ports: name -> {port, container,
-    published (address or None)}}; cluster: one {name, address, tier, share, services: name -> {ports: name ->
-    number}} per node. Raises AnsibleFilterError if there is no node of that name.
+    services: name -> {container (bool), unit (systemd's name or None), memory_mb (MiB), modes (names), ports:
+    name -> {port, container, published (address or None)}}; cluster: one {name, address, tier, share, services:
+    name -> {ports: name -> number}} per node. Raises AnsibleFilterError if there is no node of that name.
     """
     cluster = list(nodes)
     for node in cluster:

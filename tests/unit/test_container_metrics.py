@@ -6,7 +6,8 @@ import aicluster_containers
 import pytest
 from aicluster_containers import samples, service_state, text
 
-ALWAYS: dict[str, Any] = {"container": True, "modes": [], "memory_mb": 64}
+ALWAYS: dict[str, Any] = {"container": True, "unit": None, "modes": [], "memory_mb": 64}
+HOST = ALWAYS | {"container": False, "unit": "ssh.service"}
 WELL = {"State": "running", "Status": "Up 2 minutes (healthy)"}
 
 
@@ -27,12 +28,26 @@ def container(service: str, **changes: Any) -> dict[str, Any]:
     ids=["healthy", "no container", "one of two ended", "unhealthy", "still starting"],
 )
 def test_a_service_is_ok_when_all_its_containers_are_healthy(containers, state):
-    assert service_state(ALWAYS, containers, "") == state
+    assert service_state(ALWAYS, containers, "", set()) == state
 
 
 @pytest.mark.parametrize(("mode", "state"), [("day", "ok"), ("night", "asleep")])
 def test_a_service_of_another_mode_is_asleep(mode, state):
-    assert service_state(ALWAYS | {"modes": ["day"]}, [WELL], mode) == state
+    assert service_state(ALWAYS | {"modes": ["day"]}, [WELL], mode, set()) == state
+
+
+@pytest.mark.parametrize(
+    ("entry", "units", "state"),
+    [(HOST, {"ssh.service"}, "ok"), (HOST, set(), "broken"), (HOST | {"unit": None}, set(), "ok")],
+    ids=["its unit is active", "its unit is not", "it has none: a tool"],
+)
+def test_what_the_host_itself_runs_is_as_well_as_its_unit(entry, units, state):
+    assert service_state(entry, [], "", units) == state
+
+
+def test_of_what_the_host_itself_runs_there_is_no_container():
+    found = samples({"host": HOST}, [], "", {"ssh.service"})
+    assert {name for name, _labels, _value in found} == {"aicluster_service_state"}
 
 
 @pytest.fixture
@@ -42,28 +57,30 @@ def used(monkeypatch):
 
 @pytest.mark.usefixtures("used")
 def test_every_service_with_containers_has_state_limit_restarts_and_memory():
-    services = {"web": ALWAYS, "host": ALWAYS | {"container": False}}
-    lines = text(samples(services, [container("web")], "")).splitlines()
+    lines = text(samples({"web": ALWAYS}, [container("web")], "", set())).splitlines()
     assert 'aicluster_service_state{name="web",state="ok"} 1.0' in lines
     assert 'aicluster_service_state{name="web",state="broken"} 0.0' in lines
     assert 'aicluster_container_restarts_total{container="web-main",name="web"} 3.0' in lines
     assert 'aicluster_container_memory_bytes{container="web-main",name="web"} 1024.0' in lines
     assert 'aicluster_container_memory_limit_bytes{name="web"} 67108864.0' in lines
-    assert "host" not in "".join(lines)
 
 
 def test_where_no_cgroup_says_it_there_is_no_memory_instead_of_a_wrong_one():
-    found = samples({"web": ALWAYS}, [container("web")], "")
+    found = samples({"web": ALWAYS}, [container("web")], "", set())
     assert "aicluster_container_memory_bytes" not in {name for name, _labels, _value in found}
 
 
 def test_a_silent_engine_leaves_every_service_broken():
-    assert 'aicluster_service_state{name="web",state="broken"} 1.0' in text(samples({"web": ALWAYS}, [], ""))
+    assert 'aicluster_service_state{name="web",state="broken"} 1.0' in text(
+        samples({"web": ALWAYS}, [], "", set())
+    )
 
 
 @pytest.mark.usefixtures("used")
 def test_every_metric_says_what_it_is_once():
-    lines = text(samples({"a": ALWAYS, "b": ALWAYS}, [container("a"), container("b")], "")).splitlines()
+    lines = text(
+        samples({"a": ALWAYS, "b": ALWAYS}, [container("a"), container("b")], "", set())
+    ).splitlines()
     helped = [line.split()[2] for line in lines if line.startswith("# HELP")]
     assert len(helped) == len(set(helped))
     assert "# TYPE aicluster_container_restarts_total counter" in lines

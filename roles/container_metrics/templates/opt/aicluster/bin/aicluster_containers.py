@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the state, restarts and memory of this node's containers for node_exporter's textfile collector.
+"""Writes the state of this node's services for node_exporter's textfile collector, and more of containers.
 
 usage: aicluster_containers.py FOLDER INTERVAL_S
 
@@ -11,9 +11,10 @@ import http.client
 import json
 import os
 import socket
+import subprocess
 import sys
 import time
-from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
+from typing import AbstractSet, Any, Dict, Iterable, List, Mapping, Sequence, Set, Tuple
 
 from aicluster_verify import ROOT, active_mode
 
@@ -63,10 +64,24 @@ def ask(path: str) -> Any:
         connection.close()
 
 
-def service_state(entry: Mapping[str, Any], containers: Sequence[Mapping[str, Any]], mode: str) -> str:
+def active_units(names: Sequence[str]) -> Set[str]:
+    """Return which of these systemd units are active."""
+    if not names:
+        return set()
+    done = subprocess.run(
+        ["systemctl", "is-active", *names], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
+    )
+    return {name for name, state in zip(names, done.stdout.decode().split()) if state == "active"}
+
+
+def service_state(
+    entry: Mapping[str, Any], containers: Sequence[Mapping[str, Any]], mode: str, units: AbstractSet[str]
+) -> str:
     """Return ok, asleep or broken; `containers` are those of the service as /containers/json lists them."""
     if entry["modes"] and mode not in entry["modes"]:
         return "asleep"
+    if not entry["container"]:
+        return "ok" if entry["unit"] is None or entry["unit"] in units else "broken"
     well = [one["State"] == "running" and "(healthy)" in one.get("Status", "") for one in containers]
     return "ok" if well and all(well) else "broken"
 
@@ -83,24 +98,26 @@ def memory(identity: str) -> float:
 
 
 def samples(
-    services: Mapping[str, Mapping[str, Any]], listed: Sequence[Dict[str, Any]], mode: str
+    services: Mapping[str, Mapping[str, Any]],
+    listed: Sequence[Dict[str, Any]],
+    mode: str,
+    units: AbstractSet[str],
 ) -> List[Sample]:
-    """Return the samples of all services that run in containers.
+    """Return the samples of all services of the node.
 
     `services` is that of /opt/aicluster/verify.json; an entry of `listed` also has RestartCount.
     """
     found = []  # type: List[Sample]
     for service, entry in sorted(services.items()):
-        if not entry["container"]:
-            continue
         own = [one for one in listed if one["Labels"].get("aicluster.service") == service]
-        state = service_state(entry, own, mode)
+        state = service_state(entry, own, mode, units)
         found += [
             ("aicluster_service_state", {"name": service, "state": name}, float(name == state))
             for name in STATES
         ]
-        limit = float(entry["memory_mb"]) * 1024 * 1024
-        found.append(("aicluster_container_memory_limit_bytes", {"name": service}, limit))
+        if entry["container"]:
+            limit = float(entry["memory_mb"]) * 1024 * 1024
+            found.append(("aicluster_container_memory_limit_bytes", {"name": service}, limit))
         for one in own:
             labels = {"name": service, "container": one["Labels"]["com.docker.compose.service"]}
             found.append(("aicluster_container_restarts_total", labels, float(one["RestartCount"])))
@@ -134,8 +151,9 @@ def look() -> str:
     except (OSError, ValueError, http.client.HTTPException) as error:
         print("Docker does not answer: %s" % error, file=sys.stderr, flush=True)
         listed = []
+    units = active_units([entry["unit"] for entry in services.values() if entry["unit"]])
     seen = ("aicluster_containers_seen_timestamp_seconds", {}, float(int(time.time())))  # type: Sample
-    return text([*samples(services, listed, active_mode()), seen])
+    return text([*samples(services, listed, active_mode(), units), seen])
 
 
 def write(path: str, content: str) -> None:

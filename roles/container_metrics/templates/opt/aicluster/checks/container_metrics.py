@@ -21,8 +21,7 @@ def check(kit: Kit) -> str:
             "the containers were last looked at %d s ago" % age, "systemctl status aicluster-containers"
         )
     states = {line for line in lines if line.startswith("aicluster_service_state{")}
-    containers = [name for name, entry in kit.services.items() if entry["container"]]
-    missing = [name for name in containers if not any('name="%s"' % name in line for line in states)]
+    missing = [name for name in kit.services if not any('name="%s"' % name in line for line in states)]
     if missing:
         raise Broken("no state of %s" % ", ".join(missing), "systemctl status aicluster-containers")
-    return "state of %d services, %d s old" % (len(containers), age)
+    return "state of %d services, %d s old" % (len(kit.services), age)

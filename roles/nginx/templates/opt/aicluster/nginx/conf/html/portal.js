@@ -1,0 +1,52 @@
+// Live health of the portal page: what Prometheus knows of every service, asked every half minute.
+"use strict";
+
+const EVERY_MS = 30000;
+const WORDS = {ok: "well", asleep: "asleep in this mode", broken: "not well", unknown: "nothing is known of it"};
+
+// Answer of Prometheus -> "NODE service" -> state, and "NODE" -> broken for a node that does not answer.
+function states(answer) {
+  const found = new Map();
+  for (const {metric} of answer.data.result) {
+    if (metric.name) found.set(`${metric.node} ${metric.name}`, metric.state);
+    else found.set(metric.node, "broken");
+  }
+  return found;
+}
+
+function show(found) {
+  const counts = {ok: 0, asleep: 0, broken: 0, unknown: 0};
+  for (const item of document.querySelectorAll("li[data-service]")) {
+    const {node, service} = item.dataset;
+    const state = found.get(node) || found.get(`${node} ${service}`) || "unknown";
+    item.dataset.state = state;
+    item.querySelector(".dot").title = WORDS[state];
+    counts[state] += 1;
+  }
+  const all = counts.ok + counts.asleep + counts.broken + counts.unknown;
+  const others = [[counts.asleep, "asleep"], [counts.broken, "not well"], [counts.unknown, "unknown"]];
+  const rest = others.filter(([count]) => count).map(([count, word]) => `, ${count} ${word}`).join("");
+  say(`${counts.ok} of ${all} services are well${rest}`, counts.broken ? "broken" : counts.unknown ? "unknown" : "ok");
+}
+
+function say(text, state) {
+  const pill = document.getElementById("summary");
+  pill.textContent = text;
+  pill.dataset.state = state;
+}
+
+async function look() {
+  try {
+    const answer = await fetch("/portal/health", {cache: "no-store"});
+    if (!answer.ok) throw new Error(`answered ${answer.status}`);
+    show(states(await answer.json()));
+  } catch (error) {
+    show(new Map());
+    say(`health is not known: Prometheus ${error.message}`, "unknown");
+  }
+}
+
+if (document.getElementById("summary")) {
+  look();
+  setInterval(look, EVERY_MS);
+}
