@@ -510,7 +510,11 @@ class ActionModule(ActionBase):
         return result
 
     def _ask(
-        self, desired: Desired, task_vars: dict[str, Any], commit: dict[str, str | None] | None
+        self,
+        desired: Desired,
+        task_vars: dict[str, Any],
+        commit: dict[str, str | None] | None,
+        installed: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Ask the node once; return what differs."""
         return self._send(
@@ -525,6 +529,7 @@ class ActionModule(ActionBase):
             mode=desired.mode,
             probes=desired.probes,
             commit=commit,
+            installed=list(installed),
         )
 
     def _plan(
@@ -578,7 +583,7 @@ class ActionModule(ActionBase):
             service: None if service in done["asleep"] else inputs
             for service, inputs in desired.provision_inputs.items()
         }
-        actual = self._ask(desired, task_vars, commit=commit)
+        actual = self._ask(desired, task_vars, commit=commit, installed=done["lay"]["packages"])
         if "differing" not in actual:
             return actual
         plan = make_plan(desired, actual, {})

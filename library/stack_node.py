@@ -69,6 +69,7 @@ facts:
 #   mode         the mode of a node that has not chosen one itself
 #   with_text    return the text of what differs, for a diff
 #   commit       {service: provisioning digest to remember, or null to keep the remembered one}, or null
+#   installed    with commit: packages this run installed, for a cleanup one day
 #   archive      base64 of a tar.gz, paths relative to /     remove   [path]
 #   reactions    [[restart or reload, unit]]                 validations  {path: command with %s}
 #   compose_check  run `docker compose config -q` on the staged project before anything is replaced
@@ -96,9 +97,10 @@ class RefusedError(Exception):
 
 def read_state():
     """Return what the last run left: files: [path], pending: [[verb, unit]], provisioned: {service: digest},
-    fragments: {path: [keys we put into a shared JSON file]}. `files` holds no shared ones: those stay.
+    fragments: {path: [keys we put into a shared JSON file]}, packages: [those we installed]. `files` holds no
+    shared ones: those stay.
     """
-    state = {"files": [], "pending": [], "provisioned": {}, "fragments": {}}
+    state = {"files": [], "pending": [], "provisioned": {}, "fragments": {}, "packages": []}
     try:
         with open(STATE_FILE) as handle:
             state.update(json.load(handle))
@@ -376,7 +378,8 @@ def inspect(params):
             for service, inputs in params["commit"].items()
         }
         provisioned = {service: inputs for service, inputs in known.items() if inputs is not None}
-        committed = dict(state, pending=[], provisioned=provisioned)
+        packages = sorted(set(state["packages"]) | set(params["installed"]))
+        committed = dict(state, pending=[], provisioned=provisioned, packages=packages)
         if committed != state:
             write_state(committed)
         state = committed

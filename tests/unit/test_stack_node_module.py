@@ -70,6 +70,7 @@ QUESTION: dict[str, Any] = {
     "mode": None,
     "probes": {},
     "commit": None,
+    "installed": [],
     "with_text": True,
 }
 
@@ -439,6 +440,12 @@ def test_a_container_of_another_mode_that_runs_is_restless(running):
 def test_a_container_of_another_mode_is_made_anew_like_any_other(running, paint, why):
     running(always=("d0", "running"), chat=("d1", "running"), **paint)
     assert inspect([], **MODES)["containers"] == [{"service": "paint", "why": why}]
+
+
+def test_the_node_remembers_which_packages_were_not_there_before():
+    inspect([], commit={}, installed=["jq"])
+    inspect([], commit={}, installed=["curl"])
+    assert node.read_state()["packages"] == ["curl", "jq"]
 
 
 def test_what_is_known_of_a_sleeping_service_stays_known():

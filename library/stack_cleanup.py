@@ -1,0 +1,239 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+"""Remove from a node what the toolkit made there, and nothing else."""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+module: stack_cleanup
+short_description: Remove from a node what the toolkit made there, and nothing else
+description:
+  - What is the toolkit's is known from the file its runs leave on the node (files, parts of shared files,
+    packages it installed) and from its compose project (containers, networks, volumes, images).
+  - Kernel settings that were applied stay until the next boot.
+options:
+  keep_data:
+    description: Keep the volumes with data (databases, objects, dashboards' settings).
+    type: bool
+    default: false
+  keep_models:
+    description: Keep the volumes named in O(model_volumes), whatever O(keep_data) says.
+    type: bool
+    default: false
+  model_volumes:
+    description: Names of compose volumes that hold models, which are long to download.
+    type: list
+    elements: str
+    default: [ollama, comfyui_models]
+attributes:
+  check_mode: {support: full, description: Says what would be removed.}
+  diff_mode: {support: none, description: The lists in the answer are the difference.}
+author: [AI cluster toolkit authors]
+"""
+
+EXAMPLES = r"""
+- name: Say what would be removed
+  stack_cleanup:
+    keep_data: true
+  check_mode: true
+"""
+
+RETURN = r"""
+containers: {description: Names of containers., type: list, returned: always}
+volumes: {description: Names of volumes., type: list, returned: always}
+kept: {description: Names of volumes that stay., type: list, returned: always}
+images: {description: Images that only the toolkit's containers use., type: list, returned: always}
+files: {description: Paths of files., type: list, returned: always}
+shared: {description: Shared files that lose the toolkit's part., type: list, returned: always}
+units: {description: systemd units that are disabled and stopped., type: list, returned: always}
+packages: {description: Packages the toolkit installed and the caller removes., type: list, returned: always}
+bystanders: {description: Containers of others on the same engine., type: list, returned: always}
+"""
+
+import json
+import os
+import shutil
+
+from ansible.module_utils.basic import AnsibleModule
+
+STATE_FOLDER = "/var/lib/aicluster"
+STACK_ROOT = "/opt/aicluster"
+UNITS = "/etc/systemd/system/"
+LABEL = "com.docker.compose.project=aicluster"
+# Removing it would take the containers of others along.
+ENGINE = (
+    "docker-ce",
+    "docker-ce-cli",
+    "containerd.io",
+    "docker-compose-plugin",
+    "docker.io",
+    "docker-cli",
+    "docker-compose",
+)
+
+
+def read_state(folder):
+    """Return what the runs of the toolkit noted: files, fragments (path -> keys), packages."""
+    state = {"files": [], "fragments": {}, "packages": []}
+    try:
+        with open(os.path.join(folder, "state.json")) as handle:
+            state.update(json.load(handle))
+    except (IOError, ValueError):
+        pass  # a node the toolkit never finished a run on: containers and folders are known by name
+    return state
+
+
+def lines(module, command):
+    """Return the lines a read-only command prints; none where the program is missing or fails."""
+    if not module.get_bin_path(command[0]):
+        return []
+    code, out, _err = module.run_command(command)
+    return [line for line in out.splitlines() if line] if code == 0 else []
+
+
+def owned_volumes(module):
+    """Return volume name -> name in the compose file, of the toolkit's project."""
+    listed = lines(
+        module,
+        [
+            *"docker volume ls --filter".split(),
+            "label=" + LABEL,
+            "--format",
+            '{{.Name}} {{.Label "com.docker.compose.volume"}}',
+        ],
+    )
+    return dict(line.split(" ", 1) for line in listed if " " in line)
+
+
+def kept_volumes(volumes, keep_data, keep_models, model_volumes):
+    """Return the names of the volumes that stay."""
+    models = {name for name, short in volumes.items() if short in model_volumes}
+    kept = models if keep_models else set()
+    return sorted(kept | (set(volumes) - models if keep_data else set()))
+
+
+def image_lists(module):
+    """Return (images that only the toolkit's containers use, names of the containers of others)."""
+    ours, others, bystanders = set(), set(), []
+    for line in lines(
+        module,
+        [
+            "docker",
+            "ps",
+            "--all",
+            "--format",
+            '{{.Image}} {{.Names}} {{.Label "com.docker.compose.project"}}',
+        ],
+    ):
+        image, name, project = (line + " ").split(" ")[:3]
+        if project == "aicluster":
+            ours.add(image)
+        else:
+            others.add(image)
+            bystanders.append(name)
+    return sorted(ours - others), sorted(bystanders)
+
+
+def survey(module, params):
+    """Return what is there; see RETURN."""
+    state = read_state(STATE_FOLDER)
+    volumes = owned_volumes(module)
+    kept = kept_volumes(volumes, params["keep_data"], params["keep_models"], params["model_volumes"])
+    images, bystanders = image_lists(module)
+    files = sorted(path for path in state["files"] if os.path.lexists(path))
+    return {
+        "containers": lines(
+            module, ["docker", "ps", "--all", "--filter", "label=" + LABEL, "--format", "{{.Names}}"]
+        ),
+        "volumes": sorted(set(volumes) - set(kept)),
+        "kept": kept,
+        "images": images,
+        "files": files,
+        "shared": sorted(path for path in state["fragments"] if os.path.isfile(path)),
+        "units": sorted(os.path.basename(path) for path in files if os.path.dirname(path) + "/" == UNITS),
+        "packages": sorted(name for name in state["packages"] if not (bystanders and name in ENGINE)),
+        "bystanders": bystanders,
+    }
+
+
+def without(path, keys):
+    """Take our keys out of a shared JSON file; the file stays, with what others wrote."""
+    with open(path) as handle:
+        content = json.load(handle)
+    left = {key: value for key, value in content.items() if key not in keys}
+    temporary = path + ".aicluster-new"
+    with open(temporary, "w") as handle:
+        json.dump(left, handle, indent=2, sort_keys=True)
+        handle.write("\n")
+        os.fchmod(handle.fileno(), os.stat(path).st_mode & 0o7777)
+    os.rename(temporary, path)
+
+
+def remove_empty(folder):
+    """Remove a folder and its parents below the toolkit's own roots as long as they are empty."""
+    while folder.startswith((STACK_ROOT, UNITS)) and folder + "/" != UNITS and os.path.isdir(folder):
+        if os.listdir(folder):
+            return
+        os.rmdir(folder)
+        folder = os.path.dirname(folder)
+
+
+def remove(module, found):
+    """Remove what the survey found, containers first, what remembers it last."""
+
+    def must(command):
+        code, out, err = module.run_command(command)
+        if code:
+            module.fail_json(msg="`%s` failed: %s. Run the cleanup again." % (" ".join(command), err or out))
+
+    # Units first: one of them may watch, or start, what goes next.
+    if found["units"]:
+        must(["systemctl", "disable", "--now"] + found["units"])
+    if found["containers"]:
+        must(["docker", "rm", "--force"] + found["containers"])
+    networks = ["docker", "network", "ls", "--filter", "label=" + LABEL, "--format", "{{.Name}}"]
+    for network in lines(module, networks):
+        must(["docker", "network", "rm", network])
+    if found["volumes"]:
+        must(["docker", "volume", "rm"] + found["volumes"])
+    if found["images"]:
+        must(["docker", "image", "rm", "--force"] + found["images"])
+    state = read_state(STATE_FOLDER)
+    for path in found["shared"]:
+        without(path, state["fragments"][path])
+    for path in found["files"]:
+        os.unlink(path)
+        remove_empty(os.path.dirname(path))
+    if found["units"]:
+        must(["systemctl", "daemon-reload"])
+    for folder in (STACK_ROOT, STATE_FOLDER):
+        shutil.rmtree(folder, ignore_errors=True)
+        if os.path.lexists(folder):
+            module.fail_json(
+                msg="%s cannot be removed. Look at it, remove it, run the cleanup again." % folder
+            )
+
+
+def main():
+    """Survey, and remove unless in check mode."""
+    module = AnsibleModule(
+        argument_spec={
+            "keep_data": {"type": "bool", "default": False},
+            "keep_models": {"type": "bool", "default": False},
+            "model_volumes": {"type": "list", "elements": "str", "default": ["ollama", "comfyui_models"]},
+        },
+        supports_check_mode=True,
+    )
+    found = survey(module, module.params)
+    there = os.path.isdir(STACK_ROOT) or os.path.isdir(STATE_FOLDER)
+    gone = ("containers", "volumes", "images", "files", "shared", "units")
+    changed = there or any(found[kind] for kind in gone)
+    if changed and not module.check_mode:
+        remove(module, found)
+    module.exit_json(changed=bool(changed), **found)
+
+
+if __name__ == "__main__":
+    main()

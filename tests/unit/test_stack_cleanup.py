@@ -1,0 +1,79 @@
+"""What a cleanup takes for the toolkit's own, and what it leaves alone."""
+
+import json
+
+import pytest
+from by_path import import_file
+
+cleanup = import_file("library/stack_cleanup.py", "stack_cleanup_module")
+VOLUMES = {"aicluster_ollama": "ollama", "aicluster_postgres": "postgres", "aicluster_minio": "minio"}
+
+
+class Node:
+    """Stands for AnsibleModule: commands answer from a table."""
+
+    def __init__(self, **answers: str) -> None:
+        self.answers = answers
+
+    def get_bin_path(self, name: str) -> str | None:
+        return name if self.answers else None
+
+    def run_command(self, command: list[str]) -> tuple[int, str, str]:
+        return 0, self.answers.get(command[1], ""), ""
+
+
+@pytest.mark.parametrize(
+    ("keep_data", "keep_models", "kept"),
+    [
+        (False, False, []),
+        (True, False, ["aicluster_minio", "aicluster_postgres"]),
+        (False, True, ["aicluster_ollama"]),
+        (True, True, sorted(VOLUMES)),
+    ],
+    ids=["nothing", "data", "models", "both"],
+)
+def test_volumes_that_stay(keep_data, keep_models, kept):
+    assert cleanup.kept_volumes(VOLUMES, keep_data, keep_models, ["ollama"]) == kept
+
+
+def test_an_image_somebody_else_uses_too_is_not_the_toolkits():
+    listing = "nginx:1 aicluster-nginx-1 aicluster\nredis:1 aicluster-redis-1 aicluster\nredis:1 theirs \n"
+    assert cleanup.image_lists(Node(ps=listing)) == (["nginx:1"], ["theirs"])
+
+
+def test_volumes_are_known_by_their_project():
+    listing = "aicluster_ollama ollama\naicluster_minio minio\n"
+    assert cleanup.owned_volumes(Node(volume=listing)) == {
+        "aicluster_ollama": "ollama",
+        "aicluster_minio": "minio",
+    }
+
+
+def test_a_node_without_docker_has_no_containers_to_remove():
+    assert cleanup.image_lists(Node()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("bystander", "packages"),
+    [("", ["docker.io", "jq"]), ("x:1 theirs \n", ["jq"])],
+    ids=["alone", "with others"],
+)
+def test_the_engine_stays_while_containers_of_others_run_on_it(tmp_path, monkeypatch, bystander, packages):
+    monkeypatch.setattr(cleanup, "STATE_FOLDER", str(tmp_path))
+    (tmp_path / "state.json").write_text(json.dumps({"packages": ["jq", "docker.io"]}))
+    asked = {"keep_data": False, "keep_models": False, "model_volumes": []}
+    assert cleanup.survey(Node(ps=bystander), asked)["packages"] == packages
+
+
+def test_a_shared_file_loses_our_keys_and_keeps_those_of_others(tmp_path):
+    path = tmp_path / "daemon.json"
+    path.write_text('{"ours": 1, "theirs": 2}')
+    path.chmod(0o644)
+    cleanup.without(str(path), ["ours"])
+    assert json.loads(path.read_text()) == {"theirs": 2}
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_torn_state_file_is_no_reason_to_stop(tmp_path):
+    (tmp_path / "state.json").write_text('{"files": [')
+    assert cleanup.read_state(str(tmp_path))["files"] == []
