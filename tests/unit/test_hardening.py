@@ -1,0 +1,89 @@
+"""Every container that is rendered for any node keeps the baseline, or its role says why it does not."""
+
+from typing import Any
+
+import pytest
+import tree
+from hardening import RULES, deviations, exceptions
+from render import cluster, compose_of
+
+GOOD: dict[str, Any] = {
+    "image": "web:1.2",
+    "security_opt": ["no-new-privileges:true"],
+    "cap_drop": ["ALL"],
+    "read_only": True,
+    "user": "101:101",
+    "pids_limit": 256,
+    "mem_limit": "64m",
+    "memswap_limit": "64m",
+    "logging": {"driver": "journald"},
+    "restart": "unless-stopped",
+    "healthcheck": {"test": ["CMD", "true"]},
+    "volumes": ["data:/data", "/opt/aicluster/web/conf:/conf:ro"],
+    "ports": ["10.0.0.1:80:80"],
+}
+
+
+def containers(service: str) -> list[tuple[str, dict[str, Any]]]:
+    """(where, container) of a service on every node of both inventories that runs it."""
+    return [
+        (f"{inventory} {node['name']} {name}", container)
+        for inventory in ("production", "lab")
+        for node in cluster(inventory)
+        if service in node["services"]
+        for name, container in compose_of(service, inventory=inventory, host=node["host"])["services"].items()
+    ]
+
+
+@pytest.mark.parametrize("service", [role for role in tree.roles() if tree.is_service(role)])
+def test_a_service_keeps_the_baseline_except_where_its_role_says_why(service):
+    found = {where: deviations(container) for where, container in containers(service)}
+    undocumented = {where: rules - set(exceptions(service)) for where, rules in found.items()}
+    assert not any(undocumented.values()), undocumented
+    needless = set(exceptions(service)) - set().union(*found.values()) if found else set()
+    assert not needless, f"roles/{service}/meta/hardening.yml excuses what no container does: {needless}"
+
+
+@pytest.mark.parametrize("service", [role for role in tree.roles() if exceptions(role)])
+def test_an_exception_names_a_rule_and_has_a_reason(service):
+    assert set(exceptions(service)) <= set(RULES)
+    assert all(len(reason.split()) > 3 for reason in exceptions(service).values())
+
+
+def test_a_container_that_keeps_everything_deviates_in_nothing():
+    assert deviations(GOOD) == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"security_opt": []}, "no-new-privileges"),
+        ({"cap_drop": ["NET_RAW"]}, "cap_drop"),
+        ({"cap_add": ["CHOWN"]}, "cap_add"),
+        ({"read_only": False}, "read_only"),
+        ({"user": "0:0"}, "user"),
+        ({"user": "root"}, "user"),
+        ({"pids_limit": -1}, "pids_limit"),
+        ({"memswap_limit": "128m"}, "mem_limit"),
+        ({"logging": {"driver": "json-file"}}, "logging"),
+        ({"image": "web:latest"}, "image"),
+        ({"image": "registry:5000/web"}, "image"),
+        ({"restart": "always"}, "restart"),
+        ({"healthcheck": {}}, "healthcheck"),
+        ({"privileged": True}, "privileged"),
+        ({"devices": ["/dev/mem"]}, "devices"),
+        ({"network_mode": "host"}, "host-namespaces"),
+        ({"volumes": ["/run/docker.sock:/run/docker.sock:ro"]}, "docker.sock"),
+        ({"volumes": ["/etc:/host:ro"]}, "mounts"),
+        ({"volumes": ["/opt/aicluster/web/conf:/conf"]}, "mounts-read-only"),
+        ({"ports": ["80:80"]}, "published-to-all"),
+        ({"ports": ["0.0.0.0:80:80"]}, "published-to-all"),
+    ],
+    ids=str,
+)
+def test_a_rule_finds_what_breaks_it(change, rule):
+    assert rule in deviations(GOOD | change)
+
+
+def test_a_container_without_a_user_runs_as_root():
+    assert "user" in deviations({key: value for key, value in GOOD.items() if key != "user"})
