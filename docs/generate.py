@@ -1,17 +1,23 @@
 """Keep the derived parts of the documentation derived: `docs/generate.py` writes, `--check` only compares.
 
 A role's README holds its variables between two marker lines; the table comes from meta/argument_specs.yml.
+docs/reference/ is written whole, from the production inventory as Ansible resolves it.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import reference
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "docs" / "reference"
 BEGIN, END = "<!-- variables: written by docs/generate.py -->", "<!-- /variables -->"
 
 
@@ -43,9 +49,44 @@ def with_table(readme: str, table: str) -> str:
     return f"{head}{BEGIN}\n{table}\n{END}{tail}"
 
 
+def production() -> dict[str, Any]:
+    """Return {nodes, budget} of the production inventory: cluster_nodes and its accounts."""
+    question = {"msg": "{{ {'nodes': cluster_nodes, 'budget': cluster_nodes | node_budget} }}"}
+    settings = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1"}
+    settings |= {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_NOCOLOR": "1"}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    command = [str(Path(sys.executable).with_name("ansible")), "nodes[0]", "-m", "ansible.builtin.debug"]
+    asked = subprocess.run(
+        [*command, "-a", json.dumps(question)],
+        cwd=ROOT,
+        env=kept | settings,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    [answer] = json.loads(asked.stdout)["plays"][0]["tasks"][0]["hosts"].values()
+    return dict(answer["msg"])
+
+
+def reference_pages() -> dict[Path, str]:
+    """Return the pages of docs/reference/."""
+    site = production()
+    exceptions = {
+        path.parents[1].name: yaml.safe_load(path.read_text())
+        for path in sorted(ROOT.glob("roles/*/meta/hardening.yml"))
+    }
+    return {
+        REFERENCE / "services.md": reference.services_page(site["nodes"]),
+        REFERENCE / "ports.md": reference.ports_page(site["nodes"]),
+        REFERENCE / "memory.md": reference.memory_page(site["nodes"], site["budget"]),
+        REFERENCE / "hardening.md": reference.hardening_page(exceptions),
+        REFERENCE / "lab.md": reference.lab_page(site["nodes"], ROOT / "lab"),
+    }
+
+
 def derived() -> dict[Path, str]:
     """Return every file with a derived part, and what it should hold."""
-    wanted = {}
+    wanted = reference_pages()
     for spec in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
         readme = spec.parents[1] / "README.md"
         options = yaml.safe_load(spec.read_text())["argument_specs"]["main"].get("options") or {}
@@ -56,11 +97,12 @@ def derived() -> dict[Path, str]:
 
 def main(arguments: list[str]) -> int:
     """Write or compare; return the number of files that differ when comparing."""
-    stale = {path: text for path, text in derived().items() if path.read_text() != text}
+    stale = {path: text for path, text in derived().items() if not path.is_file() or path.read_text() != text}
     for path, text in stale.items():
         if "--check" in arguments:
             print(f"{path.relative_to(ROOT)} is stale: run `make docs`")
         else:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)
             print(f"wrote {path.relative_to(ROOT)}")
     return len(stale) if "--check" in arguments else 0

@@ -34,9 +34,20 @@ APT::Sandbox::User "root";
 """
 
 
+# Where Debian keeps authorities its administrator added, for instance that of a proxy that reads along.
+AUTHORITIES = Path("/usr/local/share/ca-certificates")
+
+
+def authorities(folder: Path = AUTHORITIES) -> list[Path]:
+    """Certificates this machine trusts beyond the distribution's: builds meet the same proxies as it does."""
+    return sorted(folder.rglob("*.crt"))
+
+
 def base_hash(mode: str) -> str:
     """Hash of what the base image is made of, for `pull` or `build`."""
-    return sha256("\0".join((mode, SUITE, PUBLIC_BASE, DPKG_OPTIONS, APT_OPTIONS)).encode()).hexdigest()[:16]
+    trusted = (path.read_text() for path in authorities())
+    parts = (mode, SUITE, PUBLIC_BASE, DPKG_OPTIONS, APT_OPTIONS, *trusted)
+    return sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def make_base(client: docker.DockerClient, mode: str, tag: str, scratch: Path, step: Step) -> None:
@@ -47,7 +58,16 @@ def make_base(client: docker.DockerClient, mode: str, tag: str, scratch: Path, s
     if mode == "pull":
         client.images.pull(PUBLIC_BASE)
         scratch.mkdir(parents=True, exist_ok=True)
-        (scratch / "Dockerfile").write_text(f"FROM {PUBLIC_BASE}\n")
+        (scratch / "authorities").mkdir(exist_ok=True)
+        for path in authorities():
+            shutil.copy(path, scratch / "authorities")
+        (scratch / "Dockerfile").write_text(
+            f"FROM {PUBLIC_BASE}\n"
+            "RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates \\\n"
+            " && rm -rf /var/lib/apt/lists/*\n"
+            f"COPY authorities {AUTHORITIES}\n"
+            "RUN update-ca-certificates\n"
+        )
         client.images.build(path=str(scratch), tag=tag, labels={HASH_LABEL: base_hash(mode)}, rm=True)
         return
     if os.geteuid():
@@ -58,6 +78,9 @@ def make_base(client: docker.DockerClient, mode: str, tag: str, scratch: Path, s
     install_missing(("debootstrap",))
     with _folder(scratch / "base") as target:
         _debootstrap(target, scratch / "debootstrap.log", step)
+        for path in authorities():
+            shutil.copy(path, target / AUTHORITIES.relative_to("/"))
+        subprocess.run(["chroot", str(target), "update-ca-certificates"], check=True, capture_output=True)
         step.note("importing into the engine")
         _import(client, target, tag, base_hash(mode))
 

@@ -1,0 +1,152 @@
+"""The reference tables of the documentation, as Markdown, from the nodes of the production site.
+
+A node is an entry of `cluster_nodes`; every function is pure. docs/generate.py writes what they return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Node = Mapping[str, Any]
+HEAD = "<!-- Written by docs/generate.py from inventory and catalogue: change those, then `make docs`. -->"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table."""
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    for row in rows:
+        lines.append(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |")
+    return "\n".join(lines)
+
+
+def page(title: str, text: str, *parts: str) -> str:
+    """Return a page with its title, one paragraph, and the parts."""
+    return "\n\n".join([HEAD, f"# {title}", text, *parts]) + "\n"
+
+
+def entries(nodes: Sequence[Node]) -> dict[str, dict[str, Any]]:
+    """Return service -> its entry on the first node that runs it, in the order of nodes."""
+    found: dict[str, dict[str, Any]] = {}
+    for node in nodes:
+        for service, entry in node["services"].items():
+            found.setdefault(service, entry)
+    return found
+
+
+def services_page(nodes: Sequence[Node]) -> str:
+    """Return which services there are, in which version, where, and what they need."""
+    rows = [
+        (
+            f"[{service}](../../roles/{service}/README.md)",
+            entry["summary"],
+            f"`{entry['image']}`" if entry["image"] else "on the host",
+            ", ".join(entry["architectures"]),
+            ", ".join(node["name"] for node in nodes if service in node["services"]),
+            ", ".join(
+                [*entry.get("needs", []), *(f"{name} (same node)" for name in entry.get("beside", []))]
+            ),
+        )
+        for service, entry in sorted(entries(nodes).items())
+    ]
+    columns = ("service", "what it is", "image", "built for", "runs on", "needs")
+    return page(
+        "Services", "Every service, its pinned image, and the nodes it is placed on.", table(columns, rows)
+    )
+
+
+def ports_page(nodes: Sequence[Node]) -> str:
+    """Return every published port and who may reach it."""
+    rows = [
+        (
+            node["name"],
+            port["port"],
+            f"{service} ({name})",
+            ", ".join(port["from"]).replace("_", "-"),
+            "metrics" if (entry.get("metrics") or {}).get("port") == name else "",
+        )
+        for node in nodes
+        for service, entry in node["services"].items()
+        for name, port in sorted(entry["ports"].items(), key=lambda item: int(item[1]["port"]))
+        if port["from"]
+    ]
+    text = (
+        "Every port a node publishes, and to whom: a tier, `lan`, `operators` (`site_operators`), or "
+        "`localhost`, which stays on the node. What is not here is published to nobody. Port 22 (ssh) is "
+        "open besides."
+    )
+    return page("Ports", text, table(("node", "port", "service", "from", ""), rows))
+
+
+def works(service: str, modes: Mapping[str, Sequence[str]]) -> str:
+    """Return the modes a service works in, or `always`."""
+    return ", ".join(mode for mode, services in modes.items() if service in services) or "always"
+
+
+def memory_page(nodes: Sequence[Node], budget: Sequence[Mapping[str, Any]]) -> str:
+    """Return what each board has and what is planned on it; `budget` is what the filter node_budget says."""
+    rows = [
+        (
+            node["name"],
+            node["board"],
+            account["memory_mb"],
+            account["memory_planned_mb"],
+            account["memory_free_mb"],
+            account["disk_gb"],
+            account["disk_planned_gb"],
+        )
+        for node, account in zip(nodes, budget, strict=True)
+    ]
+    parts = [table(("node", "board", "MiB", "planned", "free", "disk GiB", "planned"), rows)]
+    for node in nodes:
+        lines = [
+            (service, entry["memory_mb"], entry["disk_gb"], works(service, node["modes"]))
+            for service, entry in node["services"].items()
+        ]
+        reserved = ("(system, reserved)", node["memory_reserved_mb"], node["disk_reserved_gb"], "always")
+        parts.append(
+            f"## {node['name']}\n\n" + table(("service", "MiB", "disk GiB", "runs"), [reserved, *lines])
+        )
+    text = (
+        "What every board has and what is planned on it; the preflight refuses what does not fit. Memory "
+        "is the hard limit of a container. Where services run one set at a time, memory is that of the "
+        "hungriest set."
+    )
+    return page("Memory and disk", text, *parts)
+
+
+def hardening_page(exceptions: Mapping[str, Mapping[str, str]]) -> str:
+    """Return service -> rule -> reason as a table: the files roles/<service>/meta/hardening.yml."""
+    rows = [
+        (service, f"`{rule}`", reason)
+        for service, rules in exceptions.items()
+        for rule, reason in rules.items()
+    ]
+    text = (
+        "Every container drops all capabilities and cannot gain new privileges, has a read-only root, a "
+        "user that is not root, limits of memory and processes, logs to the journal, an exact image and a"
+        " health check, and publishes to named addresses only. A test holds every rendered compose file "
+        "to it. These deviate, for these reasons:"
+    )
+    return page("Hardening", text, table(("service", "rule", "why it is not kept"), rows))
+
+
+def lab_page(nodes: Sequence[Node], lab: Path) -> str:
+    """Return what each service is in the lab: the real program or a stand-in; `lab` is the folder lab/."""
+
+    def kind(entry: Mapping[str, Any]) -> str:
+        if not entry["image"]:
+            return "real, on the node"
+        name = entry["image"].rpartition("/")[2].partition(":")[0]
+        if (lab / "images" / name).is_dir():
+            return f"real, built from packages ([lab/images/{name}](../../lab/images/{name}/Dockerfile))"
+        return f"**stand-in** ([lab/standins/{name}](../../lab/standins/{name}/README.md))"
+
+    rows = [(service, kind(entry)) for service, entry in sorted(entries(nodes).items())]
+    text = (
+        "What each service is in the lab where no container registry answers. A stand-in speaks the part "
+        "of the real protocol that this project uses, and is never shipped to a board. With a registry "
+        "the lab pulls the real images, all but Ollama's."
+    )
+    return page("What is real in the lab", text, table(("service", "in the lab"), rows))
