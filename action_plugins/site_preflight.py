@@ -169,16 +169,17 @@ def describe(
 
 def cluster_of(site: Mapping[str, Any], filters: Filters) -> list[dict[str, Any]]:
     """Return the filter `cluster_nodes` over the hosts whose placement can be read at all."""
-    nodes = []
+    readable = []
     for host, variables in site["hosts"].items():
         member_of = [group for group, hosts in site["groups"].items() if host in hosts]
+        hostvars = {**variables, "inventory_hostname": host, "group_names": member_of}
         try:
-            nodes += filters["cluster_nodes"](
-                [{**variables, "inventory_hostname": host, "group_names": member_of}], site["catalogue"]
-            )
+            filters["cluster_nodes"]([hostvars], site["catalogue"])
         except AnsibleFilterError:
             # The placement rules of `site_errors` name what is unreadable, in more than one node at once.
             continue
+        readable.append(hostvars)
+    nodes: list[dict[str, Any]] = filters["cluster_nodes"](readable, site["catalogue"])
     return nodes
 
 

@@ -106,6 +106,7 @@ def node_entry(hostvars: Mapping[str, Any], catalogue: Mapping[str, Any]) -> dic
         "disk_reserved_gb": hostvars.get("node_disk_reserved_gb"),
         "drained": bool(hostvars.get("node_drained")),
         "share": hostvars.get("node_ai_share"),
+        "tier_share": hostvars.get("node_ai_tier_share"),
         "capacity": hostvars.get("node_ai_capacity"),
         "modes": hostvars.get("node_modes") or {},
         "mode": hostvars.get("node_mode"),
@@ -116,16 +117,43 @@ def node_entry(hostvars: Mapping[str, Any], catalogue: Mapping[str, Any]) -> dic
     }
 
 
+def divided(share: float, parts: int) -> list[float]:
+    """Return `share` in `parts` with four decimals that add up to it exactly; the first is the biggest.
+
+    More decimals would not be exact, and shares must add up to 100.
+    """
+    if parts == 1:
+        return [share]
+    unit = 10_000
+    whole = round(share * unit)
+    each = whole // parts
+    return [(whole - each * (parts - 1)) / unit, *[each / unit] * (parts - 1)]
+
+
+def share_out(nodes: list[dict[str, Any]]) -> None:
+    """Give the nodes of a tier without a share of their own equal parts of the tier's, and drop that."""
+    for tier in TIERS:
+        members = [node for node in nodes if node["tier"] == tier and node["share"] is None]
+        tier_shares = {node["tier_share"] for node in members}
+        # A number that is none, or differs within a tier, is reported by the preflight.
+        if len(tier_shares) == 1 and isinstance(share := tier_shares.pop(), int | float):
+            for node, part in zip(members, divided(share, len(members)), strict=True):
+                node["share"] = part
+    for node in nodes:
+        del node["tier_share"]
+
+
 def cluster_nodes(
     hostvars_list: Iterable[Mapping[str, Any]], catalogue: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Return the cluster, one entry per host, in the order given.
 
     Entry: name, host, address, tier (None in no tier), board, architecture, memory_mb and memory_reserved_mb
-    (MiB), disk_gb and disk_reserved_gb (GiB), drained (bool), share (percent or None), capacity (any unit,
-    one for all nodes, or None), modes (mode -> services that run in it and in no other; {} without modes),
-    mode (the one a fresh node starts in, or None), services (name -> catalogue entry with the overrides).
-    A value nobody set is None and a service the catalogue lacks has only its overrides: judging is the
+    (MiB), disk_gb and disk_reserved_gb (GiB), drained (bool), share (percent, its own or its part of the
+    tier's, or None), capacity (any unit, one for all nodes, or None), modes (mode -> services that run in it
+    and in no other; {} without modes), mode (the one a fresh node starts in, or None), services (name ->
+    catalogue entry with the overrides).
+        A value nobody set is None and a service the catalogue lacks has only its overrides: judging is the
     preflight's work. Raises AnsibleFilterError where a list of services or `catalogue` cannot be read at all.
     """
     if not isinstance(catalogue, Mapping):
@@ -133,7 +161,9 @@ def cluster_nodes(
             f"cluster_nodes: service_catalogue {catalogue!r}: must be a mapping of service names; "
             "see group_vars/all/services.yml"
         )
-    return [node_entry(hostvars, catalogue) for hostvars in hostvars_list]
+    nodes = [node_entry(hostvars, catalogue) for hostvars in hostvars_list]
+    share_out(nodes)
+    return nodes
 
 
 def nodes_running(nodes: Iterable[Mapping[str, Any]], service: str) -> list[Mapping[str, Any]]:

@@ -106,6 +106,9 @@ NODE_RULES: dict[str, Rule] = {
     "node_ai_share": Rule(
         or_null(is_number(0, 100)), "a percentage from 0 to 100, or null", required=False, where=TIER_FILE
     ),
+    "node_ai_tier_share": Rule(
+        or_null(is_number(0, 100)), "a percentage from 0 to 100, or null", required=False, where=TIER_FILE
+    ),
     "node_ai_capacity": Rule(
         or_null(is_number(0, 1e12)), "a number from 0, or null", required=False, where=HOST_FILE
     ),

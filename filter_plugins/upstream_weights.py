@@ -53,7 +53,7 @@ def _parts(endpoints: Sequence[Mapping[str, Any]], complete: bool) -> list[Fract
         listed = " + ".join(f"{_name(endpoint)} {endpoint['share']}" for endpoint in endpoints)
         raise AnsibleFilterError(
             f"upstream_weights: shares {listed} = {float(sum(shares)):g}: must add up to {WHOLE}, "
-            "drained nodes included; correct node_ai_share of these nodes"
+            "drained nodes included; correct node_ai_share of a node or node_ai_tier_share of its tier"
         )
     return shares
 

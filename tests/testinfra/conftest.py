@@ -3,6 +3,7 @@
 Expectations come from the inventory (fixture `node`), facts from the node (fixture `host`).
 """
 
+import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,13 @@ HERE = Path(__file__).parent
 LOG_LINES = 30
 
 
+# A tier's own scenario looks at the nodes of that tier only; without it all are looked at.
+TIER = os.environ.get("AICLUSTER_TIER", "nodes")
+
+
 def nodes_for(folder: str) -> list[site.Node]:
-    return [n for n in site.nodes() if folder == "all" or folder in n.groups or folder in n.services]
+    chosen = [node for node in site.nodes() if TIER in node.groups]
+    return [n for n in chosen if folder == "all" or folder in n.groups or folder in n.services]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

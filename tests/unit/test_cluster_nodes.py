@@ -110,7 +110,8 @@ class Lazy(dict[str, Any]):
             "node_disk_reserved_gb",
             "node_drained",
         ),
-        *("node_ai_share", "node_ai_capacity", "node_services", "node_common_services"),
+        *("node_ai_share", "node_ai_tier_share", "node_ai_capacity"),
+        *("node_services", "node_common_services"),
         *("node_modes", "node_mode", "site_image_architectures"),
     )
 
@@ -220,3 +221,46 @@ def test_a_port_the_service_does_not_have_is_refused():
         match=r"^service_endpoints: port web of ollama on A: is not among its ports \(api\); ",
     ):
         service_endpoints(CLUSTER, "ollama", "web")
+
+
+# --- shares ---
+
+
+def shares(*nodes: tuple[str, float | None]) -> list[float | None]:
+    """Shares of nodes given as (tier, share of its own); primary_ai gets 80 together, edge nothing."""
+    tiers = {"primary_ai": 80, "edge": None}
+    hosts = [
+        host(
+            f"10.0.0.{number}",
+            group_names=["nodes", tier],
+            node_ai_share=share,
+            node_ai_tier_share=tiers[tier],
+        )
+        for number, (tier, share) in enumerate(nodes, start=1)
+    ]
+    return [node["share"] for node in cluster_nodes(hosts, CATALOGUE)]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "parts"),
+    [
+        ([("primary_ai", None)], [80]),
+        ([("primary_ai", None)] * 2, [40, 40]),
+        ([("primary_ai", None)] * 3, [26.6668, 26.6666, 26.6666]),
+        ([("primary_ai", None), ("edge", None)], [80, None]),
+        ([("primary_ai", 30), ("primary_ai", None)], [30, 80]),
+    ],
+    ids=[
+        "one node gets it all",
+        "two get equal parts",
+        "three get parts that add up exactly",
+        "a tier without a share gives none",
+        "a share of its own comes first",
+    ],
+)
+def test_the_nodes_of_a_tier_share_what_the_tier_gets(nodes, parts):
+    assert shares(*nodes) == parts
+
+
+def test_the_share_of_the_tier_itself_is_not_part_of_a_node():
+    assert "tier_share" not in one(node_ai_tier_share=80)
