@@ -489,6 +489,11 @@ def node_named(nodes: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, An
     return next(node for node in nodes if node["name"] == name)
 
 
+def nodes_with(nodes: Sequence[Mapping[str, Any]], service: str) -> list[Mapping[str, Any]]:
+    """Return the nodes that run a service, those of the monitoring tier last: what watches comes second."""
+    return sorted((n for n in nodes if service in n["services"]), key=lambda n: n["tier"] == "monitoring")
+
+
 def reached(node: Mapping[str, Any], service: str, here: Mapping[str, Any]) -> str | None:
     """Return the URL at which a container on `here` reaches the page of `service` on `node`, or None.
 
@@ -512,12 +517,11 @@ def grafana_datasources(nodes: Sequence[Mapping[str, Any]], name: str) -> list[d
     to this node's tier: dashboards would stay empty.
     """
     here = node_named(nodes, name)
-    running = [node for node in nodes if PROMETHEUS in node["services"]]
-    running.sort(key=lambda node: bool(node["tier"] == "monitoring"))
+    running = nodes_with(nodes, PROMETHEUS)
     wanted = [
         *((PROMETHEUS, "Prometheus", PROMETHEUS, node) for node in running[:1]),
         *((WATCH, "Prometheus (watch)", PROMETHEUS, node) for node in running[1:2]),
-        *((ALERTMANAGER, "Alertmanager", ALERTMANAGER, n) for n in nodes if ALERTMANAGER in n["services"]),
+        *((ALERTMANAGER, "Alertmanager", ALERTMANAGER, node) for node in nodes_with(nodes, ALERTMANAGER)),
     ]
     found: list[dict[str, Any]] = []
     for uid, title, service, node in wanted:
@@ -558,7 +562,7 @@ def grafana_links(nodes: Sequence[Mapping[str, Any]], pages: Mapping[str, str]) 
     """
     found = []
     for title, service in pages.items():
-        for node in [node for node in nodes if service in node["services"]][:1]:
+        for node in nodes_with(nodes, service)[:1]:
             entry = node["services"][service]
             page = entry.get("dashboard")
             port = entry["ports"].get(page["port"]) if page else None
