@@ -509,21 +509,24 @@ def reached(node: Mapping[str, Any], service: str, here: Mapping[str, Any]) -> s
     return None
 
 
-def grafana_datasources(nodes: Sequence[Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
+def grafana_datasources(
+    nodes: Sequence[Mapping[str, Any]], name: str, intervals: Mapping[str, int]
+) -> list[dict[str, Any]]:
     """Return the data sources of the Grafana on the node `name`, as its provisioning files list them.
 
     The cluster's Prometheus is the one outside the monitoring tier; the one on it watches that one. The two
-    others are there where this node may reach them. Raises AnsibleFilterError if the first one is not open
-    to this node's tier: dashboards would stay empty.
+    others are there where this node may reach them. `intervals`: node name -> seconds between two scrapes of
+    its Prometheus, from which Grafana makes the windows of rates. Raises AnsibleFilterError if the first one
+    is not open to this node's tier: dashboards would stay empty.
     """
     here = node_named(nodes, name)
     running = nodes_with(nodes, PROMETHEUS)
     wanted = [
         *((PROMETHEUS, "Prometheus", PROMETHEUS, node) for node in running[:1]),
         *((WATCH, "Prometheus (watch)", PROMETHEUS, node) for node in running[1:2]),
-        *((ALERTMANAGER, "Alertmanager", ALERTMANAGER, node) for node in nodes_with(nodes, ALERTMANAGER)),
+        *((ALERTMANAGER, "Alertmanager", ALERTMANAGER, node) for node in nodes_with(nodes, ALERTMANAGER)[:1]),
     ]
-    found: list[dict[str, Any]] = []
+    found = []
     for uid, title, service, node in wanted:
         url = reached(node, service, here)
         if url is None and uid == PROMETHEUS:
@@ -531,27 +534,23 @@ def grafana_datasources(nodes: Sequence[Mapping[str, Any]], name: str) -> list[d
                 f"grafana_datasources: port web of prometheus on {node['name']}: must be open to "
                 f"{here['tier']}, where grafana on {name} asks it; add it to its `from`"
             )
-        if url is None or uid in {each["uid"] for each in found}:
-            continue
-        found.append(
-            {
-                "name": title,
-                "uid": uid,
-                "type": service,
-                "access": "proxy",
-                "url": url,
-                "isDefault": uid == PROMETHEUS,
-                "editable": False,
-                "jsonData": {"implementation": "prometheus", "handleGrafanaManagedAlerts": False}
-                if service == ALERTMANAGER
-                else {
-                    "httpMethod": "POST",
-                    "prometheusType": "Prometheus",
-                    "manageAlerts": uid == PROMETHEUS,
-                },
-            }
-        )
+        if url is not None:
+            common = {"name": title, "uid": uid, "type": service, "access": "proxy", "url": url}
+            more = {"isDefault": uid == PROMETHEUS, "editable": False}
+            found.append({**common, **more, "jsonData": datasource_json(uid, intervals.get(node["name"]))})
     return found
+
+
+def datasource_json(uid: str, interval_s: int | None) -> dict[str, Any]:
+    """Return what a data source knows of its server."""
+    if uid == ALERTMANAGER:
+        return {"implementation": "prometheus", "handleGrafanaManagedAlerts": False}
+    return {
+        "httpMethod": "POST",
+        "prometheusType": "Prometheus",
+        "manageAlerts": uid == PROMETHEUS,
+        "timeInterval": f"{interval_s}s",
+    }
 
 
 def grafana_links(nodes: Sequence[Mapping[str, Any]], pages: Mapping[str, str]) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ from aicluster_lab import registry
 from tree import catalogue
 
 FOLDER = "/opt/aicluster/grafana/dashboards/"
-# What Grafana puts in the place of its own variables; a minute and a half is three scrapes.
+# What Grafana puts in the place of its own variables; a rate is taken over four scrapes.
 TIMES = {"__interval": "30s", "__rate_interval": "2m", "__range": "6h"}
 VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
 Dashboard = dict[str, Any]

@@ -181,6 +181,7 @@ def test_links_lead_outside_in_a_window_of_their_own():
 WEB = {"port": 9090, "container": 9090, "from": ["operators", "gateway", "monitoring"]}
 ALERTS = {"port": 9093, "container": 9093, "from": ["operators", "gateway", "monitoring"]}
 PAGE = {"port": "web", "path": "/"}
+INTERVALS = {"PI41": 60, "PI51": 30}
 CLUSTER: list[dict[str, Any]] = [
     {
         "name": "PI41",
@@ -234,14 +235,21 @@ def cluster(**ports: list[str]) -> list[dict[str, Any]]:
     ],
 )
 def test_data_sources_follow_placement(here, expected):
-    found = grafana_datasources(CLUSTER, here)
+    found = grafana_datasources(CLUSTER, here, INTERVALS)
     assert {source["uid"]: source["url"] for source in found} == expected
     assert [source["uid"] for source in found if source["isDefault"]] == ["prometheus"]
     assert not any(source["editable"] for source in found)
 
 
+@pytest.mark.parametrize("here", ["PI41", "PI51"])
+def test_rates_are_taken_over_the_pace_of_each_prometheus(here):
+    found = {source["uid"]: source["jsonData"] for source in grafana_datasources(CLUSTER, here, INTERVALS)}
+    assert found["prometheus"]["timeInterval"] == "30s"
+    assert found["prometheus-watch"]["timeInterval"] == "60s"
+
+
 def test_what_this_node_may_not_reach_is_no_data_source():
-    found = grafana_datasources(cluster(PI41=["operators"]), "PI51")
+    found = grafana_datasources(cluster(PI41=["operators"]), "PI51", INTERVALS)
     assert [source["uid"] for source in found] == ["prometheus", "alertmanager"]
 
 
@@ -249,11 +257,11 @@ def test_a_prometheus_that_may_not_be_reached_is_an_error_with_the_way_out():
     with pytest.raises(
         AnsibleFilterError, match="prometheus on PI51: must be open to monitoring, where grafana on PI41"
     ):
-        grafana_datasources(cluster(PI51=["operators"]), "PI41")
+        grafana_datasources(cluster(PI51=["operators"]), "PI41", INTERVALS)
 
 
 def test_the_only_prometheus_is_the_cluster_s_wherever_it_runs():
-    [found, _] = grafana_datasources(CLUSTER[:1], "PI41")
+    [found, _] = grafana_datasources(CLUSTER[:1], "PI41", INTERVALS)
     assert (found["uid"], found["url"]) == ("prometheus", "http://prometheus:9090")
 
 
@@ -261,7 +269,7 @@ def test_without_prometheus_there_is_no_data_source():
     nodes = deepcopy(CLUSTER)
     for node in nodes:
         node["services"] = {"grafana": {"ports": {}}}
-    assert grafana_datasources(nodes, "PI51") == []
+    assert grafana_datasources(nodes, "PI51", INTERVALS) == []
 
 
 def test_links_lead_to_the_pages_operators_may_open():

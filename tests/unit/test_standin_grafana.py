@@ -22,7 +22,8 @@ def basic(password):
     return {"Authorization": "Basic " + base64.b64encode(f"admin:{password}".encode()).decode()}
 
 
-ADMIN, WRONG, NOBODY = basic("right"), basic("wrong"), {}
+ADMIN, WRONG = basic("right"), basic("wrong")
+NOBODY: dict[str, str] = {}
 PROMETHEUS = {"name": "Prometheus", "uid": "prometheus", "type": "prometheus", "url": "http://127.0.0.1:9"}
 BOARD = {"uid": "board", "title": "A Board", "tags": ["x"], "panels": [{"title": "P", "type": "stat"}]}
 
@@ -397,7 +398,7 @@ def test_the_first_page_is_the_home_dashboard_where_one_is_named(home):
 
 
 def ask_through(home: Path, conversation, answer=None):
-    """Run a conversation with a stand-in whose Prometheus answers; return what was said and what was asked."""
+    """Run a conversation with a stand-in whose Prometheus answers; return what was said and asked."""
     asked = []
 
     async def prometheus(request):
