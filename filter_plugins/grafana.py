@@ -159,6 +159,15 @@ def targets_of(where: str, panel: Panel, how: Mapping[str, object]) -> list[dict
 # ---------------------------------------------------------------- panels
 
 LAST = {"calcs": ["lastNotNull"], "fields": "", "values": False}
+LEGEND_BESIDE = {
+    "showLegend": True,
+    "displayMode": "table",
+    "placement": "right",
+    "calcs": ["lastNotNull", "max"],
+    "sortBy": "Last *",
+    "sortDesc": True,
+}
+LEGEND_BELOW = {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []}
 NO_LEGEND = {"showLegend": False, "displayMode": "list", "placement": "bottom", "calcs": []}
 
 
@@ -185,6 +194,10 @@ def stat(where: str, panel: Panel) -> dict[str, Any]:
 def lines(where: str, panel: Panel) -> dict[str, Any]:
     """Curves over time, the highest first in legend and tooltip; `stacked` piles them up."""
     stacked = panel["kind"] == "stacked"
+    targets = targets_of(where, panel, OVER_TIME)
+    # Names and figures beside curves that one would look up; below, where there is no room for them.
+    many = any("{{" in each["legendFormat"] for each in targets)
+    wide = panel.get("width", COLUMNS // 2) >= COLUMNS // 2
     defaults = field_defaults(where, panel)
     # Curves are told apart by color: a threshold is a line in the background.
     defaults["color"] = {"mode": "palette-classic"}
@@ -205,17 +218,10 @@ def lines(where: str, panel: Panel) -> dict[str, Any]:
         "hideFrom": {"legend": False, "tooltip": False, "viz": False},
     }
     return {
-        "targets": targets_of(where, panel, OVER_TIME),
+        "targets": targets,
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": {
-            "legend": {
-                "showLegend": True,
-                "displayMode": "table",
-                "placement": "right",
-                "calcs": ["lastNotNull", "max"],
-                "sortBy": "Last *",
-                "sortDesc": True,
-            },
+            "legend": LEGEND_BESIDE if many and wide else LEGEND_BELOW,
             "tooltip": {"mode": "multi", "sort": "desc", "hideZeros": False},
         },
     }

@@ -8,9 +8,11 @@ import pytest
 import render
 import yaml
 from standins.grafana.grafana_standin.settings import settings_of
+from tree import ROOT, load
 
 HOME = "/opt/aicluster/grafana/"
 PI51, PI41 = "192.168.1.147", "192.168.1.204"
+PROMETHEUS = "roles/prometheus/defaults/main.yml"
 LOCATIONS = "/opt/aicluster/nginx/conf/locations/grafana.conf"
 NODES = [(i, host) for i in sorted(render.SOURCES) for host in render.hosts_running("grafana", i)]
 every_node = pytest.mark.parametrize(("inventory", "host"), NODES)
@@ -205,3 +207,9 @@ def test_without_grafana_on_the_node_there_is_no_way_to_one():
     for node in nodes:
         node["services"].pop("grafana", None)
     assert LOCATIONS not in render.render_role("nginx", host=PI51, overrides={"cluster_nodes": nodes})
+
+
+@pytest.mark.skipif(not (ROOT / PROMETHEUS).is_file(), reason="there is no role prometheus")
+def test_what_grafana_takes_for_the_default_interval_of_prometheus_is_it():
+    interval = load(PROMETHEUS)["prometheus_interval_s"]
+    assert f"map('default', {interval})" in str(load("roles/grafana/vars/main.yml"))
