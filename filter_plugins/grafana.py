@@ -1,0 +1,590 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Grafana's provisioned files: dashboards from short descriptions, data sources and links from placement.
+
+Source of the JSON: the kinds of the npm package @grafana/schema 12.4 (dashboards of schema version 42, the
+last one Grafana reads from files), one builder per kind of panel. Source of addresses: `cluster_nodes`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+PROMETHEUS, WATCH, ALERTMANAGER = "prometheus", "prometheus-watch", "alertmanager"
+"""Fixed uids: dashboards, links and checks name data sources by them."""
+SCHEMA_VERSION = 42
+PANEL_VERSION = "12.4.0"
+COLUMNS = 24
+TAG = "aicluster"
+
+# Kind -> width and height in cells of Grafana's grid, where a panel does not say its own.
+SIZES = {
+    "stat": (4, 4),
+    "lines": (12, 8),
+    "stacked": (12, 8),
+    "bars": (12, 8),
+    "states": (24, 8),
+    "table": (24, 9),
+    "text": (24, 4),
+}
+PLUGINS = {
+    "stat": "stat",
+    "lines": "timeseries",
+    "stacked": "timeseries",
+    "bars": "bargauge",
+    "states": "state-timeline",
+    "table": "table",
+    "text": "text",
+}
+DASHBOARD_KEYS = {"title", "uid", "description", "from", "refresh", "variables", "rows"}
+ROW_KEYS = {"title", "panels"}
+PANEL_KEYS = {
+    *(
+        "title",
+        "kind",
+        "description",
+        "width",
+        "height",
+        "unit",
+        "decimals",
+        "min",
+        "max",
+        "colors",
+        "states",
+    ),
+    *("expr", "legend", "queries", "trend", "none", "labels", "columns", "sort", "text"),
+}
+QUERY_KEYS = {"expr", "legend"}
+COLUMN_KEYS = {"name", "expr", "unit", "decimals", "colors", "states", "cell", "min", "max"}
+LABEL_KEYS = {"label", "name", "dashboard"}
+VARIABLE_KEYS = {"name", "label", "values", "of", "all"}
+
+Panel = Mapping[str, Any]
+
+
+def complain(where: str, problem: str) -> AnsibleFilterError:
+    """Return an error that names the place in the description."""
+    return AnsibleFilterError(f"grafana_dashboard: {where}: {problem}")
+
+
+def only(where: str, given: Mapping[str, Any], known: Iterable[str], required: Iterable[str]) -> None:
+    """Raise AnsibleFilterError for a key that is unknown or missing."""
+    if unknown := sorted(set(given) - set(known)):
+        raise complain(where, f"unknown keys {unknown}; known are {sorted(known)}")
+    if missing := sorted(key for key in required if given.get(key) in (None, "")):
+        raise complain(where, f"{', '.join(missing)} must be said")
+
+
+# ---------------------------------------------------------------- fields
+
+
+def thresholds(where: str, colors: Sequence[Any]) -> dict[str, Any]:
+    """Return thresholds of `[color, bound, color, bound, color]`: each bound begins the color behind it."""
+    bounds = [None, *colors[1::2]]
+    if len(colors) % 2 == 0 or any(isinstance(bound, str) for bound in bounds):
+        raise complain(where, f"colors {list(colors)}: must be color, bound, color ... and end with a color")
+    steps = [{"color": color, "value": bound} for color, bound in zip(colors[::2], bounds, strict=True)]
+    return {"mode": "absolute", "steps": steps}
+
+
+def mappings(states: Mapping[Any, Sequence[str]]) -> list[dict[str, Any]]:
+    """Return value mappings of `{value: [text, color]}`."""
+    options = {
+        str(value): {"text": text, "color": color, "index": index}
+        for index, (value, (text, color)) in enumerate(states.items())
+    }
+    return [{"type": "value", "options": options}]
+
+
+def field_defaults(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how values are shown: unit, decimals, range, colors, words for values, text for no value."""
+    states = given.get("states", {})
+    colored = "colors" in given or states
+    shown: dict[str, Any] = {
+        "unit": given["unit"],
+        "color": {"mode": "thresholds" if colored else "palette-classic"},
+        "thresholds": thresholds(where, given.get("colors", ["text" if states else "green"])),
+        "mappings": mappings(states) if states else [],
+    }
+    for key, name in (("decimals", "decimals"), ("min", "min"), ("max", "max"), ("none", "noValue")):
+        if key in given:
+            shown[name] = given[key]
+    if given["unit"] == "percentunit":
+        shown = {"min": 0, "max": 1, **shown}
+    return shown
+
+
+def override(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how one column differs."""
+    return {
+        "matcher": {"id": "byName", "options": name},
+        "properties": [{"id": key, "value": value} for key, value in properties.items()],
+    }
+
+
+# ---------------------------------------------------------------- queries
+
+OVER_TIME = {"range": True, "instant": False}
+NOW = {"range": False, "instant": True}
+
+
+def legend_format(legend: str) -> str:
+    """Return Prometheus' legend for `{node}: {mode}`; braces are doubled here, not in every description."""
+    return re.sub(r"\{(\w+)\}", r"{{\1}}", legend)
+
+
+def target(expr: str, position: int, legend: str, more: Mapping[str, object]) -> dict[str, Any]:
+    """Return one query of a panel; `position` gives its letter, `more` says how it is asked."""
+    return {
+        "refId": chr(ord("A") + position),
+        "datasource": {"type": "prometheus", "uid": PROMETHEUS},
+        "editorMode": "code",
+        "expr": " ".join(expr.split()),
+        "legendFormat": legend_format(legend) or "__auto",
+        **more,
+    }
+
+
+def targets_of(where: str, panel: Panel, how: Mapping[str, object]) -> list[dict[str, Any]]:
+    """Return a panel's queries, from `expr` with `legend`, or from a list of such pairs."""
+    queries = panel.get("queries") or [{key: panel[key] for key in QUERY_KEYS if key in panel}]
+    for query in queries:
+        only(where, query, QUERY_KEYS, ["expr"])
+    return [target(query["expr"], n, query.get("legend", ""), how) for n, query in enumerate(queries)]
+
+
+# ---------------------------------------------------------------- panels
+
+LAST = {"calcs": ["lastNotNull"], "fields": "", "values": False}
+LEGEND_BESIDE = {
+    "showLegend": True,
+    "displayMode": "table",
+    "placement": "right",
+    "calcs": ["lastNotNull", "max"],
+    "sortBy": "Last *",
+    "sortDesc": True,
+}
+LEGEND_BELOW = {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []}
+NO_LEGEND = {"showLegend": False, "displayMode": "list", "placement": "bottom", "calcs": []}
+
+
+def stat(where: str, panel: Panel) -> dict[str, Any]:
+    """A number; with `trend` also its way there."""
+    trend = bool(panel.get("trend"))
+    return {
+        "targets": targets_of(where, panel, OVER_TIME if trend else NOW),
+        "fieldConfig": {"defaults": field_defaults(where, panel), "overrides": []},
+        "options": {
+            "reduceOptions": LAST,
+            "colorMode": "value" if trend else "background",
+            "graphMode": "area" if trend else "none",
+            "justifyMode": "auto",
+            "orientation": "auto",
+            "textMode": "auto",
+            "wideLayout": True,
+            "showPercentChange": False,
+            "percentChangeColorMode": "standard",
+        },
+    }
+
+
+def lines(where: str, panel: Panel) -> dict[str, Any]:
+    """Curves over time, the highest first in legend and tooltip; `stacked` piles them up."""
+    stacked = panel["kind"] == "stacked"
+    targets = targets_of(where, panel, OVER_TIME)
+    # Names and figures beside curves that one would look up; below, where there is no room for them.
+    many = any("{{" in each["legendFormat"] for each in targets)
+    wide = panel.get("width", COLUMNS // 2) >= COLUMNS // 2
+    defaults = field_defaults(where, panel)
+    # Curves are told apart by color: a threshold is a line in the background.
+    defaults["color"] = {"mode": "palette-classic"}
+    defaults["custom"] = {
+        "drawStyle": "line",
+        "lineInterpolation": "linear",
+        "lineWidth": 1,
+        "fillOpacity": 60 if stacked else 10,
+        "gradientMode": "none",
+        "showPoints": "never",
+        "pointSize": 5,
+        "spanNulls": False,
+        "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
+        "axisPlacement": "auto",
+        "axisSoftMin": 0,
+        "scaleDistribution": {"type": "linear"},
+        "thresholdsStyle": {"mode": "dashed" if "colors" in panel else "off"},
+        "hideFrom": {"legend": False, "tooltip": False, "viz": False},
+    }
+    return {
+        "targets": targets,
+        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "options": {
+            "legend": LEGEND_BESIDE if many and wide else LEGEND_BELOW,
+            "tooltip": {"mode": "multi", "sort": "desc", "hideZeros": False},
+        },
+    }
+
+
+def bars(where: str, panel: Panel) -> dict[str, Any]:
+    """One bar per series, now."""
+    return {
+        "targets": targets_of(where, panel, NOW),
+        "fieldConfig": {"defaults": field_defaults(where, panel), "overrides": []},
+        "options": {
+            "reduceOptions": LAST,
+            "displayMode": "basic",
+            "orientation": "horizontal",
+            "valueMode": "color",
+            "namePlacement": "auto",
+            "showUnfilled": True,
+            "sizing": "auto",
+            "minVizHeight": 16,
+            "minVizWidth": 8,
+            "maxVizHeight": 40,
+            "legend": NO_LEGEND,
+        },
+    }
+
+
+def states(where: str, panel: Panel) -> dict[str, Any]:
+    """One stripe per series, colored by what its value means."""
+    defaults = field_defaults(where, panel)
+    defaults["custom"] = {
+        "lineWidth": 0,
+        "fillOpacity": 80,
+        "hideFrom": {"legend": False, "tooltip": False, "viz": False},
+    }
+    return {
+        "targets": targets_of(where, panel, OVER_TIME),
+        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "options": {
+            "mergeValues": True,
+            "showValue": "never",
+            "alignValue": "left",
+            "rowHeight": 0.8,
+            "legend": NO_LEGEND,
+            "tooltip": {"mode": "single", "sort": "none", "hideZeros": False},
+        },
+    }
+
+
+def table(where: str, panel: Panel) -> dict[str, Any]:
+    """One line per set of `labels`, one query per column, joined by those labels."""
+    labels, columns = panel.get("labels") or [], panel.get("columns") or []
+    if not labels or not columns:
+        raise complain(where, "a table needs labels and columns")
+    for label in labels:
+        only(where, label, LABEL_KEYS, ["label", "name"])
+    for column in columns:
+        only(f"{where}, column {column.get('name')}", column, COLUMN_KEYS, ["name", "expr", "unit"])
+    # A single query keeps the plain name of its value; of several each has its letter.
+    values = ["Value"] if len(columns) == 1 else [f"Value #{chr(ord('A') + n)}" for n in range(len(columns))]
+    keys = [label["label"] for label in labels]
+    names = {label["label"]: label["name"] for label in labels} | {
+        value: column["name"] for value, column in zip(values, columns, strict=True)
+    }
+    by = ", ".join(keys)
+    return {
+        "targets": [
+            target(f"max by ({by}) ({column['expr']})", n, "", {**NOW, "format": "table"})
+            for n, column in enumerate(columns)
+        ],
+        "transformations": [
+            {"id": "merge", "options": {}},
+            {
+                "id": "organize",
+                "options": {
+                    "excludeByName": {"Time": True},
+                    "indexByName": {name: n for n, name in enumerate([*keys, *values])},
+                    "renameByName": names,
+                },
+            },
+        ],
+        "fieldConfig": {
+            "defaults": {
+                "unit": panel.get("unit", "short"),
+                "color": {"mode": "thresholds"},
+                "thresholds": thresholds(where, ["text"]),
+                "mappings": [],
+                "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False},
+            },
+            "overrides": [
+                *(label_override(label) for label in labels if "dashboard" in label),
+                *(column_override(where, column) for column in columns),
+            ],
+        },
+        "options": {
+            "showHeader": True,
+            "cellHeight": "sm",
+            "sortBy": [{"displayName": panel.get("sort", labels[0]["name"]), "desc": "sort" in panel}],
+        },
+    }
+
+
+def label_override(label: Mapping[str, Any]) -> dict[str, Any]:
+    """A label that leads to the dashboard of what it names; Grafana puts its own path before the `/`."""
+    url = f"/d/{label['dashboard']}?var-{label['label']}=${{__value.text}}&${{__url_time_range}}"
+    return override(label["name"], {"links": [{"title": "Details of ${__value.text}", "url": url}]})
+
+
+def column_override(where: str, column: Mapping[str, Any]) -> dict[str, Any]:
+    """How the values of one column are shown; `cell` is text, color or gauge."""
+    cells = {
+        "text": {"type": "color-text"},
+        "color": {"type": "color-background", "mode": "basic"},
+        "gauge": {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
+    }
+    cell = column.get("cell", "text")
+    if cell not in cells:
+        raise complain(where, f"cell {cell!r}: must be one of {sorted(cells)}")
+    shown = field_defaults(where, {"colors": ["text"], **column})
+    shown.pop("color")
+    return override(column["name"], {**shown, "custom.cellOptions": cells[cell]})
+
+
+def text(_where: str, panel: Panel) -> dict[str, Any]:
+    """Words, in Markdown."""
+    return {"options": {"mode": "markdown", "content": panel["text"].strip()}}
+
+
+BUILDERS: dict[str, Callable[[str, Panel], dict[str, Any]]] = {
+    "stat": stat,
+    "lines": lines,
+    "stacked": lines,
+    "bars": bars,
+    "states": states,
+    "table": table,
+    "text": text,
+}
+
+
+def panel_json(where: str, panel: Panel) -> dict[str, Any]:
+    """Return a panel without its id and place."""
+    kind = panel.get("kind")
+    if kind not in BUILDERS:
+        raise complain(where, f"kind {kind!r}: must be one of {sorted(BUILDERS)}")
+    required = {"text": ["title", "text"], "table": ["title", "description"]}
+    only(where, panel, PANEL_KEYS, required.get(kind, ["title", "description", "unit"]))
+    built = {"type": PLUGINS[kind], "title": panel["title"], "pluginVersion": PANEL_VERSION}
+    if kind != "text":
+        built["datasource"] = {"type": "prometheus", "uid": PROMETHEUS}
+        built["description"] = " ".join(panel["description"].split())
+    return built | BUILDERS[kind](where, panel)
+
+
+def placed(title: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield rows and panels with id and place: from left to right, a new line where the width is used up."""
+    number, y = 0, 0
+    for row in rows:
+        only(f"{title}: row {row.get('title')}", row, ROW_KEYS, ROW_KEYS)
+        number += 1
+        grid = {"h": 1, "w": COLUMNS, "x": 0, "y": y}
+        yield {
+            "type": "row",
+            "title": row["title"],
+            "id": number,
+            "collapsed": False,
+            "panels": [],
+            "gridPos": grid,
+        }
+        x, y, tallest = 0, y + 1, 0
+        for panel in row["panels"]:
+            where = f"{title}: panel {panel.get('title')}"
+            built = panel_json(where, panel)
+            width, height = (
+                panel.get(key, size)
+                for key, size in zip(("width", "height"), SIZES[panel["kind"]], strict=True)
+            )
+            if not 1 <= width <= COLUMNS:
+                raise complain(where, f"width {width}: must be from 1 to {COLUMNS}")
+            if x + width > COLUMNS:
+                x, y, tallest = 0, y + tallest, 0
+            number += 1
+            yield built | {"id": number, "gridPos": {"h": height, "w": width, "x": x, "y": y}}
+            x, tallest = x + width, max(tallest, height)
+        y += tallest
+
+
+# ---------------------------------------------------------------- dashboards
+
+
+def variable_json(title: str, variable: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a choice at the top of the dashboard: the values one label has among some series."""
+    only(
+        f"{title}: variable {variable.get('name')}",
+        variable,
+        VARIABLE_KEYS,
+        ["name", "label", "values", "of"],
+    )
+    query = f"label_values({variable['of']}, {variable['values']})"
+    every = bool(variable.get("all"))
+    chosen = {"current": {"text": ["All"], "value": ["$__all"]}} if every else {}
+    return {
+        "type": "query",
+        "name": variable["name"],
+        "label": variable["label"],
+        "datasource": {"type": "prometheus", "uid": PROMETHEUS},
+        "query": {"qryType": 1, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
+        # Read anew with the time range: a node that was added is there without a reload of the page.
+        "refresh": 2,
+        "sort": 1,
+        "multi": every,
+        "includeAll": every,
+        # All means all, also what has no such label at the moment.
+        **({"allValue": ".*"} if every else {}),
+        **chosen,
+        "options": [],
+        "hide": 0,
+    }
+
+
+LINK = {
+    "asDropdown": False,
+    "icon": "",
+    "includeVars": False,
+    "keepTime": True,
+    "tags": [],
+    "targetBlank": False,
+    "tooltip": "",
+}
+
+
+def grafana_dashboard(
+    description: Mapping[str, Any], links: Sequence[Mapping[str, str]] = ()
+) -> dict[str, Any]:
+    """Return Grafana's JSON of a dashboard described in a few lines; see roles/grafana/README.md.
+
+    `links`: pages outside Grafana, each with title and url. Raises AnsibleFilterError naming the panel for a
+    key that is unknown or missing and for a value that is none.
+    """
+    if not isinstance(description, Mapping):
+        raise complain("description", "must be a mapping with title, uid, description and rows")
+    title = str(description.get("title"))
+    only(title, description, DASHBOARD_KEYS, ["title", "uid", "description", "rows"])
+    return {
+        "uid": description["uid"],
+        "title": title,
+        "description": " ".join(description["description"].split()),
+        "tags": [TAG],
+        "schemaVersion": SCHEMA_VERSION,
+        "editable": False,
+        "graphTooltip": 1,
+        "time": {"from": description.get("from", "now-6h"), "to": "now"},
+        "timezone": "browser",
+        "refresh": description.get("refresh", "30s"),
+        "links": [
+            {**LINK, "type": "dashboards", "title": "Dashboards", "tags": [TAG], "asDropdown": True},
+            *(
+                {**LINK, "type": "link", "icon": "external link", "targetBlank": True, **link}
+                for link in links
+            ),
+        ],
+        "annotations": {"list": []},
+        "templating": {"list": [variable_json(title, each) for each in description.get("variables", [])]},
+        "panels": list(placed(title, description["rows"])),
+    }
+
+
+# ---------------------------------------------------------------- the cluster
+
+
+def node_named(nodes: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    """Return the entry of `cluster_nodes` of that name."""
+    return next(node for node in nodes if node["name"] == name)
+
+
+def nodes_with(nodes: Sequence[Mapping[str, Any]], service: str) -> list[Mapping[str, Any]]:
+    """Return the nodes that run a service, those of the monitoring tier last: what watches comes second."""
+    return sorted((n for n in nodes if service in n["services"]), key=lambda n: n["tier"] == "monitoring")
+
+
+def reached(node: Mapping[str, Any], service: str, here: Mapping[str, Any]) -> str | None:
+    """Return the URL at which a container on `here` reaches the page of `service` on `node`, or None.
+
+    Containers of one node know each other by name. From elsewhere it is the published port, if it is open to
+    the tier of `here`; None if it is not.
+    """
+    entry = node["services"][service]
+    port = entry["ports"][(entry.get("dashboard") or {"port": "web"})["port"]]
+    if node["name"] == here["name"]:
+        return f"http://{service}:{port['container']}"
+    if {"lan", here["tier"]} & set(port["from"]):
+        return f"http://{node['address']}:{port['port']}"
+    return None
+
+
+def grafana_datasources(
+    nodes: Sequence[Mapping[str, Any]], name: str, intervals: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Return the data sources of the Grafana on the node `name`, as its provisioning files list them.
+
+    The cluster's Prometheus is the one outside the monitoring tier; the one on it watches that one. The two
+    others are there where this node may reach them. `intervals`: node name -> seconds between two scrapes of
+    its Prometheus, from which Grafana makes the windows of rates. Raises AnsibleFilterError if the first one
+    is not open to this node's tier: dashboards would stay empty.
+    """
+    here = node_named(nodes, name)
+    running = nodes_with(nodes, PROMETHEUS)
+    wanted = [
+        *((PROMETHEUS, "Prometheus", PROMETHEUS, node) for node in running[:1]),
+        *((WATCH, "Prometheus (watch)", PROMETHEUS, node) for node in running[1:2]),
+        *((ALERTMANAGER, "Alertmanager", ALERTMANAGER, node) for node in nodes_with(nodes, ALERTMANAGER)[:1]),
+    ]
+    found = []
+    for uid, title, service, node in wanted:
+        url = reached(node, service, here)
+        if url is None and uid == PROMETHEUS:
+            raise AnsibleFilterError(
+                f"grafana_datasources: port web of prometheus on {node['name']}: must be open to "
+                f"{here['tier']}, where grafana on {name} asks it; add it to its `from`"
+            )
+        if url is not None:
+            common = {"name": title, "uid": uid, "type": service, "access": "proxy", "url": url}
+            more = {"isDefault": uid == PROMETHEUS, "editable": False}
+            found.append({**common, **more, "jsonData": datasource_json(uid, intervals.get(node["name"]))})
+    return found
+
+
+def datasource_json(uid: str, interval_s: int | None) -> dict[str, Any]:
+    """Return what a data source knows of its server."""
+    if uid == ALERTMANAGER:
+        return {"implementation": "prometheus", "handleGrafanaManagedAlerts": False}
+    return {
+        "httpMethod": "POST",
+        "prometheusType": "Prometheus",
+        "manageAlerts": uid == PROMETHEUS,
+        "timeInterval": f"{interval_s}s",
+    }
+
+
+def grafana_links(nodes: Sequence[Mapping[str, Any]], pages: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return title and url of pages outside Grafana that operators may open.
+
+    `pages`: title -> service. A service that runs nowhere, has no page (`dashboard` of the catalogue) or does
+    not show it to operators is left out; of several nodes the first counts.
+    """
+    found = []
+    for title, service in pages.items():
+        for node in nodes_with(nodes, service)[:1]:
+            entry = node["services"][service]
+            page = entry.get("dashboard")
+            port = entry["ports"].get(page["port"]) if page else None
+            if port and {"lan", "operators"} & set(port["from"]):
+                found.append(
+                    {"title": title, "url": f"http://{node['address']}:{port['port']}{page['path']}"}
+                )
+    return found
+
+
+class FilterModule:
+    """Ansible's entry point to this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return filter name -> function."""
+        return {
+            "grafana_dashboard": grafana_dashboard,
+            "grafana_datasources": grafana_datasources,
+            "grafana_links": grafana_links,
+        }

@@ -1,0 +1,3 @@
+"""A stand-in for Grafana: the same files and the same questions, no drawing."""
+
+VERSION = "12.4.10"

@@ -1,0 +1,131 @@
+"""The check of Grafana passes where it does its work, and names what it does not do."""
+
+import base64
+import json
+from email.message import Message
+from typing import Any
+
+import pytest
+from aicluster_verify import Answer, Broken, Kit
+from by_path import import_file
+
+grafana = import_file("roles/grafana/templates/opt/aicluster/checks/grafana.py", "aicluster_check_grafana")
+
+UP = {"status": "success", "data": {"result": [{"metric": {"job": "x"}}, {"metric": {"job": "y"}}]}}
+ANSWERS: dict[str, tuple[int, Any]] = {
+    "api/health": (200, {"database": "ok"}),
+    "api/user": (200, {"login": "admin"}),
+    "api/search?type=dash-db&limit=1000": (200, [{"uid": "one"}, {"uid": "two"}, {"uid": "another"}]),
+    "api/datasources/proxy/uid/prometheus/api/v1/query?query=up": (200, UP),
+}
+
+
+class FakeKit(Kit):
+    """A node whose Grafana answers from a table; `root` is the path it answers below."""
+
+    def __init__(self, answers: dict[str, tuple[int, Any]], root: str = "/", nginx: int = 200) -> None:
+        published = "192.0.2.4" if root == "/" else None
+        web = {"port": 3000, "container": 3000, "published": published}
+        services = {"grafana": {"ports": {"web": web}}}
+        if root != "/":
+            services["nginx"] = {"ports": {"http": {"port": 80, "container": 80, "published": "192.0.2.5"}}}
+        super().__init__({"node": "PI41", "services": services, "cluster": []}, "run")
+        self.answers, self.root, self.outside = answers, root, nginx
+        self.opened: list[str] = []
+
+    def secret(self, service: str, name: str) -> str:
+        return f"the {name} of {service}"
+
+    def execute(self, service: str, argv: Any, stdin: str | None = None) -> str:
+        assert service == "grafana"
+        if argv[0] == "printenv":
+            return f"http://192.0.2.4{self.root}\n"
+        assert stdin, "the password goes in by standard input"
+        assert "the admin_password" not in " ".join(argv)
+        words = base64.b64decode(stdin.removeprefix("Authorization: Basic ")).decode()
+        assert words == "admin:the admin_password of grafana"
+        path = argv[-1].removeprefix(f"http://127.0.0.1:3000{self.root}")
+        status, body = self.answers[path]
+        return f"{body if isinstance(body, str) else json.dumps(body)}\n{status}"
+
+    def http(self, url: str, *_args: Any, **_named: Any) -> Answer:
+        self.opened.append(url)
+        return Answer(self.outside, Message(), b"{}")
+
+
+@pytest.fixture(autouse=True)
+def dashboards_of_the_node(tmp_path, monkeypatch):
+    for uid in ("one", "two"):
+        (tmp_path / f"{uid}.json").write_text(json.dumps({"uid": uid}))
+    monkeypatch.setattr(grafana, "DASHBOARDS", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("root", "opened"),
+    [
+        pytest.param("/", "http://192.0.2.4:3000/api/health", id="at its port"),
+        pytest.param("/grafana/", "http://192.0.2.5:80/grafana/api/health", id="through nginx"),
+    ],
+)
+def test_a_grafana_that_works_is_told_with_what_was_seen(root, opened):
+    kit = FakeKit(ANSWERS, root)
+    evidence = grafana.check(kit)
+    assert "2 dashboards" in evidence
+    assert "2 targets" in evidence
+    assert kit.opened == [opened]
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "evidence"),
+    [
+        pytest.param("api/health", (503, {"database": "failing"}), "answered 503", id="a lost database"),
+        pytest.param(
+            "api/health", (200, {"database": "failing"}), "database is 'failing'", id="a sick database"
+        ),
+        pytest.param("api/health", (200, "<html>"), "no JSON", id="something else than Grafana"),
+        pytest.param("api/user", (401, {}), "refuses the password of its secret file", id="another password"),
+        pytest.param(
+            "api/user", (200, {"login": ""}), "answered as ''", id="a visitor instead of the administrator"
+        ),
+        pytest.param(
+            "api/search?type=dash-db&limit=1000",
+            (200, [{"uid": "one"}]),
+            "dashboards missing: two",
+            id="a dashboard missing",
+        ),
+        pytest.param(
+            "api/datasources/proxy/uid/prometheus/api/v1/query?query=up",
+            (502, {"message": "Bad Gateway"}),
+            "data source prometheus: answered 502",
+            id="Prometheus away",
+        ),
+        pytest.param(
+            "api/datasources/proxy/uid/prometheus/api/v1/query?query=up",
+            (200, {"status": "success", "data": {"result": []}}),
+            "gives no series",
+            id="a Prometheus without targets",
+        ),
+    ],
+)
+def test_a_grafana_that_does_not_is_named_with_the_evidence(path, answer, evidence):
+    with pytest.raises(Broken, match=evidence):
+        grafana.check(FakeKit({**ANSWERS, path: answer}))
+
+
+def test_the_way_out_of_a_wrong_password_is_told():
+    with pytest.raises(Broken) as broken:
+        grafana.check(FakeKit({**ANSWERS, "api/user": (401, {})}))
+    assert broken.value.next_command.endswith("/opt/aicluster/bin/provision")
+
+
+def test_a_door_that_does_not_open_is_told():
+    with pytest.raises(Broken, match="answered 502 instead of 200"):
+        grafana.check(FakeKit(ANSWERS, "/grafana/", nginx=502))
+
+
+def test_a_node_without_dashboard_files_is_broken(dashboards_of_the_node):
+    for path in dashboards_of_the_node.iterdir():
+        path.unlink()
+    with pytest.raises(Broken, match="no file is on this node"):
+        grafana.check(FakeKit(ANSWERS))

@@ -1,0 +1,154 @@
+"""The dashboards: panels say what they show, none lies on another, every query parses."""
+
+import json
+from itertools import combinations
+
+import dashboards
+import pytest
+import render
+from tree import load
+
+RENDERED = dashboards.rendered()
+every_dashboard = pytest.mark.parametrize("dashboard", RENDERED, ids=[d["title"] for d in RENDERED])
+every_panel = pytest.mark.parametrize(
+    "panel",
+    [
+        pytest.param(panel, id=f"{dashboard['title']} / {panel['title']}")
+        for dashboard in RENDERED
+        for panel in dashboards.panels(dashboard)
+    ],
+)
+# Ids of units as Grafana 12.4 knows them; it shows a number with an unknown word behind it otherwise.
+UNITS = {"short", "percentunit", "bytes", "Bps", "pps", "ops", "reqpm", "ms", "s", "celsius"}
+# Labels each target of Prometheus has; a dashboard may ask for them of everything.
+VALUES = {"node": "PI51", "route": ".*"}
+
+
+def units(panel):
+    """Units of a panel's values; a table has one per column."""
+    defaults, overrides = panel["fieldConfig"]["defaults"], panel["fieldConfig"]["overrides"]
+    own = [p["value"] for each in overrides for p in each["properties"] if p["id"] == "unit"]
+    return own or [defaults["unit"]]
+
+
+def test_the_four_dashboards_are_there_under_fixed_uids():
+    assert {d["uid"]: d["title"] for d in RENDERED} == {
+        "aicluster-overview": "Cluster overview",
+        "aicluster-node": "Node",
+        "aicluster-ai": "AI requests",
+        "aicluster-backups": "Backups",
+    }
+
+
+@pytest.mark.parametrize("inventory", sorted(render.SOURCES))
+def test_every_grafana_has_the_same_panels(inventory):
+    seen = [
+        [dashboard["panels"] for dashboard in dashboards.rendered(inventory, host)]
+        for host in render.hosts_running("grafana", inventory)
+    ]
+    assert len(seen) == 2
+    assert seen[0] == seen[1]
+
+
+@every_dashboard
+def test_a_dashboard_is_in_the_last_schema_that_files_may_have_and_asks_for_no_input(dashboard):
+    assert dashboard["schemaVersion"] == 42
+    assert not {"__inputs", "__requires", "apiVersion", "spec", "id"} & set(dashboard)
+    assert dashboard["editable"] is False
+    assert dashboard["description"]
+
+
+@every_dashboard
+def test_no_two_panels_share_an_id(dashboard):
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(ids) == len(set(ids))
+
+
+@every_dashboard
+def test_no_two_panels_share_a_title(dashboard):
+    titles = [panel["title"] for panel in dashboard["panels"] if panel["type"] != "row"]
+    assert len(titles) == len(set(titles))
+
+
+@every_dashboard
+def test_no_panel_lies_on_another_or_beside_the_grid(dashboard):
+    def cells(panel):
+        g = panel["gridPos"]
+        return {(x, y) for x in range(g["x"], g["x"] + g["w"]) for y in range(g["y"], g["y"] + g["h"])}
+
+    for one, other in combinations(dashboard["panels"], 2):
+        assert not cells(one) & cells(other), (one["title"], other["title"])
+    for panel in dashboard["panels"]:
+        assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24, panel["title"]
+
+
+@every_panel
+def test_a_panel_says_what_it_shows(panel):
+    said = panel["options"]["content"] if panel["type"] == "text" else panel["description"]
+    assert len(said) > 20, panel["title"]
+
+
+@every_panel
+def test_a_panel_has_a_unit_grafana_knows(panel):
+    if panel["type"] != "text":
+        assert set(units(panel)) <= UNITS
+
+
+@every_panel
+def test_a_panel_asks_the_cluster_s_prometheus(panel):
+    sources = [panel.get("datasource"), *(target["datasource"] for target in panel.get("targets", []))]
+    if panel["type"] != "text":
+        assert sources == [{"type": "prometheus", "uid": "prometheus"}] * len(sources)
+        assert len(sources) > 1, "asks nothing"
+
+
+@every_panel
+def test_queries_of_a_panel_have_letters_of_their_own(panel):
+    letters = [target["refId"] for target in panel.get("targets", [])]
+    assert len(letters) == len(set(letters))
+
+
+@every_dashboard
+def test_the_choices_are_values_of_labels(dashboard):
+    assert set(dashboards.choices(dashboard)) == {
+        "Node": {"node"},
+        "AI requests": {"route"},
+    }.get(dashboard["title"], set())
+
+
+@every_dashboard
+def test_every_variable_of_a_query_has_a_value(dashboard):
+    chosen = {name: VALUES[name] for name in dashboards.choices(dashboard)}
+    for query in dashboards.queries(dashboard):
+        assert "$" not in dashboards.filled(query.expr, chosen), query
+
+
+def test_every_query_parses():
+    command = dashboards.promtool()
+    if command is None:
+        pytest.skip("no promtool: neither on this machine nor in an image of the lab")
+    exprs = {str(q): dashboards.filled(q.expr, VALUES) for d in RENDERED for q in dashboards.queries(d)}
+    assert len(exprs) > 60
+    assert dashboards.complaint_of_promtool(command, exprs) == ""
+
+
+def test_a_link_to_a_dashboard_leads_to_one():
+    uids = {dashboard["uid"] for dashboard in RENDERED}
+    linked = {
+        part.partition("?")[0]
+        for dashboard in RENDERED
+        for part in json.dumps(dashboard["panels"]).split('"/d/')[1:]
+    }
+    assert linked == {"aicluster-node"}
+    assert linked <= uids
+
+
+def test_nothing_is_called_well_because_nothing_is_known():
+    # `or vector(0)` shows a green 0 for a metric that does not exist; where it does, 0 must be the truth.
+    told = {q.expr for d in RENDERED for q in dashboards.queries(d) if "vector(0)" in q.expr}
+    assert told == {"count(count by (job_name) (backup_last_success_timestamp_seconds)) or vector(0)"}
+
+
+def test_a_description_of_a_dashboard_is_found_by_its_name():
+    for dashboard in ("overview", "node", "ai", "backups"):
+        assert load(f"roles/grafana/files/dashboards/{dashboard}.yml")["uid"] == f"aicluster-{dashboard}"
