@@ -38,9 +38,16 @@ def _number(endpoint: Mapping[str, Any], field: str) -> Fraction:
     return Fraction(repr(value))
 
 
+def is_outside(endpoint: Mapping[str, Any]) -> bool:
+    """Tell whether an endpoint was given no part on purpose: it serves, but is not balanced."""
+    share = endpoint.get("share")
+    return isinstance(share, int | float) and not isinstance(share, bool) and share == 0
+
+
 def _parts(endpoints: Sequence[Mapping[str, Any]], complete: bool) -> list[Fraction]:
     """Return what each endpoint declares of the load, not yet scaled, drained endpoints included."""
-    if not any(endpoint.get("share") is not None for endpoint in endpoints):
+    # A share of 0 keeps its own endpoint out and says nothing of how the others are measured.
+    if all(endpoint.get("share") is None or is_outside(endpoint) for endpoint in endpoints):
         return _capacities(endpoints)
     for endpoint in endpoints:
         if endpoint.get("share") is None:
@@ -59,11 +66,19 @@ def _parts(endpoints: Sequence[Mapping[str, Any]], complete: bool) -> list[Fract
 
 
 def _capacities(endpoints: Sequence[Mapping[str, Any]]) -> list[Fraction]:
-    """Return the measured capacities; a lone endpoint needs none, and a drained one counts for nothing."""
-    if len(endpoints) == 1 and endpoints[0].get("capacity") is None:
-        return [Fraction(1)]
+    """Return the measured capacities; a lone endpoint needs none, and a drained one counts for nothing.
+
+    An endpoint whose share is 0 is not there at all, whatever was measured.
+    """
+    inside = [endpoint for endpoint in endpoints if not is_outside(endpoint)]
     parts = []
     for endpoint in endpoints:
+        if is_outside(endpoint):
+            parts.append(Fraction(0))
+            continue
+        if endpoint.get("capacity") is None and len(inside) == 1:
+            parts.append(Fraction(1))
+            continue
         if endpoint.get("capacity") is None and not endpoint.get("drained"):
             raise AnsibleFilterError(
                 f"upstream_weights: capacity of {_name(endpoint)} null: no endpoint declares a share, so "
@@ -106,8 +121,9 @@ def upstream_weights(
     """Return the endpoints in their order, each with an integer `weight`; together they share no divisor.
 
     `endpoints`: mappings as `service_endpoints` gives them; read are node, share (percent), capacity (one
-    unit for all) and drained. Shares count if any endpoint declares one, capacities otherwise. Drained
-    endpoints get 0, the others are rescaled; one with a positive part that is not drained gets at least 1.
+    unit for all) and drained. Shares count if any endpoint declares one above 0, capacities otherwise. An
+    endpoint with the share 0 gets 0 either way. Drained endpoints get 0, the others are rescaled; one with a
+    positive part that is not drained gets at least 1.
     `slots` bounds the sum of the weights. `complete=False` is for a subset of a service's endpoints (the
     nodes that have one model): its shares need not add up to 100.
     Raises AnsibleFilterError for shares that do not add up to 100 or are declared by some only, for negative

@@ -27,7 +27,7 @@ def chat(gateway_url, api_key) -> Callable[[], http_client.Answer]:
 
 
 def expected_shares(requests: int) -> dict[str, float]:
-    """Node -> requests it should get; drained nodes none."""
+    """Node -> requests it should get; drained nodes and the edge none."""
     shares = {n.name: n.entry["share"] for n in site.running("ollama") if not n.entry["drained"]}
     return {name: requests * share / 100 for name, share in shares.items()}
 

@@ -36,17 +36,17 @@ def render(expression: str) -> Any:
         pytest.param(f"{NODES} | map(attribute='name') | sort | first", "AGX0", id="cluster_nodes"),
         pytest.param(
             "nodes | nodes_running('ollama') | map(attribute='name') | sort",
-            ["AGX0", "ORIN0"],
+            ["AGX0", "NANO", "ORIN0"],
             id="nodes_running",
         ),
         pytest.param(
             "nodes | service_endpoints('ollama', 'api') | map(attribute='port') | sort",
-            [11434, 11435],
+            [11434, 11434, 11435],
             id="service_endpoints",
         ),
         pytest.param(
             "nodes | service_endpoints('ollama', 'api') | upstream_weights | items2dict('node', 'weight')",
-            {"AGX0": 4, "ORIN0": 1},
+            {"AGX0": 4, "ORIN0": 1, "NANO": 0},
             id="upstream_weights",
         ),
         pytest.param("nodes | node_budget | map(attribute='problems') | flatten", [], id="node_budget"),

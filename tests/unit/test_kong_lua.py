@@ -68,6 +68,8 @@ class Gateway:
     method: str = "POST"
     upstream_addr: str | None = None
     source: str = "service"
+    status: int = 200
+    credential: bool = True
     answer: tuple[int, str] | None = None
     sent: str | None = None
     cleared: list[str] = field(default_factory=list)
@@ -118,10 +120,12 @@ class Gateway:
                     clear_header=self.cleared.append,
                 ),
             ),
+            client=table("client", get_credential=lambda: lua.table() if self.credential else None),
             response=table(
                 "response",
                 exit=leave,
                 get_source=lambda: self.source,
+                get_status=lambda: self.status,
                 set_header=self.response_headers.__setitem__,
             ),
         )
@@ -271,6 +275,34 @@ def test_the_header_names_the_node_that_answered(upstream_addr, node):
 def test_an_answer_of_kongs_own_names_no_node(source):
     gateway = Gateway(upstream_addr="192.168.1.154:11434", source=source)
     assert not gateway.run(shipped("ai-chat", "header_filter")).response_headers
+
+
+EDGE = {"X-Accel-Redirect": "@edge"}
+
+
+@pytest.mark.parametrize("source", ["exit", "error"])
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_when_no_ai_node_answers_nginx_is_told_to_ask_the_edge(source, status):
+    gateway = Gateway(source=source, status=status).run(shipped("ai-chat", "header_filter"))
+    assert gateway.response_headers == EDGE
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param({"source": "exit", "status": 401, "credential": False}, id="a missing key"),
+        pytest.param({"source": "exit", "status": 429}, id="too many requests"),
+        pytest.param({"source": "exit", "status": 400}, id="a bad body"),
+        pytest.param({"source": "exit", "status": 413}, id="a big body"),
+        pytest.param({"source": "error", "status": 500}, id="a mistake in the gateway"),
+        pytest.param({"source": "error", "status": 503, "credential": False}, id="a key nobody looked at"),
+        pytest.param({"source": "service", "status": 503}, id="a busy AI node"),
+        pytest.param({"source": "service", "status": 502}, id="an AI node's own error"),
+    ],
+)
+def test_what_is_no_failure_of_all_ai_nodes_does_not_lead_to_the_edge(what):
+    gateway = Gateway(**what).run(shipped("ai-chat", "header_filter"))
+    assert "X-Accel-Redirect" not in gateway.response_headers
 
 
 def test_the_lab_has_its_own_addresses():

@@ -78,6 +78,21 @@ def test_a_drained_node_stays_listed_with_weight_zero():
     assert targets(config) == {"192.168.1.154:11434": 0, "192.168.1.157:11435": 1}
 
 
+def test_the_edge_is_no_target_at_all():
+    assert not [target for target in targets(kong_yml()) if target.startswith("192.168.1.159:")]
+
+
+def test_a_node_taken_into_the_balancing_becomes_a_target():
+    nodes = cluster_with(AGX0={"share": 70}, NANO={"share": 10})
+    assert targets(parsed(overrides={"cluster_nodes": nodes}))["192.168.1.159:11434"] == 1
+
+
+def test_without_shares_the_capacities_count_and_the_edge_stays_outside():
+    nodes = cluster_with(AGX0={"share": None, "capacity": 40}, ORIN0={"share": None, "capacity": 10})
+    config = parsed(overrides={"cluster_nodes": nodes})
+    assert targets(config) == {"192.168.1.154:11434": 4, "192.168.1.157:11435": 1}
+
+
 @pytest.mark.parametrize(
     ("shares", "retries"),
     [

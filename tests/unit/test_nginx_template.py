@@ -49,12 +49,26 @@ def included(block: Block, files: dict[str, str]) -> Block:
     return found
 
 
+GATEWAY, EDGE = "PI51", "NANO"
+
+
 @cache
-def front_door(inventory: str = "production", kong: bool = True) -> Block:
-    nodes = deepcopy(render.cluster(inventory))
+def front_door(
+    inventory: str = "production", kong: bool = True, node: str = GATEWAY, edge: str = "there"
+) -> Block:
+    """The configuration of a node; `edge` is there, drained or without nginx."""
+    nodes = {entry["name"]: entry for entry in deepcopy(render.cluster(inventory))}
     if not kong:
-        del nodes[0]["services"]["kong"]
-    files = render.render_role("nginx", inventory=inventory, overrides={"cluster_nodes": nodes})
+        del nodes[GATEWAY]["services"]["kong"]
+    nodes[EDGE]["drained"] = edge == "drained"
+    if edge == "without nginx":
+        del nodes[EDGE]["services"]["nginx"]
+    files = render.render_role(
+        "nginx",
+        inventory=inventory,
+        host=nodes[node]["host"],
+        overrides={"cluster_nodes": list(nodes.values())},
+    )
     return included(parse(files[CONF + "nginx.conf"]), files)
 
 
@@ -64,25 +78,51 @@ def inner(block: Block, name: str) -> list[Block]:
 
 def server(**which: Any) -> Block:
     [http] = inner(front_door(**which), "http")
-    [found] = inner(http, "server")
+    [found] = [block for block in inner(http, "server") if ("server_name", ["_"], None) in block]
     return found
 
 
-def locations(**which: Any) -> dict[str, dict[str, list[str]]]:
+def locations_of(block: Block) -> dict[str, dict[str, list[str]]]:
     """Location -> directive -> its (last) arguments."""
     return {
-        " ".join(arguments): {name: words for name, words, _ in block}
-        for directive, arguments, block in server(**which)
+        " ".join(arguments): {name: words for name, words, _ in content}
+        for directive, arguments, content in block
         if directive == "location"
     }
+
+
+def locations(**which: Any) -> dict[str, dict[str, list[str]]]:
+    return locations_of(server(**which))
+
+
+def values(location: str, directive: str, **which: Any) -> list[list[str]]:
+    """The arguments of every such directive of a location."""
+    [found] = [
+        block
+        for name, arguments, block in server(**which)
+        if name == "location" and " ".join(arguments) == location
+    ]
+    return [arguments for name, arguments, _ in found if name == directive]
 
 
 def seconds(text: str) -> int:
     return int(text.removesuffix("s"))
 
 
+# The ways in at the gateway that the edge can answer, and where it does.
+WAYS = {
+    "= /api/v1/chat": ("/api/chat", "chat"),
+    "= /api/v1/code": ("/api/chat", "code"),
+    "= /v1/chat/completions": ("/v1/chat/completions", "chat"),
+}
+
+
 def test_the_locations_of_the_gateway():
-    assert {name for name in locations() if "grafana" not in name} == {
+    assert {name for name in locations() if not re.search("grafana|portal", name)} == {
+        *WAYS,
+        "@edge",
+        "@edge_away",
+        "@kong_only",
         "/",
         "/api/",
         "/v1/",
@@ -99,12 +139,25 @@ def test_a_node_without_a_gateway_has_no_way_to_one():
     assert found["= /healthz"]["return"][0] == "200"
 
 
-@pytest.mark.parametrize("location", ["/api/", "/v1/"])
+@pytest.mark.parametrize("location", ["/api/", "/v1/", "@kong_only"])
+@pytest.mark.parametrize(
+    ("directive", "arguments"),
+    [
+        pytest.param("proxy_request_buffering", ["off"], id="no body is kept of a client without a key"),
+        pytest.param(
+            "proxy_ignore_headers", ["X-Accel-Redirect"], id="nobody behind sends requests elsewhere"
+        ),
+    ],
+)
+def test_a_way_to_the_gateway_without_another_end(location, directive, arguments):
+    assert locations()[location][directive] == arguments
+
+
+@pytest.mark.parametrize("location", ["/api/", "/v1/", "@kong_only", *WAYS])
 @pytest.mark.parametrize(
     ("directive", "arguments"),
     [
         pytest.param("proxy_buffering", ["off"], id="tokens are not held back"),
-        pytest.param("proxy_request_buffering", ["off"], id="no body is kept of a client without a key"),
         pytest.param("gzip", ["off"], id="nothing is collected to be compressed"),
         pytest.param("proxy_http_version", ["1.1"], id="answers of unknown length are chunked"),
         pytest.param("proxy_next_upstream", ["off"], id="Kong does the retrying"),
@@ -142,7 +195,8 @@ def test_a_recreated_kong_is_found_within_seconds():
     assert resolver[0] == "127.0.0.11"
     assert seconds(next(word for word in resolver if word.startswith("valid=")).removeprefix("valid=")) <= 5
     assert ["$kong", "kong"] in [words for name, words, _ in server() if name == "set"]
-    assert not inner(http, "upstream"), "names in an upstream block are resolved once"
+    servers = [words[0] for block in inner(http, "upstream") for name, words, _ in block if name == "server"]
+    assert all(re.fullmatch(r"[\d.]+:\d+", one) for one in servers), "names there are resolved once"
 
 
 def test_health_has_two_depths():
@@ -161,7 +215,193 @@ def test_a_missing_kong_is_told_in_json():
     assert away["return"][0] == "503"
     assert away["default_type"] == ["application/json"]
     for location in ("/api/", "/v1/", "= /healthz"):
-        assert locations()[location]["error_page"] == ["502", "504", "=", "@kong_away"]
+        assert ["502", "504", "=", "@kong_away"] in values(location, "error_page")
+
+
+# --- when no AI node answers ---
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_way_the_edge_can_answer_names_its_path_and_model_there(way):
+    assert dict(values(way, "set")) == dict(zip(("$edge_path", "$edge_alias"), WAYS[way], strict=True))
+    assert locations()[way]["proxy_pass"] == ["http://$kong:8000"], "Kong is asked first"
+    assert "proxy_ignore_headers" not in locations()[way], "Kong's X-Accel-Redirect is what leads to the edge"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_request_that_may_be_asked_twice_is_kept_in_memory_and_bigger_ones_are_not_kept(way):
+    found = locations()[way]
+    assert "proxy_request_buffering" not in found
+    assert found["client_body_buffer_size"] == ["32k"]
+    assert ["418", "=", "@kong_only"] in values(way, "error_page")
+    assert found["recursive_error_pages"] == ["on"], "@kong_only has error pages of its own"
+    [condition] = values(way, "if")
+    assert condition == ["($edge_refuses_body)"]
+
+
+def mapped(block: Block, result: str, text: str) -> str:
+    """What nginx maps a text to; a regular expression's first match wins."""
+    [entries] = [inner for name, words, inner in block if name == "map" and words[1] == result]
+    for pattern, words, _ in entries:
+        if pattern.strip('"').startswith("~") and re.search(
+            pattern.strip('"')[1:].replace("(?<", "(?P<"), text
+        ):
+            return str(words[0])
+    return next(str(words[0]) for pattern, words, _ in entries if pattern == "default")
+
+
+@pytest.mark.parametrize(
+    ("length", "kept"),
+    [
+        ("0", True),
+        ("9999", True),
+        ("10000", True),
+        ("29999", True),
+        ("30000", False),
+        ("100000", False),
+        pytest.param("", False, id="no length"),
+    ],
+)
+def test_what_is_kept_is_decided_by_length(length, kept):
+    [http] = inner(front_door(), "http")
+    assert (mapped(http, "$edge_refuses_body", length) == '""') is kept
+
+
+@pytest.mark.parametrize(
+    ("body", "mapped_to"),
+    [
+        ('{"stream":false}', """'$edge_members,"model":"$edge_alias"}'"""),
+        (
+            '{"messages":[{"content":"}"}],\n "model":"gpt-oss"}\n',
+            """'$edge_members,"model":"$edge_alias"}'""",
+        ),
+        (" { } ", """'{"model":"$edge_alias"}'"""),
+        ("[]", "$request_body"),
+    ],
+)
+def test_the_edge_answers_with_its_own_model_whatever_was_asked_for(body, mapped_to):
+    [http] = inner(front_door(), "http")
+    assert mapped(http, "$edge_body", body) == mapped_to
+    assert locations()["@edge"]["proxy_set_body"] == ["$edge_body"]
+
+
+@pytest.mark.parametrize("inventory", sorted(render.SOURCES))
+def test_the_edge_is_found_in_the_placement(inventory):
+    [http] = inner(front_door(inventory=inventory), "http")
+    [upstream] = inner(http, "upstream")
+    address = next(node["address"] for node in render.cluster(inventory) if node["name"] == EDGE)
+    assert [words[0] for name, words, _ in upstream if name == "server"] == [f"{address}:80"]
+
+
+def test_the_answer_says_that_the_edge_gave_it():
+    assert ["X-AI-Fallback", "$upstream_http_x_ai_node", "always"] in values("@edge", "add_header")
+
+
+@pytest.mark.parametrize("header", ["apikey", "Authorization"])
+def test_the_key_stays_at_the_door(header):
+    assert [header, '""'] in values("@edge", "proxy_set_header")
+
+
+@pytest.mark.parametrize("edge", ["drained", "without nginx"])
+def test_without_an_edge_the_gateway_keeps_no_body_and_goes_nowhere_else(edge):
+    found = locations(edge=edge)
+    assert not {*WAYS, "@edge", "@edge_away", "@kong_only"} & set(found)
+    [http] = inner(front_door(edge=edge), "http")
+    assert not inner(http, "upstream")
+
+
+def test_a_silent_kong_is_not_replaced_by_the_edge_because_nobody_has_looked_at_the_key():
+    for location in ("/api/", "/v1/", "@kong_only", *WAYS):
+        assert ["502", "504", "=", "@kong_away"] in values(location, "error_page")
+        assert "proxy_intercept_errors" not in locations()[location]
+    assert "proxy_pass" not in locations()["@kong_away"]
+
+
+# --- the edge's own door ---
+
+EDGE_WAYS = ("= /api/chat", "= /v1/chat/completions")
+
+
+def test_the_edge_lets_nothing_through_but_inference():
+    found = locations(node=EDGE)
+    assert set(found) == {"/", "= /healthz", "= /healthz/nginx", "@too_big", *EDGE_WAYS}
+    assert "proxy_pass" not in found["/"]
+    for way in EDGE_WAYS:
+        assert ["($request_method", "!=", "POST)"] in values(way, "if", node=EDGE)
+
+
+def test_the_gateway_has_no_door_of_its_own_to_a_model():
+    assert "= /api/chat" not in locations()
+    assert not [way for way, directives in locations().items() if "proxy_cache" in directives]
+
+
+@pytest.mark.parametrize("way", EDGE_WAYS)
+@pytest.mark.parametrize(
+    ("directive", "arguments"),
+    [
+        pytest.param("proxy_cache_key", ['"$request_method $uri $request_body"'], id="the same question"),
+        pytest.param("proxy_cache_methods", ["POST"], id="questions are POSTs"),
+        pytest.param("proxy_cache_valid", ["200", "10m"], id="only good answers are kept, and not for long"),
+        pytest.param("proxy_cache_lock", ["on"], id="a question asked twice at once is answered once"),
+    ],
+)
+def test_the_edge_answers_a_repeated_question_from_memory(way, directive, arguments):
+    assert locations(node=EDGE)[way][directive] == arguments
+
+
+@pytest.mark.parametrize("way", EDGE_WAYS)
+def test_an_old_answer_counts_while_ollama_is_away(way):
+    assert {"error", "timeout", "http_502", "http_503", "http_504"} <= set(
+        locations(node=EDGE)[way]["proxy_cache_use_stale"]
+    )
+
+
+@pytest.mark.parametrize("way", EDGE_WAYS)
+def test_an_answer_of_the_edge_names_it_and_says_where_it_was_from(way):
+    headers = values(way, "add_header", node=EDGE)
+    assert ["X-AI-Node", "NANO", "always"] in headers
+    assert ["X-Cache-Status", "$upstream_cache_status", "always"] in headers
+
+
+def ollama_door() -> Block:
+    [http] = inner(front_door(node=EDGE), "http")
+    [found] = [b for b in inner(http, "server") if ("listen", ["unix:/tmp/ollama.sock"], None) in b]
+    return found
+
+
+def test_a_stream_passes_the_cache_by():
+    [http] = inner(front_door(node=EDGE), "http")
+    asked = {
+        kind: mapped(http, "$ollama_streams", kind) for kind in ("application/json", "text/event-stream")
+    }
+    assert asked == {"application/json": '""', "text/event-stream": "no"}
+    assert mapped(http, "$ollama_streams", "application/x-ndjson") == "no"
+    inside = locations_of(ollama_door())["/"]
+    assert inside["add_header"] == ["X-Accel-Buffering", "$ollama_streams", "always"]
+    assert inside["proxy_buffering"] == ["off"]
+
+
+def test_a_silent_ollama_is_told_in_json_with_the_nodes_name():
+    away = locations_of(ollama_door())["@ollama_away"]
+    assert away["return"] == ["502", '\'{"error":"Ollama on NANO does not answer."}\\n\'']
+
+
+def test_the_cache_is_in_memory_and_smaller_than_the_memory_it_is_in():
+    host = next(node["host"] for node in render.cluster("production") if node["name"] == EDGE)
+    nginx = render.compose_of("nginx", host=host)["services"]["nginx"]
+    [cache] = [mount for mount in nginx["tmpfs"] if mount.startswith("/var/cache/edge:")]
+    assert "size=64m" in cache and "uid=101" in cache
+    [http] = inner(front_door(node=EDGE), "http")
+    [path] = [words for name, words, _ in http if name == "proxy_cache_path"]
+    assert path[0] == "/var/cache/edge"
+    assert "max_size=48m" in path
+    assert int(nginx["mem_limit"].removesuffix("m")) >= 64 + 64
+
+
+def test_the_edges_door_is_open_to_the_gateway_only():
+    edge = next(node for node in render.cluster("production") if node["name"] == EDGE)
+    assert edge["services"]["nginx"]["ports"]["http"]["from"] == ["gateway"]
+    assert edge["services"]["ollama"]["ports"]["api"]["from"] == ["localhost"]
 
 
 def test_a_body_over_kongs_limit_is_told_in_json():

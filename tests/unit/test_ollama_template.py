@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from ollama_models import normalise
-from render import SOURCES, compose_of, hosts_running, render_role
+from render import SOURCES, compose_of, hosts_running, render_role, renderer
 from tree import load
 
-AGX0, ORIN0 = "192.168.1.154", "192.168.1.157"
-AI_TIERS = ("primary_ai", "secondary_ai")
+AGX0, ORIN0, NANO = "192.168.1.154", "192.168.1.157", "192.168.1.159"
+AI_TIERS = ("primary_ai", "secondary_ai", "edge")
 every_ai_tier = pytest.mark.parametrize("tier", AI_TIERS)
 
 
@@ -19,7 +19,12 @@ def container(host: str, inventory: str = "production") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("host", "published"), [(AGX0, f"{AGX0}:11434:11434"), (ORIN0, f"{ORIN0}:11435:11434")]
+    ("host", "published"),
+    [
+        (AGX0, f"{AGX0}:11434:11434"),
+        (ORIN0, f"{ORIN0}:11435:11434"),
+        pytest.param(NANO, "127.0.0.1:11434:11434", id="the edge hands on what its nginx lets through"),
+    ],
 )
 def test_the_published_port_differs_and_the_inner_one_does_not(host, published):
     rendered = container(host)
@@ -67,12 +72,33 @@ def test_environment_values_are_text_as_compose_wants_them():
     [
         pytest.param(AGX0, "8192", "3", id="the big board"),
         pytest.param(ORIN0, "2048", "1", id="the small board"),
+        pytest.param(NANO, "2048", "1", id="the smallest board"),
     ],
 )
 def test_context_and_models_in_memory_fit_the_board(host, context, loaded):
     environment = container(host)["environment"]
     assert environment["OLLAMA_CONTEXT_LENGTH"] == context
     assert environment["OLLAMA_MAX_LOADED_MODELS"] == loaded
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        (AGX0, f"http://{AGX0}:11434"),
+        (ORIN0, f"http://{ORIN0}:11435"),
+        pytest.param(NANO, "http://127.0.0.1:11434", id="a port for this machine alone is asked there"),
+    ],
+)
+def test_the_node_asks_its_ollama_where_it_listens(host, url):
+    rendering = renderer("production", host)
+    service = rendering.shared["cluster_node"]["services"]["ollama"]
+    variables = rendering.variables("ollama", {"service_name": "ollama", "service": service})
+    state, _ = rendering.state("ollama", variables)
+    assert state["probe"]["url"] == f"{url}/api/tags"
+
+
+def test_the_edge_answers_on_the_cpu():
+    assert "runtime" not in container(NANO)
 
 
 # --- the lists of the tiers ---

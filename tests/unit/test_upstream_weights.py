@@ -62,6 +62,20 @@ def test_capacities_count_where_no_share_is_declared(capacities, expected):
     assert weights(endpoints(*capacities, field="capacity")) == expected
 
 
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        pytest.param([(None, 40), (None, 10)], [0, 4, 1], id="the others are weighed by capacity"),
+        pytest.param([(None, None)], [0, 1], id="the only other one needs no measurement"),
+        pytest.param([(80, None), (20, None)], [0, 4, 1], id="or by their shares"),
+    ],
+)
+def test_a_share_of_nothing_keeps_an_endpoint_out_whatever_the_others_declare(others, expected):
+    out = {"node": "NANO", "share": 0, "capacity": 3}
+    rest = [{"node": f"N{n}", "share": share, "capacity": part} for n, (share, part) in enumerate(others)]
+    assert weights([out, *rest]) == expected
+
+
 def test_declared_shares_win_over_capacities():
     listed = [{"node": "A", "share": 80, "capacity": 1}, {"node": "B", "share": 20, "capacity": 1}]
     assert weights(listed) == [4, 1]
@@ -107,6 +121,12 @@ def test_an_endpoint_keeps_what_it_says_and_the_input_is_left_alone():
             {},
             "endpoints N0 0, N1 0: every weight would be 0",
             id="all zero",
+        ),
+        pytest.param(
+            endpoints(0, 0),
+            {},
+            "endpoints N0 0, N1 0: every weight would be 0",
+            id="all kept out",
         ),
         pytest.param(
             endpoints((80, DRAINED), (20, DRAINED)),

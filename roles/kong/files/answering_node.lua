@@ -8,4 +8,10 @@ if kong.response.get_source() == "service" then
   if node then
     kong.response.set_header("X-AI-Node", node)
   end
+else
+  -- No AI node answered somebody whose key was accepted: nginx may ask the edge instead, and only then.
+  local status = kong.response.get_status()
+  if (status == 502 or status == 503 or status == 504) and kong.client.get_credential() then
+    kong.response.set_header("X-Accel-Redirect", "@edge")
+  end
 end

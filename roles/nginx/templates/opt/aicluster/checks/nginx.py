@@ -1,0 +1,70 @@
+"""The front door answers, and what stands behind it does: Kong's AI nodes, or the edge's own model."""
+
+from typing import Any, Dict
+
+from aicluster_verify import Answer, Broken, Kit
+
+ANSWER_LIMIT_S = 30
+# A small processor loads its model first.
+EDGE_LIMIT_S = 60
+
+
+def check(kit: Kit) -> str:
+    """Ask for what this node's door is there for."""
+    kit.expect(kit.url("nginx", "http", "/healthz"))
+    if "kong" in kit.services:
+        return through_the_gateway(kit)
+    [tier] = [node["tier"] for node in kit.cluster if node["name"] == kit.node]
+    return on_the_edge(kit) if tier == "edge" and "ollama" in kit.services else "/healthz answers"
+
+
+def ask(kit: Kit, path: str, headers: Dict[str, str], limit_s: float, content: str) -> Answer:
+    """Return the answer to a short chat; raise Broken when it is none."""
+    question: Dict[str, Any] = {
+        "model": "chat",
+        "messages": [{"role": "user", "content": content}],
+        "stream": False,
+        "options": {"num_predict": 1},
+    }
+    try:
+        answer = kit.expect(
+            kit.url("nginx", "http", path), method="POST", data=question, headers=headers, timeout=limit_s
+        )
+    except Broken as broken:
+        if "timed out" not in broken.evidence:
+            raise
+        raise Broken(
+            "no answer to a chat within %d s; a model that is not in memory may need longer" % limit_s,
+            "sudo docker compose --project-directory /opt/aicluster logs --tail 5 nginx",
+        ) from None
+    said = answer.json()
+    message = said.get("message") if isinstance(said, dict) else None
+    if not isinstance(message, dict) or message.get("role") != "assistant":
+        raise Broken("a chat is answered without a message of the assistant: %s" % answer.text[:200])
+    if not answer.headers.get("X-AI-Node"):
+        raise Broken("an answer names no node: X-AI-Node is missing")
+    return answer
+
+
+def through_the_gateway(kit: Kit) -> str:
+    """Chat as a client does, with a client's key."""
+    headers = {"apikey": kit.secret("kong", "api_key")}
+    answer = ask(kit, "/api/v1/chat", headers, ANSWER_LIMIT_S, "Say yes.")
+    fallback = answer.headers.get("X-AI-Fallback")
+    if fallback:
+        return "/healthz; a chat is answered by %s because no AI node does" % fallback
+    return "/healthz; a chat is answered by %s" % answer.headers["X-AI-Node"]
+
+
+def on_the_edge(kit: Kit) -> str:
+    """Ask a new question twice: the model answers, then the cache; and nothing but inference gets through."""
+    content = "Say yes to verify run %s." % kit.run_id
+    sources = [
+        ask(kit, "/api/chat", {}, EDGE_LIMIT_S, content).headers.get("X-Cache-Status") for _ in range(2)
+    ]
+    if sources[1] != "HIT":
+        raise Broken(
+            "a question asked again is not answered from the cache (%s)" % ", then ".join(map(str, sources))
+        )
+    kit.expect(kit.url("nginx", "http", "/api/tags"), status=404)
+    return "/healthz; a chat is answered by the model, then from the cache"

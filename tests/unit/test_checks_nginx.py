@@ -1,0 +1,101 @@
+"""The check of nginx: what the door of the gateway, of the edge and of another node is there for."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from aicluster_verify import Broken
+from by_path import import_file
+from fake_service import Asked, FakeKit, Says, serving
+
+nginx = import_file("roles/nginx/templates/opt/aicluster/checks/nginx.py", "check_nginx")
+MESSAGE = {"message": {"role": "assistant", "content": ""}}
+ANSWER = Says(body=MESSAGE, headers={"X-AI-Node": "AGX0"})
+Answers = Says | Callable[[Asked], Says]
+
+
+def check(tier: str, services: list[str], paths: Mapping[str, Answers]) -> tuple[str, list[Asked]]:
+    site: dict[str, Any] = {
+        "node": "N",
+        "services": {name: {} for name in [*services, "nginx"]},
+        "cluster": [{"name": "N", "tier": tier}, {"name": "M", "tier": "edge"}],
+    }
+    with serving({"GET /healthz": Says(), **paths}) as service:
+        return nginx.check(FakeKit(service, site, {"kong/api_key": "the-key"})), service.asked
+
+
+def gateway(chat: Answers = ANSWER, **paths: Answers) -> tuple[str, list[Asked]]:
+    return check("gateway", ["kong"], {"POST /api/v1/chat": chat, **paths})
+
+
+def edge(second: str = "HIT", **changes: Says) -> tuple[str, list[Asked]]:
+    sources = iter(["MISS", second])
+
+    def chat(_asked: Asked) -> Says:
+        return Says(body=MESSAGE, headers={"X-AI-Node": "NANO", "X-Cache-Status": next(sources)})
+
+    return check("edge", ["ollama"], {"POST /api/chat": chat, **changes})
+
+
+def test_on_the_gateway_a_chat_is_answered_by_an_ai_node():
+    evidence, asked = gateway()
+    assert evidence == "/healthz; a chat is answered by AGX0"
+    headers = {name.lower(): value for name, value in asked[-1].headers.items()}
+    assert headers["apikey"] == "the-key"
+
+
+def test_an_answer_of_the_edge_is_told_as_what_it_is():
+    fallback = Says(body=MESSAGE, headers={"X-AI-Node": "NANO", "X-AI-Fallback": "NANO"})
+    assert gateway(fallback)[0] == "/healthz; a chat is answered by NANO because no AI node does"
+
+
+@pytest.mark.parametrize(
+    ("chat", "evidence"),
+    [
+        pytest.param(Says(401), "answered 401 instead of 200", id="a key that is not taken"),
+        pytest.param(Says(503, "nobody"), "answered 503 instead of 200: nobody", id="nobody answers"),
+        pytest.param(Says(body="<html>"), "no JSON", id="a page instead of an answer"),
+        pytest.param(
+            Says(body={"models": []}, headers={"X-AI-Node": "AGX0"}), "without a message", id="another answer"
+        ),
+        pytest.param(Says(body=MESSAGE), "X-AI-Node is missing", id="an answer of nobody"),
+    ],
+)
+def test_a_gateway_that_does_not_chat_is_broken(chat, evidence):
+    with pytest.raises(Broken, match=evidence):
+        gateway(chat)
+
+
+def test_a_slow_answer_is_told_as_slow(monkeypatch):
+    monkeypatch.setattr(nginx, "ANSWER_LIMIT_S", 0.2)
+    with pytest.raises(Broken, match="a model that is not in memory may need longer"):
+        gateway(Says(delay_s=1))
+
+
+def test_a_door_that_does_not_answer_is_broken_before_anything_else_is_asked():
+    with pytest.raises(Broken, match="/healthz: answered 502"):
+        gateway(**{"GET /healthz": Says(502)})
+
+
+def test_on_the_edge_a_new_question_is_answered_by_the_model_and_then_from_the_cache():
+    evidence, asked = edge()
+    assert evidence == "/healthz; a chat is answered by the model, then from the cache"
+    first, second = [one.body for one in asked if one.path == "/api/chat"]
+    assert first == second
+    assert "run-1" in str(first), "a question nobody asked before"
+
+
+def test_an_edge_that_forgets_is_broken():
+    with pytest.raises(Broken, match=r"not answered from the cache \(MISS, then MISS\)"):
+        edge("MISS")
+
+
+def test_an_edge_that_lets_everything_through_is_broken():
+    with pytest.raises(Broken, match="/api/tags: answered 200 instead of 404"):
+        edge("HIT", **{"GET /api/tags": Says()})
+
+
+def test_the_door_of_another_node_only_has_to_answer():
+    evidence, asked = check("secondary_ai", ["ollama"], {})
+    assert evidence == "/healthz answers"
+    assert len(asked) == 1
