@@ -63,7 +63,7 @@ facts:
 #   phase        inspect, ship or reacted
 #   files        [{path, sha256, accept, mode, uid, gid, text, fragment}]; `accept`: digests that are right as
 #                well; `fragment`: our part of a shared JSON file
-#   packages     [name]                     units       [{name, enabled, state}]
+#   packages     [name]                     units       [{name, enabled, waits}]
 #   containers   {compose service: digest}  probes      {service: url on the node}
 #   container_modes  {compose service: [modes it works in]}; always where it is not named
 #   mode         the mode of a node that has not chosen one itself
@@ -245,7 +245,9 @@ def deviating_units(wanted):
             found.get("UnitFileState") in ("enabled", "enabled-runtime", "static", "alias", "indirect")
         ):
             why.append(found.get("UnitFileState") or "unknown")
-        if found.get("ActiveState") != "active":
+        # A unit that waits for another node tries again and again; that is how it is meant to be.
+        well = ("active", "activating") if unit.get("waits") else ("active",)
+        if found.get("ActiveState") not in well:
             why.append(found.get("ActiveState") or "inactive")
         if why:
             deviating.append({"name": unit["name"], "why": ", ".join(why)})

@@ -8,6 +8,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+import pytest
 import yaml
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
@@ -75,6 +76,13 @@ def cluster(inventory: str) -> list[dict[str, Any]]:
     first = site(inventory).inventory.list_hosts("nodes")[0].name
     nodes: list[dict[str, Any]] = renderer(inventory, first).shared["cluster_nodes"]
     return nodes
+
+
+def choose(monkeypatch: pytest.MonkeyPatch, **values: Any) -> dict[str, Any]:
+    """Set variables of all hosts of production in one test; returns them for `overrides`, which go uncached."""
+    for name, value in values.items():
+        monkeypatch.setitem(site("production").variables._extra_vars, name, value)
+    return values
 
 
 def hosts_running(service: str, inventory: str = "production") -> list[str]:

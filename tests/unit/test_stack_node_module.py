@@ -452,3 +452,23 @@ def test_what_is_known_of_a_sleeping_service_stays_known():
     inspect([], commit={"chat": "c1", "paint": "p1"})
     assert inspect([], commit={"chat": "c2", "paint": None})["provisioned"] == {"chat": "c2", "paint": "p1"}
     assert inspect([], commit={"chat": "c2"})["provisioned"] == {"chat": "c2"}
+
+
+# --- units ---
+
+
+@pytest.mark.parametrize(
+    ("unit", "state", "deviates"),
+    [
+        pytest.param({}, "active", False, id="a unit that runs is as it should be"),
+        pytest.param({}, "activating", True, id="a unit that is started again and again is not"),
+        pytest.param({"waits": True}, "activating", False, id="one that waits for another node may be"),
+        pytest.param({"waits": True}, "failed", True, id="but it may not have given up"),
+        pytest.param({"waits": True}, "inactive", True, id="nor be stopped"),
+    ],
+)
+def test_a_unit_is_as_it_should_be(monkeypatch, unit, state, deviates):
+    shown = f"Id=a.service\nLoadState=loaded\nActiveState={state}\nUnitFileState=enabled\n"
+    monkeypatch.setattr(node, "run", lambda _command: shown)
+    found = node.deviating_units([{"name": "a", "enabled": True, **unit}])
+    assert found == ([{"name": "a", "why": state}] if deviates else [])

@@ -1,0 +1,121 @@
+"""What node_exporter is told: the node's own address, what to collect, and a metric of ours."""
+
+import configparser
+import re
+import shlex
+from typing import Any
+
+import pytest
+import render
+
+FLAGS = "/etc/default/prometheus-node-exporter"
+UNIT = "/etc/systemd/system/prometheus-node-exporter.service"
+NODES = [
+    (inventory, host)
+    for inventory in sorted(render.SOURCES)
+    for host in render.hosts_running("node_exporter", inventory)
+]
+NANO = "192.168.1.159"
+every_node = pytest.mark.parametrize(("inventory", "host"), NODES)
+
+
+def flags(**where: Any) -> list[str]:
+    """As systemd reads them: quotes and backslashes of the file first, then of $ARGS on the command line."""
+    text = render.render_role("node_exporter", **where)[FLAGS]
+    [line] = [line for line in text.splitlines() if line.startswith("ARGS=")]
+    [value] = shlex.split(line.removeprefix("ARGS="))
+    return value.split(" ")
+
+
+def flag(name: str, **where: Any) -> str:
+    [value] = [one.partition("=")[2] for one in flags(**where) if one.startswith(f"--{name}=")]
+    return value
+
+
+def test_every_node_of_both_inventories_has_one():
+    for inventory in render.SOURCES:
+        assert len(render.hosts_running("node_exporter", inventory)) == len(render.cluster(inventory))
+
+
+@every_node
+def test_it_listens_on_the_nodes_own_address_only(inventory, host):
+    assert flag("web.listen-address", inventory=inventory, host=host) == f"{host}:9100"
+
+
+@every_node
+def test_what_is_collected_is_said_and_the_rest_is_off(inventory, host):
+    found = flags(inventory=inventory, host=host)
+    assert "--collector.disable-defaults" in found
+    assert {"--collector.systemd", "--collector.textfile", "--collector.meminfo"} <= set(found)
+
+
+def test_no_flag_is_said_twice():
+    names = [one.partition("=")[0] for one in flags()]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("unit", "seen"),
+    [("docker.service", True), ("backup.timer", True), ("dev-sda.device", False), ("servicex", False)],
+)
+def test_the_state_of_services_and_timers_is_collected(unit, seen):
+    # Anchored by node_exporter itself.
+    assert bool(re.fullmatch(flag("collector.systemd.unit-include"), unit)) is seen
+
+
+@pytest.mark.parametrize(
+    ("mount", "seen"),
+    [
+        ("/", True),
+        ("/boot/firmware", True),
+        ("/var/lib/docker", True),
+        ("/var/lib/docker/overlay2/x/merged", False),
+        ("/run/user/1000", False),
+    ],
+)
+def test_disks_are_measured_once_and_containers_file_systems_not(mount, seen):
+    excluded = re.search(flag("collector.filesystem.mount-points-exclude"), mount)
+    assert (excluded is None) is seen
+
+
+@pytest.mark.parametrize(
+    ("device", "seen"), [("eth0", True), ("wlan0", True), ("veth12ab", False), ("br-1", False)]
+)
+def test_interfaces_of_containers_are_not_measured(device, seen):
+    for name in ("collector.netdev.device-exclude", "collector.netclass.ignored-devices"):
+        assert (re.search(flag(name), device) is None) is seen
+
+
+@every_node
+def test_the_node_says_what_it_is_in_a_file_where_files_are_read(inventory, host):
+    files = render.render_role("node_exporter", inventory=inventory, host=host)
+    folder = flag("collector.textfile.directory", inventory=inventory, host=host)
+    [node] = [node for node in render.cluster(inventory) if node["host"] == host]
+    labels = f'node="{node["name"]}",tier="{node["tier"]}",board="{node["board"]}"'
+    assert f"aicluster_node_info{{{labels}}} 1" in files[f"{folder}/aicluster.prom"].splitlines()
+
+
+def state(host: str) -> dict[str, Any]:
+    rendering = render.renderer("production", host)
+    extra = {"service": rendering.shared["cluster_node"]["services"]["node_exporter"]}
+    found: dict[str, Any] = rendering.state("node_exporter", rendering.variables("node_exporter", extra))[0]
+    return found
+
+
+def test_a_board_with_a_distribution_of_today_takes_its_package():
+    assert "prometheus-node-exporter" in state("192.168.1.147")["packages"]
+    assert UNIT not in render.render_role("node_exporter", host="192.168.1.147")
+
+
+def test_the_edge_node_gets_a_unit_for_the_program_that_was_put_there():
+    assert state(NANO)["packages"] == []
+    unit = configparser.ConfigParser()
+    unit.read_string(render.render_role("node_exporter", host=NANO)[UNIT])
+    assert unit["Service"]["ExecStart"] == "/usr/local/bin/node_exporter $ARGS"
+    assert unit["Service"]["EnvironmentFile"] == FLAGS
+
+
+def test_a_changed_flag_restarts_it():
+    rules = state("192.168.1.147")["files"]
+    for path in (FLAGS, UNIT, f"{UNIT}.d/10-keep-trying.conf"):
+        assert render.engine().rule_for(path, rules) == {"restart": "prometheus-node-exporter"}
