@@ -78,7 +78,7 @@ lock: ## renew requirements.lock from pyproject.toml
 
 .PHONY: docs
 docs: setup ## renew the generated tables of the documentation
-	@$(VENV)/bin/python docs/generate.py
+	@PYTHONPATH=lab $(VENV)/bin/python docs/generate.py
 
 # --- lab -------------------------------------------------------------------------------------------
 

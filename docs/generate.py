@@ -6,15 +6,13 @@ docs/reference/ is written whole, from the production inventory as Ansible resol
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import reference
 import yaml
+from aicluster_lab.ask import ask
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -51,21 +49,8 @@ def with_table(readme: str, table: str) -> str:
 
 def production() -> dict[str, Any]:
     """Return {nodes, budget} of the production inventory: cluster_nodes and its accounts."""
-    question = {"msg": "{{ {'nodes': cluster_nodes, 'budget': cluster_nodes | node_budget} }}"}
-    settings = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1"}
-    settings |= {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_NOCOLOR": "1"}
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-    command = [str(Path(sys.executable).with_name("ansible")), "nodes[0]", "-m", "ansible.builtin.debug"]
-    asked = subprocess.run(
-        [*command, "-a", json.dumps(question)],
-        cwd=ROOT,
-        env=kept | settings,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    [answer] = json.loads(asked.stdout)["plays"][0]["tasks"][0]["hosts"].values()
-    return dict(answer["msg"])
+    [site] = ask(ROOT, (), "nodes[0]", "{'nodes': cluster_nodes, 'budget': cluster_nodes | node_budget}")
+    return dict(site)
 
 
 def reference_pages() -> dict[Path, str]:

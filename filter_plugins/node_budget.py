@@ -49,12 +49,16 @@ def account(node: Mapping[str, Any], resource: str, unit: str) -> tuple[dict[str
     planned = max(sums.values())
     figures = dict(zip(keys, (has, planned, has - planned), strict=True))
     name = {"mb": "MiB", "gb": "GiB"}[unit]
+    parts = {
+        mode: ", ".join([f"{reserved} reserved", *(f"{one} {needs[one]}" for one in services if needs[one])])
+        for mode, services in sets.items()
+    }
     return figures, [
         f"{resource} of {node['name']} {sums[mode]} {name} planned{f' in mode {mode}' if mode else ''} "
-        f"({', '.join([f'{reserved} reserved', *(f'{service} {needs[service]}' for service in services)])}): "
+        f"({parts[mode]}): "
         f"must fit into its {has} {name}; lower {key} of a service there or "
         + ("take one out of the mode" if mode else "move one to another tier's node_services")
-        for mode, services in sets.items()
+        for mode in sets
         if sums[mode] > has
     ]
 
@@ -87,7 +91,7 @@ def architecture_problems(node: Mapping[str, Any]) -> list[str]:
     problems = []
     for service, entry in node["services"].items():
         built = entry.get("architectures")
-        if has and isinstance(built, list) and has not in built:
+        if entry.get("image") and has and isinstance(built, list) and has not in built:
             problems.append(
                 f"service {service} on {node['name']} {has}: its image {entry.get('image')} is built for "
                 f"{', '.join(map(str, built)) or 'no architecture'} only; move it to another tier or "

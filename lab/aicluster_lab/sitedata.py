@@ -1,16 +1,12 @@
 """What the inventory says about the lab. Nothing here is decided by the lab itself."""
 
-import json
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-from cluster_nodes import placement, service_entry
-
+from .ask import ask
 from .errors import LabError
 
 INVENTORY = ("-i", "inventory/groups.yml", "-i", "inventory/lab")
@@ -73,87 +69,78 @@ def ansible(root: Path, tool: str) -> str:
     return str(path)
 
 
+QUESTION = (
+    "{'nodes': cluster_nodes, 'lab': groups['lab'] | default([]), 'site_network': site_network,"
+    " 'site_router': site_router, 'site_image_mirror': site_image_mirror}"
+)
+
+
 def load_site(root: Path) -> Site:
     """Read the lab inventory of the checkout `root`.
 
     Raises LabError if Ansible cannot read it or something the lab needs is missing.
     """
-    command = [ansible(root, "ansible-inventory"), *INVENTORY, "--list"]
-    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise LabError(f"The lab inventory cannot be read:\n{result.stderr.strip()}")
-    return site_from_inventory(root, json.loads(result.stdout))
+    ansible(root, "ansible")
+    try:
+        answers = ask(root, INVENTORY, "nodes[0]", QUESTION)
+    except RuntimeError as error:
+        raise LabError(f"The lab inventory cannot be read: {error}") from None
+    return site_from(root, answers[0] if answers else {"nodes": [], "lab": []})
 
 
-def site_from_inventory(root: Path, inventory: Mapping[str, Any]) -> Site:
-    """Turn the output of `ansible-inventory --list` into a Site.
+def site_from(root: Path, answer: Mapping[str, Any]) -> Site:
+    """Turn Ansible's answer to QUESTION into a Site.
 
     Raises LabError naming the host and the variable that is missing.
     """
-    hostvars: Mapping[str, Mapping[str, Any]] = inventory["_meta"]["hostvars"]
-    hosts = [host for host in inventory.get("lab", {}).get("hosts", []) if host in hostvars]
-    if not hosts:
+    nodes = [node for node in answer["nodes"] if node["host"] in answer["lab"]]
+    if not nodes:
         raise LabError("inventory/lab/hosts.yml has no host in the group `lab`: the lab has no node to make.")
-    common = hostvars[hosts[0]]
-    registry = _need(common, "site_image_mirror", hosts[0]).partition("/")[0].partition(":")
-    nodes = tuple(_node(host, hostvars[host]) for host in hosts)
-    services = [service for host in hosts for service in placed_services(hostvars[host], host)]
+    registry = answer["site_image_mirror"].partition("/")[0].partition(":")
     site = Site(
         root=root,
-        network=IPv4Network(_need(common, "site_network", hosts[0])),
-        router=IPv4Address(_need(common, "site_router", hosts[0])),
+        network=IPv4Network(answer["site_network"]),
+        router=IPv4Address(answer["site_router"]),
         registry=(IPv4Address(registry[0]), int(registry[2] or HTTP_PORT)),
-        nodes=nodes,
-        images=_unique(service["image"] for service in services if service["image"]),
-        gateway_url=_gateway_url(inventory.get("gateway", {}).get("hosts", []), hostvars),
+        nodes=tuple(map(_node, nodes)),
+        images=tuple(dict.fromkeys(image for node in nodes for image in _images(node))),
+        gateway_url=_gateway_url(nodes),
         secrets_file=root / ".lab" / "secrets.yml",
     )
     _require_addresses_inside(site)
     return site
 
 
-def placed_services(variables: Mapping[str, Any], host: str) -> list[dict[str, Any]]:
-    """Catalogue entries of the services a host runs, with the tier's overrides, in order of placement."""
-    catalogue: Mapping[str, Any] = variables.get("service_catalogue", {})
-    try:
-        services = placement(host, variables)
-    except AnsibleFilterError as error:
-        raise LabError(str(error)) from None
-    unknown = services.keys() - catalogue.keys()
+def _images(node: Mapping[str, Any]) -> list[str]:
+    unknown = [name for name, entry in node["services"].items() if "image" not in entry]
     if unknown:
         raise LabError(
-            f"{host}: node_services names `{min(unknown)}`, which is not in service_catalogue. "
+            f"{node['name']}: node_services names `{unknown[0]}`, which is not in service_catalogue. "
             "Correct the name in group_vars/<tier>/services.yml or add the service to the catalogue."
         )
-    return [
-        service_entry(catalogue[name], overrides, None) | {"name": name}
-        for name, overrides in services.items()
-    ]
+    return [entry["image"] for entry in node["services"].values() if entry["image"]]
 
 
-def _node(host: str, variables: Mapping[str, Any]) -> Node:
+def _node(node: Mapping[str, Any]) -> Node:
+    for key in ("board", "memory_mb"):
+        if node[key] is None:
+            raise LabError(
+                f"{node['host']}: the variable node_{key} is missing. "
+                "Add it to the lab's group_vars or host_vars."
+            )
     return Node(
-        name=_need(variables, "node_name", host),
-        address=IPv4Address(host),
-        board=_need(variables, "node_board", host),
-        memory_mb=int(_need(variables, "node_memory_mb", host)),
+        name=node["name"],
+        address=IPv4Address(node["host"]),
+        board=node["board"],
+        memory_mb=int(node["memory_mb"]),
     )
 
 
-def _need(variables: Mapping[str, Any], name: str, host: str) -> str:
-    if name not in variables:
-        raise LabError(
-            f"{host}: the variable {name} is missing. Add it to the lab's group_vars or host_vars."
-        )
-    return str(variables[name])
-
-
-def _gateway_url(gateways: list[str], hostvars: Mapping[str, Mapping[str, Any]]) -> str:
-    for host in gateways:
-        for service in placed_services(hostvars[host], host):
-            if service["name"] == "nginx":
-                port = service["ports"]["http"]["port"]
-                return f"http://{host}" if port == HTTP_PORT else f"http://{host}:{port}"
+def _gateway_url(nodes: Iterable[Mapping[str, Any]]) -> str:
+    for node in nodes:
+        if node["tier"] == "gateway" and "nginx" in node["services"]:
+            port = node["services"]["nginx"]["ports"]["http"]["port"]
+            return f"http://{node['host']}" if port == HTTP_PORT else f"http://{node['host']}:{port}"
     raise LabError("No host of the group `gateway` runs nginx: place it in group_vars/gateway/services.yml.")
 
 
@@ -166,7 +153,3 @@ def _require_addresses_inside(site: Site) -> None:
             f"Outside the lab network site_network {site.network}: {', '.join(outside)}. "
             "Give them addresses inside it, in inventory/lab/."
         )
-
-
-def _unique(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(names))

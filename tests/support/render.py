@@ -79,7 +79,7 @@ def cluster(inventory: str) -> list[dict[str, Any]]:
 
 
 def choose(monkeypatch: pytest.MonkeyPatch, **values: Any) -> dict[str, Any]:
-    """Set variables of all hosts of production in one test; returns them for `overrides`, which go uncached."""
+    """Set variables of all hosts of production in one test; returns them for `overrides` (uncached)."""
     for name, value in values.items():
         monkeypatch.setitem(site("production").variables._extra_vars, name, value)
     return values

@@ -1,6 +1,5 @@
 """The running site as tests see it: nodes and services from the inventory, a shell on each node."""
 
-import json
 import os
 import re
 import shlex
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import aicluster_lab.ask
 from tree import ROOT
 
 # Which inventory the tests look at; `lab`, or the name of a file inventory/<name>.yml.
@@ -57,8 +57,7 @@ class Node:
 
 def environment() -> dict[str, str]:
     """The environment of a plain user's command: this project's ansible.cfg and nothing inherited."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "MOLECULE_"))}
-    return kept | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    return aicluster_lab.ask.environment(ROOT)
 
 
 def inventory_arguments() -> list[str]:
@@ -67,24 +66,8 @@ def inventory_arguments() -> list[str]:
 
 
 def ask(pattern: str, expression: str) -> list[Any]:
-    """The value of a Jinja expression on each host of a pattern, as Ansible resolves it.
-
-    Raises RuntimeError with Ansible's own words when the inventory cannot be read.
-    """
-    as_json = {"ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
-    arguments = json.dumps({"msg": f"{{{{ {expression} }}}}"})
-    asked = subprocess.run(
-        ["ansible", *inventory_arguments(), pattern, "-m", "ansible.builtin.debug", "-a", arguments],
-        cwd=ROOT,
-        env=environment() | as_json,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if asked.returncode:
-        raise RuntimeError(f"the inventory {INVENTORY} cannot be read:\n{asked.stdout}{asked.stderr}")
-    hosts = json.loads(asked.stdout)["plays"][0]["tasks"][0]["hosts"]
-    return [answer["msg"] for answer in hosts.values()]
+    """The value of a Jinja expression on each host of a pattern, as Ansible resolves it."""
+    return aicluster_lab.ask.ask(ROOT, inventory_arguments(), pattern, expression)
 
 
 _NODE = (

@@ -10,34 +10,27 @@ from aicluster_lab.errors import LabError
 from tree import ROOT
 
 GATEWAY, BACKEND = "198.18.77.147", "198.18.77.247"
-CATALOGUE = {
-    "nginx": {"image": "nginx:1", "ports": {"http": {"port": 80}}, "secrets": []},
-    "redis": {"image": "redis:1", "secrets": ["redis_password"]},
-    "idle": {"image": "idle:1", "secrets": ["idle_password"]},
-}
+NGINX = {"image": "nginx:1", "ports": {"http": {"port": 80}}}
 
 
-def inventory(host: str = GATEWAY, **changes: Any) -> dict[str, Any]:
-    """Two hosts as `ansible-inventory --list` prints them; `changes` apply to one, None removes."""
-    common = {
+def answer(services: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """Two nodes as Ansible resolves them; `services` are those of the gateway, `changes` apply to it."""
+    common = {"tier": "backend", "board": "Raspberry Pi 5", "memory_mb": 8192}
+    own = {"nginx": NGINX, "redis": {"image": "redis:1"}, "native": {"image": None}}
+    gateway = {**common, "host": GATEWAY, "name": "PI51", "tier": "gateway", "services": services or own}
+    backend = {**common, "host": BACKEND, "name": "PI52", "services": {"redis": {"image": "redis:2"}}}
+    site = {
         "site_network": "198.18.77.0/24",
         "site_router": "198.18.77.1",
         "site_image_mirror": "198.18.77.2:5000",
-        "service_catalogue": CATALOGUE,
-        "node_board": "Raspberry Pi 5",
-        "node_memory_mb": 8192,
     }
-    hosts: dict[str, dict[str, Any]] = {
-        GATEWAY: {**common, "node_name": "PI51", "node_services": ["nginx", "redis"]},
-        BACKEND: {**common, "node_name": "PI52", "node_services": [{"redis": {"image": "redis:2"}}]},
-    }
-    hosts[host] |= changes
-    hosts[host] = {name: value for name, value in hosts[host].items() if value is not None}
-    return {"_meta": {"hostvars": hosts}, "lab": {"hosts": [*hosts]}, "gateway": {"hosts": [GATEWAY]}}
+    of_the_site = {name: value for name, value in changes.items() if name in site}
+    of_the_node = {name: value for name, value in changes.items() if name not in site}
+    return {"nodes": [gateway | of_the_node, backend], "lab": [GATEWAY, BACKEND], **site, **of_the_site}
 
 
-def site(**changes: Any) -> sitedata.Site:
-    return sitedata.site_from_inventory(Path("/checkout"), inventory(**changes))
+def site(services: dict[str, Any] | None = None, **changes: Any) -> sitedata.Site:
+    return sitedata.site_from(Path("/checkout"), answer(services, **changes))
 
 
 def test_network_and_registry():
@@ -50,7 +43,7 @@ def test_nodes_have_name_address_board_and_memory():
     assert site().nodes[0] == sitedata.Node("PI51", IPv4Address(GATEWAY), "Raspberry Pi 5", 8192)
 
 
-def test_images_are_those_of_placed_services_with_a_tiers_overrides():
+def test_images_are_those_of_placed_services_that_run_in_a_container():
     assert site().images == ("nginx:1", "redis:1", "redis:2")
 
 
@@ -62,21 +55,19 @@ def test_images_are_those_of_placed_services_with_a_tiers_overrides():
     ],
 )
 def test_gateway_url(port, url):
-    assert site(node_services=[{"nginx": {"ports": {"http": {"port": port}}}}]).gateway_url == url
+    assert site({"nginx": NGINX | {"ports": {"http": {"port": port}}}}).gateway_url == url
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        pytest.param({"memory_mb": None}, "node_memory_mb is missing", id="a board without memory"),
+        pytest.param({"board": None}, "198.18.77.147: .*node_board is missing", id="a node without a board"),
+        pytest.param({"services": {"ngnix": {}}}, "PI51: .*`ngnix`.*not in service_catalogue", id="a typo"),
         pytest.param(
-            {"node_name": None}, "198.18.77.147: .* node_name is missing", id="a node without a name"
-        ),
-        pytest.param({"node_memory_mb": None}, "node_memory_mb is missing", id="a board without memory"),
-        pytest.param(
-            {"node_services": ["ngnix"]}, "198.18.77.147: .*`ngnix`.*not in service_catalogue", id="a typo"
-        ),
-        pytest.param(
-            {"node_services": ["redis"]}, "No host of the group `gateway` runs nginx", id="no front door"
+            {"services": {"redis": {"image": "redis:1"}}},
+            "No host of the group `gateway` runs nginx",
+            id="no front door",
         ),
         pytest.param({"site_router": "10.0.0.1"}, "site_router 10.0.0.1.*inside it", id="a router elsewhere"),
         pytest.param(
@@ -91,7 +82,7 @@ def test_what_is_wrong_is_named(changes, message):
 
 def test_an_empty_lab_is_refused():
     with pytest.raises(LabError, match="no host in the group `lab`"):
-        sitedata.site_from_inventory(Path("/checkout"), {"_meta": {"hostvars": {}}})
+        sitedata.site_from(Path("/checkout"), {"nodes": [], "lab": []})
 
 
 @pytest.mark.skipif(
