@@ -299,7 +299,8 @@ def test_history_can_be_forgotten(folder):
 
 def test_the_client_that_queued_hears_of_its_job(folder):
     async def conversation(client):
-        events, previews = [], 0
+        events: list[tuple[str, object]] = []
+        previews = 0
         async with (
             client.ws_connect("/ws?clientId=me") as socket,
             client.ws_connect("/ws?clientId=you") as other,

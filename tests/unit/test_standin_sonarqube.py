@@ -1,16 +1,23 @@
 """The stand-in for SonarQube keeps the rules of the real one that this project relies on."""
 
 import asyncio
+import base64
 
 import pytest
-from aiohttp import BasicAuth
 from aiohttp.test_utils import TestClient, TestServer
 from standins.sonarqube.sonarqube_standin.properties import Database, properties
 from standins.sonarqube.sonarqube_standin.server import Api
 from standins.sonarqube.sonarqube_standin.store import DELIVERED, DatabaseError, hashed, weakness
 
 NEW = "A-new-Password-1"
-ADMIN = BasicAuth("admin", DELIVERED)
+
+
+def basic(login: str, password: str) -> dict[str, str]:
+    """The header of basic authentication."""
+    return {"Authorization": f"Basic {base64.b64encode(f'{login}:{password}'.encode()).decode()}"}
+
+
+ADMIN = basic("admin", DELIVERED)
 PASSCODE = "open"
 
 
@@ -38,7 +45,9 @@ class Memory:
         return self.kept
 
     async def add_project(self, key: str, name: str) -> bool:
-        return self.kept.setdefault(key, name) is name
+        new = key not in self.kept
+        self.kept.setdefault(key, name)
+        return new
 
     async def delete_project(self, key: str) -> bool:
         return self.kept.pop(key, None) is not None
@@ -70,14 +79,14 @@ def test_its_status_is_that_of_its_database(lost, state):
     ("auth", "valid"),
     [
         pytest.param(ADMIN, True, id="as delivered"),
-        pytest.param(BasicAuth("admin", "wrong"), False, id="a wrong password"),
-        pytest.param(BasicAuth("nobody", DELIVERED), False, id="an unknown user"),
+        pytest.param(basic("admin", "wrong"), False, id="a wrong password"),
+        pytest.param(basic("nobody", DELIVERED), False, id="an unknown user"),
         pytest.param(None, False, id="nobody"),
     ],
 )
 def test_credentials_are_validated_with_a_200(auth, valid):
     async def conversation(client):
-        answer = await client.get("/api/authentication/validate", auth=auth)
+        answer = await client.get("/api/authentication/validate", headers=auth)
         return answer.status, await answer.json()
 
     assert talk(conversation) == (200, {"valid": valid})
@@ -86,10 +95,10 @@ def test_credentials_are_validated_with_a_200(auth, valid):
 def test_a_changed_password_counts_at_once_and_the_old_one_no_longer():
     async def conversation(client):
         body = {"login": "admin", "previousPassword": DELIVERED, "password": NEW}
-        changed = await client.post("/api/users/change_password", data=body, auth=ADMIN)
+        changed = await client.post("/api/users/change_password", data=body, headers=ADMIN)
         valid = [
-            (await (await client.get("/api/authentication/validate", auth=auth)).json())["valid"]
-            for auth in (ADMIN, BasicAuth("admin", NEW))
+            (await (await client.get("/api/authentication/validate", headers=auth)).json())["valid"]
+            for auth in (ADMIN, basic("admin", NEW))
         ]
         return changed.status, valid
 
@@ -108,7 +117,7 @@ def test_a_changed_password_counts_at_once_and_the_old_one_no_longer():
 def test_a_password_is_not_changed_for(auth, old, new, status):
     async def conversation(client):
         body = {"login": "admin", "previousPassword": old, "password": new}
-        return (await client.post("/api/users/change_password", data=body, auth=auth)).status
+        return (await client.post("/api/users/change_password", data=body, headers=auth)).status
 
     assert talk(conversation) == status
 
@@ -130,11 +139,13 @@ def test_a_new_password_needs_twelve_characters_of_four_classes(password, good):
 
 def test_a_project_is_made_found_and_deleted():
     async def conversation(client):
-        made = await client.post("/api/projects/create", data={"project": "k", "name": "N"}, auth=ADMIN)
-        again = await client.post("/api/projects/create", data={"project": "k", "name": "O"}, auth=ADMIN)
-        found = await (await client.get("/api/projects/search", params={"projects": "k"}, auth=ADMIN)).json()
+        made = await client.post("/api/projects/create", data={"project": "k", "name": "N"}, headers=ADMIN)
+        again = await client.post("/api/projects/create", data={"project": "k", "name": "O"}, headers=ADMIN)
+        found = await (
+            await client.get("/api/projects/search", params={"projects": "k"}, headers=ADMIN)
+        ).json()
         gone = [
-            (await client.post("/api/projects/delete", data={"project": "k"}, auth=ADMIN)).status
+            (await client.post("/api/projects/delete", data={"project": "k"}, headers=ADMIN)).status
             for _ in "12"
         ]
         return made.status, again.status, [one["key"] for one in found["components"]], gone
@@ -177,7 +188,7 @@ def test_calls_that_need_the_database_fail_while_it_is_lost():
     store.lost = True
 
     async def conversation(client):
-        return (await client.get("/api/projects/search", auth=ADMIN)).status
+        return (await client.get("/api/projects/search", headers=ADMIN)).status
 
     assert talk(conversation, store) == 500
 

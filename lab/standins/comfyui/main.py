@@ -1,6 +1,6 @@
 """Where ComfyUI has its own: the stand-in starts the same way."""
 
-from comfyui_standin.__main__ import main
+import runpy
 
 if __name__ == "__main__":
-    main()
+    runpy.run_module("comfyui_standin", run_name="__main__")
