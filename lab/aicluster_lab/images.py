@@ -18,8 +18,8 @@ BASE = "aicluster-lab/base:latest"
 NODE = "aicluster-lab/node:latest"
 REGISTRY = "aicluster-lab/registry:latest"
 MODES = ("pull", "build")
-# Stand-ins wherever the lab runs: the real Ollama would pull the site's models, tens of gigabytes; the real ComfyUI
-# is for a Jetson only.
+# Stand-ins wherever the lab runs: the real Ollama would pull the site's models, tens of gigabytes; the real
+# ComfyUI is for a Jetson only.
 ALWAYS_BUILT = ("ollama/ollama", "dustynv/comfyui")
 PROBE_TIMEOUT_S = 8
 BUILDS_AT_ONCE = 2
