@@ -18,8 +18,9 @@ BASE = "aicluster-lab/base:latest"
 NODE = "aicluster-lab/node:latest"
 REGISTRY = "aicluster-lab/registry:latest"
 MODES = ("pull", "build")
-# A stand-in wherever the lab runs: the real one would pull the site's models, tens of gigabytes.
-ALWAYS_BUILT = ("ollama/ollama",)
+# Stand-ins wherever the lab runs: the real Ollama would pull the site's models, tens of gigabytes; the real
+# ComfyUI is for a Jetson only.
+ALWAYS_BUILT = ("ollama/ollama", "dustynv/comfyui")
 PROBE_TIMEOUT_S = 8
 BUILDS_AT_ONCE = 2
 LOG_TAIL = 30

@@ -1,0 +1,3 @@
+"""A stand-in for ComfyUI: real protocol, made-up pictures."""
+
+VERSION = "0.3.26"

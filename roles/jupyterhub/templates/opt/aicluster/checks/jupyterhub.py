@@ -1,0 +1,58 @@
+"""JupyterHub answers, lets in whoever knows the password and nobody else, and counts for Prometheus."""
+
+import json
+from http.cookies import SimpleCookie
+from typing import Dict
+from urllib.parse import urlencode
+
+import aicluster_verify
+from aicluster_verify import Answer, Broken, Kit
+
+LOOK = "docker compose --project-directory /opt/aicluster logs --tail 50 jupyterhub"
+# Never starts a notebook; its name in the hub's list is all that stays.
+USER = "aicluster-verify"
+
+
+def keep_cookies(answer: Answer, cookies: Dict[str, str]) -> None:
+    """Add the cookies an answer sets."""
+    for line in answer.headers.get_all("Set-Cookie") or []:
+        cookies.update({name: morsel.value for name, morsel in SimpleCookie(line).items()})
+
+
+def cookie_header(cookies: Dict[str, str]) -> Dict[str, str]:
+    """Return the header that shows them."""
+    return {"Cookie": "; ".join("{}={}".format(name, value) for name, value in cookies.items())}
+
+
+def log_in(kit: Kit, hub: str, password: str) -> Dict[str, str]:
+    """Return the cookies of a session; without the one of a login if the password was refused."""
+    cookies = {}  # type: Dict[str, str]
+    url = kit.url("jupyterhub", "hub", hub + "login")
+    keep_cookies(kit.expect(url), cookies)
+    form = {"username": USER, "password": password, "_xsrf": cookies.get("_xsrf", "")}
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    headers.update(cookie_header(cookies))
+    keep_cookies(kit.http(url, method="POST", data=urlencode(form), headers=headers), cookies)
+    return cookies
+
+
+def check(kit: Kit) -> str:
+    """Return the hub's version; raise Broken where a user could not work, or anyone could."""
+    with open(aicluster_verify.ROOT + "/jupyterhub/conf/settings.json") as handle:
+        hub = json.load(handle)["base_url"] + "hub/"
+    kit.expect(kit.url("jupyterhub", "hub", hub + "health"))
+    version = kit.expect(kit.url("jupyterhub", "hub", hub + "api")).json().get("version")
+    password = kit.secret("jupyterhub", "password")
+    if "jupyterhub-hub-login" in log_in(kit, hub, "not-" + password):
+        raise Broken("it lets in whoever does not know the password", LOOK)
+    session = log_in(kit, hub, password)
+    if "jupyterhub-hub-login" not in session:
+        raise Broken("it does not let in who knows the password", LOOK)
+    kit.expect(kit.url("jupyterhub", "hub", hub + "home"), headers=cookie_header(session))
+    token = {"Authorization": "Bearer " + kit.secret("jupyterhub", "metrics_token")}
+    metrics = kit.expect(kit.url("jupyterhub", "hub", hub + "metrics"), headers=token).text
+    running = [
+        line.split()[-1] for line in metrics.splitlines() if line.startswith("jupyterhub_running_servers ")
+    ]
+    count = int(float(running[0])) if running else 0
+    return "version {} let the verifier in and a stranger not; {} notebooks run".format(version, count)

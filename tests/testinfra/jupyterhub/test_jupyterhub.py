@@ -1,0 +1,24 @@
+"""A notebook's user cannot read what the hub may."""
+
+import pytest
+
+# As the spawner does: another user, no group, no capability.
+AS_A_USER = "import os; os.setgroups([]); os.setgid(200999); os.setuid(200999); open({path!r}).read()"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/run/secrets/jupyterhub/password",
+        "/run/secrets/jupyterhub/metrics_token",
+        "/srv/jupyterhub/jupyterhub.sqlite",
+        "/srv/jupyterhub/jupyterhub_cookie_secret",
+        "/proc/1/environ",
+    ],
+)
+def test_what_the_hub_knows_is_closed_to_notebooks(host, node, path):
+    assert "jupyterhub" in node.services
+    container = host.check_output("docker ps --quiet --filter label=aicluster.service=jupyterhub").split()[0]
+    assert host.run("docker exec %s test -e %s", container, path).rc == 0
+    refused = host.run("docker exec %s python3 -c %s", container, AS_A_USER.format(path=path))
+    assert "PermissionError" in refused.stderr

@@ -1,0 +1,331 @@
+"""What verify finds out about the services of the small AI board, and what it says when one is broken."""
+
+import asyncio
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs
+
+import aicluster_verify
+import pytest
+from aicluster_verify import Broken
+from aiohttp import web
+from by_path import import_file
+from scripted_kit import ScriptedKit, check_of
+from standins.comfyui.comfyui_standin.jobs import Folders, Jobs
+from standins.comfyui.comfyui_standin.server import Api
+
+comfyui, outputs = check_of("comfyui"), check_of("comfyui_outputs")
+sonarqube, jupyterhub = check_of("sonarqube"), check_of("jupyterhub")
+rest = import_file("roles/comfyui/templates/opt/aicluster/rest/comfyui.py", "rest_comfyui")
+
+
+def broken(check: Any, kit: ScriptedKit) -> Broken:
+    with pytest.raises(Broken) as caught:
+        check(kit)
+    return caught.value
+
+
+# --- comfyui ---
+
+PICTURE = {"filename": "a.png", "subfolder": "", "type": "temp"}
+JOB = {"outputs": {"2": {"images": [PICTURE]}}, "status": {"status_str": "success", "completed": True}}
+
+
+def stats(device: str = "cuda") -> tuple[int, str]:
+    return 200, json.dumps({"system": {}, "devices": [{"type": device}]})
+
+
+def comfyui_kit(gpu: str = "all", **changed: Any) -> ScriptedKit:
+    """A ComfyUI that works, but for what is changed."""
+    answers = {
+        "GET /system_stats": stats(),
+        "POST /prompt": (200, json.dumps({"prompt_id": "p1", "number": 1, "node_errors": {}})),
+        "GET /history/p1": (200, json.dumps({"p1": JOB})),
+        "GET /view": (200, b"\x89PNG\r\n\x1a\n..."),
+        "POST /queue": (200, ""),
+        "POST /history": (200, ""),
+        "POST /interrupt": (200, ""),
+        "POST /free": (200, ""),
+        **{name.replace("_", " /", 1).replace("__", "/"): said for name, said in changed.items()},
+    }
+    return ScriptedKit("comfyui", "ui", answers, {comfyui.GPU: f"{gpu}\n"})
+
+
+def test_a_comfyui_that_makes_a_picture_is_well_and_forgets_it():
+    kit = comfyui_kit()
+    assert comfyui.check(kit) == "picture of 11 bytes made on cuda"
+    assert kit.asked[-2:] == ["POST /queue", "POST /history"]
+
+
+def test_a_node_without_a_gpu_may_compute_on_its_processor():
+    assert comfyui.check(comfyui_kit(gpu="", GET_system_stats=stats("cpu"))).endswith("made on cpu")
+
+
+@pytest.mark.parametrize(
+    ("changed", "evidence"),
+    [
+        pytest.param({"GET_system_stats": None}, "connection refused", id="nobody answers"),
+        pytest.param(
+            {"GET_system_stats": stats("cpu")}, "given a GPU but computes on cpu", id="the GPU is not used"
+        ),
+        pytest.param({"POST_prompt": (400, '{"error": "no"}')}, "answered 400", id="the job is refused"),
+        pytest.param({"GET_history__p1": (200, "{}")}, "did not end", id="the job does not end"),
+        pytest.param(
+            {"GET_history__p1": (200, json.dumps({"p1": {**JOB, "status": {"status_str": "error"}}}))},
+            "ended as",
+            id="the job fails",
+        ),
+        pytest.param(
+            {"GET_history__p1": (200, json.dumps({"p1": {**JOB, "outputs": {}}}))},
+            "without a picture",
+            id="the job shows nothing",
+        ),
+        pytest.param({"GET_view": (404, "")}, "answered 404", id="the picture is gone"),
+        pytest.param({"GET_view": (200, "<html>")}, "is no PNG", id="the picture is none"),
+    ],
+)
+def test_a_comfyui_that_does_not_work_is_named_with_the_evidence(changed, evidence):
+    assert evidence in broken(comfyui.check, comfyui_kit(**changed)).evidence
+
+
+class WithoutContainers(aicluster_verify.Kit):
+    """A real kit on a node without containers: commands in them print nothing."""
+
+    def execute(self, *_argv: Any) -> str:
+        return ""
+
+
+@contextmanager
+def standing_in(folder: Any, seconds: float) -> Iterator[Any]:
+    """A real kit whose ComfyUI is the stand-in, on a real port."""
+    for name in ("input", "output", "temp", "models"):
+        (folder / name).mkdir()
+    loop, port = asyncio.new_event_loop(), []
+    started = threading.Event()
+
+    async def serve() -> None:
+        runner = web.AppRunner(Api(Jobs(Folders(folder), seconds), "cpu", []).application())
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port.append(runner.addresses[0][1])
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    task = loop.create_task(serve())
+    thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([task])))
+    thread.start()
+    started.wait(10)
+    ports = {"ui": {"port": port[0], "container": 7860, "published": "127.0.0.1"}}
+    try:
+        yield WithoutContainers({"node": "n", "services": {"comfyui": {"ports": ports}}, "cluster": []}, "r")
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        loop.close()
+
+
+def test_the_check_runs_a_whole_job_of_the_stand_in_and_leaves_no_output(tmp_path):
+    with standing_in(tmp_path, 0) as kit:
+        assert comfyui.check(kit).endswith("made on cpu")
+        assert kit.expect(kit.url("comfyui", "ui", "/history")).json() == {}
+    assert not list((tmp_path / "output").iterdir())
+
+
+QUEUES = {
+    "idle": {"queue_running": [], "queue_pending": []},
+    "busy": {"queue_running": [[0, "p1"]], "queue_pending": [[1, "p2"], [2, "p3"]]},
+}
+
+
+@pytest.mark.parametrize(
+    ("queue", "said", "interrupted"),
+    [
+        pytest.param("idle", "nothing ran, 0 waiting", False, id="nothing to wait for"),
+        pytest.param("busy", "interrupted, 2 waiting", True, id="a picture that does not end is interrupted"),
+    ],
+)
+def test_before_it_is_stopped_comfyui_ends_its_work_and_frees_its_memory(queue, said, interrupted):
+    kit = comfyui_kit(GET_queue=(200, json.dumps(QUEUES[queue])))
+    assert said in rest.rest(kit)
+    assert ("POST /interrupt" in kit.asked) is interrupted
+    assert kit.asked[-1] == "POST /free"
+
+
+# --- comfyui_outputs ---
+
+GOOD = {"outputs-healthy": "12\n", "outputs-bucket": "ORIN0/\n", "f": "/output/a.png\n/output/_put_here\n"}
+
+
+def test_a_mover_whose_last_pass_succeeded_and_whose_key_opens_the_bucket_is_well():
+    evidence = outputs.check(ScriptedKit("comfyui_outputs", commands=GOOD))
+    assert evidence == "last pass 12 s ago, 1 folders in the bucket, 1 files not moved yet"
+
+
+@pytest.mark.parametrize(
+    ("command", "evidence"),
+    [
+        pytest.param(
+            "outputs-healthy", "no pass succeeded lately", id="it has not reached the store for long"
+        ),
+        pytest.param("outputs-bucket", "cannot be listed", id="its key does not open the bucket"),
+    ],
+)
+def test_a_mover_that_moves_nothing_is_named(command, evidence):
+    failing = ScriptedKit("comfyui_outputs", commands={**GOOD, command: Broken("rc 1")})
+    found = broken(outputs.check, failing)
+    assert evidence in found.evidence and "rc 1" in found.evidence
+    assert found.next_command.endswith("comfyui_outputs")
+
+
+# --- sonarqube ---
+
+
+class Sonar:
+    """Just enough of a SonarQube: what a test changes is what is broken."""
+
+    def __init__(self, **changed: Any) -> None:
+        self.password, self.status, self.passcode = "Right-Password-1", "UP", "open"
+        self.finds, self.deletes = True, 204
+        self.kept: list[str] = []
+        vars(self).update(changed)
+
+    def valid(self, _data: Any, headers: Any) -> Any:
+        given = base64.b64decode(headers["Authorization"].split()[1]).decode()
+        return 200, json.dumps({"valid": given == f"admin:{self.password}"}), {}
+
+    def create(self, data: str, _headers: Any) -> Any:
+        self.kept.append(parse_qs(data)["project"][0])
+        return 200, "{}", {}
+
+    def search(self, _data: Any, _headers: Any) -> Any:
+        found = [{"key": key} for key in self.kept if self.finds]
+        return 200, json.dumps({"components": found}), {}
+
+    def delete(self, data: str, _headers: Any) -> Any:
+        if self.deletes == 204:
+            self.kept.remove(parse_qs(data)["project"][0])
+        return self.deletes, "", {}
+
+    def metrics(self, _data: Any, headers: Any) -> Any:
+        return (200 if headers.get("Authorization") == f"Bearer {self.passcode}" else 403), "", {}
+
+    def kit(self) -> ScriptedKit:
+        """The kit that asks it."""
+        state = {"id": "x", "version": "26.8", "status": self.status}
+        answers: dict[str, Any] = {
+            "GET /api/system/status": (200, json.dumps(state)),
+            "GET /api/authentication/validate": self.valid,
+            "GET /api/monitoring/metrics": self.metrics,
+            "POST /api/projects/create": self.create,
+            "GET /api/projects/search": self.search,
+            "POST /api/projects/delete": self.delete,
+        }
+        secrets = {"admin_password": "Right-Password-1", "passcode": "open"}
+        return ScriptedKit("sonarqube", "web", answers, secrets=secrets)
+
+
+def test_a_sonarqube_that_keeps_and_forgets_a_project_is_well():
+    sonar = Sonar()
+    assert sonarqube.check(sonar.kit()).startswith("version 26.8 is up")
+    assert sonar.kept == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "evidence"),
+    [
+        pytest.param({"status": "DB_MIGRATION_NEEDED"}, "DB_MIGRATION_NEEDED", id="its database is too old"),
+        pytest.param({"password": "admin"}, "delivered password", id="provisioning did not happen"),
+        pytest.param({"password": "changed by hand"}, "cannot enter", id="another password"),
+        pytest.param({"passcode": "another"}, "metrics answered 403", id="Prometheus is not let in"),
+        pytest.param({"finds": False}, "not found", id="what was made is not found"),
+        pytest.param({"deletes": 500}, "deleting the project answered 500", id="it cannot forget"),
+    ],
+)
+def test_a_sonarqube_that_does_not_work_is_named_with_the_evidence(changed, evidence):
+    sonar = Sonar(**changed)
+    assert evidence in broken(sonarqube.check, sonar.kit()).evidence
+    assert sonar.kept == [] or "deletes" in changed
+
+
+# --- jupyterhub ---
+
+
+class Hub:
+    """Just enough of a JupyterHub."""
+
+    def __init__(self, *, password: str = "right", lets_all_in: bool = False, home: int = 200) -> None:
+        self.password, self.lets_all_in, self.home = password, lets_all_in, home
+
+    def page(self, _data: Any, _headers: Any) -> Any:
+        return 200, "<form>", {"Set-Cookie": "_xsrf=token; Path=/jupyter/hub/"}
+
+    def login(self, data: str, headers: Any) -> Any:
+        form = {name: values[0] for name, values in parse_qs(data).items()}
+        if form["_xsrf"] != "token" or "_xsrf=token" not in headers["Cookie"]:
+            return 403, "'_xsrf' argument missing", {}
+        if form["password"] == self.password or self.lets_all_in:
+            return 302, "", {"Set-Cookie": "jupyterhub-hub-login=session; HttpOnly; Path=/jupyter/hub/"}
+        return 403, "Invalid username or password", {}
+
+    def welcome(self, _data: Any, headers: Any) -> Any:
+        return (self.home if "jupyterhub-hub-login=session" in headers.get("Cookie", "") else 302), "", {}
+
+    def metrics(self, _data: Any, headers: Any) -> Any:
+        good = headers.get("Authorization") == "Bearer metrics"
+        return (200, "# HELP\njupyterhub_running_servers 1.0\n", {}) if good else (403, "", {})
+
+    def kit(self, **changed: Any) -> ScriptedKit:
+        """The kit that asks it."""
+        answers: dict[str, Any] = {
+            "GET /jupyter/hub/health": (200, ""),
+            "GET /jupyter/hub/api": (200, '{"version": "5.5.4"}'),
+            "GET /jupyter/hub/login": self.page,
+            "POST /jupyter/hub/login": self.login,
+            "GET /jupyter/hub/home": self.welcome,
+            "GET /jupyter/hub/metrics": self.metrics,
+            **changed,
+        }
+        return ScriptedKit(
+            "jupyterhub", "hub", answers, secrets={"password": "right", "metrics_token": "metrics"}
+        )
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """The settings of the role, where the check reads the path of the hub."""
+    folder = tmp_path / "jupyterhub/conf"
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text('{"base_url": "/jupyter/"}')
+    monkeypatch.setattr(aicluster_verify, "ROOT", str(tmp_path))
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_hub_that_lets_in_who_knows_the_password_is_well():
+    evidence = jupyterhub.check(Hub().kit())
+    assert evidence == "version 5.5.4 let the verifier in and a stranger not; 1 notebooks run"
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize(
+    ("hub", "changed", "evidence"),
+    [
+        pytest.param(Hub(), {"GET /jupyter/hub/health": (503, "")}, "answered 503", id="it is not healthy"),
+        pytest.param(
+            Hub(password="other"), {}, "does not let in who knows", id="the password was not taken over"
+        ),
+        pytest.param(Hub(lets_all_in=True), {}, "does not know the password", id="it lets in everybody"),
+        pytest.param(Hub(home=500), {}, "answered 500", id="a session leads nowhere"),
+        pytest.param(
+            Hub(), {"GET /jupyter/hub/metrics": (403, "")}, "answered 403", id="Prometheus is not let in"
+        ),
+    ],
+)
+def test_a_hub_nobody_could_work_with_is_named_with_the_evidence(hub, changed, evidence):
+    assert evidence in broken(jupyterhub.check, hub.kit(**changed)).evidence

@@ -1,0 +1,221 @@
+"""What ComfyUI and the mover of its pictures are told."""
+
+import json
+from configparser import ConfigParser
+from typing import Any
+
+import pytest
+import render
+from by_path import import_file
+from standins.comfyui.comfyui_standin.cli_args import parser
+from tree import ROOT
+
+BIN = "roles/comfyui/templates/opt/aicluster/comfyui/bin/start.py"
+start = import_file(BIN, "comfyui_start")
+OLD, NEW = "user/default/ComfyUI-Manager/config.ini", "user/__manager/config.ini"
+STRICT = "[default]\nsecurity_level = strict\n"
+
+
+def comfyui(**where: Any) -> dict[str, Any]:
+    found: dict[str, Any] = render.compose_of("comfyui", **where)["services"]["comfyui"]
+    return found
+
+
+# --- ComfyUI ---
+
+
+def test_a_board_with_a_gpu_gets_it_and_a_node_without_one_no_trace_of_it():
+    board, lab = comfyui(), comfyui(inventory="lab")
+    assert board["runtime"] == "nvidia" and board["environment"]["NVIDIA_VISIBLE_DEVICES"] == "all"
+    assert not board["read_only"], "NVIDIA's hooks write into the root file system"
+    assert "runtime" not in lab and lab["read_only"]
+    assert not [name for name in lab["environment"] if name.startswith(("NVIDIA", "CUDA"))]
+
+
+def test_the_port_is_the_one_of_the_catalogue_outside_and_inside():
+    board = comfyui()
+    assert board["ports"] == ["192.168.1.157:7860:7860"]
+    assert board["command"][board["command"].index("--port") + 1] == "7860"
+
+
+def test_memory_is_saved_where_a_gpu_shares_it_with_the_processor():
+    command = comfyui()["command"]
+    assert command[1] == "--disable-dynamic-vram"
+    assert command[-2:] == ["--lowvram", "--disable-smart-memory"]
+
+
+@pytest.mark.parametrize("inventory", sorted(render.SOURCES))
+def test_the_arguments_are_ones_that_comfyui_takes(inventory):
+    options = parser().parse_args(comfyui(inventory=inventory)["command"][2:])
+    assert (options.listen, options.cpu) == ("0.0.0.0", inventory == "lab")
+
+
+def test_pictures_models_and_settings_outlive_the_container():
+    compose = render.compose_of("comfyui")
+    named = [one.split(":")[0] for one in compose["services"]["comfyui"]["volumes"] if one[0] != "/"]
+    assert sorted(named) == sorted(compose["volumes"])
+    assert "comfyui_output:/opt/ComfyUI/output" in compose["services"]["comfyui"]["volumes"]
+
+
+def test_the_manager_may_install_nothing():
+    files = render.render_role("comfyui")
+    settings = ConfigParser()
+    settings.read_string(files["/opt/aicluster/comfyui/conf/manager.ini"])
+    assert settings["default"]["security_level"] == "strict"
+    mounted = f"/opt/aicluster/comfyui/conf/manager.ini:/opt/ComfyUI/{OLD}:ro"
+    assert mounted in comfyui()["volumes"]
+
+
+def test_the_manager_of_a_newer_image_is_reached_by_one_variable():
+    newer = comfyui(overrides={"comfyui_manager_config": NEW})
+    assert f"/opt/aicluster/comfyui/conf/manager.ini:/opt/ComfyUI/{NEW}:ro" in newer["volumes"]
+    assert newer["command"][0] == NEW
+
+
+def test_no_capability_goes_with_the_root_user():
+    board = comfyui()
+    assert (board["user"], board["cap_drop"]) == ("0:0", ["ALL"])
+    assert "no-new-privileges:true" in board["security_opt"]
+
+
+# --- its first process ---
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "comfy").mkdir()
+    source = 'parser.add_argument("--lowvram", action="store_true")\ngroup.add_argument(\'--cpu\')\n'
+    (tmp_path / "comfy/cli_args.py").write_text(source)
+    return tmp_path
+
+
+def manager(folder, source, config=OLD, level=STRICT):
+    """Put a ComfyUI-Manager with this source into the folder, and its settings where they are mounted."""
+    code = folder / "custom_nodes/ComfyUI-Manager/glob/manager_core.py"
+    code.parent.mkdir(parents=True)
+    code.write_text(source)
+    settings = folder / config
+    settings.parent.mkdir(parents=True)
+    settings.write_text(level)
+
+
+def test_the_options_a_version_knows_are_read_from_its_source(folder):
+    assert start.known_switches(folder) == ["--lowvram", "--cpu"]
+
+
+def test_the_source_of_the_stand_in_is_understood_the_same_way(tmp_path):
+    (tmp_path / "comfy").mkdir()
+    source = ROOT / "lab/standins/comfyui/comfyui_standin/cli_args.py"
+    (tmp_path / "comfy/cli_args.py").write_text(source.read_text())
+    assert {"--lowvram", "--cpu", "--disable-smart-memory"} <= set(start.known_switches(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("optional", "passed"),
+    [
+        pytest.param("--disable-dynamic-vram", [], id="a switch it does not know is left out"),
+        pytest.param("--cpu,--disable-dynamic-vram", ["--cpu"], id="one it knows is passed on"),
+        pytest.param("", [], id="none"),
+    ],
+)
+def test_only_switches_the_version_knows_are_passed_on(folder, monkeypatch, optional, passed):
+    manager(folder, "'default', 'ComfyUI-Manager'")
+    monkeypatch.chdir(folder)
+    ran = []
+    monkeypatch.setattr(start.os, "execv", lambda _program, argv: ran.append(argv))
+    start.main([OLD, optional, "--listen", "0.0.0.0"])
+    assert [argv[1:] for argv in ran] == [["main.py", "--listen", "0.0.0.0", *passed]]
+
+
+@pytest.mark.parametrize(
+    ("source", "config", "level", "reason"),
+    [
+        pytest.param("'default'", OLD, STRICT, "", id="an old manager, settings where it reads them"),
+        pytest.param("'__manager'", NEW, STRICT, "", id="a new manager, settings where it reads them"),
+        pytest.param(
+            "'__manager'", OLD, STRICT, f"comfyui_manager_config: {NEW}", id="a new manager, old place"
+        ),
+        pytest.param(
+            "'default'", NEW, STRICT, f"comfyui_manager_config: {OLD}", id="an old manager, new place"
+        ),
+        pytest.param(
+            "'default'", OLD, "[default]\nsecurity_level = weak\n", "is weak", id="the image's own level"
+        ),
+        pytest.param("'default'", OLD, "", "is missing", id="settings without a level"),
+    ],
+)
+def test_comfyui_starts_only_when_its_manager_is_strict(folder, monkeypatch, source, config, level, reason):
+    manager(folder, source, config, level)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(start.os, "execv", lambda *_: None)
+    assert start.problem(folder, config) == "" if not reason else reason in start.problem(folder, config)
+    if reason:
+        with pytest.raises(SystemExit, match=reason.partition(":")[0]):
+            start.main([config, "", "--listen", "0.0.0.0"])
+
+
+# --- the mover of its pictures ---
+
+CONF = "/opt/aicluster/comfyui_outputs/secrets/rclone.conf"
+MINIO = {"image": "minio", "ports": {"api": {"port": 9000, "container": 9001, "from": []}}}
+
+
+def mover(store: str, inventory: str = "production", **overrides: Any) -> dict[str, str]:
+    """Target path -> text where the object store runs on the node called `store` and nowhere else."""
+    [host] = render.hosts_running("comfyui_outputs", inventory)
+    renderer = render.renderer(inventory, host, overrides)
+    for node in renderer.shared["cluster_nodes"]:
+        node["services"].pop("minio", None)
+        if node["name"] == store:
+            node["services"]["minio"] = MINIO
+    return {file.path: file.content.decode() for file in render._rendered("comfyui_outputs", renderer, {})}
+
+
+def remote(text: str) -> dict[str, str]:
+    settings = ConfigParser(interpolation=None)
+    settings.read_string(text)
+    return dict(settings["store"])
+
+
+@pytest.mark.parametrize(
+    ("store", "endpoint"),
+    [
+        pytest.param("PI52", "http://192.168.1.247:9000", id="on another node by its published port"),
+        pytest.param("PI41", "http://192.168.1.204:9000", id="wherever it was moved to"),
+        pytest.param("ORIN0", "http://minio:9001", id="on the same node by its name"),
+    ],
+)
+def test_the_store_is_found_where_it_runs(store, endpoint):
+    found = remote(mover(store)[CONF])
+    assert found["endpoint"] == endpoint
+    assert found["access_key_id"] == "comfyui_outputs"
+    assert found["secret_access_key"] == render.made_up_secrets()["comfyui_outputs_s3_secret"]
+
+
+def test_a_name_is_never_used_twice_in_the_bucket():
+    script = mover("PI52")["/opt/aicluster/comfyui_outputs/bin/outputs-mover"]
+    assert 'folder="ORIN0/$(date -u +%Y/%m/%d/%H%M%S)"' in script
+    assert '"store:images/$folder"' in script
+
+
+def test_only_finished_pictures_are_moved():
+    script = mover("PI52", comfyui_outputs_min_age_s=7)["/opt/aicluster/comfyui_outputs/bin/outputs-mover"]
+    assert "--min-age 7s" in script
+
+
+def test_the_scripts_can_be_run():
+    modes = {file.path: file.mode for file in render.files_of("comfyui_outputs") if "/bin/" in file.path}
+    assert set(modes.values()) == {"0755"} and len(modes) == 3
+
+
+def test_both_services_say_the_same_of_the_folder_they_share():
+    # Compose refuses two included files that say different things of one volume.
+    theirs = render.compose_of("comfyui")["volumes"]["comfyui_output"]
+    assert render.compose_of("comfyui_outputs")["volumes"] == {"comfyui_output": theirs}
+
+
+def test_the_mover_writes_to_the_pictures_and_nothing_else():
+    found = render.compose_of("comfyui_outputs")["services"]["comfyui_outputs"]
+    assert found["read_only"] and found["cap_drop"] == ["ALL"]
+    assert [one for one in found["volumes"] if not one.endswith(":ro")] == ["comfyui_output:/output"]
+    assert json.dumps(found).count("made-up") == 0

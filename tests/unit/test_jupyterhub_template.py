@@ -1,0 +1,236 @@
+"""What JupyterHub is told, and what its first process makes of the image."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import render
+from by_path import import_file
+from tree import ROOT, catalogue
+
+BIN = "roles/jupyterhub/templates/opt/aicluster/jupyterhub/bin"
+LOCK = ROOT / "roles/jupyterhub/templates/opt/aicluster/jupyterhub/conf/requirements.txt"
+start = import_file(f"{BIN}/start.py", "jupyterhub_start")
+hub_settings = import_file(f"{BIN}/hub_settings.py", "jupyterhub_hub_settings")
+
+
+def compose(**where: Any) -> dict[str, Any]:
+    found: dict[str, Any] = render.compose_of("jupyterhub", **where)["services"]["jupyterhub"]
+    return found
+
+
+def settings(**overrides: Any) -> dict[str, Any]:
+    files = render.render_role("jupyterhub", overrides=overrides)
+    found: dict[str, Any] = json.loads(files["/opt/aicluster/jupyterhub/conf/settings.json"])
+    return found
+
+
+def configuration(**overrides: Any) -> dict[str, Any]:
+    """What hub.py gives to JupyterHub."""
+    found: dict[str, Any] = hub_settings.configuration(
+        settings(**overrides), "pw", "token", "/env/bin/python"
+    )
+    return found
+
+
+# --- what the hub is told ---
+
+
+def test_everything_of_the_hub_is_below_the_path_of_its_page():
+    entry = catalogue()["jupyterhub"]
+    base = entry["dashboard"]["path"]
+    assert base.endswith("/") and entry["metrics"]["path"] == f"{base}hub/metrics"
+    assert configuration()["JupyterHub"]["bind_url"] == f"http://:8000{base}"
+    script = render.render_role("jupyterhub")["/opt/aicluster/jupyterhub/bin/hub-healthy"]
+    assert f"http://127.0.0.1:8000{base}hub/health" in script
+
+
+def test_another_path_is_followed_everywhere():
+    page = {"port": "hub", "path": "/notebooks/"}
+    files = render.render_role("jupyterhub", entry={"dashboard": page})
+    assert "/notebooks/hub/health" in files["/opt/aicluster/jupyterhub/bin/hub-healthy"]
+    assert json.loads(files["/opt/aicluster/jupyterhub/conf/settings.json"])["base_url"] == "/notebooks/"
+
+
+@pytest.mark.parametrize(
+    ("users", "allow_all", "allowed"),
+    [
+        pytest.param([], True, set(), id="without names anyone with the password"),
+        pytest.param(["ada"], False, {"ada", "aicluster-verify"}, id="with names these, and verify"),
+    ],
+)
+def test_who_may_log_in_needs_the_password(users, allow_all, allowed):
+    found = configuration(jupyterhub_users=users)
+    assert found["JupyterHub"]["authenticator_class"] == "shared-password", "never the dummy one"
+    assert found["SharedPasswordAuthenticator"] == {"user_password": "pw"}
+    assert found["Authenticator"]["allow_all"] is allow_all
+    assert found["Authenticator"]["allowed_users"] == allowed
+
+
+def test_the_name_verify_logs_in_with_is_the_one_that_is_allowed():
+    check = (ROOT / "roles/jupyterhub/templates/opt/aicluster/checks/jupyterhub.py").read_text()
+    assert f'USER = "{hub_settings.VERIFIER}"' in check
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("ada", True),
+        ("aicluster-verify", True),
+        ("../root", False),
+        ("a/b", False),
+        ("", False),
+        ("-x", False),
+    ],
+)
+def test_a_name_becomes_a_folder_and_nothing_else(name, good):
+    assert bool(re.match(configuration()["Authenticator"]["username_pattern"], name)) is good
+
+
+def test_idle_notebooks_are_stopped_and_few_run_at_a_time():
+    found = configuration(jupyterhub_idle_timeout_s=60, jupyterhub_active_servers=3)["JupyterHub"]
+    [culler] = [one for one in found["services"] if one["name"] == "idle-culler"]
+    assert "--timeout=60" in culler["command"] and culler["command"][0] == "/env/bin/python"
+    assert found["active_server_limit"] == 3
+
+
+def test_a_token_opens_the_metrics_and_nothing_else():
+    found = configuration()["JupyterHub"]
+    assert {"name": "metrics", "api_token": "token"} in found["services"]
+    [role] = [one for one in found["load_roles"] if one["name"] == "metrics"]
+    assert role["scopes"] == ["read:metrics"]
+
+
+def test_cookies_and_users_outlive_the_container():
+    found = render.compose_of("jupyterhub")
+    state = configuration()["JupyterHub"]
+    assert state["cookie_secret_file"].startswith("/srv/jupyterhub/")
+    assert state["db_url"].startswith("sqlite:////srv/jupyterhub/")
+    volumes = found["services"]["jupyterhub"]["volumes"]
+    assert {"jupyterhub_state:/srv/jupyterhub", "jupyterhub_homes:/home"} <= set(volumes)
+    assert list(found["volumes"]) == [one.split(":")[0] for one in volumes if one[0] != "/"]
+
+
+def test_passwords_are_files_of_the_hub_alone():
+    files = {file.path: file for file in render.files_of("jupyterhub")}
+    secrets = render.made_up_secrets()
+    for name, secret in (("password", "jupyterhub_password"), ("metrics_token", "jupyterhub_metrics_token")):
+        file = files[f"/opt/aicluster/jupyterhub/secrets/{name}"]
+        assert (file.mode, file.content.decode().strip()) == ("0400", secrets[secret])
+
+
+def test_the_hub_has_the_powers_it_needs_to_keep_users_apart_and_no_other():
+    found = compose()
+    assert found["cap_drop"] == ["ALL"]
+    assert found["cap_add"] == ["SETUID", "SETGID", "CHOWN", "KILL"]
+    assert found["read_only"]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"), [("", None), ("http://192.0.2.1/simple", "http://192.0.2.1/simple")]
+)
+def test_a_site_without_the_internet_names_its_mirror(url, said):
+    assert compose(overrides={"jupyterhub_pip_index_url": url})["environment"].get("PIP_INDEX_URL") == said
+
+
+# --- the lock ---
+
+
+def test_the_lock_pins_what_was_asked_for_and_everything_it_needs():
+    wanted = (ROOT / "roles/jupyterhub/files/requirements.in").read_text()
+    asked = start.pins("\n".join(line for line in wanted.splitlines() if not line.startswith("#")))
+    assert asked.items() <= start.pins(LOCK.read_text()).items()
+    assert len(start.pins(LOCK.read_text())) > 50
+
+
+def test_every_package_of_the_lock_has_hashes():
+    packages = re.split(r"^(?=[a-z0-9])", LOCK.read_text(), flags=re.MULTILINE)[1:]
+    assert [one.split("==")[0] for one in packages if "--hash=sha256:" not in one] == []
+
+
+def test_the_lock_names_no_index_and_no_path():
+    lines = LOCK.read_text().splitlines()
+    assert [line for line in lines if "://" in line or line.startswith(("-", "/"))] == []
+
+
+def test_the_hub_is_of_the_series_of_the_image():
+    tag = catalogue()["jupyterhub"]["image"].rpartition(":")[2]
+    assert start.pins(LOCK.read_text())["jupyterhub"].split(".")[:2] == tag.split(".")[:2]
+
+
+def test_the_image_of_the_lab_is_made_from_the_same_lock():
+    assert (ROOT / "lab/images/jupyterhub/requirements.txt").read_text() == LOCK.read_text()
+
+
+# --- the first process ---
+
+
+def test_a_package_is_lacking_when_it_is_missing_or_of_another_version():
+    here = start.importlib.metadata.version("pytest")
+    wanted = {"pytest": here, "no-such-package": "1", "pyyaml": "0.1"}
+    assert start.lacking(wanted) == ["no-such-package", "pyyaml"]
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    monkeypatch.setattr(start, "PACKAGES", tmp_path)
+    return tmp_path
+
+
+def test_an_image_that_has_everything_is_used_as_it_is(packages):
+    lock = f"pytest=={start.importlib.metadata.version('pytest')} \\\n    --hash=sha256:0\n"
+    assert start.prepared(lock) == Path(sys.executable)
+    assert not list(packages.iterdir())
+
+
+def pretend(monkeypatch, installed: list[Path]) -> None:
+    """Install by writing down where."""
+
+    def install(environment: Path) -> None:
+        installed.append(environment)
+        environment.mkdir()
+        (environment / start.MARKER).write_text("")
+
+    monkeypatch.setattr(start, "install", install)
+
+
+def test_what_the_image_lacks_is_installed_once(packages, monkeypatch):
+    installed: list[Path] = []
+    pretend(monkeypatch, installed)
+    python = [start.prepared("no-such-package==1\n") for _ in "12"]
+    assert len(installed) == 1 and installed[0].parent == packages
+    assert python == [installed[0] / "bin/python"] * 2
+
+
+@pytest.mark.usefixtures("packages")
+def test_another_lock_is_another_environment_and_the_old_one_goes(monkeypatch):
+    installed: list[Path] = []
+    pretend(monkeypatch, installed)
+    for version in "12":
+        start.prepared(f"no-such-package=={version}\n")
+    assert [path.exists() for path in installed] == [False, True]
+
+
+@pytest.mark.usefixtures("packages")
+def test_an_environment_that_was_interrupted_is_made_anew(monkeypatch):
+    installed: list[Path] = []
+    pretend(monkeypatch, installed)
+    half = start.environment_of("no-such-package==1\n")
+    monkeypatch.setattr(start, "install", installed.append)
+    half.mkdir()
+    start.prepared("no-such-package==1\n")
+    assert installed == [half]
+
+
+@pytest.mark.usefixtures("packages")
+def test_without_an_index_the_reason_and_the_way_out_are_said(monkeypatch):
+    def fail(_environment: Path) -> None:
+        raise subprocess.CalledProcessError(1, "pip")
+
+    monkeypatch.setattr(start, "install", fail)
+    with pytest.raises(SystemExit, match="jupyterhub_pip_index_url"):
+        start.prepared("no-such-package==1\n")

@@ -1,0 +1,124 @@
+"""What SonarQube is told, and what its host is."""
+
+from typing import Any
+
+import pytest
+import render
+from standins.sonarqube.sonarqube_standin.properties import Database, properties
+from standins.sonarqube.sonarqube_standin.store import weakness
+
+SECRETS = "/opt/aicluster/sonarqube/secrets"
+
+
+def settings(**where: Any) -> dict[str, str]:
+    """The settings, read by the stand-in as Java reads them."""
+    return properties(render.render_role("sonarqube", **where)[f"{SECRETS}/sonar.properties"])
+
+
+def secrets(**values: str) -> dict[str, Any]:
+    return {"site_secrets": {**render.made_up_secrets(), **values}}
+
+
+def moved_to(node: str) -> dict[str, str]:
+    """The settings where PostgreSQL runs on another node."""
+    [host] = render.hosts_running("sonarqube")
+    renderer = render.renderer("production", host)
+    nodes = renderer.shared["cluster_nodes"]
+    [postgres] = [one["services"].pop("postgres") for one in nodes if "postgres" in one["services"]][:1]
+    next(one for one in nodes if one["name"] == node)["services"]["postgres"] = postgres
+    files = {file.path: file.content.decode() for file in render._rendered("sonarqube", renderer, {})}
+    return properties(files[f"{SECRETS}/sonar.properties"])
+
+
+@pytest.mark.parametrize(
+    ("inventory", "address"), [("production", "192.168.1.247"), ("lab", "198.18.77.247")]
+)
+def test_the_database_is_that_of_the_node_that_runs_postgres(inventory, address):
+    password = render.made_up_secrets()["sonarqube_db_password"]
+    expected = Database(address, 5432, "sonarqube", "sonarqube", password)
+    assert Database.of(settings(inventory=inventory)) == expected
+
+
+@pytest.mark.parametrize(
+    ("node", "host"),
+    [
+        pytest.param("AGX0", "192.168.1.154", id="on another node by its address"),
+        pytest.param("ORIN0", "postgres", id="on the same node by its name"),
+    ],
+)
+def test_a_moved_database_is_followed(node, host):
+    assert Database.of(moved_to(node)).host == host
+
+
+@pytest.mark.parametrize("password", ["a\\b", "a=b#c", "ends with \\\\"])
+def test_a_password_may_hold_signs(password):
+    found = settings(overrides=secrets(sonarqube_db_password=password, sonarqube_passcode=password))
+    assert found["sonar.jdbc.password"] == password
+    assert found["sonar.web.systemPasscode"] == password
+
+
+@pytest.mark.parametrize(
+    ("secret", "password"),
+    [
+        pytest.param("Good-Enough-123", "Good-Enough-123", id="one of all four kinds stays as it is"),
+        pytest.param("AbcdefghIjkl123", "AbcdefghIjkl123_Aa1", id="letters and digits alone get a sign"),
+        pytest.param("abc-defghi-jkl1", "abc-defghi-jkl1_Aa1", id="no capital letter"),
+        pytest.param("ABC-DEFGHI-JKL1", "ABC-DEFGHI-JKL1_Aa1", id="no small letter"),
+        pytest.param("Abc-defghi-jklm", "Abc-defghi-jklm_Aa1", id="no digit"),
+    ],
+)
+def test_the_password_of_the_administrator_is_one_that_sonarqube_takes(secret, password):
+    files = render.render_role("sonarqube", overrides=secrets(sonarqube_admin_password=secret))
+    assert files[f"{SECRETS}/admin_password"].strip() == password
+    assert weakness(password) == ""
+
+
+def test_no_setting_is_in_the_environment_where_it_would_win_over_the_file():
+    found = render.compose_of("sonarqube")["services"]["sonarqube"]
+    assert "environment" not in found
+    mounted = f"{SECRETS}/sonar.properties:/opt/sonarqube/conf/sonar.properties:ro"
+    assert mounted in found["volumes"]
+
+
+def test_the_heaps_leave_room_in_the_container():
+    found = settings()
+    heaps = [int(found[f"sonar.{part}.javaOpts"].split()[0][4:-1]) for part in ("web", "ce", "search")]
+    entry = render.compose_of("sonarqube")["services"]["sonarqube"]
+    assert sum(heaps) * 1.7 < int(entry["mem_limit"][:-1])
+
+
+def test_the_search_engine_takes_its_heap_whole():
+    assert settings()["sonar.search.javaOpts"].startswith("-Xmx512m -Xms512m ")
+
+
+def test_nothing_leaves_the_house():
+    found = settings()
+    assert (found["sonar.telemetry.enable"], found["sonar.updatecenter.activate"]) == ("false", "false")
+
+
+def test_the_host_gets_what_the_search_engine_needs_and_nothing_is_lowered():
+    lines = render.render_role("sonarqube")["/etc/sysctl.d/92-sonarqube.conf"].splitlines()
+    values = dict(line.split(" = ") for line in lines if not line.startswith("#"))
+    assert int(values["vm.max_map_count"]) >= 1048576, "newer distributions begin with this"
+    assert int(values["fs.file-max"]) == 2**63 - 1
+
+
+def test_limits_are_raised_where_the_machine_lets_them_be():
+    assert render.compose_of("sonarqube")["services"]["sonarqube"]["ulimits"]["nofile"] == 131072
+    assert "ulimits" not in render.compose_of("sonarqube", inventory="lab")["services"]["sonarqube"]
+
+
+def test_it_writes_to_its_volumes_only():
+    compose = render.compose_of("sonarqube")
+    found = compose["services"]["sonarqube"]
+    assert found["read_only"] and found["user"] == "1000:0" and found["cap_drop"] == ["ALL"]
+    writable = [one.split(":")[0] for one in found["volumes"] if not one.endswith(":ro")]
+    assert writable == list(compose["volumes"])
+
+
+def test_passwords_reach_curl_by_its_input_and_the_script_can_be_run():
+    [script] = [file for file in render.files_of("sonarqube") if file.path.endswith("/bin/provision")]
+    assert script.mode == "0755"
+    text = script.content.decode()
+    assert "--config -" in text
+    assert "--user" not in text and " -u " not in text
