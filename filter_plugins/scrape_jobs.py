@@ -30,7 +30,8 @@ def reach(node: Node, service: str, port_name: str, asker: Node) -> str:
     """Return the address:port under which `asker` reaches a port of a service on `node`.
 
     A published port is asked at the node's address, on the same node, too: measured is what others see. One
-    that is not published is asked by the name of its container. Raises AnsibleFilterError where neither works.
+    that is not published is asked by the name of its container. Raises AnsibleFilterError where neither is
+    possible.
     """
     entry = node["services"][service]
     port = (entry.get("ports") or {}).get(port_name)
@@ -69,7 +70,7 @@ def metrics_jobs(nodes: Sequence[Node], asker: Node, service: str) -> list[Job]:
         page = node["services"].get(service, {}).get("metrics")
         if page:
             kind = (page["path"], page.get("interval_s"), page.get("token"))
-            target = {
+            target: dict[str, Any] = {
                 "targets": [reach(node, service, page["port"], asker)],
                 "labels": labels_of(node, service),
             }
