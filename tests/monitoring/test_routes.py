@@ -13,7 +13,7 @@ URLS = {f"alertmanager_{name}_url": f"https://{name}.invalid/hook" for name in (
 
 
 @pytest.fixture
-def config(tmp_path) -> Path:
+def config(tmp_path: Path) -> Path:
     for path, text in render.render_role("alertmanager", overrides=URLS).items():
         target = tmp_path / path.removeprefix(CONF)
         target.parent.mkdir(exist_ok=True)

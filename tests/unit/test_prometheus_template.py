@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import render
 import yaml
-from tree import load
+from tree import ROOT, load
 
 CONF = "/opt/aicluster/prometheus/"
 BIG, SMALL = "192.168.1.147", "192.168.1.204"
@@ -146,7 +146,7 @@ def test_the_health_check_is_what_a_busybox_can_do():
 
 
 def test_the_lab_image_looks_like_the_official_one():
-    text = (render.ROOT / "lab/images/prometheus/Dockerfile").read_text()
+    text = (ROOT / "lab/images/prometheus/Dockerfile").read_text()
     for line in (
         "USER nobody",
         "VOLUME /prometheus",
