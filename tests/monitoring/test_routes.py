@@ -85,6 +85,7 @@ def test_what_a_dead_node_or_a_dead_service_breaks_is_no_news(config):
         "TargetDown severity=warning node=PI51 service=kong",
         "ServiceBroken severity=warning node=PI51 service=kong",
         "ProbeFailing severity=warning node=PI51 service=grafana",
+        "ProbeFailing severity=warning node=ORIN0 service=kong",
         "FrontDoorClosed severity=critical node=PI51 service=nginx",
         "Watchdog severity=none node=cluster",
         "NoNode severity=critical",

@@ -25,6 +25,7 @@ class Alertmanager(http.server.BaseHTTPRequestHandler):
 
     receiver = "verify"
     deliver = True
+    others_only = False
     original = "receivers: []"
     taken: list[Any]
 
@@ -39,7 +40,8 @@ class Alertmanager(http.server.BaseHTTPRequestHandler):
             threading.Thread(target=self.tell, args=(alerts,)).start()
 
     def tell(self, alerts: Any) -> None:
-        for told in ([{"labels": {"run_id": "another"}}], alerts):
+        others = [{"labels": {"run_id": "another"}}]
+        for told in [others] if self.others_only else [others, alerts]:
             body = json.dumps({"receiver": self.receiver, "alerts": told}, separators=(",", ":")).encode()
             urllib.request.urlopen(f"http://127.0.0.1:{check.PORT}/", data=body, timeout=5).close()
 
@@ -84,6 +86,14 @@ def test_an_alert_that_is_taken_but_not_delivered_is_broken(manager, monkeypatch
     with pytest.raises(Broken, match=r"taken, but not delivered within 1 s: nothing came"):
         check.check(kit)
     assert len(handler.taken) == 2, "taken back all the same"
+
+
+def test_the_alert_of_another_run_is_not_taken_for_this_one(manager, monkeypatch):
+    handler, kit = manager
+    handler.others_only = True
+    monkeypatch.setattr(check, "DELIVERY_S", 1)
+    with pytest.raises(Broken, match="not delivered"):
+        check.check(kit)
 
 
 def test_an_alert_another_receiver_gets_is_broken(manager):
