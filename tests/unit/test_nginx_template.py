@@ -128,6 +128,7 @@ def test_the_locations_of_the_gateway():
         "/v1/",
         "= /healthz",
         "= /healthz/nginx",
+        "= /portal/health",
         "@kong_away",
         "@too_big",
     }

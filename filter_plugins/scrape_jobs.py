@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a Prometheus asks, derived from what is placed where: metrics, probes of pages, pings of nodes.
+
+Source: `cluster_nodes`; of each service the keys `metrics` and `probe` of the catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+Node = Mapping[str, Any]
+Job = dict[str, Any]
+
+SCOPES = ("all", "watch")
+PROBER, PROBER_PORT = "blackbox_exporter", "web"
+# What the small Prometheus looks at: is everybody there, and is the big one.
+WATCHED = ("node_exporter", "prometheus")
+# The page of the front door: nginx, on the node where it stands before the gateway.
+FRONT_DOOR, BEHIND_IT = "nginx", "kong"
+# Of a node the small Prometheus wants to know whether it answers, and how old the backups are.
+WATCH_COLLECTORS = ("textfile",)
+WATCH_KEEPS = "backup_.*"
+LONGEST_SCRAPE_S = 10
+
+
+def reach(node: Node, service: str, port_name: str, asker: Node) -> str:
+    """Return the address:port under which `asker` reaches a port of a service on `node`.
+
+    A published port is asked at the node's address, on the same node, too: measured is what others see. One
+    that is not published is asked by the name of its container. Raises AnsibleFilterError where neither is
+    possible.
+    """
+    entry = node["services"][service]
+    port = (entry.get("ports") or {}).get(port_name)
+    if port is None:
+        raise AnsibleFilterError(
+            f"scrape_jobs: port {port_name} of {service} on {node['name']}: is not among its ports "
+            f"({', '.join(entry.get('ports') or {}) or 'none'}); name one of these in service_catalogue"
+        )
+    audience = list(port.get("from") or [])
+    if audience and audience != ["localhost"]:
+        return f"{node['address']}:{port['port']}"
+    if node["host"] == asker["host"] and entry.get("image"):
+        return f"{service}:{port.get('container', port['port'])}"
+    raise AnsibleFilterError(
+        f"scrape_jobs: from of port {port_name} of {service} on {node['name']} {audience}: must let "
+        f"{asker['tier']} in, where {asker['name']} asks; add it in service_catalogue"
+    )
+
+
+def labels_of(node: Node, service: str | None = None) -> dict[str, str]:
+    """Return the labels every target of a node carries; `mode` where the service only runs in some modes."""
+    labels = {"node": str(node["name"]), "tier": str(node["tier"])}
+    if service is not None:
+        labels["service"] = service
+        modes = node.get("modes") or {}
+        active = [str(mode) for mode, services in modes.items() if service in services]
+        if active and len(active) < len(modes):
+            labels["mode"] = ",".join(active)
+    return labels
+
+
+def metrics_jobs(nodes: Sequence[Node], asker: Node, service: str) -> list[Job]:
+    """Return the jobs of one service: one, or several where nodes override path, interval or token."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for node in nodes:
+        page = node["services"].get(service, {}).get("metrics")
+        if page:
+            kind = (page["path"], page.get("interval_s"), page.get("token"))
+            target: dict[str, Any] = {
+                "targets": [reach(node, service, page["port"], asker)],
+                "labels": labels_of(node, service),
+            }
+            groups.setdefault(kind, []).append(target)
+    jobs = []
+    for number, ((path, interval_s, token), targets) in enumerate(groups.items()):
+        job: Job = {"job_name": service if not number else f"{service}-{number + 1}", "metrics_path": path}
+        if interval_s:
+            job["scrape_interval"] = f"{interval_s}s"
+            if interval_s < LONGEST_SCRAPE_S:
+                job["scrape_timeout"] = f"{interval_s}s"
+        if token:
+            job["token"] = token
+        if number:  # rules and dashboards know one job per service
+            for target in targets:
+                target["labels"]["job"] = service
+        jobs.append({**job, "static_configs": targets})
+    return jobs
+
+
+def probe_job(name: str, module: str, prober: str, targets: list[dict[str, Any]]) -> Job:
+    """Return the job that has the blackbox exporter at `prober` (address:port) ask the targets."""
+    return {
+        "job_name": name,
+        "metrics_path": "/probe",
+        "params": {"module": [module]},
+        "static_configs": targets,
+        "relabel_configs": [
+            {"source_labels": ["__address__"], "target_label": "__param_target"},
+            {"source_labels": ["__param_target"], "target_label": "instance"},
+            {"target_label": "__address__", "replacement": prober},
+        ],
+    }
+
+
+def probe_jobs(nodes: Sequence[Node], asker: Node, scope: str) -> list[Job]:
+    """Return the jobs of the first blackbox exporter: the pages of services, and a ping of every node.
+
+    The pages are asked from the exporter's node, so a port that is not published is asked by name there.
+    """
+    prober = next((node for node in nodes if PROBER in node["services"]), None)
+    if prober is None:
+        return []
+    pages = []
+    for node in nodes:
+        for service, entry in node["services"].items():
+            front = service == FRONT_DOOR and BEHIND_IT in node["services"]
+            page = entry.get("probe")
+            if page and (front or scope == "all"):
+                url = f"http://{reach(node, service, page['port'], prober)}{page['path']}"
+                pages.append({"targets": [url], "labels": labels_of(node, service)})
+    address = reach(prober, PROBER, PROBER_PORT, asker)
+    pings = [{"targets": [str(node["address"])], "labels": labels_of(node)} for node in nodes]
+    jobs = [probe_job("probe", "http_2xx", address, pages)] if pages else []
+    return [*jobs, probe_job("ping", "icmp", address, pings)]
+
+
+def for_the_watch(job: Job) -> Job:
+    """Return the job as the small Prometheus runs it: at its own pace, and of a node only what it needs."""
+    slim = {key: value for key, value in job.items() if key not in ("scrape_interval", "scrape_timeout")}
+    if job["job_name"].startswith("node_exporter"):
+        slim["params"] = {"collect[]": list(WATCH_COLLECTORS)}
+        slim["metric_relabel_configs"] = [
+            {"source_labels": ["__name__"], "regex": WATCH_KEEPS, "action": "keep"}
+        ]
+    return slim
+
+
+def scrape_jobs(nodes: Iterable[Node], host: str, scope: str = "all") -> list[Job]:
+    """Return the scrape configurations of the Prometheus on `host` (inventory key), as its file wants them.
+
+    One job per service with `metrics` (its name is the job's), then `probe` (the pages services name) and
+    `ping` (every node). Every target has the labels node, tier and service, and `mode` if it does not always
+    run. Where the page asks for a token, the job has the key `token` with the secret's name, which is not
+    Prometheus' own: the template that may read secrets puts the secret in its place.
+    `scope`: `all`, or `watch` for whether the nodes, Prometheus and the front door are there.
+    Raises AnsibleFilterError for an unknown scope or host and for ports that cannot be reached.
+    """
+    if scope not in SCOPES:
+        raise AnsibleFilterError(f"scrape_jobs: scope {scope!r}: must be one of {', '.join(SCOPES)}")
+    cluster = list(nodes)
+    asker = next((node for node in cluster if node["host"] == host), None)
+    if asker is None:
+        raise AnsibleFilterError(f"scrape_jobs: host {host!r}: is no host of cluster_nodes; name one of them")
+    services = sorted({service for node in cluster for service in node["services"]})
+    jobs = [
+        job
+        for service in services
+        if scope == "all" or service in WATCHED
+        for job in metrics_jobs(cluster, asker, service)
+    ]
+    if scope == "watch":
+        jobs = [for_the_watch(job) for job in jobs]
+    return [*jobs, *probe_jobs(cluster, asker, scope)]
+
+
+class FilterModule:
+    """Ansible's entry point to this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return filter name -> function."""
+        return {"scrape_jobs": scrape_jobs}

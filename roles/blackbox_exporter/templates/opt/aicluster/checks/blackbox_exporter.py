@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Blackbox exporter: it asks the front door of the cluster, and says what it got."""
+
+import re
+from typing import Dict, List
+from urllib.parse import urlencode
+
+from aicluster_verify import Broken, Kit
+
+
+def front_doors(kit: Kit) -> List[str]:
+    """Return the pages strangers come to: nginx where it stands before the gateway."""
+    return [
+        "http://%s:%d/healthz" % (node["address"], node["services"]["nginx"]["ports"]["http"])
+        for node in kit.cluster
+        if {"nginx", "kong"} <= set(node["services"])
+    ]
+
+
+def probe(kit: Kit, module: str, target: str) -> Dict[str, float]:
+    """Return the metrics without labels the exporter answers when it is to ask a target."""
+    words = urlencode({"module": module, "target": target})
+    # Longer than the exporter itself waits.
+    text = kit.expect(kit.url("blackbox_exporter", "web", "/probe?" + words), timeout=15).text
+    return {name: float(value) for name, value in re.findall(r"^(probe_\w+) (\S+)$", text, re.MULTILINE)}
+
+
+def told(seen: Dict[str, float]) -> str:
+    """Return an answer for people."""
+    status, took = seen.get("probe_http_status_code", 0), 1000 * seen.get("probe_duration_seconds", 0)
+    return "answered %d in %.0f ms" % (status, took) if status else "gave no answer in %.0f ms" % took
+
+
+def check(kit: Kit) -> str:
+    """Return what the front door answered, and whether nodes can be pinged."""
+    doors = front_doors(kit)
+    if not doors:
+        kit.expect(kit.url("blackbox_exporter", "web", "/metrics"))
+        return "answers; the cluster has no front door to ask"
+    for door in doors:
+        seen = probe(kit, "http_2xx", door)
+        if seen.get("probe_success") != 1:
+            raise Broken("the front door %s %s" % (door, told(seen)), "curl -v '%s'" % door)
+    address = doors[0].split("/")[2].split(":")[0]
+    pings = probe(kit, "icmp", address).get("probe_success") == 1
+    return "the front door %s; %s" % (
+        told(seen),
+        "nodes can be pinged" if pings else "no ping comes back, so NodeDown goes by node_exporter alone",
+    )

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prometheus: is every target of its own configuration up and telling, are its rules sound, is it heard."""
+
+import urllib.parse
+from typing import Any, Dict, List, Tuple
+
+from aicluster_verify import Broken, Kit
+
+# Nearly every target is looked at once a minute or more often.
+NEXT_LOOK_S = 65
+# Targets and Alertmanagers are known some seconds after Prometheus has started.
+DISCOVERY_S = 15
+NAMED_AT_MOST = 5
+PROBER, PROBES = "blackbox_exporter", ("probe", "ping")
+Target = Dict[str, Any]
+
+
+def api(kit: Kit, path: str) -> Any:
+    """Return `data` of an answer of Prometheus' API."""
+    answer = kit.expect(kit.url("prometheus", "web", "/api/v1/" + path)).json()
+    if answer.get("status") != "success":
+        raise Broken("/api/v1/%s: %s" % (path, answer.get("error", answer)))
+    return answer["data"]
+
+
+def key(target: Target) -> Tuple[str, str]:
+    """Return what tells a target from any other."""
+    return target["scrapePool"], target["scrapeUrl"]
+
+
+def awake(kit: Kit) -> List[Target]:
+    """Return the targets that are to be up: not those of services that only run in a mode of their node."""
+    targets = api(kit, "targets?state=active")["activeTargets"]
+    return [one for one in targets if "mode" not in one["labels"]]
+
+
+def looked_at_again(kit: Kit) -> List[Target]:
+    """Return the targets once each that is not up was looked at anew, or after a while.
+
+    What was down at the last look may have come back since; what was never looked at is not known.
+    """
+    known = kit.wait(DISCOVERY_S, lambda: awake(kit), "has no target: is its configuration empty?")
+    before = {key(one): one["lastScrape"] for one in known}
+
+    def judged() -> bool:
+        return all(one["health"] == "up" or one["lastScrape"] != before.get(key(one)) for one in awake(kit))
+
+    try:
+        kit.wait(NEXT_LOOK_S, judged, "some targets are asked less often")
+    except Broken:
+        return awake(kit)  # judged by what is known of them
+    return awake(kit)
+
+
+def named(target: Target) -> str:
+    """Return a target and what is wrong with it, for people."""
+    labels = target["labels"]
+    what = labels.get("service") or labels["job"]
+    return "%s of %s: %s" % (what, labels.get("node", "?"), target.get("lastError") or target["health"])
+
+
+def troubles(down: List[Target]) -> List[str]:
+    """Return what is wrong, for people: all probes go through one exporter, so they are one trouble."""
+    found = [named(one) for one in down if one["labels"]["job"] not in PROBES]
+    probes = [one for one in down if one["labels"]["job"] in PROBES]
+    if probes and not any(one["labels"].get("service") == PROBER for one in down):
+        found.append("%d probes through %s: %s" % (len(probes), PROBER, probes[0].get("lastError", "")))
+    return found
+
+
+def require_up(targets: List[Target]) -> None:
+    """Raise Broken naming the targets that are down, each with its last error."""
+    down = [one for one in targets if one["health"] == "down"]
+    if down:
+        found = troubles(down)
+        more = " and %d more" % (len(found) - NAMED_AT_MOST) if len(found) > NAMED_AT_MOST else ""
+        raise Broken(
+            "%d of %d targets down: %s%s" % (len(down), len(targets), "; ".join(found[:NAMED_AT_MOST]), more),
+            "curl -v '%s'" % down[0]["scrapeUrl"],
+        )
+
+
+def require_samples(kit: Kit) -> None:
+    """Raise Broken naming targets that answered, but with no metric at all."""
+    query = urllib.parse.quote('scrape_samples_scraped == 0 and up{mode=""} == 1')
+    empty = api(kit, "query?query=" + query)["result"]
+    if empty:
+        names = ["%(job)s at %(instance)s" % one["metric"] for one in empty]
+        raise Broken("no metric from " + "; ".join(names[:NAMED_AT_MOST]))
+
+
+def require_rules(kit: Kit) -> int:
+    """Return the number of rules; raise Broken if there are none, or one cannot be evaluated."""
+    rules = [rule for group in api(kit, "rules")["groups"] for rule in group["rules"]]
+    if not rules:
+        raise Broken("has no rules: nothing would ever raise an alert", "ansible-playbook site.yml")
+    failing = [rule for rule in rules if rule["health"] == "err"]
+    if failing:
+        raise Broken(
+            "; ".join(
+                "rule %s: %s" % (rule["name"], rule.get("lastError")) for rule in failing[:NAMED_AT_MOST]
+            )
+        )
+    return len(rules)
+
+
+def require_alertmanager(kit: Kit) -> int:
+    """Return how many Alertmanagers hear of alerts; raise Broken if the cluster has some, and none does."""
+    wanted = kit.endpoints("alertmanager", "web")
+
+    def heard_by() -> int:
+        return len(api(kit, "alertmanagers")["activeAlertmanagers"])
+
+    if wanted:
+        places = ", ".join("%s (%s)" % endpoint for endpoint in wanted)
+        kit.wait(
+            DISCOVERY_S, lambda: heard_by() >= len(wanted), "does not know the Alertmanager on " + places
+        )
+    return heard_by()
+
+
+def check(kit: Kit) -> str:
+    """Return how many targets are up, and how many rules watch them."""
+    rules, heard_by = require_rules(kit), require_alertmanager(kit)
+    targets = looked_at_again(kit)
+    require_up(targets)
+    require_samples(kit)
+    unknown = sum(one["health"] == "unknown" for one in targets)
+    jobs = len({one["labels"]["job"] for one in targets})
+    return "%d targets of %d jobs up%s, %d rules, heard by %d Alertmanager" % (
+        len(targets) - unknown,
+        jobs,
+        ", %d not asked yet" % unknown if unknown else "",
+        rules,
+        heard_by,
+    )

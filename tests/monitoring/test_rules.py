@@ -1,0 +1,134 @@
+"""Alert rules: each has unit tests, says whom and what, and reads metrics that somebody exports."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import monitoring
+import pytest
+import tree
+from tree import load
+
+HERE = Path(__file__).parent
+SUBJECTS = sorted(path.stem for path in monitoring.RULES.glob("*.yml"))
+# Rules that were written before what exports their metrics was in the catalogue.
+AWAITED = {"node_exporter", "postgres_exporter", "redis_exporter", "minio", "backup"}
+SEVERITIES = {"critical", "warning", "none"}
+WORDS = {
+    "and",
+    "or",
+    "unless",
+    "on",
+    "by",
+    "without",
+    "ignoring",
+    "group_left",
+    "group_right",
+    "bool",
+    "offset",
+}
+
+
+def rules_of(subject: str) -> list[dict[str, Any]]:
+    groups = load(monitoring.RULES / f"{subject}.yml")["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+RULES = [pytest.param(subject, rule, id=rule["alert"]) for subject in SUBJECTS for rule in rules_of(subject)]
+every_rule = pytest.mark.parametrize(("subject", "rule"), RULES)
+
+
+def cases(subject: str, alert: str) -> list[dict[str, Any]]:
+    tests = load(HERE / f"{subject}_test.yml")["tests"]
+    return [case for test in tests for case in test["alert_rule_test"] if case["alertname"] == alert]
+
+
+def metrics_in(expression: str) -> set[str]:
+    """The metrics in a PromQL expression: what is no string, matcher, list of labels, function or word."""
+    bare = re.sub(r'"[^"]*"', '""', expression)
+    bare = re.sub(r"\{[^}]*\}", "{}", bare)
+    bare = re.sub(r"\[[^\]]*\]", "", bare)
+    bare = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", "", bare)
+    names = re.findall(r"(?<![\w.])([a-zA-Z_:][\w:]*)(?!\w)(?!\s*\()", bare)
+    return set(names) - WORDS
+
+
+@pytest.mark.parametrize(
+    ("expression", "metrics"),
+    [
+        pytest.param("vector(1)", set(), id="a function alone has none"),
+        pytest.param('up{job="a", b!="c_total"} == 0', {"up"}, id="labels and their values are none"),
+        pytest.param("rate(a_total[5m]) / on (node) group_left () b", {"a_total", "b"}, id="nor are words"),
+        pytest.param(
+            "sum by (x, le) (a) unless last_over_time(b[7d]) > 26 * 3600", {"a", "b"}, id="nor numbers"
+        ),
+        pytest.param("max(a) or\n b and c", {"a", "b", "c"}, id="over several lines"),
+    ],
+)
+def test_metrics_are_found_in_an_expression(expression, metrics):
+    assert metrics_in(expression) == metrics
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_the_unit_tests_of_a_file_of_rules_pass(subject):
+    monitoring.succeeds("prometheus", f"promtool test rules {subject}_test.yml", HERE)
+
+
+def test_promtool_finds_nothing_to_say_about_the_rules():
+    monitoring.succeeds(
+        "prometheus", f"promtool check rules --lint=all --lint-fatal {monitoring.RULES}/*.yml"
+    )
+
+
+def test_a_rule_that_is_broken_is_noticed(tmp_path):
+    """The tests above would pass, too, if promtool was never asked."""
+    text = (HERE / "watch_test.yml").read_text()
+    rules = (monitoring.RULES / "watch.yml").read_text()
+    assert text.count("severity: critical") == 1
+    (tmp_path / "watch.yml").write_text(rules.replace("== 0", "== 1"))
+    (tmp_path / "watch_test.yml").write_text(re.sub(r"rule_files:.*", "rule_files: [watch.yml]", text))
+    done = monitoring.shell("prometheus", "promtool test rules watch_test.yml", tmp_path)
+    assert done.returncode != 0
+    assert "PrometheusDown" in done.stdout + done.stderr
+
+
+@every_rule
+def test_a_rule_is_tested_firing_and_quiet(subject, rule):
+    found = cases(subject, rule["alert"])
+    assert [case for case in found if case["exp_alerts"]], "no test in which it fires"
+    if rule["alert"] != "Watchdog":  # which is never quiet
+        assert [case for case in found if not case["exp_alerts"]], "no test in which it is quiet"
+
+
+@every_rule
+def test_an_alert_names_node_severity_and_what_to_do(subject, rule):
+    assert rule["labels"]["severity"] in SEVERITIES
+    assert rule["annotations"]["summary"].endswith("."), "a sentence"
+    assert rule["annotations"]["next"]
+    for case in cases(subject, rule["alert"]):
+        for alert in case["exp_alerts"]:
+            assert alert["exp_labels"]["node"], "an alert without a node is inhibited by any dead one"
+            assert {"summary", "next"} <= set(alert["exp_annotations"])
+
+
+def test_an_alert_has_one_name():
+    names = [rule["alert"] for subject in SUBJECTS for rule in rules_of(subject)]
+    assert len(names) == len(set(names))
+
+
+def test_rules_read_what_somebody_exports_and_nothing_is_listed_in_vain():
+    read = {name for subject in SUBJECTS for rule in rules_of(subject) for name in metrics_in(rule["expr"])}
+    assert read == {name for entry in load(HERE / "exported.yml").values() for name in entry["metrics"]}
+
+
+def test_who_exports_a_metric_is_in_the_catalogue():
+    """Or is awaited; what is awaited no longer must be taken off the list."""
+    exporters = set(load(HERE / "exported.yml"))
+    assert exporters - set(tree.catalogue()) == AWAITED
+
+
+def test_every_file_of_rules_is_loaded_by_the_prometheus_of_everything():
+    scopes = load("roles/prometheus/vars/main.yml")["__prometheus_rules"]
+    assert sorted(scopes["all"]) == SUBJECTS
+    assert set(scopes["watch"]) < set(scopes["all"])
+    assert {"nodes", "watch"} <= set(scopes["watch"])

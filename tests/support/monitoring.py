@@ -1,0 +1,73 @@
+"""The programs of Prometheus and Alertmanager, as the services' own images have them."""
+
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from aicluster_lab.registry import local_tag, published_port
+from tree import ROOT, catalogue
+
+# Programs of each service's image.
+PROGRAMS = {"prometheus": ("prometheus", "promtool"), "alertmanager": ("alertmanager", "amtool")}
+RULES = ROOT / "roles/prometheus/templates/opt/aicluster/prometheus/rules"
+
+
+class MissingToolError(Exception):
+    """Neither an image nor PATH has the programs; the text says how to get them."""
+
+
+def images(service: str) -> list[str]:
+    """Return the tags the image of a service may have on this machine: the lab's build, the public one."""
+    image = str(catalogue()[service]["image"])
+    return [local_tag(image, published_port(os.environ.get("AICLUSTER_LAB_REGISTRY_PORT", ""))), image]
+
+
+@cache
+def image_here(service: str) -> str | None:
+    """Return the first of these tags that exists; None where there is no engine, too."""
+    if shutil.which("docker") is None:
+        return None
+    for tag in images(service):
+        if not subprocess.run(
+            ["docker", "image", "inspect", tag], capture_output=True, check=False
+        ).returncode:
+            return tag
+    return None
+
+
+def shell(service: str, script: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run a shell script in `folder` with the programs of a service's image, or with those on PATH.
+
+    The image comes first: it has the version that will run. Inside it nothing but `folder` and this project
+    is seen, read-only, and no network. Raises MissingToolError where the programs are nowhere.
+    """
+    tag = image_here(service)
+    if tag is None:
+        missing = [program for program in PROGRAMS[service] if shutil.which(program) is None]
+        if missing:
+            raise MissingToolError(
+                f"{', '.join(missing)}: neither on PATH nor in an image {' or '.join(images(service))}. "
+                "`make lab` builds the image; on Debian: apt-get install prometheus prometheus-alertmanager"
+            )
+        command = ["sh", "-euc", script]
+    else:
+        mounts = [f"--volume={path}:{path}:ro" for path in {ROOT, folder}]
+        command = ["docker", "run", "--rm", "--network=none", "--tmpfs=/tmp:mode=1777", *mounts]
+        command += [
+            f"--user={os.getuid()}:{os.getgid()}",
+            f"--workdir={folder}",
+            "--entrypoint=sh",
+            tag,
+            "-euc",
+            script,
+        ]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def succeeds(service: str, script: str, folder: Path = ROOT) -> str:
+    """Return what a script printed; AssertionError with all of it if the script fails."""
+    done = shell(service, script, folder)
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    return done.stdout

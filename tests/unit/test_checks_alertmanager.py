@@ -1,0 +1,131 @@
+"""The check of Alertmanager: a test alert is posted, and seen to arrive. Its listener is the real one."""
+
+import http.server
+import json
+import socket
+import threading
+import urllib.request
+from typing import Any
+
+import pytest
+from aicluster_verify import Broken, Kit
+from by_path import import_file
+
+check = import_file("roles/alertmanager/templates/opt/aicluster/checks/alertmanager.py", "check_alertmanager")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Alertmanager(http.server.BaseHTTPRequestHandler):
+    """Takes alerts, and tells of those that have not ended: the part of the real one the check relies on."""
+
+    receiver = "verify"
+    deliver = True
+    others_only = False
+    original = "receivers: []"
+    taken: list[Any]
+
+    def do_GET(self) -> None:
+        self.answer({"config": {"original": self.original}})
+
+    def do_POST(self) -> None:
+        alerts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        type(self).taken.append(alerts)
+        self.answer({})
+        if self.deliver and len(type(self).taken) == 1:
+            threading.Thread(target=self.tell, args=(alerts,)).start()
+
+    def tell(self, alerts: Any) -> None:
+        others = [{"labels": {"run_id": "another"}}]
+        for told in [others] if self.others_only else [others, alerts]:
+            body = json.dumps({"receiver": self.receiver, "alerts": told}, separators=(",", ":")).encode()
+            urllib.request.urlopen(f"http://127.0.0.1:{check.PORT}/", data=body, timeout=5).close()
+
+    def answer(self, body: Any) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_words: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def manager(monkeypatch):
+    handler = type("Handler", (Alertmanager,), {"taken": []})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(check, "PORT", free_port())
+    monkeypatch.setattr(check, "into_the_container", lambda _kit: [])
+    port = {"port": server.server_port, "published": "127.0.0.1"}
+    site = {"node": "PI41", "services": {"alertmanager": {"ports": {"web": port}}}, "cluster": []}
+    yield handler, Kit(site, "run-1")
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_test_alert_is_delivered_and_taken_back(manager):
+    handler, kit = manager
+    assert check.check(kit).startswith("a test alert was delivered in ")
+    fired, ended = (alerts[0] for alerts in handler.taken)
+    assert fired["labels"]["severity"] == "test"
+    assert fired["labels"]["node"] == "PI41"
+    assert fired["labels"]["run_id"].startswith("run-1-")
+    assert fired["labels"] == ended["labels"]
+    assert ended["endsAt"] < fired["endsAt"]
+
+
+def test_an_alert_that_is_taken_but_not_delivered_is_broken(manager, monkeypatch):
+    handler, kit = manager
+    handler.deliver = False
+    monkeypatch.setattr(check, "DELIVERY_S", 1)
+    with pytest.raises(Broken, match=r"taken, but not delivered within 1 s: nothing came"):
+        check.check(kit)
+    assert len(handler.taken) == 2, "taken back all the same"
+
+
+def test_the_alert_of_another_run_is_not_taken_for_this_one(manager, monkeypatch):
+    handler, kit = manager
+    handler.others_only = True
+    monkeypatch.setattr(check, "DELIVERY_S", 1)
+    with pytest.raises(Broken, match="not delivered"):
+        check.check(kit)
+
+
+def test_an_alert_another_receiver_gets_is_broken(manager):
+    handler, kit = manager
+    handler.receiver = "page"
+    with pytest.raises(Broken, match="not delivered"):
+        check.check(kit)
+
+
+def test_receivers_that_tell_nobody_are_named(manager):
+    handler, kit = manager
+    handler.original = "url_file: /etc/alertmanager/secrets/page_url"
+    assert check.check(kit).endswith("no URL is set for default, deadman: they tell nobody")
+
+
+def test_a_network_that_cannot_be_entered_is_said(manager, monkeypatch):
+    _, kit = manager
+    failing = ["sh", "-c", "echo nsenter: no such process >&2; exit 1"]
+    monkeypatch.setattr(check, "into_the_container", lambda _kit: failing)
+    with pytest.raises(Broken, match="cannot listen in its network: nsenter: no such process"):
+        check.check(kit)
+
+
+def test_the_network_is_that_of_its_container(monkeypatch):
+    asked: list[list[str]] = []
+
+    def run(_kit: Kit, argv: list[str]) -> str:
+        asked.append(argv)
+        return "abc\n" if "ps" in argv else "4711\n"
+
+    monkeypatch.setattr(Kit, "run", run)
+    kit = Kit({"node": "PI41", "services": {}, "cluster": []}, "run-1")
+    assert check.into_the_container(kit) == ["nsenter", "--target", "4711", "--net"]
+    assert asked[0][-2:] == ["--quiet", "alertmanager"]
+    assert asked[1][-1] == "abc"

@@ -1,0 +1,140 @@
+"""The check of Prometheus: targets, rules, and who hears of alerts."""
+
+import json
+from collections.abc import Callable
+from email.message import Message
+from typing import Any
+
+import pytest
+from aicluster_verify import Answer, Broken, Kit
+from by_path import import_file
+
+check = import_file("roles/prometheus/templates/opt/aicluster/checks/prometheus.py", "check_prometheus")
+SITE: dict[str, Any] = {
+    "node": "PI51",
+    "services": {"prometheus": {"ports": {"web": {"port": 9090, "published": "10.0.0.1"}}}},
+    "cluster": [
+        {"name": "PI41", "address": "10.0.0.4", "services": {"alertmanager": {"ports": {"web": 9093}}}}
+    ],
+}
+
+
+def target(job: str, health: str = "up", seen: str = "t1", error: str = "", **labels: str) -> dict[str, Any]:
+    return {
+        "labels": {"job": job, "service": job, "node": "PI52", **labels},
+        "scrapePool": job,
+        "scrapeUrl": f"http://10.0.0.2/{job}/{labels.get('instance', '')}",
+        "health": health,
+        "lastScrape": seen,
+        "lastError": error,
+    }
+
+
+RULE = {"name": "Watchdog", "health": "ok"}
+GOOD: dict[str, Any] = {
+    "targets": [[target("kong"), target("probe")]],
+    "query": [[]],
+    "rules": [[{"rules": [RULE, {"name": "NodeDown", "health": "unknown"}]}]],
+    "alertmanagers": [[{"url": "http://10.0.0.4:9093/api/v2/alerts"}]],
+}
+SHAPES: dict[str, Callable[[Any], Any]] = {
+    "targets": lambda found: {"activeTargets": found},
+    "query": lambda found: {"result": found},
+    "rules": lambda found: {"groups": found},
+    "alertmanagers": lambda found: {"activeAlertmanagers": found},
+}
+
+
+class Fake(Kit):
+    """Answers of Prometheus' API: per page a list, whose last element stays."""
+
+    def __init__(self, **pages: Any) -> None:
+        super().__init__(SITE, "run-1")
+        self.pages = {name: list(answers) for name, answers in {**GOOD, **pages}.items()}
+        self.waited = 0
+
+    def expect(self, url: str, *_args: Any, **_named: Any) -> Answer:
+        name = url.partition("/api/v1/")[2].partition("?")[0]
+        answers = self.pages[name]
+        found = answers.pop(0) if len(answers) > 1 else answers[0]
+        body = {"status": "success", "data": SHAPES[name](found)}
+        return Answer(200, Message(), json.dumps(body).encode())
+
+    def wait(self, seconds: float, ask: Callable[[], Any], what: str) -> Any:
+        for _ in range(5):
+            if answer := ask():
+                return answer
+            self.waited += 1
+        raise Broken(f"{what} (waited {seconds} s)")
+
+
+def test_all_is_well():
+    assert check.check(Fake()) == "2 targets of 2 jobs up, 2 rules, heard by 1 Alertmanager"
+
+
+def test_a_target_that_is_down_is_named_with_its_error():
+    down = [target("kong", "down", "t2", "connection refused"), target("probe")]
+    with pytest.raises(Broken) as broken:
+        check.check(Fake(targets=[[target("kong", "down", "t1"), target("probe")], down]))
+    assert broken.value.evidence == "1 of 2 targets down: kong of PI52: connection refused"
+    assert broken.value.next_command == "curl -v 'http://10.0.0.2/kong/'"
+
+
+def test_a_target_that_came_back_since_the_last_look_is_well():
+    before, after = target("kong", "down", "t1", "refused"), target("kong", "up", "t2")
+    kit = Fake(targets=[[before], [before], [after]])
+    assert check.check(kit).startswith("1 targets")
+    assert kit.waited
+
+
+def test_a_target_that_is_never_looked_at_again_is_judged_by_the_last_look():
+    with pytest.raises(Broken, match="1 of 1 targets down: kong of PI52: refused"):
+        check.check(Fake(targets=[[target("kong", "down", "t1", "refused")]]))
+
+
+def test_a_target_that_was_never_looked_at_is_not_called_well():
+    found = check.check(Fake(targets=[[target("kong"), target("judge", "unknown")]]))
+    assert found.startswith("1 targets of 2 jobs up, 1 not asked yet")
+
+
+def test_a_service_that_sleeps_is_not_missed():
+    asleep = target("judge", "down", "t1", "refused", mode="judging")
+    assert check.check(Fake(targets=[[target("kong"), asleep]])).startswith("1 targets of 1 jobs up")
+
+
+def test_many_probes_through_one_dead_exporter_are_one_trouble():
+    probes = [target("ping", "down", "t1", "refused", instance=str(n)) for n in range(9)]
+    with pytest.raises(Broken) as broken:
+        check.check(Fake(targets=[probes]))
+    assert broken.value.evidence == "9 of 9 targets down: 9 probes through blackbox_exporter: refused"
+    exporter = target("blackbox_exporter", "down", "t1", "refused")
+    with pytest.raises(Broken) as broken:
+        check.check(Fake(targets=[[*probes, exporter]]))
+    assert broken.value.evidence == "10 of 10 targets down: blackbox_exporter of PI52: refused"
+
+
+@pytest.mark.parametrize(
+    ("pages", "evidence"),
+    [
+        pytest.param({"targets": [[]]}, "has no target", id="an empty configuration"),
+        pytest.param({"rules": [[]]}, "has no rules", id="no rules"),
+        pytest.param(
+            {"rules": [[{"rules": [RULE, {"name": "Bad", "health": "err", "lastError": "many-to-many"}]}]]},
+            "rule Bad: many-to-many",
+            id="a rule that cannot be evaluated",
+        ),
+        pytest.param(
+            {"alertmanagers": [[]]},
+            "does not know the Alertmanager on PI41 .10.0.0.4:9093.",
+            id="nobody to tell",
+        ),
+        pytest.param(
+            {"query": [[{"metric": {"job": "kong", "instance": "10.0.0.1:8100"}}]]},
+            "no metric from kong at 10.0.0.1:8100",
+            id="a page without a metric",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(pages, evidence):
+    with pytest.raises(Broken, match=evidence):
+        check.check(Fake(**pages))

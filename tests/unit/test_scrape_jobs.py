@@ -1,0 +1,246 @@
+"""scrape_jobs: what a Prometheus asks follows from what is placed where."""
+
+import copy
+from typing import Any
+
+import pytest
+import render
+from ansible.errors import AnsibleFilterError
+from scrape_jobs import labels_of, reach, scrape_jobs
+
+GATEWAY, MONITORING = "10.0.0.1", "10.0.0.4"
+EVERYBODY = ["gateway", "monitoring"]
+
+
+def port(number: int, audience: list[str], container: int | None = None) -> dict[str, Any]:
+    return {"port": number, "container": container or number, "from": audience}
+
+
+def service(ports: dict[str, Any], **keys: Any) -> dict[str, Any]:
+    return {"image": "x:1", "ports": ports, "metrics": None, **keys}
+
+
+def exporter(number: int, path: str = "/metrics", **metrics: Any) -> dict[str, Any]:
+    return service({"web": port(number, EVERYBODY)}, metrics={"port": "web", "path": path, **metrics})
+
+
+NATIVE = {**exporter(9100), "image": None}
+PAGE = service({"http": port(80, ["lan"])}, probe={"port": "http", "path": "/healthz"})
+
+
+def node(name: str, address: str, tier: str, **services: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "host": address,
+        "address": address,
+        "tier": tier,
+        "modes": {},
+        "services": services,
+    }
+
+
+def cluster() -> list[dict[str, Any]]:
+    return copy.deepcopy(
+        [
+            node(
+                "PI51", GATEWAY, "gateway",
+                nginx=PAGE, kong=exporter(8100), prometheus=exporter(9090), node_exporter=NATIVE,
+            ),
+            node("ORIN0", "10.0.0.3", "secondary_ai", nginx=PAGE, judge=exporter(9000), node_exporter=NATIVE),
+            node(
+                "PI41", MONITORING, "monitoring",
+                prometheus=exporter(9090), blackbox_exporter=exporter(9115), node_exporter=NATIVE,
+            ),
+        ]
+    )  # fmt: skip
+
+
+def by_name(
+    nodes: list[dict[str, Any]], host: str = GATEWAY, scope: str = "all"
+) -> dict[str, dict[str, Any]]:
+    jobs = scrape_jobs(nodes, host, scope)
+    assert len({job["job_name"] for job in jobs}) == len(jobs), "Prometheus refuses a name that comes twice"
+    return {job["job_name"]: job for job in jobs}
+
+
+def targets(job: dict[str, Any]) -> list[str]:
+    return [target for group in job["static_configs"] for target in group["targets"]]
+
+
+def test_every_service_with_metrics_is_a_job_with_one_target_per_node():
+    jobs = by_name(cluster())
+    assert list(jobs) == [
+        "blackbox_exporter",
+        "judge",
+        "kong",
+        "node_exporter",
+        "prometheus",
+        "probe",
+        "ping",
+    ]
+    assert targets(jobs["node_exporter"]) == ["10.0.0.1:9100", "10.0.0.3:9100", "10.0.0.4:9100"]
+    assert jobs["kong"]["static_configs"] == [
+        {"targets": ["10.0.0.1:8100"], "labels": {"node": "PI51", "tier": "gateway", "service": "kong"}}
+    ]
+
+
+def test_a_service_that_moves_takes_its_target_with_it():
+    nodes = cluster()
+    nodes[2]["services"]["judge"] = nodes[1]["services"].pop("judge")
+    [target] = by_name(nodes)["judge"]["static_configs"]
+    assert target["targets"] == ["10.0.0.4:9000"]
+    assert target["labels"]["node"] == "PI41"
+
+
+@pytest.mark.parametrize(
+    ("audience", "image", "same_node", "expected"),
+    [
+        pytest.param(["gateway"], "x:1", False, "10.0.0.9:81", id="published, from another node"),
+        pytest.param(
+            ["gateway"], "x:1", True, "10.0.0.9:81", id="published, on the same node as others see it"
+        ),
+        pytest.param(["gateway"], None, True, "10.0.0.9:81", id="run by the host itself"),
+        pytest.param([], "x:1", True, "web:80", id="published to nobody: by the name of the container"),
+        pytest.param(
+            ["localhost"], "x:1", True, "web:80", id="on loopback only: by the name of the container"
+        ),
+    ],
+)
+def test_a_port_is_asked_where_it_is(audience, image, same_node, expected):
+    one = node("N", "10.0.0.9", "edge", web={**service({"http": port(81, audience, 80)}), "image": image})
+    asker = one if same_node else node("PI51", GATEWAY, "gateway")
+    assert reach(one, "web", "http", asker) == expected
+
+
+@pytest.mark.parametrize(
+    ("audience", "image"),
+    [
+        pytest.param([], "x:1", id="published to nobody, on another node"),
+        pytest.param(["localhost"], None, id="run by the host, on its loopback only"),
+    ],
+)
+def test_a_port_nobody_can_reach_is_refused_with_the_fix(audience, image):
+    one = node("N", "10.0.0.9", "edge", web={**service({"http": port(81, audience)}), "image": image})
+    with pytest.raises(AnsibleFilterError, match=r"port http of web on N .*must let gateway in.*add it"):
+        reach(one, "web", "http", node("PI51", GATEWAY, "gateway"))
+
+
+def test_a_port_that_does_not_exist_is_refused_by_name():
+    with pytest.raises(
+        AnsibleFilterError, match=r"port nope of kong on PI51: is not among its ports \(web\)"
+    ):
+        reach(cluster()[0], "kong", "nope", cluster()[0])
+
+
+def test_a_page_may_ask_for_a_token_and_to_be_left_alone():
+    nodes = cluster()
+    nodes[1]["services"]["judge"] = exporter(9000, "/m", interval_s=120, token="judge_token")
+    job = by_name(nodes)["judge"]
+    assert (job["metrics_path"], job["scrape_interval"], job["token"]) == ("/m", "120s", "judge_token")
+    assert "scrape_timeout" not in job
+
+
+def test_a_scrape_never_takes_longer_than_its_interval():
+    nodes = cluster()
+    nodes[1]["services"]["judge"] = exporter(9000, interval_s=5)
+    assert by_name(nodes)["judge"]["scrape_timeout"] == "5s"
+
+
+def test_nodes_that_override_the_path_get_a_job_of_their_own_under_the_same_label():
+    nodes = cluster()
+    nodes[2]["services"]["kong"] = exporter(8100, "/elsewhere")
+    jobs = by_name(nodes)
+    assert jobs["kong-2"]["metrics_path"] == "/elsewhere"
+    assert jobs["kong-2"]["static_configs"][0]["labels"]["job"] == "kong"
+
+
+@pytest.mark.parametrize(
+    ("modes", "label"),
+    [
+        pytest.param({}, None, id="a node without modes"),
+        pytest.param({"a": ["kong"], "b": []}, None, id="a service of no mode always runs"),
+        pytest.param({"a": ["judge"], "b": []}, "a", id="a service of one mode"),
+        pytest.param({"a": ["judge"], "b": ["judge"], "c": []}, "a,b", id="a service of two modes"),
+        pytest.param({"a": ["judge"], "b": ["judge"]}, None, id="a service of all modes always runs"),
+    ],
+)
+def test_a_target_that_does_not_always_run_says_so(modes, label):
+    one = {**cluster()[1], "modes": modes}
+    assert labels_of(one, "judge").get("mode") == label
+
+
+def test_pages_are_asked_through_the_blackbox_exporter():
+    probe = by_name(cluster())["probe"]
+    assert targets(probe) == ["http://10.0.0.1:80/healthz", "http://10.0.0.3:80/healthz"]
+    assert probe["params"] == {"module": ["http_2xx"]}
+    assert probe["relabel_configs"] == [
+        {"source_labels": ["__address__"], "target_label": "__param_target"},
+        {"source_labels": ["__param_target"], "target_label": "instance"},
+        {"target_label": "__address__", "replacement": "10.0.0.4:9115"},
+    ]
+
+
+def test_every_node_is_pinged():
+    ping = by_name(cluster())["ping"]
+    assert targets(ping) == ["10.0.0.1", "10.0.0.3", "10.0.0.4"]
+    assert ping["static_configs"][1]["labels"] == {"node": "ORIN0", "tier": "secondary_ai"}
+
+
+def test_without_a_blackbox_exporter_nothing_is_probed():
+    nodes = cluster()
+    del nodes[2]["services"]["blackbox_exporter"]
+    assert not {"probe", "ping"} & set(by_name(nodes))
+
+
+def test_the_watch_looks_at_nodes_prometheus_and_front_door_at_its_own_pace():
+    nodes = cluster()
+    for one in (nodes[0], nodes[2]):
+        one["services"]["prometheus"]["metrics"]["interval_s"] = 15
+    jobs = by_name(nodes, MONITORING, "watch")
+    assert list(jobs) == ["node_exporter", "prometheus", "probe", "ping"]
+    assert targets(jobs["prometheus"]) == ["10.0.0.1:9090", "10.0.0.4:9090"]
+    assert targets(jobs["probe"]) == ["http://10.0.0.1:80/healthz"], "of two nginx the one before Kong"
+    assert "scrape_interval" not in jobs["prometheus"]
+
+
+def test_the_watch_keeps_of_a_node_the_age_of_its_backups():
+    job = by_name(cluster(), MONITORING, "watch")["node_exporter"]
+    assert job["params"] == {"collect[]": ["textfile"]}
+    assert [rule["action"] for rule in job["metric_relabel_configs"]] == ["keep"]
+
+
+def test_both_prometheus_give_a_target_the_same_labels():
+    """Else one alert of two Prometheus would be two."""
+    everything, watch = by_name(cluster()), by_name(cluster(), MONITORING, "watch")
+    for name in ("node_exporter", "prometheus", "ping"):
+        assert watch[name]["static_configs"] == everything[name]["static_configs"]
+
+
+@pytest.mark.parametrize(
+    ("host", "scope", "message"),
+    [
+        pytest.param("10.9.9.9", "all", "host '10.9.9.9': is no host", id="an unknown host"),
+        pytest.param(GATEWAY, "some", "scope 'some': must be one of all, watch", id="an unknown scope"),
+    ],
+)
+def test_what_is_misspelt_is_refused(host, scope, message):
+    with pytest.raises(AnsibleFilterError, match=message):
+        scrape_jobs(cluster(), host, scope)
+
+
+@pytest.mark.parametrize("inventory", sorted(render.SOURCES))
+def test_every_metrics_page_of_the_real_site_is_a_target(inventory):
+    nodes = render.cluster(inventory)
+    [gateway] = [node["host"] for node in nodes if node["tier"] == "gateway"]
+    jobs = by_name(nodes, gateway)
+    pages = {
+        (one["name"], name) for one in nodes for name, entry in one["services"].items() if entry["metrics"]
+    }
+    asked = {
+        (target["labels"]["node"], target["labels"]["service"])
+        for name, job in jobs.items()
+        if name not in ("probe", "ping")
+        for target in job["static_configs"]
+    }
+    assert asked == pages
+    assert ("PI51", "kong") in asked
