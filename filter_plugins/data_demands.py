@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the services of the cluster ask of its data tier: databases of PostgreSQL, buckets of the object store.
+
+Source: the keys `databases` and `buckets` of the services in `cluster_nodes`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+CATALOGUE_FILE = "group_vars/all/services.yml"
+# An SQL identifier nobody has to quote: the name of a role is written down in settings of many programs.
+DATABASE = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+RESERVED = ("postgres", "template0", "template1", "public", "none", "monitor")
+# The part of S3's rules for names of buckets that is safe in every URL and certificate: no dots.
+BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+
+Node = Mapping[str, Any]
+
+
+def demands(nodes: Iterable[Node], key: str, allowed: re.Pattern[str], says: str) -> Iterator[tuple[str, str]]:
+    """Yield (service, name) for every name in the list `key` of every placed service.
+
+    Raises AnsibleFilterError for a name that does not match `allowed`; `says` tells what it must be.
+    """
+    for node in nodes:
+        for service, entry in node["services"].items():
+            for name in entry.get(key) or []:
+                if not isinstance(name, str) or not allowed.fullmatch(name):
+                    raise AnsibleFilterError(
+                        f"{key} of service {service} on {node['name']} {name!r}: must be {says}; "
+                        f"correct it in {CATALOGUE_FILE}"
+                    )
+                yield service, name
+
+
+def database_names(nodes: Iterable[Node]) -> list[str]:
+    """Return the databases that placed services ask for, sorted, each once.
+
+    Raises AnsibleFilterError for a name that would have to be quoted in SQL, and for PostgreSQL's own.
+    """
+    wanted = {
+        name
+        for _, name in demands(
+            nodes, "databases", DATABASE, "1 to 63 small letters, digits and _, no digit first"
+        )
+    }
+    for name in sorted(wanted):
+        if name in RESERVED or name.startswith("pg_"):
+            raise AnsibleFilterError(
+                f"database {name!r}: is a role or database of PostgreSQL's own or of its exporter; "
+                f"choose another name in {CATALOGUE_FILE}"
+            )
+    return sorted(wanted)
+
+
+def bucket_users(nodes: Iterable[Node]) -> dict[str, list[str]]:
+    """Return service -> the buckets it may use, for every placed service that asks for any.
+
+    The services are in alphabetical order, the buckets too; a service on several nodes has one entry.
+    Raises AnsibleFilterError for a name S3 would refuse.
+    """
+    says = "3 to 63 small letters, digits and inner hyphens"
+    users: dict[str, set[str]] = {}
+    for service, name in demands(nodes, "buckets", BUCKET, says):
+        users.setdefault(service, set()).add(name)
+    return {service: sorted(users[service]) for service in sorted(users)}
+
+
+def bucket_policy(buckets: Iterable[str]) -> dict[str, Any]:
+    """Return the access policy of a user who may use exactly these buckets, and make no keys of his own.
+
+    Shape and actions: AWS's policy language as MinIO reads it. Keys that a user makes for himself (service
+    accounts) can be given more rights than they should have in servers before October 2025 (CVE-2025-62506).
+    """
+    resources = [f"arn:aws:s3:::{bucket}" for bucket in buckets]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"],
+                "Resource": resources,
+            },
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "s3:AbortMultipartUpload",
+                    "s3:DeleteObject",
+                    "s3:GetObject",
+                    "s3:ListMultipartUploadParts",
+                    "s3:PutObject",
+                ],
+                "Resource": [f"{resource}/*" for resource in resources],
+            },
+            {"Effect": "Deny", "Action": ["admin:CreateServiceAccount", "admin:UpdateServiceAccount"]},
+        ],
+    }
+
+
+class FilterModule:
+    """Ansible's entry point to this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return filter name -> function."""
+        return {
+            "database_names": database_names,
+            "bucket_users": bucket_users,
+            "bucket_policy": bucket_policy,
+        }

@@ -1,0 +1,20 @@
+"""An object is written, read and removed by a user with few rights; strangers are refused; the console answers."""
+
+from aicluster_verify import Broken, Kit
+
+
+def check(kit: Kit) -> str:
+    """The user is the store's own in the catalogue; the key is unique to this run."""
+    kit.expect(kit.url("minio", "api", "/images/?list-type=2"), status=403)
+    content = "aicluster verify %s %s" % (kit.run_id, kit.node)
+    key = ".verify/%s" % kit.run_id
+    answer = kit.execute("minio", ["/opt/aicluster/bin/round-trip", key], stdin=content)
+    if answer != content:
+        raise Broken("wrote %r and read %r" % (content, answer[:200]))
+    seen = "object of %d bytes written, read and removed; strangers refused" % len(content)
+    if kit.services["minio"]["ports"]["console"]["published"]:
+        page = kit.expect(kit.url("minio", "console"))
+        if "<title>" not in page.text:
+            raise Broken("the console's page is none: %r" % page.text[:200])
+        seen += "; console answers"
+    return seen
