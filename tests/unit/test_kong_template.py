@@ -50,7 +50,12 @@ def cluster_with(**changes: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def targets(config: dict[str, Any]) -> dict[str, int]:
-    return {target["target"]: target["weight"] for target in config["upstreams"][0]["targets"]}
+    return {target["target"]: target["weight"] for target in upstream(config, "ai-chat")["targets"]}
+
+
+def upstream(config: dict[str, Any], name: str) -> dict[str, Any]:
+    [found] = [one for one in config["upstreams"] if one["name"] == name]
+    return dict(found)
 
 
 # --- the wheel ---
@@ -104,7 +109,8 @@ def test_retries_reach_another_node_wherever_the_wheel_stands(shares, retries):
     nodes = cluster_with(AGX0={"share": shares[0]}, ORIN0={"share": shares[1]})
     config = parsed(overrides={"cluster_nodes": nodes})
     weights = list(targets(config).values())
-    assert all(service["retries"] == retries for service in config["services"])
+    balanced = [service for service in config["services"] if service["host"] == "ai-chat"]
+    assert all(service["retries"] == retries for service in balanced)
     assert retries >= max(weights) // gcd(*weights)
 
 
@@ -117,10 +123,10 @@ def test_five_hundred_requests_in_a_row_are_split_exactly():
 
 @every_inventory
 def test_the_balancer_goes_round_without_hashing(inventory):
-    [upstream] = kong_yml(inventory)["upstreams"]
-    assert upstream["algorithm"] == "round-robin"
-    assert not {key for key in upstream if key.startswith("hash_")}
-    assert re.fullmatch(r"[a-z][a-z0-9.-]*", upstream["name"]), "an upstream is named like a host"
+    for balancer in kong_yml(inventory)["upstreams"]:
+        assert balancer["algorithm"] == "round-robin"
+        assert not {key for key in balancer if key.startswith("hash_")}
+        assert re.fullmatch(r"[a-z][a-z0-9.-]*", balancer["name"]), "an upstream is named like a host"
 
 
 @every_inventory
@@ -130,7 +136,7 @@ def test_targets_are_addresses_with_a_port(inventory):
         assert re.fullmatch(r"\d+\.\d+\.\d+\.\d+:\d+", target)
 
 
-def test_without_an_ai_node_there_is_no_route_but_still_a_gateway():
+def test_without_a_service_behind_it_there_is_no_route_but_still_a_gateway():
     nodes = cluster_with(AGX0={"services": {}}, ORIN0={"services": {}})
     config = parsed(overrides={"cluster_nodes": nodes})
     assert set(config) == {"_format_version", "_transform", "consumers", "plugins"}
@@ -139,10 +145,9 @@ def test_without_an_ai_node_there_is_no_route_but_still_a_gateway():
 # --- health ---
 
 
-@pytest.fixture(params=INVENTORIES)
+@pytest.fixture(params=["ai-chat", "image", "quality"])
 def checks(request) -> dict[str, Any]:
-    [upstream] = kong_yml(request.param)["upstreams"]
-    return dict(upstream["healthchecks"])
+    return dict(upstream(kong_yml(), request.param)["healthchecks"])
 
 
 def test_losing_the_big_node_does_not_lose_the_upstream(checks):
@@ -178,7 +183,7 @@ def test_a_busy_node_is_not_taken_for_a_dead_one(checks):
 
 def test_every_answer_of_the_probe_moves_a_counter(checks):
     active = checks["active"]
-    assert active["http_path"] == "/api/version", "answers without loading a model"
+    assert active["http_path"] in {"/api/version", "/system_stats", "/api/system/status"}, "costs nothing"
     good, bad = set(active["healthy"]["http_statuses"]), set(active["unhealthy"]["http_statuses"])
     assert good == {200}
     assert bad >= {400, 401, 403, 404, 405, 429, 500, 501, 502, 503, 504}, "a status in no list freezes it"
@@ -404,3 +409,38 @@ def test_a_log_line_is_json():
     line = environment()["KONG_NGINX_HTTP_LOG_FORMAT"].removeprefix("tries escape=json ").strip("'")
     sample = re.sub(r'"\$\$\w+"', '"x"', line)
     assert set(yaml.safe_load(re.sub(r"\$\$\w+", "1", sample))) >= {"request", "tried", "tried_status"}
+
+
+# --- images and the quality of code ---
+
+WAYS = [
+    ("image", "ORIN0", "comfyui", ["POST"]),
+    ("image-queue", "ORIN0", "comfyui", ["GET"]),
+    ("image-history", "ORIN0", "comfyui", ["GET"]),
+    ("image-view", "ORIN0", "comfyui", ["GET"]),
+    ("quality", "ORIN0", "sonarqube", ["GET", "POST"]),
+]
+
+
+@pytest.mark.parametrize(("name", "node", "service", "methods"), WAYS, ids=[way[0] for way in WAYS])
+def test_a_way_leads_to_the_node_of_its_service(name, node, service, methods):
+    config = kong_yml()
+    [(found, route)] = [pair for pair in routes(config) if pair[1]["name"] == name]
+    [home] = [one for one in render.cluster("production") if one["name"] == node]
+    [port] = home["services"][service]["ports"].values()
+    assert upstream(config, found["host"])["targets"][0]["target"] == f"{home['address']}:{port['port']}"
+    assert route["methods"] == methods
+    assert plugin(route, "key-auth")["key_names"] == ["apikey", "authorization"]
+
+
+def test_what_installs_code_or_deletes_results_has_no_way():
+    reached = {service["path"] for service in kong_yml()["services"] if service["host"] == "image"}
+    assert reached == {"/prompt", "/queue", "/history", "/view"}
+
+
+def test_a_service_that_moves_takes_its_way_along():
+    nodes = cluster_with()
+    by_name = {node["name"]: node for node in nodes}
+    by_name["PI52"]["services"]["sonarqube"] = by_name["ORIN0"]["services"].pop("sonarqube")
+    [target] = upstream(parsed(overrides={"cluster_nodes": nodes}), "quality")["targets"]
+    assert target["target"].startswith(by_name["PI52"]["address"])
