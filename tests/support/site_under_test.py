@@ -128,7 +128,7 @@ PLAYBOOK = ["ansible-playbook", *inventory_arguments(), "site.yml"]
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run of site.yml."""
+    """A finished run of a playbook."""
 
     code: int
     output: str
@@ -140,10 +140,10 @@ class Run:
         return {host: int(count) for host, count in found if host != "localhost"}
 
 
-def run_site(*arguments: str) -> Run:
-    """Run site.yml to its end."""
+def run_playbook(name: str, *arguments: str) -> Run:
+    """Run a playbook of the project to its end."""
     ran = subprocess.run(
-        [*PLAYBOOK, *arguments],
+        ["ansible-playbook", *inventory_arguments(), name, *arguments],
         cwd=ROOT,
         env=environment(),
         stdin=subprocess.DEVNULL,
@@ -153,3 +153,8 @@ def run_site(*arguments: str) -> Run:
         check=False,
     )
     return Run(ran.returncode, ran.stdout)
+
+
+def run_site(*arguments: str) -> Run:
+    """Run site.yml to its end."""
+    return run_playbook("site.yml", *arguments)

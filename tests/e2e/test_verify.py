@@ -1,0 +1,107 @@
+"""Verify says that all is well when it is, and names what is not, whatever it is."""
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import pytest
+import site_under_test as site
+from verified import verify
+
+# One after the other takes long; in CI one service of every node is broken at a time.
+ONE_AT_A_TIME = "AICLUSTER_ONE_AT_A_TIME" in os.environ
+COMPOSE = "docker compose --project-directory /opt/aicluster"
+Broken = list[tuple[site.Node, str]]
+
+
+def active(node: site.Node) -> list[str]:
+    """Services of a node that can be stopped: in its present mode, and with a container or a unit."""
+    sleeping = {
+        name for mode, names in node.entry["modes"].items() if mode != node.entry["mode"] for name in names
+    }
+    return [
+        name
+        for name, entry in node.services.items()
+        if name not in sleeping and (entry["image"] or entry.get("unit"))
+    ]
+
+
+def rounds() -> list[Broken]:
+    """What is broken together: one service, or one of every node."""
+    pairs = [[(node, service) for service in active(node)] for node in site.nodes()]
+    if ONE_AT_A_TIME:
+        return [[pair] for pairs_of_a_node in pairs for pair in pairs_of_a_node]
+    return [[pair for pair in together if pair] for together in itertools.zip_longest(*pairs)]
+
+
+def name_of(broken: Broken) -> str:
+    return ", ".join(f"{service} on {node.name}" for node, service in broken)
+
+
+def switch(node: site.Node, service: str, on: bool) -> None:
+    """Stop a service as an accident would, or start it again and wait until it is healthy."""
+    entry = node.services[service]
+    if not entry["image"]:
+        site.shell(node, f"systemctl {'start' if on else 'stop'} {entry['unit']}")
+    elif on:
+        site.shell(node, f"{COMPOSE} up --detach --wait --wait-timeout 120 {service}")
+    else:
+        site.shell(node, f"{COMPOSE} kill {service}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_is_well() -> None:
+    verdict = verify()
+    assert verdict.ok, verdict.report["failures"]
+
+
+def test_every_placed_service_is_asked_and_well():
+    verdict = verify()
+    assert verdict.code == 0
+    expected = {(service, node.name) for node in site.nodes() for service in node.services}
+    assert set(verdict.states()) == expected
+    assert {state for state in verdict.states().values()} <= {"ok", "asleep"}
+
+
+@pytest.fixture
+def broken(request: pytest.FixtureRequest) -> Iterator[Broken]:
+    pairs: Broken = request.param
+    for node, service in pairs:
+        switch(node, service, on=False)
+    yield pairs
+    for node, service in pairs:
+        switch(node, service, on=True)
+
+
+@pytest.mark.parametrize("broken", rounds(), ids=name_of, indirect=True)
+def test_a_service_that_stopped_is_named_with_evidence_and_what_to_do(broken):
+    verdict = verify()
+    assert verdict.code != 0 and not verdict.ok
+    for node, service in broken:
+        assert (service, node.name) in verdict.broken, f"{service} on {node.name} was not noticed"
+        failure = verdict.failure(service, node.name)
+        assert failure["evidence"]
+        assert failure["next"] or failure["because"], failure
+
+
+@pytest.fixture
+def foreign_password() -> Iterator[site.Node]:
+    """The database's monitor has another password than its exporter knows."""
+    node = site.running("postgres_exporter")[0]
+    sql = f"{COMPOSE} exec -T postgres psql -U postgres -c"
+    site.shell(node, f"{sql} \"ALTER ROLE monitor PASSWORD 'another'\"")
+    # Sessions that were open stay open.
+    site.shell(node, f"{COMPOSE} restart postgres_exporter")
+    yield node
+    assert site.run_site("--limit", node.address).code == 0
+    site.shell(node, f"{COMPOSE} exec -T postgres /opt/aicluster/provision")
+
+
+def test_a_wrong_password_is_named_although_the_container_is_healthy(foreign_password):
+    assert ("postgres_exporter", foreign_password.name) in verify().broken
+
+
+def test_the_machine_report_is_one_document_with_one_word():
+    report = verify().report
+    assert set(report) == {"ok", "services", "asleep", "failures", "run_id", "seconds", "nodes"}
+    assert report["ok"] is True

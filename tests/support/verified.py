@@ -1,0 +1,54 @@
+"""`bin/verify --json` as a test sees it."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+import site_under_test as site
+from tree import ROOT
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one run of verify said; `code` is its exit status."""
+
+    code: int
+    report: dict[str, Any]
+
+    @property
+    def ok(self) -> bool:
+        """The one word of the report."""
+        return bool(self.report["ok"])
+
+    @property
+    def broken(self) -> set[tuple[str, str]]:
+        """(service, node) of every failure."""
+        return {(failure["service"], failure["node"]) for failure in self.report["failures"]}
+
+    def failure(self, service: str, node: str) -> dict[str, Any]:
+        """The one failure of a service on a node."""
+        [found] = [one for one in self.report["failures"] if (one["service"], one["node"]) == (service, node)]
+        return dict(found)
+
+    def states(self) -> dict[tuple[str, str], str]:
+        """(service, node) -> ok, asleep or broken."""
+        return {
+            (result["service"], node["node"]): result["state"]
+            for node in self.report["nodes"]
+            for result in node["services"]
+        }
+
+
+def verify(*arguments: str) -> Verdict:
+    """Run verify over the site under test."""
+    ran = subprocess.run(
+        [str(ROOT / "bin" / "verify"), "--json", *site.inventory_arguments(), *arguments],
+        cwd=ROOT,
+        env=site.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Verdict(ran.returncode, json.loads(ran.stdout))
