@@ -7,7 +7,6 @@ import site_under_test as site
 from verified import verify
 
 BYSTANDER = "/etc/somebody-elses.conf"
-OTHERS_KEY = '"debug": false'
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def node() -> site.Node:
 
 @pytest.fixture
 def bystanders(node: site.Node) -> Iterator[site.Node]:
-    """What was on the node before: a file, a key in Docker's configuration, a container, a volume with data."""
+    """What was on the node before: a file, a container, a volume with data."""
     image = site.shell(node, "docker ps --format '{{.Image}}' | head -n 1").strip()
     site.shell(node, f"echo mine > {BYSTANDER}")
     site.shell(node, f"docker run -d --name bystander -v bystander:/kept --entrypoint sleep {image} infinity")

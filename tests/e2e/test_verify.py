@@ -60,7 +60,7 @@ def test_every_placed_service_is_asked_and_well():
     assert verdict.code == 0
     expected = {(service, node.name) for node in site.nodes() for service in node.services}
     assert set(verdict.states()) == expected
-    assert {state for state in verdict.states().values()} <= {"ok", "asleep"}
+    assert set(verdict.states().values()) <= {"ok", "asleep"}
 
 
 @pytest.fixture
