@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the services of the cluster ask of its data tier: databases of PostgreSQL, buckets of the object store.
+"""What services ask of the data tier: databases of PostgreSQL, buckets of the object store.
 
 Source: the keys `databases` and `buckets` of the services in `cluster_nodes`.
 """
@@ -22,7 +22,9 @@ BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 Node = Mapping[str, Any]
 
 
-def demands(nodes: Iterable[Node], key: str, allowed: re.Pattern[str], says: str) -> Iterator[tuple[str, str]]:
+def demands(
+    nodes: Iterable[Node], key: str, allowed: re.Pattern[str], says: str
+) -> Iterator[tuple[str, str]]:
     """Yield (service, name) for every name in the list `key` of every placed service.
 
     Raises AnsibleFilterError for a name that does not match `allowed`; `says` tells what it must be.

@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from render import compose_of, made_up_secrets, render_role
+import yaml
+from render import cluster, compose_of, made_up_secrets, render_role
 
 PI52 = "192.168.1.247"
 HOME = "/opt/aicluster/postgres"
@@ -50,7 +51,16 @@ def test_the_password_is_a_file_and_nowhere_else():
     assert rendered[f"{HOME}/secrets/password"].strip() == password
     others = [path for path, text in rendered.items() if password in text]
     assert others == [f"{HOME}/secrets/password"]
-    assert container()["environment"]["POSTGRES_PASSWORD_FILE"] == "/run/secrets/postgres_password"
+    assert container()["environment"]["POSTGRES_PASSWORD_FILE"] == "/run/secrets/postgres/password"
+    assert f"{HOME}/secrets:/run/secrets/postgres:ro" in container()["volumes"]
+
+
+@pytest.mark.parametrize("image", ["postgres:17.11", "postgres:18.6", "registry.example:5000/postgres:18.6"])
+def test_the_data_is_in_the_volume_whatever_the_version_of_the_image(image):
+    """From 18 on the image's own PGDATA and volume are elsewhere: an empty database, and no error."""
+    rendered = yaml.safe_load(files(image=image)[f"{HOME}/compose.yaml"])["services"]["postgres"]
+    mounts = [volume.split(":")[:2] for volume in rendered["volumes"] if not volume.startswith("/")]
+    assert mounts == [["postgres", rendered["environment"]["PGDATA"]]]
 
 
 def test_it_is_reachable_on_the_lan_address_only():
@@ -110,6 +120,65 @@ class TestWhoGetsIn:
     def test_follows_the_catalogue(self, reach, hosts):
         text = files(ports=port(reach))[f"{HOME}/conf/pg_hba.conf"]
         assert [rule[3] for rule in rules(text) if rule[0] == "host"] == hosts
+
+
+class TestDatabasesOfServices:
+    """tests/testinfra asks a real server; here is what the script is given."""
+
+    @staticmethod
+    def rendered(without: tuple[str, ...] = (), **databases: list[str]) -> dict[str, str]:
+        """The role's files in a site where these services ask for these databases."""
+        nodes = [dict(node) for node in cluster("production")]
+        for node in nodes:
+            node["services"] = {
+                name: {**entry, "databases": []}
+                for name, entry in node["services"].items()
+                if name not in without
+            }
+        nodes[0]["services"] |= {
+            name: {"image": None, "ports": {}, "databases": names} for name, names in databases.items()
+        }
+        secrets = {f"{name}_db_password": f"made-up {name}" for names in databases.values() for name in names}
+        overrides = {"cluster_nodes": nodes, "site_secrets": made_up_secrets() | secrets}
+        result: dict[str, str] = render_role("postgres", "production", PI52, overrides=overrides)
+        return result
+
+    def test_every_database_has_a_role_and_a_password_wherever_its_service_runs(self):
+        found = self.rendered(web=["web", "queue"])
+        assert found[f"{HOME}/secrets/roles"].strip().splitlines() == [
+            "queue made-up queue",
+            "web made-up web",
+            f"monitor {made_up_secrets()['postgres_monitor_password']}",
+        ]
+        script = found[f"{HOME}/provision"].splitlines()
+        assert [line for line in script if line.startswith(("role ", "database "))] == [
+            "role queue",
+            "database queue",
+            "role web",
+            "database web",
+            "role monitor",
+        ]
+
+    def test_their_passwords_are_in_the_secret_file_only(self):
+        found = self.rendered(web=["web"])
+        assert [path for path, text in found.items() if "made-up web" in text] == [f"{HOME}/secrets/roles"]
+
+    def test_roles_that_nobody_names_any_more_may_not_sign_in(self):
+        [line] = [
+            line for line in self.rendered(web=["web"])[f"{HOME}/provision"].splitlines() if "<> ALL" in line
+        ]
+        assert "'{web,monitor}'::text[]" in line
+
+    def test_without_the_exporter_there_is_no_role_for_it(self):
+        found = self.rendered(without=("postgres_exporter",), web=["web"])
+        assert "monitor" not in found[f"{HOME}/secrets/roles"]
+        assert "role monitor" not in found[f"{HOME}/provision"]
+        assert "'{web}'::text[]" in found[f"{HOME}/provision"]
+
+    def test_a_site_that_asks_for_none_gets_a_script_that_is_one(self):
+        found = self.rendered(without=("postgres_exporter",))
+        assert f"{HOME}/secrets/roles" not in found
+        assert "'{}'::text[]" in found[f"{HOME}/provision"]
 
 
 def port(reach: list[str]) -> dict[str, Any]:

@@ -16,3 +16,28 @@ def test_it_asks_the_network_for_a_password(host, node):
     refused = host.run(ask, container(host), node.address, port)
     assert refused.rc != 0
     assert "password" in refused.stderr
+
+
+def test_provisioning_finds_nothing_to_change(host):
+    said = host.run(
+        "docker compose --project-directory /opt/aicluster exec -T postgres /opt/aicluster/provision"
+    )
+    assert (said.rc, said.stdout) == (0, "")
+
+
+def test_every_database_of_a_service_belongs_to_its_role_and_is_closed_to_others(host):
+    sql = (
+        "select datname from pg_database where not datistemplate and datname <> 'postgres' "
+        "and (pg_get_userbyid(datdba) not in (datname, 'postgres') "
+        "or pg_get_userbyid(datdba) = datname and has_database_privilege('monitor', datname, 'connect'))"
+    )
+    assert host.check_output("docker exec -u postgres %s psql -tAc %s", container(host), sql) == ""
+
+
+def test_the_exporters_role_reads_statistics_and_no_data(host):
+    sql = (
+        "select pg_has_role('monitor', 'pg_monitor', 'member'), rolsuper, rolcreaterole, rolcreatedb, "
+        "pg_has_role('monitor', 'pg_read_all_data', 'member') from pg_roles where rolname = 'monitor'"
+    )
+    answer = host.check_output("docker exec -u postgres %s psql -tAc %s", container(host), sql)
+    assert answer == "t|f|f|f|f"

@@ -1,4 +1,4 @@
-"""An object is written, read and removed by a user with few rights; strangers are refused; the console answers."""
+"""An object is written, read and removed by a user with few rights; the console answers."""
 
 from aicluster_verify import Broken, Kit
 

@@ -2,7 +2,7 @@
 
 from aicluster_verify import Broken, Kit
 
-# The password comes from its file: a command line would show it. Exit codes of redis-cli say little, answers do.
+# The password comes from its file: a command line would show it. Answers count, redis-cli always ends well.
 CLIENT = 'REDISCLI_AUTH="$(cat /run/secrets/redis/password)" exec redis-cli --no-auth-warning'
 TTL_S = 60
 

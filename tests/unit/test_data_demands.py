@@ -1,0 +1,84 @@
+"""Databases and buckets follow from what placed services ask for."""
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from data_demands import bucket_policy, bucket_users, database_names
+
+
+def nodes(*services: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"name": f"N{number}", "services": placed} for number, placed in enumerate(services)]
+
+
+def test_databases_of_all_nodes_are_named_once_and_in_order():
+    site = nodes({"web": {"databases": ["web", "queue"]}}, {"web": {"databases": ["web"]}, "plain": {}})
+    assert database_names(site) == ["queue", "web"]
+
+
+def test_a_service_on_two_nodes_has_one_user_for_all_its_buckets():
+    site = nodes(
+        {"web": {"buckets": ["pages"]}, "art": {"buckets": ["images"]}},
+        {"web": {"buckets": ["images", "pages"]}},
+    )
+    assert bucket_users(site) == {"art": ["images"], "web": ["images", "pages"]}
+    assert list(bucket_users(site)) == ["art", "web"]
+
+
+def test_a_site_that_asks_for_nothing_gets_nothing():
+    site = nodes({"web": {}, "art": {"databases": [], "buckets": None}})
+    assert (database_names(site), bucket_users(site)) == ([], {})
+
+
+@pytest.mark.parametrize("name", ["Web", "web-1", "1web", "", "a" * 64, "web; drop", 7])
+def test_a_database_that_would_have_to_be_quoted_is_refused(name):
+    with pytest.raises(AnsibleFilterError, match=r"databases of service web on N0 .*must be 1 to 63"):
+        database_names(nodes({"web": {"databases": [name]}}))
+
+
+@pytest.mark.parametrize("name", ["postgres", "template1", "monitor", "pg_stat"])
+def test_a_database_with_a_name_that_is_taken_is_refused(name):
+    with pytest.raises(AnsibleFilterError, match="choose another name"):
+        database_names(nodes({"web": {"databases": [name]}}))
+
+
+@pytest.mark.parametrize("name", ["Images", "a", "-images", "images-", "my_images", "a.b", "a" * 64])
+def test_a_bucket_that_s3_would_refuse_is_refused(name):
+    with pytest.raises(AnsibleFilterError, match=r"buckets of service web on N0 .*must be 3 to 63"):
+        bucket_users(nodes({"web": {"buckets": [name]}}))
+
+
+def allowed(policy: dict[str, Any], action: str, resource: str) -> bool:
+    """What the store decides: somebody allows it and nobody denies it. `*` at the end means anything."""
+
+    def matches(statement: dict[str, Any]) -> bool:
+        resources = statement.get("Resource", [resource])
+        return action in statement["Action"] and any(
+            resource == one or (one.endswith("*") and resource.startswith(one[:-1])) for one in resources
+        )
+
+    effects = [statement["Effect"] for statement in policy["Statement"] if matches(statement)]
+    return "Allow" in effects and "Deny" not in effects
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "expected"),
+    [
+        ("s3:GetObject", "arn:aws:s3:::images/a", True),
+        ("s3:PutObject", "arn:aws:s3:::images/a/b", True),
+        ("s3:DeleteObject", "arn:aws:s3:::images/a", True),
+        ("s3:ListBucket", "arn:aws:s3:::images", True),
+        ("s3:GetObject", "arn:aws:s3:::images-of-others/a", False),
+        ("s3:ListBucket", "arn:aws:s3:::models", False),
+        ("s3:DeleteBucket", "arn:aws:s3:::images", False),
+        ("s3:PutBucketPolicy", "arn:aws:s3:::images", False),
+        ("admin:CreateServiceAccount", "", False),
+    ],
+)
+def test_a_user_may_use_his_buckets_and_do_nothing_else(action, resource, expected):
+    assert allowed(bucket_policy(["images"]), action, resource) is expected
+
+
+def test_making_keys_of_ones_own_is_forbidden_and_not_only_not_allowed():
+    denied = [s for s in bucket_policy(["images"])["Statement"] if s["Effect"] == "Deny"]
+    assert [s["Action"] for s in denied] == [["admin:CreateServiceAccount", "admin:UpdateServiceAccount"]]

@@ -1,0 +1,224 @@
+"""What the role `minio` puts on its node, and what its provisioning does to a store."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import fake_mc
+import pytest
+from data_demands import bucket_policy
+from render import cluster, compose_of, made_up_secrets, render_role
+
+PI52 = "192.168.1.247"
+HOME = "/opt/aicluster/minio"
+# What the official image has besides its shell; it has no grep, sed or awk.
+COREUTILS = ("cat", "mktemp", "rm", "sort", "tr")
+
+
+def asking(**buckets: list[str]) -> dict[str, Any]:
+    """Variables of a site where these services ask for these buckets, besides the store itself."""
+    nodes = [dict(node) for node in cluster("production")]
+    node = next(node for node in nodes if node["host"] == PI52)
+    extra: dict[str, Any] = {
+        name: {"image": None, "ports": {}, "memory_mb": 1, "buckets": names}
+        for name, names in buckets.items()
+    }
+    node["services"] = {**node["services"], **extra}
+    secrets = {f"{name}_s3_secret": f"made-up-{name}-s3-secret" for name in buckets}
+    return {"cluster_nodes": nodes, "site_secrets": made_up_secrets() | secrets}
+
+
+def container() -> dict[str, Any]:
+    merged: dict[str, Any] = compose_of("minio", host=PI52)["services"]["minio"]
+    return merged
+
+
+def test_the_passwords_are_in_secret_files_only():
+    rendered = render_role("minio", host=PI52)
+    secrets = made_up_secrets()
+    assert rendered[f"{HOME}/secrets/root_password"].strip() == secrets["minio_root_password"]
+    assert rendered[f"{HOME}/secrets/users"].split() == ["minio", secrets["minio_s3_secret"]]
+    assert container()["environment"]["MINIO_ROOT_PASSWORD_FILE"] == "/run/secrets/minio/root_password"
+
+
+def test_it_listens_where_the_catalogue_says():
+    assert container()["command"] == ["server", "/data", "--address", ":9000", "--console-address", ":9001"]
+    assert container()["ports"] == [f"{PI52}:9000:9000", f"{PI52}:9001:9001"]
+
+
+def test_what_it_must_write_is_a_volume_or_in_memory():
+    rendered = container()
+    assert "minio_data:/data" in rendered["volumes"] and rendered["read_only"]
+    assert rendered["environment"]["MC_CONFIG_DIR"].startswith("/tmp/")
+    assert any(mount.startswith("/tmp:") for mount in rendered["tmpfs"])
+
+
+def test_it_collects_its_garbage_before_the_limit_of_the_container():
+    limit = int(container()["mem_limit"].removesuffix("m"))
+    assert int(container()["environment"]["GOMEMLIMIT"].removesuffix("MiB")) < limit
+
+
+def test_a_service_of_another_node_gets_its_user_too():
+    text = render_role("minio", host=PI52, overrides=asking(painter=["images"]))[f"{HOME}/secrets/users"]
+    assert "painter made-up-painter-s3-secret" in text.splitlines()
+
+
+# --- provisioning: the rendered script with a client that remembers ---
+
+
+class Store:
+    """A store, and the role's scripts with the paths of a test instead of a container's."""
+
+    def __init__(self, folder: Path, shell: str) -> None:
+        self.folder, self.shell, self.path = folder, shell, folder / "state.json"
+        self.path.write_text(json.dumps(fake_mc.EMPTY))
+        tools = folder / "tools"
+        tools.mkdir()
+        for name in COREUTILS:
+            found = shutil.which(name)
+            assert found
+            (tools / name).symlink_to(found)
+        client = tools / "mc"
+        client.write_text(f"#!{sys.executable}\n{Path(fake_mc.__file__).read_text()}")
+        client.chmod(0o755)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads(self.path.read_text())
+        return loaded
+
+    def change(self, **changes: Any) -> None:
+        self.path.write_text(json.dumps({**self.state, **changes}))
+
+    def provision(self, **buckets: list[str]) -> str:
+        """Run the script as rendered for these services; return what it says."""
+        return str(self.run(asking(**buckets)).stdout)
+
+    def run(self, overrides: dict[str, Any]) -> Any:
+        rendered = render_role("minio", host=PI52, overrides=overrides)
+        for path in (f"{HOME}/bin/sign-in", f"{HOME}/bin/provision", f"{HOME}/secrets/users"):
+            self.place(path, rendered[path])
+        self.place(f"{HOME}/secrets/root_password", rendered[f"{HOME}/secrets/root_password"])
+        done = subprocess.run(
+            [self.shell, str(self.folder / "provision")],
+            check=False,
+            env={"PATH": str(self.folder / "tools"), "FAKE_MC": str(self.path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert "not found" not in done.stderr, "the image has no such program"
+        return done
+
+    def place(self, path: str, text: str) -> None:
+        here = text.replace("/opt/aicluster/bin", str(self.folder)).replace(
+            "/run/secrets/minio", str(self.folder)
+        )
+        (self.folder / Path(path).name).write_text(here)
+
+
+@pytest.fixture(params=["dash", "bash"], ids=["Debian's shell", "the official image's shell"])
+def store(request, tmp_path):
+    shell = shutil.which(request.param)
+    if shell is None:
+        pytest.skip(f"{request.param} is not installed")
+    return Store(tmp_path, shell)
+
+
+def test_a_fresh_store_gets_the_buckets_of_the_role_and_of_the_services(store):
+    said = store.provision(painter=["images", "sketches"])
+    assert store.state["buckets"] == ["backups", "images", "models", "sketches"]
+    assert "changed: made bucket sketches" in said
+
+
+def test_a_service_gets_a_user_with_its_secret_and_rights_on_exactly_its_buckets(store):
+    store.provision(painter=["images", "sketches"])
+    state = store.state
+    assert state["users"]["painter"] == {
+        "secret": "made-up-painter-s3-secret",
+        "enabled": True,
+        "policies": ["aicluster-painter"],
+    }
+    assert state["policies"]["aicluster-painter"] == bucket_policy(["images", "sketches"])
+
+
+def test_a_second_run_changes_nothing(store):
+    store.provision(painter=["images"])
+    before = store.state
+    assert store.provision(painter=["images"]) == ""
+    assert {key: store.state[key] for key in ("buckets", "users", "policies")} == {
+        key: before[key] for key in ("buckets", "users", "policies")
+    }
+
+
+def test_another_secret_becomes_the_users(store):
+    store.provision(painter=["images"])
+    overrides = asking(painter=["images"])
+    overrides["site_secrets"]["painter_s3_secret"] = 'new "secret" \\ with $signs'
+    said = store.run(overrides).stdout
+    assert said == "changed: user painter and its secret\n"
+    assert store.state["users"]["painter"]["secret"] == 'new "secret" \\ with $signs'
+
+
+def test_other_buckets_become_the_users(store):
+    store.provision(painter=["images"])
+    assert "changed: policy of painter" in store.provision(painter=["sketches"])
+    assert store.state["policies"]["aicluster-painter"] == bucket_policy(["sketches"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (
+            {"policies": ["readwrite", "aicluster-painter"]},
+            "changed: rights of painter\n",
+        ),
+        ({"policies": []}, "changed: rights of painter\n"),
+        ({"enabled": False}, "changed: user painter and its secret\n"),
+    ],
+    ids=["more rights", "no rights", "locked out"],
+)
+def test_what_was_done_by_hand_is_undone(store, spoil, said):
+    store.provision(painter=["images"])
+    users = store.state["users"]
+    wanted = dict(users["painter"])
+    users["painter"].update(spoil)
+    store.change(users=users)
+    assert store.provision(painter=["images"]) == said
+    assert store.state["users"]["painter"] == wanted
+
+
+def test_the_user_of_a_service_that_went_away_goes_too_and_nobody_else(store):
+    store.provision(painter=["images", "sketches"], builder=["models"])
+    users = store.state["users"] | {"by-hand": {"secret": "x" * 8, "enabled": True, "policies": []}}
+    store.change(users=users)
+    assert store.provision(builder=["models"]) == "changed: removed user painter\n"
+    assert sorted(store.state["users"]) == ["builder", "by-hand", "minio"]
+    assert sorted(store.state["policies"]) == ["aicluster-builder", "aicluster-minio", "readwrite"]
+    assert "sketches" in store.state["buckets"], "data is nobody's to throw away"
+
+
+def test_no_secret_is_ever_an_argument_or_said(store):
+    done = store.run(asking(painter=["images"]))
+    for secret in ("made-up-painter-s3-secret", *made_up_secrets().values()):
+        assert secret not in json.dumps(store.state["calls"])
+        assert secret not in done.stdout + done.stderr
+
+
+def test_a_secret_the_store_would_refuse_is_named_without_being_shown(store):
+    overrides = asking(painter=["images"])
+    overrides["site_secrets"]["painter_s3_secret"] = "sevench"
+    done = store.run(overrides)
+    assert done.returncode != 0
+    assert "the secret of painter must have 8 characters or more" in done.stderr
+    assert "sevench" not in done.stdout + done.stderr
+
+
+def test_a_store_that_does_not_know_the_root_user_ends_it_with_the_stores_words(store):
+    store.change(root=["aicluster", "another password"])
+    done = store.run(asking())
+    assert done.returncode != 0 and "does not match" in done.stderr
+    assert store.state["buckets"] == []
