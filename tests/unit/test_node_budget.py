@@ -68,6 +68,11 @@ def test_one_account_per_node_in_their_order():
             id="no image for the architecture",
         ),
         pytest.param(
+            {"a": service(image=None, architectures=["amd64"])},
+            [],
+            id="what the host itself runs comes from its distribution",
+        ),
+        pytest.param(
             {"a": service(**open_port(80)), "b": service(**open_port(80, "localhost"))},
             [
                 "port 80 of PI41 a.web and b.web: must belong to one of them; move one, for instance with "

@@ -1,0 +1,37 @@
+"""What a container writes is found in the store under the container's name, from every node that has one."""
+
+import json
+import os
+import shlex
+import time
+
+import pytest
+import site_under_test as site
+
+WITHIN_S = 60
+# A tier's own scenario has the nodes of that tier only.
+TIER = os.environ.get("AICLUSTER_TIER", "nodes")
+SENDERS = [one for one in site.nodes() if one.containers and TIER in one.groups]
+
+
+def stored(host, node, query):
+    """Lines of a query, each a dict of its fields."""
+    url = f"http://{node.address}:{node.port('victorialogs', 'api')}/select/logsql/query"
+    data = shlex.quote(f"query={query}")
+    answer = host.check_output(f"curl -fsS --data-urlencode {data} --data limit=1 {url}")
+    return [json.loads(line) for line in answer.splitlines()]
+
+
+@pytest.mark.parametrize("sender", SENDERS, ids=lambda one: one.name)
+def test_a_containers_lines_are_found_by_its_name(host, node, sender):
+    names = site.shell(sender, "journalctl --since -30min --output json --output-fields CONTAINER_NAME")
+    written = {json.loads(line).get("CONTAINER_NAME") for line in names.splitlines()} - {None}
+    if not written:
+        pytest.skip(f"no container of {sender.name} has written a line lately")
+    name = sorted(written)[0]
+    query = f'_time:1h CONTAINER_NAME:="{name}" _HOSTNAME:="{site.shell(sender, "uname -n").strip()}"'
+    end = time.monotonic() + WITHIN_S
+    while not (lines := stored(host, node, query)) and time.monotonic() < end:
+        time.sleep(2)
+    assert lines, f"{name} of {sender.name} has written lines and none is stored"
+    assert "_CMDLINE" not in lines[0], "bookkeeping of the journal is stored"
