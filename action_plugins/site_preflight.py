@@ -28,6 +28,7 @@ FILTERS = (
     "upstream_weights",
     "node_budget",
     "service_relations",
+    "model_budget",
     "site_errors",
 )
 
@@ -214,6 +215,19 @@ def share_errors(nodes: list[dict[str, Any]], filters: Filters) -> list[str]:
     return idle
 
 
+def model_errors(site: Mapping[str, Any], nodes: list[dict[str, Any]], filters: Filters) -> list[str]:
+    """Return which models do not fit on the nodes that shall have them."""
+    service, _ = BALANCED
+    return [
+        problem
+        for node in nodes
+        if service in node["services"]
+        for problem in filters["model_budget"](
+            site["hosts"][node["host"]], node["name"], node["services"][service]
+        )
+    ]
+
+
 def preflight_errors(site: Mapping[str, Any], filters: Filters) -> list[str]:
     """Return all errors of a described site: first of single values, then of what they add up to.
 
@@ -225,6 +239,7 @@ def preflight_errors(site: Mapping[str, Any], filters: Filters) -> list[str]:
         for account in filters["node_budget"](nodes):
             errors += account["problems"]
         errors += filters["service_relations"](nodes)
+        errors += model_errors(site, nodes, filters)
         errors += share_errors(nodes, filters)
     return errors
 

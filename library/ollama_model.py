@@ -41,6 +41,9 @@ options:
       size_gb:
         description: Size on disk in GB (10^9 bytes), shown before the server has told the real one.
         type: float
+      loaded_gb:
+        description: Memory in GB once it is loaded. Not used here; the site's preflight adds it up.
+        type: float
   aliases:
     description:
       - Further names of models, as alias name to model name. An alias is a copy of the model's manifest
@@ -647,6 +650,7 @@ def main():
                         "default": "present",
                     },
                     "size_gb": {"type": "float"},
+                    "loaded_gb": {"type": "float"},
                 },
             },
             "aliases": {"type": "dict", "default": {}},

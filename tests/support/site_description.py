@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cluster_nodes
+import model_budget
 import node_budget
 import service_relations
 import site_errors
@@ -16,7 +17,14 @@ import yaml
 from tree import ROOT
 
 FIXTURES = ROOT / "tests/fixtures"
-MODULES: tuple[Any, ...] = (cluster_nodes, upstream_weights, node_budget, service_relations, site_errors)
+MODULES: tuple[Any, ...] = (
+    cluster_nodes,
+    upstream_weights,
+    node_budget,
+    service_relations,
+    model_budget,
+    site_errors,
+)
 
 
 def filters() -> dict[str, Callable[..., Any]]:

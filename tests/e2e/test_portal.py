@@ -1,0 +1,90 @@
+"""The portal page as a person sees it, in a real browser: what runs where, how it is, how to ask."""
+
+import re
+import subprocess
+
+import pytest
+import site_under_test as site
+from http_client import get
+from tree import ROOT
+
+IMAGE = "aicluster-lab/browser"
+ARTIFACTS = ROOT / ".cache" / "results"
+ITEM = re.compile(r'<li data-node="(\w+)" data-service="(\w+)"(?: data-state="(\w+)")?')
+
+
+def browser(*arguments: str) -> str:
+    """Run Chromium on the lab's network; returns what it prints."""
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    ARTIFACTS.chmod(0o777)
+    ran = subprocess.run(
+        [
+            "docker",
+            "run",
+            "--rm",
+            "--network",
+            "aicluster-lab",
+            "--volume",
+            f"{ARTIFACTS}:/out",
+            IMAGE,
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ran.stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def image() -> None:
+    folder = ROOT / "lab" / "images" / "browser"
+    subprocess.run(
+        ["docker", "build", "--quiet", "--tag", IMAGE, str(folder)], check=True, capture_output=True
+    )
+
+
+@pytest.fixture(scope="module")
+def page(gateway_url: str) -> str:
+    """The page once its script has run."""
+    return browser("--dump-dom", f"{gateway_url}/")
+
+
+def test_every_service_of_every_node_is_listed_with_its_live_state(page):
+    states = {(service, node): state for node, service, state in ITEM.findall(page)}
+    assert set(states) == {(service, node.name) for node in site.nodes() for service in node.services}
+    for node in site.nodes():
+        sleeping = {
+            name
+            for mode, names in node.entry["modes"].items()
+            if mode != node.entry["mode"]
+            for name in names
+        }
+        for service in node.services:
+            expected = "asleep" if service in sleeping else "ok"
+            assert states[service, node.name] == expected, f"{service} on {node.name}"
+
+
+def test_the_page_adds_them_up(page):
+    [text] = re.findall(r'id="summary"[^>]*>([^<]+)<', page)
+    assert re.match(r"\d+ of \d+ services are well", text)
+    assert "not well" not in text and "unknown" not in text
+
+
+def test_every_link_to_a_page_of_this_door_answers(page, gateway_url):
+    for path in set(re.findall(r'href="(/[^"]*)"', page)):
+        assert get(f"{gateway_url}{path}").status in {200, 302}, path
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("portal-desktop", "1280,1700"), ("portal-phone", "390,2600")],
+    ids=["desktop", "phone"],
+)
+def test_a_picture_of_the_page_is_kept(gateway_url, name, size):
+    browser(f"--screenshot=/out/{name}.png", f"--window-size={size}", f"{gateway_url}/")
+    picture = (ARTIFACTS / f"{name}.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    width = int.from_bytes(picture[16:20], "big")
+    assert width == int(size.split(",")[0])
+    assert len(picture) > 20_000, "an empty page"

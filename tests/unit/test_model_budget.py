@@ -1,0 +1,80 @@
+"""model_budget: what the declared models need of a node's disk and memory."""
+
+from typing import Any
+
+import pytest
+from model_budget import model_budget
+from site_description import production
+
+SERVICE = {"memory_mb": 10_000, "disk_gb": 100}  # 10.5 GB, 107.4 GB
+
+
+def model(name: str, size_gb: float = 1, loaded_gb: float | None = 2, **more: Any) -> dict[str, Any]:
+    return {"name": name, "size_gb": size_gb, "loaded_gb": loaded_gb, **more}
+
+
+def problems(*models: dict[str, Any], **variables: Any) -> list[str]:
+    aliases = variables.pop("aliases", {})
+    return model_budget({"ollama_models": [*models], "ollama_aliases": aliases, **variables}, "AGX0", SERVICE)
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        [],
+        [model("a", size_gb=53.6)],
+        [model("a", loaded_gb=10.4)],
+        [model("a", loaded_gb=None)],
+        [model("a"), model("gone", size_gb=500, state="absent")],
+    ],
+    ids=[
+        "no models",
+        "a model and its update fill the disk",
+        "a model fills the memory",
+        "nothing is said of memory",
+        "what shall be absent needs nothing",
+    ],
+)
+def test_what_fits_has_no_problem(models):
+    assert problems(*models) == []
+
+
+def test_the_biggest_model_needs_its_place_twice():
+    [problem] = problems(model("a", size_gb=40), model("b", size_gb=30))
+    assert problem.startswith(
+        "disk of the models of AGX0 102 GiB planned (2 models 70.0 GB, and 40.0 GB once more"
+    )
+    assert "must fit into the 100 GiB of ollama there; raise its disk_gb" in problem
+
+
+def test_a_model_that_fits_into_no_memory_is_named_with_both_numbers():
+    [problem] = problems(model("big", loaded_gb=10.6))
+    assert problem.startswith(
+        "model big of AGX0 10.6 GB loaded: must fit into the 10.5 GB (10000 MiB) of ollama"
+    )
+
+
+def test_the_hungriest_that_may_be_loaded_together_must_fit_together():
+    models = [model("a", loaded_gb=6), model("b", loaded_gb=5), model("c", loaded_gb=1)]
+    assert problems(*models) == []
+    [problem] = problems(*models, ollama_max_loaded_models=2)
+    assert "11 GB loaded together (a 6 + b 5)" in problem
+    assert "lower ollama_max_loaded_models" in problem
+
+
+@pytest.mark.parametrize(
+    ("target", "count"), [("a", 0), ("a:latest", 0), ("b", 1)], ids=["by name", "with its tag", "not listed"]
+)
+def test_an_alias_needs_a_listed_model(target, count):
+    assert len(problems(model("a"), aliases={"chat": target})) == count
+
+
+def test_a_model_listed_twice_is_named():
+    assert problems(model("a"), model("a:latest"))[0].startswith("model a:latest of AGX0 2 times")
+
+
+def test_the_design_has_eighteen_models_on_agx0_and_three_on_orin0():
+    hosts = {variables["node_name"]: variables for variables in production()["hosts"].values()}
+    assert len(hosts["AGX0"]["ollama_models"]) == 18
+    assert len(hosts["ORIN0"]["ollama_models"]) == 3
+    assert all(one["loaded_gb"] for name in ("AGX0", "ORIN0") for one in hosts[name]["ollama_models"])
