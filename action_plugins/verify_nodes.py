@@ -191,7 +191,7 @@ class ActionModule(ActionBase):
         }
         if arguments["json_file"]:
             Path(arguments["json_file"]).write_text(json.dumps(content, indent=2) + "\n")
-        *said, last = verdict_lines(content, str(variables["ansible_user"]))
+        said = verdict_lines(content, str(variables["ansible_user"]))
         for line in said:
             Display().display(line)
-        return {"changed": False, "failed": not content["ok"], "msg": last}
+        return {"changed": False, "failed": not content["ok"], "msg": said[-1]}

@@ -22,5 +22,5 @@ def gateway_url() -> str:
     """Where clients of the site knock."""
     import site_under_test as site
 
-    gateway = site.running("nginx")[0]
+    [gateway, *_] = [node for node in site.running("kong") if "nginx" in node.services]
     return f"http://{gateway.address}:{gateway.port('nginx', 'http')}"

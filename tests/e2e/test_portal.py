@@ -54,14 +54,8 @@ def test_every_service_of_every_node_is_listed_with_its_live_state(page):
     states = {(service, node): state for node, service, state in ITEM.findall(page)}
     assert set(states) == {(service, node.name) for node in site.nodes() for service in node.services}
     for node in site.nodes():
-        sleeping = {
-            name
-            for mode, names in node.entry["modes"].items()
-            if mode != node.entry["mode"]
-            for name in names
-        }
         for service in node.services:
-            expected = "asleep" if service in sleeping else "ok"
+            expected = "asleep" if service in node.asleep else "ok"
             assert states[service, node.name] == expected, f"{service} on {node.name}"
 
 

@@ -16,13 +16,10 @@ Broken = list[tuple[site.Node, str]]
 
 def active(node: site.Node) -> list[str]:
     """Services of a node that can be stopped: in its present mode, and with a container or a unit."""
-    sleeping = {
-        name for mode, names in node.entry["modes"].items() if mode != node.entry["mode"] for name in names
-    }
     return [
         name
         for name, entry in node.services.items()
-        if name not in sleeping and (entry["image"] or entry.get("unit"))
+        if name not in node.asleep and (entry["image"] or entry.get("unit"))
     ]
 
 

@@ -50,6 +50,13 @@ class Node:
         """The services that run in a container; the others are run by the host itself."""
         return {name: entry for name, entry in self.services.items() if entry["image"]}
 
+    @property
+    def asleep(self) -> set[str]:
+        """The services of the modes a fresh node is not in."""
+        modes, first = self.entry["modes"], self.entry["mode"]
+        awake = set(modes.get(first, ()))
+        return {name for names in modes.values() for name in names} - awake
+
     def port(self, service: str, name: str) -> int:
         """Port a service publishes on this node."""
         return int(self.services[service]["ports"][name]["port"])

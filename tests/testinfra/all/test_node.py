@@ -26,9 +26,12 @@ def test_exactly_the_placed_services_run_and_are_healthy(host, node):
         return
     found = {item["Service"]: (item["State"], item["Health"]) for item in containers(host)}
     assert set(node.containers) <= set(found)
+    running = {service for service, (state, _) in found.items() if state == "running"}
+    assert not running & node.asleep, "what belongs to another mode sleeps"
     labelled = host.check_output("docker ps --all --format '{{.Label \"aicluster.service\"}}'").split()
     assert set(labelled) == set(node.containers), "a container of a service that is not placed here"
-    assert set(found.values()) == {("running", "healthy")}, found
+    assert {found[service] for service in running} == {("running", "healthy")}, found
+    assert set(found) - running <= node.asleep, found
 
 
 def test_a_container_starts_again_after_a_reboot(host):
@@ -42,7 +45,7 @@ def test_a_container_starts_again_after_a_reboot(host):
 def test_a_container_has_the_memory_limit_of_the_catalogue(host, node):
     for service, entry in node.containers.items():
         container = host.check_output(
-            "docker ps --quiet --filter label=aicluster.service=%s", service
+            "docker ps --all --quiet --filter label=aicluster.service=%s", service
         ).split()[0]
         limit = host.check_output("docker inspect --format '{{.HostConfig.Memory}}' %s", container)
         assert int(limit) == entry["memory_mb"] * 1024 * 1024, service

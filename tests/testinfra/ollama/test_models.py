@@ -10,7 +10,9 @@ def models(host, node):
     """Name -> digest, asked on the node: what only nginx hands on is not published to others."""
     port = node.services["ollama"]["ports"]["api"]
     address = "127.0.0.1" if port["from"] == ["localhost"] else node.address
-    listed = json.loads(host.check_output("curl -fsS http://%s:%s/api/tags", address, port["port"]))["models"]
+    listed = json.loads(host.check_output("curl -fsS http://%s:%s/api/tags", address, str(port["port"])))[
+        "models"
+    ]
     return {model["name"]: model["digest"] for model in listed}
 
 
