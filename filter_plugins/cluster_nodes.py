@@ -152,8 +152,8 @@ def cluster_nodes(
     Entry: name, host, address, mac (or None), tier (None in no tier), board, architecture, memory_mb and
     memory_reserved_mb (MiB), disk_gb and disk_reserved_gb (GiB), drained (bool), share (percent, its own or
     its part of the tier's, or None), capacity (any unit, one for all nodes, or None), modes (mode -> services
-    that run in it and in no other; {} without modes), mode (the one a fresh node starts in, or None), services
-    (name -> catalogue entry with the overrides).
+    that run in it and in no other; {} without modes), mode (the one a fresh node starts in, or None),
+    services (name -> catalogue entry with the overrides).
     A value nobody set is None and a service the catalogue lacks has only its overrides: judging is the
     preflight's work. Raises AnsibleFilterError where a list of services or `catalogue` cannot be read at all.
     """
