@@ -408,9 +408,9 @@ class Renderer:
 
 
 def template_sources(root: Path) -> list[Path]:
-    """Return the files of a role's tree in a fixed order, without what editors and patch leave behind."""
+    """Return the files of a role's tree in a fixed order, without what editors and Python leave behind."""
     found = (path for path in root.rglob("*") if path.is_file())
-    return sorted(path for path in found if not path.name.endswith(("~", ".orig", ".rej", ".swp")))
+    return sorted(path for path in found if not path.name.endswith(("~", ".orig", ".rej", ".swp", ".pyc")))
 
 
 def compose_services(files: Iterable[File], service: str) -> list[str]:

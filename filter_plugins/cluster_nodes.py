@@ -97,6 +97,7 @@ def node_entry(hostvars: Mapping[str, Any], catalogue: Mapping[str, Any]) -> dic
         "name": name,
         "host": host,
         "address": hostvars.get("node_address") or host,
+        "mac": hostvars.get("node_mac"),
         "tier": next((tier for tier in TIERS if tier in groups), None),
         "board": hostvars.get("node_board"),
         "architecture": hostvars.get("node_architecture"),
@@ -148,12 +149,12 @@ def cluster_nodes(
 ) -> list[dict[str, Any]]:
     """Return the cluster, one entry per host, in the order given.
 
-    Entry: name, host, address, tier (None in no tier), board, architecture, memory_mb and memory_reserved_mb
-    (MiB), disk_gb and disk_reserved_gb (GiB), drained (bool), share (percent, its own or its part of the
-    tier's, or None), capacity (any unit, one for all nodes, or None), modes (mode -> services that run in it
-    and in no other; {} without modes), mode (the one a fresh node starts in, or None), services (name ->
-    catalogue entry with the overrides).
-        A value nobody set is None and a service the catalogue lacks has only its overrides: judging is the
+    Entry: name, host, address, mac (or None), tier (None in no tier), board, architecture, memory_mb and
+    memory_reserved_mb (MiB), disk_gb and disk_reserved_gb (GiB), drained (bool), share (percent, its own or
+    its part of the tier's, or None), capacity (any unit, one for all nodes, or None), modes (mode -> services
+    that run in it and in no other; {} without modes), mode (the one a fresh node starts in, or None),
+    services (name -> catalogue entry with the overrides).
+    A value nobody set is None and a service the catalogue lacks has only its overrides: judging is the
     preflight's work. Raises AnsibleFilterError where a list of services or `catalogue` cannot be read at all.
     """
     if not isinstance(catalogue, Mapping):

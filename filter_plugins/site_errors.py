@@ -78,6 +78,7 @@ def or_null(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or holds(value)
 
 
+MAC = r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}"
 HOST_FILE = "host_vars/<address>/node.yml"
 BOARD_FILE = "group_vars/<board>/hardware.yml"
 NODE_FILE = "group_vars/all/node.yml"
@@ -92,6 +93,12 @@ NODE_RULES: dict[str, Rule] = {
         where=HOST_FILE,
     ),
     "node_address": Rule(is_text, "an IPv4 address", where=HOST_FILE),
+    "node_mac": Rule(
+        or_null(lambda value: isinstance(value, str) and re.fullmatch(MAC, value) is not None),
+        "a MAC address such as aa:bb:cc:dd:ee:ff in quotes, or null",
+        required=False,
+        where=HOST_FILE,
+    ),
     "node_board": Rule(is_text, "the name of the board", where=BOARD_FILE),
     "node_architecture": Rule(
         lambda value: value in ARCHITECTURES, " or ".join(ARCHITECTURES), where=BOARD_FILE

@@ -100,6 +100,7 @@ class Lazy(dict[str, Any]):
             "group_names",
             "node_name",
             "node_address",
+            "node_mac",
             "node_board",
             "node_architecture",
         ),

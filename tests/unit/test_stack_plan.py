@@ -268,7 +268,7 @@ def test_a_container_of_another_mode_that_runs_is_put_to_sleep():
 
 
 def test_what_an_editor_leaves_in_a_template_folder_is_not_shipped(tmp_path):
-    for name in ("kong.yml.j2", "kong.yml.j2~", "kong.yml.j2.orig", ".kong.yml.j2.swp"):
+    for name in ("kong.yml.j2", "kong.yml.j2~", "kong.yml.j2.orig", ".kong.yml.j2.swp", "kong.pyc"):
         (tmp_path / name).touch()
     assert engine.template_sources(tmp_path) == [tmp_path / "kong.yml.j2"]
 

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packs the toolkit and the Python it runs on, on the controller; options in library/toolkit_archive.py."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, Any
+
+from ansible import constants
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import filter_loader
+
+# The same archive from the same files: when they were checked out does not matter.
+LONG_AGO = 1_577_836_800  # 2020-01-01
+
+
+def member_of(name: str, path: Path) -> tuple[tarfile.TarInfo, bytes]:
+    """Return a file or link as a member of the archive, owned by root, and its content."""
+    member = tarfile.TarInfo(name)
+    member.mtime = LONG_AGO
+    if path.is_symlink():
+        member.type, member.linkname = tarfile.SYMTYPE, str(path.readlink())
+        return member, b""
+    content = path.read_bytes()
+    member.size, member.mode = len(content), 0o755 if path.stat().st_mode & 0o100 else 0o644
+    return member, content
+
+
+def pack(files: Mapping[str, Path], links: Mapping[str, str], target: IO[bytes]) -> None:
+    """Write a tar.gz of files (path inside -> file here) and links (path inside -> where it leads)."""
+    with tarfile.open(fileobj=target, mode="w:gz", compresslevel=6) as tar:
+        for name, path in sorted(files.items()):
+            member, content = member_of(name, path)
+            tar.addfile(member, io.BytesIO(content))
+        for name, leads_to in sorted(links.items()):
+            member = tarfile.TarInfo(name)
+            member.mtime, member.type, member.linkname = LONG_AGO, tarfile.SYMTYPE, leads_to
+            tar.addfile(member)
+
+
+class ActionModule(ActionBase):
+    """Ansible's entry point."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _VALID_ARGS = frozenset({"links"})
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Write the archive where Ansible's own temporary files lie: it is gone when the run ends."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        # Filter files have no import path: the loader has them as modules.
+        toolkit = sys.modules[filter_loader.get("toolkit_digest").j2_function.__module__]
+        files = {**toolkit.own_files(toolkit.ROOT), **toolkit.library_files()}
+        with NamedTemporaryFile(dir=constants.DEFAULT_LOCAL_TMP, suffix=".tar.gz", delete=False) as target:
+            pack(files, self._task.args.get("links") or {}, target)
+        size = Path(target.name).stat().st_size
+        return {**result, "changed": False, "path": target.name, "files": len(files), "bytes": size}

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the toolkit consists of where it is installed on a node: its own files, and the Python it runs on.
+
+Everything comes from the machine that runs the playbook, whose Python was installed from the lock with its
+hashes: no index has to be reached, neither from here nor from the node. Only pure Python is taken, so it runs
+on any processor and any Python from 3.11; what is compiled comes from the node's distribution (COMPILED).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import Distribution, distribution
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+ROOT = Path(__file__).resolve().parents[1]
+# What a run of the playbooks reads. Neither secrets nor tests nor the lab.
+PARTS = (
+    "LICENSE",
+    "action_plugins",
+    "ansible.cfg",
+    "filter_plugins",
+    "group_vars",
+    "host_vars",
+    "inventory",
+    "library",
+    "playbooks",
+    "requirements.yml",
+    "roles",
+    "site.yml",
+)
+LIBRARIES = ("ansible-core", "jinja2", "packaging", "resolvelib")
+COLLECTIONS = ("community.docker", "community.library_inventory_filtering_v1")
+# Requirement -> Debian's package of it.
+COMPILED = {
+    "cryptography": "python3-cryptography",
+    "markupsafe": "python3-markupsafe",
+    "pyyaml": "python3-yaml",
+}
+VAULT_HEADER = b"$ANSIBLE_VAULT;"
+USELESS = ("__pycache__", "ansible_test", "tests", "docs", "changelogs", ".git")
+LEFTOVERS = (".pyc", ".so", "~", ".orig", ".rej", ".swp", ".retry")
+
+
+def is_wanted(path: PurePosixPath) -> bool:
+    """Tell whether a file belongs: no caches, no tests of others, nothing compiled, nothing editors leave."""
+    return not set(USELESS) & set(path.parts) and not path.name.endswith(LEFTOVERS) and ".." not in path.parts
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """Yield files and links below a folder in a fixed order; links are not followed."""
+    for entry in sorted(os.scandir(folder), key=lambda one: one.name):
+        if entry.is_dir(follow_symlinks=False):
+            yield from below(Path(entry.path))
+        else:
+            yield Path(entry.path)
+
+
+def own_files(root: Path) -> dict[str, Path]:
+    """Return path in the toolkit -> file here, of the toolkit itself; encrypted files stay here."""
+    found: dict[str, Path] = {}
+    for part in PARTS:
+        start = root / part
+        for path in below(start) if start.is_dir() else [start] if start.is_file() else []:
+            name = PurePosixPath(path.relative_to(root).as_posix())
+            if is_wanted(name) and (path.is_symlink() or not is_encrypted(path)):
+                found[str(name)] = path
+    return found
+
+
+def is_encrypted(path: Path) -> bool:
+    """Tell whether ansible-vault encrypted a file as a whole."""
+    with path.open("rb") as handle:
+        return handle.read(len(VAULT_HEADER)) == VAULT_HEADER
+
+
+def requirements_of(library: Distribution) -> list[str]:
+    """Return the names a library always needs, in lower case: those of extras are left out."""
+    listed = [line for line in library.requires or [] if "extra ==" not in line]
+    return [match[0].lower() for line in listed if (match := re.match(r"[A-Za-z0-9_.-]+", line))]
+
+
+def collection_folder(name: str) -> Path:
+    """Return where a collection is installed here; raise AnsibleFilterError if it is not."""
+    try:
+        spec = find_spec(f"ansible_collections.{name}")
+    except ImportError:
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise AnsibleFilterError(
+            f"toolkit_digest: collection {name}: is not installed here; run `make setup`"
+        )
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def versions() -> dict[str, str]:
+    """Return library or collection -> its version here."""
+    found = {name: distribution(name).version for name in LIBRARIES}
+    for name in COLLECTIONS:
+        manifest = json.loads((collection_folder(name) / "MANIFEST.json").read_text())
+        found[name] = str(manifest["collection_info"]["version"])
+    return found
+
+
+def library_files() -> dict[str, Path]:
+    """Return path in the toolkit -> file here, of what the toolkit runs on; it lies below `lib/`."""
+    found: dict[str, Path] = {}
+    for name in LIBRARIES:
+        for file in distribution(name).files or []:
+            if is_wanted(PurePosixPath(file)):
+                found[f"lib/{PurePosixPath(file)}"] = Path(str(file.locate()))
+    for name in COLLECTIONS:
+        folder = collection_folder(name)
+        for path in below(folder):
+            inside = PurePosixPath(path.relative_to(folder).as_posix())
+            if is_wanted(inside):
+                found[f"lib/ansible_collections/{name.replace('.', '/')}/{inside}"] = path
+    return found
+
+
+def content_of(path: Path) -> bytes:
+    """Return what stands for a file: its content, or where a link leads."""
+    return f"-> {path.readlink()}".encode() if path.is_symlink() else path.read_bytes()
+
+
+def is_executable(path: Path) -> bool:
+    """Tell whether a file may be started."""
+    return not path.is_symlink() and bool(path.stat().st_mode & 0o100)
+
+
+def toolkit_digest(inventories: Sequence[str], root: Path = ROOT) -> str:
+    """Return 16 hexadecimal digits that change with anything that would be installed.
+
+    `inventories`: paths below the root that the installed toolkit reads; each must be among its files.
+    Libraries count by name and version: what an installed package holds does not change.
+    Raises AnsibleFilterError for an inventory that would not be there.
+    """
+    files = own_files(root)
+    for inventory in inventories:
+        if not any(name == inventory or name.startswith(f"{inventory.rstrip('/')}/") for name in files):
+            raise AnsibleFilterError(
+                f"toolkit_digest: inventory {inventory!r}: is not among the files of the toolkit; name a "
+                "path below its root, such as inventory/production.yml, in control_node_inventories"
+            )
+    whole = hashlib.sha256(json.dumps(versions(), sort_keys=True).encode())
+    for name, path in files.items():
+        digest = hashlib.sha256(content_of(path)).hexdigest()
+        whole.update(f"{name} {int(is_executable(path))} {digest}\n".encode())
+    return whole.hexdigest()[:16]
+
+
+class FilterModule:
+    """Ansible's entry point to this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return filter name -> function."""
+        return {"toolkit_digest": toolkit_digest}

@@ -1,0 +1,52 @@
+"""The toolkit on this node runs, reads its inventory and reaches every node; its timer is set."""
+
+import re
+
+from aicluster_verify import Broken, Kit
+
+TOOLKIT = "/opt/aicluster/bin/aicluster-toolkit"
+TIMER = "aicluster-backup.timer"
+PLAYBOOK = "/opt/aicluster-toolkit/current/playbooks/backup.yml"
+ANSWER_LIMIT_S = 60
+
+
+def check(kit: Kit) -> str:
+    """Ask Ansible for its version, and every node for nothing: inventory, key and sudo are in between."""
+    version = kit.run([TOOLKIT, "ansible", "--version"], timeout=ANSWER_LIMIT_S).splitlines()[0]
+    listed = kit.run([TOOLKIT, "ansible", "nodes", "--list-hosts"], timeout=ANSWER_LIMIT_S).split()[2:]
+    if len(listed) != len(kit.cluster):
+        raise Broken(
+            "its inventory has %d nodes, the cluster %d" % (len(listed), len(kit.cluster)),
+            "sudo %s ansible nodes --list-hosts" % TOOLKIT,
+        )
+    let_in(kit)
+    state = kit.run(["systemctl", "show", "-p", "ActiveState", "--value", TIMER]).strip()
+    if state != "active":
+        raise Broken("%s is %s" % (TIMER, state), "systemctl status %s" % TIMER)
+    waiting = "" if has(kit, PLAYBOOK) else "; the timer waits for a backup playbook"
+    return "%s; %d nodes let it in%s" % (version, len(listed), waiting)
+
+
+def let_in(kit: Kit) -> None:
+    """Run nothing as root on every node; `raw` needs no Python there."""
+    ask = [TOOLKIT, "ansible", "nodes", "--forks", "7", "-m", "ansible.builtin.raw", "-a", "true"]
+    # The exit code says less than the lines: which node did not do it.
+    said = kit.run(["sh", "-c", '"$0" "$@" 2>&1; echo "rc=$?"', *ask], timeout=ANSWER_LIMIT_S)
+    names = {node["address"]: node["name"] for node in kit.cluster}
+    closed = re.findall(r"^(\S+) \| (?:UNREACHABLE|FAILED)", said, re.M)
+    if closed or not said.rstrip().endswith("rc=0"):
+        who = " and ".join(names.get(address, address) for address in closed) or said.strip()[-300:]
+        raise Broken(
+            "cannot work on %s" % who,
+            "sudo %s; a node that was set up anew lets it in once control_node_renewed is changed "
+            "and site.yml was run" % " ".join(ask),
+        )
+
+
+def has(kit: Kit, path: str) -> bool:
+    """Whether a file is there."""
+    try:
+        kit.run(["test", "-e", path])
+    except Broken:
+        return False
+    return True

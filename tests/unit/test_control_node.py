@@ -1,0 +1,434 @@
+"""The toolkit on a node: what is shipped, what is not, and what runs there at night."""
+
+import ast
+import configparser
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+import render
+import toolkit_archive
+import toolkit_digest as toolkit
+import tree
+from aicluster_verify import Broken
+from ansible.errors import AnsibleFilterError
+from by_path import import_file
+from tree import ROOT, load
+
+INVENTORIES = ["inventory/groups.yml", "inventory/production.yml"]
+UNITS = "/etc/systemd/system/aicluster-backup"
+VARS = load("roles/control_node/vars/main.yml")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A small toolkit."""
+    for name in ("roles/x/tasks/main.yml", "inventory/production.yml", "group_vars/all/site.yml", "site.yml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"# {name}\n")
+    (tmp_path / "inventory/group_vars").symlink_to("../group_vars")
+    return tmp_path
+
+
+def digest(root: Path) -> str:
+    return toolkit.toolkit_digest(["inventory/production.yml"], root)
+
+
+# --- what belongs to it ---
+
+
+def test_the_toolkit_is_its_files_and_links(checkout):
+    assert set(toolkit.own_files(checkout)) == {
+        "roles/x/tasks/main.yml",
+        "inventory/production.yml",
+        "inventory/group_vars",
+        "group_vars/all/site.yml",
+        "site.yml",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        pytest.param("secrets/vault.yml", "kong_api_key: x", id="the folder of secrets"),
+        pytest.param("group_vars/all/vault.yml", "$ANSIBLE_VAULT;1.1;AES256\n61", id="an encrypted file"),
+        pytest.param(".lab/ssh/id_ed25519", "key", id="the lab's keys"),
+        pytest.param("tests/unit/test_x.py", "", id="tests"),
+        pytest.param("roles/x/__pycache__/a.cpython-311.pyc", "", id="a cache of Python"),
+        pytest.param("roles/x/tasks/main.yml~", "", id="what an editor left"),
+        pytest.param("filter_plugins/native.so", "", id="something compiled"),
+        pytest.param("notes.txt", "", id="anything else in the root"),
+    ],
+)
+def test_what_does_not_belong_neither_ships_nor_counts(checkout, name, content):
+    before = digest(checkout), set(toolkit.own_files(checkout))
+    (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+    (checkout / name).write_text(content)
+    assert (digest(checkout), set(toolkit.own_files(checkout))) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda root: (root / "site.yml").write_text("# other\n"), id="a file's content"),
+        pytest.param(lambda root: (root / "site.yml").chmod(0o755), id="that it may be started"),
+        pytest.param(lambda root: (root / "roles/x/new.yml").write_text(""), id="a new file"),
+        pytest.param(lambda root: (root / "roles/x/tasks/main.yml").unlink(), id="a file that went"),
+        pytest.param(
+            lambda root: (root / "site.yml").rename(root / "requirements.yml"), id="the name of a file"
+        ),
+    ],
+)
+def test_the_digest_changes_with(checkout, change):
+    before = digest(checkout)
+    change(checkout)
+    assert digest(checkout) != before
+
+
+def test_the_digest_changes_with_where_a_link_leads(checkout):
+    before = digest(checkout)
+    (checkout / "inventory/group_vars").unlink()
+    (checkout / "inventory/group_vars").symlink_to("../host_vars")
+    assert digest(checkout) != before
+
+
+def test_the_digest_changes_with_the_version_of_a_library(checkout, monkeypatch):
+    before = digest(checkout)
+    monkeypatch.setattr(toolkit, "versions", lambda: {"ansible-core": "2.19.99"})
+    assert digest(checkout) != before
+
+
+def test_the_filter_toolkit_digest_tells_nothing_of_when_files_were_checked_out(checkout):
+    before = digest(checkout)
+    os.utime(checkout / "site.yml", (1, 1))
+    assert digest(checkout) == before
+    assert re.fullmatch("[0-9a-f]{16}", before)
+
+
+@pytest.mark.parametrize("inventory", ["inventory/home.yml", "/etc/ansible/hosts", "secrets/vault.yml"])
+def test_an_inventory_that_would_not_be_there_is_refused(checkout, inventory):
+    with pytest.raises(AnsibleFilterError, match=r"not among the files of the toolkit; name a path"):
+        toolkit.toolkit_digest([inventory], checkout)
+
+
+# --- the Python it runs on ---
+
+
+def test_every_requirement_is_shipped_or_a_package_of_the_node():
+    needed = {
+        name for library in toolkit.LIBRARIES for name in toolkit.requirements_of(distribution(library))
+    }
+    assert needed <= {*toolkit.LIBRARIES, *toolkit.COMPILED}
+    assert set(VARS["__control_node_state"]["packages"]) == set(toolkit.COMPILED.values())
+
+
+def test_every_collection_that_is_called_is_shipped():
+    texts = [(ROOT / name).read_text() for name in tree.named(".yml", below="roles") if "tasks" in name.parts]
+    texts += [(ROOT / name).read_text() for name in tree.named(".yml", below="playbooks")]
+    called = {
+        ".".join(word.split(".")[:2])
+        for text in texts
+        for word in re.findall(r"^\s+(?:- )?([a-z_]+\.[a-z_]+\.[a-z0-9_]+):", text, re.M)
+    }
+    assert called - {"ansible.builtin"} <= set(toolkit.COLLECTIONS)
+    listed = {collection["name"] for collection in load("requirements.yml")["collections"]}
+    assert set(toolkit.COLLECTIONS) - {"community.library_inventory_filtering_v1"} <= listed
+
+
+def test_nothing_compiled_is_shipped_so_any_board_can_run_it():
+    names = toolkit.library_files()
+    assert len(names) > 500
+    assert not [name for name in names if name.endswith((".so", ".pyc", ".pyd"))]
+    assert not [name for name in names if ".." in name or name.startswith("/")]
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real archive, unpacked."""
+    folder = tmp_path_factory.mktemp("toolkit")
+    archive = io.BytesIO()
+    files = {**toolkit.own_files(ROOT), **toolkit.library_files()}
+    toolkit_archive.pack(files, {"secrets": "/var/lib/aicluster-toolkit/secrets"}, archive)
+    archive.seek(0)
+    with tarfile.open(fileobj=archive) as tar:
+        owners = {(member.uid, member.gid) for member in tar}
+        assert owners == {(0, 0)}
+        tar.extractall(folder, filter="fully_trusted")
+    return folder
+
+
+def on_the_node(folder: Path, cli: str, *arguments: str) -> str:
+    environment = {
+        "PYTHONPATH": f"{folder}/lib",
+        "ANSIBLE_CONFIG": f"{folder}/ansible.cfg",
+        "ANSIBLE_INVENTORY": ",".join(INVENTORIES),
+        "HOME": str(folder),
+        "LC_ALL": "C.UTF-8",
+        "PATH": "/usr/bin:/bin",
+    }
+    argv = [sys.executable, "-P", "-m", f"ansible.cli.{cli}", *arguments]
+    done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_unpacked_toolkit_runs_from_its_own_python(unpacked):
+    said = on_the_node(unpacked, "adhoc", "--version")
+    assert f"ansible python module location = {unpacked}/lib/ansible" in said
+
+
+def test_the_unpacked_toolkit_knows_the_seven_nodes(unpacked):
+    listed = json.loads(on_the_node(unpacked, "inventory", "--list"))
+    assert len(listed["_meta"]["hostvars"]) == 7
+
+
+def test_the_unpacked_toolkit_understands_its_own_playbooks(unpacked):
+    said = on_the_node(unpacked, "playbook", "--syntax-check", "site.yml")
+    assert "playbook: site.yml" in said
+
+
+def test_a_link_leads_to_the_secrets_that_stay_and_the_others_lead_inside(unpacked):
+    links = {str(p.relative_to(unpacked)): str(p.readlink()) for p in unpacked.rglob("*") if p.is_symlink()}
+    assert links.pop("secrets") == "/var/lib/aicluster-toolkit/secrets"
+    assert links == {"inventory/group_vars": "../group_vars", "inventory/host_vars": "../host_vars"}
+
+
+def test_the_same_files_make_the_same_archive(checkout):
+    archives = []
+    for moment in (1, 1_000_000_000):
+        os.utime(checkout / "site.yml", (moment, moment))
+        archive = io.BytesIO()
+        toolkit_archive.pack(toolkit.own_files(checkout), {}, archive)
+        with tarfile.open(fileobj=io.BytesIO(archive.getvalue())) as tar:
+            archives.append([(m.name, m.mtime, m.mode, m.size, m.linkname) for m in tar])
+    assert archives[0] == archives[1]
+
+
+# --- on the node ---
+
+
+def rendered(path: str, **where: Any) -> str:
+    return render.render_role("control_node", **where)[path]
+
+
+def unit(kind: str) -> configparser.ConfigParser:
+    parsed = configparser.ConfigParser(strict=True, interpolation=None)  # keys lose their capitals
+    parsed.read_string(rendered(f"{UNITS}.{kind}"))
+    return parsed
+
+
+def test_the_backup_is_made_up_for_and_does_not_start_with_everything_else():
+    timer = unit("timer")["Timer"]
+    assert timer["OnCalendar"] == "*-*-* 02:00:00"
+    assert timer["Persistent"] == "true"
+    assert timer["RandomizedDelaySec"] == "10m"
+    assert {"name": "aicluster-backup.timer", "enabled": True} in VARS["__control_node_state"]["units"]
+
+
+def test_the_backup_waits_for_its_playbook_without_failing():
+    service = unit("service")
+    playbook = "/opt/aicluster-toolkit/current/playbooks/backup.yml"
+    assert service["Unit"]["ConditionPathExists"] == playbook
+    assert service["Service"]["ExecStart"].endswith("ansible-playbook playbooks/backup.yml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("Type", "oneshot"),
+        ("User", "aicluster"),
+        ("Nice", "10"),
+        ("IOSchedulingClass", "idle"),
+        ("TimeoutStartSec", "3h"),
+        ("NoNewPrivileges", "yes"),
+        ("ProtectSystem", "strict"),
+        ("ProtectHome", "yes"),
+        ("CapabilityBoundingSet", ""),
+        ("ReadWritePaths", "/var/lib/aicluster-toolkit"),
+    ],
+)
+def test_the_backup_takes_little_and_may_do_little(key, value):
+    assert unit("service")["Service"][key] == value
+
+
+def test_the_backup_takes_no_more_memory_than_the_budget_has_for_it():
+    placed = tree.catalogue()["control_node"]["memory_mb"]
+    assert unit("service")["Service"]["MemoryMax"] == f"{placed}M"
+
+
+@pytest.mark.parametrize(
+    ("inventory", "sources"),
+    [
+        ("production", "inventory/groups.yml,inventory/production.yml"),
+        ("lab", "inventory/groups.yml,inventory/lab"),
+    ],
+)
+def test_the_toolkit_uses_the_inventory_it_was_deployed_with_and_its_own_way_in(inventory, sources):
+    script = rendered("/opt/aicluster/bin/aicluster-toolkit", inventory=inventory)
+    assert f"ANSIBLE_INVENTORY={sources},/opt/aicluster-toolkit/inventory.yml" in script
+
+
+@pytest.mark.parametrize("inventory", sorted(render.SOURCES))
+def test_every_node_is_reached_with_the_key_made_here(inventory, tmp_path):
+    path = "/opt/aicluster-toolkit/inventory.yml"
+    (tmp_path / "inventory.yml").write_text(rendered(path, inventory=inventory))
+    hosts = load(tmp_path / "inventory.yml")["all"]["hosts"]
+    assert set(hosts) == {node["host"] for node in render.cluster(inventory)}
+    key = "/var/lib/aicluster-toolkit/.ssh/id_ed25519"
+    assert {host["ansible_ssh_private_key_file"] for host in hosts.values()} == {key}
+
+
+SCRIPTS = ["aicluster-toolkit", "aicluster-toolkit-switch"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_is_executable_and_sound_shell(script, tmp_path):
+    [file] = [f for f in render.files_of("control_node") if f.path == f"/opt/aicluster/bin/{script}"]
+    assert file.mode == "0755"
+    (tmp_path / script).write_bytes(file.content)
+    subprocess.run(["sh", "-n", tmp_path / script], check=True)
+
+
+def test_an_unknown_command_is_told_and_not_run(tmp_path):
+    (tmp_path / "toolkit").write_text(rendered("/opt/aicluster/bin/aicluster-toolkit"))
+    done = subprocess.run(
+        ["sh", tmp_path / "toolkit", "rm", "-rf"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "usage: aicluster-toolkit" in done.stderr) == (2, True)
+
+
+def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_path):
+    script = rendered("/opt/aicluster/bin/aicluster-toolkit-switch").replace(
+        "/opt/aicluster-toolkit", str(tmp_path)
+    )
+    (tmp_path / "switch").write_text(script.replace("/usr/bin/python3", sys.executable))
+
+    def switch(release: str) -> str:
+        for part in ("lib", "filter_plugins", "action_plugins", "roles"):
+            (tmp_path / "releases" / release / part).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "releases" / release / part / "a.py").write_text("a = 1\n")
+        return subprocess.run(
+            ["sh", tmp_path / "switch", release], check=True, capture_output=True, text=True
+        ).stdout
+
+    assert switch("one") == "switched to one\n"
+    assert switch("two") == "switched to two\n"
+    assert switch("two") == "", "an interrupted run may come by again"
+    assert (tmp_path / "current").readlink() == Path("releases/two")
+    assert [path.name for path in (tmp_path / "releases").iterdir()] == ["two"]
+    compiled = {path.parts[-3] for path in (tmp_path / "releases/two").rglob("*.pyc")}
+    assert compiled == {"lib", "filter_plugins", "action_plugins"}, "what lies in roles is shipped"
+
+
+def test_no_secret_is_in_what_is_shipped():
+    values = render.made_up_secrets().values()
+    for path, text in render.render_role("control_node").items():
+        assert not [value for value in values if value in text], path
+
+
+def test_the_key_opens_nothing_from_elsewhere():
+    [task] = [
+        task
+        for task in load("roles/control_node/tasks/provision.yml")
+        if "ansible.builtin.lineinfile" in task
+    ]
+    arguments = task["ansible.builtin.lineinfile"]
+    assert arguments["line"].startswith('from="{{ node_address }}",no-agent-forwarding,no-port-forwarding')
+    assert arguments["regexp"].endswith("{{ __control_node_key_comment }}$"), "a new key replaces the old one"
+
+
+def test_what_is_provisioned_depends_on_toolkit_nodes_and_the_wish_to_renew():
+    rendering = render.renderer("production", render.hosts_running("control_node")[0])
+    service = rendering.shared["cluster_node"]["services"]["control_node"]
+
+    def inputs(**changes: Any) -> Any:
+        variables = rendering.variables("control_node", {"service": service}).new_child(changes)
+        state, _ = rendering.state("control_node", variables)
+        return state["provision_inputs"]
+
+    assert inputs() == inputs()
+    assert inputs(control_node_renewed="today") != inputs()
+    assert inputs(cluster_nodes=[]) != inputs()
+    assert inputs()["toolkit"] == toolkit.toolkit_digest(INVENTORIES)
+
+
+# --- the check of verify ---
+
+check_file = import_file(
+    "roles/control_node/templates/opt/aicluster/checks/control_node.py", "check_control_node"
+)
+HOSTS = "  hosts (2):\n    10.0.0.1\n    10.0.0.2\n"
+ALL_WELL = "10.0.0.1 | CHANGED | rc=0 >>\n\n10.0.0.2 | CHANGED | rc=0 >>\n\nrc=0\n"
+
+
+class Kit:
+    """Answers what the commands on the node would."""
+
+    def __init__(self, **answers: str) -> None:
+        self.cluster = [{"name": "AGX0", "address": "10.0.0.1"}, {"name": "NANO", "address": "10.0.0.2"}]
+        self.answers = {
+            "--version": "ansible [core 2.19.14]\n  config file = x\n",
+            "--list-hosts": HOSTS,
+            "raw": ALL_WELL,
+            "ActiveState": "active\n",
+            "backup": "",
+        } | answers
+
+    def run(self, argv: list[str], timeout: float = 60) -> str:
+        assert timeout <= 60
+        told = next(answer for word, answer in self.answers.items() if any(word in part for part in argv))
+        if told.startswith("fails"):
+            raise Broken(told)
+        return told
+
+
+def test_verify_says_what_runs_and_how_many_let_it_in():
+    assert check_file.check(Kit()) == "ansible [core 2.19.14]; 2 nodes let it in"
+
+
+def test_verify_says_that_the_timer_still_waits():
+    assert check_file.check(Kit(backup="fails")).endswith("; the timer waits for a backup playbook")
+
+
+@pytest.mark.parametrize(
+    ("answers", "evidence"),
+    [
+        pytest.param({"--version": "fails: no module named yaml"}, "no module named yaml", id="no Ansible"),
+        pytest.param(
+            {"--list-hosts": "  hosts (1):\n    10.0.0.1\n"},
+            "its inventory has 1 nodes, the cluster 2",
+            id="another inventory",
+        ),
+        pytest.param(
+            {"raw": "10.0.0.1 | CHANGED | rc=0 >>\n\n10.0.0.2 | UNREACHABLE! => {}\nrc=4\n"},
+            "cannot work on NANO",
+            id="a node that does not let it in",
+        ),
+        pytest.param(
+            {"raw": "ERROR! inventory\nrc=1\n"}, "cannot work on ERROR! inventory", id="a broken run"
+        ),
+        pytest.param({"ActiveState": "inactive\n"}, "aicluster-backup.timer is inactive", id="no timer"),
+    ],
+)
+def test_a_control_node_that_could_not_do_its_work_is_broken(answers, evidence):
+    with pytest.raises(Broken, match=evidence):
+        check_file.check(Kit(**answers))
+
+
+@pytest.mark.parametrize("name", ["control_node", "network_tools", "nginx", "kong", "ollama"])
+def test_a_check_is_old_python(name):
+    path = ROOT / f"roles/{name}/templates/opt/aicluster/checks/{name}.py"
+    ast.parse(path.read_text(), feature_version=(3, 6))
+
+
+def test_the_network_tool_is_old_python():
+    path = ROOT / "roles/network_tools/templates/opt/aicluster/bin/aicluster_net.py"
+    ast.parse(path.read_text(), feature_version=(3, 6))
