@@ -128,7 +128,6 @@ def test_the_locations_of_the_gateway():
         "/v1/",
         "= /healthz",
         "= /healthz/nginx",
-        "= /portal/health",
         "@kong_away",
         "@too_big",
     }
@@ -399,9 +398,9 @@ def test_the_cache_is_in_memory_and_smaller_than_the_memory_it_is_in():
     assert int(nginx["mem_limit"].removesuffix("m")) >= 64 + 64
 
 
-def test_the_edges_door_is_open_to_the_gateway_only():
+def test_the_edges_door_is_open_to_the_gateway_and_to_who_probes_it():
     edge = next(node for node in render.cluster("production") if node["name"] == EDGE)
-    assert edge["services"]["nginx"]["ports"]["http"]["from"] == ["gateway"]
+    assert edge["services"]["nginx"]["ports"]["http"]["from"] == ["gateway", "monitoring"]
     assert edge["services"]["ollama"]["ports"]["api"]["from"] == ["localhost"]
 
 

@@ -30,10 +30,13 @@ def options(host: str) -> dict[str, str]:
     return dict(option.split("=", 1) for option in container(host)["command"])
 
 
-def with_token() -> list[dict[str, Any]]:
+def with_tokens(*services: str) -> list[dict[str, Any]]:
+    """The cluster, in which the pages of these services ask for a token and no others do."""
     nodes = copy.deepcopy(render.cluster("production"))
-    kong = next(node for node in nodes if "kong" in node["services"])["services"]["kong"]
-    kong["metrics"] = {**kong["metrics"], "token": "kong_api_key"}
+    for node in nodes:
+        for name, entry in node["services"].items():
+            if entry["metrics"]:
+                entry["metrics"] = {**entry["metrics"], "token": "kong_api_key" if name in services else None}
     return nodes
 
 
@@ -92,12 +95,14 @@ def test_rules_reach_the_node_word_for_word():
 
 
 def test_no_token_no_secret_file():
-    assert not [path for path in render.render_role("prometheus") if "/secrets/" in path]
+    files = render.render_role("prometheus", overrides={"cluster_nodes": with_tokens()})
+    assert not [path for path in files if "/secrets/" in path]
 
 
 def test_a_token_is_in_a_secret_file_and_nowhere_else():
     files = {
-        file.path: file for file in render.files_of("prometheus", overrides={"cluster_nodes": with_token()})
+        file.path: file
+        for file in render.files_of("prometheus", overrides={"cluster_nodes": with_tokens("kong")})
     }
     secret = files.pop(CONF + "secrets/scrape.yml")
     token = render.made_up_secrets()["kong_api_key"]
