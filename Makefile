@@ -138,6 +138,10 @@ test-lint: setup ## ruff, mypy, yamllint, ansible-lint (profile production, noth
 test-unit: setup ## filters, templates, contracts of the layout; less than a minute, no lab
 	@$(PYTEST) tests/unit --junitxml=.cache/results/unit.xml $(ARGS)
 
+.PHONY: test-monitoring
+test-monitoring: setup ## alert rules and routes, with promtool and amtool of the lab's images (or of PATH)
+	@$(PYTEST) tests/monitoring --junitxml=.cache/results/monitoring.xml $(ARGS)
+
 # A lab that runs already is somebody's: it is tested as it stands and left running.
 .PHONY: test-lab
 test-lab: setup ## the lab end to end: create, check, converge, idempotence, verify, destroy
@@ -151,6 +155,7 @@ test-lab: setup ## the lab end to end: create, check, converge, idempotence, ver
 	  exit 0
 	fi
 	$(LAB) prepare
+	$(MAKE) --no-print-directory test-monitoring
 	export AICLUSTER_RUN_LOG=$(MOLECULE_EPHEMERAL_DIRECTORY)/ansible.log
 	if ! molecule test --destroy=never; then
 	  echo "test-lab: failed. The lab is left for a look (make lab-status); make lab-down removes it." >&2

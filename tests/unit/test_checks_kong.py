@@ -47,6 +47,37 @@ def check(
         return evidence
 
 
+def test_a_node_in_another_mode_may_be_away(monkeypatch):
+    monkeypatch.setattr(kong, "asleep", lambda _kit, target: target.startswith("10.0.0.2"))
+    assert "AGX0 healthy" in check([target("10.0.0.1", 4), target("10.0.0.2", 1, "UNHEALTHY")])
+
+
+def test_when_nobody_answers_it_does_not_matter_who_sleeps(monkeypatch):
+    monkeypatch.setattr(kong, "asleep", lambda _kit, _target: True)
+    with pytest.raises(Broken, match=r"AGX0 .* is UNHEALTHY"):
+        check([target("10.0.0.1", 4, "UNHEALTHY"), target("10.0.0.2", 1, "UNHEALTHY")])
+
+
+@pytest.mark.parametrize(
+    ("metrics", "sleeps"),
+    [
+        ('aicluster_service_state{name="ollama",state="asleep"} 1.0', True),
+        ('aicluster_service_state{name="ollama",state="asleep"} 1', True),
+        ('aicluster_service_state{name="ollama",state="asleep"} 0', False),
+        ("", False),
+    ],
+    ids=["asleep", "asleep, as node_exporter writes it", "awake", "nothing is known"],
+)
+def test_a_node_says_itself_whether_its_ollama_sleeps(monkeypatch, metrics, sleeps):
+    monkeypatch.setattr(kong, "LATEST_S", 0)
+    with serving({"GET /metrics": Says(body=metrics)}) as service:
+        host, port = service.url.removeprefix("http://").split(":")
+        node = ai("ORIN0", host, 20)
+        node["services"]["node_exporter"] = {"ports": {"metrics": int(port)}}
+        kit = FakeKit(service, {"node": "PI51", "services": {}, "cluster": [node]})
+        assert kong.asleep(kit, f"{host}:11434") is sleeps
+
+
 @pytest.mark.parametrize(
     ("targets", "nodes", "evidence"),
     [

@@ -7,6 +7,24 @@ UNAUTHORIZED = 401
 EMPTY = "0" * 32  # the hash of a Kong that never loaded a configuration
 
 
+ASLEEP = 'aicluster_service_state{name="ollama",state="asleep"} 1'
+# The state of a node's services is looked at every half minute.
+LATEST_S = 40
+
+
+def asleep(kit: Kit, target: str) -> bool:
+    """Tell whether the node of a target says that its Ollama sleeps, because the node is in another mode."""
+    address = target.partition(":")[0]
+    node = next((node for node in kit.cluster if node["address"] == address), None)
+    if node is None or "node_exporter" not in node["services"]:
+        return False
+    url = "http://%s:%d/metrics" % (address, node["services"]["node_exporter"]["ports"]["metrics"])
+    try:
+        return kit.wait(LATEST_S, lambda: ASLEEP in kit.http(url).text, "Ollama is awake")
+    except Broken:
+        return False
+
+
 def check(kit: Kit) -> str:
     """Ask for readiness, configuration, health of the upstream, and a chat without a key."""
     kit.expect(kit.url("kong", "status", "/status/ready"))
@@ -25,15 +43,17 @@ def check(kit: Kit) -> str:
     unknown = [name for target, name in balanced.items() if target not in targets]
     if unknown:
         raise Broken("Kong does not know %s" % " and ".join(unknown), "ansible-playbook site.yml")
-    ill = [
-        "%s (%s) is %s" % (balanced.get(name, "a node of no inventory"), name, target["health"])
+    ill = {
+        name: "%s (%s) is %s" % (balanced.get(name, "a node of no inventory"), name, target["health"])
         for name, target in targets.items()
         if target["weight"] and target["health"] != "HEALTHY"
-    ]
-    if ill:
-        raise Broken("for Kong %s" % ", ".join(ill), "curl -s %s" % url)
+    }
+    well = [name for name, target in targets.items() if target["weight"] and name not in ill]
+    awake = [name for name in ill if not well or not asleep(kit, name)]
+    if awake:
+        raise Broken("for Kong %s" % ", ".join(ill[name] for name in awake), "curl -s %s" % url)
     refused = kit.http(kit.url("kong", "proxy", "/api/v1/chat"), method="POST", data={})
     if refused.status != UNAUTHORIZED:
         raise Broken("a chat without a key is answered with %d instead of 401" % refused.status)
-    at_work = [balanced[name] for name, target in targets.items() if target["weight"] and name in balanced]
+    at_work = [balanced[name] for name in well if name in balanced]
     return "configuration %s, %s healthy, no key no answer" % (loaded[:8], " and ".join(at_work))
