@@ -15,12 +15,13 @@ SITE: dict[str, Any] = {
     "services": {
         "web": {
             "container": True,
+            "unit": None,
             "memory_mb": 64,
             "modes": [],
             "ports": {"http": {"port": 8080, "container": 80, "published": "10.0.0.1"}},
         },
-        "host": {"container": False, "memory_mb": 8, "modes": [], "ports": {}},
-        "night": {"container": True, "memory_mb": 8, "modes": ["night"], "ports": {}},
+        "host": {"container": False, "unit": None, "memory_mb": 8, "modes": [], "ports": {}},
+        "night": {"container": True, "unit": None, "memory_mb": 8, "modes": ["night"], "ports": {}},
     },
     "cluster": [
         {"name": "PI52", "address": "10.0.0.1", "services": {"web": {"ports": {"http": 8080}}}},
@@ -163,6 +164,16 @@ def test_the_mode_is_the_profile_that_compose_starts(tmp_path, content, mode):
     if content is not None:
         path.write_text(content)
     assert aicluster_verify.active_mode(str(path)) == mode
+
+
+@pytest.mark.parametrize(
+    ("active", "state"), [("active", "ok"), ("inactive", "broken"), ("activating", "broken")]
+)
+def test_a_service_of_the_host_needs_its_unit(kit, checks, monkeypatch, active, state):
+    checks("host", 'return "well"')
+    kit.services = {**kit.services, "host": {**SITE["services"]["host"], "unit": "x.service"}}
+    monkeypatch.setattr(kit, "run", lambda _argv: f"ActiveState={active}\n")
+    assert verdict("host", kit, {}, "")["state"] == state
 
 
 # --- what a check may use ---

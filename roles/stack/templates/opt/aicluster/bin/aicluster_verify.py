@@ -210,6 +210,14 @@ def require_well(service: str, found: Sequence[Mapping[str, str]]) -> None:
             raise Broken("container %s: %s" % (container["name"], container["status"] or "not started"), logs)
 
 
+def require_active(kit: Kit, unit: str) -> None:
+    """Raise Broken unless a systemd unit is active."""
+    listing = kit.run(["systemctl", "show", "--property", "ActiveState", unit])
+    state = listing.strip().partition("=")[2]
+    if state != "active":
+        raise Broken("unit %s is %s" % (unit, state), "systemctl status " + unit)
+
+
 def load_check(service: str, folder: str) -> Callable[[Kit], str]:
     """Return the function `check` of a service's file."""
     path = "%s/%s.py" % (folder, service)
@@ -235,6 +243,8 @@ def verdict(service: str, kit: Kit, found: Union[Found, Broken], mode: str) -> D
                 if isinstance(found, Broken):
                     raise found
                 require_well(service, found.get(service, []))
+            elif entry["unit"]:
+                require_active(kit, entry["unit"])
             result["evidence"] = load_check(service, ROOT + "/checks")(kit)
         except Broken as broken:
             result.update(state="broken", evidence=broken.evidence, next=broken.next_command)
