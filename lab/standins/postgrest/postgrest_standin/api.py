@@ -13,6 +13,7 @@ STATUSES = {
     "09": 500,
     "0L": 403,
     "0P": 403,
+    "21000": 500,
     "23503": 409,
     "23505": 409,
     "25006": 405,
@@ -30,10 +31,13 @@ STATUSES = {
     "53": 503,
     "54": 500,
     "55": 500,
+    "57P01": 503,
     "57": 500,
     "58": 500,
     "P0001": 400,
     "P0": 500,
+    "F0": 500,
+    "HV": 500,
     "XX": 500,
 }
 
@@ -61,6 +65,8 @@ class AuthenticationError(LostError):
 def database_error(state: str, message: str, details: str | None = None, hint: str | None = None) -> ApiError:
     """Return what PostgREST makes of an error of the database, for a caller without a token."""
     if state == "42501":
+        return ApiError(401, state, message, hint, details)
+    if state == "22023" and message.startswith("role ") and message.endswith(" does not exist"):
         return ApiError(401, state, message, hint, details)
     return ApiError(STATUSES.get(state, STATUSES.get(state[:2], 400)), state, message, hint, details)
 

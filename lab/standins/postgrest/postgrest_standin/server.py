@@ -117,16 +117,18 @@ class Api:
     async def _errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer errors as PostgREST does, and say who answers."""
         try:
+            if request.headers.get("Authorization", "").lower().startswith("bearer "):
+                raise ApiError(500, "PGRST300", "Server lacks JWT secret")
             response = await handler(request)
         except ApiError as problem:
             response = json_answer(COMPACT(problem.body), problem.status)
         except LostError as problem:
             print(f"database: {problem}", flush=True)
             body = {
-                "code": "PGRST001",
-                "details": None,
+                "code": "PGRST000",
+                "details": str(problem),
                 "hint": None,
-                "message": "Database client error. Retrying the connection.",
+                "message": "Database connection error.",
             }
             response = json_answer(COMPACT(body), 503, Retry_After=str(self._state.delay_s))
         response.headers["Server"] = f"postgrest-stand-in/{VERSION}"
