@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import sys
 import urllib.error
 import urllib.request
@@ -41,7 +43,12 @@ async def serve(config: Config) -> None:
         await runner.setup()
         await web.TCPSite(runner, listening(host), port).start()
     print(f"STAND-IN for PostgREST {VERSION} listening on {config.port}", flush=True)
-    await state.keep()
+    keeping = asyncio.ensure_future(state.keep())
+    # As the first process of a container it is told nothing unless it listens.
+    for told in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(told, keeping.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await keeping
 
 
 def main() -> None:
@@ -61,8 +68,6 @@ def main() -> None:
         asyncio.run(serve(config))
     except AuthenticationError as problem:
         sys.exit(f"Fatal error encountered. Authentication error {problem}")
-    except KeyboardInterrupt:
-        return
 
 
 if __name__ == "__main__":
