@@ -1,5 +1,6 @@
 """What the role `postgres` puts on its node."""
 
+import subprocess
 from typing import Any
 
 import pytest
@@ -148,6 +149,7 @@ class TestDatabasesOfServices:
         assert found[f"{HOME}/secrets/roles"].strip().splitlines() == [
             "queue made-up queue",
             "web made-up web",
+            f"authenticator {made_up_secrets()['postgrest_db_password']}",
             f"monitor {made_up_secrets()['postgres_monitor_password']}",
         ]
         script = found[f"{HOME}/provision"].splitlines()
@@ -156,6 +158,7 @@ class TestDatabasesOfServices:
             "database queue",
             "role web",
             "database web",
+            "role authenticator",
             "role monitor",
         ]
 
@@ -167,18 +170,94 @@ class TestDatabasesOfServices:
         [line] = [
             line for line in self.rendered(web=["web"])[f"{HOME}/provision"].splitlines() if "<> ALL" in line
         ]
-        assert "'{web,monitor}'::text[]" in line
+        assert "'{web,authenticator,monitor}'::text[]" in line
 
     def test_without_the_exporter_there_is_no_role_for_it(self):
         found = self.rendered(without=("postgres_exporter",), web=["web"])
         assert "monitor" not in found[f"{HOME}/secrets/roles"]
         assert "role monitor" not in found[f"{HOME}/provision"]
-        assert "'{web}'::text[]" in found[f"{HOME}/provision"]
+        assert "'{web,authenticator}'::text[]" in found[f"{HOME}/provision"]
 
     def test_a_site_that_asks_for_none_gets_a_script_that_is_one(self):
-        found = self.rendered(without=("postgres_exporter",))
+        found = self.rendered(without=("postgres_exporter", "postgrest"))
         assert f"{HOME}/secrets/roles" not in found
         assert "'{}'::text[]" in found[f"{HOME}/provision"]
+
+
+class TestSchemaOfTheApi:
+    """What PostgREST needs in the database, where some node runs it."""
+
+    def test_goes_to_the_database_it_serves_and_is_told_to_postgrest(self):
+        script = files()[f"{HOME}/provision"]
+        assert "PGDATABASE='aicluster' && change < /etc/aicluster/postgrest.sql" in script
+        assert "NOTIFY pgrst, 'reload schema'" in script
+
+    def test_without_postgrest_there_is_neither_role_nor_schema(self):
+        found = TestDatabasesOfServices.rendered(without=("postgrest",))
+        assert f"{HOME}/conf/postgrest.sql" not in found
+        assert not [path for path, text in found.items() if "authenticator" in text or "postgrest" in text]
+
+    def test_the_file_everybody_on_the_node_may_read_holds_no_password(self):
+        found = files()
+        password = made_up_secrets()["postgrest_db_password"]
+        assert [path for path, text in found.items() if password in text] == [f"{HOME}/secrets/roles"]
+
+    def test_the_anonymous_role_reads_one_view_and_nothing_else(self):
+        granted = [
+            line.split("'")[1]
+            for line in files()[f"{HOME}/conf/postgrest.sql"].splitlines()
+            if "GRANT" in line
+        ]
+        assert [one for one in granted if one.endswith("TO web_anon;")] == [
+            "GRANT USAGE ON SCHEMA api TO web_anon;",
+            "GRANT SELECT ON api.health TO web_anon;",
+        ]
+
+
+class TestHealth:
+    """The script of the health check, with the database's tools made up."""
+
+    @pytest.fixture
+    def healthy(self, tmp_path):
+        """Run the script; it says what it did. The folder holds `up` and `fails` as told, and the memory."""
+        for name, script in {
+            "pg_isready": f"test -e {tmp_path}/up",
+            "provision": f"echo provisioned; test ! -e {tmp_path}/fails",
+        }.items():
+            tool = tmp_path / name
+            tool.write_text(f"#!/bin/sh\n{script}\n")
+            tool.chmod(0o755)
+        text = files()[f"{HOME}/healthy"]
+        assert text.count("/opt/aicluster/provision\n") == 1
+        text = text.replace("/opt/aicluster/provision\n", f"{tmp_path}/provision\n")
+        text = text.replace("/tmp/provisioned", f"{tmp_path}/provisioned")
+
+        def run() -> tuple[bool, str]:
+            environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+            done = subprocess.run(["sh", "-c", text], env=environment, capture_output=True, check=False)
+            return done.returncode == 0, done.stdout.decode().strip()
+
+        return run
+
+    def test_a_database_that_does_not_answer_is_not_provisioned(self, healthy):
+        assert healthy() == (False, "")
+
+    def test_one_that_answers_is_provisioned_once_in_its_life(self, healthy, tmp_path):
+        (tmp_path / "up").touch()
+        assert [healthy(), healthy()] == [(True, "provisioned"), (True, "")]
+
+    def test_one_that_cannot_be_provisioned_is_not_healthy_until_it_can(self, healthy, tmp_path):
+        (tmp_path / "up").touch()
+        (tmp_path / "fails").touch()
+        assert [healthy(), healthy()] == [(False, "provisioned")] * 2
+        (tmp_path / "fails").unlink()
+        assert healthy() == (True, "provisioned")
+
+    def test_what_is_remembered_goes_with_the_container(self):
+        rendered = container()
+        assert rendered["healthcheck"]["test"] == ["CMD", "/opt/aicluster/healthy"]
+        assert f"{HOME}/healthy:/opt/aicluster/healthy:ro" in rendered["volumes"]
+        assert any(mount.startswith("/tmp:rw") for mount in rendered["tmpfs"])
 
 
 def port(reach: list[str]) -> dict[str, Any]:

@@ -1,0 +1,3 @@
+"""A stand-in for PostgREST: reads its configuration, serves a schema of a real database over HTTP."""
+
+VERSION = "16.1"

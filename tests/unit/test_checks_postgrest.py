@@ -1,0 +1,55 @@
+"""What verify asks PostgREST, and what it makes of the answers."""
+
+import pytest
+from aicluster_verify import Broken
+from scripted_kit import ScriptedKit, check_of
+
+CONF = 'db-uri = "postgresql://authenticator:x%2Fy@postgres:5432/aicluster"\ndb-schemas = "api"\n'
+ROW = '{"time":"2026-11-23T11:34:30+00:00","database":"%s","version":"17.11"}'
+GOOD = {
+    "GET /ready": (200, ""),
+    "GET /health": (200, f"[{ROW % 'aicluster'}]"),
+    "GET /pg_roles": (404, '{"code":"PGRST205"}'),
+}
+
+
+class Kit(ScriptedKit):
+    """Two ports, one list of answers."""
+
+    def url(self, _service, port, path="/"):
+        assert port == ("admin" if path == "/ready" else "api")
+        return f"http://192.0.2.9:80{path}"
+
+
+def verdict(conf=CONF, **changed):
+    answers = {**GOOD, **{f"GET /{name}": said for name, said in changed.items()}}
+    return check_of("postgrest").check(Kit("postgrest", answers=answers, secrets={"postgrest.conf": conf}))
+
+
+def test_a_good_one_tells_its_database():
+    assert (
+        verdict() == "database aicluster (PostgreSQL 17.11) answers; relations outside the schema are hidden"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "evidence"),
+    [
+        pytest.param({"ready": (503, "")}, "/ready answered 503", id="not ready"),
+        pytest.param(
+            {"health": (404, '{"code":"PGRST205"}')},
+            "api.health answered 404",
+            id="a schema without its view",
+        ),
+        pytest.param({"health": (401, '{"code":"42501"}')}, "42501", id="a view it may not read"),
+        pytest.param({"health": (200, f"[{ROW % 'other'}]")}, "not of database aicluster", id="another one"),
+        pytest.param({"health": (200, "[]")}, "not of database aicluster", id="no row"),
+        pytest.param({"health": (200, "{}")}, "not of database aicluster", id="something else answers"),
+        pytest.param({"pg_roles": (200, "[]")}, "answered 200 instead of 404", id="the catalogue is shown"),
+        pytest.param({"conf": 'db-schemas = "api"\n'}, "names no database", id="a configuration without one"),
+    ],
+)
+def test_a_bad_one_is_broken(changed, evidence):
+    with pytest.raises(Broken) as caught:
+        verdict(**changed)
+    assert evidence in caught.value.evidence
