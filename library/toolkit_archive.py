@@ -10,9 +10,8 @@ description:
 author: The AI cluster toolkit
 options:
   links:
-    description:
-      - Symbolic links to add to the toolkit, path in it to where it leads on the node. One more, C(lib), leads
-        to the libraries, in a folder C(lib) beside that of the release, under their digest.
+    description: Symbolic links to add to the toolkit, path in it to where it leads on the node. One more,
+      C(lib), leads to the libraries, in a folder C(lib) beside that of the release, under their digest.
     type: dict
     default: {}
 attributes:
