@@ -43,6 +43,13 @@ def pack(files: Mapping[str, Path], links: Mapping[str, str], target: IO[bytes])
             tar.addfile(member)
 
 
+def archive_of(files: Mapping[str, Path], links: Mapping[str, str]) -> str:
+    """Return the path of a new archive where Ansible's own temporary files lie."""
+    with NamedTemporaryFile(dir=constants.DEFAULT_LOCAL_TMP, suffix=".tar.gz", delete=False) as target:
+        pack(files, links, target)
+    return target.name
+
+
 class ActionModule(ActionBase):
     """Ansible's entry point."""
 
@@ -51,12 +58,15 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset({"links"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Write the archive where Ansible's own temporary files lie: it is gone when the run ends."""
+        """Write two archives, the toolkit and what it runs on; they are gone when the run ends."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         # Filter files have no import path: the loader has them as modules.
         toolkit = sys.modules[filter_loader.get("toolkit_digest").j2_function.__module__]
-        files = {**toolkit.own_files(toolkit.ROOT), **toolkit.library_files()}
-        with NamedTemporaryFile(dir=constants.DEFAULT_LOCAL_TMP, suffix=".tar.gz", delete=False) as target:
-            pack(files, self._task.args.get("links") or {}, target)
-        size = Path(target.name).stat().st_size
-        return {**result, "changed": False, "path": target.name, "files": len(files), "bytes": size}
+        links = {**(self._task.args.get("links") or {}), "lib": f"../../lib/{toolkit.library_digest()}"}
+        return {
+            **result,
+            "changed": False,
+            "path": archive_of(toolkit.own_files(toolkit.ROOT), links),
+            "library_path": archive_of(toolkit.library_files(), {}),
+            "library_digest": toolkit.library_digest(),
+        }

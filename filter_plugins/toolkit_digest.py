@@ -110,18 +110,18 @@ def versions() -> dict[str, str]:
 
 
 def library_files() -> dict[str, Path]:
-    """Return path in the toolkit -> file here, of what the toolkit runs on; it lies below `lib/`."""
+    """Return path below `lib` -> file here, of what the toolkit runs on."""
     found: dict[str, Path] = {}
     for name in LIBRARIES:
         for file in distribution(name).files or []:
             if is_wanted(PurePosixPath(file)):
-                found[f"lib/{PurePosixPath(file)}"] = Path(str(file.locate()))
+                found[str(PurePosixPath(file))] = Path(str(file.locate()))
     for name in COLLECTIONS:
         folder = collection_folder(name)
         for path in below(folder):
             inside = PurePosixPath(path.relative_to(folder).as_posix())
             if is_wanted(inside):
-                found[f"lib/ansible_collections/{name.replace('.', '/')}/{inside}"] = path
+                found[f"ansible_collections/{name.replace('.', '/')}/{inside}"] = path
     return found
 
 
@@ -135,11 +135,18 @@ def is_executable(path: Path) -> bool:
     return not path.is_symlink() and bool(path.stat().st_mode & 0o100)
 
 
+def library_digest() -> str:
+    """Return 16 hexadecimal digits that change with a version of what the toolkit runs on.
+
+    Name and version are enough: what an installed package holds does not change.
+    """
+    return hashlib.sha256(json.dumps(versions(), sort_keys=True).encode()).hexdigest()[:16]
+
+
 def toolkit_digest(inventories: Sequence[str], root: Path = ROOT) -> str:
     """Return 16 hexadecimal digits that change with anything that would be installed.
 
     `inventories`: paths below the root that the installed toolkit reads; each must be among its files.
-    Libraries count by name and version: what an installed package holds does not change.
     Raises AnsibleFilterError for an inventory that would not be there.
     """
     files = own_files(root)
@@ -149,7 +156,7 @@ def toolkit_digest(inventories: Sequence[str], root: Path = ROOT) -> str:
                 f"toolkit_digest: inventory {inventory!r}: is not among the files of the toolkit; name a "
                 "path below its root, such as inventory/production.yml, in control_node_inventories"
             )
-    whole = hashlib.sha256(json.dumps(versions(), sort_keys=True).encode())
+    whole = hashlib.sha256(library_digest().encode())
     for name, path in files.items():
         digest = hashlib.sha256(content_of(path)).hexdigest()
         whole.update(f"{name} {int(is_executable(path))} {digest}\n".encode())

@@ -5,12 +5,13 @@ DOCUMENTATION = r"""
 module: toolkit_archive
 short_description: Pack the toolkit and the Python it runs on
 description:
-  - Writes a tar.gz on the controller, from its own files and from the libraries it runs on. No secret and no
-    file that ansible-vault encrypted is in it. The archive is gone when the run ends.
+  - Writes two tar.gz on the controller, one of its own files and one of the libraries it runs on. No secret
+    and no file that ansible-vault encrypted is in them. They are gone when the run ends.
 author: The AI cluster toolkit
 options:
   links:
-    description: Symbolic links to add, path in the toolkit to where it leads on the node.
+    description: Symbolic links to add to the toolkit, path in it to where it leads on the node. One more,
+      C(lib), leads to the libraries, in a folder C(lib) beside that of the release, under their digest.
     type: dict
     default: {}
 attributes:
@@ -28,15 +29,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: Where the archive lies on the controller.
+  description: Where the archive of the toolkit's own files lies on the controller.
   returned: always
   type: str
-files:
-  description: How many files it holds.
+library_path:
+  description: Where the archive of what it runs on lies.
   returned: always
-  type: int
-bytes:
-  description: Its size.
+  type: str
+library_digest:
+  description: Sixteen hexadecimal digits that change with a version of what it runs on.
   returned: always
-  type: int
+  type: str
 """

@@ -154,14 +154,15 @@ def test_nothing_compiled_is_shipped_so_any_board_can_run_it():
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real archive, unpacked."""
     folder = tmp_path_factory.mktemp("toolkit")
-    archive = io.BytesIO()
-    files = {**toolkit.own_files(ROOT), **toolkit.library_files()}
-    toolkit_archive.pack(files, {"secrets": "/var/lib/aicluster-toolkit/secrets"}, archive)
-    archive.seek(0)
-    with tarfile.open(fileobj=archive) as tar:
-        owners = {(member.uid, member.gid) for member in tar}
-        assert owners == {(0, 0)}
-        tar.extractall(folder, filter="fully_trusted")
+    links = {"secrets": "/var/lib/aicluster-toolkit/secrets"}
+    for part, files, more in (("", toolkit.own_files(ROOT), links), ("lib", toolkit.library_files(), {})):
+        archive = io.BytesIO()
+        toolkit_archive.pack(files, more, archive)
+        archive.seek(0)
+        with tarfile.open(fileobj=archive) as tar:
+            owners = {(member.uid, member.gid) for member in tar}
+            assert owners == {(0, 0)}
+            tar.extractall(folder / part, filter="fully_trusted")
     return folder
 
 
@@ -193,6 +194,19 @@ def test_the_unpacked_toolkit_knows_the_seven_nodes(unpacked):
 def test_the_unpacked_toolkit_understands_its_own_playbooks(unpacked):
     said = on_the_node(unpacked, "playbook", "--syntax-check", "site.yml")
     assert "playbook: site.yml" in said
+
+
+def test_a_toolkit_that_was_installed_finds_nothing_to_install_again(unpacked):
+    ask = f"import toolkit_digest as t; print(t.toolkit_digest({INVENTORIES}), len(t.library_files()))"
+    paths = f"{unpacked}/lib:{unpacked}/filter_plugins"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", ask],
+        env={"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [toolkit.toolkit_digest(INVENTORIES), str(len(toolkit.library_files()))]
 
 
 def test_a_link_leads_to_the_secrets_that_stay_and_the_others_lead_inside(unpacked):
@@ -311,21 +325,41 @@ def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_
     )
     (tmp_path / "switch").write_text(script.replace("/usr/bin/python3", sys.executable))
 
-    def switch(release: str) -> str:
-        for part in ("lib", "filter_plugins", "action_plugins", "roles"):
-            (tmp_path / "releases" / release / part).mkdir(parents=True, exist_ok=True)
-            (tmp_path / "releases" / release / part / "a.py").write_text("a = 1\n")
-        return subprocess.run(
-            ["sh", tmp_path / "switch", release], check=True, capture_output=True, text=True
-        ).stdout
+    def switch(release: str, lib: str) -> str:
+        parts = [f"releases/{release}/{part}" for part in ("filter_plugins", "action_plugins", "roles")]
+        for part in (*parts, f"lib/{lib}"):
+            (tmp_path / part).mkdir(parents=True, exist_ok=True)
+            (tmp_path / part / "a.py").write_text("a = 1\n")
+        argv = ["sh", tmp_path / "switch", release, lib]
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
-    assert switch("one") == "switched to one\n"
-    assert switch("two") == "switched to two\n"
-    assert switch("two") == "", "an interrupted run may come by again"
+    assert switch("one", "old") == "switched to one\n"
+    assert switch("two", "old") == "switched to two\n"
+    assert switch("two", "old") == "", "an interrupted run may come by again"
+    assert switch("two", "new") == ""
     assert (tmp_path / "current").readlink() == Path("releases/two")
-    assert [path.name for path in (tmp_path / "releases").iterdir()] == ["two"]
-    compiled = {path.parts[-3] for path in (tmp_path / "releases/two").rglob("*.pyc")}
-    assert compiled == {"lib", "filter_plugins", "action_plugins"}, "what lies in roles is shipped"
+    left = {
+        str(path.relative_to(tmp_path))
+        for part in ("releases", "lib")
+        for path in (tmp_path / part).iterdir()
+    }
+    assert left == {"releases/two", "lib/new"}
+    compiled = {str(path.parent.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*.pyc")}
+    plugins = {f"releases/two/{part}" for part in ("filter_plugins", "action_plugins")}
+    assert compiled == {"lib/new", *plugins}, "what lies in roles is shipped"
+
+
+def test_what_the_toolkit_runs_on_is_compiled_once(tmp_path):
+    script = rendered("/opt/aicluster/bin/aicluster-toolkit-switch").replace(
+        "/opt/aicluster-toolkit", str(tmp_path)
+    )
+    (tmp_path / "switch").write_text(script.replace("/usr/bin/python3", sys.executable))
+    for part in ("releases/one/filter_plugins", "releases/one/action_plugins", "lib/new"):
+        (tmp_path / part).mkdir(parents=True)
+    (tmp_path / "lib/new/a.py").write_text("a = 1\n")
+    (tmp_path / "lib/new/.complete").touch()
+    subprocess.run(["sh", tmp_path / "switch", "one", "new"], check=True, capture_output=True)
+    assert not list(tmp_path.rglob("*.pyc"))
 
 
 def test_no_secret_is_in_what_is_shipped():

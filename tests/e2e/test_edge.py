@@ -1,0 +1,86 @@
+"""When no AI node answers the edge does, and says so; a key that nobody looked at opens nothing."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import http_client
+import pytest
+import site_under_test as site
+
+EDGE = "NANO"
+BACK_WITHIN_S = 60
+
+
+def question(text: str) -> dict[str, object]:
+    """A question nobody asked before: the edge answers repeated ones from its cache."""
+    content = f"{text} {time.monotonic_ns()}"
+    return {"messages": [{"role": "user", "content": content}], "stream": False}
+
+
+@contextmanager
+def stopped(nodes: list[site.Node], service: str) -> Iterator[None]:
+    """Containers of a service that are away, and back afterwards."""
+    containers = {
+        node: site.shell(node, f"docker ps --quiet --filter label=aicluster.service={service}").strip()
+        for node in nodes
+    }
+    for node, container in containers.items():
+        site.shell(node, f"docker stop {container}")
+    try:
+        yield
+    finally:
+        for node, container in containers.items():
+            site.shell(node, f"docker start {container}")
+
+
+@pytest.fixture(scope="module")
+def without_ai_nodes(gateway_url, api_key) -> Iterator[None]:
+    balanced = [node for node in site.running("ollama") if node.entry["share"]]
+    with stopped(balanced, "ollama"):
+        yield
+    deadline = time.monotonic() + BACK_WITHIN_S
+    while time.monotonic() < deadline:
+        answer = http_client.post(f"{gateway_url}/api/v1/chat", question("Back?"), key=api_key)
+        if answer.status == 200 and "X-AI-Fallback" not in answer.headers:
+            return
+        time.sleep(1)
+    raise AssertionError(f"no AI node answers {BACK_WITHIN_S} s after all were started")
+
+
+@pytest.mark.usefixtures("without_ai_nodes")
+@pytest.mark.parametrize("path", ["/api/v1/chat", "/api/v1/code", "/v1/chat/completions"])
+def test_the_edge_answers_and_says_so(gateway_url, api_key, path):
+    answer = http_client.post(f"{gateway_url}{path}", question("Hello"), key=api_key)
+    assert answer.status == 200, answer.body
+    assert (answer.headers["X-AI-Node"], answer.headers["X-AI-Fallback"]) == (EDGE, EDGE)
+
+
+@pytest.mark.usefixtures("without_ai_nodes")
+def test_a_question_asked_again_is_answered_from_the_edges_cache(gateway_url, api_key):
+    asked = question("Again")
+    sources = [
+        http_client.post(f"{gateway_url}/api/v1/chat", asked, key=api_key).headers["X-Cache-Status"]
+        for _ in range(2)
+    ]
+    assert sources == ["MISS", "HIT"]
+
+
+@pytest.mark.usefixtures("without_ai_nodes")
+@pytest.mark.parametrize("key", [None, "wrong"])
+def test_nobody_without_a_key_gets_to_the_edge(gateway_url, key):
+    answer = http_client.post(f"{gateway_url}/api/v1/chat", question("Hello"), key=key)
+    assert answer.status == 401
+    assert "X-AI-Fallback" not in answer.headers
+
+
+@pytest.mark.usefixtures("without_ai_nodes")
+def test_without_the_gateway_behind_nginx_nobody_gets_to_the_edge(gateway_url, api_key):
+    with stopped(site.running("kong"), "kong"):
+        answer = http_client.post(f"{gateway_url}/api/v1/chat", question("Hello"), key=api_key)
+    assert answer.status == 503
+    assert "X-AI-Fallback" not in answer.headers
+    deadline = time.monotonic() + BACK_WITHIN_S
+    while http_client.get(f"{gateway_url}/healthz").status != 200:
+        assert time.monotonic() < deadline, "Kong is not back"
+        time.sleep(1)
