@@ -37,7 +37,7 @@ Grafana = Callable[[str], Any]
 @pytest.fixture(scope="module")
 def grafana(gateway_url) -> Grafana:
     """Path below the API -> what the Grafana on the gateway answers a visitor."""
-    root = str(site.variable(site.running("nginx")[0], "grafana_root_path"))
+    root = str(site.variable(site.running("kong")[0], "grafana_root_path"))
 
     def get(path: str) -> Any:
         answer = http_client.get(f"{gateway_url}{root}api/{path}")
@@ -104,7 +104,7 @@ def may_be_empty(query: dashboards.Query, values: dict[str, str], ask: Ask) -> b
 
 
 def test_a_visitor_with_the_password_is_a_visitor(gateway_url, secrets):
-    root = f"{gateway_url}{site.variable(site.running('nginx')[0], 'grafana_root_path')}"
+    root = f"{gateway_url}{site.variable(site.running('kong')[0], 'grafana_root_path')}"
     password = secrets["grafana_admin_password"]
     assert http_client.post(f"{root}login", {"user": "admin", "password": password}).status == 403
     assert http_client.get(f"{root}api/user", login=f"admin:{password}").status == 401
@@ -112,7 +112,7 @@ def test_a_visitor_with_the_password_is_a_visitor(gateway_url, secrets):
 
 
 def test_a_visitor_finds_the_dashboards_the_toolkit_ships(grafana):
-    gateway = site.running("nginx")[0]
+    gateway = site.running("kong")[0]
     shipped = {dashboard["uid"] for dashboard in dashboards.rendered(site.INVENTORY, gateway.address)}
     assert shipped <= {found["uid"] for found in grafana("search?type=dash-db")}
 
