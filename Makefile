@@ -149,25 +149,25 @@ test-lab: setup ## the lab end to end: create, check, converge, idempotence, ver
 	rm -rf $(MOLECULE_EPHEMERAL_DIRECTORY)
 	if [ -e .lab/card.json ]; then
 	  echo "test-lab: a lab is running; it is tested as it stands and stays. For a test from nothing: make lab-down test-lab"
-	  molecule converge
-	  molecule idempotence
-	  molecule verify
+	  molecule converge -s default
+	  molecule idempotence -s default
+	  molecule verify -s default
 	  exit 0
 	fi
 	$(LAB) prepare
 	$(MAKE) --no-print-directory test-monitoring
 	export AICLUSTER_RUN_LOG=$(MOLECULE_EPHEMERAL_DIRECTORY)/ansible.log
-	if ! molecule test --destroy=never; then
+	if ! molecule test -s default --destroy=never; then
 	  echo "test-lab: failed. The lab is left for a look (make lab-status); make lab-down removes it." >&2
 	  exit 1
 	fi
-	molecule destroy
+	molecule destroy -s default
 	$(PYTEST) tests/lab_down --junitxml=.cache/results/lab-down.xml
 
 .PHONY: test-lab-quick
 test-lab-quick: setup ## converge a lab that stays and look at every node, for the edit-and-look loop
 	@rm -rf $(MOLECULE_EPHEMERAL_DIRECTORY)
-	molecule converge
+	molecule converge -s default
 	$(PYTEST) tests/testinfra $(ARGS)
 
 .PHONY: test-full
