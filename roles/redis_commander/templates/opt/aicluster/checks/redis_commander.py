@@ -24,12 +24,16 @@ def check(kit: Kit) -> str:
     wanted = {"%s:%s" % (each["host"], each["port"]) for each in settings["connections"]}
     if not wanted:
         raise Broken("no Redis is open to this node", "see `from` of the port of redis in group_vars")
-    listed = kit.expect(kit.url("redis_commander", "web", "/connections"), headers=login).json()["connections"]
+    listed = kit.expect(kit.url("redis_commander", "web", "/connections"), headers=login).json()[
+        "connections"
+    ]
     missing = wanted - {"%s:%s" % (each["options"]["host"], each["options"]["port"]) for each in listed}
     if missing:
         raise Broken("connections missing: %s" % ", ".join(sorted(missing)), LOGS)
 
-    answers = kit.expect(kit.url("redis_commander", "web", "/apiv2/server/info"), headers=login).json()["data"]
+    answers = kit.expect(kit.url("redis_commander", "web", "/apiv2/server/info"), headers=login).json()[
+        "data"
+    ]
     silent = wanted - {"%s:%s" % (each["host"], each["port"]) for each in answers if each.get("info")}
     if silent:
         raise Broken("no answer from Redis at %s" % ", ".join(sorted(silent)), LOGS)

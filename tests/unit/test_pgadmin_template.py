@@ -1,0 +1,215 @@
+"""What the role `pgadmin` puts on its node: who signs in, which databases are listed, what nobody is asked."""
+
+import json
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import render
+from by_path import import_file
+
+HOME = "/opt/aicluster/pgadmin/"
+HOST, ADDRESS = "192.168.1.247", "192.168.1.247"
+PROVISION = "roles/pgadmin/templates/opt/aicluster/pgadmin/bin/provision.py"
+
+
+def container(**where: Any) -> dict[str, Any]:
+    merged: dict[str, Any] = render.compose_of("pgadmin", **{"host": HOST, **where})["services"]["pgadmin"]
+    return merged
+
+
+def servers(nodes: list[dict[str, Any]] | None = None, **variables: Any) -> list[dict[str, Any]]:
+    """The listed databases; `nodes` is the cluster if not that of production."""
+    overrides = variables | ({"cluster_nodes": nodes} if nodes else {})
+    files = render.render_role("pgadmin", host=HOST, overrides=overrides or None)
+    return list(json.loads(files[f"{HOME}servers.json"])["Servers"].values())
+
+
+def moved(to_tier: str, reach: list[str]) -> list[dict[str, Any]]:
+    """Production with PostgreSQL taken from its node to the first one of a tier, its port open to `reach`."""
+    nodes = deepcopy(render.cluster("production"))
+    entry = next(node["services"].pop("postgres") for node in nodes if "postgres" in node["services"])
+    entry["ports"]["sql"] = {"port": 5433, "container": 5432, "from": reach}
+    next(node for node in nodes if node["tier"] == to_tier)["services"]["postgres"] = entry
+    return nodes
+
+
+def test_operators_open_it_at_the_address_of_its_node():
+    assert container()["ports"] == [f"{ADDRESS}:5050:5050"]
+
+
+def test_it_runs_as_the_user_of_the_image_without_a_capability_and_writes_its_volume_only():
+    pgadmin = container()
+    assert (pgadmin["user"], pgadmin["cap_drop"], pgadmin["read_only"]) == ("5050:0", ["ALL"], True)
+    writable = [volume for volume in pgadmin["volumes"] if not volume.endswith(":ro")]
+    assert writable == ["pgadmin_data:/var/lib/pgadmin"]
+
+
+def test_settings_are_written_where_a_read_only_root_lets_them():
+    path = container()["environment"]["PGADMIN_CUSTOM_CONFIG_DISTRO_FILE"]
+    assert any(path.startswith(tmpfs.partition(":")[0] + "/") for tmpfs in container()["tmpfs"])
+
+
+def test_the_password_is_a_file_and_nowhere_else():
+    password = render.made_up_secrets()["pgadmin_password"]
+    found = render.files_of("pgadmin", host=HOST)
+    [secret] = [file for file in found if password.encode() in file.content]
+    assert (secret.path, secret.mode, secret.uid) == (f"{HOME}secrets/password", "0400", 5050)
+    mounted = dict(volume.split(":")[:2] for volume in container()["volumes"])
+    assert container()["environment"]["PGADMIN_DEFAULT_PASSWORD_FILE"] == mounted[secret.path]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("UPGRADE_CHECK_ENABLED", "False", id="the maker is not asked for versions"),
+        pytest.param("SHOW_GRAVATAR_IMAGE", "False", id="nobody's face is fetched"),
+        pytest.param("LLM_ENABLED", "False", id="no schema goes to a language model"),
+        pytest.param("PROXY_X_FOR_COUNT", "0", id="the address of a browser is not what a header says"),
+    ],
+)
+def test_nothing_leaves_the_cluster_and_no_header_is_believed(name, value):
+    assert container()["environment"][f"PGADMIN_CONFIG_{name}"] == value
+
+
+def test_no_mail_server_is_started():
+    assert container()["environment"]["PGADMIN_DISABLE_POSTFIX"]
+
+
+def test_environment_values_are_text_as_compose_wants_them():
+    assert all(isinstance(value, str) for value in container()["environment"].values())
+
+
+@pytest.mark.parametrize("port", [5050, 5051])
+def test_it_listens_where_it_is_published(port):
+    ports = {"web": {"port": 5050, "container": port, "from": ["operators"]}}
+    pgadmin = container(entry={"ports": ports})
+    assert pgadmin["environment"]["PGADMIN_LISTEN_PORT"] == str(port)
+    assert pgadmin["ports"] == [f"{ADDRESS}:5050:{port}"]
+
+
+def test_the_list_is_read_at_every_start_from_the_mounted_file():
+    environment = container()["environment"]
+    mounted = dict(volume.split(":")[:2] for volume in container()["volumes"])
+    assert environment["PGADMIN_SERVER_JSON_FILE"] == mounted[f"{HOME}servers.json"]
+    assert environment["PGADMIN_REPLACE_SERVERS_ON_STARTUP"] == "True", "the image compares the word"
+
+
+def test_a_database_on_the_same_node_is_reached_by_its_name():
+    [server] = servers()
+    assert (server["Name"], server["Host"], server["Port"]) == ("PI52", "postgres", 5432)
+    assert server["Username"] == "postgres"
+
+
+def test_a_database_on_another_node_is_reached_at_its_published_port():
+    [server] = servers(moved("primary_ai", ["backend"]))
+    node = next(node for node in render.cluster("production") if node["tier"] == "primary_ai")
+    assert (server["Name"], server["Host"], server["Port"]) == (node["name"], node["address"], 5433)
+
+
+def test_a_database_that_does_not_let_this_node_in_is_not_listed():
+    assert servers(moved("primary_ai", ["gateway"])) == []
+
+
+def test_no_password_of_a_database_is_preloaded():
+    assert not [key for server in servers() for key in server if "pass" in key.lower()]
+
+
+@pytest.mark.parametrize(
+    ("variable", "seen"),
+    [
+        pytest.param({"pgadmin_database_user": "reader"}, "reader", id="another user"),
+        pytest.param({"pgadmin_database_user": 'a"b'}, 'a"b', id="one with a quotation mark"),
+    ],
+)
+def test_the_user_of_the_connections_is_a_variable(variable, seen):
+    [server] = servers(**variable)
+    assert server["Username"] == seen
+
+
+def test_provisioning_shows_the_password_to_no_command_line():
+    [file] = [f for f in render.files_of("pgadmin", host=HOST) if f.path == f"{HOME}bin/provision.py"]
+    assert b'os.environ["PGADMIN_DEFAULT_PASSWORD_FILE"]' in file.content
+
+
+class User:
+    """A user as pgAdmin's own model has it."""
+
+    def __init__(self, password: str, locked: bool = False) -> None:
+        self.password, self.locked, self.login_attempts = f"hash of {password}", locked, 3 if locked else 0
+
+
+class Pretended:
+    """pgAdmin's modules as far as provisioning uses them, around one user or none."""
+
+    def __init__(self, user: User | None) -> None:
+        self.user, self.commits, self.asked = user, 0, dict[str, str]()
+        self.User = self.query = self.db = self.session = self
+
+    def filter_by(self, **asked: str) -> "Pretended":
+        self.asked = asked
+        return self
+
+    def first(self) -> User | None:
+        return self.user
+
+    def commit(self) -> None:
+        self.commits += 1
+
+    def create_app(self, _name: str) -> "Pretended":
+        return self
+
+    def test_request_context(self) -> "Pretended":
+        return self
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_error: object) -> None:
+        pass
+
+    def verify_password(self, password: str, hashed: str) -> bool:
+        return hashed == self.hash_password(password)
+
+    def hash_password(self, password: str) -> str:
+        return f"hash of {password}"
+
+
+@pytest.fixture
+def provisioned(monkeypatch, tmp_path, capsys):
+    """Runs provisioning against a pretended pgAdmin; returns exit status and what it said."""
+    secret = tmp_path / "password"
+    secret.write_text("the right one\n")
+    monkeypatch.setenv("PGADMIN_CUSTOM_CONFIG_DISTRO_FILE", "/tmp/config_distro.py")
+    monkeypatch.setenv("CONFIG_DISTRO_FILE_PATH", "/tmp/config_distro.py")
+    monkeypatch.setenv("PGADMIN_DEFAULT_EMAIL", "operator@example.org")
+    monkeypatch.setenv("PGADMIN_DEFAULT_PASSWORD_FILE", str(secret))
+
+    def run(pretended: Pretended) -> tuple[object, str]:
+        for module in ("config", "pgadmin", "pgadmin.model", "flask_security.utils"):
+            monkeypatch.setitem(__import__("sys").modules, module, pretended)
+        with pytest.raises(SystemExit) as ended:
+            import_file(PROVISION, "aicluster_pgadmin_provision")
+        return ended.value.code, capsys.readouterr().out.strip()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        pytest.param(User("the right one"), "", id="nothing to do"),
+        pytest.param(User("an old one"), "changed", id="another password"),
+        pytest.param(User("the right one", locked=True), "changed", id="locked after wrong passwords"),
+    ],
+)
+def test_provisioning_leaves_a_user_who_can_sign_in(provisioned, user, said):
+    pretended = Pretended(user)
+    assert provisioned(pretended) == (0, said)
+    assert pretended.commits == bool(said)
+    assert (user.password, user.locked, user.login_attempts) == ("hash of the right one", False, 0)
+    assert pretended.asked == {"username": "operator@example.org", "auth_source": "internal"}
+
+
+def test_provisioning_fails_where_there_is_no_such_user(provisioned):
+    assert provisioned(Pretended(None)) == (1, "")
