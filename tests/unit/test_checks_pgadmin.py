@@ -37,15 +37,17 @@ class FakeKit(Kit):
         self.signed_in = False
 
     def secret(self, service: str, name: str) -> str:
-        return f"the {name}"
+        assert (service, name) == ("pgadmin", "password")
+        return "the password"
 
     def execute(self, service: str, argv: Any, stdin: str | None = None) -> str:
-        assert (service, argv) == ("pgadmin", ["printenv", "PGADMIN_DEFAULT_EMAIL"])
+        assert (service, argv, stdin) == ("pgadmin", ["printenv", "PGADMIN_DEFAULT_EMAIL"], None)
         return "operator@example.org\n"
 
     def http(
         self, url: str, method: str = "GET", data: Any = None, headers: Any = None, timeout: float = 10
     ) -> Answer:
+        assert (method, timeout <= 30) == ("POST" if data else "GET", True)
         return self.answer(url.removeprefix("http://192.0.2.52:5050"), str(data or ""), dict(headers or {}))
 
     def answer(self, path: str, data: str, sent: dict[str, str]) -> Answer:

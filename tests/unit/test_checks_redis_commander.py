@@ -42,6 +42,7 @@ class FakeKit(Kit):
     def http(
         self, url: str, method: str = "GET", data: Any = None, headers: Any = None, timeout: float = 10
     ) -> Answer:
+        assert (method, timeout <= 30) == ("POST" if data else "GET", True)
         path = url.removeprefix("http://192.0.2.52:8081")
         if path == "/signin":
             form = {name: values[0] for name, values in parse_qs(str(data)).items()}

@@ -1,4 +1,4 @@
-"""What the role `pgadmin` puts on its node: who signs in, which databases are listed, what nobody is asked."""
+"""What the role `pgadmin` puts on its node: who signs in, what is listed, what is told to nobody."""
 
 import json
 from copy import deepcopy

@@ -1,4 +1,4 @@
-"""Gives the operators' user the password of the secret file and unlocks it; says `changed` if there was need to.
+"""Gives the operators' user the password of the secret file and unlocks it; says `changed` if it had to.
 
 Runs inside the container, with pgAdmin's own modules: its command line would show the password to `ps`.
 """
