@@ -135,8 +135,8 @@ def test_provisioning_shows_the_password_to_no_command_line():
 class User:
     """A user as pgAdmin's own model has it."""
 
-    def __init__(self, password: str, locked: bool = False) -> None:
-        self.password, self.locked, self.login_attempts = f"hash of {password}", locked, 3 if locked else 0
+    def __init__(self, password: str, locked: bool = False, attempts: int = 0) -> None:
+        self.password, self.locked, self.login_attempts = f"hash of {password}", locked, attempts
 
 
 class Pretended:
@@ -200,7 +200,10 @@ def provisioned(monkeypatch, tmp_path, capsys):
     [
         pytest.param(User("the right one"), "", id="nothing to do"),
         pytest.param(User("an old one"), "changed", id="another password"),
-        pytest.param(User("the right one", locked=True), "changed", id="locked after wrong passwords"),
+        pytest.param(User("the right one", attempts=3), "changed", id="no attempt left"),
+        pytest.param(
+            User("the right one", locked=True, attempts=3), "changed", id="locked after wrong passwords"
+        ),
     ],
 )
 def test_provisioning_leaves_a_user_who_can_sign_in(provisioned, user, said):

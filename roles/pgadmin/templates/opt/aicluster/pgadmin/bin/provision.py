@@ -29,7 +29,8 @@ def main() -> int:
         if user is None:
             sys.stderr.write("No user %s: it is made at the first start, on an empty volume.\n" % email)
             return 1
-        if hashing.verify_password(password, user.password) and not user.locked:
+        # The attempt after the last allowed one locks; counted ones are forgotten before it comes to that.
+        if hashing.verify_password(password, user.password) and not (user.locked or user.login_attempts):
             return 0
         user.password, user.locked, user.login_attempts = hashing.hash_password(password), False, 0
         model.db.session.commit()
