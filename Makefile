@@ -19,7 +19,7 @@ PYTEST := $(VENV)/bin/pytest
 UV_VERSION := 0.13.9
 
 inventory_path = inventory/$(if $(filter lab,$(INVENTORY)),lab,$(INVENTORY).yml)
-inventory_args = -i inventory/groups.yml -i $(inventory_path)
+inventory_args = -i inventory/groups.yml -i $(inventory_path)$(if $(AICLUSTER_LAB_OVERLAY), -i $(AICLUSTER_LAB_OVERLAY))
 
 # molecule and ansible-lint start their tools by name.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)

@@ -8,7 +8,7 @@ runs, with overrides).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, overload
 
 from ansible.errors import AnsibleFilterError
@@ -84,6 +84,15 @@ def service_entry(
     return {**placed, "architectures": built_for} if built_for else placed
 
 
+def modes_here(modes: object, services: Collection[str]) -> dict[str, list[str]]:
+    """Return mode -> its services that are placed on the node; a mode of which none is, is none."""
+    if not isinstance(modes, Mapping):
+        return {}
+    lists = {mode: names for mode, names in modes.items() if isinstance(names, list)}
+    here = {mode: [one for one in names if one in [*services]] for mode, names in lists.items()}
+    return {mode: names for mode, names in here.items() if names}
+
+
 def node_entry(hostvars: Mapping[str, Any], catalogue: Mapping[str, Any]) -> dict[str, Any]:
     """Return one node as a plain mapping; see `cluster_nodes` for its shape.
 
@@ -93,6 +102,10 @@ def node_entry(hostvars: Mapping[str, Any], catalogue: Mapping[str, Any]) -> dic
     name = str(hostvars.get("node_name") or host)
     groups = list(hostvars.get("group_names") or [])
     built_for = hostvars.get("site_image_architectures")
+    services = {
+        service: service_entry(catalogue.get(service, {}), overrides, built_for)
+        for service, overrides in placement(name, hostvars).items()
+    }
     return {
         "name": name,
         "host": host,
@@ -109,12 +122,9 @@ def node_entry(hostvars: Mapping[str, Any], catalogue: Mapping[str, Any]) -> dic
         "share": hostvars.get("node_ai_share"),
         "tier_share": hostvars.get("node_ai_tier_share"),
         "capacity": hostvars.get("node_ai_capacity"),
-        "modes": hostvars.get("node_modes") or {},
+        "modes": modes_here(hostvars.get("node_modes"), services),
         "mode": hostvars.get("node_mode"),
-        "services": {
-            service: service_entry(catalogue.get(service, {}), overrides, built_for)
-            for service, overrides in placement(name, hostvars).items()
-        },
+        "services": services,
     }
 
 

@@ -445,24 +445,29 @@ def all_placed(variables: Mapping[str, Any]) -> list[tuple[str, object]]:
 
 
 def mode_errors(site: Site) -> Iterator[str]:
-    """Yield modes that name what the node does not run, and a first mode that is none of them."""
+    """Yield modes that name what is no service, and a first mode in which nothing runs.
+
+    A service of the catalogue that is placed elsewhere may be named: moving it takes one line, not two.
+    """
+    known = list(map(str, site["catalogue"])) if isinstance(site["catalogue"], Mapping) else []
     for host, variables in site["hosts"].items():
         modes, first = variables.get("node_modes") or {}, variables.get("node_mode")
         if not (isinstance(modes, Mapping) and all(map(is_names, modes.values()))):
             continue
         place, node = place_of(site, host, TIER_FILE), label(site, host)
-        names = [service for service, _ in all_placed(variables)]
+        here = [service for service, _ in all_placed(variables)]
         for mode, services in modes.items():
             for service in services:
-                if service not in names:
+                if known and service not in known:
                     yield (
-                        f"node_modes of {node} {mode} names {shown(service)}: must be a service of the node; "
-                        f"{suggestion(service, names)} in {place}"
+                        f"node_modes of {node} {mode} names {shown(service)}: must be a service; "
+                        f"{suggestion(service, known)} in {place}"
                     )
-        if modes and first not in modes:
+        usable = [str(mode) for mode, services in modes.items() if set(services) & set(here)]
+        if usable and first not in usable:
             yield (
                 f"node_mode of {node} {shown(first)}: must be the mode a fresh node starts in; "
-                f"{suggestion(first, map(str, modes))} in {place}"
+                f"{suggestion(first, usable)} in {place}"
             )
 
 

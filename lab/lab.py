@@ -53,6 +53,9 @@ class Lab:
         with self.progress.step("network") as step:
             step.detail = _changed(containers.network(self.site.network, self.site.router))
         self._registry(client, containers)
+        wanted = {registry.CONTAINER, *(node.container for node in self.site.nodes)}
+        if strangers := containers.remove_others(wanted):
+            self.progress.say(f"  no longer in the inventory, removed: {', '.join(strangers)}")
         with self.progress.step(f"nodes: {', '.join(node.name for node in self.site.nodes)}") as step:
             public_key = access.ensure_key(self.site.private_key)
             missing = nodes.host_missing_capabilities()

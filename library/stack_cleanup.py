@@ -27,6 +27,17 @@ options:
     type: list
     elements: str
     default: [ollama, comfyui_models]
+  repositories:
+    description: Images the toolkit uses, without tag; those of them that no container uses any more go, too.
+    type: list
+    elements: str
+    default: []
+  leftovers:
+    description:
+      - Remove only what services left that moved to another node or were renewed. That is volumes of the
+        toolkit's project and images of O(repositories) that no container uses. What runs is not touched.
+    type: bool
+    default: false
 attributes:
   check_mode: {support: full, description: Says what would be removed.}
   diff_mode: {support: none, description: The lists in the answer are the difference.}
@@ -42,9 +53,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 containers: {description: Names of containers., type: list, returned: always}
+networks: {description: Names of networks., type: list, returned: always}
 volumes: {description: Names of volumes., type: list, returned: always}
 kept: {description: Names of volumes that stay., type: list, returned: always}
-images: {description: Images that only the toolkit's containers use., type: list, returned: always}
+images: {description: Images that only the toolkit's containers use or used., type: list, returned: always}
 files: {description: Paths of files., type: list, returned: always}
 shared: {description: Shared files that lose the toolkit's part., type: list, returned: always}
 units: {description: systemd units that are disabled and stopped., type: list, returned: always}
@@ -136,6 +148,31 @@ def image_lists(module):
     return sorted(ours - others), sorted(bystanders)
 
 
+def unused_volumes(module, volumes):
+    """Return those of the volumes that no container uses, running or not."""
+    listed = set(lines(module, ["docker", "volume", "ls", "--quiet", "--filter", "dangling=true"]))
+    return {name: short for name, short in volumes.items() if name in listed}
+
+
+def unused_images(module, repositories):
+    """Return the images of these repositories that no container uses, running or not."""
+    used = set(lines(module, ["docker", "ps", "--all", "--format", "{{.Image}}"]))
+    there = lines(module, ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"])
+    named = {name for name in there if not name.endswith(":<none>")}
+    return sorted(name for name in named - used if name.rpartition(":")[0] in repositories)
+
+
+def leftovers(module, params):
+    """Return what nothing uses any more, in the shape of RETURN."""
+    volumes = unused_volumes(module, owned_volumes(module))
+    kept = kept_volumes(volumes, params["keep_data"], params["keep_models"], params["model_volumes"])
+    found = {
+        kind: [] for kind in ("containers", "networks", "files", "shared", "units", "packages", "bystanders")
+    }
+    images = unused_images(module, params["repositories"])
+    return dict(found, volumes=sorted(set(volumes) - set(kept)), kept=kept, images=images)
+
+
 def survey(module, params):
     """Return what is there; see RETURN."""
     state = read_state(STATE_FOLDER)
@@ -147,9 +184,12 @@ def survey(module, params):
         "containers": lines(
             module, ["docker", "ps", "--all", "--filter", "label=" + LABEL, "--format", "{{.Names}}"]
         ),
+        "networks": lines(
+            module, ["docker", "network", "ls", "--filter", "label=" + LABEL, "--format", "{{.Name}}"]
+        ),
         "volumes": sorted(set(volumes) - set(kept)),
         "kept": kept,
-        "images": images,
+        "images": sorted(images + unused_images(module, params["repositories"])),
         "files": files,
         "shared": sorted(path for path in state["fragments"] if os.path.isfile(path)),
         "units": sorted(os.path.basename(path) for path in files if os.path.dirname(path) + "/" == UNITS),
@@ -181,7 +221,7 @@ def remove_empty(folder):
 
 
 def remove(module, found):
-    """Remove what the survey found, containers first, what remembers it last."""
+    """Remove what the survey found, containers first."""
 
     def must(command):
         code, out, err = module.run_command(command)
@@ -193,9 +233,8 @@ def remove(module, found):
         must(["systemctl", "disable", "--now"] + found["units"])
     if found["containers"]:
         must(["docker", "rm", "--force"] + found["containers"])
-    networks = ["docker", "network", "ls", "--filter", "label=" + LABEL, "--format", "{{.Name}}"]
-    for network in lines(module, networks):
-        must(["docker", "network", "rm", network])
+    if found["networks"]:
+        must(["docker", "network", "rm"] + found["networks"])
     if found["volumes"]:
         must(["docker", "volume", "rm"] + found["volumes"])
     if found["images"]:
@@ -208,6 +247,10 @@ def remove(module, found):
         remove_empty(os.path.dirname(path))
     if found["units"]:
         must(["systemctl", "daemon-reload"])
+
+
+def forget(module):
+    """Remove the toolkit's folders, what remembers it last."""
     for folder in (STACK_ROOT, STATE_FOLDER):
         shutil.rmtree(folder, ignore_errors=True)
         if os.path.lexists(folder):
@@ -223,15 +266,20 @@ def main():
             "keep_data": {"type": "bool", "default": False},
             "keep_models": {"type": "bool", "default": False},
             "model_volumes": {"type": "list", "elements": "str", "default": ["ollama", "comfyui_models"]},
+            "repositories": {"type": "list", "elements": "str", "default": []},
+            "leftovers": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
-    found = survey(module, module.params)
-    there = os.path.isdir(STACK_ROOT) or os.path.isdir(STATE_FOLDER)
-    gone = ("containers", "volumes", "images", "files", "shared", "units")
+    everything = not module.params["leftovers"]
+    found = (survey if everything else leftovers)(module, module.params)
+    there = everything and (os.path.isdir(STACK_ROOT) or os.path.isdir(STATE_FOLDER))
+    gone = ("containers", "networks", "volumes", "images", "files", "shared", "units")
     changed = there or any(found[kind] for kind in gone)
     if changed and not module.check_mode:
         remove(module, found)
+        if everything:
+            forget(module)
     module.exit_json(changed=bool(changed), **found)
 
 

@@ -1,7 +1,7 @@
 """Containers and the network of the lab: made as described, kept while the description holds, removed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
@@ -167,6 +167,16 @@ class Containers:
         for item in [*self._volumes(), *self._networks()]:
             item.remove()
         return len(found)
+
+    def remove_others(self, names: Collection[str]) -> list[str]:
+        """Remove the lab's containers and volumes but those of these names; return the containers' names."""
+        gone = [container for container in self.all() if container.name not in names]
+        for container in gone:
+            container.remove(force=True, v=True)
+        for volume in self._volumes():
+            if volume.name not in names:
+                volume.remove()
+        return sorted(str(container.name) for container in gone)
 
     def _fresh_volume(self, description: Description) -> list[str]:
         """Make the container's volume, empty; returns what binds it. Named, so that none is ever orphaned."""

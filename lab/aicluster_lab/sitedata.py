@@ -1,5 +1,6 @@
 """What the inventory says about the lab. Nothing here is decided by the lab itself."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -9,7 +10,17 @@ from typing import Any
 from .ask import ask
 from .errors import LabError
 
-INVENTORY = ("-i", "inventory/groups.yml", "-i", "inventory/lab")
+OVERLAY = "AICLUSTER_LAB_OVERLAY"
+"""Environment variable: one more inventory over the lab's, to try another layout without editing a file."""
+
+
+def inventory(overlay: str) -> tuple[str, ...]:
+    """Return the arguments that name the lab's inventory and, unless empty, what lies over it."""
+    sources = ["inventory/groups.yml", "inventory/lab", *([overlay] if overlay else [])]
+    return tuple(argument for source in sources for argument in ("-i", source))
+
+
+INVENTORY = inventory(os.environ.get(OVERLAY, ""))
 PREFIX = "aicluster-lab"
 HTTP_PORT = 80
 

@@ -6,14 +6,16 @@ import shlex
 import subprocess
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import aicluster_lab.ask
+from aicluster_lab.sitedata import INVENTORY as LAB_INVENTORY
 from tree import ROOT
 
 # Which inventory the tests look at; `lab`, or the name of a file inventory/<name>.yml.
 INVENTORY = os.environ.get("AICLUSTER_INVENTORY", "lab")
-SOURCES = ("inventory/groups.yml", "inventory/lab" if INVENTORY == "lab" else f"inventory/{INVENTORY}.yml")
+BOARDS = ("-i", "inventory/groups.yml", "-i", f"inventory/{INVENTORY}.yml")
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,14 @@ class Node:
         return int(self.services[service]["ports"][name]["port"])
 
 
-def environment() -> dict[str, str]:
+def environment(root: Path = ROOT) -> dict[str, str]:
     """The environment of a plain user's command: this project's ansible.cfg and nothing inherited."""
-    return aicluster_lab.ask.environment(ROOT)
+    return aicluster_lab.ask.environment(root)
 
 
 def inventory_arguments() -> list[str]:
     """`-i` for each source, in the order that lets the lab win."""
-    return [argument for source in SOURCES for argument in ("-i", source)]
+    return list(LAB_INVENTORY if INVENTORY == "lab" else BOARDS)
 
 
 def ask(pattern: str, expression: str) -> list[Any]:
@@ -147,12 +149,12 @@ class Run:
         return {host: int(count) for host, count in found if host != "localhost"}
 
 
-def run_playbook(name: str, *arguments: str) -> Run:
-    """Run a playbook of the project to its end."""
+def run_playbook(name: str, *arguments: str, root: Path = ROOT) -> Run:
+    """Run a playbook of the project, or of a copy of it, to its end."""
     ran = subprocess.run(
         ["ansible-playbook", *inventory_arguments(), name, *arguments],
-        cwd=ROOT,
-        env=environment(),
+        cwd=root,
+        env=environment(root),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import site_under_test as site
@@ -40,12 +41,12 @@ class Verdict:
         }
 
 
-def verify(*arguments: str) -> Verdict:
-    """Run verify over the site under test."""
+def verify(*arguments: str, root: Path = ROOT) -> Verdict:
+    """Run verify over the site under test, as this project or a copy of it describes it."""
     ran = subprocess.run(
-        [str(ROOT / "bin" / "verify"), "--json", *site.inventory_arguments(), *arguments],
-        cwd=ROOT,
-        env=site.environment(),
+        [str(root / "bin" / "verify"), "--json", *site.inventory_arguments(), *arguments],
+        cwd=root,
+        env=site.environment(root),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -13,7 +13,8 @@ HERE, THERE = Path("/home/me/here"), Path("/home/me/there")
 class Thing:
     """A container, network or volume of a fake engine."""
 
-    def __init__(self, owner, status=""):
+    def __init__(self, owner, status="", name=""):
+        self.name = name
         self.attrs = {"Labels": {ROOT_LABEL: str(owner)}}
         self.status = status
         self.removed = False
@@ -64,3 +65,10 @@ def test_another_lab_that_stands_still_is_removed_whole_on_demand():
     things = [Thing(THERE, "exited"), Thing(THERE), Thing(THERE)]
     Containers(engine(things[:1], things[1:2], things[2:]), HERE).require_own(take_over=True)
     assert all(thing.removed for thing in things)
+
+
+def test_what_is_no_longer_in_the_inventory_goes_with_its_data_and_the_rest_stays():
+    nodes = [Thing(HERE, "running", name) for name in ("a", "b")]
+    volumes = [Thing(HERE, name=name) for name in ("a", "b")]
+    assert Containers(engine(nodes, volumes=volumes), HERE).remove_others({"a"}) == ["b"]
+    assert [thing.removed for thing in nodes + volumes] == [False, True, False, True]

@@ -61,8 +61,34 @@ def test_a_node_without_docker_has_no_containers_to_remove():
 def test_the_engine_stays_while_containers_of_others_run_on_it(tmp_path, monkeypatch, bystander, packages):
     monkeypatch.setattr(cleanup, "STATE_FOLDER", str(tmp_path))
     (tmp_path / "state.json").write_text(json.dumps({"packages": ["jq", "docker.io"]}))
-    asked = {"keep_data": False, "keep_models": False, "model_volumes": []}
+    asked = {"keep_data": False, "keep_models": False, "model_volumes": [], "repositories": []}
     assert cleanup.survey(Node(ps=bystander), asked)["packages"] == packages
+
+
+def test_leftovers_are_what_no_container_uses_and_nothing_that_runs():
+    volumes = "aicluster_ollama ollama\naicluster_sonarqube sonarqube\n"
+    tables = {
+        "volume ls --filter label": volumes,
+        "volume ls --quiet": "aicluster_sonarqube\nsomebody-elses\n",
+        "ps --all --format {{.Image}}": "m:5000/nginx:2\n",
+        "image ls": "m:5000/nginx:1\nm:5000/nginx:2\nm:5000/sonarqube:9\ntheirs:1\nm:5000/nginx-theirs:1\n",
+    }
+
+    class Tables(Node):
+        def run_command(self, command: list[str]) -> tuple[int, str, str]:
+            [answer] = [text for start, text in tables.items() if " ".join(command[1:]).startswith(start)]
+            return 0, answer, ""
+
+    asked = {
+        "keep_data": False,
+        "keep_models": True,
+        "model_volumes": ["ollama"],
+        "repositories": ["m:5000/nginx", "m:5000/sonarqube"],
+    }
+    found = cleanup.leftovers(Tables(ps="x"), asked)
+    assert found["volumes"] == ["aicluster_sonarqube"]
+    assert found["images"] == ["m:5000/nginx:1", "m:5000/sonarqube:9"]
+    assert not any(found[kind] for kind in ("containers", "files", "shared", "units", "packages"))
 
 
 def test_a_shared_file_loses_our_keys_and_keeps_those_of_others(tmp_path):
