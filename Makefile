@@ -172,7 +172,17 @@ test-lab-quick: setup ## converge a lab that stays and look at every node, for t
 
 .PHONY: test-full
 test-full: export AICLUSTER_INTERRUPTIONS := 10
-test-full: test ## test, with ten interrupted runs instead of two
+test-full: export AICLUSTER_ONE_AT_A_TIME := yes
+test-full: test test-molecule ## test, with ten interrupted runs, every service broken by itself, every scenario
+
+# Each makes its nodes anew: what a scenario finds must not depend on another one.
+SCENARIOS = $(filter-out default,$(notdir $(wildcard molecule/*)))
+.PHONY: test-molecule
+test-molecule: setup ## the scenario of every tier and every foundational role, one after the other (half an hour)
+	@for scenario in $(SCENARIOS); do
+	  echo "== molecule test -s $$scenario"
+	  MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.cache/molecule/$$scenario molecule test -s "$$scenario"
+	done
 
 .PHONY: bench
 bench: setup ## a run without changes, next to other ways of doing the same
