@@ -160,7 +160,8 @@ class Api:
         body, name = await self._named(request)
         if name is None:
             return error(400, "invalid model name")
-        lines = pull(self._store, name, self._settings.pull_rate)
+        insecure = bool(body.get("insecure"))
+        lines = pull(self._store, name, self._settings.pull_rate, insecure=insecure)
         if body.get("stream", True):
             return await self._stream(
                 request, "application/x-ndjson", (json.dumps(line) + "\n" async for line in lines)
