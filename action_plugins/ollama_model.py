@@ -19,7 +19,7 @@ display = Display()
 
 GIGA = 1_000_000_000
 MEGA = 1_000_000
-LISTS = ("removed", "pulled", "aliased", "checked")
+LISTS = ("removed", "pulled", "aliased", "checked", "copied", "given_up")
 
 
 def slices() -> Iterator[float]:
@@ -28,19 +28,31 @@ def slices() -> Iterator[float]:
 
 
 def progress_line(progress: Mapping[str, Any]) -> str:
-    """Return 'gpt-oss: 34 % of 13.8 GB, 22.1 MB/s, 7 min left'.
+    """Return 'gpt-oss: 34 % of 13.8 GB, 22.1 MB/s, 7 min left', with 'from <mirror>' behind the name.
 
-    progress: {model, completed: bytes, total: bytes or 0 if unknown, rate: bytes per second}.
+    progress: {model, origin: mirror or "", completed: bytes, total: bytes or 0 if unknown, rate: bytes per
+    second}.
     """
     completed, total, rate = progress["completed"], progress["total"], progress["rate"]
+    model = f"{progress['model']} from {progress['origin']}" if progress.get("origin") else progress["model"]
     if not total:
-        return f"{progress['model']}: about to start"
-    size = f"{progress['model']}: {100 * completed // total} % of {total / GIGA:.1f} GB"
+        return f"{model}: about to start"
+    size = f"{model}: {100 * completed // total} % of {total / GIGA:.1f} GB"
     if rate < 1:
         return size
     minutes = (total - completed) / rate / 60
     left = f"{minutes:.0f} min left" if minutes >= 1 else "less than a minute left"
     return f"{size}, {rate / MEGA:.1f} MB/s, {left}"
+
+
+def done_lines(call: Mapping[str, Any]) -> list[str]:
+    """Return what one call has to tell besides its progress: models that are there, mirrors that failed."""
+    origins = dict(text.split(" from ", 1) for text in call.get("copied", []))
+    there = [
+        f"{name} is there" + (f", copied from {origins[name]}" if name in origins else "")
+        for name in call.get("pulled", [])
+    ]
+    return [*(f"not from a mirror: {one['why']}" for one in call.get("given_up", [])), *there]
 
 
 def settle(models: list[dict[str, Any]], checked: list[str]) -> list[dict[str, Any]]:
@@ -79,11 +91,13 @@ class ActionModule(ActionBase):
                 task_vars=variables,
             )
             result = merge(former, call) if former else call
+            if not self._task.check_mode:
+                for line in done_lines(call):
+                    display.display(f"  {node}: {line}")
             if call.get("failed") or call.get("finished", True):
                 break
-            for name in call["pulled"]:
-                display.display(f"  {node}: {name} is there")
             display.display(f"  {node}: pulling {progress_line(call['progress'])}")
             arguments["models"] = settle(arguments["models"], call["checked"])
+            arguments["avoid"] = [*arguments.get("avoid", []), *(one["name"] for one in call["given_up"])]
         result.pop("progress", None)
         return result

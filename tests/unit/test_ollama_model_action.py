@@ -48,6 +48,24 @@ def test_a_line_says_how_far_how_fast_how_long(
     assert action.progress_line(progress) == line
 
 
+def test_a_line_says_from_which_mirror() -> None:
+    progress = {"model": "phi3", "origin": "10.0.0.1:11436", "completed": 1, "total": 0, "rate": 0.0}
+    assert action.progress_line(progress) == "phi3 from 10.0.0.1:11436: about to start"
+
+
+def test_a_call_tells_what_is_there_and_which_mirror_failed() -> None:
+    call = {
+        "pulled": ["a", "b"],
+        "copied": ["a from 10.0.0.1:11436"],
+        "given_up": [{"name": "10.0.0.1:11436/library/b:latest", "why": "model b: damaged"}],
+    }
+    assert action.done_lines(call) == [
+        "not from a mirror: model b: damaged",
+        "a is there, copied from 10.0.0.1:11436",
+        "b is there",
+    ]
+
+
 def test_the_first_word_comes_soon_and_later_ones_every_minute() -> None:
     assert list(islice(action.slices(), 5)) == [15, 30, 60, 60, 60]
 

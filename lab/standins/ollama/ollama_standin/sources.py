@@ -90,7 +90,7 @@ class Remote:
             raise PullError(str(problem) or type(problem).__name__) from problem
 
     async def blob(self, digest: str, start: int) -> AsyncIterator[bytes]:
-        """Yield a blob in pieces. What comes is taken as it comes: a server without Range gives damaged blobs."""
+        """Yield a blob in pieces, taken as they come: a server that knows no Range gives a damaged blob."""
         url = f"{self._url}/blobs/{digest}"
         try:
             async with self._session.get(url) as first:
