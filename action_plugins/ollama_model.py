@@ -4,6 +4,9 @@
 A module cannot print while it runs, and a model of 20 GB takes an hour. Ollama keeps what it has when the
 client hangs up and goes on from there, so the module returns every now and then and is called again.
 A task that has nothing to pull is one module call, as without this plugin.
+
+With `async` and `poll: 0` the first slice is waited for, which is all that something small or a mistake
+takes; the rest goes on in the background, where a later task with the same `progress_file` finds it.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, repeat
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -19,6 +23,8 @@ display = Display()
 
 GIGA = 1_000_000_000
 MEGA = 1_000_000
+# Seconds before a task that does not wait goes on without its pull.
+FIRST_S = 5.0
 LISTS = ("removed", "pulled", "aliased", "checked", "copied", "given_up")
 
 
@@ -55,16 +61,24 @@ def done_lines(call: Mapping[str, Any]) -> list[str]:
     return [*(f"not from a mirror: {one['why']}" for one in call.get("given_up", [])), *there]
 
 
+def news(former: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the lists of a call without what is in those of an earlier one."""
+    return {key: [one for one in latest.get(key, []) if one not in former.get(key, [])] for key in LISTS}
+
+
 def settle(models: list[dict[str, Any]], checked: list[str]) -> list[dict[str, Any]]:
     """Return the models with those a former slice has refreshed turned from `latest` to `present`."""
     return [{**model, "state": "present"} if model.get("name") in checked else model for model in models]
 
 
 def merge(former: dict[str, Any], latest: dict[str, Any]) -> dict[str, Any]:
-    """Return one result for two consecutive calls: lists joined, `before` of the first, else the last's."""
+    """Return one result for two consecutive calls: lists joined, `before` of the first, else the last's.
+
+    What a call that only watched has said is said again by the one that takes over.
+    """
     merged = {**latest, "changed": bool(former.get("changed")) or bool(latest.get("changed"))}
     for key in LISTS:
-        merged[key] = [*former.get(key, []), *latest.get(key, [])]
+        merged[key] = [*former.get(key, []), *news(former, latest)[key]]
     if "diff" in former and "diff" in latest:
         merged["diff"] = {**latest["diff"], "before": former["diff"]["before"]}
     return merged
@@ -74,16 +88,19 @@ class ActionModule(ActionBase):
     """See the module's documentation: `ansible-doc -t module ollama_model`."""
 
     _supports_check_mode = True
-    _supports_async = False
+    _supports_async = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Call the module until it has finished; return the merged result."""
+        """Call the module until it has finished, or begin to; return the merged result."""
         variables = task_vars or {}
         super().run(tmp, variables)
+        beside = bool(self._task.async_val)
+        if beside and (self._task.poll or not self._task.args.get("progress_file")):
+            raise AnsibleActionFail("ollama_model: async needs `poll: 0` and `progress_file`")
         arguments = dict(self._task.args)
         node = variables.get("node_name") or variables.get("inventory_hostname", "")
         result: dict[str, Any] = {}
-        for seconds in slices():
+        for seconds in [FIRST_S] if beside else slices():
             former = result
             call = self._execute_module(
                 module_name="ollama_model",
@@ -92,12 +109,29 @@ class ActionModule(ActionBase):
             )
             result = merge(former, call) if former else call
             if not self._task.check_mode:
-                for line in done_lines(call):
+                for line in done_lines(news(former, call)):
                     display.display(f"  {node}: {line}")
             if call.get("failed") or call.get("finished", True):
                 break
-            display.display(f"  {node}: pulling {progress_line(call['progress'])}")
+            ahead = "goes on beside the rest of this run: " if beside else ""
+            display.display(f"  {node}: {ahead}pulling {progress_line(call['progress'])}")
             arguments["models"] = settle(arguments["models"], call["checked"])
             arguments["avoid"] = [*arguments.get("avoid", []), *(one["name"] for one in call["given_up"])]
         result.pop("progress", None)
+        if beside and not (result.get("failed") or result.get("finished", True)):
+            return self._go_on(arguments, variables, result)
         return result
+
+    def _go_on(
+        self, arguments: dict[str, Any], variables: dict[str, Any], result: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Leave the rest to a call nobody waits for."""
+        left = self._execute_module(
+            module_name="ollama_model",
+            module_args={**arguments, "slice_s": 0, "background": True},
+            task_vars=variables,
+            wrap_async=True,
+        )
+        if left.get("failed"):
+            return merge(result, left)
+        return {**result, "changed": True, "ansible_job_id": left["ansible_job_id"]}

@@ -15,6 +15,8 @@ description:
     internet converge.
   - Together with the action plugin of the same name a pull is done in slices, and each slice prints a
     line of progress in the output of C(ansible-playbook).
+  - With C(async) and C(poll=0) what takes longer than a few seconds goes on beside the play. A later task
+    with the same O(progress_file) waits for it with progress.
 options:
   url:
     description: Address of the Ollama server as the node sees it, for example C(http://192.168.1.154:11434).
@@ -99,6 +101,18 @@ options:
     type: list
     elements: str
     default: []
+  progress_file:
+    description:
+      - File on this machine by whose lock only one call pulls at a time, and in which that call keeps where
+        its pull stands and what it has done. A call that finds it locked watches the other's progress, and
+        when that one has ended does what is left. What nobody has reported yet, it reports.
+    type: path
+  background:
+    description:
+      - Nobody waits for this call, so what it does is left in O(progress_file) for the next one to report.
+        The action plugin sets it.
+    type: bool
+    default: false
   slice_s:
     description:
       - Return with RV(finished=false) once a pull runs longer than this many seconds; the next call goes on
@@ -133,6 +147,20 @@ EXAMPLES = r"""
     models: [{name: phi3:mini, size_gb: 2.3}]
     mirrors: ["192.168.1.154:11436"]
     volume: aicluster_ollama
+
+- name: The models are begun, and the play goes on
+  ollama_model:
+    url: http://192.168.1.154:11434
+    models: "{{ ollama_models }}"
+    progress_file: /run/models.json
+  async: 86400
+  poll: 0
+
+- name: The models are there
+  ollama_model:
+    url: http://192.168.1.154:11434
+    models: "{{ ollama_models }}"
+    progress_file: /run/models.json
 
 - name: All models are what the registry has today
   ollama_model:
@@ -192,6 +220,7 @@ progress:
     rate: {description: Mean of this call., type: float}
 """
 
+import fcntl
 import glob
 import hashlib
 import http.client
@@ -205,6 +234,11 @@ from urllib.parse import urlsplit
 from ansible.module_utils.basic import AnsibleModule
 
 CONNECT_S = 10
+# How often a call that watches another looks, and how often that one tells.
+WATCH_S = 1
+# What a call did that nobody has reported for so long is no news.
+NEWS_S = 86400
+LISTS = ("removed", "pulled", "aliased", "checked", "copied", "given_up")
 LONGEST_BACKOFF_S = 60
 # A mirror is on the LAN: it answers at once or it is away.
 MIRROR_S = 5
@@ -485,8 +519,8 @@ class Disk:
         if needed > room:
             raise ModelError(
                 "%s, %.1f GB to come: must fit into the %.1f GB that the disk of %s has left beside a "
-                "reserve of %.1f GB; free some there, take models off ollama_models, or move Docker's data to a "
-                "bigger disk" % (what, needed / GIGA, room / GIGA, self.path, self._reserve / GIGA)
+                "reserve of %.1f GB; free some there, take models off ollama_models, or move Docker's data "
+                "to a bigger disk" % (what, needed / GIGA, room / GIGA, self.path, self._reserve / GIGA)
             )
 
 
@@ -521,6 +555,65 @@ def require_room(disk, models, names):
         partly = ", %.1f of it there in part" % (begun / GIGA) if begun else ""
         needed = sum(sizes[name] for name in names) * GIGA - begun
         disk.require(needed, "%s refused before the first byte (%s GB%s)" % (count_of(names), listed, partly))
+
+
+# ---------------------------------------------------------------- one at a time
+
+
+class Turn:
+    """Who pulls on this machine: the one call that holds the lock of a file.
+
+    It writes into the file where its pull stands and what it has done. The lock goes with the process that
+    holds it, however that ends. Without a file it is everybody's turn.
+    """
+
+    def __init__(self, path):
+        """Open the file, which need not exist."""
+        self._file = None
+        self._told = 0.0
+        if path:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+
+    def take(self, deadline):
+        """Wait for the turn until `deadline` (monotonic seconds or None); return whether it came."""
+        while self._file is not None:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if deadline and time.monotonic() >= deadline:
+                    return False
+                time.sleep(WATCH_S)
+        return True
+
+    def told(self):
+        """Return (progress or None, what was done and not reported: the lists of the result)."""
+        said = {}
+        if self._file is not None and time.time() - os.fstat(self._file).st_mtime < NEWS_S:
+            try:
+                said = json.loads(os.pread(self._file, 1 << 20, 0).decode("utf-8"))
+            except ValueError:
+                pass  # empty, or just being written
+        done = said.get("done", {})
+        return said.get("progress"), {key: list(done.get(key, [])) for key in LISTS}
+
+    def tell(self, progress, done, at_once=True):
+        """Write both down; if not `at_once`, no more often than others look."""
+        if self._file is None or not (at_once or time.monotonic() - self._told >= WATCH_S):
+            return
+        self._told = time.monotonic()
+        said = {"progress": progress, "done": {key: done[key] for key in LISTS}}
+        self._write(json.dumps(said).encode("utf-8"))
+
+    def reported(self):
+        """Forget what was done."""
+        if self._file is not None:
+            self._write(b"")
+
+    def _write(self, content):
+        os.pwrite(self._file, content, 0)
+        os.ftruncate(self._file, len(content))
 
 
 # ---------------------------------------------------------------- pulling
@@ -597,8 +690,8 @@ class Pull:
 def stream_pull(server, name, pull, settings):
     """Pull once. Return True on success, False if cut at the deadline; else raise.
 
-    settings: the module's arguments, with `disk` and `deadline` (both may be None). Leaving the stream, for
-    whatever reason, ends the server's download.
+    settings: the module's arguments, with `disk` and `deadline` (both may be None), and `tell`, which is
+    called with the pull after each line. Leaving the stream, for whatever reason, ends the server's download.
     """
     disk, deadline = settings["disk"], settings["deadline"]
     connection = server.connection(CONNECT_S)
@@ -622,6 +715,7 @@ def stream_pull(server, name, pull, settings):
             if "error" in line:
                 refuse(server, name, str(line["error"]))
             to_come = pull.read(line)
+            settings["tell"](pull)
             if disk and to_come:
                 disk.require(to_come, "model %s stopped before its layer %s" % (name, line["digest"][7:19]))
             if pull.status == "success":
@@ -658,6 +752,7 @@ def pull_to_success(server, name, settings):
     failures = 0
     while True:
         pull = Pull()
+        pull.origin = settings["origin"]
         try:
             return None if stream_pull(server, name, pull, settings) else pull
         except PullBrokenError as interruption:
@@ -681,12 +776,11 @@ def fetch(server, name, settings, mirrors, result):
         if there is None or there in settings["avoid"] or not mirror_has(there):
             continue
         try:
-            cut = pull_to_success(server, there, dict(settings, insecure=True))
+            cut = pull_to_success(server, there, dict(settings, insecure=True, origin=mirror))
         except SourceError as failure:
             result["given_up"].append({"name": there, "why": str(failure)})
             continue
         if cut is not None:
-            cut.origin = mirror
             return cut
         # Both names share one set of blobs, so this copies a file of a few hundred bytes.
         server.copy(there, name)
@@ -831,13 +925,22 @@ def make_aliases(server, tags, aliases, result):
     return after
 
 
-def converge(server, tags, params, disk):
-    """Do it. Return (tags afterwards, result); with `progress` in the result if work is left."""
-    deadline = time.monotonic() + params["slice_s"] if params["slice_s"] else None
-    settings = dict(params, disk=disk, deadline=deadline)
+def standing(model, pull):
+    """Return where the pull of a declared model stands, as RETURN says it."""
+    return {
+        "model": model["name"],
+        "origin": pull.origin,
+        "completed": pull.completed,
+        "total": pull.total or int((model.get("size_gb") or 0) * GIGA),
+        "rate": pull.rate,
+    }
+
+
+def converge(server, tags, params, disk, turn, deadline):
+    """Do it. Return (tags afterwards, result); with `progress` in the result if the deadline left work."""
     models, aliases = params["models"], params["aliases"]
     after = dict(tags)
-    result = {"removed": [], "pulled": [], "aliased": [], "checked": [], "copied": [], "given_up": []}
+    result = turn.told()[1]
     pulls = to_pull(tags, models, aliases)
     require_targets(server, set(tags).union(normalise(name) for name in pulls), aliases)
 
@@ -850,20 +953,22 @@ def converge(server, tags, params, disk):
         newer, dummy = newer_in_registry(tags, models, params["insecure"])
         require_room(disk, models, pulls + newer)
 
-    refreshed = {normalise(name) for name in to_refresh(tags, models)}
+    refreshes = [name for name in to_refresh(tags, models) if name not in result["checked"]]
+    refreshed = {normalise(name) for name in refreshes}
     declared = {m["name"]: m for m in models}
-    for name in pulls + to_refresh(tags, models):
+    for name in pulls + refreshes:
         begun = deadline and time.monotonic() >= deadline
+        settings = dict(
+            params,
+            disk=disk,
+            deadline=deadline,
+            origin="",
+            tell=lambda pull, model=declared[name]: turn.tell(standing(model, pull), result, at_once=False),
+        )
         mirrors = params["mirrors"] if declared[name]["state"] == "present" else []
         cut = Pull() if begun else fetch(server, name, settings, mirrors, result)
         if cut is not None:
-            result["progress"] = {
-                "model": name,
-                "origin": cut.origin,
-                "completed": cut.completed,
-                "total": cut.total or int((declared[name].get("size_gb") or 0) * GIGA),
-                "rate": cut.rate,
-            }
+            result["progress"] = standing(declared[name], cut)
             return after, result
         after = server.tags()
         if normalise(name) not in after:
@@ -877,7 +982,25 @@ def converge(server, tags, params, disk):
         # At once: the other models may take hours.
         own = {alias: target for alias, target in aliases.items() if normalise(target) == normalise(name)}
         after = make_aliases(server, after, own, result)
+        turn.tell(None, result)
     return make_aliases(server, after, aliases, result), result
+
+
+def in_turn(server, tags, params, disk):
+    """Converge when nobody else does; watch who does until then. Return as `converge`."""
+    deadline = time.monotonic() + params["slice_s"] if params["slice_s"] else None
+    turn = Turn(params["progress_file"])
+    if not turn.take(deadline):
+        progress, done = turn.told()
+        return tags, dict(done, progress=progress or standing({"name": "models"}, Pull()), watched=True)
+    # Whoever had the turn before may have changed what is there.
+    now = server.tags() if params["progress_file"] else tags
+    after, result = converge(server, now, params, disk, turn, deadline)
+    if params["background"]:
+        turn.tell(None, result)
+    else:
+        turn.reported()
+    return after, result
 
 
 def main():
@@ -911,6 +1034,8 @@ def main():
             "stall_s": {"type": "float", "default": 60},
             "verify_s": {"type": "float", "default": 1800},
             "insecure": {"type": "bool", "default": False},
+            "progress_file": {"type": "path"},
+            "background": {"type": "bool", "default": False},
             "slice_s": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
@@ -928,7 +1053,7 @@ def main():
         if module.check_mode:
             after, result = predict(server, before, params, disk, module.warn)
         else:
-            after, result = converge(server, before, params, disk)
+            after, result = in_turn(server, before, params, disk)
     except ModelError as failure:
         module.fail_json(msg=str(failure))
     except (OSError, http.client.HTTPException) as error:
@@ -938,7 +1063,8 @@ def main():
         )
     models, aliases = params["models"], params["aliases"]
     module.exit_json(
-        changed=bool(result["removed"] or result["pulled"] or result["aliased"]),
+        changed=not result.pop("watched", False)
+        and bool(result["removed"] or result["pulled"] or result["aliased"]),
         finished="progress" not in result,
         diff={"before": listing(before, models, aliases), "after": listing(after, models, aliases)},
         **result,
