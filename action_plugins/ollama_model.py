@@ -5,8 +5,8 @@ A module cannot print while it runs, and a model of 20 GB takes an hour. Ollama 
 client hangs up and goes on from there, so the module returns every now and then and is called again.
 A task that has nothing to pull is one module call, as without this plugin.
 
-With `async` and `poll: 0` the first slice is waited for, which is all that something small or a mistake
-takes; the rest goes on in the background, where a later task with the same `progress_file` finds it.
+With `async` and `poll: 0` the module runs in one piece and nobody waits; a later task with the same
+`progress_file` watches it, reports what it did and says what went wrong.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ display = Display()
 
 GIGA = 1_000_000_000
 MEGA = 1_000_000
-# Seconds before a task that does not wait goes on without its pull.
-FIRST_S = 5.0
 LISTS = ("removed", "pulled", "aliased", "checked", "copied", "given_up")
 
 
@@ -94,13 +92,12 @@ class ActionModule(ActionBase):
         """Call the module until it has finished, or begin to; return the merged result."""
         variables = task_vars or {}
         super().run(tmp, variables)
-        beside = bool(self._task.async_val)
-        if beside and (self._task.poll or not self._task.args.get("progress_file")):
-            raise AnsibleActionFail("ollama_model: async needs `poll: 0` and `progress_file`")
         arguments = dict(self._task.args)
         node = variables.get("node_name") or variables.get("inventory_hostname", "")
+        if self._task.async_val:
+            return self._begin(arguments, variables, node)
         result: dict[str, Any] = {}
-        for seconds in [FIRST_S] if beside else slices():
+        for seconds in slices():
             former = result
             call = self._execute_module(
                 module_name="ollama_model",
@@ -113,25 +110,24 @@ class ActionModule(ActionBase):
                     display.display(f"  {node}: {line}")
             if call.get("failed") or call.get("finished", True):
                 break
-            ahead = "goes on beside the rest of this run: " if beside else ""
-            display.display(f"  {node}: {ahead}pulling {progress_line(call['progress'])}")
+            display.display(f"  {node}: pulling {progress_line(call['progress'])}")
             arguments["models"] = settle(arguments["models"], call["checked"])
             arguments["avoid"] = [*arguments.get("avoid", []), *(one["name"] for one in call["given_up"])]
         result.pop("progress", None)
-        if beside and not (result.get("failed") or result.get("finished", True)):
-            return self._go_on(arguments, variables, result)
         return result
 
-    def _go_on(
-        self, arguments: dict[str, Any], variables: dict[str, Any], result: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Leave the rest to a call nobody waits for."""
-        left = self._execute_module(
+    def _begin(self, arguments: dict[str, Any], variables: dict[str, Any], node: str) -> dict[str, Any]:
+        """Start a call that nobody waits for. Raises AnsibleActionFail if its work could not be found again."""
+        if self._task.poll or not arguments.get("progress_file"):
+            raise AnsibleActionFail(
+                "ollama_model: async must come with `poll: 0` and `progress_file`; add them"
+            )
+        begun: dict[str, Any] = self._execute_module(
             module_name="ollama_model",
             module_args={**arguments, "slice_s": 0, "background": True},
             task_vars=variables,
             wrap_async=True,
         )
-        if left.get("failed"):
-            return merge(result, left)
-        return {**result, "changed": True, "ansible_job_id": left["ansible_job_id"]}
+        if not begun.get("failed"):
+            display.display(f"  {node}: pulls beside the rest of this run")
+        return begun

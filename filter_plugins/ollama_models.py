@@ -56,8 +56,8 @@ def ollama_differences(
 def model_mirrors(nodes: Sequence[Mapping[str, Any]], node: Mapping[str, Any]) -> list[str]:
     """Return the mirrors a node may copy models from as `address:port`, in the cluster's order.
 
-    nodes: `cluster_nodes`; node: its entry of the node that pulls. A mirror counts if it is on another node and
-    its port is open to the node's tier: a firewall would let each question run into its time limit.
+    nodes: `cluster_nodes`; node: its entry of the node that pulls. A mirror counts if it is on another node
+    and its port is open to the node's tier: a firewall would let each question run into its time limit.
     """
     found = []
     for other in nodes:

@@ -15,8 +15,8 @@ description:
     internet converge.
   - Together with the action plugin of the same name a pull is done in slices, and each slice prints a
     line of progress in the output of C(ansible-playbook).
-  - With C(async) and C(poll=0) what takes longer than a few seconds goes on beside the play. A later task
-    with the same O(progress_file) waits for it with progress.
+  - With C(async) and C(poll=0) it works beside the play. A later task with the same O(progress_file) waits
+    for it with progress, reports what it did, and tries again what went wrong.
 options:
   url:
     description: Address of the Ollama server as the node sees it, for example C(http://192.168.1.154:11434).

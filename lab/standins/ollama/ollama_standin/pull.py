@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from .names import Name
@@ -12,17 +12,20 @@ from .published import digest_of
 from .sources import PullError, Source, source_of
 from .store import Store
 
+# Bytes per second, asked anew before each wait; 0 = no limit.
+Rate = Callable[[], int]
+
 
 async def pull(
-    store: Store, name: Name, bytes_per_second: int, *, insecure: bool = False
+    store: Store, name: Name, rate: Rate, *, insecure: bool = False
 ) -> AsyncIterator[dict[str, Any]]:
-    """Yield progress lines; the last is `success`, or an `error`. `bytes_per_second` 0 = no limit."""
+    """Yield progress lines; the last is `success`, or an `error`."""
     yield {"status": "pulling manifest"}
     try:
         async with source_of(name, insecure=insecure) as source:
             content = await source.manifest()
             for digest in digests(content):
-                async for line in pull_blob(store, source, digest, bytes_per_second):
+                async for line in pull_blob(store, source, digest, rate):
                     yield line
     except PullError as problem:
         yield {"error": str(problem)}
@@ -42,9 +45,7 @@ def digests(manifest: bytes) -> list[str]:
         raise PullError(f"pull model manifest: {problem}") from problem
 
 
-async def pull_blob(
-    store: Store, source: Source, digest: str, bytes_per_second: int
-) -> AsyncIterator[dict[str, Any]]:
+async def pull_blob(store: Store, source: Source, digest: str, rate: Rate) -> AsyncIterator[dict[str, Any]]:
     """Yield progress of one blob; a partial file stays behind when the client goes away. Raises PullError."""
     done, partial = store.blob(digest), store.blob(digest, "-partial")
     status: dict[str, Any] = {"status": f"pulling {digest[7:19]}", "digest": digest}
@@ -64,7 +65,7 @@ async def pull_blob(
                     yield {**status, "completed": completed}
                     if completed == total:
                         break
-                    await asyncio.sleep(len(kept) / bytes_per_second if bytes_per_second else 0)
+                    await wait(len(kept), rate)
             if completed < total:
                 raise PullError("max retries exceeded: unexpected EOF")
             if (got := digest_of(partial.read_bytes())) != digest:
@@ -73,3 +74,11 @@ async def pull_blob(
             partial.rename(done)
     size = done.stat().st_size
     yield {**status, "total": size, "completed": size}
+
+
+async def wait(size: int, rate: Rate) -> None:
+    """Wait as long as `size` bytes take, or until the rate is lifted."""
+    began = asyncio.get_running_loop().time()
+    await asyncio.sleep(0)
+    while (limit := rate()) and asyncio.get_running_loop().time() < began + size / limit:
+        await asyncio.sleep(min(0.5, size / limit))
