@@ -117,7 +117,7 @@ class ActionModule(ActionBase):
         return result
 
     def _begin(self, arguments: dict[str, Any], variables: dict[str, Any], node: str) -> dict[str, Any]:
-        """Start a call that nobody waits for. Raises AnsibleActionFail if its work could not be found again."""
+        """Start a call nobody waits for; raises AnsibleActionFail if its work could not be found again."""
         if self._task.poll or not arguments.get("progress_file"):
             raise AnsibleActionFail(
                 "ollama_model: async must come with `poll: 0` and `progress_file`; add them"

@@ -587,6 +587,12 @@ class Turn:
                 time.sleep(WATCH_S)
         return True
 
+    def give_back(self):
+        """Let others have their turn; the end of the process does the same."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
     def told(self):
         """Return (progress or None, what was done and not reported: the lists of the result)."""
         said = {}
@@ -1000,6 +1006,7 @@ def in_turn(server, tags, params, disk):
         turn.tell(None, result)
     else:
         turn.reported()
+    turn.give_back()
     return after, result
 
 

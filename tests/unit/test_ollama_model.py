@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -676,6 +677,91 @@ class TestSlices:
         for line in lines:
             pull.read(line)
         assert pull.may_be_cut() is may
+
+
+class TestOneAtATime:
+    """Calls with the same `progress_file`."""
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        return tmp_path / "run" / "models.json"
+
+    @pytest.fixture
+    def turn_of_another(self, file: Path) -> Iterator[Any]:
+        turn = ollama_model.Turn(str(file))
+        assert turn.take(None)
+        yield turn
+        turn.give_back()
+
+    def test_what_was_done_in_the_background_is_reported_once(
+        self, ollama: FakeOllama, run: Any, file: Path
+    ) -> None:
+        alias = {"chat": "phi3:mini"}
+        run(["phi3:mini"], aliases=alias, progress_file=str(file), background=True)
+        reports = [run(["phi3:mini"], aliases=alias, progress_file=str(file)) for _ in range(2)]
+        assert [one["pulled"] for one in reports] == [["phi3:mini"], []]
+        assert [one["aliased"] for one in reports] == [["chat -> phi3:mini"], []]
+        assert [one["changed"] for one in reports] == [True, False]
+        assert len(ollama.asked("/api/pull")) == 1
+
+    def test_what_was_done_a_day_ago_is_no_news(self, run: Any, file: Path) -> None:
+        run(["phi3:mini"], progress_file=str(file), background=True)
+        os.utime(file, times=(time.time() - 100_000,) * 2)
+        assert not run(["phi3:mini"], progress_file=str(file))["changed"]
+
+    def test_a_model_that_was_refreshed_in_the_background_is_not_asked_for_again(
+        self, ollama: FakeOllama, run: Any, file: Path
+    ) -> None:
+        models = [{"name": "phi3:mini", "state": "latest"}]
+        ollama.models = {"phi3:mini": "old"}
+        run(models, progress_file=str(file), background=True)
+        assert run(models, progress_file=str(file))["checked"] == ["phi3:mini"]
+        assert len(ollama.asked("/api/pull")) == 1
+
+    def test_a_call_that_finds_another_at_work_watches_it(
+        self, ollama: FakeOllama, run: Any, file: Path, turn_of_another: Any
+    ) -> None:
+        progress = {"model": "gpt-oss", "origin": "", "completed": 1, "total": 9, "rate": 2.5}
+        done = {key: ["llama3.2"] if key == "pulled" else [] for key in ollama_model.LISTS}
+        turn_of_another.tell(progress, done)
+        result = run(["llama3.2", "gpt-oss"], progress_file=str(file), slice_s=0.1)
+        assert (result["finished"], result["changed"]) == (False, False)
+        assert result["progress"] == progress
+        assert result["pulled"] == ["llama3.2"]
+        assert not ollama.asked("/api/pull")
+
+    @pytest.mark.usefixtures("turn_of_another")
+    def test_one_that_has_not_said_anything_yet_can_be_watched_as_well(self, run: Any, file: Path) -> None:
+        progress = run(["phi3:mini"], progress_file=str(file), slice_s=0.1)["progress"]
+        assert (progress["completed"], progress["total"]) == (0, 0)
+
+    def test_when_the_other_ends_what_it_left_is_done_at_once(
+        self, ollama: FakeOllama, run: Any, file: Path, turn_of_another: Any
+    ) -> None:
+        def end() -> None:
+            ollama.models["llama3.2:latest"] = MANIFEST_DIGEST
+            turn_of_another.tell(None, {**{key: [] for key in ollama_model.LISTS}, "pulled": ["llama3.2"]})
+            turn_of_another.give_back()
+
+        threading.Timer(0.2, end).start()
+        result = run(["llama3.2", "phi3:mini"], progress_file=str(file), slice_s=30)
+        assert result["finished"]
+        assert result["pulled"] == ["llama3.2", "phi3:mini"]
+        assert [body["model"] for body in ollama.asked("/api/pull")] == ["phi3:mini"]
+
+    def test_whoever_pulls_tells_how_far_it_is(self, ollama: FakeOllama, run: Any, file: Path) -> None:
+        ollama.scripts = [[pulling(step * 1e7, 19 * GIGA) for step in range(300)]]
+        told: list[Any] = []
+        watcher = threading.Timer(0.8, lambda: told.append(json.loads(file.read_text())["progress"]))
+        watcher.start()
+        run(["codellama:34b"], progress_file=str(file), slice_s=1.5)
+        watcher.join()
+        assert told[0]["model"] == "codellama:34b"
+        assert told[0]["total"] == 19 * GIGA and told[0]["completed"] >= 0
+
+    @pytest.mark.usefixtures("turn_of_another")
+    def test_check_mode_waits_for_nobody(self, run: Any, file: Path) -> None:
+        assert run(["phi3:mini"], progress_file=str(file), check=True)["pulled"] == ["phi3:mini"]
 
 
 @pytest.mark.parametrize(

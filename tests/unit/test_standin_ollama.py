@@ -257,6 +257,22 @@ def test_durations_are_read_as_ollama_reads_them(text, expected):
     assert seconds(text, 7.0) == expected
 
 
+def test_the_rate_of_a_pull_can_be_changed_while_it_runs(tmp_path):
+    rate = tmp_path / "standin-pull-rate"
+    rate.write_text("1000")
+
+    async def conversation(client):
+        running = asyncio.create_task(pulled(client, "m"))
+        await asyncio.sleep(0.3)
+        slow = not running.done()
+        rate.write_text("0")
+        return slow, await asyncio.wait_for(running, 5)
+
+    slow, lines = talk(tmp_path, conversation)
+    assert slow, "a quarter of a megabyte takes minutes at a kilobyte per second"
+    assert lines[-1] == {"status": "success"}
+
+
 # --- another registry than the public one ---
 
 

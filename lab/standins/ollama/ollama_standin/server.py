@@ -45,7 +45,7 @@ class Settings:
         )
 
     def present_pull_rate(self) -> int:
-        """Return the bytes per second of a pull as the file `standin-pull-rate` says now, else `pull_rate`."""
+        """Return the bytes per second of a pull: what the file `standin-pull-rate` says, else `pull_rate`."""
         try:
             return int((self.models / "standin-pull-rate").read_text())
         except (OSError, ValueError):
