@@ -10,8 +10,8 @@ import pytest
 import site_under_test as site
 from verified import verify
 
-# The last word of a play of another tier must come long before a pull that takes this much.
-BYTES_PER_S = 100
+# Seven minutes for a model of the stand-in, and a line within the minute after which a pull counts as stuck.
+BYTES_PER_S = 600
 PATIENCE_S = 240
 CONTAINER = "docker ps --quiet --filter label=aicluster.service="
 RATE_FILE = "/root/.ollama/models/standin-pull-rate"
@@ -90,10 +90,9 @@ def slow(big: site.Node) -> Iterator[site.Node]:
     in_ollama(big, f"rm -f {RATE_FILE}")
 
 
-def test_a_long_pull_does_not_hold_up_other_tiers(slow, small):
+def test_a_long_pull_does_not_hold_up_other_tiers(slow):
     later = site.running("alertmanager")[0]
-    # Nobody has a mirror of it: the big node's models that no other node has.
-    model = min(declared(slow) - declared(small))
+    model = min(declared(slow))
     in_ollama(slow, f"ollama rm {model}")
     site.shell(later, f"docker stop $({CONTAINER}alertmanager)")
     with ThreadPoolExecutor(1) as pool:
