@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compares what an Ollama server has with what it should have."""
+"""Compares what an Ollama server has with what it should have, and tells where it may copy the rest from."""
 
 from __future__ import annotations
 
@@ -53,9 +53,23 @@ def ollama_differences(
     return found
 
 
+def model_mirrors(nodes: Sequence[Mapping[str, Any]], node: Mapping[str, Any]) -> list[str]:
+    """Return the mirrors a node may copy models from as `address:port`, in the cluster's order.
+
+    nodes: `cluster_nodes`; node: its entry of the node that pulls. A mirror counts if it is on another node
+    and its port is open to the node's tier: a firewall would let each question run into its time limit.
+    """
+    found = []
+    for other in nodes:
+        port = other["services"].get("model_mirror", {}).get("ports", {}).get("registry")
+        if port and other["name"] != node["name"] and {node["tier"], "lan"} & set(port["from"]):
+            found.append(f"{other['address']}:{port['port']}")
+    return found
+
+
 class FilterModule:
     """Registers the filter under its name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return {filter name: function}."""
-        return {"ollama_differences": ollama_differences}
+        return {"model_mirrors": model_mirrors, "ollama_differences": ollama_differences}

@@ -15,6 +15,8 @@ description:
     internet converge.
   - Together with the action plugin of the same name a pull is done in slices, and each slice prints a
     line of progress in the output of C(ansible-playbook).
+  - With C(async) and C(poll=0) it works beside the play. A later task with the same O(progress_file) waits
+    for it with progress, reports what it did, and tries again what went wrong.
 options:
   url:
     description: Address of the Ollama server as the node sees it, for example C(http://192.168.1.154:11434).
@@ -50,6 +52,29 @@ options:
         and takes no disk space. It is made again whenever its digest differs from the model's.
     type: dict
     default: {}
+  mirrors:
+    description:
+      - Registries on the LAN as C(host:port), asked in plain http, in this order, before the registry a name
+        points to. A model with O(models[].state=present) is pulled from the first one that has it and then
+        gets its own name; what was half pulled from one is gone on with from another.
+      - A mirror that lacks the model, does not answer or breaks off is passed over. Models with
+        O(models[].state=latest) and models whose name has a host of its own are never looked for there.
+    type: list
+    elements: str
+    default: []
+  volume:
+    description:
+      - Name of the Docker volume the server keeps its models in. With it, nothing is pulled that does not fit
+        on the disk of that volume on this machine. All missing models are added up by their
+        O(models[].size_gb) before the first byte, and each layer by its real size when the server begins it.
+    type: str
+  disk_path:
+    description: Folder the server keeps its models in, for a server without a volume; else as O(volume).
+    type: path
+  disk_reserve_gb:
+    description: GB (10^9 bytes) of that disk that stay free for everybody else.
+    type: float
+    default: 2
   attempts:
     description: Consecutive tries without a single new byte after which a pull is given up.
     type: int
@@ -67,7 +92,25 @@ options:
     type: float
     default: 1800
   insecure:
-    description: Talk plain http to the registry named in the model's name (a mirror on the LAN).
+    description: Talk plain http to the registry named in a model's name.
+    type: bool
+    default: false
+  avoid:
+    description:
+      - Names below O(mirrors) that are not tried (again). The action plugin carries them from call to call.
+    type: list
+    elements: str
+    default: []
+  progress_file:
+    description:
+      - File on this machine by whose lock only one call pulls at a time, and in which that call keeps where
+        its pull stands and what it has done. A call that finds it locked watches the other's progress, and
+        when that one has ended does what is left. What nobody has reported yet, it reports.
+    type: path
+  background:
+    description:
+      - Nobody waits for this call, so what it does is left in O(progress_file) for the next one to report.
+        The action plugin sets it.
     type: bool
     default: false
   slice_s:
@@ -97,6 +140,27 @@ EXAMPLES = r"""
     aliases:
       chat: gpt-oss
       code: codellama:34b
+
+- name: A node copies what another node of the cluster has, and keeps its disk from running full
+  ollama_model:
+    url: http://192.168.1.157:11435
+    models: [{name: phi3:mini, size_gb: 2.3}]
+    mirrors: ["192.168.1.154:11436"]
+    volume: aicluster_ollama
+
+- name: The models are begun, and the play goes on
+  ollama_model:
+    url: http://192.168.1.154:11434
+    models: "{{ ollama_models }}"
+    progress_file: /run/models.json
+  async: 86400
+  poll: 0
+
+- name: The models are there
+  ollama_model:
+    url: http://192.168.1.154:11434
+    models: "{{ ollama_models }}"
+    progress_file: /run/models.json
 
 - name: All models are what the registry has today
   ollama_model:
@@ -129,6 +193,16 @@ aliased:
   type: list
   elements: str
   returned: success
+copied:
+  description: Models that came from one of O(mirrors), as "model from host:port".
+  type: list
+  elements: str
+  returned: success
+given_up:
+  description: Names below O(mirrors) that could not be pulled, each with the reason, C({name, why}).
+  type: list
+  elements: dict
+  returned: success
 checked:
   description: Names of the models with O(models[].state=latest) that this call brought up to date.
   type: list
@@ -140,14 +214,18 @@ progress:
   returned: if not finished
   contains:
     model: {description: Its name., type: str}
+    origin: {description: The one of O(mirrors) it comes from; empty for its own registry., type: str}
     completed: {description: Bytes on the node., type: int}
     total: {description: Bytes the server has announced so far., type: int}
     rate: {description: Mean of this call., type: float}
 """
 
+import fcntl
+import glob
 import hashlib
 import http.client
 import json
+import os
 import re
 import socket
 import time
@@ -156,7 +234,16 @@ from urllib.parse import urlsplit
 from ansible.module_utils.basic import AnsibleModule
 
 CONNECT_S = 10
+# How often a call that watches another looks, and how often that one tells.
+WATCH_S = 1
+# What a call did that nobody has reported for so long is no news.
+NEWS_S = 86400
+LISTS = ("removed", "pulled", "aliased", "checked", "copied", "given_up")
 LONGEST_BACKOFF_S = 60
+# A mirror is on the LAN: it answers at once or it is away.
+MIRROR_S = 5
+DEFAULT_REGISTRY = "registry.ollama.ai"
+GIGA = 1e9
 # Within this distance of a layer's end a slice is not cut, see Pull.may_be_cut.
 NEVER_CUT_LAST_S = 5
 NEVER_CUT_LAST_BYTES = 32 * 1000 * 1000
@@ -167,23 +254,35 @@ CLIENT_ERRORS = 4
 # Request timeout, too many requests: the same request may be welcome later.
 MAY_PASS = (408, 429)
 
-# What the server says if trying again cannot help, and what a person can do about it.
+# What the server says if trying again cannot help, what a person can do about it, and whether another
+# registry may be better off.
 CURES = (
     (
         "file does not exist",
         "the registry has no such model: look up name and tag on https://ollama.com/library",
+        True,
     ),
-    ("invalid model name", "write it as in `ollama pull`: [host/][namespace/]model[:tag]"),
-    ("no space left", "the disk of the models is full: take models off ollama_models, or give it more room"),
+    ("invalid model name", "write it as in `ollama pull`: [host/][namespace/]model[:tag]", False),
+    (
+        "no space left",
+        "the disk of the models is full: take models off ollama_models, or give it more room",
+        False,
+    ),
     (
         "newer version of ollama",
         "this model needs a newer Ollama: raise the ollama image in the service catalogue",
+        False,
     ),
-    ("unauthorized", "the registry wants a login: use a public model or a mirror"),
-    ("no location header", "the mirror must send a Location header with blobs: see roles/ollama/README.md"),
+    ("unauthorized", "the registry wants a login: use a public model or a mirror", True),
+    (
+        "no location header",
+        "the mirror must send a Location header with blobs: see roles/model_mirror/README.md",
+        True,
+    ),
     (
         "digest mismatch",
         "what arrived was damaged and is deleted: run the playbook again; look at a proxy in between",
+        True,
     ),
 )
 CURE_UNKNOWN = (
@@ -195,6 +294,10 @@ class ModelError(Exception):
     """A sentence for the person who runs the playbook."""
 
 
+class SourceError(ModelError):
+    """A model that cannot be had from one registry; another may have it."""
+
+
 class PullBrokenError(Exception):
     """A pull that ended without `success` and may be tried again."""
 
@@ -202,23 +305,37 @@ class PullBrokenError(Exception):
 # ---------------------------------------------------------------- names
 
 
-def normalise(name):
-    """Return the name under which the server lists a model: 'library/Llama3.2' -> 'llama3.2:latest'."""
-    short = name.strip().lower()
-    for prefix in ("registry.ollama.ai/", "library/"):
-        if short.startswith(prefix):
+def complete(name):
+    """Return a name without the public registry and with its tag: 'library/Llama3.2' -> 'Llama3.2:latest'."""
+    short = name.strip()
+    for prefix in (DEFAULT_REGISTRY + "/", "library/"):
+        if short.lower().startswith(prefix):
             short = short[len(prefix) :]
     if ":" not in short.rsplit("/", 1)[-1]:
         short += ":latest"
     return short
 
 
+def normalise(name):
+    """Return the key under which names are compared: a registry minds capitals, a server does not."""
+    return complete(name).lower()
+
+
 def registry_address(name):
-    """Split a normalised name into (host, repository, tag) as the registry knows it."""
+    """Split a complete name into (host, repository, tag) as the registry knows it."""
     path, tag = name.rsplit(":", 1)
     rest, dummy, model = path.rpartition("/")
     host, dummy, namespace = rest.rpartition("/")
-    return host or "registry.ollama.ai", "%s/%s" % (namespace or "library", model), tag
+    return host or DEFAULT_REGISTRY, "%s/%s" % (namespace or "library", model), tag
+
+
+def mirrored_name(name, mirror):
+    """Return the name a model has on a mirror: 'phi3:mini' -> 'host:port/library/phi3:mini'.
+
+    None for a model of another registry than the public one: a mirror tells those not apart.
+    """
+    host, repository, tag = registry_address(complete(name))
+    return "%s/%s:%s" % (mirror, repository, tag) if host == DEFAULT_REGISTRY else None
 
 
 def mistakes(models, aliases):
@@ -254,11 +371,14 @@ def mistakes(models, aliases):
 
 
 def cure_of(text):
-    """Return what a person can do about an error text of the server, or None if trying again may help."""
-    for part, cure in CURES:
+    """Return (what a person can do about an error text of the server, whether another registry may help).
+
+    (None, True) if trying again may help.
+    """
+    for part, cure, elsewhere in CURES:
         if part in text.lower():
-            return cure
-    return None
+            return cure, elsewhere
+    return None, True
 
 
 def error_text(body):
@@ -323,7 +443,8 @@ class Server:
         status, body = self.ask("POST", "/api/copy", {"source": source, "destination": destination})
         if status != HTTP_OK:
             raise ModelError(
-                "alias %s -> %s: %s said %s %s" % (destination, source, self.url, status, error_text(body))
+                "%s -> %s: not copied, %s said %s %s"
+                % (destination, source, self.url, status, error_text(body))
             )
 
     def delete(self, name):
@@ -336,8 +457,8 @@ class Server:
 
 
 def registry_digest(name, insecure):
-    """Return the digest the registry has for a normalised name: the sha256 of its manifest."""
-    host, repository, tag = registry_address(name)
+    """Return the digest the registry has for a name: the sha256 of its manifest."""
+    host, repository, tag = registry_address(complete(name))
     kind = http.client.HTTPConnection if insecure else http.client.HTTPSConnection
     connection = kind(host, timeout=CONNECT_S)
     try:
@@ -355,6 +476,152 @@ def registry_digest(name, insecure):
         connection.close()
 
 
+def mirror_has(name):
+    """Tell whether the mirror in a name has the model; one that does not answer has nothing."""
+    host, repository, tag = registry_address(name)
+    connection = http.client.HTTPConnection(host, timeout=MIRROR_S)
+    try:
+        connection.request("HEAD", "/v2/%s/manifests/%s" % (repository, tag))
+        return connection.getresponse().status == HTTP_OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+# ---------------------------------------------------------------- the disk
+
+
+class Disk:
+    """The disk of the models, as this machine sees it: `path` is their folder (OLLAMA_MODELS or above)."""
+
+    def __init__(self, path, reserve_gb):
+        """Keep `reserve_gb` (10^9 bytes) free for others."""
+        self.path = path
+        self._reserve = int(reserve_gb * GIGA)
+
+    def room(self):
+        """Return the bytes that may still be written: what is free for everybody, without the reserve."""
+        found = os.statvfs(self.path)
+        return max(0, found.f_bavail * found.f_frsize - self._reserve)
+
+    def begun(self):
+        """Return the bytes of half-pulled layers. They are sparse files: what counts is what was written."""
+        return sum(
+            os.stat(file).st_blocks * 512
+            for folder in ("blobs", os.path.join("models", "blobs"))
+            for file in glob.glob(os.path.join(self.path, folder, "sha256-*-partial"))
+        )
+
+    def require(self, needed, what):
+        """Raise ModelError if `needed` bytes more do not fit; `what` is the sentence's subject."""
+        room = self.room()
+        if needed > room:
+            raise ModelError(
+                "%s, %.1f GB to come: must fit into the %.1f GB that the disk of %s has left beside a "
+                "reserve of %.1f GB; free some there, take models off ollama_models, or move Docker's data "
+                "to a bigger disk" % (what, needed / GIGA, room / GIGA, self.path, self._reserve / GIGA)
+            )
+
+
+def disk_of(module):
+    """Return the Disk the arguments name, or None. Raises ModelError if there is no such volume."""
+    path = module.params["disk_path"]
+    if not path and module.params["volume"]:
+        command = ["docker", "volume", "inspect", "--format", "{{ .Mountpoint }}", module.params["volume"]]
+        code, output, complaint = module.run_command(command)
+        if code:
+            raise ModelError(
+                "volume %s: cannot be asked for its disk (%s). Is the service up? On the node: "
+                "docker volume ls" % (module.params["volume"], complaint.strip())
+            )
+        path = output.strip()
+    if path and not os.path.isdir(path):
+        raise ModelError("disk_path %s: no such folder; name the one the models are in" % path)
+    return Disk(path, module.params["disk_reserve_gb"]) if path else None
+
+
+def count_of(names):
+    """Return '1 model' or '3 models'."""
+    return "1 model" if len(names) == 1 else "%d models" % len(names)
+
+
+def require_room(disk, models, names):
+    """Refuse before the first byte if the models `names` do not fit by their declared sizes."""
+    sizes = {model["name"]: model.get("size_gb") or 0 for model in models}
+    if disk and names:
+        listed = " + ".join("%s %.1f" % (name, sizes[name]) for name in names)
+        begun = disk.begun()
+        partly = ", %.1f of it there in part" % (begun / GIGA) if begun else ""
+        needed = sum(sizes[name] for name in names) * GIGA - begun
+        disk.require(needed, "%s refused before the first byte (%s GB%s)" % (count_of(names), listed, partly))
+
+
+# ---------------------------------------------------------------- one at a time
+
+
+class Turn:
+    """Who pulls on this machine: the one call that holds the lock of a file.
+
+    It writes into the file where its pull stands and what it has done. The lock goes with the process that
+    holds it, however that ends. Without a file it is everybody's turn.
+    """
+
+    def __init__(self, path):
+        """Open the file, which need not exist."""
+        self._file = None
+        self._told = 0.0
+        if path:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+
+    def take(self, deadline):
+        """Wait for the turn until `deadline` (monotonic seconds or None); return whether it came."""
+        while self._file is not None:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if deadline and time.monotonic() >= deadline:
+                    return False
+                time.sleep(WATCH_S)
+        return True
+
+    def give_back(self):
+        """Let others have their turn; the end of the process does the same."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def told(self):
+        """Return (progress or None, what was done and not reported: the lists of the result)."""
+        said = {}
+        if self._file is not None and time.time() - os.fstat(self._file).st_mtime < NEWS_S:
+            try:
+                said = json.loads(os.pread(self._file, 1 << 20, 0).decode("utf-8"))
+            except ValueError:
+                pass  # empty, or just being written
+        done = said.get("done", {})
+        return said.get("progress"), {key: list(done.get(key, [])) for key in LISTS}
+
+    def tell(self, progress, done, at_once=True):
+        """Write both down; if not `at_once`, no more often than others look."""
+        if self._file is None or not (at_once or time.monotonic() - self._told >= WATCH_S):
+            return
+        self._told = time.monotonic()
+        said = {"progress": progress, "done": {key: done[key] for key in LISTS}}
+        self._write(json.dumps(said).encode("utf-8"))
+
+    def reported(self):
+        """Forget what was done."""
+        if self._file is not None:
+            self._write(b"")
+
+    def _write(self, content):
+        os.pwrite(self._file, content, 0)
+        os.ftruncate(self._file, len(content))
+
+
 # ---------------------------------------------------------------- pulling
 
 
@@ -363,6 +630,7 @@ class Pull:
 
     def __init__(self, clock=time.monotonic):
         """Start the clock of the rate."""
+        self.origin = ""
         self._clock = clock
         self._started = clock()
         self._first = {}
@@ -371,13 +639,16 @@ class Pull:
         self.status = ""
 
     def read(self, line):
-        """Take in one decoded line of the stream."""
+        """Take in one decoded line of the stream. Return the bytes to come of a layer it is the first of."""
         self.status = line.get("status", "")
         self._current = line.get("digest")
         if self._current and line.get("total"):
             completed = line.get("completed", 0)
+            begins = self._current not in self._first
             self._first.setdefault(self._current, completed)
             self._layers[self._current] = (completed, line["total"])
+            return line["total"] - completed if begins else 0
+        return 0
 
     @property
     def completed(self):
@@ -422,8 +693,13 @@ class Pull:
         return "at %d %% of %.1f GB" % (100 * self.completed // self.total, self.total / 1e9)
 
 
-def stream_pull(server, name, pull, settings, deadline):
-    """Pull once. Return True on success, False if cut at the deadline; else raise."""
+def stream_pull(server, name, pull, settings):
+    """Pull once. Return True on success, False if cut at the deadline; else raise.
+
+    settings: the module's arguments, with `disk` and `deadline` (both may be None), and `tell`, which is
+    called with the pull after each line. Leaving the stream, for whatever reason, ends the server's download.
+    """
+    disk, deadline = settings["disk"], settings["deadline"]
     connection = server.connection(CONNECT_S)
     try:
         connection.connect()
@@ -444,7 +720,10 @@ def stream_pull(server, name, pull, settings, deadline):
             line = json.loads(raw.decode("utf-8"))
             if "error" in line:
                 refuse(server, name, str(line["error"]))
-            pull.read(line)
+            to_come = pull.read(line)
+            settings["tell"](pull)
+            if disk and to_come:
+                disk.require(to_come, "model %s stopped before its layer %s" % (name, line["digest"][7:19]))
             if pull.status == "success":
                 return True
             sock.settimeout(settings["verify_s" if pull.status.startswith("verifying") else "stall_s"])
@@ -459,18 +738,19 @@ def stream_pull(server, name, pull, settings, deadline):
 
 
 def refuse(server, name, text, status=None):
-    """Raise ModelError if trying again cannot help, else PullBrokenError."""
-    cure = cure_of(text)
+    """Raise ModelError (SourceError) if trying again (there) cannot help, else PullBrokenError."""
+    cure, elsewhere = cure_of(text)
     refused = status is not None and status // 100 == CLIENT_ERRORS and status not in MAY_PASS
     if cure or refused:
-        raise ModelError(
+        kind = SourceError if cure and elsewhere else ModelError
+        raise kind(
             "model %s: %s cannot pull it. The server said: %s. What helps: %s"
             % (name, server.url, text, cure or "is this an Ollama server? Check port and service")
         )
     raise PullBrokenError("the server said: %s" % text)
 
 
-def pull_to_success(server, name, settings, deadline):
+def pull_to_success(server, name, settings):
     """Pull, and take it up again while that brings new bytes.
 
     Returns None when the model is there, else the Pull that was cut at the deadline.
@@ -478,16 +758,42 @@ def pull_to_success(server, name, settings, deadline):
     failures = 0
     while True:
         pull = Pull()
+        pull.origin = settings["origin"]
         try:
-            return None if stream_pull(server, name, pull, settings, deadline) else pull
+            return None if stream_pull(server, name, pull, settings) else pull
         except PullBrokenError as interruption:
             failures = 1 if pull.received else failures + 1
             if failures >= settings["attempts"]:
-                raise ModelError(
+                raise SourceError(
                     "model %s: %s gave up after %d attempts without a new byte, %s. Last: %s. What helps: %s"
                     % (name, server.url, failures, pull.describe(), interruption, CURE_UNKNOWN)
                 )
         time.sleep(min(settings["backoff_s"] * 2 ** (failures - 1), LONGEST_BACKOFF_S))
+
+
+def fetch(server, name, settings, mirrors, result):
+    """Bring one model: from the first mirror that has it, else from the registry its name points to.
+
+    Returns None when it is there, else the Pull that was cut at the deadline. Notes in `result` what came
+    from a mirror (`copied`) and what could not (`given_up`).
+    """
+    for mirror in mirrors:
+        there = mirrored_name(name, mirror)
+        if there is None or there in settings["avoid"] or not mirror_has(there):
+            continue
+        try:
+            cut = pull_to_success(server, there, dict(settings, insecure=True, origin=mirror))
+        except SourceError as failure:
+            result["given_up"].append({"name": there, "why": str(failure)})
+            continue
+        if cut is not None:
+            return cut
+        # Both names share one set of blobs, so this copies a file of a few hundred bytes.
+        server.copy(there, name)
+        server.delete(there)
+        result["copied"].append("%s from %s" % (name, mirror))
+        return None
+    return pull_to_success(server, name, settings)
 
 
 def installed(server, settings):
@@ -514,14 +820,23 @@ def to_remove(tags, models):
     return [m["name"] for m in models if m["state"] == "absent" and normalise(m["name"]) in tags]
 
 
-def to_pull(tags, models):
-    """Names of the models the server must fetch."""
-    return [m["name"] for m in models if m["state"] != "absent" and normalise(m["name"]) not in tags]
+def to_pull(tags, models, aliases):
+    """Names of the models the server must fetch, those behind aliases first: they are asked for most."""
+    wanted = {normalise(target) for target in aliases.values()}
+    missing = [m["name"] for m in models if m["state"] != "absent" and normalise(m["name"]) not in tags]
+    return sorted(missing, key=lambda name: normalise(name) not in wanted)
 
 
 def to_refresh(tags, models):
     """Names of the models to compare with the registry."""
     return [m["name"] for m in models if m["state"] == "latest" and normalise(m["name"]) in tags]
+
+
+def left_behind(tags, models, mirrors):
+    """Names below the mirrors of models that have their own by now: a run ended between the two."""
+    own = [m["name"] for m in models if normalise(m["name"]) in tags]
+    names = [mirrored_name(name, mirror) for name in own for mirror in mirrors]
+    return [name for name in names if name is not None and normalise(name) in tags]
 
 
 def to_alias(tags, aliases):
@@ -556,24 +871,37 @@ def require_targets(server, tags, aliases):
         )
 
 
-def predict(server, tags, params, warn):
+def newer_in_registry(tags, models, insecure):
+    """Return (names of installed models whose registry has something else by now, why others are unknown)."""
+    newer, unknown = [], []
+    for name in to_refresh(tags, models):
+        try:
+            if registry_digest(name, insecure) != tags[normalise(name)]:
+                newer.append(name)
+        except (OSError, http.client.HTTPException) as error:
+            unknown.append("model %s: cannot tell whether the registry has a newer one (%s)" % (name, error))
+    return newer, unknown
+
+
+def predict(server, tags, params, disk, warn):
     """Check mode: return (tags as they would be, result) without changing anything."""
+    models, aliases = params["models"], params["aliases"]
     after = dict(tags)
-    removed = to_remove(tags, params["models"])
+    removed = to_remove(tags, models) + left_behind(tags, models, params["mirrors"])
     for name in removed:
         del after[normalise(name)]
-    pulled = to_pull(tags, params["models"])
+    pulled = to_pull(tags, models, aliases)
     for name in pulled:
         after[normalise(name)] = "(pulled)"
-    for name in to_refresh(tags, params["models"]):
-        try:
-            if registry_digest(normalise(name), params["insecure"]) != tags[normalise(name)]:
-                pulled.append(name)
-                after[normalise(name)] = "(refreshed)"
-        except (OSError, http.client.HTTPException) as error:
-            warn("model %s: cannot tell whether the registry has a newer one (%s)" % (name, error))
-    require_targets(server, after, params["aliases"])
-    made = to_alias(after, params["aliases"])
+    newer, unknown = newer_in_registry(tags, models, params["insecure"])
+    for text in unknown:
+        warn(text)
+    for name in newer:
+        pulled.append(name)
+        after[normalise(name)] = "(refreshed)"
+    require_room(disk, models, pulled)
+    require_targets(server, after, aliases)
+    made = to_alias(after, aliases)
     for alias, target in made:
         after[normalise(alias)] = after[normalise(target)]
     return after, {
@@ -581,34 +909,72 @@ def predict(server, tags, params, warn):
         "pulled": pulled,
         "aliased": ["%s -> %s" % pair for pair in made],
         "checked": [],
+        "copied": [],
+        "given_up": [],
     }
 
 
-def converge(server, tags, params):
-    """Do it. Return (tags afterwards, result); with `progress` in the result if work is left."""
-    deadline = time.monotonic() + params["slice_s"] if params["slice_s"] else None
+def make_aliases(server, tags, aliases, result):
+    """Make the aliases of models that are there and say otherwise; return the tags afterwards."""
+    due = [pair for pair in to_alias(tags, aliases) if normalise(pair[1]) in tags]
+    for alias, target in due:
+        server.copy(target, alias)
+        result["aliased"].append("%s -> %s" % (alias, target))
+    if not due:
+        return tags
+    after = server.tags()
+    wrong = to_alias(after, dict(due))
+    if wrong:
+        raise ModelError(
+            "alias %s -> %s: copied, but %s lists another digest for it" % (wrong[0] + (server.url,))
+        )
+    return after
+
+
+def standing(model, pull):
+    """Return where the pull of a declared model stands, as RETURN says it."""
+    return {
+        "model": model["name"],
+        "origin": pull.origin,
+        "completed": pull.completed,
+        "total": pull.total or int((model.get("size_gb") or 0) * GIGA),
+        "rate": pull.rate,
+    }
+
+
+def converge(server, tags, params, disk, turn, deadline):
+    """Do it. Return (tags afterwards, result); with `progress` in the result if the deadline left work."""
+    models, aliases = params["models"], params["aliases"]
     after = dict(tags)
-    result = {"removed": [], "pulled": [], "aliased": [], "checked": []}
-    coming = [normalise(name) for name in to_pull(tags, params["models"])]
-    require_targets(server, set(tags).union(coming), params["aliases"])
+    result = turn.told()[1]
+    pulls = to_pull(tags, models, aliases)
+    require_targets(server, set(tags).union(normalise(name) for name in pulls), aliases)
 
     # Deleting first makes room for what is pulled.
-    for name in to_remove(tags, params["models"]):
+    for name in to_remove(tags, models) + left_behind(tags, models, params["mirrors"]):
         server.delete(name)
         after.pop(normalise(name))
         result["removed"].append(name)
+    if disk:
+        newer, dummy = newer_in_registry(tags, models, params["insecure"])
+        require_room(disk, models, pulls + newer)
 
-    sizes = {m["name"]: m.get("size_gb") or 0 for m in params["models"]}
-    for name in to_pull(tags, params["models"]) + to_refresh(tags, params["models"]):
+    refreshes = [name for name in to_refresh(tags, models) if name not in result["checked"]]
+    refreshed = {normalise(name) for name in refreshes}
+    declared = {m["name"]: m for m in models}
+    for name in pulls + refreshes:
         begun = deadline and time.monotonic() >= deadline
-        cut = Pull() if begun else pull_to_success(server, name, params, deadline)
+        settings = dict(
+            params,
+            disk=disk,
+            deadline=deadline,
+            origin="",
+            tell=lambda pull, model=declared[name]: turn.tell(standing(model, pull), result, at_once=False),
+        )
+        mirrors = params["mirrors"] if declared[name]["state"] == "present" else []
+        cut = Pull() if begun else fetch(server, name, settings, mirrors, result)
         if cut is not None:
-            result["progress"] = {
-                "model": name,
-                "completed": cut.completed,
-                "total": cut.total or int(sizes[name] * 1e9),
-                "rate": cut.rate,
-            }
+            result["progress"] = standing(declared[name], cut)
             return after, result
         after = server.tags()
         if normalise(name) not in after:
@@ -617,19 +983,30 @@ def converge(server, tags, params):
             )
         if after[normalise(name)] != tags.get(normalise(name)):
             result["pulled"].append(name)
-        if normalise(name) in tags:
+        if normalise(name) in refreshed:
             result["checked"].append(name)
+        # At once: the other models may take hours.
+        own = {alias: target for alias, target in aliases.items() if normalise(target) == normalise(name)}
+        after = make_aliases(server, after, own, result)
+        turn.tell(None, result)
+    return make_aliases(server, after, aliases, result), result
 
-    for alias, target in to_alias(after, params["aliases"]):
-        server.copy(target, alias)
-        result["aliased"].append("%s -> %s" % (alias, target))
-    if result["aliased"]:
-        after = server.tags()
-        wrong = to_alias(after, params["aliases"])
-        if wrong:
-            raise ModelError(
-                "alias %s -> %s: copied, but %s lists another digest for it" % (wrong[0] + (server.url,))
-            )
+
+def in_turn(server, tags, params, disk):
+    """Converge when nobody else does; watch who does until then. Return as `converge`."""
+    deadline = time.monotonic() + params["slice_s"] if params["slice_s"] else None
+    turn = Turn(params["progress_file"])
+    if not turn.take(deadline):
+        progress, done = turn.told()
+        return tags, dict(done, progress=progress or standing({"name": "models"}, Pull()), watched=True)
+    # Whoever had the turn before may have changed what is there.
+    now = server.tags() if params["progress_file"] else tags
+    after, result = converge(server, now, params, disk, turn, deadline)
+    if params["background"]:
+        turn.tell(None, result)
+    else:
+        turn.reported()
+    turn.give_back()
     return after, result
 
 
@@ -654,11 +1031,18 @@ def main():
                 },
             },
             "aliases": {"type": "dict", "default": {}},
+            "mirrors": {"type": "list", "elements": "str", "default": []},
+            "volume": {"type": "str"},
+            "disk_path": {"type": "path"},
+            "disk_reserve_gb": {"type": "float", "default": 2},
+            "avoid": {"type": "list", "elements": "str", "default": []},
             "attempts": {"type": "int", "default": 5},
             "backoff_s": {"type": "float", "default": 2},
             "stall_s": {"type": "float", "default": 60},
             "verify_s": {"type": "float", "default": 1800},
             "insecure": {"type": "bool", "default": False},
+            "progress_file": {"type": "path"},
+            "background": {"type": "bool", "default": False},
             "slice_s": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
@@ -671,11 +1055,12 @@ def main():
         if wrong:
             raise ModelError("; ".join(wrong))
         server = Server(params["url"])
+        disk = disk_of(module)
         before = installed(server, params)
         if module.check_mode:
-            after, result = predict(server, before, params, module.warn)
+            after, result = predict(server, before, params, disk, module.warn)
         else:
-            after, result = converge(server, before, params)
+            after, result = in_turn(server, before, params, disk)
     except ModelError as failure:
         module.fail_json(msg=str(failure))
     except (OSError, http.client.HTTPException) as error:
@@ -685,7 +1070,8 @@ def main():
         )
     models, aliases = params["models"], params["aliases"]
     module.exit_json(
-        changed=bool(result["removed"] or result["pulled"] or result["aliased"]),
+        changed=not result.pop("watched", False)
+        and bool(result["removed"] or result["pulled"] or result["aliased"]),
         finished="progress" not in result,
         diff={"before": listing(before, models, aliases), "after": listing(after, models, aliases)},
         **result,

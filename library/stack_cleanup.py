@@ -72,6 +72,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 STATE_FOLDER = "/var/lib/aicluster"
 STACK_ROOT = "/opt/aicluster"
+# What runs of the toolkit tell each other until the next boot.
+RUN_FOLDER = "/run/aicluster"
 UNITS = "/etc/systemd/system/"
 LABEL = "com.docker.compose.project=aicluster"
 # Removing it would take the containers of others along.
@@ -251,7 +253,7 @@ def remove(module, found):
 
 def forget(module):
     """Remove the toolkit's folders, what remembers it last."""
-    for folder in (STACK_ROOT, STATE_FOLDER):
+    for folder in (STACK_ROOT, RUN_FOLDER, STATE_FOLDER):
         shutil.rmtree(folder, ignore_errors=True)
         if os.path.lexists(folder):
             module.fail_json(

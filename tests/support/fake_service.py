@@ -74,6 +74,9 @@ def serving(answers: Mapping[str, Says | Callable[[Asked], Says]]) -> Iterator[S
         def do_POST(self) -> None:
             self.handle_any()
 
+        def do_DELETE(self) -> None:
+            self.handle_any()
+
         def log_message(self, *_words: Any) -> None:
             pass
 

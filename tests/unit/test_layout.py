@@ -29,8 +29,11 @@ def variables_of(path: Path) -> dict[str, Any]:
 
 
 def test_site_yml_only_imports():
-    others = {key for entry in load("site.yml") for key in entry} - {"name", "import_playbook", "tags"}
+    known = {"name", "import_playbook", "tags", "vars"}
+    others = {key for entry in load("site.yml") for key in entry} - known
     assert not others, f"site.yml holds {others}: a play there would raise root group_vars above the lab's"
+    values = [entry["vars"] for entry in load("site.yml") if "vars" in entry]
+    assert all(value == {"ollama_pull_later": True} for value in values), "values live in the inventory"
 
 
 def test_site_yml_imports_the_preflight_first_and_then_every_tier_once():
@@ -38,6 +41,17 @@ def test_site_yml_imports_the_preflight_first_and_then_every_tier_once():
     assert imported[0] == "playbooks/preflight.yml"
     tiers = [f"playbooks/{tier.replace('_', '-')}.yml" for tier in TIERS]
     assert Counter(name for name in imported if name in tiers) == Counter(tiers)
+
+
+def test_pulls_are_begun_with_their_tier_and_waited_for_behind_all_others():
+    entries = load("site.yml")
+    begun = {entry["import_playbook"] for entry in entries if entry.get("vars", {}).get("ollama_pull_later")}
+    tiers = {tier for tier in TIERS if (ROOT / f"group_vars/{tier}/models.yml").is_file()}
+    assert begun == {f"playbooks/{tier.replace('_', '-')}.yml" for tier in tiers}
+    assert entries[-1]["import_playbook"] == "playbooks/models.yml"
+    [play] = load("playbooks/models.yml")
+    tags = {tier.replace("_", "-") for tier in tiers}
+    assert set(play["tags"]) == {"models", *tags}, "a run of one tier waits for its models, too"
 
 
 @pytest.mark.parametrize("tier", TIERS)

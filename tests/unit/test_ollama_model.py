@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -58,6 +60,8 @@ class FakeOllama:
         self.models: dict[str, str] = {}
         self.registry: dict[str, str] = {}
         self.scripts: list[Any] = []
+        # What it offers as a mirror: repository:tag.
+        self.offers: set[str] = set()
         self.requests: list[tuple[str, str, Any]] = []
         self.cut = threading.Event()
         outer = self
@@ -86,6 +90,12 @@ class FakeOllama:
                     self.answer(200, MANIFEST)
                 else:
                     self.answer(404, b"404 page not found")
+
+            def do_HEAD(self) -> None:
+                outer.requests.append(("HEAD", self.path, None))
+                repository, _, tag = self.path.removeprefix("/v2/").partition("/manifests/")
+                self.send_response(200 if f"{repository}:{tag}" in outer.offers else 404)
+                self.end_headers()
 
             def do_DELETE(self) -> None:
                 body = self.body()
@@ -143,7 +153,8 @@ class FakeOllama:
             target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         ).start()
         self.port = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.mirror = f"127.0.0.1:{self.port}"
+        self.url = f"http://{self.mirror}"
 
     def asked(self, path: str) -> list[Any]:
         return [body for _, asked, body in self.requests if asked == path]
@@ -407,6 +418,199 @@ class TestBrokenStreams:
         assert "Is this an Ollama server?" in run(["phi3:mini"], url=ollama.url + "/else")["msg"]
 
 
+class TestMirrors:
+    def test_a_model_is_copied_from_the_first_mirror_that_has_it(self, ollama: FakeOllama, run: Any) -> None:
+        ollama.offers = {"library/phi3:mini"}
+        ollama.models = {"mine:latest": "d"}
+        there = f"{ollama.mirror}/library/phi3:mini"
+        result = run(["phi3:mini"], mirrors=["127.0.0.1:9", ollama.mirror])
+        assert [(body["model"], body["insecure"]) for body in ollama.asked("/api/pull")] == [(there, True)]
+        assert result["copied"] == [f"phi3:mini from {ollama.mirror}"]
+        assert (result["changed"], result["pulled"]) == (True, ["phi3:mini"])
+        assert set(ollama.models) == {"mine:latest", "phi3:mini"}, "its name on the mirror is gone"
+
+    @pytest.mark.parametrize(
+        ("model", "asked"),
+        [
+            pytest.param({"name": "phi3:mini"}, True, id="a mirror that lacks it was asked"),
+            pytest.param({"name": "phi3:mini", "state": "latest"}, False, id="the latest is on the internet"),
+            pytest.param({"name": "hf.co/me/phi3:mini"}, False, id="a registry of its own"),
+        ],
+    )
+    def test_what_no_mirror_has_comes_from_its_own_registry(
+        self, ollama: FakeOllama, run: Any, model: Line, asked: bool
+    ) -> None:
+        result = run([model], mirrors=[ollama.mirror])
+        assert [body["model"] for body in ollama.asked("/api/pull")] == [model["name"]]
+        assert [body["insecure"] for body in ollama.asked("/api/pull")] == [False]
+        assert bool([1 for method, _, _ in ollama.requests if method == "HEAD"]) is asked
+        assert result["copied"] == []
+
+    def test_capitals_stay_because_a_registry_knows_no_others(self, ollama: FakeOllama, run: Any) -> None:
+        ollama.offers = {"library/llama3.2:1b-q4_K_M"}
+        assert run(["llama3.2:1b-q4_K_M"], mirrors=[ollama.mirror])["copied"]
+
+    @pytest.mark.parametrize(
+        "first",
+        [
+            pytest.param([{"error": "http: no Location header in response"}], id="no Location"),
+            pytest.param(
+                [{"error": "digest mismatch, file must be downloaded again: want a"}], id="damaged bytes"
+            ),
+            pytest.param([{"error": "pull model manifest: file does not exist"}], id="gone meanwhile"),
+        ],
+    )
+    def test_a_mirror_that_fails_is_passed_over_and_named(
+        self, ollama: FakeOllama, run: Any, first: Any
+    ) -> None:
+        ollama.offers = {"library/phi3:mini"}
+        ollama.scripts = [first]
+        there = f"{ollama.mirror}/library/phi3:mini"
+        result = run(["phi3:mini"], mirrors=[ollama.mirror])
+        assert [body["model"] for body in ollama.asked("/api/pull")] == [there, "phi3:mini"]
+        assert (result["pulled"], result["copied"]) == (["phi3:mini"], [])
+        assert [one["name"] for one in result["given_up"]] == [there]
+        assert first[0]["error"] in result["given_up"][0]["why"]
+
+    def test_a_mirror_that_breaks_off_is_taken_up_and_then_passed_over(
+        self, ollama: FakeOllama, run: Any
+    ) -> None:
+        ollama.offers = {"library/phi3:mini"}
+        ollama.scripts = [[pulling(GIGA), HANG_UP]] * 3
+        result = run(["phi3:mini"], mirrors=[ollama.mirror], attempts=3)
+        assert len(ollama.asked("/api/pull")) == 4
+        assert "gave up after 3 attempts" in result["given_up"][0]["why"]
+        assert result["pulled"] == ["phi3:mini"]
+
+    def test_a_name_that_failed_in_an_earlier_call_is_not_tried_again(
+        self, ollama: FakeOllama, run: Any
+    ) -> None:
+        ollama.offers = {"library/phi3:mini"}
+        avoid = [f"{ollama.mirror}/library/phi3:mini"]
+        assert run(["phi3:mini"], mirrors=[ollama.mirror], avoid=avoid)["copied"] == []
+
+    def test_a_full_disk_is_not_the_mirrors_fault(self, ollama: FakeOllama, run: Any) -> None:
+        ollama.offers = {"library/phi3:mini"}
+        ollama.scripts = [[{"error": "write /root/.ollama: no space left on device"}]]
+        assert run(["phi3:mini"], mirrors=[ollama.mirror])["failed"]
+        assert len(ollama.asked("/api/pull")) == 1
+
+    def test_a_run_that_ended_between_the_two_names_is_made_up_for(
+        self, ollama: FakeOllama, run: Any
+    ) -> None:
+        there = f"{ollama.mirror}/library/phi3:mini"
+        ollama.models = {"phi3:mini": "d", there: "d"}
+        predicted = run(["phi3:mini"], mirrors=[ollama.mirror], check=True)
+        result = run(["phi3:mini"], mirrors=[ollama.mirror])
+        assert result["removed"] == predicted["removed"] == [there]
+        assert ollama.models == {"phi3:mini": "d"}
+
+    def test_progress_says_where_it_comes_from(self, ollama: FakeOllama, run: Any) -> None:
+        ollama.offers = {"library/phi3:mini"}
+        ollama.scripts = [[pulling(step * 1e7, 19 * GIGA) for step in range(300)]]
+        progress = run(["phi3:mini"], mirrors=[ollama.mirror], slice_s=0.2)["progress"]
+        assert (progress["model"], progress["origin"]) == ("phi3:mini", ollama.mirror)
+
+
+class TestDisk:
+    @pytest.fixture(autouse=True)
+    def ten_gb_are_free(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = SimpleNamespace(f_bavail=10 * MEGA, f_frsize=1000)
+        monkeypatch.setattr(ollama_model.os, "statvfs", lambda _: found)
+
+    def test_models_that_do_not_fit_are_refused_before_the_first_byte(
+        self, ollama: FakeOllama, run: Any, tmp_path: Path
+    ) -> None:
+        models = [{"name": "a", "size_gb": 4}, {"name": "b", "size_gb": 4.5}]
+        for check in (True, False):
+            result = run(models, disk_path=str(tmp_path), check=check)
+            assert result["failed"]
+            assert result["msg"].startswith(
+                "2 models refused before the first byte (a 4.0 + b 4.5 GB), 8.5 GB to come: must fit into "
+                f"the 8.0 GB that the disk of {tmp_path} has left beside a reserve of 2.0 GB; free some there"
+            )
+        assert not ollama.asked("/api/pull")
+
+    @pytest.mark.parametrize(
+        ("models", "there"),
+        [
+            pytest.param([{"name": "a", "size_gb": 8}], {}, id="to the last byte"),
+            pytest.param([{"name": "a", "size_gb": 90}], {"a:latest": "d"}, id="what is there needs nothing"),
+            pytest.param(
+                [{"name": "a", "size_gb": 90, "state": "absent"}],
+                {"a:latest": "d"},
+                id="what goes needs nothing",
+            ),
+        ],
+    )
+    def test_what_fits_is_done(
+        self, ollama: FakeOllama, run: Any, tmp_path: Path, models: Any, there: Any
+    ) -> None:
+        ollama.models = dict(there)
+        assert not run(models, disk_path=str(tmp_path)).get("failed")
+
+    def test_what_is_there_in_part_needs_only_the_rest(
+        self, ollama: FakeOllama, run: Any, tmp_path: Path
+    ) -> None:
+        blobs = tmp_path / "models" / "blobs"
+        blobs.mkdir(parents=True)
+        part = blobs / ("sha256-" + "6e" * 32 + "-partial")
+        part.write_bytes(b"x" * 3_000_000)
+        with part.open("r+b") as file:
+            file.truncate(9 * GIGA)  # sparse, as Ollama's are
+        model = {"name": "a", "size_gb": 8.002}
+        assert not run([model], disk_path=str(tmp_path)).get("failed")
+        part.unlink()
+        ollama.models = {}
+        assert "8.0 GB to come" in run([model], disk_path=str(tmp_path))["msg"]
+
+    def test_a_model_bigger_than_declared_is_stopped_at_its_layer(
+        self, ollama: FakeOllama, run: Any, tmp_path: Path
+    ) -> None:
+        ollama.scripts = [[pulling(0, MEGA, "sha256:" + "22" * 32), *[pulling(0, 9 * GIGA)] * 50]]
+        result = run([{"name": "a", "size_gb": 1}], disk_path=str(tmp_path))
+        assert result["msg"].startswith(
+            "model a stopped before its layer 6e6e6e6e6e6e, 9.0 GB to come: must fit"
+        )
+        assert ollama.cut.wait(2), "hanging up is what stops the server's download"
+
+    def test_a_layer_that_is_there_in_part_needs_only_the_rest(
+        self, ollama: FakeOllama, run: Any, tmp_path: Path
+    ) -> None:
+        ollama.scripts = [[pulling(7 * GIGA, 12 * GIGA), pulling(12 * GIGA, 12 * GIGA), *CLOSING]]
+        assert run([{"name": "a", "size_gb": 1}], disk_path=str(tmp_path))["changed"]
+
+    def test_an_update_is_reckoned_with_if_the_registry_has_one(
+        self, ollama: FakeOllama, run: Any, tmp_path: Path
+    ) -> None:
+        name = f"{ollama.mirror}/library/phi3:mini"
+        model = {"name": name, "state": "latest", "size_gb": 9}
+        for digest, refused in ((MANIFEST_DIGEST, False), ("old", True)):
+            ollama.models = {name: digest}
+            result = run([model], disk_path=str(tmp_path), insecure=True)
+            assert bool(result.get("failed")) is refused
+
+    def test_the_disk_of_a_volume_is_asked_of_docker(
+        self, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[list[str]] = []
+
+        def docker(_: Any, command: list[str]) -> tuple[int, str, str]:
+            asked.append(command)
+            return 0, f"{tmp_path}\n", ""
+
+        monkeypatch.setattr(ollama_model.AnsibleModule, "run_command", docker)
+        result = run([{"name": "a", "size_gb": 9}], volume="aicluster_ollama")
+        assert f"the disk of {tmp_path}" in result["msg"]
+        assert asked[0][:3] == ["docker", "volume", "inspect"] and asked[0][-1] == "aicluster_ollama"
+
+    def test_a_volume_that_is_not_there_is_said(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            ollama_model.AnsibleModule, "run_command", lambda *_: (1, "", "Error: no such volume: x\n")
+        )
+        assert "volume x: cannot be asked for its disk (Error: no such volume: x)" in run(volume="x")["msg"]
+
+
 class TestSlices:
     def test_a_long_pull_returns_with_its_progress(self, ollama: FakeOllama, run: Any) -> None:
         ollama.scripts = [[pulling(step * 1e7, 19 * GIGA) for step in range(300)]]
@@ -425,6 +629,7 @@ class TestSlices:
         assert (result["pulled"], result["finished"]) == (["phi3:mini"], False)
         assert result["progress"] == {
             "model": "codellama:34b",
+            "origin": "",
             "completed": 0,
             "total": 19_100_000_000,
             "rate": 0,
@@ -435,6 +640,15 @@ class TestSlices:
         first = run(["codellama:34b"], aliases={"code": "codellama:34b"}, slice_s=0.1)
         second = run(["codellama:34b"], aliases={"code": "codellama:34b"}, slice_s=5)
         assert (first["aliased"], second["aliased"]) == ([], ["code -> codellama:34b"])
+
+    def test_models_behind_aliases_come_first_and_get_them_at_once(
+        self, ollama: FakeOllama, run: Any
+    ) -> None:
+        ollama.scripts = [WHOLE, [pulling(step * 1e7, 19 * GIGA) for step in range(300)]]
+        result = run(["codellama:34b", "phi3:mini"], aliases={"chat": "phi3:mini"}, slice_s=0.2)
+        assert (result["finished"], result["pulled"]) == (False, ["phi3:mini"])
+        assert result["aliased"] == ["chat -> phi3:mini"]
+        assert result["progress"]["model"] == "codellama:34b"
 
     @pytest.mark.parametrize(
         ("lines", "may"),
@@ -463,6 +677,91 @@ class TestSlices:
         for line in lines:
             pull.read(line)
         assert pull.may_be_cut() is may
+
+
+class TestOneAtATime:
+    """Calls with the same `progress_file`."""
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        return tmp_path / "run" / "models.json"
+
+    @pytest.fixture
+    def turn_of_another(self, file: Path) -> Iterator[Any]:
+        turn = ollama_model.Turn(str(file))
+        assert turn.take(None)
+        yield turn
+        turn.give_back()
+
+    def test_what_was_done_in_the_background_is_reported_once(
+        self, ollama: FakeOllama, run: Any, file: Path
+    ) -> None:
+        alias = {"chat": "phi3:mini"}
+        run(["phi3:mini"], aliases=alias, progress_file=str(file), background=True)
+        reports = [run(["phi3:mini"], aliases=alias, progress_file=str(file)) for _ in range(2)]
+        assert [one["pulled"] for one in reports] == [["phi3:mini"], []]
+        assert [one["aliased"] for one in reports] == [["chat -> phi3:mini"], []]
+        assert [one["changed"] for one in reports] == [True, False]
+        assert len(ollama.asked("/api/pull")) == 1
+
+    def test_what_was_done_a_day_ago_is_no_news(self, run: Any, file: Path) -> None:
+        run(["phi3:mini"], progress_file=str(file), background=True)
+        os.utime(file, times=(time.time() - 100_000,) * 2)
+        assert not run(["phi3:mini"], progress_file=str(file))["changed"]
+
+    def test_a_model_that_was_refreshed_in_the_background_is_not_asked_for_again(
+        self, ollama: FakeOllama, run: Any, file: Path
+    ) -> None:
+        models = [{"name": "phi3:mini", "state": "latest"}]
+        ollama.models = {"phi3:mini": "old"}
+        run(models, progress_file=str(file), background=True)
+        assert run(models, progress_file=str(file))["checked"] == ["phi3:mini"]
+        assert len(ollama.asked("/api/pull")) == 1
+
+    def test_a_call_that_finds_another_at_work_watches_it(
+        self, ollama: FakeOllama, run: Any, file: Path, turn_of_another: Any
+    ) -> None:
+        progress = {"model": "gpt-oss", "origin": "", "completed": 1, "total": 9, "rate": 2.5}
+        done = {key: ["llama3.2"] if key == "pulled" else [] for key in ollama_model.LISTS}
+        turn_of_another.tell(progress, done)
+        result = run(["llama3.2", "gpt-oss"], progress_file=str(file), slice_s=0.1)
+        assert (result["finished"], result["changed"]) == (False, False)
+        assert result["progress"] == progress
+        assert result["pulled"] == ["llama3.2"]
+        assert not ollama.asked("/api/pull")
+
+    @pytest.mark.usefixtures("turn_of_another")
+    def test_one_that_has_not_said_anything_yet_can_be_watched_as_well(self, run: Any, file: Path) -> None:
+        progress = run(["phi3:mini"], progress_file=str(file), slice_s=0.1)["progress"]
+        assert (progress["completed"], progress["total"]) == (0, 0)
+
+    def test_when_the_other_ends_what_it_left_is_done_at_once(
+        self, ollama: FakeOllama, run: Any, file: Path, turn_of_another: Any
+    ) -> None:
+        def end() -> None:
+            ollama.models["llama3.2:latest"] = MANIFEST_DIGEST
+            turn_of_another.tell(None, {**{key: [] for key in ollama_model.LISTS}, "pulled": ["llama3.2"]})
+            turn_of_another.give_back()
+
+        threading.Timer(0.2, end).start()
+        result = run(["llama3.2", "phi3:mini"], progress_file=str(file), slice_s=30)
+        assert result["finished"]
+        assert result["pulled"] == ["llama3.2", "phi3:mini"]
+        assert [body["model"] for body in ollama.asked("/api/pull")] == ["phi3:mini"]
+
+    def test_whoever_pulls_tells_how_far_it_is(self, ollama: FakeOllama, run: Any, file: Path) -> None:
+        ollama.scripts = [[pulling(step * 1e7, 19 * GIGA) for step in range(300)]]
+        told: list[Any] = []
+        watcher = threading.Timer(0.8, lambda: told.append(json.loads(file.read_text())["progress"]))
+        watcher.start()
+        run(["codellama:34b"], progress_file=str(file), slice_s=1.5)
+        watcher.join()
+        assert told[0]["model"] == "codellama:34b"
+        assert told[0]["total"] == 19 * GIGA and told[0]["completed"] >= 0
+
+    @pytest.mark.usefixtures("turn_of_another")
+    def test_check_mode_waits_for_nobody(self, run: Any, file: Path) -> None:
+        assert run(["phi3:mini"], progress_file=str(file), check=True)["pulled"] == ["phi3:mini"]
 
 
 @pytest.mark.parametrize(

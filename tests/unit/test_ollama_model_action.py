@@ -48,6 +48,24 @@ def test_a_line_says_how_far_how_fast_how_long(
     assert action.progress_line(progress) == line
 
 
+def test_a_line_says_from_which_mirror() -> None:
+    progress = {"model": "phi3", "origin": "10.0.0.1:11436", "completed": 1, "total": 0, "rate": 0.0}
+    assert action.progress_line(progress) == "phi3 from 10.0.0.1:11436: about to start"
+
+
+def test_a_call_tells_what_is_there_and_which_mirror_failed() -> None:
+    call = {
+        "pulled": ["a", "b"],
+        "copied": ["a from 10.0.0.1:11436"],
+        "given_up": [{"name": "10.0.0.1:11436/library/b:latest", "why": "model b: damaged"}],
+    }
+    assert action.done_lines(call) == [
+        "not from a mirror: model b: damaged",
+        "a is there, copied from 10.0.0.1:11436",
+        "b is there",
+    ]
+
+
 def test_the_first_word_comes_soon_and_later_ones_every_minute() -> None:
     assert list(islice(action.slices(), 5)) == [15, 30, 60, 60, 60]
 
@@ -70,6 +88,19 @@ def test_two_calls_make_one_result() -> None:
     assert merged["changed"]
     assert (merged["pulled"], merged["aliased"]) == (["a", "b"], ["c -> a"])
     assert merged["diff"] == {"before": "", "after": "a\nb\n"}
+
+
+def test_what_a_watched_call_has_said_is_neither_shown_nor_counted_again() -> None:
+    watched = {"changed": False, "pulled": ["a"], "copied": ["a from m:1"], "given_up": [{"name": "b"}]}
+    taken_over = {
+        "changed": True,
+        "pulled": ["a", "b"],
+        "copied": ["a from m:1"],
+        "given_up": [{"name": "b"}],
+    }
+    assert action.done_lines(action.news(watched, taken_over)) == ["b is there"]
+    merged = action.merge(watched, taken_over)
+    assert (merged["pulled"], merged["changed"]) == (["a", "b"], True)
 
 
 def test_a_failure_after_a_change_is_both() -> None:
@@ -136,27 +167,30 @@ class SlowServer:
 
 
 @pytest.fixture
-def server() -> Iterator[SlowServer]:
-    slow = SlowServer(steps=100)
+def server(request: pytest.FixtureRequest) -> Iterator[SlowServer]:
+    """A step takes a fiftieth of a second."""
+    slow = SlowServer(steps=getattr(request, "param", 100))
     yield slow
     slow.server.shutdown()
     slow.server.server_close()
 
 
-def play(url: str, tmp_path: Path, *flags: str) -> str:
-    """Run a play with one ollama_model task through the real ansible-playbook; return its output."""
-    task = {
+def play(url: str, tmp_path: Path, *flags: str, tasks: Any = None, fails: bool = False) -> str:
+    """Run a play through the real ansible-playbook; return its output. `tasks`: made from the arguments of
+    ollama_model, by default one task."""
+    arguments = {
         "url": url,
         "models": [{"name": "codellama:34b", "size_gb": 10}],
         "aliases": {"code": "codellama:34b"},
         "slice_s": 0.8,
     }
+    wanted = tasks or (lambda task: [{"name": "The AI node has its models", "ollama_model": task}])
     playbook = [
         {
             "hosts": "localhost",
             "gather_facts": False,
             "vars": {"node_name": "AGX0", "ansible_python_interpreter": sys.executable},
-            "tasks": [{"name": "The AI node has its models", "ollama_model": task}],
+            "tasks": wanted(arguments),
         }
     ]
     path = tmp_path / "play.yml"
@@ -181,7 +215,7 @@ def play(url: str, tmp_path: Path, *flags: str) -> str:
     done = subprocess.run(
         [*command, *flags], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.returncode != 0) is fails, done.stdout + done.stderr
     return done.stdout
 
 
@@ -201,4 +235,48 @@ def test_check_mode_predicts_and_a_second_run_has_nothing_to_do(server: SlowServ
     assert server.pulls == 0
     server.models = {"codellama:34b": "d1", "code:latest": "d1"}
     assert "changed=0" in play(server.url, tmp_path)
+    assert server.pulls == 0
+
+
+def begin_and_join(folder: Path) -> Any:
+    """Tasks that begin a pull, do something else, and wait for it."""
+
+    def tasks(arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        shared = {**arguments, "progress_file": str(folder / "models.json")}
+        begun = {
+            "name": "Begin",
+            "ollama_model": shared,
+            "async": 60,
+            "poll": 0,
+            "vars": {"ansible_async_dir": str(folder / "async")},
+        }
+        until_it_pulls = {
+            "name": "Something else",
+            "ansible.builtin.wait_for": {"path": str(folder / "models.json"), "search_regex": "total"},
+        }
+        return [begun, until_it_pulls, {"name": "Join", "ollama_model": shared}]
+
+    return tasks
+
+
+@pytest.mark.parametrize("server", [300], indirect=True, ids=["six seconds"])
+def test_a_pull_goes_on_beside_other_tasks_and_is_waited_for_with_progress(
+    server: SlowServer, tmp_path: Path
+) -> None:
+    output = play(server.url, tmp_path, tasks=begin_and_join(tmp_path / "run"))
+    begun, rest = output.split("TASK [Something else]")
+    assert "  AGX0: pulls beside the rest of this run" in begun
+    assert "% of" not in begun, "nobody waits where it is begun"
+    assert "  AGX0: pulling codellama:34b: " in rest and "  AGX0: codellama:34b is there" in rest
+    assert server.pulls == 1, "whoever waits does not disturb"
+    assert server.models == {"codellama:34b": "d1", "code:latest": "d1"}
+
+
+def test_a_pull_in_the_background_that_nobody_could_find_again_is_refused(
+    server: SlowServer, tmp_path: Path
+) -> None:
+    output = play(
+        server.url, tmp_path, tasks=lambda task: [{"ollama_model": task, "async": 9, "poll": 0}], fails=True
+    )
+    assert "async must come with `poll: 0` and `progress_file`" in output
     assert server.pulls == 0

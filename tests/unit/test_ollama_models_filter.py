@@ -11,7 +11,7 @@ from ansible.errors import AnsibleFilterError
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import filter_loader
 from ansible.template import Templar, trust_as_template
-from ollama_models import normalise, ollama_differences
+from ollama_models import model_mirrors, normalise, ollama_differences
 
 ROOT = Path(__file__).parents[2]
 _spec = importlib.util.spec_from_file_location("ollama_model_module", ROOT / "library" / "ollama_model.py")
@@ -84,7 +84,7 @@ def test_differences(answer: Any, models: Any, aliases: Any, differences: list[s
     installed = {module.normalise(m["name"]): m["digest"] for m in (answer or {}).get("models") or []}
     listed = [{"state": "present", **model} for model in models]
     by_module = [f"model {name}: remove" for name in module.to_remove(installed, listed)]
-    by_module += [f"model {name}: pull" for name in module.to_pull(installed, listed)]
+    by_module += [f"model {name}: pull" for name in module.to_pull(installed, listed, aliases)]
     by_module += [f"alias {alias} -> {target}: make" for alias, target in module.to_alias(installed, aliases)]
     assert by_module == differences, "the module would do something else"
 
@@ -113,3 +113,46 @@ def test_the_roles_condition_gives_a_boolean_in_ansible() -> None:
     templar = Templar(DataLoader(), variables={"probe": tags(), "wanted": PHI})
     answer = templar.template(trust_as_template("{{ probe | ollama_differences(wanted, {}) | length > 0 }}"))
     assert answer is True
+
+
+def node(name: str, tier: str, *, mirror_for: list[str] | None = None) -> dict[str, Any]:
+    ports = {"registry": {"port": 11436, "container": 11436, "from": mirror_for}}
+    services = {} if mirror_for is None else {"model_mirror": {"ports": ports}}
+    return {"name": name, "tier": tier, "address": f"10.0.0.{len(name)}", "services": services}
+
+
+AI_TIERS = ["primary_ai", "secondary_ai"]
+
+
+@pytest.mark.parametrize(
+    ("pulling", "nodes", "mirrors"),
+    [
+        pytest.param(
+            node("O", "secondary_ai"),
+            [node("AGX", "primary_ai", mirror_for=AI_TIERS)],
+            ["10.0.0.3:11436"],
+            id="the mirror of another node",
+        ),
+        pytest.param(
+            node("AGX", "primary_ai", mirror_for=AI_TIERS),
+            [node("AGX", "primary_ai", mirror_for=AI_TIERS), node("AGX1", "primary_ai", mirror_for=AI_TIERS)],
+            ["10.0.0.4:11436"],
+            id="never its own",
+        ),
+        pytest.param(
+            node("N", "edge"),
+            [node("AGX", "primary_ai", mirror_for=AI_TIERS)],
+            [],
+            id="none whose port is closed to it",
+        ),
+        pytest.param(
+            node("N", "edge"),
+            [node("AGX", "primary_ai", mirror_for=["lan"])],
+            ["10.0.0.3:11436"],
+            id="one that is open to the whole network",
+        ),
+        pytest.param(node("O", "secondary_ai"), [node("AGX", "primary_ai")], [], id="none, where none runs"),
+    ],
+)
+def test_a_node_copies_from_mirrors_that_let_it_in(pulling: Any, nodes: Any, mirrors: list[str]) -> None:
+    assert model_mirrors([*nodes, pulling], pulling) == mirrors

@@ -4,12 +4,22 @@ import json
 from typing import Any
 
 import pytest
+from ansible.template import trust_as_template
 from ollama_models import normalise
 from render import SOURCES, compose_of, hosts_running, render_role, renderer
 from tree import load
 
 AGX0, ORIN0, NANO = "192.168.1.154", "192.168.1.157", "192.168.1.159"
 AI_TIERS = ("primary_ai", "secondary_ai", "edge")
+
+
+def trusted(value: Any) -> Any:
+    """Text of a task as Ansible takes it from a file: templates, at any depth."""
+    if isinstance(value, dict):
+        return {key: trusted(one) for key, one in value.items()}
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
 every_ai_tier = pytest.mark.parametrize("tier", AI_TIERS)
 
 
@@ -99,6 +109,47 @@ def test_the_node_asks_its_ollama_where_it_listens(host, url):
 
 def test_the_edge_answers_on_the_cpu():
     assert "runtime" not in container(NANO)
+
+
+# --- pulling ---
+
+
+def arguments(host: str, inventory: str = "production", **more: Any) -> dict[str, Any]:
+    """The task that pulls, with what a node gives to it."""
+    rendering = renderer(inventory, host)
+    service = rendering.shared["cluster_node"]["services"]["ollama"]
+    variables = rendering.variables("ollama", {"service_name": "ollama", "service": service, **more})
+    [task] = load("roles/ollama/tasks/provision.yml")
+    given: dict[str, Any] = rendering._resolve(trusted(task["ollama_model"]), variables)
+    return {**given, "async": rendering._resolve(trusted(task["async"]), variables)}
+
+
+@pytest.mark.parametrize(
+    ("host", "mirrors"),
+    [
+        pytest.param(ORIN0, [f"{AGX0}:11436"], id="the small board copies what the big one has"),
+        pytest.param(AGX0, [], id="a node does not copy from itself"),
+        pytest.param(NANO, [], id="the mirror's port is closed to the edge"),
+    ],
+)
+def test_nodes_copy_from_each_other_before_they_ask_the_internet(host, mirrors):
+    assert arguments(host)["mirrors"] == mirrors
+
+
+def test_the_disk_that_is_looked_at_is_that_of_the_models_volume():
+    volume = arguments(AGX0)["volume"]
+    [mounted] = [v.split(":")[0] for v in container(AGX0)["volumes"] if v.endswith(":/root/.ollama")]
+    assert volume == f"aicluster_{mounted}", "compose puts the project's name before the volume's"
+
+
+def test_declared_sizes_count_on_boards_and_not_with_the_labs_small_models():
+    assert {model["name"]: model["size_gb"] for model in arguments(AGX0)["models"]}["gpt-oss"] == 13.8
+    assert not any(model["size_gb"] for model in arguments("198.18.77.154", "lab")["models"])
+
+
+@pytest.mark.parametrize(("later", "seconds"), [(True, 86400), (False, 0)], ids=["site.yml", "a tier alone"])
+def test_a_pull_is_waited_for_unless_the_last_play_does(later, seconds):
+    assert int(arguments(ORIN0, ollama_pull_later=later)["async"]) == seconds
 
 
 # --- the lists of the tiers ---

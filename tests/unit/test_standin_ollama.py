@@ -5,6 +5,7 @@ import json
 from hashlib import sha256
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from standins.ollama.ollama_standin.names import parse
 from standins.ollama.ollama_standin.scheduler import Scheduler, seconds
@@ -254,3 +255,131 @@ def test_a_keep_alive_of_zero_unloads_at_once():
 )
 def test_durations_are_read_as_ollama_reads_them(text, expected):
     assert seconds(text, 7.0) == expected
+
+
+def test_the_rate_of_a_pull_can_be_changed_while_it_runs(tmp_path):
+    rate = tmp_path / "standin-pull-rate"
+    rate.write_text("1000")
+
+    async def conversation(client):
+        running = asyncio.create_task(pulled(client, "m"))
+        await asyncio.sleep(0.3)
+        slow = not running.done()
+        rate.write_text("0")
+        return slow, await asyncio.wait_for(running, 5)
+
+    slow, lines = talk(tmp_path, conversation)
+    assert slow, "a quarter of a megabyte takes minutes at a kilobyte per second"
+    assert lines[-1] == {"status": "success"}
+
+
+# --- another registry than the public one ---
+
+
+def registry(folder, **faults):
+    """A registry in front of a folder of models, in plain http; what it is asked is in `asked`."""
+    asked: list[tuple[str, str, str | None]] = []
+
+    async def answer(request):
+        asked.append((request.method, request.path, request.headers.get("Range")))
+        _, _, namespace, model, kind, last = request.path.split("/")
+        if kind == "manifests":
+            path = folder / "manifests/registry.ollama.ai" / namespace / model / last
+        else:
+            path = folder / "blobs" / last.replace(":", "-")
+        if not path.is_file():
+            return web.Response(status=404)
+        content = path.read_bytes()
+        if kind == "manifests":
+            return web.Response(body=content)
+        headers = {} if faults.get("location") is False else {"Location": request.path}
+        if asked_for := request.headers.get("Range"):
+            start = int(asked_for.removeprefix("bytes=").split("-")[0])
+            cut = faults.get("cut") if len([one for one in asked if one[2]]) == 1 else None
+            return web.Response(status=206, body=content[start:][:cut], headers=headers)
+        return web.Response(body=content, headers=headers)
+
+    app = web.Application()
+    app.add_routes([web.get("/{path:.*}", answer)])
+    return app, asked
+
+
+def copied(source, target, *, insecure=True, **faults):
+    """Pull a model into `source`, then from there into `target`; return lines per try, requests, names."""
+
+    async def conversation(client):
+        await pulled(client, "m")
+        app, asked = registry(source, **faults)
+        async with TestServer(app) as mirror:
+            name = f"127.0.0.1:{mirror.port}/library/m:latest"
+            tries = []
+            api = Api(Settings(target, 0, 0.0), scheduler())
+            async with TestClient(TestServer(api.application())) as other:
+                for _ in range(2):
+                    body = {"model": name, "insecure": insecure}
+                    answer = await other.post("/api/pull", json=body)
+                    tries.append([json.loads(line) for line in (await answer.text()).splitlines()])
+                await other.post("/api/copy", json={"source": name, "destination": "m"})
+                await other.delete("/api/delete", json={"model": name})
+                listed = (await (await other.get("/api/tags")).json())["models"]
+        return tries, asked, {model["name"]: model["digest"] for model in listed}
+
+    return talk(source, conversation)
+
+
+def test_a_model_copied_from_another_registry_is_the_same_model(tmp_path):
+    tries, asked, names = copied(tmp_path / "a", tmp_path / "b")
+    manifest = (tmp_path / "a/manifests/registry.ollama.ai/library/m/latest").read_bytes()
+    assert tries[0][-1] == {"status": "success"}
+    assert names == {"m:latest": sha256(manifest).hexdigest()}
+    assert {path.name for path in (tmp_path / "a/blobs").iterdir()} == {
+        path.name for path in (tmp_path / "b/blobs").iterdir()
+    }
+    assert len([one for one in asked if one[2] == "bytes=0-"]) == 4, "every blob once"
+
+
+def test_a_copy_that_broke_off_goes_on_where_it_stopped(tmp_path):
+    tries, asked, names = copied(tmp_path / "a", tmp_path / "b", cut=100_000)
+    assert tries[0][-1] == {"error": "max retries exceeded: unexpected EOF"}
+    assert tries[1][-1] == {"status": "success"}
+    assert [one[2] for one in asked if one[2]][:2] == ["bytes=0-", "bytes=100000-"]
+    assert list(names) == ["m:latest"]
+
+
+def test_a_registry_must_send_a_location_with_blobs(tmp_path):
+    tries, _, names = copied(tmp_path / "a", tmp_path / "b", location=False)
+    assert tries[0][-1] == {"error": "http: no Location header in response"}
+    assert not names
+
+
+def test_without_insecure_no_registry_is_asked_in_plain_http(tmp_path):
+    tries, asked, _ = copied(tmp_path / "a", tmp_path / "b", insecure=False)
+    assert "http: server gave HTTP response to HTTPS client" in tries[0][-1]["error"]
+    assert not asked
+
+
+def test_a_model_another_registry_lacks_is_an_error_line(tmp_path):
+    async def conversation(client):
+        async with TestServer(registry(tmp_path)[0]) as mirror:
+            body = {"model": f"127.0.0.1:{mirror.port}/library/x:1", "insecure": True}
+            answer = await client.post("/api/pull", json=body)
+            return [json.loads(line) for line in (await answer.text()).splitlines()]
+
+    lines = talk(tmp_path, conversation)
+    assert lines[-1] == {"error": "pull model manifest: file does not exist"}
+
+
+def test_a_deletion_takes_the_blobs_nobody_else_uses_and_no_other(tmp_path):
+    async def conversation(client):
+        await pulled(client, "m")
+        await client.post("/api/copy", json={"source": "m", "destination": "chat"})
+        counts = []
+        for name in ("m", "chat"):
+            await client.delete("/api/delete", json={"model": name})
+            counts.append(len(list((tmp_path / "blobs").iterdir())))
+        return counts
+
+    other = tmp_path / "blobs" / ("sha256-" + "0" * 64)
+    other.parent.mkdir()
+    other.write_text("a blob of a pull that is under way")
+    assert talk(tmp_path, conversation) == [5, 1]

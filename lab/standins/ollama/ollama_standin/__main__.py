@@ -13,7 +13,9 @@ from typing import Any
 
 from . import VERSION
 
-USAGE = "usage: ollama serve | list | ps | pull MODEL | cp SOURCE DESTINATION | rm MODEL | --version"
+USAGE = (
+    "usage: ollama serve | list | ps | pull [--insecure] MODEL | cp SOURCE DESTINATION | rm MODEL | --version"
+)
 
 
 def call(method: str, path: str, body: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
@@ -43,9 +45,9 @@ def serve() -> None:
     importlib.import_module("ollama_standin.server").serve()
 
 
-def pull_model(name: str) -> None:
-    """Pull a model and print each line of progress."""
-    for line in call("POST", "/api/pull", {"model": name}):
+def pull_model(name: str, *, insecure: bool = False) -> None:
+    """Pull a model and print each line of progress; `insecure`: from a registry that speaks plain http."""
+    for line in call("POST", "/api/pull", {"model": name, "insecure": insecure}):
         if "error" in line:
             sys.exit(f"Error: {line['error']}")
         print(line["status"])
@@ -53,11 +55,13 @@ def pull_model(name: str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Run one command."""
+    insecure = arguments[:1] == ["pull"] and "--insecure" in arguments
+    arguments = [word for word in arguments if not (insecure and word == "--insecure")]
     commands: dict[tuple[str, int], Callable[..., object]] = {
         ("serve", 0): serve,
         ("list", 0): lambda: show_models("/api/tags"),
         ("ps", 0): lambda: show_models("/api/ps"),
-        ("pull", 1): pull_model,
+        ("pull", 1): lambda name: pull_model(name, insecure=insecure),
         ("cp", 2): lambda s, d: list(call("POST", "/api/copy", {"source": s, "destination": d})),
         ("rm", 1): lambda name: list(call("DELETE", "/api/delete", {"model": name})),
         ("--version", 0): lambda: print(f"ollama version is {VERSION} (stand-in)"),

@@ -14,6 +14,11 @@ WEIGHTS_BYTES = 256 * 1024
 UNPUBLISHED = "missing"
 
 
+def blobs_of(layers: dict[str, bytes]) -> dict[str, bytes]:
+    """Return digest -> content of a model's layers."""
+    return {digest_of(content): content for content in layers.values()}
+
+
 def layers_of(name: Name) -> dict[str, bytes] | None:
     """Return kind -> content of a published model's layers, or None for a name the registry does not know."""
     if name.model.startswith(UNPUBLISHED):

@@ -44,6 +44,13 @@ class Settings:
             float(os.environ.get("STANDIN_TOKENS_PER_SECOND", "400")),
         )
 
+    def present_pull_rate(self) -> int:
+        """Return the bytes per second of a pull: what the file `standin-pull-rate` says, else `pull_rate`."""
+        try:
+            return int((self.models / "standin-pull-rate").read_text())
+        except (OSError, ValueError):
+            return self.pull_rate
+
 
 def scheduler_from_environment() -> Scheduler:
     """Read the OLLAMA_ variables that decide about loads, and STANDIN_LOAD_SECONDS."""
@@ -160,7 +167,8 @@ class Api:
         body, name = await self._named(request)
         if name is None:
             return error(400, "invalid model name")
-        lines = pull(self._store, name, self._settings.pull_rate)
+        insecure = bool(body.get("insecure"))
+        lines = pull(self._store, name, self._settings.present_pull_rate, insecure=insecure)
         if body.get("stream", True):
             return await self._stream(
                 request, "application/x-ndjson", (json.dumps(line) + "\n" async for line in lines)

@@ -29,6 +29,11 @@ class Model:
         """Bytes of all its layers."""
         return sum(int(layer["size"]) for layer in [self.manifest["config"], *self.manifest["layers"]])
 
+    @property
+    def digests(self) -> set[str]:
+        """Its blobs, each as `sha256:<hex>`."""
+        return {str(layer["digest"]) for layer in [self.manifest["config"], *self.manifest["layers"]]}
+
 
 class Store:
     """The models directory. Every call reads the disk: models copied in from elsewhere show at once."""
@@ -84,21 +89,12 @@ class Store:
         return True
 
     def delete(self, name: Name) -> bool:
-        """Remove a model and the blobs no other model uses; False if there is no such model."""
-        path = self._manifests / name.path
-        if not path.is_file():
+        """Remove a model and those of its blobs that no other model uses; False if there is no such model."""
+        model = self.get(name)
+        if model is None:
             return False
-        path.unlink()
-        self.prune()
+        (self._manifests / name.path).unlink()
+        used = {digest for other in self.all() for digest in other.digests}
+        for digest in model.digests - used:
+            self.blob(digest).unlink(missing_ok=True)
         return True
-
-    def prune(self) -> None:
-        """Remove complete blobs that no manifest names."""
-        used = {
-            self.blob(str(layer["digest"])).name
-            for model in self.all()
-            for layer in [model.manifest["config"], *model.manifest["layers"]]
-        }
-        for path in self._blobs.iterdir():
-            if path.name not in used and not path.name.endswith("-partial"):
-                path.unlink()
