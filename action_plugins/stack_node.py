@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The controller's half of the engine: desired state -> one question per node -> plan -> one archive.
 
-`phase: plan` renders everything the node should hold, asks the node once, returns what differs, and fails with
-whatever on the node stands in the way. `phase: fetch` pulls the images that are missing. `phase: ship` renders
+`phase: plan` renders everything the node should hold, asks the node once, returns what differs, and fails
+with whatever stands in the way there. `phase: fetch` pulls the images that are missing. `phase: ship` renders
 again and sends only the files the plan names, `phase: reacted` notes that what reads them was restarted.
 `phase: commit` asks once more and fails if anything still differs. The node's half is library/stack_node.py;
 docs/explain/engine.md tells why.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What only a node itself can show and what stands in the way of its services: memory cgroup, engine, disk, images.
+"""What stands in the way of a node's services and only the node shows: memory cgroup, engine, disk, images.
 
 Every complaint is one sentence `<object> <value>: <rule>; <fix>`, as in `site_errors`. Source of the facts:
 library/stack_node.py. What a node could not tell (None) is no complaint: a refusal must be right.
@@ -91,15 +91,15 @@ def memory_cgroup(case: Case) -> Iterator[str]:
             "`sudo update-grub && sudo reboot`"
         )
     yield (
-        f"memory cgroup of {case.node} {cgroup['evidence']}: must be on, or the memory limit of every container "
-        f"is silently ignored; {fix}"
+        f"memory cgroup of {case.node} {cgroup['evidence']}: must be on, or the memory limit of every "
+        f"container is silently ignored; {fix}"
     )
 
 
 def engine_there(case: Case) -> Iterator[str]:
     """An engine is there, or this run installs one."""
     engine, wanted = case.found["engine"], case.wanted["engine"]
-    if case.wanted["containers"] and engine["absent"] and not wanted["coming"]:
+    if case.wanted["containers"] and engine["absent"] and not wanted["coming"]["engine"]:
         yield (
             f"Docker Engine of {case.node} absent: must be there, because docker_engine_source is "
             f"{wanted['source']} and installs none; `sudo apt-get install docker.io` there, or another "
@@ -110,7 +110,7 @@ def engine_there(case: Case) -> Iterator[str]:
 def engine_age(case: Case) -> Iterator[str]:
     """The engine speaks the API that compose and the toolkit use."""
     engine, wanted = case.found["engine"], case.wanted["engine"]
-    if wanted["coming"] or not is_older(engine["api"], wanted["oldest"]["api"]):
+    if wanted["coming"]["engine"] or not is_older(engine["api"], wanted["oldest"]["api"]):
         return
     brought = package(case, "engine") or "docker.io"
     yield (
@@ -123,7 +123,7 @@ def engine_age(case: Case) -> Iterator[str]:
 def compose_age(case: Case) -> Iterator[str]:
     """The compose plugin is there and knows what the project's files say."""
     found, wanted = case.found["compose"], case.wanted["engine"]
-    if found is None or wanted["coming"] or case.found["engine"]["absent"]:
+    if found is None or wanted["coming"]["compose"] or case.found["engine"]["absent"]:
         return
     if found and not is_older(found, wanted["oldest"]["compose"]):
         return
@@ -131,7 +131,7 @@ def compose_age(case: Case) -> Iterator[str]:
     fix = (
         f"`sudo apt-get update && sudo apt-get install {brought}` there"
         if brought
-        else f"put a newer one (file docker-compose-linux-aarch64 of its releases) there as {PLUGIN}, mode 0755"
+        else f"put docker-compose-linux-aarch64 of a newer release there as {PLUGIN}, mode 0755"
     )
     yield (
         f"compose plugin of {case.node} {found or 'absent'}: must be {wanted['oldest']['compose']} or newer, "
@@ -173,10 +173,10 @@ def disk_to_come(case: Case) -> Iterator[str]:
     if disk["free_mb"] < needed * MIB_PER_GIB:
         listed = ", ".join(f"{service} {need}" for service, need in coming.items())
         yield (
-            f"disk of {disk['path']} on {case.node} {size(disk['free_mb'])} free of {size(disk['size_mb'])}: must "
-            f"hold the {needed} GiB still to come ({listed}, {reserve} reserved); free space there, lower disk_gb "
-            "of a service in its group_vars/<tier>/services.yml, or move Docker to a bigger disk (data-root in "
-            "/etc/docker/daemon.json)"
+            f"disk of {disk['path']} on {case.node} {size(disk['free_mb'])} free of {size(disk['size_mb'])}: "
+            f"must hold the {needed} GiB still to come ({listed}, {reserve} reserved); free space there, "
+            "lower disk_gb of a service in group_vars/<tier>/services.yml, or move Docker's data to a "
+            "bigger disk (data-root in /etc/docker/daemon.json)"
         )
 
 
@@ -204,11 +204,12 @@ KINDS = (
         "must be built for the node's architecture",
         "take a tag that is, or another image, for {first} in " + CATALOGUE_FILE,
     ),
-    # Before the tag: of a removed repository some say `denied: requested access ... or may require docker login`.
+    # A removed repository cannot be told from a private one: `does not exist or may require docker login`.
     Kind(
         r"denied|unauthorized|authentication required|no basic auth|forbidden|repository .* not found",
         "must be there for everyone, but registry {registry} has no such image or wants a login",
-        f"look it up and correct image of {{first}} in {CATALOGUE_FILE}, or `sudo docker login {{registry}}` there",
+        f"look it up and correct image of {{first}} in {CATALOGUE_FILE}, "
+        "or `sudo docker login {registry}` there",
     ),
     Kind(
         r"toomanyrequests|too many requests|rate limit",
@@ -231,7 +232,7 @@ KINDS = (
     ),
     Kind(r"no space left", "its layers must fit on the disk", "`sudo docker image prune --all` there"),
     Kind(
-        r"manifest unknown|manifest for .* not found|not found",
+        r"manifest unknown|not found",
         "registry {registry} has no such tag",
         CORRECT,
     ),
@@ -296,11 +297,12 @@ def node_complaints(found: Mapping[str, Any], node: str, wanted: Mapping[str, An
 
     `found`: memory_cgroup {on: bool or None, evidence, cmdline: file of the kernel's arguments or ""}; engine
     {absent: bool, version, api}; compose (version, "" if absent, None if not asked); disks [{path, device,
-    docker: data lies here, free_mb, size_mb}] in MiB; images: name -> None (not asked) or {status (HTTP, None if
-    not asked), message, platforms}.
-    `wanted`: containers (bool: any), engine {source, coming: this run installs it, packages {engine, compose},
-    oldest {engine, api, compose}}, disk_floor_mb (MiB), disk_budget (bool), disk_reserved_gb and coming_gb
-    {service: GiB of those that are not there yet}, architecture, images {name: services}.
+    docker: data lies here, free_mb, size_mb}] in MiB; images: name -> None (not asked) or {status (HTTP, None
+    if not asked), message, platforms}.
+    `wanted`: containers (bool: any), engine {source, packages and coming {engine, compose}: what brings them,
+    whether this run installs them, oldest {engine, api, compose}}, disk_floor_mb (MiB), disk_budget (bool),
+    disk_reserved_gb and coming_gb {service: GiB of those that are not there yet}, architecture, images
+    {name: services}.
     """
     case = Case(node, found, wanted)
     return [complaint for rule in RULES for complaint in rule(case)]

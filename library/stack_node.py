@@ -57,7 +57,7 @@ raise:
   type: dict
   returned: phase is plan
 engine:
-  description: What of the work below the containers must be done before images are pulled, in the shape of RV(lay).
+  description: What of RV(lay), in its shape, must be done before images are pulled.
   type: dict
   returned: phase is plan
 images:
@@ -87,7 +87,7 @@ facts:
 #   container_modes  {compose service: [modes it works in]}; always where it is not named
 #   mode         the mode of a node that has not chosen one itself
 #   images       inspect: {compose service: image}; fetch: [image]
-#   engine       {files: [path], packages: [name], unit}: what must be as wanted before the engine is asked for images
+#   engine       {files: [path], packages: [name], unit}: what must be as wanted before images are asked for
 #   with_text    return the text of what differs, for a diff
 #   commit       {service: provisioning digest to remember, or null to keep the remembered one}, or null
 #   installed    with commit: packages this run installed, for a cleanup one day
@@ -115,7 +115,7 @@ DOCKER_ROOT = "/var/lib/docker"
 CGROUPS_V1 = "/proc/cgroups"
 CGROUPS_V2 = "/sys/fs/cgroup/cgroup.controllers"
 KERNEL_ARGUMENTS = "/proc/cmdline"
-# Where the kernel's arguments are written down, Raspberry Pi OS 12 and before, Jetson; the first that is there.
+# Where the kernel's arguments are written down: Raspberry Pi OS since 12, before, Jetson. The first there is.
 BOOT_FILES = ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt", "/boot/extlinux/extlinux.conf")
 REGISTRY_TIMEOUT_S = 60
 HTTP_OK = 200
@@ -440,12 +440,12 @@ def compose_version():
 
 
 def memory_cgroup():
-    """Return {on, evidence, cmdline}: whether the kernel counts memory per container; None: cannot be told."""
+    """Return {on, evidence, cmdline}: does the kernel count memory per container? None: it cannot be told."""
     if os.path.exists(CGROUPS_V2):
         on = "memory" in read_text(CGROUPS_V2).split()
         evidence = "not in %s" % CGROUPS_V2
     else:
-        # subsys_name hierarchy num_cgroups enabled; in a container it shows the machine's, which is what counts.
+        # subsys_name hierarchy num_cgroups enabled; a container sees the machine's, and that is what counts.
         lines = [line.split() for line in read_text(CGROUPS_V1).splitlines()]
         on = any(line[0] == "memory" and line[-1] == "1" for line in lines if line) if lines else None
         evidence = "not enabled in %s" % CGROUPS_V1

@@ -28,6 +28,7 @@ NOTHING_DIFFERS: dict[str, Any] = {
     "pending": [],
     "provisioned": {},
     "probes": {},
+    "obstacles": {"engine": {"version": "26.1.5", "api": "1.45"}, "volumes": [], "images": {}},
 }
 
 
@@ -277,10 +278,10 @@ def test_a_service_without_a_compose_file_is_refused_by_name():
     with pytest.raises(
         engine.AnsibleActionFail, match=r"service kong: no template renders .*roles/kong/templates"
     ):
-        engine.compose_services([], "kong")
+        engine.compose_project([], "kong")
 
 
 def test_a_compose_file_that_is_not_yaml_is_refused_by_name():
     broken = File("/opt/aicluster/kong/compose.yaml", b"services: [", "kong")
     with pytest.raises(engine.AnsibleActionFail, match=r"service kong: .*is not a compose file"):
-        engine.compose_services([broken], "kong")
+        engine.compose_project([broken], "kong")
