@@ -612,6 +612,7 @@ class ActionModule(ActionBase):
                 "phase": {"type": "str", "choices": phases, "required": True},
                 "part": {"type": "str", "choices": ["lay", "engine"], "default": "lay"},
                 "plan": {"type": "dict", "default": {}},
+                "refuse": {"type": "bool", "default": True},
             }
         )
         plan, part = arguments["plan"], arguments["part"]
@@ -627,7 +628,7 @@ class ActionModule(ActionBase):
             return self._ship(desired, plan, part, variables)
         if arguments["phase"] == "commit":
             return self._commit(desired, plan, node, variables)
-        return self._plan(desired, service_variables, renderer, node, variables)
+        return self._plan(desired, service_variables, renderer, variables, arguments["refuse"])
 
     def _send(self, task_vars: dict[str, Any], **request: Any) -> dict[str, Any]:
         """Run the node's half once; base64 needs no quoting inside the module's source."""
@@ -667,9 +668,10 @@ class ActionModule(ActionBase):
         desired: Desired,
         service_variables: Mapping[str, ChainMap[str, Any]],
         renderer: Renderer,
-        node: str,
         task_vars: dict[str, Any],
+        refuse: bool,
     ) -> dict[str, Any]:
+        node = renderer.shared["cluster_node"]["name"]
         actual = self._ask(desired, task_vars, commit=None)
         if "differing" not in actual:
             return actual
@@ -681,11 +683,10 @@ class ActionModule(ActionBase):
         for line in plan["lines"]:
             Display().display(f"{node:<6} {line}")
         plan["differing"] = actual["differing"]
-        # With the plan, for those who go on all the same: to tell why something did not come up.
         plan["wanted"], plan["found"] = wanted_of(desired, actual), found_of(actual)
         plan["complaints"] = self._judge(plan["found"], node, plan["wanted"])
-        if plan["complaints"]:
-            plan |= {"failed": True, "msg": report(node, plan["complaints"], "nothing was changed on it")}
+        if plan["complaints"] and refuse:
+            return {"failed": True, "msg": report(node, plan["complaints"], "nothing was changed on it")}
         if self._task.check_mode:
             plan["changed"] = bool(plan["lines"])
             shown = file_diffs(desired.files, actual["differing"], actual["leftover"])
@@ -706,8 +707,8 @@ class ActionModule(ActionBase):
         wanted = {**plan["wanted"], "engine": {**plan["wanted"]["engine"], "coming": installed}}
         if complaints := self._judge(found, node, wanted):
             kept = "its services are as they were, and so are their files"
-            result |= {"failed": True, "msg": report(node, complaints, kept)}
-        return result
+            return {"failed": True, "msg": report(node, complaints, kept)}
+        return {"changed": result["changed"]}
 
     def _ship(
         self, desired: Desired, plan: Mapping[str, Any], part: str, task_vars: dict[str, Any]

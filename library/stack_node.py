@@ -30,6 +30,10 @@ options:
     type: str
     choices: [lay, engine]
     default: lay
+  refuse:
+    description: With V(plan), whether to fail with what stands in the way, or only to return it.
+    type: bool
+    default: true
   plan:
     description: What V(plan) returned; for V(fetch), V(ship), V(reacted) and V(commit).
     type: dict
@@ -65,7 +69,7 @@ images:
   type: list
   returned: phase is plan
 complaints:
-  description: What stands in the way, one sentence each; the task has failed if there are any.
+  description: What stands in the way, one sentence each.
   type: list
   returned: phase is plan
 lines:

@@ -1,5 +1,4 @@
-"""What a node shows is judged by pure rules: each obstacle has one sentence, and what cannot be told has "
-"none."""
+"""What a node shows is judged by pure rules: an obstacle has one sentence, what cannot be told has none."""
 
 import copy
 import re
