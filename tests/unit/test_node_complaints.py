@@ -2,13 +2,14 @@
 
 import copy
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from node_complaints import RULES, FilterModule, is_older, node_complaints, registry_of, version
 
-FOUND = {
+FOUND: dict[str, Any] = {
     "memory_cgroup": {"on": True, "evidence": "", "cmdline": ""},
     "engine": {"absent": False, "version": "26.1.5", "api": "1.45", "ready": True},
     "compose": "2.26.1-4",
@@ -20,7 +21,7 @@ FOUND = {
     "volumes": [],
     "images": {},
 }
-WANTED = {
+WANTED: dict[str, Any] = {
     "containers": True,
     "engine": {
         "source": "docker",

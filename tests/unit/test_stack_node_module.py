@@ -519,8 +519,8 @@ def an_engine(path, answers):
         server.close()
 
 
-PING = {"/_ping": (200, "OK")}
-HERE = {"/images/redis:8.10.1/json": (200, {})}
+PING: dict[str, Any] = {"/_ping": (200, "OK")}
+HERE: dict[str, Any] = {"/images/redis:8.10.1/json": (200, {})}
 MISSING = {"containers": {"redis": "d"}, "images": {"redis": "redis:8.10.1"}}
 
 
