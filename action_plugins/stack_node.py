@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The controller's half of the engine: desired state -> one question per node -> plan -> one archive.
 
-`phase: plan` renders everything the node should hold, asks the node once and returns what differs.
-`phase: ship` renders again and sends only the files the plan names, `phase: reacted` notes that what reads
-them was restarted. `phase: commit` asks once more and fails if anything still differs. The node's half is
-library/stack_node.py; docs/explain/engine.md tells why.
+`phase: plan` renders everything the node should hold, asks the node once, returns what differs, and fails
+with whatever stands in the way there. `phase: fetch` pulls the images that are missing. `phase: ship` renders
+again and sends only the files the plan names, `phase: reacted` notes that what reads them was restarted.
+`phase: commit` asks once more and fails if anything still differs. The node's half is library/stack_node.py;
+docs/explain/engine.md tells why.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from typing import Any
 
 import yaml
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import filter_loader
 from ansible.template import trust_as_template
 from ansible.utils.display import Display
 
@@ -32,6 +35,10 @@ HOST_ROLES = ("base", "docker_engine")
 # Stands for the digest while templates are rendered: a file cannot contain its own hash.
 DIGEST_TOKEN = "@stack-digest@"
 DIGEST_LABEL = "aicluster.digest"
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+ENGINE_ROLE, ENGINE_UNIT = "docker_engine", "docker"
+# Variables of the role stack that say what disk a node must have.
+SETTINGS = ("stack_disk_floor_mb", "stack_disk_budget")
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,11 @@ class Desired:
     container_owner: dict[str, str] = field(default_factory=dict)
     container_modes: dict[str, list[str]] = field(default_factory=dict)
     mode: str | None = None
+    # Image of each container, and the volumes a service keeps data in.
+    images: dict[str, str] = field(default_factory=dict)
+    volumes: dict[str, list[str]] = field(default_factory=dict)
+    # What the node must have below them; see `limits_of`.
+    limits: dict[str, Any] = field(default_factory=dict)
     probes: dict[str, str] = field(default_factory=dict)
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     provision_inputs: dict[str, str] = field(default_factory=dict)
@@ -257,6 +269,78 @@ def services_to_provision(
     ]
 
 
+def engine_question(desired: Desired) -> dict[str, Any]:
+    """Return what must be as wanted before the engine is asked for images: its files, packages and unit."""
+    return {
+        "files": [file.path for file in desired.files if file.owner == ENGINE_ROLE],
+        "packages": desired.limits.get("engine_packages", []),
+        "unit": ENGINE_UNIT,
+    }
+
+
+def split(lay: dict[str, Any], engine: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Divide what has to be laid into the engine's part and the rest; packages go before both."""
+    first: dict[str, Any] = {
+        "packages": [],
+        "files": [path for path in lay["files"] if path in engine["files"]],
+        "remove": [],
+        "reactions": [pair for pair in lay["reactions"] if pair[1] == engine["unit"]],
+        "units": [unit for unit in lay["units"] if unit["name"] == engine["unit"]],
+        "daemon_reload": False,
+    }
+    parted = ("files", "reactions", "units")
+    return first, {**lay, **{key: [one for one in lay[key] if one not in first[key]] for key in parted}}
+
+
+def new_services(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
+    """Return the services of which a node has nothing yet: no file, no container, no volume."""
+    missing = {str(item["path"]) for item in actual["differing"] if item["reason"] == "missing"}
+    there = {file.owner for file in desired.files if file.path not in missing}
+    without = {item["service"] for item in actual["containers"] if item["why"] == "missing"}
+    there |= {owner for container, owner in desired.container_owner.items() if container not in without}
+    volumes = set(actual["obstacles"]["volumes"])
+    there |= {service for service, names in desired.volumes.items() if volumes & set(names)}
+    return [service for service in desired.limits.get("disk_gb", {}) if service not in there]
+
+
+def wanted_of(desired: Desired, actual: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the filter `node_complaints` compares a node with."""
+    limits, missing = desired.limits, set(actual["packages"])
+    images: dict[str, list[str]] = {}
+    for container, image in desired.images.items():
+        images.setdefault(image, []).append(desired.container_owner[container])
+    coming = {
+        "engine": limits["engine"]["packages"].get("engine") in missing,
+        # The plugin works with the client, which is a package of its own.
+        "compose": bool(missing & set(limits["engine_packages"])),
+    }
+    return {
+        "containers": bool(desired.containers),
+        "engine": {**limits["engine"], "coming": coming},
+        "disk_floor_mb": limits["disk_floor_mb"],
+        "disk_budget": limits["disk_budget"],
+        "disk_reserved_gb": limits["disk_reserved_gb"],
+        "coming_gb": {service: limits["disk_gb"][service] for service in new_services(desired, actual)},
+        "architecture": limits["architecture"],
+        "images": images,
+    }
+
+
+def found_of(actual: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts the filter `node_complaints` judges."""
+    found = actual["obstacles"]
+    unit = next((unit["why"] for unit in actual["units"] if unit["name"] == ENGINE_UNIT), "")
+    absent = not found["engine"]["api"] and unit.startswith("not there")
+    return {**found, "engine": {**found["engine"], "absent": absent}}
+
+
+def report(node: str, complaints: Sequence[str], kept: str) -> str:
+    """Return the message of a refused node; `kept` says what was not changed."""
+    lines = [f"{number:>3}. {complaint}" for number, complaint in enumerate(complaints, start=1)]
+    count = "1 thing stands" if len(lines) == 1 else f"{len(lines)} things stand"
+    return "\n".join([f"{node}: {count} in the way; {kept}.", *lines])
+
+
 def make_plan(
     desired: Desired, actual: Mapping[str, Any], wanted_by_probe: Mapping[str, bool]
 ) -> dict[str, Any]:
@@ -288,18 +372,25 @@ def make_plan(
         "provision": provision,
         "empty": not desired.containers,
         # Health checks begin anew with the engine: wait for them before anything is called well.
-        "settle": bool(desired.containers) and ("restart", "docker") in reactions,
+        "settle": bool(desired.containers) and ("restart", ENGINE_UNIT) in reactions,
     }
+    lay_needed = any(bool(part) for part in lay.values())
+    # The engine as it shall be comes first where it has to fetch something.
+    images = list(actual["obstacles"]["images"])
+    first, rest = split(lay, engine_question(desired)) if images else split(lay, {"files": [], "unit": None})
     return {
         "facts": dict(actual["facts"]),
-        "lay": lay,
-        "lay_needed": any(bool(part) for part in lay.values()),
+        "lay": rest,
+        "engine": first,
+        "images": images,
+        "lay_needed": lay_needed or bool(images),
         "raise": raising,
         "raise_needed": any(
             raising[part] for part in ("containers", "orphans", "restless", "settle", "provision")
         ),
         "asleep": asleep_services(desired, actual),
         "lines": plan_lines(actual, reactions, provision),
+        "complaints": [],
     }
 
 
@@ -314,6 +405,7 @@ def plan_lines(
     lines += [f"- file {path}" for path in actual["leftover"]]
     lines += [f"~ unit {item['name']} ({item['why']})" for item in actual["units"]]
     lines += [f"~ {verb} {unit}" for verb, unit in reactions]
+    lines += [f"+ image {image}" for image in actual["obstacles"]["images"]]
     for item in actual["containers"]:
         sign, why = ("+", "") if item["why"] == "missing" else ("~", f" ({item['why']})")
         lines.append(f"{sign} container {item['service']}{why}")
@@ -357,11 +449,15 @@ class Renderer:
             self._yaml(folder / "defaults" / "main.yml"),
         )
 
+    def values(self, names: Iterable[str], variables: ChainMap[str, Any]) -> dict[str, Any]:
+        """Return variables of a role, resolved."""
+        return {name: self._resolve(variables[name], variables) for name in names}
+
     def state(self, role: str, variables: ChainMap[str, Any]) -> tuple[dict[str, Any], str]:
         """Return the role's `__<role>_state`, resolved, and its unresolved `provision_when`."""
         raw = dict(variables.get(f"__{role}_state", {}))
         when = raw.pop("provision_when", "")
-        known = {"packages", "units", "files", "probe", "provision_inputs"}
+        known = {"packages", "units", "files", "probe", "provision_inputs", "engine"}
         if unknown := sorted(set(raw) - known):
             raise AnsibleActionFail(
                 f"role {role}: __{role}_state has unknown keys {unknown}; known are {sorted(known)}"
@@ -413,8 +509,8 @@ def template_sources(root: Path) -> list[Path]:
     return sorted(path for path in found if not path.name.endswith(("~", ".orig", ".rej", ".swp", ".pyc")))
 
 
-def compose_services(files: Iterable[File], service: str) -> list[str]:
-    """Return the names under `services:` of a service's compose file.
+def compose_project(files: Iterable[File], service: str) -> tuple[dict[str, str], list[str]]:
+    """Return what a service's compose file names: container -> image, and its volumes.
 
     Raises AnsibleActionFail when the file is missing or is not the YAML compose expects.
     """
@@ -425,15 +521,36 @@ def compose_services(files: Iterable[File], service: str) -> list[str]:
             f"service {service}: no template renders {path}; add roles/{service}/templates{path}.j2"
         )
     try:
-        return list(yaml.safe_load(content)["services"])
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+        project = yaml.load(content, Loader=YAML_LOADER)
+        images = {str(name): str(keys["image"]) for name, keys in project["services"].items()}
+        return images, list(project.get("volumes") or ())
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise AnsibleActionFail(f"service {service}: {path} is not a compose file: {error}") from error
+
+
+def limits_of(
+    node: Mapping[str, Any], engine: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what a node must have before its services can be brought up.
+
+    `engine`: `__docker_engine_state`; `settings`: variables of the role stack.
+    """
+    return {
+        "engine": engine["engine"],
+        "engine_packages": engine.get("packages", []),
+        "disk_gb": {service: entry.get("disk_gb") or 0 for service, entry in node["services"].items()},
+        "disk_reserved_gb": node["disk_reserved_gb"] or 0,
+        "disk_floor_mb": int(settings["stack_disk_floor_mb"]),
+        "disk_budget": boolean(settings["stack_disk_budget"]),
+        "architecture": node["architecture"],
+    }
 
 
 def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, ChainMap[str, Any]]]:
     """Return the node's desired state and the variables of each of its services."""
     node, mirror = renderer.shared["cluster_node"], renderer.shared["site_image_mirror"]
     desired, service_variables = Desired(mode=node["mode"]), {}
+    engine: dict[str, Any] = {}
     services: dict[str, Any] = node["services"]
     contained = [service for service, entry in services.items() if entry["image"]]
     for role in (*HOST_ROLES, *services, "stack"):
@@ -448,9 +565,11 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
         files = renderer.files(role, variables, int((entry or {}).get("uid", 0)))
         if entry is not None:
             files, digest = seal(files, role)
-            for container in compose_services(files, role) if role in contained else ():
+            images, desired.volumes[role] = compose_project(files, role) if role in contained else ({}, [])
+            for container, image in images.items():
                 desired.containers[container] = digest
                 desired.container_owner[container] = role
+                desired.images[container] = image
                 if modes := modes_of(role, node):
                     desired.container_modes[container] = modes
             service_variables[role] = variables
@@ -467,6 +586,10 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
         desired.rules.update(rules)
         desired.packages += state.get("packages", [])
         desired.units += state.get("units", [])
+        if role == ENGINE_ROLE:
+            engine = state
+        elif role == "stack":
+            desired.limits = limits_of(node, engine, renderer.values(SETTINGS, variables))
     return desired, service_variables
 
 
@@ -474,7 +597,7 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
 
 
 class ActionModule(ActionBase):
-    """Action plugin `stack_node`: plan, ship, reacted, commit."""
+    """Action plugin `stack_node`: plan, fetch, ship, reacted, commit."""
 
     _supports_check_mode = True
     _supports_diff = True
@@ -483,23 +606,29 @@ class ActionModule(ActionBase):
         """Run one phase and return a result a playbook can branch on."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
+        phases = ["plan", "fetch", "ship", "reacted", "commit"]
         _, arguments = self.validate_argument_spec(
             argument_spec={
-                "phase": {"type": "str", "choices": ["plan", "ship", "reacted", "commit"], "required": True},
+                "phase": {"type": "str", "choices": phases, "required": True},
+                "part": {"type": "str", "choices": ["lay", "engine"], "default": "lay"},
                 "plan": {"type": "dict", "default": {}},
+                "refuse": {"type": "bool", "default": True},
             }
         )
+        plan, part = arguments["plan"], arguments["part"]
         if arguments["phase"] == "reacted":
-            return self._send(variables, phase="reacted", reactions=arguments["plan"]["lay"]["reactions"])
+            return self._send(variables, phase="reacted", reactions=plan[part]["reactions"])
         roles = Path(variables["role_path"]).parent
         renderer = Renderer(self._templar, self._loader, variables, roles)
         desired, service_variables = desired_state(renderer, roles)
         node = renderer.shared["cluster_node"]["name"]
+        if arguments["phase"] == "fetch":
+            return self._fetch(plan, node, variables)
         if arguments["phase"] == "ship":
-            return self._ship(desired, arguments["plan"], variables)
+            return self._ship(desired, plan, part, variables)
         if arguments["phase"] == "commit":
-            return self._commit(desired, arguments["plan"], node, variables)
-        return self._plan(desired, service_variables, renderer, node, variables)
+            return self._commit(desired, plan, node, variables)
+        return self._plan(desired, service_variables, renderer, variables, arguments["refuse"])
 
     def _send(self, task_vars: dict[str, Any], **request: Any) -> dict[str, Any]:
         """Run the node's half once; base64 needs no quoting inside the module's source."""
@@ -527,6 +656,8 @@ class ActionModule(ActionBase):
             containers=desired.containers,
             container_modes=desired.container_modes,
             mode=desired.mode,
+            images=desired.images,
+            engine=engine_question(desired),
             probes=desired.probes,
             commit=commit,
             installed=list(installed),
@@ -537,9 +668,10 @@ class ActionModule(ActionBase):
         desired: Desired,
         service_variables: Mapping[str, ChainMap[str, Any]],
         renderer: Renderer,
-        node: str,
         task_vars: dict[str, Any],
+        refuse: bool,
     ) -> dict[str, Any]:
+        node = renderer.shared["cluster_node"]["name"]
         actual = self._ask(desired, task_vars, commit=None)
         if "differing" not in actual:
             return actual
@@ -551,20 +683,44 @@ class ActionModule(ActionBase):
         for line in plan["lines"]:
             Display().display(f"{node:<6} {line}")
         plan["differing"] = actual["differing"]
+        plan["wanted"], plan["found"] = wanted_of(desired, actual), found_of(actual)
+        plan["complaints"] = self._judge(plan["found"], node, plan["wanted"])
+        if plan["complaints"] and refuse:
+            return {"failed": True, "msg": report(node, plan["complaints"], "nothing was changed on it")}
         if self._task.check_mode:
             plan["changed"] = bool(plan["lines"])
             shown = file_diffs(desired.files, actual["differing"], actual["leftover"])
             plan["diff"] = shown if self._task.diff else []
         return plan
 
-    def _ship(self, desired: Desired, plan: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        lay = plan["lay"]
+    def _judge(self, found: Mapping[str, Any], node: str, wanted: Mapping[str, Any]) -> list[str]:
+        complaints: list[str] = filter_loader.get("node_complaints").j2_function(found, node, wanted)
+        return complaints
+
+    def _fetch(self, plan: Mapping[str, Any], node: str, task_vars: dict[str, Any]) -> dict[str, Any]:
+        result = self._send(task_vars, phase="fetch", images=plan["images"])
+        if "images" not in result:
+            return result
+        # The engine may be one that this run has installed.
+        found = {**plan["found"], **result, "engine": {**result["engine"], "absent": False}}
+        installed = {"engine": False, "compose": False}
+        wanted = {**plan["wanted"], "engine": {**plan["wanted"]["engine"], "coming": installed}}
+        if complaints := self._judge(found, node, wanted):
+            kept = "its services are as they were, and so are their files"
+            return {"failed": True, "msg": report(node, complaints, kept)}
+        return {"changed": result["changed"]}
+
+    def _ship(
+        self, desired: Desired, plan: Mapping[str, Any], part: str, task_vars: dict[str, Any]
+    ) -> dict[str, Any]:
+        lay, partial = plan[part], part == "engine"
         changed = [f for f in desired.files if f.path in set(lay["files"])]
         checkers = {f.path: rule_for(f.path, desired.rules).get("validate") for f in changed}
         result = self._send(
             task_vars,
             phase="ship",
-            files=[{"path": f.path, "fragment": f.fragment} for f in desired.files],
+            files=[{"path": f.path, "fragment": f.fragment} for f in (changed if partial else desired.files)],
+            partial=partial,
             archive=pack(changed),
             remove=lay["remove"],
             reactions=lay["reactions"],

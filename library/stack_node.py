@@ -15,16 +15,27 @@ description:
 options:
   phase:
     description:
-      - V(plan) changes nothing and returns what differs.
+      - V(plan) changes nothing and returns what differs. It fails with everything on the node that stands in
+        the way, before anything is changed there.
+      - V(fetch) pulls the images a plan misses, before any file of a service moves.
       - V(ship) sends the files a plan names as one archive. The node validates them beside their targets, and
         only when all of them pass moves each one into place with a rename. Files that no longer belong go.
       - V(reacted) notes that the restarts and reloads of a plan were carried out.
       - V(commit) asks once more and fails if anything still differs.
     type: str
-    choices: [plan, ship, reacted, commit]
+    choices: [plan, fetch, ship, reacted, commit]
     required: true
+  part:
+    description: Which half of a plan V(ship) and V(reacted) are about; V(engine) comes before the images.
+    type: str
+    choices: [lay, engine]
+    default: lay
+  refuse:
+    description: With V(plan), whether to fail with what stands in the way, or only to return it.
+    type: bool
+    default: true
   plan:
-    description: What V(plan) returned; for V(ship), V(reacted) and V(commit).
+    description: What V(plan) returned; for V(fetch), V(ship), V(reacted) and V(commit).
     type: dict
     default: {}
 attributes:
@@ -49,6 +60,18 @@ raise:
   description: Work on containers (containers, orphans, sleepers, restless, provision, empty, settle).
   type: dict
   returned: phase is plan
+engine:
+  description: What of RV(lay), in its shape, must be done before images are pulled.
+  type: dict
+  returned: phase is plan
+images:
+  description: The images that are missing on the node.
+  type: list
+  returned: phase is plan
+complaints:
+  description: What stands in the way, one sentence each.
+  type: list
+  returned: phase is plan
 lines:
   description: The plan for people, one difference a line.
   type: list
@@ -60,18 +83,21 @@ facts:
 """
 
 # What the controller sends (`request`, base64 of JSON: it needs no quoting inside this source):
-#   phase        inspect, ship or reacted
+#   phase        inspect, fetch, ship or reacted
 #   files        [{path, sha256, accept, mode, uid, gid, text, fragment}]; `accept`: digests that are right as
 #                well; `fragment`: our part of a shared JSON file
 #   packages     [name]                     units       [{name, enabled, waits}]
 #   containers   {compose service: digest}  probes      {service: url on the node}
 #   container_modes  {compose service: [modes it works in]}; always where it is not named
 #   mode         the mode of a node that has not chosen one itself
+#   images       inspect: {compose service: image}; fetch: [image]
+#   engine       {files: [path], packages: [name], unit}: what must be as wanted before images are asked for
 #   with_text    return the text of what differs, for a diff
 #   commit       {service: provisioning digest to remember, or null to keep the remembered one}, or null
 #   installed    with commit: packages this run installed, for a cleanup one day
 #   archive      base64 of a tar.gz, paths relative to /     remove   [path]
 #   reactions    [[restart or reload, unit]]                 validations  {path: command with %s}
+#   partial      more of the desired state is shipped later: what it does not name stays known as before
 #   compose_check  run `docker compose config -q` on the staged project before anything is replaced
 
 import base64
@@ -85,6 +111,21 @@ import subprocess
 STATE_FILE = "/var/lib/aicluster/state.json"
 STACK_ROOT = "/opt/aicluster"
 PROJECT = "aicluster"
+DOCKER_SOCKET = "/run/docker.sock"
+DAEMON_FILE = "/etc/docker/daemon.json"
+# Where `docker login` of root leaves what a registry wants to see.
+LOGINS_FILE = "/root/.docker/config.json"
+DOCKER_ROOT = "/var/lib/docker"
+CGROUPS_V1 = "/proc/cgroups"
+CGROUPS_V2 = "/sys/fs/cgroup/cgroup.controllers"
+KERNEL_ARGUMENTS = "/proc/cmdline"
+# Where the kernel's arguments are written down: Raspberry Pi OS since 12, before, Jetson. The first there is.
+BOOT_FILES = ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt", "/boot/extlinux/extlinux.conf")
+REGISTRY_TIMEOUT_S = 60
+HTTP_OK = 200
+SERVER_ERROR = 500
+NO_ANSWER = 504
+PULLS_AT_ONCE = 3
 DIFF_LIMIT_BYTES = 64 * 1024
 
 
@@ -254,32 +295,46 @@ def deviating_units(wanted):
     return deviating
 
 
-def http_json(address, path):
-    """Return the JSON a server on this node answers, or None; `address` is a socket's path or (host, port).
+def http_get(address, path, headers="", timeout_s=20):
+    """Return (status, header lines, body) of a server on this node, (None, [], b"") when none answers.
 
-    HTTP/1.0 by hand: importing http.client costs more than the rest of the inspection.
+    `address` is a socket's path or (host, port). HTTP/1.0 by hand: importing http.client costs more than the
+    rest of the inspection.
     """
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     connection = socket.socket(family, socket.SOCK_STREAM)
-    connection.settimeout(20)
+    connection.settimeout(timeout_s)
     try:
         connection.connect(address)
-        connection.sendall(("GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n" % path).encode())
+        request = "GET %s HTTP/1.0\r\nHost: localhost\r\n%s\r\n" % (path, headers)
+        connection.sendall(request.encode())
         with connection.makefile("rb") as answer:
             status = answer.readline().split()
-            while answer.readline().strip():
-                pass
+            lines = []
+            line = answer.readline().strip()
+            while line:
+                lines.append(line.decode("latin-1"))
+                line = answer.readline().strip()
             body = answer.read()
-        return json.loads(body.decode()) if status[1:2] == [b"200"] else None
+        return (int(status[1]), lines, body) if len(status) > 1 else (None, [], b"")
     except (OSError, ValueError):
-        return None
+        return None, [], b""
     finally:
         connection.close()
 
 
+def http_json(address, path):
+    """Return the JSON a server on this node answers, or None."""
+    status, _lines, body = http_get(address, path)
+    try:
+        return json.loads(body.decode()) if status == HTTP_OK else None
+    except ValueError:
+        return None
+
+
 def docker_get(path):
     """Return the Docker API's answer: starting the command line client costs a small board half a second."""
-    return http_json("/run/docker.sock", path)
+    return http_json(DOCKER_SOCKET, path)
 
 
 def project_containers():
@@ -364,6 +419,176 @@ def facts():
     return {"os": release.get("ID", ""), "os_codename": release.get("VERSION_CODENAME", "")}
 
 
+# ---------------------------------------------------------------- what may stand in the way
+
+
+def engine():
+    """Return {version, api} of the engine that answers, empty texts without one.
+
+    Each answer of it names them in its headers; this is the shortest.
+    """
+    found = {"version": "", "api": ""}
+    for line in http_get(DOCKER_SOCKET, "/_ping")[1]:
+        name, _, value = line.partition(":")
+        if name.lower() == "api-version":
+            found["api"] = value.strip()
+        elif name.lower() == "server":
+            # Docker/20.10.24+dfsg1 (linux)
+            found["version"] = value.strip().split(" ")[0].partition("/")[2]
+    return found
+
+
+def compose_version():
+    """Return the version of the compose plugin, an empty text without one. Half a second of a small board."""
+    return run(["docker", "compose", "version", "--short"]).strip()
+
+
+def memory_cgroup():
+    """Return {on, evidence, cmdline}: does the kernel count memory per container? None: it cannot be told."""
+    if os.path.exists(CGROUPS_V2):
+        on = "memory" in read_text(CGROUPS_V2).split()
+        evidence = "not in %s" % CGROUPS_V2
+    else:
+        # subsys_name hierarchy num_cgroups enabled; a container sees the machine's, and that is what counts.
+        lines = [line.split() for line in read_text(CGROUPS_V1).splitlines()]
+        on = any(line[0] == "memory" and line[-1] == "1" for line in lines if line) if lines else None
+        evidence = "not enabled in %s" % CGROUPS_V1
+    if on is not False:
+        return {"on": on, "evidence": "", "cmdline": ""}
+    if "cgroup_disable=memory" in read_text(KERNEL_ARGUMENTS).split():
+        evidence += ", and the kernel was started with cgroup_disable=memory"
+    return {
+        "on": False,
+        "evidence": evidence,
+        "cmdline": next((path for path in BOOT_FILES if os.path.isfile(path)), ""),
+    }
+
+
+def docker_root():
+    """Return the folder the engine keeps its data in."""
+    try:
+        return json.loads(read_text(DAEMON_FILE) or "{}").get("data-root") or DOCKER_ROOT
+    except (ValueError, AttributeError):
+        return DOCKER_ROOT
+
+
+def disk(path, docker):
+    """Return {path, device, docker, free_mb, size_mb} of the file system that has, or will have, `path`."""
+    place = path
+    while not os.path.isdir(place):
+        place = os.path.dirname(place)
+    found = os.statvfs(place)
+    unit = float(1 << 20)
+    return {
+        "path": path,
+        "device": os.stat(place).st_dev,
+        "docker": docker,
+        "free_mb": found.f_bavail * found.f_frsize / unit,
+        "size_mb": found.f_blocks * found.f_frsize / unit,
+    }
+
+
+def volumes(root):
+    """Return the project's volumes, without their prefix: data of services that may have no container now."""
+    prefix = PROJECT + "_"
+    try:
+        listed = os.listdir(os.path.join(root, "volumes"))
+    except OSError:
+        return []
+    return sorted(name[len(prefix) :] for name in listed if name.startswith(prefix))
+
+
+def login_headers(image):
+    """Return the header that shows root's login at the image's registry, an empty text without one.
+
+    None where a helper program keeps it: what is not asked with the login is not asked at all.
+    """
+    first, slash, _ = image.partition("/")
+    known = first if slash and ("." in first or ":" in first or first == "localhost") else ""
+    try:
+        logins = json.loads(read_text(LOGINS_FILE) or "{}")
+        if logins.get("credsStore") or logins.get("credHelpers"):
+            return None
+        entry = logins.get("auths", {}).get(known or "https://index.docker.io/v1/", {})
+        user, colon, password = base64.b64decode(entry.get("auth", "")).decode().partition(":")
+    except (ValueError, AttributeError):
+        return ""
+    if not colon:
+        return ""
+    login = json.dumps({"username": user, "password": password, "serveraddress": known})
+    return "X-Registry-Auth: %s\r\n" % base64.urlsafe_b64encode(login.encode()).decode()
+
+
+def ask_registry(image):
+    """Return {status, message, platforms} of an image in its registry; status None: could not be asked.
+
+    The engine asks, with its proxy and certificates, and downloads nothing.
+    """
+    unasked = {"status": None, "message": "", "platforms": []}
+    headers = login_headers(image)
+    # Mirrors of the public registry (`registry-mirrors`) take part in a pull, not in every engine's question.
+    if headers is None or "registry-mirrors" in read_text(DAEMON_FILE):
+        return unasked
+    status, _lines, body = http_get(
+        DOCKER_SOCKET, "/distribution/%s/json" % image, headers, REGISTRY_TIMEOUT_S
+    )
+    if status is None:
+        message = "timeout: no answer within %d s" % REGISTRY_TIMEOUT_S
+        return {"status": NO_ANSWER, "message": message, "platforms": []}
+    try:
+        said = json.loads(body.decode())
+    except ValueError:
+        return unasked
+    platforms = said.get("Platforms") or []
+    return {
+        "status": status,
+        "message": said.get("message", ""),
+        "platforms": ["%s/%s" % (one.get("os"), one.get("architecture")) for one in platforms],
+    }
+
+
+def missing_images(images, ask):
+    """Return {image: what its registry says} of those that are not on the node; None where `ask` is false."""
+    answers = {}
+    silent = {}
+    for image in sorted(set(images)):
+        if http_get(DOCKER_SOCKET, "/images/%s/json" % image)[0] == HTTP_OK:
+            continue
+        registry = image.partition("/")[0] if "/" in image else ""
+        if ask and registry not in silent:
+            answers[image] = ask_registry(image)
+            if (answers[image]["status"] or 0) >= SERVER_ERROR:
+                silent[registry] = answers[image]
+        else:
+            answers[image] = silent.get(registry)
+    return answers
+
+
+def obstacles(params, differing, packages, units, pending, containers):
+    """Return what may stand in the way of a node's services; what is long to tell only where there is work.
+
+    `ready`: the engine is as wanted, so that what it says of registries counts.
+    """
+    wanted = params["engine"]
+    ready = not (
+        any(item["path"] in wanted["files"] for item in differing)
+        or any(name in wanted["packages"] for name in packages)
+        or any(item["name"] == wanted["unit"] for item in units)
+        or any(unit == wanted["unit"] for _verb, unit in pending)
+    )
+    new = [item["service"] for item in containers if item["why"] in ("missing", "changed")]
+    root = docker_root()
+    found = engine()
+    return {
+        "engine": dict(found, ready=ready and bool(found["api"])),
+        "compose": compose_version() if new and found["api"] else None,
+        "memory_cgroup": memory_cgroup(),
+        "disks": [disk("/", False), disk(STACK_ROOT, False), disk(root, True)],
+        "volumes": volumes(root),
+        "images": missing_images([params["images"][name] for name in new], ready),
+    }
+
+
 def leftover(state, wanted_paths):
     """Return files we wrote that no longer belong, and shared files we no longer have a part in."""
     files = [path for path in state["files"] if os.path.lexists(path)]
@@ -391,25 +616,61 @@ def inspect(params):
         else compare_file(want, params["with_text"])
         for want in params["files"]
     ]
+    differing = [difference for difference in compared if difference]
+    packages = missing_packages(params["packages"])
+    units = deviating_units(params["units"])
     found = project_containers()
     mode = active_mode(params["container_modes"], params["mode"])
     asleep = asleep_containers(params["container_modes"], mode)
     awake = {service: digest for service, digest in params["containers"].items() if service not in asleep}
+    containers = deviating_containers(awake, found) + deviating_sleepers(asleep, params["containers"], found)
     return {
         "facts": facts(),
         "mode": mode,
         "asleep": asleep,
         "restless": [name for name in asleep if name in found and found[name]["state"] == "running"],
-        "differing": [difference for difference in compared if difference],
+        "differing": differing,
         "leftover": leftover(state, {want["path"] for want in params["files"]}),
-        "packages": missing_packages(params["packages"]),
-        "units": deviating_units(params["units"]),
-        "containers": deviating_containers(awake, found)
-        + deviating_sleepers(asleep, params["containers"], found),
+        "packages": packages,
+        "units": units,
+        "containers": containers,
         "orphans": sorted(service for service in found if service not in params["containers"]),
         "pending": state["pending"],
         "provisioned": state["provisioned"],
         "probes": {name: probe(url) for name, url in sorted(params["probes"].items())},
+        "obstacles": obstacles(params, differing, packages, units, state["pending"], containers),
+    }
+
+
+# ---------------------------------------------------------------- fetch
+
+
+def pull(image):
+    """Pull one image; return {status, message, platforms} as `ask_registry` does."""
+    command = ["docker", "pull", "--quiet", image]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode == 0:
+        return {"status": HTTP_OK, "message": "", "platforms": []}
+    said = done.stdout.decode("utf-8", "replace").strip()
+    return {
+        "status": SERVER_ERROR,
+        "message": said.replace("Error response from daemon: ", ""),
+        "platforms": [],
+    }
+
+
+def fetch(params):
+    """Pull images, a few side by side; see RETURN. Containers and files stay as they are."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    images = params["images"]
+    with ThreadPoolExecutor(PULLS_AT_ONCE) as pool:
+        answers = dict(zip(images, pool.map(pull, images)))
+    return {
+        "changed": any(answer["status"] == HTTP_OK for answer in answers.values()),
+        "engine": engine(),
+        "compose": compose_version(),
+        "images": answers,
     }
 
 
@@ -527,7 +788,8 @@ def ship(params):
             take_out(path, state["fragments"][path])
         else:
             remove_file(path)
-    write_state(dict(state, files=ours, fragments=keys))
+    if not params["partial"]:
+        write_state(dict(state, files=ours, fragments=keys))
     return {"changed": bool(files or params["remove"])}
 
 
@@ -542,7 +804,8 @@ def reacted(params):
 def answer(request):
     """Answer one question of the action plugin."""
     try:
-        return {"inspect": inspect, "ship": ship, "reacted": reacted}[request["phase"]](request)
+        phases = {"inspect": inspect, "fetch": fetch, "ship": ship, "reacted": reacted}
+        return phases[request["phase"]](request)
     except RefusedError as refusal:
         return {"failed": True, "msg": "%s. Nothing was replaced on this node." % refusal}
 

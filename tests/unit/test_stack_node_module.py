@@ -28,6 +28,11 @@ def a_node_of_our_own(tmp_path, monkeypatch):
     monkeypatch.setattr(node, "STATE_FILE", str(tmp_path / "state" / "state.json"))
     monkeypatch.setattr(node, "STACK_ROOT", str(tmp_path / "stack"))
     monkeypatch.setattr(node, "project_containers", dict)
+    # No engine: nothing of this machine's shows.
+    monkeypatch.setattr(node, "DOCKER_SOCKET", str(tmp_path / "docker.sock"))
+    monkeypatch.setattr(node, "DAEMON_FILE", str(tmp_path / "daemon.json"))
+    monkeypatch.setattr(node, "LOGINS_FILE", str(tmp_path / "logins.json"))
+    monkeypatch.setattr(node, "DOCKER_ROOT", str(tmp_path / "docker"))
     return tmp_path
 
 
@@ -46,7 +51,8 @@ def ship(files, **changes):
     fragments = changes.pop("fragments", {})
     owned = [{"path": str(path), "fragment": fragments.get(path)} for path in files]
     parameters = {"files": owned, "archive": archive(files), "remove": [], "reactions": []}
-    return node.ship({**parameters, "validations": {}, "compose_check": False, **changes})
+    checks = {"validations": {}, "compose_check": False, "partial": False}
+    return node.ship({**parameters, **checks, **changes})
 
 
 def want(path, content, mode="0640"):
@@ -69,6 +75,8 @@ QUESTION: dict[str, Any] = {
     "container_modes": {},
     "mode": None,
     "probes": {},
+    "images": {},
+    "engine": {"files": ["/etc/docker/daemon.json"], "packages": ["docker-ce"], "unit": "docker"},
     "commit": None,
     "installed": [],
     "with_text": True,
@@ -381,6 +389,7 @@ def test_the_module_answers_whatever_ansible_puts_in_the_place_of_its_mark(tmp_p
 MODES = {
     "containers": {"always": "d0", "chat": "d1", "paint": "d2"},
     "container_modes": {"chat": ["llm"], "paint": ["image"]},
+    "images": {"always": "a:1", "chat": "c:1", "paint": "p:1"},
     "mode": "llm",
 }
 
@@ -472,3 +481,227 @@ def test_a_unit_is_as_it_should_be(monkeypatch, unit, state, deviates):
     monkeypatch.setattr(node, "run", lambda _command: shown)
     found = node.deviating_units([{"name": "a", "enabled": True, **unit}])
     assert found == ([{"name": "a", "why": state}] if deviates else [])
+
+
+# ---------------------------------------------------------------- what may stand in the way
+
+
+@contextmanager
+def an_engine(path, answers):
+    """An engine on a socket's path: request path -> (status, JSON); anything else is not found."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen()
+    asked: list[str] = []
+
+    def serve():
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                request = connection.recv(4096).decode()
+                if not request:
+                    return
+                asked.append(request)
+                status, body = answers.get(request.split()[1], (404, {"message": "no such thing"}))
+                head = (
+                    f"HTTP/1.0 {status} x\r\nApi-Version: 1.41\r\nServer: Docker/20.10.24+dfsg1 (linux)\r\n"
+                )
+                connection.sendall(f"{head}\r\n{json.dumps(body)}".encode())
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield asked
+    finally:
+        with socket.socket(socket.AF_UNIX) as last:
+            last.connect(str(path))
+        thread.join(timeout=5)
+        server.close()
+
+
+PING: dict[str, Any] = {"/_ping": (200, "OK")}
+HERE: dict[str, Any] = {"/images/redis:8.10.1/json": (200, {})}
+MISSING = {"containers": {"redis": "d"}, "images": {"redis": "redis:8.10.1"}}
+
+
+def test_the_engine_names_its_version_and_api_in_the_headers_of_any_answer(tmp_path):
+    with an_engine(tmp_path / "docker.sock", PING):
+        assert node.engine() == {"version": "20.10.24+dfsg1", "api": "1.41"}
+
+
+def test_a_node_without_an_engine_has_no_version_of_it():
+    assert node.engine() == {"version": "", "api": ""}
+
+
+def test_nothing_is_asked_of_engine_or_registry_where_no_container_differs(tmp_path, monkeypatch):
+    monkeypatch.setattr(node, "compose_version", lambda: pytest.fail("half a second of a small board"))
+    monkeypatch.setattr(
+        node, "project_containers", lambda: {"redis": {"digest": "d", "state": "running", "health": ""}}
+    )
+    with an_engine(tmp_path / "docker.sock", PING) as asked:
+        found = inspect([], **MISSING)["obstacles"]
+    assert (found["images"], found["compose"]) == ({}, None)
+    assert [request.split()[1] for request in asked if request] == ["/_ping"]
+
+
+def test_an_image_that_is_on_the_node_is_not_asked_for(tmp_path):
+    with an_engine(tmp_path / "docker.sock", PING | HERE):
+        assert inspect([], **MISSING)["obstacles"]["images"] == {}
+
+
+def test_the_registry_of_a_missing_image_is_asked_without_a_download(tmp_path):
+    said = {"Platforms": [{"os": "linux", "architecture": "arm64"}]}
+    answers = PING | {"/distribution/redis:8.10.1/json": (200, said)}
+    with an_engine(tmp_path / "docker.sock", answers) as asked:
+        found = inspect([], **MISSING)["obstacles"]["images"]
+    assert found == {"redis:8.10.1": {"status": 200, "message": "", "platforms": ["linux/arm64"]}}
+    assert not [request for request in asked if request.startswith("POST")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "before"),
+    [
+        pytest.param({"packages": ["docker-ce"]}, {}, id="it is still to be installed"),
+        pytest.param({"units": [{"name": "docker"}]}, {}, id="it does not run"),
+        pytest.param({}, {"pending": [["restart", "docker"]]}, id="it still has to be restarted"),
+    ],
+)
+def test_an_engine_that_is_not_as_wanted_is_not_asked_about_registries(
+    tmp_path, monkeypatch, changes, before
+):
+    monkeypatch.setattr(node, "run", lambda _command: "")
+    node.write_state({**node.read_state(), **before})
+    with an_engine(tmp_path / "docker.sock", PING) as asked:
+        found = inspect([], **MISSING, **changes)["obstacles"]
+    assert found["images"] == {"redis:8.10.1": None}
+    assert found["engine"]["ready"] is False
+    assert not [request for request in asked if "/distribution/" in request]
+
+
+def test_an_engine_whose_own_file_differs_is_not_asked_about_registries(tmp_path):
+    path = tmp_path / "daemon"
+    engine = {**QUESTION["engine"], "files": [str(path)]}
+    with an_engine(tmp_path / "docker.sock", PING):
+        found = inspect([want(path, b"x")], **MISSING, engine=engine)["obstacles"]
+    assert found["images"] == {"redis:8.10.1": None}
+
+
+def test_a_registry_that_does_not_answer_is_asked_once(tmp_path):
+    images = ["gone:5000/a:1", "gone:5000/b:1"]
+    error = (500, {"message": "dial tcp: connection refused"})
+    answers = {f"/distribution/{image}/json": error for image in images}
+    with an_engine(tmp_path / "docker.sock", answers) as asked:
+        found = node.missing_images(images, True)
+    assert [answer["message"] for answer in found.values()] == ["dial tcp: connection refused"] * 2
+    assert len([request for request in asked if "/distribution/" in request]) == 1
+
+
+def test_the_login_of_root_is_shown_to_the_registry_it_is_for(tmp_path):
+    auth = base64.b64encode(b"me:secret").decode()
+    (tmp_path / "logins.json").write_text(json.dumps({"auths": {"ghcr.io": {"auth": auth}}}))
+    with an_engine(tmp_path / "docker.sock", {}) as asked:
+        node.ask_registry("ghcr.io/a/b:1")
+        node.ask_registry("redis:8")
+    with_login, without = [request for request in asked if request]
+    shown = with_login.partition("X-Registry-Auth: ")[2].split()[0]
+    assert json.loads(base64.urlsafe_b64decode(shown)) == {
+        "username": "me",
+        "password": "secret",
+        "serveraddress": "ghcr.io",
+    }
+    assert "X-Registry-Auth" not in without
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        pytest.param("logins.json", {"credsStore": "pass"}, id="a helper program keeps the logins"),
+        pytest.param(
+            "daemon.json", {"registry-mirrors": ["http://m"]}, id="a mirror takes part in pulls only"
+        ),
+    ],
+)
+def test_what_a_question_cannot_tell_is_left_to_the_pull(tmp_path, file, content):
+    (tmp_path / file).write_text(json.dumps(content))
+    assert node.ask_registry("redis:8")["status"] is None
+
+
+V1_ON = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t125\t1\nmemory\t4\t211\t1\n"
+
+
+@pytest.mark.parametrize(
+    ("v2", "v1", "on"),
+    [
+        pytest.param("cpuset cpu io memory pids\n", None, True, id="version 2 with it"),
+        pytest.param("cpuset cpu io pids\n", None, False, id="version 2 without it: Raspberry Pi OS"),
+        pytest.param("cpu pids\n", V1_ON, False, id="version 2 counts where both are"),
+        pytest.param(None, V1_ON, True, id="version 1, also in a container: the lab"),
+        pytest.param(None, V1_ON.replace("211\t1", "1\t0"), False, id="version 1, switched off"),
+        pytest.param(None, "#subsys_name\ncpu\t1\t1\t1\n", False, id="version 1, not in the kernel"),
+        pytest.param(None, None, None, id="no cgroups to be seen: it cannot be told"),
+    ],
+)
+def test_whether_the_kernel_counts_memory_per_container(tmp_path, monkeypatch, v2, v1, on):
+    for name, text in (("CGROUPS_V2", v2), ("CGROUPS_V1", v1)):
+        path = tmp_path / name
+        monkeypatch.setattr(node, name, str(path))
+        if text is not None:
+            path.write_text(text)
+    assert node.memory_cgroup()["on"] is on
+
+
+def test_a_memory_cgroup_that_is_off_comes_with_the_file_to_mend(tmp_path, monkeypatch):
+    for name in ("CGROUPS_V2", "KERNEL_ARGUMENTS", "cmdline.txt"):
+        (tmp_path / name).write_text("cgroup_disable=memory quiet\n")
+        if name.isupper():
+            monkeypatch.setattr(node, name, str(tmp_path / name))
+    there = str(tmp_path / "cmdline.txt")
+    monkeypatch.setattr(node, "BOOT_FILES", (str(tmp_path / "none"), there))
+    found = node.memory_cgroup()
+    assert found["cmdline"] == there
+    assert "started with cgroup_disable=memory" in found["evidence"]
+
+
+def test_a_disk_is_that_of_the_folder_that_will_be_made(tmp_path):
+    there = node.disk(str(tmp_path), False)
+    later = node.disk(str(tmp_path / "not" / "yet"), True)
+    assert later["device"] == there["device"]
+    assert 0 < later["free_mb"] <= later["size_mb"]
+
+
+def test_docker_keeps_its_data_where_its_file_says(tmp_path):
+    assert node.docker_root() == str(tmp_path / "docker")
+    (tmp_path / "daemon.json").write_text('{"data-root": "/mnt/nvme/docker"}')
+    assert node.docker_root() == "/mnt/nvme/docker"
+    (tmp_path / "daemon.json").write_text("# broken")
+    assert node.docker_root() == str(tmp_path / "docker")
+
+
+def test_volumes_of_the_project_are_known_without_an_engine(tmp_path):
+    for name in ("aicluster_redis_data", "somebody_else"):
+        (tmp_path / "docker" / "volumes" / name).mkdir(parents=True)
+    assert inspect([])["obstacles"]["volumes"] == ["redis_data"]
+
+
+def test_images_are_pulled_and_what_the_engine_says_of_the_others_is_returned(tmp_path, monkeypatch):
+    client = tmp_path / "docker"
+    client.write_text(
+        "#!/bin/sh\n"
+        'if [ "$1" = compose ]; then echo 2.26.1; exit; fi\n'
+        'case "$3" in (gone*) echo "Error response from daemon: manifest unknown" >&2; exit 1;; esac\n'
+    )
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    pulled = node.fetch({"images": ["here:1", "gone:1"]})
+    assert pulled["changed"] is True
+    assert pulled["compose"] == "2.26.1"
+    assert pulled["images"]["here:1"]["status"] == 200
+    assert pulled["images"]["gone:1"]["message"] == "manifest unknown"
+
+
+def test_a_part_that_is_shipped_first_leaves_what_is_known_of_the_rest(tmp_path):
+    rest, first = tmp_path / "stack" / "conf", tmp_path / "daemon"
+    ship({rest: b"x"})
+    ship({first: b"y"}, partial=True)
+    assert sorted(node.read_state()["files"]) == sorted([str(rest), str(first)])
+    assert inspect([want(first, b"y"), want(rest, b"x")])["leftover"] == []

@@ -9,6 +9,8 @@ import pytest
 from by_path import import_file
 from hypothesis import given
 from hypothesis import strategies as st
+from node_complaints import node_complaints
+from render import ROLES, hosts_running, renderer
 
 # The node's half has the same module name, as Ansible wants it; load this one by its path.
 engine = import_file("action_plugins/stack_node.py", "stack_node_action")
@@ -28,6 +30,7 @@ NOTHING_DIFFERS: dict[str, Any] = {
     "pending": [],
     "provisioned": {},
     "probes": {},
+    "obstacles": {"engine": {"version": "26.1.5", "api": "1.45"}, "volumes": [], "images": {}},
 }
 
 
@@ -277,10 +280,152 @@ def test_a_service_without_a_compose_file_is_refused_by_name():
     with pytest.raises(
         engine.AnsibleActionFail, match=r"service kong: no template renders .*roles/kong/templates"
     ):
-        engine.compose_services([], "kong")
+        engine.compose_project([], "kong")
 
 
 def test_a_compose_file_that_is_not_yaml_is_refused_by_name():
     broken = File("/opt/aicluster/kong/compose.yaml", b"services: [", "kong")
     with pytest.raises(engine.AnsibleActionFail, match=r"service kong: .*is not a compose file"):
-        engine.compose_services([broken], "kong")
+        engine.compose_project([broken], "kong")
+
+
+# ---------------------------------------------------------------- what comes before the services
+
+DAEMON = File("/etc/docker/daemon.json", b"{}", "docker_engine", merge=True)
+COMPOSE = File("/opt/aicluster/redis/compose.yaml", b"services: {}", "redis")
+CHECK = File("/opt/aicluster/checks/redis.py", b"", "redis")
+LIMITS = {
+    "engine": {"source": "docker", "packages": {"engine": "docker-ce", "compose": "docker-compose-plugin"}},
+    "engine_packages": ["docker-ce", "docker-ce-cli", "docker-compose-plugin"],
+    "disk_gb": {"redis": 3},
+    "disk_reserved_gb": 8,
+    "disk_floor_mb": 500,
+    "disk_budget": True,
+    "architecture": "arm64",
+}
+
+
+def with_redis():
+    return desired(
+        files=[DAEMON, COMPOSE, CHECK],
+        units=[{"name": "docker"}, {"name": "ssh"}],
+        containers={"redis": "d1"},
+        container_owner={"redis": "redis"},
+        images={"redis": "redis:8.10.1"},
+        volumes={"redis": ["redis_data"]},
+        limits=LIMITS,
+        rules={"/etc/docker/*": {"restart": "docker"}, "/opt/aicluster/redis/*": {"reload": "ssh"}},
+    )
+
+
+def obstacles(**changes):
+    return {"obstacles": NOTHING_DIFFERS["obstacles"] | changes}
+
+
+def missing(*files):
+    return {"differing": [{"path": file.path, "reason": "missing", "before": ""} for file in files]}
+
+
+def test_the_engine_is_brought_up_before_images_are_pulled_and_they_before_files_move():
+    found = actual(
+        **missing(DAEMON, COMPOSE),
+        **obstacles(images={"redis:8.10.1": None}),
+        units=[{"name": "docker", "why": "inactive"}, {"name": "ssh", "why": "inactive"}],
+    )
+    plan = engine.make_plan(with_redis(), found, {})
+    assert (plan["engine"]["files"], plan["lay"]["files"]) == ([DAEMON.path], [COMPOSE.path])
+    assert (plan["engine"]["reactions"], plan["lay"]["reactions"]) == (
+        [["restart", "docker"]],
+        [["reload", "ssh"]],
+    )
+    assert (plan["engine"]["units"], plan["lay"]["units"]) == ([{"name": "docker"}], [{"name": "ssh"}])
+    assert plan["images"] == ["redis:8.10.1"]
+    assert plan["lay_needed"] is True
+    assert "+ image redis:8.10.1" in plan["lines"]
+
+
+def test_without_an_image_to_pull_everything_is_laid_at_once():
+    plan = engine.make_plan(with_redis(), actual(**missing(DAEMON, COMPOSE)), {})
+    assert plan["lay"]["files"] == [DAEMON.path, COMPOSE.path]
+    assert plan["lay"]["reactions"] == [["reload", "ssh"], ["restart", "docker"]]
+    assert not any(plan["engine"].values())
+
+
+def test_an_image_to_pull_is_work_though_no_file_differs():
+    plan = engine.make_plan(with_redis(), actual(**obstacles(images={"redis:8.10.1": None})), {})
+    assert plan["lay_needed"] is True
+
+
+ABSENT = {"containers": [{"service": "redis", "why": "missing"}]}
+
+
+@pytest.mark.parametrize(
+    ("found", "new"),
+    [
+        pytest.param({**missing(COMPOSE, CHECK), **ABSENT}, ["redis"], id="nothing of it is there"),
+        pytest.param({**missing(COMPOSE), **ABSENT}, [], id="files of an interrupted run are there"),
+        pytest.param({**missing(COMPOSE, CHECK)}, [], id="its container is there"),
+        pytest.param(
+            {**missing(COMPOSE, CHECK), **ABSENT, **obstacles(volumes=["redis_data"])},
+            [],
+            id="its data survived a cleanup",
+        ),
+    ],
+)
+def test_a_service_is_still_to_come_when_a_node_has_nothing_of_it(found, new):
+    assert engine.new_services(with_redis(), actual(**found)) == new
+
+
+@pytest.mark.parametrize(
+    ("packages", "coming"),
+    [
+        pytest.param([], {"engine": False, "compose": False}, id="nothing"),
+        pytest.param(["docker-ce"], {"engine": True, "compose": True}, id="the engine"),
+        pytest.param(["docker-ce-cli"], {"engine": False, "compose": True}, id="the client"),
+        pytest.param(["jq"], {"engine": False, "compose": False}, id="something else"),
+    ],
+)
+def test_what_a_run_installs_is_not_missed(packages, coming):
+    assert engine.wanted_of(with_redis(), actual(packages=packages))["engine"]["coming"] == coming
+
+
+@pytest.mark.parametrize(
+    ("api", "why", "absent"),
+    [
+        pytest.param("1.45", "", False, id="one that answers"),
+        pytest.param("", "inactive", False, id="one that is stopped"),
+        pytest.param("", "not there, inactive", True, id="none"),
+    ],
+)
+def test_an_engine_that_is_stopped_is_not_absent(api, why, absent):
+    found = actual(
+        units=[{"name": "docker", "why": why}] if why else [], **obstacles(engine={"version": "", "api": api})
+    )
+    assert engine.found_of(found)["engine"]["absent"] is absent
+
+
+def test_a_refused_node_lists_its_complaints_under_its_name():
+    assert engine.report("PI41", ["a: b; c", "d: e; f"], "nothing was changed on it") == (
+        "PI41: 2 things stand in the way; nothing was changed on it.\n  1. a: b; c\n  2. d: e; f"
+    )
+
+
+def test_every_node_of_a_real_site_is_described_for_its_judgement():
+    rendering = renderer("production", hosts_running("redis")[0])
+    wanted, _ = engine.desired_state(rendering, ROLES)
+    assert set(wanted.images) == set(wanted.containers)
+    assert "redis_data" in wanted.volumes["redis"]
+    assert wanted.limits["engine"]["oldest"]["api"] == "1.41"
+    judged = engine.wanted_of(wanted, actual())
+    assert node_complaints(THERE, "PI52", judged) == []
+
+
+# A node on which nothing stands in the way, in the shape the inspection returns.
+THERE: dict[str, Any] = {
+    "memory_cgroup": {"on": True, "evidence": "", "cmdline": ""},
+    "engine": {"absent": False, "version": "29.1", "api": "1.52"},
+    "compose": None,
+    "disks": [{"path": "/", "device": 1, "docker": True, "free_mb": 10**6, "size_mb": 10**6}],
+    "volumes": [],
+    "images": {},
+}

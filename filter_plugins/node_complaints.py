@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands in the way of a node's services and only the node shows: memory cgroup, engine, disk, images.
+
+Every complaint is one sentence `<object> <value>: <rule>; <fix>`, as in `site_errors`. Source of the facts:
+library/stack_node.py. What a node could not tell (None) is no complaint: a refusal must be right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+MIB_PER_GIB = 1024
+IMAGES_FILE = "group_vars/all/images.yml"
+CATALOGUE_FILE = "group_vars/all/services.yml"
+ENGINE_FILE = "roles/docker_engine/vars/main.yml"
+PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"
+PUBLIC_REGISTRY = "docker.io"
+HTTP_OK = 200
+CGROUP_ARGUMENTS = "cgroup_enable=memory cgroup_memory=1"
+
+
+class Case(NamedTuple):
+    """One node: its name, what was found on it, and what is wanted of it; see `node_complaints`."""
+
+    node: str
+    found: Mapping[str, Any]
+    wanted: Mapping[str, Any]
+
+
+Rule = Callable[[Case], Iterator[str]]
+
+
+# ---------------------------------------------------------------- small things
+
+
+def version(text: object) -> tuple[int, ...] | None:
+    """Return the numbers a version starts with (`20.10.24+dfsg1` -> (20, 10, 24)), None if there are none."""
+    match = re.match(r"v?(\d+(?:\.\d+)*)", text) if isinstance(text, str) else None
+    return tuple(map(int, match[1].split("."))) if match else None
+
+
+def is_older(found: object, oldest: object) -> bool:
+    """Whether a version is lower than another; what is no version is not."""
+    one, other = version(found), version(oldest)
+    if one is None or other is None:
+        return False
+    length = max(len(one), len(other))
+    return one + (0,) * (length - len(one)) < other + (0,) * (length - len(other))
+
+
+def registry_of(image: str) -> str:
+    """Return host[:port] of the registry an image comes from."""
+    first, slash, _ = image.partition("/")
+    return first if slash and (first == "localhost" or set(".:") & set(first)) else PUBLIC_REGISTRY
+
+
+def names(services: Iterable[str]) -> str:
+    """Return `service a` or `services a and b`."""
+    listed = sorted(set(services))
+    return f"service{'s' if len(listed) > 1 else ''} {' and '.join(listed)}"
+
+
+def size(mib: float) -> str:
+    """Return MiB as people read it."""
+    return f"{mib / MIB_PER_GIB:.1f} GiB" if mib >= MIB_PER_GIB else f"{mib:.0f} MiB"
+
+
+def package(case: Case, kind: str) -> str:
+    """Return the package that brings `engine` or `compose` on this node, empty where none does."""
+    return str(case.wanted["engine"]["packages"].get(kind) or "")
+
+
+# ---------------------------------------------------------------- rules
+
+
+def memory_cgroup(case: Case) -> Iterator[str]:
+    """Memory limits work; without the cgroup Docker ignores them and only warns."""
+    cgroup = case.found["memory_cgroup"]
+    if cgroup["on"] is not False or not case.wanted["containers"]:
+        return
+    where = cgroup["cmdline"]
+    if where.endswith("cmdline.txt"):
+        fix = f"`sudo sed -i '1s/$/ {CGROUP_ARGUMENTS}/' {where} && sudo reboot`"
+    elif where:
+        fix = f"append `{CGROUP_ARGUMENTS}` to the kernel's arguments (APPEND) in {where} and reboot"
+    else:
+        fix = (
+            f"append `{CGROUP_ARGUMENTS}` to GRUB_CMDLINE_LINUX in /etc/default/grub, then "
+            "`sudo update-grub && sudo reboot`"
+        )
+    yield (
+        f"memory cgroup of {case.node} {cgroup['evidence']}: must be on, or the memory limit of every "
+        f"container is silently ignored; {fix}"
+    )
+
+
+def engine_there(case: Case) -> Iterator[str]:
+    """An engine is there, or this run installs one."""
+    engine, wanted = case.found["engine"], case.wanted["engine"]
+    if case.wanted["containers"] and engine["absent"] and not wanted["coming"]["engine"]:
+        yield (
+            f"Docker Engine of {case.node} absent: must be there, because docker_engine_source is "
+            f"{wanted['source']} and installs none; `sudo apt-get install docker.io` there, or another "
+            "docker_engine_source in group_vars/<board>/hardware.yml"
+        )
+
+
+def engine_age(case: Case) -> Iterator[str]:
+    """The engine speaks the API that compose and the toolkit use."""
+    engine, wanted = case.found["engine"], case.wanted["engine"]
+    if wanted["coming"]["engine"] or not is_older(engine["api"], wanted["oldest"]["api"]):
+        return
+    brought = package(case, "engine") or "docker.io"
+    yield (
+        f"Docker Engine of {case.node} {engine['version']} (API {engine['api']}): must be "
+        f"{wanted['oldest']['engine']} (API {wanted['oldest']['api']}) or newer, {ENGINE_FILE}; "
+        f"`sudo apt-get update && sudo apt-get install --only-upgrade {brought}` there"
+    )
+
+
+def compose_age(case: Case) -> Iterator[str]:
+    """The compose plugin is there and knows what the project's files say."""
+    found, wanted = case.found["compose"], case.wanted["engine"]
+    if found is None or wanted["coming"]["compose"] or case.found["engine"]["absent"]:
+        return
+    if found and not is_older(found, wanted["oldest"]["compose"]):
+        return
+    brought = package(case, "compose")
+    fix = (
+        f"`sudo apt-get update && sudo apt-get install {brought}` there"
+        if brought
+        else f"put docker-compose-linux-aarch64 of a newer release there as {PLUGIN}, mode 0755"
+    )
+    yield (
+        f"compose plugin of {case.node} {found or 'absent'}: must be {wanted['oldest']['compose']} or newer, "
+        f"{ENGINE_FILE}; {fix}"
+    )
+
+
+def full_disk(case: Case) -> Iterator[str]:
+    """No disk a run writes to is full."""
+    floor = case.wanted["disk_floor_mb"]
+    for disk in distinct(case.found["disks"]):
+        if disk["free_mb"] < floor:
+            yield (
+                f"disk of {disk['paths']} on {case.node} {size(disk['free_mb'])} free of "
+                f"{size(disk['size_mb'])}: must have {size(floor)} (stack_disk_floor_mb); look with "
+                f"`sudo du -xh --max-depth=2 {disk['first']} | sort -h | tail`; "
+                "`sudo docker image prune --all` there frees unused images"
+            )
+
+
+def distinct(disks: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield each file system once: the first of its paths, and all of them joined by `and`."""
+    by_device: dict[Any, list[Mapping[str, Any]]] = {}
+    for disk in disks:
+        by_device.setdefault(disk["device"], []).append(disk)
+    for same in by_device.values():
+        paths = " and ".join(dict.fromkeys(str(disk["path"]) for disk in same))
+        yield {**same[0], "first": same[0]["path"], "paths": paths}
+
+
+def disk_to_come(case: Case) -> Iterator[str]:
+    """What the services that are still to come may grow to fits where Docker keeps data."""
+    coming = {service: need for service, need in case.wanted["coming_gb"].items() if need}
+    disk = next((disk for disk in case.found["disks"] if disk["docker"]), None)
+    if disk is None or not coming or not case.wanted["disk_budget"]:
+        return
+    reserve = case.wanted["disk_reserved_gb"]
+    needed = sum(coming.values()) + reserve
+    if disk["free_mb"] < needed * MIB_PER_GIB:
+        listed = ", ".join(f"{service} {need}" for service, need in coming.items())
+        yield (
+            f"disk of {disk['path']} on {case.node} {size(disk['free_mb'])} free of {size(disk['size_mb'])}: "
+            f"must hold the {needed} GiB still to come ({listed}, {reserve} reserved); free space there, "
+            "lower disk_gb of a service in group_vars/<tier>/services.yml, or move Docker's data to a "
+            "bigger disk (data-root in /etc/docker/daemon.json)"
+        )
+
+
+class Kind(NamedTuple):
+    """A kind of refusal of a registry: what its words look like, the rule, and the fix."""
+
+    words: str
+    rule: str
+    fix: str
+    # It refuses all images of the registry alike: once is enough.
+    of_registry: bool = False
+
+
+MIRROR = (
+    f"check name, network and proxy of the node (`sudo systemctl edit docker`, Environment=HTTPS_PROXY=...), "
+    f"or name a mirror it can reach: site_image_mirror in {IMAGES_FILE}"
+)
+CORRECT = f"look up which exist and correct image of {{first}} in {CATALOGUE_FILE}"
+UNREACHABLE = "registry {registry} must be reachable from the node"
+# The first kind whose words are in what the engine said; `{...}` is filled in by `image_complaint`.
+KINDS = (
+    Kind(r"proxyconnect|dial tcp|no such host|timeout|deadline exceeded", UNREACHABLE, MIRROR, True),
+    Kind(
+        r"no matching manifest|no build for",
+        "must be built for the node's architecture",
+        "take a tag that is, or another image, for {first} in " + CATALOGUE_FILE,
+    ),
+    # A removed repository cannot be told from a private one: `does not exist or may require docker login`.
+    Kind(
+        r"denied|unauthorized|authentication required|no basic auth|forbidden|repository .* not found",
+        "must be there for everyone, but registry {registry} has no such image or wants a login",
+        f"look it up and correct image of {{first}} in {CATALOGUE_FILE}, "
+        "or `sudo docker login {registry}` there",
+    ),
+    Kind(
+        r"toomanyrequests|too many requests|rate limit",
+        "registry {registry} must answer, but has had too many requests",
+        f"wait an hour, `sudo docker login {{registry}}` there, or set site_image_mirror in {IMAGES_FILE}",
+        True,
+    ),
+    Kind(
+        r"x509|certificate",
+        "registry {registry} must show a certificate the node trusts",
+        "put its CA on the node as /etc/docker/certs.d/{registry}/ca.crt, or correct site_image_mirror in "
+        + IMAGES_FILE,
+        True,
+    ),
+    Kind(
+        r"HTTP response to HTTPS client",
+        "registry {registry} must speak TLS or be named as one that does not",
+        f"add `{{registry}}` to docker_engine_insecure_registries in {IMAGES_FILE}",
+        True,
+    ),
+    Kind(r"no space left", "its layers must fit on the disk", "`sudo docker image prune --all` there"),
+    Kind(
+        r"manifest unknown|not found",
+        "registry {registry} has no such tag",
+        CORRECT,
+    ),
+    Kind("", UNREACHABLE, MIRROR, True),
+)
+
+
+def images(case: Case) -> Iterator[str]:
+    """Every image that is missing on the node can be had."""
+    refused: dict[tuple[str, str], list[str]] = {}
+    for image, answer in case.found["images"].items():
+        if answer is None or answer["status"] is None:
+            continue
+        error = refusal(answer, case.wanted["architecture"])
+        if error:
+            kind = next(kind for kind in KINDS if re.search(kind.words, error, re.IGNORECASE))
+            key = registry_of(image) if kind.of_registry else image
+            refused.setdefault((key, kind.words), []).append(image)
+    for (_, words), alike in refused.items():
+        kind = next(kind for kind in KINDS if kind.words == words)
+        error = str(refusal(case.found["images"][alike[0]], case.wanted["architecture"]))
+        yield image_complaint(case, kind, alike, error)
+
+
+def refusal(answer: Mapping[str, Any], architecture: str) -> str | None:
+    """Return why an image cannot be had, None if it can.
+
+    `answer`: status (HTTP), message, and platforms (`os/architecture`, possibly none said).
+    """
+    if answer["status"] != HTTP_OK:
+        return " ".join(str(answer["message"]).split()) or f"status {answer['status']}"
+    built = [platform for platform in answer["platforms"] if platform.startswith("linux/")]
+    if built and f"linux/{architecture}" not in built:
+        return f"no build for linux/{architecture}, only {', '.join(sorted(set(built)))}"
+    return None
+
+
+def image_complaint(case: Case, kind: Kind, alike: list[str], error: str) -> str:
+    """Return the sentence about one image, or about all images of a registry that does not answer."""
+    services = [service for image in alike for service in case.wanted["images"][image]]
+    subject = f"image {alike[0]} of {names(services)}" if len(alike) == 1 else f"images of {names(services)}"
+    # The mirror is no part of what the catalogue says.
+    filled = {"registry": registry_of(alike[0]), "first": sorted(services)[0]}
+    return (
+        f"{subject} on {case.node} ({error}): {kind.rule.format_map(filled)}; {kind.fix.format_map(filled)}"
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    memory_cgroup,
+    engine_there,
+    engine_age,
+    compose_age,
+    full_disk,
+    disk_to_come,
+    images,
+)
+
+
+def node_complaints(found: Mapping[str, Any], node: str, wanted: Mapping[str, Any]) -> list[str]:
+    """Return one sentence per thing on a node that stands in the way of its services; an empty list is good.
+
+    `found`: memory_cgroup {on: bool or None, evidence, cmdline: file of the kernel's arguments or ""}; engine
+    {absent: bool, version, api}; compose (version, "" if absent, None if not asked); disks [{path, device,
+    docker: data lies here, free_mb, size_mb}] in MiB; images: name -> None (not asked) or {status (HTTP, None
+    if not asked), message, platforms}.
+    `wanted`: containers (bool: any), engine {source, packages and coming {engine, compose}: what brings them,
+    whether this run installs them, oldest {engine, api, compose}}, disk_floor_mb (MiB), disk_budget (bool),
+    disk_reserved_gb and coming_gb {service: GiB of those that are not there yet}, architecture, images
+    {name: services}.
+    """
+    case = Case(node, found, wanted)
+    return [complaint for rule in RULES for complaint in rule(case)]
+
+
+class FilterModule:
+    """Ansible's entry point to this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return filter name -> function."""
+        return {"node_complaints": node_complaints}

@@ -1,0 +1,164 @@
+"""What only a node can show is refused before anything on it changes, with the fix; other nodes go on.
+
+The age of the engine and of the compose plugin cannot be played here: tests/unit/test_node_complaints.py.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import site_under_test as site
+
+# What a run may touch: files with owner and mode, what the engine remembers, containers, images, packages.
+FINGERPRINT = (
+    "find /opt/aicluster /etc/docker /etc/systemd/system /var/lib/aicluster -type f -printf '%p %m %U:%G ' "
+    "-exec sha256sum {} \\; | sort; docker ps --all --no-trunc --format '{{.ID}} {{.State}}' | sort; "
+    "docker images --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}' | sort; "
+    "dpkg-query -W -f '${Package} ${Version}\\n'"
+)
+EDGE = next(node for node in site.nodes() if "edge" in node.groups)
+# Cgroup version 2 where its file is there, as the inspection looks.
+CGROUPS_OFF = """
+if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+  file=/sys/fs/cgroup/cgroup.controllers; sed 's/memory//' $file > /tmp/cgroups
+else
+  file=/proc/cgroups; sed 's/^\\(memory.*\\)1$/\\10/' $file > /tmp/cgroups
+fi
+mount --bind /tmp/cgroups $file
+"""
+CGROUPS_ON = "umount /sys/fs/cgroup/cgroup.controllers || umount /proc/cgroups"
+# The same files on a disk of their own that is too small.
+DISK_FULL = """
+cp -a /opt/aicluster /tmp/aicluster
+mount -t tmpfs -o size=64m,mode=755 tmpfs /opt/aicluster
+cp -a /tmp/aicluster/. /opt/aicluster
+rm -r /tmp/aicluster
+"""
+DISK_AS_BEFORE = "umount /opt/aicluster"
+
+Layer = Callable[..., tuple[str, str]]
+
+pytestmark = pytest.mark.usefixtures("untouched")
+
+
+@pytest.fixture
+def untouched() -> Iterator[None]:
+    """The edge node is afterwards what it was before, to the last byte, and the next run finds nothing to "
+    "do."""
+    before = site.shell(EDGE, FINGERPRINT)
+    yield
+    assert site.shell(EDGE, FINGERPRINT) == before
+    after = site.run_site("--limit", EDGE.address)
+    assert (after.code, after.changed) == (0, {EDGE.address: 0}), after.output
+
+
+@pytest.fixture
+def layer(tmp_path: Path) -> Layer:
+    """An inventory layer with other variables for the edge node."""
+
+    def make(services: dict[str, dict[str, Any]] | None = None, **variables: Any) -> tuple[str, str]:
+        placed = [
+            item if isinstance(item, dict) else {item: {}} for item in site.variable(EDGE, "node_services")
+        ]
+        merged = {name: dict(changes or {}) for item in placed for name, changes in item.items()}
+        for name, changes in (services or {}).items():
+            merged[name] = merged.get(name, {}) | changes
+        values = {"node_services": [{name: changes} for name, changes in merged.items()], **variables}
+        (tmp_path / "hosts.yml").write_text(f"edge: {{hosts: {{{EDGE.address}: }}}}\n")
+        (tmp_path / "host_vars").mkdir()
+        lines = [f"{name}: {value!r}\n" for name, value in values.items()]
+        text = "".join(lines).replace("True", "true").replace("False", "false").replace("None", "null")
+        (tmp_path / "host_vars" / f"{EDGE.address}.yml").write_text(text)
+        return "-i", str(tmp_path)
+
+    return make
+
+
+def sentences(run: site.Run) -> list[str]:
+    """The complaints of a run, in the order of the message."""
+    assert run.code != 0, run.output
+    assert f"{EDGE.name}: " in run.output and "nothing was changed on it." in run.output, run.output
+    message = run.output.rpartition("nothing was changed on it.")[2].partition("PLAY")[0]
+    return [" ".join(found.split()) for found in re.findall(r"^ +\d+\. (.+)$", message, re.MULTILINE)]
+
+
+check_and_run = pytest.mark.parametrize(
+    "arguments", [pytest.param(("--check",), id="in a check"), pytest.param((), id="in a run")]
+)
+
+
+@check_and_run
+def test_a_tag_that_does_not_exist_is_named_and_the_other_nodes_go_on(layer, arguments):
+    run = site.run_site(*layer({"nginx": {"image": "nginx:0.0.404"}}), *arguments)
+    [sentence] = sentences(run)
+    registry = site.variable(EDGE, "site_image_mirror")
+    assert sentence.startswith(f"image {registry}/nginx:0.0.404 of service nginx on {EDGE.name} (")
+    assert f"registry {registry} has no such tag; " in sentence
+    assert sentence.endswith("correct image of nginx in group_vars/all/services.yml")
+    failed = dict(re.findall(r"^(\S+) +: .*failed=(\d+)", run.output, re.MULTILINE))
+    assert failed == {node.address: "1" if node == EDGE else "0" for node in site.nodes()}
+    assert run.changed == {node.address: 0 for node in site.nodes()}
+
+
+@check_and_run
+def test_a_registry_that_does_not_answer_is_named_once_with_its_error_and_ways_out(arguments):
+    registry = site.variable(EDGE, "site_image_mirror").partition(":")[0] + ":1"
+    run = site.run_site("--limit", EDGE.address, "-e", f"site_image_mirror={registry}", *arguments)
+    [sentence] = sentences(run)
+    assert f" on {EDGE.name} (" in sentence
+    assert "connection refused" in sentence
+    assert f"registry {registry} must be reachable from the node; " in sentence
+    assert "HTTPS_PROXY" in sentence and "site_image_mirror in group_vars/all/images.yml" in sentence
+
+
+@check_and_run
+def test_a_full_disk_is_named_with_what_is_free_and_what_must_be(arguments):
+    site.shell(EDGE, DISK_FULL)
+    try:
+        run = site.run_site("--limit", EDGE.address, *arguments)
+    finally:
+        site.shell(EDGE, DISK_AS_BEFORE)
+    [sentence] = sentences(run)
+    assert re.match(
+        rf"disk of /opt/aicluster on {EDGE.name} \d+ MiB free of 64 MiB: must have 500 MiB", sentence
+    )
+    assert "du -xh --max-depth=2 /opt/aicluster" in sentence
+
+
+def test_services_to_come_that_do_not_fit_on_the_disk_are_named_with_the_numbers(layer):
+    """Redis is new on the edge node; it would grow beyond any disk."""
+    greedy = {"redis": {"disk_gb": 900_000, "memory_mb": 32}}
+    run = site.run_site(
+        *layer(greedy, node_disk_gb=1_000_000, stack_disk_budget=True), "--limit", EDGE.address
+    )
+    [sentence] = sentences(run)
+    assert re.match(
+        rf"disk of /var/lib/docker on {EDGE.name} [\d.]+ GiB free of [\d.]+ GiB: must hold", sentence
+    )
+    reserved = site.variable(EDGE, "node_disk_reserved_gb")
+    assert f"the {900_000 + reserved} GiB still to come (redis 900000, {reserved} reserved); " in sentence
+
+
+@check_and_run
+def test_a_missing_memory_cgroup_is_named_with_the_kernel_argument_to_add(arguments):
+    site.shell(EDGE, CGROUPS_OFF)
+    try:
+        run = site.run_site("--limit", EDGE.address, *arguments)
+    finally:
+        site.shell(EDGE, CGROUPS_ON)
+    [sentence] = sentences(run)
+    assert sentence.startswith(f"memory cgroup of {EDGE.name} not ")
+    assert "must be on, or the memory limit of every container is silently ignored; " in sentence
+    assert "cgroup_enable=memory cgroup_memory=1" in sentence
+
+
+def test_all_that_stands_in_the_way_is_named_in_one_run(layer):
+    site.shell(EDGE, DISK_FULL + CGROUPS_OFF)
+    try:
+        run = site.run_site(*layer({"nginx": {"image": "nginx:0.0.404"}}), "--limit", EDGE.address)
+    finally:
+        site.shell(EDGE, f"{DISK_AS_BEFORE}; {CGROUPS_ON}")
+    assert [sentence.split(" of ")[0] for sentence in sentences(run)][:2] == ["memory cgroup", "disk"]
+    assert len(sentences(run)) == 3

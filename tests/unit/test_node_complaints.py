@@ -1,0 +1,321 @@
+"""What a node shows is judged by pure rules: an obstacle has one sentence, what cannot be told has none."""
+
+import copy
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from node_complaints import RULES, FilterModule, is_older, node_complaints, registry_of, version
+
+FOUND: dict[str, Any] = {
+    "memory_cgroup": {"on": True, "evidence": "", "cmdline": ""},
+    "engine": {"absent": False, "version": "26.1.5", "api": "1.45", "ready": True},
+    "compose": "2.26.1-4",
+    "disks": [
+        {"path": "/", "device": 1, "docker": False, "free_mb": 20480, "size_mb": 29696},
+        {"path": "/opt/aicluster", "device": 1, "docker": False, "free_mb": 20480, "size_mb": 29696},
+        {"path": "/var/lib/docker", "device": 1, "docker": True, "free_mb": 20480, "size_mb": 29696},
+    ],
+    "volumes": [],
+    "images": {},
+}
+WANTED: dict[str, Any] = {
+    "containers": True,
+    "engine": {
+        "source": "docker",
+        "packages": {"engine": "docker-ce", "compose": "docker-compose-plugin"},
+        "coming": {"engine": False, "compose": False},
+        "oldest": {"engine": "20.10", "api": "1.41", "compose": "2.26"},
+    },
+    "disk_floor_mb": 500,
+    "disk_budget": True,
+    "disk_reserved_gb": 8,
+    "coming_gb": {},
+    "architecture": "arm64",
+    "images": {"redis:8.10.1": ["redis"], "ghcr.io/a/b:1": ["b"], "m:5000/x:1": ["x"], "m:5000/y:2": ["y"]},
+}
+BOARD = {"source": "board", "packages": {}}
+
+
+def put(tree, changes):
+    """A copy of `tree` with `a.b.c` set to a value for each of `changes`."""
+    changed = copy.deepcopy(tree)
+    for path, value in changes.items():
+        *folders, last = path.split(".")
+        place = changed
+        for folder in folders:
+            place = place[int(folder) if isinstance(place, list) else folder]
+        place[last] = value
+    return changed
+
+
+def complaints(found=None, wanted=None):
+    return node_complaints(put(FOUND, found or {}), "PI41", put(WANTED, wanted or {}))
+
+
+def answered(status, message, platforms=()):
+    return {"status": status, "message": message, "platforms": list(platforms)}
+
+
+def image(message, name="redis:8.10.1", status=500):
+    return {"images": {name: answered(status, message)}}
+
+
+OFF = {"on": False, "evidence": "not in /sys/fs/cgroup/cgroup.controllers"}
+
+REFUSED = [
+    pytest.param(
+        {"memory_cgroup": {**OFF, "cmdline": "/boot/firmware/cmdline.txt"}},
+        {},
+        "memory cgroup of PI41 not in /sys/fs/cgroup/cgroup.controllers: must be on, or the memory limit of "
+        "every container is silently ignored; `sudo sed -i '1s/$/ cgroup_enable=memory cgroup_memory=1/' "
+        "/boot/firmware/cmdline.txt && sudo reboot`",
+        id="the memory cgroup is off on a Raspberry Pi",
+    ),
+    pytest.param(
+        {"memory_cgroup": {**OFF, "cmdline": "/boot/extlinux/extlinux.conf"}},
+        {},
+        "memory cgroup of PI41 not in /sys/fs/cgroup/cgroup.controllers: must be on, or the memory limit of "
+        "every container is silently ignored; append `cgroup_enable=memory cgroup_memory=1` to the kernel's "
+        "arguments (APPEND) in /boot/extlinux/extlinux.conf and reboot",
+        id="the memory cgroup is off on a Jetson",
+    ),
+    pytest.param(
+        {"memory_cgroup": {**OFF, "cmdline": ""}},
+        {},
+        "memory cgroup of PI41 not in /sys/fs/cgroup/cgroup.controllers: must be on, or the memory limit of "
+        "every container is silently ignored; append `cgroup_enable=memory cgroup_memory=1` to "
+        "GRUB_CMDLINE_LINUX in /etc/default/grub, then `sudo update-grub && sudo reboot`",
+        id="the memory cgroup is off elsewhere",
+    ),
+    pytest.param(
+        {"engine": {"absent": True, "version": "", "api": ""}, "compose": None},
+        {"engine": {**WANTED["engine"], **BOARD}},
+        "Docker Engine of PI41 absent: must be there, because docker_engine_source is board and installs "
+        "none; `sudo apt-get install docker.io` there, or another docker_engine_source in "
+        "group_vars/<board>/hardware.yml",
+        id="no engine and none that is going to be installed",
+    ),
+    pytest.param(
+        {"engine": {"absent": False, "version": "19.03.15", "api": "1.40"}},
+        {},
+        "Docker Engine of PI41 19.03.15 (API 1.40): must be 20.10 (API 1.41) or newer, "
+        "roles/docker_engine/vars/main.yml; `sudo apt-get update && sudo apt-get install --only-upgrade "
+        "docker-ce` there",
+        id="an engine that is too old",
+    ),
+    pytest.param(
+        {"compose": "2.17.3"},
+        {},
+        "compose plugin of PI41 2.17.3: must be 2.26 or newer, roles/docker_engine/vars/main.yml; "
+        "`sudo apt-get update && sudo apt-get install docker-compose-plugin` there",
+        id="a compose plugin that is too old",
+    ),
+    pytest.param(
+        {"compose": ""},
+        {"engine": {**WANTED["engine"], **BOARD}},
+        "compose plugin of PI41 absent: must be 2.26 or newer, roles/docker_engine/vars/main.yml; put "
+        "docker-compose-linux-aarch64 of a newer release there as "
+        "/usr/local/lib/docker/cli-plugins/docker-compose, mode 0755",
+        id="a board without the compose plugin",
+    ),
+    pytest.param(
+        {"disks.0.free_mb": 120, "disks.1.free_mb": 120, "disks.2.device": 2},
+        {},
+        "disk of / and /opt/aicluster on PI41 120 MiB free of 29.0 GiB: must have 500 MiB "
+        "(stack_disk_floor_mb); look with `sudo du -xh --max-depth=2 / | sort -h | tail`; "
+        "`sudo docker image prune --all` there frees unused images",
+        id="a full disk, named once for all that lies on it",
+    ),
+    pytest.param(
+        {},
+        {"coming_gb": {"postgres": 100, "redis": 1, "nginx": 0}},
+        "disk of /var/lib/docker on PI41 20.0 GiB free of 29.0 GiB: must hold the 109 GiB still to come "
+        "(postgres 100, redis 1, 8 reserved); free space there, lower disk_gb of a service in "
+        "group_vars/<tier>/services.yml, or move Docker's data to a bigger disk (data-root in "
+        "/etc/docker/daemon.json)",
+        id="services to come that do not fit on the disk",
+    ),
+    pytest.param(
+        image("manifest unknown: manifest unknown", status=404),
+        {},
+        "image redis:8.10.1 of service redis on PI41 (manifest unknown: manifest unknown): registry "
+        "docker.io has no such tag; look up which exist and correct image of redis in "
+        "group_vars/all/services.yml",
+        id="a tag that was removed",
+    ),
+    pytest.param(
+        image("manifest for redis:8.10.1 not found: manifest unknown: manifest unknown"),
+        {},
+        "image redis:8.10.1 of service redis on PI41 (manifest for redis:8.10.1 not found: manifest unknown: "
+        "manifest unknown): registry docker.io has no such tag; look up which exist and correct image of "
+        "redis in group_vars/all/services.yml",
+        id="a tag that was removed, as a pull says it",
+    ),
+    pytest.param(
+        image("denied: requested access to the resource is denied", status=403),
+        {},
+        "image redis:8.10.1 of service redis on PI41 (denied: requested access to the resource is denied): "
+        "must be there for everyone, but registry docker.io has no such image or wants a login; look it up "
+        "and correct image of redis in group_vars/all/services.yml, or `sudo docker login docker.io` there",
+        id="a repository that was removed, or a private one",
+    ),
+    pytest.param(
+        image('Get "https://ghcr.io/v2/": dial tcp: lookup ghcr.io: no such host', "ghcr.io/a/b:1"),
+        {},
+        'image ghcr.io/a/b:1 of service b on PI41 (Get "https://ghcr.io/v2/": dial tcp: lookup ghcr.io: no '
+        "such host): registry ghcr.io must be reachable from the node; check name, network and proxy of the "
+        "node (`sudo systemctl edit docker`, Environment=HTTPS_PROXY=...), or name a mirror it can reach: "
+        "site_image_mirror in group_vars/all/images.yml",
+        id="a registry that cannot be reached",
+    ),
+    pytest.param(
+        {"images": {name: answered(500, "dial tcp: i/o timeout") for name in ("m:5000/x:1", "m:5000/y:2")}},
+        {},
+        "images of services x and y on PI41 (dial tcp: i/o timeout): registry m:5000 must be reachable from "
+        "the node; check name, network and proxy of the node (`sudo systemctl edit docker`, "
+        "Environment=HTTPS_PROXY=...), or name a mirror it can reach: site_image_mirror in "
+        "group_vars/all/images.yml",
+        id="a registry that cannot be reached, named once for all its images",
+    ),
+    pytest.param(
+        image("http: server gave HTTP response to HTTPS client", "m:5000/x:1"),
+        {},
+        "image m:5000/x:1 of service x on PI41 (http: server gave HTTP response to HTTPS client): registry "
+        "m:5000 must speak TLS or be named as one that does not; add `m:5000` to "
+        "docker_engine_insecure_registries in group_vars/all/images.yml",
+        id="a mirror without TLS",
+    ),
+    pytest.param(
+        {"images": {"redis:8.10.1": answered(200, "", ["linux/amd64", "unknown/unknown"])}},
+        {},
+        "image redis:8.10.1 of service redis on PI41 (no build for linux/arm64, only linux/amd64): must be "
+        "built for the node's architecture; take a tag that is, or another image, for redis in "
+        "group_vars/all/services.yml",
+        id="an image that was not built for the board",
+    ),
+]
+
+
+@pytest.mark.parametrize(("found", "wanted", "sentence"), REFUSED)
+def test_an_obstacle_is_named_with_node_value_rule_and_fix(found, wanted, sentence):
+    assert complaints(found, wanted) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("toomanyrequests: You have reached your pull rate limit", "too many requests"),
+        ('Get "https://m/v2/": x509: certificate signed by unknown authority', "/etc/docker/certs.d/"),
+        ("failed to register layer: write /x: no space left on device", "must fit on the disk"),
+        ("no matching manifest for linux/arm64/v8 in the manifest list entries", "architecture"),
+        ("proxyconnect tcp: Forbidden", "proxy of the node"),
+        ("pull access denied for minio/minio, repository does not exist", "no such image or wants a login"),
+        ("received unexpected HTTP status: 502 Bad Gateway", "must be reachable"),
+        ("", "status 500"),
+    ],
+    ids=lambda text: text[:30] or "nothing",
+)
+def test_what_a_registry_says_leads_to_its_own_advice(message, said):
+    [complaint] = complaints(image(message))
+    assert said in complaint
+
+
+ACCEPTED = [
+    pytest.param({}, {}, id="a node as it should be"),
+    pytest.param(
+        {"memory_cgroup": {**OFF, "cmdline": ""}}, {"containers": False}, id="no container to limit"
+    ),
+    pytest.param({"memory_cgroup": {"on": None}}, {}, id="a memory cgroup that cannot be told"),
+    pytest.param(
+        {"engine": {"absent": True, "version": "", "api": ""}, "compose": None},
+        {"engine.coming": {"engine": True, "compose": True}},
+        id="no engine, and one that is about to be installed",
+    ),
+    pytest.param(
+        {"engine": {"absent": False, "version": "19.03", "api": "1.40"}},
+        {"engine.coming": {"engine": True, "compose": True}},
+        id="an old engine of another package, about to be replaced",
+    ),
+    pytest.param(
+        {"engine": {"absent": False, "version": "20.10.21", "api": "1.41"}}, {}, id="the engine of JetPack 4"
+    ),
+    pytest.param({"engine": {"absent": False, "version": "", "api": ""}}, {}, id="an engine that is down"),
+    pytest.param({"compose": None}, {}, id="a compose plugin nobody asked about"),
+    pytest.param({"compose": "v2.32.4"}, {}, id="a version with a v"),
+    pytest.param({"compose": "dev"}, {}, id="a version that is none"),
+    pytest.param({}, {"coming_gb": {"redis": 12}}, id="services to come that just fit"),
+    pytest.param({}, {"coming_gb": {"postgres": 99}, "disk_budget": False}, id="nodes that share a disk"),
+    pytest.param({"disks.2.free_mb": 900}, {"coming_gb": {"redis": 0}}, id="nothing that needs disk to come"),
+    pytest.param({"images": {"redis:8.10.1": None}}, {}, id="an image nobody could ask for yet"),
+    pytest.param({"images": {"redis:8.10.1": answered(None, "")}}, {}, id="a registry left to the pull"),
+    pytest.param({"images": {"redis:8.10.1": answered(200, "")}}, {}, id="an image of unsaid platforms"),
+    pytest.param(
+        {"images": {"redis:8.10.1": answered(200, "", ["linux/amd64", "linux/arm64"])}},
+        {},
+        id="an image for all",
+    ),
+]
+
+
+@pytest.mark.parametrize(("found", "wanted"), ACCEPTED)
+def test_what_is_no_obstacle_has_no_sentence(found, wanted):
+    assert complaints(found, wanted) == []
+
+
+def test_all_obstacles_of_a_node_are_named_at_once():
+    found = {
+        "memory_cgroup": {**OFF, "cmdline": ""},
+        "engine": {"absent": False, "version": "19.03", "api": "1.40"},
+        "compose": "2.1",
+        "disks.2.device": 2,
+        "disks.2.free_mb": 1,
+        **image("manifest unknown"),
+    }
+    # All but the one about an engine that is not there.
+    assert len(complaints(found, {"coming_gb": {"redis": 1}})) == len(RULES) - 1
+
+
+@given(st.text())
+def test_whatever_a_registry_says_becomes_one_line_with_a_rule_and_a_fix(message):
+    [complaint] = complaints(image(message))
+    assert "\n" not in complaint
+    assert re.search(r"on PI41 \(.*\): .+; .+", complaint)
+
+
+versions = st.lists(st.integers(0, 99), min_size=1, max_size=4)
+
+
+@given(versions, versions)
+def test_versions_are_compared_number_by_number(one, other):
+    length = max(len(one), len(other))
+    padded = [numbers + [0] * (length - len(numbers)) for numbers in (one, other)]
+    assert is_older(".".join(map(str, one)), ".".join(map(str, other))) == (padded[0] < padded[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("26.1.5+dfsg1", (26, 1, 5)), ("v2.32.4", (2, 32, 4)), ("", None), (None, None), ("dev", None)],
+)
+def test_a_version_is_the_numbers_it_starts_with(text, numbers):
+    assert version(text) == numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "registry"),
+    [
+        ("redis:8", "docker.io"),
+        ("grafana/grafana:12", "docker.io"),
+        ("quay.io/minio/minio:1", "quay.io"),
+        ("198.18.77.2:5000/redis:8", "198.18.77.2:5000"),
+        ("localhost/redis:8", "localhost"),
+    ],
+)
+def test_the_registry_of_an_image_is_what_docker_takes_for_it(name, registry):
+    assert registry_of(name) == registry
+
+
+def test_the_filter_is_the_function():
+    assert FilterModule().filters() == {"node_complaints": node_complaints}
