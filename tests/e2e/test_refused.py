@@ -45,8 +45,7 @@ pytestmark = pytest.mark.usefixtures("untouched")
 
 @pytest.fixture
 def untouched() -> Iterator[None]:
-    """The edge node is afterwards what it was before, to the last byte, and the next run finds nothing to "
-    "do."""
+    """The edge node is afterwards what it was before, to the last byte; the next run has nothing to do."""
     before = site.shell(EDGE, FINGERPRINT)
     yield
     assert site.shell(EDGE, FINGERPRINT) == before
