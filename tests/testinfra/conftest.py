@@ -25,6 +25,12 @@ def nodes_for(folder: str) -> list[site.Node]:
     return [n for n in chosen if folder == "all" or folder in n.groups or folder in n.services]
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """A folder of which no node is looked at has nothing to say."""
+    folder = collection_path.is_dir() and collection_path.parent == HERE and collection_path.name
+    return True if folder and not nodes_for(folder) else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "node" in metafunc.fixturenames:
         chosen = nodes_for(Path(metafunc.module.__file__).relative_to(HERE).parts[0])
