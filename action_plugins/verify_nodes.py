@@ -157,15 +157,25 @@ class ActionModule(ActionBase):
             }
         )
         if arguments["phase"] == "begin":
-            return {"changed": False, "run_id": f"run-{uuid.uuid4().hex[:12]}", "began": time.time()}
+            return {
+                "changed": False,
+                "run_id": f"run-{uuid.uuid4().hex[:12]}",
+                "began": time.time(),
+                "hosts": list((task_vars or {})["ansible_play_hosts_all"]),
+            }
         if arguments["phase"] == "ask":
-            return self._ask(arguments["node"], arguments["begun"]["run_id"])
+            return self._ask(arguments["node"], arguments["begun"], task_vars or {})
         return self._report(task_vars or {}, arguments)
 
-    def _ask(self, node: Mapping[str, Any], run_id: str) -> dict[str, Any]:
+    def _ask(
+        self, node: Mapping[str, Any], begun: Mapping[str, Any], variables: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Ask one node; a node that cannot be reached raises, and Ansible notes it."""
+        together = ",".join(str(variables["hostvars"][host]["node_name"]) for host in begun["hosts"])
         # What Ansible would escalate for a module, it does for this command, too.
-        answer: dict[str, Any] = self._low_level_execute_command(f"{RUNNER} --json --run-id {run_id}")
+        answer: dict[str, Any] = self._low_level_execute_command(
+            f"{RUNNER} --json --run-id {begun['run_id']} --together {shlex.quote(together)}"
+        )
         results = node_results(list(node["services"]), answer)
         for line in lines_of(str(node["name"]), results):
             Display().display(line)
@@ -174,7 +184,9 @@ class ActionModule(ActionBase):
     def _report(self, variables: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Add up what all nodes answered; fails unless every service is well."""
         nodes = []
-        for node in arguments["nodes"]:
+        begun = arguments["begun"]
+        asked = [node for node in arguments["nodes"] if node["host"] in begun["hosts"]]
+        for node in asked:
             answer = variables["hostvars"][node["host"]].get("__verify", {})
             results = answer.get("results")
             if results is None:
@@ -182,9 +194,8 @@ class ActionModule(ActionBase):
                 for line in lines_of(str(node["name"]), results):
                     Display().display(line)
             nodes.append({"node": node["name"], "address": node["address"], "services": results})
-        begun = arguments["begun"]
         content = {
-            **summary(nodes, {node["name"]: node["services"] for node in arguments["nodes"]}),
+            **summary(nodes, {node["name"]: node["services"] for node in asked}),
             "run_id": begun["run_id"],
             "seconds": round(time.time() - begun["began"], 1),
             "nodes": nodes,

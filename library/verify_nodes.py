@@ -52,6 +52,10 @@ run_id:
   description: Unique text of this run; every node writes it to its journal.
   returned: phase is begin
   type: str
+hosts:
+  description: The hosts of the play, less what C(--limit) leaves out; the report is about these.
+  returned: phase is begin
+  type: list
 results:
   description:
     - One {service, state, evidence, next, seconds} per service of the node; state is ok, asleep or broken.

@@ -16,9 +16,9 @@ def check_of(service: str) -> Callable[[Kit], str]:
 class MadeUpKit(Kit):
     """Answers by the beginning of a URL's path, and of a command line; anything else is unreachable."""
 
-    def __init__(self, site: Mapping[str, Any], run_id: str = "run-1") -> None:
+    def __init__(self, site: Mapping[str, Any], run_id: str = "run-1", together: Sequence[str] = ()) -> None:
         """`site` as Kit knows it. `pages`: path -> (status, body); `commands`: command line -> stdout."""
-        super().__init__(site, run_id)
+        super().__init__(site, run_id, together)
         self.pages: dict[str, tuple[int, str]] = {}
         self.commands: dict[str, str] = {}
         self.asked: list[str] = []

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -109,11 +110,11 @@ STORES: Any = [
 every_store = pytest.mark.parametrize(("service", "path", "stored"), STORES)
 
 
-def ask_store(service: str, pages: Any, run_id: str = "run-1") -> str:
-    kit = MadeUpKit(site("PI41", service, "api", 1234, CLUSTER), run_id)
+def ask_store(service: str, pages: Any, together: Sequence[str] = ("PI41", "AGX0", "NANO")) -> str:
+    kit = MadeUpKit(site("PI41", service, "api", 1234, CLUSTER), together=together)
     kit.pages = pages
     said = check_of(service)(kit)
-    assert run_id in kit.asked[0]
+    assert kit.run_id in kit.asked[0]
     return said
 
 
@@ -154,6 +155,6 @@ def test_a_store_that_is_not_there_is_broken(service):
 
 
 @every_store
-def test_by_hand_only_the_own_line_is_expected(service, path, stored):
-    lines = stored(["aicluster verify by-hand-1 PI41"])
-    assert ask_store(service, {path: (200, lines)}, "by-hand-1") == "a line of each of 1 nodes"
+def test_a_node_that_was_not_asked_in_this_run_owes_no_line(service, path, stored):
+    lines = stored(["aicluster verify run-1 PI41"])
+    assert ask_store(service, {path: (200, lines)}, together=[]) == "a line of each of 1 nodes"

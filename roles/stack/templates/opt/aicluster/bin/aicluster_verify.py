@@ -19,7 +19,20 @@ import time
 import urllib.error
 import urllib.request
 from email.message import Message
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union, cast
+from typing import (
+    Any,
+    Callable,
+    Collection,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+    Union,
+    cast,
+)
 
 ROOT = "/opt/aicluster"
 AT_ONCE = 6
@@ -71,10 +84,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 class Kit:
     """What a check may use. `site` is the content of /opt/aicluster/verify.json."""
 
-    def __init__(self, site: Mapping[str, Any], run_id: str) -> None:
-        """`run_id` is the text that is unique to one run of verify on all nodes."""
+    def __init__(self, site: Mapping[str, Any], run_id: str, together: Sequence[str] = ()) -> None:
+        """`run_id` is the text that is unique to one run of verify, `together` the nodes it asks at once."""
         self.node = site["node"]  # type: str
         self.run_id = run_id
+        self.together = list(together) or [self.node]
         self.services = site["services"]  # type: Dict[str, Dict[str, Any]]
         self.cluster = site["cluster"]  # type: List[Dict[str, Any]]
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
@@ -294,6 +308,36 @@ def verdicts(kit: Kit, wanted: Sequence[str]) -> List[Dict[str, Any]]:
     return results
 
 
+def lines_arrived(kit: Kit, stored: Callable[[], Collection[str]], limit_s: int = 30) -> str:
+    """Wait until a log store has what every node of this run wrote to its journal; the check of any store.
+
+    `stored` asks it for the lines with the run's text.
+    """
+    shipping = {node["name"] for node in kit.cluster if "log_shipper" in node["services"]}
+    nodes = [node for node in kit.together if node in shipping]
+
+    def missing() -> List[str]:
+        lines = stored()
+        return [node for node in nodes if journal_line(kit.run_id, node) not in lines]
+
+    try:
+        kit.wait(limit_s, lambda: not missing(), "lines are missing")
+    except Broken as broken:
+        late = missing()
+        if not late:
+            raise broken from None
+        raise Broken(
+            "no line of %s within %d s" % (", ".join(late), limit_s),
+            "on %s: systemctl status systemd-journal-upload" % late[0],
+        ) from None
+    return "a line of each of %d nodes" % len(nodes)
+
+
+def journal_line(run_id: str, node: str) -> str:
+    """Return what a node writes to its journal when it is asked."""
+    return "aicluster verify %s %s" % (run_id, node)
+
+
 def report(node: str, results: Sequence[Mapping[str, Any]]) -> str:
     """Return the results for people, one line a service."""
     lines = []
@@ -314,6 +358,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument("--run-id", default="by-hand-%d" % time.time(), help="unique text of this run")
+    parser.add_argument(
+        "--together", default="", metavar="NODE,NODE", help="the nodes that are asked in this run"
+    )
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.services) - set(site["services"]))
     if unknown:
@@ -321,8 +368,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             "%s runs no %s; it runs %s" % (site["node"], ", ".join(unknown), ", ".join(site["services"]))
         )
     # The log store's check looks for this line of every node.
-    syslog.syslog(syslog.LOG_NOTICE, "aicluster verify %s %s" % (options.run_id, site["node"]))
-    results = verdicts(Kit(site, options.run_id), options.services or list(site["services"]))
+    syslog.syslog(syslog.LOG_NOTICE, journal_line(options.run_id, site["node"]))
+    kit = Kit(site, options.run_id, [name for name in options.together.split(",") if name])
+    results = verdicts(kit, options.services or list(site["services"]))
     print(json.dumps(results) if options.json else report(site["node"], results))
     return int(any(result["state"] == "broken" for result in results))
 
