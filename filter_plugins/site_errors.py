@@ -319,6 +319,25 @@ def network_errors(site: Site) -> Iterator[str]:
             yield f"site_network {text}: must be an IPv4 network; {fix} in group_vars/all/site.yml"
 
 
+def operator_errors(site: Site) -> Iterator[str]:
+    """Yield each `site_operators` that is no list, and each item that is neither a network nor an address."""
+    values = {shown(variables.get("site_operators")): variables for variables in site["hosts"].values()}
+    for text, variables in values.items():
+        operators = variables.get("site_operators")
+        if not isinstance(operators, list):
+            yield (
+                f"site_operators {text}: must be a list of networks or addresses; "
+                "write for instance [192.168.1.10] in group_vars/all/site.yml"
+            )
+            continue
+        for one in operators:
+            if network_of(one) is None:
+                yield (
+                    f"item of site_operators {shown(one)}: must be an IPv4 network or address; "
+                    "write for instance 192.168.1.0/24 or 192.168.1.10 in group_vars/all/site.yml"
+                )
+
+
 def address_error(site: Site, host: str) -> str | None:
     """Return what is wrong with one node's address, or None."""
     variables = site["hosts"][host]
@@ -589,13 +608,14 @@ def site_errors(site: Site) -> list[str]:
     """Return every broken rule of a site description, in the order a reader would correct them.
 
     `site`: vocabulary {tiers, boards, groups: names}, groups (name -> hosts), hosts (host -> variables:
-    node_*, site_network, site_router and those of roles), unreadable (host or `site` -> variable -> reason),
-    catalogue, roles (name -> options of its argument_specs, None without one), secrets {file, names (those
-    that have a value), problem: text or None}.
+    node_*, site_network, site_router, site_operators and those of roles), unreadable (host or `site` ->
+    variable -> reason), catalogue, roles (name -> options of its argument_specs, None without one), secrets
+    {file, names (those that have a value), problem: text or None}.
     """
     checks = (
         group_errors,
         network_errors,
+        operator_errors,
         node_errors,
         identity_errors,
         catalogue_errors,

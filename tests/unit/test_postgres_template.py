@@ -116,10 +116,20 @@ class TestWhoGetsIn:
             pytest.param(["backend"], ["samenet"], id="its own tier is the node itself"),
             pytest.param(["gateway"], ["samenet", "192.168.1.147/32"], id="one tier"),
             pytest.param(["lan"], ["samenet", "192.168.1.0/24"], id="the whole network"),
+            pytest.param(
+                ["operators"], ["samenet", "192.168.1.10/32", "10.8.0.0/24"], id="operators, not the network"
+            ),
+            pytest.param(
+                ["gateway", "operators"],
+                ["samenet", "192.168.1.147/32", "192.168.1.10/32", "10.8.0.0/24"],
+                id="a tier and operators",
+            ),
         ],
     )
-    def test_follows_the_catalogue(self, reach, hosts):
-        text = files(ports=port(reach))[f"{HOME}/conf/pg_hba.conf"]
+    def test_follows_the_catalogue_and_the_site(self, reach, hosts):
+        overrides = {"site_operators": ["192.168.1.10", "10.8.0.0/24"]}
+        rendered = render_role("postgres", "production", PI52, overrides, {"ports": port(reach)})
+        text = rendered[f"{HOME}/conf/pg_hba.conf"]
         assert [rule[3] for rule in rules(text) if rule[0] == "host"] == hosts
 
 

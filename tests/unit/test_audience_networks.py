@@ -1,0 +1,60 @@
+"""audience_networks: whom the `from` of a port means on the network."""
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from audience_networks import audience_networks
+
+LAN, OPERATORS = "10.0.0.0/24", ["10.0.0.9", "10.8.0.0/24"]
+NODES = [
+    {"name": "DOOR", "tier": "gateway", "address": "10.0.0.2"},
+    {"name": "ONE", "tier": "primary_ai", "address": "10.0.0.3"},
+    {"name": "TWO", "tier": "primary_ai", "address": "10.0.0.4"},
+]
+
+
+def networks(*audiences: str, operators: list[str] | None = None) -> list[str]:
+    found = audience_networks(audiences, NODES, LAN, OPERATORS if operators is None else operators)
+    return [entry["network"] for entry in found]
+
+
+@pytest.mark.parametrize(
+    ("audiences", "expected"),
+    [
+        pytest.param([], [], id="nobody is nobody"),
+        pytest.param(["localhost"], [], id="localhost is no place on the network"),
+        pytest.param(["gateway"], ["10.0.0.2/32"], id="a tier is its node"),
+        pytest.param(["primary_ai"], ["10.0.0.3/32", "10.0.0.4/32"], id="a tier is all of its nodes"),
+        pytest.param(["edge"], [], id="a tier without nodes is nobody"),
+        pytest.param(["lan"], ["10.0.0.0/24"], id="lan is the network of the site"),
+        pytest.param(["operators"], ["10.0.0.9/32", "10.8.0.0/24"], id="operators are those of the list"),
+        pytest.param(
+            ["operators", "lan", "gateway"],
+            ["10.0.0.2/32", "10.0.0.0/24", "10.0.0.9/32", "10.8.0.0/24"],
+            id="nodes come first, then the network, then operators",
+        ),
+    ],
+)
+def test_an_audience_means(audiences, expected):
+    assert networks(*audiences) == expected
+
+
+def test_every_network_is_there_once_under_its_first_name():
+    found = audience_networks(["gateway", "lan", "operators"], NODES, LAN, ["10.0.0.0/24", "10.0.0.2"])
+    assert found == [
+        {"audience": "gateway", "node": "DOOR", "network": "10.0.0.2/32"},
+        {"audience": "lan", "node": None, "network": "10.0.0.0/24"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("operators", "named"),
+    [
+        pytest.param(["10.0.0.9/24"], "site_operators '10.0.0.9/24'", id="a network with host bits"),
+        pytest.param(["office"], "site_operators 'office'", id="a word"),
+        pytest.param([10], "site_operators 10", id="a number, which would be an address to Python"),
+        pytest.param("10.0.0.9", "must be a list", id="no list"),
+    ],
+)
+def test_what_is_no_network_is_refused_by_name(operators, named):
+    with pytest.raises(AnsibleFilterError, match=named):
+        networks("operators", operators=operators)
