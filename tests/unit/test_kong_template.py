@@ -240,6 +240,20 @@ def test_a_path_reaches_its_place_on_the_node(path, expected):
 
 
 @pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        pytest.param("/api/v1/image/ws", "/ws", id="progress of jobs"),
+        pytest.param("/api/v1/image/queue", "/queue", id="the queue"),
+        pytest.param("/api/v1/image/history/7", "/history/7", id="one job"),
+        pytest.param("/api/v1/image/view", "/view", id="a picture"),
+        pytest.param("/api/v1/code/quality/api/measures/component", "/api/measures/component", id="measures"),
+    ],
+)
+def test_what_is_asked_for_reaches_its_place_on_the_node(path, expected):
+    assert sent_to(path, "GET") == expected
+
+
+@pytest.mark.parametrize(
     ("path", "method"),
     [
         pytest.param("/api/v1/codex", "POST", id="a longer word is another path"),
@@ -250,6 +264,8 @@ def test_a_path_reaches_its_place_on_the_node(path, expected):
         pytest.param("/api/pull", "POST", id="models cannot be pulled through the gateway"),
         pytest.param("/api/delete", "DELETE", id="models cannot be deleted through the gateway"),
         pytest.param("/v1/models/chat", "DELETE", id="nor by the other interface"),
+        pytest.param("/api/v1/image/ws/x", "GET", id="nothing lies below the WebSocket"),
+        pytest.param("/api/v1/image/free", "POST", id="nobody unloads models of ComfyUI"),
     ],
 )
 def test_what_does_not_infer_has_no_route(path, method):
@@ -418,6 +434,7 @@ WAYS = [
     ("image-queue", "ORIN0", "comfyui", ["GET"]),
     ("image-history", "ORIN0", "comfyui", ["GET"]),
     ("image-view", "ORIN0", "comfyui", ["GET"]),
+    ("image-ws", "ORIN0", "comfyui", ["GET"]),
     ("quality", "ORIN0", "sonarqube", ["GET", "POST"]),
 ]
 
@@ -433,9 +450,16 @@ def test_a_way_leads_to_the_node_of_its_service(name, node, service, methods):
     assert plugin(route, "key-auth")["key_names"] == ["apikey", "authorization"]
 
 
+def test_the_readme_names_every_way_in():
+    readme = (render.ROLES / "kong/README.md").read_text()
+    for _, route in routes(kong_yml()):
+        [path] = route["paths"]
+        assert path.strip("~$") in readme, route["name"]
+
+
 def test_what_installs_code_or_deletes_results_has_no_way():
     reached = {service["path"] for service in kong_yml()["services"] if service["host"] == "image"}
-    assert reached == {"/prompt", "/queue", "/history", "/view"}
+    assert reached == {"/prompt", "/queue", "/history", "/view", "/ws"}
 
 
 def test_a_service_that_moves_takes_its_way_along():

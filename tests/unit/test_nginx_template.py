@@ -170,6 +170,28 @@ def test_a_way_to_the_gateway(location, directive, arguments):
     assert locations()[location][directive] == arguments
 
 
+@pytest.mark.parametrize("location", ["/api/", "/v1/", "@kong_only", *WAYS])
+@pytest.mark.parametrize(
+    ("asked", "upgrade", "connection"),
+    [
+        pytest.param("", '""', '""', id="no upgrade, no word of the connection"),
+        pytest.param("websocket", "websocket", "upgrade", id="a WebSocket"),
+        pytest.param("WebSocket", "websocket", "upgrade", id="a WebSocket in another spelling"),
+        pytest.param("h2c", '""', '""', id="nothing but a WebSocket"),
+    ],
+)
+def test_a_connection_to_kong_may_become_a_websocket(location, asked, upgrade, connection):
+    [http] = inner(front_door(), "http")
+    given = {words[0]: words[1] for words in values(location, "proxy_set_header")}
+    assert mapped(http, given["Upgrade"], asked) == upgrade
+    assert mapped(http, given["Connection"], mapped(http, "$kong_upgrade", asked).strip('"')) == connection
+
+
+def test_each_header_for_kong_is_set_once():
+    names = [words[0] for words in values("/api/", "proxy_set_header")]
+    assert sorted(names) == sorted(set(names))
+
+
 @pytest.mark.parametrize("location", ["/api/", "/v1/"])
 def test_nginx_waits_longer_than_kong(location):
     kong = load("roles/kong/defaults/main.yml")["kong_read_timeout_ms"] / 1000
@@ -242,10 +264,11 @@ def test_a_request_that_may_be_asked_twice_is_kept_in_memory_and_bigger_ones_are
 def mapped(block: Block, result: str, text: str) -> str:
     """What nginx maps a text to; a regular expression's first match wins."""
     [entries] = [inner for name, words, inner in block if name == "map" and words[1] == result]
-    for pattern, words, _ in entries:
-        if pattern.strip('"').startswith("~") and re.search(
-            pattern.strip('"')[1:].replace("(?<", "(?P<"), text
-        ):
+    for quoted, words, _ in entries:
+        pattern = quoted.strip('"')
+        flags = re.IGNORECASE if pattern.startswith("~*") else 0
+        regex = pattern.lstrip("~*").replace("(?<", "(?P<")
+        if re.search(regex, text, flags) if pattern.startswith("~") else pattern == text:
             return str(words[0])
     return next(str(words[0]) for pattern, words, _ in entries if pattern == "default")
 

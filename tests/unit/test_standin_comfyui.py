@@ -331,6 +331,23 @@ def test_the_client_that_queued_hears_of_its_job(folder):
     assert heard == {"status"}, "another client hears of the queue only"
 
 
+def test_a_client_that_comes_back_hears_which_node_is_at_work(folder):
+    async def conversation(client):
+        name = await queued(client, text_to_image(), client_id="me")
+        await asyncio.sleep(0.1)
+        heard = {}
+        for who in ("me", "you"):
+            async with client.ws_connect(f"/ws?clientId={who}") as socket:
+                first = [json.loads((await socket.receive()).data) for _ in range(1 + (who == "me"))]
+                heard[who] = [(event["type"], event["data"].get("node")) for event in first]
+        await ended(client, name)
+        return heard
+
+    heard = talk(folder, conversation, seconds=1)
+    assert heard["me"] == [("status", None), ("executing", "3")]
+    assert heard["you"] == [("status", None)]
+
+
 # --- the rest ---
 
 

@@ -69,6 +69,8 @@ class Jobs:
         self.folders, self._seconds = folders, seconds
         self.waiting: list[Job] = []
         self.running: Job | None = None
+        # The node of the running job that is being executed.
+        self.node = ""
         self.history: dict[str, dict[str, Any]] = {}
         self.model_loaded = False
         self.send: Send = lambda _event, _data, _client: None
@@ -78,6 +80,11 @@ class Jobs:
     def remaining(self) -> int:
         """Return how many jobs wait or run."""
         return len(self.waiting) + (self.running is not None)
+
+    def executing(self, client: str) -> str:
+        """Return the node that is being executed for this client, or an empty text."""
+        running = self.running
+        return self.node if running and running.extra.get("client_id") == client else ""
 
     def queue_info(self) -> dict[str, Any]:
         """Return the queue's length as GET /prompt and the `status` event show it."""
@@ -120,7 +127,7 @@ class Jobs:
             try:
                 await self._run(self.running)
             finally:
-                self.running = None
+                self.running, self.node = None, ""
                 self._changed()
 
     async def _run(self, job: Job) -> None:
@@ -144,6 +151,7 @@ class Jobs:
                 for node in below(job.graph, output):
                     if node in outputs:
                         continue
+                    self.node = node
                     tell("executing", {"node": node, "display_node": node})
                     found = await self._execute(job, node, tell)
                     if found:

@@ -131,6 +131,8 @@ class Api:
         self._sockets[client] = socket
         hello = {"status": self._jobs.queue_info(), "sid": client}
         await socket.send_str(json.dumps({"type": "status", "data": hello}))
+        if node := self._jobs.executing(client):
+            await socket.send_str(json.dumps({"type": "executing", "data": {"node": node}}))
         async for message in socket:
             if message.type == WSMsgType.ERROR:
                 break

@@ -25,7 +25,8 @@ from .plugins import Lookup, Tools
 from .rate_limiting import RateLimits
 from .router import Router, upstream_path
 from .settings import Settings
-from .upstream import Answer, Outgoing, Timeouts, UpstreamError, send
+from .tunnel import WEBSOCKET, tunnel
+from .upstream import SWITCHING, Answer, Outgoing, Timeouts, UpstreamError, send
 
 LOG = logging.getLogger("kong.proxy")
 # What nginx does not send twice once the address may have seen it.
@@ -113,7 +114,8 @@ class Gateway:
                 return await self._proxy(exchange, request, now, tools)
             return await self._own_answer(exchange, request, tools)
         except (asyncio.CancelledError, ConnectionError):
-            exchange.status = CLIENT_GONE
+            # Hanging up is how a WebSocket ends.
+            exchange.status = SWITCHING if exchange.status == SWITCHING else CLIENT_GONE
             raise
         finally:
             self.under_way -= 1
@@ -301,8 +303,11 @@ class Gateway:
         target = quote(exchange.out_path, safe="/%:@!$&'()*+,;=~-._") or "/"
         if exchange.out_query:
             target += f"?{exchange.out_query}"
-        pairs = [("Host", host), ("Connection", "keep-alive"), *headers.items()]
-        return Outgoing(exchange.out_method, target, pairs, exchange.out_body)
+        upgrade = exchange.headers.get("Upgrade", "").lower() == WEBSOCKET
+        connection = [("Connection", "keep-alive, Upgrade"), ("Upgrade", WEBSOCKET)]
+        pairs = [("Host", host), *(connection if upgrade else [("Connection", "keep-alive")])]
+        pairs += headers.items()
+        return Outgoing(exchange.out_method, target, pairs, exchange.out_body, upgrade=upgrade)
 
     def _host(self, exchange: Exchange, one: Try, checker: Checker | None) -> str:
         if exchange.route and exchange.route.preserve_host:
@@ -343,11 +348,16 @@ class Gateway:
             (n, v) for n, v in answer.headers if n.lower() not in HOP_BY_HOP
         )
         exchange.answer_headers.update(early)
+        if answer.status == SWITCHING:
+            exchange.answer_headers.update({"Connection": "upgrade", "Upgrade": WEBSOCKET})
         self._header_filter(exchange, tools)
         response = web.StreamResponse(status=exchange.status, headers=self._with_own_headers(exchange))
         await response.prepare(request)
         streamed.append(response)
         exchange.first_byte = time.monotonic()
+        if answer.status == SWITCHING:
+            exchange.bytes_sent = await tunnel(request, answer.connection, exchange.timeouts_ms[2] / 1000)
+            return cut_off(request, response)
         body = answer.body()
         if exchange.route and exchange.route.response_buffering:
             body = buffered(body)
@@ -410,7 +420,7 @@ async def buffered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def cut_off(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
-    """End an answer that broke in the middle: the client sees a cut connection, not a good end."""
+    """Close the connection: an answer that broke in the middle has no good end, a WebSocket no other."""
     if request.transport is not None:
         request.transport.close()
     return response

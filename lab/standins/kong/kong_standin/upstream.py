@@ -13,6 +13,8 @@ from http import HTTPStatus
 CHUNK_BYTES = 64 * 1024
 HEAD_BYTES = 64 * 1024
 LAST_INFORMATIONAL = 199
+SWITCHING = 101
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 NO_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
@@ -74,6 +76,8 @@ class Outgoing:
     headers: list[tuple[str, str]]
     body: bytes
     version: str = "1.1"
+    # Whether the connection may go on as a WebSocket.
+    upgrade: bool = False
 
     def encoded(self) -> bytes:
         """Return head and body."""
@@ -89,15 +93,16 @@ class Answer:
         self,
         status: int,
         headers: list[tuple[str, str]],
-        reader: asyncio.StreamReader,
+        connection: Connection,
         *,
         bodyless: bool,
         read_s: float,
         connect_s: float,
     ) -> None:
-        """Keep the reader just behind the head."""
+        """Keep the connection, read to just behind the head."""
         self.status, self.headers, self.connect_s = status, headers, connect_s
-        self._reader, self._bodyless, self._read_s = reader, bodyless, read_s
+        self.connection, self._bodyless, self._read_s = connection, bodyless, read_s
+        self._reader = connection[0]
 
     def header(self, name: str) -> str:
         """Return the first header of that name, or an empty text."""
@@ -160,7 +165,7 @@ async def read(what: Awaitable[bytes], seconds: float) -> bytes:
         raise BadAnswerError(f"upstream sent too long a line: {problem}") from None
 
 
-async def connect(host: str, port: int, seconds: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect(host: str, port: int, seconds: float) -> Connection:
     """Open a connection. Raises ConnectError, ConnectTimeoutError."""
     try:
         async with asyncio.timeout(seconds):
@@ -194,11 +199,13 @@ def parsed_head(head: bytes) -> tuple[int, list[tuple[str, str]]]:
     return int(parts[1]), [(name.strip(), value.strip()) for name, _, value in pairs]
 
 
-async def read_head(reader: asyncio.StreamReader, seconds: float) -> tuple[int, list[tuple[str, str]]]:
-    """Return status and headers of the answer; interim ones are passed over."""
+async def read_head(
+    reader: asyncio.StreamReader, seconds: float, *, upgrade: bool
+) -> tuple[int, list[tuple[str, str]]]:
+    """Return status and headers of the answer; interim ones are passed over, but for the 101 asked for."""
     while True:
         status, headers = parsed_head(await read(reader.readuntil(b"\r\n\r\n"), seconds))
-        if status > LAST_INFORMATIONAL:
+        if status > LAST_INFORMATIONAL or (upgrade and status == SWITCHING):
             return status, headers
 
 
@@ -212,8 +219,11 @@ async def send(host: str, port: int, request: Outgoing, timeouts: Timeouts) -> A
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     try:
         await write(writer, request.encoded(), timeouts.write)
-        status, headers = await read_head(reader, timeouts.read)
+        status, headers = await read_head(reader, timeouts.read, upgrade=request.upgrade)
         bodyless = request.method == "HEAD" or status in NO_BODY
-        yield Answer(status, headers, reader, bodyless=bodyless, read_s=timeouts.read, connect_s=connect_s)
+        connection = (reader, writer)
+        yield Answer(
+            status, headers, connection, bodyless=bodyless, read_s=timeouts.read, connect_s=connect_s
+        )
     finally:
         writer.close()
