@@ -116,12 +116,17 @@ def secrets() -> dict[str, str]:
     return {name: str(value) for name, value in found.items()}
 
 
-def shell(node: Node, command: str) -> str:
-    """What a command run as root on a node prints; raises RuntimeError when it fails."""
+def as_root(node: Node) -> list[str]:
+    """The beginning of a command line that runs what follows as root on a node."""
     key = ["-i", node.key] if node.key else []
     ssh = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", *key, *shlex.split(node.ssh_args)]
+    return [*ssh, f"{node.user}@{node.address}", "sudo"]
+
+
+def shell(node: Node, command: str) -> str:
+    """What a command run as root on a node prints; raises RuntimeError when it fails."""
     ran = subprocess.run(
-        [*ssh, f"{node.user}@{node.address}", "sudo", "sh", "-c", shlex.quote(command)],
+        [*as_root(node), "sh", "-c", shlex.quote(command)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -64,23 +64,6 @@ def test_only_published_ports_of_the_catalogue_listen_beside_ssh(host, node):
     assert outside <= expected, f"nobody asked for {sorted(outside - expected)}"
 
 
-def test_a_secret_is_readable_by_its_service_alone(host):
-    found = host.run("find /opt/aicluster -path '*/secrets/*' -type f -printf '%m %p\\n'").stdout
-    assert not [line for line in found.splitlines() if not line.startswith("400 ")]
-
-
-def test_no_secret_shows_in_the_configuration_of_a_container(host, secrets):
-    shown = host.run("docker ps --quiet | xargs --no-run-if-empty docker inspect").stdout
-    assert not [name for name, value in secrets.items() if value in shown]
-
-
-def test_no_secret_lies_in_a_world_readable_file(host, secrets):
-    for name, value in secrets.items():
-        found = host.run("grep -rlF -- %s /opt/aicluster /etc /var/lib/aicluster", value).stdout.split()
-        readable = [path for path in found if host.file(path).mode & 0o044]
-        assert not readable, name
-
-
 @pytest.mark.parametrize("path", ["/etc", "/usr", "/var", "/root", "/opt"])
 def test_the_run_left_the_system_folders_to_root(host, path):
     folder = host.file(path)
