@@ -1,4 +1,4 @@
-"""The line that lets the control node in is there; whether it gets in is asked by the check of control_node."""
+"""The control node has its line on this node; whether it gets in is asked by the check of control_node."""
 
 from aicluster_verify import Broken, Kit
 
