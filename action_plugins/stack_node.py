@@ -107,6 +107,7 @@ class Desired:
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     provision_inputs: dict[str, str] = field(default_factory=dict)
     provision_when: dict[str, str] = field(default_factory=dict)
+    provision_last: set[str] = field(default_factory=set)
 
 
 # ---------------------------------------------------------------- pure functions
@@ -253,11 +254,14 @@ def asleep_services(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
 def services_to_provision(
     desired: Desired, actual: Mapping[str, Any], wanted_by_probe: Mapping[str, bool]
 ) -> list[str]:
-    """Return services whose provisioning has work: new container, new inputs, or the probe says so."""
+    """Return services whose provisioning has work: new container, new inputs, or the probe says so.
+
+    Those that need another node come last: where it is away, all else on this node is done.
+    """
     new = [item["service"] for item in actual["containers"] if item["why"] in ("missing", "changed")]
     touched = {desired.container_owner[service] for service in new}
     asleep = asleep_services(desired, actual)
-    return [
+    wanted = [
         service
         for service, inputs in desired.provision_inputs.items()
         if service not in asleep
@@ -267,6 +271,7 @@ def services_to_provision(
             or wanted_by_probe.get(service, False)
         )
     ]
+    return sorted(wanted, key=lambda service: service in desired.provision_last)
 
 
 def engine_question(desired: Desired) -> dict[str, Any]:
@@ -457,7 +462,7 @@ class Renderer:
         """Return the role's `__<role>_state`, resolved, and its unresolved `provision_when`."""
         raw = dict(variables.get(f"__{role}_state", {}))
         when = raw.pop("provision_when", "")
-        known = {"packages", "units", "files", "probe", "provision_inputs", "engine"}
+        known = {"packages", "units", "files", "probe", "provision_inputs", "provision_last", "engine"}
         if unknown := sorted(set(raw) - known):
             raise AnsibleActionFail(
                 f"role {role}: __{role}_state has unknown keys {unknown}; known are {sorted(known)}"
@@ -580,7 +585,9 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
             if when:
                 desired.provision_when[role] = when
             if "probe" in state:
-                desired.probes[role] = state["probe"]["url"]
+                desired.probes[role] = state["probe"].get("file") or state["probe"]["url"]
+            if state.get("provision_last"):
+                desired.provision_last.add(role)
         rules = state.get("files", {})
         desired.files += [apply_rule(f, rule_for(f.path, rules)) for f in files]
         desired.rules.update(rules)

@@ -87,7 +87,7 @@ facts:
 #   files        [{path, sha256, accept, mode, uid, gid, text, fragment}]; `accept`: digests that are right as
 #                well; `fragment`: our part of a shared JSON file
 #   packages     [name]                     units       [{name, enabled, waits}]
-#   containers   {compose service: digest}  probes      {service: url on the node}
+#   containers   {compose service: digest}  probes      {service: url on the node, or path of a file}
 #   container_modes  {compose service: [modes it works in]}; always where it is not named
 #   mode         the mode of a node that has not chosen one itself
 #   images       inspect: {compose service: image}; fetch: [image]
@@ -403,9 +403,14 @@ def deviating_sleepers(asleep, wanted, found):
     ]
 
 
-def probe(url):
-    """Return the JSON a service answers on the node itself, or None; `url` is http://<address>:<port>/<path>."""
-    server, _, path = url.partition("://")[2].partition("/")
+def probe(subject):
+    """Return the JSON a service answers on the node itself, or None; `subject` is http://<address>:<port>/<path>.
+
+    Of a file, `/<path>` or `~<user>/<path>`, return the text; it is empty where the file is missing.
+    """
+    if "://" not in subject:
+        return read_text(os.path.expanduser(subject))
+    server, _, path = subject.partition("://")[2].partition("/")
     host, _, port = server.partition(":")
     return http_json((host, int(port)), "/" + path)
 
@@ -637,7 +642,7 @@ def inspect(params):
         "orphans": sorted(service for service in found if service not in params["containers"]),
         "pending": state["pending"],
         "provisioned": state["provisioned"],
-        "probes": {name: probe(url) for name, url in sorted(params["probes"].items())},
+        "probes": {name: probe(subject) for name, subject in sorted(params["probes"].items())},
         "obstacles": obstacles(params, differing, packages, units, state["pending"], containers),
     }
 

@@ -368,30 +368,11 @@ def test_no_secret_is_in_what_is_shipped():
         assert not [value for value in values if value in text], path
 
 
-def test_the_key_opens_nothing_from_elsewhere():
-    [task] = [
-        task
-        for task in load("roles/control_node/tasks/provision.yml")
-        if "ansible.builtin.lineinfile" in task
-    ]
-    arguments = task["ansible.builtin.lineinfile"]
-    assert arguments["line"].startswith('from="{{ node_address }}",no-agent-forwarding,no-port-forwarding')
-    assert arguments["regexp"].endswith("{{ __control_node_key_comment }}$"), "a new key replaces the old one"
-
-
-def test_what_is_provisioned_depends_on_toolkit_nodes_and_the_wish_to_renew():
+def test_what_is_provisioned_depends_on_the_toolkit():
     rendering = render.renderer("production", render.hosts_running("control_node")[0])
     service = rendering.shared["cluster_node"]["services"]["control_node"]
-
-    def inputs(**changes: Any) -> Any:
-        variables = rendering.variables("control_node", {"service": service}).new_child(changes)
-        state, _ = rendering.state("control_node", variables)
-        return state["provision_inputs"]
-
-    assert inputs() == inputs()
-    assert inputs(control_node_renewed="today") != inputs()
-    assert inputs(cluster_nodes=[]) != inputs()
-    assert inputs()["toolkit"] == toolkit.toolkit_digest(INVENTORIES)
+    state, _ = rendering.state("control_node", rendering.variables("control_node", {"service": service}))
+    assert state["provision_inputs"] == {"toolkit": toolkit.toolkit_digest(INVENTORIES)}
 
 
 # --- the check of verify ---

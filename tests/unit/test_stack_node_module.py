@@ -368,6 +368,14 @@ def test_a_probe_of_a_service_that_is_not_there_is_nothing():
     assert node.probe(f"http://127.0.0.1:{port}/") is None
 
 
+def test_a_probe_of_a_file_is_its_text_and_empty_where_there_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert node.probe("~/.ssh/authorized_keys") == ""
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/authorized_keys").write_text("ssh-ed25519 AAAA me\n")
+    assert node.probe("~/.ssh/authorized_keys") == "ssh-ed25519 AAAA me\n"
+
+
 def test_the_engine_is_asked_over_its_socket(tmp_path):
     path = str(tmp_path / "docker.sock")
     with served(b'HTTP/1.0 200 OK\r\n\r\n{"Version": "29.1"}', path):

@@ -106,6 +106,13 @@ def test_a_probe_that_finds_something_missing_calls_for_provisioning():
     assert engine.make_plan(wanted, found, {"ollama": False})["raise"]["provision"] == []
 
 
+def test_what_needs_another_node_is_provisioned_after_all_else():
+    wanted = desired(
+        provision_inputs={"control_access": "i1", "postgres": "i2"}, provision_last={"control_access"}
+    )
+    assert engine.make_plan(wanted, actual(), {})["raise"]["provision"] == ["postgres", "control_access"]
+
+
 def test_a_restart_of_the_engine_waits_until_its_containers_are_well_again():
     wanted = desired(containers={"kong": "d1"}, container_owner={"kong": "kong"})
     owed = actual(pending=[["restart", "docker"]])

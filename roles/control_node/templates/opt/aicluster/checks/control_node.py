@@ -38,8 +38,7 @@ def let_in(kit: Kit) -> None:
         who = " and ".join(names.get(address, address) for address in closed) or said.strip()[-300:]
         raise Broken(
             "cannot work on %s" % who,
-            "sudo %s; a node that was set up anew lets it in once control_node_renewed is changed "
-            "and site.yml was run" % " ".join(ask),
+            "sudo %s; if it is the key, site.yml run from your machine lets it in again" % " ".join(ask),
         )
 
 

@@ -1,0 +1,181 @@
+"""The control node's way in: when it is missing, who puts it back, and that it opens nothing else."""
+
+from typing import Any
+
+import pytest
+import render
+from a_kit import MadeUpKit, check_of
+from aicluster_verify import Broken
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from tree import load
+
+NODE, CONTROL = "192.168.1.147", "192.168.1.234"
+MARK = load("roles/control_access/vars/main.yml")["__control_access_mark"]
+LINE = f'from="{CONTROL}",no-agent-forwarding ssh-ed25519 AAAA {MARK}\n'
+MINE = "ssh-ed25519 AAAA somebody@home\n"
+TASKS = {task["name"]: task for task in load("roles/control_node/tasks/let_in.yml")}
+
+
+def state_on(host: str, **changes: Any) -> tuple[Any, Any, Any]:
+    """Renderer, variables and state of the role on one node, and the condition it has for its probe."""
+    rendering = render.renderer("production", host)
+    variables = rendering.variables("control_access", {"service": {}}).new_child(changes)
+    return (rendering, variables, rendering.state("control_access", variables))
+
+
+def is_wanted(text: str) -> Any:
+    rendering, variables, (_, when) = state_on(NODE)
+    return rendering.holds(when, variables, text)
+
+
+# --- when there is something to do ---
+
+
+@pytest.mark.parametrize("inventory", sorted(render.SOURCES))
+def test_every_node_has_it(inventory):
+    assert render.hosts_running("control_access", inventory) == [
+        node["host"] for node in render.cluster(inventory)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        pytest.param("", True, id="a node set up anew, without the file"),
+        pytest.param(MINE, True, id="the line was taken away"),
+        pytest.param(MINE + LINE, False, id="the line is there"),
+        pytest.param(LINE.strip(), False, id="the line is there, without an end"),
+        pytest.param(f"# no key yet of {MARK}\n" + MINE, False, id="its place is held for a key to come"),
+        pytest.param(LINE.replace(CONTROL, "192.168.1.2"), True, id="the control node has another address"),
+        pytest.param(
+            LINE.replace(CONTROL, "192.168.11234"), True, id="a dot of the address is no other character"
+        ),
+        pytest.param(LINE.replace('from="', 'command="x",from="'), True, id="a line of another make"),
+        pytest.param(LINE.replace(MARK, "somebody"), True, id="a line of somebody else from there"),
+    ],
+)
+def test_the_line_is_put_back_when(text, wanted):
+    assert is_wanted(text) is wanted
+
+
+def test_the_file_of_the_user_playbooks_log_in_as_is_read():
+    _, _, (state, _) = state_on(NODE)
+    assert state["probe"] == {"file": "~ansible/.ssh/authorized_keys"}
+
+
+def test_a_new_address_of_the_node_or_of_the_control_node_is_made_known():
+    _, _, (state, _) = state_on(NODE)
+    assert state["provision_inputs"] == {"control_node": CONTROL, "node": NODE}
+
+
+def test_it_comes_last_because_it_needs_another_node():
+    _, _, (state, _) = state_on(NODE)
+    assert state["provision_last"] is True
+
+
+# --- who does it ---
+
+[INCLUDE] = load("roles/control_access/tasks/provision.yml")
+
+
+def evaluated(expression: str, host: str, plan_of_control: dict[str, Any] | None) -> Any:
+    hosts: dict[str, Any] = {NODE: {}, CONTROL: {}}
+    if plan_of_control is not None:
+        hosts[CONTROL]["__stack_plan"] = plan_of_control
+    variables = {
+        "inventory_hostname": host,
+        "__control_access_host": CONTROL,
+        "cluster_nodes": [{"host": NODE}, {"host": CONTROL}],
+        "hostvars": hosts,
+    }
+    render.site("production")  # its filters
+    return Templar(loader=DataLoader(), variables=variables).template(trust_as_template(expression))
+
+
+def plan(*provision: str) -> dict[str, Any]:
+    return {"raise": {"provision": list(provision)}}
+
+
+@pytest.mark.parametrize(
+    ("host", "plan_of_control", "does_it"),
+    [
+        pytest.param(NODE, None, True, id="a node alone, as with --limit"),
+        pytest.param(NODE, plan("control_node"), True, id="a node, while the control node has it all"),
+        pytest.param(
+            NODE, plan("control_node", "control_access"), False, id="not where the control node does it later"
+        ),
+        pytest.param(CONTROL, plan("control_access"), True, id="the control node itself"),
+    ],
+)
+def test_it_is_done_by(host, plan_of_control, does_it):
+    assert evaluated(f"{{{{ {INCLUDE['when']} }}}}", host, plan_of_control) is does_it
+
+
+@pytest.mark.parametrize(("host", "nodes"), [(NODE, [NODE]), (CONTROL, [NODE, CONTROL])])
+def test_a_node_opens_itself_and_the_control_node_everything(host, nodes):
+    assert evaluated(INCLUDE["vars"]["__control_node_let_in_on"], host, None) == nodes
+
+
+# --- what is done ---
+
+
+def test_one_mark_finds_the_line_wherever_it_is_looked_for():
+    assert load("roles/control_node/vars/main.yml")["__control_node_key_comment"] == MARK
+    [cleanup] = load("playbooks/cleanup.yml")
+    patterns = [
+        task["ansible.builtin.lineinfile"]["regexp"]
+        for task in cleanup["tasks"]
+        if "ansible.builtin.lineinfile" in task
+    ]
+    assert patterns == [f" {MARK}$"]
+    let_in = TASKS["Let the control node in, from its address only"]["ansible.builtin.lineinfile"]
+    assert let_in["regexp"] == " {{ __control_node_key_comment }}$", "a new key replaces the old one"
+
+
+def test_the_key_opens_nothing_from_elsewhere():
+    line = TASKS["Let the control node in, from its address only"]["vars"]["__control_node_line"]
+    assert line.startswith(
+        'from="{{ hostvars[__control_node_host].node_address }}",no-agent-forwarding,no-port-forwarding'
+    )
+
+
+@pytest.mark.parametrize("name", ["Read the key of the control node", "Read the host key of the nodes"])
+def test_a_node_that_is_away_ends_the_run_with_its_name_and_not_in_the_middle(name):
+    assert TASKS[name]["ignore_unreachable"] is True
+    said = [
+        str(task["ansible.builtin.assert"]) for task in TASKS.values() if "ansible.builtin.assert" in task
+    ]
+    assert sum("run the same playbook again" in text for text in said) == 2
+
+
+# --- the check of verify ---
+
+
+def ask(lines: str) -> str:
+    cluster = [
+        {"name": "PI51", "address": NODE, "services": {}},
+        {"name": "PI31", "address": CONTROL, "services": {"control_node": {"ports": {}}}},
+    ]
+    kit = MadeUpKit({"node": "PI51", "services": {}, "cluster": cluster})
+    kit.commands = {"find /root /home": lines}
+    return check_of("control_access")(kit)
+
+
+def test_verify_names_who_is_let_in():
+    assert ask(LINE) == "lets PI31 in"
+
+
+@pytest.mark.parametrize(
+    ("lines", "evidence"),
+    [
+        pytest.param("", "does not let PI31 (192.168.1.234) in", id="no line"),
+        pytest.param(LINE.replace(CONTROL, "192.168.1.2"), "does not let PI31", id="another address"),
+        pytest.param(f"# no key yet of {MARK}\n", "PI31 had no key when", id="the place of a line"),
+    ],
+)
+def test_verify_says_what_is_missing_and_what_mends_it(lines, evidence):
+    with pytest.raises(Broken) as broken:
+        ask(lines)
+    assert evidence in broken.value.evidence
+    assert "site.yml" in broken.value.next_command
