@@ -25,10 +25,17 @@ def nodes_for(folder: str) -> list[site.Node]:
     return [n for n in chosen if folder == "all" or folder in n.groups or folder in n.services]
 
 
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """A folder of which no node is looked at has nothing to say."""
-    folder = collection_path.is_dir() and collection_path.parent == HERE and collection_path.name
-    return True if folder and not nodes_for(folder) else None
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the folders of which no node is looked at."""
+    here = HERE.resolve()
+    mine = {
+        item: item.path.resolve().relative_to(here).parts[0]
+        for item in items
+        if here in item.path.resolve().parents
+    }
+    idle = [item for item, folder in mine.items() if not nodes_for(folder)]
+    config.hook.pytest_deselected(items=idle)
+    items[:] = [item for item in items if item not in idle]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
