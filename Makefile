@@ -176,10 +176,14 @@ test-full: export AICLUSTER_ONE_AT_A_TIME := yes
 test-full: test test-molecule ## test, with ten interrupted runs, every service broken by itself, every scenario
 
 # Each makes its nodes anew: what a scenario finds must not depend on another one.
-SCENARIOS = $(filter-out default,$(notdir $(wildcard molecule/*)))
+SCENARIOS = $(filter-out default,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
 .PHONY: test-molecule
-test-molecule: setup ## the scenario of every tier and every foundational role, one after the other (half an hour)
-	@for scenario in $(SCENARIOS); do
+test-molecule: setup ## the scenario of every tier and every foundational role, one after the other (SCENARIOS="base stack")
+	@if [ -e .lab ]; then
+	  echo "test-molecule: a lab is here, and each scenario makes and removes one of its own. First: make lab-down" >&2
+	  exit 1
+	fi
+	for scenario in $(SCENARIOS); do
 	  echo "== molecule test -s $$scenario"
 	  MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.cache/molecule/$$scenario molecule test -s "$$scenario"
 	done

@@ -1,7 +1,7 @@
 """What the inventory says about the lab. Nothing here is decided by the lab itself."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -12,15 +12,17 @@ from .errors import LabError
 
 OVERLAY = "AICLUSTER_LAB_OVERLAY"
 """Environment variable: one more inventory over the lab's, to try another layout without editing a file."""
+BASE = "AICLUSTER_LAB_INVENTORY"
+"""Environment variable: an inventory in the place of inventory/lab, for a smaller lab."""
 
 
-def inventory(overlay: str) -> tuple[str, ...]:
+def inventory(overlay: str, base: str = "") -> tuple[str, ...]:
     """Return the arguments that name the lab's inventory and, unless empty, what lies over it."""
-    sources = ["inventory/groups.yml", "inventory/lab", *([overlay] if overlay else [])]
+    sources = ["inventory/groups.yml", base or "inventory/lab", *([overlay] if overlay else [])]
     return tuple(argument for source in sources for argument in ("-i", source))
 
 
-INVENTORY = inventory(os.environ.get(OVERLAY, ""))
+INVENTORY = inventory(os.environ.get(OVERLAY, ""), os.environ.get(BASE, ""))
 PREFIX = "aicluster-lab"
 HTTP_PORT = 80
 

@@ -98,6 +98,8 @@ def table(rows: list[Row]) -> str:
 def show(client: docker.DockerClient, site: Site) -> str:
     """The whole status as text."""
     rows = in_parallel(len(site.nodes), lambda node: node_row(client, node), site.nodes)
+    if not site.gateway_url:
+        return table(rows)
     return f"{table(rows)}\ngateway {site.gateway_url}: {gateway_text(site.gateway_url)}"
 
 

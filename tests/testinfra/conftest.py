@@ -1,4 +1,6 @@
-"""The folder of a test says which nodes it runs on: those of a group, those that run a service, or `all`.
+"""The folder of a test says which nodes it runs on: those of a group, those that run a service, or all.
+
+All, for the folder `all` and those of the roles that are the foundation of every node.
 
 Expectations come from the inventory (fixture `node`), facts from the node (fixture `host`).
 """
@@ -14,6 +16,7 @@ import testinfra
 
 HERE = Path(__file__).parent
 LOG_LINES = 30
+EVERYWHERE = {"all", "base", "docker_engine"}
 
 
 # A tier's own scenario looks at the nodes of that tier only; without it all are looked at.
@@ -22,7 +25,7 @@ TIER = os.environ.get("AICLUSTER_TIER", "nodes")
 
 def nodes_for(folder: str) -> list[site.Node]:
     chosen = [node for node in site.nodes() if TIER in node.groups]
-    return [n for n in chosen if folder == "all" or folder in n.groups or folder in n.services]
+    return [n for n in chosen if folder in EVERYWHERE or folder in n.groups or folder in n.services]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -80,6 +80,12 @@ def test_what_is_wrong_is_named(changes, message):
         site(**changes)
 
 
+def test_a_lab_without_a_gateway_is_a_small_one():
+    small = answer()
+    small["nodes"] = [node for node in small["nodes"] if node["tier"] != "gateway"]
+    assert sitedata.site_from(Path("/checkout"), small).gateway_url == ""
+
+
 def test_an_empty_lab_is_refused():
     with pytest.raises(LabError, match="no host in the group `lab`"):
         sitedata.site_from(Path("/checkout"), {"nodes": [], "lab": []})

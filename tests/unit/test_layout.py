@@ -76,6 +76,54 @@ def test_no_variables_beside_playbooks():
     assert not beside, "variables beside playbooks beat every inventory, the lab's included"
 
 
+# --- molecule ---
+
+FOUNDATION = ("base", "docker_engine", "preflight", "stack")
+SCENARIOS = {path.parent.name: load(path) for path in sorted((ROOT / "molecule").glob("*/molecule.yml"))}
+
+
+def playbook_of(scenario: str) -> Path:
+    """The playbook a scenario converges with."""
+    named = str(SCENARIOS[scenario]["ansible"]["playbooks"]["converge"])
+    return (ROOT / "molecule" / scenario / named).resolve()
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_tier_has_a_scenario_that_runs_its_playbook_and_looks_at_its_nodes(tier):
+    scenario = tier.replace("_", "-")
+    assert playbook_of(scenario) == ROOT / f"playbooks/{scenario}.yml"
+    assert SCENARIOS[scenario]["verifier"]["env"] == {"AICLUSTER_TIER": tier}
+
+
+def test_a_role_that_is_no_service_is_foundational():
+    assert set(tree.roles()) - set(tree.catalogue()) == set(FOUNDATION)
+
+
+@pytest.mark.parametrize("role", FOUNDATION)
+def test_every_foundational_role_has_a_scenario_with_tests_of_its_own(role):
+    tests = (ROOT / "molecule" / role / SCENARIOS[role]["verifier"]["directory"]).resolve()
+    assert playbook_of(role).parent == ROOT / "playbooks"
+    assert list(tests.glob(f"test_{role}*.py"))
+
+
+@pytest.mark.parametrize("role", [role for role in FOUNDATION if role != "preflight"])
+def test_lab_playbooks_and_tests_of_a_role_mean_the_same_one_node(role):
+    scenario, one = SCENARIOS[role], "molecule/one_node"
+    assert scenario["ansible"]["env"] == {"AICLUSTER_LAB_INVENTORY": one}
+    assert scenario["verifier"]["env"] == {"AICLUSTER_LAB_INVENTORY": one}
+    *_, last = scenario["ansible"]["executor"]["args"]["ansible_playbook"]
+    assert last == f"--inventory=${{MOLECULE_PROJECT_DIRECTORY}}/{one}"
+    hosts = tree.group_hosts(load(f"{one}/hosts.yml"))
+    assert len({host for placed in hosts.values() for host in placed}) == 1
+    assert (ROOT / one / "group_vars/lab/lab.yml").samefile(ROOT / "inventory/lab/group_vars/lab.yml")
+
+
+def test_make_runs_every_scenario_but_the_whole_cluster():
+    show = ["make", "--silent", "--eval=show:\n\t@echo $(SCENARIOS)", "show"]
+    shown = subprocess.run(show, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(shown.split()) == set(SCENARIOS) - {"default"}
+
+
 # --- variables ---
 
 

@@ -11,11 +11,6 @@ def containers(host):
     return [json.loads(line) for line in listed.splitlines()]
 
 
-def test_the_engine_runs_and_starts_with_the_node(host):
-    unit = host.service("docker")
-    assert unit.is_running and unit.is_enabled
-
-
 def test_the_node_has_no_failed_unit(host):
     assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""
 
@@ -71,24 +66,5 @@ def test_the_run_left_the_system_folders_to_root(host, path):
     assert not folder.mode & 0o022
 
 
-def test_containers_log_to_the_journal(host):
-    assert host.check_output("docker info --format '{{.LoggingDriver}}'") == "journald"
-
-
 def test_the_run_left_no_half_written_file(host):
     assert host.run("find /opt/aicluster /etc -name '*.aicluster-new'").stdout == ""
-
-
-@pytest.fixture
-def a_drop_in_of_the_image(host):
-    path = "/etc/ssh/sshd_config.d/50-cloud-init.conf"
-    host.check_output(f"echo PasswordAuthentication yes > {path}")
-    yield
-    host.check_output(f"rm {path}")
-
-
-@pytest.mark.usefixtures("a_drop_in_of_the_image")
-def test_ssh_takes_keys_only_whatever_the_image_brought(host):
-    effective = host.check_output("sshd -T").splitlines()
-    assert "passwordauthentication no" in effective
-    assert "kbdinteractiveauthentication no" in effective

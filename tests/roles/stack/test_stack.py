@@ -1,0 +1,84 @@
+"""A service is placed on a bare node, changed and taken off again: what the role stack does, and no more.
+
+Run by molecule's scenario `stack` on its one node. Each test starts from the placed service.
+"""
+
+import json
+
+import pytest
+import site_under_test as site
+
+SERVICE = "blackbox_exporter"
+FOLDER = f"/opt/aicluster/{SERVICE}"
+[NODE] = site.running(SERVICE)
+
+
+def deploy(**variables):
+    """Run the tier of the node with some variables changed."""
+    done = site.run_playbook("playbooks/utility.yml", "-e", json.dumps(variables))
+    assert done.code == 0, done.output
+    return done
+
+
+def containers():
+    """Name -> id of every container on the node."""
+    listed = site.shell(NODE, "docker ps --all --no-trunc --format '{{.Names}} {{.ID}}'")
+    return dict(line.split() for line in listed.splitlines())
+
+
+@pytest.fixture
+def placed():
+    deploy()
+    return containers()
+
+
+def test_a_placed_service_runs_and_is_healthy(placed):
+    assert len(placed) == 1
+    [name] = placed
+    state = site.shell(NODE, f"docker inspect --format '{{{{.State.Health.Status}}}}' {name}")
+    assert state.strip() == "healthy"
+
+
+def test_verify_on_the_node_finds_it_at_work(placed):
+    assert placed
+    assert "broken" not in site.shell(NODE, "/opt/aicluster/bin/aicluster_verify.py")
+
+
+def test_a_second_run_changes_nothing(placed):
+    again = deploy()
+    assert again.changed == {NODE.address: 0}
+    assert containers() == placed
+
+
+def test_a_changed_setting_recreates_the_container_with_the_changed_file(placed):
+    told = deploy(blackbox_exporter_timeout_s=7).output
+    assert f"~ file {FOLDER}/config.yml (content)" in told
+    assert f"~ container {SERVICE} (changed)" in told
+    assert containers().keys() == placed.keys()
+    assert containers() != placed
+    assert "7s" in site.shell(NODE, f"cat {FOLDER}/config.yml")
+
+
+def test_what_somebody_edited_or_stopped_is_put_back(placed):
+    [name] = placed
+    site.shell(NODE, f"echo spoilt >> {FOLDER}/config.yml; docker stop {name}")
+    deploy()
+    assert "spoilt" not in site.shell(NODE, f"cat {FOLDER}/config.yml")
+    assert containers() == placed, "its digest is as it was, so it is started and not made anew"
+    assert site.shell(NODE, "docker ps --quiet").strip()
+
+
+def test_a_dry_run_tells_the_plan_and_does_nothing(placed):
+    done = site.run_playbook("playbooks/utility.yml", "--check", "-e", json.dumps({"node_services": []}))
+    assert f"- container {SERVICE}" in done.output
+    assert containers() == placed
+
+
+@pytest.mark.usefixtures("placed")
+def test_a_service_taken_off_leaves_nothing_behind():
+    told = deploy(node_services=[]).output
+    assert f"- file {FOLDER}/compose.yaml" in told
+    assert containers() == {}
+    assert "No such file" in site.shell(NODE, f"ls -d {FOLDER} 2>&1 || :")
+    again = deploy(node_services=[])
+    assert again.changed == {NODE.address: 0}

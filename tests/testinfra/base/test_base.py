@@ -1,0 +1,59 @@
+"""What the role base promises of every node: packages, kernel settings, a bounded journal, ssh by key."""
+
+import pytest
+import site_under_test as site
+import tree
+
+DEFAULTS = tree.load("roles/base/defaults/main.yml")
+
+
+def setting(node, name):
+    """Value of a variable of the role on a node."""
+    return site.variable(node, f"{name} | default({DEFAULTS[name]!r})")
+
+
+def journal_settings(host):
+    """Key -> value of the journal's configuration; of all files that set a key the last counts."""
+    lines = host.check_output("systemd-analyze cat-config systemd/journald.conf").splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+def test_the_packages_are_installed(host, node):
+    missing = [name for name in setting(node, "base_packages") if not host.package(name).is_installed]
+    assert not missing
+
+
+def test_the_kernel_has_the_settings_now_and_not_only_after_the_next_boot(host, node):
+    wanted = setting(node, "base_sysctl")
+    found = {key: host.check_output("cat /proc/sys/%s", key.replace(".", "/")).split() for key in wanted}
+    assert found == {key: str(value).split() for key, value in wanted.items()}
+
+
+def test_the_journal_stays_on_disk_and_cannot_fill_it(host, node):
+    found = journal_settings(host)
+    assert found["Storage"] == "persistent"
+    assert found["SystemMaxUse"] == f"{setting(node, 'base_journal_max_mb')}M"
+    assert found["RateLimitBurst"] == str(setting(node, "base_journal_burst"))
+    assert host.file("/var/log/journal").is_directory
+    assert host.service("systemd-journald").is_running
+
+
+def test_ssh_lets_root_in_by_key_at_most_and_forwards_no_screen(host):
+    effective = host.check_output("sshd -T").splitlines()
+    assert "permitrootlogin without-password" in effective  # sshd's word for prohibit-password
+    assert "x11forwarding no" in effective
+
+
+@pytest.fixture
+def a_drop_in_of_the_image(host):
+    path = "/etc/ssh/sshd_config.d/50-cloud-init.conf"
+    host.check_output(f"echo PasswordAuthentication yes > {path}")
+    yield
+    host.check_output(f"rm {path}")
+
+
+@pytest.mark.usefixtures("a_drop_in_of_the_image")
+def test_ssh_takes_keys_only_whatever_the_image_brought(host):
+    effective = host.check_output("sshd -T").splitlines()
+    assert "passwordauthentication no" in effective
+    assert "kbdinteractiveauthentication no" in effective
