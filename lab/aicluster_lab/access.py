@@ -51,8 +51,8 @@ def ensure_secrets(site: Site) -> dict[str, str]:
     done = subprocess.run(command, cwd=site.root, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(f"The lab's secrets cannot be made:\n{done.stdout}{done.stderr}")
-    if not site.secrets_file.exists():  # no placed service names one
-        return {}
+    if not site.secrets_file.exists():  # no placed service names one, but every run reads the file
+        _replace(site.secrets_file, "{}\n")
     secrets: dict[str, str] = yaml.safe_load(site.secrets_file.read_text())
     return secrets
 

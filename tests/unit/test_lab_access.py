@@ -3,6 +3,7 @@
 import stat
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from aicluster_lab import access, card
@@ -67,3 +68,11 @@ def test_the_printed_card_has_a_request_to_try(site):
     text = card.card_text(card.make_card(site, {"kong_api_key": "the key"}), site.state)
     assert "curl --noproxy '*' -sS http://198.18.77.147/api/v1/chat -H 'apikey: the key'" in text
     assert "PI51   198.18.77.147" in text
+
+
+def test_a_lab_whose_services_need_no_secret_has_an_empty_file_of_them(site, monkeypatch):
+    monkeypatch.setattr(access, "ansible", lambda *_: "ansible-playbook")
+    monkeypatch.setattr(access.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=0))
+    assert access.ensure_secrets(site) == {}
+    assert site.secrets_file.read_text() == "{}\n", "every run of a playbook reads it"
+    assert mode(site.secrets_file) == 0o600
