@@ -72,7 +72,7 @@ def test_the_printed_card_has_a_request_to_try(site):
 
 def test_a_lab_whose_services_need_no_secret_has_an_empty_file_of_them(site, monkeypatch):
     monkeypatch.setattr(access, "ansible", lambda *_: "ansible-playbook")
-    monkeypatch.setattr(access.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=0))
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: SimpleNamespace(returncode=0))
     assert access.ensure_secrets(site) == {}
     assert site.secrets_file.read_text() == "{}\n", "every run of a playbook reads it"
     assert mode(site.secrets_file) == 0o600
