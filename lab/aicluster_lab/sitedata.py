@@ -54,6 +54,7 @@ class Site:
     images: tuple[str, ...]
     """Every image name:tag a placed service uses."""
     gateway_url: str
+    """Where its clients knock; empty for a lab without a gateway."""
     secrets_file: Path
 
     @property
@@ -117,7 +118,7 @@ def site_from(root: Path, answer: Mapping[str, Any]) -> Site:
         registry=(IPv4Address(registry[0]), int(registry[2] or HTTP_PORT)),
         nodes=tuple(map(_node, nodes)),
         images=tuple(dict.fromkeys(image for node in nodes for image in _images(node))),
-        gateway_url=_gateway_url(nodes),
+        gateway_url=_gateway_url([node for node in nodes if node["tier"] == "gateway"]),
         secrets_file=root / ".lab" / "secrets.yml",
     )
     _require_addresses_inside(site)
@@ -149,11 +150,13 @@ def _node(node: Mapping[str, Any]) -> Node:
     )
 
 
-def _gateway_url(nodes: Iterable[Mapping[str, Any]]) -> str:
-    for node in nodes:
-        if node["tier"] == "gateway" and "nginx" in node["services"]:
+def _gateway_url(gateways: Collection[Mapping[str, Any]]) -> str:
+    for node in gateways:
+        if "nginx" in node["services"]:
             port = node["services"]["nginx"]["ports"]["http"]["port"]
             return f"http://{node['host']}" if port == HTTP_PORT else f"http://{node['host']}:{port}"
+    if not gateways:
+        return ""
     raise LabError("No host of the group `gateway` runs nginx: place it in group_vars/gateway/services.yml.")
 
 
