@@ -6,6 +6,7 @@ docs/reference/ is written whole, from the production inventory as Ansible resol
 
 from __future__ import annotations
 
+import ast
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,25 @@ def with_table(readme: str, table: str) -> str:
     return f"{head}{BEGIN}\n{table}\n{END}{tail}"
 
 
+FLOWS_BEGIN, FLOWS_END = "<!-- flows: written by docs/generate.py -->", "<!-- /flows -->"
+
+
+def flows() -> dict[str, dict[str, str]]:
+    """Return service -> flow -> what its check asks of it: the constant FLOWS of the check."""
+    found = {}
+    for path in sorted(ROOT.glob("roles/*/templates/opt/aicluster/checks/*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Assign) and [ast.unparse(one) for one in node.targets] == ["FLOWS"]:
+                found[path.stem] = dict(ast.literal_eval(node.value))
+    return found
+
+
+def with_flows(text: str, table: str) -> str:
+    """Return a page with the table between its markers, which must be there."""
+    head, _, rest = text.partition(FLOWS_BEGIN)
+    return f"{head}{FLOWS_BEGIN}\n{table}\n{FLOWS_END}{rest.partition(FLOWS_END)[2]}"
+
+
 def production() -> dict[str, Any]:
     """Return {nodes, budget} of the production inventory: cluster_nodes and its accounts."""
     [site] = ask(ROOT, (), "nodes[0]", "{'nodes': cluster_nodes, 'budget': cluster_nodes | node_budget}")
@@ -72,6 +92,8 @@ def reference_pages() -> dict[Path, str]:
 def derived() -> dict[Path, str]:
     """Return every file with a derived part, and what it should hold."""
     wanted = reference_pages()
+    operate = ROOT / "docs" / "operate.md"
+    wanted[operate] = with_flows(operate.read_text(), reference.flows_table(flows()))
     for spec in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
         readme = spec.parents[1] / "README.md"
         options = yaml.safe_load(spec.read_text())["argument_specs"]["main"].get("options") or {}

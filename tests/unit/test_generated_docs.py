@@ -20,6 +20,21 @@ def test_the_table_is_replaced_and_the_text_around_it_stays():
     assert "old table" not in generate.with_table(once, "new table")
 
 
+def test_verify_asks_for_every_flow_and_every_flow_is_known():
+    asked = [flow for told in generate.flows().values() for flow in told]
+    assert set(asked) == set(generate.reference.FLOWS)
+
+
+def test_a_check_that_asks_for_a_flow_is_one_of_a_placed_service():
+    placed = {service for node in generate.production()["nodes"] for service in node["services"]}
+    for flow in generate.reference.FLOWS:
+        assert [one for one, told in generate.flows().items() if flow in told and one in placed], flow
+
+
+def test_a_flow_that_nothing_asks_for_shows():
+    assert "**nothing**" in generate.reference.flows_table({})
+
+
 def test_a_default_is_shown_as_one_types_it():
     assert generate.shown(["a", 1]) == "[a, 1]"
     assert generate.shown("x") == "x"

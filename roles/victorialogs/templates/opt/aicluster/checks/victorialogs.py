@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from aicluster_verify import Broken, Kit
 
+FLOWS = {"logs": "a line that every node wrote now is found"}
 ARRIVES_WITHIN_S = 30
 
 
