@@ -17,6 +17,7 @@ from aicluster_lab.ask import ask
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
+HEADING = "## Variables"
 BEGIN, END = "<!-- variables: written by docs/generate.py -->", "<!-- /variables -->"
 
 
@@ -40,9 +41,15 @@ def variable_table(options: dict[str, dict[str, Any]]) -> str:
 
 
 def with_table(readme: str, table: str) -> str:
-    """Return the README with the table between its markers; they are added at the end when missing."""
+    """Return the README with the table between its markers.
+
+    Where they are missing they follow the heading, which is added at the end if it is missing, too.
+    """
     if BEGIN not in readme:
-        readme = f"{readme.rstrip()}\n\n## Variables\n\n{BEGIN}\n{END}\n"
+        if HEADING not in readme.splitlines():
+            readme = f"{readme.rstrip()}\n\n{HEADING}\n"
+        before, _, after = f"{readme.rstrip()}\n".partition(f"\n{HEADING}\n")
+        readme = f"{before}\n{HEADING}\n\n{BEGIN}\n{END}\n{after}"
     head, _, rest = readme.partition(BEGIN)
     _, _, tail = rest.partition(END)
     return f"{head}{BEGIN}\n{table}\n{END}{tail}"
