@@ -6,6 +6,7 @@ docs/reference/ is written whole, from the production inventory as Ansible resol
 
 from __future__ import annotations
 
+import ast
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from aicluster_lab.ask import ask
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
+HEADING = "## Variables"
 BEGIN, END = "<!-- variables: written by docs/generate.py -->", "<!-- /variables -->"
 
 
@@ -39,12 +41,37 @@ def variable_table(options: dict[str, dict[str, Any]]) -> str:
 
 
 def with_table(readme: str, table: str) -> str:
-    """Return the README with the table between its markers; they are added at the end when missing."""
+    """Return the README with the table between its markers.
+
+    Where they are missing they follow the heading, which is added at the end if it is missing, too.
+    """
     if BEGIN not in readme:
-        readme = f"{readme.rstrip()}\n\n## Variables\n\n{BEGIN}\n{END}\n"
+        if HEADING not in readme.splitlines():
+            readme = f"{readme.rstrip()}\n\n{HEADING}\n"
+        before, _, after = f"{readme.rstrip()}\n".partition(f"\n{HEADING}\n")
+        readme = f"{before}\n{HEADING}\n\n{BEGIN}\n{END}\n{after}"
     head, _, rest = readme.partition(BEGIN)
     _, _, tail = rest.partition(END)
     return f"{head}{BEGIN}\n{table}\n{END}{tail}"
+
+
+FLOWS_BEGIN, FLOWS_END = "<!-- flows: written by docs/generate.py -->", "<!-- /flows -->"
+
+
+def flows() -> dict[str, dict[str, str]]:
+    """Return service -> flow -> what its check asks of it: the constant FLOWS of the check."""
+    found = {}
+    for path in sorted(ROOT.glob("roles/*/templates/opt/aicluster/checks/*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Assign) and [ast.unparse(one) for one in node.targets] == ["FLOWS"]:
+                found[path.stem] = dict(ast.literal_eval(node.value))
+    return found
+
+
+def with_flows(text: str, table: str) -> str:
+    """Return a page with the table between its markers, which must be there."""
+    head, _, rest = text.partition(FLOWS_BEGIN)
+    return f"{head}{FLOWS_BEGIN}\n{table}\n{FLOWS_END}{rest.partition(FLOWS_END)[2]}"
 
 
 def production() -> dict[str, Any]:
@@ -72,6 +99,8 @@ def reference_pages() -> dict[Path, str]:
 def derived() -> dict[Path, str]:
     """Return every file with a derived part, and what it should hold."""
     wanted = reference_pages()
+    operate = ROOT / "docs" / "operate.md"
+    wanted[operate] = with_flows(operate.read_text(), reference.flows_table(flows()))
     for spec in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
         readme = spec.parents[1] / "README.md"
         options = yaml.safe_load(spec.read_text())["argument_specs"]["main"].get("options") or {}

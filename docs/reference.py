@@ -150,3 +150,28 @@ def lab_page(nodes: Sequence[Node], lab: Path) -> str:
         "the lab pulls the real images, all but Ollama's."
     )
     return page("What is real in the lab", text, table(("service", "in the lab"), rows))
+
+
+# What the cluster is there for, and the way it takes. A check says in its FLOWS which of them it asks.
+FLOWS = {
+    "chat": "client → nginx → Kong → an AI node",
+    "code": "client → nginx → Kong → an AI node",
+    "image": "client → nginx → Kong → ComfyUI → object store",
+    "code quality": "client → nginx → Kong → SonarQube → PostgreSQL",
+    "edge fallback": "client → nginx → the edge, when no AI node answers",
+    "data": "gateway → PostgREST → PostgreSQL",
+    "dashboards": "person → nginx → Grafana → Prometheus",
+    "metrics": "every service → Prometheus",
+    "logs": "journal of every node → log store",
+    "alerts": "Prometheus → Alertmanager → whoever is told",
+}
+
+
+def flows_table(asked: Mapping[str, Mapping[str, str]]) -> str:
+    """Return what verify asks of every flow; `asked`: service -> flow -> what the service's check asks."""
+    rows = []
+    for flow, way in FLOWS.items():
+        checks = {service: told[flow] for service, told in asked.items() if flow in told}
+        says = "; ".join(f"[{one}](../roles/{one}/README.md): {text}" for one, text in checks.items())
+        rows.append((flow, way, says or "**nothing**"))
+    return table(("flow", "way", "what verify asks"), rows)

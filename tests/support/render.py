@@ -12,10 +12,10 @@ import pytest
 import yaml
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import filter_loader, init_plugin_loader
 from ansible.template import Templar
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
+from site_description import ansible_plugins
 from tree import ROOT, catalogue
 
 SOURCES = {
@@ -50,10 +50,7 @@ def engine() -> ModuleType:
 @cache
 def site(inventory: str) -> Site:
     """Read `production` or `lab`."""
-    if not getattr(init_plugin_loader, "__done", False):
-        init_plugin_loader()
-        filter_loader.add_directory(str(ROOT / "filter_plugins"))
-        setattr(init_plugin_loader, "__done", True)
+    ansible_plugins()
     loader = DataLoader()
     loader.set_basedir(str(ROOT))
     manager = InventoryManager(loader=loader, sources=[str(ROOT / source) for source in SOURCES[inventory]])

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -19,6 +20,8 @@ from typing import IO
 # A shorter value could be anywhere by chance.
 SHORTEST = 8
 FILES_AT_ONCE = 500
+# Longer than any health check takes to ask.
+LASTING_S = 15
 ROOTS = ("/etc", "/home", "/opt", "/root", "/run", "/tmp", "/usr/local", "/var")
 # What others keep: images, layers and volumes of the engine; and journals, which are asked for apart.
 PASSED_BY = ("/var/lib/docker", "/var/lib/containerd", "/var/log/journal", "/run/log/journal")
@@ -115,9 +118,17 @@ def in_files(
 
 
 def in_processes(finder: Finder) -> Iterator[tuple[str, str]]:
-    """Look at the command line and the environment of every process."""
-    shown = [path for part in ("cmdline", "environ") for path in Path("/proc").glob(f"[0-9]*/{part}")]
-    for secret, path in sorted(finder.names_in_files(shown)):
+    """Look at the command line of every process, and at the environment of every one that lasts.
+
+    A command line is for everybody to see. An environment is for its own user, as the secret's file: a health
+    check may hand a password to its client that way, a service may not.
+    """
+    commands, environments = (list(Path("/proc").glob(f"[0-9]*/{part}")) for part in ("cmdline", "environ"))
+    found = finder.names_in_files(commands)
+    if for_a_while := finder.names_in_files(environments):
+        time.sleep(LASTING_S)
+        found |= for_a_while & finder.names_in_files([path for _, path in for_a_while])
+    for secret, path in sorted(found):
         try:
             name = (path.parent / "comm").read_text().strip()
         except OSError:  # it has ended meanwhile

@@ -1,12 +1,14 @@
-"""The check of Kong: configuration, health of the AI nodes it balances, the key."""
+"""The check of Kong: configuration, health of the AI nodes it balances, the key, and every way in."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from aicluster_verify import Broken
 from by_path import import_file
-from fake_service import FakeKit, Says, serving
+from fake_service import Asked, FakeKit, Says, serving
 
+Answers = Says | Callable[[Asked], Says]
 kong = import_file("roles/kong/templates/opt/aicluster/checks/kong.py", "check_kong")
 
 
@@ -28,23 +30,35 @@ def target(address: str, weight: int = 1, health: str = "HEALTHY") -> dict[str, 
 
 
 def check(
-    targets: list[dict[str, Any]] | None = None, nodes: list[dict[str, Any]] = NODES, **changes: Says
+    targets: list[dict[str, Any]] | None = None, nodes: list[dict[str, Any]] = NODES, **changes: Answers
 ) -> str:
     listed = [target("10.0.0.1", 4), target("10.0.0.2")] if targets is None else targets
-    answers = {
+    well: dict[str, Answers] = {
         "ready": Says(),
         "status": Says(body={"configuration_hash": "ab" * 16}),
         "chat": Says(401),
-    } | changes
+        "code": Says(body={"message": {"content": ""}}, headers={"X-AI-Node": "AGX0"}),
+        "queue": Says(body={"queue_running": []}),
+        "graph": Says(400, {"error": {"type": "prompt_no_outputs"}}),
+        "quality": Says(body={"status": "UP"}),
+    }
+    answers = {**well, **changes}
     paths = {
+        "POST /api/v1/code": answers["code"],
+        "GET /api/v1/image/queue": answers["queue"],
+        "POST /api/v1/image": answers["graph"],
+        "GET /api/v1/code/quality/api/system/status": answers["quality"],
         "GET /status/ready": answers["ready"],
         "GET /status": answers["status"],
         "POST /api/v1/chat": answers["chat"],
         "GET /upstreams/ai-chat/health": Says(body={"data": listed}),
     }
     with serving(paths) as service:
-        evidence: str = kong.check(FakeKit(service, {"node": "PI51", "services": {}, "cluster": nodes}))
-        return evidence
+        site = {"node": "PI51", "services": {}, "cluster": nodes}
+        evidence: str = kong.check(FakeKit(service, site, {"kong/api_key": "the-key"}))
+    with_key = [asked for asked in service.asked if "/v1/" in asked.path and asked.path != "/api/v1/chat"]
+    assert {dict(asked.headers).get("Apikey") for asked in with_key} <= {"the-key"}
+    return evidence
 
 
 def test_a_node_in_another_mode_may_be_away(monkeypatch):
@@ -120,8 +134,74 @@ def test_a_gateway_that_works_says_whom_it_reaches(targets, nodes, evidence):
         ),
         pytest.param({"chat": Says(200)}, "without a key is answered with 200", id="open to everybody"),
         pytest.param({"chat": Says(404)}, "without a key is answered with 404", id="no way to a chat"),
+        pytest.param(
+            {"code": Says(404, "no model")}, "for code is answered 404: no model", id="nobody writes code"
+        ),
     ],
 )
 def test_a_gateway_that_does_not_work_is_broken(changes, evidence):
     with pytest.raises(Broken, match=evidence):
         check(**changes)
+
+
+# --- ways in that lead to one node, which may be asleep ---
+
+HOME = {
+    "name": "ORIN0",
+    "address": "10.0.0.2",
+    "share": 0,
+    "services": {"comfyui": {}, "sonarqube": {}},
+}
+
+
+def at_home(**changes: Answers) -> str:
+    return check([], [HOME], **changes)
+
+
+@pytest.fixture
+def sleeping(monkeypatch):
+    """Services a test lets sleep; nobody waits for any."""
+    asleep: set[str] = set()
+    monkeypatch.setattr(kong, "LATEST_S", 0)
+    monkeypatch.setattr(kong, "sleeps_now", lambda _kit, service, _address: service in asleep)
+    return asleep
+
+
+@pytest.mark.usefixtures("sleeping")
+def test_images_and_code_quality_are_asked_for_through_the_gateway():
+    assert at_home().endswith("image, code quality")
+
+
+def test_what_sleeps_is_told_as_asleep(sleeping):
+    sleeping |= {"comfyui", "sonarqube"}
+    evidence = at_home(queue=Says(503), quality=Says(503))
+    assert evidence.endswith("image asleep, code quality asleep")
+
+
+def test_a_way_to_nobody_is_not_missed():
+    assert check([], []).endswith("there is no AI node")
+
+
+@pytest.mark.usefixtures("sleeping")
+@pytest.mark.parametrize(
+    ("changes", "evidence"),
+    [
+        pytest.param({"queue": Says(503)}, "queue of images answers 503", id="no way to ComfyUI"),
+        pytest.param({"graph": Says(404)}, "empty graph is answered 404", id="no way for a job"),
+        pytest.param({"graph": Says(400, "what?")}, "answered 400: what", id="an answer of somebody else"),
+        pytest.param({"quality": Says(503)}, "code quality answers 503", id="no way to SonarQube"),
+        pytest.param(
+            {"quality": Says(body={"status": "STARTING"})}, "status STARTING", id="SonarQube is not up"
+        ),
+        pytest.param({"quality": Says(body="[]")}, "answers 200, status None", id="another page"),
+    ],
+)
+def test_a_way_that_leads_nowhere_while_somebody_is_awake_is_broken(changes, evidence):
+    with pytest.raises(Broken, match=evidence):
+        at_home(**changes)
+
+
+def test_a_node_that_has_just_woken_is_waited_for(monkeypatch):
+    monkeypatch.setattr(kong, "sleeps_now", lambda *_: False)
+    answers = iter([Says(503), Says(503), Says(body={"queue_running": []})])
+    assert "image" in at_home(queue=lambda _asked: next(answers))

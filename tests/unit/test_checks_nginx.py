@@ -14,13 +14,23 @@ ANSWER = Says(body=MESSAGE, headers={"X-AI-Node": "AGX0"})
 Answers = Says | Callable[[Asked], Says]
 
 
-def check(tier: str, services: list[str], paths: Mapping[str, Answers]) -> tuple[str, list[Asked]]:
+def check(
+    tier: str, services: list[str], paths: Mapping[str, Answers], fallback: bool = False
+) -> tuple[str, list[Asked]]:
     site: dict[str, Any] = {
         "node": "N",
         "services": {name: {} for name in [*services, "nginx"]},
-        "cluster": [{"name": "N", "tier": tier}, {"name": "M", "tier": "edge"}],
+        "cluster": [
+            {"name": "N", "tier": tier, "services": {}},
+            {"name": "EMPTY", "tier": "edge", "services": {}},
+        ],
     }
     with serving({"GET /healthz": Says(), **paths}) as service:
+        if fallback:
+            address, port = service.url.removeprefix("http://").split(":")
+            services_there = {"nginx": {"ports": {"http": int(port)}}, "ollama": {}}
+            there = {"name": "NANO", "tier": "edge", "address": address, "services": services_there}
+            site["cluster"].append(there)
         return nginx.check(FakeKit(service, site, {"kong/api_key": "the-key"})), service.asked
 
 
@@ -47,6 +57,23 @@ def test_on_the_gateway_a_chat_is_answered_by_an_ai_node():
 def test_an_answer_of_the_edge_is_told_as_what_it_is():
     fallback = Says(body=MESSAGE, headers={"X-AI-Node": "NANO", "X-AI-Fallback": "NANO"})
     assert gateway(fallback)[0] == "/healthz; a chat is answered by NANO because no AI node does"
+
+
+def with_edge(there: Says) -> tuple[str, list[Asked]]:
+    paths = {"POST /api/v1/chat": ANSWER, "POST /api/chat": there}
+    return check("gateway", ["kong"], paths, fallback=True)
+
+
+def test_on_the_gateway_the_edge_is_asked_what_it_would_be_asked_without_ai_nodes():
+    evidence, asked = with_edge(Says(body=MESSAGE, headers={"X-AI-Node": "NANO"}))
+    assert evidence.endswith("a chat is answered by AGX0; NANO would if no AI node did")
+    assert "Apikey" not in asked[-1].headers, "the key is for the gateway's door"
+
+
+@pytest.mark.parametrize("answer", [Says(502), Says(404), Says(body={})], ids=["502", "404", "no message"])
+def test_an_edge_that_would_not_answer_is_told_by_the_gateway(answer):
+    with pytest.raises(Broken, match="NANO would not answer when no AI node does"):
+        with_edge(answer)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -161,11 +162,101 @@ def test_before_it_is_stopped_comfyui_ends_its_work_and_frees_its_memory(queue, 
 # --- comfyui_outputs ---
 
 GOOD = {"outputs-healthy": "12\n", "outputs-bucket": "ORIN0/\n", "f": "/output/a.png\n/output/_put_here\n"}
+SAVED = {"filename": "aicluster-verify-r_00001_.png", "subfolder": "", "type": "output"}
+DRAWN = b"\x89PNG..."
 
 
-def test_a_mover_whose_last_pass_succeeded_and_whose_key_opens_the_bucket_is_well():
-    evidence = outputs.check(ScriptedKit("comfyui_outputs", commands=GOOD))
-    assert evidence == "last pass 12 s ago, 1 folders in the bucket, 1 files not moved yet"
+class Mover(ScriptedKit):
+    """A mover and its folder of outputs; `arrives` is what the bucket gives back: else what was moved."""
+
+    def __init__(self, arrives: bytes | Broken | None = None, **changed: Any) -> None:
+        answers = {
+            "GET /queue": (200, '{"queue_running": [], "queue_pending": []}'),
+            "POST /prompt": self.draw,
+            "GET /history/p1": (200, json.dumps({"p1": {"outputs": {"2": {"images": [SAVED]}}}})),
+            "GET /view": (200, DRAWN),
+            "POST /queue": (200, ""),
+            "POST /history": (200, ""),
+            **{name.replace("_", " /", 1).replace("__", "/"): said for name, said in changed.items()},
+        }
+        super().__init__("comfyui", "ui", answers, GOOD)
+        self.services["comfyui"]["modes"] = ["image"]
+        self.arrives, self.outputs, self.moved = arrives, dict[str, bytes](), list[str]()
+
+    def draw(self, _graph: Any, _headers: Any) -> Any:
+        self.outputs["/output/" + SAVED["filename"]] = DRAWN
+        return 200, '{"prompt_id": "p1"}', {}
+
+    def execute(self, service: str, argv: Any, stdin: str | None = None) -> str:
+        match argv:
+            case ["tee", path]:
+                self.outputs[path] = (stdin or "").encode()
+            case ["rm", "-f", path]:
+                self.outputs.pop(path, None)
+            case [script, name] if script.endswith("/outputs-round-trip"):
+                self.moved.append(name)
+                content = self.arrives if self.arrives is not None else self.outputs.pop("/output/" + name)
+                if isinstance(content, Broken):
+                    raise content
+                return f"{sha256(content).hexdigest()}  -\n"
+            case _:
+                return super().execute(service, argv, stdin)
+        return ""
+
+
+@pytest.fixture
+def mode(monkeypatch):
+    return lambda name: monkeypatch.setattr(outputs, "active_mode", lambda: name)
+
+
+def test_a_picture_made_now_becomes_an_object_and_nothing_is_left(mode):
+    mode("image")
+    kit = Mover()
+    assert outputs.check(kit) == (
+        "a picture made now went to the bucket and back; last pass 12 s ago, 1 folders, 1 files not moved yet"
+    )
+    assert kit.moved == [SAVED["filename"]] and kit.outputs == {}
+    assert kit.asked[-3:-1] == ["POST /queue", "POST /history"]
+
+
+BUSY = (200, '{"queue_running": [[0, "p0"]], "queue_pending": []}')
+
+
+@pytest.mark.parametrize(
+    ("present", "changed"),
+    [
+        pytest.param("llm", {}, id="it is asleep"),
+        pytest.param("image", {"GET_queue": BUSY}, id="it is busy"),
+        pytest.param("image", {"GET_queue": None}, id="it does not answer, which its own check tells"),
+    ],
+)
+def test_where_comfyui_makes_no_picture_a_text_is_moved(mode, present, changed):
+    mode(present)
+    kit = Mover(**changed)
+    assert outputs.check(kit).startswith("a text (ComfyUI is asleep or busy) went to the bucket and back")
+    assert kit.moved == ["aicluster-verify-run-1.txt"] and kit.outputs == {}
+
+
+@pytest.mark.parametrize("present", ["image", "llm"])
+@pytest.mark.parametrize(
+    ("arrives", "evidence"),
+    [
+        pytest.param(b"", "is not what the bucket gives back", id="nothing is read back"),
+        pytest.param(b"another", "is not what the bucket gives back", id="something else is read back"),
+        pytest.param(Broken("403 Forbidden"), "object: 403 Forbidden", id="the store does not take it"),
+    ],
+)
+def test_what_does_not_become_an_object_is_named_and_nothing_is_left(mode, present, arrives, evidence):
+    mode(present)
+    kit = Mover(arrives)
+    assert evidence in broken(outputs.check, kit).evidence
+    assert kit.outputs == {}
+
+
+def test_a_comfyui_that_saves_nothing_is_named(mode):
+    mode("image")
+    kit = Mover(GET_history__p1=(200, json.dumps({"p1": {"outputs": {}, "status": "error"}})))
+    assert "saved no picture" in broken(outputs.check, kit).evidence
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ def test_only_finished_pictures_are_moved():
 
 def test_the_scripts_can_be_run():
     modes = {file.path: file.mode for file in render.files_of("comfyui_outputs") if "/bin/" in file.path}
-    assert set(modes.values()) == {"0755"} and len(modes) == 3
+    assert set(modes.values()) == {"0755"} and len(modes) == 4
 
 
 def test_both_services_say_the_same_of_the_folder_they_share():

@@ -20,6 +20,44 @@ def test_the_table_is_replaced_and_the_text_around_it_stays():
     assert "old table" not in generate.with_table(once, "new table")
 
 
+@pytest.mark.parametrize(
+    ("readme", "expected"),
+    [
+        pytest.param("# role\n", "# role\n\n## Variables\n\n{}\n", id="without a heading one is added"),
+        pytest.param("# role\n\n## Variables\n", "# role\n\n## Variables\n\n{}\n", id="a heading is used"),
+        pytest.param(
+            "# role\n\n## Variables\n\n## More\n",
+            "# role\n\n## Variables\n\n{}\n\n## More\n",
+            id="a heading in the middle is used, too",
+        ),
+    ],
+)
+def test_a_readme_without_a_table_gets_one_below_the_heading(readme, expected):
+    table = f"{generate.BEGIN}\nthe table\n{generate.END}"
+    assert generate.with_table(readme, "the table") == expected.format(table)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("roles/*/README.md")), ids=lambda path: path.parent.name)
+def test_no_page_has_a_heading_twice(path):
+    headings = [line for line in path.read_text().splitlines() if line.startswith("## ")]
+    assert sorted(set(headings)) == sorted(headings)
+
+
+def test_verify_asks_for_every_flow_and_every_flow_is_known():
+    asked = [flow for told in generate.flows().values() for flow in told]
+    assert set(asked) == set(generate.reference.FLOWS)
+
+
+def test_a_check_that_asks_for_a_flow_is_one_of_a_placed_service():
+    placed = {service for node in generate.production()["nodes"] for service in node["services"]}
+    for flow in generate.reference.FLOWS:
+        assert [one for one, told in generate.flows().items() if flow in told and one in placed], flow
+
+
+def test_a_flow_that_nothing_asks_for_shows():
+    assert "**nothing**" in generate.reference.flows_table({})
+
+
 def test_a_default_is_shown_as_one_types_it():
     assert generate.shown(["a", 1]) == "[a, 1]"
     assert generate.shown("x") == "x"

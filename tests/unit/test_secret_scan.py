@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,19 @@ def test_links_and_what_others_keep_are_passed_by(tmp_path):
 # --- processes ---
 
 
+@contextmanager
+def running(seconds: float, *arguments: str, **variables: str) -> Iterator[None]:
+    """A process that lasts that long."""
+    argv = [sys.executable, "-c", f"import time; print(flush=True); time.sleep({seconds})", *arguments]
+    with subprocess.Popen(argv, env=os.environ | variables, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize(
     ("arguments", "variables", "part"),
     [
@@ -110,16 +125,17 @@ def test_links_and_what_others_keep_are_passed_by(tmp_path):
         pytest.param([], {"PASSWORD": VALUE}, "environ", id="in an environment"),
     ],
 )
-def test_a_secret_of_a_process_is_found(arguments, variables, part):
-    argv = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)", *arguments]
-    with subprocess.Popen(argv, env=os.environ | variables, stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            process.stdout.readline()
-            [(name, seen)] = in_processes(FINDER)
-        finally:
-            process.kill()
+def test_a_secret_of_a_process_is_found(monkeypatch, arguments, variables, part):
+    monkeypatch.setattr(secret_scan, "LASTING_S", 0.2)
+    with running(60, *arguments, **variables):
+        [(name, seen)] = in_processes(FINDER)
     assert (name, seen.split()[0]) == ("db_password", part)
+
+
+def test_the_environment_of_a_client_that_asks_and_ends_is_its_own(monkeypatch):
+    monkeypatch.setattr(secret_scan, "LASTING_S", 2)
+    with running(0.5, PGPASSWORD=VALUE):
+        assert list(in_processes(FINDER)) == []
 
 
 # --- what commands print ---

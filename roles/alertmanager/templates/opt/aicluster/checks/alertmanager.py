@@ -16,6 +16,7 @@ from typing import Any, Dict, List
 import aicluster_verify
 from aicluster_verify import Broken, Kit
 
+FLOWS = {"alerts": "a test alert is posted and seen to be delivered"}
 # As in roles/alertmanager/vars/main.yml.
 PORT = 9096
 DELIVERY_S = 25

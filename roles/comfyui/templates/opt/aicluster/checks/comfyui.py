@@ -4,6 +4,7 @@ from typing import Any, Dict
 
 from aicluster_verify import Answer, Broken, Kit
 
+FLOWS = {"image": "a small picture is made and shown, on the device it was given"}
 # A whole job that needs no model: one grey picture, shown as a preview, so that nothing stays in the outputs.
 SIZE = {"width": 64, "height": 64, "batch_size": 1, "color": 0x808080}
 GRAPH = {

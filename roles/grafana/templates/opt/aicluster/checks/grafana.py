@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 
 from aicluster_verify import Broken, Kit
 
+FLOWS = {
+    "dashboards": "opened as people do (on the gateway: behind nginx); every one there, and Prometheus asked",
+}
 DASHBOARDS = "/opt/aicluster/grafana/dashboards"
 DATASOURCE = "prometheus"
 OK, UNAUTHORIZED = 200, 401

@@ -1,43 +1,134 @@
-"""Kong has its configuration, reaches every AI node it balances, and lets nobody in without a key."""
+"""Kong has its configuration, reaches the nodes behind each way in, and lets nobody in without a key."""
 
-from aicluster_verify import Broken, Kit
+import json
+import time
+from typing import Any, Dict, List, Optional
 
+from aicluster_verify import Answer, Broken, Kit
+
+FLOWS = {
+    "code": "through the gateway, with a key",
+    "image": "through the gateway: the queue is shown, and ComfyUI refuses an empty graph",
+    "code quality": "through the gateway: SonarQube says that it is up",
+}
 UPSTREAM = "ai-chat"
-UNAUTHORIZED = 401
+OK, BAD_REQUEST, UNAUTHORIZED = 200, 400, 401
 EMPTY = "0" * 32  # the hash of a Kong that never loaded a configuration
 
 
-ASLEEP = 'aicluster_service_state{name="ollama",state="asleep"} 1'
-# The state of a node's services is looked at every half minute.
+ASLEEP = 'aicluster_service_state{name="%s",state="asleep"} 1'
+# The state of a node's services is looked at every half minute; Kong's probes see a node that woke sooner.
 LATEST_S = 40
+# A model for code is bigger than one for chat, and may have to be loaded.
+CODE_LIMIT_S = 45
+CODE: Dict[str, Any] = {
+    "messages": [{"role": "user", "content": "Say yes."}],
+    "stream": False,
+    "options": {"num_predict": 1},
+}
 
 
-def asleep(kit: Kit, target: str) -> bool:
-    """Tell whether the node of a target says that its Ollama sleeps, because the node is in another mode."""
-    address = target.partition(":")[0]
+def sleeps_now(kit: Kit, service: str, address: str) -> bool:
+    """Tell whether the node at an address says that a service of its sleeps, as it is in another mode."""
     node = next((node for node in kit.cluster if node["address"] == address), None)
     if node is None or "node_exporter" not in node["services"]:
         return False
     url = "http://%s:%d/metrics" % (address, node["services"]["node_exporter"]["ports"]["metrics"])
     try:
-        return kit.wait(LATEST_S, lambda: ASLEEP in kit.http(url).text, "Ollama is awake")
+        return ASLEEP % service in kit.http(url).text
     except Broken:
         return False
 
 
-def check(kit: Kit) -> str:
-    """Ask for readiness, configuration, health of the upstream, and a chat without a key."""
-    kit.expect(kit.url("kong", "status", "/status/ready"))
-    loaded = kit.expect(kit.url("kong", "status", "/status")).json().get("configuration_hash", EMPTY)
-    if loaded == EMPTY:
-        raise Broken("Kong runs without a configuration")
+def asleep(kit: Kit, target: str) -> bool:
+    """Tell whether the Ollama of a target sleeps, once its node knows."""
+    address = target.partition(":")[0]
+    try:
+        return kit.wait(LATEST_S, lambda: sleeps_now(kit, "ollama", address), "Ollama is awake")
+    except Broken:
+        return False
+
+
+def ask(kit: Kit, path: str, data: Any = None, timeout: float = 10) -> Answer:
+    """Ask as a client does, with its key; a body makes it a POST."""
+    method = "GET" if data is None else "POST"
+    headers = {"apikey": kit.secret("kong", "api_key")}
+    return kit.http(kit.url("kong", "proxy", path), method, data, headers, timeout)
+
+
+def code(kit: Kit) -> str:
+    """Ask for code, as short as can be."""
+    try:
+        answer = ask(kit, "/api/v1/code", CODE, CODE_LIMIT_S)
+    except Broken as broken:
+        if "timed out" not in broken.evidence:
+            raise
+        raise Broken(
+            "no answer to a request for code within %d s; a model that is not in memory may need longer"
+            % CODE_LIMIT_S
+        ) from None
+    if answer.status != OK or not answer.json().get("message"):
+        raise Broken("a request for code is answered %d: %s" % (answer.status, answer.text.strip()[:200]))
+    return "code answered by %s" % answer.headers.get("X-AI-Node", "a node without a name")
+
+
+def image(kit: Kit) -> str:
+    """See the queue, and hand in a graph that ComfyUI refuses because it shows nothing: no job is left."""
+    queue = ask(kit, "/api/v1/image/queue")
+    if queue.status != OK:
+        return "the queue of images answers %d" % queue.status
+    refused = ask(kit, "/api/v1/image", {"prompt": {}})
+    if refused.status != BAD_REQUEST or "prompt_no_outputs" not in refused.text:
+        return "an empty graph is answered %d: %s" % (refused.status, refused.text.strip()[:100])
+    return ""
+
+
+def quality(kit: Kit) -> str:
+    """See SonarQube through the gateway."""
+    answer = ask(kit, "/api/v1/code/quality/api/system/status")
+    try:
+        status = json.loads(answer.text).get("status") if answer.status == OK else None
+    except (ValueError, AttributeError):
+        status = None
+    return "" if status == "UP" else "code quality answers %d, status %s" % (answer.status, status)
+
+
+WAYS = {"image": ("comfyui", image), "code quality": ("sonarqube", quality)}
+
+
+def way(kit: Kit, name: str, until: float) -> Optional[str]:
+    """Return what was seen of a way in, None if nobody is behind it; raise Broken if it leads nowhere.
+
+    `until`: the time (of time.monotonic) by which Kong and the nodes have seen whatever was changed.
+    """
+    service, problem_of = WAYS[name]
+    homes = [node["address"] for node in kit.cluster if service in node["services"]]
+    if not homes:
+        return None
+    seen: List[str] = []
+
+    def settled() -> str:
+        seen.append(problem_of(kit))
+        if not seen[-1]:
+            return name
+        return name + " asleep" if all(sleeps_now(kit, service, home) for home in homes) else ""
+
+    try:
+        return kit.wait(max(0.0, until - time.monotonic()), settled, name)
+    except Broken as broken:
+        # Without an answer at all, what was broken says so itself.
+        raise Broken(seen[-1] if seen else broken.evidence, broken.next_command) from None
+
+
+def chatting(kit: Kit) -> str:
+    """Return which AI nodes chats reach, and who writes code; "" if there is no AI node."""
     balanced = {
         "%s:%d" % (node["address"], node["services"]["ollama"]["ports"]["api"]): node["name"]
         for node in kit.cluster
         if "ollama" in node["services"] and node["share"] != 0
     }
     if not balanced:
-        return "configuration %s; there is no AI node" % loaded[:8]
+        return ""
     url = kit.url("kong", "admin", "/upstreams/%s/health" % UPSTREAM)
     targets = {target["target"]: target for target in kit.expect(url).json()["data"]}
     unknown = [name for target, name in balanced.items() if target not in targets]
@@ -56,4 +147,16 @@ def check(kit: Kit) -> str:
     if refused.status != UNAUTHORIZED:
         raise Broken("a chat without a key is answered with %d instead of 401" % refused.status)
     at_work = [balanced[name] for name in well if name in balanced]
-    return "configuration %s, %s healthy, no key no answer" % (loaded[:8], " and ".join(at_work))
+    return "%s healthy, no key no answer, %s" % (" and ".join(at_work), code(kit))
+
+
+def check(kit: Kit) -> str:
+    """Ask for readiness, configuration, health of the upstream, and every way in but the chat with a key."""
+    until = time.monotonic() + LATEST_S
+    kit.expect(kit.url("kong", "status", "/status/ready"))
+    loaded = kit.expect(kit.url("kong", "status", "/status")).json().get("configuration_hash", EMPTY)
+    if loaded == EMPTY:
+        raise Broken("Kong runs without a configuration")
+    seen = ["configuration %s" % loaded[:8], chatting(kit) or "there is no AI node"]
+    seen += [found for found in (way(kit, name, until) for name in WAYS) if found]
+    return ", ".join(seen)

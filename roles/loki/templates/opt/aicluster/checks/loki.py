@@ -6,6 +6,8 @@ from urllib.parse import urlencode
 
 from aicluster_verify import Kit, lines_arrived
 
+FLOWS = {"logs": "a line that every node wrote now is found"}
+
 
 def stored(kit: Kit) -> Set[str]:
     """Return the lines with this run's text."""

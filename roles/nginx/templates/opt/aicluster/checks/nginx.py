@@ -1,12 +1,17 @@
-"""The front door answers, and what stands behind it does: Kong's AI nodes, or the edge's own model."""
+"""The front door answers, and what stands behind it does: Kong's AI nodes, the edge, or its own model."""
 
-from typing import Any, Dict
+from typing import Any, Dict, List, Tuple
 
 from aicluster_verify import Answer, Broken, Kit
 
+FLOWS = {
+    "chat": "through the front door, with a key",
+    "edge fallback": "the gateway asks the edge as it would without AI nodes; the edge asks its model",
+}
 ANSWER_LIMIT_S = 30
 # A small processor loads its model first.
 EDGE_LIMIT_S = 60
+FALLBACK_LIMIT_S = 45
 
 
 def check(kit: Kit) -> str:
@@ -18,7 +23,7 @@ def check(kit: Kit) -> str:
     return on_the_edge(kit) if tier == "edge" and "ollama" in kit.services else "/healthz answers"
 
 
-def ask(kit: Kit, path: str, headers: Dict[str, str], limit_s: float, content: str) -> Answer:
+def ask(kit: Kit, url: str, headers: Dict[str, str], limit_s: float, content: str) -> Answer:
     """Return the answer to a short chat; raise Broken when it is none."""
     question: Dict[str, Any] = {
         "model": "chat",
@@ -27,9 +32,7 @@ def ask(kit: Kit, path: str, headers: Dict[str, str], limit_s: float, content: s
         "options": {"num_predict": 1},
     }
     try:
-        answer = kit.expect(
-            kit.url("nginx", "http", path), method="POST", data=question, headers=headers, timeout=limit_s
-        )
+        answer = kit.expect(url, method="POST", data=question, headers=headers, timeout=limit_s)
     except Broken as broken:
         if "timed out" not in broken.evidence:
             raise
@@ -46,22 +49,41 @@ def ask(kit: Kit, path: str, headers: Dict[str, str], limit_s: float, content: s
     return answer
 
 
+def edges(kit: Kit) -> List[Tuple[str, str]]:
+    """Return (name, URL of a chat) of the nodes that answer when no AI node does."""
+    return [
+        (
+            node["name"],
+            "http://%s:%d/api/chat" % (node["address"], node["services"]["nginx"]["ports"]["http"]),
+        )
+        for node in kit.cluster
+        if node["tier"] == "edge" and {"nginx", "ollama"} <= set(node["services"])
+    ]
+
+
 def through_the_gateway(kit: Kit) -> str:
-    """Chat as a client does, with a client's key."""
+    """Chat as a client does, with a client's key; then see that the edge would answer in their place."""
     headers = {"apikey": kit.secret("kong", "api_key")}
-    answer = ask(kit, "/api/v1/chat", headers, ANSWER_LIMIT_S, "Say yes.")
+    url = kit.url("nginx", "http", "/api/v1/chat")
+    answer = ask(kit, url, headers, ANSWER_LIMIT_S, "Say yes.")
     fallback = answer.headers.get("X-AI-Fallback")
     if fallback:
         return "/healthz; a chat is answered by %s because no AI node does" % fallback
-    return "/healthz; a chat is answered by %s" % answer.headers["X-AI-Node"]
+    seen = "/healthz; a chat is answered by %s" % answer.headers["X-AI-Node"]
+    for name, door in edges(kit):
+        try:
+            ask(kit, door, {}, FALLBACK_LIMIT_S, "Say yes.")
+        except Broken as broken:
+            raise Broken("%s would not answer when no AI node does: %s" % (name, broken.evidence)) from None
+        seen += "; %s would if no AI node did" % name
+    return seen
 
 
 def on_the_edge(kit: Kit) -> str:
     """Ask a new question twice: the model answers, then the cache; and nothing but inference gets through."""
     content = "Say yes to verify run %s." % kit.run_id
-    sources = [
-        ask(kit, "/api/chat", {}, EDGE_LIMIT_S, content).headers.get("X-Cache-Status") for _ in range(2)
-    ]
+    url = kit.url("nginx", "http", "/api/chat")
+    sources = [ask(kit, url, {}, EDGE_LIMIT_S, content).headers.get("X-Cache-Status") for _ in range(2)]
     if sources[1] != "HIT":
         raise Broken(
             "a question asked again is not answered from the cache (%s)" % ", then ".join(map(str, sources))

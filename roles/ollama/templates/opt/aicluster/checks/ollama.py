@@ -5,6 +5,7 @@ from typing import Any, Dict
 
 from aicluster_verify import Answer, Broken, Kit
 
+FLOWS = {"chat": "the smallest model of the aliases writes a token, on the GPU where there is one"}
 ALIASES = ("chat", "code")
 ANSWER_LIMIT_S = 30
 

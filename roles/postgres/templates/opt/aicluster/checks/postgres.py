@@ -2,6 +2,7 @@
 
 from aicluster_verify import Broken, Kit
 
+FLOWS = {"data": "a row is written, read and rolled back over the network, with a password"}
 # By the name other containers use, so that listening, the password and pg_hba.conf are asked for, too.
 CLIENT = """\
 PGPASSWORD="$(cat "$POSTGRES_PASSWORD_FILE")" exec psql --no-psqlrc --quiet --tuples-only --no-align \

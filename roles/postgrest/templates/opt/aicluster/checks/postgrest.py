@@ -2,6 +2,7 @@
 
 from aicluster_verify import Broken, Kit
 
+FLOWS = {"data": "the database answers over HTTP, and shows its schema only"}
 OK, NOT_FOUND = 200, 404
 LOOK = "docker compose --project-directory /opt/aicluster logs --tail 50 postgrest"
 PROVISION = "docker compose --project-directory /opt/aicluster exec -T postgres /opt/aicluster/provision"

@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Tuple
 
 from aicluster_verify import Broken, Kit
 
+FLOWS = {"metrics": "every target is up and gives its metrics"}
 # Nearly every target is looked at once a minute or more often.
 NEXT_LOOK_S = 65
 # Targets and Alertmanagers are known some seconds after Prometheus has started.

@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 from aicluster_verify import Answer, Broken, Kit
 
+FLOWS = {"code quality": "a project is made, found and deleted"}
 DELIVERED = "admin"
 LOOK = "docker compose --project-directory /opt/aicluster logs --tail 80 sonarqube"
 PROVISION = "docker compose --project-directory /opt/aicluster exec sonarqube /opt/aicluster/bin/provision"
