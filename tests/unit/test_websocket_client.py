@@ -30,28 +30,31 @@ async def echo(request: web.Request) -> web.StreamResponse:
 
 @contextmanager
 def serving() -> Iterator[str]:
-    loop = asyncio.new_event_loop()
     ready = threading.Event()
-    url = ""
+    url, end = "", asyncio.Event()
+    loop = asyncio.new_event_loop()
 
     async def serve() -> None:
         nonlocal url
         app = web.Application()
         app.router.add_get("/ws", echo)
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, shutdown_timeout=1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/ws"
         ready.set()
+        await end.wait()
+        await runner.cleanup()
 
-    thread = threading.Thread(target=lambda: (loop.run_until_complete(serve()), loop.run_forever()))
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     ready.wait(10)
     try:
         yield url
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        loop.call_soon_threadsafe(end.set)
         thread.join()
+        loop.close()
 
 
 @pytest.fixture(scope="module")
