@@ -98,6 +98,46 @@ def test_a_wrong_password_is_named_although_the_container_is_healthy(foreign_pas
     assert ("postgres_exporter", foreign_password.name) in verify().broken
 
 
+DISK_FULL = """
+data=$(docker volume inspect --format '{{{{.Mountpoint}}}}' aicluster_{volume})
+cp -a $data /var/tmp/aside
+mount -t tmpfs -o size=$(($(du -sm /var/tmp/aside | cut -f 1) + 8))m tmpfs $data
+cp -a /var/tmp/aside/. $data
+rm -r /var/tmp/aside
+"""
+NO_BYTE_LEFT = """
+data=$(docker volume inspect --format '{{{{.Mountpoint}}}}' aicluster_{volume})
+head -c 1G /dev/zero > $data/filler || df -m $data
+"""
+DISK_AS_BEFORE = "umount $(docker volume inspect --format '{{{{.Mountpoint}}}}' aicluster_{volume})"
+
+
+@pytest.fixture
+def full_disk(request: pytest.FixtureRequest) -> Iterator[tuple[str, site.Node]]:
+    """A store's data on a disk of its own without a free byte."""
+    service, volume = request.param
+    node = site.running(service)[0]
+    switch(node, service, on=False)
+    site.shell(node, DISK_FULL.format(volume=volume))
+    switch(node, service, on=True)
+    site.shell(node, NO_BYTE_LEFT.format(volume=volume))
+    yield service, node
+    switch(node, service, on=False)
+    site.shell(node, DISK_AS_BEFORE.format(volume=volume))
+    switch(node, service, on=True)
+
+
+@pytest.mark.parametrize(
+    "full_disk",
+    [("postgres", "postgres"), ("redis", "redis_data"), ("victorialogs", "victorialogs_data")],
+    ids=["database", "memory", "logs"],
+    indirect=True,
+)
+def test_a_store_whose_disk_is_full_is_named(full_disk):
+    service, node = full_disk
+    assert verify().failure(service, node.name)["evidence"]
+
+
 def test_the_machine_report_is_one_document_with_one_word():
     report = verify().report
     assert set(report) == {"ok", "services", "asleep", "failures", "run_id", "seconds", "nodes"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import aicluster_verify
 import pytest
-from aicluster_verify import Broken, Kit, containers, require_well, verdict
+from aicluster_verify import Broken, Kit, containers, require_room, require_well, verdict
 
 SITE: dict[str, Any] = {
     "node": "PI52",
@@ -29,7 +29,11 @@ SITE: dict[str, Any] = {
         {"name": "AGX0", "address": "10.0.0.3", "services": {"web": {"ports": {"http": 9090}}}},
     ],
 }
-WELL = {"web": [{"name": "aicluster-web-1", "state": "running", "status": "Up 2 minutes (healthy)"}]}
+WELL = {
+    "web": [
+        {"name": "aicluster-web-1", "state": "running", "status": "Up 2 minutes (healthy)", "folders": []}
+    ]
+}
 
 
 @pytest.fixture
@@ -98,11 +102,23 @@ def test_a_service_is_broken_with_containers_that_are_not_well(found, evidence):
     assert broken.value.next_command
 
 
-def test_the_containers_of_a_service_are_found_by_their_label():
+def test_the_containers_of_a_service_are_found_by_their_label_and_their_volumes_by_name():
     listing = (
-        "web\tone\trunning\tUp 1 minute (healthy)\nweb\ttwo\texited\tExited (1)\nsql\tthree\trunning\tUp"
+        "web\tone\trunning\tUp 1 minute (healthy)\tp_web,/etc/web\n"
+        "web\ttwo\texited\tExited (1)\t\n"
+        "sql\tthree\trunning\tUp\tp_sql\n"
     )
-    assert {service: len(found) for service, found in containers(listing).items()} == {"web": 2, "sql": 1}
+    found = containers(listing, {"p_web": "/volumes/web", "p_sql": "/volumes/sql", "other": "/volumes/other"})
+    folders = {service: [one["folders"] for one in own] for service, own in found.items()}
+    assert folders == {"web": [["/volumes/web"], []], "sql": [["/volumes/sql"]]}
+
+
+def test_a_service_without_room_for_its_data_is_broken_before_it_fails(tmp_path):
+    found = [{"name": "a", "folders": [str(tmp_path)]}]
+    require_room(found, 0)
+    with pytest.raises(Broken, match=f"the disk of {tmp_path} has .* MiB free; must be 1000000000") as broken:
+        require_room(found, 10**9)
+    assert "df -h" in broken.value.next_command
 
 
 # --- verdicts ---

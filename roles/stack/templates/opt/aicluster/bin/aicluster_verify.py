@@ -39,10 +39,11 @@ AT_ONCE = 6
 CHECK_LIMIT_S = 90
 STARTING_LIMIT_S = 30
 PS = [
-    "docker", "ps", "--all", "--filter", "label=com.docker.compose.project=aicluster",
+    "docker", "ps", "--all", "--no-trunc", "--filter", "label=com.docker.compose.project=aicluster",
     "--filter", "label=com.docker.compose.oneoff=False",
-    "--format", '{{.Label "aicluster.service"}}\t{{.Names}}\t{{.State}}\t{{.Status}}',
+    "--format", '{{.Label "aicluster.service"}}\t{{.Names}}\t{{.State}}\t{{.Status}}\t{{.Mounts}}',
 ]  # fmt: skip
+VOLUMES = ["docker", "volume", "ls", "--format", "{{.Name}}\t{{.Mountpoint}}"]
 T = TypeVar("T")
 Body = Union[bytes, str, Dict[str, Any], List[Any], None]
 
@@ -89,6 +90,8 @@ class Kit:
         self.node = site["node"]  # type: str
         self.run_id = run_id
         self.together = list(together) or [self.node]
+        # MiB that must be free where a service keeps data.
+        self.disk_floor_mb = site.get("disk_floor_mb", 0)  # type: int
         self.services = site["services"]  # type: Dict[str, Dict[str, Any]]
         self.cluster = site["cluster"]  # type: List[Dict[str, Any]]
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
@@ -192,29 +195,34 @@ class Kit:
             time.sleep(1)
 
 
-Found = Dict[str, List[Dict[str, str]]]
+Found = Dict[str, List[Dict[str, Any]]]
 
 
-def containers(listing: str) -> Found:
-    """Return service -> its containers {name, state, status}; `listing` is what PS prints."""
+def containers(listing: str, folders: Mapping[str, str]) -> Found:
+    """Return service -> its containers {name, state, status, folders: where its volumes lie on the node}.
+
+    `listing` is what PS prints, `folders` volume -> folder.
+    """
     found = {}  # type: Found
     for line in listing.splitlines():
-        service, name, state, status = line.split("\t")
-        found.setdefault(service, []).append({"name": name, "state": state, "status": status})
+        service, name, state, status, mounts = line.split("\t")
+        own = [folders[mount] for mount in mounts.split(",") if mount in folders]
+        found.setdefault(service, []).append({"name": name, "state": state, "status": status, "folders": own})
     return found
 
 
 def settled(kit: Kit) -> Found:
     """Return the containers of the node once none of them is still starting, or after a while."""
     end = time.monotonic() + STARTING_LIMIT_S
+    folders = dict(line.split("\t", 1) for line in kit.run(VOLUMES).splitlines())
     while True:
         listing = kit.run(PS)
         if "(health: starting)" not in listing or time.monotonic() >= end:
-            return containers(listing)
+            return containers(listing, folders)
         time.sleep(1)
 
 
-def require_well(service: str, found: Sequence[Mapping[str, str]]) -> None:
+def require_well(service: str, found: Sequence[Mapping[str, Any]]) -> None:
     """Raise Broken unless a service has containers that all run and are healthy."""
     logs = "sudo docker compose --project-directory %s logs --tail 50 %s" % (ROOT, service)
     if not found:
@@ -222,6 +230,19 @@ def require_well(service: str, found: Sequence[Mapping[str, str]]) -> None:
     for container in found:
         if container["state"] != "running" or "(healthy)" not in container["status"]:
             raise Broken("container %s: %s" % (container["name"], container["status"] or "not started"), logs)
+
+
+def require_room(found: Sequence[Mapping[str, Any]], floor_mb: int) -> None:
+    """Raise Broken where a service has next to no room for its data: one of the next writes would fail."""
+    for folder in [folder for container in found for folder in container["folders"]]:
+        disk = os.statvfs(folder)
+        free_mb = disk.f_bavail * disk.f_frsize >> 20
+        if free_mb < floor_mb:
+            raise Broken(
+                "the disk of %s has %d MiB free; must be %d (stack_disk_floor_mb)"
+                % (folder, free_mb, floor_mb),
+                "sudo sh -c 'df -h %s; du -xh --max-depth=2 %s | sort -h | tail'" % (folder, folder),
+            )
 
 
 def require_active(kit: Kit, unit: str) -> None:
@@ -257,6 +278,7 @@ def verdict(service: str, kit: Kit, found: Union[Found, Broken], mode: str) -> D
                 if isinstance(found, Broken):
                     raise found
                 require_well(service, found.get(service, []))
+                require_room(found.get(service, []), kit.disk_floor_mb)
             elif entry["unit"]:
                 require_active(kit, entry["unit"])
             result["evidence"] = load_check(service, ROOT + "/checks")(kit)
