@@ -44,6 +44,8 @@ PS = [
     "--format", '{{.Label "aicluster.service"}}\t{{.Names}}\t{{.State}}\t{{.Status}}\t{{.Mounts}}',
 ]  # fmt: skip
 VOLUMES = ["docker", "volume", "ls", "--format", "{{.Name}}\t{{.Mountpoint}}"]
+# A check that goes must go whole: nothing of it may lie in a folder of compiled ones.
+sys.dont_write_bytecode = True
 T = TypeVar("T")
 Body = Union[bytes, str, Dict[str, Any], List[Any], None]
 
