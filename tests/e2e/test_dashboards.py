@@ -81,10 +81,10 @@ def choices(dashboard: dashboards.Dashboard, ask: Ask) -> Iterator[dict[str, str
         yield dict.fromkeys(variables, ".*")
         return
     selector, label = variables["node"]
-    names = {each["metric"][label] for each in ask(selector)}
-    # A node that left the cluster can be chosen as long as its history is kept.
-    assert names >= {node.name for node in site.nodes()}, "every node can be chosen"
-    for name in names:
+    names = {node.name for node in site.nodes()}
+    # A node that left the cluster can be chosen, too, as long as its history is kept.
+    assert names <= {each["metric"][label] for each in ask(selector)}, "every node can be chosen"
+    for name in sorted(names):
         yield {"node": name}
 
 
