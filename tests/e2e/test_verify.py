@@ -129,8 +129,8 @@ def full_disk(request: pytest.FixtureRequest) -> Iterator[tuple[str, site.Node]]
 
 @pytest.mark.parametrize(
     "full_disk",
-    [("postgres", "postgres"), ("redis", "redis_data"), ("victorialogs", "victorialogs_data")],
-    ids=["database", "memory", "logs"],
+    [("redis", "redis_data"), ("victorialogs", "victorialogs_data")],
+    ids=["memory", "logs"],
     indirect=True,
 )
 def test_a_store_whose_disk_is_full_is_named(full_disk):
