@@ -88,6 +88,7 @@ def modes_here(modes: object, services: Collection[str]) -> dict[str, list[str]]
     """Return mode -> its services that are placed on the node; a mode of which none is, is none."""
     if not isinstance(modes, Mapping):
         return {}
+    # Whatever is no list of names is for the preflight to report, so nothing here may raise: hence `[*...]`.
     lists = {mode: names for mode, names in modes.items() if isinstance(names, list)}
     here = {mode: [one for one in names if one in [*services]] for mode, names in lists.items()}
     return {mode: names for mode, names in here.items() if names}

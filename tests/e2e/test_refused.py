@@ -5,6 +5,7 @@ The age of the engine and of the compose plugin cannot be played here: tests/uni
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,16 @@ def layer(tmp_path: Path) -> Layer:
     return make
 
 
+@contextmanager
+def spoilt(how: str, back: str) -> Iterator[None]:
+    """The edge node as one command leaves it; another one puts it back."""
+    site.shell(EDGE, how)
+    try:
+        yield
+    finally:
+        site.shell(EDGE, back)
+
+
 def sentences(run: site.Run) -> list[str]:
     """The complaints of a run, in the order of the message."""
     assert run.code != 0, run.output
@@ -114,11 +125,8 @@ def test_a_registry_that_does_not_answer_is_named_once_with_its_error_and_ways_o
 
 @check_and_run
 def test_a_full_disk_is_named_with_what_is_free_and_what_must_be(arguments):
-    site.shell(EDGE, DISK_FULL)
-    try:
+    with spoilt(DISK_FULL, DISK_AS_BEFORE):
         run = site.run_site("--limit", EDGE.address, *arguments)
-    finally:
-        site.shell(EDGE, DISK_AS_BEFORE)
     [sentence] = sentences(run)
     assert re.match(
         rf"disk of /opt/aicluster on {EDGE.name} \d+ MiB free of 64 MiB: must have 500 MiB", sentence
@@ -142,11 +150,8 @@ def test_services_to_come_that_do_not_fit_on_the_disk_are_named_with_the_numbers
 
 @check_and_run
 def test_a_missing_memory_cgroup_is_named_with_the_kernel_argument_to_add(arguments):
-    site.shell(EDGE, CGROUPS_OFF)
-    try:
+    with spoilt(CGROUPS_OFF, CGROUPS_ON):
         run = site.run_site("--limit", EDGE.address, *arguments)
-    finally:
-        site.shell(EDGE, CGROUPS_ON)
     [sentence] = sentences(run)
     assert sentence.startswith(f"memory cgroup of {EDGE.name} not ")
     assert "must be on, or the memory limit of every container is silently ignored; " in sentence
@@ -154,10 +159,7 @@ def test_a_missing_memory_cgroup_is_named_with_the_kernel_argument_to_add(argume
 
 
 def test_all_that_stands_in_the_way_is_named_in_one_run(layer):
-    site.shell(EDGE, DISK_FULL + CGROUPS_OFF)
-    try:
+    with spoilt(DISK_FULL + CGROUPS_OFF, f"{DISK_AS_BEFORE}; {CGROUPS_ON}"):
         run = site.run_site(*layer({"nginx": {"image": "nginx:0.0.404"}}), "--limit", EDGE.address)
-    finally:
-        site.shell(EDGE, f"{DISK_AS_BEFORE}; {CGROUPS_ON}")
     assert [sentence.split(" of ")[0] for sentence in sentences(run)][:2] == ["memory cgroup", "disk"]
     assert len(sentences(run)) == 3

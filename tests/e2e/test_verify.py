@@ -105,9 +105,10 @@ mount -t tmpfs -o size=$(($(du -sm /var/tmp/aside | cut -f 1) + 8))m tmpfs $data
 cp -a /var/tmp/aside/. $data
 rm -r /var/tmp/aside
 """
+# It must fail: that is when the disk is full.
 NO_BYTE_LEFT = """
 data=$(docker volume inspect --format '{{{{.Mountpoint}}}}' aicluster_{volume})
-head -c 1G /dev/zero > $data/filler || df -m $data
+! head -c 1G /dev/zero > $data/filler
 """
 DISK_AS_BEFORE = "umount $(docker volume inspect --format '{{{{.Mountpoint}}}}' aicluster_{volume})"
 
@@ -119,12 +120,14 @@ def full_disk(request: pytest.FixtureRequest) -> Iterator[tuple[str, site.Node]]
     node = site.running(service)[0]
     switch(node, service, on=False)
     site.shell(node, DISK_FULL.format(volume=volume))
-    switch(node, service, on=True)
-    site.shell(node, NO_BYTE_LEFT.format(volume=volume))
-    yield service, node
-    switch(node, service, on=False)
-    site.shell(node, DISK_AS_BEFORE.format(volume=volume))
-    switch(node, service, on=True)
+    try:
+        switch(node, service, on=True)
+        site.shell(node, NO_BYTE_LEFT.format(volume=volume))
+        yield service, node
+    finally:
+        switch(node, service, on=False)
+        site.shell(node, DISK_AS_BEFORE.format(volume=volume))
+        switch(node, service, on=True)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import render
 import yaml
 from standins.grafana.grafana_standin.settings import settings_of
-from tree import ROOT, load
+from tree import load
 
 HOME = "/opt/aicluster/grafana/"
 PI51, PI41 = "192.168.1.147", "192.168.1.204"
@@ -209,7 +209,6 @@ def test_without_grafana_on_the_node_there_is_no_way_to_one():
     assert LOCATIONS not in render.render_role("nginx", host=PI51, overrides={"cluster_nodes": nodes})
 
 
-@pytest.mark.skipif(not (ROOT / PROMETHEUS).is_file(), reason="there is no role prometheus")
 def test_what_grafana_takes_for_the_default_interval_of_prometheus_is_it():
     interval = load(PROMETHEUS)["prometheus_interval_s"]
     assert f"map('default', {interval})" in str(load("roles/grafana/vars/main.yml"))

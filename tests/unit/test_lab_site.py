@@ -91,9 +91,6 @@ def test_an_empty_lab_is_refused():
         sitedata.site_from(Path("/checkout"), {"nodes": [], "lab": []})
 
 
-@pytest.mark.skipif(
-    not (ROOT / ".venv").exists(), reason="reads the inventory with the project's own Ansible"
-)
 def test_the_projects_own_lab_inventory_describes_seven_nodes():
     found = sitedata.load_site(ROOT)
     assert [node.name for node in found.nodes] == ["PI51", "AGX0", "ORIN0", "PI52", "PI41", "NANO", "PI31"]
