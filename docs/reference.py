@@ -141,13 +141,17 @@ def lab_page(nodes: Sequence[Node], lab: Path) -> str:
         name = entry["image"].rpartition("/")[2].partition(":")[0]
         if (lab / "images" / name).is_dir():
             return f"real, built from packages ([lab/images/{name}](../../lab/images/{name}/Dockerfile))"
-        return f"**stand-in** ([lab/standins/{name}](../../lab/standins/{name}/README.md))"
+        standin = f"**stand-in** ([lab/standins/{name}](../../lab/standins/{name}/README.md))"
+        if (lab / "full" / name).is_dir():
+            real = f"[real](../../lab/full/{name}/Dockerfile)"
+            return f"{standin}; with `AICLUSTER_LAB_FULL=1` the {real} one, built from packages"
+        return standin
 
     rows = [(service, kind(entry)) for service, entry in sorted(entries(nodes).items())]
     text = (
         "What each service is in the lab where no container registry answers. A stand-in speaks the part "
         "of the real protocol that this project uses, and is never shipped to a board. With a registry "
-        "the lab pulls the real images, all but Ollama's."
+        "the lab pulls the real images, all but Ollama's and ComfyUI's."
     )
     return page("What is real in the lab", text, table(("service", "in the lab"), rows))
 

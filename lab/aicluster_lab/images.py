@@ -54,13 +54,14 @@ def registry_reachable() -> bool:
     return True
 
 
-def recipe_for(root: Path, image: str, tag: str) -> Recipe:
+def recipe_for(root: Path, image: str, tag: str, *, full: bool = False) -> Recipe:
     """Recipe of a catalogue image such as `ollama/ollama:0.32.15`: the folder named like its last component.
 
-    Raises LabError if this project cannot build it.
+    `full` prefers the real program where it is too heavy for every day. Raises LabError if this project
+    cannot build the image.
     """
     name = image.rpartition("/")[2].partition(":")[0]
-    for parent in ("images", "standins"):
+    for parent in ("full", "images", "standins") if full else ("images", "standins"):
         folder = root / "lab" / parent / name
         if (folder / "Dockerfile").exists():
             return Recipe(tag, folder)
@@ -112,7 +113,8 @@ class Workshop:
         own = self._root / "lab" / "images"
         recipes = [Recipe(NODE, own / "node"), Recipe(REGISTRY, own / "registry")]
         built, pulled = divide(mode, services)
-        recipes += [recipe_for(self._root, image, tag) for image, tag in built]
+        full = bool(os.environ.get("AICLUSTER_LAB_FULL"))
+        recipes += [recipe_for(self._root, image, tag, full=full) for image, tag in built]
         stale = [
             recipe for recipe in recipes if self._label(recipe.tag) != content_hash(recipe.folder, inherited)
         ]

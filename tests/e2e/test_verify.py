@@ -98,10 +98,11 @@ def test_a_wrong_password_is_named_although_the_container_is_healthy(foreign_pas
     assert ("postgres_exporter", foreign_password.name) in verify().broken
 
 
+# Room to start on: a database that was killed writes 16 MiB of log before it serves again.
 DISK_FULL = """
 data=$(docker volume inspect --format '{{{{.Mountpoint}}}}' aicluster_{volume})
 cp -a $data /var/tmp/aside
-mount -t tmpfs -o size=$(($(du -sm /var/tmp/aside | cut -f 1) + 8))m tmpfs $data
+mount -t tmpfs -o size=$(($(du -sm /var/tmp/aside | cut -f 1) + 64))m tmpfs $data
 cp -a /var/tmp/aside/. $data
 rm -r /var/tmp/aside
 """
@@ -132,13 +133,15 @@ def full_disk(request: pytest.FixtureRequest) -> Iterator[tuple[str, site.Node]]
 
 @pytest.mark.parametrize(
     "full_disk",
-    [("redis", "redis_data"), ("victorialogs", "victorialogs_data")],
-    ids=["memory", "logs"],
+    [("postgres", "postgres_data"), ("redis", "redis_data"), ("victorialogs", "victorialogs_data")],
+    ids=["database", "memory", "logs"],
     indirect=True,
 )
 def test_a_store_whose_disk_is_full_is_named(full_disk):
     service, node = full_disk
-    assert verify().failure(service, node.name)["evidence"]
+    failure = verify().failure(service, node.name)
+    assert " has 0 MiB free; " in failure["evidence"]
+    assert "df -h" in failure["next"]
 
 
 def test_the_machine_report_is_one_document_with_one_word():

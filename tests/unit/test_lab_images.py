@@ -1,8 +1,11 @@
 """Which images the lab makes, from what, and when it leaves them alone."""
 
+import re
+
 import pytest
 from aicluster_lab import base_image, images, node_images, registry
 from aicluster_lab.errors import LabError
+from tree import ROOT, load
 
 
 @pytest.mark.parametrize(
@@ -25,7 +28,7 @@ def test_an_unknown_mode_is_refused_by_name():
 
 @pytest.fixture
 def checkout(tmp_path):
-    for folder in ("images/nginx", "standins/ollama"):
+    for folder in ("images/nginx", "standins/ollama", "standins/sonarqube", "full/sonarqube"):
         (tmp_path / "lab" / folder).mkdir(parents=True)
         (tmp_path / "lab" / folder / "Dockerfile").write_text("FROM aicluster-lab/base\n")
     return tmp_path
@@ -43,6 +46,26 @@ def test_recipes(checkout, image, folder):
     assert images.recipe_for(checkout, image, tag) == images.Recipe(
         f"127.0.0.1:5077/{image}", checkout / "lab" / folder
     )
+
+
+@pytest.mark.parametrize(
+    ("image", "full", "folder"),
+    [
+        pytest.param("sonarqube:26-community", False, "standins/sonarqube", id="a stand-in on other days"),
+        pytest.param("sonarqube:26-community", True, "full/sonarqube", id="the real one where there is one"),
+        pytest.param("ollama/ollama:0.32.15", True, "standins/ollama", id="a stand-in where there is none"),
+        pytest.param("nginx:1.30.4", True, "images/nginx", id="a real one that is light stays what it is"),
+    ],
+)
+def test_recipes_of_a_full_lab(checkout, image, full, folder):
+    assert images.recipe_for(checkout, image, "x", full=full).folder == checkout / "lab" / folder
+
+
+def test_the_full_lab_has_the_versions_of_the_catalogue():
+    catalogue = load("group_vars/all/services.yml")["service_catalogue"]
+    for recipe in (ROOT / "lab/full").iterdir():
+        [version] = re.findall(r"^ARG VERSION=(.+)$", (recipe / "Dockerfile").read_text(), re.MULTILINE)
+        assert f":{version}" in catalogue[recipe.name]["image"], recipe
 
 
 def test_an_image_without_a_recipe_names_the_folder_to_make(checkout):

@@ -279,8 +279,9 @@ def verdict(service: str, kit: Kit, found: Union[Found, Broken], mode: str) -> D
             if entry["container"]:
                 if isinstance(found, Broken):
                     raise found
-                require_well(service, found.get(service, []))
+                # A full disk first: it is why a container is not well, or soon will not be.
                 require_room(found.get(service, []), kit.disk_floor_mb)
+                require_well(service, found.get(service, []))
             elif entry["unit"]:
                 require_active(kit, entry["unit"])
             result["evidence"] = load_check(service, ROOT + "/checks")(kit)
