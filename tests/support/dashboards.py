@@ -1,18 +1,12 @@
-"""Grafana's dashboards as tests read them: panels, queries with their variables filled in, and promtool."""
+"""Grafana's dashboards as tests read them: panels, and queries with their variables filled in."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import render
-import yaml
-from aicluster_lab import registry
-from tree import catalogue
 
 FOLDER = "/opt/aicluster/grafana/dashboards/"
 # What Grafana puts in the place of its own variables; a rate is taken over four scrapes.
@@ -68,32 +62,3 @@ def choices(dashboard: Dashboard) -> dict[str, tuple[str, str]]:
         assert asked, variable["query"]
         found[variable["name"]] = (asked[1], asked[2])
     return found
-
-
-def promtool() -> list[str] | None:
-    """The command that runs promtool, here or in the lab's Prometheus image; None without either."""
-    if shutil.which("promtool"):
-        return ["promtool"]
-    image = catalogue().get("prometheus", {}).get("image")
-    docker = shutil.which("docker")
-    if image is None or docker is None:
-        return None
-    tag = registry.local_tag(
-        image, registry.published_port(os.environ.get("AICLUSTER_LAB_REGISTRY_PORT", ""))
-    )
-    if subprocess.run([docker, "image", "inspect", tag], capture_output=True, check=False).returncode:
-        return None
-    return [docker, "run", "--rm", "--interactive", "--network", "none", "--entrypoint", "promtool", tag]
-
-
-def complaint_of_promtool(command: list[str], exprs: Mapping[str, str]) -> str:
-    """What promtool says against any of the expressions (name -> expression), or nothing."""
-    rules = [
-        {"record": f"query_{n}", "expr": expr, "labels": {"at": at}}
-        for n, (at, expr) in enumerate(exprs.items())
-    ]
-    file = yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}, sort_keys=False, width=10_000)
-    ran = subprocess.run(
-        [*command, "check", "rules"], input=file, capture_output=True, text=True, check=False
-    )
-    return "" if ran.returncode == 0 else f"{ran.stdout}{ran.stderr}"

@@ -1,4 +1,4 @@
-"""The dashboards: panels say what they show, none lies on another, every query parses."""
+"""The dashboards: panels say what they show, none lies on another, links lead to one."""
 
 import json
 from itertools import combinations
@@ -121,15 +121,6 @@ def test_every_variable_of_a_query_has_a_value(dashboard):
     chosen = {name: VALUES[name] for name in dashboards.choices(dashboard)}
     for query in dashboards.queries(dashboard):
         assert "$" not in dashboards.filled(query.expr, chosen), query
-
-
-def test_every_query_parses():
-    command = dashboards.promtool()
-    if command is None:
-        pytest.skip("no promtool: neither on this machine nor in an image of the lab")
-    exprs = {str(q): dashboards.filled(q.expr, VALUES) for d in RENDERED for q in dashboards.queries(d)}
-    assert len(exprs) > 60
-    assert dashboards.complaint_of_promtool(command, exprs) == ""
 
 
 def test_a_link_to_a_dashboard_leads_to_one():

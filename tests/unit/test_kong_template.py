@@ -218,7 +218,7 @@ def test_answers_stream_and_requests_can_be_repeated(inventory):
         assert route["protocols"] == ["http"], "nginx in front ends TLS"
 
 
-def sent_to(path: str, method: str = "POST") -> str | None:
+def sent_to(path: str, method: str) -> str | None:
     """The path that reaches the node, by Kong's path handling in the stand-in; None without a route."""
     config = parse(render.render_role("kong")[KONG_YML], PLUGINS)
     match = Router(config.routes).match(method, path, "gateway", {})
@@ -228,29 +228,22 @@ def sent_to(path: str, method: str = "POST") -> str | None:
 
 
 @pytest.mark.parametrize(
-    ("path", "expected"),
+    ("method", "path", "expected"),
     [
-        pytest.param("/api/v1/chat", "/api/chat", id="chat goes to Ollama's chat"),
-        pytest.param("/api/v1/code", "/api/chat", id="code goes to Ollama's chat"),
-        pytest.param("/v1/chat/completions", "/v1/chat/completions", id="OpenAI's paths stay as they are"),
+        pytest.param("POST", "/api/v1/chat", "/api/chat", id="chat goes to Ollama's chat"),
+        pytest.param("POST", "/api/v1/code", "/api/chat", id="code goes to Ollama's chat"),
+        pytest.param("POST", "/v1/chat/completions", "/v1/chat/completions", id="OpenAI's paths stay"),
+        pytest.param("GET", "/api/v1/image/ws", "/ws", id="progress of jobs"),
+        pytest.param("GET", "/api/v1/image/queue", "/queue", id="the queue"),
+        pytest.param("GET", "/api/v1/image/history/7", "/history/7", id="one job"),
+        pytest.param("GET", "/api/v1/image/view", "/view", id="a picture"),
+        pytest.param(
+            "GET", "/api/v1/code/quality/api/measures/component", "/api/measures/component", id="measures"
+        ),
     ],
 )
-def test_a_path_reaches_its_place_on_the_node(path, expected):
-    assert sent_to(path) == expected
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        pytest.param("/api/v1/image/ws", "/ws", id="progress of jobs"),
-        pytest.param("/api/v1/image/queue", "/queue", id="the queue"),
-        pytest.param("/api/v1/image/history/7", "/history/7", id="one job"),
-        pytest.param("/api/v1/image/view", "/view", id="a picture"),
-        pytest.param("/api/v1/code/quality/api/measures/component", "/api/measures/component", id="measures"),
-    ],
-)
-def test_what_is_asked_for_reaches_its_place_on_the_node(path, expected):
-    assert sent_to(path, "GET") == expected
+def test_a_path_reaches_its_place_on_the_node(method, path, expected):
+    assert sent_to(path, method) == expected
 
 
 @pytest.mark.parametrize(
