@@ -100,6 +100,7 @@ def test_a_wrong_password_is_named_although_the_container_is_healthy(foreign_pas
 
 # Room to start on: a database that was killed writes 16 MiB of log before it serves again.
 DISK_FULL = """
+set -e
 data=$(docker volume inspect --format '{{{{.Mountpoint}}}}' aicluster_{volume})
 cp -a $data /var/tmp/aside
 mount -t tmpfs -o size=$(($(du -sm /var/tmp/aside | cut -f 1) + 64))m tmpfs $data
@@ -133,7 +134,7 @@ def full_disk(request: pytest.FixtureRequest) -> Iterator[tuple[str, site.Node]]
 
 @pytest.mark.parametrize(
     "full_disk",
-    [("postgres", "postgres_data"), ("redis", "redis_data"), ("victorialogs", "victorialogs_data")],
+    [("postgres", "postgres"), ("redis", "redis_data"), ("victorialogs", "victorialogs_data")],
     ids=["database", "memory", "logs"],
     indirect=True,
 )
