@@ -72,6 +72,12 @@ def test_anonymous_memory(rollup, expected):
     assert measure.anonymous_kb(rollup) == expected
 
 
+def test_the_bench_finds_all_it_reads_the_site_with_when_it_is_started_by_itself():
+    code = "import sys; sys.path[:0] = [sys.argv[1]]; import aicluster_bench, render"
+    folder = Path(measure.__file__).parents[1]
+    subprocess.run([_python(), "-c", code, folder], check=True, capture_output=True, env={}, cwd="/")
+
+
 def test_a_run_counts_what_its_children_used_and_left_behind(tmp_path):
     # It rests with its memory held: on a busy machine seconds lie between two looks.
     script = (
