@@ -52,7 +52,8 @@ def site(inventory: str) -> Site:
     """Read `production` or `lab`."""
     ansible_plugins()
     loader = DataLoader()
-    loader.set_basedir(str(ROOT))
+    # As a run does: its plays are there, and the variables of the chosen inventory come last.
+    loader.set_basedir(str(ROOT / "playbooks"))
     manager = InventoryManager(loader=loader, sources=[str(ROOT / source) for source in SOURCES[inventory]])
     variables = VariableManager(loader=loader, inventory=manager)
     HostVars(
