@@ -360,6 +360,29 @@ def test_the_check_script_reads_the_engines_answer(answer, said):
     assert shell.stdout + shell.stderr == said
 
 
+def test_what_a_probe_asks_may_be_a_file_of_a_user(tmp_path):
+    (tmp_path / "keys").write_text("a\n")
+    bare = {"packages": (), "units": ()}
+
+    def said(path: str) -> str:
+        script = bound.check_script(node("h1", probes={"access": path}, **bare))
+        lines = ["found=[]" if "docker.sock" in line else line for line in script.splitlines()]
+        home = {"HOME": str(tmp_path)}
+        done = subprocess.run(
+            ["sh"], input="\n".join(lines), capture_output=True, text=True, env=home, check=False
+        )
+        return done.stdout + done.stderr
+
+    assert said("~/keys") == ""
+    assert "differs: access does not answer\n" in said("~/none")
+    probes = {"access": "~/keys", "kong": "http://h/status"}
+    tasks = ordinary.role_tasks(ordinary.PROJECT_ROLE, [node("h1", probes=probes)])
+    assert [task.get("ansible.builtin.slurp", task.get("ansible.builtin.uri")) for task in tasks[-2:]] == [
+        {"src": "~/keys"},
+        {"url": "http://h/status"},
+    ]
+
+
 def test_every_node_is_asked_at_once_and_each_must_be_silent(tmp_path):
     driver = bound.driver_script([node("h1"), node("h2")], tmp_path)
     assert driver.count(" &\n") == 2

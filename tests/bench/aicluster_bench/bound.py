@@ -49,8 +49,10 @@ def check_script(node: NodeState) -> str:
     listing = f"printf %s \"$found\" | grep -oE {shlex.quote(_FIELDS)} | paste -d ' ' - - - | sort"
     lines.append(same(listing, container_lines(node.containers), "containers"))
     lines.append('case $found in *"(unhealthy)"*) echo "differs: a container is unhealthy" ;; esac')
-    for service, url in node.probes.items():
-        lines.append(f'curl -fs -o /dev/null {shlex.quote(url)} || echo "differs: {service} does not answer"')
+    for service, subject in node.probes.items():
+        # Without quotes: a file may lie below `~<user>`.
+        ask = f"curl -fs {shlex.quote(subject)}" if "://" in subject else f"cat {subject}"
+        lines.append(f'{ask} >/dev/null || echo "differs: {service} does not answer"')
     return "\n".join(lines) + "\n"
 
 

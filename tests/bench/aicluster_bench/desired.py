@@ -47,7 +47,7 @@ class NodeState:
     units: tuple[str, ...]
     containers: dict[str, str]
     """Compose service -> digest its container carries."""
-    probes: dict[str, str]
+    probes: dict[str, str]  # service -> URL on the node, or path of a file
     """Service -> URL that answers on the node."""
 
     @property

@@ -87,9 +87,13 @@ def role_tasks(role: str, nodes: Sequence[NodeState]) -> list[Task]:
         arguments = {"project_src": PROJECT_FOLDER, "remove_orphans": True}
         up = {"name": "Bring up the project", "community.docker.docker_compose_v2": arguments}
         tasks.append(up)
-        for url, where in grouped((url, node.host) for node in nodes for url in node.probes.values()):
-            probe = {"name": f"Ask {url}", "ansible.builtin.uri": {"url": url}}
-            tasks.append(only_on(probe, where, hosts))
+        for subject, where in grouped((probe, node.host) for node in nodes for probe in node.probes.values()):
+            ask = (
+                {"ansible.builtin.uri": {"url": subject}}
+                if "://" in subject
+                else {"ansible.builtin.slurp": {"src": subject}}
+            )
+            tasks.append(only_on({"name": f"Ask {subject}", **ask}, where, hosts))
     return tasks
 
 
