@@ -1,5 +1,7 @@
 """The pure parts of `make bench`: accounts, memory, medians, the table, and what the variants are made of."""
 
+import hashlib
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 
 import pytest
 from aicluster_bench import bound, measure, ordinary, report, variants
-from aicluster_bench.desired import HOST_ROLE, FileState, NodeState, known_hosts_of, role_of
+from aicluster_bench.desired import HOST_ROLE, PROJECT_ROLE, FileState, NodeState, known_hosts_of, role_of
 from aicluster_bench.measure import Cost, Process
 from jinja2 import Environment
 
@@ -308,10 +310,24 @@ def test_services_come_tier_by_tier_after_the_foundation():
     ]
 
 
-def test_the_check_script_says_what_differs(tmp_path):
-    import hashlib
-    import os
+def said_by(state: NodeState, answer: str = "[]", **environment: str) -> str:
+    """What a node's script prints where the engine gives this answer."""
+    faked = [
+        f"found='{answer}'" if line.startswith("found=") else line
+        for line in bound.check_script(state).splitlines()
+    ]
+    done = subprocess.run(
+        ["sh"],
+        input="\n".join(faked),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
+    return done.stdout + done.stderr
 
+
+def test_the_check_script_says_what_differs(tmp_path):
     path = tmp_path / "a file"
     path.write_text("content")
     path.chmod(0o640)
@@ -320,10 +336,7 @@ def test_the_check_script_says_what_differs(tmp_path):
     bare = {"packages": (), "units": ()}
 
     def said(state: FileState) -> str:
-        script = bound.check_script(node("h1", state, **bare))
-        lines = ["found=[]" if "docker.sock" in line else line for line in script.splitlines()]
-        shell = subprocess.run(["sh"], input="\n".join(lines), capture_output=True, text=True, check=False)
-        return shell.stdout + shell.stderr
+        return said_by(node("h1", state, **bare))
 
     assert said(good) == ""
     assert "FAILED" in said(replace(good, sha256="0" * 64))
@@ -350,33 +363,43 @@ def test_the_check_script_says_what_differs(tmp_path):
             "differs: containers\ndiffers: a container is unhealthy\n",
             id="one of an older digest, one unhealthy",
         ),
+        pytest.param(
+            '[{"Labels":{"aicluster.digest":"d2","com.docker.compose.service":"redis"},"State":"exited"},'
+            '{"Labels":{"aicluster.digest":"d1","com.docker.compose.service":"kong"},"State":"running"}]',
+            "differs: containers\n",
+            id="one that ended and should run",
+        ),
     ],
 )
 def test_the_check_script_reads_the_engines_answer(answer, said):
     state = node("h1", packages=(), units=(), containers={"kong": "d1", "redis": "d2"})
-    lines = bound.check_script(state).splitlines()
-    faked = [f"found='{answer}'" if line.startswith("found=") else line for line in lines]
-    shell = subprocess.run(["sh"], input="\n".join(faked), capture_output=True, text=True, check=False)
-    assert shell.stdout + shell.stderr == said
+    assert said_by(state, answer) == said
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        pytest.param("created", "", id="as wanted when it was never started"),
+        pytest.param("exited", "", id="as wanted when it was stopped"),
+        pytest.param("running", "differs: containers\n", id="not when it runs"),
+    ],
+)
+def test_the_check_script_wants_services_of_other_modes_asleep(state, said):
+    made = node("h1", packages=(), units=(), containers={"kong": "d1"}, asleep=("kong",))
+    answer = f'[{{"aicluster.digest":"d1","com.docker.compose.service":"kong","State":"{state}"}}]'
+    assert said_by(made, answer) == said
 
 
 def test_what_a_probe_asks_may_be_a_file_of_a_user(tmp_path):
     (tmp_path / "keys").write_text("a\n")
-    bare = {"packages": (), "units": ()}
 
     def said(path: str) -> str:
-        script = bound.check_script(node("h1", probes={"access": path}, **bare))
-        lines = ["found=[]" if "docker.sock" in line else line for line in script.splitlines()]
-        home = {"HOME": str(tmp_path)}
-        done = subprocess.run(
-            ["sh"], input="\n".join(lines), capture_output=True, text=True, env=home, check=False
-        )
-        return done.stdout + done.stderr
+        return said_by(node("h1", probes={"access": path}, packages=(), units=()), HOME=str(tmp_path))
 
     assert said("~/keys") == ""
     assert "differs: access does not answer\n" in said("~/none")
     probes = {"access": "~/keys", "kong": "http://h/status"}
-    tasks = ordinary.role_tasks(ordinary.PROJECT_ROLE, [node("h1", probes=probes)])
+    tasks = ordinary.role_tasks(PROJECT_ROLE, [node("h1", probes=probes)])
     assert [task.get("ansible.builtin.slurp", task.get("ansible.builtin.uri")) for task in tasks[-2:]] == [
         {"src": "~/keys"},
         {"url": "http://h/status"},

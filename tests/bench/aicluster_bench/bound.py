@@ -1,7 +1,7 @@
 """The lower bound: one ssh per node, one shell script that looks at the same and prints what differs."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from .desired import NodeState
@@ -10,6 +10,8 @@ _CONTAINERS = "http://docker/containers/json?all=1&filters=%7B%22label%22%3A%5B%
 # The engine writes the keys of an object in alphabetical order: these three make up one container. No jq:
 # not every board has it.
 _FIELDS = "|".join(f'"{key}":"[^"]*"' for key in ("aicluster.digest", "com.docker.compose.service", "State"))
+# Made and not started, or ended when the mode changed.
+_SLEEPERS = """sed -E 's/"State":"(created|exited)"/"State":"asleep"/'"""
 
 
 def same(command: str, expected: str, what: str) -> str:
@@ -17,11 +19,12 @@ def same(command: str, expected: str, what: str) -> str:
     return f'[ "$({command})" = {shlex.quote(expected)} ] || echo "differs: {what}"'
 
 
-def container_lines(containers: Mapping[str, str]) -> str:
-    """Return what the script makes of the engine's answer when these services run with these digests."""
+def container_lines(containers: Mapping[str, str], asleep: Collection[str]) -> str:
+    """Return what the script makes of the engine's answer: services run with these digests, or are asleep."""
     return "\n".join(
         sorted(
-            f'"aicluster.digest":"{digest}" "com.docker.compose.service":"{name}" "State":"running"'
+            f'"aicluster.digest":"{digest}" "com.docker.compose.service":"{name}" '
+            f'"State":"{"asleep" if name in asleep else "running"}"'
             for name, digest in containers.items()
         )
     )
@@ -46,8 +49,10 @@ def check_script(node: NodeState) -> str:
             f' || echo "differs: {unit}"'
         )
     lines.append(f"found=$(curl -s --unix-socket /run/docker.sock {shlex.quote(_CONTAINERS)})")
-    listing = f"printf %s \"$found\" | grep -oE {shlex.quote(_FIELDS)} | paste -d ' ' - - - | sort"
-    lines.append(same(listing, container_lines(node.containers), "containers"))
+    listing = (
+        f"printf %s \"$found\" | grep -oE {shlex.quote(_FIELDS)} | paste -d ' ' - - - | {_SLEEPERS} | sort"
+    )
+    lines.append(same(listing, container_lines(node.containers, node.asleep), "containers"))
     lines.append('case $found in *"(unhealthy)"*) echo "differs: a container is unhealthy" ;; esac')
     for service, subject in node.probes.items():
         # Without quotes: a file may lie below `~<user>`.

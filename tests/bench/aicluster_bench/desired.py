@@ -47,8 +47,10 @@ class NodeState:
     units: tuple[str, ...]
     containers: dict[str, str]
     """Compose service -> digest its container carries."""
-    probes: dict[str, str]  # service -> URL on the node, or path of a file
-    """Service -> URL that answers on the node."""
+    probes: dict[str, str]
+    """Service -> URL that answers on the node, or path of a file there."""
+    asleep: tuple[str, ...] = ()
+    """Compose services of modes the node is not in: made, but not running."""
 
     @property
     def ssh(self) -> list[str]:
@@ -132,6 +134,7 @@ def _export_node(render: Any, host: Any, folder: Path) -> NodeState:
         units=tuple(str(unit["name"]) for unit in desired.units),
         containers={str(key): str(digest) for key, digest in desired.containers.items()},
         probes={str(key): str(url) for key, url in desired.probes.items()},
+        asleep=tuple(name for name, modes in desired.container_modes.items() if desired.mode not in modes),
     )
     paths = shlex.join(file.path for file in desired.files)
     names = [line.split(" ") for line in on_node(bare, f"stat -c '%U %G' {paths}").decode().splitlines()]
