@@ -13,7 +13,7 @@ from tree import ROOT
 BIN = "roles/comfyui/templates/opt/aicluster/comfyui/bin/start.py"
 start = import_file(BIN, "comfyui_start")
 OLD, NEW = "user/default/ComfyUI-Manager/config.ini", "user/__manager/config.ini"
-STRICT = "[default]\nsecurity_level = strict\n"
+STRICT = "[default]\nsecurity_level = strong\n"
 
 
 def comfyui(**where: Any) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def test_the_manager_may_install_nothing():
     files = render.render_role("comfyui")
     settings = ConfigParser()
     settings.read_string(files["/opt/aicluster/comfyui/conf/manager.ini"])
-    assert settings["default"]["security_level"] == "strict"
+    assert settings["default"]["security_level"] == "strong"
     mounted = f"/opt/aicluster/comfyui/conf/manager.ini:/opt/ComfyUI/{OLD}:ro"
     assert mounted in comfyui()["volumes"]
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import render
@@ -35,6 +36,35 @@ def configuration(**overrides: Any) -> dict[str, Any]:
         settings(**overrides), "pw", "token", "/env/bin/python"
     )
     return found
+
+
+def hub_module(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """hub.py, on a machine without JupyterHub."""
+    anything = MagicMock(SimpleLocalProcessSpawner=object)
+    for name in ("jupyterhub.app", "jupyterhub.spawner", "traitlets", "traitlets.config"):
+        monkeypatch.setitem(sys.modules, name, anything)
+    monkeypatch.setitem(sys.modules, "hub_settings", hub_settings)
+    return import_file(f"{BIN}/hub.py", "jupyterhub_hub")
+
+
+# --- who a notebook runs as ---
+
+
+@pytest.mark.parametrize(
+    ("there", "name"),
+    [
+        pytest.param([], "ada", id="the first user's is made"),
+        pytest.param(["ubuntu"], "ubuntu", id="a home the image brought does not keep its owner"),
+    ],
+)
+def test_a_users_home_belongs_to_an_id_of_his_own(tmp_path, monkeypatch, there, name):
+    hub, given = hub_module(monkeypatch), []
+    monkeypatch.setattr("os.chown", lambda *what: given.append(what))
+    for one in there:
+        (tmp_path / one).mkdir()
+    home, _ = hub.home_of(name, tmp_path)
+    assert home.is_dir()
+    assert given == [(tmp_path / name, 200000, 200000)]
 
 
 # --- what the hub is told ---

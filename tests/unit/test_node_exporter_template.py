@@ -49,6 +49,13 @@ def test_what_is_collected_is_said_and_the_rest_is_off(inventory, host):
     assert {"--collector.systemd", "--collector.textfile", "--collector.meminfo"} <= set(found)
 
 
+@every_node
+def test_an_orin_is_not_asked_for_thermal_zones_which_would_hang_it(inventory, host):
+    [board] = [node["board"] for node in render.cluster(inventory) if node["host"] == host]
+    orin = "Orin" in board
+    assert ("--collector.thermal_zone" in flags(inventory=inventory, host=host)) is not orin
+
+
 def test_no_flag_is_said_twice():
     names = [one.partition("=")[0] for one in flags()]
     assert len(names) == len(set(names))

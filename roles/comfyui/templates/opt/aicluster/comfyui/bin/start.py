@@ -41,7 +41,7 @@ def problem(comfyui: Path, mounted: str) -> str:
     settings = ConfigParser()
     settings.read(comfyui / mounted)
     level = settings.get("default", "security_level", fallback="missing")
-    return "" if level == "strict" else f"security_level in {mounted} is {level}: must be strict"
+    return "" if level == "strong" else f"security_level in {mounted} is {level}: must be strong"
 
 
 def main(arguments: list[str]) -> None:

@@ -27,10 +27,11 @@ def home_of(name: str, homes: Path = HOMES) -> tuple[Path, int]:
     The folders are the list of ids: whoever comes back finds his files, and nobody else gets his id.
     """
     home = homes / name
-    if not home.is_dir():
+    # A base image may bring a home of its own, Ubuntu's does; its owner is somebody of the host.
+    if not home.is_dir() or home.stat().st_uid < FIRST_UID:
         taken = [one.stat().st_uid for one in homes.iterdir()]
         uid = max([FIRST_UID - 1, *taken]) + 1
-        home.mkdir(mode=0o700)
+        home.mkdir(mode=0o700, exist_ok=True)
         os.chown(home, uid, uid)
     return home, home.stat().st_uid
 
