@@ -228,20 +228,29 @@ def model_errors(site: Mapping[str, Any], nodes: list[dict[str, Any]], filters: 
     ]
 
 
+def sum_errors(site: Mapping[str, Any], filters: Filters) -> list[str]:
+    """Return what single values, each good by itself, add up to that does not hold."""
+    nodes = cluster_of(site, filters)
+    budgets = [problem for account in filters["node_budget"](nodes) for problem in account["problems"]]
+    relations: list[str] = filters["service_relations"](nodes)
+    return [*budgets, *relations, *model_errors(site, nodes, filters), *share_errors(nodes, filters)]
+
+
 def preflight_errors(site: Mapping[str, Any], filters: Filters) -> list[str]:
     """Return all errors of a described site: first of single values, then of what they add up to.
 
     `filters`: name -> function of each filter in FILTERS.
     """
     errors: list[str] = filters["site_errors"](site)
-    if isinstance(site["catalogue"], Mapping):
-        nodes = cluster_of(site, filters)
-        for account in filters["node_budget"](nodes):
-            errors += account["problems"]
-        errors += filters["service_relations"](nodes)
-        errors += model_errors(site, nodes, filters)
-        errors += share_errors(nodes, filters)
-    return errors
+    if not isinstance(site["catalogue"], Mapping):
+        return errors
+    try:
+        return [*errors, *sum_errors(site, filters)]
+    except (AttributeError, KeyError, TypeError, ValueError, AnsibleError):
+        # Values of a wrong kind, which have their errors already, cannot be added up.
+        if not errors:
+            raise
+        return errors
 
 
 def report(errors: list[str]) -> str:
