@@ -22,6 +22,13 @@ def random_value() -> str:
     return secrets.token_urlsafe(SECRET_BYTES)
 
 
+def place_of(error: yaml.YAMLError) -> str:
+    """Return where a file is no YAML and why, without a word of what is there."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return ""
+    return f": line {error.problem_mark.line + 1}, {error.problem or 'unreadable'}"
+
+
 def completed(
     text: str, names: Iterable[str], make: Callable[[], str] = random_value
 ) -> tuple[str, list[str]]:
@@ -32,7 +39,8 @@ def completed(
     try:
         present = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise AnsibleActionFail(f"is not YAML: {error}") from error
+        # The parser's own message quotes the line, and with it a secret.
+        raise AnsibleActionFail(f"is not YAML{place_of(error)}; mend that line") from None
     if not isinstance(present, dict):
         raise AnsibleActionFail("holds no `name: value` lines")
     empty = sorted(name for name in names if name in present and present[name] in (None, ""))
@@ -42,7 +50,12 @@ def completed(
         )
     missing = sorted({name for name in names if name not in present})
     kept = (text or HEADER).rstrip("\n") + "\n" if missing else text
-    return kept + "".join(f'{name}: "{make()}"\n' for name in missing), missing
+    whole = kept + "".join(f'{name}: "{make()}"\n' for name in missing)
+    try:
+        yaml.safe_load(whole)
+    except yaml.YAMLError:
+        raise AnsibleActionFail("must have one `name: value` a line, without braces around them") from None
+    return whole, missing
 
 
 def replace(path: Path, content: bytes) -> None:

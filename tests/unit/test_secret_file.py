@@ -38,8 +38,13 @@ def test_a_file_that_lacks_nothing_is_not_touched():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("- a\n", "no `name: value` lines"), ("a: [", "is not YAML"), ("a:\n", "has a without a value")],
-    ids=["a list", "broken YAML", "a name without a value"],
+    [
+        ("- a\n", "no `name: value` lines"),
+        ("a: [", "is not YAML: line 1"),
+        ("a:\n", "has a without a value"),
+        ("{b: 1}\n", "one `name: value` a line"),
+    ],
+    ids=["a list", "broken YAML", "a name without a value", "braces around the lines"],
 )
 def test_a_file_that_cannot_be_completed_is_refused(text, message):
     with pytest.raises(AnsibleActionFail, match=message):
@@ -105,3 +110,12 @@ def test_without_a_password_nothing_is_written(run, vault):
 def test_a_check_says_what_would_be_made_and_writes_nothing(run, vault):
     assert "made" in run("--check").stdout
     assert not vault.exists()
+
+
+@pytest.mark.parametrize(
+    "line", ['a: "hush', "a: @hush", "a: b: hush"], ids=["no end", "no text", "two colons"]
+)
+def test_a_line_that_is_no_yaml_is_named_by_its_number_not_by_its_secret(line):
+    with pytest.raises(AnsibleActionFail, match="is not YAML: line") as failed:
+        completed(f"first: 1\n{line}\n", ["b"])
+    assert "hush" not in str(failed.value)
