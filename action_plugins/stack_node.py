@@ -356,7 +356,10 @@ def make_plan(
     """
     paths = [str(item["path"]) for item in actual["differing"]]
     changed = [*paths, *actual["leftover"]]
-    reactions = sorted({tuple(pair) for pair in [*reactions_to(changed, desired.rules), *actual["pending"]]})
+    # What an interrupted run owes, but to a unit whose service has left since.
+    known = {(verb, rule.get(verb)) for rule in desired.rules.values() for verb in ("restart", "reload")}
+    owed = [(verb, unit) for verb, unit in actual["pending"] if (verb, unit) in known]
+    reactions: list[tuple[str, ...]] = sorted({*map(tuple, reactions_to(changed, desired.rules)), *owed})
     lay = {
         "packages": list(actual["packages"]),
         "files": paths,
@@ -365,7 +368,8 @@ def make_plan(
         "units": [
             unit for unit in desired.units if unit["name"] in {item["name"] for item in actual["units"]}
         ],
-        "daemon_reload": any(path.startswith("/etc/systemd/system/") for path in changed),
+        # A run that was interrupted may have stopped before systemd read what it had laid down.
+        "daemon_reload": bool(owed) or any(path.startswith("/etc/systemd/system/") for path in changed),
     }
     provision = services_to_provision(desired, actual, wanted_by_probe)
     raising = {
@@ -607,7 +611,6 @@ class ActionModule(ActionBase):
     """Action plugin `stack_node`: plan, fetch, ship, reacted, commit."""
 
     _supports_check_mode = True
-    _supports_diff = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run one phase and return a result a playbook can branch on."""
@@ -646,11 +649,7 @@ class ActionModule(ActionBase):
         return result
 
     def _ask(
-        self,
-        desired: Desired,
-        task_vars: dict[str, Any],
-        commit: dict[str, str | None] | None,
-        installed: Sequence[str] = (),
+        self, desired: Desired, task_vars: dict[str, Any], commit: dict[str, str | None] | None
     ) -> dict[str, Any]:
         """Ask the node once; return what differs."""
         return self._send(
@@ -667,7 +666,6 @@ class ActionModule(ActionBase):
             engine=engine_question(desired),
             probes=desired.probes,
             commit=commit,
-            installed=list(installed),
         )
 
     def _plan(
@@ -730,6 +728,7 @@ class ActionModule(ActionBase):
             partial=partial,
             archive=pack(changed),
             remove=lay["remove"],
+            installed=plan["lay"]["packages"],
             reactions=lay["reactions"],
             validations={path: checker for path, checker in checkers.items() if checker},
             compose_check=bool(desired.containers) and any(p.startswith(STACK_ROOT) for p in lay["files"]),
@@ -746,7 +745,7 @@ class ActionModule(ActionBase):
             service: None if service in done["asleep"] else inputs
             for service, inputs in desired.provision_inputs.items()
         }
-        actual = self._ask(desired, task_vars, commit=commit, installed=done["lay"]["packages"])
+        actual = self._ask(desired, task_vars, commit=commit)
         if "differing" not in actual:
             return actual
         plan = make_plan(desired, actual, {})

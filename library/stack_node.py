@@ -94,7 +94,7 @@ facts:
 #   engine       {files: [path], packages: [name], unit}: what must be as wanted before images are asked for
 #   with_text    return the text of what differs, for a diff
 #   commit       {service: provisioning digest to remember, or null to keep the remembered one}, or null
-#   installed    with commit: packages this run installed, for a cleanup one day
+#   installed    ship: packages this run installed, for a cleanup one day
 #   archive      base64 of a tar.gz, paths relative to /     remove   [path]
 #   reactions    [[restart or reload, unit]]                 validations  {path: command with %s}
 #   partial      more of the desired state is shipped later: what it does not name stays known as before
@@ -110,6 +110,7 @@ import subprocess
 
 STATE_FILE = "/var/lib/aicluster/state.json"
 STACK_ROOT = "/opt/aicluster"
+UNITS = "/etc/systemd/system"
 PROJECT = "aicluster"
 DOCKER_SOCKET = "/run/docker.sock"
 DAEMON_FILE = "/etc/docker/daemon.json"
@@ -138,10 +139,10 @@ class RefusedError(Exception):
 
 def read_state():
     """Return what the last run left: files: [path], pending: [[verb, unit]], provisioned: {service: digest},
-    fragments: {path: [keys we put into a shared JSON file]}, packages: [those we installed]. `files` holds no
-    shared ones: those stay.
+    in: {service: [ids of the containers it was provisioned in]}, fragments: {path: [keys we put into a shared
+    JSON file]}, packages: [those we installed]. `files` holds no shared ones: those stay.
     """
-    state = {"files": [], "pending": [], "provisioned": {}, "fragments": {}, "packages": []}
+    state = {"files": [], "pending": [], "provisioned": {}, "in": {}, "fragments": {}, "packages": []}
     try:
         with open(STATE_FILE) as handle:
             state.update(json.load(handle))
@@ -186,7 +187,8 @@ def run(command):
 def read_text(path):
     """Return the text of a file, or an empty string when it is missing."""
     try:
-        with open(path) as handle:
+        # What others write to may hold any bytes.
+        with open(path, encoding="utf-8", errors="replace") as handle:
             return handle.read()
     except FileNotFoundError:
         return ""
@@ -197,15 +199,15 @@ def as_json(value):
     return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
 
-def merged(text, fragment, previous):
-    """Return the JSON object in `text` with `fragment` laid over it.
+def merged(path, text, fragment, previous):
+    """Return the JSON object in `text`, the content of `path`, with `fragment` laid over it.
 
     Keys of others stay as they are; keys that only the `previous` fragment had are taken out again.
     """
     try:
         current = json.loads(text or "{}")
     except ValueError as error:
-        raise RefusedError("the file that is there is not JSON: %s" % error)
+        raise RefusedError("%s: must be JSON, we add to what others wrote: %s; mend it" % (path, error))
     for key in previous:
         if key not in fragment:
             current.pop(key, None)
@@ -215,7 +217,7 @@ def merged(text, fragment, previous):
 def compare_fragment(want, previous):
     """Like compare_file, for a file we share with others (`merge: true`); returns `after` as well."""
     text = read_text(want["path"])
-    after = merged(text, want["fragment"], previous)
+    after = merged(want["path"], text, want["fragment"], previous)
     if text and json.loads(text) == after:
         return None
     reason = "content" if text else "missing"
@@ -230,7 +232,7 @@ def take_out(path, keys):
 
 def merge_into(path, fragment, previous):
     """Return the bytes of a shared JSON file with our part in it."""
-    return as_json(merged(read_text(path), fragment, previous)).encode()
+    return as_json(merged(path, read_text(path), fragment, previous)).encode()
 
 
 def compare_file(want, with_text):
@@ -338,7 +340,7 @@ def docker_get(path):
 
 
 def project_containers():
-    """Return {compose service: {digest, state, health}} of this node's compose project."""
+    """Return {compose service: {id, owner, digest, state, health}} of this node's compose project."""
     listed = docker_get(
         # {"label": ["com.docker.compose.project=...", "com.docker.compose.oneoff=False"]}: what somebody
         # started with `docker compose run` carries the name of a service and is none.
@@ -353,11 +355,21 @@ def project_containers():
         # "Up 3 seconds (health: starting)", "Up 2 minutes (unhealthy)"
         health = next((state for state in ("unhealthy", "starting") if state + ")" in status), "")
         found[labels["com.docker.compose.service"]] = {
+            "id": container["Id"],
+            "owner": labels.get("aicluster.service", ""),
             "digest": labels.get("aicluster.digest", ""),
             "state": container["State"],
             "health": health,
         }
     return found
+
+
+def containers_of(found):
+    """Return {service: [ids of its containers]}."""
+    owned = {}
+    for container in found.values():
+        owned.setdefault(container["owner"], []).append(container["id"])
+    return {service: sorted(ids) for service, ids in owned.items()}
 
 
 def deviating_containers(wanted, found):
@@ -604,14 +616,19 @@ def leftover(state, wanted_paths):
 def inspect(params):
     """Compare the node with its desired state; see RETURN."""
     state = read_state()
+    found = project_containers()
+    ids = containers_of(found)
     if params["commit"] is not None:
         known = {
             service: state["provisioned"].get(service) if inputs is None else inputs
             for service, inputs in params["commit"].items()
         }
         provisioned = {service: inputs for service, inputs in known.items() if inputs is not None}
-        packages = sorted(set(state["packages"]) | set(params["installed"]))
-        committed = dict(state, pending=[], provisioned=provisioned, packages=packages)
+        done = [service for service, inputs in params["commit"].items() if inputs is not None]
+        where = dict(state["in"], **{service: ids.get(service, []) for service in done})
+        where = {service: where[service] for service in provisioned if service in where}
+        committed = dict(state, pending=[], provisioned=provisioned)
+        committed["in"] = where
         if committed != state:
             write_state(committed)
         state = committed
@@ -624,7 +641,6 @@ def inspect(params):
     differing = [difference for difference in compared if difference]
     packages = missing_packages(params["packages"])
     units = deviating_units(params["units"])
-    found = project_containers()
     mode = active_mode(params["container_modes"], params["mode"])
     asleep = asleep_containers(params["container_modes"], mode)
     awake = {service: digest for service, digest in params["containers"].items() if service not in asleep}
@@ -641,7 +657,12 @@ def inspect(params):
         "containers": containers,
         "orphans": sorted(service for service in found if service not in params["containers"]),
         "pending": state["pending"],
-        "provisioned": state["provisioned"],
+        # A container that is not the one that was provisioned may have begun with nothing, whoever made it.
+        "provisioned": {
+            service: inputs
+            for service, inputs in state["provisioned"].items()
+            if state["in"].get(service, []) == ids.get(service, [])
+        },
         "probes": {name: probe(subject) for name, subject in sorted(params["probes"].items())},
         "obstacles": obstacles(params, differing, packages, units, state["pending"], containers),
     }
@@ -735,7 +756,9 @@ def make_directories(path, uid, gid):
 
 
 def remove_file(path):
-    """Remove a file, and the project's folders it leaves empty."""
+    """Remove a file, and the project's folders it leaves empty; stop a unit first, while it is known."""
+    if os.path.dirname(path) == UNITS and os.path.exists(path):
+        run(["systemctl", "disable", "--now", os.path.basename(path)])
     if os.path.lexists(path):
         os.unlink(path)
     parent = os.path.dirname(path)
@@ -783,6 +806,7 @@ def ship(params):
     keys = {path: sorted(fragment) for path, fragment in fragments.items()}
     both = {path: sorted(set(keys.get(path, [])) | set(old)) for path, old in state["fragments"].items()}
     ours = sorted(path for path in owned if path not in fragments)
+    state["packages"] = sorted(set(state["packages"]) | set(params["installed"]))
     state["pending"] = sorted(set(map(tuple, state["pending"])) | set(map(tuple, params["reactions"])))
     write_state(dict(state, files=sorted(set(state["files"]) | set(ours)), fragments=dict(keys, **both)))
     for path, content, mode, uid, gid in files:

@@ -51,7 +51,7 @@ def ship(files, **changes):
     fragments = changes.pop("fragments", {})
     owned = [{"path": str(path), "fragment": fragments.get(path)} for path in files]
     parameters = {"files": owned, "archive": archive(files), "remove": [], "reactions": []}
-    checks = {"validations": {}, "compose_check": False, "partial": False}
+    checks = {"validations": {}, "compose_check": False, "partial": False, "installed": []}
     return node.ship({**parameters, **checks, **changes})
 
 
@@ -78,7 +78,6 @@ QUESTION: dict[str, Any] = {
     "images": {},
     "engine": {"files": ["/etc/docker/daemon.json"], "packages": ["docker-ce"], "unit": "docker"},
     "commit": None,
-    "installed": [],
     "with_text": True,
 }
 
@@ -293,12 +292,16 @@ def test_a_shared_file_that_is_not_json_is_not_overwritten(tmp_path):
     path = tmp_path / "stack" / "daemon.json"
     path.parent.mkdir()
     path.write_text("# mine")
-    with pytest.raises(node.RefusedError, match="not JSON"):
+    with pytest.raises(node.RefusedError, match=r"daemon.json: must be JSON.*mend it"):
         ship({path: b"{}"}, fragments={path: {}})
     assert path.read_text() == "# mine"
 
 
 # ---------------------------------------------------------------- containers
+
+
+def container(service: str, **changes: str) -> dict[str, str]:
+    return {"id": f"{service}-1", "owner": service, "digest": "d", "state": "running", "health": ""} | changes
 
 
 def test_what_somebody_runs_once_in_a_services_name_is_not_the_service(monkeypatch):
@@ -406,7 +409,7 @@ MODES = {
 def running(monkeypatch):
     def are(**states):
         found = {
-            name: {"digest": digest, "state": state, "health": ""} for name, (digest, state) in states.items()
+            name: container(name, digest=digest, state=state) for name, (digest, state) in states.items()
         }
         monkeypatch.setattr(node, "project_containers", lambda: found)
 
@@ -460,9 +463,47 @@ def test_a_container_of_another_mode_is_made_anew_like_any_other(running, paint,
 
 
 def test_the_node_remembers_which_packages_were_not_there_before():
-    inspect([], commit={}, installed=["jq"])
-    inspect([], commit={}, installed=["curl"])
+    ship({}, installed=["jq"])
+    ship({}, installed=["curl"])
+    inspect([], commit={})
     assert node.read_state()["packages"] == ["curl", "jq"]
+
+
+@pytest.mark.parametrize(
+    ("now", "known"),
+    [
+        pytest.param(
+            {"sql": container("sql")}, {"sql": "s1", "host": "h1"}, id="the container that was provisioned"
+        ),
+        pytest.param(
+            {"sql": container("sql", state="exited")}, {"sql": "s1", "host": "h1"}, id="the same, stopped"
+        ),
+        pytest.param({"sql": container("sql", id="sql-2")}, {"host": "h1"}, id="one that somebody made anew"),
+        pytest.param({}, {"host": "h1"}, id="none, and a run that dies before it provisions the next"),
+    ],
+)
+def test_provisioned_is_a_container_not_a_name(monkeypatch, now, known):
+    monkeypatch.setattr(node, "project_containers", lambda: {"sql": container("sql")})
+    inspect([], commit={"sql": "s1", "host": "h1"})
+    monkeypatch.setattr(node, "project_containers", lambda: now)
+    assert inspect([])["provisioned"] == known
+
+
+def test_a_unit_that_no_longer_belongs_is_stopped_before_its_file_goes(tmp_path, monkeypatch):
+    ran: list[list[str]] = []
+    monkeypatch.setattr(node, "UNITS", str(tmp_path / "units"))
+    monkeypatch.setattr(node, "run", ran.append)
+    path, extension = tmp_path / "units" / "x.timer", tmp_path / "units" / "theirs.service.d" / "x.conf"
+    ship({path: b"[Timer]", extension: b"[Service]"})
+    ship({}, remove=[str(path), str(extension)])
+    assert not path.exists() and not extension.exists()
+    assert ran == [["systemctl", "disable", "--now", "x.timer"]]
+
+
+def test_bytes_that_are_no_text_are_read_all_the_same(tmp_path):
+    path = tmp_path / "authorized_keys"
+    path.write_bytes(b"ssh-ed25519 AAAA J\xf6rg\n")
+    assert node.probe(str(path)).startswith("ssh-ed25519 AAAA J")
 
 
 def test_what_is_known_of_a_sleeping_service_stays_known():
@@ -543,9 +584,7 @@ def test_a_node_without_an_engine_has_no_version_of_it():
 
 def test_nothing_is_asked_of_engine_or_registry_where_no_container_differs(tmp_path, monkeypatch):
     monkeypatch.setattr(node, "compose_version", lambda: pytest.fail("half a second of a small board"))
-    monkeypatch.setattr(
-        node, "project_containers", lambda: {"redis": {"digest": "d", "state": "running", "health": ""}}
-    )
+    monkeypatch.setattr(node, "project_containers", lambda: {"redis": container("redis")})
     with an_engine(tmp_path / "docker.sock", PING) as asked:
         found = inspect([], **MISSING)["obstacles"]
     assert (found["images"], found["compose"]) == ({}, None)

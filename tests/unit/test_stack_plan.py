@@ -64,10 +64,10 @@ PLANS = [
         id="a file that no longer belongs is removed and its reader restarted",
     ),
     pytest.param(
-        desired(),
-        actual(pending=[["restart", "docker"]]),
+        desired(rules={"/etc/docker/*": {"restart": "docker"}}),
+        actual(pending=[["restart", "docker"], ["restart", "gone"], ["reload", "docker"]]),
         ["~ restart docker"],
-        id="a reaction an interrupted run still owes is made up for",
+        id="a reaction an interrupted run still owes is made up for, unless nobody owes it any more",
     ),
     pytest.param(
         desired(containers={"kong": "d1"}, container_owner={"kong": "kong"}),
@@ -114,10 +114,17 @@ def test_what_needs_another_node_is_provisioned_after_all_else():
 
 
 def test_a_restart_of_the_engine_waits_until_its_containers_are_well_again():
-    wanted = desired(containers={"kong": "d1"}, container_owner={"kong": "kong"})
+    rules = {"/etc/docker/*": {"restart": "docker"}}
+    wanted = desired(containers={"kong": "d1"}, container_owner={"kong": "kong"}, rules=rules)
     owed = actual(pending=[["restart", "docker"]])
     assert engine.make_plan(wanted, owed, {})["raise_needed"] is True
-    assert engine.make_plan(desired(), owed, {})["raise_needed"] is False
+    assert engine.make_plan(desired(rules=rules), owed, {})["raise_needed"] is False
+
+
+def test_a_run_that_ended_before_systemd_read_a_unit_is_made_up_for():
+    wanted = desired(rules={"/etc/systemd/system/x.service": {"restart": "x"}})
+    assert engine.make_plan(wanted, actual(pending=[["restart", "x"]]), {})["lay"]["daemon_reload"] is True
+    assert engine.make_plan(wanted, actual(), {})["lay"]["daemon_reload"] is False
 
 
 def test_a_container_that_only_has_to_become_well_is_not_provisioned_again():
