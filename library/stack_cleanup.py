@@ -100,11 +100,18 @@ def read_state(folder):
 
 
 def lines(module, command):
-    """Return the lines a read-only command prints; none where the program is missing or fails."""
+    """Return the lines a read-only command of Docker prints; none where Docker is not installed."""
     if not module.get_bin_path(command[0]):
         return []
-    code, out, _err = module.run_command(command)
-    return [line for line in out.splitlines() if line] if code == 0 else []
+    code, out, err = module.run_command(command)
+    if code:
+        # An engine that does not answer is not an empty one.
+        module.fail_json(
+            msg="`%s` failed: %s. Nothing was removed, as what Docker holds cannot be seen. Start it "
+            "(sudo systemctl start docker) and run the cleanup again."
+            % (" ".join(command[:3]), err.strip() or out.strip())
+        )
+    return [line for line in out.splitlines() if line]
 
 
 def owned_volumes(module):

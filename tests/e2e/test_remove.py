@@ -7,6 +7,8 @@ import site_under_test as site
 from verified import verify
 
 BYSTANDER = "/etc/somebody-elses.conf"
+BYSTANDER_DATA = "$(docker volume inspect --format '{{.Mountpoint}}' bystander)/file"
+IMAGES = "docker image ls --format '{{.Repository}}:{{.Tag}}'"
 
 
 @pytest.fixture
@@ -21,6 +23,7 @@ def bystanders(node: site.Node) -> Iterator[site.Node]:
     image = site.shell(node, "docker ps --format '{{.Image}}' | head -n 1").strip()
     site.shell(node, f"echo mine > {BYSTANDER}")
     site.shell(node, f"docker run -d --name bystander -v bystander:/kept --entrypoint sleep {image} infinity")
+    site.shell(node, f"echo mine > {BYSTANDER_DATA}")
     yield node
     site.shell(node, f"docker rm -f bystander; docker volume rm bystander; rm -f {BYSTANDER}")
 
@@ -38,18 +41,27 @@ def test_without_the_name_of_the_site_nothing_is_removed(node):
     assert site.shell(node, "ls /opt/aicluster")
 
 
-def test_what_the_toolkit_made_goes_and_what_was_there_stays(bystanders):
+@pytest.mark.parametrize("keep_data", [True, False], ids=["all but data", "data, too"])
+def test_what_the_toolkit_made_goes_and_what_was_there_stays(bystanders, keep_data):
     node = bystanders
     volumes = set(site.shell(node, "docker volume ls -q").split())
-    removed = cleanup(node, "-e", "keep_data=true")
+    assert len(volumes) > 1
+    kept_image = site.shell(node, "docker inspect --format '{{.Config.Image}}' bystander").strip()
+    images = set(site.shell(node, IMAGES).split())
+    removed = cleanup(node, "-e", f"keep_data={keep_data}")
     assert removed.code == 0, removed.output
+    for image in images - {kept_image}:
+        assert image in removed.output, "what goes is said by name"
     left = site.shell(
         node, "ls -d /opt/aicluster /var/lib/aicluster /etc/systemd/system/aicluster* 2>&1; true"
     )
     assert left.count("No such file") == 3, left
     assert site.shell(node, "docker ps --all --format '{{.Names}}'").split() == ["bystander"]
     assert site.shell(node, f"cat {BYSTANDER}") == "mine\n"
-    assert set(site.shell(node, "docker volume ls -q").split()) == volumes, "keep_data keeps every volume"
+    assert site.shell(node, f"cat {BYSTANDER_DATA}") == "mine\n"
+    left_volumes = set(site.shell(node, "docker volume ls -q").split())
+    assert left_volumes == (volumes if keep_data else {"bystander"})
+    assert set(site.shell(node, IMAGES).split()) == {kept_image}
     again = site.run_site("--limit", node.address)
     assert again.code == 0, again.output
     verdict = verify()

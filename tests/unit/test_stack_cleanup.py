@@ -65,6 +65,18 @@ def test_the_engine_stays_while_containers_of_others_run_on_it(tmp_path, monkeyp
     assert cleanup.survey(Node(ps=bystander), asked)["packages"] == packages
 
 
+def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one():
+    class Stopped(Node):
+        def run_command(self, _command: list[str]) -> tuple[int, str, str]:
+            return 1, "", "Cannot connect to the Docker daemon"
+
+        def fail_json(self, msg: str) -> None:
+            raise SystemExit(msg)
+
+    with pytest.raises(SystemExit, match=r"Nothing was removed.*systemctl start docker"):
+        cleanup.image_lists(Stopped(ps="x"))
+
+
 def test_leftovers_are_what_no_container_uses_and_nothing_that_runs():
     volumes = "aicluster_ollama ollama\naicluster_sonarqube sonarqube\n"
     tables = {
