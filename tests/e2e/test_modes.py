@@ -41,10 +41,12 @@ def test_every_mode_works_and_only_its_services_run(node, mode):
 
 
 def test_the_next_run_of_the_site_leaves_the_mode_alone(node):
-    switch(node, "image")
+    assert switch(node, "image").code == 0
+    awake = running(node)
     run = site.run_site()
     assert run.code == 0, run.output
     assert run.changed == {one.address: 0 for one in site.nodes()}
+    assert running(node) == awake
 
 
 def test_chat_goes_on_while_the_node_leaves_the_pool(node, gateway_url, api_key):

@@ -13,10 +13,11 @@ import fcntl
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
 from aicluster_verify import ROOT, Broken, Kit, active_mode
 
@@ -58,6 +59,16 @@ def set_mode(mode: str, path: str = ROOT + "/.env") -> None:
 def compose_services(kit: Kit, mode: str) -> List[str]:
     """Return the compose services that run in a mode, the permanent ones included."""
     return kit.run(["env", "COMPOSE_PROFILES=" + mode, *COMPOSE, "config", "--services"]).split()
+
+
+def doors(kit: Kit, services: Iterable[str]) -> List[int]:
+    """Return the ports of these services that callers on other machines reach."""
+    return [
+        port["port"]
+        for service in services
+        for port in kit.services[service]["ports"].values()
+        if port["published"] and port["published"] != "127.0.0.1"
+    ]
 
 
 def turn_away(kit: Kit, ports: Sequence[int], turn: bool) -> None:
@@ -134,12 +145,7 @@ def switch(kit: Kit, modes: Mapping[str, Sequence[str]], wanted: str, drain_s: i
     """Go from the present mode to another; raises Broken with the old mode back when it does not come up."""
     present = active_mode()
     leaving = [service for service in modes.get(present, ()) if service not in modes[wanted]]
-    ports = [
-        port["port"]
-        for service in leaving
-        for port in kit.services[service]["ports"].values()
-        if port["published"] and port["published"] != "127.0.0.1"
-    ]
+    ports = doors(kit, leaving)
     began = time.monotonic()
     say("%s: %s -> %s" % (kit.node, present or "none", wanted))
     turn_away(kit, ports, turn=True)
@@ -208,9 +214,16 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             "%s has no mode %s; it has %s" % (site["node"], options.mode, ", ".join(modes) or "none")
         )
     kit = Kit(site, "mode")
+    for ending in (signal.SIGHUP, signal.SIGTERM):
+        # The doors open again on the way out, see `switch`.
+        signal.signal(ending, lambda number, _frame: sys.exit(128 + number))
     try:
         with alone():
             if options.mode in ("settle", present):
+                # A switch that was killed may have left its doors shut.
+                turn_away(
+                    kit, doors(kit, {one for services in modes.values() for one in services}), turn=False
+                )
                 settle(kit, present)
             else:
                 switch(kit, modes, options.mode, options.drain, options.start)
