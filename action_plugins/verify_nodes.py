@@ -8,6 +8,7 @@ says. `phase: report` (once) adds up: what is broken because something else is, 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
 import uuid
@@ -55,6 +56,7 @@ def broken(service: str, evidence: str, next_command: str = "") -> Result:
         "state": "broken",
         "evidence": " ".join(evidence.split()),
         "next": next_command,
+        "because": [],
         "seconds": 0,
     }
 
@@ -80,8 +82,16 @@ def summary(nodes: Sequence[Mapping[str, Any]], entries: Mapping[str, Mapping[st
     `nodes`: [{node, address, services: [result]}]; `entries`: node name -> service -> catalogue entry.
     failures: [{node, address, service, evidence, next, because: [`service on NODE`]}], causes first.
     """
+    results = [(node, result) for node in nodes for result in node["services"]]
+    broken_ones = [(node, result) for node, result in results if result["state"] == "broken"]
+    names = {f"{result['service']} on {node['node']}" for node, result in broken_ones}
+    # What names the cause of its own failure is not the cause of that.
+    excused = [result for _, result in broken_ones if names & set(result["because"])]
     failed = {
-        node["node"]: [r["service"] for r in node["services"] if r["state"] == "broken"] for node in nodes
+        node["node"]: [
+            result["service"] for other, result in broken_ones if other is node and result not in excused
+        ]
+        for node in nodes
     }
     failures = [
         {
@@ -90,13 +100,12 @@ def summary(nodes: Sequence[Mapping[str, Any]], entries: Mapping[str, Mapping[st
             "service": result["service"],
             "evidence": result["evidence"],
             "next": result["next"],
-            "because": causes(node["node"], failed, entries[node["node"]].get(result["service"], {})),
+            "because": [cause for cause in result["because"] if cause in names]
+            or causes(node["node"], failed, entries[node["node"]].get(result["service"], {})),
         }
-        for node in nodes
-        for result in node["services"]
-        if result["state"] == "broken"
+        for node, result in broken_ones
     ]
-    states = [result["state"] for node in nodes for result in node["services"]]
+    states = [result["state"] for _, result in results]
     return {
         "ok": not failures and bool(states),
         "services": len(states),
@@ -105,12 +114,14 @@ def summary(nodes: Sequence[Mapping[str, Any]], entries: Mapping[str, Mapping[st
     }
 
 
-def next_line(failure: Mapping[str, Any], user: str) -> str:
-    """Return the command to type at the controller: what runs on the node goes through ssh."""
+def next_line(failure: Mapping[str, Any], addresses: Mapping[str, str], user: str) -> str:
+    """Return the command to type at the controller: what runs on a node goes through ssh."""
     command = str(failure["next"])
     if command.startswith("ansible-playbook") or not command:
         return command
-    return f"ssh {user}@{failure['address']} {shlex.quote(command)}"
+    elsewhere = re.fullmatch(r"on (\S+): (.+)", command)
+    node, command = elsewhere.groups() if elsewhere else (failure["node"], command)
+    return f"ssh {user}@{addresses[node]} {shlex.quote(command)}"
 
 
 def lines_of(node: str, results: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -123,11 +134,12 @@ def lines_of(node: str, results: Iterable[Mapping[str, Any]]) -> list[str]:
 def verdict_lines(content: Mapping[str, Any], user: str) -> list[str]:
     """Return the end of the report: what is broken, why, and the next command."""
     lines = []
+    addresses = {node["node"]: node["address"] for node in content["nodes"]}
     for failure in content["failures"]:
         lines.append(f"{failure['service']} on {failure['node']}: {failure['evidence']}")
         if failure["because"]:
             lines.append(f"    because of {', '.join(failure['because'])}")
-        elif command := next_line(failure, user):
+        elif command := next_line(failure, addresses, user):
             lines.append(f"    next: {command}")
     asleep = f", {content['asleep']} asleep" if content["asleep"] else ""
     count = (

@@ -14,6 +14,7 @@ ARTIFACTS = ROOT / ".cache" / "results"
 # Nodes look at their containers, and are asked, twice a minute.
 NOTICED_WITHIN_S = 120
 ITEM = re.compile(r'<li data-node="(\w+)" data-service="(\w+)"(?: data-state="(\w+)")?')
+SUMMARY = re.compile(r'id="summary"[^>]*>([^<]+)<')
 
 
 def browser(*arguments: str) -> str:
@@ -51,9 +52,12 @@ def image() -> None:
 def page(gateway_url: str) -> str:
     """The page once its script has run, and its source has noticed that a test before this one is over."""
     deadline = time.monotonic() + NOTICED_WITHIN_S
-    while "not well" in (seen := browser("--dump-dom", f"{gateway_url}/")) and time.monotonic() < deadline:
+    while True:
+        seen = browser("--dump-dom", f"{gateway_url}/")
+        [summary] = SUMMARY.findall(seen)
+        if not re.search("not well|unknown", summary) or time.monotonic() > deadline:
+            return seen
         time.sleep(10)
-    return seen
 
 
 def test_every_service_of_every_node_is_listed_with_its_live_state(page):
@@ -66,7 +70,7 @@ def test_every_service_of_every_node_is_listed_with_its_live_state(page):
 
 
 def test_the_page_adds_them_up(page):
-    [text] = re.findall(r'id="summary"[^>]*>([^<]+)<', page)
+    [text] = SUMMARY.findall(page)
     assert re.match(r"\d+ of \d+ services are well", text)
     assert "not well" not in text and "unknown" not in text
 

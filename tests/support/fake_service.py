@@ -82,7 +82,7 @@ def serving(answers: Mapping[str, Says | Callable[[Asked], Says]]) -> Iterator[S
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     service.url = f"http://127.0.0.1:{server.server_port}"
     try:
         yield service

@@ -58,7 +58,7 @@ class Alertmanager(http.server.BaseHTTPRequestHandler):
 def manager(monkeypatch):
     handler = type("Handler", (Alertmanager,), {"taken": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     monkeypatch.setattr(check, "PORT", free_port())
     monkeypatch.setattr(check, "into_the_container", lambda _kit: [])
     port = {"port": server.server_port, "published": "127.0.0.1"}
@@ -94,6 +94,13 @@ def test_the_alert_of_another_run_is_not_taken_for_this_one(manager, monkeypatch
     monkeypatch.setattr(check, "DELIVERY_S", 1)
     with pytest.raises(Broken, match="not delivered"):
         check.check(kit)
+
+
+def test_another_verify_that_listens_at_the_moment_is_waited_for(manager):
+    _, kit = manager
+    other = http.server.HTTPServer(("127.0.0.1", check.PORT), http.server.BaseHTTPRequestHandler)
+    threading.Timer(0.5, other.server_close).start()
+    assert check.check(kit).startswith("a test alert was delivered in ")
 
 
 def test_an_alert_another_receiver_gets_is_broken(manager):

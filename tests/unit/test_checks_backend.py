@@ -39,7 +39,7 @@ def pages() -> Iterator[tuple[dict[str, tuple[int, str]], int]]:
     """Path -> answer, to be filled by the test, and the port that gives it."""
     answers: dict[str, tuple[int, str]] = {}
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Pages", (Page,), {"pages": answers}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield answers, server.server_port
     server.shutdown()
     server.server_close()

@@ -41,7 +41,7 @@ class Exporter(http.server.BaseHTTPRequestHandler):
 def exporter():
     handler = type("Handler", (Exporter,), {"asked": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     port = {"port": server.server_port, "published": "127.0.0.1"}
     nodes = [
         {

@@ -12,6 +12,11 @@ Answers = Says | Callable[[Asked], Says]
 kong = import_file("roles/kong/templates/opt/aicluster/checks/kong.py", "check_kong")
 
 
+@pytest.fixture(autouse=True)
+def nobody_waits(monkeypatch):
+    monkeypatch.setattr(kong, "LATEST_S", 0)
+
+
 def ai(name: str, address: str, share: float | None) -> dict[str, Any]:
     return {
         "name": name,
@@ -82,8 +87,7 @@ def test_when_nobody_answers_it_does_not_matter_who_sleeps(monkeypatch):
     ],
     ids=["asleep", "asleep, as node_exporter writes it", "awake", "nothing is known"],
 )
-def test_a_node_says_itself_whether_its_ollama_sleeps(monkeypatch, metrics, sleeps):
-    monkeypatch.setattr(kong, "LATEST_S", 0)
+def test_a_node_says_itself_whether_its_ollama_sleeps(metrics, sleeps):
     with serving({"GET /metrics": Says(body=metrics)}) as service:
         host, port = service.url.removeprefix("http://").split(":")
         node = ai("ORIN0", host, 20)
@@ -160,9 +164,8 @@ def at_home(**changes: Answers) -> str:
 
 @pytest.fixture
 def sleeping(monkeypatch):
-    """Services a test lets sleep; nobody waits for any."""
+    """Services a test lets sleep."""
     asleep: set[str] = set()
-    monkeypatch.setattr(kong, "LATEST_S", 0)
     monkeypatch.setattr(kong, "sleeps_now", lambda _kit, service, _address: service in asleep)
     return asleep
 
@@ -202,6 +205,7 @@ def test_a_way_that_leads_nowhere_while_somebody_is_awake_is_broken(changes, evi
 
 
 def test_a_node_that_has_just_woken_is_waited_for(monkeypatch):
+    monkeypatch.setattr(kong, "LATEST_S", 10)
     monkeypatch.setattr(kong, "sleeps_now", lambda *_: False)
     answers = iter([Says(503), Says(503), Says(body={"queue_running": []})])
     assert "image" in at_home(queue=lambda _asked: next(answers))

@@ -11,6 +11,7 @@ from fake_service import Asked, FakeKit, Says, serving
 nginx = import_file("roles/nginx/templates/opt/aicluster/checks/nginx.py", "check_nginx")
 MESSAGE = {"message": {"role": "assistant", "content": ""}}
 ANSWER = Says(body=MESSAGE, headers={"X-AI-Node": "AGX0"})
+PORTAL = {"GET /": Says(body='<script src="portal.js">'), "GET /portal/health": Says()}
 Answers = Says | Callable[[Asked], Says]
 
 
@@ -35,7 +36,7 @@ def check(
 
 
 def gateway(chat: Answers = ANSWER, **paths: Answers) -> tuple[str, list[Asked]]:
-    return check("gateway", ["kong"], {"POST /api/v1/chat": chat, **paths})
+    return check("gateway", ["kong"], {**PORTAL, "POST /api/v1/chat": chat, **paths})
 
 
 def edge(second: str = "HIT", **changes: Says) -> tuple[str, list[Asked]]:
@@ -49,18 +50,21 @@ def edge(second: str = "HIT", **changes: Says) -> tuple[str, list[Asked]]:
 
 def test_on_the_gateway_a_chat_is_answered_by_an_ai_node():
     evidence, asked = gateway()
-    assert evidence == "/healthz; a chat is answered by AGX0"
+    assert evidence == "the portal and its states; a chat is answered by AGX0"
     headers = {name.lower(): value for name, value in asked[-1].headers.items()}
     assert headers["apikey"] == "the-key"
 
 
 def test_an_answer_of_the_edge_is_told_as_what_it_is():
     fallback = Says(body=MESSAGE, headers={"X-AI-Node": "NANO", "X-AI-Fallback": "NANO"})
-    assert gateway(fallback)[0] == "/healthz; a chat is answered by NANO because no AI node does"
+    assert (
+        gateway(fallback)[0]
+        == "the portal and its states; a chat is answered by NANO because no AI node does"
+    )
 
 
 def with_edge(there: Says) -> tuple[str, list[Asked]]:
-    paths = {"POST /api/v1/chat": ANSWER, "POST /api/chat": there}
+    paths = {**PORTAL, "POST /api/v1/chat": ANSWER, "POST /api/chat": there}
     return check("gateway", ["kong"], paths, fallback=True)
 
 

@@ -1,9 +1,11 @@
-"""The check of Ollama: aliases, one token, and the GPU where the container was given one."""
+"""The check of Ollama: models, one token, and the GPU where the container was given one."""
 
+import json
 import re
 from typing import Any
 
 import pytest
+import render
 from aicluster_verify import Broken
 from by_path import import_file
 from fake_service import FakeKit, Says, serving
@@ -12,15 +14,28 @@ ollama = import_file("roles/ollama/templates/opt/aicluster/checks/ollama.py", "c
 TOKEN = Says(body={"done": True, "response": "Yes", "eval_count": 1})
 
 
+@pytest.fixture(autouse=True)
+def wanted(tmp_path, monkeypatch):
+    file = tmp_path / "ollama.json"
+    file.write_text(json.dumps({"models": ["llama3.2", "codellama:7b"], "aliases": ["chat", "code"]}))
+    monkeypatch.setattr(ollama, "WANTED", str(file))
+    return file
+
+
 def model(name: str, size: int = 9, **more: Any) -> dict[str, Any]:
     return {"name": name, "size": size, **more}
+
+
+def tags(*names: str) -> Says:
+    """What is there; the later in the list, the smaller."""
+    return Says(body={"models": [model(name, 900 - 100 * index) for index, name in enumerate(names)]})
 
 
 def check(said: str = "", **changes: Any) -> tuple[str, Any]:
     """The evidence, and what was asked; a keyword is the answer of /api/<keyword>."""
     answers = {
         "version": Says(body={"version": "0.32.15"}),
-        "tags": Says(body={"models": [model("chat:latest", 900), model("code:latest", 100)]}),
+        "tags": tags("llama3.2:latest", "codellama:7b", "chat:latest", "code:latest"),
         "ps": Says(body={"models": []}),
         "generate": TOKEN,
     } | changes
@@ -31,9 +46,11 @@ def check(said: str = "", **changes: Any) -> tuple[str, Any]:
 
 def test_the_smallest_alias_is_asked_for_a_single_token():
     evidence, asked = check()
-    assert re.fullmatch(r"Ollama 0\.32\.15, code answers in \d\.\d s, on the CPU", evidence)
+    assert re.fullmatch(
+        r"Ollama 0\.32\.15, all of 2 models; code:latest answers in \d\.\d s, on the CPU", evidence
+    )
     [question] = [one.body for one in asked if one.path == "/api/generate"]
-    assert question["model"] == "code"
+    assert question["model"] == "code:latest"
     assert question["options"] == {"num_predict": 1}
 
 
@@ -42,15 +59,22 @@ def test_the_smallest_alias_is_asked_for_a_single_token():
     [
         pytest.param({"version": Says(500)}, "answered 500 instead of 200", id="it does not answer"),
         pytest.param(
-            {"tags": Says(body={"models": [model("chat:latest")]})},
-            "no model named code",
+            {"tags": tags("llama3.2:latest", "codellama:7b", "chat:latest")},
+            "no model named code:latest$",
             id="an alias is missing",
+        ),
+        pytest.param(
+            {"tags": tags("codellama:7b", "chat:latest", "code:latest")},
+            "no model named llama3.2:latest$",
+            id="a model without an alias is missing",
         ),
         pytest.param(
             {"generate": Says(500, {"error": "unable to load model"})}, "unable to load", id="it cannot load"
         ),
         pytest.param(
-            {"generate": Says(body={"done": True, "eval_count": 0})}, "code generated no token", id="no token"
+            {"generate": Says(body={"done": True, "eval_count": 0})},
+            "code:latest generated no token",
+            id="no token",
         ),
     ],
 )
@@ -64,7 +88,7 @@ def test_an_ollama_that_does_not_work_is_broken(changes, evidence):
 )
 def test_slow_is_told_from_broken(monkeypatch, in_memory, state):
     monkeypatch.setattr(ollama, "ANSWER_LIMIT_S", 0.2)
-    with pytest.raises(Broken, match=f"code gave no token within .* and {state}") as broken:
+    with pytest.raises(Broken, match=f"code:latest gave no token within .* and {state}") as broken:
         check(ps=Says(body={"models": in_memory}), generate=Says(delay_s=1))
     assert "curl -m 900" in broken.value.next_command
 
@@ -83,5 +107,19 @@ def test_a_container_with_the_gpu_says_how_much_is_there(loaded, end):
 
 
 def test_a_gpu_that_is_silently_not_used_is_broken():
-    with pytest.raises(Broken, match="code runs on the CPU although the container has the GPU"):
+    with pytest.raises(Broken, match="code:latest runs on the CPU although the container has the GPU"):
         check(said="all\n", ps=Says(body={"models": [model("code:latest", 100, size_vram=0)]}))
+
+
+def test_a_node_of_which_no_model_is_wanted_is_asked_for_none(wanted):
+    wanted.write_text('{"models": [], "aliases": []}')
+    evidence, asked = check(tags=tags())
+    assert evidence == "Ollama 0.32.15; the site wants no models here"
+    assert [one.path for one in asked] == ["/api/version", "/api/tags"]
+
+
+def test_what_is_wanted_is_what_the_inventory_says(monkeypatch):
+    models = [{"name": "a"}, {"name": "b:1b", "state": "latest"}, {"name": "c", "state": "absent"}]
+    chosen = render.choose(monkeypatch, ollama_models=models, ollama_aliases={"chat": "a"})
+    written = render.render_role("ollama", overrides=chosen)["/opt/aicluster/checks/ollama.json"]
+    assert json.loads(written) == {"models": ["a", "b:1b"], "aliases": ["chat"]}

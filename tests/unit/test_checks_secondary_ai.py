@@ -46,6 +46,7 @@ def comfyui_kit(gpu: str = "all", **changed: Any) -> ScriptedKit:
         "GET /system_stats": stats(),
         "POST /prompt": (200, json.dumps({"prompt_id": "p1", "number": 1, "node_errors": {}})),
         "GET /history/p1": (200, json.dumps({"p1": JOB})),
+        "GET /queue": (200, json.dumps(QUEUES["idle"])),
         "GET /view": (200, b"\x89PNG\r\n\x1a\n..."),
         "POST /queue": (200, ""),
         "POST /history": (200, ""),
@@ -58,12 +59,12 @@ def comfyui_kit(gpu: str = "all", **changed: Any) -> ScriptedKit:
 
 def test_a_comfyui_that_makes_a_picture_is_well_and_forgets_it():
     kit = comfyui_kit()
-    assert comfyui.check(kit) == "picture of 11 bytes made on cuda"
+    assert comfyui.check(kit) == "a picture of 11 bytes was made; computes on cuda"
     assert kit.asked[-2:] == ["POST /queue", "POST /history"]
 
 
 def test_a_node_without_a_gpu_may_compute_on_its_processor():
-    assert comfyui.check(comfyui_kit(gpu="", GET_system_stats=stats("cpu"))).endswith("made on cpu")
+    assert comfyui.check(comfyui_kit(gpu="", GET_system_stats=stats("cpu"))).endswith("computes on cpu")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,13 @@ def test_a_node_without_a_gpu_may_compute_on_its_processor():
 )
 def test_a_comfyui_that_does_not_work_is_named_with_the_evidence(changed, evidence):
     assert evidence in broken(comfyui.check, comfyui_kit(**changed)).evidence
+
+
+def test_a_comfyui_at_work_for_somebody_else_is_well():
+    busy = (200, json.dumps({"queue_running": [[0, "theirs"]], "queue_pending": [[1, "p1"]]}))
+    kit = comfyui_kit(GET_history__p1=(200, "{}"), GET_queue=busy)
+    assert comfyui.check(kit).startswith("is at work for somebody on cuda")
+    assert kit.asked[-2:] == ["POST /queue", "POST /history"]
 
 
 class WithoutContainers(aicluster_verify.Kit):
@@ -134,7 +142,7 @@ def standing_in(folder: Any, seconds: float) -> Iterator[Any]:
 
 def test_the_check_runs_a_whole_job_of_the_stand_in_and_leaves_no_output(tmp_path):
     with standing_in(tmp_path, 0) as kit:
-        assert comfyui.check(kit).endswith("made on cpu")
+        assert comfyui.check(kit).endswith("computes on cpu")
         assert kit.expect(kit.url("comfyui", "ui", "/history")).json() == {}
     assert not list((tmp_path / "output").iterdir())
 
@@ -272,7 +280,6 @@ def test_a_mover_that_moves_nothing_is_named(command, evidence):
     failing = ScriptedKit("comfyui_outputs", commands={**GOOD, command: Broken("rc 1")})
     found = broken(outputs.check, failing)
     assert evidence in found.evidence and "rc 1" in found.evidence
-    assert found.next_command.endswith("comfyui_outputs")
 
 
 # --- sonarqube ---
@@ -351,8 +358,10 @@ def test_a_sonarqube_that_does_not_work_is_named_with_the_evidence(changed, evid
 class Hub:
     """Just enough of a JupyterHub."""
 
-    def __init__(self, *, password: str = "right", lets_all_in: bool = False, home: int = 200) -> None:
-        self.password, self.lets_all_in, self.home = password, lets_all_in, home
+    def __init__(self, **changed: Any) -> None:
+        self.password, self.lets_all_in, self.home = "right", False, 200
+        self.starts, self.says, self.ready, self.started = 202, "", True, 0
+        vars(self).update(changed)
 
     def page(self, _data: Any, _headers: Any) -> Any:
         return 200, "<form>", {"Set-Cookie": "_xsrf=token; Path=/jupyter/hub/"}
@@ -366,15 +375,33 @@ class Hub:
         return 403, "Invalid username or password", {}
 
     def welcome(self, _data: Any, headers: Any) -> Any:
-        return (self.home if "jupyterhub-hub-login=session" in headers.get("Cookie", "") else 302), "", {}
+        known = "jupyterhub-hub-login=session" in headers.get("Cookie", "")
+        return (self.home if known else 302), "", {"Set-Cookie": "_xsrf=token-of-the-session"}
 
     def metrics(self, _data: Any, headers: Any) -> Any:
         good = headers.get("Authorization") == "Bearer metrics"
         return (200, "# HELP\njupyterhub_running_servers 1.0\n", {}) if good else (403, "", {})
 
+    def start(self, _data: Any, headers: Any) -> Any:
+        if headers.get("X-XSRFToken") != "token-of-the-session":
+            return 403, "'_xsrf' argument missing", {}
+        self.started = 1
+        return self.starts, self.says, {}
+
+    def user(self, _data: Any, _headers: Any) -> Any:
+        return 200, json.dumps({"servers": {"": {"ready": self.ready}} if self.started else {}}), {}
+
+    def stop(self, _data: Any, _headers: Any) -> Any:
+        self.started = 0
+        return 204, "", {}
+
     def kit(self, **changed: Any) -> ScriptedKit:
         """The kit that asks it."""
+        user = "/jupyter/hub/api/users/aicluster-verify"
         answers: dict[str, Any] = {
+            f"POST {user}/server": self.start,
+            f"GET {user}": self.user,
+            f"DELETE {user}/server": self.stop,
             "GET /jupyter/hub/health": (200, ""),
             "GET /jupyter/hub/api": (200, '{"version": "5.5.4"}'),
             "GET /jupyter/hub/login": self.page,
@@ -398,9 +425,26 @@ def settings(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("settings")
-def test_a_hub_that_lets_in_who_knows_the_password_is_well():
-    evidence = jupyterhub.check(Hub().kit())
-    assert evidence == "version 5.5.4 let the verifier in and a stranger not; 1 notebooks run"
+@pytest.mark.parametrize(
+    ("hub", "end"),
+    [
+        pytest.param(Hub(), "one started in 0.0 s", id="a notebook starts"),
+        pytest.param(
+            Hub(starts=429, says="limit exceeded"),
+            "no place was free for one more",
+            id="all places are taken",
+        ),
+        pytest.param(
+            Hub(starts=400, says="aicluster-verify is already running"),
+            "another verify starts one",
+            id="two verifies at once",
+        ),
+    ],
+)
+def test_a_hub_where_people_can_work_is_well_and_nothing_goes_on_running(hub, end):
+    evidence = jupyterhub.check(hub.kit())
+    assert evidence == f"version 5.5.4 let the verifier in and a stranger not; 1 notebooks run, {end}"
+    assert not hub.started or hub.starts != 202
 
 
 @pytest.mark.usefixtures("settings")
@@ -413,6 +457,10 @@ def test_a_hub_that_lets_in_who_knows_the_password_is_well():
         ),
         pytest.param(Hub(lets_all_in=True), {}, "does not know the password", id="it lets in everybody"),
         pytest.param(Hub(home=500), {}, "answered 500", id="a session leads nowhere"),
+        pytest.param(
+            Hub(starts=500, says="setuid"), {}, "not started: 500 setuid", id="nothing can be started"
+        ),
+        pytest.param(Hub(ready=False), {}, "does not come up", id="a notebook ends as it starts"),
         pytest.param(
             Hub(), {"GET /jupyter/hub/metrics": (403, "")}, "answered 403", id="Prometheus is not let in"
         ),

@@ -168,7 +168,7 @@ class MadeUpLoki(http.server.BaseHTTPRequestHandler):
 def loki() -> Iterator[Any]:
     server: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), MadeUpLoki)
     server.says, server.lines = 204, []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
@@ -179,7 +179,7 @@ def door(loki, monkeypatch) -> Iterator[http.client.HTTPConnection]:
     monkeypatch.setattr(translator, "PAUSES_S", (0, 0))
     handler = translator.handler(f"http://127.0.0.1:{loki.server_port}")
     server = translator.Server(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
     yield connection
     connection.close()

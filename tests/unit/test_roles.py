@@ -200,6 +200,9 @@ def test_the_templates_of_a_service_stay_in_its_folder_or_are_host_files_of_its_
     home = root / "opt/aicluster" / service
     shipped = [name for name in tree.files() if root in name.parents and home not in name.parents]
     # What the node's own tools ask a service: does it work (verify), free your memory (mode).
-    asked = {root / "opt/aicluster" / kind / f"{service}.py" for kind in ("checks", "rest")}
+    asked = {
+        root / "opt/aicluster" / name
+        for name in (f"checks/{service}.py", f"checks/{service}.json.j2", f"rest/{service}.py")
+    }
     others = [name for name in shipped if name not in asked]
     assert not [str(name) for name in others if root / "etc" not in name.parents or service not in name.name]

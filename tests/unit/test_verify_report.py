@@ -13,6 +13,7 @@ def result(service: str, state: str = "ok", **more: Any) -> dict[str, Any]:
         "state": state,
         "evidence": f"{service} seen",
         "next": "",
+        "because": [],
         "seconds": 0.1,
     } | more
 
@@ -104,7 +105,37 @@ def test_what_is_broken_because_of_another_names_it_and_comes_after_it():
     ]
 
 
+STORE: dict[str, Any] = {
+    "A": {"store": {}, "shipper": {"needs": ["store"]}},
+    "BB": {"shipper": {"needs": ["store"]}},
+}
+
+
+@pytest.mark.parametrize(
+    ("shipper", "because"),
+    [
+        pytest.param("broken", [("shipper", "BB", []), ("store", "A", ["shipper on BB"])], id="it is"),
+        pytest.param("ok", [("store", "A", [])], id="it is not"),
+    ],
+)
+def test_a_check_may_name_what_it_is_the_fault_of_and_counts_if_that_is_broken_too(shipper, because):
+    missing = result("store", "broken", because=["shipper on BB"])
+    content = summary([node("A", missing, result("shipper")), node("BB", result("shipper", shipper))], STORE)
+    assert [(one["service"], one["node"], one["because"]) for one in content["failures"]] == because
+
+
 # --- for people ---
+
+
+def said(*nodes: dict[str, Any]) -> list[str]:
+    return verdict_lines(summary(nodes, ENTRIES) | {"seconds": 3.0, "nodes": list(nodes)}, "ansible")
+
+
+def test_a_command_for_another_node_is_typed_there():
+    lines = said(
+        node("A", result("sql", "broken", next="on BB: systemctl status x")), node("BB", result("web"))
+    )
+    assert lines[1] == "    next: ssh ansible@10.0.0.2 'systemctl status x'"
 
 
 def test_a_line_names_node_state_service_and_evidence():
@@ -112,14 +143,11 @@ def test_a_line_names_node_state_service_and_evidence():
 
 
 def test_the_report_gives_the_next_command_of_the_cause_through_ssh():
-    content = summary(
-        [
-            node("A", result("sql", "broken", next="sudo docker logs 'sql'")),
-            node("BB", result("web", "broken", next="x")),
-        ],
-        ENTRIES,
+    lines = said(
+        node("A", result("sql", "broken", next="sudo docker logs 'sql'")),
+        node("BB", result("web", "broken", next="x")),
     )
-    assert verdict_lines(content | {"seconds": 3.0}, "ansible") == [
+    assert lines == [
         "sql on A: sql seen",
         """    next: ssh ansible@10.0.0.1 'sudo docker logs '"'"'sql'"'"''""",
         "web on BB: web seen",
@@ -129,5 +157,5 @@ def test_the_report_gives_the_next_command_of_the_cause_through_ssh():
 
 
 def test_a_playbook_as_next_command_is_typed_at_the_controller():
-    content = summary([node("A", result("sql", "broken", next="ansible-playbook site.yml"))], ENTRIES)
-    assert verdict_lines(content | {"seconds": 1}, "u")[1] == "    next: ansible-playbook site.yml"
+    lines = said(node("A", result("sql", "broken", next="ansible-playbook site.yml")))
+    assert lines[1] == "    next: ansible-playbook site.yml"

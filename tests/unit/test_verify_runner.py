@@ -1,14 +1,18 @@
 """The node's own verify: containers, checks, evidence, and the command that tells more."""
 
+import ast
 import http.server
+import itertools
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import aicluster_verify
 import pytest
-from aicluster_verify import Broken, Kit, containers, require_room, require_well, verdict
+from aicluster_verify import Broken, Kit, containers, require_active, require_room, require_well, verdict
+from tree import ROOT
 
 SITE: dict[str, Any] = {
     "node": "PI52",
@@ -76,7 +80,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def address() -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
@@ -121,7 +125,66 @@ def test_a_service_without_room_for_its_data_is_broken_before_it_fails(tmp_path)
     assert "df -h" in broken.value.next_command
 
 
+# --- units ---
+
+
+class Units(Kit):
+    """A node whose unit goes through these states, the last one for ever; its journal has one line."""
+
+    def __init__(self, *states: str) -> None:
+        super().__init__(SITE, "run-1")
+        self.states = list(states)
+
+    def run(self, argv: Sequence[str], *_more: Any, **_named: Any) -> str:
+        if argv[0] == "journalctl":
+            return "Upload to http://10.0.0.4:9428 failed: Could not connect to server\n"
+        return f"ActiveState={self.states.pop(0) if len(self.states) > 1 else self.states[0]}\n"
+
+
+@pytest.fixture
+def nobody_waits(monkeypatch):
+    passed = itertools.count()
+    monkeypatch.setattr(time, "sleep", lambda _s: None)
+    monkeypatch.setattr(time, "monotonic", lambda: next(passed))
+
+
+@pytest.mark.usefixtures("nobody_waits")
+@pytest.mark.parametrize(
+    "states",
+    [
+        pytest.param(["active"], id="it runs"),
+        pytest.param(["activating"] * 15 + ["active"], id="it is tried again after a failure"),
+    ],
+)
+def test_a_unit_that_is_active_in_time_is_well(states):
+    require_active(Units(*states), "shipper.service")
+
+
+@pytest.mark.usefixtures("nobody_waits")
+@pytest.mark.parametrize("state", ["activating", "failed", "inactive"])
+def test_a_unit_that_is_not_active_is_broken_and_what_it_said_last_is_the_evidence(state):
+    with pytest.raises(Broken) as broken:
+        require_active(Units(state), "shipper.service")
+    said = "Upload to http://10.0.0.4:9428 failed: Could not connect to server"
+    assert broken.value.evidence == f"unit shipper.service is {state}: {said}"
+    assert broken.value.next_command == "systemctl status shipper.service"
+
+
 # --- verdicts ---
+
+
+def strings_of_checks() -> Iterator[tuple[str, str]]:
+    """(service, text) of every text in every check."""
+    for path in sorted((ROOT / "roles").glob("*/templates/opt/aicluster/checks/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield path.stem, node.value
+
+
+def test_a_command_for_people_can_be_typed_by_the_user_who_logs_in():
+    commands = [(service, text) for service, text in strings_of_checks() if "docker compose" in text]
+    assert commands
+    assert [found for found in commands if not found[1].startswith("sudo ")] == []
 
 
 def test_a_check_that_returns_its_evidence_makes_the_service_ok(kit, checks):

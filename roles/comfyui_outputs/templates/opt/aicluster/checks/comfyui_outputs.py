@@ -7,7 +7,6 @@ from aicluster_verify import Broken, Kit, active_mode
 
 FLOWS = {"image": "a picture made now becomes an object, which is read back and removed"}
 SERVICE = "comfyui_outputs"
-LOOK = "docker compose --project-directory /opt/aicluster logs --tail 50 " + SERVICE
 # A whole job that needs no model: one grey picture.
 SIZE = {"width": 64, "height": 64, "batch_size": 1, "color": 0x808080}
 PATIENCE_S = 20
@@ -44,7 +43,7 @@ def image_of(kit: Kit, prefix: str) -> Dict[str, Any]:
             kit.http(kit.url("comfyui", "ui", path), method="POST", data={"delete": [prompt_id]})
     images = [image for output in job.get("outputs", {}).values() for image in output.get("images", [])]
     if not images:
-        raise Broken("ComfyUI saved no picture: {}".format(str(job.get("status"))[:200]), LOOK)
+        raise Broken("ComfyUI saved no picture: {}".format(str(job.get("status"))[:200]))
     return dict(images[0])
 
 
@@ -72,11 +71,11 @@ def moved(kit: Kit) -> str:
     try:
         said = kit.execute(SERVICE, ["/opt/aicluster/bin/outputs-round-trip", name]).split()
     except Broken as error:
-        raise Broken("{} does not become an object: {}".format(what, error.evidence), LOOK) from None
+        raise Broken("{} does not become an object: {}".format(what, error.evidence)) from None
     finally:
         kit.execute(SERVICE, ["rm", "-f", "/output/" + name])
     if not said or said[0] != digest:
-        raise Broken("{} is not what the bucket gives back".format(what), LOOK)
+        raise Broken("{} is not what the bucket gives back".format(what))
     return what
 
 
@@ -85,11 +84,11 @@ def check(kit: Kit) -> str:
     try:
         age = kit.execute(SERVICE, ["/opt/aicluster/bin/outputs-healthy"]).strip()
     except Broken as error:
-        raise Broken("no pass succeeded lately: {}".format(error.evidence), LOOK) from None
+        raise Broken("no pass succeeded lately: {}".format(error.evidence)) from None
     try:
         listing = kit.execute(SERVICE, ["/opt/aicluster/bin/outputs-bucket"])
     except Broken as error:
-        raise Broken("the bucket cannot be listed: {}".format(error.evidence), LOOK) from None
+        raise Broken("the bucket cannot be listed: {}".format(error.evidence)) from None
     waiting = kit.execute(SERVICE, ["find", "/output", "-type", "f"]).splitlines()
     left = [name for name in waiting if not name.endswith("_here")]
     return "{} went to the bucket and back; last pass {} s ago, {} folders, {} files not moved yet".format(

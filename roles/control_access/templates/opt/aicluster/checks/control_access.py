@@ -17,9 +17,9 @@ def check(kit: Kit) -> str:
     if any(line.startswith("#") for line in lines):
         raise Broken(
             "%s had no key when this node was set up" % control["name"],
-            "from your machine: ansible-playbook site.yml --limit %s" % control["address"],
+            "ansible-playbook site.yml --limit %s" % control["address"],
         )
     raise Broken(
         "does not let %s (%s) in" % (control["name"], control["address"]),
-        "from your machine: ansible-playbook site.yml; the missing line is found and put back",
+        "ansible-playbook site.yml",
     )

@@ -1,6 +1,7 @@
-"""JupyterHub answers, lets in whoever knows the password and nobody else, and counts for Prometheus."""
+"""JupyterHub lets in who knows the password and nobody else, starts a notebook, counts for Prometheus."""
 
 import json
+import time
 from http.cookies import SimpleCookie
 from typing import Dict
 from urllib.parse import urlencode
@@ -8,9 +9,11 @@ from urllib.parse import urlencode
 import aicluster_verify
 from aicluster_verify import Answer, Broken, Kit
 
-LOOK = "docker compose --project-directory /opt/aicluster logs --tail 50 jupyterhub"
-# Never starts a notebook; its name in the hub's list is all that stays.
+# What stays is its name in the hub's list and its empty home.
 USER = "aicluster-verify"
+# The hub itself answers after ten seconds, ready or not.
+START_LIMIT_S = 60
+TAKEN, THERE = 429, 400
 
 
 def keep_cookies(answer: Answer, cookies: Dict[str, str]) -> None:
@@ -36,6 +39,30 @@ def log_in(kit: Kit, hub: str, password: str) -> Dict[str, str]:
     return cookies
 
 
+def notebook(kit: Kit, hub: str, session: Dict[str, str]) -> str:
+    """Start a notebook and stop it; return what came of it, raise Broken if it does not come up."""
+    url = kit.url("jupyterhub", "hub", hub + "api/users/" + USER)
+    headers = dict(cookie_header(session), **{"X-XSRFToken": session.get("_xsrf", "")})
+    began = time.monotonic()
+    asked = kit.http(url + "/server", method="POST", headers=headers, timeout=30)
+    if asked.status == TAKEN:
+        return "no place was free for one more"
+    if asked.status == THERE:
+        return "another verify starts one"
+    if asked.status not in (201, 202):
+        raise Broken("a notebook is not started: {} {}".format(asked.status, asked.text.strip()[:200]))
+
+    def ready() -> bool:
+        servers = kit.expect(url, headers=headers).json().get("servers", {})
+        return bool(servers.get("", {}).get("ready"))
+
+    try:
+        kit.wait(START_LIMIT_S, ready, "a notebook does not come up")
+        return "one started in {:.1f} s".format(time.monotonic() - began)
+    finally:
+        kit.http(url + "/server", method="DELETE", headers=headers, timeout=30)
+
+
 def check(kit: Kit) -> str:
     """Return the hub's version; raise Broken where a user could not work, or anyone could."""
     with open(aicluster_verify.ROOT + "/jupyterhub/conf/settings.json") as handle:
@@ -44,15 +71,19 @@ def check(kit: Kit) -> str:
     version = kit.expect(kit.url("jupyterhub", "hub", hub + "api")).json().get("version")
     password = kit.secret("jupyterhub", "password")
     if "jupyterhub-hub-login" in log_in(kit, hub, "not-" + password):
-        raise Broken("it lets in whoever does not know the password", LOOK)
+        raise Broken("it lets in whoever does not know the password")
     session = log_in(kit, hub, password)
     if "jupyterhub-hub-login" not in session:
-        raise Broken("it does not let in who knows the password", LOOK)
-    kit.expect(kit.url("jupyterhub", "hub", hub + "home"), headers=cookie_header(session))
+        raise Broken("it does not let in who knows the password")
+    keep_cookies(
+        kit.expect(kit.url("jupyterhub", "hub", hub + "home"), headers=cookie_header(session)), session
+    )
     token = {"Authorization": "Bearer " + kit.secret("jupyterhub", "metrics_token")}
     metrics = kit.expect(kit.url("jupyterhub", "hub", hub + "metrics"), headers=token).text
     running = [
         line.split()[-1] for line in metrics.splitlines() if line.startswith("jupyterhub_running_servers ")
     ]
     count = int(float(running[0])) if running else 0
-    return "version {} let the verifier in and a stranger not; {} notebooks run".format(version, count)
+    return "version {} let the verifier in and a stranger not; {} notebooks run, {}".format(
+        version, count, notebook(kit, hub, session)
+    )

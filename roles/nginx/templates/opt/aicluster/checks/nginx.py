@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Tuple
 from aicluster_verify import Answer, Broken, Kit
 
 FLOWS = {
-    "chat": "through the front door, with a key",
+    "chat": "through the front door, with a key; and the portal shows its page and its states",
     "edge fallback": "the gateway asks the edge as it would without AI nodes; the edge asks its model",
 }
 ANSWER_LIMIT_S = 30
@@ -63,13 +63,17 @@ def edges(kit: Kit) -> List[Tuple[str, str]]:
 
 def through_the_gateway(kit: Kit) -> str:
     """Chat as a client does, with a client's key; then see that the edge would answer in their place."""
+    page = kit.expect(kit.url("nginx", "http", "/"))
+    if "portal.js" not in page.text:
+        raise Broken("its page is not the portal: %s" % page.text[:100])
+    kit.expect(kit.url("nginx", "http", "/portal/health"))
     headers = {"apikey": kit.secret("kong", "api_key")}
     url = kit.url("nginx", "http", "/api/v1/chat")
     answer = ask(kit, url, headers, ANSWER_LIMIT_S, "Say yes.")
     fallback = answer.headers.get("X-AI-Fallback")
     if fallback:
-        return "/healthz; a chat is answered by %s because no AI node does" % fallback
-    seen = "/healthz; a chat is answered by %s" % answer.headers["X-AI-Node"]
+        return "the portal and its states; a chat is answered by %s because no AI node does" % fallback
+    seen = "the portal and its states; a chat is answered by %s" % answer.headers["X-AI-Node"]
     for name, door in edges(kit):
         try:
             ask(kit, door, {}, FALLBACK_LIMIT_S, "Say yes.")

@@ -8,7 +8,7 @@ CLIENT = """\
 PGPASSWORD="$(cat "$POSTGRES_PASSWORD_FILE")" exec psql --no-psqlrc --quiet --tuples-only --no-align \
 --set ON_ERROR_STOP=1 --no-password --username postgres --host postgres --port "$1" --set id="$2"
 """
-# An ordinary table: its row goes the whole way, through the log to the disk, which a temporary one would not.
+# An ordinary table: its row is written to the log as any other, which that of a temporary one would not be.
 SQL = """
 SET statement_timeout = '20s';
 BEGIN;

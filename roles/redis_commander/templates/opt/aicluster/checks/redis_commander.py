@@ -23,7 +23,7 @@ def check(kit: Kit) -> str:
 
     wanted = {"%s:%s" % (each["host"], each["port"]) for each in settings["connections"]}
     if not wanted:
-        raise Broken("no Redis is open to this node", "see `from` of the port of redis in group_vars")
+        raise Broken("no Redis is open to this node: see `from` of its port in group_vars")
     listed = kit.expect(kit.url("redis_commander", "web", "/connections"), headers=login).json()[
         "connections"
     ]

@@ -38,6 +38,8 @@ ROOT = "/opt/aicluster"
 AT_ONCE = 6
 CHECK_LIMIT_S = 90
 STARTING_LIMIT_S = 30
+# Longer than any unit of ours rests between two tries.
+TRYING_LIMIT_S = 20
 PS = [
     "docker", "ps", "--all", "--no-trunc", "--filter", "label=com.docker.compose.project=aicluster",
     "--filter", "label=com.docker.compose.oneoff=False",
@@ -53,10 +55,14 @@ Body = Union[bytes, str, Dict[str, Any], List[Any], None]
 class Broken(Exception):
     """A service does not do its work: what was seen, and the command that tells more."""
 
-    def __init__(self, evidence: str, next_command: str = "") -> None:
-        """Both are one or a few lines of text."""
+    def __init__(self, evidence: str, next_command: str = "", because: Sequence[str] = ()) -> None:
+        """Texts of one or a few lines.
+
+        `next_command` is typed on this node, or as `on NODE: command` on another; what begins with
+        `ansible-playbook` where the inventory is. `because`: each `service on NODE` it may be the fault of.
+        """
         super().__init__(evidence)
-        self.evidence, self.next_command = evidence, next_command
+        self.evidence, self.next_command, self.because = evidence, next_command, list(because)
 
 
 class Answer:
@@ -248,11 +254,19 @@ def require_room(found: Sequence[Mapping[str, Any]], floor_mb: int) -> None:
 
 
 def require_active(kit: Kit, unit: str) -> None:
-    """Raise Broken unless a systemd unit is active."""
-    listing = kit.run(["systemctl", "show", "--property", "ActiveState", unit])
-    state = listing.strip().partition("=")[2]
-    if state != "active":
-        raise Broken("unit %s is %s" % (unit, state), "systemctl status " + unit)
+    """Raise Broken unless a systemd unit is active; one that is being tried again gets the time for it."""
+    end = time.monotonic() + TRYING_LIMIT_S
+    while True:
+        state = kit.run(["systemctl", "show", "--property", "ActiveState", unit]).strip().partition("=")[2]
+        if state == "active":
+            return
+        if state != "activating" or time.monotonic() >= end:
+            break
+        time.sleep(1)
+    # What its processes wrote, without systemd's own lines.
+    journal = ["journalctl", "_SYSTEMD_UNIT=" + unit, "--lines", "1", "--output", "cat", "--no-pager"]
+    said = kit.run(journal).strip()
+    raise Broken("unit %s is %s%s" % (unit, state, said and ": " + said[-300:]), "systemctl status " + unit)
 
 
 def load_check(service: str, folder: str) -> Callable[[Kit], str]:
@@ -269,7 +283,9 @@ def load_check(service: str, folder: str) -> Callable[[Kit], str]:
 def verdict(service: str, kit: Kit, found: Union[Found, Broken], mode: str) -> Dict[str, Any]:
     """Return {service, state, evidence, next, seconds} of one service; `state` is ok, asleep or broken."""
     entry, began = kit.services[service], time.monotonic()
-    result = {"service": service, "state": "ok", "evidence": "", "next": ""}  # type: Dict[str, Any]
+    result = {
+        "service": service, "state": "ok", "evidence": "", "next": "", "because": [],
+    }  # type: Dict[str, Any]  # fmt: skip
     if entry["modes"] and mode not in entry["modes"]:
         result.update(
             state="asleep", evidence="works in mode %s, the mode is %s" % (", ".join(entry["modes"]), mode)
@@ -286,7 +302,9 @@ def verdict(service: str, kit: Kit, found: Union[Found, Broken], mode: str) -> D
                 require_active(kit, entry["unit"])
             result["evidence"] = load_check(service, ROOT + "/checks")(kit)
         except Broken as broken:
-            result.update(state="broken", evidence=broken.evidence, next=broken.next_command)
+            result.update(
+                state="broken", evidence=broken.evidence, next=broken.next_command, because=broken.because
+            )
         except Exception as error:  # whatever a check stumbles over is an answer of its service
             result.update(state="broken", evidence="%s: %s" % (type(error).__name__, error))
         if result["state"] == "broken" and not result["next"]:
@@ -327,6 +345,7 @@ def verdicts(kit: Kit, wanted: Sequence[str]) -> List[Dict[str, Any]]:
                     "state": "broken",
                     "evidence": seen,
                     "next": "",
+                    "because": [],
                     "seconds": CHECK_LIMIT_S,
                 }
             )
@@ -351,10 +370,12 @@ def lines_arrived(kit: Kit, stored: Callable[[], Collection[str]], limit_s: int 
         late = missing()
         if not late:
             raise broken from None
-        raise Broken(
-            "no line of %s within %d s" % (", ".join(late), limit_s),
-            "on %s: systemctl status systemd-journal-upload" % late[0],
-        ) from None
+        seen = "no line of %s within %d s" % (", ".join(late), limit_s)
+        # Without a line of anybody it is the store's own fault.
+        if len(late) == len(nodes):
+            raise Broken(seen) from None
+        senders = ["log_shipper on " + node for node in late]
+        raise Broken(seen, "on %s: systemctl status systemd-journal-upload" % late[0], senders) from None
     return "a line of each of %d nodes" % len(nodes)
 
 

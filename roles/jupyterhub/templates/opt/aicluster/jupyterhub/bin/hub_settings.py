@@ -4,7 +4,7 @@ from typing import Any
 
 # Services of the hub: one stops idle notebooks, one reads metrics.
 CULLER, METRICS = "idle-culler", "metrics"
-# A name the node's own verify logs in with; it never starts a notebook.
+# A name the node's own verify logs in and starts a notebook with.
 VERIFIER = "aicluster-verify"
 STATE = "/srv/jupyterhub"
 CULL_EVERY_S = 60
