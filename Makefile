@@ -116,12 +116,12 @@ verify: setup ## ask every service of every node to do its work (ARGS=--json for
 
 .PHONY: mode
 mode: setup ## switch nodes with modes to another one: make mode TO=image (without TO: say which there are)
-	@$(if $(TO),$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/mode.yml -e to=$(TO) $(ARGS),$(VENV)/bin/ansible $(inventory_args) secondary_ai -b -m ansible.builtin.command -a /opt/aicluster/bin/aicluster_mode.py $(ARGS))
+	@$(if $(TO),$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/mode.yml -e to=$(TO) $(ARGS),$(VENV)/bin/ansible $(inventory_args) nodes -m ansible.builtin.command -a /opt/aicluster/bin/aicluster_mode.py $(ARGS))
 
 # --- tests -----------------------------------------------------------------------------------------
 
 .PHONY: test
-test: setup ## everything below, as CI runs it
+test: setup ## linters, unit tests and the lab end to end, as CI runs it
 	@rm -rf .cache/results
 	$(MAKE) --no-print-directory test-lint test-unit test-lab
 	$(VENV)/bin/python tests/summary.py .cache/results
@@ -135,7 +135,7 @@ test-lint: setup ## ruff, mypy, yamllint, ansible-lint (profile production, noth
 	echo "ansible-lint"; $(VENV)/bin/ansible-lint --strict
 
 .PHONY: test-unit
-test-unit: setup ## filters, templates, contracts of the layout; less than a minute, no lab
+test-unit: setup ## filters, templates, contracts of the layout; two minutes, no lab
 	@$(PYTEST) tests/unit --junitxml=.cache/results/unit.xml $(ARGS)
 
 .PHONY: test-monitoring

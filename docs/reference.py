@@ -52,12 +52,15 @@ def services_page(nodes: Sequence[Node]) -> str:
     ]
     columns = ("service", "what it is", "image", "built for", "runs on", "needs")
     return page(
-        "Services", "Every service, its pinned image, and the nodes it is placed on.", table(columns, rows)
+        "Services",
+        "Every placed service, its pinned image, and its nodes. With `site_log_store: loki`, "
+        "[loki](../../roles/loki/README.md) takes the place of victorialogs.",
+        table(columns, rows),
     )
 
 
 def ports_page(nodes: Sequence[Node]) -> str:
-    """Return every published port and who may reach it."""
+    """Return every published port and whom it is meant for."""
     rows = [
         (
             node["name"],
@@ -72,9 +75,10 @@ def ports_page(nodes: Sequence[Node]) -> str:
         if port["from"]
     ]
     text = (
-        "Every port a node publishes, and to whom: a tier, `lan`, `operators` (`site_operators`), or "
-        "`localhost`, which stays on the node. What is not here is published to nobody. Port 22 (ssh) is "
-        "open besides."
+        "Every port a node publishes, and whom it is meant for: a tier, `lan`, `operators` "
+        "(`site_operators`), or `localhost`. Docker binds `localhost` to the loopback interface and all else "
+        "to the node's address; **no firewall keeps others on the LAN out yet**, only PostgreSQL judges "
+        "addresses itself. What is not here is published to nobody. Port 22 (ssh) is open besides."
     )
     return page("Ports", text, table(("node", "port", "service", "from", ""), rows))
 

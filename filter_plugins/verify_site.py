@@ -43,15 +43,17 @@ def neighbour_view(node: Mapping[str, Any]) -> dict[str, Any]:
         name: {"ports": {port_name: port["port"] for port_name, port in entry["ports"].items()}}
         for name, entry in node["services"].items()
     }
-    return {key: node[key] for key in ("name", "address", "tier", "share")} | {"services": services}
+    known = {key: node[key] for key in ("name", "address", "tier")}
+    # Whether, not how much: another share is nothing the other nodes have to hear of.
+    return {**known, "balanced": node["share"] != 0, "services": services}
 
 
 def verify_site(nodes: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
     """Return {node, services, cluster} for the node of this name.
 
     services: name -> {container (bool), unit (systemd's name or None), memory_mb (MiB), modes (names), ports:
-    name -> {port, container, published (address or None)}}; cluster: a {name, address, tier, share, services:
-    name -> {ports: name -> number}} per node. Raises AnsibleFilterError if there is no node of that name.
+    name -> {port, container, published (address or None)}}; cluster: a {name, address, tier, balanced (may it
+    be asked by the gateway), services: name -> {ports: name -> number}} per node. Raises AnsibleFilterError if there is no node of that name.
     """
     cluster = list(nodes)
     for node in cluster:

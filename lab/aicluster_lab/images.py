@@ -1,4 +1,4 @@
-"""The lab's images: built from Debian packages where no registry answers, else pulled."""
+"""The lab's images: built from packages where no registry answers, else pulled."""
 
 import os
 from collections.abc import Callable, Iterable

@@ -11,7 +11,7 @@ from typing import Any
 
 import aicluster_lab.ask
 from aicluster_lab.sitedata import INVENTORY as LAB_INVENTORY
-from tree import ROOT
+from tree import ROOT, load
 
 # Which inventory the tests look at; `lab`, or the name of a file inventory/<name>.yml.
 INVENTORY = os.environ.get("AICLUSTER_INVENTORY", "lab")
@@ -107,6 +107,12 @@ def running(service: str) -> list[Node]:
 def variable(node: Node, expression: str) -> Any:
     """The value of a variable on one node."""
     return ask(node.address, expression)[0]
+
+
+def setting(node: Node, role: str, name: str) -> Any:
+    """The value of a role's variable on one node: what the inventory says, else the role's default."""
+    default = load(f"roles/{role}/defaults/main.yml")[name]
+    return variable(node, f"{name} | default({default!r})")
 
 
 @cache

@@ -17,17 +17,17 @@ def nobody_waits(monkeypatch):
     monkeypatch.setattr(kong, "LATEST_S", 0)
 
 
-def ai(name: str, address: str, share: float | None) -> dict[str, Any]:
+def ai(name: str, address: str, balanced: bool = True) -> dict[str, Any]:
     return {
         "name": name,
         "address": address,
         "tier": "x",
-        "share": share,
+        "balanced": balanced,
         "services": {"ollama": {"ports": {"api": 11434}}},
     }
 
 
-NODES = [ai("AGX0", "10.0.0.1", 80), ai("ORIN0", "10.0.0.2", 20), ai("NANO", "10.0.0.3", 0)]
+NODES = [ai("AGX0", "10.0.0.1"), ai("ORIN0", "10.0.0.2"), ai("NANO", "10.0.0.3", balanced=False)]
 
 
 def target(address: str, weight: int = 1, health: str = "HEALTHY") -> dict[str, Any]:
@@ -90,7 +90,7 @@ def test_when_nobody_answers_it_does_not_matter_who_sleeps(monkeypatch):
 def test_a_node_says_itself_whether_its_ollama_sleeps(metrics, sleeps):
     with serving({"GET /metrics": Says(body=metrics)}) as service:
         host, port = service.url.removeprefix("http://").split(":")
-        node = ai("ORIN0", host, 20)
+        node = ai("ORIN0", host)
         node["services"]["node_exporter"] = {"ports": {"metrics": int(port)}}
         kit = FakeKit(service, {"node": "PI51", "services": {}, "cluster": [node]})
         assert kong.asleep(kit, f"{host}:11434") is sleeps
@@ -108,7 +108,7 @@ def test_a_node_says_itself_whether_its_ollama_sleeps(metrics, sleeps):
         ),
         pytest.param([], [], "there is no AI node", id="nothing to balance"),
         pytest.param(
-            [target("10.0.0.1")], [ai("AGX0", "10.0.0.1", None)], "AGX0 healthy", id="weighed by capacity"
+            [target("10.0.0.1")], [ai("AGX0", "10.0.0.1")], "AGX0 healthy", id="one node alone"
         ),
     ],
 )
@@ -153,7 +153,7 @@ def test_a_gateway_that_does_not_work_is_broken(changes, evidence):
 HOME = {
     "name": "ORIN0",
     "address": "10.0.0.2",
-    "share": 0,
+    "balanced": False,
     "services": {"comfyui": {}, "sonarqube": {}},
 }
 

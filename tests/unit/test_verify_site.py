@@ -54,6 +54,13 @@ def test_every_node_knows_where_the_others_are_reached():
     ]
 
 
+@pytest.mark.parametrize(("share", "balanced"), [(80, True), (None, True), (0, False)])
+def test_every_node_knows_whom_the_gateway_balances_but_not_with_what_share(share, balanced):
+    [one] = verify_site([node("A") | {"share": share}], "A")["cluster"]
+    assert one["balanced"] is balanced
+    assert "share" not in one
+
+
 def test_nothing_of_secrets_is_told():
     assert "password" not in str(verify_site([node("A")], "A"))
 

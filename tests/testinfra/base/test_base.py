@@ -2,14 +2,6 @@
 
 import pytest
 import site_under_test as site
-import tree
-
-DEFAULTS = tree.load("roles/base/defaults/main.yml")
-
-
-def setting(node, name):
-    """Value of a variable of the role on a node."""
-    return site.variable(node, f"{name} | default({DEFAULTS[name]!r})")
 
 
 def journal_settings(host):
@@ -19,12 +11,14 @@ def journal_settings(host):
 
 
 def test_the_packages_are_installed(host, node):
-    missing = [name for name in setting(node, "base_packages") if not host.package(name).is_installed]
+    missing = [
+        name for name in site.setting(node, "base", "base_packages") if not host.package(name).is_installed
+    ]
     assert not missing
 
 
 def test_the_kernel_has_the_settings_now_and_not_only_after_the_next_boot(host, node):
-    wanted = setting(node, "base_sysctl")
+    wanted = site.setting(node, "base", "base_sysctl")
     found = {key: host.check_output("cat /proc/sys/%s", key.replace(".", "/")).split() for key in wanted}
     assert found == {key: str(value).split() for key, value in wanted.items()}
 
@@ -32,8 +26,8 @@ def test_the_kernel_has_the_settings_now_and_not_only_after_the_next_boot(host, 
 def test_the_journal_stays_on_disk_and_cannot_fill_it(host, node):
     found = journal_settings(host)
     assert found["Storage"] == "persistent"
-    assert found["SystemMaxUse"] == f"{setting(node, 'base_journal_max_mb')}M"
-    assert found["RateLimitBurst"] == str(setting(node, "base_journal_burst"))
+    assert found["SystemMaxUse"] == f"{site.setting(node, 'base', 'base_journal_max_mb')}M"
+    assert found["RateLimitBurst"] == str(site.setting(node, "base", "base_journal_burst"))
     assert host.file("/var/log/journal").is_directory
     assert host.service("systemd-journald").is_running
 

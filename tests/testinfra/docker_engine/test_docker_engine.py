@@ -3,9 +3,6 @@
 import json
 
 import site_under_test as site
-import tree
-
-DEFAULTS = tree.load("roles/docker_engine/defaults/main.yml")
 
 
 def test_the_engine_runs_and_starts_with_the_node(host):
@@ -15,8 +12,8 @@ def test_the_engine_runs_and_starts_with_the_node(host):
 
 def test_our_part_is_in_the_configuration_of_the_engine(host, node):
     found = json.loads(host.file("/etc/docker/daemon.json").content_string)
-    wanted = site.variable(node, f"docker_engine_options | default({DEFAULTS['docker_engine_options']!r})")
-    registries = site.variable(node, "docker_engine_insecure_registries | default([])")
+    wanted = site.setting(node, "docker_engine", "docker_engine_options")
+    registries = site.setting(node, "docker_engine", "docker_engine_insecure_registries")
     assert wanted.items() <= found.items()
     assert found.get("insecure-registries", []) == registries
 

@@ -1,26 +1,32 @@
 """What a caller of the API is to the database, and what not."""
 
+import site_under_test as site
+
 PROJECT = "docker compose --project-directory /opt/aicluster"
-ASK = f"{PROJECT} exec -T postgres psql -U postgres -d aicluster -qtAc %s"
+ASK = f"{PROJECT} exec -T postgres psql -U postgres -d %s -qtAc %s"
 
 
-def test_the_role_that_signs_in_may_only_become_the_anonymous_one(host):
+def asked(host, node, sql):
+    return host.check_output(ASK, site.setting(node, "postgres", "postgres_database"), sql)
+
+
+def test_the_role_that_signs_in_may_only_become_the_anonymous_one(host, node):
     sql = (
         "select rolcanlogin, rolinherit, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, "
         "(select string_agg(roleid::regrole::text, ',') from pg_auth_members where member = pg_roles.oid) "
         "from pg_roles where rolname = 'authenticator'"
     )
-    assert host.check_output(ASK, sql) == "t|f|f|f|f|f|web_anon"
+    assert asked(host, node, sql) == "t|f|f|f|f|f|web_anon"
 
 
-def test_the_anonymous_role_cannot_sign_in_and_writes_nowhere(host):
+def test_the_anonymous_role_cannot_sign_in_and_writes_nowhere(host, node):
     sql = (
         "select rolcanlogin, has_schema_privilege('web_anon', 'api', 'create'), "
         "has_schema_privilege('web_anon', 'public', 'create'), "
         "has_table_privilege('web_anon', 'api.health', 'insert, update, delete') "
         "from pg_roles where rolname = 'web_anon'"
     )
-    assert host.check_output(ASK, sql) == "f|f|f|f"
+    assert asked(host, node, sql) == "f|f|f|f"
 
 
 def test_nothing_of_the_container_shows_the_password(host):

@@ -125,7 +125,7 @@ def chatting(kit: Kit) -> str:
     balanced = {
         "%s:%d" % (node["address"], node["services"]["ollama"]["ports"]["api"]): node["name"]
         for node in kit.cluster
-        if "ollama" in node["services"] and node["share"] != 0
+        if "ollama" in node["services"] and node["balanced"]
     }
     if not balanced:
         return ""
