@@ -52,8 +52,9 @@ def verify_site(nodes: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]
     """Return {node, services, cluster} for the node of this name.
 
     services: name -> {container (bool), unit (systemd's name or None), memory_mb (MiB), modes (names), ports:
-    name -> {port, container, published (address or None)}}; cluster: a {name, address, tier, balanced (may it
-    be asked by the gateway), services: name -> {ports: name -> number}} per node. Raises AnsibleFilterError if there is no node of that name.
+    name -> {port, container, published (address or None)}}; cluster: a {name, address, tier, balanced (may
+    it be asked by the gateway), services: name -> {ports: name -> number}} per node.
+    Raises AnsibleFilterError if there is no node of that name.
     """
     cluster = list(nodes)
     for node in cluster:
