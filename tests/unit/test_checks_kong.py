@@ -107,9 +107,7 @@ def test_a_node_says_itself_whether_its_ollama_sleeps(metrics, sleeps):
             id="a drained node may be away",
         ),
         pytest.param([], [], "there is no AI node", id="nothing to balance"),
-        pytest.param(
-            [target("10.0.0.1")], [ai("AGX0", "10.0.0.1")], "AGX0 healthy", id="one node alone"
-        ),
+        pytest.param([target("10.0.0.1")], [ai("AGX0", "10.0.0.1")], "AGX0 healthy", id="one node alone"),
     ],
 )
 def test_a_gateway_that_works_says_whom_it_reaches(targets, nodes, evidence):
