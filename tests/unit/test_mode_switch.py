@@ -20,11 +20,21 @@ MODES = {"llm": ["chat"], "image": ["paint"]}
 
 
 class Node(Kit):
-    """A node whose commands are noted instead of run; `connected`: clients left at each look."""
+    """A node whose commands are noted instead of run.
 
-    def __init__(self, running: list[str], connected: list[int] | None = None, fails: str = "") -> None:
+    `connected`: clients left at each look; `states`: of containers that were not stopped, but do not run.
+    """
+
+    def __init__(
+        self,
+        running: list[str],
+        connected: list[int] | None = None,
+        fails: str = "",
+        states: dict[str, str] | None = None,
+    ) -> None:
         super().__init__(SITE, "test")
         self.steps: list[str] = []
+        self.states = states or {}
         self.running, self.connected, self.fails = running, connected or [], fails
 
     def mode(self) -> str:
@@ -37,7 +47,8 @@ class Node(Kit):
             mode = argv[1].partition("=")[2]
             return "\n".join(["web", *MODES[mode]])
         if "ps --services" in command:
-            return "\n".join(self.running)
+            asked = {state for word, state in zip(argv, argv[1:], strict=False) if word == "--status"}
+            return "\n".join(one for one in self.running if self.states.get(one, "running") in asked)
         if command.startswith("nsenter"):
             return "x\n" * (self.connected.pop(0) if self.connected else 0)
         if command.startswith("docker inspect"):
@@ -115,6 +126,12 @@ def test_settling_stops_what_does_not_belong_to_the_mode_and_nothing_else():
     node = Node(["web", "chat", "paint"])
     assert aicluster_mode.settle(node, "llm") == ["paint"]
     assert node.steps == ["stop paint"]
+
+
+@pytest.mark.parametrize("state", ["restarting", "paused"])
+def test_settling_stops_what_is_not_stopped_although_it_does_not_run(state):
+    node = Node(["web", "chat", "paint"], states={"paint": state})
+    assert aicluster_mode.settle(node, "llm") == ["paint"]
 
 
 def test_settling_a_settled_node_does_nothing():

@@ -19,7 +19,7 @@ import sys
 import time
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
-from aicluster_verify import ROOT, Broken, Kit, active_mode
+from aicluster_verify import AWAKE, ROOT, Broken, Kit, active_mode
 
 LOCK = "/run/aicluster-mode.lock"
 COMPOSE = ["docker", "compose", "--ansi", "never", "--project-directory", ROOT]
@@ -133,7 +133,8 @@ def start(kit: Kit, limit_s: int) -> None:
 
 def settle(kit: Kit, mode: str) -> List[str]:
     """Stop containers that do not belong to the mode; return their names."""
-    every = kit.run([*COMPOSE, "--profile", "*", "ps", "--services", "--status", "running"]).split()
+    awake = [word for state in AWAKE for word in ("--status", state)]
+    every = kit.run([*COMPOSE, "--profile", "*", "ps", "--services", *awake]).split()
     restless = sorted(set(every) - set(compose_services(kit, mode)))
     if restless:
         kit.run([*COMPOSE, "--profile", "*", "stop", *restless], timeout=300)
