@@ -1,6 +1,7 @@
 """The node's switch between modes: the order of its steps, and the way back."""
 
 import itertools
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,6 +94,20 @@ def switch(node: Node, to: str = "image", start_s: int | None = None) -> list[st
 def test_callers_go_elsewhere_before_anything_stops_and_come_back_when_the_other_mode_is_up():
     steps = switch(Node(["web", "chat"]))
     assert steps == ["unblock 11435", "block 11435", "stop chat", "start paint draw", "unblock 11435"]
+
+
+def test_a_switch_that_is_cut_off_while_it_turns_callers_away_opens_the_doors_again():
+    class CutOff(Node):
+        def run(self, argv: Any, *more: Any, **named: Any) -> str:
+            said = super().run(argv, *more, **named)
+            if self.steps[-1:] == ["block 11435"]:
+                sys.exit(143)
+            return said
+
+    node = CutOff(["web", "chat"])
+    with pytest.raises(SystemExit):
+        switch(node)
+    assert node.steps[-2:] == ["block 11435", "unblock 11435"]
 
 
 def test_running_work_ends_before_its_service_is_stopped(capsys):

@@ -174,8 +174,8 @@ def switch(
     ports = doors(kit, leaving)
     began = time.monotonic()
     say("%s: %s -> %s" % (kit.node, present or "none", wanted))
-    turn_away(kit, ports, turn=True)
     try:
+        turn_away(kit, ports, turn=True)
         drain(kit, leaving, drain_s)
         for service in leaving:
             rest(kit, service)
