@@ -19,12 +19,20 @@ def published(port: Mapping[str, Any], address: str) -> str | None:
     return "127.0.0.1" if list(port["from"]) == ["localhost"] else address
 
 
+def health_limit_s(health: Mapping[str, Any] | None) -> int:
+    """Return the seconds after which Docker calls a container that never got well unhealthy."""
+    if not health:
+        return 0
+    return int(health["start_s"] + health["retries"] * (health["interval_s"] + health["timeout_s"]))
+
+
 def service_view(name: str, entry: Mapping[str, Any], node: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a node knows of one of its own services."""
     return {
         "container": entry["image"] is not None,
         "unit": entry.get("unit"),
         "memory_mb": entry["memory_mb"],
+        "health_limit_s": health_limit_s(entry.get("health")),
         "modes": [mode for mode, services in node["modes"].items() if name in services],
         "ports": {
             port_name: {
@@ -51,9 +59,10 @@ def neighbour_view(node: Mapping[str, Any]) -> dict[str, Any]:
 def verify_site(nodes: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
     """Return {node, services, cluster} for the node of this name.
 
-    services: name -> {container (bool), unit (systemd's name or None), memory_mb (MiB), modes (names), ports:
-    name -> {port, container, published (address or None)}}; cluster: a {name, address, tier, balanced (may
-    it be asked by the gateway), services: name -> {ports: name -> number}} per node.
+    services: name -> {container (bool), unit (systemd's name or None), memory_mb (MiB), health_limit_s (0
+    without a health check), modes (names), ports: name -> {port, container, published (address or None)}};
+    cluster: a {name, address, tier, balanced (may it be asked by the gateway), services: name -> {ports: name
+    -> number}} per node.
     Raises AnsibleFilterError if there is no node of that name.
     """
     cluster = list(nodes)

@@ -123,6 +123,8 @@ KERNEL_ARGUMENTS = "/proc/cmdline"
 # Where the kernel's arguments are written down: Raspberry Pi OS since 12, before, Jetson. The first there is.
 BOOT_FILES = ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt", "/boot/extlinux/extlinux.conf")
 REGISTRY_TIMEOUT_S = 60
+# What a container that nobody stopped may be in: one that ends again and again is mostly between two starts.
+AWAKE = ("running", "restarting", "paused")
 HTTP_OK = 200
 SERVER_ERROR = 500
 NO_ANSWER = 504
@@ -649,7 +651,7 @@ def inspect(params):
         "facts": facts(),
         "mode": mode,
         "asleep": asleep,
-        "restless": [name for name in asleep if name in found and found[name]["state"] == "running"],
+        "restless": [name for name in asleep if name in found and found[name]["state"] in AWAKE],
         "differing": differing,
         "leftover": leftover(state, {want["path"] for want in params["files"]}),
         "packages": packages,

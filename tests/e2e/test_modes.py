@@ -1,12 +1,15 @@
 """A node with modes runs one set of its services at a time, and is switched without losing a request."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import site_under_test as site
 from http_client import post
 from verified import verify
+
+COMPOSE = "docker compose --project-directory /opt/aicluster"
 
 
 def switch(node: site.Node, mode: str) -> site.Run:
@@ -25,8 +28,20 @@ def running(node: site.Node) -> set[str]:
     return set(site.shell(node, listed).split())
 
 
+@contextlib.contextmanager
+def stopped(node: site.Node, services: Sequence[str]) -> Iterator[None]:
+    """These services end as by an accident, and are healthy again afterwards."""
+    names = " ".join(services)
+    site.shell(node, f"{COMPOSE} kill {names}")
+    try:
+        yield
+    finally:
+        # Longer than the slowest of them is allowed.
+        site.shell(node, f"{COMPOSE} up --detach --wait --wait-timeout 420 {names}")
+
+
 @pytest.mark.parametrize("mode", ["image", "quality", "llm"])
-def test_every_mode_works_and_only_its_services_run(node, mode):
+def test_every_mode_works_only_its_services_run_and_one_that_stops_is_named(node, mode):
     switched = switch(node, mode)
     assert switched.code == 0, switched.output
     modes = node.entry["modes"]
@@ -38,6 +53,17 @@ def test_every_mode_works_and_only_its_services_run(node, mode):
     for service in sometimes:
         expected = "ok" if service in modes[mode] else "asleep"
         assert states[service, node.name] == expected, service
+    with stopped(node, modes[mode]):
+        broken = verify().broken
+    assert {(service, node.name) for service in modes[mode]} <= broken
+
+
+def test_a_service_of_another_mode_that_somebody_started_is_named_with_what_stops_it(node):
+    assert switch(node, "llm").code == 0
+    site.shell(node, f"{COMPOSE} up --detach comfyui")
+    failure = verify().failure("comfyui", node.name)
+    site.shell(node, failure["next"])
+    assert "comfyui" not in running(node)
 
 
 def test_the_next_run_of_the_site_leaves_the_mode_alone(node):

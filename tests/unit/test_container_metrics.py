@@ -4,11 +4,12 @@ from typing import Any
 
 import aicluster_containers
 import pytest
-from aicluster_containers import samples, service_state, text
+from aicluster_containers import active_units, samples, service_state, text
 
 ALWAYS: dict[str, Any] = {"container": True, "unit": None, "modes": [], "memory_mb": 64}
 HOST = ALWAYS | {"container": False, "unit": "ssh.service"}
 WELL = {"State": "running", "Status": "Up 2 minutes (healthy)"}
+STARTING = {"State": "running", "Status": "Up 3 seconds (health: starting)", "RestartCount": 0}
 
 
 def container(service: str, **changes: Any) -> dict[str, Any]:
@@ -23,11 +24,21 @@ def container(service: str, **changes: Any) -> dict[str, Any]:
         ([], "broken"),
         ([WELL, {"State": "exited", "Status": "Exited (1)"}], "broken"),
         ([{"State": "running", "Status": "Up (unhealthy)"}], "broken"),
-        ([{"State": "running", "Status": "Up 3 seconds (health: starting)"}], "broken"),
+        ([WELL, STARTING], "starting"),
+        ([STARTING | {"RestartCount": 1}], "broken"),
+        ([STARTING, {"State": "exited", "Status": "Exited (1)"}], "broken"),
     ],
-    ids=["healthy", "no container", "one of two ended", "unhealthy", "still starting"],
+    ids=[
+        "healthy",
+        "no container",
+        "one of two ended",
+        "unhealthy",
+        "one of two still starting",
+        "started again by Docker",
+        "one starting, one ended",
+    ],
 )
-def test_a_service_is_ok_when_all_its_containers_are_healthy(containers, state):
+def test_a_service_is_as_well_as_the_worst_of_its_containers(containers, state):
     assert service_state(ALWAYS, containers, "", set()) == state
 
 
@@ -43,6 +54,16 @@ def test_a_service_of_another_mode_is_asleep(mode, state):
 )
 def test_what_the_host_itself_runs_is_as_well_as_its_unit(entry, units, state):
     assert service_state(entry, [], "", units) == state
+
+
+def test_a_systemd_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch, capsys):
+    hangs = tmp_path / "systemctl"
+    hangs.write_text("#!/bin/sh\nexec sleep 5\n")
+    hangs.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(aicluster_containers, "SYSTEMCTL_LIMIT_S", 0.1)
+    assert active_units(["ssh.service"]) == set()
+    assert "systemd does not answer" in capsys.readouterr().err
 
 
 def test_of_what_the_host_itself_runs_there_is_no_container():

@@ -1,5 +1,8 @@
 """The node's switch between modes: the order of its steps, and the way back."""
 
+import itertools
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import aicluster_mode
@@ -11,33 +14,43 @@ SITE: dict[str, Any] = {
     "node": "ORIN0",
     "cluster": [],
     "services": {
-        "web": {"container": True, "modes": [], "memory_mb": 1, "ports": {}},
-        "chat": {"container": True, "modes": ["llm"], "memory_mb": 1, "ports": {"api": PORT}},
-        "paint": {"container": True, "modes": ["image"], "memory_mb": 1, "ports": {}},
+        "web": {"container": True, "modes": [], "health_limit_s": 700, "ports": {}},
+        "chat": {"container": True, "modes": ["llm"], "health_limit_s": 90, "ports": {"api": PORT}},
+        "paint": {"container": True, "modes": ["image"], "health_limit_s": 240, "ports": {}},
+        "host": {"container": False, "modes": ["image"], "health_limit_s": 0, "ports": {}},
+        "draw": {"container": True, "modes": ["image"], "health_limit_s": 30, "ports": {}},
     },
 }
-MODES = {"llm": ["chat"], "image": ["paint"]}
+MODES = {"llm": ["chat"], "image": ["paint", "host", "draw"]}
 
 
 class Node(Kit):
-    """A node whose commands are noted instead of run; `connected`: clients left at each look."""
+    """A node whose commands are noted instead of run.
 
-    def __init__(self, running: list[str], connected: list[int] | None = None, fails: str = "") -> None:
+    `connected`: clients left at each look; `states`: of containers that were not stopped, but do not run.
+    """
+
+    def __init__(
+        self,
+        running: list[str],
+        connected: list[int] | None = None,
+        fails: Sequence[str] = (),
+        states: dict[str, str] | None = None,
+    ) -> None:
         super().__init__(SITE, "test")
         self.steps: list[str] = []
+        self.states = states or {}
+        self.limits: list[str] = []
         self.running, self.connected, self.fails = running, connected or [], fails
-
-    def mode(self) -> str:
-        mode: str = vars(aicluster_mode)["active_mode"]()
-        return mode
 
     def run(self, argv: Any, *_more: Any, **_named: Any) -> str:
         command = " ".join(argv)
         if "config --services" in command:
             mode = argv[1].partition("=")[2]
-            return "\n".join(["web", *MODES[mode]])
+            return "\n".join(["web", *MODES.get(mode, [])])
         if "ps --services" in command:
-            return "\n".join(self.running)
+            asked = {state for word, state in itertools.pairwise(argv) if word == "--status"}
+            return "\n".join(one for one in self.running if self.states.get(one, "running") in asked)
         if command.startswith("nsenter"):
             return "x\n" * (self.connected.pop(0) if self.connected else 0)
         if command.startswith("docker inspect"):
@@ -52,11 +65,13 @@ class Node(Kit):
             self.steps.append("stop " + command.partition(" stop ")[2])
             self.running = [name for name in self.running if name not in argv]
         if " up " in command:
-            mode = self.mode()
-            self.steps.append(f"start {mode}")
-            if self.fails == mode:
-                raise Broken("unhealthy")
-            self.running = ["web", *MODES[mode]]
+            limit, *services = argv[argv.index("--wait-timeout") + 1 :]
+            self.limits.append(limit)
+            self.steps.append("start " + " ".join(services))
+            for service in services:
+                if service in self.fails:
+                    raise Broken(f"{service} is unhealthy")
+            self.running += services
         return ""
 
 
@@ -71,14 +86,28 @@ def a_node_in_mode_llm(tmp_path, monkeypatch):
     return path
 
 
-def switch(node: Node, to: str = "image") -> list[str]:
-    aicluster_mode.switch(node, MODES, to, drain_s=60, start_s=10)
+def switch(node: Node, to: str = "image", start_s: int | None = None) -> list[str]:
+    aicluster_mode.switch(node, MODES, to, drain_s=60, start_s=start_s)
     return node.steps
 
 
 def test_callers_go_elsewhere_before_anything_stops_and_come_back_when_the_other_mode_is_up():
     steps = switch(Node(["web", "chat"]))
-    assert steps == ["unblock 11435", "block 11435", "stop chat", "start image", "unblock 11435"]
+    assert steps == ["unblock 11435", "block 11435", "stop chat", "start paint draw", "unblock 11435"]
+
+
+def test_a_switch_that_is_cut_off_while_it_turns_callers_away_opens_the_doors_again():
+    class CutOff(Node):
+        def run(self, argv: Any, *more: Any, **named: Any) -> str:
+            said = super().run(argv, *more, **named)
+            if self.steps[-1:] == ["block 11435"]:
+                sys.exit(143)
+            return said
+
+    node = CutOff(["web", "chat"])
+    with pytest.raises(SystemExit):
+        switch(node)
+    assert node.steps[-2:] == ["block 11435", "unblock 11435"]
 
 
 def test_running_work_ends_before_its_service_is_stopped(capsys):
@@ -104,17 +133,54 @@ def test_the_node_remembers_its_mode(a_node_in_mode_llm):
 
 
 def test_a_mode_that_does_not_come_up_is_taken_back(a_node_in_mode_llm):
-    node = Node(["web", "chat"], fails="image")
-    with pytest.raises(Broken, match="image did not come up, the mode is llm again: unhealthy"):
+    node = Node(["web", "chat"], fails=["draw"])
+    with pytest.raises(Broken, match=r"^image did not come up: draw is unhealthy; the mode is llm again$"):
         switch(node)
-    assert node.steps[-2:] == ["start llm", "unblock 11435"]
+    assert node.steps[-2:] == ["start chat", "unblock 11435"]
     assert a_node_in_mode_llm.read_text() == "COMPOSE_PROFILES=llm\n"
+
+
+def test_a_way_back_that_fails_as_well_does_not_hide_why_it_was_taken(a_node_in_mode_llm):
+    node = Node(["web", "chat"], fails=["paint", "chat"])
+    with pytest.raises(Broken) as broken:
+        switch(node)
+    assert broken.value.evidence == (
+        "image did not come up: paint is unhealthy; llm does not come up again either: chat is unhealthy"
+    )
+    assert node.steps[-1] == "unblock 11435"
+    assert a_node_in_mode_llm.read_text() == "COMPOSE_PROFILES=llm\n"
+
+
+def test_back_in_no_mode_there_is_nothing_to_start(a_node_in_mode_llm):
+    a_node_in_mode_llm.write_text("")
+    node = Node(["web"], fails=["paint"])
+    with pytest.raises(Broken, match=r"^image did not come up: paint is unhealthy; the mode is none again$"):
+        switch(node)
+    assert node.steps == ["start paint draw"]
+
+
+@pytest.mark.parametrize(
+    ("start_s", "limits"),
+    [(None, ["300", "150"]), (10, ["10", "10"])],
+    ids=["the slowest of its services", "somebody says"],
+)
+def test_a_mode_may_take_as_long_to_start_as(start_s, limits):
+    node = Node(["web", "chat"], fails=["paint"])
+    with pytest.raises(Broken):
+        switch(node, start_s=start_s)
+    assert node.limits == limits
 
 
 def test_settling_stops_what_does_not_belong_to_the_mode_and_nothing_else():
     node = Node(["web", "chat", "paint"])
     assert aicluster_mode.settle(node, "llm") == ["paint"]
     assert node.steps == ["stop paint"]
+
+
+@pytest.mark.parametrize("state", ["restarting", "paused"])
+def test_settling_stops_what_is_not_stopped_although_it_does_not_run(state):
+    node = Node(["web", "chat", "paint"], states={"paint": state})
+    assert aicluster_mode.settle(node, "llm") == ["paint"]
 
 
 def test_settling_a_settled_node_does_nothing():
@@ -134,7 +200,10 @@ def test_two_switches_at_a_time_are_refused(tmp_path):
 
 
 def test_the_overview_marks_the_present_mode():
-    assert aicluster_mode.overview(MODES, "llm").splitlines() == ["* llm        chat", "  image      paint"]
+    assert aicluster_mode.overview(MODES, "llm").splitlines() == [
+        "* llm        chat",
+        "  image      paint, host, draw",
+    ]
 
 
 def test_the_modes_follow_from_the_services():

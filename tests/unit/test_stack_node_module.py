@@ -447,8 +447,9 @@ def test_a_container_of_another_mode_shall_exist_and_not_run(running):
     assert (found["containers"], found["asleep"], found["restless"]) == ([], ["paint"], [])
 
 
-def test_a_container_of_another_mode_that_runs_is_restless(running):
-    running(always=("d0", "running"), chat=("d1", "running"), paint=("d2", "running"))
+@pytest.mark.parametrize("state", ["running", "restarting", "paused"])
+def test_a_container_of_another_mode_that_nobody_stopped_is_restless(running, state):
+    running(always=("d0", "running"), chat=("d1", "running"), paint=("d2", state))
     assert inspect([], **MODES)["restless"] == ["paint"]
 
 

@@ -233,6 +233,32 @@ def test_a_service_is_only_asked_in_its_mode(kit, mode, state):
     assert verdict("night", kit, {}, mode)["state"] == state
 
 
+@pytest.mark.usefixtures("checks")
+@pytest.mark.parametrize(
+    ("state", "verdict_of_it"),
+    [
+        ("created", "asleep"),
+        ("exited", "asleep"),
+        ("running", "broken"),
+        ("restarting", "broken"),
+        ("paused", "broken"),
+    ],
+)
+def test_a_service_of_another_mode_that_does_not_sleep_is_broken_and_can_be_stopped(
+    kit, state, verdict_of_it
+):
+    found = {"night": [{"name": "aicluster-night-1", "state": state, "status": "so it is", "folders": []}]}
+    result = verdict("night", kit, found, "day")
+    assert result["state"] == verdict_of_it
+    if verdict_of_it == "broken":
+        assert "container aicluster-night-1: so it is" in result["evidence"]
+        assert result["next"].endswith("/bin/aicluster_mode.py settle")
+
+
+def test_without_an_engine_nobody_knows_what_sleeps(kit):
+    assert verdict("night", kit, Broken("Docker Engine does not answer"), "day")["state"] == "broken"
+
+
 @pytest.mark.parametrize(
     ("content", "mode"),
     [("COMPOSE_PROFILES=night\n", "night"), ("", ""), (None, "")],

@@ -46,6 +46,15 @@ def test_the_node_knows_which_services_have_a_container(image, container):
     assert verify_site([node("A", image=image)], "A")["services"]["web"]["container"] is container
 
 
+@pytest.mark.parametrize(
+    ("health", "limit_s"),
+    [({"start_s": 240, "interval_s": 25, "timeout_s": 10, "retries": 3}, 345), (None, 0)],
+    ids=["its health check allows", "without one"],
+)
+def test_the_node_knows_how_long_a_container_may_take_to_get_well(health, limit_s):
+    assert verify_site([node("A", health=health)], "A")["services"]["web"]["health_limit_s"] == limit_s
+
+
 def test_every_node_knows_where_the_others_are_reached():
     cluster = verify_site([node("A"), node("BB")], "A")["cluster"]
     assert [(one["name"], one["address"], one["services"]["web"]["ports"]["http"]) for one in cluster] == [

@@ -18,6 +18,7 @@ from typing import AbstractSet, Any, Dict, Iterable, List, Mapping, Sequence, Se
 
 from aicluster_verify import ROOT, active_mode
 
+SYSTEMCTL_LIMIT_S = 20.0
 SOCKET = "/run/docker.sock"
 QUERY = "/containers/json?all=1&filters=" + (
     "%7B%22label%22%3A%5B%22com.docker.compose.project%3Daicluster%22%2C"
@@ -30,9 +31,9 @@ MEMORY_FILES = (
     "/sys/fs/cgroup/memory/docker/%s/memory.usage_in_bytes",
     "/sys/fs/cgroup/memory/system.slice/docker-%s.scope/memory.usage_in_bytes",
 )
-STATES = ("ok", "asleep", "broken")
+STATES = ("ok", "asleep", "starting", "broken")
 HELP = {
-    "aicluster_service_state": "1 for the state a service is in: ok, asleep in this mode, or broken.",
+    "aicluster_service_state": "1 for the state of a service: ok, asleep in this mode, starting, or broken.",
     "aicluster_container_restarts_total": "How often Docker started the container again by itself.",
     "aicluster_container_memory_bytes": "Memory of the container, its page cache included.",
     "aicluster_container_memory_limit_bytes": "Memory the service may use.",
@@ -65,25 +66,46 @@ def ask(path: str) -> Any:
 
 
 def active_units(names: Sequence[str]) -> Set[str]:
-    """Return which of these systemd units are active."""
+    """Return which of these systemd units are active; none where systemd does not answer."""
     if not names:
         return set()
-    done = subprocess.run(
-        ["systemctl", "is-active", *names], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
-    )
+    try:
+        done = subprocess.run(
+            ["systemctl", "is-active", *names],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=SYSTEMCTL_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        print("systemd does not answer: %s" % error, file=sys.stderr, flush=True)
+        return set()
     return {name for name, state in zip(names, done.stdout.decode().split()) if state == "active"}
+
+
+def container_state(one: Mapping[str, Any]) -> str:
+    """Return ok, starting or broken; it is Docker that ends `starting`, after what the health check allows.
+
+    What Docker had to start again has ended before: such a loop is broken, not starting again and again.
+    """
+    status = one.get("Status", "")
+    if one["State"] == "running" and "(healthy)" in status:
+        return "ok"
+    if one["State"] == "running" and "(health: starting)" in status and not one["RestartCount"]:
+        return "starting"
+    return "broken"
 
 
 def service_state(
     entry: Mapping[str, Any], containers: Sequence[Mapping[str, Any]], mode: str, units: AbstractSet[str]
 ) -> str:
-    """Return ok, asleep or broken; `containers` are those of the service as /containers/json lists them."""
+    """Return one of STATES; `containers` are those of the service as `samples` gets them."""
     if entry["modes"] and mode not in entry["modes"]:
         return "asleep"
     if not entry["container"]:
         return "ok" if entry["unit"] is None or entry["unit"] in units else "broken"
-    well = [one["State"] == "running" and "(healthy)" in one.get("Status", "") for one in containers]
-    return "ok" if well and all(well) else "broken"
+    found = {container_state(one) for one in containers} or {"broken"}
+    return max(found, key=STATES.index)
 
 
 def memory(identity: str) -> float:

@@ -19,8 +19,10 @@ import sys
 import time
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
-from aicluster_verify import ROOT, Broken, Kit, active_mode
+from aicluster_verify import AWAKE, ROOT, Broken, Kit, active_mode
 
+# For making the containers, so that in the end it is Docker that says which of them is unhealthy.
+SLACK_S = 60
 LOCK = "/run/aicluster-mode.lock"
 COMPOSE = ["docker", "compose", "--ansi", "never", "--project-directory", ROOT]
 # Between the engine's own rules and the container, where the port is still known by its published number.
@@ -126,14 +128,25 @@ def rest(kit: Kit, service: str) -> None:
         say("  %s did not free its memory by itself: %s" % (service, broken.evidence))
 
 
-def start(kit: Kit, limit_s: int) -> None:
-    """Start what belongs to the mode and wait until it is healthy; raises Broken."""
-    kit.run([*COMPOSE, "up", "--detach", "--wait", "--wait-timeout", str(limit_s)], timeout=limit_s + 60)
+def start(kit: Kit, services: Sequence[str], limit_s: Optional[int]) -> None:
+    """Start the services of a mode and wait until they are healthy; raises Broken.
+
+    What always runs is not waited for: no mode is to blame for it. `limit_s` None: as long as the health
+    checks allow.
+    """
+    contained = [service for service in services if kit.services[service]["container"]]
+    if not contained:
+        return
+    if limit_s is None:
+        limit_s = max(kit.services[service]["health_limit_s"] for service in contained) + SLACK_S
+    up = ["up", "--detach", "--wait", "--wait-timeout", str(limit_s), *contained]
+    kit.run([*COMPOSE, *up], timeout=limit_s + 60)
 
 
 def settle(kit: Kit, mode: str) -> List[str]:
     """Stop containers that do not belong to the mode; return their names."""
-    every = kit.run([*COMPOSE, "--profile", "*", "ps", "--services", "--status", "running"]).split()
+    awake = [word for state in AWAKE for word in ("--status", state)]
+    every = kit.run([*COMPOSE, "--profile", "*", "ps", "--services", *awake]).split()
     restless = sorted(set(every) - set(compose_services(kit, mode)))
     if restless:
         kit.run([*COMPOSE, "--profile", "*", "stop", *restless], timeout=300)
@@ -141,30 +154,39 @@ def settle(kit: Kit, mode: str) -> List[str]:
     return restless
 
 
-def switch(kit: Kit, modes: Mapping[str, Sequence[str]], wanted: str, drain_s: int, start_s: int) -> None:
-    """Go from the present mode to another; raises Broken with the old mode back when it does not come up."""
+def go_back(kit: Kit, mode: str, services: Sequence[str], start_s: Optional[int]) -> str:
+    """Return to the mode of these services; return what came of it."""
+    set_mode(mode)
+    try:
+        settle(kit, mode)
+        start(kit, services, start_s)
+    except Broken as broken:
+        return "%s does not come up again either: %s" % (mode or "none", broken.evidence)
+    return "the mode is %s again" % (mode or "none")
+
+
+def switch(
+    kit: Kit, modes: Mapping[str, Sequence[str]], wanted: str, drain_s: int, start_s: Optional[int] = None
+) -> None:
+    """Go from the present mode to another; raises Broken after the way back when it does not come up."""
     present = active_mode()
     leaving = [service for service in modes.get(present, ()) if service not in modes[wanted]]
     ports = doors(kit, leaving)
     began = time.monotonic()
     say("%s: %s -> %s" % (kit.node, present or "none", wanted))
-    turn_away(kit, ports, turn=True)
     try:
+        turn_away(kit, ports, turn=True)
         drain(kit, leaving, drain_s)
         for service in leaving:
             rest(kit, service)
         set_mode(wanted)
         settle(kit, wanted)
         try:
-            start(kit, start_s)
+            start(kit, modes[wanted], start_s)
         except Broken as broken:
-            say("  %s does not come up; back to %s" % (wanted, present))
-            set_mode(present)
-            settle(kit, present)
-            start(kit, start_s)
-            raise Broken(
-                "%s did not come up, the mode is %s again: %s" % (wanted, present, broken.evidence)
-            ) from None
+            say("  %s does not come up; back to %s" % (wanted, present or "none"))
+            back = go_back(kit, present, modes.get(present, ()), start_s)
+            raise Broken("%s did not come up: %s; %s" % (wanted, broken.evidence, back)) from None
     finally:
         turn_away(kit, ports, turn=False)
     say(
@@ -202,7 +224,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         "--drain", type=int, default=60, metavar="SECONDS", help="how long running work may take"
     )
     parser.add_argument(
-        "--start", type=int, default=300, metavar="SECONDS", help="how long starting may take"
+        "--start",
+        type=int,
+        metavar="SECONDS",
+        help="how long starting may take; as long as the health checks of the mode allow if not given",
     )
     options = parser.parse_args(arguments)
     present = active_mode()

@@ -40,6 +40,8 @@ CHECK_LIMIT_S = 90
 STARTING_LIMIT_S = 30
 # Longer than any unit of ours rests between two tries.
 TRYING_LIMIT_S = 20
+# What a container that nobody stopped may be in: one that ends again and again is mostly between two starts.
+AWAKE = ("running", "restarting", "paused")
 PS = [
     "docker", "ps", "--all", "--no-trunc", "--filter", "label=com.docker.compose.project=aicluster",
     "--filter", "label=com.docker.compose.oneoff=False",
@@ -240,6 +242,16 @@ def require_well(service: str, found: Sequence[Mapping[str, Any]]) -> None:
             raise Broken("container %s: %s" % (container["name"], container["status"] or "not started"), logs)
 
 
+def require_asleep(found: Sequence[Mapping[str, Any]]) -> None:
+    """Raise Broken when a service of another mode has a container nobody stopped: it takes memory."""
+    for container in found:
+        if container["state"] in AWAKE:
+            raise Broken(
+                "container %s: %s, but its mode is not on" % (container["name"], container["status"]),
+                "sudo %s/bin/aicluster_mode.py settle" % ROOT,
+            )
+
+
 def require_room(found: Sequence[Mapping[str, Any]], floor_mb: int) -> None:
     """Raise Broken where a service has next to no room for its data: one of the next writes would fail."""
     for folder in [folder for container in found for folder in container["folders"]]:
@@ -286,30 +298,31 @@ def verdict(service: str, kit: Kit, found: Union[Found, Broken], mode: str) -> D
     result = {
         "service": service, "state": "ok", "evidence": "", "next": "", "because": [],
     }  # type: Dict[str, Any]  # fmt: skip
-    if entry["modes"] and mode not in entry["modes"]:
-        result.update(
-            state="asleep", evidence="works in mode %s, the mode is %s" % (", ".join(entry["modes"]), mode)
-        )
-    else:
-        try:
+    try:
+        if entry["container"] and isinstance(found, Broken):
+            raise found
+        own = [] if isinstance(found, Broken) else found.get(service, [])
+        if entry["modes"] and mode not in entry["modes"]:
+            require_asleep(own)
+            seen = "works in mode %s, the mode is %s" % (", ".join(entry["modes"]), mode)
+            result.update(state="asleep", evidence=seen)
+        else:
             if entry["container"]:
-                if isinstance(found, Broken):
-                    raise found
                 # A full disk first: it is why a container is not well, or soon will not be.
-                require_room(found.get(service, []), kit.disk_floor_mb)
-                require_well(service, found.get(service, []))
+                require_room(own, kit.disk_floor_mb)
+                require_well(service, own)
             elif entry["unit"]:
                 require_active(kit, entry["unit"])
             result["evidence"] = load_check(service, ROOT + "/checks")(kit)
-        except Broken as broken:
-            result.update(
-                state="broken", evidence=broken.evidence, next=broken.next_command, because=broken.because
-            )
-        except Exception as error:  # whatever a check stumbles over is an answer of its service
-            result.update(state="broken", evidence="%s: %s" % (type(error).__name__, error))
-        if result["state"] == "broken" and not result["next"]:
-            unit = "docker compose --project-directory %s logs --tail 50 %s" % (ROOT, service)
-            result["next"] = "sudo " + unit if entry["container"] else "systemctl --failed"
+    except Broken as broken:
+        result.update(
+            state="broken", evidence=broken.evidence, next=broken.next_command, because=broken.because
+        )
+    except Exception as error:  # whatever a check stumbles over is an answer of its service
+        result.update(state="broken", evidence="%s: %s" % (type(error).__name__, error))
+    if result["state"] == "broken" and not result["next"]:
+        unit = "docker compose --project-directory %s logs --tail 50 %s" % (ROOT, service)
+        result["next"] = "sudo " + unit if entry["container"] else "systemctl --failed"
     result["seconds"] = round(time.monotonic() - began, 1)
     return result
 
