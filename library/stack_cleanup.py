@@ -89,7 +89,7 @@ ENGINE = (
 
 
 def read_state(folder):
-    """Return what the runs of the toolkit noted: files, fragments (path -> keys), packages."""
+    """Return what the runs of the toolkit noted: files, fragments (path -> what was before us), packages."""
     state = {"files": [], "fragments": {}, "packages": []}
     try:
         with open(os.path.join(folder, "state.json")) as handle:
@@ -207,11 +207,32 @@ def survey(module, params):
     }
 
 
-def without(path, keys):
-    """Take our keys out of a shared JSON file; the file stays, with what others wrote."""
+def put(content, keys, was):
+    """Return the JSON object `content` with `was` at the end of `keys`: [value], or [] for nothing."""
+    key, rest = keys[0], keys[1:]
+    if rest:
+        there = content.get(key)
+        inner = put(there if isinstance(there, dict) else {}, rest, was)
+        was = [inner] if inner else []
+    left = {name: value for name, value in content.items() if name != key}
+    return dict(left, **{key: was[0]}) if was else left
+
+
+def restored(content, notes):
+    """Return the JSON object `content` as it was before us, as `restored` of library/stack_node.py does."""
+    for note in notes:
+        if not isinstance(note, str):
+            content = put(content, *note)
+        elif not isinstance(content.get(note), dict):
+            # Earlier versions noted names only. What a mapping held before them is not known, so it stays.
+            content = put(content, [note], [])
+    return content
+
+
+def without(path, notes):
+    """Take our part out of a shared JSON file; the file stays, with what others wrote."""
     with open(path) as handle:
-        content = json.load(handle)
-    left = {key: value for key, value in content.items() if key not in keys}
+        left = restored(json.load(handle), notes)
     temporary = path + ".aicluster-new"
     with open(temporary, "w") as handle:
         json.dump(left, handle, indent=2, sort_keys=True)

@@ -139,8 +139,8 @@ class RefusedError(Exception):
 
 def read_state():
     """Return what the last run left: files: [path], pending: [[verb, unit]], provisioned: {service: digest},
-    in: {service: [ids of the containers it was provisioned in]}, fragments: {path: [keys we put into a shared
-    JSON file]}, packages: [those we installed]. `files` holds no shared ones: those stay.
+    in: {service: [ids of the containers it was provisioned in]}, fragments: {path of a shared JSON file: what
+    `hidden` notes}, packages: [those we installed]. `files` holds no shared ones: those stay.
     """
     state = {"files": [], "pending": [], "provisioned": {}, "in": {}, "fragments": {}, "packages": []}
     try:
@@ -199,40 +199,72 @@ def as_json(value):
     return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
 
-def merged(path, text, fragment, previous):
-    """Return the JSON object in `text`, the content of `path`, with `fragment` laid over it.
+def put(content, keys, was):
+    """Return the JSON object `content` with `was` at the end of `keys`: [value], or [] for nothing."""
+    key, rest = keys[0], keys[1:]
+    if rest:
+        there = content.get(key)
+        inner = put(there if isinstance(there, dict) else {}, rest, was)
+        was = [inner] if inner else []
+    left = {name: value for name, value in content.items() if name != key}
+    return dict(left, **{key: was[0]}) if was else left
 
-    Keys of others stay as they are; keys that only the `previous` fragment had are taken out again.
-    """
+
+def restored(content, notes):
+    """Return the JSON object `content` as it was before us; `notes` are what `hidden` returned."""
+    for note in notes:
+        if not isinstance(note, str):
+            content = put(content, *note)
+        elif not isinstance(content.get(note), dict):
+            # Earlier versions noted names only. What a mapping held before them is not known, so it stays.
+            content = put(content, [note], [])
+    return content
+
+
+def hidden(content, fragment):
+    """Return [[keys], [value there] or []] of what `fragment` hides; of a mapping, key by key."""
+    notes = []
+    for key, value in sorted(fragment.items()):
+        there = content.get(key, {})
+        if isinstance(value, dict) and isinstance(there, dict):
+            notes += [[[key, name], [there[name]] if name in there else []] for name in sorted(value)]
+        else:
+            notes.append([[key], [there] if key in content else []])
+    return notes
+
+
+def laid_over(content, fragment):
+    """Return the JSON object `content` with `fragment` over it, mappings key by key."""
+    after = dict(content)
+    for key, value in fragment.items():
+        there = content.get(key)
+        after[key] = dict(there, **value) if isinstance(value, dict) and isinstance(there, dict) else value
+    return after
+
+
+def without_us(path, notes):
+    """Return the JSON object others have in the shared file `path`."""
     try:
-        current = json.loads(text or "{}")
+        return restored(json.loads(read_text(path) or "{}"), notes)
     except ValueError as error:
         raise RefusedError("%s: must be JSON, we add to what others wrote: %s; mend it" % (path, error))
-    for key in previous:
-        if key not in fragment:
-            current.pop(key, None)
-    return dict(current, **fragment)
 
 
-def compare_fragment(want, previous):
+def compare_fragment(want, notes):
     """Like compare_file, for a file we share with others (`merge: true`); returns `after` as well."""
     text = read_text(want["path"])
-    after = merged(want["path"], text, want["fragment"], previous)
+    after = laid_over(without_us(want["path"], notes), want["fragment"])
     if text and json.loads(text) == after:
         return None
     reason = "content" if text else "missing"
     return {"path": want["path"], "reason": reason, "before": text, "after": as_json(after)}
 
 
-def take_out(path, keys):
-    """Take our keys out of a shared file that we no longer have a part in; the file stays."""
+def take_out(path, notes):
+    """Take our part out of a shared file that we no longer have one in; the file stays."""
     found = os.stat(path)
-    replace_file(path, merge_into(path, {}, keys), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
-
-
-def merge_into(path, fragment, previous):
-    """Return the bytes of a shared JSON file with our part in it."""
-    return as_json(merged(path, read_text(path), fragment, previous)).encode()
+    content = as_json(without_us(path, notes)).encode()
+    replace_file(path, content, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
 
 
 def compare_file(want, with_text):
@@ -609,7 +641,7 @@ def obstacles(params, differing, packages, units, pending, containers):
 def leftover(state, wanted_paths):
     """Return files we wrote that no longer belong, and shared files we no longer have a part in."""
     files = [path for path in state["files"] if os.path.lexists(path)]
-    shared = [path for path, keys in state["fragments"].items() if keys and os.path.isfile(path)]
+    shared = [path for path, notes in state["fragments"].items() if notes and os.path.isfile(path)]
     return sorted(path for path in files + shared if path not in wanted_paths)
 
 
@@ -781,6 +813,7 @@ def ship(params):
     fragments = {
         want["path"]: want["fragment"] for want in params["files"] if want.get("fragment") is not None
     }
+    before = {path: without_us(path, state["fragments"].get(path, [])) for path in fragments}
     owned = [want["path"] for want in params["files"]]
     files = []
     for path, content, mode, uid, gid in sorted(members(params["archive"])) if params["archive"] else []:
@@ -788,7 +821,7 @@ def ship(params):
             raise RefusedError("%s is a folder where a file belongs; look at it and remove it" % path)
         whole = content
         if path in fragments:
-            whole = merge_into(path, fragments[path], state["fragments"].get(path, []))
+            whole = as_json(laid_over(before[path], fragments[path])).encode()
         files.append((path, whole, mode, uid, gid))
     directory = tempfile.mkdtemp(prefix="aicluster-stage-")
     try:
@@ -802,13 +835,13 @@ def ship(params):
             )
     finally:
         shutil.rmtree(directory)
-    # Of shared files also the keys the last run put there: until all is in place, both may be in the file.
-    keys = {path: sorted(fragment) for path, fragment in fragments.items()}
-    both = {path: sorted(set(keys.get(path, [])) | set(old)) for path, old in state["fragments"].items()}
+    # Of shared files also what the last run noted: until all is in place, both parts may be in the file.
+    notes = {path: hidden(before[path], fragment) for path, fragment in fragments.items()}
+    both = {path: old + notes.get(path, []) for path, old in state["fragments"].items()}
     ours = sorted(path for path in owned if path not in fragments)
     state["packages"] = sorted(set(state["packages"]) | set(params["installed"]))
     state["pending"] = sorted(set(map(tuple, state["pending"])) | set(map(tuple, params["reactions"])))
-    write_state(dict(state, files=sorted(set(state["files"]) | set(ours)), fragments=dict(keys, **both)))
+    write_state(dict(state, files=sorted(set(state["files"]) | set(ours)), fragments=dict(notes, **both)))
     for path, content, mode, uid, gid in files:
         make_directories(path, uid, gid)
         replace_file(path, content, mode, uid, gid)
@@ -818,7 +851,7 @@ def ship(params):
         else:
             remove_file(path)
     if not params["partial"]:
-        write_state(dict(state, files=ours, fragments=keys))
+        write_state(dict(state, files=ours, fragments=notes))
     return {"changed": bool(files or params["remove"])}
 
 

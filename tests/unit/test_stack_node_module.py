@@ -259,6 +259,54 @@ def test_a_key_we_no_longer_want_is_taken_out_of_the_shared_file(tmp_path):
     assert json.loads(path.read_text()) == {"theirs": 1, "a": 1}
 
 
+def test_a_runtime_of_others_stays_beside_ours_and_comes_back_where_ours_hid_it(tmp_path):
+    path = tmp_path / "stack" / "daemon.json"
+    path.parent.mkdir()
+    before = {"runtimes": {"kata": {"path": "kata"}, "nvidia": {"path": "theirs"}}, "log-driver": "json-file"}
+    path.write_text(json.dumps(before))
+    first = {"runtimes": {"nvidia": {"path": "ours"}}, "log-driver": "journald"}
+    for ours in (first, {"log-driver": "local"}, first):
+        ship({path: json.dumps(ours).encode()}, fragments={path: ours})
+        assert inspect([shared(path, ours)])["differing"] == []
+    assert json.loads(path.read_text())["runtimes"] == {"kata": {"path": "kata"}, "nvidia": {"path": "ours"}}
+    ship({}, remove=[str(path)])
+    assert json.loads(path.read_text()) == before
+
+
+def test_what_was_there_before_is_known_from_the_first_run_on_however_often_one_is_cut_off(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "stack" / "daemon.json"
+    path.parent.mkdir()
+    path.write_text('{"a": "theirs"}')
+
+    def cut_off_after(target, *rest):
+        replace(target, *rest)
+        if target == str(path):
+            raise KeyboardInterrupt
+
+    replace = node.replace_file
+    for ours in ({"a": 1}, {"a": 2, "b": 1}, {"b": 2}):
+        monkeypatch.setattr(node, "replace_file", cut_off_after)
+        with pytest.raises(KeyboardInterrupt):
+            ship({path: json.dumps(ours).encode()}, fragments={path: ours})
+    monkeypatch.setattr(node, "replace_file", replace)
+    ship({}, remove=[str(path)])
+    assert json.loads(path.read_text()) == {"a": "theirs"}
+
+
+def test_a_shared_file_of_an_earlier_version_is_still_known(tmp_path):
+    path = tmp_path / "stack" / "daemon.json"
+    path.parent.mkdir()
+    path.write_text('{"a": 1, "runtimes": {"nvidia": {}}, "theirs": 2}')
+    node.write_state({**node.read_state(), "fragments": {str(path): ["a", "runtimes"]}})
+    ours = {"a": 2, "runtimes": {"nvidia": {"path": "ours"}}}
+    assert inspect([shared(path, ours)])["differing"]
+    ship({path: json.dumps(ours).encode()}, fragments={path: ours})
+    ship({}, remove=[str(path)])
+    assert json.loads(path.read_text()) == {"runtimes": {"nvidia": {}}, "theirs": 2}
+
+
 def test_a_shared_file_we_have_no_part_in_any_more_stays_without_our_keys(tmp_path):
     path = tmp_path / "stack" / "daemon.json"
     path.parent.mkdir()
