@@ -12,6 +12,7 @@ short_description: Remove from a node what the toolkit made there, and nothing e
 description:
   - What is the toolkit's is known from the file its runs leave on the node (files, parts of shared files,
     packages it installed) and from its compose project (containers, networks, volumes, images).
+  - The file its runs left stays, for the caller to remove once all it does after this module is done.
   - Kernel settings that were applied stay until the next boot.
 options:
   keep_data:
@@ -35,7 +36,8 @@ options:
   leftovers:
     description:
       - Remove only what services left that moved to another node or were renewed. That is volumes of the
-        toolkit's project and images of O(repositories) that no container uses. What runs is not touched.
+        toolkit's project and images of O(repositories) that no container uses and no service placed on the
+        node names, with or without a container. What runs is not touched.
     type: bool
     default: false
 attributes:
@@ -107,9 +109,9 @@ def lines(module, command):
     if code:
         # An engine that does not answer is not an empty one.
         module.fail_json(
-            msg="`%s` failed: %s. Nothing was removed, as what Docker holds cannot be seen. Start it "
-            "(sudo systemctl start docker) and run the cleanup again."
-            % (" ".join(command[:3]), err.strip() or out.strip())
+            msg="`%s` failed: %s. Nothing was removed, as what Docker holds cannot be seen. Mend it (is it "
+            "stopped: sudo systemctl start docker) and run the cleanup again."
+            % (" ".join(command), err.strip() or out.strip())
         )
     return [line for line in out.splitlines() if line]
 
@@ -171,15 +173,25 @@ def unused_images(module, repositories):
     return sorted(name for name in named - used if name.rpartition(":")[0] in repositories)
 
 
+def project_names(module, kind):
+    """Return the `volumes` (as in the compose file) or `images` that services placed on this node name."""
+    if not os.path.isfile(os.path.join(STACK_ROOT, "compose.yaml")):
+        return set()
+    command = ["docker", "compose", "--project-directory", STACK_ROOT, "--profile", "*", "config"]
+    return set(lines(module, command + ["--" + kind]))
+
+
 def leftovers(module, params):
-    """Return what nothing uses any more, in the shape of RETURN."""
+    """Return what nothing uses any more, in the shape of RETURN; a service may be down for an hour."""
     volumes = unused_volumes(module, owned_volumes(module))
+    wanted = project_names(module, "volumes")
     kept = kept_volumes(volumes, params["keep_data"], params["keep_models"], params["model_volumes"])
+    kept = sorted(set(kept) | {name for name, short in volumes.items() if short in wanted})
     found = {
         kind: [] for kind in ("containers", "networks", "files", "shared", "units", "packages", "bystanders")
     }
-    images = unused_images(module, params["repositories"])
-    return dict(found, volumes=sorted(set(volumes) - set(kept)), kept=kept, images=images)
+    images = set(unused_images(module, params["repositories"])) - project_names(module, "images")
+    return dict(found, volumes=sorted(set(volumes) - set(kept)), kept=kept, images=sorted(images))
 
 
 def survey(module, params):
@@ -279,9 +291,9 @@ def remove(module, found):
         must(["systemctl", "daemon-reload"])
 
 
-def forget(module):
-    """Remove the toolkit's folders, what remembers it last."""
-    for folder in (STACK_ROOT, RUN_FOLDER, STATE_FOLDER):
+def remove_folders(module):
+    """Remove the toolkit's folders but for what remembers it."""
+    for folder in (STACK_ROOT, RUN_FOLDER):
         shutil.rmtree(folder, ignore_errors=True)
         if os.path.lexists(folder):
             module.fail_json(
@@ -309,7 +321,7 @@ def main():
     if changed and not module.check_mode:
         remove(module, found)
         if everything:
-            forget(module)
+            remove_folders(module)
     module.exit_json(changed=bool(changed), **found)
 
 

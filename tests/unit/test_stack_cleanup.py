@@ -78,13 +78,41 @@ def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one():
         cleanup.image_lists(Stopped(ps="x"))
 
 
-def test_leftovers_are_what_no_container_uses_and_nothing_that_runs():
-    volumes = "aicluster_ollama ollama\naicluster_sonarqube sonarqube\n"
+@pytest.mark.parametrize(
+    ("placed", "volumes", "images", "kept"),
+    [
+        pytest.param(
+            True,
+            ["aicluster_sonarqube"],
+            ["m:5000/nginx:1", "m:5000/sonarqube:9"],
+            ["aicluster_ollama", "aicluster_redis"],
+            id="a service that is down, and one that moved away",
+        ),
+        pytest.param(
+            False,
+            ["aicluster_redis", "aicluster_sonarqube"],
+            ["m:5000/nginx:1", "m:5000/redis:8", "m:5000/sonarqube:9"],
+            ["aicluster_ollama"],
+            id="a node without services",
+        ),
+    ],
+)
+def test_leftovers_are_what_no_container_uses_and_no_service_of_the_node_names(
+    tmp_path, monkeypatch, placed, volumes, images, kept
+):
+    monkeypatch.setattr(cleanup, "STACK_ROOT", str(tmp_path))
+    if placed:
+        (tmp_path / "compose.yaml").touch()
+    compose = f"compose --project-directory {tmp_path} --profile * config "
     tables = {
-        "volume ls --filter label": volumes,
-        "volume ls --quiet": "aicluster_sonarqube\nsomebody-elses\n",
+        "volume ls --filter label": "aicluster_ollama ollama\naicluster_redis redis\n"
+        "aicluster_sonarqube sonarqube\naicluster_used used\n",
+        "volume ls --quiet": "aicluster_ollama\naicluster_redis\naicluster_sonarqube\nsomebody-elses\n",
+        compose + "--volumes": "redis\nused\n",
+        compose + "--images": "m:5000/redis:8\nm:5000/nginx:2\n",
         "ps --all --format {{.Image}}": "m:5000/nginx:2\n",
-        "image ls": "m:5000/nginx:1\nm:5000/nginx:2\nm:5000/sonarqube:9\ntheirs:1\nm:5000/nginx-theirs:1\n",
+        "image ls": "m:5000/nginx:1\nm:5000/nginx:2\nm:5000/sonarqube:9\ntheirs:1\nm:5000/nginx-theirs:1\n"
+        "m:5000/redis:8\n",
     }
 
     class Tables(Node):
@@ -96,12 +124,21 @@ def test_leftovers_are_what_no_container_uses_and_nothing_that_runs():
         "keep_data": False,
         "keep_models": True,
         "model_volumes": ["ollama"],
-        "repositories": ["m:5000/nginx", "m:5000/sonarqube"],
+        "repositories": ["m:5000/nginx", "m:5000/redis", "m:5000/sonarqube"],
     }
     found = cleanup.leftovers(Tables(ps="x"), asked)
-    assert found["volumes"] == ["aicluster_sonarqube"]
-    assert found["images"] == ["m:5000/nginx:1", "m:5000/sonarqube:9"]
+    assert (found["volumes"], found["images"], found["kept"]) == (volumes, images, kept)
     assert not any(found[kind] for kind in ("containers", "files", "shared", "units", "packages"))
+
+
+def test_what_the_toolkit_made_is_known_until_the_caller_is_done_as_well(tmp_path, monkeypatch):
+    for name in ("STACK_ROOT", "RUN_FOLDER", "STATE_FOLDER"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(cleanup, name, str(tmp_path / name))
+    (tmp_path / "STATE_FOLDER" / "state.json").write_text('{"packages": ["jq"]}')
+    cleanup.remove_folders(Node())
+    assert [path.name for path in tmp_path.iterdir()] == ["STATE_FOLDER"]
+    assert cleanup.read_state(cleanup.STATE_FOLDER)["packages"] == ["jq"]
 
 
 NVIDIA, KATA = {"nvidia": {"path": "nvidia-container-runtime"}}, {"kata": {"path": "kata-runtime"}}
