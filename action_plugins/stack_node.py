@@ -339,6 +339,12 @@ def found_of(actual: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "engine": {**found["engine"], "absent": absent}}
 
 
+def silent(actual: Mapping[str, Any]) -> bool:
+    """Whether an engine that shall hold containers is there and does not answer: it need not be empty."""
+    engine = found_of(actual)["engine"]
+    return bool(actual["containers"]) and not engine["api"] and not engine["absent"]
+
+
 def report(node: str, complaints: Sequence[str], kept: str) -> str:
     """Return the message of a refused node; `kept` says what was not changed."""
     lines = [f"{number:>3}. {complaint}" for number, complaint in enumerate(complaints, start=1)]
@@ -384,6 +390,7 @@ def make_plan(
         "settle": bool(desired.containers) and ("restart", ENGINE_UNIT) in reactions,
     }
     lay_needed = any(bool(part) for part in lay.values())
+    unknown = set(desired.container_owner.values()) if silent(actual) else set()
     # The engine as it shall be comes first where it has to fetch something.
     images = list(actual["obstacles"]["images"])
     first, rest = split(lay, engine_question(desired)) if images else split(lay, {"files": [], "unit": None})
@@ -398,7 +405,7 @@ def make_plan(
             raising[part] for part in ("containers", "orphans", "restless", "settle", "provision")
         ),
         "asleep": asleep_services(desired, actual),
-        "lines": plan_lines(actual, reactions, provision),
+        "lines": plan_lines(actual, reactions, [service for service in provision if service not in unknown]),
         "complaints": [],
     }
 
@@ -414,13 +421,21 @@ def plan_lines(
     lines += [f"- file {path}" for path in actual["leftover"]]
     lines += [f"~ unit {item['name']} ({item['why']})" for item in actual["units"]]
     lines += [f"~ {verb} {unit}" for verb, unit in reactions]
-    lines += [f"+ image {image}" for image in actual["obstacles"]["images"]]
+    lines += container_lines(actual)
+    lines += [f"~ provision {service}" for service in provision]
+    return lines
+
+
+def container_lines(actual: Mapping[str, Any]) -> list[str]:
+    """Return what a plan says of images and containers."""
+    if silent(actual):
+        return ["~ images and containers (unknown until docker runs)"]
+    lines = [f"+ image {image}" for image in actual["obstacles"]["images"]]
     for item in actual["containers"]:
         sign, why = ("+", "") if item["why"] == "missing" else ("~", f" ({item['why']})")
         lines.append(f"{sign} container {item['service']}{why}")
     lines += [f"- container {name}" for name in actual["orphans"]]
     lines += [f"~ container {name} (sleeps in mode {actual['mode']})" for name in actual["restless"]]
-    lines += [f"~ provision {service}" for service in provision]
     return lines
 
 

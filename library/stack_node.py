@@ -17,7 +17,7 @@ options:
     description:
       - V(plan) changes nothing and returns what differs. It fails with everything on the node that stands in
         the way, before anything is changed there.
-      - V(fetch) pulls the images a plan misses, before any file of a service moves.
+      - V(fetch) pulls the images a plan misses and the engine lacks, before any file of a service moves.
       - V(ship) sends the files a plan names as one archive. The node validates them beside their targets, and
         only when all of them pass moves each one into place with a rename. Files that no longer belong go.
       - V(reacted) notes that the restarts and reloads of a plan were carried out.
@@ -721,7 +721,8 @@ def fetch(params):
     """Pull images, a few side by side; see RETURN. Containers and files stay as they are."""
     from concurrent.futures import ThreadPoolExecutor
 
-    images = params["images"]
+    # Those that a plan took for missing while the engine was down may be there.
+    images = list(missing_images(params["images"], ask=False))
     with ThreadPoolExecutor(PULLS_AT_ONCE) as pool:
         answers = dict(zip(images, pool.map(pull, images)))
     return {

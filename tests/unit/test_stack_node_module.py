@@ -794,6 +794,15 @@ def test_images_are_pulled_and_what_the_engine_says_of_the_others_is_returned(tm
     assert pulled["images"]["gone:1"]["message"] == "manifest unknown"
 
 
+def test_an_image_that_an_engine_has_once_it_runs_is_not_pulled(tmp_path, monkeypatch):
+    monkeypatch.setattr(node, "compose_version", lambda: "2.26.1")
+    monkeypatch.setattr(node, "pull", lambda image: {"status": 200, "message": image, "platforms": []})
+    before = inspect([], **MISSING)["obstacles"]["images"]
+    with an_engine(tmp_path / "docker.sock", PING | HERE):
+        fetched = node.fetch({"images": [*before, "nginx:1"]})
+    assert (list(before), list(fetched["images"])) == (["redis:8.10.1"], ["nginx:1"])
+
+
 def test_a_part_that_is_shipped_first_leaves_what_is_known_of_the_rest(tmp_path):
     rest, first = tmp_path / "stack" / "conf", tmp_path / "daemon"
     ship({rest: b"x"})

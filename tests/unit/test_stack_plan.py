@@ -365,6 +365,44 @@ def test_without_an_image_to_pull_everything_is_laid_at_once():
     assert not any(plan["engine"].values())
 
 
+@pytest.mark.parametrize(
+    ("why", "lines"),
+    [
+        pytest.param(
+            "inactive",
+            [
+                "~ unit docker (inactive)",
+                "~ images and containers (unknown until docker runs)",
+                "~ provision ssh",
+            ],
+            id="one that is stopped",
+        ),
+        pytest.param(
+            "not there, inactive",
+            [
+                "~ unit docker (not there, inactive)",
+                "+ image redis:8.10.1",
+                "+ container redis",
+                "~ provision ssh",
+                "~ provision redis",
+            ],
+            id="none",
+        ),
+    ],
+)
+def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one(why, lines):
+    wanted = with_redis()
+    wanted.provision_inputs = {"ssh": "i1", "redis": "i2"}
+    found = actual(
+        containers=[{"service": "redis", "why": "missing"}],
+        units=[{"name": "docker", "why": why}],
+        **obstacles(engine={"version": "", "api": ""}, images={"redis:8.10.1": None}),
+    )
+    plan = engine.make_plan(wanted, found, {})
+    assert plan["lines"] == lines
+    assert (plan["images"], plan["raise"]["containers"]) == (["redis:8.10.1"], ["redis"]), "to be looked at"
+
+
 def test_an_image_to_pull_is_work_though_no_file_differs():
     plan = engine.make_plan(with_redis(), actual(**obstacles(images={"redis:8.10.1": None})), {})
     assert plan["lay_needed"] is True
