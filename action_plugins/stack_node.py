@@ -2,10 +2,10 @@
 """The controller's half of the engine: desired state -> one question per node -> plan -> one archive.
 
 `phase: plan` renders everything the node should hold, asks the node once, returns what differs, and fails
-with whatever stands in the way there. `phase: fetch` pulls the images that are missing. `phase: ship` renders
-again and sends only the files the plan names, `phase: reacted` notes that what reads them was restarted.
-`phase: commit` asks once more and fails if anything still differs. The node's half is library/stack_node.py;
-docs/explain/engine.md tells why.
+with whatever stands in the way there. `phase: note` writes down what packages a run adds. `phase: fetch`
+pulls the images that are missing. `phase: ship` renders again and sends only the files the plan names,
+`phase: reacted` notes that what reads them was restarted. `phase: commit` asks once more and fails if
+anything still differs. The node's half is library/stack_node.py; docs/explain/engine.md tells why.
 """
 
 from __future__ import annotations
@@ -345,6 +345,16 @@ def silent(actual: Mapping[str, Any]) -> bool:
     return bool(actual["containers"]) and not engine["api"] and not engine["absent"]
 
 
+def to_note(plan: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the packages and repository files a run is about to add, its engine's repository included."""
+    engine = plan["wanted"]["engine"]
+    repository = engine["repository"] if any(engine["coming"].values()) else {"packages": [], "files": []}
+    return {
+        "packages": [*plan["lay"]["packages"], *repository["packages"]],
+        "sources": list(repository["files"]),
+    }
+
+
 def report(node: str, complaints: Sequence[str], kept: str) -> str:
     """Return the message of a refused node; `kept` says what was not changed."""
     lines = [f"{number:>3}. {complaint}" for number, complaint in enumerate(complaints, start=1)]
@@ -623,7 +633,7 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
 
 
 class ActionModule(ActionBase):
-    """Action plugin `stack_node`: plan, fetch, ship, reacted, commit."""
+    """Action plugin `stack_node`: plan, note, fetch, ship, reacted, commit."""
 
     _supports_check_mode = True
 
@@ -631,7 +641,7 @@ class ActionModule(ActionBase):
         """Run one phase and return a result a playbook can branch on."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
-        phases = ["plan", "fetch", "ship", "reacted", "commit"]
+        phases = ["plan", "note", "fetch", "ship", "reacted", "commit"]
         _, arguments = self.validate_argument_spec(
             argument_spec={
                 "phase": {"type": "str", "choices": phases, "required": True},
@@ -643,6 +653,8 @@ class ActionModule(ActionBase):
         plan, part = arguments["plan"], arguments["part"]
         if arguments["phase"] == "reacted":
             return self._send(variables, phase="reacted", reactions=plan[part]["reactions"])
+        if arguments["phase"] == "note":
+            return self._send(variables, phase="note", **to_note(plan))
         roles = Path(variables["role_path"]).parent
         renderer = Renderer(self._templar, self._loader, variables, roles)
         desired, service_variables = desired_state(renderer, roles)
@@ -743,7 +755,6 @@ class ActionModule(ActionBase):
             partial=partial,
             archive=pack(changed),
             remove=lay["remove"],
-            installed=plan["lay"]["packages"],
             reactions=lay["reactions"],
             validations={path: checker for path, checker in checkers.items() if checker},
             compose_check=bool(desired.containers) and any(p.startswith(STACK_ROOT) for p in lay["files"]),

@@ -91,8 +91,8 @@ ENGINE = (
 
 
 def read_state(folder):
-    """Return what the runs of the toolkit noted: files, fragments (path -> what was before us), packages."""
-    state = {"files": [], "fragments": {}, "packages": []}
+    """Return what the runs of the toolkit noted, as `read_state` of library/stack_node.py does."""
+    state = {"files": [], "fragments": {}, "packages": [], "sources": []}
     try:
         with open(os.path.join(folder, "state.json")) as handle:
             state.update(json.load(handle))
@@ -200,7 +200,9 @@ def survey(module, params):
     volumes = owned_volumes(module)
     kept = kept_volumes(volumes, params["keep_data"], params["keep_models"], params["model_volumes"])
     images, bystanders = image_lists(module)
-    files = sorted(path for path in state["files"] if os.path.lexists(path))
+    # An engine that stays gets its updates from where it came.
+    ours = state["files"] + ([] if bystanders else state["sources"])
+    files = sorted(path for path in ours if os.path.lexists(path))
     return {
         "containers": lines(
             module, ["docker", "ps", "--all", "--filter", "label=" + LABEL, "--format", "{{.Names}}"]

@@ -17,13 +17,15 @@ options:
     description:
       - V(plan) changes nothing and returns what differs. It fails with everything on the node that stands in
         the way, before anything is changed there.
+      - V(note) writes down which packages of a plan, and which files of their repository, are not on the node
+        yet, for a cleanup one day.
       - V(fetch) pulls the images a plan misses and the engine lacks, before any file of a service moves.
       - V(ship) sends the files a plan names as one archive. The node validates them beside their targets, and
         only when all of them pass moves each one into place with a rename. Files that no longer belong go.
       - V(reacted) notes that the restarts and reloads of a plan were carried out.
       - V(commit) asks once more and fails if anything still differs.
     type: str
-    choices: [plan, fetch, ship, reacted, commit]
+    choices: [plan, note, fetch, ship, reacted, commit]
     required: true
   part:
     description: Which half of a plan V(ship) and V(reacted) are about; V(engine) comes before the images.
@@ -35,7 +37,7 @@ options:
     type: bool
     default: true
   plan:
-    description: What V(plan) returned; for V(fetch), V(ship), V(reacted) and V(commit).
+    description: What V(plan) returned; for the other phases.
     type: dict
     default: {}
 attributes:
@@ -83,10 +85,11 @@ facts:
 """
 
 # What the controller sends (`request`, base64 of JSON: it needs no quoting inside this source):
-#   phase        inspect, fetch, ship or reacted
+#   phase        inspect, note, fetch, ship or reacted
 #   files        [{path, sha256, accept, mode, uid, gid, text, fragment}]; `accept`: digests that are right as
 #                well; `fragment`: our part of a shared JSON file
 #   packages     [name]                     units       [{name, enabled, waits}]
+#   sources      note: [path], files of a package repository
 #   containers   {compose service: digest}  probes      {service: url on the node, or path of a file}
 #   container_modes  {compose service: [modes it works in]}; always where it is not named
 #   mode         the mode of a node that has not chosen one itself
@@ -94,7 +97,6 @@ facts:
 #   engine       {files: [path], packages: [name], unit}: what must be as wanted before images are asked for
 #   with_text    return the text of what differs, for a diff
 #   commit       {service: provisioning digest to remember, or null to keep the remembered one}, or null
-#   installed    ship: packages this run installed, for a cleanup one day
 #   archive      base64 of a tar.gz, paths relative to /     remove   [path]
 #   reactions    [[restart or reload, unit]]                 validations  {path: command with %s}
 #   partial      more of the desired state is shipped later: what it does not name stays known as before
@@ -140,9 +142,11 @@ class RefusedError(Exception):
 def read_state():
     """Return what the last run left: files: [path], pending: [[verb, unit]], provisioned: {service: digest},
     in: {service: [ids of the containers it was provisioned in]}, fragments: {path of a shared JSON file: what
-    `hidden` notes}, packages: [those we installed]. `files` holds no shared ones: those stay.
+    `hidden` notes}, packages: [those we installed], sources: [path of a package repository's file we added].
+    `files` holds no shared ones: those stay.
     """
-    state = {"files": [], "pending": [], "provisioned": {}, "in": {}, "fragments": {}, "packages": []}
+    state = {"files": [], "fragments": {}, "packages": [], "sources": []}
+    state.update({"pending": [], "provisioned": {}, "in": {}})
     try:
         with open(STATE_FILE) as handle:
             state.update(json.load(handle))
@@ -700,6 +704,19 @@ def inspect(params):
     }
 
 
+# ---------------------------------------------------------------- note
+
+
+def note(params):
+    """Write down what of the packages and files to come is not there yet: a cleanup may remove it."""
+    state = read_state()
+    sources = [path for path in params["sources"] if not os.path.lexists(path)]
+    state["packages"] = sorted(set(state["packages"]) | set(missing_packages(params["packages"])))
+    state["sources"] = sorted(set(state["sources"]) | set(sources))
+    write_state(state)
+    return {"changed": False}
+
+
 # ---------------------------------------------------------------- fetch
 
 
@@ -840,7 +857,6 @@ def ship(params):
     notes = {path: hidden(before[path], fragment) for path, fragment in fragments.items()}
     both = {path: old + notes.get(path, []) for path, old in state["fragments"].items()}
     ours = sorted(path for path in owned if path not in fragments)
-    state["packages"] = sorted(set(state["packages"]) | set(params["installed"]))
     state["pending"] = sorted(set(map(tuple, state["pending"])) | set(map(tuple, params["reactions"])))
     write_state(dict(state, files=sorted(set(state["files"]) | set(ours)), fragments=dict(notes, **both)))
     for path, content, mode, uid, gid in files:
@@ -867,7 +883,7 @@ def reacted(params):
 def answer(request):
     """Answer one question of the action plugin."""
     try:
-        phases = {"inspect": inspect, "fetch": fetch, "ship": ship, "reacted": reacted}
+        phases = {"inspect": inspect, "note": note, "fetch": fetch, "ship": ship, "reacted": reacted}
         return phases[request["phase"]](request)
     except RefusedError as refusal:
         return {"failed": True, "msg": "%s. Nothing was replaced on this node." % refusal}

@@ -55,15 +55,20 @@ def test_a_node_without_docker_has_no_containers_to_remove():
 
 
 @pytest.mark.parametrize(
-    ("bystander", "packages"),
-    [("", ["docker.io", "jq"]), ("x:1 theirs \n", ["jq"])],
+    ("bystander", "packages", "files"),
+    [("", ["docker.io", "jq"], ["docker.sources"]), ("x:1 theirs \n", ["jq"], [])],
     ids=["alone", "with others"],
 )
-def test_the_engine_stays_while_containers_of_others_run_on_it(tmp_path, monkeypatch, bystander, packages):
+def test_the_engine_and_its_repository_stay_while_containers_of_others_run_on_it(
+    tmp_path, monkeypatch, bystander, packages, files
+):
     monkeypatch.setattr(cleanup, "STATE_FOLDER", str(tmp_path))
-    (tmp_path / "state.json").write_text(json.dumps({"packages": ["jq", "docker.io"]}))
+    (tmp_path / "docker.sources").touch()
+    sources = [str(tmp_path / name) for name in ("docker.sources", "docker.asc")]
+    (tmp_path / "state.json").write_text(json.dumps({"packages": ["jq", "docker.io"], "sources": sources}))
     asked = {"keep_data": False, "keep_models": False, "model_volumes": [], "repositories": []}
-    assert cleanup.survey(Node(ps=bystander), asked)["packages"] == packages
+    found = cleanup.survey(Node(ps=bystander), asked)
+    assert (found["packages"], found["files"]) == (packages, [str(tmp_path / name) for name in files])
 
 
 def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one():

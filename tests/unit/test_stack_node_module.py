@@ -51,7 +51,7 @@ def ship(files, **changes):
     fragments = changes.pop("fragments", {})
     owned = [{"path": str(path), "fragment": fragments.get(path)} for path in files]
     parameters = {"files": owned, "archive": archive(files), "remove": [], "reactions": []}
-    checks = {"validations": {}, "compose_check": False, "partial": False, "installed": []}
+    checks = {"validations": {}, "compose_check": False, "partial": False}
     return node.ship({**parameters, **checks, **changes})
 
 
@@ -510,11 +510,16 @@ def test_a_container_of_another_mode_is_made_anew_like_any_other(running, paint,
     assert inspect([], **MODES)["containers"] == [{"service": "paint", "why": why}]
 
 
-def test_the_node_remembers_which_packages_were_not_there_before():
-    ship({}, installed=["jq"])
-    ship({}, installed=["curl"])
+def test_the_node_remembers_which_packages_and_repositories_were_not_there_before(tmp_path, monkeypatch):
+    sources = [str(tmp_path / "docker.sources"), str(tmp_path / "docker.asc")]
+    monkeypatch.setattr(node, "run", lambda _command: "python3-debian installed\n")
+    node.note({"packages": ["jq", "python3-debian"], "sources": sources[:1]})
+    (tmp_path / "docker.asc").touch()
+    node.note({"packages": ["curl"], "sources": sources})
+    ship({})
     inspect([], commit={})
-    assert node.read_state()["packages"] == ["curl", "jq"]
+    state = node.read_state()
+    assert (state["packages"], state["sources"]) == (["curl", "jq"], sources[:1])
 
 
 @pytest.mark.parametrize(

@@ -309,7 +309,11 @@ DAEMON = File("/etc/docker/daemon.json", b"{}", "docker_engine", merge=True)
 COMPOSE = File("/opt/aicluster/redis/compose.yaml", b"services: {}", "redis")
 CHECK = File("/opt/aicluster/checks/redis.py", b"", "redis")
 LIMITS = {
-    "engine": {"source": "docker", "packages": {"engine": "docker-ce", "compose": "docker-compose-plugin"}},
+    "engine": {
+        "source": "docker",
+        "packages": {"engine": "docker-ce", "compose": "docker-compose-plugin"},
+        "repository": {"packages": ["python3-debian"], "files": ["/etc/docker.sources"]},
+    },
     "engine_packages": ["docker-ce", "docker-ce-cli", "docker-compose-plugin"],
     "disk_gb": {"redis": 3},
     "disk_reserved_gb": 8,
@@ -439,6 +443,23 @@ def test_a_service_is_still_to_come_when_a_node_has_nothing_of_it(found, new):
 )
 def test_what_a_run_installs_is_not_missed(packages, coming):
     assert engine.wanted_of(with_redis(), actual(packages=packages))["engine"]["coming"] == coming
+
+
+@pytest.mark.parametrize(
+    ("packages", "noted"),
+    [
+        pytest.param(
+            ["docker-ce"],
+            {"packages": ["docker-ce", "python3-debian"], "sources": ["/etc/docker.sources"]},
+            id="with the engine its repository",
+        ),
+        pytest.param(["jq"], {"packages": ["jq"], "sources": []}, id="without it none"),
+    ],
+)
+def test_what_a_run_is_about_to_add_is_noted(packages, noted):
+    found = actual(packages=packages)
+    plan = {**engine.make_plan(with_redis(), found, {}), "wanted": engine.wanted_of(with_redis(), found)}
+    assert engine.to_note(plan) == noted
 
 
 @pytest.mark.parametrize(
