@@ -2,10 +2,10 @@
 """The controller's half of the engine: desired state -> one question per node -> plan -> one archive.
 
 `phase: plan` renders everything the node should hold, asks the node once, returns what differs, and fails
-with whatever stands in the way there. `phase: fetch` pulls the images that are missing. `phase: ship` renders
-again and sends only the files the plan names, `phase: reacted` notes that what reads them was restarted.
-`phase: commit` asks once more and fails if anything still differs. The node's half is library/stack_node.py;
-docs/explain/engine.md tells why.
+with whatever stands in the way there. `phase: note` writes down what packages a run adds. `phase: fetch`
+pulls the images that are missing. `phase: ship` renders again and sends only the files the plan names,
+`phase: reacted` notes that what reads them was restarted. `phase: commit` asks once more and fails if
+anything still differs. The node's half is library/stack_node.py; docs/explain/engine.md tells why.
 """
 
 from __future__ import annotations
@@ -339,6 +339,22 @@ def found_of(actual: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "engine": {**found["engine"], "absent": absent}}
 
 
+def silent(actual: Mapping[str, Any]) -> bool:
+    """Whether an engine that shall hold containers is there and does not answer: it need not be empty."""
+    engine = found_of(actual)["engine"]
+    return bool(actual["containers"]) and not engine["api"] and not engine["absent"]
+
+
+def to_note(plan: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the packages and repository files a run is about to add, its engine's repository included."""
+    engine = plan["wanted"]["engine"]
+    repository = engine["repository"] if any(engine["coming"].values()) else {"packages": [], "files": []}
+    return {
+        "packages": [*plan["lay"]["packages"], *repository["packages"]],
+        "sources": list(repository["files"]),
+    }
+
+
 def report(node: str, complaints: Sequence[str], kept: str) -> str:
     """Return the message of a refused node; `kept` says what was not changed."""
     lines = [f"{number:>3}. {complaint}" for number, complaint in enumerate(complaints, start=1)]
@@ -384,6 +400,7 @@ def make_plan(
         "settle": bool(desired.containers) and ("restart", ENGINE_UNIT) in reactions,
     }
     lay_needed = any(bool(part) for part in lay.values())
+    unknown = set(desired.container_owner.values()) if silent(actual) else set()
     # The engine as it shall be comes first where it has to fetch something.
     images = list(actual["obstacles"]["images"])
     first, rest = split(lay, engine_question(desired)) if images else split(lay, {"files": [], "unit": None})
@@ -398,7 +415,7 @@ def make_plan(
             raising[part] for part in ("containers", "orphans", "restless", "settle", "provision")
         ),
         "asleep": asleep_services(desired, actual),
-        "lines": plan_lines(actual, reactions, provision),
+        "lines": plan_lines(actual, reactions, [service for service in provision if service not in unknown]),
         "complaints": [],
     }
 
@@ -414,13 +431,21 @@ def plan_lines(
     lines += [f"- file {path}" for path in actual["leftover"]]
     lines += [f"~ unit {item['name']} ({item['why']})" for item in actual["units"]]
     lines += [f"~ {verb} {unit}" for verb, unit in reactions]
-    lines += [f"+ image {image}" for image in actual["obstacles"]["images"]]
+    lines += container_lines(actual)
+    lines += [f"~ provision {service}" for service in provision]
+    return lines
+
+
+def container_lines(actual: Mapping[str, Any]) -> list[str]:
+    """Return what a plan says of images and containers."""
+    if silent(actual):
+        return ["~ images and containers (unknown until docker runs)"]
+    lines = [f"+ image {image}" for image in actual["obstacles"]["images"]]
     for item in actual["containers"]:
         sign, why = ("+", "") if item["why"] == "missing" else ("~", f" ({item['why']})")
         lines.append(f"{sign} container {item['service']}{why}")
     lines += [f"- container {name}" for name in actual["orphans"]]
     lines += [f"~ container {name} (sleeps in mode {actual['mode']})" for name in actual["restless"]]
-    lines += [f"~ provision {service}" for service in provision]
     return lines
 
 
@@ -608,7 +633,7 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
 
 
 class ActionModule(ActionBase):
-    """Action plugin `stack_node`: plan, fetch, ship, reacted, commit."""
+    """Action plugin `stack_node`: plan, note, fetch, ship, reacted, commit."""
 
     _supports_check_mode = True
 
@@ -616,7 +641,7 @@ class ActionModule(ActionBase):
         """Run one phase and return a result a playbook can branch on."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
-        phases = ["plan", "fetch", "ship", "reacted", "commit"]
+        phases = ["plan", "note", "fetch", "ship", "reacted", "commit"]
         _, arguments = self.validate_argument_spec(
             argument_spec={
                 "phase": {"type": "str", "choices": phases, "required": True},
@@ -628,6 +653,8 @@ class ActionModule(ActionBase):
         plan, part = arguments["plan"], arguments["part"]
         if arguments["phase"] == "reacted":
             return self._send(variables, phase="reacted", reactions=plan[part]["reactions"])
+        if arguments["phase"] == "note":
+            return self._send(variables, phase="note", **to_note(plan))
         roles = Path(variables["role_path"]).parent
         renderer = Renderer(self._templar, self._loader, variables, roles)
         desired, service_variables = desired_state(renderer, roles)
@@ -728,7 +755,6 @@ class ActionModule(ActionBase):
             partial=partial,
             archive=pack(changed),
             remove=lay["remove"],
-            installed=plan["lay"]["packages"],
             reactions=lay["reactions"],
             validations={path: checker for path, checker in checkers.items() if checker},
             compose_check=bool(desired.containers) and any(p.startswith(STACK_ROOT) for p in lay["files"]),

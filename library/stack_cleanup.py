@@ -12,6 +12,7 @@ short_description: Remove from a node what the toolkit made there, and nothing e
 description:
   - What is the toolkit's is known from the file its runs leave on the node (files, parts of shared files,
     packages it installed) and from its compose project (containers, networks, volumes, images).
+  - The file its runs left stays, for the caller to remove once all it does after this module is done.
   - Kernel settings that were applied stay until the next boot.
 options:
   keep_data:
@@ -35,7 +36,8 @@ options:
   leftovers:
     description:
       - Remove only what services left that moved to another node or were renewed. That is volumes of the
-        toolkit's project and images of O(repositories) that no container uses. What runs is not touched.
+        toolkit's project and images of O(repositories) that no container uses and no service placed on the
+        node names, with or without a container. What runs is not touched.
     type: bool
     default: false
 attributes:
@@ -89,8 +91,8 @@ ENGINE = (
 
 
 def read_state(folder):
-    """Return what the runs of the toolkit noted: files, fragments (path -> keys), packages."""
-    state = {"files": [], "fragments": {}, "packages": []}
+    """Return what the runs of the toolkit noted, as `read_state` of library/stack_node.py does."""
+    state = {"files": [], "fragments": {}, "packages": [], "sources": []}
     try:
         with open(os.path.join(folder, "state.json")) as handle:
             state.update(json.load(handle))
@@ -107,9 +109,9 @@ def lines(module, command):
     if code:
         # An engine that does not answer is not an empty one.
         module.fail_json(
-            msg="`%s` failed: %s. Nothing was removed, as what Docker holds cannot be seen. Start it "
-            "(sudo systemctl start docker) and run the cleanup again."
-            % (" ".join(command[:3]), err.strip() or out.strip())
+            msg="`%s` failed: %s. Nothing was removed, as what Docker holds cannot be seen. Mend it (is it "
+            "stopped: sudo systemctl start docker) and run the cleanup again."
+            % (" ".join(command), err.strip() or out.strip())
         )
     return [line for line in out.splitlines() if line]
 
@@ -171,15 +173,25 @@ def unused_images(module, repositories):
     return sorted(name for name in named - used if name.rpartition(":")[0] in repositories)
 
 
+def project_names(module, kind):
+    """Return the `volumes` (as in the compose file) or `images` that services placed on this node name."""
+    if not os.path.isfile(os.path.join(STACK_ROOT, "compose.yaml")):
+        return set()
+    command = ["docker", "compose", "--project-directory", STACK_ROOT, "--profile", "*", "config"]
+    return set(lines(module, command + ["--" + kind]))
+
+
 def leftovers(module, params):
-    """Return what nothing uses any more, in the shape of RETURN."""
+    """Return what nothing uses any more, in the shape of RETURN; a service may be down for an hour."""
     volumes = unused_volumes(module, owned_volumes(module))
+    wanted = project_names(module, "volumes")
     kept = kept_volumes(volumes, params["keep_data"], params["keep_models"], params["model_volumes"])
+    kept = sorted(set(kept) | {name for name, short in volumes.items() if short in wanted})
     found = {
         kind: [] for kind in ("containers", "networks", "files", "shared", "units", "packages", "bystanders")
     }
-    images = unused_images(module, params["repositories"])
-    return dict(found, volumes=sorted(set(volumes) - set(kept)), kept=kept, images=images)
+    images = set(unused_images(module, params["repositories"])) - project_names(module, "images")
+    return dict(found, volumes=sorted(set(volumes) - set(kept)), kept=kept, images=sorted(images))
 
 
 def survey(module, params):
@@ -188,7 +200,9 @@ def survey(module, params):
     volumes = owned_volumes(module)
     kept = kept_volumes(volumes, params["keep_data"], params["keep_models"], params["model_volumes"])
     images, bystanders = image_lists(module)
-    files = sorted(path for path in state["files"] if os.path.lexists(path))
+    # An engine that stays gets its updates from where it came.
+    ours = state["files"] + ([] if bystanders else state["sources"])
+    files = sorted(path for path in ours if os.path.lexists(path))
     return {
         "containers": lines(
             module, ["docker", "ps", "--all", "--filter", "label=" + LABEL, "--format", "{{.Names}}"]
@@ -207,11 +221,32 @@ def survey(module, params):
     }
 
 
-def without(path, keys):
-    """Take our keys out of a shared JSON file; the file stays, with what others wrote."""
+def put(content, keys, was):
+    """Return the JSON object `content` with `was` at the end of `keys`: [value], or [] for nothing."""
+    key, rest = keys[0], keys[1:]
+    if rest:
+        there = content.get(key)
+        inner = put(there if isinstance(there, dict) else {}, rest, was)
+        was = [inner] if inner else []
+    left = {name: value for name, value in content.items() if name != key}
+    return dict(left, **{key: was[0]}) if was else left
+
+
+def restored(content, notes):
+    """Return the JSON object `content` as it was before us, as `restored` of library/stack_node.py does."""
+    for note in notes:
+        if not isinstance(note, str):
+            content = put(content, *note)
+        elif not isinstance(content.get(note), dict):
+            # Earlier versions noted names only. What a mapping held before them is not known, so it stays.
+            content = put(content, [note], [])
+    return content
+
+
+def without(path, notes):
+    """Take our part out of a shared JSON file; the file stays, with what others wrote."""
     with open(path) as handle:
-        content = json.load(handle)
-    left = {key: value for key, value in content.items() if key not in keys}
+        left = restored(json.load(handle), notes)
     temporary = path + ".aicluster-new"
     with open(temporary, "w") as handle:
         json.dump(left, handle, indent=2, sort_keys=True)
@@ -258,9 +293,9 @@ def remove(module, found):
         must(["systemctl", "daemon-reload"])
 
 
-def forget(module):
-    """Remove the toolkit's folders, what remembers it last."""
-    for folder in (STACK_ROOT, RUN_FOLDER, STATE_FOLDER):
+def remove_folders(module):
+    """Remove the toolkit's folders but for what remembers it."""
+    for folder in (STACK_ROOT, RUN_FOLDER):
         shutil.rmtree(folder, ignore_errors=True)
         if os.path.lexists(folder):
             module.fail_json(
@@ -288,7 +323,7 @@ def main():
     if changed and not module.check_mode:
         remove(module, found)
         if everything:
-            forget(module)
+            remove_folders(module)
     module.exit_json(changed=bool(changed), **found)
 
 

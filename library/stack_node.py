@@ -17,13 +17,15 @@ options:
     description:
       - V(plan) changes nothing and returns what differs. It fails with everything on the node that stands in
         the way, before anything is changed there.
-      - V(fetch) pulls the images a plan misses, before any file of a service moves.
+      - V(note) writes down which packages of a plan, and which files of their repository, are not on the node
+        yet, for a cleanup one day.
+      - V(fetch) pulls the images a plan misses and the engine lacks, before any file of a service moves.
       - V(ship) sends the files a plan names as one archive. The node validates them beside their targets, and
         only when all of them pass moves each one into place with a rename. Files that no longer belong go.
       - V(reacted) notes that the restarts and reloads of a plan were carried out.
       - V(commit) asks once more and fails if anything still differs.
     type: str
-    choices: [plan, fetch, ship, reacted, commit]
+    choices: [plan, note, fetch, ship, reacted, commit]
     required: true
   part:
     description: Which half of a plan V(ship) and V(reacted) are about; V(engine) comes before the images.
@@ -35,7 +37,7 @@ options:
     type: bool
     default: true
   plan:
-    description: What V(plan) returned; for V(fetch), V(ship), V(reacted) and V(commit).
+    description: What V(plan) returned; for the other phases.
     type: dict
     default: {}
 attributes:
@@ -83,10 +85,11 @@ facts:
 """
 
 # What the controller sends (`request`, base64 of JSON: it needs no quoting inside this source):
-#   phase        inspect, fetch, ship or reacted
+#   phase        inspect, note, fetch, ship or reacted
 #   files        [{path, sha256, accept, mode, uid, gid, text, fragment}]; `accept`: digests that are right as
 #                well; `fragment`: our part of a shared JSON file
 #   packages     [name]                     units       [{name, enabled, waits}]
+#   sources      note: [path], files of a package repository
 #   containers   {compose service: digest}  probes      {service: url on the node, or path of a file}
 #   container_modes  {compose service: [modes it works in]}; always where it is not named
 #   mode         the mode of a node that has not chosen one itself
@@ -94,7 +97,6 @@ facts:
 #   engine       {files: [path], packages: [name], unit}: what must be as wanted before images are asked for
 #   with_text    return the text of what differs, for a diff
 #   commit       {service: provisioning digest to remember, or null to keep the remembered one}, or null
-#   installed    ship: packages this run installed, for a cleanup one day
 #   archive      base64 of a tar.gz, paths relative to /     remove   [path]
 #   reactions    [[restart or reload, unit]]                 validations  {path: command with %s}
 #   partial      more of the desired state is shipped later: what it does not name stays known as before
@@ -141,10 +143,12 @@ class RefusedError(Exception):
 
 def read_state():
     """Return what the last run left: files: [path], pending: [[verb, unit]], provisioned: {service: digest},
-    in: {service: [ids of the containers it was provisioned in]}, fragments: {path: [keys we put into a shared
-    JSON file]}, packages: [those we installed]. `files` holds no shared ones: those stay.
+    in: {service: [ids of the containers it was provisioned in]}, fragments: {path of a shared JSON file: what
+    `hidden` notes}, packages: [those we installed], sources: [path of a package repository's file we added].
+    `files` holds no shared ones: those stay.
     """
-    state = {"files": [], "pending": [], "provisioned": {}, "in": {}, "fragments": {}, "packages": []}
+    state = {"files": [], "fragments": {}, "packages": [], "sources": []}
+    state.update({"pending": [], "provisioned": {}, "in": {}})
     try:
         with open(STATE_FILE) as handle:
             state.update(json.load(handle))
@@ -201,40 +205,72 @@ def as_json(value):
     return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
 
-def merged(path, text, fragment, previous):
-    """Return the JSON object in `text`, the content of `path`, with `fragment` laid over it.
+def put(content, keys, was):
+    """Return the JSON object `content` with `was` at the end of `keys`: [value], or [] for nothing."""
+    key, rest = keys[0], keys[1:]
+    if rest:
+        there = content.get(key)
+        inner = put(there if isinstance(there, dict) else {}, rest, was)
+        was = [inner] if inner else []
+    left = {name: value for name, value in content.items() if name != key}
+    return dict(left, **{key: was[0]}) if was else left
 
-    Keys of others stay as they are; keys that only the `previous` fragment had are taken out again.
-    """
+
+def restored(content, notes):
+    """Return the JSON object `content` as it was before us; `notes` are what `hidden` returned."""
+    for note in notes:
+        if not isinstance(note, str):
+            content = put(content, *note)
+        elif not isinstance(content.get(note), dict):
+            # Earlier versions noted names only. What a mapping held before them is not known, so it stays.
+            content = put(content, [note], [])
+    return content
+
+
+def hidden(content, fragment):
+    """Return [[keys], [value there] or []] of what `fragment` hides; of a mapping, key by key."""
+    notes = []
+    for key, value in sorted(fragment.items()):
+        there = content.get(key, {})
+        if isinstance(value, dict) and isinstance(there, dict):
+            notes += [[[key, name], [there[name]] if name in there else []] for name in sorted(value)]
+        else:
+            notes.append([[key], [there] if key in content else []])
+    return notes
+
+
+def laid_over(content, fragment):
+    """Return the JSON object `content` with `fragment` over it, mappings key by key."""
+    after = dict(content)
+    for key, value in fragment.items():
+        there = content.get(key)
+        after[key] = dict(there, **value) if isinstance(value, dict) and isinstance(there, dict) else value
+    return after
+
+
+def without_us(path, notes):
+    """Return the JSON object others have in the shared file `path`."""
     try:
-        current = json.loads(text or "{}")
+        return restored(json.loads(read_text(path) or "{}"), notes)
     except ValueError as error:
         raise RefusedError("%s: must be JSON, we add to what others wrote: %s; mend it" % (path, error))
-    for key in previous:
-        if key not in fragment:
-            current.pop(key, None)
-    return dict(current, **fragment)
 
 
-def compare_fragment(want, previous):
+def compare_fragment(want, notes):
     """Like compare_file, for a file we share with others (`merge: true`); returns `after` as well."""
     text = read_text(want["path"])
-    after = merged(want["path"], text, want["fragment"], previous)
+    after = laid_over(without_us(want["path"], notes), want["fragment"])
     if text and json.loads(text) == after:
         return None
     reason = "content" if text else "missing"
     return {"path": want["path"], "reason": reason, "before": text, "after": as_json(after)}
 
 
-def take_out(path, keys):
-    """Take our keys out of a shared file that we no longer have a part in; the file stays."""
+def take_out(path, notes):
+    """Take our part out of a shared file that we no longer have one in; the file stays."""
     found = os.stat(path)
-    replace_file(path, merge_into(path, {}, keys), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
-
-
-def merge_into(path, fragment, previous):
-    """Return the bytes of a shared JSON file with our part in it."""
-    return as_json(merged(path, read_text(path), fragment, previous)).encode()
+    content = as_json(without_us(path, notes)).encode()
+    replace_file(path, content, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
 
 
 def compare_file(want, with_text):
@@ -611,7 +647,7 @@ def obstacles(params, differing, packages, units, pending, containers):
 def leftover(state, wanted_paths):
     """Return files we wrote that no longer belong, and shared files we no longer have a part in."""
     files = [path for path in state["files"] if os.path.lexists(path)]
-    shared = [path for path, keys in state["fragments"].items() if keys and os.path.isfile(path)]
+    shared = [path for path, notes in state["fragments"].items() if notes and os.path.isfile(path)]
     return sorted(path for path in files + shared if path not in wanted_paths)
 
 
@@ -670,6 +706,19 @@ def inspect(params):
     }
 
 
+# ---------------------------------------------------------------- note
+
+
+def note(params):
+    """Write down what of the packages and files to come is not there yet: a cleanup may remove it."""
+    state = read_state()
+    sources = [path for path in params["sources"] if not os.path.lexists(path)]
+    state["packages"] = sorted(set(state["packages"]) | set(missing_packages(params["packages"])))
+    state["sources"] = sorted(set(state["sources"]) | set(sources))
+    write_state(state)
+    return {"changed": False}
+
+
 # ---------------------------------------------------------------- fetch
 
 
@@ -691,7 +740,8 @@ def fetch(params):
     """Pull images, a few side by side; see RETURN. Containers and files stay as they are."""
     from concurrent.futures import ThreadPoolExecutor
 
-    images = params["images"]
+    # Those that a plan took for missing while the engine was down may be there.
+    images = list(missing_images(params["images"], ask=False))
     with ThreadPoolExecutor(PULLS_AT_ONCE) as pool:
         answers = dict(zip(images, pool.map(pull, images)))
     return {
@@ -783,6 +833,7 @@ def ship(params):
     fragments = {
         want["path"]: want["fragment"] for want in params["files"] if want.get("fragment") is not None
     }
+    before = {path: without_us(path, state["fragments"].get(path, [])) for path in fragments}
     owned = [want["path"] for want in params["files"]]
     files = []
     for path, content, mode, uid, gid in sorted(members(params["archive"])) if params["archive"] else []:
@@ -790,7 +841,7 @@ def ship(params):
             raise RefusedError("%s is a folder where a file belongs; look at it and remove it" % path)
         whole = content
         if path in fragments:
-            whole = merge_into(path, fragments[path], state["fragments"].get(path, []))
+            whole = as_json(laid_over(before[path], fragments[path])).encode()
         files.append((path, whole, mode, uid, gid))
     directory = tempfile.mkdtemp(prefix="aicluster-stage-")
     try:
@@ -804,13 +855,12 @@ def ship(params):
             )
     finally:
         shutil.rmtree(directory)
-    # Of shared files also the keys the last run put there: until all is in place, both may be in the file.
-    keys = {path: sorted(fragment) for path, fragment in fragments.items()}
-    both = {path: sorted(set(keys.get(path, [])) | set(old)) for path, old in state["fragments"].items()}
+    # Of shared files also what the last run noted: until all is in place, both parts may be in the file.
+    notes = {path: hidden(before[path], fragment) for path, fragment in fragments.items()}
+    both = {path: old + notes.get(path, []) for path, old in state["fragments"].items()}
     ours = sorted(path for path in owned if path not in fragments)
-    state["packages"] = sorted(set(state["packages"]) | set(params["installed"]))
     state["pending"] = sorted(set(map(tuple, state["pending"])) | set(map(tuple, params["reactions"])))
-    write_state(dict(state, files=sorted(set(state["files"]) | set(ours)), fragments=dict(keys, **both)))
+    write_state(dict(state, files=sorted(set(state["files"]) | set(ours)), fragments=dict(notes, **both)))
     for path, content, mode, uid, gid in files:
         make_directories(path, uid, gid)
         replace_file(path, content, mode, uid, gid)
@@ -820,7 +870,7 @@ def ship(params):
         else:
             remove_file(path)
     if not params["partial"]:
-        write_state(dict(state, files=ours, fragments=keys))
+        write_state(dict(state, files=ours, fragments=notes))
     return {"changed": bool(files or params["remove"])}
 
 
@@ -835,7 +885,7 @@ def reacted(params):
 def answer(request):
     """Answer one question of the action plugin."""
     try:
-        phases = {"inspect": inspect, "fetch": fetch, "ship": ship, "reacted": reacted}
+        phases = {"inspect": inspect, "note": note, "fetch": fetch, "ship": ship, "reacted": reacted}
         return phases[request["phase"]](request)
     except RefusedError as refusal:
         return {"failed": True, "msg": "%s. Nothing was replaced on this node." % refusal}

@@ -1,6 +1,9 @@
 """Cleanup removes what the toolkit made and nothing else, and site.yml makes it again."""
 
+import json
+import shlex
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import site_under_test as site
@@ -8,6 +11,9 @@ from verified import verify
 
 BYSTANDER = "/etc/somebody-elses.conf"
 BYSTANDER_DATA = "$(docker volume inspect --format '{{.Mountpoint}}' bystander)/file"
+# What somebody has in the engine's configuration beside us: a runtime, and a key the toolkit never writes.
+DAEMON_FILE = "/etc/docker/daemon.json"
+BYSTANDER_SETTINGS: dict[str, Any] = {"runtimes": {"bystander": {"path": "runc"}}, "shutdown-timeout": 20}
 IMAGES = "docker image ls --format '{{.Repository}}:{{.Tag}}'"
 
 
@@ -17,15 +23,28 @@ def node() -> site.Node:
     return site.running("alertmanager")[0]
 
 
+def settings(node: site.Node) -> dict[str, Any]:
+    """What the engine's configuration file holds."""
+    return dict(json.loads(site.shell(node, f"cat {DAEMON_FILE}")))
+
+
+def write_settings(node: site.Node, wanted: dict[str, Any]) -> None:
+    site.shell(node, f"echo {shlex.quote(json.dumps(wanted))} > {DAEMON_FILE}")
+
+
 @pytest.fixture
 def bystanders(node: site.Node) -> Iterator[site.Node]:
-    """What was on the node before: a file, a container, a volume with data."""
+    """What was on the node before: a file, a container, a volume with data, settings of the engine."""
+    ours = settings(node)
+    write_settings(node, ours | BYSTANDER_SETTINGS)
     image = site.shell(node, "docker ps --format '{{.Image}}' | head -n 1").strip()
     site.shell(node, f"echo mine > {BYSTANDER}")
     site.shell(node, f"docker run -d --name bystander -v bystander:/kept --entrypoint sleep {image} infinity")
     site.shell(node, f"echo mine > {BYSTANDER_DATA}")
     yield node
     site.shell(node, f"docker rm -f bystander; docker volume rm bystander; rm -f {BYSTANDER}")
+    left = settings(node)
+    write_settings(node, {key: left[key] for key in left.keys() - BYSTANDER_SETTINGS.keys()})
 
 
 def cleanup(node: site.Node, *more: str) -> site.Run:
@@ -58,11 +77,13 @@ def test_what_the_toolkit_made_goes_and_what_was_there_stays(bystanders, keep_da
     assert left.count("No such file") == 3, left
     assert site.shell(node, "docker ps --all --format '{{.Names}}'").split() == ["bystander"]
     assert site.shell(node, f"cat {BYSTANDER}") == "mine\n"
+    assert settings(node) == BYSTANDER_SETTINGS
     assert site.shell(node, f"cat {BYSTANDER_DATA}") == "mine\n"
     left_volumes = set(site.shell(node, "docker volume ls -q").split())
     assert left_volumes == (volumes if keep_data else {"bystander"})
     assert set(site.shell(node, IMAGES).split()) == {kept_image}
     again = site.run_site("--limit", node.address)
     assert again.code == 0, again.output
+    assert BYSTANDER_SETTINGS.items() < settings(node).items()
     verdict = verify()
     assert verdict.ok, verdict.report["failures"]

@@ -6,6 +6,7 @@ import pytest
 from by_path import import_file
 
 cleanup = import_file("library/stack_cleanup.py", "stack_cleanup_module")
+node = import_file("library/stack_node.py", "stack_node_module")
 VOLUMES = {"aicluster_ollama": "ollama", "aicluster_postgres": "postgres", "aicluster_minio": "minio"}
 
 
@@ -54,15 +55,20 @@ def test_a_node_without_docker_has_no_containers_to_remove():
 
 
 @pytest.mark.parametrize(
-    ("bystander", "packages"),
-    [("", ["docker.io", "jq"]), ("x:1 theirs \n", ["jq"])],
+    ("bystander", "packages", "files"),
+    [("", ["docker.io", "jq"], ["docker.sources"]), ("x:1 theirs \n", ["jq"], [])],
     ids=["alone", "with others"],
 )
-def test_the_engine_stays_while_containers_of_others_run_on_it(tmp_path, monkeypatch, bystander, packages):
+def test_the_engine_and_its_repository_stay_while_containers_of_others_run_on_it(
+    tmp_path, monkeypatch, bystander, packages, files
+):
     monkeypatch.setattr(cleanup, "STATE_FOLDER", str(tmp_path))
-    (tmp_path / "state.json").write_text(json.dumps({"packages": ["jq", "docker.io"]}))
+    (tmp_path / "docker.sources").touch()
+    sources = [str(tmp_path / name) for name in ("docker.sources", "docker.asc")]
+    (tmp_path / "state.json").write_text(json.dumps({"packages": ["jq", "docker.io"], "sources": sources}))
     asked = {"keep_data": False, "keep_models": False, "model_volumes": [], "repositories": []}
-    assert cleanup.survey(Node(ps=bystander), asked)["packages"] == packages
+    found = cleanup.survey(Node(ps=bystander), asked)
+    assert (found["packages"], found["files"]) == (packages, [str(tmp_path / name) for name in files])
 
 
 def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one():
@@ -77,13 +83,41 @@ def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one():
         cleanup.image_lists(Stopped(ps="x"))
 
 
-def test_leftovers_are_what_no_container_uses_and_nothing_that_runs():
-    volumes = "aicluster_ollama ollama\naicluster_sonarqube sonarqube\n"
+@pytest.mark.parametrize(
+    ("placed", "volumes", "images", "kept"),
+    [
+        pytest.param(
+            True,
+            ["aicluster_sonarqube"],
+            ["m:5000/nginx:1", "m:5000/sonarqube:9"],
+            ["aicluster_ollama", "aicluster_redis"],
+            id="a service that is down, and one that moved away",
+        ),
+        pytest.param(
+            False,
+            ["aicluster_redis", "aicluster_sonarqube"],
+            ["m:5000/nginx:1", "m:5000/redis:8", "m:5000/sonarqube:9"],
+            ["aicluster_ollama"],
+            id="a node without services",
+        ),
+    ],
+)
+def test_leftovers_are_what_no_container_uses_and_no_service_of_the_node_names(
+    tmp_path, monkeypatch, placed, volumes, images, kept
+):
+    monkeypatch.setattr(cleanup, "STACK_ROOT", str(tmp_path))
+    if placed:
+        (tmp_path / "compose.yaml").touch()
+    compose = f"compose --project-directory {tmp_path} --profile * config "
     tables = {
-        "volume ls --filter label": volumes,
-        "volume ls --quiet": "aicluster_sonarqube\nsomebody-elses\n",
+        "volume ls --filter label": "aicluster_ollama ollama\naicluster_redis redis\n"
+        "aicluster_sonarqube sonarqube\naicluster_used used\n",
+        "volume ls --quiet": "aicluster_ollama\naicluster_redis\naicluster_sonarqube\nsomebody-elses\n",
+        compose + "--volumes": "redis\nused\n",
+        compose + "--images": "m:5000/redis:8\nm:5000/nginx:2\n",
         "ps --all --format {{.Image}}": "m:5000/nginx:2\n",
-        "image ls": "m:5000/nginx:1\nm:5000/nginx:2\nm:5000/sonarqube:9\ntheirs:1\nm:5000/nginx-theirs:1\n",
+        "image ls": "m:5000/nginx:1\nm:5000/nginx:2\nm:5000/sonarqube:9\ntheirs:1\nm:5000/nginx-theirs:1\n"
+        "m:5000/redis:8\n",
     }
 
     class Tables(Node):
@@ -95,21 +129,55 @@ def test_leftovers_are_what_no_container_uses_and_nothing_that_runs():
         "keep_data": False,
         "keep_models": True,
         "model_volumes": ["ollama"],
-        "repositories": ["m:5000/nginx", "m:5000/sonarqube"],
+        "repositories": ["m:5000/nginx", "m:5000/redis", "m:5000/sonarqube"],
     }
     found = cleanup.leftovers(Tables(ps="x"), asked)
-    assert found["volumes"] == ["aicluster_sonarqube"]
-    assert found["images"] == ["m:5000/nginx:1", "m:5000/sonarqube:9"]
+    assert (found["volumes"], found["images"], found["kept"]) == (volumes, images, kept)
     assert not any(found[kind] for kind in ("containers", "files", "shared", "units", "packages"))
 
 
-def test_a_shared_file_loses_our_keys_and_keeps_those_of_others(tmp_path):
+def test_what_the_toolkit_made_is_known_until_the_caller_is_done_as_well(tmp_path, monkeypatch):
+    for name in ("STACK_ROOT", "RUN_FOLDER", "STATE_FOLDER"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(cleanup, name, str(tmp_path / name))
+    (tmp_path / "STATE_FOLDER" / "state.json").write_text('{"packages": ["jq"]}')
+    cleanup.remove_folders(Node())
+    assert [path.name for path in tmp_path.iterdir()] == ["STATE_FOLDER"]
+    assert cleanup.read_state(cleanup.STATE_FOLDER)["packages"] == ["jq"]
+
+
+NVIDIA, KATA = {"nvidia": {"path": "nvidia-container-runtime"}}, {"kata": {"path": "kata-runtime"}}
+OURS = {"live-restore": True, "runtimes": NVIDIA}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param({}, id="an empty file"),
+        pytest.param({"theirs": 1}, id="a key of others"),
+        pytest.param({"live-restore": False}, id="a key of ours with another value"),
+        pytest.param({"live-restore": True}, id="a key of ours with our value"),
+        pytest.param({"runtimes": KATA}, id="another runtime"),
+        pytest.param({"runtimes": {"nvidia": {"path": "/usr/bin/n", "runtimeArgs": []}}}, id="our runtime"),
+        pytest.param({"runtimes": {**NVIDIA, **KATA}, "theirs": {}}, id="our runtime and another"),
+        pytest.param({"runtimes": "x"}, id="a value where we want a mapping"),
+    ],
+)
+def test_a_shared_file_is_afterwards_what_it_was_before_us(tmp_path, before):
     path = tmp_path / "daemon.json"
-    path.write_text('{"ours": 1, "theirs": 2}')
+    path.write_text(json.dumps(node.laid_over(before, OURS)))
     path.chmod(0o644)
-    cleanup.without(str(path), ["ours"])
-    assert json.loads(path.read_text()) == {"theirs": 2}
+    notes = json.loads(json.dumps(node.hidden(before, OURS)))
+    assert node.restored(json.loads(path.read_text()), notes) == before
+    cleanup.without(str(path), notes)
+    assert json.loads(path.read_text()) == before
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("module", [node, cleanup], ids=["a run", "a cleanup"])
+def test_names_noted_by_an_earlier_version_are_taken_out_but_for_mappings(module):
+    there = {"live-restore": True, "runtimes": NVIDIA, "theirs": 2}
+    assert module.restored(there, ["live-restore", "runtimes"]) == {"runtimes": NVIDIA, "theirs": 2}
 
 
 def test_a_torn_state_file_is_no_reason_to_stop(tmp_path):

@@ -51,7 +51,7 @@ def ship(files, **changes):
     fragments = changes.pop("fragments", {})
     owned = [{"path": str(path), "fragment": fragments.get(path)} for path in files]
     parameters = {"files": owned, "archive": archive(files), "remove": [], "reactions": []}
-    checks = {"validations": {}, "compose_check": False, "partial": False, "installed": []}
+    checks = {"validations": {}, "compose_check": False, "partial": False}
     return node.ship({**parameters, **checks, **changes})
 
 
@@ -259,6 +259,54 @@ def test_a_key_we_no_longer_want_is_taken_out_of_the_shared_file(tmp_path):
     assert json.loads(path.read_text()) == {"theirs": 1, "a": 1}
 
 
+def test_a_runtime_of_others_stays_beside_ours_and_comes_back_where_ours_hid_it(tmp_path):
+    path = tmp_path / "stack" / "daemon.json"
+    path.parent.mkdir()
+    before = {"runtimes": {"kata": {"path": "kata"}, "nvidia": {"path": "theirs"}}, "log-driver": "json-file"}
+    path.write_text(json.dumps(before))
+    first = {"runtimes": {"nvidia": {"path": "ours"}}, "log-driver": "journald"}
+    for ours in (first, {"log-driver": "local"}, first):
+        ship({path: json.dumps(ours).encode()}, fragments={path: ours})
+        assert inspect([shared(path, ours)])["differing"] == []
+    assert json.loads(path.read_text())["runtimes"] == {"kata": {"path": "kata"}, "nvidia": {"path": "ours"}}
+    ship({}, remove=[str(path)])
+    assert json.loads(path.read_text()) == before
+
+
+def test_what_was_there_before_is_known_from_the_first_run_on_however_often_one_is_cut_off(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "stack" / "daemon.json"
+    path.parent.mkdir()
+    path.write_text('{"a": "theirs"}')
+
+    def cut_off_after(target, *rest):
+        replace(target, *rest)
+        if target == str(path):
+            raise KeyboardInterrupt
+
+    replace = node.replace_file
+    for ours in ({"a": 1}, {"a": 2, "b": 1}, {"b": 2}):
+        monkeypatch.setattr(node, "replace_file", cut_off_after)
+        with pytest.raises(KeyboardInterrupt):
+            ship({path: json.dumps(ours).encode()}, fragments={path: ours})
+    monkeypatch.setattr(node, "replace_file", replace)
+    ship({}, remove=[str(path)])
+    assert json.loads(path.read_text()) == {"a": "theirs"}
+
+
+def test_a_shared_file_of_an_earlier_version_is_still_known(tmp_path):
+    path = tmp_path / "stack" / "daemon.json"
+    path.parent.mkdir()
+    path.write_text('{"a": 1, "runtimes": {"nvidia": {}}, "theirs": 2}')
+    node.write_state({**node.read_state(), "fragments": {str(path): ["a", "runtimes"]}})
+    ours = {"a": 2, "runtimes": {"nvidia": {"path": "ours"}}}
+    assert inspect([shared(path, ours)])["differing"]
+    ship({path: json.dumps(ours).encode()}, fragments={path: ours})
+    ship({}, remove=[str(path)])
+    assert json.loads(path.read_text()) == {"runtimes": {"nvidia": {}}, "theirs": 2}
+
+
 def test_a_shared_file_we_have_no_part_in_any_more_stays_without_our_keys(tmp_path):
     path = tmp_path / "stack" / "daemon.json"
     path.parent.mkdir()
@@ -463,11 +511,16 @@ def test_a_container_of_another_mode_is_made_anew_like_any_other(running, paint,
     assert inspect([], **MODES)["containers"] == [{"service": "paint", "why": why}]
 
 
-def test_the_node_remembers_which_packages_were_not_there_before():
-    ship({}, installed=["jq"])
-    ship({}, installed=["curl"])
+def test_the_node_remembers_which_packages_and_repositories_were_not_there_before(tmp_path, monkeypatch):
+    sources = [str(tmp_path / "docker.sources"), str(tmp_path / "docker.asc")]
+    monkeypatch.setattr(node, "run", lambda _command: "python3-debian installed\n")
+    node.note({"packages": ["jq", "python3-debian"], "sources": sources[:1]})
+    (tmp_path / "docker.asc").touch()
+    node.note({"packages": ["curl"], "sources": sources})
+    ship({})
     inspect([], commit={})
-    assert node.read_state()["packages"] == ["curl", "jq"]
+    state = node.read_state()
+    assert (state["packages"], state["sources"]) == (["curl", "jq"], sources[:1])
 
 
 @pytest.mark.parametrize(
@@ -745,6 +798,15 @@ def test_images_are_pulled_and_what_the_engine_says_of_the_others_is_returned(tm
     assert pulled["compose"] == "2.26.1"
     assert pulled["images"]["here:1"]["status"] == 200
     assert pulled["images"]["gone:1"]["message"] == "manifest unknown"
+
+
+def test_an_image_that_an_engine_has_once_it_runs_is_not_pulled(tmp_path, monkeypatch):
+    monkeypatch.setattr(node, "compose_version", lambda: "2.26.1")
+    monkeypatch.setattr(node, "pull", lambda image: {"status": 200, "message": image, "platforms": []})
+    before = inspect([], **MISSING)["obstacles"]["images"]
+    with an_engine(tmp_path / "docker.sock", PING | HERE):
+        fetched = node.fetch({"images": [*before, "nginx:1"]})
+    assert (list(before), list(fetched["images"])) == (["redis:8.10.1"], ["nginx:1"])
 
 
 def test_a_part_that_is_shipped_first_leaves_what_is_known_of_the_rest(tmp_path):

@@ -309,7 +309,11 @@ DAEMON = File("/etc/docker/daemon.json", b"{}", "docker_engine", merge=True)
 COMPOSE = File("/opt/aicluster/redis/compose.yaml", b"services: {}", "redis")
 CHECK = File("/opt/aicluster/checks/redis.py", b"", "redis")
 LIMITS = {
-    "engine": {"source": "docker", "packages": {"engine": "docker-ce", "compose": "docker-compose-plugin"}},
+    "engine": {
+        "source": "docker",
+        "packages": {"engine": "docker-ce", "compose": "docker-compose-plugin"},
+        "repository": {"packages": ["python3-debian"], "files": ["/etc/docker.sources"]},
+    },
     "engine_packages": ["docker-ce", "docker-ce-cli", "docker-compose-plugin"],
     "disk_gb": {"redis": 3},
     "disk_reserved_gb": 8,
@@ -365,6 +369,44 @@ def test_without_an_image_to_pull_everything_is_laid_at_once():
     assert not any(plan["engine"].values())
 
 
+@pytest.mark.parametrize(
+    ("why", "lines"),
+    [
+        pytest.param(
+            "inactive",
+            [
+                "~ unit docker (inactive)",
+                "~ images and containers (unknown until docker runs)",
+                "~ provision ssh",
+            ],
+            id="one that is stopped",
+        ),
+        pytest.param(
+            "not there, inactive",
+            [
+                "~ unit docker (not there, inactive)",
+                "+ image redis:8.10.1",
+                "+ container redis",
+                "~ provision ssh",
+                "~ provision redis",
+            ],
+            id="none",
+        ),
+    ],
+)
+def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one(why, lines):
+    wanted = with_redis()
+    wanted.provision_inputs = {"ssh": "i1", "redis": "i2"}
+    found = actual(
+        containers=[{"service": "redis", "why": "missing"}],
+        units=[{"name": "docker", "why": why}],
+        **obstacles(engine={"version": "", "api": ""}, images={"redis:8.10.1": None}),
+    )
+    plan = engine.make_plan(wanted, found, {})
+    assert plan["lines"] == lines
+    assert (plan["images"], plan["raise"]["containers"]) == (["redis:8.10.1"], ["redis"]), "to be looked at"
+
+
 def test_an_image_to_pull_is_work_though_no_file_differs():
     plan = engine.make_plan(with_redis(), actual(**obstacles(images={"redis:8.10.1": None})), {})
     assert plan["lay_needed"] is True
@@ -401,6 +443,23 @@ def test_a_service_is_still_to_come_when_a_node_has_nothing_of_it(found, new):
 )
 def test_what_a_run_installs_is_not_missed(packages, coming):
     assert engine.wanted_of(with_redis(), actual(packages=packages))["engine"]["coming"] == coming
+
+
+@pytest.mark.parametrize(
+    ("packages", "noted"),
+    [
+        pytest.param(
+            ["docker-ce"],
+            {"packages": ["docker-ce", "python3-debian"], "sources": ["/etc/docker.sources"]},
+            id="with the engine its repository",
+        ),
+        pytest.param(["jq"], {"packages": ["jq"], "sources": []}, id="without it none"),
+    ],
+)
+def test_what_a_run_is_about_to_add_is_noted(packages, noted):
+    found = actual(packages=packages)
+    plan = {**engine.make_plan(with_redis(), found, {}), "wanted": engine.wanted_of(with_redis(), found)}
+    assert engine.to_note(plan) == noted
 
 
 @pytest.mark.parametrize(
