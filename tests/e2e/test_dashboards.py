@@ -15,7 +15,10 @@ QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "Say hello
 # A rate needs two scrapes with a request between them.
 ANSWERED_WITHIN_S = 240
 PAUSE_S = 10
-SENSORS = 'node_thermal_zone_temp{node="$node", type!~"PMIC.*"} or node_hwmon_temp_celsius{node="$node"}'
+SENSORS = (
+    'node_thermal_zone_temp{node="$node", type!~"PMIC.*"} or node_hwmon_temp_celsius{node="$node"} '
+    'unless on (instance, chip) node_hwmon_chip_names{chip_name=~"pmic.*"}'
+)
 # A node without containers has none of their figures, nor has one whose kernel does not count memory.
 CONTAINERS = 'aicluster_container_restarts_total{node="$node"}'
 MEMORY = 'aicluster_container_memory_bytes{node="$node"}'

@@ -2,6 +2,7 @@
 
 import dashboards
 import monitoring
+import pytest
 import yaml
 
 # Any value will do: what is chosen stands in a string.
@@ -18,6 +19,73 @@ def complaint(exprs, folder):
     (folder / "queries.yml").write_text(yaml.safe_dump(groups, sort_keys=False, width=10_000))
     done = monitoring.shell("prometheus", "promtool check rules queries.yml", folder)
     return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def expression(dashboard, panel):
+    """The one query of a panel, as Prometheus gets it."""
+    [expr] = [
+        query.expr
+        for each in dashboards.rendered()
+        for query in dashboards.queries(each)
+        if (query.dashboard, query.panel) == (dashboard, panel)
+    ]
+    return dashboards.filled(expr, CHOSEN)
+
+
+def answers(expr, series, samples, folder):
+    """Ask promtool whether the expression makes these samples (labels -> value) of these series."""
+    expected = [{"labels": labels, "value": value} for labels, value in samples.items()]
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": str(value)} for name, value in series.items()],
+        "promql_expr_test": [{"expr": expr, "eval_time": "0m", "exp_samples": expected}],
+    }
+    (folder / "test.yml").write_text(yaml.safe_dump({"tests": [test]}, width=10_000))
+    monitoring.succeeds("prometheus", "promtool test rules test.yml", folder)
+
+
+@pytest.mark.parametrize(
+    ("dashboard", "panel", "labels"),
+    [
+        pytest.param("Cluster overview", "States", '{{node="PI51", name="{}"}}', id="of all nodes"),
+        pytest.param("Node", "Services of this node", '{{name="{}"}}', id="of one node"),
+        pytest.param(
+            "AI requests", "Services of the AI nodes", '{{node="PI51", name="{}"}}', id="of AI nodes"
+        ),
+    ],
+)
+@pytest.mark.parametrize("states", [("broken", "ok", "asleep"), ("broken", "ok", "asleep", "starting")])
+def test_a_panel_shows_every_state_a_service_can_be_in(dashboard, panel, labels, states, tmp_path):
+    """Also those of a node that does not know `starting` yet."""
+    series = {
+        f'aicluster_service_state{{node="PI51", tier="primary_ai", name="is-{now}", state="{state}"}}': int(
+            state == now
+        )
+        for now in states
+        for state in states
+    }
+    samples = {labels.format(f"is-{state}"): number for number, state in enumerate(states)}
+    answers(expression(dashboard, panel), series, samples, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("asleep", "away"),
+    [
+        pytest.param(1, 0, id="one that sleeps on purpose is not away"),
+        pytest.param(0, 1, id="one that is awake is"),
+    ],
+)
+def test_ai_nodes_that_should_answer_and_do_not_are_counted(asleep, away, tmp_path):
+    health = 'kong_upstream_target_health{{upstream="{}", target="10.0.0.{}", state="healthy"}}'
+    series = {
+        health.format("ai-chat", "2:11434"): 1,
+        health.format("ai-chat", "3:11435"): 0,
+        health.format("image", "3:7860"): 0,
+        'aicluster_service_state{instance="10.0.0.2:9100", name="ollama", state="asleep"}': 0,
+        'aicluster_service_state{instance="10.0.0.3:9100", name="ollama", state="asleep"}': asleep,
+        'aicluster_service_state{instance="10.0.0.3:9100", name="comfyui", state="asleep"}': 1,
+    }
+    answers(expression("AI requests", "AI nodes away"), series, {"{}": away}, tmp_path)
 
 
 def test_every_query_of_a_dashboard_parses(tmp_path):

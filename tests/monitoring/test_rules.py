@@ -121,6 +121,13 @@ def test_rules_read_what_somebody_exports_and_nothing_is_listed_in_vain():
     assert read == {name for entry in load(HERE / "exported.yml").values() for name in entry["metrics"]}
 
 
+def test_an_upstream_that_is_asked_for_is_one_of_kongs():
+    files = [*monitoring.RULES.glob("*.yml"), *(tree.ROOT / "roles/grafana/files/dashboards").glob("*.yml")]
+    asked = {name for file in files for name in re.findall(r'upstream="([^"]*)"', file.read_text())}
+    pools = {pool["name"] for pool in load("roles/kong/vars/main.yml")["__kong_pools"]}
+    assert asked and asked <= pools
+
+
 def test_who_exports_a_metric_is_in_the_catalogue():
     """Or is awaited; what is awaited no longer must be taken off the list."""
     exporters = set(load(HERE / "exported.yml"))

@@ -11,7 +11,8 @@ import render
 FOLDER = "/opt/aicluster/grafana/dashboards/"
 # What Grafana puts in the place of its own variables; a rate is taken over four scrapes.
 TIMES = {"__interval": "30s", "__rate_interval": "2m", "__range": "6h"}
-VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
+# `$1` is none: a group of a regular expression, which is left to Prometheus.
+VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|([a-zA-Z_]\w*))")
 Dashboard = dict[str, Any]
 Panel = dict[str, Any]
 

@@ -1,0 +1,146 @@
+"""Where all is well nothing is alarmed, and what is alarmed is heard of outside."""
+
+import json
+import shlex
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import http_client
+import pytest
+import site_under_test as site
+
+# Hardly a rule looks back longer than half an hour at what tests before these have broken.
+QUIET_WITHIN_S = 35 * 60
+QUIET_FOR = "2m"
+# What a node of the lab says of the machine below it is no trouble of the lab's.
+NO_TROUBLE = ["Watchdog"]
+if site.INVENTORY == "lab":
+    NO_TROUBLE += ["LoadHigh", "MemoryShort", "ProcessKilledForMemory", "Disk.*", "Temperature.*", "Clock.*"]
+# Pending ones, too: a fresh Prometheus would be quiet until they fire.
+TROUBLE = (
+    f'sum by (alertname, node) (last_over_time(ALERTS{{alertname!~"{"|".join(NO_TROUBLE)}"}}[{QUIET_FOR}]))'
+)
+WATCHED = f'ALERTS{{alertname="Watchdog"}} offset {QUIET_FOR}'
+# Each Prometheus tells its alerts once a minute, and a post is repeated after one or two more.
+HEARD_WITHIN_S = 360
+# Prints its port, then what it is told, until its input ends.
+RECEIVER = """
+import http.server, json, sys, threading
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        print(json.dumps([self.path, json.loads(body)]), flush=True)
+
+    def log_message(self, *words):
+        pass
+
+server = http.server.HTTPServer(("", 0), Receiver)
+print(server.server_port, flush=True)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+sys.stdin.read()
+"""
+ALERTMANAGER = next(iter(site.running("alertmanager")))
+FILES = "find /opt/aicluster/alertmanager -type f -printf '%p %m %U ' -exec sha256sum {} ';' | sort"
+# Path that was posted to -> the alerts that came there.
+Heard = Callable[[str], list[dict[str, Any]]]
+
+
+def ask(prometheus: site.Node, expr: str) -> list[Any]:
+    """The series a Prometheus answers."""
+    port = prometheus.port("prometheus", "web")
+    answer = http_client.get(f"http://{prometheus.address}:{port}/api/v1/query?query={quote(expr)}")
+    assert answer.status == 200, answer.body
+    return list(answer.json()["data"]["result"])
+
+
+@pytest.mark.parametrize("prometheus", site.running("prometheus"), ids=lambda node: node.name)
+def test_where_all_is_well_no_alert_fires_or_is_about_to(prometheus):
+    deadline = time.monotonic() + QUIET_WITHIN_S
+    while (found := ask(prometheus, TROUBLE)) or not ask(prometheus, WATCHED):
+        assert time.monotonic() < deadline, [series["metric"] for series in found] or "nobody watched"
+        time.sleep(10)
+
+
+@contextmanager
+def receiver(node: site.Node) -> Iterator[tuple[str, Heard]]:
+    """Something that is posted to on a node: its URL, and what it heard."""
+    command = [*site.as_root(node), "python3", "-c", shlex.quote(RECEIVER)]
+    posts: list[tuple[str, dict[str, Any]]] = []
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin and process.stdout
+        output = process.stdout
+        port = int(output.readline())
+
+        def listen() -> None:
+            for line in output:
+                posts.append(json.loads(line))
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        try:
+            yield (
+                f"http://{node.address}:{port}",
+                lambda path: [alert for at, told in posts if at == path for alert in told["alerts"]],
+            )
+        finally:
+            process.stdin.close()
+            listener.join()
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Heard]:
+    """What a machine beside the monitoring node hears while the inventory names it; then all is as before."""
+    layer = tmp_path_factory.mktemp("layer")
+    before = site.shell(ALERTMANAGER, FILES)
+    beside = next(node for node in site.nodes() if node != ALERTMANAGER)
+    with receiver(beside) as (url, told):
+        (layer / "hosts.yml").write_text(f"monitoring: {{hosts: {{{ALERTMANAGER.address}: }}}}\n")
+        (layer / "host_vars").mkdir()
+        (layer / "host_vars" / f"{ALERTMANAGER.address}.yml").write_text(
+            f"alertmanager_deadman_url: {url}/deadman\nalertmanager_deadman_interval_m: 1\n"
+            f"alertmanager_page_url: {url}/page\n"
+        )
+        try:
+            run = site.run_site("-i", str(layer), "--limit", ALERTMANAGER.address)
+            assert run.code == 0, run.output
+            yield told
+        finally:
+            back = site.run_site("--limit", ALERTMANAGER.address)
+    assert back.code == 0, back.output
+    assert site.shell(ALERTMANAGER, FILES) == before
+
+
+def wait_for(count: int, alerts: Callable[[], list[dict[str, Any]]]) -> None:
+    """Wait until that many of the alerts were heard; AssertionError if they are not in time."""
+    deadline = time.monotonic() + HEARD_WITHIN_S
+    while len(alerts()) < count:
+        assert time.monotonic() < deadline, f"{len(alerts())} of {count} heard within {HEARD_WITHIN_S} s"
+        time.sleep(1)
+
+
+def test_the_dead_mans_switch_hears_of_the_watchdog_again_and_again_and_of_nothing_else(heard):
+    wait_for(2, lambda: heard("/deadman"))
+    assert {alert["labels"]["alertname"] for alert in heard("/deadman")} == {"Watchdog"}
+
+
+def test_a_critical_alert_pages(heard):
+    labels = {
+        "alertname": "E2ETest",
+        "severity": "critical",
+        "node": "cluster",
+        "run_id": str(time.time_ns()),
+    }
+    ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + HEARD_WITHIN_S))
+    alert = {"labels": labels, "annotations": {"summary": "A test.", "next": "nothing to do"}, "endsAt": ends}
+    url = f"http://{ALERTMANAGER.address}:{ALERTMANAGER.port('alertmanager', 'web')}/api/v2/alerts"
+    assert http_client.post(url, [alert]).status == 200
+    wait_for(1, lambda: [found for found in heard("/page") if found["labels"] == labels])
