@@ -81,6 +81,16 @@ def test_a_service_that_stopped_is_named_with_evidence_and_what_to_do(broken):
         assert failure["next"] or failure["because"], failure
 
 
+@pytest.mark.parametrize(
+    "broken", [[(node, "minio")] for node in site.running("minio")], ids=name_of, indirect=True
+)
+def test_what_stopped_alone_comes_first_and_every_other_failure_names_its_cause(broken):
+    [(node, service)] = broken
+    first, *others = verify().report["failures"]
+    assert (first["service"], first["node"], first["because"]) == (service, node.name, [])
+    assert [failure for failure in others if not failure["because"]] == []
+
+
 @pytest.fixture
 def foreign_password() -> Iterator[site.Node]:
     """The database's monitor has another password than its exporter knows."""

@@ -124,6 +124,21 @@ def test_a_check_may_name_what_it_is_the_fault_of_and_counts_if_that_is_broken_t
     assert [(one["service"], one["node"], one["because"]) for one in content["failures"]] == because
 
 
+def test_a_node_that_is_away_is_what_others_point_to():
+    away = {"node": "BB", "address": "10.0.0.2"} | {
+        "services": node_results(["web", "exporter"], {"unreachable": True, "msg": "no route to host"})
+    }
+    asking = result("metrics", "broken", because=["exporter on BB", "web on BB"])
+    entering = result("control", "broken", because=["access on BB"])
+    content = summary([node("A", asking, entering), away], {"A": {}, "BB": {}})
+    assert [(one["service"], one["node"], one["because"]) for one in content["failures"]] == [
+        ("control", "A", []),
+        ("web", "BB", []),
+        ("exporter", "BB", []),
+        ("metrics", "A", ["exporter on BB", "web on BB"]),
+    ], "what runs nowhere is nobody's cause"
+
+
 # --- for people ---
 
 

@@ -9,6 +9,7 @@ when the service does not do its work. Python 3.6 and its standard library are e
 
 import argparse
 import concurrent.futures
+import contextlib
 import importlib.util
 import json
 import os
@@ -24,6 +25,7 @@ from typing import (
     Callable,
     Collection,
     Dict,
+    Iterator,
     List,
     Mapping,
     Optional,
@@ -63,6 +65,16 @@ class Broken(Exception):
         """
         super().__init__(evidence)
         self.evidence, self.next_command, self.because = evidence, next_command, list(because)
+
+
+@contextlib.contextmanager
+def blaming(causes: Sequence[str]) -> Iterator[None]:
+    """What breaks in here may be the fault of these, too, each a `service on NODE`."""
+    try:
+        yield
+    except Broken as broken:
+        broken.because += causes
+        raise
 
 
 class Answer:
@@ -118,6 +130,11 @@ class Kit:
             for node in self.cluster
             if service in node["services"]
         ]
+
+    def homes(self, service: str) -> List[str]:
+        """Return `service on NODE` of every node that runs it, for `because`; this node's own first."""
+        names = [node["name"] for node in self.cluster if service in node["services"]]
+        return ["%s on %s" % (service, name) for name in sorted(names, key=lambda name: name != self.node)]
 
     def http(
         self,
