@@ -146,6 +146,33 @@ def test_a_gateway_that_does_not_work_is_broken(changes, evidence):
         check(**changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "because"),
+    [
+        pytest.param(
+            {"targets": [target("10.0.0.1", 4), target("10.0.0.2", 1, "UNHEALTHY")]},
+            ["ollama on ORIN0"],
+            id="a node it cannot reach",
+        ),
+        pytest.param({"chat": Says(200)}, [], id="open to everybody"),
+        pytest.param(
+            {"code": Says(500, "cannot load", {"X-AI-Node": "AGX0"})},
+            ["ollama on AGX0"],
+            id="a node that cannot write code",
+        ),
+        pytest.param({"code": Says(500)}, [], id="Kong itself"),
+        pytest.param(
+            {"code": Says(delay_s=1)}, ["ollama on AGX0", "ollama on ORIN0"], id="whoever loads a model"
+        ),
+    ],
+)
+def test_whose_fault_it_may_be_is_said(monkeypatch, changes, because):
+    monkeypatch.setattr(FakeKit, "left", lambda _kit: 0.3)
+    with pytest.raises(Broken) as broken:
+        check(**changes)
+    assert broken.value.because == because
+
+
 # --- ways in that lead to one node, which may be asleep ---
 
 HOME = {
@@ -198,8 +225,10 @@ def test_a_way_to_nobody_is_not_missed():
     ],
 )
 def test_a_way_that_leads_nowhere_while_somebody_is_awake_is_broken(changes, evidence):
-    with pytest.raises(Broken, match=evidence):
+    with pytest.raises(Broken, match=evidence) as broken:
         at_home(**changes)
+    service = "sonarqube" if "quality" in changes else "comfyui"
+    assert broken.value.because == [f"{service} on ORIN0"]
 
 
 def test_a_node_that_has_just_woken_is_waited_for(monkeypatch):

@@ -266,6 +266,25 @@ def test_the_endpoints_of_a_service_are_those_of_the_whole_cluster(kit):
     assert kit.endpoints("web", "http") == [("PI52", "10.0.0.1:8080"), ("AGX0", "10.0.0.3:9090")]
 
 
+def test_who_runs_a_service_is_named_as_a_cause_is_this_node_first():
+    site = {**SITE, "node": "AGX0"}
+    assert Kit(site, "run-1").homes("web") == ["web on AGX0", "web on PI52"]
+
+
+def test_what_breaks_while_somebody_is_blamed_names_them_after_its_own():
+    with pytest.raises(Broken, match="no answer") as broken, aicluster_verify.blaming(["web on PI52"]):
+        raise Broken("no answer", because=["sql on PI51"])
+    assert broken.value.because == ["sql on PI51", "web on PI52"]
+
+
+def test_a_check_waits_no_longer_than_it_is_waited_for(kit, monkeypatch):
+    kit.end = time.monotonic() + 30
+    monkeypatch.setattr(aicluster_verify, "LAST_WORDS_S", 10)
+    assert 19 < kit.left() <= 20
+    kit.end = time.monotonic()
+    assert kit.left() == 1
+
+
 @pytest.mark.parametrize("status", [200, 302, 404, 503])
 def test_every_status_is_an_answer_and_no_redirect_is_followed(kit, address, status):
     answer = kit.http(f"{address}/{status}")

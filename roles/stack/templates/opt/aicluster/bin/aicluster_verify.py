@@ -39,6 +39,8 @@ from typing import (
 ROOT = "/opt/aicluster"
 AT_ONCE = 6
 CHECK_LIMIT_S = 90
+# Of these, what a check may need after its longest answer: one more question, and to say what it saw.
+LAST_WORDS_S = 12
 STARTING_LIMIT_S = 30
 # Longer than any unit of ours rests between two tries.
 TRYING_LIMIT_S = 20
@@ -114,7 +116,12 @@ class Kit:
         self.disk_floor_mb = site.get("disk_floor_mb", 0)  # type: int
         self.services = site["services"]  # type: Dict[str, Dict[str, Any]]
         self.cluster = site["cluster"]  # type: List[Dict[str, Any]]
+        self.end = time.monotonic() + CHECK_LIMIT_S
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+
+    def left(self) -> float:
+        """Return how many seconds a check may wait for a slow answer, as of a model that is loaded first."""
+        return max(1.0, self.end - LAST_WORDS_S - time.monotonic())
 
     def url(self, service: str, port: str, path: str = "/") -> str:
         """URL of a port that a service of this node publishes."""
@@ -347,13 +354,13 @@ def verdicts(kit: Kit, wanted: Sequence[str]) -> List[Dict[str, Any]]:
         found = settled(kit)  # type: Union[Found, Broken]
     except Broken as broken:
         found = Broken("Docker Engine does not answer: " + broken.evidence, "systemctl status docker")
-    mode, end = active_mode(), time.monotonic() + CHECK_LIMIT_S
+    mode, kit.end = active_mode(), time.monotonic() + CHECK_LIMIT_S
     pool = concurrent.futures.ThreadPoolExecutor(max_workers=AT_ONCE)
     futures = [(service, pool.submit(verdict, service, kit, found, mode)) for service in wanted]
     results = []
     for service, future in futures:
         try:
-            results.append(future.result(timeout=max(0.0, end - time.monotonic())))
+            results.append(future.result(timeout=max(0.0, kit.end - time.monotonic())))
         except concurrent.futures.TimeoutError:
             seen = "gave no answer within %d s" % CHECK_LIMIT_S
             results.append(
