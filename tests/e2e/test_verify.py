@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shlex
 from collections.abc import Iterator
 
 import pytest
@@ -106,6 +107,32 @@ def foreign_password() -> Iterator[site.Node]:
 
 def test_a_wrong_password_is_named_although_the_container_is_healthy(foreign_password):
     assert ("postgres_exporter", foreign_password.name) in verify().broken
+
+
+# Whoever is connected must sign in again, which only the other password opens.
+ANOTHER_PASSWORD = """
+REDISCLI_AUTH="$(cat /run/secrets/redis/password)" redis-cli -e CONFIG SET requirepass another
+REDISCLI_AUTH=another redis-cli -e CLIENT KILL TYPE normal
+"""
+
+
+@pytest.fixture
+def lost_counters() -> Iterator[site.Node]:
+    """Kong's password does not open its Redis any more."""
+    node = next(node for node in site.running("kong") if "redis" in node.services)
+    site.shell(node, f"{COMPOSE} exec -T redis sh -ec {shlex.quote(ANOTHER_PASSWORD)}")
+    try:
+        yield node
+    finally:
+        # It starts with the password of its file; healthy again, it is waited for.
+        site.shell(node, f"{COMPOSE} restart redis")
+        switch(node, "redis", on=True)
+
+
+def test_a_gateway_that_no_longer_counts_is_named_with_who_keeps_its_counters(lost_counters):
+    failure = verify().failure("kong", lost_counters.name)
+    assert "no rate limit holds" in failure["evidence"]
+    assert failure["because"] == [f"redis on {lost_counters.name}"]
 
 
 # Room to start on: a database that was killed writes 16 MiB of log before it serves again.

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from aicluster_verify import Answer, Broken, Kit
 
 FLOWS = {
-    "code": "through the gateway, with a key",
+    "code": "through the gateway, with a key; requests count against their limit",
     "image": "through the gateway: the queue is shown, and ComfyUI refuses an empty graph",
     "code quality": "through the gateway: SonarQube says that it is up",
 }
@@ -19,6 +19,8 @@ EMPTY = "0" * 32  # the hash of a Kong that never loaded a configuration
 ASLEEP = 'aicluster_service_state{name="%s",state="asleep"} 1'
 # The state of a node's services is looked at every half minute; Kong's probes see a node that woke sooner.
 LATEST_S = 40
+# A single request may pass uncounted: Redis has a fifth of a second.
+COUNTING_LIMIT_S = 5
 CODE: Dict[str, Any] = {
     "messages": [{"role": "user", "content": "Say yes."}],
     "stream": False,
@@ -52,6 +54,18 @@ def ask(kit: Kit, path: str, data: Any = None, timeout: float = 10) -> Answer:
     method = "GET" if data is None else "POST"
     headers = {"apikey": kit.secret("kong", "api_key")}
     return kit.http(kit.url("kong", "proxy", path), method, data, headers, timeout)
+
+
+def require_counting(kit: Kit) -> None:
+    """Raise Broken if requests are not counted: then Kong tells no limit, and lets everything through."""
+    try:
+        kit.wait(
+            COUNTING_LIMIT_S,
+            lambda: ask(kit, "/v1/models").headers.get("RateLimit-Limit"),
+            "requests with a key are not counted, so no rate limit holds",
+        )
+    except Broken as broken:
+        raise Broken(broken.evidence, broken.next_command, kit.homes("redis")[:1]) from None
 
 
 def code(kit: Kit, nodes: Sequence[str]) -> str:
@@ -154,8 +168,12 @@ def chatting(kit: Kit) -> str:
     refused = kit.http(kit.url("kong", "proxy", "/api/v1/chat"), method="POST", data={})
     if refused.status != UNAUTHORIZED:
         raise Broken("a chat without a key is answered with %d instead of 401" % refused.status)
+    require_counting(kit)
     at_work = [balanced[name] for name in well if name in balanced]
-    return "%s healthy, no key no answer, %s" % (" and ".join(at_work), code(kit, at_work))
+    return "%s healthy, no key no answer, requests counted, %s" % (
+        " and ".join(at_work),
+        code(kit, at_work),
+    )
 
 
 def check(kit: Kit) -> str:
