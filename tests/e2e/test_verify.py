@@ -184,5 +184,5 @@ def test_a_store_whose_disk_is_full_is_named(full_disk):
 
 def test_the_machine_report_is_one_document_with_one_word():
     report = verify().report
-    assert set(report) == {"ok", "services", "asleep", "failures", "run_id", "seconds", "nodes"}
+    assert set(report) == {"ok", "services", "asleep", "failures", "warnings", "run_id", "seconds", "nodes"}
     assert report["ok"] is True

@@ -193,6 +193,13 @@ def test_a_check_that_returns_its_evidence_makes_the_service_ok(kit, checks):
     assert (result["state"], result["evidence"], result["next"]) == ("ok", "answered run-1", "")
 
 
+def test_a_check_may_warn_of_what_breaks_nothing(kit, checks):
+    checks("web", 'return "answered", "nobody listens"')
+    result = verdict("web", kit, WELL, "")
+    assert (result["state"], result["evidence"], result["warning"]) == ("ok", "answered", "nobody listens")
+    assert aicluster_verify.report("PI52", [result]).splitlines()[1].strip() == "warning: nobody listens"
+
+
 def test_a_check_that_raises_broken_gives_its_evidence_and_its_next_command(kit, checks):
     checks("web", 'raise Broken("answered 500", "curl x")')
     result = verdict("web", kit, WELL, "")

@@ -3,8 +3,9 @@
 """Asks the services of this node to do their work, and says what was seen.
 
 On a node: `sudo /opt/aicluster/bin/aicluster_verify.py [service ...]`. For all nodes: playbooks/verify.yml.
-Every service brings one file `checks/<service>.py` with a function `check(kit) -> evidence`; it raises Broken
-when the service does not do its work. Python 3.6 and its standard library are enough.
+Every service brings one file `checks/<service>.py` with a function `check(kit) -> evidence`, or `(evidence,
+warning)` where all is well but somebody should know; it raises Broken when the service does not do its work.
+Python 3.6 and its standard library are enough.
 """
 
 import argparse
@@ -54,6 +55,8 @@ VOLUMES = ["docker", "volume", "ls", "--format", "{{.Name}}\t{{.Mountpoint}}"]
 sys.dont_write_bytecode = True
 T = TypeVar("T")
 Body = Union[bytes, str, Dict[str, Any], List[Any], None]
+# What a check saw; of two texts the second is a warning.
+Seen = Union[str, Tuple[str, str]]
 
 
 class Broken(Exception):
@@ -293,7 +296,7 @@ def require_active(kit: Kit, unit: str) -> None:
     raise Broken("unit %s is %s%s" % (unit, state, said and ": " + said[-300:]), "systemctl status " + unit)
 
 
-def load_check(service: str, folder: str) -> Callable[[Kit], str]:
+def load_check(service: str, folder: str) -> Callable[[Kit], Seen]:
     """Return the function `check` of a service's file."""
     path = "%s/%s.py" % (folder, service)
     spec = importlib.util.spec_from_file_location("aicluster_check_" + service, path)
@@ -301,11 +304,19 @@ def load_check(service: str, folder: str) -> Callable[[Kit], str]:
         raise Broken("%s is missing" % path, "ansible-playbook site.yml")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return cast("Callable[[Kit], str]", module.check)
+    return cast("Callable[[Kit], Seen]", module.check)
+
+
+def told(seen: Seen) -> Dict[str, str]:
+    """Return what a check saw as the keys of a result: evidence, and warning if there is one."""
+    return {"evidence": seen} if isinstance(seen, str) else {"evidence": seen[0], "warning": seen[1]}
 
 
 def verdict(service: str, kit: Kit, found: Union[Found, Broken], mode: str) -> Dict[str, Any]:
-    """Return {service, state, evidence, next, seconds} of one service; `state` is ok, asleep or broken."""
+    """Return {service, state, evidence, next, because, seconds} of one service, and warning if it has one.
+
+    `state` is ok, asleep or broken.
+    """
     entry, began = kit.services[service], time.monotonic()
     result = {
         "service": service, "state": "ok", "evidence": "", "next": "", "because": [],
@@ -324,7 +335,7 @@ def verdict(service: str, kit: Kit, found: Union[Found, Broken], mode: str) -> D
                 require_well(service, found.get(service, []))
             elif entry["unit"]:
                 require_active(kit, entry["unit"])
-            result["evidence"] = load_check(service, ROOT + "/checks")(kit)
+            result.update(told(load_check(service, ROOT + "/checks")(kit)))
         except Broken as broken:
             result.update(
                 state="broken", evidence=broken.evidence, next=broken.next_command, because=broken.because
@@ -415,6 +426,8 @@ def report(node: str, results: Sequence[Mapping[str, Any]]) -> str:
         lines.append("%-6s %-7s %-18s %s" % (node, result["state"], result["service"], result["evidence"]))
         if result["next"]:
             lines.append("%35snext: %s" % ("", result["next"]))
+        if result.get("warning"):
+            lines.append("%35swarning: %s" % ("", result["warning"]))
     return "\n".join(lines)
 
 
