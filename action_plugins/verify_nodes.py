@@ -77,10 +77,11 @@ def causes(node: str, failed: Mapping[str, Iterable[str]], entry: Mapping[str, A
 
 
 def summary(nodes: Sequence[Mapping[str, Any]], entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return {ok, services, asleep, failures} of all nodes.
+    """Return {ok, services, asleep, failures, warnings} of all nodes.
 
     `nodes`: [{node, address, services: [result]}]; `entries`: node name -> service -> catalogue entry.
-    failures: [{node, address, service, evidence, next, because: [`service on NODE`]}], causes first.
+    failures: [{node, address, service, evidence, next, because: [`service on NODE`]}], causes first;
+    warnings: [{node, service, text}] of services that are well.
     """
     results = [(node, result) for node in nodes for result in node["services"]]
     broken_ones = [(node, result) for node, result in results if result["state"] == "broken"]
@@ -111,6 +112,11 @@ def summary(nodes: Sequence[Mapping[str, Any]], entries: Mapping[str, Mapping[st
         "services": len(states),
         "asleep": states.count("asleep"),
         "failures": sorted(failures, key=lambda failure: len(failure["because"])),
+        "warnings": [
+            {"node": node["node"], "service": result["service"], "text": result["warning"]}
+            for node, result in results
+            if result.get("warning")
+        ],
     }
 
 
@@ -132,7 +138,7 @@ def lines_of(node: str, results: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def verdict_lines(content: Mapping[str, Any], user: str) -> list[str]:
-    """Return the end of the report: what is broken, why, and the next command."""
+    """Return the end of the report: what is broken, why, the next command, what else one should know."""
     lines = []
     addresses = {node["node"]: node["address"] for node in content["nodes"]}
     for failure in content["failures"]:
@@ -141,6 +147,7 @@ def verdict_lines(content: Mapping[str, Any], user: str) -> list[str]:
             lines.append(f"    because of {', '.join(failure['because'])}")
         elif command := next_line(failure, addresses, user):
             lines.append(f"    next: {command}")
+    lines += [f"warning: {one['service']} on {one['node']}: {one['text']}" for one in content["warnings"]]
     asleep = f", {content['asleep']} asleep" if content["asleep"] else ""
     count = (
         f"{content['services'] - len(content['failures'])} of {content['services']} services are well{asleep}"

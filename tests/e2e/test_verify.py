@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shlex
 from collections.abc import Iterator
 
 import pytest
@@ -81,6 +82,16 @@ def test_a_service_that_stopped_is_named_with_evidence_and_what_to_do(broken):
         assert failure["next"] or failure["because"], failure
 
 
+@pytest.mark.parametrize(
+    "broken", [[(node, "minio")] for node in site.running("minio")], ids=name_of, indirect=True
+)
+def test_what_stopped_alone_comes_first_and_every_other_failure_names_its_cause(broken):
+    [(node, service)] = broken
+    first, *others = verify().report["failures"]
+    assert (first["service"], first["node"], first["because"]) == (service, node.name, [])
+    assert [failure for failure in others if not failure["because"]] == []
+
+
 @pytest.fixture
 def foreign_password() -> Iterator[site.Node]:
     """The database's monitor has another password than its exporter knows."""
@@ -96,6 +107,32 @@ def foreign_password() -> Iterator[site.Node]:
 
 def test_a_wrong_password_is_named_although_the_container_is_healthy(foreign_password):
     assert ("postgres_exporter", foreign_password.name) in verify().broken
+
+
+# Whoever is connected must sign in again, which only the other password opens.
+ANOTHER_PASSWORD = """
+REDISCLI_AUTH="$(cat /run/secrets/redis/password)" redis-cli -e CONFIG SET requirepass another
+REDISCLI_AUTH=another redis-cli -e CLIENT KILL TYPE normal
+"""
+
+
+@pytest.fixture
+def lost_counters() -> Iterator[site.Node]:
+    """Kong's password does not open its Redis any more."""
+    node = next(node for node in site.running("kong") if "redis" in node.services)
+    site.shell(node, f"{COMPOSE} exec -T redis sh -ec {shlex.quote(ANOTHER_PASSWORD)}")
+    try:
+        yield node
+    finally:
+        # It starts with the password of its file; healthy again, it is waited for.
+        site.shell(node, f"{COMPOSE} restart redis")
+        switch(node, "redis", on=True)
+
+
+def test_a_gateway_that_no_longer_counts_is_named_with_who_keeps_its_counters(lost_counters):
+    failure = verify().failure("kong", lost_counters.name)
+    assert "no rate limit holds" in failure["evidence"]
+    assert failure["because"] == [f"redis on {lost_counters.name}"]
 
 
 # Room to start on: a database that was killed writes 16 MiB of log before it serves again.
@@ -147,5 +184,5 @@ def test_a_store_whose_disk_is_full_is_named(full_disk):
 
 def test_the_machine_report_is_one_document_with_one_word():
     report = verify().report
-    assert set(report) == {"ok", "services", "asleep", "failures", "run_id", "seconds", "nodes"}
+    assert set(report) == {"ok", "services", "asleep", "failures", "warnings", "run_id", "seconds", "nodes"}
     assert report["ok"] is True

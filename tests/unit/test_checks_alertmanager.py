@@ -70,7 +70,7 @@ def manager(monkeypatch):
 
 def test_a_test_alert_is_delivered_and_taken_back(manager):
     handler, kit = manager
-    assert check.check(kit).startswith("a test alert was delivered in ")
+    assert check.check(kit)[0].startswith("a test alert was delivered in ")
     fired, ended = (alerts[0] for alerts in handler.taken)
     assert fired["labels"]["severity"] == "test"
     assert fired["labels"]["node"] == "PI41"
@@ -100,7 +100,7 @@ def test_another_verify_that_listens_at_the_moment_is_waited_for(manager):
     _, kit = manager
     other = http.server.HTTPServer(("127.0.0.1", check.PORT), http.server.BaseHTTPRequestHandler)
     threading.Timer(0.5, other.server_close).start()
-    assert check.check(kit).startswith("a test alert was delivered in ")
+    assert check.check(kit)[0].startswith("a test alert was delivered in ")
 
 
 def test_an_alert_another_receiver_gets_is_broken(manager):
@@ -110,10 +110,20 @@ def test_an_alert_another_receiver_gets_is_broken(manager):
         check.check(kit)
 
 
-def test_receivers_that_tell_nobody_are_named(manager):
+def test_receivers_that_tell_nobody_are_a_warning(manager):
     handler, kit = manager
     handler.original = "url_file: /etc/alertmanager/secrets/page_url"
-    assert check.check(kit).endswith("no URL is set for default, deadman: they tell nobody")
+    _, warning = check.check(kit)
+    unset = "alertmanager_default_url, alertmanager_deadman_url"
+    assert warning == f"no URL in {unset}: their alerts are told to nobody"
+
+
+def test_where_everybody_is_told_there_is_nothing_to_warn_of(manager):
+    handler, kit = manager
+    handler.original = "".join(
+        f"url_file: /etc/alertmanager/secrets/{name}_url\n" for name in check.RECEIVERS
+    )
+    assert check.check(kit).startswith("a test alert was delivered in ")
 
 
 def test_a_network_that_cannot_be_entered_is_said(manager, monkeypatch):

@@ -79,6 +79,7 @@ def test_a_front_door_that_is_not_open_is_broken(exporter, status, evidence):
     with pytest.raises(Broken, match=evidence) as broken:
         check.check(kit)
     assert broken.value.next_command == "curl -v 'http://10.0.0.1:8080/healthz'"
+    assert broken.value.because == ["nginx on PI51", "kong on PI51"]
 
 
 def test_without_pings_it_says_what_that_means(exporter):

@@ -12,6 +12,7 @@ from by_path import import_file
 grafana = import_file("roles/grafana/templates/opt/aicluster/checks/grafana.py", "aicluster_check_grafana")
 
 UP = {"status": "success", "data": {"result": [{"metric": {"job": "x"}}, {"metric": {"job": "y"}}]}}
+PI51 = {"name": "PI51", "services": {"prometheus": {}}}
 ANSWERS: dict[str, tuple[int, Any]] = {
     "api/health": (200, {"database": "ok"}),
     "api/user": (200, {"login": "admin"}),
@@ -29,7 +30,7 @@ class FakeKit(Kit):
         services = {"grafana": {"ports": {"web": web}}}
         if root != "/":
             services["nginx"] = {"ports": {"http": {"port": 80, "container": 80, "published": "192.0.2.5"}}}
-        super().__init__({"node": "PI41", "services": services, "cluster": []}, "run")
+        super().__init__({"node": "PI41", "services": services, "cluster": [PI51]}, "run")
         self.answers, self.root, self.outside = answers, root, nginx
         self.opened: list[str] = []
 
@@ -120,8 +121,17 @@ def test_the_way_out_of_a_wrong_password_is_told():
 
 
 def test_a_door_that_does_not_open_is_told():
-    with pytest.raises(Broken, match="answered 502 instead of 200"):
+    with pytest.raises(Broken, match="answered 502 instead of 200") as broken:
         grafana.check(FakeKit(ANSWERS, "/grafana/", nginx=502))
+    assert broken.value.because == ["nginx on PI41"]
+
+
+@pytest.mark.parametrize("answer", [(502, {}), (200, {"status": "success"})], ids=["away", "empty"])
+def test_a_prometheus_that_does_not_answer_may_be_why(answer):
+    path = "api/datasources/proxy/uid/prometheus/api/v1/query?query=up"
+    with pytest.raises(Broken) as broken:
+        grafana.check(FakeKit({**ANSWERS, path: answer}))
+    assert broken.value.because == ["prometheus on PI51"]
 
 
 def test_a_node_without_dashboard_files_is_broken(dashboards_of_the_node):

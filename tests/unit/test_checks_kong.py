@@ -15,6 +15,7 @@ kong = import_file("roles/kong/templates/opt/aicluster/checks/kong.py", "check_k
 @pytest.fixture(autouse=True)
 def nobody_waits(monkeypatch):
     monkeypatch.setattr(kong, "LATEST_S", 0)
+    monkeypatch.setattr(kong, "COUNTING_LIMIT_S", 0)
 
 
 def ai(name: str, address: str, balanced: bool = True) -> dict[str, Any]:
@@ -27,7 +28,15 @@ def ai(name: str, address: str, balanced: bool = True) -> dict[str, Any]:
     }
 
 
-NODES = [ai("AGX0", "10.0.0.1"), ai("ORIN0", "10.0.0.2"), ai("NANO", "10.0.0.3", balanced=False)]
+NODES = [
+    ai("AGX0", "10.0.0.1"),
+    ai("ORIN0", "10.0.0.2"),
+    ai("NANO", "10.0.0.3", balanced=False),
+    *(
+        {"name": name, "address": "", "balanced": True, "services": {"redis": {}}}
+        for name in ("PI52", "PI51")
+    ),
+]
 
 
 def target(address: str, weight: int = 1, health: str = "HEALTHY") -> dict[str, Any]:
@@ -42,6 +51,7 @@ def check(
         "ready": Says(),
         "status": Says(body={"configuration_hash": "ab" * 16}),
         "chat": Says(401),
+        "models": Says(headers={"RateLimit-Limit": "3000"}),
         "code": Says(body={"message": {"content": ""}}, headers={"X-AI-Node": "AGX0"}),
         "queue": Says(body={"queue_running": []}),
         "graph": Says(400, {"error": {"type": "prompt_no_outputs"}}),
@@ -56,6 +66,7 @@ def check(
         "GET /status/ready": answers["ready"],
         "GET /status": answers["status"],
         "POST /api/v1/chat": answers["chat"],
+        "GET /v1/models": answers["models"],
         "GET /upstreams/ai-chat/health": Says(body={"data": listed}),
     }
     with serving(paths) as service:
@@ -99,7 +110,9 @@ def test_a_node_says_itself_whether_its_ollama_sleeps(metrics, sleeps):
 @pytest.mark.parametrize(
     ("targets", "nodes", "evidence"),
     [
-        pytest.param(None, NODES, "abababab, AGX0 and ORIN0 healthy, no key no answer", id="all well"),
+        pytest.param(
+            None, NODES, "abababab, AGX0 and ORIN0 healthy, no key no answer, requests counted", id="all well"
+        ),
         pytest.param(
             [target("10.0.0.1", 0, "UNHEALTHY"), target("10.0.0.2")],
             NODES,
@@ -139,11 +152,46 @@ def test_a_gateway_that_works_says_whom_it_reaches(targets, nodes, evidence):
         pytest.param(
             {"code": Says(404, "no model")}, "for code is answered 404: no model", id="nobody writes code"
         ),
+        pytest.param({"models": Says()}, "are not counted, so no rate limit holds", id="nobody counts"),
     ],
 )
 def test_a_gateway_that_does_not_work_is_broken(changes, evidence):
     with pytest.raises(Broken, match=evidence):
         check(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "because"),
+    [
+        pytest.param(
+            {"targets": [target("10.0.0.1", 4), target("10.0.0.2", 1, "UNHEALTHY")]},
+            ["ollama on ORIN0"],
+            id="a node it cannot reach",
+        ),
+        pytest.param({"chat": Says(200)}, [], id="open to everybody"),
+        pytest.param({"models": Says()}, ["redis on PI51"], id="whoever keeps the counters"),
+        pytest.param(
+            {"code": Says(500, "cannot load", {"X-AI-Node": "AGX0"})},
+            ["ollama on AGX0"],
+            id="a node that cannot write code",
+        ),
+        pytest.param({"code": Says(500)}, [], id="Kong itself"),
+        pytest.param(
+            {"code": Says(delay_s=1)}, ["ollama on AGX0", "ollama on ORIN0"], id="whoever loads a model"
+        ),
+    ],
+)
+def test_whose_fault_it_may_be_is_said(monkeypatch, changes, because):
+    monkeypatch.setattr(FakeKit, "left", lambda _kit: 0.3)
+    with pytest.raises(Broken) as broken:
+        check(**changes)
+    assert broken.value.because == because
+
+
+def test_one_request_that_passed_uncounted_is_no_matter(monkeypatch):
+    monkeypatch.setattr(kong, "COUNTING_LIMIT_S", 10)
+    answers = iter([Says(), Says(503, headers={"RateLimit-Limit": "3000"})])
+    assert "requests counted" in check(models=lambda _asked: next(answers))
 
 
 # --- ways in that lead to one node, which may be asleep ---
@@ -198,8 +246,10 @@ def test_a_way_to_nobody_is_not_missed():
     ],
 )
 def test_a_way_that_leads_nowhere_while_somebody_is_awake_is_broken(changes, evidence):
-    with pytest.raises(Broken, match=evidence):
+    with pytest.raises(Broken, match=evidence) as broken:
         at_home(**changes)
+    service = "sonarqube" if "quality" in changes else "comfyui"
+    assert broken.value.because == [f"{service} on ORIN0"]
 
 
 def test_a_node_that_has_just_woken_is_waited_for(monkeypatch):

@@ -1,5 +1,6 @@
 """The check of nginx: what the door of the gateway, of the edge and of another node is there for."""
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ def check(
         "node": "N",
         "services": {name: {} for name in [*services, "nginx"]},
         "cluster": [
-            {"name": "N", "tier": tier, "services": {}},
+            {"name": "N", "tier": tier, "services": {"prometheus": {}}},
             {"name": "EMPTY", "tier": "edge", "services": {}},
         ],
     }
@@ -63,21 +64,38 @@ def test_an_answer_of_the_edge_is_told_as_what_it_is():
     )
 
 
-def with_edge(there: Says) -> tuple[str, list[Asked]]:
-    paths = {**PORTAL, "POST /api/v1/chat": ANSWER, "POST /api/chat": there}
+def with_edge(there: Says, chat: Says = ANSWER) -> tuple[str, list[Asked]]:
+    paths = {**PORTAL, "POST /api/v1/chat": chat, "POST /api/chat": there}
     return check("gateway", ["kong"], paths, fallback=True)
 
 
 def test_on_the_gateway_the_edge_is_asked_what_it_would_be_asked_without_ai_nodes():
     evidence, asked = with_edge(Says(body=MESSAGE, headers={"X-AI-Node": "NANO"}))
     assert evidence.endswith("a chat is answered by AGX0; NANO would if no AI node did")
-    assert "Apikey" not in asked[-1].headers, "the key is for the gateway's door"
+    [there] = [one for one in asked if one.path == "/api/chat"]
+    assert "Apikey" not in there.headers, "the key is for the gateway's door"
+
+
+def test_the_edge_is_asked_while_an_ai_node_still_loads_its_model():
+    at_the_edge = threading.Event()
+
+    def loading(_asked: Asked) -> Says:
+        return ANSWER if at_the_edge.wait(5) else Says(500, "the edge was not asked")
+
+    def edge_chat(_asked: Asked) -> Says:
+        at_the_edge.set()
+        return Says(body=MESSAGE, headers={"X-AI-Node": "NANO"})
+
+    paths: dict[str, Answers] = {**PORTAL, "POST /api/v1/chat": loading, "POST /api/chat": edge_chat}
+    evidence, _ = check("gateway", ["kong"], paths, fallback=True)
+    assert "a chat is answered by AGX0; NANO would" in evidence
 
 
 @pytest.mark.parametrize("answer", [Says(502), Says(404), Says(body={})], ids=["502", "404", "no message"])
 def test_an_edge_that_would_not_answer_is_told_by_the_gateway(answer):
-    with pytest.raises(Broken, match="NANO would not answer when no AI node does"):
+    with pytest.raises(Broken, match="NANO would not answer when no AI node does") as broken:
         with_edge(answer)
+    assert broken.value.because == ["nginx on NANO"]
 
 
 @pytest.mark.parametrize(
@@ -97,10 +115,33 @@ def test_a_gateway_that_does_not_chat_is_broken(chat, evidence):
         gateway(chat)
 
 
-def test_a_slow_answer_is_told_as_slow(monkeypatch):
-    monkeypatch.setattr(nginx, "ANSWER_LIMIT_S", 0.2)
-    with pytest.raises(Broken, match="a model that is not in memory may need longer"):
-        gateway(Says(delay_s=1))
+def test_a_slow_answer_is_told_as_slow_and_may_be_the_models_fault(monkeypatch):
+    monkeypatch.setattr(FakeKit, "left", lambda _kit: 0.2)
+    with pytest.raises(Broken, match="a model that is not in memory may need longer") as broken:
+        with_edge(Says(body=MESSAGE, headers={"X-AI-Node": "NANO"}), chat=Says(delay_s=1))
+    assert broken.value.because == ["ollama on NANO", "kong on N"]
+
+
+def test_a_slow_edge_may_be_the_models_fault(monkeypatch):
+    monkeypatch.setattr(FakeKit, "left", lambda _kit: 0.2)
+    with pytest.raises(Broken, match="NANO would not answer") as broken:
+        with_edge(Says(delay_s=1))
+    assert broken.value.because == ["ollama on NANO", "nginx on NANO"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "because"),
+    [
+        pytest.param({"GET /healthz": Says(503)}, ["kong on N"], id="Kong is not ready"),
+        pytest.param({"GET /": Says(500)}, [], id="its own page"),
+        pytest.param({"GET /portal/health": Says(502)}, ["prometheus on N"], id="the states of the portal"),
+        pytest.param({"POST /api/v1/chat": Says(502)}, ["kong on N"], id="a chat"),
+    ],
+)
+def test_whose_fault_a_closed_door_may_be_is_said(paths, because):
+    with pytest.raises(Broken) as broken:
+        gateway(**paths)
+    assert broken.value.because == because
 
 
 def test_a_door_that_does_not_answer_is_broken_before_anything_else_is_asked():

@@ -87,7 +87,7 @@ def test_an_ollama_that_does_not_work_is_broken(changes, evidence):
     ("in_memory", "state"), [([], "is still being loaded"), ([model("code:latest")], "is in memory and busy")]
 )
 def test_slow_is_told_from_broken(monkeypatch, in_memory, state):
-    monkeypatch.setattr(ollama, "ANSWER_LIMIT_S", 0.2)
+    monkeypatch.setattr(FakeKit, "left", lambda _kit: 0.2)
     with pytest.raises(Broken, match=f"code:latest gave no token within .* and {state}") as broken:
         check(ps=Says(body={"models": in_memory}), generate=Says(delay_s=1))
     assert "curl -m 900" in broken.value.next_command

@@ -14,7 +14,11 @@ SITE: dict[str, Any] = {
     "node": "PI51",
     "services": {"prometheus": {"ports": {"web": {"port": 9090, "published": "10.0.0.1"}}}},
     "cluster": [
-        {"name": "PI41", "address": "10.0.0.4", "services": {"alertmanager": {"ports": {"web": 9093}}}}
+        {
+            "name": "PI41",
+            "address": "10.0.0.4",
+            "services": {"alertmanager": {"ports": {"web": 9093}}, "blackbox_exporter": {}},
+        }
     ],
 }
 
@@ -78,6 +82,7 @@ def test_a_target_that_is_down_is_named_with_its_error():
         check.check(Fake(targets=[[target("kong", "down", "t1"), target("probe")], down]))
     assert broken.value.evidence == "1 of 2 targets down: kong of PI52: connection refused"
     assert broken.value.next_command == "curl -v 'http://10.0.0.2/kong/'"
+    assert broken.value.because == ["kong on PI52"]
 
 
 def test_a_target_that_came_back_since_the_last_look_is_well():
@@ -107,6 +112,7 @@ def test_many_probes_through_one_dead_exporter_are_one_trouble():
     with pytest.raises(Broken) as broken:
         check.check(Fake(targets=[probes]))
     assert broken.value.evidence == "9 of 9 targets down: 9 probes through blackbox_exporter: refused"
+    assert broken.value.because == ["blackbox_exporter on PI41"]
     exporter = target("blackbox_exporter", "down", "t1", "refused")
     with pytest.raises(Broken) as broken:
         check.check(Fake(targets=[[*probes, exporter]]))

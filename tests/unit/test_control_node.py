@@ -438,6 +438,12 @@ def test_a_control_node_that_could_not_do_its_work_is_broken(answers, evidence):
         check_file.check(Kit(**answers))
 
 
+def test_a_node_that_does_not_let_it_in_may_be_why():
+    with pytest.raises(Broken) as broken:
+        check_file.check(Kit(raw="10.0.0.1 | CHANGED\n10.0.0.2 | UNREACHABLE! => {\nrc=4\n"))
+    assert broken.value.because == ["control_access on NANO"]
+
+
 @pytest.mark.parametrize("name", ["control_node", "network_tools", "nginx", "kong", "ollama"])
 def test_a_check_is_old_python(name):
     path = ROOT / f"roles/{name}/templates/opt/aicluster/checks/{name}.py"

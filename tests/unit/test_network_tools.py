@@ -3,10 +3,13 @@
 import argparse
 import ipaddress
 import json
+from pathlib import Path
 from typing import Any
 
+import aicluster_verify
 import pytest
 import render
+from aicluster_verify import Broken
 from by_path import import_file
 
 net = import_file("roles/network_tools/templates/opt/aicluster/bin/aicluster_net.py", "aicluster_net")
@@ -295,7 +298,7 @@ class Kit:
         self.findings = findings
 
     def run(self, argv: list[str]) -> str:
-        assert argv == ["/opt/aicluster/bin/aicluster-net", "check", "--json"]
+        assert "/opt/aicluster/bin/aicluster-net check --json" in argv[-1]
         return json.dumps({"node": "PI31", "findings": self.findings})
 
 
@@ -308,3 +311,36 @@ def test_verify_counts_the_nodes_and_names_what_is_worth_a_look():
     ]
     told = check_file.check(Kit(findings))
     assert told == "router and 2 nodes answer, AGX0 last after 1.2 ms; clock: not synchronized"
+
+
+def test_verify_names_who_does_not_answer_and_only_a_node_has_services_that_may_be_why():
+    findings: list[dict[str, Any]] = [
+        {"what": "router", "state": "fail", "shown": "10.0.0.254  ping -"},
+        {"what": "AGX0", "state": "fail", "shown": "10.0.0.1  ping -, ssh -", "ssh_ms": None},
+        {"what": "ORIN0", "state": "ok", "shown": "", "ssh_ms": 0.5},
+    ]
+    with pytest.raises(Broken) as broken:
+        check_file.check(Kit(findings))
+    assert broken.value.evidence == (
+        "router does not answer: 10.0.0.254  ping -; AGX0 does not answer: 10.0.0.1  ping -, ssh -"
+    )
+    assert broken.value.because == ["node_exporter on AGX0"]
+
+
+def findings_of(tool: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the check reads of a tool: a script of the shell."""
+    script = folder / "aicluster-net"
+    script.write_text(f"#!/bin/sh\n{tool}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(check_file, "NET", f"{script} check")
+    return check_file.findings(aicluster_verify.Kit({"node": "PI31", "services": {}, "cluster": []}, "run-1"))
+
+
+def test_findings_are_read_although_the_tool_fails_when_somebody_does_not_answer(tmp_path, monkeypatch):
+    tool = r"""printf %s '{"findings": [{"shown": "a\\b"}]}'; exit 1"""
+    assert findings_of(tool, tmp_path, monkeypatch) == [{"shown": "a\\b"}]
+
+
+def test_a_tool_that_found_nothing_is_broken_with_what_it_said(tmp_path, monkeypatch):
+    with pytest.raises(Broken, match="no file"):
+        findings_of("echo no file >&2; exit 2", tmp_path, monkeypatch)

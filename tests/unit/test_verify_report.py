@@ -77,7 +77,13 @@ def test_every_service_is_broken_on_a_node_that_cannot_be_asked(answer, evidence
 
 def test_a_cluster_where_all_is_well_is_ok_and_what_sleeps_is_counted():
     content = summary([node("A", result("sql"), result("cache", "asleep"))], ENTRIES)
-    assert content == {"ok": True, "services": 2, "asleep": 1, "failures": []}
+    assert content == {"ok": True, "services": 2, "asleep": 1, "failures": [], "warnings": []}
+
+
+def test_a_warning_is_told_and_breaks_nothing():
+    content = summary([node("A", result("sql"), result("cache", warning="nobody listens"))], ENTRIES)
+    assert (content["ok"], content["failures"]) == (True, [])
+    assert content["warnings"] == [{"node": "A", "service": "cache", "text": "nobody listens"}]
 
 
 def test_a_cluster_without_services_is_not_ok():
@@ -124,6 +130,21 @@ def test_a_check_may_name_what_it_is_the_fault_of_and_counts_if_that_is_broken_t
     assert [(one["service"], one["node"], one["because"]) for one in content["failures"]] == because
 
 
+def test_a_node_that_is_away_is_what_others_point_to():
+    away = {"node": "BB", "address": "10.0.0.2"} | {
+        "services": node_results(["web", "exporter"], {"unreachable": True, "msg": "no route to host"})
+    }
+    asking = result("metrics", "broken", because=["exporter on BB", "web on BB"])
+    entering = result("control", "broken", because=["access on BB"])
+    content = summary([node("A", asking, entering), away], {"A": {}, "BB": {}})
+    assert [(one["service"], one["node"], one["because"]) for one in content["failures"]] == [
+        ("control", "A", []),
+        ("web", "BB", []),
+        ("exporter", "BB", []),
+        ("metrics", "A", ["exporter on BB", "web on BB"]),
+    ], "what runs nowhere is nobody's cause"
+
+
 # --- for people ---
 
 
@@ -153,6 +174,13 @@ def test_the_report_gives_the_next_command_of_the_cause_through_ssh():
         "web on BB: web seen",
         "    because of sql on A",
         "NOT OK: 0 of 2 services are well (3.0 s)",
+    ]
+
+
+def test_warnings_stand_before_the_last_line():
+    assert said(node("A", result("sql"), result("cache", warning="nobody listens"))) == [
+        "warning: cache on A: nobody listens",
+        "OK: 2 of 2 services are well (3.0 s)",
     ]
 
 

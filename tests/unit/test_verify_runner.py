@@ -193,6 +193,13 @@ def test_a_check_that_returns_its_evidence_makes_the_service_ok(kit, checks):
     assert (result["state"], result["evidence"], result["next"]) == ("ok", "answered run-1", "")
 
 
+def test_a_check_may_warn_of_what_breaks_nothing(kit, checks):
+    checks("web", 'return "answered", "nobody listens"')
+    result = verdict("web", kit, WELL, "")
+    assert (result["state"], result["evidence"], result["warning"]) == ("ok", "answered", "nobody listens")
+    assert aicluster_verify.report("PI52", [result]).splitlines()[1].strip() == "warning: nobody listens"
+
+
 def test_a_check_that_raises_broken_gives_its_evidence_and_its_next_command(kit, checks):
     checks("web", 'raise Broken("answered 500", "curl x")')
     result = verdict("web", kit, WELL, "")
@@ -290,6 +297,25 @@ def test_a_url_is_that_of_the_published_address(kit):
 
 def test_the_endpoints_of_a_service_are_those_of_the_whole_cluster(kit):
     assert kit.endpoints("web", "http") == [("PI52", "10.0.0.1:8080"), ("AGX0", "10.0.0.3:9090")]
+
+
+def test_who_runs_a_service_is_named_as_a_cause_is_this_node_first():
+    site = {**SITE, "node": "AGX0"}
+    assert Kit(site, "run-1").homes("web") == ["web on AGX0", "web on PI52"]
+
+
+def test_what_breaks_while_somebody_is_blamed_names_them_after_its_own():
+    with pytest.raises(Broken, match="no answer") as broken, aicluster_verify.blaming(["web on PI52"]):
+        raise Broken("no answer", because=["sql on PI51"])
+    assert broken.value.because == ["sql on PI51", "web on PI52"]
+
+
+def test_a_check_waits_no_longer_than_it_is_waited_for(kit, monkeypatch):
+    kit.end = time.monotonic() + 30
+    monkeypatch.setattr(aicluster_verify, "LAST_WORDS_S", 10)
+    assert 19 < kit.left() <= 20
+    kit.end = time.monotonic()
+    assert kit.left() == 1
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 503])

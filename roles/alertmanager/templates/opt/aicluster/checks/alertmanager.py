@@ -14,7 +14,7 @@ import time
 from typing import Any, Dict, List, Type
 
 import aicluster_verify
-from aicluster_verify import Broken, Kit
+from aicluster_verify import Broken, Kit, Seen
 
 FLOWS = {"alerts": "a test alert is posted and seen to be delivered"}
 # As in roles/alertmanager/vars/main.yml.
@@ -103,8 +103,8 @@ def mute(kit: Kit) -> List[str]:
     return [name for name in RECEIVERS if "/%s_url" % name not in status["config"]["original"]]
 
 
-def check(kit: Kit) -> str:
-    """Return how long a test alert took to be delivered, and which receivers tell nobody."""
+def check(kit: Kit) -> Seen:
+    """Return how long a test alert took to be delivered, and as a warning which receivers tell nobody."""
     url = kit.url("alertmanager", "web", "/api/v2/alerts")
     silent = mute(kit)
     began = time.time()
@@ -124,8 +124,11 @@ def check(kit: Kit) -> str:
             "a test alert (run_id %s) was taken, but not delivered within %d s: %s"
             % (mark, DELIVERY_S, delivered[:200] or "nothing came")
         )
-    told = "; no URL is set for %s: they tell nobody" % ", ".join(silent) if silent else ""
-    return "a test alert was delivered in %.1f s%s" % (time.time() - began, told)
+    seen = "a test alert was delivered in %.1f s" % (time.time() - began)
+    if not silent:
+        return seen
+    empty = ", ".join("alertmanager_%s_url" % name for name in silent)
+    return seen, "no URL in %s: their alerts are told to nobody" % empty
 
 
 if __name__ == "__main__":

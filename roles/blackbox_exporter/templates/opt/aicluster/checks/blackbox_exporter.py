@@ -2,16 +2,19 @@
 """Blackbox exporter: it asks the front door of the cluster, and says what it got."""
 
 import re
-from typing import Dict, List
+from typing import Dict, List, Tuple
 from urllib.parse import urlencode
 
 from aicluster_verify import Broken, Kit
 
 
-def front_doors(kit: Kit) -> List[str]:
-    """Return the pages strangers come to: nginx where it stands before the gateway."""
+def front_doors(kit: Kit) -> List[Tuple[str, str]]:
+    """Return (node, page strangers come to): nginx where it stands before the gateway."""
     return [
-        "http://%s:%d/healthz" % (node["address"], node["services"]["nginx"]["ports"]["http"])
+        (
+            node["name"],
+            "http://%s:%d/healthz" % (node["address"], node["services"]["nginx"]["ports"]["http"]),
+        )
         for node in kit.cluster
         if {"nginx", "kong"} <= set(node["services"])
     ]
@@ -37,11 +40,15 @@ def check(kit: Kit) -> str:
     if not doors:
         kit.expect(kit.url("blackbox_exporter", "web", "/metrics"))
         return "answers; the cluster has no front door to ask"
-    for door in doors:
+    for node, door in doors:
         seen = probe(kit, "http_2xx", door)
         if seen.get("probe_success") != 1:
-            raise Broken("the front door %s %s" % (door, told(seen)), "curl -v '%s'" % door)
-    address = doors[0].split("/")[2].split(":")[0]
+            raise Broken(
+                "the front door %s %s" % (door, told(seen)),
+                "curl -v '%s'" % door,
+                ["nginx on " + node, "kong on " + node],
+            )
+    address = doors[0][1].split("/")[2].split(":")[0]
     pings = probe(kit, "icmp", address).get("probe_success") == 1
     return "the front door %s; %s" % (
         told(seen),

@@ -35,10 +35,11 @@ def let_in(kit: Kit) -> None:
     names = {node["address"]: node["name"] for node in kit.cluster}
     closed = re.findall(r"^(\S+) \| (?:UNREACHABLE|FAILED)", said, re.M)
     if closed or not said.rstrip().endswith("rc=0"):
-        who = " and ".join(names.get(address, address) for address in closed) or said.strip()[-300:]
+        nodes = [names.get(address, address) for address in closed]
         raise Broken(
-            "cannot work on %s" % who,
+            "cannot work on %s" % (" and ".join(nodes) or said.strip()[-300:]),
             "sudo %s; if it is the key, site.yml run from your machine lets it in again" % " ".join(ask),
+            ["control_access on " + node for node in nodes],
         )
 
 

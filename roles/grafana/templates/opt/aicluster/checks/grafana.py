@@ -8,7 +8,7 @@ import os
 from typing import Any, Set, Tuple
 from urllib.parse import urlsplit
 
-from aicluster_verify import Broken, Kit
+from aicluster_verify import Broken, Kit, blaming
 
 FLOWS = {
     "dashboards": "opened as people do (on the gateway: behind nginx); every one there, and Prometheus asked",
@@ -66,7 +66,8 @@ def opened(kit: Kit, root: str) -> str:
         kit.expect(kit.url("grafana", "web", root + "api/health"))
         return "its port"
     if "nginx" in kit.services and root != "/":
-        kit.expect(kit.url("nginx", "http", root + "api/health"))
+        with blaming(["nginx on " + kit.node]):
+            kit.expect(kit.url("nginx", "http", root + "api/health"))
         return "nginx"
     return "its container only"
 
@@ -95,10 +96,11 @@ def check(kit: Kit) -> str:
         raise Broken("dashboards missing: %s" % (", ".join(missing) or "no file is on this node"), FILES)
 
     path = "api/datasources/proxy/uid/%s/api/v1/query?query=up" % DATASOURCE
-    targets = parsed("data source %s" % DATASOURCE, asked(kit, root, path, login))
-    series = targets.get("data", {}).get("result", [])
-    if targets.get("status") != "success" or not series:
-        raise Broken("data source %s: `up` gives no series: %s" % (DATASOURCE, str(targets)[:200]))
+    with blaming(kit.homes("prometheus")):
+        targets = parsed("data source %s" % DATASOURCE, asked(kit, root, path, login))
+        series = targets.get("data", {}).get("result", [])
+        if targets.get("status") != "success" or not series:
+            raise Broken("data source %s: `up` gives no series: %s" % (DATASOURCE, str(targets)[:200]))
 
     return "admin logs in, %d dashboards, %d targets seen through the data source, open at %s" % (
         len(expected),

@@ -2,12 +2,12 @@
 
 import json
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from aicluster_verify import Answer, Broken, Kit
 
 FLOWS = {
-    "code": "through the gateway, with a key",
+    "code": "through the gateway, with a key; requests count against their limit",
     "image": "through the gateway: the queue is shown, and ComfyUI refuses an empty graph",
     "code quality": "through the gateway: SonarQube says that it is up",
 }
@@ -19,8 +19,8 @@ EMPTY = "0" * 32  # the hash of a Kong that never loaded a configuration
 ASLEEP = 'aicluster_service_state{name="%s",state="asleep"} 1'
 # The state of a node's services is looked at every half minute; Kong's probes see a node that woke sooner.
 LATEST_S = 40
-# A model for code is bigger than one for chat, and may have to be loaded.
-CODE_LIMIT_S = 45
+# A single request may pass uncounted: Redis has a fifth of a second.
+COUNTING_LIMIT_S = 5
 CODE: Dict[str, Any] = {
     "messages": [{"role": "user", "content": "Say yes."}],
     "stream": False,
@@ -56,20 +56,38 @@ def ask(kit: Kit, path: str, data: Any = None, timeout: float = 10) -> Answer:
     return kit.http(kit.url("kong", "proxy", path), method, data, headers, timeout)
 
 
-def code(kit: Kit) -> str:
-    """Ask for code, as short as can be."""
+def require_counting(kit: Kit) -> None:
+    """Raise Broken if requests are not counted: then Kong tells no limit, and lets everything through."""
     try:
-        answer = ask(kit, "/api/v1/code", CODE, CODE_LIMIT_S)
+        kit.wait(
+            COUNTING_LIMIT_S,
+            lambda: ask(kit, "/v1/models").headers.get("RateLimit-Limit"),
+            "requests with a key are not counted, so no rate limit holds",
+        )
+    except Broken as broken:
+        raise Broken(broken.evidence, broken.next_command, kit.homes("redis")[:1]) from None
+
+
+def code(kit: Kit, nodes: Sequence[str]) -> str:
+    """Ask for code, as short as can be; one of these nodes answers, and may have to load its model first."""
+    limit_s = kit.left()
+    try:
+        answer = ask(kit, "/api/v1/code", CODE, limit_s)
     except Broken as broken:
         if "timed out" not in broken.evidence:
             raise
         raise Broken(
             "no answer to a request for code within %d s; a model that is not in memory may need longer"
-            % CODE_LIMIT_S
+            % limit_s,
+            because=["ollama on " + node for node in nodes],
         ) from None
+    node = answer.headers.get("X-AI-Node", "a node without a name")
     if answer.status != OK or not answer.json().get("message"):
-        raise Broken("a request for code is answered %d: %s" % (answer.status, answer.text.strip()[:200]))
-    return "code answered by %s" % answer.headers.get("X-AI-Node", "a node without a name")
+        raise Broken(
+            "a request for code is answered %d: %s" % (answer.status, answer.text.strip()[:200]),
+            because=["ollama on " + name for name in nodes if name == node],
+        )
+    return "code answered by " + node
 
 
 def image(kit: Kit) -> str:
@@ -117,7 +135,7 @@ def way(kit: Kit, name: str, until: float) -> Optional[str]:
         return kit.wait(max(0.0, until - time.monotonic()), settled, name)
     except Broken as broken:
         # Without an answer at all, what was broken says so itself.
-        raise Broken(seen[-1] if seen else broken.evidence, broken.next_command) from None
+        raise Broken(seen[-1] if seen else broken.evidence, broken.next_command, kit.homes(service)) from None
 
 
 def chatting(kit: Kit) -> str:
@@ -142,12 +160,20 @@ def chatting(kit: Kit) -> str:
     well = [name for name, target in targets.items() if target["weight"] and name not in ill]
     awake = [name for name in ill if not well or not asleep(kit, name)]
     if awake:
-        raise Broken("for Kong %s" % ", ".join(ill[name] for name in awake), "curl -s %s" % url)
+        raise Broken(
+            "for Kong %s" % ", ".join(ill[name] for name in awake),
+            "curl -s %s" % url,
+            ["ollama on " + balanced[name] for name in awake if name in balanced],
+        )
     refused = kit.http(kit.url("kong", "proxy", "/api/v1/chat"), method="POST", data={})
     if refused.status != UNAUTHORIZED:
         raise Broken("a chat without a key is answered with %d instead of 401" % refused.status)
+    require_counting(kit)
     at_work = [balanced[name] for name in well if name in balanced]
-    return "%s healthy, no key no answer, %s" % (" and ".join(at_work), code(kit))
+    return "%s healthy, no key no answer, requests counted, %s" % (
+        " and ".join(at_work),
+        code(kit, at_work),
+    )
 
 
 def check(kit: Kit) -> str:
@@ -157,6 +183,6 @@ def check(kit: Kit) -> str:
     loaded = kit.expect(kit.url("kong", "status", "/status")).json().get("configuration_hash", EMPTY)
     if loaded == EMPTY:
         raise Broken("Kong runs without a configuration")
-    seen = ["configuration %s" % loaded[:8], chatting(kit) or "there is no AI node"]
-    seen += [found for found in (way(kit, name, until) for name in WAYS) if found]
-    return ", ".join(seen)
+    # First what answers at once: a model for code may take all the time that is left.
+    ways = [found for found in (way(kit, name, until) for name in WAYS) if found]
+    return ", ".join(["configuration %s" % loaded[:8], chatting(kit) or "there is no AI node", *ways])

@@ -1,30 +1,32 @@
 """The front door answers, and what stands behind it does: Kong's AI nodes, the edge, or its own model."""
 
-from typing import Any, Dict, List, Tuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Dict, List, Sequence, Tuple
 
-from aicluster_verify import Answer, Broken, Kit
+from aicluster_verify import Answer, Broken, Kit, blaming
 
 FLOWS = {
     "chat": "through the front door, with a key; and the portal shows its page and its states",
     "edge fallback": "the gateway asks the edge as it would without AI nodes; the edge asks its model",
 }
-ANSWER_LIMIT_S = 30
-# A small processor loads its model first.
-EDGE_LIMIT_S = 60
-FALLBACK_LIMIT_S = 45
 
 
 def check(kit: Kit) -> str:
     """Ask for what this node's door is there for."""
-    kit.expect(kit.url("nginx", "http", "/healthz"))
+    with blaming(["kong on " + kit.node]):
+        kit.expect(kit.url("nginx", "http", "/healthz"))
     if "kong" in kit.services:
         return through_the_gateway(kit)
     [tier] = [node["tier"] for node in kit.cluster if node["name"] == kit.node]
     return on_the_edge(kit) if tier == "edge" and "ollama" in kit.services else "/healthz answers"
 
 
-def ask(kit: Kit, url: str, headers: Dict[str, str], limit_s: float, content: str) -> Answer:
-    """Return the answer to a short chat; raise Broken when it is none."""
+def ask(kit: Kit, url: str, headers: Dict[str, str], models: Sequence[str], content: str) -> Answer:
+    """Return the answer to a short chat; raise Broken when it is none.
+
+    `models`: each `ollama on NODE` that may be why it takes too long.
+    """
+    limit_s = kit.left()
     question: Dict[str, Any] = {
         "model": "chat",
         "messages": [{"role": "user", "content": content}],
@@ -39,6 +41,7 @@ def ask(kit: Kit, url: str, headers: Dict[str, str], limit_s: float, content: st
         raise Broken(
             "no answer to a chat within %d s; a model that is not in memory may need longer" % limit_s,
             "sudo docker compose --project-directory /opt/aicluster logs --tail 5 nginx",
+            models,
         ) from None
     said = answer.json()
     message = said.get("message") if isinstance(said, dict) else None
@@ -61,24 +64,36 @@ def edges(kit: Kit) -> List[Tuple[str, str]]:
     ]
 
 
+def edge_answers(kit: Kit, name: str, door: str) -> None:
+    """Raise Broken unless an edge node answers a chat."""
+    try:
+        with blaming(["nginx on " + name]):
+            ask(kit, door, {}, ["ollama on " + name], "Say yes.")
+    except Broken as broken:
+        seen = "%s would not answer when no AI node does: %s" % (name, broken.evidence)
+        raise Broken(seen, because=broken.because) from None
+
+
 def through_the_gateway(kit: Kit) -> str:
     """Chat as a client does, with a client's key; then see that the edge would answer in their place."""
     page = kit.expect(kit.url("nginx", "http", "/"))
     if "portal.js" not in page.text:
         raise Broken("its page is not the portal: %s" % page.text[:100])
-    kit.expect(kit.url("nginx", "http", "/portal/health"))
+    with blaming(kit.homes("prometheus")[:1]):
+        kit.expect(kit.url("nginx", "http", "/portal/health"))
     headers = {"apikey": kit.secret("kong", "api_key")}
     url = kit.url("nginx", "http", "/api/v1/chat")
-    answer = ask(kit, url, headers, ANSWER_LIMIT_S, "Say yes.")
+    # Side by side: each may have a model to load.
+    with ThreadPoolExecutor(max_workers=len(kit.cluster)) as pool:
+        doors = [(name, pool.submit(edge_answers, kit, name, door)) for name, door in edges(kit)]
+        with blaming(["kong on " + kit.node]):
+            answer = ask(kit, url, headers, kit.homes("ollama"), "Say yes.")
     fallback = answer.headers.get("X-AI-Fallback")
     if fallback:
         return "the portal and its states; a chat is answered by %s because no AI node does" % fallback
     seen = "the portal and its states; a chat is answered by %s" % answer.headers["X-AI-Node"]
-    for name, door in edges(kit):
-        try:
-            ask(kit, door, {}, FALLBACK_LIMIT_S, "Say yes.")
-        except Broken as broken:
-            raise Broken("%s would not answer when no AI node does: %s" % (name, broken.evidence)) from None
+    for name, answered in doors:
+        answered.result()
         seen += "; %s would if no AI node did" % name
     return seen
 
@@ -87,7 +102,8 @@ def on_the_edge(kit: Kit) -> str:
     """Ask a new question twice: the model answers, then the cache; and nothing but inference gets through."""
     content = "Say yes to verify run %s." % kit.run_id
     url = kit.url("nginx", "http", "/api/chat")
-    sources = [ask(kit, url, {}, EDGE_LIMIT_S, content).headers.get("X-Cache-Status") for _ in range(2)]
+    model = ["ollama on " + kit.node]
+    sources = [ask(kit, url, {}, model, content).headers.get("X-Cache-Status") for _ in range(2)]
     if sources[1] != "HIT":
         raise Broken(
             "a question asked again is not answered from the cache (%s)" % ", then ".join(map(str, sources))

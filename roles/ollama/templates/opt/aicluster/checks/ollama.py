@@ -12,8 +12,6 @@ FLOWS = {
 }
 # What the site wants this node to have.
 WANTED = os.path.splitext(__file__)[0] + ".json"
-# A model that is not in memory is loaded first.
-ANSWER_LIMIT_S = 60
 
 
 def wanted(kind: str) -> List[str]:
@@ -55,10 +53,10 @@ def loaded(kit: Kit) -> Dict[str, Dict[str, Any]]:
 
 def one_token(kit: Kit, model: str) -> Answer:
     """Generate a single token; a model that is not in memory yet may need longer than a check may wait."""
-    url = kit.url("ollama", "api", "/api/generate")
+    url, limit_s = kit.url("ollama", "api", "/api/generate"), kit.left()
     question = {"model": model, "prompt": "Hello", "stream": False, "options": {"num_predict": 1}}
     try:
-        return kit.expect(url, method="POST", data=question, timeout=ANSWER_LIMIT_S)
+        return kit.expect(url, method="POST", data=question, timeout=limit_s)
     except Broken as broken:
         if "timed out" not in broken.evidence:
             raise
@@ -66,7 +64,7 @@ def one_token(kit: Kit, model: str) -> Answer:
     # The token was asked for and will come: a second look tells slow from broken.
     body = '{"model": "%s", "prompt": "Hello", "stream": false, "options": {"num_predict": 1}}' % model
     raise Broken(
-        "%s gave no token within %d s and %s" % (model, ANSWER_LIMIT_S, state),
+        "%s gave no token within %d s and %s" % (model, limit_s, state),
         "curl -m 900 %s -d '%s'   # then verify again" % (url, body),
     )
 

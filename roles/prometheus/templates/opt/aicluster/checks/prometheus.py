@@ -69,7 +69,18 @@ def troubles(down: List[Target]) -> List[str]:
     return found
 
 
-def require_up(targets: List[Target]) -> None:
+def because(kit: Kit, down: List[Target]) -> List[str]:
+    """Return whose fault it may be: each target's own service, or the exporter all probes go through."""
+    found = []  # type: List[str]
+    for labels in [one["labels"] for one in down]:
+        if labels["job"] in PROBES:
+            found += kit.homes(PROBER)
+        elif "service" in labels and "node" in labels:
+            found.append("%s on %s" % (labels["service"], labels["node"]))
+    return sorted(set(found))
+
+
+def require_up(kit: Kit, targets: List[Target]) -> None:
     """Raise Broken naming the targets that are down, each with its last error."""
     down = [one for one in targets if one["health"] == "down"]
     if down:
@@ -78,6 +89,7 @@ def require_up(targets: List[Target]) -> None:
         raise Broken(
             "%d of %d targets down: %s%s" % (len(down), len(targets), "; ".join(found[:NAMED_AT_MOST]), more),
             "curl -v '%s'" % down[0]["scrapeUrl"],
+            because(kit, down),
         )
 
 
@@ -87,7 +99,10 @@ def require_samples(kit: Kit) -> None:
     empty = api(kit, "query?query=" + query)["result"]
     if empty:
         names = ["%(job)s at %(instance)s" % one["metric"] for one in empty]
-        raise Broken("no metric from " + "; ".join(names[:NAMED_AT_MOST]))
+        raise Broken(
+            "no metric from " + "; ".join(names[:NAMED_AT_MOST]),
+            because=because(kit, [{"labels": one["metric"]} for one in empty]),
+        )
 
 
 def require_rules(kit: Kit) -> int:
@@ -124,7 +139,7 @@ def check(kit: Kit) -> str:
     """Return how many targets are up, and how many rules watch them."""
     rules, heard_by = require_rules(kit), require_alertmanager(kit)
     targets = looked_at_again(kit)
-    require_up(targets)
+    require_up(kit, targets)
     require_samples(kit)
     unknown = sum(one["health"] == "unknown" for one in targets)
     jobs = len({one["labels"]["job"] for one in targets})

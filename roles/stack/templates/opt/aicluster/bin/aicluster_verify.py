@@ -3,12 +3,14 @@
 """Asks the services of this node to do their work, and says what was seen.
 
 On a node: `sudo /opt/aicluster/bin/aicluster_verify.py [service ...]`. For all nodes: playbooks/verify.yml.
-Every service brings one file `checks/<service>.py` with a function `check(kit) -> evidence`; it raises Broken
-when the service does not do its work. Python 3.6 and its standard library are enough.
+Every service brings one file `checks/<service>.py` with a function `check(kit) -> evidence`, or `(evidence,
+warning)` where all is well but somebody should know; it raises Broken when the service does not do its work.
+Python 3.6 and its standard library are enough.
 """
 
 import argparse
 import concurrent.futures
+import contextlib
 import importlib.util
 import json
 import os
@@ -24,6 +26,7 @@ from typing import (
     Callable,
     Collection,
     Dict,
+    Iterator,
     List,
     Mapping,
     Optional,
@@ -37,6 +40,8 @@ from typing import (
 ROOT = "/opt/aicluster"
 AT_ONCE = 6
 CHECK_LIMIT_S = 90
+# Of these, what a check may need after its longest answer: one more question, and to say what it saw.
+LAST_WORDS_S = 12
 STARTING_LIMIT_S = 30
 # Longer than any unit of ours rests between two tries.
 TRYING_LIMIT_S = 20
@@ -52,6 +57,8 @@ VOLUMES = ["docker", "volume", "ls", "--format", "{{.Name}}\t{{.Mountpoint}}"]
 sys.dont_write_bytecode = True
 T = TypeVar("T")
 Body = Union[bytes, str, Dict[str, Any], List[Any], None]
+# What a check saw; of two texts the second is a warning.
+Seen = Union[str, Tuple[str, str]]
 
 
 class Broken(Exception):
@@ -65,6 +72,16 @@ class Broken(Exception):
         """
         super().__init__(evidence)
         self.evidence, self.next_command, self.because = evidence, next_command, list(because)
+
+
+@contextlib.contextmanager
+def blaming(causes: Sequence[str]) -> Iterator[None]:
+    """What breaks in here may be the fault of these, too, each a `service on NODE`."""
+    try:
+        yield
+    except Broken as broken:
+        broken.because += causes
+        raise
 
 
 class Answer:
@@ -104,7 +121,12 @@ class Kit:
         self.disk_floor_mb = site.get("disk_floor_mb", 0)  # type: int
         self.services = site["services"]  # type: Dict[str, Dict[str, Any]]
         self.cluster = site["cluster"]  # type: List[Dict[str, Any]]
+        self.end = time.monotonic() + CHECK_LIMIT_S
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+
+    def left(self) -> float:
+        """Return how many seconds a check may wait for a slow answer, as of a model that is loaded first."""
+        return max(1.0, self.end - LAST_WORDS_S - time.monotonic())
 
     def url(self, service: str, port: str, path: str = "/") -> str:
         """URL of a port that a service of this node publishes."""
@@ -120,6 +142,11 @@ class Kit:
             for node in self.cluster
             if service in node["services"]
         ]
+
+    def homes(self, service: str) -> List[str]:
+        """Return `service on NODE` of every node that runs it, for `because`; this node's own first."""
+        names = [node["name"] for node in self.cluster if service in node["services"]]
+        return ["%s on %s" % (service, name) for name in sorted(names, key=lambda name: name != self.node)]
 
     def http(
         self,
@@ -281,7 +308,7 @@ def require_active(kit: Kit, unit: str) -> None:
     raise Broken("unit %s is %s%s" % (unit, state, said and ": " + said[-300:]), "systemctl status " + unit)
 
 
-def load_check(service: str, folder: str) -> Callable[[Kit], str]:
+def load_check(service: str, folder: str) -> Callable[[Kit], Seen]:
     """Return the function `check` of a service's file."""
     path = "%s/%s.py" % (folder, service)
     spec = importlib.util.spec_from_file_location("aicluster_check_" + service, path)
@@ -289,11 +316,19 @@ def load_check(service: str, folder: str) -> Callable[[Kit], str]:
         raise Broken("%s is missing" % path, "ansible-playbook site.yml")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return cast("Callable[[Kit], str]", module.check)
+    return cast("Callable[[Kit], Seen]", module.check)
+
+
+def told(seen: Seen) -> Dict[str, str]:
+    """Return what a check saw as the keys of a result: evidence, and warning if there is one."""
+    return {"evidence": seen} if isinstance(seen, str) else {"evidence": seen[0], "warning": seen[1]}
 
 
 def verdict(service: str, kit: Kit, found: Union[Found, Broken], mode: str) -> Dict[str, Any]:
-    """Return {service, state, evidence, next, seconds} of one service; `state` is ok, asleep or broken."""
+    """Return {service, state, evidence, next, because, seconds} of one service, and warning if it has one.
+
+    `state` is ok, asleep or broken.
+    """
     entry, began = kit.services[service], time.monotonic()
     result = {
         "service": service, "state": "ok", "evidence": "", "next": "", "because": [],
@@ -313,7 +348,7 @@ def verdict(service: str, kit: Kit, found: Union[Found, Broken], mode: str) -> D
                 require_well(service, own)
             elif entry["unit"]:
                 require_active(kit, entry["unit"])
-            result["evidence"] = load_check(service, ROOT + "/checks")(kit)
+            result.update(told(load_check(service, ROOT + "/checks")(kit)))
     except Broken as broken:
         result.update(
             state="broken", evidence=broken.evidence, next=broken.next_command, because=broken.because
@@ -343,13 +378,13 @@ def verdicts(kit: Kit, wanted: Sequence[str]) -> List[Dict[str, Any]]:
         found = settled(kit)  # type: Union[Found, Broken]
     except Broken as broken:
         found = Broken("Docker Engine does not answer: " + broken.evidence, "systemctl status docker")
-    mode, end = active_mode(), time.monotonic() + CHECK_LIMIT_S
+    mode, kit.end = active_mode(), time.monotonic() + CHECK_LIMIT_S
     pool = concurrent.futures.ThreadPoolExecutor(max_workers=AT_ONCE)
     futures = [(service, pool.submit(verdict, service, kit, found, mode)) for service in wanted]
     results = []
     for service, future in futures:
         try:
-            results.append(future.result(timeout=max(0.0, end - time.monotonic())))
+            results.append(future.result(timeout=max(0.0, kit.end - time.monotonic())))
         except concurrent.futures.TimeoutError:
             seen = "gave no answer within %d s" % CHECK_LIMIT_S
             results.append(
@@ -404,6 +439,8 @@ def report(node: str, results: Sequence[Mapping[str, Any]]) -> str:
         lines.append("%-6s %-7s %-18s %s" % (node, result["state"], result["service"], result["evidence"]))
         if result["next"]:
             lines.append("%35snext: %s" % ("", result["next"]))
+        if result.get("warning"):
+            lines.append("%35swarning: %s" % ("", result["warning"]))
     return "\n".join(lines)
 
 
