@@ -37,8 +37,8 @@ DIGEST_TOKEN = "@stack-digest@"
 DIGEST_LABEL = "aicluster.digest"
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ENGINE_ROLE, ENGINE_UNIT = "docker_engine", "docker"
-# Variables of the role stack that say what disk a node must have.
-SETTINGS = ("stack_disk_floor_mb", "stack_disk_budget")
+# Variables of the role stack that say what disk and memory a node must have.
+SETTINGS = ("stack_disk_floor_mb", "stack_disk_budget", "stack_memory_budget")
 
 
 @dataclass(frozen=True)
@@ -275,11 +275,16 @@ def services_to_provision(
 
 
 def engine_question(desired: Desired) -> dict[str, Any]:
-    """Return what must be as wanted before the engine is asked for images: its files, packages and unit."""
+    """Return what must be as wanted before the engine is asked for images: its files, packages and unit.
+
+    With it the programs of its runtimes; one without a path is known to the engine by its type.
+    """
+    runtimes = desired.limits.get("engine", {}).get("runtimes", {})
     return {
         "files": [file.path for file in desired.files if file.owner == ENGINE_ROLE],
         "packages": desired.limits.get("engine_packages", []),
         "unit": ENGINE_UNIT,
+        "programs": sorted({runtime["path"] for runtime in runtimes.values() if "path" in runtime}),
     }
 
 
@@ -327,6 +332,8 @@ def wanted_of(desired: Desired, actual: Mapping[str, Any]) -> dict[str, Any]:
         "disk_reserved_gb": limits["disk_reserved_gb"],
         "coming_gb": {service: limits["disk_gb"][service] for service in new_services(desired, actual)},
         "architecture": limits["architecture"],
+        "memory_mb": limits["memory_mb"],
+        "packages": sorted(missing),
         "images": images,
     }
 
@@ -577,6 +584,7 @@ def limits_of(
         "disk_floor_mb": int(settings["stack_disk_floor_mb"]),
         "disk_budget": boolean(settings["stack_disk_budget"]),
         "architecture": node["architecture"],
+        "memory_mb": node["memory_mb"] if boolean(settings["stack_memory_budget"]) else None,
     }
 
 

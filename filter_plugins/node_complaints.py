@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in the way of a node's services and only the node shows: memory cgroup, engine, disk, images.
+"""What stands in the way of a node's services and only the node shows: board, engine, disk, images.
 
 Every complaint is one sentence `<object> <value>: <rule>; <fix>`, as in `site_errors`. Source of the facts:
 library/stack_node.py. What a node could not tell (None) is no complaint: a refusal must be right.
@@ -18,6 +18,17 @@ ENGINE_FILE = "roles/docker_engine/vars/main.yml"
 PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"
 PUBLIC_REGISTRY = "docker.io"
 HTTP_OK = 200
+BOARD_FILES = "group_vars/<board>/hardware.yml, or, of this machine alone, host_vars/<address>/node.yml"
+# What `uname -m` says -> Docker's and Debian's word for it.
+ARCHITECTURES = {"aarch64": "arm64", "x86_64": "amd64"}
+BITS = 64
+# Kernels of one board differ a little in what they keep.
+MEMORY_SHOWN_PERCENT = 95
+# The first engine that publishes ports with kernel modules that JetPack 6 has since 6.2.1; no other JetPack
+# is known for that.
+RAW_TABLE_ENGINE, RAW_TABLE_L4T, RAW_TABLE_JETPACK = "28.0", "36.4.4", "JetPack 6.2.1"
+# Program of a container runtime -> the package that brings it.
+RUNTIME_PACKAGES = {"nvidia-container-runtime": "nvidia-container-toolkit"}
 CGROUP_ARGUMENTS = "cgroup_enable=memory cgroup_memory=1"
 
 
@@ -75,6 +86,32 @@ def package(case: Case, kind: str) -> str:
 # ---------------------------------------------------------------- rules
 
 
+def userland(case: Case) -> Iterator[str]:
+    """The system is 64-bit, and of the architecture the images are chosen for."""
+    board, wanted = case.found["board"], case.wanted["architecture"]
+    has = ARCHITECTURES.get(board["machine"], board["machine"])
+    if board["bits"] != BITS:
+        yield (
+            f"system of {case.node} {board['bits']}-bit (kernel {board['machine']}): must be 64-bit, as the "
+            "images are; install the 64-bit one, of Raspberry Pi OS `arm64`"
+        )
+    elif has != wanted:
+        yield (
+            f"architecture of {case.node} {has}: must be its node_architecture, {wanted}; correct that in "
+            f"{BOARD_FILES}"
+        )
+
+
+def memory(case: Case) -> Iterator[str]:
+    """Linux shows the memory that the budget counts with; more is no harm."""
+    has, said = case.found["board"]["memory_mb"], case.wanted["memory_mb"]
+    if has is not None and said is not None and has * 100 < said * MEMORY_SHOWN_PERCENT:
+        yield (
+            f"memory of {case.node} {has} MiB (MemTotal): must be {MEMORY_SHOWN_PERCENT} % of its "
+            f"node_memory_mb, {said}, at least; correct that in {BOARD_FILES}"
+        )
+
+
 def memory_cgroup(case: Case) -> Iterator[str]:
     """Memory limits work; without the cgroup Docker ignores them and only warns."""
     cgroup = case.found["memory_cgroup"]
@@ -118,6 +155,42 @@ def engine_age(case: Case) -> Iterator[str]:
         f"{wanted['oldest']['engine']} (API {wanted['oldest']['api']}) or newer, {ENGINE_FILE}; "
         f"`sudo apt-get update && sudo apt-get install --only-upgrade {brought}` there"
     )
+
+
+def published_ports(case: Case) -> Iterator[str]:
+    """A Jetson's kernel has what the engine publishes ports with."""
+    board, engine, wanted = case.found["board"], case.found["engine"], case.wanted["engine"]
+    same_major = (version(board["l4t"]) or ())[:1] == (version(RAW_TABLE_L4T) or ())[:1]
+    # What is held was chosen by somebody who knows the kernel.
+    if not same_major or not is_older(board["l4t"], RAW_TABLE_L4T) or board["held"]:
+        return
+    if wanted["coming"]["engine"]:
+        # Docker's own repository gives its newest; what a distribution gives is seen when it is there.
+        what = f"this run would install the newest {package(case, 'engine')}"
+        too_new = wanted["source"] == "docker"
+    else:
+        what = f"{engine['version']} is there"
+        too_new = version(engine["version"]) is not None and not is_older(engine["version"], RAW_TABLE_ENGINE)
+    if too_new:
+        yield (
+            f"L4T of {case.node} {board['l4t']}: must be {RAW_TABLE_L4T} ({RAW_TABLE_JETPACK}) or newer, or "
+            f"Docker Engine {RAW_TABLE_ENGINE} and newer cannot publish ports, and {what}; update to "
+            f"{RAW_TABLE_JETPACK}, or install docker-ce 5:27.5.1 there and `sudo apt-mark hold docker-ce "
+            "docker-ce-cli`, or have the board's own engine: `docker_engine_source: board` in "
+            "group_vars/<board>/hardware.yml"
+        )
+
+
+def runtimes(case: Case) -> Iterator[str]:
+    """The program of every container runtime is there, or a package of this run brings it."""
+    for program in case.found["board"]["absent"]:
+        brought = RUNTIME_PACKAGES.get(program.rpartition("/")[2])
+        if brought is None or brought not in case.wanted["packages"]:
+            fix = f"`sudo apt-get install {brought}` there" if brought else "install it there"
+            yield (
+                f"program {program} of {case.node} absent: must be there, because docker_engine_runtimes "
+                f"names it; {fix}"
+            )
 
 
 def compose_age(case: Case) -> Iterator[str]:
@@ -282,9 +355,13 @@ def image_complaint(case: Case, kind: Kind, alike: list[str], error: str) -> str
 
 
 RULES: tuple[Rule, ...] = (
+    userland,
+    memory,
     memory_cgroup,
     engine_there,
     engine_age,
+    published_ports,
+    runtimes,
     compose_age,
     full_disk,
     disk_to_come,
@@ -295,14 +372,16 @@ RULES: tuple[Rule, ...] = (
 def node_complaints(found: Mapping[str, Any], node: str, wanted: Mapping[str, Any]) -> list[str]:
     """Return one sentence per thing on a node that stands in the way of its services; an empty list is good.
 
-    `found`: memory_cgroup {on: bool or None, evidence, cmdline: file of the kernel's arguments or ""}; engine
-    {absent: bool, version, api}; compose (version, "" if absent, None if not asked); disks [{path, device,
-    docker: data lies here, free_mb, size_mb}] in MiB; images: name -> None (not asked) or {status (HTTP, None
-    if not asked), message, platforms}.
+    `found`: board {machine (`uname -m`), bits of the userland, memory_mb (MiB or None), l4t (release of a
+    Jetson's system or ""), held: engine packages of a Jetson that apt leaves alone, absent: programs of
+    runtimes that are not there}; memory_cgroup {on: bool or None, evidence, cmdline: file of the kernel's
+    arguments or ""}; engine {absent: bool, version, api}; compose (version, "" if absent, None if not asked);
+    disks [{path, device, docker: data lies here, free_mb, size_mb}] in MiB; images: name -> None (not
+    asked) or {status (HTTP, None if not asked), message, platforms}.
     `wanted`: containers (bool: any), engine {source, packages and coming {engine, compose}: what brings them,
     whether this run installs them, oldest {engine, api, compose}}, disk_floor_mb (MiB), disk_budget (bool),
-    disk_reserved_gb and coming_gb {service: GiB of those that are not there yet}, architecture, images
-    {name: services}.
+    disk_reserved_gb and coming_gb {service: GiB of those that are not there yet}, architecture, memory_mb
+    (MiB, None: any is enough), packages this run installs, images {name: services}.
     """
     case = Case(node, found, wanted)
     return [complaint for rule in RULES for complaint in rule(case)]

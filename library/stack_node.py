@@ -94,7 +94,8 @@ facts:
 #   container_modes  {compose service: [modes it works in]}; always where it is not named
 #   mode         the mode of a node that has not chosen one itself
 #   images       inspect: {compose service: image}; fetch: [image]
-#   engine       {files: [path], packages: [name], unit}: what must be as wanted before images are asked for
+#   engine       {files: [path], packages: [name], unit}: what must be as wanted before images are asked for;
+#                programs: [name] of its runtimes besides runc
 #   with_text    return the text of what differs, for a diff
 #   commit       {service: provisioning digest to remember, or null to keep the remembered one}, or null
 #   archive      base64 of a tar.gz, paths relative to /     remove   [path]
@@ -106,9 +107,11 @@ import base64
 import hashlib
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
+import sys
 
 STATE_FILE = "/var/lib/aicluster/state.json"
 STACK_ROOT = "/opt/aicluster"
@@ -124,6 +127,10 @@ CGROUPS_V2 = "/sys/fs/cgroup/cgroup.controllers"
 KERNEL_ARGUMENTS = "/proc/cmdline"
 # Where the kernel's arguments are written down: Raspberry Pi OS since 12, before, Jetson. The first there is.
 BOOT_FILES = ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt", "/boot/extlinux/extlinux.conf")
+MEMORY_FILE = "/proc/meminfo"
+# Of Jetsons only.
+L4T_FILE = "/etc/nv_tegra_release"
+ENGINE_PACKAGES = ["docker-ce", "docker.io"]
 REGISTRY_TIMEOUT_S = 60
 # What a container that nobody stopped may be in: one that ends again and again is mostly between two starts.
 AWAKE = ("running", "restarting", "paused")
@@ -519,6 +526,36 @@ def memory_cgroup():
     }
 
 
+def l4t():
+    """Return the release of a Jetson's system, an empty text where there is none or it cannot be told."""
+    # "# R36 (release), REVISION: 4.7, GCID: 42132812, BOARD: generic, ..."
+    found = re.match(r"# *R(\d+) \(release\), REVISION: (\d+(?:\.\d+)*)", read_text(L4T_FILE))
+    return ".".join(found.groups()) if found else ""
+
+
+def board(programs):
+    """Return what the machine and its system are; see `node_complaints`."""
+    memory = re.match(r"MemTotal: +(\d+) kB", read_text(MEMORY_FILE))
+    release = l4t()
+    holds = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Want}\n"] + ENGINE_PACKAGES
+    folders = os.environ.get("PATH", "").split(":") + ["/usr/bin"]
+    return {
+        "memory_mb": int(memory.group(1)) // 1024 if memory else None,
+        "machine": os.uname().machine,
+        "bits": 64 if sys.maxsize > 1 << 32 else 32,
+        "l4t": release,
+        # A process more, of Jetsons only.
+        "held": [line.split()[0] for line in run(holds).splitlines() if line.endswith(" hold")]
+        if release
+        else [],
+        "absent": [
+            program
+            for program in programs
+            if not any(os.access(os.path.join(folder, program), os.X_OK) for folder in folders)
+        ],
+    }
+
+
 def docker_root():
     """Return the folder the engine keeps its data in."""
     try:
@@ -638,6 +675,7 @@ def obstacles(params, differing, packages, units, pending, containers):
         "engine": dict(found, ready=ready and bool(found["api"])),
         "compose": compose_version() if new and found["api"] else None,
         "memory_cgroup": memory_cgroup(),
+        "board": board(wanted["programs"]),
         "disks": [disk("/", False), disk(STACK_ROOT, False), disk(root, True)],
         "volumes": volumes(root),
         "images": missing_images([params["images"][name] for name in new], ready),

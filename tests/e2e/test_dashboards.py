@@ -17,7 +17,8 @@ ANSWERED_WITHIN_S = 240
 PAUSE_S = 10
 SENSORS = (
     'node_thermal_zone_temp{node="$node", type!~"PMIC.*"} or node_hwmon_temp_celsius{node="$node"} '
-    'unless on (instance, chip) node_hwmon_chip_names{chip_name=~"pmic.*"}'
+    'unless on (instance, chip) node_hwmon_chip_names{chip_name=~"pmic.*"} '
+    'or jetson_temperature_celsius{node="$node"}'
 )
 # A node without containers has none of their figures, nor has one whose kernel does not count memory.
 CONTAINERS = 'aicluster_container_restarts_total{node="$node"}'
@@ -28,6 +29,7 @@ EMPTY_WITHOUT = {
     ("Node", "Hottest sensor"): SENSORS,
     ("Node", "Memory of services, of what they may have"): MEMORY,
     ("Node", "Restarts by themselves"): CONTAINERS,
+    ("AI requests", "GPU of the AI nodes"): "jetson_gpu_load_ratio",
     ("Backups", "Oldest good copy"): BACKUP,
     ("Backups", "Jobs"): BACKUP,
     ("Backups", "Age of the last good copy"): BACKUP,

@@ -289,6 +289,6 @@ def test_values_come_from_site_board_tier_and_host_in_this_order(inventory):
     shown = inventory_command(inventory)
     agx = next(values for values in shown.values() if values["node_name"] == "AGX0")
     assert agx["site_network"] == ("198.18.77.0/24" if inventory == "lab" else "192.168.1.0/24")
-    assert agx["node_memory_mb"] == 65536
+    assert agx["node_memory_mb"] == 62000
     assert agx["node_ai_tier_share"] == 80
     assert agx["node_drained"] is False

@@ -413,12 +413,12 @@ def test_the_cache_is_in_memory_and_smaller_than_the_memory_it_is_in():
     host = next(node["host"] for node in render.cluster("production") if node["name"] == EDGE)
     nginx = render.compose_of("nginx", host=host)["services"]["nginx"]
     [cache] = [mount for mount in nginx["tmpfs"] if mount.startswith("/var/cache/edge:")]
-    assert "size=64m" in cache and "uid=101" in cache
+    assert "size=32m" in cache and "uid=101" in cache
     [http] = inner(front_door(node=EDGE), "http")
     [path] = [words for name, words, _ in http if name == "proxy_cache_path"]
     assert path[0] == "/var/cache/edge"
-    assert "max_size=48m" in path
-    assert int(nginx["mem_limit"].removesuffix("m")) >= 64 + 64
+    assert "max_size=16m" in path
+    assert int(nginx["mem_limit"].removesuffix("m")) >= 32 + 64
 
 
 def test_the_edges_door_is_open_to_the_gateway_and_to_who_probes_it():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from node_complaints import RULES, FilterModule, is_older, node_complaints, registry_of, version
 
 FOUND: dict[str, Any] = {
+    "board": {"machine": "aarch64", "bits": 64, "memory_mb": 1849, "l4t": "", "held": [], "absent": []},
     "memory_cgroup": {"on": True, "evidence": "", "cmdline": ""},
     "engine": {"absent": False, "version": "26.1.5", "api": "1.45", "ready": True},
     "compose": "2.26.1-4",
@@ -34,9 +35,12 @@ WANTED: dict[str, Any] = {
     "disk_reserved_gb": 8,
     "coming_gb": {},
     "architecture": "arm64",
+    "memory_mb": 1850,
+    "packages": [],
     "images": {"redis:8.10.1": ["redis"], "ghcr.io/a/b:1": ["b"], "m:5000/x:1": ["x"], "m:5000/y:2": ["y"]},
 }
 BOARD = {"source": "board", "packages": {}}
+COMING = {"engine": True, "compose": True}
 
 
 def put(tree, changes):
@@ -65,7 +69,63 @@ def image(message, name="redis:8.10.1", status=500):
 
 OFF = {"on": False, "evidence": "not in /sys/fs/cgroup/cgroup.controllers"}
 
+WAYS_OUT = (
+    "; update to JetPack 6.2.1, or install docker-ce 5:27.5.1 there and `sudo apt-mark hold docker-ce "
+    "docker-ce-cli`, or have the board's own engine: `docker_engine_source: board` in "
+    "group_vars/<board>/hardware.yml"
+)
+NO_PORTS = (
+    "must be 36.4.4 (JetPack 6.2.1) or newer, or Docker Engine 28.0 and newer cannot publish ports, and "
+)
+
 REFUSED = [
+    pytest.param(
+        {"board.bits": 32},
+        {},
+        "system of PI41 32-bit (kernel aarch64): must be 64-bit, as the images are; install the 64-bit one, "
+        "of Raspberry Pi OS `arm64`",
+        id="a 32-bit system under a 64-bit kernel",
+    ),
+    pytest.param(
+        {"board.machine": "x86_64"},
+        {},
+        "architecture of PI41 amd64: must be its node_architecture, arm64; correct that in "
+        "group_vars/<board>/hardware.yml, or, of this machine alone, host_vars/<address>/node.yml",
+        id="a machine of another architecture",
+    ),
+    pytest.param(
+        {"board.memory_mb": 3791},
+        {"memory_mb": 8000},
+        "memory of PI41 3791 MiB (MemTotal): must be 95 % of its node_memory_mb, 8000, at least; correct "
+        "that in group_vars/<board>/hardware.yml, or, of this machine alone, host_vars/<address>/node.yml",
+        id="a board of 4 GB that is said to have 8",
+    ),
+    pytest.param(
+        {"board.l4t": "36.4.3"},
+        {"engine.coming": COMING},
+        f"L4T of PI41 36.4.3: {NO_PORTS}this run would install the newest docker-ce{WAYS_OUT}",
+        id="an engine to be installed that is too new for the Jetson's kernel",
+    ),
+    pytest.param(
+        {"board.l4t": "36.3.0", "engine.version": "28.0.1"},
+        {"engine": {**WANTED["engine"], **BOARD}},
+        f"L4T of PI41 36.3.0: {NO_PORTS}28.0.1 is there{WAYS_OUT}",
+        id="an engine that is there and too new for the Jetson's kernel",
+    ),
+    pytest.param(
+        {"board.absent": ["nvidia-container-runtime"]},
+        {},
+        "program nvidia-container-runtime of PI41 absent: must be there, because docker_engine_runtimes "
+        "names it; `sudo apt-get install nvidia-container-toolkit` there",
+        id="a Jetson without NVIDIA's container runtime",
+    ),
+    pytest.param(
+        {"board.absent": ["/opt/kata/bin/kata"]},
+        {"packages": ["nvidia-container-toolkit"]},
+        "program /opt/kata/bin/kata of PI41 absent: must be there, because docker_engine_runtimes names it; "
+        "install it there",
+        id="a runtime nobody here knows the package of",
+    ),
     pytest.param(
         {"memory_cgroup": {**OFF, "cmdline": "/boot/firmware/cmdline.txt"}},
         {},
@@ -223,8 +283,36 @@ def test_what_a_registry_says_leads_to_its_own_advice(message, said):
     assert said in complaint
 
 
+NEW, OLD = "28.5.2", "27.5.1"
 ACCEPTED = [
     pytest.param({}, {}, id="a node as it should be"),
+    pytest.param({"board.machine": "x86_64"}, {"architecture": "amd64"}, id="a node of the lab"),
+    pytest.param({"board.memory_mb": 1758}, {}, id="a kernel that keeps a little more"),
+    pytest.param({"board.memory_mb": 64000}, {}, id="more memory than was said"),
+    pytest.param({"board.memory_mb": None}, {}, id="memory that cannot be told"),
+    pytest.param(
+        {"board.memory_mb": 1}, {"memory_mb": None}, id="nodes that share the memory of one machine"
+    ),
+    pytest.param({"board.l4t": "36.4.3", "engine.version": OLD}, {}, id="an old Jetson with an old engine"),
+    pytest.param(
+        {"board.l4t": "36.4.3", "board.held": ["docker-ce"]},
+        {"engine.coming": COMING},
+        id="an old Jetson on which the engine is held",
+    ),
+    pytest.param(
+        {"board.l4t": "36.4.3", "engine": {"absent": True, "version": "", "api": ""}},
+        {"engine.coming": COMING, "engine.source": "distro"},
+        id="an old Jetson that gets the engine of its distribution, whichever that is",
+    ),
+    pytest.param(
+        {"board.absent": ["/usr/bin/nvidia-container-runtime"]},
+        {"packages": ["nvidia-container-toolkit"]},
+        id="a runtime that a package of this run brings",
+    ),
+    *(
+        pytest.param({"board.l4t": release, "engine.version": NEW}, {}, id=f"a new engine on L4T {release}")
+        for release in ("36.4.4", "36.4.7", "36.5.2", "39.2.1", "35.6.4", "32.7.6")
+    ),
     pytest.param(
         {"memory_cgroup": {**OFF, "cmdline": ""}}, {"containers": False}, id="no container to limit"
     ),
@@ -267,6 +355,9 @@ def test_what_is_no_obstacle_has_no_sentence(found, wanted):
 
 def test_all_obstacles_of_a_node_are_named_at_once():
     found = {
+        "board.bits": 32,
+        "board.memory_mb": 900,
+        "board.absent": ["nvidia-container-runtime"],
         "memory_cgroup": {**OFF, "cmdline": ""},
         "engine": {"absent": False, "version": "19.03", "api": "1.40"},
         "compose": "2.1",
@@ -274,8 +365,8 @@ def test_all_obstacles_of_a_node_are_named_at_once():
         "disks.2.free_mb": 1,
         **image("manifest unknown"),
     }
-    # All but the one about an engine that is not there.
-    assert len(complaints(found, {"coming_gb": {"redis": 1}})) == len(RULES) - 1
+    # All but the ones about an engine that is not there, and one that is too new.
+    assert len(complaints(found, {"coming_gb": {"redis": 1}})) == len(RULES) - 2
 
 
 @given(st.text())

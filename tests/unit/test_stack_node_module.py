@@ -76,7 +76,12 @@ QUESTION: dict[str, Any] = {
     "mode": None,
     "probes": {},
     "images": {},
-    "engine": {"files": ["/etc/docker/daemon.json"], "packages": ["docker-ce"], "unit": "docker"},
+    "engine": {
+        "files": ["/etc/docker/daemon.json"],
+        "packages": ["docker-ce"],
+        "unit": "docker",
+        "programs": [],
+    },
     "commit": None,
     "with_text": True,
 }
@@ -761,6 +766,49 @@ def test_a_memory_cgroup_that_is_off_comes_with_the_file_to_mend(tmp_path, monke
     found = node.memory_cgroup()
     assert found["cmdline"] == there
     assert "started with cgroup_disable=memory" in found["evidence"]
+
+
+@pytest.mark.parametrize(
+    ("line", "release"),
+    [
+        ("# R32 (release), REVISION: 7.6, GCID: 38171779, BOARD: t210ref, EABI: aarch64, DATE: x", "32.7.6"),
+        ("# R36 (release), REVISION: 4.7, GCID: 42132812, BOARD: generic, EABI: aarch64, DATE: x", "36.4.7"),
+        ("# R39 (release), REVISION: 2.1\n# KERNEL_VARIANT: oot\n", "39.2.1"),
+        ("# R36 (release)\n", ""),
+        (None, ""),
+    ],
+    ids=["JetPack 4", "JetPack 6", "JetPack 7, with more lines", "no revision", "no Jetson"],
+)
+def test_the_release_of_a_jetsons_system_is_read_from_its_first_line(tmp_path, monkeypatch, line, release):
+    monkeypatch.setattr(node, "L4T_FILE", str(tmp_path / "nv_tegra_release"))
+    if line is not None:
+        (tmp_path / "nv_tegra_release").write_text(line)
+    assert node.l4t() == release
+
+
+@pytest.mark.parametrize(("release", "held"), [("", []), ("36.4.3", ["docker-ce"])], ids=["else", "a Jetson"])
+def test_held_packages_are_asked_of_a_jetson_alone(monkeypatch, release, held):
+    monkeypatch.setattr(node, "run", lambda _command: "docker-ce hold\ndocker.io install\n")
+    monkeypatch.setattr(node, "l4t", lambda: release)
+    assert node.board([])["held"] == held
+
+
+def test_a_board_is_described_by_what_its_system_shows(tmp_path, monkeypatch):
+    monkeypatch.setattr(node, "MEMORY_FILE", str(tmp_path / "meminfo"))
+    (tmp_path / "meminfo").write_text("MemTotal:        1893688 kB\nMemFree:          100 kB\n")
+    found = node.board([])
+    assert (found["memory_mb"], found["bits"], found["machine"]) == (1849, 64, os.uname().machine)
+    (tmp_path / "meminfo").unlink()
+    assert node.board([])["memory_mb"] is None
+
+
+def test_the_program_of_a_runtime_is_looked_for_where_the_engine_finds_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name, mode in (("there", 0o755), ("no-program", 0o644)):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(mode)
+    programs = ["there", "no-program", "gone", "env", str(tmp_path / "there"), "/opt/gone"]
+    assert node.board(programs)["absent"] == ["no-program", "gone", "/opt/gone"]
 
 
 def test_a_disk_is_that_of_the_folder_that_will_be_made(tmp_path):

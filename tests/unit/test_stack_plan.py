@@ -313,6 +313,7 @@ LIMITS = {
         "source": "docker",
         "packages": {"engine": "docker-ce", "compose": "docker-compose-plugin"},
         "repository": {"packages": ["python3-debian"], "files": ["/etc/docker.sources"]},
+        "runtimes": {"nvidia": {"path": "nvidia-container-runtime"}, "wasm": {"runtimeType": "io.wasm.v1"}},
     },
     "engine_packages": ["docker-ce", "docker-ce-cli", "docker-compose-plugin"],
     "disk_gb": {"redis": 3},
@@ -320,6 +321,7 @@ LIMITS = {
     "disk_floor_mb": 500,
     "disk_budget": True,
     "architecture": "arm64",
+    "memory_mb": 8000,
 }
 
 
@@ -445,6 +447,18 @@ def test_what_a_run_installs_is_not_missed(packages, coming):
     assert engine.wanted_of(with_redis(), actual(packages=packages))["engine"]["coming"] == coming
 
 
+def test_a_node_is_asked_for_the_programs_of_its_runtimes_and_told_which_packages_come():
+    assert engine.engine_question(with_redis())["programs"] == ["nvidia-container-runtime"]
+    assert engine.wanted_of(with_redis(), actual(packages=["b", "a"]))["packages"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("counts", "wanted"), [(True, 8000), ("no", None)])
+def test_memory_is_wanted_where_nodes_do_not_share_a_machine(counts, wanted):
+    node = {"services": {}, "disk_reserved_gb": 8, "architecture": "arm64", "memory_mb": 8000}
+    settings = dict.fromkeys(engine.SETTINGS, 0) | {"stack_memory_budget": counts}
+    assert engine.limits_of(node, {"engine": {}}, settings)["memory_mb"] == wanted
+
+
 @pytest.mark.parametrize(
     ("packages", "noted"),
     [
@@ -495,6 +509,7 @@ def test_every_node_of_a_real_site_is_described_for_its_judgement():
 
 # A node on which nothing stands in the way, in the shape the inspection returns.
 THERE: dict[str, Any] = {
+    "board": {"machine": "aarch64", "bits": 64, "memory_mb": 8058, "l4t": "", "held": [], "absent": []},
     "memory_cgroup": {"on": True, "evidence": "", "cmdline": ""},
     "engine": {"absent": False, "version": "29.1", "api": "1.52"},
     "compose": None,

@@ -1,0 +1,170 @@
+"""What a Jetson says of its GPU, its temperatures and its power, read from a made-up /sys."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aicluster_jetson
+import pytest
+from a_kit import MadeUpKit, check_of, site
+from aicluster_jetson import samples, text
+from aicluster_verify import Broken
+
+NANO = {
+    "devices/gpu.0/load": "250",
+    "class/devfreq/57000000.gpu/cur_freq": "76800000",
+    "devices/virtual/thermal/thermal_zone0/type": "CPU-therm",
+    "devices/virtual/thermal/thermal_zone0/temp": "41500",
+    "devices/virtual/thermal/thermal_zone1/type": "PMIC-Die",
+    "devices/virtual/thermal/thermal_zone1/temp": "100000",
+}
+NANO_SAYS = {
+    "jetson_gpu_load_ratio 0.25",
+    "jetson_gpu_frequency_hertz 76800000.0",
+    'jetson_temperature_celsius{zone="CPU-therm"} 41.5',
+    "jetson_collector_up 1.0",
+}
+ORIN = {
+    "class/devfreq/17000000.gpu/device/load": "1000",
+    "class/devfreq/17000000.gpu/cur_freq": "1300500000",
+    "devices/virtual/thermal/thermal_zone0/type": "cpu-thermal",
+    "devices/virtual/thermal/thermal_zone0/temp": "48093",
+    "devices/virtual/thermal/thermal_zone1/type": "cv0-thermal",
+    "devices/virtual/thermal/thermal_zone1/temp": "-256000",
+    "class/hwmon/hwmon0/name": "tmp451",
+    "class/hwmon/hwmon0/in1_input": "1",
+    "class/hwmon/hwmon1/name": "ina3221",
+    "class/hwmon/hwmon1/in1_label": "VDD_IN",
+    "class/hwmon/hwmon1/in1_input": "5000",
+    "class/hwmon/hwmon1/curr1_input": "1200",
+    "class/hwmon/hwmon1/in2_label": "VDD_CPU_GPU_CV",
+    "class/hwmon/hwmon1/power2_input": "2500000",
+    "class/hwmon/hwmon1/in3_label": "NC",
+    "class/hwmon/hwmon1/in3_input": "5000",
+    "class/hwmon/hwmon1/curr3_input": "1",
+}
+ORIN_SAYS = {
+    "jetson_gpu_load_ratio 1.0",
+    "jetson_gpu_frequency_hertz 1300500000.0",
+    'jetson_temperature_celsius{zone="cpu-thermal"} 48.093',
+    'jetson_power_watts{rail="VDD_IN"} 6.0',
+    'jetson_power_watts{rail="VDD_CPU_GPU_CV"} 2.5',
+    "jetson_collector_up 1.0",
+}
+SEEN = "jetson_collector_seen_timestamp_seconds 7.0"
+
+
+@pytest.fixture
+def board(tmp_path, monkeypatch):
+    """A function that makes a board of files below /sys, a Jetson or not."""
+
+    def make(files: dict[str, str], jetson: bool = True) -> Path:
+        for name, content in files.items():
+            path: Path = tmp_path / "sys" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content + "\n")
+        if jetson:
+            (tmp_path / "release").write_text("# R36 (release)\n")
+        return Path(tmp_path / "sys")
+
+    monkeypatch.setattr(aicluster_jetson, "SYS", str(tmp_path / "sys"))
+    monkeypatch.setattr(aicluster_jetson, "RELEASE", str(tmp_path / "release"))
+    return make
+
+
+def said() -> list[str]:
+    """The lines of the file but for those that explain it."""
+    return [line for line in text(samples(7.5)).splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize(
+    ("files", "lines"), [(NANO, NANO_SAYS), (ORIN, ORIN_SAYS)], ids=["JetPack 4", "JetPack 6"]
+)
+def test_a_board_says_what_it_measures_and_nothing_it_does_not(board, files, lines):
+    board(files)
+    assert set(said()) == {*lines, SEEN}
+
+
+@pytest.fixture
+def switched_off(tmp_path) -> Iterator[str]:
+    """The path of a file that answers EAGAIN: a pipe nobody has written to."""
+    os.mkfifo(tmp_path / "off")
+    writer = os.open(tmp_path / "off", os.O_RDWR | os.O_NONBLOCK)
+    yield str(tmp_path / "off")
+    os.close(writer)
+
+
+def test_a_zone_that_is_switched_off_is_left_out_and_holds_nothing_up(board, switched_off):
+    zone = board(NANO) / "devices/virtual/thermal/thermal_zone0/temp"
+    zone.unlink()
+    zone.symlink_to(switched_off)
+    assert not [line for line in said() if line.startswith("jetson_temperature")]
+
+
+@pytest.mark.parametrize(
+    ("files", "jetson"),
+    [pytest.param(ORIN, False, id="no Jetson"), pytest.param({}, True, id="a Jetson that says nothing")],
+)
+def test_where_nothing_of_a_jetson_can_be_read_that_is_all_there_is(board, files, jetson):
+    board(files, jetson)
+    assert said() == ["jetson_collector_up 0.0", SEEN]
+
+
+def test_every_metric_says_what_it_is_once(board):
+    board(ORIN)
+    lines = text(samples(7.5)).splitlines()
+    helped = [line.split()[2] for line in lines if line.startswith("# HELP")]
+    assert sorted(helped) == sorted(aicluster_jetson.HELP)
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path):
+    path = tmp_path / "a.prom"
+    aicluster_jetson.write(str(path), "x\n")
+    assert path.read_text() == "x\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# --- its check ---
+
+
+def verified(tmp_path: Path, lines: set[str], age_s: float, jetson: bool) -> str:
+    """What verify says of these lines of node_exporter's page."""
+    (tmp_path / "release").write_text("")
+    kit = MadeUpKit(site("AGX0", "node_exporter", "metrics", 9100))
+    seen = f"jetson_collector_seen_timestamp_seconds {time.time() - age_s}"
+    kit.pages = {"/metrics": (200, "\n".join([*sorted(lines), *([seen] if lines else [])]))}
+    check: Any = check_of("jetson_metrics")
+    check.__globals__["RELEASE"] = str(tmp_path / ("release" if jetson else "none"))
+    evidence: str = check(kit)
+    return evidence
+
+
+@pytest.mark.parametrize(
+    ("lines", "jetson", "evidence"),
+    [
+        (ORIN_SAYS, True, "values: 1 of load, 1 of clock, 1 of temperature, 2 of power"),
+        (NANO_SAYS, True, "values: 1 of load, 1 of clock, 1 of temperature; none of power"),
+        ({"jetson_collector_up 0.0"}, False, "this machine is no Jetson, and its metrics say so"),
+    ],
+    ids=["a board that shows all", "a board without a power monitor", "a node of the lab"],
+)
+def test_a_board_is_well_when_it_shows_something_or_is_no_jetson(tmp_path, lines, jetson, evidence):
+    assert verified(tmp_path, lines, 20, jetson) == evidence
+
+
+@pytest.mark.parametrize(
+    ("lines", "age_s", "evidence"),
+    [
+        (set(), 20, "no metrics of the board"),
+        (ORIN_SAYS, 500, "last looked at 500 s ago"),
+        ({"jetson_collector_up 0.0"}, 20, "neither GPU nor temperatures nor power"),
+    ],
+    ids=["nothing is handed out", "it no longer looks", "a Jetson of which nothing can be read"],
+)
+def test_a_board_is_broken(tmp_path, lines, age_s, evidence):
+    with pytest.raises(Broken) as broken:
+        verified(tmp_path, lines, age_s, jetson=True)
+    assert evidence in broken.value.evidence
+    assert broken.value.next_command
