@@ -40,7 +40,19 @@ def stats(device: str = "cuda") -> tuple[int, str]:
     return 200, json.dumps({"system": {}, "devices": [{"type": device}]})
 
 
-def comfyui_kit(gpu: str = "all", **changed: Any) -> ScriptedKit:
+@pytest.fixture(autouse=True)
+def wanted(tmp_path, monkeypatch):
+    file = tmp_path / "comfyui.json"
+    monkeypatch.setattr(comfyui, "WANTED", str(file))
+
+    def want(**changed: Any) -> None:
+        file.write_text(json.dumps({"gpu": True, **changed}))
+
+    want()
+    return want
+
+
+def comfyui_kit(**changed: Any) -> ScriptedKit:
     """A ComfyUI that works, but for what is changed."""
     answers = {
         "GET /system_stats": stats(),
@@ -54,7 +66,7 @@ def comfyui_kit(gpu: str = "all", **changed: Any) -> ScriptedKit:
         "POST /free": (200, ""),
         **{name.replace("_", " /", 1).replace("__", "/"): said for name, said in changed.items()},
     }
-    return ScriptedKit("comfyui", "ui", answers, {comfyui.GPU: f"{gpu}\n"})
+    return ScriptedKit("comfyui", "ui", answers)
 
 
 def test_a_comfyui_that_makes_a_picture_is_well_and_forgets_it():
@@ -63,8 +75,9 @@ def test_a_comfyui_that_makes_a_picture_is_well_and_forgets_it():
     assert kit.asked[-2:] == ["POST /queue", "POST /history"]
 
 
-def test_a_node_without_a_gpu_may_compute_on_its_processor():
-    assert comfyui.check(comfyui_kit(gpu="", GET_system_stats=stats("cpu"))).endswith("computes on cpu")
+def test_a_node_without_a_gpu_may_compute_on_its_processor(wanted):
+    wanted(gpu=False)
+    assert comfyui.check(comfyui_kit(GET_system_stats=stats("cpu"))).endswith("computes on cpu")
 
 
 @pytest.mark.parametrize(
@@ -101,13 +114,6 @@ def test_a_comfyui_at_work_for_somebody_else_is_well():
     assert kit.asked[-2:] == ["POST /queue", "POST /history"]
 
 
-class WithoutContainers(aicluster_verify.Kit):
-    """A real kit on a node without containers: commands in them print nothing."""
-
-    def execute(self, *_argv: Any) -> str:
-        return ""
-
-
 @contextmanager
 def standing_in(folder: Any, seconds: float) -> Iterator[Any]:
     """A real kit whose ComfyUI is the stand-in, on a real port."""
@@ -133,14 +139,17 @@ def standing_in(folder: Any, seconds: float) -> Iterator[Any]:
     started.wait(10)
     ports = {"ui": {"port": port[0], "container": 7860, "published": "127.0.0.1"}}
     try:
-        yield WithoutContainers({"node": "n", "services": {"comfyui": {"ports": ports}}, "cluster": []}, "r")
+        yield aicluster_verify.Kit(
+            {"node": "n", "services": {"comfyui": {"ports": ports}}, "cluster": []}, "r"
+        )
     finally:
         loop.call_soon_threadsafe(task.cancel)
         thread.join()
         loop.close()
 
 
-def test_the_check_runs_a_whole_job_of_the_stand_in_and_leaves_no_output(tmp_path):
+def test_the_check_runs_a_whole_job_of_the_stand_in_and_leaves_no_output(tmp_path, wanted):
+    wanted(gpu=False)
     with standing_in(tmp_path, 0) as kit:
         assert comfyui.check(kit).endswith("computes on cpu")
         assert kit.expect(kit.url("comfyui", "ui", "/history")).json() == {}
