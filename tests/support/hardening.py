@@ -43,8 +43,8 @@ RULES: dict[str, Callable[[Container], bool]] = {
     ),
 }
 
-# Services that run what their users write, each with those that may be on a network with it: who hands requests
-# to it. Others may lack a login, and are asked through the gateway.
+# Services that run what their users write, each with those that may be on a network with it: who hands it
+# requests. Others may lack a login, and are asked through the gateway.
 USERS_CODE: dict[str, set[str]] = {"jupyterhub": {"nginx"}}
 
 

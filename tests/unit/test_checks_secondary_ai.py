@@ -46,7 +46,7 @@ def wanted(tmp_path, monkeypatch):
     monkeypatch.setattr(comfyui, "WANTED", str(file))
 
     def want(**changed: Any) -> None:
-        file.write_text(json.dumps({"gpu": True, **changed}))
+        file.write_text(json.dumps({"gpu": True, "checkpoints": [], **changed}))
 
     want()
     return want
@@ -71,13 +71,37 @@ def comfyui_kit(**changed: Any) -> ScriptedKit:
 
 def test_a_comfyui_that_makes_a_picture_is_well_and_forgets_it():
     kit = comfyui_kit()
-    assert comfyui.check(kit) == "a picture of 11 bytes was made; computes on cuda"
+    assert comfyui.check(kit) == (
+        "a picture of 11 bytes was made; computes on cuda; no checkpoint declared: only the way was tried"
+    )
     assert kit.asked[-2:] == ["POST /queue", "POST /history"]
 
 
 def test_a_node_without_a_gpu_may_compute_on_its_processor(wanted):
     wanted(gpu=False)
-    assert comfyui.check(comfyui_kit(GET_system_stats=stats("cpu"))).endswith("computes on cpu")
+    assert "computes on cpu" in comfyui.check(comfyui_kit(GET_system_stats=stats("cpu")))
+
+
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [
+        pytest.param(["sd.safetensors", "xl/turbo.safetensors", "more.ckpt"], "", id="all are there"),
+        pytest.param(["sd.safetensors"], "xl/turbo.safetensors", id="one is missing"),
+        pytest.param([], "sd.safetensors, xl/turbo.safetensors", id="all are missing"),
+    ],
+)
+def test_a_declared_checkpoint_that_is_missing_is_broken_with_the_way_to_bring_it(wanted, there, missing):
+    wanted(checkpoints=["sd.safetensors", "xl/turbo.safetensors"])
+    kit = comfyui_kit(GET_models__checkpoints=(200, json.dumps(there)))
+    if not missing:
+        assert comfyui.check(kit).endswith("; all of 2 checkpoints")
+        return
+    found, first = broken(comfyui.check, kit), missing.partition(",")[0]
+    assert found.evidence == f"no checkpoint named {missing}"
+    assert found.next_command == (
+        "sudo docker compose --project-directory /opt/aicluster "
+        f"cp {first} comfyui:/opt/ComfyUI/models/checkpoints/{first}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,9 +173,11 @@ def standing_in(folder: Any, seconds: float) -> Iterator[Any]:
 
 
 def test_the_check_runs_a_whole_job_of_the_stand_in_and_leaves_no_output(tmp_path, wanted):
-    wanted(gpu=False)
+    wanted(gpu=False, checkpoints=["sd.safetensors"])
     with standing_in(tmp_path, 0) as kit:
-        assert comfyui.check(kit).endswith("computes on cpu")
+        (tmp_path / "models/checkpoints").mkdir()
+        (tmp_path / "models/checkpoints/sd.safetensors").touch()
+        assert comfyui.check(kit).endswith("computes on cpu; all of 1 checkpoints")
         assert kit.expect(kit.url("comfyui", "ui", "/history")).json() == {}
     assert not list((tmp_path / "output").iterdir())
 
