@@ -130,7 +130,8 @@ def hardening_page(exceptions: Mapping[str, Mapping[str, str]]) -> str:
     text = (
         "Every container drops all capabilities and cannot gain new privileges, has a read-only root, a "
         "user that is not root, limits of memory and processes, logs to the journal, an exact image and a"
-        " health check, and publishes to named addresses only. A test holds every rendered compose file "
+        " health check, and publishes to named addresses only. Notebooks, which run anybody's code, are on "
+        "a network with nobody but who hands requests to them. A test holds every rendered compose file "
         "to it. These deviate, for these reasons:"
     )
     return page("Hardening", text, table(("service", "rule", "why it is not kept"), rows))

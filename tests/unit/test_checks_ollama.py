@@ -17,9 +17,18 @@ TOKEN = Says(body={"done": True, "response": "Yes", "eval_count": 1})
 @pytest.fixture(autouse=True)
 def wanted(tmp_path, monkeypatch):
     file = tmp_path / "ollama.json"
-    file.write_text(json.dumps({"models": ["llama3.2", "codellama:7b"], "aliases": ["chat", "code"]}))
     monkeypatch.setattr(ollama, "WANTED", str(file))
-    return file
+
+    def want(models: list[str], aliases: list[str], gpu: bool = False) -> None:
+        file.write_text(json.dumps({"models": models, "aliases": aliases, "gpu": gpu}))
+
+    want(["llama3.2", "codellama:7b"], ["chat", "code"])
+    return want
+
+
+@pytest.fixture
+def gpu(wanted):
+    wanted(["codellama:7b"], ["code"], gpu=True)
 
 
 def model(name: str, size: int = 9, **more: Any) -> dict[str, Any]:
@@ -31,7 +40,7 @@ def tags(*names: str) -> Says:
     return Says(body={"models": [model(name, 900 - 100 * index) for index, name in enumerate(names)]})
 
 
-def check(said: str = "", **changes: Any) -> tuple[str, Any]:
+def check(**changes: Any) -> tuple[str, Any]:
     """The evidence, and what was asked; a keyword is the answer of /api/<keyword>."""
     answers = {
         "version": Says(body={"version": "0.32.15"}),
@@ -41,7 +50,7 @@ def check(said: str = "", **changes: Any) -> tuple[str, Any]:
     } | changes
     paths = {f"{'POST' if name == 'generate' else 'GET'} /api/{name}": says for name, says in answers.items()}
     with serving(paths) as service:
-        return ollama.check(FakeKit(service, said=said)), service.asked
+        return ollama.check(FakeKit(service)), service.asked
 
 
 def test_the_smallest_alias_is_asked_for_a_single_token():
@@ -101,18 +110,20 @@ def test_slow_is_told_from_broken(monkeypatch, in_memory, state):
         pytest.param([], r"\d s", id="unloaded since"),
     ],
 )
+@pytest.mark.usefixtures("gpu")
 def test_a_container_with_the_gpu_says_how_much_is_there(loaded, end):
-    evidence, _ = check(said="all\n", ps=Says(body={"models": loaded}))
+    evidence, _ = check(ps=Says(body={"models": loaded}))
     assert re.search(f"{end}$", evidence)
 
 
+@pytest.mark.usefixtures("gpu")
 def test_a_gpu_that_is_silently_not_used_is_broken():
     with pytest.raises(Broken, match="code:latest runs on the CPU although the container has the GPU"):
-        check(said="all\n", ps=Says(body={"models": [model("code:latest", 100, size_vram=0)]}))
+        check(ps=Says(body={"models": [model("code:latest", 100, size_vram=0)]}))
 
 
 def test_a_node_of_which_no_model_is_wanted_is_asked_for_none(wanted):
-    wanted.write_text('{"models": [], "aliases": []}')
+    wanted([], [])
     evidence, asked = check(tags=tags())
     assert evidence == "Ollama 0.32.15; the site wants no models here"
     assert [one.path for one in asked] == ["/api/version", "/api/tags"]
@@ -122,4 +133,4 @@ def test_what_is_wanted_is_what_the_inventory_says(monkeypatch):
     models = [{"name": "a"}, {"name": "b:1b", "state": "latest"}, {"name": "c", "state": "absent"}]
     chosen = render.choose(monkeypatch, ollama_models=models, ollama_aliases={"chat": "a"})
     written = render.render_role("ollama", overrides=chosen)["/opt/aicluster/checks/ollama.json"]
-    assert json.loads(written) == {"models": ["a", "b:1b"], "aliases": ["chat"]}
+    assert json.loads(written) == {"models": ["a", "b:1b"], "aliases": ["chat"], "gpu": True}

@@ -40,7 +40,19 @@ def stats(device: str = "cuda") -> tuple[int, str]:
     return 200, json.dumps({"system": {}, "devices": [{"type": device}]})
 
 
-def comfyui_kit(gpu: str = "all", **changed: Any) -> ScriptedKit:
+@pytest.fixture(autouse=True)
+def wanted(tmp_path, monkeypatch):
+    file = tmp_path / "comfyui.json"
+    monkeypatch.setattr(comfyui, "WANTED", str(file))
+
+    def want(**changed: Any) -> None:
+        file.write_text(json.dumps({"gpu": True, "checkpoints": [], **changed}))
+
+    want()
+    return want
+
+
+def comfyui_kit(**changed: Any) -> ScriptedKit:
     """A ComfyUI that works, but for what is changed."""
     answers = {
         "GET /system_stats": stats(),
@@ -54,17 +66,42 @@ def comfyui_kit(gpu: str = "all", **changed: Any) -> ScriptedKit:
         "POST /free": (200, ""),
         **{name.replace("_", " /", 1).replace("__", "/"): said for name, said in changed.items()},
     }
-    return ScriptedKit("comfyui", "ui", answers, {comfyui.GPU: f"{gpu}\n"})
+    return ScriptedKit("comfyui", "ui", answers)
 
 
 def test_a_comfyui_that_makes_a_picture_is_well_and_forgets_it():
     kit = comfyui_kit()
-    assert comfyui.check(kit) == "a picture of 11 bytes was made; computes on cuda"
+    assert comfyui.check(kit) == (
+        "a picture of 11 bytes was made; computes on cuda; no checkpoint declared: only the way was tried"
+    )
     assert kit.asked[-2:] == ["POST /queue", "POST /history"]
 
 
-def test_a_node_without_a_gpu_may_compute_on_its_processor():
-    assert comfyui.check(comfyui_kit(gpu="", GET_system_stats=stats("cpu"))).endswith("computes on cpu")
+def test_a_node_without_a_gpu_may_compute_on_its_processor(wanted):
+    wanted(gpu=False)
+    assert "computes on cpu" in comfyui.check(comfyui_kit(GET_system_stats=stats("cpu")))
+
+
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [
+        pytest.param(["sd.safetensors", "xl/turbo.safetensors", "more.ckpt"], "", id="all are there"),
+        pytest.param(["sd.safetensors"], "xl/turbo.safetensors", id="one is missing"),
+        pytest.param([], "sd.safetensors, xl/turbo.safetensors", id="all are missing"),
+    ],
+)
+def test_a_declared_checkpoint_that_is_missing_is_broken_with_the_way_to_bring_it(wanted, there, missing):
+    wanted(checkpoints=["sd.safetensors", "xl/turbo.safetensors"])
+    kit = comfyui_kit(GET_models__checkpoints=(200, json.dumps(there)))
+    if not missing:
+        assert comfyui.check(kit).endswith("; all of 2 checkpoints")
+        return
+    found, first = broken(comfyui.check, kit), missing.partition(",")[0]
+    assert found.evidence == f"no checkpoint named {missing}"
+    assert found.next_command == (
+        "sudo docker compose --project-directory /opt/aicluster "
+        f"cp {first} comfyui:/opt/ComfyUI/models/checkpoints/{first}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,13 +138,6 @@ def test_a_comfyui_at_work_for_somebody_else_is_well():
     assert kit.asked[-2:] == ["POST /queue", "POST /history"]
 
 
-class WithoutContainers(aicluster_verify.Kit):
-    """A real kit on a node without containers: commands in them print nothing."""
-
-    def execute(self, *_argv: Any) -> str:
-        return ""
-
-
 @contextmanager
 def standing_in(folder: Any, seconds: float) -> Iterator[Any]:
     """A real kit whose ComfyUI is the stand-in, on a real port."""
@@ -133,16 +163,21 @@ def standing_in(folder: Any, seconds: float) -> Iterator[Any]:
     started.wait(10)
     ports = {"ui": {"port": port[0], "container": 7860, "published": "127.0.0.1"}}
     try:
-        yield WithoutContainers({"node": "n", "services": {"comfyui": {"ports": ports}}, "cluster": []}, "r")
+        yield aicluster_verify.Kit(
+            {"node": "n", "services": {"comfyui": {"ports": ports}}, "cluster": []}, "r"
+        )
     finally:
         loop.call_soon_threadsafe(task.cancel)
         thread.join()
         loop.close()
 
 
-def test_the_check_runs_a_whole_job_of_the_stand_in_and_leaves_no_output(tmp_path):
+def test_the_check_runs_a_whole_job_of_the_stand_in_and_leaves_no_output(tmp_path, wanted):
+    wanted(gpu=False, checkpoints=["sd.safetensors"])
     with standing_in(tmp_path, 0) as kit:
-        assert comfyui.check(kit).endswith("computes on cpu")
+        (tmp_path / "models/checkpoints").mkdir()
+        (tmp_path / "models/checkpoints/sd.safetensors").touch()
+        assert comfyui.check(kit).endswith("computes on cpu; all of 1 checkpoints")
         assert kit.expect(kit.url("comfyui", "ui", "/history")).json() == {}
     assert not list((tmp_path / "output").iterdir())
 

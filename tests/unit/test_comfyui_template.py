@@ -29,7 +29,14 @@ def test_a_board_with_a_gpu_gets_it_and_a_node_without_one_no_trace_of_it():
     assert board["runtime"] == "nvidia" and board["environment"]["NVIDIA_VISIBLE_DEVICES"] == "all"
     assert not board["read_only"], "NVIDIA's hooks write into the root file system"
     assert "runtime" not in lab and lab["read_only"]
-    assert not [name for name in lab["environment"] if name.startswith(("NVIDIA", "CUDA"))]
+    assert lab["environment"]["NVIDIA_VISIBLE_DEVICES"] == "void", "the image itself says `all`"
+    assert not [name for name in lab["environment"] if name.startswith(("NVIDIA_DRIVER", "CUDA"))]
+
+
+@pytest.mark.parametrize("inventory", sorted(render.SOURCES))
+def test_the_check_knows_whether_the_container_has_a_gpu(inventory):
+    written = render.render_role("comfyui", inventory=inventory)["/opt/aicluster/checks/comfyui.json"]
+    assert json.loads(written)["gpu"] is ("runtime" in comfyui(inventory=inventory))
 
 
 def test_the_port_is_the_one_of_the_catalogue_outside_and_inside():

@@ -56,7 +56,13 @@ def test_the_password_is_a_file_and_nowhere_else():
     [secret] = [file for file in found if password.encode() in file.content]
     assert (secret.path, secret.mode, secret.uid) == (f"{HOME}secrets/password", "0400", 5050)
     mounted = dict(volume.split(":")[:2] for volume in container()["volumes"])
-    assert container()["environment"]["PGADMIN_DEFAULT_PASSWORD_FILE"] == mounted[secret.path]
+    assert container()["environment"]["AICLUSTER_PASSWORD_FILE"] == mounted[secret.path]
+
+
+def test_the_password_the_image_exports_to_the_server_is_one_that_opens_nothing():
+    mounted = {volume.split(":")[1] for volume in container()["volumes"]}
+    assert container()["environment"]["PGADMIN_DEFAULT_PASSWORD_FILE"] == "/proc/sys/kernel/random/uuid"
+    assert "/proc/sys/kernel/random/uuid" not in mounted, "it is the kernel's: another text each time"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +135,7 @@ def test_the_user_of_the_connections_is_a_variable(variable, seen):
 
 def test_provisioning_shows_the_password_to_no_command_line():
     [file] = [f for f in render.files_of("pgadmin", host=HOST) if f.path == f"{HOME}bin/provision.py"]
-    assert b'os.environ["PGADMIN_DEFAULT_PASSWORD_FILE"]' in file.content
+    assert b'os.environ["AICLUSTER_PASSWORD_FILE"]' in file.content
 
 
 class User:
@@ -183,7 +189,7 @@ def provisioned(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PGADMIN_CUSTOM_CONFIG_DISTRO_FILE", "/tmp/config_distro.py")
     monkeypatch.setenv("CONFIG_DISTRO_FILE_PATH", "/tmp/config_distro.py")
     monkeypatch.setenv("PGADMIN_DEFAULT_EMAIL", "operator@example.org")
-    monkeypatch.setenv("PGADMIN_DEFAULT_PASSWORD_FILE", str(secret))
+    monkeypatch.setenv("AICLUSTER_PASSWORD_FILE", str(secret))
 
     def run(pretended: Pretended) -> tuple[object, str]:
         for module in ("config", "pgadmin", "pgadmin.model", "flask_security.utils"):

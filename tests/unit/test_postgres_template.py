@@ -52,8 +52,12 @@ def test_the_password_is_a_file_and_nowhere_else():
     assert rendered[f"{HOME}/secrets/password"].strip() == password
     others = [path for path, text in rendered.items() if password in text]
     assert others == [f"{HOME}/secrets/password"]
-    assert container()["environment"]["POSTGRES_PASSWORD_FILE"] == "/run/secrets/postgres/password"
     assert f"{HOME}/secrets:/run/secrets/postgres:ro" in container()["volumes"]
+
+
+def test_the_password_the_image_exports_to_the_server_is_one_that_opens_nothing():
+    assert container()["environment"]["POSTGRES_PASSWORD_FILE"] == "/proc/sys/kernel/random/uuid"
+    assert 'PGPASSWORD="$(cat /run/secrets/postgres/password)"' in files()[f"{HOME}/provision"]
 
 
 @pytest.mark.parametrize("image", ["postgres:17.11", "postgres:18.6", "registry.example:5000/postgres:18.6"])

@@ -92,5 +92,5 @@ def test_it_starts_when_the_database_knows_its_password():
 
 def test_it_writes_nowhere_and_may_do_nothing():
     found = container()
-    assert found["read_only"] and found["user"] == "1000:1000" and found["cap_drop"] == ["ALL"]
+    assert found["read_only"] and found["user"] == "64102:64102" and found["cap_drop"] == ["ALL"]
     assert all(volume.endswith(":ro") for volume in found["volumes"])

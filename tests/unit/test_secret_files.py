@@ -29,6 +29,15 @@ def test_a_secret_file_is_read_by_one_user(inventory, host, service):
             assert (file.mode, file.uid) == ("0400", uid), file.path
 
 
+# Where Debian and Ubuntu number people; nobody has two thousand of them on a board.
+PEOPLE = range(1000, 2000)
+
+
+@pytest.mark.parametrize("service", [name for name, entry in tree.catalogue().items() if entry["secrets"]])
+def test_secret_files_do_not_belong_to_a_person_of_the_board(service):
+    assert tree.catalogue()[service].get("uid", 0) not in PEOPLE
+
+
 @pytest.mark.parametrize(("inventory", "host", "service"), CASES)
 def test_a_container_reads_its_secrets_as_the_user_they_belong_to(inventory, host, service):
     if any(file.secret for file in render.files_of(service, inventory, host)):

@@ -111,7 +111,7 @@ def test_limits_are_raised_where_the_machine_lets_them_be():
 def test_it_writes_to_its_volumes_only():
     compose = render.compose_of("sonarqube")
     found = compose["services"]["sonarqube"]
-    assert found["read_only"] and found["user"] == "1000:0" and found["cap_drop"] == ["ALL"]
+    assert found["read_only"] and found["user"] == "64103:0" and found["cap_drop"] == ["ALL"]
     writable = [one.split(":")[0] for one in found["volumes"] if not one.endswith(":ro")]
     assert writable == list(compose["volumes"])
 

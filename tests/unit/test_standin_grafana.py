@@ -4,6 +4,8 @@ import asyncio
 import base64
 import io
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from standins.grafana.grafana_standin.provisioning import ProvisioningError
 from standins.grafana.grafana_standin.server import Api
 from standins.grafana.grafana_standin.settings import settings_of
 from standins.grafana.grafana_standin.store import Store
+from tree import ROOT
 
 
 def basic(password):
@@ -92,12 +95,31 @@ def test_a_switch_is_true_or_false(home):
         settings_of(environment(home, GF_AUTH_ANONYMOUS_ENABLED="maybe"))
 
 
-def test_a_value_may_come_from_a_file_but_not_both_ways(tmp_path):
+def test_a_value_may_be_the_text_of_a_file(tmp_path):
+    (tmp_path / "secret").write_text("from a file\n")
+    by_file = {"GF_SECURITY_ADMIN_PASSWORD": f"$__file{{{tmp_path / 'secret'}}}"}
+    assert settings_of(by_file).admin_password == "from a file"
+    with pytest.raises(FileNotFoundError):
+        settings_of({"GF_SECURITY_ADMIN_PASSWORD": "$__file{/not/there}"})
+
+
+def run_sh(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the entry point; in the server's place `env` tells what it is left with."""
+    server = tmp_path / "grafana"
+    server.write_text("#!/bin/sh\nexec env\n")
+    server.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    argv = ["sh", str(ROOT / "lab/standins/grafana/run.sh")]
+    return subprocess.run(argv, env={"PATH": path, **variables}, capture_output=True, text=True, check=False)
+
+
+def test_the_entry_point_leaves_the_text_of_a_file_in_the_environment_as_the_image_s_does(tmp_path):
     (tmp_path / "secret").write_text("from a file\n")
     by_file = {"GF_SECURITY_ADMIN_PASSWORD__FILE": str(tmp_path / "secret")}
-    assert settings_of(by_file).admin_password == "from a file"
-    with pytest.raises(ValueError, match="are exclusive"):
-        settings_of(by_file | {"GF_SECURITY_ADMIN_PASSWORD": "x"})
+    left = run_sh(tmp_path, **by_file).stdout.splitlines()
+    assert [line for line in left if line.startswith("GF_")] == ["GF_SECURITY_ADMIN_PASSWORD=from a file"]
+    both = run_sh(tmp_path, **by_file, GF_SECURITY_ADMIN_PASSWORD="x")
+    assert both.returncode == 1 and "are exclusive" in both.stderr
 
 
 # --- provisioning ---

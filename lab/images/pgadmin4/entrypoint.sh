@@ -3,6 +3,8 @@
 # list of servers, gunicorn.
 set -euo pipefail
 
+# Exported, as there: the server is left with the password in its environment.
+export PGADMIN_DEFAULT_PASSWORD
 if [ -n "${PGADMIN_DEFAULT_PASSWORD_FILE:-}" ]; then
   [ -z "${PGADMIN_DEFAULT_PASSWORD:-}" ] || { echo "both PGADMIN_DEFAULT_PASSWORD and its _FILE are set" >&2; exit 1; }
   PGADMIN_DEFAULT_PASSWORD="$(< "$PGADMIN_DEFAULT_PASSWORD_FILE")"
@@ -35,8 +37,8 @@ replace=()
 if [ ! -f /var/lib/pgadmin/pgadmin4.db ]; then
   [ -n "${PGADMIN_DEFAULT_EMAIL:-}" ] && [ -n "${PGADMIN_DEFAULT_PASSWORD:-}" ] \
     || { echo "PGADMIN_DEFAULT_EMAIL and PGADMIN_DEFAULT_PASSWORD or its _FILE must be set" >&2; exit 1; }
-  PGADMIN_SETUP_EMAIL="$PGADMIN_DEFAULT_EMAIL" PGADMIN_SETUP_PASSWORD="$PGADMIN_DEFAULT_PASSWORD" \
-    /venv/bin/python3 run_pgadmin.py
+  export PGADMIN_SETUP_EMAIL="$PGADMIN_DEFAULT_EMAIL" PGADMIN_SETUP_PASSWORD="$PGADMIN_DEFAULT_PASSWORD"
+  /venv/bin/python3 run_pgadmin.py
   load_servers "${replace[@]}"
 elif [ ${#replace[@]} -gt 0 ]; then
   load_servers "${replace[@]}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-PREFIX, FROM_FILE = "GF_", "__FILE"
+PREFIX, FROM_FILE = "GF_", re.compile(r"\$__file\{([^}]+)\}")
 TRUE, FALSE = ("1", "t", "true", "y", "yes", "on"), ("0", "f", "false", "n", "no", "off")
 ROLES = ("Viewer", "Editor", "Admin")
 WITHOUT_EFFECT = frozenset([
@@ -47,17 +48,15 @@ class Settings:
 
 
 def values_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return option -> value; `GF_X__FILE` names a file with the value of `X`, as for the real image.
+    """Return option -> value; `$__file{PATH}` in any of them is the text of that file, as in Grafana.
 
-    Raises ValueError when an option is given both ways, OSError for a file that cannot be read.
+    Raises OSError for a file that cannot be read.
     """
-    values = {n.removeprefix(PREFIX): v for n, v in environment.items() if n.startswith(PREFIX)}
-    for name in [name for name in values if name.endswith(FROM_FILE) and values[name]]:
-        option = name.removesuffix(FROM_FILE)
-        if values.get(option):
-            raise ValueError(f"Both {PREFIX}{option} and {PREFIX}{name} are set (but are exclusive)")
-        values[option] = Path(values.pop(name)).read_text().rstrip("\n")
-    return values
+    return {
+        name.removeprefix(PREFIX): FROM_FILE.sub(lambda found: Path(found[1]).read_text().strip(), value)
+        for name, value in environment.items()
+        if name.startswith(PREFIX)
+    }
 
 
 def switch(name: str, text: str) -> bool:

@@ -1,11 +1,16 @@
 """ComfyUI makes a small picture and shows it, and means to compute on the device it was given."""
 
-from typing import Any, Dict, Optional
+import json
+import os
+from typing import Any, Dict, List, Optional, cast
 
 from aicluster_verify import Answer, Broken, Kit
 
 FLOWS = {
-    "image": "a small picture is made and shown; the GPU, where one was given, is what it means to compute on"
+    "image": (
+        "the declared checkpoints are there; a small picture is made and shown; the GPU, where one was "
+        "given, is what it means to compute on"
+    )
 }
 # A whole job that needs no model: one grey picture, shown as a preview, so that nothing stays in the outputs.
 # It goes the way of every job but through the GPU: only a model computes there, and none may be here yet.
@@ -15,9 +20,17 @@ GRAPH = {
     "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
 }
 PNG = b"\x89PNG\r\n\x1a\n"
+CHECKPOINTS = "/opt/ComfyUI/models/checkpoints/"
 # A big picture of a user takes minutes on the small board, and that is no fault.
 PATIENCE_S = 25
-GPU = "import os; print(os.environ.get('NVIDIA_VISIBLE_DEVICES', ''))"
+# What the site wants. The container does not tell: its image asks for a GPU on any node.
+WANTED = os.path.splitext(__file__)[0] + ".json"
+
+
+def wanted() -> Dict[str, Any]:
+    """Return {gpu: whether the container is given one; checkpoints: files there shall be}."""
+    with open(WANTED) as handle:
+        return cast("Dict[str, Any]", json.load(handle))
 
 
 def post(kit: Kit, path: str, body: Dict[str, Any]) -> Answer:
@@ -25,13 +38,29 @@ def post(kit: Kit, path: str, body: Dict[str, Any]) -> Answer:
     return kit.expect(kit.url("comfyui", "ui", path), method="POST", data=body)
 
 
-def device(kit: Kit) -> str:
+def device(kit: Kit, gpu: bool) -> str:
     """Return the kind of device ComfyUI computes on; raise Broken if it has a GPU and does not use it."""
     stats = kit.expect(kit.url("comfyui", "ui", "/system_stats")).json()
     kinds = [str(item.get("type")) for item in stats.get("devices", [])]
-    if kit.execute("comfyui", ["python3", "-c", GPU]).strip() and "cuda" not in kinds:
+    if gpu and "cuda" not in kinds:
         raise Broken("it was given a GPU but computes on {}".format(", ".join(kinds) or "nothing"))
     return kinds[0] if kinds else "no device"
+
+
+def checkpoints(kit: Kit, declared: List[str]) -> str:
+    """Return what there is of checkpoints; raise Broken with the way to bring one that is missing."""
+    if not declared:
+        return "no checkpoint declared: only the way was tried"
+    there = kit.expect(kit.url("comfyui", "ui", "/models/checkpoints")).json()
+    missing = [name for name in declared if name not in there]
+    if missing:
+        raise Broken(
+            "no checkpoint named {}".format(", ".join(missing)),
+            "sudo docker compose --project-directory /opt/aicluster cp {0} comfyui:{1}{0}".format(
+                missing[0], CHECKPOINTS
+            ),
+        )
+    return "all of {} checkpoints".format(len(declared))
 
 
 def others_at_work(kit: Kit, prompt_id: str) -> int:
@@ -67,7 +96,8 @@ def picture(kit: Kit, prompt_id: str) -> Optional[bytes]:
 
 def check(kit: Kit) -> str:
     """Return size and device of a picture made now; raise Broken where the way to it ends."""
-    kind = device(kit)
+    site = wanted()
+    kind, models = device(kit, site["gpu"]), checkpoints(kit, site["checkpoints"])
     prompt_id = str(post(kit, "/prompt", {"prompt": GRAPH, "client_id": kit.run_id}).json()["prompt_id"])
     try:
         body = picture(kit, prompt_id)
@@ -75,7 +105,9 @@ def check(kit: Kit) -> str:
         kit.http(kit.url("comfyui", "ui", "/queue"), method="POST", data={"delete": [prompt_id]})
         kit.http(kit.url("comfyui", "ui", "/history"), method="POST", data={"delete": [prompt_id]})
     if body is None:
-        return "is at work for somebody on {}; the check's own picture was not waited for".format(kind)
+        return "is at work for somebody on {}; the check's own picture was not waited for; {}".format(
+            kind, models
+        )
     if not body.startswith(PNG):
         raise Broken("the picture is no PNG: it begins with {!r}".format(body[:8]))
-    return "a picture of {} bytes was made; computes on {}".format(len(body), kind)
+    return "a picture of {} bytes was made; computes on {}; {}".format(len(body), kind, models)

@@ -3,21 +3,25 @@
 import json
 import os
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, cast
 
 from aicluster_verify import Answer, Broken, Kit
 
 FLOWS = {
     "chat": "every model is there; the smallest of the aliases writes a token, on the GPU where there is one"
 }
-# What the site wants this node to have.
+# What the site wants this node to have. The container does not tell: its image asks for a GPU on any node.
 WANTED = os.path.splitext(__file__)[0] + ".json"
 
 
-def wanted(kind: str) -> List[str]:
-    """Return the `models` or the `aliases` the node shall have, with their tags."""
+def wanted() -> Dict[str, Any]:
+    """Return {models, aliases: names the node shall have; gpu: whether the container is given one}."""
     with open(WANTED) as handle:
-        names = json.load(handle)[kind]
+        return cast("Dict[str, Any]", json.load(handle))
+
+
+def tagged(names: List[str]) -> List[str]:
+    """Return names with their tags, as Ollama lists them."""
     return [name if ":" in name.rpartition("/")[2] else name + ":latest" for name in names]
 
 
@@ -26,7 +30,8 @@ def check(kit: Kit) -> str:
     version = kit.expect(kit.url("ollama", "api", "/api/version")).json()["version"]
     listed = kit.expect(kit.url("ollama", "api", "/api/tags")).json()["models"]
     sizes = {model["name"]: int(model["size"]) for model in listed}
-    models, aliases = wanted("models"), wanted("aliases")
+    site = wanted()
+    models, aliases = tagged(site["models"]), tagged(site["aliases"])
     missing = [name for name in models + aliases if name not in sizes]
     if missing:
         raise Broken(
@@ -41,7 +46,7 @@ def check(kit: Kit) -> str:
         raise Broken("%s generated no token: %s" % (model, answer))
     took = time.monotonic() - began
     return "Ollama %s, all of %d models; %s answers in %.1f s%s" % (
-        version, len(models), model, took, where(kit, model),
+        version, len(models), model, took, where(kit, model) if site["gpu"] else ", on the CPU",
     )  # fmt: skip
 
 
@@ -70,10 +75,7 @@ def one_token(kit: Kit, model: str) -> Answer:
 
 
 def where(kit: Kit, model: str) -> str:
-    """Return how much of the model is on the GPU, for a container that was given one."""
-    given = kit.execute("ollama", ["sh", "-c", "echo ${NVIDIA_VISIBLE_DEVICES:-}"]).strip()
-    if not given:
-        return ", on the CPU"
+    """Return how much of the model is on the GPU of the container."""
     found = loaded(kit).get(model)
     if found is None:  # already unloaded, as a short keep-alive asks for
         return ""

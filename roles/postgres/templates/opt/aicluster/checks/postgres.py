@@ -5,7 +5,7 @@ from aicluster_verify import Broken, Kit
 FLOWS = {"data": "a row is written, read and rolled back over the network, with a password"}
 # By the name other containers use, so that listening, the password and pg_hba.conf are asked for, too.
 CLIENT = """\
-PGPASSWORD="$(cat "$POSTGRES_PASSWORD_FILE")" exec psql --no-psqlrc --quiet --tuples-only --no-align \
+PGPASSWORD="$(cat /run/secrets/postgres/password)" exec psql --no-psqlrc --quiet --tuples-only --no-align \
 --set ON_ERROR_STOP=1 --no-password --username postgres --host postgres --port "$1" --set id="$2"
 """
 # An ordinary table: its row is written to the log as any other, which that of a temporary one would not be.

@@ -17,7 +17,7 @@ os.environ.setdefault("CONFIG_DISTRO_FILE_PATH", os.environ["PGADMIN_CUSTOM_CONF
 def main() -> int:
     """Return the exit status; 1 if there is no user of that address."""
     email = os.environ["PGADMIN_DEFAULT_EMAIL"]
-    with open(os.environ["PGADMIN_DEFAULT_PASSWORD_FILE"]) as handle:
+    with open(os.environ["AICLUSTER_PASSWORD_FILE"]) as handle:
         password = handle.read().rstrip("\n")
     # First: pgAdmin's modules import each other in a circle that opens only here.
     importlib.import_module("config")
