@@ -8,9 +8,12 @@ from typing import Any
 
 import aicluster_jetson
 import pytest
-from a_kit import MadeUpKit, check_of, site
+from a_kit import MadeUpKit, site
 from aicluster_jetson import samples, text
 from aicluster_verify import Broken
+from by_path import import_file
+
+check = import_file("roles/jetson_metrics/templates/opt/aicluster/checks/jetson_metrics.py", "check_jetson")
 
 NANO = {
     "devices/gpu.0/load": "250",
@@ -135,9 +138,8 @@ def verified(tmp_path: Path, lines: set[str], age_s: float, jetson: bool) -> str
     kit = MadeUpKit(site("AGX0", "node_exporter", "metrics", 9100))
     seen = f"jetson_collector_seen_timestamp_seconds {time.time() - age_s}"
     kit.pages = {"/metrics": (200, "\n".join([*sorted(lines), *([seen] if lines else [])]))}
-    check: Any = check_of("jetson_metrics")
-    check.__globals__["RELEASE"] = str(tmp_path / ("release" if jetson else "none"))
-    evidence: str = check(kit)
+    check.RELEASE = str(tmp_path / ("release" if jetson else "none"))
+    evidence: str = check.check(kit)
     return evidence
 
 
