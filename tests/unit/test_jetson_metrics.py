@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import aicluster_jetson
 import pytest
