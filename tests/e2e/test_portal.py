@@ -4,6 +4,7 @@ import html
 import re
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 import site_under_test as site
@@ -55,16 +56,22 @@ def image() -> None:
     )
 
 
-@pytest.fixture(scope="module")
-def page(gateway_url: str) -> str:
-    """The page once its script has run, and its source has noticed that a test before this one is over."""
+def seen_once(gateway_url: str, fits: Callable[[str], bool]) -> str:
+    """The page as soon as it fits, or as it is when the time for that is over."""
     deadline = time.monotonic() + NOTICED_WITHIN_S
     while True:
         seen = browser("--dump-dom", f"{gateway_url}/")
-        [summary] = SUMMARY.findall(seen)
-        if not re.search("not well|unknown", summary) or time.monotonic() > deadline:
+        if fits(seen) or time.monotonic() > deadline:
             return seen
         time.sleep(10)
+
+
+@pytest.fixture(scope="module")
+def page(gateway_url: str) -> str:
+    """The page once its script has run, and its source has noticed that a test before this one is over."""
+    return seen_once(
+        gateway_url, lambda seen: not re.search("not well|unknown|starting", *SUMMARY.findall(seen))
+    )
 
 
 def test_every_service_of_every_node_is_listed_with_its_live_state(page):
@@ -80,6 +87,21 @@ def test_the_page_adds_them_up(page):
     [text] = SUMMARY.findall(page)
     assert re.match(r"\d+ of \d+ services are well", text)
     assert "not well" not in text and "unknown" not in text
+
+
+def states_on(node: site.Node, seen: str) -> set[str]:
+    return {state for name, _service, state in ITEM.findall(seen) if name == node.name}
+
+
+def test_nothing_is_known_of_a_node_that_is_there_but_whose_exporter_is_not(gateway_url):
+    [node, *_] = site.running("control_node")
+    unit = node.services["node_exporter"]["unit"]
+    site.shell(node, f"systemctl stop {unit}")
+    try:
+        seen = seen_once(gateway_url, lambda seen: states_on(node, seen) == {"unknown"})
+    finally:
+        site.shell(node, f"systemctl start {unit}")
+    assert states_on(node, seen) == {"unknown"}
 
 
 def test_every_link_to_a_page_of_this_door_answers(page, gateway_url):
