@@ -1,8 +1,10 @@
 """The portal page as a person sees it, in a real browser: what runs where, how it is, how to ask."""
 
+import html
 import re
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 import site_under_test as site
@@ -15,12 +17,16 @@ ARTIFACTS = ROOT / ".cache" / "results"
 NOTICED_WITHIN_S = 120
 ITEM = re.compile(r'<li data-node="(\w+)" data-service="(\w+)"(?: data-state="(\w+)")?')
 SUMMARY = re.compile(r'id="summary"[^>]*>([^<]+)<')
+PHONE_PX = 390
+MEASURE = """<script>addEventListener("load", () => {
+  const root = document.documentElement, main = getComputedStyle(document.querySelector("main"));
+  parent.document.body.dataset.measured = [innerWidth, root.scrollWidth, parseInt(main.paddingLeft)];
+});</script>"""
+MEASURED = re.compile(r'data-measured="([^"]*)"')
 
 
 def browser(*arguments: str) -> str:
     """Run Chromium on the lab's network; returns what it prints."""
-    ARTIFACTS.mkdir(parents=True, exist_ok=True)
-    ARTIFACTS.chmod(0o777)
     ran = subprocess.run(
         [
             "docker",
@@ -42,22 +48,30 @@ def browser(*arguments: str) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def image() -> None:
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    ARTIFACTS.chmod(0o777)
     folder = ROOT / "lab" / "images" / "browser"
     subprocess.run(
         ["docker", "build", "--quiet", "--tag", IMAGE, str(folder)], check=True, capture_output=True
     )
 
 
-@pytest.fixture(scope="module")
-def page(gateway_url: str) -> str:
-    """The page once its script has run, and its source has noticed that a test before this one is over."""
+def seen_once(gateway_url: str, fits: Callable[[str], bool]) -> str:
+    """The page as soon as it fits, or as it is when the time for that is over."""
     deadline = time.monotonic() + NOTICED_WITHIN_S
     while True:
         seen = browser("--dump-dom", f"{gateway_url}/")
-        [summary] = SUMMARY.findall(seen)
-        if not re.search("not well|unknown", summary) or time.monotonic() > deadline:
+        if fits(seen) or time.monotonic() > deadline:
             return seen
         time.sleep(10)
+
+
+@pytest.fixture(scope="module")
+def page(gateway_url: str) -> str:
+    """The page once its script has run, and its source has noticed that a test before this one is over."""
+    return seen_once(
+        gateway_url, lambda seen: not re.search("not well|unknown|starting", *SUMMARY.findall(seen))
+    )
 
 
 def test_every_service_of_every_node_is_listed_with_its_live_state(page):
@@ -75,6 +89,21 @@ def test_the_page_adds_them_up(page):
     assert "not well" not in text and "unknown" not in text
 
 
+def states_on(node: site.Node, seen: str) -> set[str]:
+    return {state for name, _service, state in ITEM.findall(seen) if name == node.name}
+
+
+def test_nothing_is_known_of_a_node_that_is_there_but_whose_exporter_is_not(gateway_url):
+    [node, *_] = site.running("control_node")
+    unit = node.services["node_exporter"]["unit"]
+    site.shell(node, f"systemctl stop {unit}")
+    try:
+        seen = seen_once(gateway_url, lambda seen: states_on(node, seen) == {"unknown"})
+    finally:
+        site.shell(node, f"systemctl start {unit}")
+    assert states_on(node, seen) == {"unknown"}
+
+
 def test_every_link_to_a_page_of_this_door_answers(page, gateway_url):
     for path in set(re.findall(r'href="(/[^"]*)"', page)):
         assert get(f"{gateway_url}{path}").status in {200, 302}, path
@@ -89,6 +118,18 @@ def test_a_picture_of_the_page_is_kept(gateway_url, name, size):
     browser(f"--screenshot=/out/{name}.png", f"--window-size={size}", f"{gateway_url}/")
     picture = (ARTIFACTS / f"{name}.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
-    width = int.from_bytes(picture[16:20], "big")
-    assert width == int(size.split(",")[0])
     assert len(picture) > 20_000, "an empty page"
+
+
+def test_on_a_phone_nothing_sticks_out_and_the_text_keeps_off_the_edge(gateway_url):
+    """In a frame of a phone's width: a window of Chromium's is never that narrow."""
+    page = (
+        get(f"{gateway_url}/").body.decode().replace("<head>", f'<head><base href="{gateway_url}/">{MEASURE}')
+    )
+    frame = f'<body><iframe width="{PHONE_PX}" height="800" srcdoc="{html.escape(page)}"></iframe>'
+    (ARTIFACTS / "portal-phone.html").write_text(frame)
+    [measured] = MEASURED.findall(browser("--dump-dom", "file:///out/portal-phone.html"))
+    inner, scroll, padding = map(int, measured.split(","))
+    assert inner == PHONE_PX
+    assert scroll <= inner
+    assert padding >= 12

@@ -167,7 +167,44 @@ def test_an_edge_that_lets_everything_through_is_broken():
         edge("HIT", **{"GET /api/tags": Says()})
 
 
-def test_the_door_of_another_node_only_has_to_answer():
-    evidence, asked = check("secondary_ai", ["ollama"], {})
-    assert evidence == "/healthz answers"
-    assert len(asked) == 1
+DOORS = """
+<li data-node="N" data-service="comfyui"><a href="/comfyui/">open</a></li>
+<li data-node="N" data-service="sonarqube"><a href="http://10.0.0.3:9000/">open</a></li>
+<li data-node="N" data-service="jupyterhub">
+  <a href="/jupyter/">open</a>
+</li><p><a href="/healthz">"""
+
+
+def node(**changes: Says) -> tuple[str, list[Asked]]:
+    paths = {"GET /": Says(body=DOORS), "GET /comfyui/": Says(401), "GET /jupyter/": Says(302)}
+    return check("secondary_ai", ["comfyui", "jupyterhub"], {**paths, **changes})
+
+
+def test_on_another_node_each_page_behind_the_door_is_opened():
+    evidence, asked = node()
+    assert evidence == "/healthz and the node's page answer, /comfyui/, /jupyter/"
+    assert [one.path for one in asked] == ["/healthz", "/", "/comfyui/", "/jupyter/"]
+
+
+def test_a_node_with_no_page_behind_its_door_only_has_to_answer():
+    assert check("secondary_ai", ["ollama"], {"GET /": Says()})[0] == "/healthz and the node's page answer"
+
+
+@pytest.mark.parametrize(
+    ("answers", "evidence", "because"),
+    [
+        pytest.param(
+            {"GET /comfyui/": Says()}, "/comfyui/: answered 200 without a password", [], id="anybody computes"
+        ),
+        pytest.param(
+            {"GET /jupyter/": Says(503, "away")},
+            "/jupyter/: answered 503: away",
+            ["jupyterhub on N"],
+            id="one is away",
+        ),
+    ],
+)
+def test_a_page_that_is_not_as_it_should_be_is_named(answers, evidence, because):
+    with pytest.raises(Broken, match=evidence) as broken:
+        node(**answers)
+    assert broken.value.because == because

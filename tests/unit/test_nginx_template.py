@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import render
+from by_path import import_file
 from tree import load
 
+check_nginx = import_file("roles/nginx/templates/opt/aicluster/checks/nginx.py", "check_nginx")
 CONF = "/opt/aicluster/nginx/conf/"
 Block = list[tuple[str, list[str], Any]]
 
@@ -49,7 +51,7 @@ def included(block: Block, files: dict[str, str]) -> Block:
     return found
 
 
-GATEWAY, EDGE = "PI51", "NANO"
+GATEWAY, EDGE, PAGES = "PI51", "NANO", "ORIN0"
 
 
 @cache
@@ -184,7 +186,9 @@ def test_a_connection_to_kong_may_become_a_websocket(location, asked, upgrade, c
     [http] = inner(front_door(), "http")
     given = {words[0]: words[1] for words in values(location, "proxy_set_header")}
     assert mapped(http, given["Upgrade"], asked) == upgrade
-    assert mapped(http, given["Connection"], mapped(http, "$kong_upgrade", asked).strip('"')) == connection
+    assert (
+        mapped(http, given["Connection"], mapped(http, "$websocket_upgrade", asked).strip('"')) == connection
+    )
 
 
 def test_each_header_for_kong_is_set_once():
@@ -347,7 +351,8 @@ EDGE_WAYS = ("= /api/chat", "= /v1/chat/completions")
 
 def test_the_edge_lets_nothing_through_but_inference():
     found = locations(node=EDGE)
-    assert set(found) == {"/", "= /healthz", "= /healthz/nginx", "@too_big", *EDGE_WAYS}
+    own = {"/", "= /healthz", "= /healthz/nginx", "= /portal/health"}
+    assert set(found) == {*own, "@too_big", *EDGE_WAYS}
     assert "proxy_pass" not in found["/"]
     for way in EDGE_WAYS:
         assert ["($request_method", "!=", "POST)"] in values(way, "if", node=EDGE)
@@ -425,6 +430,126 @@ def test_the_edges_door_is_open_to_the_gateway_and_to_who_probes_it():
     edge = next(node for node in render.cluster("production") if node["name"] == EDGE)
     assert edge["services"]["nginx"]["ports"]["http"]["from"] == ["gateway", "monitoring"]
     assert edge["services"]["ollama"]["ports"]["api"]["from"] == ["localhost"]
+
+
+# --- pages behind the door of another node ---
+
+
+def page_of(node: str) -> str:
+    host = next(entry["host"] for entry in render.cluster("production") if entry["name"] == node)
+    return render.render_role("nginx", host=host)[CONF + "html/index.html"]
+
+
+def test_a_node_with_pages_has_a_way_to_each_and_none_to_what_has_a_port_of_its_own():
+    assert set(locations(node=PAGES)) == {
+        "/",
+        "= /healthz",
+        "= /healthz/nginx",
+        "= /portal/health",
+        *("= /comfyui", "/comfyui/", "@comfyui_away"),
+        *("= /jupyter", "/jupyter/", "@jupyterhub_away"),
+    }
+
+
+def test_comfyui_asks_for_a_password_and_is_not_told_it():
+    found = locations(node=PAGES)["/comfyui/"]
+    assert found["auth_basic_user_file"] == ["/run/secrets/nginx/comfyui"]
+    assert ["Authorization", '""'] in values("/comfyui/", "proxy_set_header", node=PAGES)
+    assert "auth_basic" not in locations(node=PAGES)["/jupyter/"], "it has a login of its own"
+
+
+def test_the_password_of_comfyui_is_hashed_and_nginxs_alone():
+    host = next(entry["host"] for entry in render.cluster("production") if entry["name"] == PAGES)
+    files = {file.path: file for file in render.files_of("nginx", host=host)}
+    file = files["/opt/aicluster/nginx/secrets/comfyui"]
+    assert (file.mode, file.uid) == ("0400", 101)
+    assert file.content.startswith(b"operator:{SSHA}")
+    assert not [path for path, one in files.items() if b"made-up-comfyui-password" in one.content]
+    mounts = render.compose_of("nginx", host=host)["services"]["nginx"]["volumes"]
+    assert "/opt/aicluster/nginx/secrets:/run/secrets/nginx:ro" in mounts
+
+
+@pytest.mark.parametrize(
+    ("asked", "handed_on"),
+    [
+        ("/comfyui/", "/"),
+        ("/comfyui/ws?clientId=a", "/ws?clientId=a"),
+        ("/comfyui/api/userdata/workflows%2Fboat.json", "/api/userdata/workflows%2Fboat.json"),
+        ("//comfyui/queue", None),
+    ],
+)
+def test_comfyui_is_asked_letter_by_letter_without_the_path_of_the_door(asked, handed_on):
+    [http] = inner(front_door(node=PAGES), "http")
+    assert locations(node=PAGES)["/comfyui/"]["proxy_pass"] == ["http://$comfyui:7860$comfyui_uri"]
+    [entries] = [block for name, words, block in http if name == "map" and words[1] == "$comfyui_uri"]
+    pattern = next(name for name, _, _ in entries if name != "default").strip('"').lstrip("~")
+    found = re.search(pattern.replace("(?<", "(?P<"), asked)
+    assert (found and found["comfyui_rest"]) == handed_on
+
+
+@pytest.mark.parametrize(
+    ("origin", "refused"),
+    [
+        pytest.param("", False, id="no browser, or a page that is opened"),
+        pytest.param("http://10.0.0.3:8080", False, id="its own page"),
+        pytest.param("http://evil.example", True, id="a page of somebody else's"),
+        pytest.param("http://10.0.0.3", True, id="a page of another port"),
+        pytest.param("null", True, id="a page without a name"),
+    ],
+)
+def test_a_browsers_password_is_not_lent_to_other_pages(origin, refused):
+    [http] = inner(front_door(node=PAGES), "http")
+    assert (mapped(http, "$comfyui_foreign", f"{origin} 10.0.0.3:8080") == "1") is refused
+    assert values("/comfyui/", "if", node=PAGES) == [["($comfyui_foreign)"]]
+
+
+@pytest.mark.parametrize(
+    ("location", "says"),
+    [
+        ("@comfyui_away", "It only works in mode image; to switch: make mode TO=image"),
+        ("@jupyterhub_away", "Try again in a few seconds."),
+    ],
+)
+def test_a_page_that_is_away_says_when_it_is_there(location, says):
+    status, text = locations(node=PAGES)[location]["return"]
+    assert status == "503"
+    assert says in text
+
+
+@pytest.mark.parametrize("location", ["/comfyui/", "/jupyter/"])
+def test_a_page_may_have_websockets_and_takes_no_memory(location):
+    found = locations(node=PAGES)[location]
+    assert found["proxy_buffering"] == found["proxy_request_buffering"] == ["off"]
+    given = {words[0]: words[1] for words in values(location, "proxy_set_header", node=PAGES)}
+    assert (given["Upgrade"], given["Connection"]) == ("$websocket_upgrade", "$websocket_connection")
+    assert given["Host"] == "$http_host"
+
+
+def test_beside_a_gateway_no_page_of_a_node_is_behind_the_door():
+    nodes = {entry["name"]: entry for entry in deepcopy(render.cluster("production"))}
+    nodes[PAGES]["services"]["kong"] = nodes[GATEWAY]["services"]["kong"]
+    overrides = {"cluster_nodes": list(nodes.values())}
+    files = render.render_role("nginx", host=nodes[PAGES]["host"], overrides=overrides)
+    assert not [path for path in files if "comfyui" in path or "jupyterhub" in path]
+
+
+def test_the_page_of_a_node_lists_its_services_and_links_what_is_behind_its_door():
+    page = page_of(PAGES)
+    assert set(re.findall(r'data-node="(\w+)"', page)) == {PAGES}
+    assert check_nginx.LINK.findall(page) == [("comfyui", "/comfyui/"), ("jupyterhub", "/jupyter/")]
+    assert 'href="http://192.168.1.157:9000/"' in page
+
+
+def test_the_portal_links_pages_of_other_nodes_through_their_door():
+    page = page_of(GATEWAY)
+    for path in ("/comfyui/", "/jupyter/"):
+        assert f'href="http://192.168.1.157:80{path}"' in page
+
+
+def test_the_states_on_a_nodes_page_are_the_portals():
+    assert locations(node=PAGES)["= /portal/health"]["proxy_pass"] == [
+        "http://192.168.1.147:80/portal/health"
+    ]
 
 
 def test_a_body_over_kongs_limit_is_told_in_json():

@@ -1,5 +1,6 @@
-"""The front door answers, and what stands behind it does: Kong's AI nodes, the edge, or its own model."""
+"""The door answers, and what is behind it: Kong's AI nodes, the edge, its own model, or a node's pages."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List, Sequence, Tuple
 
@@ -9,6 +10,11 @@ FLOWS = {
     "chat": "through the front door, with a key; and the portal shows its page and its states",
     "edge fallback": "the gateway asks the edge as it would without AI nodes; the edge asks its model",
 }
+# On the node's page: (service, path) of what is behind the same door.
+LINK = re.compile(r'data-service="(\w+)">(?:(?!</li>).)*?<a href="(/[^"]*)"', re.DOTALL)
+# It computes for everybody who gets there.
+WITHOUT_LOGIN = "comfyui"
+UNAUTHORIZED, AWAY = 401, 500
 
 
 def check(kit: Kit) -> str:
@@ -18,7 +24,7 @@ def check(kit: Kit) -> str:
     if "kong" in kit.services:
         return through_the_gateway(kit)
     [tier] = [node["tier"] for node in kit.cluster if node["name"] == kit.node]
-    return on_the_edge(kit) if tier == "edge" and "ollama" in kit.services else "/healthz answers"
+    return on_the_edge(kit) if tier == "edge" and "ollama" in kit.services else of_the_node(kit)
 
 
 def ask(kit: Kit, url: str, headers: Dict[str, str], models: Sequence[str], content: str) -> Answer:
@@ -96,6 +102,22 @@ def through_the_gateway(kit: Kit) -> str:
         answered.result()
         seen += "; %s would if no AI node did" % name
     return seen
+
+
+def of_the_node(kit: Kit) -> str:
+    """Open each page that the node's own lists behind this door; ComfyUI's must ask for a password."""
+    listed = LINK.findall(kit.expect(kit.url("nginx", "http", "/")).text)
+    for service, path in listed:
+        answer = kit.http(kit.url("nginx", "http", path))
+        if service == WITHOUT_LOGIN and answer.status != UNAUTHORIZED:
+            raise Broken("%s: answered %d without a password instead of 401" % (path, answer.status))
+        if answer.status >= AWAY:
+            raise Broken(
+                "%s: answered %d: %s" % (path, answer.status, answer.text.strip()[:300]),
+                "sudo /opt/aicluster/bin/aicluster_verify.py %s" % service,
+                because=["%s on %s" % (service, kit.node)],
+            )
+    return "/healthz and the node's page answer%s" % "".join(", %s" % path for _service, path in listed)
 
 
 def on_the_edge(kit: Kit) -> str:

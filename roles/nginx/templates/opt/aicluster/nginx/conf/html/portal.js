@@ -2,9 +2,11 @@
 "use strict";
 
 const EVERY_MS = 30000;
-const WORDS = {ok: "well", asleep: "asleep in this mode", broken: "not well", unknown: "nothing is known of it"};
+const WORDS = {
+  ok: "well", starting: "starting", asleep: "asleep in this mode", broken: "not well", unknown: "nothing is known of it",
+};
 
-// Answer of Prometheus -> "NODE service" -> state, and "NODE" -> broken for a node that does not answer.
+// Answer of Prometheus -> "NODE service" -> state, and "NODE" -> broken for a node that is gone.
 function states(answer) {
   const found = new Map();
   for (const {metric} of answer.data.result) {
@@ -15,16 +17,19 @@ function states(answer) {
 }
 
 function show(found) {
-  const counts = {ok: 0, asleep: 0, broken: 0, unknown: 0};
+  const counts = {ok: 0, starting: 0, asleep: 0, broken: 0, unknown: 0};
   for (const item of document.querySelectorAll("li[data-service]")) {
     const {node, service} = item.dataset;
-    const state = found.get(node) || found.get(`${node} ${service}`) || "unknown";
+    const said = found.get(node) || found.get(`${node} ${service}`);
+    const state = said in WORDS ? said : "unknown";
     item.dataset.state = state;
     item.querySelector(".dot").title = WORDS[state];
     counts[state] += 1;
   }
-  const all = counts.ok + counts.asleep + counts.broken + counts.unknown;
-  const others = [[counts.asleep, "asleep"], [counts.broken, "not well"], [counts.unknown, "unknown"]];
+  const all = Object.values(counts).reduce((sum, count) => sum + count);
+  const others = [
+    [counts.starting, "starting"], [counts.asleep, "asleep"], [counts.broken, "not well"], [counts.unknown, "unknown"],
+  ];
   const rest = others.filter(([count]) => count).map(([count, word]) => `, ${count} ${word}`).join("");
   say(`${counts.ok} of ${all} services are well${rest}`, counts.broken ? "broken" : counts.unknown ? "unknown" : "ok");
 }

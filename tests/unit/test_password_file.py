@@ -1,0 +1,31 @@
+"""A line of a password file: what nginx compares a password with."""
+
+import base64
+import hashlib
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from password_file import password_line
+
+
+def test_a_line_holds_what_nginx_computes_from_a_password():
+    user, hashed = password_line("secret", "operator", "site").split(":")
+    scheme, text = hashed[:6], base64.b64decode(hashed[6:])
+    assert (user, scheme) == ("operator", "{SSHA}")
+    assert text[:20] == hashlib.sha1(b"secret" + text[20:], usedforsecurity=False).digest()
+    assert "secret" not in hashed
+
+
+def test_a_line_changes_with_its_input_alone():
+    line = password_line("secret", "operator", "site")
+    assert line == password_line("secret", "operator", "site")
+    others = {
+        password_line(*one) for one in [("other", "operator", "site"), ("secret", "operator", "elsewhere")]
+    }
+    assert line not in others
+
+
+@pytest.mark.parametrize("user", ["", "a:b", "a\nb"])
+def test_a_user_no_line_can_hold_is_refused(user):
+    with pytest.raises(AnsibleFilterError, match="must be a name without a colon"):
+        password_line("secret", user, "site")
