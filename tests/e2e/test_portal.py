@@ -89,21 +89,6 @@ def test_the_page_adds_them_up(page):
     assert "not well" not in text and "unknown" not in text
 
 
-def states_on(node: site.Node, seen: str) -> set[str]:
-    return {state for name, _service, state in ITEM.findall(seen) if name == node.name}
-
-
-def test_nothing_is_known_of_a_node_that_is_there_but_whose_exporter_is_not(gateway_url):
-    [node, *_] = site.running("control_node")
-    unit = node.services["node_exporter"]["unit"]
-    site.shell(node, f"systemctl stop {unit}")
-    try:
-        seen = seen_once(gateway_url, lambda seen: states_on(node, seen) == {"unknown"})
-    finally:
-        site.shell(node, f"systemctl start {unit}")
-    assert states_on(node, seen) == {"unknown"}
-
-
 def test_every_link_to_a_page_of_this_door_answers(page, gateway_url):
     for path in set(re.findall(r'href="(/[^"]*)"', page)):
         assert get(f"{gateway_url}{path}").status in {200, 302}, path
@@ -133,3 +118,18 @@ def test_on_a_phone_nothing_sticks_out_and_the_text_keeps_off_the_edge(gateway_u
     assert inner == PHONE_PX
     assert scroll <= inner
     assert padding >= 12
+
+
+def states_on(node: site.Node, seen: str) -> set[str]:
+    return {state for name, _service, state in ITEM.findall(seen) if name == node.name}
+
+
+def test_nothing_is_known_of_a_node_that_is_there_but_whose_exporter_is_not(gateway_url):
+    [node, *_] = site.running("control_node")
+    unit = node.services["node_exporter"]["unit"]
+    site.shell(node, f"systemctl stop {unit}")
+    try:
+        seen = seen_once(gateway_url, lambda seen: states_on(node, seen) == {"unknown"})
+    finally:
+        site.shell(node, f"systemctl start {unit}")
+    assert states_on(node, seen) == {"unknown"}
