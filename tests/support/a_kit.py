@@ -1,52 +1,122 @@
-"""A kit of `verify` whose node and network are made up: what a check is told is a table."""
+"""A kit of `verify` whose node and network are tables: what is answered, printed and kept secret."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from email.message import Message
+from fnmatch import fnmatchcase
 from typing import Any
 
-from aicluster_verify import Answer, Broken, Kit, load_check, told
-from tree import ROOT
+from aicluster_verify import Answer, Broken, Kit
+from by_path import import_file
+
+ADDRESS = "192.0.2.9"
+# Status, body (JSON unless it is text or bytes), headers as pairs; a function gets the body and headers sent.
+Said = tuple[Any, ...] | Callable[[Any, Mapping[str, str]], tuple[Any, ...]]
+# Only a function takes what goes in by standard input.
+Printed = str | Broken | Callable[[Sequence[str], str | None], str]
 
 
-def check_of(service: str) -> Callable[[Kit], str]:
-    """The function `check` a service brings to the node, less a warning it may have."""
-    check = load_check(service, str(ROOT / f"roles/{service}/templates/opt/aicluster/checks"))
-    return lambda kit: told(check(kit))["evidence"]
+def check_of(service: str) -> Any:
+    """The module of a service's check."""
+    return import_file(f"roles/{service}/templates/opt/aicluster/checks/{service}.py", f"check_{service}")
 
 
-class MadeUpKit(Kit):
-    """Answers by the beginning of a URL's path, and of a command line; anything else is unreachable."""
+def site(
+    node: str, services: Mapping[str, Mapping[str, int]], cluster: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """A site as Kit knows it, of service -> port -> number."""
+    published = {
+        service: {
+            "ports": {
+                port: {"port": number, "container": number, "published": ADDRESS}
+                for port, number in ports.items()
+            }
+        }
+        for service, ports in services.items()
+    }
+    return {"node": node, "services": published, "cluster": list(cluster)}
 
-    def __init__(self, site: Mapping[str, Any], run_id: str = "run-1", together: Sequence[str] = ()) -> None:
-        """`site` as Kit knows it. `pages`: path -> (status, body); `commands`: command line -> stdout."""
-        super().__init__(site, run_id, together)
-        self.pages: dict[str, tuple[int, str]] = {}
-        self.commands: dict[str, str] = {}
+
+def in_turn(*said: Any) -> Callable[..., Any]:
+    """Say one after the other, the last for ever."""
+    left = list(said)
+    return lambda *_: left.pop(0) if len(left) > 1 else left[0]
+
+
+class ScriptedKit(Kit):
+    """Answers from tables; nothing listens, and nothing is to be run, where they say nothing.
+
+    `answers`: by `METHOD /path`, or `METHOD URL` where the port matters, without the query; None for nobody.
+    `commands`: by a pattern of the command line, that of a container after `service: `; the first that fits.
+    `secrets`: by `service/name`.
+    """
+
+    def __init__(
+        self,
+        site: Mapping[str, Any],
+        answers: Mapping[str, Said | None] | None = None,
+        commands: Mapping[str, Printed] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        together: Sequence[str] = (),
+    ) -> None:
+        """`asked` is every request, with its query; `waited` how often it waited in vain."""
+        super().__init__(site, "run-1", together)
+        self.answers, self.commands, self.secrets = answers or {}, commands or {}, secrets or {}
         self.asked: list[str] = []
+        self.waited = 0
 
-    def http(self, url: str, *_more: Any, **_named: Any) -> Answer:
-        """Look the path up."""
-        self.asked.append(url)
+    def http(
+        self,
+        url: str,
+        method: str = "GET",
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 10,
+    ) -> Answer:
+        """Look the request up."""
+        assert timeout <= 30 and (method != "GET" or data is None)
         path = "/" + url.split("/", 3)[3]
-        for start, (status, body) in self.pages.items():
-            if path.startswith(start):
-                return Answer(status, Message(), body.encode())
-        raise Broken(f"{url}: connection refused", "curl")
+        self.asked.append(f"{method} {path}")
+        keys = [f"{method} {place.partition('?')[0]}" for place in (path, url)]
+        said = next((self.answers[key] for key in keys if key in self.answers), None)
+        if said is None:
+            raise Broken(f"{method} {url}: connection refused", f"curl -v '{url}'")
+        status, body, *pairs = said(data, headers or {}) if callable(said) else said
+        sent = Message()
+        for name, value in pairs:
+            sent[name] = value
+        text = body if isinstance(body, str | bytes) else json.dumps(body)
+        return Answer(status, sent, text.encode() if isinstance(text, str) else text)
 
-    def run(self, argv: Sequence[str], *_more: Any, **_named: Any) -> str:
-        """Look the command line up."""
-        line = " ".join(argv)
-        return next(said for start, said in self.commands.items() if line.startswith(start))
+    def run(self, argv: Sequence[str], stdin: str | None = None, timeout: float = 60) -> str:
+        """Look a command of the node up."""
+        assert timeout <= 60
+        return self.printed("", argv, stdin)
+
+    def execute(self, service: str, argv: Sequence[str], stdin: str | None = None) -> str:
+        """Look a command of a container up."""
+        return self.printed(f"{service}: ", argv, stdin)
+
+    def printed(self, place: str, argv: Sequence[str], stdin: str | None) -> str:
+        """What a command prints; raises what it fails with."""
+        line = place + " ".join(argv)
+        said = next((said for like, said in self.commands.items() if fnmatchcase(line, like)), None)
+        assert said is not None, f"nothing was to be run as {line}"
+        if callable(said):
+            return said(argv, stdin)
+        assert stdin is None
+        if isinstance(said, Broken):
+            raise said
+        return said
+
+    def secret(self, service: str, name: str) -> str:
+        """Look a secret up."""
+        return self.secrets[f"{service}/{name}"]
 
     def wait(self, seconds: float, ask: Callable[[], Any], what: str) -> Any:
-        """Ask once, without the waiting."""
-        answer = ask()
-        if not answer:
-            raise Broken(f"{what} (waited {seconds:g} s)")
-        return answer
-
-
-def site(node: str, service: str, port: str, number: int, cluster: Sequence[Mapping[str, Any]] = ()) -> Any:
-    """A site whose node runs one service with one port."""
-    ports = {port: {"port": number, "container": number, "published": "10.0.0.1"}}
-    return {"node": node, "services": {service: {"ports": ports}}, "cluster": list(cluster)}
+        """Ask a few times: nobody sleeps in a test."""
+        for _ in range(5):
+            if answer := ask():
+                return answer
+            self.waited += 1
+        raise Broken(f"{what} (waited {seconds:g} s)")

@@ -74,9 +74,6 @@ def serving(answers: Mapping[str, Says | Callable[[Asked], Says]]) -> Iterator[S
         def do_POST(self) -> None:
             self.handle_any()
 
-        def do_DELETE(self) -> None:
-            self.handle_any()
-
         def log_message(self, *_words: Any) -> None:
             pass
 
@@ -92,31 +89,22 @@ def serving(answers: Mapping[str, Says | Callable[[Asked], Says]]) -> Iterator[S
 
 
 class FakeKit(Kit):
-    """A kit whose services all are one `Service`; `said` is what commands in containers print."""
+    """A kit whose services all are one `Service`."""
 
     def __init__(
         self,
         service: Service,
         site: Mapping[str, Any] = NO_SITE,
         secrets: Mapping[str, str] | None = None,
-        said: str = "",
     ) -> None:
         """`site` is what verify.json holds, `secrets` maps `service/name` to text."""
         super().__init__(site, "run-1")
-        self._service, self._secrets, self.said = service, secrets or {}, said
-        self.urls: list[tuple[str, str]] = []
-        self.executed: list[tuple[str, Any, str | None]] = []
+        self._service, self._secrets = service, secrets or {}
 
-    def url(self, service: str, port: str, path: str = "/") -> str:
-        """The one address; which service and port was meant is noted in `urls`."""
-        self.urls.append((service, port))
+    def url(self, _service: str, _port: str, path: str = "/") -> str:
+        """The one address."""
         return f"{self._service.url}{path}"
 
     def secret(self, service: str, name: str) -> str:
         """A secret of the test."""
         return self._secrets[f"{service}/{name}"]
-
-    def execute(self, service: str, argv: Any, stdin: str | None = None) -> str:
-        """What every command says; the command is noted in `executed`."""
-        self.executed.append((service, argv, stdin))
-        return self.said

@@ -1,13 +1,11 @@
 """The checks of the data tier: what they take for an answer, and what they say when it is none."""
 
-import http.server
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from aicluster_verify import Broken, Kit
-from by_path import import_file
+from a_kit import ScriptedKit, check_of, site
+from aicluster_verify import Broken
 
 PORTS = {
     "minio": {"api": 9000, "console": 9001},
@@ -19,60 +17,10 @@ PORTS = {
 Execute = Callable[[Sequence[str], str | None], str]
 
 
-class Page(http.server.BaseHTTPRequestHandler):
-    """Answers every path with what `pages` says of it: status and text."""
-
-    pages: dict[str, tuple[int, str]]
-
-    def do_GET(self) -> None:
-        status, text = self.pages[self.path.partition("?")[0]]
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def log_message(self, *_words: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def pages() -> Iterator[tuple[dict[str, tuple[int, str]], int]]:
-    """Path -> answer, to be filled by the test, and the port that gives it."""
-    answers: dict[str, tuple[int, str]] = {}
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Pages", (Page,), {"pages": answers}))
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield answers, server.server_port
-    server.shutdown()
-    server.server_close()
-
-
-class DataKit(Kit):
-    """A kit whose services all answer on one port of this machine, and whose containers run `inside`."""
-
-    def __init__(
-        self, port: int = 0, inside: Execute | None = None, published: str | None = "127.0.0.1"
-    ) -> None:
-        services = {
-            service: {
-                "ports": {
-                    name: {"port": port, "container": container, "published": published}
-                    for name, container in ports.items()
-                }
-            }
-            for service, ports in PORTS.items()
-        }
-        super().__init__({"node": "PI52", "services": services, "cluster": []}, "run-1")
-        self.inside = inside
-
-    def execute(self, service: str, argv: Sequence[str], stdin: str | None = None) -> str:
-        """Return what `inside` makes of it."""
-        assert self.inside, f"nothing was to be run in {service}"
-        return self.inside(argv, stdin)
-
-
-def check(service: str) -> Callable[[Kit], str]:
-    path = f"roles/{service}/templates/opt/aicluster/checks/{service}.py"
-    found: Callable[[Kit], str] = import_file(path, f"check_{service}").check
-    return found
+def check(service: str, answers: Any = None, inside: Execute | None = None) -> str:
+    """What the check of a service says; `inside` runs what is run in its container."""
+    commands = {f"{service}: *": inside} if inside else {}
+    return str(check_of(service).check(ScriptedKit(site("PI52", PORTS), answers, commands)))
 
 
 def fail(said: str) -> Execute:
@@ -84,49 +32,43 @@ def fail(said: str) -> Execute:
 
 # --- minio ---
 
-GOOD = {"/images/": (403, "AccessDenied"), "/": (200, "<title>MinIO Console</title>")}
+GOOD = {"GET /images/": (403, "AccessDenied"), "GET /": (200, "<title>MinIO Console</title>")}
 
 
 def echo(_argv: Sequence[str], stdin: str | None) -> str:
     return stdin or ""
 
 
-def test_minio_is_well_when_an_object_comes_back_as_it_was_written(pages):
-    answers, port = pages
-    answers.update(GOOD)
-    seen = check("minio")(DataKit(port, echo))
+def test_minio_is_well_when_an_object_comes_back_as_it_was_written():
+    seen = check("minio", GOOD, echo)
     assert seen == "object of 27 bytes written, read and removed; strangers refused; console answers"
 
 
-def test_minio_is_asked_for_an_object_of_this_run(pages):
-    answers, port = pages
-    answers.update(GOOD)
+def test_minio_is_asked_for_an_object_of_this_run():
     calls = []
 
     def inside(argv: Sequence[str], stdin: str | None) -> str:
         calls.append((list(argv), stdin))
         return stdin or ""
 
-    check("minio")(DataKit(port, inside))
+    check("minio", GOOD, inside)
     assert calls == [(["/opt/aicluster/bin/round-trip", ".verify/run-1"], "aicluster verify run-1 PI52")]
 
 
 @pytest.mark.parametrize(
     ("changed", "inside", "evidence"),
     [
-        ({"/images/": (200, "<ListBucketResult/>")}, echo, "answered 200 instead of 403"),
+        ({"GET /images/": (200, "<ListBucketResult/>")}, echo, "answered 200 instead of 403"),
         ({}, lambda _argv, _stdin: "something else", "read 'something else'"),
         ({}, fail("mc: Bucket `images` does not exist"), "does not exist"),
-        ({"/": (502, "")}, echo, "answered 502 instead of 200"),
-        ({"/": (200, "{}")}, echo, "the console's page is none"),
+        ({"GET /": (502, "")}, echo, "answered 502 instead of 200"),
+        ({"GET /": (200, "{}")}, echo, "the console's page is none"),
     ],
     ids=["open to strangers", "another content", "no bucket", "no console", "not the console"],
 )
-def test_minio_is_broken(pages, changed, inside, evidence):
-    answers, port = pages
-    answers.update(GOOD | changed)
+def test_minio_is_broken(changed, inside, evidence):
     with pytest.raises(Broken) as caught:
-        check("minio")(DataKit(port, inside))
+        check("minio", GOOD | changed, inside)
     assert evidence in caught.value.evidence
 
 
@@ -145,7 +87,7 @@ def psql(*lines: str) -> Execute:
 
 
 def test_postgres_is_well_when_the_row_comes_back():
-    assert check("postgres")(DataKit(inside=psql("run-1 PI52", "3"))) == (
+    assert check("postgres", inside=psql("run-1 PI52", "3")) == (
         "row written, read and rolled back; 3 databases"
     )
 
@@ -163,7 +105,7 @@ def test_postgres_is_well_when_the_row_comes_back():
 )
 def test_postgres_is_broken(inside, evidence):
     with pytest.raises(Broken) as caught:
-        check("postgres")(DataKit(inside=inside))
+        check("postgres", inside=inside)
     assert evidence in caught.value.evidence
 
 
@@ -190,7 +132,7 @@ class Redis:
 
 def test_redis_is_well_when_a_key_comes_back_and_nothing_is_left():
     redis = Redis()
-    assert check("redis")(DataKit(inside=redis)) == "key set, read and removed"
+    assert check("redis", inside=redis) == "key set, read and removed"
     assert redis.keys == {}
     [setting] = [call for call in redis.calls if call[0] == "SET"]
     assert "run-1" in setting[1] and setting[-2:] == ["EX", "60"], "unique, and gone by itself"
@@ -208,7 +150,7 @@ def test_redis_is_well_when_a_key_comes_back_and_nothing_is_left():
 )
 def test_redis_is_broken(answers, evidence):
     with pytest.raises(Broken) as caught:
-        check("redis")(DataKit(inside=Redis(**answers)))
+        check("redis", inside=Redis(**answers))
     assert evidence in caught.value.evidence
 
 
@@ -225,10 +167,8 @@ REDIS = "# TYPE redis_up gauge\nredis_memory_used_bytes 1.048576e+06\nredis_up 1
         ("redis_exporter", REDIS, "Redis answers; it uses 1.0 MiB"),
     ],
 )
-def test_an_exporter_is_well_when_it_was_answered(pages, service, text, seen):
-    answers, port = pages
-    answers["/metrics"] = (200, text)
-    assert check(service)(DataKit(port)) == seen
+def test_an_exporter_is_well_when_it_was_answered(service, text, seen):
+    assert check(service, {"GET /metrics": (200, text)}) == seen
 
 
 @pytest.mark.parametrize(
@@ -247,15 +187,15 @@ def test_an_exporter_is_well_when_it_was_answered(pages, service, text, seen):
         ("redis_exporter", (200, "redis_up 1\n"), "no number of Redis"),
     ],
 )
-def test_an_exporter_is_broken(pages, service, answer, evidence):
-    answers, port = pages
-    answers["/metrics"] = answer
+def test_an_exporter_is_broken(service, answer, evidence):
     with pytest.raises(Broken) as caught:
-        check(service)(DataKit(port))
+        check(service, {"GET /metrics": answer})
     assert evidence in caught.value.evidence
 
 
 @pytest.mark.parametrize("service", ["postgres_exporter", "redis_exporter"])
 def test_an_exporter_that_nobody_can_reach_is_broken(service):
+    kit = ScriptedKit(site("PI52", PORTS))
+    kit.services[service]["ports"]["metrics"]["published"] = None
     with pytest.raises(Broken, match="published to nobody"):
-        check(service)(DataKit(published=None))
+        check_of(service).check(kit)

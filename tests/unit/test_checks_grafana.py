@@ -2,14 +2,15 @@
 
 import base64
 import json
-from email.message import Message
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from aicluster_verify import Answer, Broken, Kit
-from by_path import import_file
+from a_kit import ADDRESS, ScriptedKit, check_of, site
+from aicluster_verify import Broken
 
-grafana = import_file("roles/grafana/templates/opt/aicluster/checks/grafana.py", "aicluster_check_grafana")
+grafana = check_of("grafana")
+DOORS = {"/": f"http://{ADDRESS}:3000/api/health", "/grafana/": f"http://{ADDRESS}:80/grafana/api/health"}
 
 UP = {"status": "success", "data": {"result": [{"metric": {"job": "x"}}, {"metric": {"job": "y"}}]}}
 PI51 = {"name": "PI51", "services": {"prometheus": {}}}
@@ -21,37 +22,27 @@ ANSWERS: dict[str, tuple[int, Any]] = {
 }
 
 
-class FakeKit(Kit):
-    """A node whose Grafana answers from a table; `root` is the path it answers below."""
+def kit_of(answers: dict[str, tuple[int, Any]], root: str = "/", nginx: int = 200) -> ScriptedKit:
+    """A node whose Grafana answers from a table; `root` is the path it answers below, its door nginx."""
 
-    def __init__(self, answers: dict[str, tuple[int, Any]], root: str = "/", nginx: int = 200) -> None:
-        published = "192.0.2.4" if root == "/" else None
-        web = {"port": 3000, "container": 3000, "published": published}
-        services = {"grafana": {"ports": {"web": web}}}
-        if root != "/":
-            services["nginx"] = {"ports": {"http": {"port": 80, "container": 80, "published": "192.0.2.5"}}}
-        super().__init__({"node": "PI41", "services": services, "cluster": [PI51]}, "run")
-        self.answers, self.root, self.outside = answers, root, nginx
-        self.opened: list[str] = []
-
-    def secret(self, service: str, name: str) -> str:
-        return f"the {name} of {service}"
-
-    def execute(self, service: str, argv: Any, stdin: str | None = None) -> str:
-        assert service == "grafana"
-        if argv[0] == "printenv":
-            return f"http://192.0.2.4{self.root}\n"
+    def curl(argv: Sequence[str], stdin: str | None) -> str:
         assert stdin, "the password goes in by standard input"
         assert "the admin_password" not in " ".join(argv)
         words = base64.b64decode(stdin.removeprefix("Authorization: Basic ")).decode()
         assert words == "admin:the admin_password of grafana"
-        path = argv[-1].removeprefix(f"http://127.0.0.1:3000{self.root}")
-        status, body = self.answers[path]
+        status, body = answers[argv[-1].removeprefix(f"http://127.0.0.1:3000{root}")]
         return f"{body if isinstance(body, str) else json.dumps(body)}\n{status}"
 
-    def http(self, url: str, *_args: Any, **_named: Any) -> Answer:
-        self.opened.append(url)
-        return Answer(self.outside, Message(), b"{}")
+    services = {"grafana": {"web": 3000}} | ({} if root == "/" else {"nginx": {"http": 80}})
+    kit = ScriptedKit(
+        site("PI41", services, [PI51]),
+        {f"GET {DOORS[root]}": (nginx, {})},
+        {"grafana: printenv *": f"http://192.0.2.4{root}\n", "grafana: *": curl},
+        {"grafana/admin_password": "the admin_password of grafana"},
+    )
+    if root != "/":
+        kit.services["grafana"]["ports"]["web"]["published"] = None
+    return kit
 
 
 @pytest.fixture(autouse=True)
@@ -62,19 +53,13 @@ def dashboards_of_the_node(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("root", "opened"),
-    [
-        pytest.param("/", "http://192.0.2.4:3000/api/health", id="at its port"),
-        pytest.param("/grafana/", "http://192.0.2.5:80/grafana/api/health", id="through nginx"),
-    ],
-)
-def test_a_grafana_that_works_is_told_with_what_was_seen(root, opened):
-    kit = FakeKit(ANSWERS, root)
+@pytest.mark.parametrize("root", DOORS, ids=["at its port", "through nginx"])
+def test_a_grafana_that_works_is_told_with_what_was_seen(root):
+    kit = kit_of(ANSWERS, root)
     evidence = grafana.check(kit)
     assert "2 dashboards" in evidence
     assert "2 targets" in evidence
-    assert kit.opened == [opened]
+    assert kit.asked == [f"GET {root}api/health"]
 
 
 @pytest.mark.parametrize(
@@ -111,18 +96,18 @@ def test_a_grafana_that_works_is_told_with_what_was_seen(root, opened):
 )
 def test_a_grafana_that_does_not_is_named_with_the_evidence(path, answer, evidence):
     with pytest.raises(Broken, match=evidence):
-        grafana.check(FakeKit({**ANSWERS, path: answer}))
+        grafana.check(kit_of({**ANSWERS, path: answer}))
 
 
 def test_the_way_out_of_a_wrong_password_is_told():
     with pytest.raises(Broken) as broken:
-        grafana.check(FakeKit({**ANSWERS, "api/user": (401, {})}))
+        grafana.check(kit_of({**ANSWERS, "api/user": (401, {})}))
     assert broken.value.next_command.endswith("/opt/aicluster/bin/provision")
 
 
 def test_a_door_that_does_not_open_is_told():
     with pytest.raises(Broken, match="answered 502 instead of 200") as broken:
-        grafana.check(FakeKit(ANSWERS, "/grafana/", nginx=502))
+        grafana.check(kit_of(ANSWERS, "/grafana/", nginx=502))
     assert broken.value.because == ["nginx on PI41"]
 
 
@@ -130,7 +115,7 @@ def test_a_door_that_does_not_open_is_told():
 def test_a_prometheus_that_does_not_answer_may_be_why(answer):
     path = "api/datasources/proxy/uid/prometheus/api/v1/query?query=up"
     with pytest.raises(Broken) as broken:
-        grafana.check(FakeKit({**ANSWERS, path: answer}))
+        grafana.check(kit_of({**ANSWERS, path: answer}))
     assert broken.value.because == ["prometheus on PI51"]
 
 
@@ -138,4 +123,4 @@ def test_a_node_without_dashboard_files_is_broken(dashboards_of_the_node):
     for path in dashboards_of_the_node.iterdir():
         path.unlink()
     with pytest.raises(Broken, match="no file is on this node"):
-        grafana.check(FakeKit(ANSWERS))
+        grafana.check(kit_of(ANSWERS))

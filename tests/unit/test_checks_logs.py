@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from a_kit import MadeUpKit, check_of, site
+from a_kit import ScriptedKit, check_of, site
 from aicluster_verify import Broken
 
 CLUSTER = [
@@ -29,9 +29,9 @@ METRICS = (
 
 
 def ask_exporter(metrics: str, status: int = 200) -> str:
-    kit = MadeUpKit(site("PI41", "node_exporter", "metrics", 9100))
-    kit.pages = {"/metrics": (status, metrics)}
-    return check_of("node_exporter")(kit)
+    page = {"GET /metrics": (status, metrics)}
+    kit = ScriptedKit(site("PI41", {"node_exporter": {"metrics": 9100}}), page)
+    return str(check_of("node_exporter").check(kit))
 
 
 def test_an_exporter_that_measures_this_machine_and_reads_files_is_well():
@@ -66,9 +66,9 @@ def test_an_exporter_that_answers_with_an_error_is_broken():
 
 
 def test_a_shipper_says_since_when_it_has_not_failed():
-    kit = MadeUpKit({"node": "PI41", "services": {}, "cluster": []})
-    kit.commands = {"systemctl show": "ActiveEnterTimestamp=Mon 2026-11-23 10:00:00 UTC\n"}
-    assert check_of("log_shipper")(kit) == "sends without a failure since Mon 2026-11-23 10:00:00 UTC"
+    commands = {"systemctl show *": "ActiveEnterTimestamp=Mon 2026-11-23 10:00:00 UTC\n"}
+    kit = ScriptedKit(site("PI41", {}), commands=commands)
+    assert check_of("log_shipper").check(kit) == "sends without a failure since Mon 2026-11-23 10:00:00 UTC"
 
 
 # --- the log stores ---
@@ -91,9 +91,9 @@ every_store = pytest.mark.parametrize(("service", "path", "stored"), STORES)
 
 
 def ask_store(service: str, pages: Any, together: Sequence[str] = ("PI41", "AGX0", "NANO")) -> str:
-    kit = MadeUpKit(site("PI41", service, "api", 1234, CLUSTER), together=together)
-    kit.pages = pages
-    said = check_of(service)(kit)
+    answers = {"GET " + path.rstrip("?"): page for path, page in pages.items()}
+    kit = ScriptedKit(site("PI41", {service: {"api": 1234}}, CLUSTER), answers, together=together)
+    said: str = check_of(service).check(kit)
     assert kit.run_id in kit.asked[0]
     return said
 

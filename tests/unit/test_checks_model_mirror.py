@@ -2,17 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from a_kit import ScriptedKit, check_of, site
 from aicluster_verify import Broken
-from by_path import import_file
-from fake_service import Asked, FakeKit, Says, serving
 
-mirror = import_file(
-    "roles/model_mirror/templates/opt/aicluster/checks/model_mirror.py", "check_model_mirror"
-)
+mirror = check_of("model_mirror")
 LAYERS = {"config": b"{}", "model": b"GGUF" * 100}
 DIGESTS = {kind: "sha256:" + hashlib.sha256(content).hexdigest() for kind, content in LAYERS.items()}
 MANIFEST = json.dumps(
@@ -28,57 +24,55 @@ LISTED = f"{hashlib.sha256(MANIFEST.encode()).hexdigest()}  {FILE}\n"
 def layer(kind: str, **changes: Any) -> Any:
     """What a layer answers to a question for its last bytes; `location` and `size` can be wrong."""
 
-    def answer(asked: Asked) -> Says:
-        first, last = asked.headers["Range"].removeprefix("bytes=").split("-")
+    def answer(_data: Any, sent: Any) -> Any:
+        first, last = sent["Range"].removeprefix("bytes=").split("-")
         assert int(last) == len(LAYERS[kind]) - 1
         size = changes.get("size", len(LAYERS[kind]))
-        headers = {"Content-Range": f"bytes {first}-{last}/{size}"}
+        headers = [("Content-Range", f"bytes {first}-{last}/{size}")]
         if changes.get("location", True):
-            headers["Location"] = asked.path
-        return Says(changes.get("status", 206), LAYERS[kind][int(first) :].decode(), headers)
+            headers.append(("Location", "/here"))
+        return changes.get("status", 206), LAYERS[kind][int(first) :], *headers
 
     return answer
 
 
-@pytest.fixture
-def answers() -> Iterator[dict[str, Any]]:
-    """A mirror as it should be."""
-    yield {
-        "POST /v2/library/x/blobs/uploads/": Says(405),
-        "DELETE /v2/library/x/manifests/latest": Says(405),
-        "GET /v2/library/phi3/manifests/mini": Says(body=MANIFEST),
-        f"GET /v2/library/phi3/blobs/{DIGESTS['config']}": layer("config"),
-        f"GET /v2/library/phi3/blobs/{DIGESTS['model']}": layer("model"),
-    }
+GOOD: dict[str, Any] = {
+    "POST /v2/library/x/blobs/uploads/": (405, ""),
+    "DELETE /v2/library/x/manifests/latest": (405, ""),
+    "GET /id_ed25519": (404, ""),
+    "GET /v2/library/phi3/manifests/mini": (200, MANIFEST),
+    f"GET /v2/library/phi3/blobs/{DIGESTS['config']}": layer("config"),
+    f"GET /v2/library/phi3/blobs/{DIGESTS['model']}": layer("model"),
+}
 
 
-def check(answers: Any, said: str = LISTED) -> str:
-    with serving(answers) as service:
-        return str(mirror.check(FakeKit(service, said=said)))
+def check(changed: Any = None, said: str = LISTED) -> str:
+    where = site("AGX0", {"model_mirror": {"registry": 80}})
+    return str(mirror.check(ScriptedKit(where, GOOD | (changed or {}), {"model_mirror: *": said})))
 
 
-def test_a_model_and_all_its_layers_are_asked_for_as_a_pull_does(answers):
-    assert check(answers) == "1 models to copy; phi3:mini with all its layers"
+def test_a_model_and_all_its_layers_are_asked_for_as_a_pull_does():
+    assert check() == "1 models to copy; phi3:mini with all its layers"
 
 
-def test_a_mirror_beside_an_ollama_without_models_does_its_work(answers):
-    assert check(answers, said="") == "answers; Ollama beside it has no model yet"
+def test_a_mirror_beside_an_ollama_without_models_does_its_work():
+    assert check(said="") == "answers; Ollama beside it has no model yet"
 
 
 @pytest.mark.parametrize(
     ("path", "says", "evidence"),
     [
         pytest.param(
-            "GET /v2/library/phi3/manifests/mini", Says(403), "answered 403", id="the manifest is not served"
+            "GET /v2/library/phi3/manifests/mini", (403, ""), "answered 403", id="the manifest is not served"
         ),
         pytest.param(
             "GET /v2/library/phi3/manifests/mini",
-            Says(body=MANIFEST + " "),
+            (200, MANIFEST + " "),
             "the manifest of phi3:mini is not the one Ollama has",
             id="another manifest",
         ),
         pytest.param(
-            f"GET /v2/library/phi3/blobs/{DIGESTS['model']}", Says(404), "answered 404", id="a layer is away"
+            f"GET /v2/library/phi3/blobs/{DIGESTS['model']}", (404, ""), "answered 404", id="a layer is away"
         ),
         pytest.param(
             f"GET /v2/library/phi3/blobs/{DIGESTS['model']}",
@@ -99,13 +93,11 @@ def test_a_mirror_beside_an_ollama_without_models_does_its_work(answers):
             id="no parts",
         ),
         pytest.param(
-            "DELETE /v2/library/x/manifests/latest", Says(202), "DELETE", id="something can be deleted"
+            "DELETE /v2/library/x/manifests/latest", (202, ""), "DELETE", id="something can be deleted"
         ),
-        pytest.param(
-            "GET /id_ed25519", Says(body="key"), "GET /id_ed25519 answers 200", id="the key is served"
-        ),
+        pytest.param("GET /id_ed25519", (200, "key"), "GET /id_ed25519 answers 200", id="the key is served"),
     ],
 )
-def test_what_is_wrong_is_named(answers, path, says, evidence):
+def test_what_is_wrong_is_named(path, says, evidence):
     with pytest.raises(Broken, match=evidence):
-        check({**answers, path: says})
+        check({path: says})

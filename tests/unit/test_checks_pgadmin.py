@@ -1,78 +1,64 @@
 """The check of pgAdmin: a login as a browser does it, and the list of servers behind it."""
 
 import json
-from email.message import Message
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from aicluster_verify import Answer, Broken, Kit
-from by_path import import_file
+from a_kit import ScriptedKit, check_of, site
+from aicluster_verify import Broken
 
-pgadmin = import_file("roles/pgadmin/templates/opt/aicluster/checks/pgadmin.py", "aicluster_check_pgadmin")
-
+pgadmin = check_of("pgadmin")
 BEFORE, AFTER = "pga4_session=before", "pga4_session=after"
 GROUPS = [{"_id": "1", "label": "Servers"}, {"_id": "2", "label": "aicluster"}]
 
 
-def headers(*pairs: tuple[str, str]) -> Message:
-    message = Message()
-    for name, value in pairs:
-        message[name] = value
-    return message
-
-
-class FakeKit(Kit):
-    """A node whose pgAdmin has one user, and knows the servers of a list."""
+class PgAdmin:
+    """One that has one user, and knows the servers of a list."""
 
     def __init__(self, **differing: Any) -> None:
-        web = {"port": 5050, "container": 5050, "published": "192.0.2.52"}
-        super().__init__(
-            {"node": "PI52", "services": {"pgadmin": {"ports": {"web": web}}}, "cluster": []}, "run"
-        )
         self.login_page = '<script>{ "csrfToken": "tok" }</script>'
         self.cookies = [("Set-Cookie", "remember_token=; Path=/"), ("Set-Cookie", f"{BEFORE}; HttpOnly")]
         self.password, self.listed = "the password", ["PI52"]
         vars(self).update(differing)
         self.signed_in = False
 
-    def secret(self, service: str, name: str) -> str:
-        assert (service, name) == ("pgadmin", "password")
-        return "the password"
+    def login(self, data: str, sent: Any) -> Any:
+        form = {name: values[0] for name, values in parse_qs(data).items()}
+        assert (form["csrf_token"], form["email"]) == ("tok", "operator@example.org")
+        assert sent["Cookie"] == BEFORE
+        self.signed_in = form["password"] == self.password
+        place = "/browser/" if self.signed_in else "/login"
+        return 302, "", ("Location", place), ("Set-Cookie", f"{AFTER}; Path=/")
 
-    def execute(self, service: str, argv: Any, stdin: str | None = None) -> str:
-        assert (service, argv, stdin) == ("pgadmin", ["printenv", "PGADMIN_DEFAULT_EMAIL"], None)
-        return "operator@example.org\n"
-
-    def http(
-        self, url: str, method: str = "GET", data: Any = None, headers: Any = None, timeout: float = 10
-    ) -> Answer:
-        assert (method, timeout <= 30) == ("POST" if data else "GET", True)
-        return self.answer(url.removeprefix("http://192.0.2.52:5050"), str(data or ""), dict(headers or {}))
-
-    def answer(self, path: str, data: str, sent: dict[str, str]) -> Answer:
-        if path == "/misc/ping":
-            return Answer(200, headers(), b"PING")
-        if path == "/login":
-            return Answer(200, headers(*self.cookies), self.login_page.encode())
-        if path == "/authenticate/login":
-            form = {name: values[0] for name, values in parse_qs(data).items()}
-            assert (form["csrf_token"], form["email"]) == ("tok", "operator@example.org")
-            assert sent["Cookie"] == BEFORE
-            self.signed_in = form["password"] == self.password
-            place = "/browser/" if self.signed_in else "/login"
-            return Answer(302, headers(("Location", place), ("Set-Cookie", f"{AFTER}; Path=/")), b"")
+    def logout(self, _data: Any, sent: Any) -> Any:
         assert (sent["Cookie"], sent["X-pgA-CSRFToken"]) == (AFTER, "tok")
-        if path == "/logout":
-            self.signed_in = False
-            return Answer(302, headers(), b"")
-        assert self.signed_in, "the session is open while it is used"
-        below = {
-            "/browser/server_group/nodes/": GROUPS,
-            "/browser/server_group/children/1": [],
-            "/browser/server_group/children/2": [{"label": name} for name in self.listed],
+        self.signed_in = False
+        return 302, ""
+
+    def below(self, nodes: Any) -> Callable[[Any, Any], Any]:
+        def answer(_data: Any, sent: Any) -> Any:
+            assert (sent["Cookie"], sent["X-pgA-CSRFToken"]) == (AFTER, "tok")
+            assert self.signed_in, "the session is open while it is used"
+            return 200, {"data": nodes}
+
+        return answer
+
+    def kit(self) -> ScriptedKit:
+        """The kit that asks it."""
+        answers: dict[str, Any] = {
+            "GET /misc/ping": (200, "PING"),
+            "GET /login": (200, self.login_page, *self.cookies),
+            "POST /authenticate/login": self.login,
+            "GET /logout": self.logout,
+            "GET /browser/server_group/nodes/": self.below(GROUPS),
+            "GET /browser/server_group/children/1": self.below([]),
+            "GET /browser/server_group/children/2": self.below([{"label": name} for name in self.listed]),
         }
-        return Answer(200, headers(), json.dumps({"data": below[path]}).encode())
+        commands = {"pgadmin: printenv PGADMIN_DEFAULT_EMAIL": "operator@example.org\n"}
+        secrets = {"pgadmin/password": "the password"}
+        return ScriptedKit(site("PI52", {"pgadmin": {"web": 5050}}), answers, commands, secrets)
 
 
 @pytest.fixture(autouse=True)
@@ -85,19 +71,19 @@ def given(tmp_path, monkeypatch):
 
 
 def test_a_pgadmin_that_works_is_told_with_what_was_seen():
-    evidence = pgadmin.check(FakeKit())
+    evidence = pgadmin.check(PgAdmin().kit())
     assert evidence == "operator@example.org signed in, in the list: PI52"
 
 
 def test_the_session_is_closed_again():
-    kit = FakeKit()
-    pgadmin.check(kit)
-    assert kit.signed_in is False
+    page = PgAdmin()
+    pgadmin.check(page.kit())
+    assert page.signed_in is False
 
 
 def test_a_cluster_without_a_database_it_may_reach_is_no_fault_of_the_page(given):
     given.write_text('{"Servers": {}}')
-    assert pgadmin.check(FakeKit(listed=[])).endswith("no PostgreSQL")
+    assert pgadmin.check(PgAdmin(listed=[]).kit()).endswith("no PostgreSQL")
 
 
 @pytest.mark.parametrize(
@@ -113,10 +99,10 @@ def test_a_cluster_without_a_database_it_may_reach_is_no_fault_of_the_page(given
 )
 def test_one_that_does_not_is_named_with_the_evidence(differing, evidence):
     with pytest.raises(Broken, match=evidence):
-        pgadmin.check(FakeKit(**differing))
+        pgadmin.check(PgAdmin(**differing).kit())
 
 
 def test_the_way_out_of_a_wrong_password_is_told():
     with pytest.raises(Broken) as broken:
-        pgadmin.check(FakeKit(password="an old one"))
+        pgadmin.check(PgAdmin(password="an old one").kit())
     assert broken.value.next_command.endswith("/opt/aicluster/bin/provision.py")

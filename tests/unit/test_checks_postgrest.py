@@ -1,29 +1,27 @@
 """What verify asks PostgREST, and what it makes of the answers."""
 
 import pytest
+from a_kit import ADDRESS, ScriptedKit, check_of, site
 from aicluster_verify import Broken
-from scripted_kit import ScriptedKit, check_of
 
 CONF = 'db-uri = "postgresql://authenticator:x%2Fy@postgres:5432/aicluster"\ndb-schemas = "api"\n'
 ROW = '{"time":"2026-11-23T11:34:30+00:00","database":"%s","version":"17.11"}'
 GOOD = {
-    "GET /ready": (200, ""),
-    "GET /health": (200, f"[{ROW % 'aicluster'}]"),
-    "GET /pg_roles": (404, '{"code":"PGRST205"}'),
+    "ready": (200, ""),
+    "health": (200, f"[{ROW % 'aicluster'}]"),
+    "pg_roles": (404, '{"code":"PGRST205"}'),
 }
 
 
-class Kit(ScriptedKit):
-    """Two ports, one list of answers."""
-
-    def url(self, _service, port, path="/"):
-        assert port == ("admin" if path == "/ready" else "api")
-        return f"http://192.0.2.9:80{path}"
-
-
 def verdict(conf=CONF, **changed):
-    answers = {**GOOD, **{f"GET /{name}": said for name, said in changed.items()}}
-    return check_of("postgrest").check(Kit("postgrest", answers=answers, secrets={"postgrest.conf": conf}))
+    answers = {
+        f"GET http://{ADDRESS}:{3001 if name == 'ready' else 3000}/{name}": said
+        for name, said in {**GOOD, **changed}.items()
+    }
+    ports = site("PI52", {"postgrest": {"api": 3000, "admin": 3001}})
+    return check_of("postgrest").check(
+        ScriptedKit(ports, answers, secrets={"postgrest/postgrest.conf": conf})
+    )
 
 
 def test_a_good_one_tells_its_database():

@@ -1,25 +1,16 @@
 """The check of Prometheus: targets, rules, and who hears of alerts."""
 
-import json
-from collections.abc import Callable
-from email.message import Message
 from typing import Any
 
 import pytest
-from aicluster_verify import Answer, Broken, Kit
-from by_path import import_file
+from a_kit import ScriptedKit, check_of, in_turn, site
+from aicluster_verify import Broken
 
-check = import_file("roles/prometheus/templates/opt/aicluster/checks/prometheus.py", "check_prometheus")
-SITE: dict[str, Any] = {
-    "node": "PI51",
-    "services": {"prometheus": {"ports": {"web": {"port": 9090, "published": "10.0.0.1"}}}},
-    "cluster": [
-        {
-            "name": "PI41",
-            "address": "10.0.0.4",
-            "services": {"alertmanager": {"ports": {"web": 9093}}, "blackbox_exporter": {}},
-        }
-    ],
+check = check_of("prometheus")
+PI41 = {
+    "name": "PI41",
+    "address": "10.0.0.4",
+    "services": {"alertmanager": {"ports": {"web": 9093}}, "blackbox_exporter": {}},
 }
 
 
@@ -41,45 +32,33 @@ GOOD: dict[str, Any] = {
     "rules": [[{"rules": [RULE, {"name": "NodeDown", "health": "unknown"}]}]],
     "alertmanagers": [[{"url": "http://10.0.0.4:9093/api/v2/alerts"}]],
 }
-SHAPES: dict[str, Callable[[Any], Any]] = {
-    "targets": lambda found: {"activeTargets": found},
-    "query": lambda found: {"result": found},
-    "rules": lambda found: {"groups": found},
-    "alertmanagers": lambda found: {"activeAlertmanagers": found},
+KEYS = {
+    "targets": "activeTargets",
+    "query": "result",
+    "rules": "groups",
+    "alertmanagers": "activeAlertmanagers",
 }
 
 
-class Fake(Kit):
+def kit_of(**pages: Any) -> ScriptedKit:
     """Answers of Prometheus' API: per page a list, whose last element stays."""
-
-    def __init__(self, **pages: Any) -> None:
-        super().__init__(SITE, "run-1")
-        self.pages = {name: list(answers) for name, answers in {**GOOD, **pages}.items()}
-        self.waited = 0
-
-    def expect(self, url: str, *_args: Any, **_named: Any) -> Answer:
-        name = url.partition("/api/v1/")[2].partition("?")[0]
-        answers = self.pages[name]
-        found = answers.pop(0) if len(answers) > 1 else answers[0]
-        body = {"status": "success", "data": SHAPES[name](found)}
-        return Answer(200, Message(), json.dumps(body).encode())
-
-    def wait(self, seconds: float, ask: Callable[[], Any], what: str) -> Any:
-        for _ in range(5):
-            if answer := ask():
-                return answer
-            self.waited += 1
-        raise Broken(f"{what} (waited {seconds} s)")
+    answers = {
+        f"GET /api/v1/{name}": in_turn(
+            *((200, {"status": "success", "data": {KEYS[name]: found}}) for found in said)
+        )
+        for name, said in {**GOOD, **pages}.items()
+    }
+    return ScriptedKit(site("PI51", {"prometheus": {"web": 9090}}, [PI41]), answers)
 
 
 def test_all_is_well():
-    assert check.check(Fake()) == "2 targets of 2 jobs up, 2 rules, heard by 1 Alertmanager"
+    assert check.check(kit_of()) == "2 targets of 2 jobs up, 2 rules, heard by 1 Alertmanager"
 
 
 def test_a_target_that_is_down_is_named_with_its_error():
     down = [target("kong", "down", "t2", "connection refused"), target("probe")]
     with pytest.raises(Broken) as broken:
-        check.check(Fake(targets=[[target("kong", "down", "t1"), target("probe")], down]))
+        check.check(kit_of(targets=[[target("kong", "down", "t1"), target("probe")], down]))
     assert broken.value.evidence == "1 of 2 targets down: kong of PI52: connection refused"
     assert broken.value.next_command == "curl -v 'http://10.0.0.2/kong/'"
     assert broken.value.because == ["kong on PI52"]
@@ -87,35 +66,35 @@ def test_a_target_that_is_down_is_named_with_its_error():
 
 def test_a_target_that_came_back_since_the_last_look_is_well():
     before, after = target("kong", "down", "t1", "refused"), target("kong", "up", "t2")
-    kit = Fake(targets=[[before], [before], [after]])
+    kit = kit_of(targets=[[before], [before], [after]])
     assert check.check(kit).startswith("1 targets")
     assert kit.waited
 
 
 def test_a_target_that_is_never_looked_at_again_is_judged_by_the_last_look():
     with pytest.raises(Broken, match="1 of 1 targets down: kong of PI52: refused"):
-        check.check(Fake(targets=[[target("kong", "down", "t1", "refused")]]))
+        check.check(kit_of(targets=[[target("kong", "down", "t1", "refused")]]))
 
 
 def test_a_target_that_was_never_looked_at_is_not_called_well():
-    found = check.check(Fake(targets=[[target("kong"), target("judge", "unknown")]]))
+    found = check.check(kit_of(targets=[[target("kong"), target("judge", "unknown")]]))
     assert found.startswith("1 targets of 2 jobs up, 1 not asked yet")
 
 
 def test_a_service_that_sleeps_is_not_missed():
     asleep = target("judge", "down", "t1", "refused", mode="judging")
-    assert check.check(Fake(targets=[[target("kong"), asleep]])).startswith("1 targets of 1 jobs up")
+    assert check.check(kit_of(targets=[[target("kong"), asleep]])).startswith("1 targets of 1 jobs up")
 
 
 def test_many_probes_through_one_dead_exporter_are_one_trouble():
     probes = [target("ping", "down", "t1", "refused", instance=str(n)) for n in range(9)]
     with pytest.raises(Broken) as broken:
-        check.check(Fake(targets=[probes]))
+        check.check(kit_of(targets=[probes]))
     assert broken.value.evidence == "9 of 9 targets down: 9 probes through blackbox_exporter: refused"
     assert broken.value.because == ["blackbox_exporter on PI41"]
     exporter = target("blackbox_exporter", "down", "t1", "refused")
     with pytest.raises(Broken) as broken:
-        check.check(Fake(targets=[[*probes, exporter]]))
+        check.check(kit_of(targets=[[*probes, exporter]]))
     assert broken.value.evidence == "10 of 10 targets down: blackbox_exporter of PI52: refused"
 
 
@@ -143,4 +122,4 @@ def test_many_probes_through_one_dead_exporter_are_one_trouble():
 )
 def test_what_is_wrong_is_said(pages, evidence):
     with pytest.raises(Broken, match=evidence):
-        check.check(Fake(**pages))
+        check.check(kit_of(**pages))

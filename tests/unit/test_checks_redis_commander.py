@@ -1,19 +1,15 @@
 """The check of redis-commander: strangers outside, operators inside, every Redis answering."""
 
 import json
-from email.message import Message
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from aicluster_verify import Answer, Broken, Kit
-from by_path import import_file
+from a_kit import ScriptedKit, check_of, site
+from aicluster_verify import Broken
 
-redis_commander = import_file(
-    "roles/redis_commander/templates/opt/aicluster/checks/redis_commander.py",
-    "aicluster_check_redis_commander",
-)
-
+redis_commander = check_of("redis_commander")
 SETTINGS = {
     "server": {"httpAuth": {"username": "operator", "password": "pass & word"}},
     "connections": [{"label": "PI52", "host": "redis", "port": 6379, "password": "x"}],
@@ -22,46 +18,42 @@ ANSWERING = {"host": "redis", "port": 6379, "info": [{"key": "Redis version", "v
 AWAY = {"host": "redis", "port": 6379, "disabled": True, "error": "Status: reconnecting"}
 
 
-class FakeKit(Kit):
+WELL: dict[str, Any] = {
+    "settings": SETTINGS,
+    "closed": True,
+    "password": "pass & word",
+    "listed": [{"label": "PI52", "options": {"host": "redis", "port": 6379}}],
+    "info": [ANSWERING],
+}
+
+
+def kit_of(**differing: Any) -> ScriptedKit:
     """A node with a page that answers as redis-commander does."""
+    given = WELL | differing
 
-    def __init__(self, **differing: Any) -> None:
-        web = {"port": 8081, "container": 8081, "published": "192.0.2.52"}
-        services = {"redis_commander": {"ports": {"web": web}}}
-        super().__init__({"node": "PI52", "services": services, "cluster": []}, "run")
-        self.settings: dict[str, Any] = SETTINGS
-        self.closed, self.password = True, "pass & word"
-        self.listed = [{"label": "PI52", "options": {"host": "redis", "port": 6379}}]
-        self.info = [ANSWERING]
-        vars(self).update(differing)
+    def sign_in(data: str, _sent: Any) -> Any:
+        form = {name: values[0] for name, values in parse_qs(data).items()}
+        right = form == {"username": "operator", "password": given["password"]}
+        return 200, {"ok": True, "bearerToken": "tok"} if right else {"ok": False}
 
-    def secret(self, service: str, name: str) -> str:
-        assert (service, name) == ("redis_commander", "local-production.json")
-        return json.dumps(self.settings)
+    def inside(page: Any) -> Callable[[Any, Any], Any]:
+        def answer(_data: Any, sent: Any) -> Any:
+            stranger = given["closed"] and sent.get("Authorization") != "Bearer tok"
+            return (401, "Unauthorized - Missing Token") if stranger else (200, page)
 
-    def http(
-        self, url: str, method: str = "GET", data: Any = None, headers: Any = None, timeout: float = 10
-    ) -> Answer:
-        assert (method, timeout <= 30) == ("POST" if data else "GET", True)
-        path = url.removeprefix("http://192.0.2.52:8081")
-        if path == "/signin":
-            form = {name: values[0] for name, values in parse_qs(str(data)).items()}
-            right = form == {"username": "operator", "password": self.password}
-            return self.json(200, {"ok": True, "bearerToken": "tok"} if right else {"ok": False})
-        if self.closed and (headers or {}).get("Authorization") != "Bearer tok":
-            return self.json(401, "Unauthorized - Missing Token")
-        return self.json(
-            200,
-            {"/connections": {"connections": self.listed}, "/apiv2/server/info": {"data": self.info}}[path],
-        )
+        return answer
 
-    @staticmethod
-    def json(status: int, value: Any) -> Answer:
-        return Answer(status, Message(), json.dumps(value).encode())
+    answers = {
+        "POST /signin": sign_in,
+        "GET /connections": inside({"connections": given["listed"]}),
+        "GET /apiv2/server/info": inside({"data": given["info"]}),
+    }
+    secrets = {"redis_commander/local-production.json": json.dumps(given["settings"])}
+    return ScriptedKit(site("PI52", {"redis_commander": {"web": 8081}}), answers, secrets=secrets)
 
 
 def test_a_page_that_works_is_told_with_what_was_seen():
-    evidence = redis_commander.check(FakeKit())
+    evidence = redis_commander.check(kit_of())
     assert evidence == "strangers refused, operator signed in, 1 Redis answering"
 
 
@@ -78,4 +70,4 @@ def test_a_page_that_works_is_told_with_what_was_seen():
 )
 def test_one_that_does_not_is_named_with_the_evidence(differing, evidence):
     with pytest.raises(Broken, match=evidence):
-        redis_commander.check(FakeKit(**differing))
+        redis_commander.check(kit_of(**differing))

@@ -12,10 +12,10 @@ from urllib.parse import parse_qs
 
 import aicluster_verify
 import pytest
+from a_kit import ScriptedKit, check_of, site
 from aicluster_verify import Broken
 from aiohttp import web
 from by_path import import_file
-from scripted_kit import ScriptedKit, check_of
 from standins.comfyui.comfyui_standin.jobs import Folders, Jobs
 from standins.comfyui.comfyui_standin.server import Api
 
@@ -36,8 +36,8 @@ PICTURE = {"filename": "a.png", "subfolder": "", "type": "temp"}
 JOB = {"outputs": {"2": {"images": [PICTURE]}}, "status": {"status_str": "success", "completed": True}}
 
 
-def stats(device: str = "cuda") -> tuple[int, str]:
-    return 200, json.dumps({"system": {}, "devices": [{"type": device}]})
+def stats(device: str = "cuda") -> tuple[int, Any]:
+    return 200, {"system": {}, "devices": [{"type": device}]}
 
 
 @pytest.fixture(autouse=True)
@@ -56,9 +56,9 @@ def comfyui_kit(**changed: Any) -> ScriptedKit:
     """A ComfyUI that works, but for what is changed."""
     answers = {
         "GET /system_stats": stats(),
-        "POST /prompt": (200, json.dumps({"prompt_id": "p1", "number": 1, "node_errors": {}})),
-        "GET /history/p1": (200, json.dumps({"p1": JOB})),
-        "GET /queue": (200, json.dumps(QUEUES["idle"])),
+        "POST /prompt": (200, {"prompt_id": "p1", "number": 1, "node_errors": {}}),
+        "GET /history/p1": (200, {"p1": JOB}),
+        "GET /queue": (200, QUEUES["idle"]),
         "GET /view": (200, b"\x89PNG\r\n\x1a\n..."),
         "POST /queue": (200, ""),
         "POST /history": (200, ""),
@@ -66,7 +66,7 @@ def comfyui_kit(**changed: Any) -> ScriptedKit:
         "POST /free": (200, ""),
         **{name.replace("_", " /", 1).replace("__", "/"): said for name, said in changed.items()},
     }
-    return ScriptedKit("comfyui", "ui", answers)
+    return ScriptedKit(site("ORIN0", {"comfyui": {"ui": 80}}), answers)
 
 
 def test_a_comfyui_that_makes_a_picture_is_well_and_forgets_it():
@@ -92,7 +92,7 @@ def test_a_node_without_a_gpu_may_compute_on_its_processor(wanted):
 )
 def test_a_declared_checkpoint_that_is_missing_is_broken_with_the_way_to_bring_it(wanted, there, missing):
     wanted(checkpoints=["sd.safetensors", "xl/turbo.safetensors"])
-    kit = comfyui_kit(GET_models__checkpoints=(200, json.dumps(there)))
+    kit = comfyui_kit(GET_models__checkpoints=(200, there))
     if not missing:
         assert comfyui.check(kit).endswith("; all of 2 checkpoints")
         return
@@ -114,12 +114,12 @@ def test_a_declared_checkpoint_that_is_missing_is_broken_with_the_way_to_bring_i
         pytest.param({"POST_prompt": (400, '{"error": "no"}')}, "answered 400", id="the job is refused"),
         pytest.param({"GET_history__p1": (200, "{}")}, "did not end", id="the job does not end"),
         pytest.param(
-            {"GET_history__p1": (200, json.dumps({"p1": {**JOB, "status": {"status_str": "error"}}}))},
+            {"GET_history__p1": (200, {"p1": {**JOB, "status": {"status_str": "error"}}})},
             "ended as",
             id="the job fails",
         ),
         pytest.param(
-            {"GET_history__p1": (200, json.dumps({"p1": {**JOB, "outputs": {}}}))},
+            {"GET_history__p1": (200, {"p1": {**JOB, "outputs": {}}})},
             "without a picture",
             id="the job shows nothing",
         ),
@@ -132,7 +132,7 @@ def test_a_comfyui_that_does_not_work_is_named_with_the_evidence(changed, eviden
 
 
 def test_a_comfyui_at_work_for_somebody_else_is_well():
-    busy = (200, json.dumps({"queue_running": [[0, "theirs"]], "queue_pending": [[1, "p1"]]}))
+    busy = (200, {"queue_running": [[0, "theirs"]], "queue_pending": [[1, "p1"]]})
     kit = comfyui_kit(GET_history__p1=(200, "{}"), GET_queue=busy)
     assert comfyui.check(kit).startswith("is at work for somebody on cuda")
     assert kit.asked[-2:] == ["POST /queue", "POST /history"]
@@ -196,7 +196,7 @@ QUEUES = {
     ],
 )
 def test_before_it_is_stopped_comfyui_ends_its_work_and_frees_its_memory(queue, said, interrupted):
-    kit = comfyui_kit(GET_queue=(200, json.dumps(QUEUES[queue])))
+    kit = comfyui_kit(GET_queue=(200, QUEUES[queue]))
     assert said in rest.rest(kit)
     assert ("POST /interrupt" in kit.asked) is interrupted
     assert kit.asked[-1] == "POST /free"
@@ -204,7 +204,11 @@ def test_before_it_is_stopped_comfyui_ends_its_work_and_frees_its_memory(queue, 
 
 # --- comfyui_outputs ---
 
-GOOD = {"outputs-healthy": "12\n", "outputs-bucket": "ORIN0/\n", "f": "/output/a.png\n/output/_put_here\n"}
+GOOD = {
+    "comfyui_outputs: */outputs-healthy": "12\n",
+    "comfyui_outputs: */outputs-bucket": "ORIN0/\n",
+    "comfyui_outputs: find /output -type f": "/output/a.png\n/output/_put_here\n",
+}
 SAVED = {"filename": "aicluster-verify-r_00001_.png", "subfolder": "", "type": "output"}
 DRAWN = b"\x89PNG..."
 
@@ -216,19 +220,19 @@ class Mover(ScriptedKit):
         answers = {
             "GET /queue": (200, '{"queue_running": [], "queue_pending": []}'),
             "POST /prompt": self.draw,
-            "GET /history/p1": (200, json.dumps({"p1": {"outputs": {"2": {"images": [SAVED]}}}})),
+            "GET /history/p1": (200, {"p1": {"outputs": {"2": {"images": [SAVED]}}}}),
             "GET /view": (200, DRAWN),
             "POST /queue": (200, ""),
             "POST /history": (200, ""),
             **{name.replace("_", " /", 1).replace("__", "/"): said for name, said in changed.items()},
         }
-        super().__init__("comfyui", "ui", answers, GOOD)
+        super().__init__(site("ORIN0", {"comfyui": {"ui": 80}}), answers, GOOD)
         self.services["comfyui"]["modes"] = ["image"]
         self.arrives, self.outputs, self.moved = arrives, dict[str, bytes](), list[str]()
 
     def draw(self, _graph: Any, _headers: Any) -> Any:
         self.outputs["/output/" + SAVED["filename"]] = DRAWN
-        return 200, '{"prompt_id": "p1"}', {}
+        return 200, '{"prompt_id": "p1"}'
 
     def execute(self, service: str, argv: Any, stdin: str | None = None) -> str:
         match argv:
@@ -298,7 +302,7 @@ def test_what_does_not_become_an_object_is_named_and_nothing_is_left(mode, prese
 
 def test_a_comfyui_that_saves_nothing_is_named(mode):
     mode("image")
-    kit = Mover(GET_history__p1=(200, json.dumps({"p1": {"outputs": {}, "status": "error"}})))
+    kit = Mover(GET_history__p1=(200, {"p1": {"outputs": {}, "status": "error"}}))
     assert "saved no picture" in broken(outputs.check, kit).evidence
 
 
@@ -312,7 +316,8 @@ def test_a_comfyui_that_saves_nothing_is_named(mode):
     ],
 )
 def test_a_mover_that_moves_nothing_is_named(command, evidence):
-    failing = ScriptedKit("comfyui_outputs", commands={**GOOD, command: Broken("rc 1")})
+    commands: dict[str, Any] = {**GOOD, f"comfyui_outputs: */{command}": Broken("rc 1")}
+    failing = ScriptedKit(site("ORIN0", {}), commands=commands)
     found = broken(outputs.check, failing)
     assert evidence in found.evidence and "rc 1" in found.evidence
 
@@ -331,37 +336,37 @@ class Sonar:
 
     def valid(self, _data: Any, headers: Any) -> Any:
         given = base64.b64decode(headers["Authorization"].split()[1]).decode()
-        return 200, json.dumps({"valid": given == f"admin:{self.password}"}), {}
+        return 200, {"valid": given == f"admin:{self.password}"}
 
     def create(self, data: str, _headers: Any) -> Any:
         self.kept.append(parse_qs(data)["project"][0])
-        return 200, "{}", {}
+        return 200, "{}"
 
     def search(self, _data: Any, _headers: Any) -> Any:
         found = [{"key": key} for key in self.kept if self.finds]
-        return 200, json.dumps({"components": found}), {}
+        return 200, {"components": found}
 
     def delete(self, data: str, _headers: Any) -> Any:
         if self.deletes == 204:
             self.kept.remove(parse_qs(data)["project"][0])
-        return self.deletes, "", {}
+        return self.deletes, ""
 
     def metrics(self, _data: Any, headers: Any) -> Any:
-        return (200 if headers.get("Authorization") == f"Bearer {self.passcode}" else 403), "", {}
+        return (200 if headers.get("Authorization") == f"Bearer {self.passcode}" else 403), ""
 
     def kit(self) -> ScriptedKit:
         """The kit that asks it."""
         state = {"id": "x", "version": "26.8", "status": self.status}
         answers: dict[str, Any] = {
-            "GET /api/system/status": (200, json.dumps(state)),
+            "GET /api/system/status": (200, state),
             "GET /api/authentication/validate": self.valid,
             "GET /api/monitoring/metrics": self.metrics,
             "POST /api/projects/create": self.create,
             "GET /api/projects/search": self.search,
             "POST /api/projects/delete": self.delete,
         }
-        secrets = {"admin_password": "Right-Password-1", "passcode": "open"}
-        return ScriptedKit("sonarqube", "web", answers, secrets=secrets)
+        secrets = {"sonarqube/admin_password": "Right-Password-1", "sonarqube/passcode": "open"}
+        return ScriptedKit(site("ORIN0", {"sonarqube": {"web": 80}}), answers, secrets=secrets)
 
 
 def test_a_sonarqube_that_keeps_and_forgets_a_project_is_well():
@@ -399,36 +404,36 @@ class Hub:
         vars(self).update(changed)
 
     def page(self, _data: Any, _headers: Any) -> Any:
-        return 200, "<form>", {"Set-Cookie": "_xsrf=token; Path=/jupyter/hub/"}
+        return 200, "<form>", ("Set-Cookie", "_xsrf=token; Path=/jupyter/hub/")
 
     def login(self, data: str, headers: Any) -> Any:
         form = {name: values[0] for name, values in parse_qs(data).items()}
         if form["_xsrf"] != "token" or "_xsrf=token" not in headers["Cookie"]:
-            return 403, "'_xsrf' argument missing", {}
+            return 403, "'_xsrf' argument missing"
         if form["password"] == self.password or self.lets_all_in:
-            return 302, "", {"Set-Cookie": "jupyterhub-hub-login=session; HttpOnly; Path=/jupyter/hub/"}
-        return 403, "Invalid username or password", {}
+            return 302, "", ("Set-Cookie", "jupyterhub-hub-login=session; HttpOnly; Path=/jupyter/hub/")
+        return 403, "Invalid username or password"
 
     def welcome(self, _data: Any, headers: Any) -> Any:
         known = "jupyterhub-hub-login=session" in headers.get("Cookie", "")
-        return (self.home if known else 302), "", {"Set-Cookie": "_xsrf=token-of-the-session"}
+        return (self.home if known else 302), "", ("Set-Cookie", "_xsrf=token-of-the-session")
 
     def metrics(self, _data: Any, headers: Any) -> Any:
         good = headers.get("Authorization") == "Bearer metrics"
-        return (200, "# HELP\njupyterhub_running_servers 1.0\n", {}) if good else (403, "", {})
+        return (200, "# HELP\njupyterhub_running_servers 1.0\n") if good else (403, "")
 
     def start(self, _data: Any, headers: Any) -> Any:
         if headers.get("X-XSRFToken") != "token-of-the-session":
-            return 403, "'_xsrf' argument missing", {}
+            return 403, "'_xsrf' argument missing"
         self.started = 1
-        return self.starts, self.says, {}
+        return self.starts, self.says
 
     def user(self, _data: Any, _headers: Any) -> Any:
-        return 200, json.dumps({"servers": {"": {"ready": self.ready}} if self.started else {}}), {}
+        return 200, {"servers": {"": {"ready": self.ready}} if self.started else {}}
 
     def stop(self, _data: Any, _headers: Any) -> Any:
         self.started = 0
-        return 204, "", {}
+        return 204, ""
 
     def kit(self, **changed: Any) -> ScriptedKit:
         """The kit that asks it."""
@@ -445,9 +450,8 @@ class Hub:
             "GET /jupyter/hub/metrics": self.metrics,
             **changed,
         }
-        return ScriptedKit(
-            "jupyterhub", "hub", answers, secrets={"password": "right", "metrics_token": "metrics"}
-        )
+        secrets = {"jupyterhub/password": "right", "jupyterhub/metrics_token": "metrics"}
+        return ScriptedKit(site("ORIN0", {"jupyterhub": {"hub": 80}}), answers, secrets=secrets)
 
 
 @pytest.fixture

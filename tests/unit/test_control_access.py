@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import render
-from a_kit import MadeUpKit, check_of
+from a_kit import ScriptedKit, check_of, site
 from aicluster_verify import Broken
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
@@ -157,9 +157,8 @@ def ask(lines: str) -> str:
         {"name": "PI51", "address": NODE, "services": {}},
         {"name": "PI31", "address": CONTROL, "services": {"control_node": {"ports": {}}}},
     ]
-    kit = MadeUpKit({"node": "PI51", "services": {}, "cluster": cluster})
-    kit.commands = {"find /root /home": lines}
-    return check_of("control_access")(kit)
+    kit = ScriptedKit(site("PI51", {}, cluster), commands={"find /root /home *": lines})
+    return str(check_of("control_access").check(kit))
 
 
 def test_verify_names_who_is_let_in():

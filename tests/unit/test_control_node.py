@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Mapping
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ import render
 import toolkit_archive
 import toolkit_digest as toolkit
 import tree
+from a_kit import ScriptedKit, check_of, site
 from aicluster_verify import Broken
 from ansible.errors import AnsibleFilterError
-from by_path import import_file
 from tree import ROOT, load
 
 INVENTORIES = ["inventory/groups.yml", "inventory/production.yml"]
@@ -377,70 +378,61 @@ def test_what_is_provisioned_depends_on_the_toolkit():
 
 # --- the check of verify ---
 
-check_file = import_file(
-    "roles/control_node/templates/opt/aicluster/checks/control_node.py", "check_control_node"
-)
+check_file = check_of("control_node")
 HOSTS = "  hosts (2):\n    10.0.0.1\n    10.0.0.2\n"
 ALL_WELL = "10.0.0.1 | CHANGED | rc=0 >>\n\n10.0.0.2 | CHANGED | rc=0 >>\n\nrc=0\n"
 
 
-class Kit:
-    """Answers what the commands on the node would."""
-
-    def __init__(self, **answers: str) -> None:
-        self.cluster = [{"name": "AGX0", "address": "10.0.0.1"}, {"name": "NANO", "address": "10.0.0.2"}]
-        self.answers = {
-            "--version": "ansible [core 2.19.14]\n  config file = x\n",
-            "--list-hosts": HOSTS,
-            "raw": ALL_WELL,
-            "ActiveState": "active\n",
-            "backup": "",
-        } | answers
-
-    def run(self, argv: list[str], timeout: float = 60) -> str:
-        assert timeout <= 60
-        told = next(answer for word, answer in self.answers.items() if any(word in part for part in argv))
-        if told.startswith("fails"):
-            raise Broken(told)
-        return told
+def kit_of(printed: Mapping[str, str | Broken] = {}) -> ScriptedKit:
+    cluster = [{"name": "AGX0", "address": "10.0.0.1"}, {"name": "NANO", "address": "10.0.0.2"}]
+    commands: dict[str, str | Broken] = {
+        "*--version": "ansible [core 2.19.14]\n  config file = x\n",
+        "*--list-hosts": HOSTS,
+        "*raw*": ALL_WELL,
+        "*ActiveState*": "active\n",
+        "*backup*": "",
+        **printed,
+    }
+    return ScriptedKit(site("PI31", {}, cluster), commands=commands)
 
 
 def test_verify_says_what_runs_and_how_many_let_it_in():
-    assert check_file.check(Kit()) == "ansible [core 2.19.14]; 2 nodes let it in"
+    assert check_file.check(kit_of()) == "ansible [core 2.19.14]; 2 nodes let it in"
 
 
 def test_verify_says_that_the_timer_still_waits():
-    assert check_file.check(Kit(backup="fails")).endswith("; the timer waits for a backup playbook")
+    kit = kit_of({"*backup*": Broken("no such file")})
+    assert check_file.check(kit).endswith("; the timer waits for a backup playbook")
 
 
 @pytest.mark.parametrize(
     ("answers", "evidence"),
     [
-        pytest.param({"--version": "fails: no module named yaml"}, "no module named yaml", id="no Ansible"),
+        pytest.param({"*--version": Broken("no module named yaml")}, "no module named yaml", id="no Ansible"),
         pytest.param(
-            {"--list-hosts": "  hosts (1):\n    10.0.0.1\n"},
+            {"*--list-hosts": "  hosts (1):\n    10.0.0.1\n"},
             "its inventory has 1 nodes, the cluster 2",
             id="another inventory",
         ),
         pytest.param(
-            {"raw": "10.0.0.1 | CHANGED | rc=0 >>\n\n10.0.0.2 | UNREACHABLE! => {}\nrc=4\n"},
+            {"*raw*": "10.0.0.1 | CHANGED | rc=0 >>\n\n10.0.0.2 | UNREACHABLE! => {}\nrc=4\n"},
             "cannot work on NANO",
             id="a node that does not let it in",
         ),
         pytest.param(
-            {"raw": "ERROR! inventory\nrc=1\n"}, "cannot work on ERROR! inventory", id="a broken run"
+            {"*raw*": "ERROR! inventory\nrc=1\n"}, "cannot work on ERROR! inventory", id="a broken run"
         ),
-        pytest.param({"ActiveState": "inactive\n"}, "aicluster-backup.timer is inactive", id="no timer"),
+        pytest.param({"*ActiveState*": "inactive\n"}, "aicluster-backup.timer is inactive", id="no timer"),
     ],
 )
 def test_a_control_node_that_could_not_do_its_work_is_broken(answers, evidence):
     with pytest.raises(Broken, match=evidence):
-        check_file.check(Kit(**answers))
+        check_file.check(kit_of(answers))
 
 
 def test_a_node_that_does_not_let_it_in_may_be_why():
     with pytest.raises(Broken) as broken:
-        check_file.check(Kit(raw="10.0.0.1 | CHANGED\n10.0.0.2 | UNREACHABLE! => {\nrc=4\n"))
+        check_file.check(kit_of({"*raw*": "10.0.0.1 | CHANGED\n10.0.0.2 | UNREACHABLE! => {\nrc=4\n"}))
     assert broken.value.because == ["control_access on NANO"]
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import aicluster_jetson
 import pytest
-from a_kit import MadeUpKit, site
+from a_kit import ScriptedKit, check_of, site
 from aicluster_jetson import samples, text
 from aicluster_verify import Broken
-from by_path import import_file
 
-check = import_file("roles/jetson_metrics/templates/opt/aicluster/checks/jetson_metrics.py", "check_jetson")
+check = check_of("jetson_metrics")
 
 NANO = {
     "devices/gpu.0/load": "250",
@@ -134,9 +133,9 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
 def verified(tmp_path: Path, lines: set[str], age_s: float, jetson: bool) -> str:
     """What verify says of these lines of node_exporter's page."""
     (tmp_path / "release").write_text("")
-    kit = MadeUpKit(site("AGX0", "node_exporter", "metrics", 9100))
     seen = f"jetson_collector_seen_timestamp_seconds {time.time() - age_s}"
-    kit.pages = {"/metrics": (200, "\n".join([*sorted(lines), *([seen] if lines else [])]))}
+    page = {"GET /metrics": (200, "\n".join([*sorted(lines), *([seen] if lines else [])]))}
+    kit = ScriptedKit(site("AGX0", {"node_exporter": {"metrics": 9100}}), page)
     check.RELEASE = str(tmp_path / ("release" if jetson else "none"))
     evidence: str = check.check(kit)
     return evidence

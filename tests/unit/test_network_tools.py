@@ -9,6 +9,7 @@ from typing import Any
 import aicluster_verify
 import pytest
 import render
+from a_kit import ScriptedKit, check_of, site
 from aicluster_verify import Broken
 from by_path import import_file
 
@@ -286,20 +287,14 @@ def test_a_missing_file_names_the_command_that_writes_it(capsys, tmp_path):
 
 # --- the check of verify ---
 
-check_file = import_file(
-    "roles/network_tools/templates/opt/aicluster/checks/network_tools.py", "check_network_tools"
-)
+check_file = check_of("network_tools")
 
 
-class Kit:
-    """Says what the tool printed."""
-
-    def __init__(self, findings: list[dict[str, Any]]) -> None:
-        self.findings = findings
-
-    def run(self, argv: list[str]) -> str:
-        assert "/opt/aicluster/bin/aicluster-net check --json" in argv[-1]
-        return json.dumps({"node": "PI31", "findings": self.findings})
+def kit_of(findings: list[dict[str, Any]]) -> ScriptedKit:
+    printed = json.dumps({"node": "PI31", "findings": findings})
+    return ScriptedKit(
+        site("PI31", {}), commands={"sh -c *(/opt/aicluster/bin/aicluster-net check --json)*": printed}
+    )
 
 
 def test_verify_counts_the_nodes_and_names_what_is_worth_a_look():
@@ -309,7 +304,7 @@ def test_verify_counts_the_nodes_and_names_what_is_worth_a_look():
         {"what": "ORIN0", "state": "ok", "shown": "", "ssh_ms": 0.5},
         {"what": "clock", "state": "warn", "shown": "not synchronized"},
     ]
-    told = check_file.check(Kit(findings))
+    told = check_file.check(kit_of(findings))
     assert told == "router and 2 nodes answer, AGX0 last after 1.2 ms; clock: not synchronized"
 
 
@@ -320,7 +315,7 @@ def test_verify_names_who_does_not_answer_and_only_a_node_has_services_that_may_
         {"what": "ORIN0", "state": "ok", "shown": "", "ssh_ms": 0.5},
     ]
     with pytest.raises(Broken) as broken:
-        check_file.check(Kit(findings))
+        check_file.check(kit_of(findings))
     assert broken.value.evidence == (
         "router does not answer: 10.0.0.254  ping -; AGX0 does not answer: 10.0.0.1  ping -, ssh -"
     )

@@ -6,11 +6,12 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import aicluster_verify
 import pytest
+from a_kit import ScriptedKit, in_turn
 from aicluster_verify import Broken, Kit, containers, require_active, require_room, require_well, verdict
 from tree import ROOT
 
@@ -128,17 +129,13 @@ def test_a_service_without_room_for_its_data_is_broken_before_it_fails(tmp_path)
 # --- units ---
 
 
-class Units(Kit):
+def units(*states: str) -> Kit:
     """A node whose unit goes through these states, the last one for ever; its journal has one line."""
-
-    def __init__(self, *states: str) -> None:
-        super().__init__(SITE, "run-1")
-        self.states = list(states)
-
-    def run(self, argv: Sequence[str], *_more: Any, **_named: Any) -> str:
-        if argv[0] == "journalctl":
-            return "Upload to http://10.0.0.4:9428 failed: Could not connect to server\n"
-        return f"ActiveState={self.states.pop(0) if len(self.states) > 1 else self.states[0]}\n"
+    commands: dict[str, Any] = {
+        "systemctl *": in_turn(*(f"ActiveState={state}\n" for state in states)),
+        "journalctl *": "Upload to http://10.0.0.4:9428 failed: Could not connect to server\n",
+    }
+    return ScriptedKit(SITE, commands=commands)
 
 
 @pytest.fixture
@@ -157,14 +154,14 @@ def nobody_waits(monkeypatch):
     ],
 )
 def test_a_unit_that_is_active_in_time_is_well(states):
-    require_active(Units(*states), "shipper.service")
+    require_active(units(*states), "shipper.service")
 
 
 @pytest.mark.usefixtures("nobody_waits")
 @pytest.mark.parametrize("state", ["activating", "failed", "inactive"])
 def test_a_unit_that_is_not_active_is_broken_and_what_it_said_last_is_the_evidence(state):
     with pytest.raises(Broken) as broken:
-        require_active(Units(state), "shipper.service")
+        require_active(units(state), "shipper.service")
     said = "Upload to http://10.0.0.4:9428 failed: Could not connect to server"
     assert broken.value.evidence == f"unit shipper.service is {state}: {said}"
     assert broken.value.next_command == "systemctl status shipper.service"
