@@ -78,12 +78,12 @@ def check(
 
 
 def test_a_node_in_another_mode_may_be_away(monkeypatch):
-    monkeypatch.setattr(kong, "asleep", lambda _kit, target: target.startswith("10.0.0.2"))
+    monkeypatch.setattr(kong, "asleep", lambda _kit, target, _until: target.startswith("10.0.0.2"))
     assert "AGX0 healthy" in check([target("10.0.0.1", 4), target("10.0.0.2", 1, "UNHEALTHY")])
 
 
 def test_when_nobody_answers_it_does_not_matter_who_sleeps(monkeypatch):
-    monkeypatch.setattr(kong, "asleep", lambda _kit, _target: True)
+    monkeypatch.setattr(kong, "asleep", lambda *_: True)
     with pytest.raises(Broken, match=r"AGX0 .* is UNHEALTHY"):
         check([target("10.0.0.1", 4, "UNHEALTHY"), target("10.0.0.2", 1, "UNHEALTHY")])
 
@@ -104,7 +104,7 @@ def test_a_node_says_itself_whether_its_ollama_sleeps(metrics, sleeps):
         node = ai("ORIN0", host)
         node["services"]["node_exporter"] = {"ports": {"metrics": int(port)}}
         kit = FakeKit(service, {"node": "PI51", "services": {}, "cluster": [node]})
-        assert kong.asleep(kit, f"{host}:11434") is sleeps
+        assert kong.asleep(kit, f"{host}:11434", 0) is sleeps
 
 
 @pytest.mark.parametrize(

@@ -40,11 +40,12 @@ def sleeps_now(kit: Kit, service: str, address: str) -> bool:
         return False
 
 
-def asleep(kit: Kit, target: str) -> bool:
-    """Tell whether the Ollama of a target sleeps, once its node knows."""
+def asleep(kit: Kit, target: str, until: float) -> bool:
+    """Tell whether the Ollama of a target sleeps; its node knows by `until`, see `check`."""
     address = target.partition(":")[0]
+    left = max(0.0, until - time.monotonic())
     try:
-        return kit.wait(LATEST_S, lambda: sleeps_now(kit, "ollama", address), "Ollama is awake")
+        return kit.wait(left, lambda: sleeps_now(kit, "ollama", address), "Ollama is awake")
     except Broken:
         return False
 
@@ -117,7 +118,7 @@ WAYS = {"image": ("comfyui", image), "code quality": ("sonarqube", quality)}
 def way(kit: Kit, name: str, until: float) -> Optional[str]:
     """Return what was seen of a way in, None if nobody is behind it; raise Broken if it leads nowhere.
 
-    `until`: the time (of time.monotonic) by which Kong and the nodes have seen whatever was changed.
+    `until`: see `check`.
     """
     service, problem_of = WAYS[name]
     homes = [node["address"] for node in kit.cluster if service in node["services"]]
@@ -138,7 +139,7 @@ def way(kit: Kit, name: str, until: float) -> Optional[str]:
         raise Broken(seen[-1] if seen else broken.evidence, broken.next_command, kit.homes(service)) from None
 
 
-def chatting(kit: Kit) -> str:
+def chatting(kit: Kit, until: float) -> str:
     """Return which AI nodes chats reach, and who writes code; "" if there is no AI node."""
     balanced = {
         "%s:%d" % (node["address"], node["services"]["ollama"]["ports"]["api"]): node["name"]
@@ -158,7 +159,7 @@ def chatting(kit: Kit) -> str:
         if target["weight"] and target["health"] != "HEALTHY"
     }
     well = [name for name, target in targets.items() if target["weight"] and name not in ill]
-    awake = [name for name in ill if not well or not asleep(kit, name)]
+    awake = [name for name in ill if not well or not asleep(kit, name, until)]
     if awake:
         raise Broken(
             "for Kong %s" % ", ".join(ill[name] for name in awake),
@@ -178,6 +179,7 @@ def chatting(kit: Kit) -> str:
 
 def check(kit: Kit) -> str:
     """Ask for readiness, configuration, health of the upstream, and every way in but the chat with a key."""
+    # Kong and the nodes have seen by then whatever was changed before this check began.
     until = time.monotonic() + LATEST_S
     kit.expect(kit.url("kong", "status", "/status/ready"))
     loaded = kit.expect(kit.url("kong", "status", "/status")).json().get("configuration_hash", EMPTY)
@@ -185,4 +187,4 @@ def check(kit: Kit) -> str:
         raise Broken("Kong runs without a configuration")
     # First what answers at once: a model for code may take all the time that is left.
     ways = [found for found in (way(kit, name, until) for name in WAYS) if found]
-    return ", ".join(["configuration %s" % loaded[:8], chatting(kit) or "there is no AI node", *ways])
+    return ", ".join(["configuration %s" % loaded[:8], chatting(kit, until) or "there is no AI node", *ways])
