@@ -43,7 +43,7 @@ def bystanders(node: site.Node) -> Iterator[site.Node]:
     site.shell(node, f"docker run -d --name bystander -v bystander:/kept --entrypoint sleep {image} infinity")
     site.shell(node, f"echo mine > {BYSTANDER_DATA}")
     yield node
-    site.shell(node, f"docker rm -f bystander; docker volume rm bystander; rm -f {BYSTANDER}")
+    site.shell(node, f"docker rm --force --volumes bystander; docker volume rm bystander; rm -f {BYSTANDER}")
     left = settings(node)
     write_settings(node, {key: left[key] for key in left.keys() - BYSTANDER_SETTINGS.keys()})
 
