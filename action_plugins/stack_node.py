@@ -5,7 +5,8 @@
 with whatever stands in the way there. `phase: note` writes down what packages a run adds. `phase: fetch`
 pulls the images that are missing. `phase: ship` renders again and sends only the files the plan names,
 `phase: reacted` notes that what reads them was restarted. `phase: commit` asks once more and fails if
-anything still differs. The node's half is library/stack_node.py; docs/explain/engine.md tells why.
+anything still differs. `phase: leave` gives shared files back. The node's half is library/stack_node.py;
+docs/explain/engine.md tells why.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import io
 import json
 import tarfile
 from collections import ChainMap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -190,16 +191,16 @@ def apply_rule(file: File, rule: Mapping[str, Any]) -> File:
     )
 
 
-def reactions_to(paths: Iterable[str], rules: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """Return sorted pairs [verb, unit] that a change of these files calls for."""
-    pairs = {
-        (verb, rule[verb])
-        for path in paths
-        for rule in [rule_for(path, rules)]
-        for verb in ("restart", "reload")
-        if verb in rule
-    }
-    return [list(pair) for pair in sorted(pairs)]
+def reactions_of(rule: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return the pairs (verb, unit) of a rule; each verb names one unit or a list of them."""
+    named = {verb: rule.get(verb, []) for verb in ("restart", "reload")}
+    listed = {verb: [units] if isinstance(units, str) else units for verb, units in named.items()}
+    return {(verb, unit) for verb, units in listed.items() for unit in units}
+
+
+def reactions_to(paths: Iterable[str], rules: Mapping[str, Mapping[str, Any]]) -> set[tuple[str, str]]:
+    """Return the pairs (verb, unit) that a change of these files calls for."""
+    return {pair for path in paths for pair in reactions_of(rule_for(path, rules))}
 
 
 def pack(files: Iterable[File]) -> str:
@@ -380,9 +381,9 @@ def make_plan(
     paths = [str(item["path"]) for item in actual["differing"]]
     changed = [*paths, *actual["leftover"]]
     # What an interrupted run owes, but to a unit whose service has left since.
-    known = {(verb, rule.get(verb)) for rule in desired.rules.values() for verb in ("restart", "reload")}
-    owed = [(verb, unit) for verb, unit in actual["pending"] if (verb, unit) in known]
-    reactions: list[tuple[str, ...]] = sorted({*map(tuple, reactions_to(changed, desired.rules)), *owed})
+    known = {pair for rule in desired.rules.values() for pair in reactions_of(rule)}
+    owed = known & {(verb, unit) for verb, unit in actual["pending"]}
+    reactions = sorted(reactions_to(changed, desired.rules) | owed)
     lay = {
         "packages": list(actual["packages"]),
         "files": paths,
@@ -640,8 +641,16 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
 # ---------------------------------------------------------------- the plugin
 
 
+# Phases in which the node needs no more than a part of the plan.
+WITHOUT_RENDERING: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
+    "note": lambda plan, _part: dict(to_note(plan)),
+    "reacted": lambda plan, part: {"reactions": plan[part]["reactions"]},
+    "leave": lambda _plan, _part: {},
+}
+
+
 class ActionModule(ActionBase):
-    """Action plugin `stack_node`: plan, note, fetch, ship, reacted, commit."""
+    """Action plugin `stack_node`: plan, note, fetch, ship, reacted, commit, leave."""
 
     _supports_check_mode = True
 
@@ -649,7 +658,7 @@ class ActionModule(ActionBase):
         """Run one phase and return a result a playbook can branch on."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
-        phases = ["plan", "note", "fetch", "ship", "reacted", "commit"]
+        phases = ["plan", "note", "fetch", "ship", "reacted", "commit", "leave"]
         _, arguments = self.validate_argument_spec(
             argument_spec={
                 "phase": {"type": "str", "choices": phases, "required": True},
@@ -658,20 +667,18 @@ class ActionModule(ActionBase):
                 "refuse": {"type": "bool", "default": True},
             }
         )
-        plan, part = arguments["plan"], arguments["part"]
-        if arguments["phase"] == "reacted":
-            return self._send(variables, phase="reacted", reactions=plan[part]["reactions"])
-        if arguments["phase"] == "note":
-            return self._send(variables, phase="note", **to_note(plan))
+        phase, plan, part = arguments["phase"], arguments["plan"], arguments["part"]
+        if phase in WITHOUT_RENDERING:
+            return self._send(variables, phase=phase, **WITHOUT_RENDERING[phase](plan, part))
         roles = Path(variables["role_path"]).parent
         renderer = Renderer(self._templar, self._loader, variables, roles)
         desired, service_variables = desired_state(renderer, roles)
         node = renderer.shared["cluster_node"]["name"]
-        if arguments["phase"] == "fetch":
+        if phase == "fetch":
             return self._fetch(plan, node, variables)
-        if arguments["phase"] == "ship":
+        if phase == "ship":
             return self._ship(desired, plan, part, variables)
-        if arguments["phase"] == "commit":
+        if phase == "commit":
             return self._commit(desired, plan, node, variables)
         return self._plan(desired, service_variables, renderer, variables, arguments["refuse"])
 

@@ -12,7 +12,8 @@ short_description: Remove from a node what the toolkit made there, and nothing e
 description:
   - What is the toolkit's is known from the file its runs leave on the node (files, parts of shared files,
     packages it installed) and from its compose project (containers, networks, volumes, images).
-  - The file its runs left stays, for the caller to remove once all it does after this module is done.
+  - The file its runs left stays, for the caller to remove once all it does after this module is done. So do our
+    parts of shared files, which C(stack_node) takes out, as it put them in.
   - Kernel settings that were applied stay until the next boot.
 options:
   keep_data:
@@ -221,40 +222,6 @@ def survey(module, params):
     }
 
 
-def put(content, keys, was):
-    """Return the JSON object `content` with `was` at the end of `keys`: [value], or [] for nothing."""
-    key, rest = keys[0], keys[1:]
-    if rest:
-        there = content.get(key)
-        inner = put(there if isinstance(there, dict) else {}, rest, was)
-        was = [inner] if inner else []
-    left = {name: value for name, value in content.items() if name != key}
-    return dict(left, **{key: was[0]}) if was else left
-
-
-def restored(content, notes):
-    """Return the JSON object `content` as it was before us, as `restored` of library/stack_node.py does."""
-    for note in notes:
-        if not isinstance(note, str):
-            content = put(content, *note)
-        elif not isinstance(content.get(note), dict):
-            # Earlier versions noted names only. What a mapping held before them is not known, so it stays.
-            content = put(content, [note], [])
-    return content
-
-
-def without(path, notes):
-    """Take our part out of a shared JSON file; the file stays, with what others wrote."""
-    with open(path) as handle:
-        left = restored(json.load(handle), notes)
-    temporary = path + ".aicluster-new"
-    with open(temporary, "w") as handle:
-        json.dump(left, handle, indent=2, sort_keys=True)
-        handle.write("\n")
-        os.fchmod(handle.fileno(), os.stat(path).st_mode & 0o7777)
-    os.rename(temporary, path)
-
-
 def remove_empty(folder):
     """Remove a folder and its parents below the toolkit's own roots as long as they are empty."""
     while folder.startswith((STACK_ROOT, UNITS)) and folder + "/" != UNITS and os.path.isdir(folder):
@@ -283,9 +250,6 @@ def remove(module, found):
         must(["docker", "volume", "rm"] + found["volumes"])
     if found["images"]:
         must(["docker", "image", "rm", "--force"] + found["images"])
-    state = read_state(STATE_FOLDER)
-    for path in found["shared"]:
-        without(path, state["fragments"][path])
     for path in found["files"]:
         os.unlink(path)
         remove_empty(os.path.dirname(path))

@@ -24,8 +24,9 @@ options:
         only when all of them pass moves each one into place with a rename. Files that no longer belong go.
       - V(reacted) notes that the restarts and reloads of a plan were carried out.
       - V(commit) asks once more and fails if anything still differs.
+      - V(leave) takes our part out of every file shared with others, for a cleanup.
     type: str
-    choices: [plan, note, fetch, ship, reacted, commit]
+    choices: [plan, note, fetch, ship, reacted, commit, leave]
     required: true
   part:
     description: Which half of a plan V(ship) and V(reacted) are about; V(engine) comes before the images.
@@ -85,7 +86,7 @@ facts:
 """
 
 # What the controller sends (`request`, base64 of JSON: it needs no quoting inside this source):
-#   phase        inspect, note, fetch, ship or reacted
+#   phase        inspect, note, fetch, ship, reacted or leave
 #   files        [{path, sha256, accept, mode, uid, gid, text, fragment}]; `accept`: digests that are right as
 #                well; `fragment`: our part of a shared JSON file
 #   packages     [name]                     units       [{name, enabled, waits}]
@@ -149,13 +150,12 @@ class RefusedError(Exception):
 
 
 def read_state():
-    """Return what the last run left: files: [path], pending: [[verb, unit]], provisioned: {service: digest},
-    in: {service: [ids of the containers it was provisioned in]}, fragments: {path of a shared JSON file: what
-    `hidden` notes}, packages: [those we installed], sources: [path of a package repository's file we added].
-    `files` holds no shared ones: those stay.
+    """Return what the last run left: files: [path], pending: [[verb, unit]], provisioned: {service: [digest,
+    ids of the containers it was provisioned in]}, fragments: {path of a shared JSON file: what `hidden`
+    notes}, packages: [those we installed], sources: [path of a package repository's file we added]. `files`
+    holds no shared ones: those stay.
     """
-    state = {"files": [], "fragments": {}, "packages": [], "sources": []}
-    state.update({"pending": [], "provisioned": {}, "in": {}})
+    state = {"files": [], "fragments": {}, "packages": [], "sources": [], "pending": [], "provisioned": {}}
     try:
         with open(STATE_FILE) as handle:
             state.update(json.load(handle))
@@ -696,15 +696,11 @@ def inspect(params):
     ids = containers_of(found)
     if params["commit"] is not None:
         known = {
-            service: state["provisioned"].get(service) if inputs is None else inputs
+            service: state["provisioned"].get(service) if inputs is None else [inputs, ids.get(service, [])]
             for service, inputs in params["commit"].items()
         }
-        provisioned = {service: inputs for service, inputs in known.items() if inputs is not None}
-        done = [service for service, inputs in params["commit"].items() if inputs is not None]
-        where = dict(state["in"], **{service: ids.get(service, []) for service in done})
-        where = {service: where[service] for service in provisioned if service in where}
+        provisioned = {service: done for service, done in known.items() if done is not None}
         committed = dict(state, pending=[], provisioned=provisioned)
-        committed["in"] = where
         if committed != state:
             write_state(committed)
         state = committed
@@ -735,9 +731,10 @@ def inspect(params):
         "pending": state["pending"],
         # A container that is not the one that was provisioned may have begun with nothing, whoever made it.
         "provisioned": {
-            service: inputs
-            for service, inputs in state["provisioned"].items()
-            if state["in"].get(service, []) == ids.get(service, [])
+            service: done[0]
+            for service, done in state["provisioned"].items()
+            # Earlier versions noted the digest alone.
+            if done[1:] == [ids.get(service, [])]
         },
         "probes": {name: probe(subject) for name, subject in sorted(params["probes"].items())},
         "obstacles": obstacles(params, differing, packages, units, state["pending"], containers),
@@ -920,11 +917,19 @@ def reacted(params):
     return {"changed": False}
 
 
+def leave(_params):
+    """Give the files shared with others back as they were before us; what they held stays noted."""
+    for path, notes in read_state()["fragments"].items():
+        if notes and os.path.isfile(path):
+            take_out(path, notes)
+    return {"changed": False}
+
+
 def answer(request):
     """Answer one question of the action plugin."""
     try:
-        phases = {"inspect": inspect, "note": note, "fetch": fetch, "ship": ship, "reacted": reacted}
-        return phases[request["phase"]](request)
+        phases = (inspect, note, fetch, ship, reacted, leave)
+        return {phase.__name__: phase for phase in phases}[request["phase"]](request)
     except RefusedError as refusal:
         return {"failed": True, "msg": "%s. Nothing was replaced on this node." % refusal}
 

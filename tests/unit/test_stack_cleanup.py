@@ -6,7 +6,6 @@ import pytest
 from by_path import import_file
 
 cleanup = import_file("library/stack_cleanup.py", "stack_cleanup_module")
-node = import_file("library/stack_node.py", "stack_node_module")
 VOLUMES = {"aicluster_ollama": "ollama", "aicluster_postgres": "postgres", "aicluster_minio": "minio"}
 
 
@@ -144,40 +143,6 @@ def test_what_the_toolkit_made_is_known_until_the_caller_is_done_as_well(tmp_pat
     cleanup.remove_folders(Node())
     assert [path.name for path in tmp_path.iterdir()] == ["STATE_FOLDER"]
     assert cleanup.read_state(cleanup.STATE_FOLDER)["packages"] == ["jq"]
-
-
-NVIDIA, KATA = {"nvidia": {"path": "nvidia-container-runtime"}}, {"kata": {"path": "kata-runtime"}}
-OURS = {"live-restore": True, "runtimes": NVIDIA}
-
-
-@pytest.mark.parametrize(
-    "before",
-    [
-        pytest.param({}, id="an empty file"),
-        pytest.param({"theirs": 1}, id="a key of others"),
-        pytest.param({"live-restore": False}, id="a key of ours with another value"),
-        pytest.param({"live-restore": True}, id="a key of ours with our value"),
-        pytest.param({"runtimes": KATA}, id="another runtime"),
-        pytest.param({"runtimes": {"nvidia": {"path": "/usr/bin/n", "runtimeArgs": []}}}, id="our runtime"),
-        pytest.param({"runtimes": {**NVIDIA, **KATA}, "theirs": {}}, id="our runtime and another"),
-        pytest.param({"runtimes": "x"}, id="a value where we want a mapping"),
-    ],
-)
-def test_a_shared_file_is_afterwards_what_it_was_before_us(tmp_path, before):
-    path = tmp_path / "daemon.json"
-    path.write_text(json.dumps(node.laid_over(before, OURS)))
-    path.chmod(0o644)
-    notes = json.loads(json.dumps(node.hidden(before, OURS)))
-    assert node.restored(json.loads(path.read_text()), notes) == before
-    cleanup.without(str(path), notes)
-    assert json.loads(path.read_text()) == before
-    assert path.stat().st_mode & 0o777 == 0o644
-
-
-@pytest.mark.parametrize("module", [node, cleanup], ids=["a run", "a cleanup"])
-def test_names_noted_by_an_earlier_version_are_taken_out_but_for_mappings(module):
-    there = {"live-restore": True, "runtimes": NVIDIA, "theirs": 2}
-    assert module.restored(there, ["live-restore", "runtimes"]) == {"runtimes": NVIDIA, "theirs": 2}
 
 
 def test_a_torn_state_file_is_no_reason_to_stop(tmp_path):

@@ -350,6 +350,40 @@ def test_a_shared_file_that_is_not_json_is_not_overwritten(tmp_path):
     assert path.read_text() == "# mine"
 
 
+NVIDIA, KATA = {"nvidia": {"path": "nvidia-container-runtime"}}, {"kata": {"path": "kata-runtime"}}
+OURS = {"live-restore": True, "runtimes": NVIDIA}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param({}, id="an empty file"),
+        pytest.param({"theirs": 1}, id="a key of others"),
+        pytest.param({"live-restore": False}, id="a key of ours with another value"),
+        pytest.param({"live-restore": True}, id="a key of ours with our value"),
+        pytest.param({"runtimes": KATA}, id="another runtime"),
+        pytest.param({"runtimes": {"nvidia": {"path": "/usr/bin/n", "runtimeArgs": []}}}, id="our runtime"),
+        pytest.param({"runtimes": {**NVIDIA, **KATA}, "theirs": {}}, id="our runtime and another"),
+        pytest.param({"runtimes": "x"}, id="a value where we want a mapping"),
+    ],
+)
+def test_a_shared_file_is_afterwards_what_it_was_before_us(tmp_path, before):
+    path = tmp_path / "daemon.json"
+    path.write_text(json.dumps(node.laid_over(before, OURS)))
+    path.chmod(0o644)
+    notes = json.loads(json.dumps(node.hidden(before, OURS)))
+    assert node.restored(json.loads(path.read_text()), notes) == before
+    node.write_state(dict(node.read_state(), fragments={str(path): notes}))
+    node.leave({})
+    assert json.loads(path.read_text()) == before
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_names_noted_by_an_earlier_version_are_taken_out_but_for_mappings():
+    there = {"live-restore": True, "runtimes": NVIDIA, "theirs": 2}
+    assert node.restored(there, ["live-restore", "runtimes"]) == {"runtimes": NVIDIA, "theirs": 2}
+
+
 # ---------------------------------------------------------------- containers
 
 

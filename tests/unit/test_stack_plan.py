@@ -52,6 +52,14 @@ PLANS = [
         id="a missing file is created",
     ),
     pytest.param(
+        desired(rules={"/opt/a.py": {"restart": ["x", "y"], "reload": "z"}}),
+        actual(
+            differing=[{"path": "/opt/a.py", "reason": "content", "before": ""}], pending=[["restart", "y"]]
+        ),
+        ["~ file /opt/a.py (content)", "~ reload z", "~ restart x", "~ restart y"],
+        id="a file that several units read restarts each of them",
+    ),
+    pytest.param(
         desired(rules={"/etc/docker/*": {"restart": "docker"}}),
         actual(differing=[{"path": "/etc/docker/daemon.json", "reason": "content", "before": "{}"}]),
         ["~ file /etc/docker/daemon.json (content)", "~ restart docker"],
