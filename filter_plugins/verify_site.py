@@ -20,7 +20,10 @@ def published(port: Mapping[str, Any], address: str) -> str | None:
 
 
 def health_limit_s(health: Mapping[str, Any] | None) -> int:
-    """Return the seconds after which Docker calls a container that never got well unhealthy."""
+    """Return the seconds after which Docker calls a container that never got well unhealthy.
+
+    `health`: that of a catalogue entry, {start_s, retries, interval_s, timeout_s}; 0 without one.
+    """
     if not health:
         return 0
     return int(health["start_s"] + health["retries"] * (health["interval_s"] + health["timeout_s"]))
@@ -84,4 +87,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return filter name -> function."""
-        return {"verify_site": verify_site}
+        return {"health_limit_s": health_limit_s, "verify_site": verify_site}

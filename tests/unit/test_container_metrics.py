@@ -4,7 +4,8 @@ from typing import Any
 
 import aicluster_containers
 import pytest
-from aicluster_containers import active_units, samples, service_state, text
+from aicluster_containers import HELP, active_units, samples, service_state
+from aicluster_textfile import text
 
 ALWAYS: dict[str, Any] = {"container": True, "unit": None, "modes": [], "memory_mb": 64}
 HOST = ALWAYS | {"container": False, "unit": "ssh.service"}
@@ -78,7 +79,7 @@ def used(monkeypatch):
 
 @pytest.mark.usefixtures("used")
 def test_every_service_with_containers_has_state_limit_restarts_and_memory():
-    lines = text(samples({"web": ALWAYS}, [container("web")], "", set())).splitlines()
+    lines = text(samples({"web": ALWAYS}, [container("web")], "", set()), HELP).splitlines()
     assert 'aicluster_service_state{name="web",state="ok"} 1.0' in lines
     assert 'aicluster_service_state{name="web",state="broken"} 0.0' in lines
     assert 'aicluster_container_restarts_total{container="web-main",name="web"} 3.0' in lines
@@ -93,22 +94,15 @@ def test_where_no_cgroup_says_it_there_is_no_memory_instead_of_a_wrong_one():
 
 def test_a_silent_engine_leaves_every_service_broken():
     assert 'aicluster_service_state{name="web",state="broken"} 1.0' in text(
-        samples({"web": ALWAYS}, [], "", set())
+        samples({"web": ALWAYS}, [], "", set()), HELP
     )
 
 
 @pytest.mark.usefixtures("used")
 def test_every_metric_says_what_it_is_once():
     lines = text(
-        samples({"a": ALWAYS, "b": ALWAYS}, [container("a"), container("b")], "", set())
+        samples({"a": ALWAYS, "b": ALWAYS}, [container("a"), container("b")], "", set()), HELP
     ).splitlines()
     helped = [line.split()[2] for line in lines if line.startswith("# HELP")]
     assert len(helped) == len(set(helped))
     assert "# TYPE aicluster_container_restarts_total counter" in lines
-
-
-def test_a_reader_never_sees_half_a_file(tmp_path):
-    path = tmp_path / "a.prom"
-    aicluster_containers.write(str(path), "x\n")
-    assert path.read_text() == "x\n"
-    assert list(tmp_path.iterdir()) == [path]

@@ -8,7 +8,8 @@ from pathlib import Path
 import aicluster_jetson
 import pytest
 from a_kit import ScriptedKit, check_of, site
-from aicluster_jetson import samples, text
+from aicluster_jetson import samples
+from aicluster_textfile import text
 from aicluster_verify import Broken
 
 check = check_of("jetson_metrics")
@@ -77,7 +78,9 @@ def board(tmp_path, monkeypatch):
 
 def said() -> list[str]:
     """The lines of the file but for those that explain it."""
-    return [line for line in text(samples(7.5)).splitlines() if not line.startswith("#")]
+    return [
+        line for line in text(samples(7.5), aicluster_jetson.HELP).splitlines() if not line.startswith("#")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -115,16 +118,9 @@ def test_where_nothing_of_a_jetson_can_be_read_that_is_all_there_is(board, files
 
 def test_every_metric_says_what_it_is_once(board):
     board(ORIN)
-    lines = text(samples(7.5)).splitlines()
+    lines = text(samples(7.5), aicluster_jetson.HELP).splitlines()
     helped = [line.split()[2] for line in lines if line.startswith("# HELP")]
     assert sorted(helped) == sorted(aicluster_jetson.HELP)
-
-
-def test_a_reader_never_sees_half_a_file(tmp_path):
-    path = tmp_path / "a.prom"
-    aicluster_jetson.write(str(path), "x\n")
-    assert path.read_text() == "x\n"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 # --- its check ---

@@ -2,20 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the state of this node's services for node_exporter's textfile collector, and more of containers.
 
-usage: aicluster_containers.py FOLDER INTERVAL_S
+usage: aicluster_containers.py INTERVAL_S
 
 A fraction of what cadvisor costs: one question to Docker's socket and one small file read per container.
 """
 
 import http.client
 import json
-import os
 import socket
 import subprocess
 import sys
 import time
-from typing import AbstractSet, Any, Dict, Iterable, List, Mapping, Sequence, Set, Tuple
+from typing import AbstractSet, Any, Dict, List, Mapping, Sequence, Set
 
+from aicluster_textfile import Sample, hand_out, text
 from aicluster_verify import ROOT, active_mode
 
 SYSTEMCTL_LIMIT_S = 20.0
@@ -39,7 +39,6 @@ HELP = {
     "aicluster_container_memory_limit_bytes": "Memory the service may use.",
     "aicluster_containers_seen_timestamp_seconds": "When the containers were looked at.",
 }
-Sample = Tuple[str, Mapping[str, str], float]
 
 
 class _Docker(http.client.HTTPConnection):
@@ -149,19 +148,6 @@ def samples(
     return found
 
 
-def text(found: Iterable[Sample]) -> str:
-    """Return samples in Prometheus' text format, grouped by name."""
-    grouped = {}  # type: Dict[str, List[str]]
-    for name, labels, value in found:
-        inner = ",".join('%s="%s"' % pair for pair in sorted(labels.items()))
-        grouped.setdefault(name, []).append("%s{%s} %s" % (name, inner, repr(value)))
-    lines = []
-    for name, rows in grouped.items():
-        kind = "counter" if name.endswith("_total") else "gauge"
-        lines += ["# HELP %s %s" % (name, HELP[name]), "# TYPE %s %s" % (name, kind), *rows]
-    return "\n".join(lines) + "\n"
-
-
 def look() -> str:
     """Return the metrics of this moment; a silent engine leaves every service of it broken."""
     with open(ROOT + "/verify.json") as handle:
@@ -175,25 +161,8 @@ def look() -> str:
         listed = []
     units = active_units([entry["unit"] for entry in services.values() if entry["unit"]])
     seen = ("aicluster_containers_seen_timestamp_seconds", {}, float(int(time.time())))  # type: Sample
-    return text([*samples(services, listed, active_mode(), units), seen])
-
-
-def write(path: str, content: str) -> None:
-    """Replace a file in one step: node_exporter must never read half of it."""
-    with open(path + ".new", "w") as handle:
-        handle.write(content)
-        os.fchmod(handle.fileno(), 0o644)
-    os.rename(path + ".new", path)
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Look and write for ever."""
-    folder, interval_s = arguments[0], float(arguments[1])
-    os.makedirs(folder, exist_ok=True)
-    while True:
-        write(folder + "/aicluster_containers.prom", look())
-        time.sleep(interval_s)
+    return text([*samples(services, listed, active_mode(), units), seen], HELP)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    hand_out("aicluster_containers", float(sys.argv[1]), look)

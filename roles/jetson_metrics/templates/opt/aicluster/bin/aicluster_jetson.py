@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes GPU, temperatures and power of a Jetson for node_exporter's textfile collector.
 
-usage: aicluster_jetson.py FOLDER INTERVAL_S
+usage: aicluster_jetson.py INTERVAL_S
 
 Only files of the kernel are read: neither tegrastats nor a program of NVIDIA's is started.
 """
@@ -11,7 +11,9 @@ import glob
 import os
 import sys
 import time
-from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, List, Optional
+
+from aicluster_textfile import Sample, hand_out, text
 
 # Of Jetsons only.
 RELEASE = "/etc/nv_tegra_release"
@@ -43,7 +45,6 @@ HELP = {
     "jetson_collector_up": "1 on a Jetson of which something could be read, else 0.",
     "jetson_collector_seen_timestamp_seconds": "When the board was looked at.",
 }
-Sample = Tuple[str, Mapping[str, str], float]
 
 
 def read(path: str) -> str:
@@ -122,33 +123,10 @@ def samples(now: float) -> List[Sample]:
     ]
 
 
-def text(found: Iterable[Sample]) -> str:
-    """Return samples, those of one metric beside each other, in Prometheus' text format."""
-    lines: List[str] = []
-    for name, labels, value in found:
-        if "# TYPE %s gauge" % name not in lines:
-            lines += ["# HELP %s %s" % (name, HELP[name]), "# TYPE %s gauge" % name]
-        inner = ",".join('%s="%s"' % pair for pair in labels.items())
-        lines.append("%s%s %r" % (name, "{%s}" % inner if inner else "", value))
-    return "\n".join(lines) + "\n"
-
-
-def write(path: str, content: str) -> None:
-    """Replace a file in one step: node_exporter must never read half of it."""
-    with open(path + ".new", "w") as handle:
-        handle.write(content)
-        os.fchmod(handle.fileno(), 0o644)
-    os.rename(path + ".new", path)
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Look and write for ever."""
-    folder, interval_s = arguments[0], float(arguments[1])
-    os.makedirs(folder, exist_ok=True)
-    while True:
-        write(folder + "/aicluster_jetson.prom", text(samples(time.time())))
-        time.sleep(interval_s)
+def look() -> str:
+    """Return the metrics of this moment."""
+    return text(samples(time.time()), HELP)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    hand_out("aicluster_jetson", float(sys.argv[1]), look)

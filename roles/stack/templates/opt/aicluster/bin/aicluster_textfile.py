@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How programs of ours hand metrics to node_exporter: a file that is replaced again and again."""
+
+import os
+import time
+from typing import Callable, Dict, Iterable, List, Mapping, Tuple
+
+# Where the distribution's node_exporter looks without being told: roles/node_exporter/vars/main.yml.
+FOLDER = "/var/lib/prometheus/node-exporter"
+Sample = Tuple[str, Mapping[str, str], float]
+
+
+def text(found: Iterable[Sample], meanings: Mapping[str, str]) -> str:
+    """Return samples in Prometheus' text format, grouped by name; `meanings`: name -> its HELP."""
+    grouped: Dict[str, List[str]] = {}
+    for name, labels, value in found:
+        inner = ",".join('%s="%s"' % pair for pair in sorted(labels.items()))
+        grouped.setdefault(name, []).append("%s%s %r" % (name, "{%s}" % inner if inner else "", value))
+    lines: List[str] = []
+    for name, rows in grouped.items():
+        kind = "counter" if name.endswith("_total") else "gauge"
+        lines += ["# HELP %s %s" % (name, meanings[name]), "# TYPE %s %s" % (name, kind), *rows]
+    return "\n".join(lines) + "\n"
+
+
+def write(path: str, content: str) -> None:
+    """Replace a file in one step: node_exporter must never read half of it."""
+    with open(path + ".new", "w") as handle:
+        handle.write(content)
+        os.fchmod(handle.fileno(), 0o644)
+    os.rename(path + ".new", path)
+
+
+def hand_out(name: str, interval_s: float, look: Callable[[], str]) -> None:
+    """Look and write for ever."""
+    os.makedirs(FOLDER, exist_ok=True)
+    while True:
+        write("%s/%s.prom" % (FOLDER, name), look())
+        time.sleep(interval_s)

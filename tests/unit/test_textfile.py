@@ -1,0 +1,51 @@
+"""Metrics of our own programs, as node_exporter reads them."""
+
+import aicluster_textfile
+import pytest
+import render
+import tree
+from aicluster_textfile import text, write
+
+MEANINGS = {"a_total": "How often.", "b": "How much."}
+FOUND = [("b", {}, 1.5), ("a_total", {"y": "2", "x": "1"}, 3.0), ("b", {"x": "1"}, 0.0)]
+
+
+def test_samples_of_one_metric_stand_together_below_what_it_means():
+    assert text(FOUND, MEANINGS).splitlines() == [
+        "# HELP b How much.",
+        "# TYPE b gauge",
+        "b 1.5",
+        'b{x="1"} 0.0',
+        "# HELP a_total How often.",
+        "# TYPE a_total counter",
+        'a_total{x="1",y="2"} 3.0',
+    ]
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path):
+    path = tmp_path / "a.prom"
+    write(str(path), "x\n")
+    assert path.read_text() == "x\n"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_folder_is_the_one_node_exporter_reads():
+    variables = tree.load("roles/node_exporter/vars/main.yml")
+    assert variables["__node_exporter_textfiles"] == aicluster_textfile.FOLDER
+
+
+@pytest.mark.parametrize(
+    ("host", "restarted"),
+    [
+        ("192.168.1.157", ["aicluster-containers", "aicluster-jetson"]),
+        ("192.168.1.234", ["aicluster-containers"]),
+    ],
+    ids=["a Jetson", "a node with a timer of ours"],
+)
+def test_programs_that_run_for_ever_start_again_with_what_they_import(host, restarted):
+    rendering = render.renderer("production", host)
+    rules = rendering.state("stack", rendering.variables("stack", {"stack_services": []}))[0]["files"]
+    for name in ("aicluster_textfile.py", "aicluster_verify.py"):
+        rule = render.engine().rule_for(f"/opt/aicluster/bin/{name}", rules)
+        assert sorted(rule["restart"]) == restarted
