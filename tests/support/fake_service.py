@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aicluster_verify import Kit
+from listening import Listening
 
 NO_SITE: dict[str, Any] = {"node": "N", "services": {}, "cluster": []}
 
@@ -77,15 +77,9 @@ def serving(answers: Mapping[str, Says | Callable[[Asked], Says]]) -> Iterator[S
         def log_message(self, *_words: Any) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    service.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with Listening(Handler) as server:
+        service.url = server.url
         yield service
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class FakeKit(Kit):

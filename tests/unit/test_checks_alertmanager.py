@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aicluster_verify import Broken, Kit
 from by_path import import_file
+from listening import Listening
 
 check = import_file("roles/alertmanager/templates/opt/aicluster/checks/alertmanager.py", "check_alertmanager")
 
@@ -57,15 +58,12 @@ class Alertmanager(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def manager(monkeypatch):
     handler = type("Handler", (Alertmanager,), {"taken": []})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     monkeypatch.setattr(check, "PORT", free_port())
     monkeypatch.setattr(check, "into_the_container", lambda _kit: [])
-    port = {"port": server.server_port, "published": "127.0.0.1"}
-    site = {"node": "PI41", "services": {"alertmanager": {"ports": {"web": port}}}, "cluster": []}
-    yield handler, Kit(site, "run-1")
-    server.shutdown()
-    server.server_close()
+    with Listening(handler) as server:
+        port = {"port": server.server_port, "published": "127.0.0.1"}
+        site = {"node": "PI41", "services": {"alertmanager": {"ports": {"web": port}}}, "cluster": []}
+        yield handler, Kit(site, "run-1")
 
 
 def test_a_test_alert_is_delivered_and_taken_back(manager):

@@ -1,13 +1,13 @@
 """The check of the blackbox exporter: does it ask the front door, and what did it get."""
 
 import http.server
-import threading
 import urllib.parse
 from typing import Any
 
 import pytest
 from aicluster_verify import Broken, Kit
 from by_path import import_file
+from listening import Listening
 
 check = import_file(
     "roles/blackbox_exporter/templates/opt/aicluster/checks/blackbox_exporter.py", "check_blackbox"
@@ -40,9 +40,6 @@ class Exporter(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def exporter():
     handler = type("Handler", (Exporter,), {"asked": []})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    port = {"port": server.server_port, "published": "127.0.0.1"}
     nodes = [
         {
             "name": "PI51",
@@ -51,10 +48,10 @@ def exporter():
         },
         {"name": "ORIN0", "address": "10.0.0.3", "services": {"nginx": {"ports": {"http": 80}}}},
     ]
-    site = {"node": "PI41", "services": {"blackbox_exporter": {"ports": {"web": port}}}, "cluster": nodes}
-    yield handler, Kit(site, "run-1")
-    server.shutdown()
-    server.server_close()
+    with Listening(handler) as server:
+        port = {"port": server.server_port, "published": "127.0.0.1"}
+        services = {"blackbox_exporter": {"ports": {"web": port}}}
+        yield handler, Kit({"node": "PI41", "services": services, "cluster": nodes}, "run-1")
 
 
 def test_the_front_door_is_asked_and_a_node_is_pinged(exporter):

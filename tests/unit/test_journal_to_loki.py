@@ -11,6 +11,7 @@ from typing import Any
 import journal_to_loki as translator
 import pytest
 from journal_to_loki import BadJournal, NotTaken, Pieces, batches, chunks, entries, hand_over, labels, value
+from listening import Listening
 
 TEXT = b"__REALTIME_TIMESTAMP=1700000000000001\nMESSAGE=hello = world\n_HOSTNAME=pi41\nPRIORITY=6\n\n"
 BINARY = b"MESSAGE\n" + (11).to_bytes(8, "little") + b"two\n\nlines!\n_HOSTNAME=agx0\n\n"
@@ -166,12 +167,10 @@ class MadeUpLoki(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def loki() -> Iterator[Any]:
-    server: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), MadeUpLoki)
+    server: Any = Listening(MadeUpLoki)
     server.says, server.lines = 204, []
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with server:
+        yield server
 
 
 @pytest.fixture

@@ -9,13 +9,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from listening import Listening
 
 # By path: the action plugin has the same name.
 _spec = importlib.util.spec_from_file_location(
@@ -147,14 +148,9 @@ class FakeOllama:
                 self.wfile.flush()
                 time.sleep(0.01)
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(
-            target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        ).start()
-        self.port = self.server.server_address[1]
+        self.server = Listening(Handler)
+        self.port, self.url = self.server.server_port, self.server.url
         self.mirror = f"127.0.0.1:{self.port}"
-        self.url = f"http://{self.mirror}"
 
     def asked(self, path: str) -> list[Any]:
         return [body for _, asked, body in self.requests if asked == path]
@@ -163,9 +159,8 @@ class FakeOllama:
 @pytest.fixture
 def ollama() -> Iterator[FakeOllama]:
     fake = FakeOllama()
-    yield fake
-    fake.server.shutdown()
-    fake.server.server_close()
+    with fake.server:
+        yield fake
 
 
 @pytest.fixture

@@ -7,15 +7,15 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
+from listening import Listening
 
 ROOT = Path(__file__).parents[2]
 _spec = importlib.util.spec_from_file_location("ollama_action", ROOT / "action_plugins" / "ollama_model.py")
@@ -158,21 +158,16 @@ class SlowServer:
                 self.wfile.write(b'{"status":"verifying sha256 digest"}\n{"status":"success"}\n')
                 return None
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(
-            target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        ).start()
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.server = Listening(Handler)
+        self.url = self.server.url
 
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest) -> Iterator[SlowServer]:
     """A step takes a fiftieth of a second."""
     slow = SlowServer(steps=getattr(request, "param", 100))
-    yield slow
-    slow.server.shutdown()
-    slow.server.server_close()
+    with slow.server:
+        yield slow
 
 
 def play(url: str, tmp_path: Path, *flags: str, tasks: Any = None, fails: bool = False) -> str:

@@ -4,7 +4,6 @@ import ast
 import http.server
 import itertools
 import json
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ import aicluster_verify
 import pytest
 from a_kit import ScriptedKit, in_turn
 from aicluster_verify import Broken, Kit, containers, require_active, require_room, require_well, verdict
+from listening import Listening
 from tree import ROOT
 
 SITE: dict[str, Any] = {
@@ -80,11 +80,8 @@ class Server(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with Listening(Server) as server:
+        yield server.url
 
 
 # --- containers ---
