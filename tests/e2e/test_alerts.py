@@ -62,14 +62,6 @@ def ask(prometheus: site.Node, expr: str) -> list[Any]:
     return list(answer.json()["data"]["result"])
 
 
-@pytest.mark.parametrize("prometheus", site.running("prometheus"), ids=lambda node: node.name)
-def test_where_all_is_well_no_alert_fires_or_is_about_to(prometheus):
-    deadline = time.monotonic() + QUIET_WITHIN_S
-    while (found := ask(prometheus, TROUBLE)) or not ask(prometheus, WATCHED):
-        assert time.monotonic() < deadline, [series["metric"] for series in found] or "nobody watched"
-        time.sleep(10)
-
-
 @contextmanager
 def receiver(node: site.Node) -> Iterator[tuple[str, Heard]]:
     """Something that is posted to on a node: its URL, and what it heard."""
@@ -117,6 +109,16 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Heard]:
             back = site.run_site("--limit", ALERTMANAGER.address)
     assert back.code == 0, back.output
     assert site.shell(ALERTMANAGER, FILES) == before
+
+
+# Listening meanwhile: the dead man's switch takes minutes, too.
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize("prometheus", site.running("prometheus"), ids=lambda node: node.name)
+def test_where_all_is_well_no_alert_fires_or_is_about_to(prometheus):
+    deadline = time.monotonic() + QUIET_WITHIN_S
+    while (found := ask(prometheus, TROUBLE)) or not ask(prometheus, WATCHED):
+        assert time.monotonic() < deadline, [series["metric"] for series in found] or "nobody watched"
+        time.sleep(10)
 
 
 def wait_for(count: int, posts: Callable[[], list[Any]]) -> None:

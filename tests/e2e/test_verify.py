@@ -4,6 +4,7 @@ import itertools
 import os
 import shlex
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import site_under_test as site
@@ -47,6 +48,13 @@ def switch(node: site.Node, service: str, on: bool) -> None:
         site.shell(node, f"{COMPOSE} kill {service}")
 
 
+def switch_all(broken: Broken, on: bool) -> None:
+    """Stop or start them all side by side: a container takes long to be healthy."""
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(switch, node, service, on) for node, service in broken]:
+            done.result()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def all_is_well() -> None:
     verdict = verify()
@@ -64,11 +72,9 @@ def test_every_placed_service_is_asked_and_well():
 @pytest.fixture
 def broken(request: pytest.FixtureRequest) -> Iterator[Broken]:
     pairs: Broken = request.param
-    for node, service in pairs:
-        switch(node, service, on=False)
+    switch_all(pairs, on=False)
     yield pairs
-    for node, service in pairs:
-        switch(node, service, on=True)
+    switch_all(pairs, on=True)
 
 
 @pytest.mark.parametrize("broken", rounds(), ids=name_of, indirect=True)
