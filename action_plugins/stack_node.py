@@ -169,6 +169,8 @@ def container_baseline(
             "retries": health["retries"],
             "start_period": f"{health['start_s']}s",
         }
+        if node["health_start_interval_s"]:
+            baseline["healthcheck"]["start_interval"] = f"{node['health_start_interval_s']}s"
     if ports := published_ports(entry.get("ports", {}), node["address"]):
         baseline["ports"] = ports
     if modes := modes_of(name, node):

@@ -119,6 +119,7 @@ def node_entry(hostvars: Mapping[str, Any], catalogue: Mapping[str, Any]) -> dic
         "memory_reserved_mb": hostvars.get("node_memory_reserved_mb"),
         "disk_gb": hostvars.get("node_disk_gb"),
         "disk_reserved_gb": hostvars.get("node_disk_reserved_gb"),
+        "health_start_interval_s": hostvars.get("node_health_start_interval_s"),
         "drained": bool(hostvars.get("node_drained")),
         "share": hostvars.get("node_ai_share"),
         "tier_share": hostvars.get("node_ai_tier_share"),
@@ -161,7 +162,7 @@ def cluster_nodes(
     """Return the cluster, one entry per host, in the order given.
 
     Entry: name, host, address, mac (or None), tier (None in no tier), board, architecture, memory_mb and
-    memory_reserved_mb (MiB), disk_gb and disk_reserved_gb (GiB), drained (bool), share (percent, its own or
+    memory_reserved_mb (MiB), disk_gb and disk_reserved_gb (GiB), health_start_interval_s (0: not used), drained (bool), share (percent, its own or
     its part of the tier's, or None), capacity (any unit, one for all nodes, or None), modes (mode -> services
     that run in it and in no other; {} without modes), mode (the one a fresh node starts in, or None),
     services (name -> catalogue entry with the overrides).

@@ -105,6 +105,7 @@ NODE_RULES: dict[str, Rule] = {
     ),
     "node_memory_mb": Rule(is_whole(1), "a whole number of MiB", where=BOARD_FILE),
     "node_memory_reserved_mb": Rule(is_whole(0), "a whole number of MiB", where=NODE_FILE),
+    "node_health_start_interval_s": Rule(is_whole(0), "a whole number of seconds", where=NODE_FILE),
     "node_disk_gb": Rule(is_whole(1), "a whole number of GiB", where=HOST_FILE),
     "node_disk_reserved_gb": Rule(is_whole(0), "a whole number of GiB", where=NODE_FILE),
     "node_drained": Rule(

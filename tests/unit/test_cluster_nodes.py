@@ -109,6 +109,7 @@ class Lazy(dict[str, Any]):
             "node_memory_reserved_mb",
             "node_disk_gb",
             "node_disk_reserved_gb",
+            "node_health_start_interval_s",
             "node_drained",
         ),
         *("node_ai_share", "node_ai_tier_share", "node_ai_capacity"),

@@ -240,7 +240,11 @@ ENTRY = {
 }
 
 
-NODE = {"address": "10.0.0.1", "modes": {"day": ["nginx", "other"], "night": ["other"]}}
+NODE = {
+    "address": "10.0.0.1",
+    "health_start_interval_s": 5,
+    "modes": {"day": ["nginx", "other"], "night": ["other"]},
+}
 
 
 def test_a_container_starts_from_the_hardened_baseline():
@@ -249,6 +253,16 @@ def test_a_container_starts_from_the_hardened_baseline():
     assert baseline["read_only"] is True
     assert baseline["mem_limit"] == baseline["memswap_limit"] == "128m"
     assert baseline["healthcheck"]["interval"] == "10s"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(5, "5s"), (0, None)], ids=["engine 25 or newer", "an older engine"]
+)
+def test_a_starting_container_is_checked_more_often_where_the_engine_can(seconds, expected):
+    node = {**NODE, "health_start_interval_s": seconds}
+    assert (
+        engine.container_baseline("nginx", ENTRY, node, "")["healthcheck"].get("start_interval") == expected
+    )
 
 
 def test_a_port_is_bound_to_those_who_may_reach_it():
@@ -510,7 +524,7 @@ def test_every_node_of_a_real_site_is_described_for_its_judgement():
     wanted, _ = engine.desired_state(rendering, ROLES)
     assert set(wanted.images) == set(wanted.containers)
     assert "redis_data" in wanted.volumes["redis"]
-    assert wanted.limits["engine"]["oldest"]["api"] == "1.41"
+    assert wanted.limits["engine"]["oldest"]["api"] == "1.44"
     judged = engine.wanted_of(wanted, actual())
     assert node_complaints(THERE, "PI52", judged) == []
 
