@@ -1,4 +1,11 @@
 # One name per job; `make` lists them. Every target first makes what it needs.
+ifeq ($(filter oneshell,$(.FEATURES)),)
+$(error GNU make 3.82 or newer is needed, and this is $(MAKE_VERSION). macOS: brew install make, then gmake instead of make)
+endif
+# The options of ssh that name files of this checkout are split at spaces.
+ifneq ($(words $(CURDIR)),1)
+$(error The path of this checkout has a space, which options of ssh cannot hold: $(CURDIR). Move it to a path without)
+endif
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
@@ -24,7 +31,8 @@ inventory_args = -i inventory/groups.yml -i $(inventory_path)$(if $(AICLUSTER_LA
 # molecule and ansible-lint start their tools by name.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
-export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/.cache/molecule/default
+MOLECULE_STATE := .cache/molecule
+export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/$(MOLECULE_STATE)/default
 export MOLECULE_COMMAND_BORDERS := false
 export PYTHONDONTWRITEBYTECODE := 1
 # An inherited inventory or skip list would make a run mean something else than it says.
@@ -62,7 +70,7 @@ $(READY): requirements.lock
 	  fi
 	fi
 	echo "setup: installing $$(grep -c '^[a-z0-9]' $<) locked packages into $(VENV) (one to three minutes)"
-	rm -rf $(VENV)
+	rm -rf "$(VENV)"
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	cp $< $@
@@ -120,11 +128,18 @@ mode: setup ## switch nodes with modes to another one: make mode TO=image (witho
 
 # --- tests -----------------------------------------------------------------------------------------
 
+RESULTS := .cache/results
+PHASES  := $(VENV)/bin/python tests/phases.py $(RESULTS)
+
+# The lab comes up while linters and unit tests run: it mostly waits, they mostly compute.
 .PHONY: test
-test: setup ## linters, unit tests and the lab end to end, as CI runs it
-	@rm -rf .cache/results
-	$(MAKE) --no-print-directory test-lint test-unit test-lab
-	$(VENV)/bin/python tests/summary.py .cache/results
+test: setup ## linters, unit tests and the lab end to end, as CI runs it (half an hour)
+	@rm -rf "$(RESULTS)"
+	make="$(MAKE) --no-print-directory"
+	$(PHASES) "static=$$make test-lint test-unit" "lab up=$$make test-lab-up"
+	$(PHASES) "end to end=$$make test-lab-verify"
+	$(PHASES) "lab down=$$make test-lab-down"
+	$(VENV)/bin/python tests/summary.py $(RESULTS)
 
 .PHONY: test-lint
 test-lint: setup ## ruff, mypy, yamllint, ansible-lint (profile production, nothing skipped)
@@ -136,43 +151,59 @@ test-lint: setup ## ruff, mypy, yamllint, ansible-lint (profile production, noth
 
 .PHONY: test-unit
 test-unit: setup ## filters, templates, contracts of the layout; two minutes, no lab
-	@$(PYTEST) tests/unit --junitxml=.cache/results/unit.xml $(ARGS)
+	@$(PYTEST) tests/unit --junitxml=$(RESULTS)/unit.xml $(ARGS)
 
 .PHONY: test-monitoring
 test-monitoring: setup ## alert rules and routes, with promtool and amtool of the lab's images (or of PATH)
-	@$(PYTEST) tests/monitoring --junitxml=.cache/results/monitoring.xml $(ARGS)
+	@$(PYTEST) tests/monitoring --junitxml=$(RESULTS)/monitoring.xml $(ARGS)
 
-# A lab that runs already is somebody's: it is tested as it stands and left running.
 .PHONY: test-lab
-test-lab: setup ## the lab end to end: create, check, converge, idempotence, verify, destroy
+test-lab: test-lab-up test-lab-verify test-lab-down ## the lab end to end: create, check, converge, idempotence, verify, destroy
+
+# A lab that runs already is somebody's: it is tested as it stands and left running. One that was made for the tests
+# carries this file, which also holds the log of its first runs.
+MADE_FOR_TESTS := .lab/test-run.log
+.PHONY: test-lab-up
+test-lab-up: setup
 	@# Molecule remembers what it created, also when the lab has gone since.
-	rm -rf $(MOLECULE_EPHEMERAL_DIRECTORY)
+	rm -rf "$(MOLECULE_STATE)"
 	if [ -e .lab/card.json ]; then
 	  echo "test-lab: a lab is running; it is tested as it stands and stays. For a test from nothing: make lab-down test-lab"
-	  molecule converge -s default
-	  molecule idempotence -s default
-	  molecule verify -s default
-	  exit 0
+	  exec molecule converge -s default
 	fi
-	$(LAB) prepare
-	$(MAKE) --no-print-directory test-monitoring
-	export AICLUSTER_RUN_LOG=$(MOLECULE_EPHEMERAL_DIRECTORY)/ansible.log
-	if ! molecule test -s default --destroy=never; then
+	$(PHASES) "images=$(LAB) prepare"
+	$(PHASES) "alert rules=$(MAKE) --no-print-directory test-monitoring" "first run=$(MAKE) --no-print-directory test-lab-first-run"
+
+.PHONY: test-lab-first-run
+test-lab-first-run: export AICLUSTER_RUN_LOG := $(CURDIR)/$(MADE_FOR_TESTS)
+test-lab-first-run: setup
+	@for step in create prepare check converge; do molecule $$step -s default; done
+
+.PHONY: test-lab-verify
+test-lab-verify: setup
+	@if [ -e $(MADE_FOR_TESTS) ]; then export AICLUSTER_RUN_LOG=$(CURDIR)/$(MADE_FOR_TESTS); fi
+	molecule idempotence -s default
+	# Once more, on deployed nodes; tests/e2e/test_plan.py asserts that it shows nothing.
+	molecule check -s default
+	if ! molecule verify -s default; then
 	  echo "test-lab: failed. The lab is left for a look (make lab-status); make lab-down removes it." >&2
 	  exit 1
 	fi
+
+.PHONY: test-lab-down
+test-lab-down: setup
+	@if [ ! -e $(MADE_FOR_TESTS) ]; then exit 0; fi
 	molecule destroy -s default
-	$(PYTEST) tests/lab_down --junitxml=.cache/results/lab-down.xml
+	$(PYTEST) tests/lab_down --junitxml=$(RESULTS)/lab-down.xml
 
 .PHONY: test-lab-quick
 test-lab-quick: setup ## converge a lab that stays and look at every node, for the edit-and-look loop
-	@rm -rf $(MOLECULE_EPHEMERAL_DIRECTORY)
+	@rm -rf "$(MOLECULE_STATE)"
 	molecule converge -s default
 	$(PYTEST) tests/testinfra $(ARGS)
 
 .PHONY: test-full
-test-full: export AICLUSTER_INTERRUPTIONS := 10
-test-full: export AICLUSTER_ONE_AT_A_TIME := yes
+test-full: export AICLUSTER_FULL := yes
 test-full: test test-molecule ## test, with ten interrupted runs, every service broken by itself, every scenario
 
 # Each makes its nodes anew: what a scenario finds must not depend on another one.
@@ -185,7 +216,7 @@ test-molecule: setup ## the scenario of every tier and every foundational role, 
 	fi
 	for scenario in $(SCENARIOS); do
 	  echo "== molecule test -s $$scenario"
-	  MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.cache/molecule/$$scenario molecule test -s "$$scenario"
+	  MOLECULE_EPHEMERAL_DIRECTORY="$(CURDIR)/$(MOLECULE_STATE)/$$scenario" molecule test -s "$$scenario"
 	done
 
 .PHONY: bench
@@ -195,4 +226,4 @@ bench: setup ## a run without changes, next to other ways of doing the same
 .PHONY: clean
 clean: ## remove caches and .venv (not the lab: make lab-down)
 	@if [ -e .lab ]; then echo "clean: a lab is here, and removing it needs .venv and .cache. First: make lab-down" >&2; exit 1; fi
-	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf "$(VENV)" .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

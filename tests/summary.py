@@ -1,12 +1,15 @@
-"""Add up the JUnit files of a test run: `python tests/summary.py <folder>` prints one closing line.
+"""Add up a test run: `python tests/summary.py <folder>` prints where its time went and one closing line.
 
-Exit code 1 when a test failed, or when there is nothing to add up.
+The folder holds JUnit files and what phases.py wrote. Exit code 1 when a test failed, or when there is
+nothing to add up.
 """
 
 import sys
 from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
+
+SHOWN = 25
 
 
 def count(report: str) -> Counter[str]:
@@ -19,6 +22,13 @@ def count(report: str) -> Counter[str]:
     return totals
 
 
+def slowest(report: str, number: int) -> list[tuple[float, str]]:
+    """The tests of one JUnit XML text that took longest, with their fixtures: seconds and name."""
+    cases = ElementTree.fromstring(report).iter("testcase")
+    taken = [(float(case.get("time", 0)), f"{case.get('classname')}: {case.get('name')}") for case in cases]
+    return sorted(taken, reverse=True)[:number]
+
+
 def sentence(counts: Counter[str]) -> str:
     """The line every reader of test runs knows."""
     return f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped"
@@ -26,6 +36,14 @@ def sentence(counts: Counter[str]) -> str:
 
 def main(folder: Path) -> int:
     """Print a line per report and the sum."""
+    phases = folder / "phases.tsv"
+    for line in phases.read_text().splitlines() if phases.exists() else []:
+        name, _, seconds = line.partition("\t")
+        print(f"{seconds:>6} s  {name}")
+    if (lab := folder / "lab.xml").exists():
+        print("The longest tests of the lab:")
+        for taken, name in slowest(lab.read_text(), SHOWN):
+            print(f"{taken:6.0f} s  {name}")
     total: Counter[str] = Counter()
     for path in sorted(folder.glob("*.xml")):
         counts = count(path.read_text())

@@ -1,0 +1,49 @@
+"""The Makefile removes nothing but its own, and says in one sentence what it needs."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from tree import ROOT
+
+REMOVES = re.compile(r"\brm (?:-\w*[rR]\w*|--recursive)(?: -\w+)* +(.*)")
+# What a shell may split, or what is not below the folder make stands in.
+UNSAFE = re.compile(r'(?<!")\$[({\w]|"\$\(CURDIR\)|(?:^| )["/~]*/')
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", "-C", str(folder), *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def checkout(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", folder)
+    return folder
+
+
+@pytest.mark.parametrize("target", ["clean", "test", "test-lab-up", "test-lab-quick"])
+def test_a_checkout_with_a_space_in_its_path_is_refused_and_its_neighbour_stays(tmp_path, target):
+    neighbour = tmp_path / "my"
+    neighbour.mkdir()
+    (neighbour / "data").touch()
+    refused = make(checkout(tmp_path / "my cluster"), target)
+    assert refused.returncode != 0
+    assert f"has a space, which options of ssh cannot hold: {tmp_path}/my cluster" in refused.stderr
+    assert (neighbour / "data").exists()
+
+
+def test_every_recipe_removes_what_is_quoted_and_below_its_own_folder():
+    removed = REMOVES.findall((ROOT / "Makefile").read_text())
+    assert removed
+    assert [what for what in removed if UNSAFE.search(what)] == []
+
+
+def test_a_make_without_oneshell_says_what_is_needed(tmp_path):
+    refused = make(checkout(tmp_path / "cluster"), ".FEATURES=", "help")
+    assert refused.returncode != 0
+    assert "GNU make 3.82 or newer is needed" in refused.stderr
+    assert "brew install make" in refused.stderr
