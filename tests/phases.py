@@ -33,14 +33,13 @@ def main(folder: Path, phases: list[str]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     named = [phase.partition("=")[::2] for phase in phases]
     width = max(len(name) for name, _ in named)
+
+    def one(name: str, command: str) -> int:
+        return run(name, command, f"{name:<{width}} | " if len(named) > 1 else "", folder / "phases.tsv")
+
     with ThreadPoolExecutor(len(named)) as pool:
-        codes = pool.map(
-            lambda phase: run(
-                *phase, f"{phase[0]:<{width}} | " if len(named) > 1 else "", folder / "phases.tsv"
-            ),
-            named,
-        )
-        return int(any(list(codes)))
+        ended = [pool.submit(one, name, command) for name, command in named]
+        return int(any(end.result() for end in ended))
 
 
 if __name__ == "__main__":

@@ -98,8 +98,8 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Heard]:
         (layer / "hosts.yml").write_text(f"monitoring: {{hosts: {{{ALERTMANAGER.address}: }}}}\n")
         (layer / "host_vars").mkdir()
         (layer / "host_vars" / f"{ALERTMANAGER.address}.yml").write_text(
-            f"alertmanager_deadman_url: {url}/deadman\nalertmanager_deadman_interval_m: 1\n"
-            f"alertmanager_page_url: {url}/page\n"
+            f"alertmanager_deadman_url: {url}/deadman\nalertmanager_deadman_interval_s: 10\n"
+            f"alertmanager_page_url: {url}/page\nalertmanager_group_wait_s: 1\n"
         )
         try:
             run = site.run_site("-i", str(layer), "--limit", ALERTMANAGER.address)

@@ -16,7 +16,7 @@ def postgres_of_another_user(tmp_path):
     gateway = tmp_path / "host_vars" / f"{site.running('kong')[0].address}.yml"
     gateway.write_text("kong_rate_limit_per_minute: 2999\n")
     services = [item for item in site.variable(backend, "node_services") if item != "postgres"]
-    placement = f"node_services: {[*services, {'postgres': {'uid': 4242}}]}\nstack_wait_timeout_s: 60\n"
+    placement = f"node_services: {[*services, {'postgres': {'uid': 4242}}]}\nstack_wait_timeout_s: 20\n"
     (tmp_path / "group_vars" / "backend.yml").write_text(placement)
     yield ("-i", str(tmp_path))
     repaired = site.run_site()

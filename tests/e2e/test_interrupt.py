@@ -1,45 +1,24 @@
-"""Kill the controller anywhere: the next run repairs it and nothing is lost.
+"""Kill the controller anywhere, again and again: the next run repairs it and nothing is lost.
 
-AICLUSTER_INTERRUPTIONS says how often (once; `make test-full`: 10), AICLUSTER_SEED repeats a run's moments.
+One kill is in every test run: test_another_site.py. These ten are for `make test-full`.
 """
 
-import os
-import random
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 
+import interrupted
 import pytest
 import site_under_test as site
-from tree import ROOT
+from interrupted import postgres
 
-ROUNDS = int(os.environ.get("AICLUSTER_INTERRUPTIONS", "1"))
-SEED = int(os.environ.get("AICLUSTER_SEED", str(random.SystemRandom().randrange(10_000))))
-
-# What is taken away, so that a run has work on every node: files, containers, what the engine remembers.
-DAMAGE = (
-    "rm -f /var/lib/aicluster/state.json /etc/docker/daemon.json;"
-    " find /opt/aicluster -type f -name '*.y*ml' -delete 2>/dev/null;"
-    " docker ps --all --quiet | xargs --no-run-if-empty docker rm --force"
-)
-
-
-def postgres(statement: str) -> str:
-    backend = site.running("postgres")[0]
-    container = site.shell(backend, "docker ps --quiet --filter label=aicluster.service=postgres").strip()
-    return site.shell(backend, f"docker exec -u postgres {container} psql -tAc '{statement}'").strip()
-
-
-def damage() -> None:
-    for node in site.nodes():
-        site.shell(node, DAMAGE)
+ROUNDS = 10
+pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module")
 def full_run_s() -> float:
     """Seconds a run takes that repairs the damage undisturbed."""
-    damage()
+    interrupted.damage()
     began = time.monotonic()
     run = site.run_site()
     assert run.code == 0, run.output
@@ -54,30 +33,10 @@ def rows() -> Iterator[str]:
     postgres("drop table survives")
 
 
-def kill_after(seconds: float) -> str:
-    """Start site.yml, SIGKILL it with all its forks after `seconds`; what it had printed."""
-    with subprocess.Popen(
-        site.PLAYBOOK,
-        cwd=ROOT,
-        env=site.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as controller:
-        time.sleep(seconds)
-        os.killpg(controller.pid, signal.SIGKILL)
-        assert controller.stdout
-        return controller.stdout.read()
-
-
 @pytest.mark.parametrize("attempt", range(ROUNDS), ids=lambda number: f"kill {number + 1}")
 def test_the_run_after_a_kill_converges_and_the_one_after_it_changes_nothing(attempt, full_run_s, rows):
-    moment = random.Random(f"{SEED}/{attempt}").uniform(1.0, full_run_s)
-    print(f"AICLUSTER_SEED={SEED}: killed after {moment:.1f} s of {full_run_s:.1f} s")
-    damage()
-    cut = kill_after(moment)
+    interrupted.damage()
+    cut = interrupted.kill_after(interrupted.moment(attempt, full_run_s))
     repaired = site.run_site()
     assert repaired.code == 0, f"killed here:\n{cut[-2000:]}\n\nthe next run:\n{repaired.output[-4000:]}"
     again = site.run_site()

@@ -1,93 +1,255 @@
-"""A node with modes runs one set of its services at a time, and is switched without losing a request."""
+"""A node with modes runs one set of its services at a time, and is switched without losing a request.
+
+Each mode is entered once, and everything that needs it is tested meanwhile: in `image` a picture through all
+of it, client -> gateway -> ComfyUI, its progress, and the object in the store.
+"""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import json
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TypeVar
+from urllib.parse import urlencode
 
+import http_client
+import pictures
 import pytest
 import site_under_test as site
+import websocket_client
 from http_client import post
+from pictures import Job
 from verified import verify
+from websocket_client import RefusedError
 
+Test = TypeVar("Test", bound=Callable[..., object])
 COMPOSE = "docker compose --project-directory /opt/aicluster"
+[NODE] = [node for node in site.nodes() if node.entry["modes"]]
+MODES: dict[str, list[str]] = NODE.entry["modes"]
+SOMETIMES = {service for services in MODES.values() for service in services}
+# The node's own mode last: it is left in it.
+ORDER = sorted(MODES, key=lambda mode: (mode == NODE.entry["mode"], mode))
+PNG = b"\x89PNG\r\n\x1a\n"
+# Until the gateway's probes have seen that ComfyUI is there.
+NOTICED_WITHIN_S = 60
+# A picture is moved once it has lain there for a while; a pass may just have missed it.
+SPARE_S = 60
 
 
-def switch(node: site.Node, mode: str) -> site.Run:
-    return site.run_playbook("playbooks/mode.yml", "--limit", node.address, "-e", f"to={mode}")
+def in_modes(*modes: str) -> Callable[[Test], Test]:
+    """Have a test run while the node is in each of these."""
+    parametrized = pytest.mark.parametrize("entered", modes, indirect=True)
+    return lambda test: pytest.mark.usefixtures("entered")(parametrized(test))
+
+
+in_image_mode = in_modes("image")
+
+
+@dataclass(frozen=True)
+class Entered:
+    """A mode the node was switched to, and what clients of the chat were answered meanwhile."""
+
+    mode: str
+    statuses: list[int]
+
+
+def switch(mode: str) -> site.Run:
+    return site.run_playbook("playbooks/mode.yml", "--limit", NODE.address, "-e", f"to={mode}")
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[site.Node]:
-    [found] = [node for node in site.nodes() if node.entry["modes"]]
-    yield found
-    switch(found, found.entry["mode"])
+def entered(request: pytest.FixtureRequest, gateway_url: str, api_key: str) -> Entered:
+    question = {"messages": [{"role": "user", "content": "hello"}], "stream": False}
+    statuses = []
+    with ThreadPoolExecutor(1) as pool:
+        switching = pool.submit(switch, request.param)
+        while not switching.done():
+            statuses.append(post(f"{gateway_url}/api/v1/chat", question, api_key).status)
+    assert switching.result().code == 0, switching.result().output
+    return Entered(request.param, statuses)
 
 
-def running(node: site.Node) -> set[str]:
+@pytest.fixture(scope="module", autouse=True)
+def left_in_its_own_mode() -> Iterator[None]:
+    yield
+    own = NODE.entry["mode"]
+    if f"COMPOSE_PROFILES={own}" not in site.shell(NODE, "cat /opt/aicluster/.env"):
+        assert switch(own).code == 0
+
+
+def running() -> set[str]:
     listed = "docker ps --format '{{.Label \"aicluster.service\"}}'"
-    return set(site.shell(node, listed).split())
+    return set(site.shell(NODE, listed).split())
 
 
 @contextlib.contextmanager
-def stopped(node: site.Node, services: Sequence[str]) -> Iterator[None]:
+def stopped(services: Sequence[str]) -> Iterator[None]:
     """These services end as by an accident, and are healthy again afterwards."""
     names = " ".join(services)
-    site.shell(node, f"{COMPOSE} kill {names}")
+    site.shell(NODE, f"{COMPOSE} kill {names}")
     try:
         yield
     finally:
         # Longer than the slowest of them is allowed.
-        site.shell(node, f"{COMPOSE} up --detach --wait --wait-timeout 420 {names}")
+        site.shell(NODE, f"{COMPOSE} up --detach --wait --wait-timeout 420 {names}")
 
 
-@pytest.mark.parametrize("mode", ["image", "quality", "llm"])
-def test_every_mode_works_only_its_services_run_and_one_that_stops_is_named(node, mode):
-    switched = switch(node, mode)
-    assert switched.code == 0, switched.output
-    modes = node.entry["modes"]
-    sometimes = {service for services in modes.values() for service in services}
-    assert running(node) & sometimes == set(modes[mode])
+def test_a_mode_the_node_does_not_have_is_refused_by_name():
+    refused = switch("x")
+    assert refused.code != 0
+    assert f"mode x of {NODE.name}: must be one of" in refused.output
+
+
+@in_modes(*ORDER)
+def test_chat_goes_on_while_the_node_changes_its_mode(entered):
+    assert entered.statuses and set(entered.statuses) == {200}
+
+
+@in_modes(*ORDER)
+def test_only_the_services_of_the_mode_run_and_all_is_well(entered):
+    assert running() & SOMETIMES == set(MODES[entered.mode])
     verdict = verify()
     assert verdict.ok, verdict.report["failures"]
     states = verdict.states()
-    for service in sometimes:
-        expected = "ok" if service in modes[mode] else "asleep"
-        assert states[service, node.name] == expected, service
-    with stopped(node, modes[mode]):
-        broken = verify().broken
-    assert {(service, node.name) for service in modes[mode]} <= broken
+    for service in SOMETIMES:
+        expected = "ok" if service in MODES[entered.mode] else "asleep"
+        assert states[service, NODE.name] == expected, service
 
 
-def test_a_service_of_another_mode_that_somebody_started_is_named_with_what_stops_it(node):
-    assert switch(node, "llm").code == 0
-    site.shell(node, f"{COMPOSE} up --detach comfyui")
-    failure = verify().failure("comfyui", node.name)
-    site.shell(node, failure["next"])
-    assert "comfyui" not in running(node)
-
-
-def test_the_next_run_of_the_site_leaves_the_mode_alone(node):
-    assert switch(node, "image").code == 0
-    awake = running(node)
+@in_image_mode
+def test_the_next_run_of_the_site_leaves_the_mode_alone():
+    awake = running()
     run = site.run_site()
     assert run.code == 0, run.output
     assert run.changed == {one.address: 0 for one in site.nodes()}
-    assert running(node) == awake
+    assert running() == awake
 
 
-def test_chat_goes_on_while_the_node_leaves_the_pool(node, gateway_url, api_key):
-    assert switch(node, "llm").code == 0
-    question = {"messages": [{"role": "user", "content": "hello"}], "stream": False}
-    with ThreadPoolExecutor(1) as pool:
-        leaving = pool.submit(switch, node, "image")
-        statuses = []
-        while not leaving.done():
-            statuses.append(post(f"{gateway_url}/api/v1/chat", question, api_key).status)
-    assert leaving.result().code == 0, leaving.result().output
-    assert statuses and set(statuses) == {200}
+# --- a picture ---
 
 
-def test_a_mode_the_node_does_not_have_is_refused_by_name(node):
-    refused = switch(node, "x")
-    assert refused.code != 0
-    assert f"mode x of {node.name}: must be one of" in refused.output
+@pytest.fixture(scope="module")
+def url(entered: Entered, gateway_url: str, api_key: str) -> str:
+    """The way to images, as soon as the gateway knows that there is one."""
+    assert entered.mode == "image"
+    way = f"{gateway_url}/api/v1/image"
+    end = time.monotonic() + NOTICED_WITHIN_S
+    while (answer := http_client.get(f"{way}/queue", api_key)).status != 200:
+        assert time.monotonic() < end, f"the gateway does not find ComfyUI: {answer.status} {answer.body!r}"
+        time.sleep(1)
+    return way
+
+
+@pytest.fixture(scope="module")
+def job(url: str, api_key: str) -> Job:
+    return pictures.order(url, api_key)
+
+
+@in_image_mode
+def test_the_client_that_queued_a_job_sees_it_come_run_and_end(job):
+    kinds = [event["type"] for event in job.events]
+    assert kinds[0] == "status"
+    assert job.values("progress", "value") == list(range(1, pictures.STEPS + 1))
+    assert kinds.index("execution_start") < kinds.index("progress") < kinds.index("executed")
+    assert job.values("executed", "node") == ["9"]
+    assert job.previews, "no preview on the way"
+    of_the_job = [event["data"]["prompt_id"] for event in job.events if event["type"] != "status"]
+    assert set(of_the_job) == {job.prompt_id}
+
+
+@in_image_mode
+def test_another_client_hears_of_the_queue_only(job):
+    assert job.heard_by_another == ["status"] * 3
+
+
+@in_image_mode
+def test_the_picture_comes_through_the_gateway(job):
+    assert job.picture.status == 200
+    assert job.picture.body.startswith(PNG)
+    assert job.picture.headers["X-AI-Node"] == NODE.name
+
+
+@in_image_mode
+@pytest.mark.parametrize("key", [None, "not-the-key"], ids=["no key", "a wrong key"])
+def test_without_the_key_the_upgrade_is_refused(url, key):
+    with (
+        pytest.raises(RefusedError) as refused,
+        websocket_client.connect(f"{url}/ws?clientId=stranger", key),
+    ):
+        pass
+    assert refused.value.status == 401
+
+
+@in_image_mode
+@pytest.mark.parametrize("path", ["/queue", "/history", "/view?filename=x.png"])
+def test_without_the_key_nothing_is_shown(url, path):
+    assert http_client.get(url + path).status == 401
+
+
+@in_image_mode
+def test_without_the_key_no_job_is_taken(url):
+    assert http_client.post(url, {"prompt": pictures.graph("stranger")}).status == 401
+
+
+@in_image_mode
+def test_a_graph_that_cannot_run_is_refused_by_name(url, api_key):
+    refused = http_client.post(url, {"prompt": {"1": {"class_type": "NoSuchNode", "inputs": {}}}}, api_key)
+    assert refused.status == 400
+    assert refused.json()["error"]["message"]
+
+
+def in_the_store(command: str) -> str:
+    """What `mc ...` prints in the object store, signed in as its own user; `user` is the alias."""
+    sign_in = '. /opt/aicluster/bin/sign-in; sign_in user minio "$(secret_of minio)"'
+    inside = shlex.quote(f"{sign_in}; {command}")
+    [store] = site.running("minio")
+    return site.shell(store, f"{COMPOSE} exec -T minio sh -c {inside}")
+
+
+def objects(name: str) -> list[str]:
+    """The keys in the bucket of pictures whose last part this is."""
+    listed = [json.loads(line) for line in in_the_store("mc ls --recursive --json user/images").splitlines()]
+    return [entry["key"] for entry in listed if entry["key"].rpartition("/")[2] == name]
+
+
+@pytest.fixture
+def moved(job: Job) -> Iterator[str]:
+    """The object of the picture, waited for; it is removed afterwards."""
+    rests = site.setting(NODE, "comfyui_outputs", "comfyui_outputs_min_age_s")
+    pauses = site.setting(NODE, "comfyui_outputs", "comfyui_outputs_interval_s")
+    end = time.monotonic() + rests + pauses + SPARE_S
+    while not (found := objects(job.image["filename"])):
+        assert time.monotonic() < end, f"{job.image['filename']} did not come into the bucket"
+        time.sleep(1)
+    [key] = found
+    yield key
+    in_the_store(f"mc rm user/images/{shlex.quote(key)}")
+
+
+@in_image_mode
+def test_the_picture_becomes_an_object_in_the_store_and_leaves_its_node(job, moved, url, api_key):
+    assert moved.startswith(f"{NODE.name}/")
+    [digest, *_] = in_the_store(f"mc cat user/images/{shlex.quote(moved)} | sha256sum").split()
+    assert digest == sha256(job.picture.body).hexdigest(), "another picture"
+    assert http_client.get(f"{url}/view?{urlencode(job.image)}", api_key).status == 404
+
+
+# --- what breaks ---
+
+
+@in_modes(*ORDER)
+def test_a_service_of_the_mode_that_stops_is_named(entered):
+    with stopped(MODES[entered.mode]):
+        broken = verify().broken
+    assert {(service, NODE.name) for service in MODES[entered.mode]} <= broken
+
+
+@in_modes(NODE.entry["mode"])
+def test_a_service_of_another_mode_that_somebody_started_is_named_with_what_stops_it():
+    site.shell(NODE, f"{COMPOSE} up --detach comfyui")
+    failure = verify().failure("comfyui", NODE.name)
+    site.shell(NODE, failure["next"])
+    assert "comfyui" not in running()

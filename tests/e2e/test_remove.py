@@ -3,6 +3,9 @@
 import json
 import shlex
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -18,12 +21,6 @@ MOUNTED = "docker inspect --format '{{range .Mounts}}{{.Name}} {{end}}' bystande
 IMAGES = "docker image ls --format '{{.Repository}}:{{.Tag}}'"
 
 
-@pytest.fixture
-def node() -> site.Node:
-    """A node whose services nobody else needs."""
-    return site.running("alertmanager")[0]
-
-
 def settings(node: site.Node) -> dict[str, Any]:
     """What the engine's configuration file holds."""
     return dict(json.loads(site.shell(node, f"cat {DAEMON_FILE}")))
@@ -33,8 +30,8 @@ def write_settings(node: site.Node, wanted: dict[str, Any]) -> None:
     site.shell(node, f"echo {shlex.quote(json.dumps(wanted))} > {DAEMON_FILE}")
 
 
-@pytest.fixture
-def bystanders(node: site.Node) -> Iterator[site.Node]:
+@contextmanager
+def bystanders(node: site.Node) -> Iterator[None]:
     """What was on the node before: a file, a container, a volume with data, settings of the engine."""
     ours = settings(node)
     write_settings(node, ours | BYSTANDER_SETTINGS)
@@ -42,10 +39,14 @@ def bystanders(node: site.Node) -> Iterator[site.Node]:
     site.shell(node, f"echo mine > {BYSTANDER}")
     site.shell(node, f"docker run -d --name bystander -v bystander:/kept --entrypoint sleep {image} infinity")
     site.shell(node, f"echo mine > {BYSTANDER_DATA}")
-    yield node
-    site.shell(node, f"docker rm --force --volumes bystander; docker volume rm bystander; rm -f {BYSTANDER}")
-    left = settings(node)
-    write_settings(node, {key: left[key] for key in left.keys() - BYSTANDER_SETTINGS.keys()})
+    try:
+        yield
+    finally:
+        site.shell(
+            node, f"docker rm --force --volumes bystander; docker volume rm bystander; rm -f {BYSTANDER}"
+        )
+        left = settings(node)
+        write_settings(node, {key: left[key] for key in left.keys() - BYSTANDER_SETTINGS.keys()})
 
 
 def cleanup(node: site.Node, *more: str) -> site.Run:
@@ -54,7 +55,53 @@ def cleanup(node: site.Node, *more: str) -> site.Run:
     return site.run_playbook("playbooks/cleanup.yml", *limit, "-e", f"confirm={name}", *more)
 
 
-def test_without_the_name_of_the_site_nothing_is_removed(node):
+@dataclass(frozen=True)
+class Inventory:
+    """What Docker has on a node; `theirs`: volumes of the bystander, its own and what its image declares."""
+
+    volumes: set[str]
+    theirs: set[str]
+    images: set[str]
+    kept_image: str
+
+
+def look(node: site.Node) -> Inventory:
+    return Inventory(
+        volumes=set(site.shell(node, "docker volume ls -q").split()),
+        theirs=set(site.shell(node, MOUNTED).split()),
+        images=set(site.shell(node, IMAGES).split()),
+        kept_image=site.shell(node, "docker inspect --format '{{.Config.Image}}' bystander").strip(),
+    )
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A node after a cleanup, and what was there before."""
+
+    node: site.Node
+    keep_data: bool
+    before: Inventory
+    run: site.Run
+
+
+@pytest.fixture(scope="module")
+def removed() -> Iterator[dict[bool, Removed]]:
+    """Nodes whose services no other needs, each cleaned up: one all but its data, one with it."""
+    [edge] = [node for node in site.nodes() if node.entry["tier"] == "edge"]
+    nodes = {True: site.running("alertmanager")[0], False: edge}
+    with ExitStack() as stack:
+        for node in nodes.values():
+            stack.enter_context(bystanders(node))
+        before = {keep_data: look(node) for keep_data, node in nodes.items()}
+        with ThreadPoolExecutor() as pool:
+            runs = {
+                keep: pool.submit(cleanup, node, "-e", f"keep_data={keep}") for keep, node in nodes.items()
+            }
+        yield {keep: Removed(node, keep, before[keep], runs[keep].result()) for keep, node in nodes.items()}
+
+
+def test_without_the_name_of_the_site_nothing_is_removed():
+    [node, *_] = site.running("alertmanager")
     refused = site.run_playbook("playbooks/cleanup.yml", "--limit", node.address, "-e", "confirm=yes")
     assert refused.code != 0
     assert "Nothing was removed" in refused.output
@@ -62,18 +109,12 @@ def test_without_the_name_of_the_site_nothing_is_removed(node):
 
 
 @pytest.mark.parametrize("keep_data", [True, False], ids=["all but data", "data, too"])
-def test_what_the_toolkit_made_goes_and_what_was_there_stays(bystanders, keep_data):
-    node = bystanders
-    volumes = set(site.shell(node, "docker volume ls -q").split())
-    assert len(volumes) > 1
-    kept_image = site.shell(node, "docker inspect --format '{{.Config.Image}}' bystander").strip()
-    images = set(site.shell(node, IMAGES).split())
-    # Its own, and what its image declares.
-    theirs = set(site.shell(node, MOUNTED).split())
-    removed = cleanup(node, "-e", f"keep_data={keep_data}")
-    assert removed.code == 0, removed.output
-    for image in images - {kept_image}:
-        assert image in removed.output, "what goes is said by name"
+def test_what_the_toolkit_made_goes_and_what_was_there_stays(removed, keep_data):
+    node, before, run = removed[keep_data].node, removed[keep_data].before, removed[keep_data].run
+    assert run.code == 0, run.output
+    assert len(before.volumes) > 1
+    for image in before.images - {before.kept_image}:
+        assert image in run.output, "what goes is said by name"
     left = site.shell(
         node, "ls -d /opt/aicluster /var/lib/aicluster /etc/systemd/system/aicluster* 2>&1; true"
     )
@@ -83,10 +124,15 @@ def test_what_the_toolkit_made_goes_and_what_was_there_stays(bystanders, keep_da
     assert settings(node) == BYSTANDER_SETTINGS
     assert site.shell(node, f"cat {BYSTANDER_DATA}") == "mine\n"
     left_volumes = set(site.shell(node, "docker volume ls -q").split())
-    assert left_volumes == (volumes if keep_data else theirs)
-    assert set(site.shell(node, IMAGES).split()) == {kept_image}
-    again = site.run_site("--limit", node.address)
+    assert left_volumes == (before.volumes if keep_data else before.theirs)
+    assert set(site.shell(node, IMAGES).split()) == {before.kept_image}
+
+
+def test_the_next_run_makes_it_again_and_leaves_what_others_set(removed):
+    nodes = [one.node for one in removed.values()]
+    again = site.run_site("--limit", ",".join(node.address for node in nodes))
     assert again.code == 0, again.output
-    assert BYSTANDER_SETTINGS.items() < settings(node).items()
+    for node in nodes:
+        assert BYSTANDER_SETTINGS.items() < settings(node).items()
     verdict = verify()
     assert verdict.ok, verdict.report["failures"]

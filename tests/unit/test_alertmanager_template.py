@@ -44,13 +44,13 @@ def test_a_url_is_a_secret_file_and_nowhere_else(name):
 def test_alerts_are_told_together_by_name_and_node():
     route = config()["route"]
     assert (route["group_by"], route["group_wait"]) == (["alertname", "node"], "30s")
-    assert (route["group_interval"], route["repeat_interval"]) == ("5m", "12h")
+    assert (route["group_interval"], route["repeat_interval"]) == ("300s", "12h")
 
 
 def test_the_watchdog_is_told_every_few_minutes():
     [watchdog] = [route for route in config()["route"]["routes"] if route["receiver"] == "deadman"]
-    assert watchdog["repeat_interval"] == "5m"
-    assert watchdog["group_interval"] == "1m", "the repetition happens at the end of a group's interval"
+    assert watchdog["repeat_interval"] == "300s"
+    assert watchdog["group_interval"] == "60s", "the repetition happens at the end of a group's interval"
 
 
 def test_what_is_critical_is_repeated_sooner():

@@ -1,0 +1,205 @@
+"""Another site: a service moved by one line, and an AI node more by one entry of the inventory.
+
+The run that brings the nodes there is killed at a random moment, after files and containers were taken away:
+the next one makes up for all of it. Whatever knows of the service and of the node follows.
+"""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+import interrupted
+import pytest
+import site_under_test as site
+import yaml
+from aicluster_lab.sitedata import OVERLAY
+from http_client import get, post
+from interrupted import postgres
+from project_copy import copy_of_the_project
+from tree import ROOT
+from verified import Verdict, verify
+
+SERVICE = "sonarqube"
+# Stays on the old node.
+DOWN = "jupyterhub"
+LINE = f"  - {SERVICE}\n"
+FROM, TO = "group_vars/secondary_ai/services.yml", "group_vars/backend/services.yml"
+[OLD] = site.running(SERVICE)
+[NEW] = site.running("postgres")
+NAME = "AGX1"
+QUESTION = {"messages": [{"role": "user", "content": "hello"}], "stream": False}
+REQUESTS = 50
+# About as long as the run takes; one that has ended by then had nothing to make up for.
+KILLED_WITHIN_S = 90
+
+
+def bring_nodes_to(overlay: str) -> None:
+    """Have the lab make the nodes of the inventory, and remove those it no longer has."""
+    made = subprocess.run(
+        [sys.executable, "lab/lab.py", "nodes"],
+        cwd=ROOT,
+        env=site.environment() | ({OVERLAY: overlay} if overlay else {}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+
+
+def with_another_node(project: Path) -> Path:
+    """Add a node like the biggest; return its entry of the inventory."""
+    [like] = [node for node in site.nodes() if node.entry["tier"] == "primary_ai"]
+    address = str(max(ip_address(node.address) for node in site.nodes()) + 1)
+    [board] = [name for name in like.groups if name.startswith("jetson_")]
+    facts = {"node_name": NAME, "node_disk_gb": like.entry["disk_gb"]}
+    groups = {"primary_ai": facts, board: {}, "lab": {}}
+    entry = project / "inventory" / "lab" / "another.yml"
+    entry.write_text(yaml.safe_dump({group: {"hosts": {address: groups[group]}} for group in groups}))
+    return entry
+
+
+def move_service(project: Path) -> None:
+    """Move one line to another file; its port is taken there: the refusal says which line to write."""
+    before = (project / FROM).read_text()
+    assert before.count(LINE) == 1
+    (project / FROM).write_text(before.replace(LINE, ""))
+    there = (project / TO).read_text()
+    (project / TO).write_text(there + LINE)
+    refused = site.run_playbook("site.yml", root=project)
+    assert refused.code != 0
+    [line] = set(re.findall(rf"`(- {SERVICE}: .*)`", refused.output))
+    (project / TO).write_text(f"{there}  {line}\n")
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The project as its user changed it, and the run after the one that made up for a killed one."""
+
+    project: Path
+    again: site.Run
+    rows: tuple[str, str]
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changed]:
+    """The site as the changed project describes it; afterwards as this one does."""
+    project = copy_of_the_project(tmp_path_factory.mktemp("another") / "project")
+    move_service(project)
+    bring_nodes_to(str(with_another_node(project)))
+    postgres("create table survives (round int)")
+    postgres("insert into survives values (1), (2), (3)")
+    rows = postgres("select count(*) from survives")
+    interrupted.damage(remembering=[OLD])
+    cut = interrupted.kill_after(interrupted.moment(0, KILLED_WITHIN_S), root=project)
+    repaired = site.run_playbook("site.yml", root=project)
+    assert repaired.code == 0, f"killed here:\n{cut[-2000:]}\n\nthe next run:\n{repaired.output[-4000:]}"
+    again = site.run_playbook("site.yml", root=project)
+    yield Changed(project, again, (rows, postgres("select count(*) from survives")))
+    postgres("drop table survives")
+    back = site.run_site()
+    assert back.code == 0, back.output
+    bring_nodes_to("")
+
+
+@pytest.fixture(scope="module")
+def verdict(changed: Changed) -> Verdict:
+    """What verify says of the changed site."""
+    return verify(root=changed.project)
+
+
+def test_the_run_after_a_kill_converges_and_the_one_after_it_changes_nothing(changed):
+    assert changed.again.code == 0, changed.again.output
+    assert len(changed.again.changed) == len(site.nodes()) + 1
+    assert set(changed.again.changed.values()) == {0}
+
+
+def test_no_row_is_lost(changed):
+    before, after = changed.rows
+    assert after == before == "3"
+
+
+# --- one more node ---
+
+
+@pytest.mark.usefixtures("changed")
+def test_requests_reach_the_new_node_and_its_tier_shares_what_one_node_had(gateway_url, api_key):
+    answers = [post(f"{gateway_url}/api/v1/chat", QUESTION, api_key) for _ in range(REQUESTS)]
+    assert {answer.status for answer in answers} == {200}
+    counts = Counter(answer.headers["X-AI-Node"] for answer in answers)
+    # The tier's 80 % in equal parts, 20 % elsewhere.
+    assert counts == {"AGX0": REQUESTS * 4 // 10, NAME: REQUESTS * 4 // 10, "ORIN0": REQUESTS // 5}
+
+
+def test_the_new_node_is_watched_and_all_is_well(verdict):
+    assert verdict.ok, verdict.report["failures"]
+    assert ("ollama", NAME) in verdict.states()
+
+
+# --- a moved service ---
+
+
+def test_the_service_is_well_where_it_is_now(verdict):
+    states = verdict.states()
+    assert states[SERVICE, NEW.name] == "ok"
+    assert (SERVICE, OLD.name) not in states
+
+
+@pytest.mark.usefixtures("changed")
+def test_the_gateway_asks_the_node_it_moved_to(gateway_url, api_key):
+    asked = f"{gateway_url}/api/v1/code/quality/api/system/status"
+    answer = get(asked, key=api_key)
+    # The old node does not listen any more, see below.
+    assert answer.status == 200, answer.body
+
+
+def test_prometheus_the_portal_and_the_budget_follow(changed, gateway_url):
+    # The other one, of the monitoring tier, watches this one.
+    [prometheus] = [node for node in site.running("prometheus") if "kong" in node.services]
+    url = f"http://{prometheus.address}:{prometheus.port('prometheus', 'web')}/api/v1/targets?state=active"
+    targets = [target["labels"] for target in get(url).json()["data"]["activeTargets"]]
+    assert [target["node"] for target in targets if target["job"] == SERVICE] == [NEW.name]
+    page = get(f"{gateway_url}/").body.decode()
+    assert f'data-node="{NEW.name}" data-service="{SERVICE}"' in page
+    assert f'data-node="{OLD.name}" data-service="{SERVICE}"' not in page
+    generate = [str(ROOT / ".venv" / "bin" / "python"), "docs/generate.py"]
+    environment = site.environment(changed.project) | {"PYTHONPATH": str(changed.project / "lab")}
+    subprocess.run(generate, cwd=changed.project, env=environment, check=True)
+    memory = (changed.project / "docs" / "reference" / "memory.md").read_text()
+    sections = {section.partition("\n")[0]: section for section in memory.split("\n## ")}
+    assert f"| {SERVICE} |" in sections[NEW.name]
+    assert f"| {SERVICE} |" not in sections[OLD.name]
+
+
+@pytest.mark.usefixtures("changed")
+def test_nothing_of_it_is_left_on_the_old_node():
+    port = OLD.port(SERVICE, "web")
+    of_it = f"label=aicluster.service={SERVICE}"
+    assert site.shell(OLD, f"docker ps --all --quiet --filter {of_it}") == ""
+    assert site.shell(OLD, f"ss -Htln sport = :{port}") == ""
+    assert site.shell(OLD, f"find /opt/aicluster -path '*{SERVICE}*'") == ""
+    assert SERVICE not in site.shell(OLD, "cat /opt/aicluster/compose.yaml /var/lib/aicluster/state.json")
+    modes = site.shell(OLD, "/opt/aicluster/bin/aicluster_mode.py")
+    assert SERVICE not in modes and "quality" not in modes
+
+
+def test_its_data_stays_until_the_leftovers_are_removed_on_purpose(changed):
+    def listed() -> str:
+        return site.shell(OLD, "docker volume ls -q; docker image ls --format '{{.Repository}}'")
+
+    assert SERVICE in listed()
+    # What is placed here and only down, for an hour of maintenance, is no leftover.
+    site.shell(OLD, f"docker compose --project-directory /opt/aicluster rm --stop --force {DOWN}")
+    running = site.shell(OLD, "docker ps -q")
+    confirm = ("-e", f"confirm={site.variable(OLD, 'site_name')}", "-e", "leftovers=true")
+    removed = site.run_playbook(
+        "playbooks/cleanup.yml", "--limit", OLD.address, *confirm, root=changed.project
+    )
+    assert removed.code == 0, removed.output
+    assert SERVICE not in listed()
+    assert f"aicluster_{DOWN}_state" in listed() and f"/{DOWN}" in listed(), "its data, and its image"
+    assert site.shell(OLD, "docker ps -q") == running

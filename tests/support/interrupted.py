@@ -1,0 +1,58 @@
+"""A run of site.yml that is killed anywhere, on nodes where it has work to do."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+import site_under_test as site
+from tree import ROOT
+
+SEED = int(os.environ.get("AICLUSTER_SEED", str(random.SystemRandom().randrange(10_000))))
+# What is taken away, so that a run has work on every node: files, containers, what the engine remembers.
+DAMAGE = (
+    "rm -f /etc/docker/daemon.json; find /opt/aicluster -type f -name '*.y*ml' -delete 2>/dev/null;"
+    " docker ps --all --quiet | xargs --no-run-if-empty docker rm --force"
+)
+FORGET = "; rm -f /var/lib/aicluster/state.json"
+
+
+def damage(remembering: Collection[site.Node] = ()) -> None:
+    """Damage every node; what `remembering` nodes no longer run can still be removed afterwards."""
+    for node in site.nodes():
+        site.shell(node, DAMAGE if node in remembering else DAMAGE + FORGET)
+
+
+def moment(attempt: int, longest_s: float) -> float:
+    """The seconds after which an attempt is killed; AICLUSTER_SEED repeats them."""
+    seconds = random.Random(f"{SEED}/{attempt}").uniform(1.0, longest_s)
+    print(f"AICLUSTER_SEED={SEED}: killed after {seconds:.1f} s")
+    return seconds
+
+
+def kill_after(seconds: float, root: Path = ROOT) -> str:
+    """Start site.yml, SIGKILL it with all its forks after `seconds`; what it had printed."""
+    with subprocess.Popen(
+        site.PLAYBOOK,
+        cwd=root,
+        env=site.environment(root),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as controller:
+        time.sleep(seconds)
+        os.killpg(controller.pid, signal.SIGKILL)
+        assert controller.stdout
+        return controller.stdout.read()
+
+
+def postgres(statement: str) -> str:
+    """What the cluster's database answers."""
+    [backend, *_] = site.running("postgres")
+    container = site.shell(backend, "docker ps --quiet --filter label=aicluster.service=postgres").strip()
+    return site.shell(backend, f"docker exec -u postgres {container} psql -tAc '{statement}'").strip()

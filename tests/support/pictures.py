@@ -1,0 +1,88 @@
+"""A picture as a client of the gateway orders it: the graph, the job, and what is heard of it."""
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import http_client
+import websocket_client
+
+STEPS = 6
+
+
+def graph(prefix: str) -> dict[str, Any]:
+    """From text to a saved picture, in ComfyUI's format."""
+    sampler = {
+        "seed": 7,
+        "steps": STEPS,
+        "cfg": 7.0,
+        "sampler_name": "euler",
+        "scheduler": "normal",
+        "denoise": 1,
+        "model": ["4", 0],
+        "positive": ["6", 0],
+        "negative": ["7", 0],
+        "latent_image": ["5", 0],
+    }
+    return {
+        "3": {"class_type": "KSampler", "inputs": sampler},
+        "4": {
+            "class_type": "CheckpointLoaderSimple",
+            "inputs": {"ckpt_name": "sd_xl_base_1.0.safetensors"},
+        },
+        "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+        "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a boat", "clip": ["4", 1]}},
+        "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["4", 1]}},
+        "8": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["4", 2]}},
+        "9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": prefix}},
+    }
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that has ended: its id, what its client heard, what another client heard, and its picture."""
+
+    prompt_id: str
+    events: list[dict[str, Any]]
+    previews: list[bytes]
+    heard_by_another: list[str]
+    image: dict[str, str]
+    picture: http_client.Answer
+
+    def values(self, kind: str, name: str) -> list[Any]:
+        """A field of every event of a kind."""
+        return [event["data"].get(name) for event in self.events if event["type"] == kind]
+
+
+def is_last(event: dict[str, Any]) -> bool:
+    """Whether nothing more comes of a job."""
+    return event["type"] == "executing" and event["data"]["node"] is None
+
+
+def order(url: str, api_key: str) -> Job:
+    """Order a picture at `url` and listen until it is there; AssertionError when it does not come."""
+    me, another = uuid.uuid4().hex, uuid.uuid4().hex
+    events: list[dict[str, Any]] = []
+    previews = []
+    with (
+        websocket_client.connect(f"{url}/ws?clientId={me}", api_key) as mine,
+        websocket_client.connect(f"{url}/ws?clientId={another}", api_key) as other,
+    ):
+        queued = http_client.post(url, {"prompt": graph(f"e2e-{me}"), "client_id": me}, api_key)
+        assert queued.status == 200, queued.body
+        while not events or not is_last(events[-1]):
+            message = mine.receive()
+            assert message is not None, f"the WebSocket ended after {events}"
+            if isinstance(message, bytes):
+                previews.append(message)
+            else:
+                events.append(json.loads(message))
+        # A greeting, the job's coming and its going.
+        heard = [json.loads(other.receive() or "")["type"] for _ in range(3)]
+    prompt_id = queued.json()["prompt_id"]
+    history = http_client.get(f"{url}/history/{prompt_id}", api_key).json()
+    [image] = history[prompt_id]["outputs"]["9"]["images"]
+    picture = http_client.get(f"{url}/view?{urlencode(image)}", api_key)
+    return Job(prompt_id, events, previews, heard, image, picture)
