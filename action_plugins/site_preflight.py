@@ -33,6 +33,7 @@ FILTERS = (
     "node_budget",
     "service_relations",
     "model_budget",
+    "playbook_command",
     "site_errors",
 )
 
@@ -198,9 +199,6 @@ def describe(
         # Both are the same for every host; any host's variables can compute them.
         first = hostvars[next(iter(hosts))]
         site["secrets"] = secrets_of(first)
-        site["playbook"] = str(first.get("cluster_playbook") or site["playbook"])
-        sources = first.get("ansible_inventory_sources") or []
-        site["inventories"] = inventories_of(sources, roles_folder.resolve().parent)
         try:
             site["catalogue"] = plain(first.get("service_catalogue"))
         except AnsibleError as error:
@@ -318,6 +316,9 @@ class ActionModule(ActionBase):
             Path(self._task.args["groups_file"]),
             Path(self._task.args["roles_folder"]),
         )
+        sources = variables["ansible_inventory_sources"]
+        site["inventories"] = inventories_of(sources, Path(self._task.args["roles_folder"]).resolve().parent)
+        site["playbook"] = filters["playbook_command"](sources)
         if site["secrets"]["file"]:
             # Action plugins have no import path: the loader has them as modules.
             secret_file = sys.modules[action_loader.get("secret_file", class_only=True).__module__]

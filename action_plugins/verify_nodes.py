@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import filter_loader
 from ansible.utils.display import Display
 
 RUNNER = "/opt/aicluster/bin/aicluster_verify.py"
@@ -240,11 +241,10 @@ class ActionModule(ActionBase):
         if arguments["json_file"]:
             Path(arguments["json_file"]).write_text(json.dumps(content, indent=2) + "\n")
         # Of all nodes: a check may say what to do on one that is not asked.
-        ways = {
-            node["name"]: str(variables["hostvars"][node["host"]]["cluster_ssh"])
-            for node in arguments["nodes"]
-        }
-        said = verdict_lines(content, ways, str(variables["cluster_playbook"]))
+        ssh_command, hosts = filter_loader.get("ssh_command").j2_function, variables["hostvars"]
+        ways = {node["name"]: ssh_command(hosts[node["host"]]) for node in arguments["nodes"]}
+        playbook_command = filter_loader.get("playbook_command").j2_function
+        said = verdict_lines(content, ways, playbook_command(variables["ansible_inventory_sources"]))
         for line in said:
             Display().display(line)
         return {"changed": False, "failed": not content["ok"], "msg": said[-1]}

@@ -8,6 +8,7 @@ from typing import Any
 
 import cluster_nodes
 import model_budget
+import next_command
 import node_budget
 import service_relations
 import site_errors
@@ -23,6 +24,7 @@ MODULES: tuple[Any, ...] = (
     node_budget,
     service_relations,
     model_budget,
+    next_command,
     site_errors,
 )
 

@@ -310,6 +310,7 @@ def test_every_node_is_reached_with_the_key_made_here(inventory, tmp_path):
         pytest.param({}, 22, id="a host named by its address or by DNS"),
         pytest.param({"ansible_host": "pi51.example"}, 22, id="an alias"),
         pytest.param({"ansible_host": "10.0.0.9", "ansible_port": 2222}, 2222, id="another port"),
+        pytest.param({"ansible_ssh_private_key_file": "/home/me/key"}, 22, id="a key of another machine"),
     ],
 )
 def test_the_control_node_goes_to_the_address_whose_key_it_knows_whatever_host_vars_say(host_vars, port):
@@ -320,7 +321,7 @@ def test_the_control_node_goes_to_the_address_whose_key_it_knows_whatever_host_v
     # In its own inventory these would lose to host_vars; as names that Ansible prefers they win.
     ssh.set_options(var_options=yaml.safe_load(text)["all"]["hosts"]["pi51"] | host_vars)
     assert (ssh.get_option("host"), ssh.get_option("port")) == ("192.168.1.147", port)
-    assert "-o HostKeyAlias=192.168.1.147" in ssh.get_option("ssh_common_args")
+    assert "IdentityFile=/var/lib/aicluster-toolkit/.ssh/id_ed25519" in ssh.get_option("ssh_common_args")
 
 
 SCRIPTS = ["aicluster-toolkit", "aicluster-toolkit-switch"]
