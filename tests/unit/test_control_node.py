@@ -457,6 +457,7 @@ def test_a_node_that_does_not_let_it_in_may_be_why():
     with pytest.raises(Broken) as broken:
         check_file.check(kit_of({"*raw*": "10.0.0.1 | CHANGED\n10.0.0.2 | UNREACHABLE! => {\nrc=4\n"}))
     assert broken.value.because == ["control_access on NANO"]
+    assert broken.value.next_command.endswith(" -m ansible.builtin.raw -a true"), "a command and nothing else"
 
 
 @pytest.mark.parametrize("name", ["control_node", "network_tools", "nginx", "kong", "ollama"])

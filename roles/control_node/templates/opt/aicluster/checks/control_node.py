@@ -39,8 +39,9 @@ def let_in(kit: Kit) -> None:
     if closed or not said.rstrip().endswith("rc=0"):
         nodes = [names.get(host, host) for host in closed]
         raise Broken(
-            "cannot work on %s" % (" and ".join(nodes) or said.strip()[-300:]),
-            "sudo %s; if it is the key, site.yml run from your machine lets it in again" % " ".join(ask),
+            "cannot work on %s; a lost key is brought back by site.yml, run from your machine"
+            % (" and ".join(nodes) or said.strip()[-300:]),
+            "sudo " + " ".join(ask),
             ["control_access on " + node for node in nodes],
         )
 
