@@ -170,12 +170,6 @@ def causes_of(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
-def inventories_of(sources: Iterable[str], root: Path) -> list[str]:
-    """Return the inventories of a run as paths below the toolkit's root, absolute if they lie elsewhere."""
-    paths = [Path(source).resolve() for source in sources]
-    return [str(path.relative_to(root) if path.is_relative_to(root) else path) for path in paths]
-
-
 def describe(
     groups: Mapping[str, Iterable[str]], hostvars: Mapping[str, Any], groups_file: Path, roles_folder: Path
 ) -> dict[str, Any]:
@@ -316,11 +310,14 @@ class ActionModule(ActionBase):
             Path(self._task.args["groups_file"]),
             Path(self._task.args["roles_folder"]),
         )
+        # Plugins have no import path: the loader has them as modules.
+        name_of = sys.modules[filters["playbook_command"].__module__].inventory_name
         sources = variables["ansible_inventory_sources"]
-        site["inventories"] = inventories_of(sources, Path(self._task.args["roles_folder"]).resolve().parent)
-        site["playbook"] = filters["playbook_command"](sources)
+        site |= {
+            "inventories": [name_of(source) for source in sources],
+            "playbook": filters["playbook_command"](sources),
+        }
         if site["secrets"]["file"]:
-            # Action plugins have no import path: the loader has them as modules.
             secret_file = sys.modules[action_loader.get("secret_file", class_only=True).__module__]
             site["secrets"]["exposed"] = secret_file.is_exposed(Path(site["secrets"]["file"]))
         errors = preflight_errors(site, filters)
