@@ -1,6 +1,9 @@
 """What a message tells a person to type: ssh_command and playbook_command."""
 
+import re
+
 import pytest
+import tree
 from ansible import constants
 from next_command import ROOT, playbook_command, ssh_command
 
@@ -65,3 +68,8 @@ def test_a_key_in_the_home_folder_is_found_behind_quotes(monkeypatch):
 )
 def test_a_playbook_is_run_on_the_nodes_of_this_run(sources, command):
     assert playbook_command(sources) == command
+
+
+def test_no_message_makes_up_its_own_way_to_a_node():
+    texts = {name: (tree.ROOT / name).read_text() for name in tree.named(".yml", below="roles")}
+    assert not [name for name, text in texts.items() if re.search(r"ssh .*@\{\{", text)]
