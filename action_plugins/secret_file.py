@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.parsing.vault import is_encrypted
 from ansible.plugins.action import ActionBase
 
 SECRET_BYTES = 32
@@ -58,6 +60,23 @@ def completed(
     return whole, missing
 
 
+def git_shows(path: Path) -> bool:
+    """Tell whether a file, there or not, lies in a git work tree that does not ignore it."""
+    folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+    ask = ["git", "-C", str(folder), "check-ignore", "--quiet", str(path.absolute())]
+    try:
+        # 0: ignored, 1: not, 128: no work tree.
+        return subprocess.run(ask, capture_output=True, check=False).returncode == 1
+    except FileNotFoundError:
+        return False  # without git nobody commits anything
+
+
+def is_exposed(path: Path) -> bool:
+    """Tell whether a file is plain text that git would commit."""
+    readable = path.is_file() and os.access(path, os.R_OK)
+    return readable and not is_encrypted(path.read_bytes()) and git_shows(path)
+
+
 def replace(path: Path, content: bytes) -> None:
     """Put a file only its owner can read in the place of another, in one step."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -91,11 +110,19 @@ class ActionModule(ActionBase):
             text, made = completed(self._read(path), arguments["names"])
         except (AnsibleActionFail, AnsibleError) as error:
             raise AnsibleActionFail(f"secrets file {path} {error}") from error
+        if made and not arguments["encrypted"] and git_shows(path):
+            raise AnsibleActionFail(
+                f"secrets file {path} (none written): must be encrypted or ignored by git; set "
+                "site_secrets_encrypted: true, or name it in .gitignore"
+            )
         if made and not self._task.check_mode:
             replace(path, self._sealed(path, text) if arguments["encrypted"] else text.encode())
         return {"changed": bool(made), "made": made, "path": str(path)}
 
     def _read(self, path: Path) -> str:
+        if path.is_symlink() and not path.exists():
+            # A disk that is away: new secrets would take the place of those in use.
+            raise AnsibleActionFail(f"is a link to {path.readlink()}, which is not there; bring that back")
         content = path.read_bytes() if path.exists() else b""
         vault = self._loader._vault
         if not vault.is_encrypted(content):

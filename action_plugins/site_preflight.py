@@ -8,20 +8,24 @@ hands that to pure filters and fails with all errors at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ansible.errors import AnsibleError, AnsibleFilterError
+from ansible.parsing.vault import AnsibleVaultError
 from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import filter_loader
+from ansible.plugins.loader import action_loader, filter_loader
 
 # Groups an overlay inventory may add to the vocabulary.
 OVERLAY_GROUPS = ("lab",)
 # The service and port whose endpoints share the requests by node_ai_share or node_ai_capacity.
 BALANCED = ("ollama", "api")
 SITE_VARIABLES = ("site_network", "site_router", "site_image_architectures", "site_operators")
+# Of the connection, what the description of a node depends on.
+CONNECTION_VARIABLES = ("ansible_port", "ansible_ssh_port")
 FILTERS = (
     "cluster_nodes",
     "service_endpoints",
@@ -29,6 +33,7 @@ FILTERS = (
     "node_budget",
     "service_relations",
     "model_budget",
+    "playbook_command",
     "site_errors",
 )
 
@@ -101,7 +106,7 @@ def variables_of(hostvars: Mapping[str, Any], roles: Iterable[str]) -> tuple[dic
     prefixes = tuple(f"{role}_" for role in roles)
     values, unreadable = {}, {}
     for name in hostvars:
-        if not (name.startswith(("node_", *prefixes)) or name in SITE_VARIABLES):
+        if not (name.startswith(("node_", *prefixes)) or name in (*SITE_VARIABLES, *CONNECTION_VARIABLES)):
             continue
         try:
             values[str(name)] = plain(hostvars[name])
@@ -122,22 +127,47 @@ def is_secret_text(value: object) -> bool:
 
 
 def secrets_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {file, names, malformed, problem}: which secrets have a value, never the values themselves."""
-    file, names, malformed, problem = None, [], [], None
+    """Return which secrets have a value, never the values themselves, as `site_errors` documents it.
+
+    `fix` is None where the file is to be made.
+    """
+    file, names, malformed, problem, fix = None, [], [], None, None
     try:
         file = str(hostvars["site_secrets_file"])
         secrets = hostvars["site_secrets"]
         if isinstance(secrets, Mapping):
             names = [str(name) for name, value in secrets.items() if value not in (None, "")]
             malformed = [name for name in names if not is_secret_text(secrets[name])]
-        else:
-            problem = "holds no `name: value` lines"
+        elif secrets is not None:
+            problem, fix = "holds no `name: value` lines", "mend it"
     except KeyError as error:
-        problem = f"variable {error} is not set in group_vars/all/secrets.yml"
+        problem, fix = f"variable {error} is not set", "set it in group_vars/all/secrets.yml"
     except AnsibleError as error:
-        missing = file is not None and not Path(file).exists()
-        problem = "does not exist" if missing else f"cannot be read, {one_line(error)}"
-    return {"file": file, "names": names, "malformed": malformed, "problem": problem}
+        if any(isinstance(cause, AnsibleVaultError) for cause in causes_of(error)):
+            problem = "is encrypted, and no password that was given opens it"
+            fix = "add --ask-vault-pass (or --vault-password-file FILE) and give the one it was made with"
+        elif file is not None and is_absent(Path(file)):
+            problem = "does not exist"
+        else:
+            problem, fix = f"cannot be read, {one_line(error)}", "mend it: what runs uses what is in it"
+    found = {"file": file, "names": names, "malformed": malformed, "problem": problem, "fix": fix}
+    return {**found, "exposed": False}
+
+
+def is_absent(path: Path) -> bool:
+    """Tell whether a file is to be made: it is no link to a disk that is away, and in no closed folder."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
+    return False
+
+
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def describe(
@@ -155,7 +185,9 @@ def describe(
         "unreadable": {host: unreadable for host, (_, unreadable) in hosts.items() if unreadable},
         "catalogue": None,
         "roles": roles,
-        "secrets": {"file": None, "names": [], "malformed": [], "problem": None},
+        "secrets": secrets_of({}),
+        "inventories": [],
+        "playbook": "ansible-playbook",
     }
     if hosts:
         # Both are the same for every host; any host's variables can compute them.
@@ -278,6 +310,16 @@ class ActionModule(ActionBase):
             Path(self._task.args["groups_file"]),
             Path(self._task.args["roles_folder"]),
         )
+        # Plugins have no import path: the loader has them as modules.
+        name_of = sys.modules[filters["playbook_command"].__module__].inventory_name
+        sources = variables["ansible_inventory_sources"]
+        site |= {
+            "inventories": [name_of(source) for source in sources],
+            "playbook": filters["playbook_command"](sources),
+        }
+        if site["secrets"]["file"]:
+            secret_file = sys.modules[action_loader.get("secret_file", class_only=True).__module__]
+            site["secrets"]["exposed"] = secret_file.is_exposed(Path(site["secrets"]["file"]))
         errors = preflight_errors(site, filters)
         result["changed"] = False
         if errors:

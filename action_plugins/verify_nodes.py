@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import filter_loader
 from ansible.utils.display import Display
 
 RUNNER = "/opt/aicluster/bin/aicluster_verify.py"
+# Of what a node said instead of results, the end that is shown, in characters.
+SHOWN = 600
 
 Result = dict[str, Any]
 
@@ -27,16 +30,30 @@ Result = dict[str, Any]
 # ---------------------------------------------------------------- pure functions
 
 
+def results_in(said: str) -> dict[str, Result] | None:
+    """Return service -> result of the JSON list in what came back from a node, None without one.
+
+    On the terminal that Ansible asks for, sudo, PAM and login shells write before and after it.
+    """
+    for start in re.finditer(r"\[\{", said):
+        try:
+            found, _ = json.JSONDecoder().raw_decode(said, start.start())
+            return {result["service"]: result for result in found}
+        except (ValueError, KeyError, TypeError):
+            continue  # brackets of somebody else
+    return None
+
+
 def node_results(expected: Sequence[str], answer: Mapping[str, Any]) -> list[Result]:
     """Return one result per service that placement expects on a node.
 
-    `answer`: stdout (a JSON list of results), stderr, rc of the command on the node, or unreachable and msg.
-    A node that cannot be asked, or was never deployed, has every service broken.
+    `answer`: stdout (with a JSON list of results), stderr, rc of the command on the node, or unreachable and
+    msg. A node that cannot be asked, or was never deployed, has every service broken.
     """
-    try:
-        results = {result["service"]: result for result in json.loads(answer.get("stdout") or "")}
-    except ValueError:
-        said = (answer.get("msg") or answer.get("stderr") or "no answer").strip()
+    results = results_in(answer.get("stdout") or "")
+    if results is None:
+        printed = " ".join(answer.get(stream) or "" for stream in ("stdout", "stderr"))
+        said = (answer.get("msg") or printed).strip()[-SHOWN:] or "no answer"
         unreachable = bool(answer.get("unreachable"))
         evidence = f"the node cannot be reached: {said}" if unreachable else f"verify does not run: {said}"
         # `command` without a shell says so, a shell on the node says it with rc 127.
@@ -120,14 +137,14 @@ def summary(nodes: Sequence[Mapping[str, Any]], entries: Mapping[str, Mapping[st
     }
 
 
-def next_line(failure: Mapping[str, Any], addresses: Mapping[str, str], user: str) -> str:
+def next_line(failure: Mapping[str, Any], ways: Mapping[str, str], playbook: str) -> str:
     """Return the command to type at the controller: what runs on a node goes through ssh."""
     command = str(failure["next"])
     if command.startswith("ansible-playbook") or not command:
-        return command
+        return command.replace("ansible-playbook", playbook, 1)
     elsewhere = re.fullmatch(r"on (\S+): (.+)", command)
     node, command = elsewhere.groups() if elsewhere else (failure["node"], command)
-    return f"ssh {user}@{addresses[node]} {shlex.quote(command)}"
+    return f"{ways[node]} {shlex.quote(command)}"
 
 
 def lines_of(node: str, results: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -137,15 +154,17 @@ def lines_of(node: str, results: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def verdict_lines(content: Mapping[str, Any], user: str) -> list[str]:
-    """Return the end of the report: what is broken, why, the next command, what else one should know."""
+def verdict_lines(content: Mapping[str, Any], ways: Mapping[str, str], playbook: str) -> list[str]:
+    """Return the end of the report: what is broken, why, the next command, what else one should know.
+
+    `ways`: node name -> the ssh command that gets there; `playbook`: how a playbook is run on these nodes.
+    """
     lines = []
-    addresses = {node["node"]: node["address"] for node in content["nodes"]}
     for failure in content["failures"]:
         lines.append(f"{failure['service']} on {failure['node']}: {failure['evidence']}")
         if failure["because"]:
             lines.append(f"    because of {', '.join(failure['because'])}")
-        elif command := next_line(failure, addresses, user):
+        elif command := next_line(failure, ways, playbook):
             lines.append(f"    next: {command}")
     lines += [f"warning: {one['service']} on {one['node']}: {one['text']}" for one in content["warnings"]]
     asleep = f", {content['asleep']} asleep" if content["asleep"] else ""
@@ -221,7 +240,11 @@ class ActionModule(ActionBase):
         }
         if arguments["json_file"]:
             Path(arguments["json_file"]).write_text(json.dumps(content, indent=2) + "\n")
-        said = verdict_lines(content, str(variables["ansible_user"]))
+        # Of all nodes: a check may say what to do on one that is not asked.
+        ssh_command, hosts = filter_loader.get("ssh_command").j2_function, variables["hostvars"]
+        ways = {node["name"]: ssh_command(hosts[node["host"]]) for node in arguments["nodes"]}
+        playbook_command = filter_loader.get("playbook_command").j2_function
+        said = verdict_lines(content, ways, playbook_command(variables["ansible_inventory_sources"]))
         for line in said:
             Display().display(line)
         return {"changed": False, "failed": not content["ok"], "msg": said[-1]}

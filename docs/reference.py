@@ -78,7 +78,8 @@ def ports_page(nodes: Sequence[Node]) -> str:
         "Every port a node publishes, and whom it is meant for: a tier, `lan`, `operators` "
         "(`site_operators`), or `localhost`. Docker binds `localhost` to the loopback interface and all else "
         "to the node's address; **no firewall keeps others on the LAN out yet**, only PostgreSQL judges "
-        "addresses itself. What is not here is published to nobody. Port 22 (ssh) is open besides."
+        "addresses itself. What is not here is published to nobody. Port "
+        f"{' or '.join(sorted({str(node['ssh_port']) for node in nodes}))} (ssh) is open besides."
     )
     return page("Ports", text, table(("node", "port", "service", "from", ""), rows))
 

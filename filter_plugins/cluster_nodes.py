@@ -16,6 +16,8 @@ from ansible.errors import AnsibleFilterError
 # The children of `nodes` in inventory/groups.yml: a filter sees a host's groups, not their tree.
 TIERS = ("gateway", "primary_ai", "secondary_ai", "backend", "monitoring", "edge", "utility")
 
+SSH_PORT = 22
+
 
 @overload
 def merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]: ...
@@ -94,6 +96,12 @@ def modes_here(modes: object, services: Collection[str]) -> dict[str, list[str]]
     return {mode: names for mode, names in here.items() if names}
 
 
+def ssh_port(hostvars: Mapping[str, Any]) -> int:
+    """Return the port the node's sshd listens on; what is no number is for the preflight to report."""
+    said = str(hostvars.get("ansible_ssh_port") or hostvars.get("ansible_port") or "")
+    return int(said) if said.isdecimal() else SSH_PORT
+
+
 def node_entry(hostvars: Mapping[str, Any], catalogue: Mapping[str, Any]) -> dict[str, Any]:
     """Return one node as a plain mapping; see `cluster_nodes` for its shape.
 
@@ -111,6 +119,7 @@ def node_entry(hostvars: Mapping[str, Any], catalogue: Mapping[str, Any]) -> dic
         "name": name,
         "host": host,
         "address": hostvars.get("node_address") or host,
+        "ssh_port": ssh_port(hostvars),
         "mac": hostvars.get("node_mac"),
         "tier": next((tier for tier in TIERS if tier in groups), None),
         "board": hostvars.get("node_board"),
@@ -161,11 +170,12 @@ def cluster_nodes(
 ) -> list[dict[str, Any]]:
     """Return the cluster, one entry per host, in the order given.
 
-    Entry: name, host, address, mac (or None), tier (None in no tier), board, architecture, memory_mb and
-    memory_reserved_mb (MiB), disk_gb and disk_reserved_gb (GiB), health_start_interval_s (0: not used), drained (bool), share (percent, its own or
-    its part of the tier's, or None), capacity (any unit, one for all nodes, or None), modes (mode -> services
-    that run in it and in no other; {} without modes), mode (the one a fresh node starts in, or None),
-    services (name -> catalogue entry with the overrides).
+    Entry: name, host, address, ssh_port, mac (or None), tier (None in no tier), board, architecture,
+    memory_mb and memory_reserved_mb (MiB), disk_gb and disk_reserved_gb (GiB), health_start_interval_s (0:
+    not used), drained (bool), share (percent, its own or its part of the tier's, or None), capacity (any
+    unit, one for all nodes, or None), modes (mode -> services that run in it and in no other; {} without
+    modes), mode (the one a fresh node starts in, or None), services (name -> catalogue entry with the
+    overrides).
     A value nobody set is None and a service the catalogue lacks has only its overrides: judging is the
     preflight's work. Raises AnsibleFilterError where a list of services or `catalogue` cannot be read at all.
     """

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeGuard
 
-HOST_PORTS = {22: "sshd"}
 FIRST_FREE_PORT = 1024  # below it ports are reserved for well-known services
 
 
@@ -65,21 +64,20 @@ def account(node: Mapping[str, Any], resource: str, unit: str) -> tuple[dict[str
 
 def port_problems(node: Mapping[str, Any]) -> list[str]:
     """Return one problem per port number of the node that two parties want; `from: []` publishes nothing."""
-    takers: dict[int, list[str]] = defaultdict(list)
+    takers: dict[int, list[str]] = defaultdict(list, {node["ssh_port"]: ["sshd"]})
     for service, entry in node["services"].items():
         for name, port in (entry.get("ports") or {}).items():
             if isinstance(port, Mapping) and port.get("from") and _whole(port.get("port")):
                 takers[port["port"]].append(f"{service}.{name}")
     problems = []
     for number, names in sorted(takers.items()):
-        everybody = [HOST_PORTS[number], *names] if number in HOST_PORTS else names
-        if len(everybody) > 1:
+        if len(names) > 1:
             service, port = names[-1].split(".", 1)
             free = number + 8000 if number < FIRST_FREE_PORT else number + 1
             while free in takers:
                 free += 1
             problems.append(
-                f"port {number} of {node['name']} {' and '.join(everybody)}: must belong to one of them; "
+                f"port {number} of {node['name']} {' and '.join(names)}: must belong to one of them; "
                 f"move one, for instance with `- {service}: {{ports: {{{port}: {{port: {free}}}}}}}`"
             )
     return problems

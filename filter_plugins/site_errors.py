@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -20,7 +21,7 @@ ARCHITECTURES = ("amd64", "arm64")
 # Whom a port may be opened to besides the tiers.
 AUDIENCES = ("lan", "operators", "localhost")
 CATALOGUE_FILE = "group_vars/all/services.yml"
-MAKE_SECRETS = "ansible-playbook playbooks/secrets.yml --ask-vault-pass"
+SITE_FILE = "group_vars/all/site.yml"
 LAST_PORT = 65535
 # Lists of services a node runs: what every node has, then what its tier brings.
 PLACEMENTS = ("node_common_services", "node_services")
@@ -108,6 +109,12 @@ NODE_RULES: dict[str, Rule] = {
     "node_health_start_interval_s": Rule(is_whole(0), "a whole number of seconds", where=NODE_FILE),
     "node_disk_gb": Rule(is_whole(1), "a whole number of GiB", where=HOST_FILE),
     "node_disk_reserved_gb": Rule(is_whole(0), "a whole number of GiB", where=NODE_FILE),
+    "ansible_port": Rule(
+        or_null(lambda value: str(value).isdecimal() and 1 <= int(value) <= LAST_PORT),
+        f"the port of sshd, from 1 to {LAST_PORT}",
+        required=False,
+        where=f"the inventory or {HOST_FILE}",
+    ),
     "node_drained": Rule(
         lambda value: isinstance(value, bool), "true or false, without quotes", where=HOST_FILE
     ),
@@ -306,37 +313,50 @@ def network_of(text: object) -> ipaddress.IPv4Network | None:
 
 
 def network_errors(site: Site) -> Iterator[str]:
-    """Yield each `site_network` that is none, with the corrected one if only host bits are set."""
-    texts = {
-        shown(variables.get("site_network")): variables.get("site_network")
-        for variables in site["hosts"].values()
-    }
-    for text, value in texts.items():
-        if network_of(value) is None:
+    """Yield each `site_network` that is none, and each `site_router` and `site_operators` that is not there.
+
+    Of a network, the corrected one is named if only host bits are set.
+    """
+    for variables in site["hosts"].values():
+        value = variables.get("site_network")
+        network = network_of(value)
+        if network is None:
             try:
                 fix = f"write {ipaddress.IPv4Network(value, strict=False)}"
             except ValueError:
                 fix = "write for instance 192.168.1.0/24"
-            yield f"site_network {text}: must be an IPv4 network; {fix} in group_vars/all/site.yml"
-
-
-def operator_errors(site: Site) -> Iterator[str]:
-    """Yield each `site_operators` that is no list, and each item that is neither a network nor an address."""
-    values = {shown(variables.get("site_operators")): variables for variables in site["hosts"].values()}
-    for text, variables in values.items():
-        operators = variables.get("site_operators")
-        if not isinstance(operators, list):
-            yield (
-                f"site_operators {text}: must be a list of networks or addresses; "
-                "write for instance [192.168.1.10] in group_vars/all/site.yml"
-            )
-            continue
-        for one in operators:
-            if network_of(one) is None:
+            yield f"site_network {shown(value)}: must be an IPv4 network; {fix} in {SITE_FILE}"
+        else:
+            text = variables.get("site_router")
+            router = network_of(text)
+            if router is None or router.num_addresses > 1 or not router.subnet_of(network):
                 yield (
-                    f"item of site_operators {shown(one)}: must be an IPv4 network or address; "
-                    "write for instance 192.168.1.0/24 or 192.168.1.10 in group_vars/all/site.yml"
+                    f"site_router {shown(text)}: must be an address inside site_network {network}; write "
+                    f"that of your router in {SITE_FILE}"
                 )
+        yield from operator_errors(variables.get("site_operators"), network)
+
+
+def operator_errors(operators: object, network: ipaddress.IPv4Network | None) -> Iterator[str]:
+    """Yield why `site_operators` is no list of networks and addresses, or has nobody of this network."""
+    if not isinstance(operators, list):
+        yield (
+            f"site_operators {shown(operators)}: must be a list of networks or addresses; "
+            f"write for instance [192.168.1.10] in {SITE_FILE}"
+        )
+        return
+    places = [network_of(one) for one in operators]
+    for one, place in zip(operators, places, strict=True):
+        if place is None:
+            yield (
+                f"item of site_operators {shown(one)}: must be an IPv4 network or address; "
+                f"write for instance 192.168.1.0/24 or 192.168.1.10 in {SITE_FILE}"
+            )
+    if network and places and all(place and not place.overlaps(network) for place in places):
+        yield (
+            f"site_operators {shown(operators)}: one at least must be in site_network {network}, or this is "
+            f"the list of another site; write who works there, {network} for everybody, in {SITE_FILE}"
+        )
 
 
 def address_error(site: Site, host: str) -> str | None:
@@ -347,7 +367,8 @@ def address_error(site: Site, host: str) -> str | None:
     try:
         address = ipaddress.IPv4Address(text)
     except ValueError:
-        return f"{subject}: must be an IPv4 address; write four numbers from 0 to 255 in the inventory"
+        place = place_of(site, host, HOST_FILE)
+        return f"{subject}: must be an IPv4 address, four numbers from 0 to 255; set node_address in {place}"
     if network is None:
         return None
     if address not in network:
@@ -546,23 +567,48 @@ def secret_errors(site: Site) -> Iterator[str]:
     """Yield each secret that a placed service needs and that is missing or malformed, without its value."""
     needs, secrets = secret_needs(site), site["secrets"]
     wanted = ", ".join(f"{name} ({' and '.join(services)})" for name, services in needs.items())
-    if needs and secrets["problem"]:
+    make = f"`{site['playbook']} playbooks/secrets.yml --ask-vault-pass`"
+    if secrets["exposed"]:
         yield (
-            f"secrets file {secrets['file']}: {secrets['problem']}; `{MAKE_SECRETS}` makes it, with a random "
-            f"value for each of {wanted}"
+            f"secrets file {secrets['file']} in plain text: git must ignore it or ansible-vault encrypt it; "
+            f"`ansible-vault encrypt {secrets['file']}`, or name it in .gitignore"
         )
+    if needs and secrets["problem"]:
+        fix = secrets["fix"] or f"{make} makes it, with a random value for each of {wanted}"
+        yield f"secrets file {secrets['file']}: {secrets['problem']}; {fix}"
         return
     for name, services in needs.items():
         if name not in secrets["names"]:
             yield (
                 f"secret {name} of service {' and '.join(services)} missing: must have a value in "
-                f"{secrets['file']}; `{MAKE_SECRETS}` makes what is missing"
+                f"{secrets['file']}; {make} makes what is missing"
             )
         elif name in secrets["malformed"]:
             yield (
                 f"secret {name} of service {' and '.join(services)} (hidden): must be one line of printable "
                 f"ASCII, text rather than a number; write `{name}: '<value>'`, in quotes, "
                 f"in {secrets['file']}"
+            )
+
+
+def inventory_errors(site: Site) -> Iterator[str]:
+    """Yield inventories the control node would read that are not those of this run: other nodes, at night."""
+    used = [PurePosixPath(name) for name in site["inventories"]]
+    elsewhere = [str(path) for path in used if path.is_absolute()]
+    own = [f"inventory/{path.name}" if path.is_absolute() else str(path) for path in used]
+    for host, variables in site["hosts"].items():
+        option = (site["roles"].get("control_node") or {}).get("control_node_inventories")
+        if not (used and option and "control_node" in dict(all_placed(variables))):
+            continue
+        chosen = variables.get("control_node_inventories", option["default"])
+        paths = [PurePosixPath(name) for name in chosen] if is_names(chosen) else []
+        foreign = [str(path) for path in paths if not {path, *path.parents} & {*used}]
+        if foreign:
+            move = f"move {' and '.join(elsewhere)} into inventory/ and " if elsewhere else ""
+            yield (
+                f"control_node_inventories of {label(site, host)} {shown(chosen)}: {' and '.join(foreign)} "
+                f"must be an inventory of this run, or the nightly job works on other nodes; {move}write "
+                f"control_node_inventories: [{', '.join(own)}] among the variables of your inventory"
             )
 
 
@@ -611,21 +657,24 @@ def site_errors(site: Site) -> list[str]:
     `site`: vocabulary {tiers, boards, groups: names}, groups (name -> hosts), hosts (host -> variables:
     node_*, site_network, site_router, site_operators and those of roles), unreadable (host or `site` ->
     variable -> reason), catalogue, roles (name -> options of its argument_specs, None without one), secrets
-    {file, names (those that have a value), problem: text or None}.
+    {file, names (those that have a value), malformed, problem: text or None, fix: text or None (make it),
+    exposed: whether it is plain text that git does not ignore}, inventories (of this run, below the toolkit's
+    root or absolute), playbook (how a playbook is run on these nodes).
     """
     checks = (
         group_errors,
         network_errors,
-        operator_errors,
         node_errors,
         identity_errors,
+        inventory_errors,
         catalogue_errors,
         placement_errors,
         mode_errors,
         secret_errors,
         role_variable_errors,
     )
-    return [error for check in checks for error in check(site)]
+    # What is the same for all hosts is said once.
+    return list(dict.fromkeys(error for check in checks for error in check(site)))
 
 
 class FilterModule:

@@ -54,7 +54,7 @@ def neighbour_view(node: Mapping[str, Any]) -> dict[str, Any]:
         name: {"ports": {port_name: port["port"] for port_name, port in entry["ports"].items()}}
         for name, entry in node["services"].items()
     }
-    known = {key: node[key] for key in ("name", "address", "tier")}
+    known = {key: node[key] for key in ("name", "host", "address", "tier")}
     # Whether, not how much: another share is nothing the other nodes have to hear of.
     return {**known, "balanced": node["share"] != 0, "services": services}
 
@@ -64,8 +64,8 @@ def verify_site(nodes: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]
 
     services: name -> {container (bool), unit (systemd's name or None), memory_mb (MiB), health_limit_s (0
     without a health check), modes (names), ports: name -> {port, container, published (address or None)}};
-    cluster: a {name, address, tier, balanced (may it be asked by the gateway), services: name -> {ports: name
-    -> number}} per node.
+    cluster: a {name, host (inventory key), address, tier, balanced (may the gateway ask it), services: name
+    -> {ports: name -> number}} per node.
     Raises AnsibleFilterError if there is no node of that name.
     """
     cluster = list(nodes)

@@ -31,7 +31,7 @@ def test_the_message_names_service_log_and_next_command_and_the_other_nodes_conv
     assert run.code != 0
     assert re.search(rf"{backend.name}: .*\bpostgres\b.* did not come up\.", run.output)
     assert "could not look up effective user ID 4242" in run.output
-    assert re.search(rf"Next: ssh \S+@{re.escape(backend.address)} sudo docker compose .* ps -a", run.output)
+    assert re.search(rf"Next: ssh .*@{re.escape(backend.address)} sudo docker compose .* ps -a", run.output)
     failed = dict(re.findall(r"^(\S+) +: .*failed=(\d+)", run.output, re.M))
     assert failed == {node.address: "1" if node == backend else "0" for node in site.nodes()}
     gateway = site.running("kong")[0]

@@ -197,4 +197,4 @@ def run(python: Sequence[str], secrets: Mapping[str, str]) -> list[tuple[str, st
     ran = subprocess.run([*python, "-"], input=program(secrets), capture_output=True, text=True, check=False)
     if ran.returncode:
         raise RuntimeError(f"the search failed: {ran.stderr.strip()[-1000:]}")
-    return [(name, place) for name, place in json.loads(ran.stdout)]
+    return [(name, place) for name, place in json.loads(ran.stdout.splitlines()[-1])]

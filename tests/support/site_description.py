@@ -8,6 +8,7 @@ from typing import Any
 
 import cluster_nodes
 import model_budget
+import next_command
 import node_budget
 import service_relations
 import site_errors
@@ -23,6 +24,7 @@ MODULES: tuple[Any, ...] = (
     node_budget,
     service_relations,
     model_budget,
+    next_command,
     site_errors,
 )
 
@@ -61,7 +63,10 @@ def _described() -> dict[str, Any]:
     site = site_preflight.describe(groups, hostvars, ROOT / "inventory/groups.yml", ROOT / "roles")
     # The secrets of the real site are not in the repository: here it has all it needs.
     names = list(site_errors.secret_needs(site))
-    return site | {"secrets": {"file": "secrets/vault.yml", "names": names, "malformed": [], "problem": None}}
+    secrets = {"file": "secrets/vault.yml", "names": names, "problem": None, "fix": None}
+    # Of the command line.
+    sources = ["inventory/groups.yml", "inventory/production.yml"]
+    return site | {"secrets": site["secrets"] | secrets, "inventories": sources}
 
 
 def production() -> dict[str, Any]:

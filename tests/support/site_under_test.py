@@ -27,6 +27,7 @@ class Node:
     user: str
     key: str
     ssh_args: str
+    ssh: str
 
     def __hash__(self) -> int:
         """A node is its address."""
@@ -80,7 +81,7 @@ def ask(pattern: str, expression: str) -> list[Any]:
 
 
 _NODE = (
-    "{'entry': cluster_node, 'groups': group_names, 'user': ansible_user,"
+    "{'entry': cluster_node, 'groups': group_names, 'user': ansible_user, 'ssh': cluster_ssh,"
     " 'key': ansible_ssh_private_key_file | default(''),"
     " 'ssh_args': ansible_ssh_common_args | default('')}"
 )
@@ -106,7 +107,7 @@ def running(service: str) -> list[Node]:
 @cache
 def variable(node: Node, expression: str) -> Any:
     """The value of a variable on one node."""
-    return ask(node.address, expression)[0]
+    return ask(str(node.entry["host"]), expression)[0]
 
 
 def setting(node: Node, role: str, name: str) -> Any:
@@ -118,21 +119,22 @@ def setting(node: Node, role: str, name: str) -> Any:
 @cache
 def secrets() -> dict[str, str]:
     """Every secret of the inventory, by name."""
-    found: dict[str, str] = ask(nodes()[0].address, "site_secrets")[0]
+    found: dict[str, str] = ask(str(nodes()[0].entry["host"]), "site_secrets")[0]
     return {name: str(value) for name, value in found.items()}
 
 
 def as_root(node: Node) -> list[str]:
     """The beginning of a command line that runs what follows as root on a node."""
-    key = ["-i", node.key] if node.key else []
-    ssh = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", *key, *shlex.split(node.ssh_args)]
-    return [*ssh, f"{node.user}@{node.address}", "sudo"]
+    ssh, *words = shlex.split(node.ssh)
+    return [ssh, "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", *words, "sudo"]
 
 
 def shell(node: Node, command: str) -> str:
     """What a command run as root on a node prints; raises RuntimeError when it fails."""
+    # What a login shell of the node says comes before this line.
+    begins = "--- the command says:"
     ran = subprocess.run(
-        [*as_root(node), "sh", "-c", shlex.quote(command)],
+        [*as_root(node), "sh", "-c", shlex.quote(f"echo {shlex.quote(begins)}\n{command}")],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -140,7 +142,7 @@ def shell(node: Node, command: str) -> str:
     )
     if ran.returncode:
         raise RuntimeError(f"{node.name}: {command}: exit code {ran.returncode}: {ran.stderr.strip()}")
-    return ran.stdout
+    return ran.stdout.partition(f"{begins}\n")[2]
 
 
 PLAYBOOK = ["ansible-playbook", *inventory_arguments(), "site.yml"]

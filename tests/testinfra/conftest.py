@@ -51,7 +51,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def connections() -> dict[str, Any]:
     return {
         node.name: testinfra.get_host(
-            f"ssh://{node.user}@{node.address}",
+            f"ssh://{node.user}@{node.address}:{node.entry['ssh_port']}",
             sudo=True,
             ssh_identity_file=node.key or None,
             ssh_extra_args=node.ssh_args or None,

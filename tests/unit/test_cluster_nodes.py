@@ -91,6 +91,20 @@ def test_the_tiers_are_those_of_the_vocabulary():
     assert list(TIERS) == production()["vocabulary"]["tiers"]
 
 
+@pytest.mark.parametrize(
+    ("variables", "port"),
+    [
+        pytest.param({}, 22, id="nothing said"),
+        pytest.param({"ansible_port": 2222}, 2222, id="ansible_port"),
+        pytest.param({"ansible_port": "2222"}, 2222, id="text, as of a command line"),
+        pytest.param({"ansible_port": 2222, "ansible_ssh_port": 2022}, 2022, id="what Ansible prefers"),
+        pytest.param({"ansible_port": "ssh"}, 22, id="what the preflight refuses"),
+    ],
+)
+def test_a_node_has_the_ssh_port_of_its_inventory(variables, port):
+    assert one(**variables)["ssh_port"] == port
+
+
 class Lazy(dict[str, Any]):
     """Host variables of which only some can be computed."""
 
@@ -114,7 +128,7 @@ class Lazy(dict[str, Any]):
         ),
         *("node_ai_share", "node_ai_tier_share", "node_ai_capacity"),
         *("node_services", "node_common_services"),
-        *("node_modes", "node_mode", "site_image_architectures"),
+        *("node_modes", "node_mode", "site_image_architectures", "ansible_port", "ansible_ssh_port"),
     )
 
     def __getitem__(self, key: str) -> Any:

@@ -154,8 +154,13 @@ def test_a_node_that_is_away_ends_the_run_with_its_name_and_not_in_the_middle(na
 
 def ask(lines: str) -> str:
     cluster = [
-        {"name": "PI51", "address": NODE, "services": {}},
-        {"name": "PI31", "address": CONTROL, "services": {"control_node": {"ports": {}}}},
+        {"name": "PI51", "host": "pi51.example", "address": NODE, "services": {}},
+        {
+            "name": "PI31",
+            "host": "pi31.example",
+            "address": CONTROL,
+            "services": {"control_node": {"ports": {}}},
+        },
     ]
     kit = ScriptedKit(site("PI51", {}, cluster), commands={"find /root /home *": lines})
     return str(check_of("control_access").check(kit))
@@ -166,15 +171,22 @@ def test_verify_names_who_is_let_in():
 
 
 @pytest.mark.parametrize(
-    ("lines", "evidence"),
+    ("lines", "evidence", "mends"),
     [
-        pytest.param("", "does not let PI31 (192.168.1.234) in", id="no line"),
-        pytest.param(LINE.replace(CONTROL, "192.168.1.2"), "does not let PI31", id="another address"),
-        pytest.param(f"# no key yet of {MARK}\n", "PI31 had no key when", id="the place of a line"),
+        pytest.param("", "does not let PI31 (192.168.1.234) in", "site.yml", id="no line"),
+        pytest.param(
+            LINE.replace(CONTROL, "192.168.1.2"), "does not let PI31", "site.yml", id="another address"
+        ),
+        pytest.param(
+            f"# no key yet of {MARK}\n",
+            "PI31 had no key when",
+            "site.yml --limit pi31.example",
+            id="the place of a line",
+        ),
     ],
 )
-def test_verify_says_what_is_missing_and_what_mends_it(lines, evidence):
+def test_verify_says_what_is_missing_and_what_mends_it(lines, evidence, mends):
     with pytest.raises(Broken) as broken:
         ask(lines)
     assert evidence in broken.value.evidence
-    assert "site.yml" in broken.value.next_command
+    assert broken.value.next_command == f"ansible-playbook {mends}"

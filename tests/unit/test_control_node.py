@@ -19,9 +19,12 @@ import render
 import toolkit_archive
 import toolkit_digest as toolkit
 import tree
+import yaml
 from a_kit import ScriptedKit, check_of, site
 from aicluster_verify import Broken
 from ansible.errors import AnsibleFilterError
+from ansible.playbook.play_context import PlayContext
+from ansible.plugins.loader import connection_loader
 from tree import ROOT, load
 
 INVENTORIES = ["inventory/groups.yml", "inventory/production.yml"]
@@ -301,6 +304,26 @@ def test_every_node_is_reached_with_the_key_made_here(inventory, tmp_path):
     assert {host["ansible_ssh_private_key_file"] for host in hosts.values()} == {key}
 
 
+@pytest.mark.parametrize(
+    ("host_vars", "port"),
+    [
+        pytest.param({}, 22, id="a host named by its address or by DNS"),
+        pytest.param({"ansible_host": "pi51.example"}, 22, id="an alias"),
+        pytest.param({"ansible_host": "10.0.0.9", "ansible_port": 2222}, 2222, id="another port"),
+        pytest.param({"ansible_ssh_private_key_file": "/home/me/key"}, 22, id="a key of another machine"),
+    ],
+)
+def test_the_control_node_goes_to_the_address_whose_key_it_knows_whatever_host_vars_say(host_vars, port):
+    node = {"host": "pi51", "address": "192.168.1.147", "ssh_port": port, "services": {}}
+    nodes = {"cluster_nodes": [*render.cluster("production"), node]}
+    text = rendered("/opt/aicluster-toolkit/inventory.yml", overrides=nodes)
+    ssh = connection_loader.get("ssh", PlayContext())
+    # In its own inventory these would lose to host_vars; as names that Ansible prefers they win.
+    ssh.set_options(var_options=yaml.safe_load(text)["all"]["hosts"]["pi51"] | host_vars)
+    assert (ssh.get_option("host"), ssh.get_option("port")) == ("192.168.1.147", port)
+    assert "IdentityFile=/var/lib/aicluster-toolkit/.ssh/id_ed25519" in ssh.get_option("ssh_common_args")
+
+
 SCRIPTS = ["aicluster-toolkit", "aicluster-toolkit-switch"]
 
 
@@ -379,12 +402,12 @@ def test_what_is_provisioned_depends_on_the_toolkit():
 # --- the check of verify ---
 
 check_file = check_of("control_node")
-HOSTS = "  hosts (2):\n    10.0.0.1\n    10.0.0.2\n"
+HOSTS = "a line of PAM\n  hosts (2):\n    agx0\n    10.0.0.2\n"
 ALL_WELL = "10.0.0.1 | CHANGED | rc=0 >>\n\n10.0.0.2 | CHANGED | rc=0 >>\n\nrc=0\n"
 
 
 def kit_of(printed: Mapping[str, str | Broken] = {}) -> ScriptedKit:
-    cluster = [{"name": "AGX0", "address": "10.0.0.1"}, {"name": "NANO", "address": "10.0.0.2"}]
+    cluster = [{"name": "AGX0", "host": "agx0"}, {"name": "NANO", "host": "10.0.0.2"}]
     commands: dict[str, str | Broken] = {
         "*--version": "ansible [core 2.19.14]\n  config file = x\n",
         "*--list-hosts": HOSTS,
@@ -410,13 +433,13 @@ def test_verify_says_that_the_timer_still_waits():
     [
         pytest.param({"*--version": Broken("no module named yaml")}, "no module named yaml", id="no Ansible"),
         pytest.param(
-            {"*--list-hosts": "  hosts (1):\n    10.0.0.1\n"},
+            {"*--list-hosts": "  hosts (1):\n    agx0\n"},
             "its inventory has 1 nodes, the cluster 2",
             id="another inventory",
         ),
         pytest.param(
-            {"*raw*": "10.0.0.1 | CHANGED | rc=0 >>\n\n10.0.0.2 | UNREACHABLE! => {}\nrc=4\n"},
-            "cannot work on NANO",
+            {"*raw*": "10.0.0.2 | CHANGED | rc=0 >>\n\nagx0 | UNREACHABLE! => {}\nrc=4\n"},
+            "cannot work on AGX0",
             id="a node that does not let it in",
         ),
         pytest.param(
@@ -434,6 +457,7 @@ def test_a_node_that_does_not_let_it_in_may_be_why():
     with pytest.raises(Broken) as broken:
         check_file.check(kit_of({"*raw*": "10.0.0.1 | CHANGED\n10.0.0.2 | UNREACHABLE! => {\nrc=4\n"}))
     assert broken.value.because == ["control_access on NANO"]
+    assert broken.value.next_command.endswith(" -m ansible.builtin.raw -a true"), "a command and nothing else"
 
 
 @pytest.mark.parametrize("name", ["control_node", "network_tools", "nginx", "kong", "ollama"])

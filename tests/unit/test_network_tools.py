@@ -20,9 +20,15 @@ SITE: dict[str, Any] = {
     "router": "10.0.0.1",
     "internet": "example.com",
     "nodes": [
-        {"name": "PI31", "host": "10.0.0.31", "address": "10.0.0.31", "mac": None},
-        {"name": "AGX0", "host": "10.0.0.54", "address": "10.0.0.54", "mac": "48-B0-2D-00-00-01"},
-        {"name": "ORIN0", "host": "10.0.0.57", "address": "10.0.0.57", "mac": None},
+        {"name": "PI31", "host": "10.0.0.31", "address": "10.0.0.31", "ssh_port": 22, "mac": None},
+        {
+            "name": "AGX0",
+            "host": "agx0.lan",
+            "address": "10.0.0.54",
+            "ssh_port": 2222,
+            "mac": "48-B0-2D-00-00-01",
+        },
+        {"name": "ORIN0", "host": "10.0.0.57", "address": "10.0.0.57", "ssh_port": 22, "mac": None},
     ],
     "clocks": [{"name": "PI51", "server": "10.0.0.51:80"}],
     "known_devices": [
@@ -210,7 +216,9 @@ def test_devices_are_those_that_answered_in_the_order_of_addresses():
 )
 def test_a_node_is_reachable_when_ssh_is(monkeypatch, echo, ssh, state):
     monkeypatch.setattr(net, "ping", lambda _address: echo)
-    monkeypatch.setattr(net, "connect_ms", lambda _address, port: ssh if port == 22 else pytest.fail("port"))
+    monkeypatch.setattr(
+        net, "connect_ms", lambda _address, port: ssh if port == 2222 else pytest.fail("port")
+    )
     assert net.check_node(SITE["nodes"][1])["state"] == state
 
 

@@ -13,6 +13,7 @@ def service(memory_mb: Any = 100, disk_gb: Any = 1, **more: Any) -> dict[str, An
 def node(services: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {
         "name": "PI41",
+        "ssh_port": 22,
         "architecture": "arm64",
         "memory_mb": 2048,
         "memory_reserved_mb": 350,
@@ -42,6 +43,12 @@ def test_the_account_adds_up_what_is_reserved_and_what_the_services_may_use():
         "disk_free_gb": 62,
         "problems": [],
     }
+
+
+def test_sshd_has_the_port_its_inventory_says():
+    assert account({"a": service(**open_port(22))}, ssh_port=2222)["problems"] == []
+    [problem] = account({"a": service(**open_port(2222))}, ssh_port=2222)["problems"]
+    assert problem.startswith("port 2222 of PI41 sshd and a.web: must belong to one of them")
 
 
 def test_one_account_per_node_in_their_order():

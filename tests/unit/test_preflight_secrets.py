@@ -1,7 +1,11 @@
 """Which values the preflight takes for secrets; it never repeats one."""
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible.template import Templar, trust_as_template
 from by_path import import_file
+from tree import load
 
 preflight = import_file("action_plugins/site_preflight.py", "site_preflight_secrets")
 
@@ -19,9 +23,9 @@ def found(value):
     ],
 )
 def test_a_line_of_printable_ascii_means_the_same_everywhere(value):
-    assert found(value) == {
-        "file": "vault.yml", "names": ["redis_password"], "malformed": [], "problem": None
-    }  # fmt: skip
+    described = found(value)
+    assert (described["names"], described["malformed"]) == (["redis_password"], [])
+    assert described["problem"] is described["fix"] is None
 
 
 @pytest.mark.parametrize(
@@ -41,3 +45,73 @@ def test_what_files_would_write_differently_is_malformed(value):
 @pytest.mark.parametrize("value", [None, ""])
 def test_nothing_is_no_secret(value):
     assert found(value)["names"] == []
+
+
+# --- a file that cannot be read is no file to make anew ---
+
+LOOKUP = trust_as_template(load("group_vars/all/secrets.yml")["site_secrets"])
+
+
+def password(text):
+    return [("default", VaultSecret(text.encode()))]
+
+
+class Asked(dict[str, object]):
+    """Variables of a host that are computed when they are asked for."""
+
+    def __getitem__(self, name):
+        loader = DataLoader()
+        loader.set_vault_secrets(password(str(self.get("password"))) if "password" in self else [])
+        file = str(self.get("site_secrets_file"))
+        return (
+            file
+            if name == "site_secrets_file"
+            else Templar(loader, {"site_secrets_file": file}).template(LOOKUP)
+        )
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "vault.yml"
+
+
+def asked(file, **more):
+    return preflight.secrets_of(Asked(site_secrets_file=file, **more))
+
+
+@pytest.mark.parametrize("given", [{}, {"password": "other"}], ids=["no password", "another password"])
+def test_a_vault_that_stays_closed_is_asked_for_its_password(file, given):
+    file.write_bytes(VaultLib(password("right")).encrypt("redis_password: x\n"))
+    described = asked(file, **given)
+    assert described["problem"] == "is encrypted, and no password that was given opens it"
+    assert "--ask-vault-pass" in described["fix"]
+    assert asked(file, password="right")["names"] == ["redis_password"]
+
+
+def test_a_file_that_is_not_there_is_to_be_made(file):
+    described = asked(file)
+    assert (described["problem"], described["fix"]) == ("does not exist", None)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        pytest.param(lambda file: file.write_text("a: ["), "cannot be read, ", id="a file that is no YAML"),
+        pytest.param(lambda file: file.write_text("- a\n"), "holds no `name: value` lines", id="a list"),
+        pytest.param(
+            lambda file: file.symlink_to("/gone/vault.yml"),
+            "cannot be read, ",
+            id="a link to a disk that is away",
+        ),
+    ],
+)
+def test_what_is_there_is_mended_and_not_made_anew(file, spoil, problem):
+    spoil(file)
+    described = asked(file)
+    assert described["problem"].startswith(problem)
+    assert described["fix"].startswith("mend it")
+
+
+def test_an_empty_file_lacks_every_secret(file):
+    file.write_text("# to come\n")
+    assert (asked(file)["problem"], asked(file)["names"]) == (None, [])

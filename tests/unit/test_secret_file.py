@@ -7,8 +7,8 @@ import subprocess
 import pytest
 import yaml
 from ansible.errors import AnsibleActionFail
-from secret_file import completed, random_value
-from tree import ROOT
+from secret_file import completed, git_shows, is_exposed, random_value
+from tree import ROOT, load
 
 # --- what is added ---
 
@@ -105,6 +105,55 @@ def test_without_a_password_nothing_is_written(run, vault):
     assert refused.returncode != 0
     assert "there is no vault password" in refused.stdout + refused.stderr
     assert not vault.exists()
+
+
+@pytest.fixture
+def work_tree(tmp_path):
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    (tmp_path / ".gitignore").write_text("/secrets/\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("place", "content", "exposed"),
+    [
+        pytest.param("secrets/vault.yml", "a: b\n", False, id="a folder that git ignores"),
+        pytest.param("inventory/secrets/vault.yml", "a: b\n", True, id="a folder of that name elsewhere"),
+        pytest.param("vault.yml", "$ANSIBLE_VAULT;1.1;AES256\n61\n", False, id="an encrypted file"),
+        pytest.param("vault.yml", None, False, id="no file"),
+    ],
+)
+def test_plain_text_that_git_would_commit_is_exposed(work_tree, place, content, exposed):
+    file = work_tree / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if content is not None:
+        file.write_text(content)
+    assert is_exposed(file) is exposed
+
+
+def test_outside_of_a_work_tree_git_shows_nothing(tmp_path):
+    assert git_shows(tmp_path / "to/come/vault.yml") is False
+
+
+def test_plain_text_is_not_written_where_git_would_commit_it(run, vault, work_tree):
+    (work_tree / ".gitignore").unlink()
+    refused = run("-e", "site_secrets_encrypted=false")
+    assert "must be encrypted or ignored by git" in " ".join((refused.stdout + refused.stderr).split())
+    assert not vault.exists()
+    assert run().returncode == 0, "a vault may be committed"
+
+
+def test_a_link_to_a_disk_that_is_away_is_not_filled_with_new_secrets(run, vault):
+    vault.parent.mkdir()
+    vault.symlink_to("/gone/vault.yml")
+    assert run().returncode != 0
+    assert vault.is_symlink()
+
+
+def test_the_place_of_the_vault_is_ignored_by_git_wherever_the_inventory_lies():
+    file = load("group_vars/all/secrets.yml")["site_secrets_file"]
+    assert file == "{{ ansible_config_file | dirname }}/secrets/vault.yml"
+    assert not git_shows(ROOT / "secrets/vault.yml")
 
 
 def test_a_check_says_what_would_be_made_and_writes_nothing(run, vault):

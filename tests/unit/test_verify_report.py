@@ -55,13 +55,19 @@ def test_a_service_the_node_does_not_know_is_broken():
             "verify does not run: sudo: aicluster_verify.py: command not found",
             "ansible-playbook site.yml",
         ),
-        ({"rc": 1, "stdout": "Traceback", "stderr": "boom\n boom"}, "verify does not run: boom boom", ""),
+        (
+            {"rc": 1, "stdout": "hello\r\nTraceback\r\n", "stderr": "Shared connection\n closed"},
+            "verify does not run: hello Traceback Shared connection closed",
+            "",
+        ),
+        ({"rc": 1, "stdout": "[{no list}]"}, "verify does not run: [{no list}]", ""),
         ({}, "verify does not run: no answer", ""),
     ],
     ids=[
         "a node that is away",
         "a node never deployed",
-        "a runner that ends with an error",
+        "a runner that ends with an error, on a terminal that mixes all it hears",
+        "what only looks like an answer",
         "no answer at all",
     ],
 )
@@ -70,6 +76,20 @@ def test_every_service_is_broken_on_a_node_that_cannot_be_asked(answer, evidence
     assert [one["state"] for one in results] == ["broken", "broken"]
     assert {one["evidence"] for one in results} == {evidence}
     assert {one["next"] for one in results} == {next_command}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("sudo: unable to resolve host PI41: Name or service not known\r\n", "", id="sudo"),
+        pytest.param("setlocale: LC_ALL: cannot change locale (de_DE)\n", "", id="a locale"),
+        pytest.param('[motd] {"load": 1} [{"news": 0}] [', "", id="brackets, and no end of the line"),
+        pytest.param("", "\r\nbye [{\r\n", id="a logout"),
+    ],
+)
+def test_what_sudo_pam_and_shells_print_around_the_answer_is_no_part_of_it(before, after):
+    answer = {"stdout": before + json.dumps([result("a", evidence="[{x}]")]) + after, "rc": 0}
+    assert [(one["state"], one["evidence"]) for one in node_results(["a"], answer)] == [("ok", "[{x}]")]
 
 
 # --- all nodes ---
@@ -148,14 +168,15 @@ def test_a_node_that_is_away_is_what_others_point_to():
 # --- for people ---
 
 
+WAYS = {"A": "ssh -p 2222 me@a.example", "BB": "ssh ansible@10.0.0.2"}
+
+
 def said(*nodes: dict[str, Any]) -> list[str]:
-    return verdict_lines(summary(nodes, ENTRIES) | {"seconds": 3.0, "nodes": list(nodes)}, "ansible")
+    return verdict_lines(summary(nodes, ENTRIES) | {"seconds": 3.0}, WAYS, "ansible-playbook -i home")
 
 
-def test_a_command_for_another_node_is_typed_there():
-    lines = said(
-        node("A", result("sql", "broken", next="on BB: systemctl status x")), node("BB", result("web"))
-    )
+def test_a_command_for_another_node_is_typed_there_asked_or_not():
+    lines = said(node("A", result("sql", "broken", next="on BB: systemctl status x")))
     assert lines[1] == "    next: ssh ansible@10.0.0.2 'systemctl status x'"
 
 
@@ -170,7 +191,7 @@ def test_the_report_gives_the_next_command_of_the_cause_through_ssh():
     )
     assert lines == [
         "sql on A: sql seen",
-        """    next: ssh ansible@10.0.0.1 'sudo docker logs '"'"'sql'"'"''""",
+        """    next: ssh -p 2222 me@a.example 'sudo docker logs '"'"'sql'"'"''""",
         "web on BB: web seen",
         "    because of sql on A",
         "NOT OK: 0 of 2 services are well (3.0 s)",
@@ -184,6 +205,6 @@ def test_warnings_stand_before_the_last_line():
     ]
 
 
-def test_a_playbook_as_next_command_is_typed_at_the_controller():
+def test_a_playbook_as_next_command_is_typed_at_the_controller_for_the_nodes_of_this_run():
     lines = said(node("A", result("sql", "broken", next="ansible-playbook site.yml")))
-    assert lines[1] == "    next: ansible-playbook site.yml"
+    assert lines[1] == "    next: ansible-playbook -i home site.yml"

@@ -20,6 +20,7 @@ def node(name: str, **entry: Any) -> dict[str, Any]:
     }
     return {
         "name": name,
+        "host": f"{name}.example",
         "address": f"10.0.0.{len(name)}",
         "tier": "edge",
         "share": None,
@@ -57,10 +58,10 @@ def test_the_node_knows_how_long_a_container_may_take_to_get_well(health, limit_
 
 def test_every_node_knows_where_the_others_are_reached():
     cluster = verify_site([node("A"), node("BB")], "A")["cluster"]
-    assert [(one["name"], one["address"], one["services"]["web"]["ports"]["http"]) for one in cluster] == [
-        ("A", "10.0.0.1", 8080),
-        ("BB", "10.0.0.2", 8080),
+    told = [
+        (one["name"], one["host"], one["address"], one["services"]["web"]["ports"]["http"]) for one in cluster
     ]
+    assert told == [("A", "A.example", "10.0.0.1", 8080), ("BB", "BB.example", "10.0.0.2", 8080)]
 
 
 @pytest.mark.parametrize(("share", "balanced"), [(80, True), (None, True), (0, False)])

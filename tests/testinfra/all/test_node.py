@@ -47,7 +47,7 @@ def test_a_container_has_the_memory_limit_of_the_catalogue(host, node):
 
 
 def test_only_published_ports_of_the_catalogue_listen_beside_ssh(host, node):
-    expected = {22} | {
+    expected = {node.entry["ssh_port"]} | {
         port["port"] for entry in node.services.values() for port in entry["ports"].values() if port["from"]
     }
     listening = host.check_output("ss -Htln").splitlines()

@@ -17,7 +17,7 @@ def check(kit: Kit) -> str:
     if any(line.startswith("#") for line in lines):
         raise Broken(
             "%s had no key when this node was set up" % control["name"],
-            "ansible-playbook site.yml --limit %s" % control["address"],
+            "ansible-playbook site.yml --limit %s" % control["host"],
         )
     raise Broken(
         "does not let %s (%s) in" % (control["name"], control["address"]),

@@ -13,10 +13,12 @@ ANSWER_LIMIT_S = 60
 def check(kit: Kit) -> str:
     """Ask Ansible for its version, and every node for nothing: inventory, key and sudo are in between."""
     version = kit.run([TOOLKIT, "ansible", "--version"], timeout=ANSWER_LIMIT_S).splitlines()[0]
-    listed = kit.run([TOOLKIT, "ansible", "nodes", "--list-hosts"], timeout=ANSWER_LIMIT_S).split()[2:]
-    if len(listed) != len(kit.cluster):
+    said = kit.run([TOOLKIT, "ansible", "nodes", "--list-hosts"], timeout=ANSWER_LIMIT_S)
+    found = re.search(r"hosts \((\d+)\):", said)
+    listed = int(found.group(1)) if found else 0
+    if listed != len(kit.cluster):
         raise Broken(
-            "its inventory has %d nodes, the cluster %d" % (len(listed), len(kit.cluster)),
+            "its inventory has %d nodes, the cluster %d" % (listed, len(kit.cluster)),
             "sudo %s ansible nodes --list-hosts" % TOOLKIT,
         )
     let_in(kit)
@@ -24,7 +26,7 @@ def check(kit: Kit) -> str:
     if state != "active":
         raise Broken("%s is %s" % (TIMER, state), "systemctl status %s" % TIMER)
     waiting = "" if has(kit, PLAYBOOK) else "; the timer waits for a backup playbook"
-    return "%s; %d nodes let it in%s" % (version, len(listed), waiting)
+    return "%s; %d nodes let it in%s" % (version, listed, waiting)
 
 
 def let_in(kit: Kit) -> None:
@@ -32,13 +34,14 @@ def let_in(kit: Kit) -> None:
     ask = [TOOLKIT, "ansible", "nodes", "--forks", "7", "-m", "ansible.builtin.raw", "-a", "true"]
     # The exit code says less than the lines: which node did not do it.
     said = kit.run(["sh", "-c", '"$0" "$@" 2>&1; echo "rc=$?"', *ask], timeout=ANSWER_LIMIT_S)
-    names = {node["address"]: node["name"] for node in kit.cluster}
+    names = {node["host"]: node["name"] for node in kit.cluster}
     closed = re.findall(r"^(\S+) \| (?:UNREACHABLE|FAILED)", said, re.M)
     if closed or not said.rstrip().endswith("rc=0"):
-        nodes = [names.get(address, address) for address in closed]
+        nodes = [names.get(host, host) for host in closed]
         raise Broken(
-            "cannot work on %s" % (" and ".join(nodes) or said.strip()[-300:]),
-            "sudo %s; if it is the key, site.yml run from your machine lets it in again" % " ".join(ask),
+            "cannot work on %s; a lost key is brought back by site.yml, run from your machine"
+            % (" and ".join(nodes) or said.strip()[-300:]),
+            "sudo " + " ".join(ask),
             ["control_access on " + node for node in nodes],
         )
 

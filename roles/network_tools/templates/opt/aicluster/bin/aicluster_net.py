@@ -25,7 +25,6 @@ import time
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 SITE_FILE = "/opt/aicluster/network.json"
-SSH_PORT = 22
 DISCARD_PORT = 9
 CONNECT_LIMIT_S = 2.0
 NAME_LIMIT_S = 3.0
@@ -226,7 +225,7 @@ def finding(what: str, state: str, shown: str, **more: Any) -> Dict[str, Any]:
 
 def check_node(node: Mapping[str, Any]) -> Dict[str, Any]:
     """Ask one node: reachable is what lets us in by ssh; some networks drop ping."""
-    echo, ssh = ping(node["address"]), connect_ms(node["address"], SSH_PORT)
+    echo, ssh = ping(node["address"]), connect_ms(node["address"], node["ssh_port"])
     state = "fail" if ssh is None else "warn" if echo is None else "ok"
     shown = "%s  ping %s, ssh %s" % (node["address"], milliseconds(echo), milliseconds(ssh))
     return finding(node["name"], state, shown, address=node["address"], ping_ms=echo, ssh_ms=ssh)
@@ -322,7 +321,7 @@ def wake(site: Site, name: str, wait_s: float) -> Dict[str, Any]:
         end = time.monotonic() + wait_s
         answer["answers"] = False
         while not answer["answers"] and time.monotonic() < end:
-            answer["answers"] = connect_ms(node["address"], SSH_PORT) is not None
+            answer["answers"] = connect_ms(node["address"], node["ssh_port"]) is not None
             if not answer["answers"]:
                 time.sleep(1)
     return answer
