@@ -2,7 +2,7 @@
 
 Run as `mc`; FAKE_MC names the file. The arguments of every call are kept: a test looks for secrets in them.
 Like the real store it gives the words of a policy in another order each time: that of a set in this process.
-A test runs it hundreds of times: nothing is imported that a call can do without, and json takes as long as Python.
+Tests run it hundreds of times, and importing json takes as long as starting Python: only what needs it does.
 """
 
 from __future__ import annotations

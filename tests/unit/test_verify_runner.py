@@ -272,6 +272,7 @@ def test_the_mode_is_the_profile_that_compose_starts(tmp_path, content, mode):
     assert aicluster_verify.active_mode(str(path)) == mode
 
 
+@pytest.mark.usefixtures("nobody_waits")
 @pytest.mark.parametrize(
     ("active", "state"), [("active", "ok"), ("inactive", "broken"), ("activating", "broken")]
 )
