@@ -89,10 +89,19 @@ def hosts_running(service: str, inventory: str = "production") -> list[str]:
 
 
 def renderer(inventory: str, host: str, overrides: Mapping[str, Any] | None = None) -> Any:
-    """The engine's renderer for one host."""
+    """The engine's renderer for one host; without overrides the same one for all who ask."""
+    return _renderer(inventory, host, overrides) if overrides else _plain_renderer(inventory, host)
+
+
+@cache
+def _plain_renderer(inventory: str, host: str) -> Any:
+    return _renderer(inventory, host, {})
+
+
+def _renderer(inventory: str, host: str, overrides: Mapping[str, Any]) -> Any:
     read = site(inventory)
     variables = read.variables.get_vars(host=read.inventory.get_host(host))
-    variables |= {"site_secrets": made_up_secrets(), **(overrides or {})}
+    variables |= {"site_secrets": made_up_secrets(), **overrides}
     return engine().Renderer(Templar(loader=read.loader, variables=variables), read.loader, variables, ROLES)
 
 
@@ -150,5 +159,7 @@ def _rendered(role: str, rendering: Any, entry: Mapping[str, Any]) -> list[Any]:
 
 def compose_of(role: str, **where: Any) -> dict[str, Any]:
     """The role's compose file, parsed; merge keys are resolved as compose does."""
-    parsed: dict[str, Any] = yaml.safe_load(render_role(role, **where)[f"/opt/aicluster/{role}/compose.yaml"])
+    parsed: dict[str, Any] = yaml.load(
+        render_role(role, **where)[f"/opt/aicluster/{role}/compose.yaml"], Loader=yaml.CSafeLoader
+    )
     return parsed

@@ -119,5 +119,5 @@ def small() -> dict[str, Any]:
 
 def site_of(fixture: Path) -> dict[str, Any]:
     """Return the small site with the overlay of one fixture."""
-    document = yaml.safe_load(fixture.read_text())
+    document = yaml.load(fixture.read_text(), Loader=yaml.CSafeLoader)
     return changed(small(), document.get("overlay") or {}, document.get("without") or ())

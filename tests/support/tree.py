@@ -15,7 +15,7 @@ TIERS = ("gateway", "primary_ai", "secondary_ai", "backend", "monitoring", "edge
 _GENERATED = {".git", ".venv", ".lab", ".cache", "__pycache__", "secrets"}
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """YAML as Ansible writes it: tagged scalars stay text, the same key twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -28,7 +28,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _as_text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
+def _as_text(loader: _Loader, node: yaml.ScalarNode) -> str:
     return str(loader.construct_scalar(node))
 
 

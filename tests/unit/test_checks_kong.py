@@ -1,5 +1,6 @@
 """The check of Kong: configuration, health of the AI nodes it balances, the key, and every way in."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -190,6 +191,7 @@ def test_whose_fault_it_may_be_is_said(monkeypatch, changes, because):
 
 def test_one_request_that_passed_uncounted_is_no_matter(monkeypatch):
     monkeypatch.setattr(kong, "COUNTING_LIMIT_S", 10)
+    monkeypatch.setattr(time, "sleep", lambda _s: None)
     answers = iter([Says(), Says(503, headers={"RateLimit-Limit": "3000"})])
     assert "requests counted" in check(models=lambda _asked: next(answers))
 
@@ -254,6 +256,7 @@ def test_a_way_that_leads_nowhere_while_somebody_is_awake_is_broken(changes, evi
 
 def test_a_node_that_has_just_woken_is_waited_for(monkeypatch):
     monkeypatch.setattr(kong, "LATEST_S", 10)
+    monkeypatch.setattr(time, "sleep", lambda _s: None)
     monkeypatch.setattr(kong, "sleeps_now", lambda *_: False)
     answers = iter([Says(503), Says(503), Says(body={"queue_running": []})])
     assert "image" in at_home(queue=lambda _asked: next(answers))

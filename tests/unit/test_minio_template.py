@@ -1,6 +1,7 @@
 """What the role `minio` puts on its node, and what its provisioning does to a store."""
 
 import json
+import marshal
 import shutil
 import subprocess
 import sys
@@ -78,8 +79,8 @@ class Store:
     """A store, and the role's scripts with the paths of a test instead of a container's."""
 
     def __init__(self, folder: Path, shell: str) -> None:
-        self.folder, self.shell, self.path = folder, shell, folder / "state.json"
-        self.path.write_text(json.dumps(fake_mc.EMPTY))
+        self.folder, self.shell, self.path = folder, shell, folder / "state"
+        self.path.write_bytes(marshal.dumps(fake_mc.EMPTY))
         tools = folder / "tools"
         tools.mkdir()
         for name in COREUTILS:
@@ -87,16 +88,16 @@ class Store:
             assert found
             (tools / name).symlink_to(found)
         client = tools / "mc"
-        client.write_text(f"#!{sys.executable}\n{Path(fake_mc.__file__).read_text()}")
+        client.write_text(f"#!{sys.executable} -IS\n{Path(fake_mc.__file__).read_text()}")
         client.chmod(0o755)
 
     @property
     def state(self) -> dict[str, Any]:
-        loaded: dict[str, Any] = json.loads(self.path.read_text())
+        loaded: dict[str, Any] = marshal.loads(self.path.read_bytes())
         return loaded
 
     def change(self, **changes: Any) -> None:
-        self.path.write_text(json.dumps({**self.state, **changes}))
+        self.path.write_bytes(marshal.dumps({**self.state, **changes}))
 
     def provision(self, **buckets: list[str]) -> str:
         """Run the script as rendered for these services; return what it says."""

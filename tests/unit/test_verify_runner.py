@@ -272,6 +272,7 @@ def test_the_mode_is_the_profile_that_compose_starts(tmp_path, content, mode):
     assert aicluster_verify.active_mode(str(path)) == mode
 
 
+@pytest.mark.usefixtures("nobody_waits")
 @pytest.mark.parametrize(
     ("active", "state"), [("active", "ok"), ("inactive", "broken"), ("activating", "broken")]
 )
@@ -338,9 +339,9 @@ def test_a_command_that_fails_breaks_the_service_with_what_it_said(kit):
         kit.run(["sh", "-c", "echo no such thing >&2; exit 3"])
 
 
+@pytest.mark.usefixtures("nobody_waits")
 def test_waiting_ends_with_the_first_answer_or_with_what_was_waited_for(kit):
     answers = iter([0, 0, "here"])
-    kit_wait = Kit.wait
-    assert kit_wait(kit, 5, lambda: next(answers), "it") == "here"
+    assert kit.wait(5, lambda: next(answers), "it") == "here"
     with pytest.raises(Broken, match="the line"):
         kit.wait(0, lambda: None, "the line")

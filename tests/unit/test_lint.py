@@ -1,0 +1,83 @@
+"""The runner of the linters: what has passed is not run again, unless something it reads is another."""
+
+import os
+import subprocess
+
+import pytest
+from by_path import import_file
+
+lint = import_file("tests/lint.py", "lint")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A repository with a Python file and a document, and a linter of Python that passes unless broken."""
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    (tmp_path / ".gitignore").write_text("passed\nlinted\nbroken\n")
+    (tmp_path / "a.py").write_text("a = 1\n")
+    (tmp_path / "a.md").write_text("# A\n")
+    linter = tmp_path / "linter"
+    linter.write_text("#!/bin/sh\necho once >> linted\necho 'a is not well'\n! [ -e broken ]\n")
+    linter.chmod(0o755)
+    monkeypatch.setenv("PATH", os.environ["PATH"])  # the runner adds to it
+    monkeypatch.setattr(lint, "ROOT", tmp_path)
+    monkeypatch.setattr(lint, "PASSED", tmp_path / "passed")
+    monkeypatch.setattr(lint, "LINTERS", {"./linter": r".*\.py$"})
+    return tmp_path
+
+
+def runs(project):
+    assert lint.main() == (1 if (project / "broken").exists() else 0)
+    return len((project / "linted").read_text().splitlines())
+
+
+def test_what_has_passed_is_not_run_again(project, capsys):
+    assert [runs(project), runs(project)] == [1, 1]
+    assert "passed before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("a.py", 2), ("new.py", 2), ("pyproject.toml", 2), ("requirements.lock", 2), ("a.md", 1)],
+    ids=[
+        "a file it reads",
+        "a new file it reads",
+        "its configuration",
+        "its version",
+        "no file of its kind",
+    ],
+)
+def test_it_is_run_again_only_after_a_change_of(project, name, count):
+    runs(project)
+    (project / name).write_text("b = 2\n")
+    assert runs(project) == count
+
+
+def test_it_is_run_again_when_a_file_went_away(project):
+    runs(project)
+    (project / "a.py").unlink()
+    assert runs(project) == 2
+
+
+def test_what_failed_is_shown_and_runs_until_it_passes(project, capsys):
+    (project / "broken").touch()
+    assert [runs(project), runs(project)] == [1, 2]
+    assert "FAILED with exit code 1\na is not well" in capsys.readouterr().out
+    (project / "broken").unlink()
+    assert [runs(project), runs(project)] == [3, 3]
+
+
+def test_without_git_nothing_is_known_and_all_of_it_runs(project, monkeypatch):
+    monkeypatch.setenv("GIT_DIR", str(project / "nowhere"))
+    assert [runs(project), runs(project)] == [1, 2]
+
+
+def test_every_linter_reads_what_decides_its_verdict():
+    read = {
+        command.split()[0]: {name for name in lint.project_files() if lint.re.match(pattern, name)}
+        for command, pattern in lint.LINTERS.items()
+    }
+    assert {"site.yml", ".ansible-lint", "ansible.cfg", "library/stack_node.py"} <= read["ansible-lint"]
+    assert "roles/nginx/README.md" not in read["ansible-lint"]
+    assert {".yamllint", "site.yml"} <= read["yamllint"]
+    assert "tests/lint.py" in read["mypy"] and read["mypy"] == read["ruff"]
