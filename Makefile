@@ -143,15 +143,11 @@ test: setup ## linters, unit tests and the lab end to end, as CI runs it (half a
 
 .PHONY: test-lint
 test-lint: setup ## ruff, mypy, yamllint, ansible-lint (profile production, nothing skipped)
-	@echo "ruff check";   $(VENV)/bin/ruff check --quiet .
-	echo "ruff format";  $(VENV)/bin/ruff format --check .
-	echo "mypy";         $(VENV)/bin/mypy
-	echo "yamllint";     $(VENV)/bin/yamllint --strict .
-	echo "ansible-lint"; $(VENV)/bin/ansible-lint --strict
+	@$(VENV)/bin/python tests/lint.py
 
 .PHONY: test-unit
-test-unit: setup ## filters, templates, contracts of the layout; two minutes, no lab
-	@$(PYTEST) tests/unit --junitxml=$(RESULTS)/unit.xml $(ARGS)
+test-unit: setup ## filters, templates, contracts of the layout, on all cores; no lab
+	@$(PYTEST) tests/unit -n auto --dist worksteal --junitxml=$(RESULTS)/unit.xml $(ARGS)
 
 .PHONY: test-monitoring
 test-monitoring: setup ## alert rules and routes, with promtool and amtool of the lab's images (or of PATH)
