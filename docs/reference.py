@@ -35,6 +35,26 @@ def entries(nodes: Sequence[Node]) -> dict[str, dict[str, Any]]:
     return found
 
 
+# Images more than a patch release behind what is known to exist (November 2026), and what keeps them there.
+BEHIND = {
+    "alertmanager": ("0.35.0", "not tried; moves with Prometheus"),
+    "blackbox_exporter": ("0.29.0", "not tried; moves with Prometheus"),
+    "comfyui_outputs": ("1.76.0", "not tried against the object store"),
+    "grafana": (
+        "13.3.0",
+        "12.4 takes dashboards from files as they are and has security releases until May 2027",
+    ),
+    "jupyterhub": ("6.1.1", "migrates its database; wants a backup and a rehearsal first"),
+    "ollama": ("0.40.10", "its answers are to be compared with the modules and the stand-in first"),
+    "pgadmin": ("9.18", "wants a new lock of the lab's copy with which people can still sign in"),
+    "postgres": ("19.0", "another major version reads no older data; 17 has releases until November 2029"),
+    "prometheus": ("3.16.0", "not tried against the rules and the scrape configuration"),
+    "redis_exporter": ("1.93.0", "names of metrics are to be compared with rules and dashboards first"),
+    "sonarqube": ("26.9.0", "a monthly line; migrates its database"),
+    "victorialogs": ("1.52.2", "from 1.52.0 on the image has no tool for the health check"),
+}
+
+
 def services_page(nodes: Sequence[Node]) -> str:
     """Return which services there are, in which version, where, and what they need."""
     rows = [
@@ -51,11 +71,21 @@ def services_page(nodes: Sequence[Node]) -> str:
         for service, entry in sorted(entries(nodes).items())
     ]
     columns = ("service", "what it is", "image", "built for", "runs on", "needs")
+    behind = [
+        (service, f"`{entries(nodes)[service]['image'].rpartition(':')[2]}`", newest, why)
+        for service, (newest, why) in BEHIND.items()
+        if service in entries(nodes)
+    ]
     return page(
         "Services",
         "Every placed service, its pinned image, and its nodes. With `site_log_store: loki`, "
         "[loki](../../roles/loki/README.md) takes the place of victorialogs.",
         table(columns, rows),
+        "## More than a patch release behind\n\n"
+        "All others are the newest patch release of their line that was known then. No registry could be "
+        "asked: that the images of nginx 1.30.7 and Kong 3.9.5, released in November, are published is not "
+        "proven. A run names an image that a registry does not have before it changes a node.\n\n"
+        + table(("service", "pinned", "known in November 2026", "why it stays"), behind),
     )
 
 

@@ -21,6 +21,7 @@ from docker.errors import DockerException
 
 ROOT = Path(__file__).resolve().parents[1]
 NODES_AT_ONCE = 4
+PUSHES_AT_ONCE = 3  # an engine compresses a layer on one core
 
 
 class Lab:
@@ -141,9 +142,11 @@ class Lab:
             )
             step.detail = _changed(wake(container) or created)
             registry.wait_until_ready(self.port)
-        for image in self.site.images:
-            with self.progress.step(f"registry: {image}") as step:
-                step.detail = "pushed" if registry.publish(client, image, self.port) else "is there"
+        in_parallel(PUSHES_AT_ONCE, lambda image: self._publish(client, image), self.site.images)
+
+    def _publish(self, client: docker.DockerClient, image: str) -> None:
+        with self.progress.step(f"registry: {image}") as step:
+            step.detail = "pushed" if registry.publish(client, image, self.port) else "is there"
 
     def _renew_images(self, client: docker.DockerClient) -> None:
         mirror = ":".join(map(str, self.site.registry))

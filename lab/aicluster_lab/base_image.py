@@ -1,5 +1,6 @@
 """The image every other one starts from: Debian, pulled, or made from packages where no registry answers."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import docker
 
+from .context import context
 from .engine import install_missing
 from .errors import LabError
 from .progress import Step
@@ -21,6 +23,7 @@ MIRROR_TIMEOUT_S = 10
 HASH_LABEL = "aicluster.lab.hash"
 CHUNK = 1 << 20
 LOG_TAIL = 20
+UMASK = 0o022  # of what makes the base: users of an image read what root put there
 
 # What a throw-away image does not need: syncing to disk after each package, documentation, translations.
 DPKG_OPTIONS = """force-unsafe-io
@@ -57,18 +60,24 @@ def make_base(client: docker.DockerClient, mode: str, tag: str, scratch: Path, s
     """
     if mode == "pull":
         client.images.pull(PUBLIC_BASE)
-        scratch.mkdir(parents=True, exist_ok=True)
-        (scratch / "authorities").mkdir(exist_ok=True)
+        folder = scratch / "pulled"
+        (folder / "authorities").mkdir(parents=True, exist_ok=True)
         for path in authorities():
-            shutil.copy(path, scratch / "authorities")
-        (scratch / "Dockerfile").write_text(
+            shutil.copy(path, folder / "authorities")
+        (folder / "Dockerfile").write_text(
             f"FROM {PUBLIC_BASE}\n"
             "RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates \\\n"
             " && rm -rf /var/lib/apt/lists/*\n"
             f"COPY authorities {AUTHORITIES}\n"
             "RUN update-ca-certificates\n"
         )
-        client.images.build(path=str(scratch), tag=tag, labels={HASH_LABEL: base_hash(mode)}, rm=True)
+        client.images.build(
+            fileobj=io.BytesIO(context(folder)),
+            custom_context=True,
+            tag=tag,
+            labels={HASH_LABEL: base_hash(mode)},
+            rm=True,
+        )
         return
     if os.geteuid():
         raise LabError(
@@ -80,7 +89,9 @@ def make_base(client: docker.DockerClient, mode: str, tag: str, scratch: Path, s
         _debootstrap(target, scratch / "debootstrap.log", step)
         for path in authorities():
             shutil.copy(path, target / AUTHORITIES.relative_to("/"))
-        subprocess.run(["chroot", str(target), "update-ca-certificates"], check=True, capture_output=True)
+        subprocess.run(
+            ["chroot", str(target), "update-ca-certificates"], check=True, capture_output=True, umask=UMASK
+        )
         step.note("importing into the engine")
         _import(client, target, tag, base_hash(mode))
 
@@ -111,7 +122,9 @@ def _debootstrap(target: Path, log: Path, step: Step) -> None:
         _answering_mirror(), "/usr/share/debootstrap/scripts/sid",
     ]  # fmt: skip
     with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, umask=UMASK
+        )
         assert process.stdout is not None
         for line in process.stdout:
             output.write(line)
@@ -119,8 +132,9 @@ def _debootstrap(target: Path, log: Path, step: Step) -> None:
     if process.wait():
         tail = "\n".join(log.read_text().splitlines()[-LOG_TAIL:])
         raise LabError(f"debootstrap {SUITE} failed; its log is {log}:\n{tail}")
-    (target / "etc/dpkg/dpkg.cfg.d/lab").write_text(DPKG_OPTIONS)
-    (target / "etc/apt/apt.conf.d/90lab").write_text(APT_OPTIONS)
+    for name, text in (("dpkg/dpkg.cfg.d/lab", DPKG_OPTIONS), ("apt/apt.conf.d/90lab", APT_OPTIONS)):
+        (target / "etc" / name).write_text(text)
+        (target / "etc" / name).chmod(0o644)
     for excess in (
         "usr/share/doc",
         "usr/share/man",
@@ -130,6 +144,7 @@ def _debootstrap(target: Path, log: Path, step: Step) -> None:
     ):
         shutil.rmtree(target / excess, ignore_errors=True)
         (target / excess).mkdir()
+        (target / excess).chmod(0o755)
 
 
 def _import(client: docker.DockerClient, target: Path, tag: str, label: str) -> None:

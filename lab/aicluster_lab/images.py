@@ -1,6 +1,8 @@
 """The lab's images: built from packages where no registry answers, else pulled."""
 
+import io
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -10,6 +12,7 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound
 
 from .base_image import HASH_LABEL, PUBLIC_BASE, base_hash, make_base
+from .context import context
 from .errors import LabError
 from .parallel import in_parallel
 from .progress import Progress
@@ -22,7 +25,10 @@ MODES = ("pull", "build")
 # ComfyUI is for a Jetson only.
 ALWAYS_BUILT = ("ollama/ollama", "dustynv/comfyui")
 PROBE_TIMEOUT_S = 8
-BUILDS_AT_ONCE = 2
+# Builds wait for the network and the disk half of their time; who takes longest begins first.
+BUILDS_AT_ONCE = 3
+SLOWEST = ("minio", "jupyterhub", "victoria-logs", "pgadmin4", "redis-commander")
+PARENT = re.compile(r"^FROM aicluster-lab/(?!base\b)([\w-]+)", re.MULTILINE)
 LOG_TAIL = 30
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
@@ -72,15 +78,20 @@ def recipe_for(root: Path, image: str, tag: str, *, full: bool = False) -> Recip
     )
 
 
+def parents(folder: Path) -> list[str]:
+    """Folders of lab/images that a recipe's image is built on, beside the base."""
+    return sorted(set(PARENT.findall((folder / "Dockerfile").read_text())))
+
+
 def content_hash(folder: Path, *inherited: str) -> str:
-    """Hash of a folder's files (path, executable bit, content) and of what its image is built on."""
-    digest = sha256("\0".join(inherited).encode())
-    for path in sorted(
-        path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
-    ):
-        executable = bool(path.stat().st_mode & 0o100)
-        digest.update(f"\0{path.relative_to(folder)}\0{executable}\0".encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+    """Hash of what the engine is sent to build a recipe, and of what its image is built on."""
+    return sha256("\0".join(inherited).encode() + context(folder)).hexdigest()[:16]
+
+
+def version_of(tag: str) -> str:
+    """Version a tag names, without what surrounds it: `v16.4` is 16.4, `26.8.0.1-community` is 26.8.0.1."""
+    found = re.search(r"\d+(\.\d+)*", tag.rpartition(":")[2])
+    return found[0] if found else ""
 
 
 def divide(
@@ -110,16 +121,25 @@ class Workshop:
         if self._label(BASE) != inherited:
             with self._progress.step(f"image base ({mode})") as step:
                 make_base(self._client, mode, BASE, self._scratch, step)
-        own = self._root / "lab" / "images"
-        recipes = [Recipe(NODE, own / "node"), Recipe(REGISTRY, own / "registry")]
+        recipes = [self._own("node"), self._own("registry")]
         built, pulled = divide(mode, services)
         full = bool(os.environ.get("AICLUSTER_LAB_FULL"))
         recipes += [recipe_for(self._root, image, tag, full=full) for image, tag in built]
-        stale = [
-            recipe for recipe in recipes if self._label(recipe.tag) != content_hash(recipe.folder, inherited)
-        ]
-        in_parallel(BUILDS_AT_ONCE, lambda recipe: self._build(recipe, inherited), stale)
+        stale = sorted(self._stale(recipes, inherited), key=lambda recipe: recipe.folder.name not in SLOWEST)
+        shared = [self._own(name) for name in sorted({name for one in stale for name in parents(one.folder)})]
+        for group in (self._stale(shared, inherited), stale):
+            in_parallel(BUILDS_AT_ONCE, lambda recipe: self._build(recipe, inherited), group)
         in_parallel(BUILDS_AT_ONCE, lambda names: self._pull(*names), pulled)
+
+    def _own(self, name: str) -> Recipe:
+        return Recipe(f"aicluster-lab/{name}:latest", self._root / "lab" / "images" / name)
+
+    def _hash(self, recipe: Recipe, base: str) -> str:
+        shared = (self._hash(self._own(name), base) for name in parents(recipe.folder))
+        return content_hash(recipe.folder, base, *shared)
+
+    def _stale(self, recipes: Iterable[Recipe], base: str) -> list[Recipe]:
+        return [recipe for recipe in recipes if self._label(recipe.tag) != self._hash(recipe, base)]
 
     def _label(self, tag: str) -> str | None:
         """Recipe hash of a local image: an empty text for one made elsewhere, None for a missing one."""
@@ -140,15 +160,17 @@ class Workshop:
             repository, version = tag.rsplit(":", 1)
             self._client.images.get(image).tag(repository, version)
 
-    def _build(self, recipe: Recipe, inherited: str) -> None:
+    def _build(self, recipe: Recipe, base: str) -> None:
         log = self._scratch / f"{recipe.folder.name}.log"
         previous = self._client.images.list(name=recipe.tag)
         with self._progress.step(f"image {recipe.folder.name}") as step, log.open("w") as output:
             for line in self._client.api.build(
-                path=str(recipe.folder),
+                fileobj=io.BytesIO(context(recipe.folder)),
+                custom_context=True,
                 tag=recipe.tag,
-                labels={HASH_LABEL: content_hash(recipe.folder, inherited)},
-                buildargs={name: os.environ[name] for name in PROXIES if name in os.environ},
+                labels={HASH_LABEL: self._hash(recipe, base)},
+                buildargs={name: os.environ[name] for name in PROXIES if name in os.environ}
+                | {"VERSION": version_of(recipe.tag)},
                 rm=True,
                 forcerm=True,
                 decode=True,

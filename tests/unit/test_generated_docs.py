@@ -1,8 +1,10 @@
 """Derived parts of the documentation are what their source says."""
 
+import re
+
 import pytest
 from by_path import import_file
-from tree import ROOT
+from tree import ROOT, load
 
 generate = import_file("docs/generate.py", "generate")
 
@@ -59,6 +61,14 @@ def test_a_check_that_asks_for_a_flow_is_one_of_a_placed_service():
 
 def test_a_flow_that_nothing_asks_for_shows():
     assert "**nothing**" in generate.reference.flows_table({})
+
+
+@pytest.mark.parametrize("service", generate.reference.BEHIND)
+def test_a_pin_that_is_said_to_be_behind_is_behind_by_more_than_a_patch(service):
+    newest, _ = generate.reference.BEHIND[service]
+    pinned = load("group_vars/all/services.yml")["service_catalogue"][service]["image"].rpartition(":")[2]
+    line = [tuple(map(int, re.findall(r"\d+", version)[:2])) for version in (pinned, newest)]
+    assert line[0] < line[1]
 
 
 def test_a_default_is_shown_as_one_types_it():

@@ -1,6 +1,6 @@
 """The Lua that ships in kong.yml, run by LuaJIT in Kong's sandbox over a small copy of its interface.
 
-The sandbox has the names Kong 3.9.3 gives to untrusted Lua and nothing else; the copy of the interface has
+The sandbox has the names Kong 3.9 gives to untrusted Lua and nothing else; the copy of the interface has
 the functions used here and nothing else, so a new one fails until somebody has looked it up.
 """
 

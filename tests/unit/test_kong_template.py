@@ -1,4 +1,4 @@
-"""What Kong is told: one declarative file and its environment, for every inventory. Rules from Kong 3.9.3."""
+"""What Kong is told: one declarative file and its environment, for every inventory. Rules from Kong 3.9."""
 
 import re
 from copy import deepcopy

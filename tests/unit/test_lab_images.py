@@ -1,9 +1,13 @@
 """Which images the lab makes, from what, and when it leaves them alone."""
 
+import io
+import os
 import re
+import tarfile
 
 import pytest
 from aicluster_lab import base_image, images, node_images, registry
+from aicluster_lab.context import context
 from aicluster_lab.errors import LabError
 from tree import ROOT, load
 
@@ -75,25 +79,107 @@ def test_an_image_without_a_recipe_names_the_folder_to_make(checkout):
         images.recipe_for(checkout, "minio/minio:1", "x")
 
 
-def test_the_hash_of_a_recipe_follows_content_name_mode_and_base(checkout):
-    folder = checkout / "lab" / "images" / "nginx"
-    seen = [images.content_hash(folder, "base 1"), images.content_hash(folder, "base 2")]
-    script = folder / "run.sh"
-    script.write_text("exit\n")
-    seen.append(images.content_hash(folder, "base 1"))
-    script.chmod(0o755)
-    seen.append(images.content_hash(folder, "base 1"))
-    script.rename(folder / "start.sh")
-    seen.append(images.content_hash(folder, "base 1"))
+@pytest.fixture
+def recipe(tmp_path):
+    folder = tmp_path / "lab" / "images" / "nginx"
+    (folder / "conf").mkdir(parents=True)
+    (folder / "Dockerfile").write_text("FROM aicluster-lab/base\n")
+    (folder / "conf" / "nginx.conf").write_text("events {}\n")
+    (folder / "run.sh").write_text("exit\n")
+    (folder / "run.sh").chmod(0o755)
+    return folder
+
+
+def test_the_hash_of_a_recipe_follows_content_name_mode_and_base(recipe):
+    seen = [images.content_hash(recipe, "base 1"), images.content_hash(recipe, "base 2")]
+    script = recipe / "start.sh"
+    for change in (
+        lambda: script.write_text("exit\n"),
+        lambda: script.chmod(0o755),
+        lambda: script.rename(recipe / "stop.sh"),
+    ):
+        change()
+        seen.append(images.content_hash(recipe, "base 1"))
     assert len(set(seen)) == len(seen)
 
 
-def test_the_hash_of_a_recipe_does_not_follow_compiled_python(checkout):
-    folder = checkout / "lab" / "images" / "nginx"
-    before = images.content_hash(folder)
-    (folder / "__pycache__").mkdir()
-    (folder / "__pycache__" / "server.cpython-311.pyc").write_bytes(b"1")
-    assert images.content_hash(folder) == before
+def private(folder):
+    """What a checkout under umask 077 looks like."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(path.stat().st_mode & 0o700)
+
+
+def compiled(folder):
+    (folder / "conf" / "__pycache__").mkdir()
+    (folder / "conf" / "__pycache__" / "server.cpython-311.pyc").write_bytes(b"1")
+
+
+def touched(folder):
+    os.utime(folder / "run.sh", (1, 1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(private, id="a checkout only its owner can read"),
+        pytest.param(compiled, id="Python that was compiled"),
+        pytest.param(touched, id="an older file"),
+    ],
+)
+def test_what_does_not_change_an_image_changes_neither_its_context_nor_its_hash(recipe, change):
+    before = (context(recipe), images.content_hash(recipe))
+    change(recipe)
+    assert (context(recipe), images.content_hash(recipe)) == before
+
+
+def test_everybody_may_read_what_is_built_from_a_private_checkout(recipe):
+    private(recipe)
+    with tarfile.open(fileobj=io.BytesIO(context(recipe))) as archive:
+        modes = {entry.name: (entry.mode, entry.uid, entry.isdir()) for entry in archive}
+    assert modes == {
+        "Dockerfile": (0o644, 0, False),
+        "conf": (0o755, 0, True),
+        "conf/nginx.conf": (0o644, 0, False),
+        "run.sh": (0o755, 0, False),
+    }
+
+
+RECIPES = sorted(path.parent for path in ROOT.glob("lab/*/*/Dockerfile"))
+
+
+@pytest.mark.parametrize("folder", RECIPES, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
+def test_what_an_image_is_built_on_has_a_recipe_of_its_own(folder):
+    assert all((ROOT / "lab" / "images" / name / "Dockerfile").exists() for name in images.parents(folder))
+
+
+@pytest.mark.parametrize(
+    ("text", "shared"),
+    [
+        pytest.param("FROM aicluster-lab/base\n", [], id="the base is there anyway"),
+        pytest.param("FROM aicluster-lab/python\n", ["python"], id="one that several are built on"),
+        pytest.param(
+            "FROM aicluster-lab/npm AS a\nFROM aicluster-lab/golang AS b\nFROM aicluster-lab/npm\n",
+            ["golang", "npm"],
+            id="stages, each once",
+        ),
+    ],
+)
+def test_what_an_image_is_built_on_is_read_from_its_recipe(recipe, text, shared):
+    (recipe / "Dockerfile").write_text(text)
+    assert images.parents(recipe) == shared
+
+
+@pytest.mark.parametrize(
+    ("tag", "version"),
+    [
+        pytest.param("127.0.0.1:5077/kong:3.9.5", "3.9.5", id="a plain one"),
+        pytest.param("127.0.0.1:5077/postgrest/postgrest:v16.4", "16.4", id="with a letter before it"),
+        pytest.param("sonarqube:26.8.0.126808-community", "26.8.0.126808", id="with a word behind it"),
+        pytest.param("aicluster-lab/node:latest", "", id="no version"),
+    ],
+)
+def test_a_stand_in_is_told_the_version_of_its_tag(tag, version):
+    assert images.version_of(tag) == version
 
 
 def test_a_pulled_base_and_a_built_one_are_different():

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from standins.grafana.grafana_standin import VERSION
 from standins.grafana.grafana_standin import __main__ as command_line
 from standins.grafana.grafana_standin.provisioning import ProvisioningError
 from standins.grafana.grafana_standin.server import Api
@@ -338,7 +339,7 @@ def test_the_password_is_kept_as_a_hash(home):
 
 
 def test_health_tells_the_database_and_the_version_unless_that_is_hidden(home):
-    assert get(home, "/api/health")[1] == {"database": "ok", "version": "12.4.10", "commit": "stand-in"}
+    assert get(home, "/api/health")[1] == {"database": "ok", "version": VERSION, "commit": "stand-in"}
     assert get(home, "/api/health", GF_AUTH_ANONYMOUS_HIDE_VERSION="true")[1] == {"database": "ok"}
 
 

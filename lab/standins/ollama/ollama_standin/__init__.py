@@ -1,3 +1,6 @@
 """A stand-in for Ollama: real protocol, made-up models."""
 
-VERSION = "0.32.15"
+import os
+
+VERSION = os.environ.get("STANDIN_VERSION", "0.0.0")
+"""What the image's tag says."""

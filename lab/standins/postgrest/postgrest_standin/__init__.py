@@ -1,3 +1,6 @@
 """A stand-in for PostgREST: reads its configuration, serves a schema of a real database over HTTP."""
 
-VERSION = "16.1"
+import os
+
+VERSION = os.environ.get("STANDIN_VERSION", "0.0.0")
+"""What the image's tag says."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# What version 16.1 knows; the real one ignores any other name, and with it a typing error.
+# What version 16 knows; the real one ignores any other name, and with it a typing error.
 KNOWN = frozenset(
     (
         "admin-server-host",

@@ -1,3 +1,6 @@
 """A stand-in for SonarQube: real protocol, real database, no analysis."""
 
-VERSION = "26.8.0.126808"
+import os
+
+VERSION = os.environ.get("STANDIN_VERSION", "0.0.0")
+"""What the image's tag says."""
