@@ -417,17 +417,17 @@ def verdicts(kit: Kit, wanted: Sequence[str]) -> List[Dict[str, Any]]:
     return results
 
 
-def lines_arrived(kit: Kit, stored: Callable[[], Collection[str]], limit_s: int = 30) -> str:
+def lines_arrived(kit: Kit, stored: Callable[[], Collection[Tuple[str, str]]], limit_s: int = 30) -> str:
     """Wait until a log store has what every node of this run wrote to its journal; the check of any store.
 
-    `stored` asks it for the lines with the run's text.
+    `stored` asks it for the lines with the run's text: (name of the node they are stored under, line).
     """
     shipping = {node["name"] for node in kit.cluster if "log_shipper" in node["services"]}
     nodes = [node for node in kit.together if node in shipping]
 
     def missing() -> List[str]:
         lines = stored()
-        return [node for node in nodes if journal_line(kit.run_id, node) not in lines]
+        return [node for node in nodes if (node, journal_line(kit.run_id, node)) not in lines]
 
     try:
         kit.wait(limit_s, lambda: not missing(), "lines are missing")
