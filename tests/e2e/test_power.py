@@ -11,6 +11,7 @@ from ipaddress import ip_network
 import docker
 import pytest
 import site_under_test as site
+from aicluster_lab.containers import exec_output
 from aicluster_lab.parallel import in_parallel
 from docker.models.containers import Container
 from verified import verify
@@ -41,9 +42,7 @@ def box(node: site.Node) -> Container:
 
 def inside(node: site.Node, command: str) -> str:
     """What a command prints on a node, which needs no address for it."""
-    code, output = box(node).exec_run(["sh", "-c", command])
-    assert code == 0, f"{node.name}: {command}: {output.decode()}"
-    return str(output.decode())
+    return exec_output(box(node), ["sh", "-c", command])
 
 
 @pytest.fixture
