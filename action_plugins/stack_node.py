@@ -16,6 +16,8 @@ import fnmatch
 import hashlib
 import io
 import json
+import shlex
+import subprocess
 import tarfile
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -203,6 +205,33 @@ def reactions_of(rule: Mapping[str, Any]) -> set[tuple[str, str]]:
 def reactions_to(paths: Iterable[str], rules: Mapping[str, Mapping[str, Any]]) -> set[tuple[str, str]]:
     """Return the pairs (verb, unit) that a change of these files calls for."""
     return {pair for path in paths for pair in reactions_of(rule_for(path, rules))}
+
+
+def locks_out(paths: Iterable[str], rules: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a change of one of these files lets nobody in who has no key."""
+    return any(rule_for(path, rules).get("keys_only") for path in paths)
+
+
+def key_login(options: Callable[[str], Any]) -> list[str]:
+    """Return the ssh command that logs in as Ansible does, by key alone and over a connection of its own.
+
+    `options`: those of Ansible's connection plugin `ssh`. Of an option given twice ssh takes the first.
+    """
+    settings = {
+        "ControlPath": "none",
+        "BatchMode": "yes",
+        "PasswordAuthentication": "no",
+        "KbdInteractiveAuthentication": "no",
+        "StrictHostKeyChecking": "no" if options("host_key_checking") is False else None,
+        "Port": options("port"),
+        "IdentityFile": options("private_key_file"),
+        "User": options("remote_user"),
+        "ConnectTimeout": options("timeout"),
+    }
+    first = [word for name, value in settings.items() if value for word in ("-o", f'{name}="{value}"')]
+    texts = [options(name) or "" for name in ("ssh_args", "ssh_common_args", "ssh_extra_args")]
+    more = [word for text in texts for word in shlex.split(text)]
+    return [options("ssh_executable"), *first, *more, options("host"), "true"]
 
 
 def pack(files: Iterable[File]) -> str:
@@ -732,7 +761,8 @@ class ActionModule(ActionBase):
         for line in plan["lines"]:
             Display().display(f"{node:<6} {line}")
         plan["differing"] = actual["differing"]
-        plan["wanted"], plan["found"] = wanted_of(desired, actual), found_of(actual)
+        plan["wanted"] = wanted_of(desired, actual)
+        plan["found"] = {**found_of(actual), "door": self._door(desired, actual)}
         plan["complaints"] = self._judge(plan["found"], node, plan["wanted"])
         if plan["complaints"] and refuse:
             return {"failed": True, "msg": report(node, plan["complaints"], "nothing was changed on it")}
@@ -741,6 +771,21 @@ class ActionModule(ActionBase):
             shown = file_diffs(desired.files, actual["differing"], actual["leftover"])
             plan["diff"] = shown if self._task.diff else []
         return plan
+
+    def _door(self, desired: Desired, actual: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return who cannot log in with a key, and why, where this run is to end other logins."""
+        changing = [item["path"] for item in actual["differing"]]
+        if self._connection.transport != "ssh" or not locks_out(changing, desired.rules):
+            return None
+        options = self._connection.get_option
+        done = subprocess.run(
+            key_login(options), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if not done.returncode:
+            return None
+        said = (done.stderr.strip() or f"rc {done.returncode}").splitlines()[-1]
+        names = {"user": "remote_user", "host": "host", "port": "port", "key": "private_key_file"}
+        return {"said": said, **{name: options(option) for name, option in names.items()}}
 
     def _judge(self, found: Mapping[str, Any], node: str, wanted: Mapping[str, Any]) -> list[str]:
         complaints: list[str] = filter_loader.get("node_complaints").j2_function(found, node, wanted)

@@ -112,6 +112,19 @@ def memory(case: Case) -> Iterator[str]:
         )
 
 
+def door(case: Case) -> Iterator[str]:
+    """A key opens a new connection for the user this run logs in as, before it turns passwords off."""
+    if shut := case.found["door"]:
+        port = f"-p {shut['port']} " if shut["port"] else ""
+        key = f"-i {shut['key']} " if shut["key"] else ""
+        login = f"{shut['user']}@{shut['host']}" if shut["user"] else shut["host"]
+        yield (
+            f"login of {login} on {case.node} with a key, in a new connection: {shut['said']}: must work "
+            f"before this run ends logins with a password; `ssh-copy-id {key}{port}{login}` (`ssh-keygen` "
+            "first, if you have no key)"
+        )
+
+
 def memory_cgroup(case: Case) -> Iterator[str]:
     """Memory limits work; without the cgroup Docker ignores them and only warns."""
     cgroup = case.found["memory_cgroup"]
@@ -355,6 +368,7 @@ def image_complaint(case: Case, kind: Kind, alike: list[str], error: str) -> str
 
 
 RULES: tuple[Rule, ...] = (
+    door,
     userland,
     memory,
     memory_cgroup,
@@ -377,7 +391,8 @@ def node_complaints(found: Mapping[str, Any], node: str, wanted: Mapping[str, An
     runtimes that are not there}; memory_cgroup {on: bool or None, evidence, cmdline: file of the kernel's
     arguments or ""}; engine {absent: bool, version, api}; compose (version, "" if absent, None if not asked);
     disks [{path, device, docker: data lies here, free_mb, size_mb}] in MiB; images: name -> None (not
-    asked) or {status (HTTP, None if not asked), message, platforms}.
+    asked) or {status (HTTP, None if not asked), message, platforms}; door: None, or who cannot log in with a
+    key, {user, host, port, key (file; each may be None), said}.
     `wanted`: containers (bool: any), engine {source, packages and coming {engine, compose}: what brings them,
     whether this run installs them, oldest {engine, api, compose}}, disk_floor_mb (MiB), disk_budget (bool),
     disk_reserved_gb and coming_gb {service: GiB of those that are not there yet}, architecture, memory_mb

@@ -89,7 +89,7 @@ facts:
 #   phase        inspect, note, fetch, ship, reacted or leave
 #   files        [{path, sha256, accept, mode, uid, gid, text, fragment}]; `accept`: digests that are right as
 #                well; `fragment`: our part of a shared JSON file
-#   packages     [name]                     units       [{name, enabled, waits}]
+#   packages     [name]                     units       [{name, enabled, waits, boot}]
 #   sources      note: [path], files of a package repository
 #   containers   {compose service: digest}  probes      {service: url on the node, or path of a file}
 #   container_modes  {compose service: [modes it works in]}; always where it is not named
@@ -313,7 +313,10 @@ def missing_packages(wanted):
 
 
 def deviating_units(wanted):
-    """Return [{name, why}] for units that do not run, or are not enabled (or disabled) as wanted."""
+    """Return [{name, why}] for units that do not run, or are not enabled (or disabled) as wanted.
+
+    A unit with `boot` works when the node starts and at no other time: whether it runs is no matter.
+    """
     if not wanted:
         return []
     names = [unit["name"] for unit in wanted]
@@ -335,7 +338,7 @@ def deviating_units(wanted):
             why.append(found.get("UnitFileState") or "unknown")
         # A unit that waits for another node tries again and again; that is how it is meant to be.
         well = ("active", "activating") if unit.get("waits") else ("active",)
-        if found.get("ActiveState") not in well:
+        if not unit.get("boot") and found.get("ActiveState") not in well:
             why.append(found.get("ActiveState") or "inactive")
         if why:
             deviating.append({"name": unit["name"], "why": ", ".join(why)})
@@ -460,13 +463,25 @@ def deviating_sleepers(asleep, wanted, found):
     ]
 
 
+def private(path, home):
+    """Whether a file and its folder are there, belong to whom `home` belongs to, and are for nobody else."""
+    try:
+        owner, *found = [os.stat(place) for place in (home, path, os.path.dirname(path))]
+    except OSError:
+        return False
+    return all(one.st_uid == owner.st_uid and not one.st_mode & 0o077 for one in found)
+
+
 def probe(subject):
     """Return the JSON a service answers on the node itself, or None; `subject` is http://<address>:<port>/<path>.
 
-    Of a file, `/<path>` or `~<user>/<path>`, return the text; it is empty where the file is missing.
+    Of a file, `/<path>` or `~<user>/<path>`, return the text; it is empty where the file is missing, and
+    where one of a user, or its folder, is another's or open to others.
     """
     if "://" not in subject:
-        return read_text(os.path.expanduser(subject))
+        path = os.path.expanduser(subject)
+        home = os.path.expanduser(subject.partition("/")[0])
+        return "" if home and not private(path, home) else read_text(path)
     server, _, path = subject.partition("://")[2].partition("/")
     host, _, port = server.partition(":")
     return http_json((host, int(port)), "/" + path)

@@ -74,12 +74,13 @@ def test_a_shipper_says_since_when_it_has_not_failed():
 # --- the log stores ---
 
 
-def in_victorialogs(lines: list[str]) -> str:
-    return "".join(json.dumps({"_msg": line}) + "\n" for line in lines)
+def in_victorialogs(lines: list[str], under: str = "") -> str:
+    """Each stored under the node it names, or all under one."""
+    return "".join(json.dumps({"node": under or line.split()[-1], "_msg": line}) + "\n" for line in lines)
 
 
-def in_loki(lines: list[str]) -> str:
-    streams = [{"stream": {"job": "journal"}, "values": [["1", line] for line in lines]}]
+def in_loki(lines: list[str], under: str = "") -> str:
+    streams = [{"stream": {"node": under or line.split()[-1]}, "values": [["1", line]]} for line in lines]
     return json.dumps({"status": "success", "data": {"resultType": "streams", "result": streams}})
 
 
@@ -126,6 +127,13 @@ def test_a_store_names_the_nodes_whose_lines_are_missing(service, path, stored, 
     assert broken.value.evidence == f"no line of {missing} within 30 s"
     assert broken.value.next_command == f"on {missing}: systemctl status systemd-journal-upload"
     assert broken.value.because == [f"log_shipper on {missing}"]
+
+
+@every_store
+def test_a_line_that_is_stored_under_another_nodes_name_is_missing(service, path, stored):
+    lines = stored(["aicluster verify run-1 PI41", "aicluster verify run-1 AGX0"], under="PI41")
+    with pytest.raises(Broken, match="no line of AGX0 within 30 s"):
+        ask_store(service, {path: (200, lines)})
 
 
 @every_store

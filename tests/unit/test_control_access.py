@@ -133,6 +133,17 @@ def test_one_mark_finds_the_line_wherever_it_is_looked_for():
     assert let_in["regexp"] == " {{ __control_node_key_comment }}$", "a new key replaces the old one"
 
 
+def test_the_folder_of_the_keys_is_the_users_alone_before_a_line_is_written_into_it():
+    names = list(TASKS)
+    folder, line = "Give the user the folder of its keys", "Let the control node in, from its address only"
+    assert names.index(folder) < names.index(line)
+    user = "{{ hostvars[__control_node_other].ansible_user }}"
+    given = TASKS[folder]["ansible.builtin.file"]
+    assert given == {"path": f"~{user}/.ssh", "state": "directory", "owner": user, "mode": "0700"}
+    written = TASKS[line]["ansible.builtin.lineinfile"]
+    assert (written["owner"], written["mode"]) == (user, "0600")
+
+
 def test_the_key_opens_nothing_from_elsewhere():
     line = TASKS["Let the control node in, from its address only"]["vars"]["__control_node_line"]
     assert line.startswith(

@@ -74,10 +74,10 @@ def test_a_body_that_is_cut_off_is_refused(content):
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        ({"_HOSTNAME": "pi41"}, {"job": "journal", "host": "pi41"}),
+        ({"_HOSTNAME": "raspberrypi", "node": "PI41"}, {"job": "journal", "node": "PI41"}),
         (
-            {"_HOSTNAME": "a", "_SYSTEMD_UNIT": "docker.service", "CONTAINER_NAME": "kong", "_PID": "7"},
-            {"job": "journal", "host": "a", "unit": "docker.service", "container": "kong"},
+            {"node": "A", "_SYSTEMD_UNIT": "docker.service", "CONTAINER_NAME": "kong", "_PID": "7"},
+            {"job": "journal", "node": "A", "unit": "docker.service", "container": "kong"},
         ),
         ({}, {"job": "journal"}),
     ],
@@ -97,15 +97,15 @@ def test_a_line_longer_than_loki_takes_is_cut():
 
 
 def test_batches_are_small_and_keep_the_order_of_a_stream():
-    journal = [{"_HOSTNAME": "ab"[number % 2], "MESSAGE": str(number)} for number in range(100)]
+    journal = [{"node": "ab"[number % 2], "MESSAGE": str(number)} for number in range(100)]
     bodies = list(batches(journal, limit=1000))
     assert len(bodies) > 5
-    for host, first in (("a", 0), ("b", 1)):
+    for node, first in (("a", 0), ("b", 1)):
         lines = [
             int(line)
             for body in bodies
             for stream in body["streams"]
-            if stream["stream"]["host"] == host
+            if stream["stream"]["node"] == node
             for _, line, _ in stream["values"]
         ]
         assert lines == list(range(first, 100, 2))
@@ -157,6 +157,7 @@ class MadeUpLoki(http.server.BaseHTTPRequestHandler):
                 assert isinstance(moment, str) and isinstance(line, str) and isinstance(beside, dict)
                 if server.says == 204:
                     server.lines.append(line)
+                    server.nodes.append(stream["stream"].get("node"))
         self.send_response(server.says)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -168,7 +169,7 @@ class MadeUpLoki(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def loki() -> Iterator[Any]:
     server: Any = Listening(MadeUpLoki)
-    server.says, server.lines = 204, []
+    server.says, server.lines, server.nodes = 204, [], []
     with server:
         yield server
 
@@ -189,7 +190,7 @@ def door(loki, monkeypatch) -> Iterator[http.client.HTTPConnection]:
 def upload(door: http.client.HTTPConnection, content: bytes) -> int:
     door.request(
         "POST",
-        "/upload",
+        "/upload?extra_fields=node=PI31&then=/upload",
         iter(cut(content, 9)),
         {"Content-Type": "application/vnd.fdo.journal"},
         encode_chunked=True,
@@ -202,6 +203,7 @@ def upload(door: http.client.HTTPConnection, content: bytes) -> int:
 def test_lines_arrive_and_then_the_sender_is_told(loki, door):
     assert upload(door, TEXT + BINARY) == 200
     assert loki.lines == ["hello = world", "two\n\nlines!"]
+    assert loki.nodes == ["PI31", "PI31"], "whatever the host names"
 
 
 def test_a_second_journal_may_follow_on_the_same_connection(loki, door):

@@ -2,6 +2,7 @@
 
 import configparser
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import render
@@ -18,7 +19,7 @@ every_node = pytest.mark.parametrize(("inventory", "host"), NODES)
 
 
 def ini(path: str, **where: Any) -> dict[str, dict[str, str]]:
-    parsed = configparser.ConfigParser(delimiters="=")
+    parsed = configparser.ConfigParser(delimiters="=", interpolation=None)
     parsed.read_string(render.render_role("log_shipper", **where)[path])
     return {name: dict(parsed[name]) for name in parsed.sections()}
 
@@ -38,14 +39,21 @@ def test_every_node_of_both_inventories_ships_its_journal():
 def test_it_ships_to_where_the_log_store_is_placed(inventory, host):
     [store] = [node for node in render.cluster(inventory) if "victorialogs" in node["services"]]
     assert store["tier"] == "monitoring"
-    found = ini(CONF, inventory=inventory, host=host)
-    assert found == {"Upload": {"url": f"http://{store['address']}:9428/insert/journald"}}
+    [name] = [node["name"] for node in render.cluster(inventory) if node["host"] == host]
+    url = f"http://{store['address']}:9428/insert/journald/upload?extra_fields=node={name}&then="
+    assert ini(CONF, inventory=inventory, host=host) == {"Upload": {"url": url}}
+
+
+def test_what_journal_upload_adds_to_its_address_changes_neither_path_nor_name():
+    found = urlsplit(ini(CONF, host=NANO)["Upload"]["url"] + "/upload")
+    assert found.path == "/insert/journald/upload"
+    assert parse_qs(found.query)["extra_fields"] == ["node=NANO"]
 
 
 def test_the_alternative_store_has_a_door_for_journals_too(monkeypatch):
     chosen = render.choose(monkeypatch, site_log_store="loki")
     found = ini(CONF, host=NANO, overrides=chosen)
-    assert found == {"Upload": {"url": "http://192.168.1.204:3101"}}
+    assert found == {"Upload": {"url": "http://192.168.1.204:3101/upload?extra_fields=node=NANO&then="}}
 
 
 @every_node

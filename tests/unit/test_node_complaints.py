@@ -21,7 +21,12 @@ FOUND: dict[str, Any] = {
     ],
     "volumes": [],
     "images": {},
+    "door": None,
 }
+SHUT = {
+    "user": "ansible", "host": "10.0.0.5", "port": 2222, "key": "~/.ssh/id",
+    "said": "Permission denied (publickey)",
+}  # fmt: skip
 WANTED: dict[str, Any] = {
     "containers": True,
     "engine": {
@@ -111,6 +116,22 @@ REFUSED = [
         {"engine": {**WANTED["engine"], **BOARD}},
         f"L4T of PI41 36.3.0: {NO_PORTS}28.0.1 is there{WAYS_OUT}",
         id="an engine that is there and too new for the Jetson's kernel",
+    ),
+    pytest.param(
+        {"door": {**SHUT, "port": None, "key": None}},
+        {},
+        "login of ansible@10.0.0.5 on PI41 with a key, in a new connection: Permission denied (publickey): "
+        "must work before this run ends logins with a password; `ssh-copy-id ansible@10.0.0.5` (`ssh-keygen` "
+        "first, if you have no key)",
+        id="a user who logs in with a password only",
+    ),
+    pytest.param(
+        {"door": SHUT},
+        {},
+        "login of ansible@10.0.0.5 on PI41 with a key, in a new connection: Permission denied (publickey): "
+        "must work before this run ends logins with a password; `ssh-copy-id -i ~/.ssh/id -p 2222 "
+        "ansible@10.0.0.5` (`ssh-keygen` first, if you have no key)",
+        id="a key of one's own and another port",
     ),
     pytest.param(
         {"board.absent": ["nvidia-container-runtime"]},
@@ -363,6 +384,7 @@ def test_all_obstacles_of_a_node_are_named_at_once():
         "compose": "2.1",
         "disks.2.device": 2,
         "disks.2.free_mb": 1,
+        "door": SHUT,
         **image("manifest unknown"),
     }
     # All but the ones about an engine that is not there, and one that is too new.

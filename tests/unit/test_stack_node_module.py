@@ -461,9 +461,34 @@ def test_a_probe_of_a_service_that_is_not_there_is_nothing():
 def test_a_probe_of_a_file_is_its_text_and_empty_where_there_is_none(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert node.probe("~/.ssh/authorized_keys") == ""
-    (tmp_path / ".ssh").mkdir()
-    (tmp_path / ".ssh/authorized_keys").write_text("ssh-ed25519 AAAA me\n")
-    assert node.probe("~/.ssh/authorized_keys") == "ssh-ed25519 AAAA me\n"
+    keys = tmp_path / ".ssh" / "authorized_keys"
+    keys.parent.mkdir(mode=0o700)
+    keys.write_text("ssh-ed25519 AAAA me\n")
+    keys.chmod(0o600)
+    assert node.probe("~/.ssh/authorized_keys") == node.probe(str(keys)) == "ssh-ed25519 AAAA me\n"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "found"),
+    [
+        pytest.param(lambda keys: keys.parent.chmod(0o755), "", id="the folder is open to others"),
+        pytest.param(lambda keys: keys.chmod(0o644), "", id="the file is open to others"),
+        pytest.param(lambda keys: os.chown(keys.parent, 4242, -1), "", id="the folder is another user's"),
+        pytest.param(lambda keys: os.chown(keys, 4242, -1), "", id="the file is another user's"),
+        pytest.param(lambda keys: keys.chmod(0o400), "line\n", id="what only the user may read is right"),
+    ],
+)
+def test_a_file_of_a_user_that_is_not_the_users_alone_is_as_good_as_none(tmp_path, monkeypatch, spoil, found):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    keys = tmp_path / ".ssh" / "authorized_keys"
+    keys.parent.mkdir(mode=0o700)
+    keys.write_text("line\n")
+    keys.chmod(0o600)
+    try:
+        spoil(keys)
+    except PermissionError:
+        pytest.skip("only root can give files away")
+    assert node.probe("~/.ssh/authorized_keys") == found
 
 
 def test_the_engine_is_asked_over_its_socket(tmp_path):
@@ -616,6 +641,7 @@ def test_what_is_known_of_a_sleeping_service_stays_known():
         pytest.param({"waits": True}, "activating", False, id="one that waits for another node may be"),
         pytest.param({"waits": True}, "failed", True, id="but it may not have given up"),
         pytest.param({"waits": True}, "inactive", True, id="nor be stopped"),
+        pytest.param({"boot": True}, "inactive", False, id="one that works at boot only need not run"),
     ],
 )
 def test_a_unit_is_as_it_should_be(monkeypatch, unit, state, deviates):

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import itertools
 import tarfile
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -531,6 +533,7 @@ def test_every_node_of_a_real_site_is_described_for_its_judgement():
 
 # A node on which nothing stands in the way, in the shape the inspection returns.
 THERE: dict[str, Any] = {
+    "door": None,
     "board": {"machine": "aarch64", "bits": 64, "memory_mb": 8058, "l4t": "", "held": [], "absent": []},
     "memory_cgroup": {"on": True, "evidence": "", "cmdline": ""},
     "engine": {"absent": False, "version": "29.1", "api": "1.52"},
@@ -539,3 +542,63 @@ THERE: dict[str, Any] = {
     "volumes": [],
     "images": {},
 }
+
+
+# --- the way in ---
+
+OPTIONS: dict[str, Any] = {
+    "ssh_executable": "ssh",
+    "host": "10.0.0.5",
+    "port": 2222,
+    "remote_user": "ansible",
+    "private_key_file": "/keys/my id",
+    "timeout": 15,
+    "host_key_checking": False,
+    "ssh_args": "-o ControlMaster=auto -o ControlPersist=10m",
+    "ssh_common_args": "-o ProxyJump=gate",
+    "ssh_extra_args": None,
+}
+KEYS_ONLY = desired(rules={"/etc/ssh/a.conf": {"keys_only": True}})
+
+
+def test_the_way_in_is_tried_as_ansible_logs_in_without_its_open_connection_and_without_a_password():
+    command = engine.key_login(OPTIONS.get)
+    settings = [text for flag, text in itertools.pairwise(command) if flag == "-o"]
+    names = [text.partition("=")[0] for text in settings]
+    assert {'ControlPath="none"', 'BatchMode="yes"', 'PasswordAuthentication="no"'} <= set(settings)
+    assert {'Port="2222"', 'User="ansible"', 'IdentityFile="/keys/my id"', "ProxyJump=gate"} <= set(settings)
+    assert names.index("ControlPath") < names.index("ControlMaster"), "of two, ssh takes the first"
+    assert command[-2:] == ["10.0.0.5", "true"]
+
+
+def an_ssh(tmp_path, body: str) -> Any:
+    program = tmp_path / "ssh"
+    program.write_text(f"#!/bin/sh\n{body}\n")
+    program.chmod(0o755)
+    given = {**OPTIONS, "ssh_executable": str(program)}
+    return SimpleNamespace(_connection=SimpleNamespace(transport="ssh", get_option=given.get))
+
+
+DENIED = "echo Warning: a name >&2; echo 'Permission denied (publickey).' >&2; exit 255"
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "said"),
+    [
+        pytest.param(DENIED, "/etc/ssh/a.conf", "Permission denied (publickey).", id="shut, and it matters"),
+        pytest.param(DENIED, "/etc/other", None, id="no file that ends logins with a password changes"),
+        pytest.param("exit 0", "/etc/ssh/a.conf", None, id="a key opens"),
+    ],
+)
+def test_a_door_that_no_key_opens_is_found_before_passwords_end(tmp_path, body, path, said):
+    found = actual(differing=[{"path": path, "reason": "missing", "before": ""}])
+    door = engine.ActionModule._door(an_ssh(tmp_path, body), KEYS_ONLY, found)
+    shut = {"user": "ansible", "host": "10.0.0.5", "port": 2222, "key": "/keys/my id", "said": said}
+    assert door == (shut if said else None)
+
+
+def test_the_file_that_ends_logins_with_a_password_says_so():
+    rendering = renderer("production", hosts_running("redis")[0])
+    rules = rendering.state("base", rendering.variables("base", {}))[0]["files"]
+    assert engine.locks_out(["/etc/ssh/sshd_config.d/00-aicluster.conf"], rules)
+    assert not engine.locks_out(["/etc/sysctl.d/90-aicluster.conf"], rules)

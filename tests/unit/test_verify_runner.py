@@ -220,6 +220,28 @@ def test_a_check_is_not_asked_while_its_container_is_not_well(kit, checks):
     assert verdict("web", kit, {}, "")["evidence"] == "has no container"
 
 
+ENABLED, COMEBACK = "UnitFileState=enabled", "runs now, but may not come back after a reboot: unit "
+
+
+@pytest.mark.parametrize(
+    ("states", "warning"),
+    [
+        pytest.param([ENABLED, ENABLED], None, id="both units are enabled"),
+        pytest.param([ENABLED, "UnitFileState=disabled"], "aicluster-stack is disabled", id="one is off"),
+        pytest.param([ENABLED, "UnitFileState="], "aicluster-stack is missing", id="one is not there"),
+        pytest.param(["UnitFileState=masked", ENABLED], "docker is masked", id="the engine is off"),
+    ],
+)
+def test_a_container_that_would_not_come_back_after_a_reboot_is_named(checks, monkeypatch, states, warning):
+    checks("web", 'return "well"')
+    checks("host", 'return "well"')
+    monkeypatch.setattr(aicluster_verify, "settled", lambda _kit: WELL)
+    asked = ScriptedKit(SITE, commands={"systemctl show *": "\n\n".join(states) + "\n"})
+    web, host = aicluster_verify.verdicts(asked, ["web", "host"])
+    assert (web["state"], host.get("warning")) == ("ok", None)
+    assert web.get("warning") == (warning and f"{COMEBACK}{warning}; ansible-playbook site.yml")
+
+
 def test_without_an_engine_services_of_the_host_are_asked_all_the_same(kit, checks):
     checks("host", 'return "well"')
     checks("web", 'return "well"')

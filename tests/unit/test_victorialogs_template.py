@@ -56,7 +56,7 @@ def test_old_days_go_by_age_and_before_the_disk_is_full():
 
 
 def test_lines_are_found_by_node_unit_and_container():
-    assert flags()["journald.streamFields"].split(",") == ["_HOSTNAME", "_SYSTEMD_UNIT", "CONTAINER_NAME"]
+    assert flags()["journald.streamFields"].split(",") == ["node", "_SYSTEMD_UNIT", "CONTAINER_NAME"]
 
 
 @pytest.mark.parametrize(

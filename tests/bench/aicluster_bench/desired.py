@@ -131,7 +131,7 @@ def _export_node(render: Any, host: Any, folder: Path) -> NodeState:
         services=tuple(str(name) for name in entry["services"]),
         files=(),
         packages=tuple(str(name) for name in desired.packages),
-        units=tuple(str(unit["name"]) for unit in desired.units),
+        units=tuple(str(unit["name"]) for unit in desired.units if not unit.get("boot")),
         containers={str(key): str(digest) for key, digest in desired.containers.items()},
         probes={str(key): str(url) for key, url in desired.probes.items()},
         asleep=tuple(name for name, modes in desired.container_modes.items() if desired.mode not in modes),

@@ -37,6 +37,10 @@ def test_a_container_starts_again_after_a_reboot(host):
         assert policy == "unless-stopped"
 
 
+def test_services_come_up_at_boot_whatever_docker_remembers(host, node):
+    assert (host.run("systemctl is-enabled aicluster-stack").rc == 0) is bool(node.containers)
+
+
 def test_a_container_has_the_memory_limit_of_the_catalogue(host, node):
     for service, entry in node.containers.items():
         container = host.check_output(

@@ -18,7 +18,7 @@ def test_the_packages_are_installed(host, node):
 
 
 def test_the_kernel_has_the_settings_now_and_not_only_after_the_next_boot(host, node):
-    wanted = site.setting(node, "base", "base_sysctl")
+    wanted = {**site.setting(node, "base", "base_sysctl"), "net.ipv4.ip_nonlocal_bind": 1}
     found = {key: host.check_output("cat /proc/sys/%s", key.replace(".", "/")).split() for key in wanted}
     assert found == {key: str(value).split() for key, value in wanted.items()}
 

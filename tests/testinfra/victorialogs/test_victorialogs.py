@@ -28,7 +28,7 @@ def test_a_containers_lines_are_found_by_its_name(host, node, sender):
     newest = site.shell(sender, "journalctl _COMM=dockerd --reverse --lines 1000 --output json")
     entries = [json.loads(line) for line in newest.splitlines()]
     name = next(entry["CONTAINER_NAME"] for entry in entries if "CONTAINER_NAME" in entry)
-    query = f'_time:1d CONTAINER_NAME:="{name}" _HOSTNAME:="{site.shell(sender, "uname -n").strip()}"'
+    query = f'_time:1d CONTAINER_NAME:="{name}" node:="{sender.name}"'
     end = time.monotonic() + WITHIN_S
     while not (lines := stored(host, node, query)) and time.monotonic() < end:
         time.sleep(2)

@@ -1,7 +1,7 @@
 """A line that every node wrote to its journal a moment ago is found in Loki."""
 
 import time
-from typing import Set
+from typing import Set, Tuple
 from urllib.parse import urlencode
 
 from aicluster_verify import Kit, lines_arrived
@@ -9,8 +9,8 @@ from aicluster_verify import Kit, lines_arrived
 FLOWS = {"logs": "a line that every node wrote now is found"}
 
 
-def stored(kit: Kit) -> Set[str]:
-    """Return the lines with this run's text."""
+def stored(kit: Kit) -> Set[Tuple[str, str]]:
+    """Return node and text of the lines with this run's text."""
     query = urlencode(
         {
             "query": '{job="journal"} |= "aicluster verify %s "' % kit.run_id,
@@ -19,7 +19,8 @@ def stored(kit: Kit) -> Set[str]:
         }
     )
     answer = kit.expect(kit.url("loki", "api", "/loki/api/v1/query_range?" + query)).json()
-    return {value[1] for stream in answer["data"]["result"] for value in stream["values"]}
+    streams = answer["data"]["result"]
+    return {(one["stream"].get("node", ""), value[1]) for one in streams for value in one["values"]}
 
 
 def check(kit: Kit) -> str:

@@ -53,6 +53,8 @@ PS = [
     "--format", '{{.Label "aicluster.service"}}\t{{.Names}}\t{{.State}}\t{{.Status}}\t{{.Mounts}}',
 ]  # fmt: skip
 VOLUMES = ["docker", "volume", "ls", "--format", "{{.Name}}\t{{.Mountpoint}}"]
+# What brings containers up at boot; the second also those that Docker takes for stopped by hand.
+BOOT_UNITS = ("docker", "aicluster-stack")
 # A check that goes must go whole: nothing of it may lie in a folder of compiled ones.
 sys.dont_write_bytecode = True
 T = TypeVar("T")
@@ -308,6 +310,17 @@ def require_active(kit: Kit, unit: str) -> None:
     raise Broken("unit %s is %s%s" % (unit, state, said and ": " + said[-300:]), "systemctl status " + unit)
 
 
+def no_comeback(kit: Kit) -> str:
+    """Return why containers would not come back after a reboot, an empty text where they would."""
+    try:
+        shown = kit.run(["systemctl", "show", "--property", "UnitFileState", *BOOT_UNITS])
+    except Broken as broken:
+        return broken.evidence
+    states = [line.partition("=")[2] for line in shown.splitlines() if line]
+    off = [pair for pair in zip(BOOT_UNITS, states) if pair[1] != "enabled"]
+    return ", ".join("unit %s is %s" % (unit, state or "missing") for unit, state in off)
+
+
 def load_check(service: str, folder: str) -> Callable[[Kit], Seen]:
     """Return the function `check` of a service's file."""
     path = "%s/%s.py" % (folder, service)
@@ -378,7 +391,8 @@ def verdicts(kit: Kit, wanted: Sequence[str]) -> List[Dict[str, Any]]:
         found = settled(kit)  # type: Union[Found, Broken]
     except Broken as broken:
         found = Broken("Docker Engine does not answer: " + broken.evidence, "systemctl status docker")
-    mode, kit.end = active_mode(), time.monotonic() + CHECK_LIMIT_S
+    mode, lost = active_mode(), no_comeback(kit)
+    kit.end = time.monotonic() + CHECK_LIMIT_S
     pool = concurrent.futures.ThreadPoolExecutor(max_workers=AT_ONCE)
     futures = [(service, pool.submit(verdict, service, kit, found, mode)) for service in wanted]
     results = []
@@ -397,20 +411,23 @@ def verdicts(kit: Kit, wanted: Sequence[str]) -> List[Dict[str, Any]]:
                     "seconds": CHECK_LIMIT_S,
                 }
             )
+        if lost and kit.services[service]["container"] and results[-1]["state"] == "ok":
+            said = "runs now, but may not come back after a reboot: %s; ansible-playbook site.yml" % lost
+            results[-1]["warning"] = "; ".join(filter(None, [results[-1].get("warning"), said]))
     return results
 
 
-def lines_arrived(kit: Kit, stored: Callable[[], Collection[str]], limit_s: int = 30) -> str:
+def lines_arrived(kit: Kit, stored: Callable[[], Collection[Tuple[str, str]]], limit_s: int = 30) -> str:
     """Wait until a log store has what every node of this run wrote to its journal; the check of any store.
 
-    `stored` asks it for the lines with the run's text.
+    `stored` asks it for the lines with the run's text: (name of the node they are stored under, line).
     """
     shipping = {node["name"] for node in kit.cluster if "log_shipper" in node["services"]}
     nodes = [node for node in kit.together if node in shipping]
 
     def missing() -> List[str]:
         lines = stored()
-        return [node for node in nodes if journal_line(kit.run_id, node) not in lines]
+        return [node for node in nodes if (node, journal_line(kit.run_id, node)) not in lines]
 
     try:
         kit.wait(limit_s, lambda: not missing(), "lines are missing")

@@ -5,8 +5,9 @@
     journal_to_loki.py <address:port to listen on> <URL of Loki>
 
 The sender is told "done" only when Loki has taken every line, so it keeps its place in the journal until
-then: an outage of Loki delays lines and loses none. Nothing is stored here. Python 3.6 and its standard
-library are enough.
+then: an outage of Loki delays lines and loses none. `/upload?extra_fields=node=PI51` adds a
+field to each line, as in VictoriaLogs. Nothing is stored here. Python 3.6 and its
+standard library are enough.
 Source: systemd.io/JOURNAL_EXPORT_FORMATS (export format), Loki's HTTP API (POST /loki/api/v1/push).
 """
 
@@ -20,6 +21,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BufferedIOBase
 from socketserver import ThreadingMixIn
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Type
+from urllib.parse import parse_qs
 
 BATCH_BYTES = 512 * 1024
 # Loki refuses longer lines (256 KB).
@@ -28,7 +30,7 @@ LONGEST_FIELD = 8 * 1024 * 1024
 # In all less than the three minutes after which systemd takes the sender for dead.
 PAUSES_S = (1, 2, 5, 10, 15)
 LEVELS = ("emerg", "alert", "critical", "error", "warning", "notice", "info", "debug")
-LABELS = {"host": "_HOSTNAME", "unit": "_SYSTEMD_UNIT", "container": "CONTAINER_NAME"}
+LABELS = {"node": "node", "unit": "_SYSTEMD_UNIT", "container": "CONTAINER_NAME"}
 Entry = Dict[str, str]
 Value = Tuple[str, str, Dict[str, str]]
 
@@ -119,6 +121,12 @@ def entries(stream: Pieces) -> Iterator[Entry]:
         entry[name.decode("ascii", "replace")] = value.decode("utf-8", "replace")
 
 
+def extra_fields(query: str) -> Entry:
+    """Return the fields that a sender's URL adds to each of its lines: `extra_fields=name=text,name=text`."""
+    texts = ",".join(parse_qs(query).get("extra_fields", []))
+    return {name: text for name, _, text in (field.partition("=") for field in texts.split(",")) if text}
+
+
 def labels(entry: Entry) -> Dict[str, str]:
     """Return the labels of a line: few values each, or Loki drowns in streams."""
     found = {label: entry[field] for label, field in LABELS.items() if entry.get(field)}
@@ -196,12 +204,13 @@ def handler(url: str) -> Type[BaseHTTPRequestHandler]:
         timeout = 300
 
         def do_POST(self) -> None:
-            if self.path != "/upload" or self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            path, _, query = self.path.partition("?")
+            if path != "/upload" or self.headers.get("Transfer-Encoding", "").lower() != "chunked":
                 self._answer(404, "POST a journal to /upload, in chunks\n")
                 return
-            refused = ""
+            refused, more = "", extra_fields(query)
             try:
-                for body in batches(entries(Pieces(chunks(self.rfile)))):
+                for body in batches(dict(entry, **more) for entry in entries(Pieces(chunks(self.rfile)))):
                     refused = hand_over(body, lambda one: post(url, one)) or refused
             except NotTaken as error:
                 self._answer(503, "Loki does not take lines: %s\n" % error)

@@ -1,0 +1,65 @@
+"""The unit that brings a node's services up at boot, whatever Docker remembers of them."""
+
+import configparser
+from typing import Any
+
+import pytest
+import render
+
+PATH = "/etc/systemd/system/aicluster-stack.service"
+NODES = [(node["host"], node) for node in render.cluster("production")]
+
+
+def unit_of(host: str) -> dict[str, dict[str, str]]:
+    parsed = configparser.ConfigParser(interpolation=None)
+    parsed.read_string(render.render_role("stack", host=host)[PATH])
+    return {name: dict(parsed[name]) for name in parsed.sections()}
+
+
+def units_of(host: str) -> list[dict[str, Any]]:
+    rendering = render.renderer("production", host)
+    node = rendering.shared["cluster_node"]
+    contained = [name for name, entry in node["services"].items() if entry["image"]]
+    state, _ = rendering.state("stack", rendering.variables("stack", {"stack_services": contained}))
+    found: list[dict[str, Any]] = state["units"]
+    return found
+
+
+@pytest.mark.parametrize(("host", "node"), NODES, ids=[node["name"] for _, node in NODES])
+def test_it_is_on_the_nodes_with_containers_enabled_and_not_started(host, node):
+    contained = any(entry["image"] for entry in node["services"].values())
+    assert (PATH in render.render_role("stack", host=host)) is contained
+    assert units_of(host) == ([{"name": "aicluster-stack", "enabled": True, "boot": True}] * contained)
+
+
+def test_there_are_nodes_of_both_kinds():
+    assert {bool(units_of(host)) for host, _ in NODES} == {True, False}
+
+
+def test_it_starts_what_is_there_and_tries_until_it_has():
+    unit = unit_of(render.hosts_running("postgres")[0])
+    command = unit["Service"]["execstart"].split()
+    assert command[:5] == ["/usr/bin/docker", "compose", "--project-directory", "/opt/aicluster", "up"]
+    assert set(command[5:]) == {"--detach", "--pull", "never", "--no-recreate"}
+    assert unit["Unit"]["startlimitintervalsec"] == "0"
+    assert (unit["Service"]["restart"], unit["Service"]["remainafterexit"]) == ("on-failure", "yes")
+    # The systemd of JetPack 4 (237) starts no `oneshot` again and knows no `exec`.
+    assert "type" not in unit["Service"]
+
+
+def test_a_restart_of_the_engine_does_not_touch_it():
+    unit = unit_of(render.hosts_running("postgres")[0])["Unit"]
+    assert (unit["wants"], unit["after"]) == ("docker.service", "docker.service")
+    assert not {"requires", "bindsto", "partof"} & set(unit)
+
+
+@pytest.mark.parametrize(("host", "node"), NODES, ids=[node["name"] for _, node in NODES])
+def test_where_modes_are_what_belongs_to_another_one_is_stopped_first(host, node):
+    text = render.render_role("stack", host=host).get(PATH, "")
+    settles = "ExecStartPre=/opt/aicluster/bin/aicluster_mode.py settle" in text
+    assert settles is bool(node["modes"])
+
+
+def test_an_address_that_comes_after_docker_stops_no_container():
+    text = render.render_role("base", host=NODES[0][0])["/etc/sysctl.d/90-aicluster.conf"]
+    assert "net.ipv4.ip_nonlocal_bind = 1\n" in text
