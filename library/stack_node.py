@@ -95,7 +95,7 @@ facts:
 #                well; `fragment`: our part of a shared JSON file
 #   packages     [name]                     units       [{name, enabled, waits}]
 #   sources      note: [path], files of a package repository
-#   containers   {compose service: digest}  probes      {service: url on the node, or path of a file}
+#   containers   {compose service: digest}  probes      {service: what `probe` takes}
 #   container_modes  {compose service: [modes it works in]}; always where it is not named
 #   mode         the mode of a node that has not chosen one itself
 #   images       inspect: {compose service: image}; fetch: [image]
@@ -574,13 +574,28 @@ def deviating_sleepers(asleep, wanted, found):
 def probe(subject):
     """Return the JSON a service answers on the node itself, or None; `subject` is http://<address>:<port>/<path>.
 
-    Of a file, `/<path>` or `~<user>/<path>`, return the text; it is empty where the file is missing.
+    Of a file, `/<path>` or `~<user>/<path>`, return the text; it is empty where the file is missing. Of a
+    folder, `/<path>/`, return what in it not everyone may read.
     """
+    if subject.endswith("/") and "://" not in subject:
+        return unreadable(subject)
     if "://" not in subject:
         return read_text(os.path.expanduser(subject))
     server, _, path = subject.partition("://")[2].partition("/")
     host, _, port = server.partition(":")
     return http_json((host, int(port)), "/" + path)
+
+
+def unreadable(root):
+    """Return the paths in a folder that not everyone may read, or enter, itself included; links aside."""
+    found = []
+    for parent, _folders, files in os.walk(root):
+        for path in [parent] + [os.path.join(parent, name) for name in files]:
+            mode = os.lstat(path).st_mode
+            needed = 0o555 if stat.S_ISDIR(mode) else 0o444
+            if not stat.S_ISLNK(mode) and mode & needed != needed:
+                found.append(path)
+    return found
 
 
 def facts():
