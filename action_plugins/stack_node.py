@@ -2,21 +2,25 @@
 """The controller's half of the engine: desired state -> one question per node -> plan -> one archive.
 
 `phase: plan` renders everything the node should hold, asks the node once, returns what differs, and fails
-with whatever stands in the way there. `phase: note` writes down what packages a run adds. `phase: fetch`
-pulls the images that are missing. `phase: ship` renders again and sends only the files the plan names,
-`phase: reacted` notes that what reads them was restarted. `phase: commit` asks once more and fails if
-anything still differs. `phase: leave` gives shared files back. The node's half is library/stack_node.py;
-docs/explain/engine.md tells why.
+with whatever stands in the way there. `phase: take` holds the node for this run. `phase: note` writes down
+what packages a run adds. `phase: fetch` pulls the images that are missing. `phase: ship` renders again and
+sends only the files the plan names, `phase: reacted` notes that what reads them was restarted. `phase:
+commit` asks once more and fails if anything still differs; it ends the hold, as `phase: release` does.
+`phase: leave` gives shared files back. The node's half is library/stack_node.py; docs/explain/engine.md tells
+why.
 """
 
 from __future__ import annotations
 
 import base64
 import fnmatch
+import getpass
 import hashlib
 import io
 import json
+import os
 import shlex
+import socket
 import subprocess
 import tarfile
 from collections import ChainMap
@@ -26,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
@@ -323,6 +328,7 @@ def engine_question(desired: Desired) -> dict[str, Any]:
 def split(lay: dict[str, Any], engine: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Divide what has to be laid into the engine's part and the rest; packages go before both."""
     first: dict[str, Any] = {
+        "repair": [],
         "packages": [],
         "files": [path for path in lay["files"] if path in engine["files"]],
         "remove": [],
@@ -416,6 +422,7 @@ def make_plan(
     owed = known & {(verb, unit) for verb, unit in actual["pending"]}
     reactions = sorted(reactions_to(changed, desired.rules) | owed)
     lay = {
+        "repair": [item["name"] for item in actual["unfinished"]],
         "packages": list(actual["packages"]),
         "files": paths,
         "remove": list(actual["leftover"]),
@@ -463,7 +470,8 @@ def plan_lines(
     actual: Mapping[str, Any], reactions: Iterable[tuple[str, ...]], provision: Iterable[str]
 ) -> list[str]:
     """Return the plan for people: `+` create, `~` change, `-` remove."""
-    lines = [f"+ package {name}" for name in actual["packages"]]
+    lines = [f"~ package {item['name']} ({item['why']})" for item in actual["unfinished"]]
+    lines += [f"+ package {name}" for name in actual["packages"]]
     for item in actual["differing"]:
         sign, why = ("+", "") if item["reason"] == "missing" else ("~", f" ({item['reason']})")
         lines.append(f"{sign} file {item['path']}{why}")
@@ -486,6 +494,64 @@ def container_lines(actual: Mapping[str, Any]) -> list[str]:
     lines += [f"- container {name}" for name in actual["orphans"]]
     lines += [f"~ container {name} (sleeps in mode {actual['mode']})" for name in actual["restless"]]
     return lines
+
+
+# ---------------------------------------------------------------- one run at a time
+
+
+def read_line(path: str) -> str:
+    """Return the text of a file of one line; empty where there is none, as on a Mac."""
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def began(pid: int) -> str | None:
+    """Return when a process of this machine began, in the kernel's words; None: it is gone, "": who knows."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass  # of somebody else
+    stat = read_line(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return "" if not stat else None if stat[0] in "ZX" else stat[19]
+
+
+def this_run(pid: int) -> dict[str, Any]:
+    """Return who changes nodes here: the process `pid`, and on which machine it can be looked up."""
+    space = Path("/proc/self/ns/pid")
+    host, boot = socket.gethostname(), read_line("/proc/sys/kernel/random/boot_id")
+    machine = f"{host} {read_line('/etc/machine-id')} {space.readlink() if space.exists() else ''}"
+    start = began(pid) or ""
+    return {
+        "run": f"{machine} {boot} {pid} {start}",
+        "machine": machine,
+        "boot": boot,
+        "pid": pid,
+        "began": start,
+        "who": f"{getpass.getuser()}@{host}",
+        "play": " ".join(Path(arg).name for arg in context.CLIARGS.get("args", ())),
+    }
+
+
+def is_dead(holder: Mapping[str, Any], me: Mapping[str, Any]) -> bool:
+    """Whether a run is seen to be over: it was on this machine, before its boot or as a process now gone."""
+    if holder["machine"] != me["machine"]:
+        return False
+    now = began(holder["pid"])
+    return holder["boot"] != me["boot"] or now is None or bool(now and now != holder["began"])
+
+
+def taken(node: str, holder: Mapping[str, Any], lock: str) -> str:
+    """Return the sentence about a node that another run holds."""
+    who = f"{holder['who']} (pid {holder['pid']}, {holder['play']})"
+    return (
+        f"node {node} held by {who} since {holder['since']}, last seen {holder['silent_s']} s ago: must be "
+        "changed by one run at a time; wait until that one ends, or, if it is gone for good, "
+        f"`sudo rm {lock}` there, and run this again"
+    )
 
 
 # ---------------------------------------------------------------- rendering
@@ -674,6 +740,8 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
 
 # Phases in which the node needs no more than a part of the plan.
 WITHOUT_RENDERING: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {
+    "take": lambda _plan, _part: {},
+    "release": lambda _plan, _part: {},
     "note": lambda plan, _part: dict(to_note(plan)),
     "reacted": lambda plan, part: {"reactions": plan[part]["reactions"]},
     "leave": lambda _plan, _part: {},
@@ -681,7 +749,7 @@ WITHOUT_RENDERING: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = 
 
 
 class ActionModule(ActionBase):
-    """Action plugin `stack_node`: plan, note, fetch, ship, reacted, commit, leave."""
+    """Action plugin `stack_node`: plan, take, note, fetch, ship, reacted, commit, release, leave."""
 
     _supports_check_mode = True
 
@@ -689,7 +757,7 @@ class ActionModule(ActionBase):
         """Run one phase and return a result a playbook can branch on."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
-        phases = ["plan", "note", "fetch", "ship", "reacted", "commit", "leave"]
+        phases = ["plan", *WITHOUT_RENDERING, "fetch", "ship", "commit"]
         _, arguments = self.validate_argument_spec(
             argument_spec={
                 "phase": {"type": "str", "choices": phases, "required": True},
@@ -699,8 +767,10 @@ class ActionModule(ActionBase):
             }
         )
         phase, plan, part = arguments["phase"], arguments["plan"], arguments["part"]
+        if self._task.check_mode and phase != "plan":
+            return {"changed": False}
         if phase in WITHOUT_RENDERING:
-            return self._send(variables, phase=phase, **WITHOUT_RENDERING[phase](plan, part))
+            return self._change(variables, phase=phase, **WITHOUT_RENDERING[phase](plan, part))
         roles = Path(variables["role_path"]).parent
         renderer = Renderer(self._templar, self._loader, variables, roles)
         desired, service_variables = desired_state(renderer, roles)
@@ -721,11 +791,22 @@ class ActionModule(ActionBase):
         )
         return result
 
+    def _change(self, task_vars: dict[str, Any], **request: Any) -> dict[str, Any]:
+        """Run the node's half of a phase that changes it, and hold it for this run: no other one may."""
+        # Tasks run in children of the one process that is the run.
+        me = this_run(os.getppid())
+        result = self._send(task_vars, run=me, **request)
+        if "taken" in result and is_dead(result["taken"], me):
+            result = self._send(task_vars, run=me, over=result["taken"]["run"], **request)
+        if "taken" in result:
+            raise AnsibleActionFail(taken(task_vars["node_name"], result["taken"], result["lock"]))
+        return result
+
     def _ask(
         self, desired: Desired, task_vars: dict[str, Any], commit: dict[str, str | None] | None
     ) -> dict[str, Any]:
         """Ask the node once; return what differs."""
-        return self._send(
+        return (self._send if commit is None else self._change)(
             task_vars,
             phase="inspect",
             with_text=self._task.diff,
@@ -792,7 +873,7 @@ class ActionModule(ActionBase):
         return complaints
 
     def _fetch(self, plan: Mapping[str, Any], node: str, task_vars: dict[str, Any]) -> dict[str, Any]:
-        result = self._send(task_vars, phase="fetch", images=plan["images"])
+        result = self._change(task_vars, phase="fetch", images=plan["images"])
         if "images" not in result:
             return result
         # The engine may be one that this run has installed.
@@ -810,7 +891,7 @@ class ActionModule(ActionBase):
         lay, partial = plan[part], part == "engine"
         changed = [f for f in desired.files if f.path in set(lay["files"])]
         checkers = {f.path: rule_for(f.path, desired.rules).get("validate") for f in changed}
-        result = self._send(
+        result = self._change(
             task_vars,
             phase="ship",
             files=[{"path": f.path, "fragment": f.fragment} for f in (changed if partial else desired.files)],

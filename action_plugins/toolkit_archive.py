@@ -7,7 +7,7 @@ import io
 import sys
 import tarfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
@@ -34,6 +34,11 @@ def member_of(name: str, path: Path) -> tuple[tarfile.TarInfo, bytes]:
 def pack(files: Mapping[str, Path], links: Mapping[str, str], target: IO[bytes]) -> None:
     """Write a tar.gz of files (path inside -> file here) and links (path inside -> where it leads)."""
     with tarfile.open(fileobj=target, mode="w:gz", compresslevel=6) as tar:
+        # Folders that are not in it would be made with the umask of whoever unpacks it.
+        for folder in sorted({str(up) for name in (*files, *links) for up in PurePosixPath(name).parents}):
+            member = tarfile.TarInfo(folder)
+            member.mtime, member.type, member.mode = LONG_AGO, tarfile.DIRTYPE, 0o755
+            tar.addfile(member)
         for name, path in sorted(files.items()):
             member, content = member_of(name, path)
             tar.addfile(member, io.BytesIO(content))

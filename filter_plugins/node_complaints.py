@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 MIB_PER_GIB = 1024
 IMAGES_FILE = "group_vars/all/images.yml"
+HARDWARE_FILE = "group_vars/<board>/hardware.yml"
 CATALOGUE_FILE = "group_vars/all/services.yml"
 ENGINE_FILE = "roles/docker_engine/vars/main.yml"
 PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"
@@ -225,33 +226,106 @@ def compose_age(case: Case) -> Iterator[str]:
     )
 
 
+# Flags of dockerd that daemon.json calls otherwise: by another word, or, of lists, by the plural.
+FLAG_KEYS = {
+    "D": "debug",
+    "G": "group",
+    "H": "hosts",
+    "b": "bridge",
+    "l": "log-level",
+    "p": "pidfile",
+    "s": "storage-driver",
+    "insecure-registry": "insecure-registries",
+    "registry-mirror": "registry-mirrors",
+    **{name: f"{name}s" for name in ("host", "label", "log-opt", "exec-opt", "dns-opt", "storage-opt")},
+}
+# Options of the log drivers `json-file` and `local`; with one for `journald` the engine does not start.
+ROTATION = {"compress", "max-file", "max-size"}
+OPTIONS = "docker_engine_options in host_vars/<address>/node.yml"
+DAEMON_FILE = "/etc/docker/daemon.json"
+
+
+def keys_of_flags(command: Iterable[str]) -> set[str]:
+    """Return the keys of daemon.json that are given on the engine's command line as well."""
+    flags = [word for word in command if word.startswith("-")]
+    given = {word[2:].partition("=")[0] if word.startswith("--") else word[1:2] for word in flags}
+    return {FLAG_KEYS.get(name, name) for name in given}
+
+
+def engine_start(case: Case) -> Iterator[str]:
+    """The engine starts again with the file to come; one that runs is not taken down for nothing."""
+    start = case.found["starting"]
+    for value, rule, fix in start_faults(start) if start else ():
+        subject = f"{DAEMON_FILE} to come of {case.node} ({value})"
+        yield f"{subject}: {rule}, or the engine does not start again; {fix}"
+
+
+def start_faults(start: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield (value, rule, fix) of what an engine refuses to start with; its own check says only some."""
+    file, said = start["file"], start["said"]
+    runtimes = file.get("runtimes", {})
+    twice = sorted(keys_of_flags(start["command"]) & set(file) - {"runtimes"})
+    if said is None and twice:
+        said = f"specified both as a flag and in the configuration file: {', '.join(twice)}"
+    if said:
+        words = " ".join(said.split()).rpartition("/dev/stdin: ")[2]
+        yield (
+            words,
+            f"must be accepted by `{' '.join(start['command'])}`",
+            f"correct {OPTIONS} or the key in {DAEMON_FILE} there, or take the flag out where it is given "
+            "(`systemctl cat docker`, /etc/default/docker)",
+        )
+    if start["swarm"] and file.get("live-restore"):
+        yield (
+            "live-restore: true",
+            "must be off on a member of a swarm",
+            f"`sudo docker swarm leave` there, or `live-restore: false` in {OPTIONS}",
+        )
+    others = sorted(ROTATION & set(file.get("log-opts", {})))
+    if others and file.get("log-driver") == "journald":
+        yield (
+            f"log-opts: {', '.join(others)}",
+            "must be options of its log-driver, journald",
+            f"take them out of {DAEMON_FILE} there, or keep their log-driver in {OPTIONS}",
+        )
+    default = file.get("default-runtime", "runc")
+    # A type has a dot; a flag may name more.
+    elsewhere = "." in default or "--add-runtime" in " ".join(start["command"])
+    mend = f"correct docker_engine_runtimes in {HARDWARE_FILE}, or {DAEMON_FILE} there"
+    if default not in {"runc", *runtimes} and not elsewhere:
+        yield f"default-runtime: {default}", "must be among its runtimes", mend
+    for name, runtime in sorted(runtimes.items()):
+        if name == "runc" or ("path" in runtime) == ("runtimeType" in runtime):
+            yield f"runtime {name}", "must have a name other than runc, and either path or runtimeType", mend
+
+
 def full_disk(case: Case) -> Iterator[str]:
     """No disk a run writes to is full."""
     floor = case.wanted["disk_floor_mb"]
     for disk in distinct(case.found["disks"]):
         if disk["free_mb"] < floor:
             yield (
-                f"disk of {disk['paths']} on {case.node} {size(disk['free_mb'])} free of "
-                f"{size(disk['size_mb'])}: must have {size(floor)} (stack_disk_floor_mb); look with "
-                f"`sudo du -xh --max-depth=2 {disk['first']} | sort -h | tail`; "
-                "`sudo docker image prune --all` there frees unused images"
+                f"disk of {disk['paths']} (file system {disk['mount']}) on {case.node} "
+                f"{size(disk['free_mb'])} free of {size(disk['size_mb'])}: must have {size(floor)} "
+                f"(stack_disk_floor_mb); look with `sudo du -xh --max-depth=2 {disk['mount']} | sort -h | "
+                "tail`; `sudo docker image prune --all` there frees unused images"
             )
 
 
 def distinct(disks: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield each file system once: the first of its paths, and all of them joined by `and`."""
+    """Yield each file system once, with all of its paths joined by `and`."""
     by_device: dict[Any, list[Mapping[str, Any]]] = {}
     for disk in disks:
         by_device.setdefault(disk["device"], []).append(disk)
     for same in by_device.values():
         paths = " and ".join(dict.fromkeys(str(disk["path"]) for disk in same))
-        yield {**same[0], "first": same[0]["path"], "paths": paths}
+        yield {**same[0], "paths": paths}
 
 
 def disk_to_come(case: Case) -> Iterator[str]:
     """What the services that are still to come may grow to fits where Docker keeps data."""
     coming = {service: need for service, need in case.wanted["coming_gb"].items() if need}
-    disk = next((disk for disk in case.found["disks"] if disk["docker"]), None)
+    disk = next((disk for disk in reversed(case.found["disks"]) if disk["docker"]), None)
     if disk is None or not coming or not case.wanted["disk_budget"]:
         return
     reserve = case.wanted["disk_reserved_gb"]
@@ -377,6 +451,7 @@ RULES: tuple[Rule, ...] = (
     published_ports,
     runtimes,
     compose_age,
+    engine_start,
     full_disk,
     disk_to_come,
     images,
@@ -390,9 +465,11 @@ def node_complaints(found: Mapping[str, Any], node: str, wanted: Mapping[str, An
     Jetson's system or ""), held: engine packages of a Jetson that apt leaves alone, absent: programs of
     runtimes that are not there}; memory_cgroup {on: bool or None, evidence, cmdline: file of the kernel's
     arguments or ""}; engine {absent: bool, version, api}; compose (version, "" if absent, None if not asked);
-    disks [{path, device, docker: data lies here, free_mb, size_mb}] in MiB; images: name -> None (not
-    asked) or {status (HTTP, None if not asked), message, platforms}; door: None, or who cannot log in with a
-    key, {user, host, port, key (file; each may be None), said}.
+    starting (None: nothing new to start with) {file: daemon.json to come, command: what starts the engine,
+    said: why it does not take the file, "" or None where it cannot tell, swarm: bool}; disks [{path, mount,
+    device, docker: data lies here, of several in the last, free_mb, size_mb}] in MiB; images: name -> None
+    (not asked) or {status (HTTP, None if not asked), message, platforms}; door: None, or who cannot log in
+    with a key, {user, host, port, key (file; each may be None), said}.
     `wanted`: containers (bool: any), engine {source, packages and coming {engine, compose}: what brings them,
     whether this run installs them, oldest {engine, api, compose}}, disk_floor_mb (MiB), disk_budget (bool),
     disk_reserved_gb and coming_gb {service: GiB of those that are not there yet}, architecture, memory_mb

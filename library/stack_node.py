@@ -17,16 +17,19 @@ options:
     description:
       - V(plan) changes nothing and returns what differs. It fails with everything on the node that stands in
         the way, before anything is changed there.
+      - V(take) holds the node for this run, before anything is changed there; so does each later phase. While
+        another run holds it, they fail and say whose it is.
       - V(note) writes down which packages of a plan, and which files of their repository, are not on the node
         yet, for a cleanup one day.
       - V(fetch) pulls the images a plan misses and the engine lacks, before any file of a service moves.
       - V(ship) sends the files a plan names as one archive. The node validates them beside their targets, and
         only when all of them pass moves each one into place with a rename. Files that no longer belong go.
       - V(reacted) notes that the restarts and reloads of a plan were carried out.
-      - V(commit) asks once more and fails if anything still differs.
+      - V(commit) asks once more, fails if anything still differs, and ends what V(take) began.
+      - V(release) ends it, too. An engine that does not start with a new file gets back its old one.
       - V(leave) takes our part out of every file shared with others, for a cleanup.
     type: str
-    choices: [plan, note, fetch, ship, reacted, commit, leave]
+    choices: [plan, take, note, fetch, ship, reacted, commit, release, leave]
     required: true
   part:
     description: Which half of a plan V(ship) and V(reacted) are about; V(engine) comes before the images.
@@ -42,7 +45,7 @@ options:
     type: dict
     default: {}
 attributes:
-  check_mode: {support: full, description: V(plan) predicts; the other phases are not called in check mode.}
+  check_mode: {support: full, description: V(plan) predicts; nothing else is done in check mode.}
   diff_mode: {support: full, description: The text of every changed file that is not a secret.}
 author: [AI cluster toolkit authors]
 """
@@ -86,12 +89,13 @@ facts:
 """
 
 # What the controller sends (`request`, base64 of JSON: it needs no quoting inside this source):
-#   phase        inspect, note, fetch, ship, reacted or leave
+#   phase        inspect, take, note, fetch, ship, reacted, release or leave
+#   run          who holds the node, see `hold`;    over: the run that is known to be dead
 #   files        [{path, sha256, accept, mode, uid, gid, text, fragment}]; `accept`: digests that are right as
 #                well; `fragment`: our part of a shared JSON file
 #   packages     [name]                     units       [{name, enabled, waits, boot}]
 #   sources      note: [path], files of a package repository
-#   containers   {compose service: digest}  probes      {service: url on the node, or path of a file}
+#   containers   {compose service: digest}  probes      {service: what `probe` takes}
 #   container_modes  {compose service: [modes it works in]}; always where it is not named
 #   mode         the mode of a node that has not chosen one itself
 #   images       inspect: {compose service: image}; fetch: [image]
@@ -113,13 +117,22 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 
 STATE_FILE = "/var/lib/aicluster/state.json"
+# Gone with the next boot, and so is whoever held it.
+LOCK_FILE = "/run/aicluster.lock"
+# A run shows up with each of its phases; the longest of them pulls images.
+SILENT_S = 2 * 60 * 60
 STACK_ROOT = "/opt/aicluster"
 UNITS = "/etc/systemd/system"
 PROJECT = "aicluster"
 DOCKER_SOCKET = "/run/docker.sock"
 DAEMON_FILE = "/etc/docker/daemon.json"
+ENGINE_UNIT = "docker"
+CONTAINERD_FILE = "/etc/containerd/config.toml"
+CONTAINERD_ROOT = "/var/lib/containerd"
+DPKG_FOLDER = "/var/lib/dpkg"
 # Where `docker login` of root leaves what a registry wants to see.
 LOGINS_FILE = "/root/.docker/config.json"
 DOCKER_ROOT = "/var/lib/docker"
@@ -140,10 +153,63 @@ SERVER_ERROR = 500
 NO_ANSWER = 504
 PULLS_AT_ONCE = 3
 DIFF_LIMIT_BYTES = 64 * 1024
+UNFINISHED = ("half-installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending")
 
 
 class RefusedError(Exception):
     """A file was refused by its checker; nothing has been replaced."""
+
+
+class TakenError(Exception):
+    """Another run holds the node; its argument is what `hold` wrote of it."""
+
+
+# ---------------------------------------------------------------- one run at a time
+
+
+def locked(decide):
+    """Replace the record in the lock file by `decide(record)`, one process at a time; a torn one is {}."""
+    import fcntl
+
+    with os.fdopen(os.open(LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644), "r+") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            record = json.load(handle)
+        except ValueError:
+            record = {}
+        after = json.dumps(decide(record))
+        handle.seek(0)
+        handle.truncate()
+        handle.write(after)
+
+
+def hold(mine, over):
+    """Hold the node for the run `mine` ({run, ...}), or raise TakenError.
+
+    The run `over` is dead, and one that has been silent for long is taken for dead.
+    """
+    # Not the time of day: boards without a clock of their own learn that late. It is the node's, as the file.
+    now = time.monotonic()
+
+    def decide(there):
+        same = there.get("run") == mine["run"]
+        silent_s = now - there.get("seen", now)
+        if there and not same and there["run"] != over and 0 <= silent_s < SILENT_S:
+            raise TakenError(dict(there, silent_s=int(silent_s)))
+        began = there["since"] if same else time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        return dict(mine, since=began, seen=now)
+
+    locked(decide)
+
+
+def let_go(mine):
+    """End the hold of the run `mine`."""
+    locked(lambda there: {} if there.get("run") == mine["run"] else there)
+
+
+def take(_params):
+    """Hold the node, as every phase that changes it does; see `answer`."""
+    return {"changed": False}
 
 
 # ---------------------------------------------------------------- state the node remembers
@@ -152,10 +218,11 @@ class RefusedError(Exception):
 def read_state():
     """Return what the last run left: files: [path], pending: [[verb, unit]], provisioned: {service: [digest,
     ids of the containers it was provisioned in]}, fragments: {path of a shared JSON file: what `hidden`
-    notes}, packages: [those we installed], sources: [path of a package repository's file we added]. `files`
-    holds no shared ones: those stay.
+    notes}, packages: [those we installed], sources: [path of a package repository's file we added], engine:
+    the file the engine last ran with, see `last_ran_with`. `files` holds no shared ones: those stay.
     """
     state = {"files": [], "fragments": {}, "packages": [], "sources": [], "pending": [], "provisioned": {}}
+    state["engine"] = None
     try:
         with open(STATE_FILE) as handle:
             state.update(json.load(handle))
@@ -300,16 +367,60 @@ def compare_file(want, with_text):
     if (mode, found.st_uid, found.st_gid) != (want["mode"], want["uid"], want["gid"]):
         reason = "owner or mode %s %d:%d" % (mode, found.st_uid, found.st_gid)
         return {"path": path, "reason": reason, "before": None}
+    for folder in own_folders(path):
+        mode = stat.S_IMODE(os.lstat(folder).st_mode)
+        if mode != folder_mode(folder):
+            return {"path": path, "reason": "mode %04o of its folder %s" % (mode, folder), "before": None}
     return None
 
 
-def missing_packages(wanted):
+def own_folders(path):
+    """Return the folders of the project that lead to a file, outermost first."""
+    inside = os.path.dirname(path)[len(STACK_ROOT) :].split("/") if path.startswith(STACK_ROOT + "/") else []
+    return ["/".join([STACK_ROOT] + inside[1 : depth + 1]) for depth in range(len(inside))]
+
+
+def folder_mode(folder):
+    """Return the mode of a folder of the project: a `secrets` folder is for the one user who reads it."""
+    return 0o500 if os.path.basename(folder) == "secrets" else 0o755
+
+
+def package_states():
+    """Return {package: what dpkg says of it}; of several architectures the last."""
+    listing = run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"])
+    return dict(line.split() for line in listing.splitlines())
+
+
+def missing_packages(wanted, states):
     """Return the wanted packages that dpkg does not list as installed."""
-    if not wanted:
-        return []
-    listing = run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"] + wanted)
-    installed = {line.split()[0] for line in listing.splitlines() if line.endswith(" installed")}
-    return [name for name in wanted if name not in installed]
+    return [name for name in wanted if states.get(name) != "installed"]
+
+
+def unfinished_packages(states):
+    """Return [{name, why}] of packages that a dpkg which was cut off left behind; none while one runs."""
+    found = [{"name": name, "why": why} for name, why in sorted(states.items()) if why in UNFINISHED]
+    # What dpkg has not yet written into its database; apt refuses all work until it has.
+    if not found and any(name.isdigit() for name in os.listdir(DPKG_FOLDER + "/updates")):
+        found = [{"name": "dpkg", "why": "was cut off"}]
+    return [] if found and dpkg_runs() else found
+
+
+def dpkg_runs():
+    """Whether somebody holds one of dpkg's locks. To look does not take it."""
+    import fcntl
+    import struct
+
+    lock = struct.Struct("hhqqi")
+    for name in ("lock-frontend", "lock"):
+        try:
+            with open(os.path.join(DPKG_FOLDER, name), "rb") as handle:
+                asked = lock.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+                kind = lock.unpack(fcntl.fcntl(handle, fcntl.F_GETLK, asked))[0]
+        except FileNotFoundError:
+            continue
+        if kind != fcntl.F_UNLCK:
+            return True
+    return False
 
 
 def deviating_units(wanted):
@@ -476,8 +587,11 @@ def probe(subject):
     """Return the JSON a service answers on the node itself, or None; `subject` is http://<address>:<port>/<path>.
 
     Of a file, `/<path>` or `~<user>/<path>`, return the text; it is empty where the file is missing, and
-    where one of a user, or its folder, is another's or open to others.
+    where one of a user, or its folder, is another's or open to others. Of a folder, `/<path>/`, return what
+    in it not everyone may read.
     """
+    if subject.endswith("/") and "://" not in subject:
+        return unreadable(subject)
     if "://" not in subject:
         path = os.path.expanduser(subject)
         home = os.path.expanduser(subject.partition("/")[0])
@@ -485,6 +599,18 @@ def probe(subject):
     server, _, path = subject.partition("://")[2].partition("/")
     host, _, port = server.partition(":")
     return http_json((host, int(port)), "/" + path)
+
+
+def unreadable(root):
+    """Return the paths in a folder that not everyone may read, or enter, itself included; links aside."""
+    found = []
+    for parent, _folders, files in os.walk(root):
+        for path in [parent] + [os.path.join(parent, name) for name in files]:
+            mode = os.lstat(path).st_mode
+            needed = 0o555 if stat.S_ISDIR(mode) else 0o444
+            if not stat.S_ISLNK(mode) and mode & needed != needed:
+                found.append(path)
+    return found
 
 
 def facts():
@@ -500,19 +626,23 @@ def facts():
 
 
 def engine():
-    """Return {version, api} of the engine that answers, empty texts without one.
+    """Return {version, api} of the engine that answers, empty texts without one, and what it says of itself.
 
-    Each answer of it names them in its headers; this is the shortest.
+    Each answer of it names the first two in its headers.
     """
     found = {"version": "", "api": ""}
-    for line in http_get(DOCKER_SOCKET, "/_ping")[1]:
+    _status, lines, body = http_get(DOCKER_SOCKET, "/info")
+    for line in lines:
         name, _, value = line.partition(":")
         if name.lower() == "api-version":
             found["api"] = value.strip()
         elif name.lower() == "server":
             # Docker/20.10.24+dfsg1 (linux)
             found["version"] = value.strip().split(" ")[0].partition("/")[2]
-    return found
+    try:
+        return found, json.loads(body.decode())
+    except ValueError:
+        return found, {}
 
 
 def compose_version():
@@ -571,24 +701,59 @@ def board(programs):
     }
 
 
-def docker_root():
-    """Return the folder the engine keeps its data in."""
+def docker_root(info):
+    """Return the folder the engine says it keeps its data in; of one that does not answer, the file's."""
     try:
-        return json.loads(read_text(DAEMON_FILE) or "{}").get("data-root") or DOCKER_ROOT
+        written = json.loads(read_text(DAEMON_FILE) or "{}").get("data-root")
     except (ValueError, AttributeError):
-        return DOCKER_ROOT
+        written = None
+    return info.get("DockerRootDir") or written or DOCKER_ROOT
+
+
+def image_root(info, root):
+    """Return where the engine keeps images and what containers write; `root` is where it keeps all else.
+
+    With containerd's image store, the default since Docker 29, they lie where containerd has its own data.
+    """
+    store = dict(info.get("DriverStatus") or []).get("driver-type", "")
+    if info and not store.startswith("io.containerd."):
+        return os.path.join(root, info.get("Driver", ""))
+    if "/docker/containerd/" in ((info.get("Containerd") or {}).get("Address") or ""):
+        # A containerd that the engine starts itself.
+        return os.path.join(root, "containerd")
+    head = re.split(r"(?m)^\s*\[", read_text(CONTAINERD_FILE))[0]
+    written = re.search(r"""(?m)^\s*root\s*=\s*["'](/[^"']*)""", head)
+    return written.group(1) if written else CONTAINERD_ROOT
+
+
+def disks(info):
+    """Return the file systems a run writes to. Volumes and images are named where they have their own."""
+    root = docker_root(info)
+    found = [disk("/", False), disk(STACK_ROOT, False), disk(root, True)]
+    for path, data in ((os.path.join(root, "volumes"), True), (image_root(info, root), False)):
+        other = disk(path, data)
+        if other["device"] not in [one["device"] for one in found]:
+            found.append(other)
+    return found
 
 
 def disk(path, docker):
-    """Return {path, device, docker, free_mb, size_mb} of the file system that has, or will have, `path`."""
+    """Return {path, mount, device, docker, free_mb, size_mb} of the file system that has `path`, or will.
+
+    `docker`: data of services lies there; of several, the last.
+    """
     place = path
     while not os.path.isdir(place):
         place = os.path.dirname(place)
     found = os.statvfs(place)
     unit = float(1 << 20)
+    device = os.stat(place).st_dev
+    while not os.path.ismount(place):
+        place = os.path.dirname(place)
     return {
         "path": path,
-        "device": os.stat(place).st_dev,
+        "mount": place,
+        "device": device,
         "docker": docker,
         "free_mb": found.f_bavail * found.f_frsize / unit,
         "size_mb": found.f_blocks * found.f_frsize / unit,
@@ -671,6 +836,69 @@ def missing_images(images, ask):
     return answers
 
 
+def engine_command():
+    """Return what systemd starts the engine with, program first; an empty list without a unit of it."""
+    import shlex
+
+    shown = run(["systemctl", "show", "-p", "ExecStart,Environment,EnvironmentFiles", ENGINE_UNIT])
+    argv = re.search(r"(?m)^ExecStart=.*?argv\[\]=(.*?) ;", shown)
+    files = re.findall(r"(?m)^EnvironmentFiles?=(/\S+)", shown)
+    texts = re.findall(r"(?m)^Environment=(.*)$", shown) + [read_text(path) for path in files]
+    known = {}
+    for text in texts:
+        try:
+            pairs = shlex.split(text, comments=True)
+        except ValueError:
+            continue  # systemd reads what a shell would not; what it holds is not known
+        known.update(pair.split("=", 1) for pair in pairs if "=" in pair)
+    command = []
+    for word in argv.group(1).split() if argv else []:
+        name = re.match(r"\$(\w+)$", word)
+        # A variable by itself is as many words as it holds.
+        command += (
+            known.get(name.group(1), "").split()
+            if name
+            else [re.sub(r"\$\{(\w+)\}", lambda found: known.get(found.group(1), ""), word)]
+        )
+    return command
+
+
+def engine_said(command, text):
+    """Return what is wrong with a daemon.json, in the engine's words, or ""; None: it cannot tell."""
+    if os.path.basename((command or [""])[0]) != "dockerd":
+        return None
+    checker = command + ["--validate", "--config-file", "/dev/stdin"]
+    try:
+        done = subprocess.run(
+            checker, input=text.encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+    except OSError:
+        return None
+    said = done.stdout.decode("utf-8", "replace")
+    if "unknown flag: --validate" in said:
+        return None  # engines before 23
+    return said.strip() if done.returncode else ""
+
+
+def starting(differing, pending, root):
+    """Return what the engine's next start reads that its last one did not, None if there is no such thing.
+
+    file: daemon.json to come; command; said: see `engine_said`; swarm: whether the node is a member of one.
+    """
+    texts = [item["after"] for item in differing if item["path"] == DAEMON_FILE]
+    if any(unit == ENGINE_UNIT for _verb, unit in pending):
+        texts.append(read_text(DAEMON_FILE) or "{}")
+    if not texts:
+        return None
+    command = engine_command()
+    return {
+        "file": json.loads(texts[0]),
+        "command": command,
+        "said": engine_said(command, texts[0]),
+        "swarm": os.path.exists(os.path.join(root, "swarm", "docker-state.json")),
+    }
+
+
 def obstacles(params, differing, packages, units, pending, containers):
     """Return what may stand in the way of a node's services; what is long to tell only where there is work.
 
@@ -684,14 +912,15 @@ def obstacles(params, differing, packages, units, pending, containers):
         or any(unit == wanted["unit"] for _verb, unit in pending)
     )
     new = [item["service"] for item in containers if item["why"] in ("missing", "changed")]
-    root = docker_root()
-    found = engine()
+    found, info = engine()
+    root = docker_root(info)
     return {
         "engine": dict(found, ready=ready and bool(found["api"])),
+        "starting": starting(differing, pending, root),
         "compose": compose_version() if new and found["api"] else None,
         "memory_cgroup": memory_cgroup(),
         "board": board(wanted["programs"]),
-        "disks": [disk("/", False), disk(STACK_ROOT, False), disk(root, True)],
+        "disks": disks(info),
         "volumes": volumes(root),
         "images": missing_images([params["images"][name] for name in new], ready),
     }
@@ -715,7 +944,7 @@ def inspect(params):
             for service, inputs in params["commit"].items()
         }
         provisioned = {service: done for service, done in known.items() if done is not None}
-        committed = dict(state, pending=[], provisioned=provisioned)
+        committed = dict(state, pending=[], provisioned=provisioned, engine=None)
         if committed != state:
             write_state(committed)
         state = committed
@@ -726,7 +955,8 @@ def inspect(params):
         for want in params["files"]
     ]
     differing = [difference for difference in compared if difference]
-    packages = missing_packages(params["packages"])
+    states = package_states() if params["packages"] else {}
+    packages = missing_packages(params["packages"], states)
     units = deviating_units(params["units"])
     mode = active_mode(params["container_modes"], params["mode"])
     asleep = asleep_containers(params["container_modes"], mode)
@@ -740,6 +970,7 @@ def inspect(params):
         "differing": differing,
         "leftover": leftover(state, {want["path"] for want in params["files"]}),
         "packages": packages,
+        "unfinished": unfinished_packages(states) if states else [],
         "units": units,
         "containers": containers,
         "orphans": sorted(service for service in found if service not in params["containers"]),
@@ -763,7 +994,12 @@ def note(params):
     """Write down what of the packages and files to come is not there yet: a cleanup may remove it."""
     state = read_state()
     sources = [path for path in params["sources"] if not os.path.lexists(path)]
-    state["packages"] = sorted(set(state["packages"]) | set(missing_packages(params["packages"])))
+    states = package_states()
+    # One that dpkg was cut off in was there before, or has been noted by the run that began it.
+    new = [
+        name for name in missing_packages(params["packages"], states) if states.get(name) not in UNFINISHED
+    ]
+    state["packages"] = sorted(set(state["packages"]) | set(new))
     state["sources"] = sorted(set(state["sources"]) | set(sources))
     write_state(state)
     return {"changed": False}
@@ -796,7 +1032,7 @@ def fetch(params):
         answers = dict(zip(images, pool.map(pull, images)))
     return {
         "changed": any(answer["status"] == HTTP_OK for answer in answers.values()),
-        "engine": engine(),
+        "engine": engine()[0],
         "compose": compose_version(),
         "images": answers,
     }
@@ -846,15 +1082,15 @@ def check(command, subject):
 
 
 def make_directories(path, uid, gid):
-    """Make the parents of `path`; a `secrets` folder belongs to the one user who reads it."""
+    """Make the parents of `path`, those of the project with their modes; others' stay as they are."""
     parent = os.path.dirname(path)
     if not os.path.isdir(parent):
         make_directories(parent, uid, gid)
         os.mkdir(parent, 0o755)
-        os.chmod(parent, 0o755)
+    for folder in own_folders(path):
+        os.chmod(folder, folder_mode(folder))
     if os.path.basename(parent) == "secrets":
         os.chown(parent, uid, gid)
-        os.chmod(parent, 0o500)
 
 
 def remove_file(path):
@@ -909,6 +1145,8 @@ def ship(params):
     notes = {path: hidden(before[path], fragment) for path, fragment in fragments.items()}
     both = {path: old + notes.get(path, []) for path, old in state["fragments"].items()}
     ours = sorted(path for path in owned if path not in fragments)
+    if DAEMON_FILE in [path for path, _content, _mode, _uid, _gid in files]:
+        state["engine"] = state["engine"] or last_ran_with(state["fragments"].get(DAEMON_FILE, []))
     state["pending"] = sorted(set(map(tuple, state["pending"])) | set(map(tuple, params["reactions"])))
     write_state(dict(state, files=sorted(set(state["files"]) | set(ours)), fragments=dict(notes, **both)))
     for path, content, mode, uid, gid in files:
@@ -928,8 +1166,46 @@ def reacted(params):
     """Cross out reactions that were carried out."""
     state = read_state()
     left = [pair for pair in state["pending"] if pair not in params["reactions"]]
-    write_state(dict(state, pending=left))
+    restarted = not any(unit == ENGINE_UNIT for _verb, unit in left)
+    write_state(dict(state, pending=left, engine=None if restarted else state["engine"]))
     return {"changed": False}
+
+
+# ---------------------------------------------------------------- the way back
+
+
+def last_ran_with(notes):
+    """Return what brings back the engine's file as it is: text (None: no file), mode, owner and notes."""
+    try:
+        found = os.stat(DAEMON_FILE)
+    except FileNotFoundError:
+        return {"text": None, "notes": notes}
+    owner = {"mode": stat.S_IMODE(found.st_mode), "uid": found.st_uid, "gid": found.st_gid}
+    return dict(owner, text=read_text(DAEMON_FILE), notes=notes)
+
+
+def release(_params):
+    """Leave the node as a run found it where its engine does not start any more; see `answer` for the hold.
+
+    engine: what was done, a sentence; empty where the engine runs or its file was not ours.
+    """
+    state = read_state()
+    before = state["engine"]
+    if not before or run(["systemctl", "is-active", ENGINE_UNIT]).strip() == "active":
+        return {"changed": False, "engine": ""}
+    if before["text"] is None:
+        os.unlink(DAEMON_FILE)
+    else:
+        replace_file(DAEMON_FILE, before["text"].encode(), before["mode"], before["uid"], before["gid"])
+    state["fragments"][DAEMON_FILE] = before["notes"]
+    pending = [pair for pair in state["pending"] if pair[1] != ENGINE_UNIT]
+    write_state(dict(state, pending=pending, engine=None))
+    # Three failed starts in a minute, and systemd starts neither it nor its socket any more.
+    run(["systemctl", "reset-failed", ENGINE_UNIT + ".service", ENGINE_UNIT + ".socket"])
+    run(["systemctl", "start", ENGINE_UNIT])
+    runs = run(["systemctl", "is-active", ENGINE_UNIT]).strip() == "active"
+    how = "the engine runs with it" if runs else "the engine does not start with it either"
+    return {"changed": True, "engine": "%s is again what it was before this run; %s." % (DAEMON_FILE, how)}
 
 
 def leave(_params):
@@ -941,12 +1217,29 @@ def leave(_params):
 
 
 def answer(request):
-    """Answer one question of the action plugin."""
+    """Answer one question of the action plugin; with `run` for the one run that may change the node."""
+    # Whatever the umask of root: modes are those that are named here, and all else is for everyone to read.
+    os.umask(0o022)
+    mine = request.get("run")
+    last = request["phase"] in ("inspect", "release")
     try:
-        phases = (inspect, note, fetch, ship, reacted, leave)
-        return {phase.__name__: phase for phase in phases}[request["phase"]](request)
+        if mine and request["phase"] != "release":
+            hold(mine, request.get("over"))
+        phases = (inspect, take, note, fetch, ship, reacted, release, leave)
+        result = {phase.__name__: phase for phase in phases}[request["phase"]](request)
     except RefusedError as refusal:
-        return {"failed": True, "msg": "%s. Nothing was replaced on this node." % refusal}
+        last = True
+        result = {"failed": True, "msg": "%s. Nothing was replaced on this node." % refusal}
+    except TakenError as taken:
+        return {
+            "failed": True,
+            "msg": "another run holds this node",
+            "taken": taken.args[0],
+            "lock": LOCK_FILE,
+        }
+    if mine and last:
+        let_go(mine)
+    return result
 
 
 if __name__ == "__main__":

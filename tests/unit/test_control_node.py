@@ -170,6 +170,21 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_every_folder_of_the_archive_has_a_mode_whatever_the_umask_there(tmp_path):
+    archive = io.BytesIO()
+    toolkit_archive.pack({"a/b/c": ROOT / "site.yml"}, {"d/link": "/x"}, archive)
+    archive.seek(0)
+    before = os.umask(0o077)
+    try:
+        with tarfile.open(fileobj=archive) as tar:
+            tar.extractall(tmp_path / "made", filter="fully_trusted")
+    finally:
+        os.umask(before)
+    folders = [tmp_path / "made" / name for name in (".", "a", "a/b", "d")]
+    assert {oct(folder.stat().st_mode & 0o777) for folder in folders} == {"0o755"}
+    assert (tmp_path / "made" / "a" / "b" / "c").stat().st_mode & 0o777 == 0o644
+
+
 def on_the_node(folder: Path, cli: str, *arguments: str) -> str:
     environment = {
         "PYTHONPATH": f"{folder}/lib",
@@ -348,6 +363,7 @@ def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_
         "/opt/aicluster-toolkit", str(tmp_path)
     )
     (tmp_path / "switch").write_text(script.replace("/usr/bin/python3", sys.executable))
+    tmp_path.chmod(0o755)
 
     def switch(release: str, lib: str) -> str:
         parts = [f"releases/{release}/{part}" for part in ("filter_plugins", "action_plugins", "roles")]
@@ -368,6 +384,10 @@ def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_
         for path in (tmp_path / part).iterdir()
     }
     assert left == {"releases/two", "lib/new"}
+    (tmp_path / "releases" / "two" / "roles").chmod(0o700)
+    (tmp_path / "lib" / "new").chmod(0o700)
+    assert switch("two", "new") == "mended modes\n"
+    assert switch("two", "new") == "", "everyone may read it now"
     compiled = {str(path.parent.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*.pyc")}
     plugins = {f"releases/two/{part}" for part in ("filter_plugins", "action_plugins")}
     assert compiled == {"lib/new", *plugins}, "what lies in roles is shipped"

@@ -14,10 +14,10 @@ FOUND: dict[str, Any] = {
     "memory_cgroup": {"on": True, "evidence": "", "cmdline": ""},
     "engine": {"absent": False, "version": "26.1.5", "api": "1.45", "ready": True},
     "compose": "2.26.1-4",
+    "starting": None,
     "disks": [
-        {"path": "/", "device": 1, "docker": False, "free_mb": 20480, "size_mb": 29696},
-        {"path": "/opt/aicluster", "device": 1, "docker": False, "free_mb": 20480, "size_mb": 29696},
-        {"path": "/var/lib/docker", "device": 1, "docker": True, "free_mb": 20480, "size_mb": 29696},
+        {"path": path, "mount": "/", "device": 1, "docker": data, "free_mb": 20480, "size_mb": 29696}
+        for path, data in (("/", False), ("/opt/aicluster", False), ("/var/lib/docker", True))
     ],
     "volumes": [],
     "images": {},
@@ -72,6 +72,13 @@ def image(message, name="redis:8.10.1", status=500):
     return {"images": {name: answered(status, message)}}
 
 
+COMMAND = ["/usr/sbin/dockerd", "-H", "fd://"]
+
+
+def start(file, said="", swarm=False, flags=()):
+    return {"starting": {"file": file, "command": [*COMMAND, *flags], "said": said, "swarm": swarm}}
+
+
 OFF = {"on": False, "evidence": "not in /sys/fs/cgroup/cgroup.controllers"}
 
 WAYS_OUT = (
@@ -82,6 +89,19 @@ WAYS_OUT = (
 NO_PORTS = (
     "must be 36.4.4 (JetPack 6.2.1) or newer, or Docker Engine 28.0 and newer cannot publish ports, and "
 )
+
+DAEMON = "/etc/docker/daemon.json"
+TO_COME = f"{DAEMON} to come of PI41"
+NO_START = ", or the engine does not start again; "
+ENGINE_OPTIONS = "docker_engine_options in host_vars/<address>/node.yml"
+MEND_START = (
+    f"{NO_START}correct {ENGINE_OPTIONS} or the key in {DAEMON} there, or take the flag out where it is "
+    "given (`systemctl cat docker`, /etc/default/docker)"
+)
+MEND_RUNTIME = (
+    f"{NO_START}correct docker_engine_runtimes in group_vars/<board>/hardware.yml, or {DAEMON} there"
+)
+DISK = {"mount": "/x", "device": 7, "docker": False, "free_mb": 20480, "size_mb": 29696}
 
 REFUSED = [
     pytest.param(
@@ -205,10 +225,90 @@ REFUSED = [
     pytest.param(
         {"disks.0.free_mb": 120, "disks.1.free_mb": 120, "disks.2.device": 2},
         {},
-        "disk of / and /opt/aicluster on PI41 120 MiB free of 29.0 GiB: must have 500 MiB "
+        "disk of / and /opt/aicluster (file system /) on PI41 120 MiB free of 29.0 GiB: must have 500 MiB "
         "(stack_disk_floor_mb); look with `sudo du -xh --max-depth=2 / | sort -h | tail`; "
         "`sudo docker image prune --all` there frees unused images",
         id="a full disk, named once for all that lies on it",
+    ),
+    pytest.param(
+        {
+            "disks": [
+                *FOUND["disks"],
+                {**DISK, "path": "/var/lib/containerd", "mount": "/var/lib", "free_mb": 80},
+            ]
+        },
+        {},
+        "disk of /var/lib/containerd (file system /var/lib) on PI41 80 MiB free of 29.0 GiB: must have "
+        "500 MiB (stack_disk_floor_mb); look with `sudo du -xh --max-depth=2 /var/lib | sort -h | tail`; "
+        "`sudo docker image prune --all` there frees unused images",
+        id="a full disk that images alone lie on",
+    ),
+    pytest.param(
+        {
+            "disks": [
+                *FOUND["disks"],
+                {**DISK, "path": "/srv/docker/volumes", "docker": True, "free_mb": 2048},
+            ]
+        },
+        {"coming_gb": {"redis": 1}},
+        "disk of /srv/docker/volumes on PI41 2.0 GiB free of 29.0 GiB: must hold the 9 GiB still to come "
+        "(redis 1, 8 reserved); free space there, lower disk_gb of a service in "
+        "group_vars/<tier>/services.yml, or move Docker's data to a bigger disk (data-root in "
+        "/etc/docker/daemon.json)",
+        id="services to come that do not fit where volumes lie",
+    ),
+    pytest.param(
+        start(
+            {"log-driver": "journald"}, "unable to configure with file /dev/stdin: log-driver: (from flag: x)"
+        ),
+        {},
+        f"{TO_COME} (log-driver: (from flag: x)): must be accepted by "
+        f"`/usr/sbin/dockerd -H fd://`{MEND_START}",
+        id="a file the engine itself refuses, with its flags",
+    ),
+    pytest.param(
+        start(
+            {"hosts": [], "log-opts": {}, "debug": True}, None, flags=["-D", "--log-opt=a=b", "--group", "x"]
+        ),
+        {},
+        f"{TO_COME} (specified both as a flag and in the configuration file: debug, "
+        "hosts, log-opts): must be accepted by `/usr/sbin/dockerd -H fd:// -D --log-opt=a=b --group x`"
+        f"{MEND_START}",
+        id="flags and keys of one meaning, with an engine too old to say so",
+    ),
+    pytest.param(
+        start({"live-restore": True}, swarm=True),
+        {},
+        f"{TO_COME} (live-restore: true): must be off on a member of a swarm{NO_START}`sudo docker swarm "
+        f"leave` there, or `live-restore: false` in {ENGINE_OPTIONS}",
+        id="live-restore on a member of a swarm",
+    ),
+    pytest.param(
+        start({"log-driver": "journald", "log-opts": {"tag": "x", "max-size": "10m", "max-file": "3"}}),
+        {},
+        f"{TO_COME} (log-opts: max-file, max-size): must be options of its log-driver, journald{NO_START}"
+        f"take them out of {DAEMON} there, or keep their log-driver in {ENGINE_OPTIONS}",
+        id="options of the log driver that was there before",
+    ),
+    pytest.param(
+        start({"default-runtime": "nvidia", "runtimes": {"kata": {"path": "kata"}}}),
+        {},
+        f"{TO_COME} (default-runtime: nvidia): must be among its runtimes{MEND_RUNTIME}",
+        id="a default runtime that is none",
+    ),
+    *(
+        pytest.param(
+            start({"runtimes": {name: runtime}}),
+            {},
+            f"{TO_COME} (runtime {name}): must have a name other than runc, and "
+            f"either path or runtimeType{MEND_RUNTIME}",
+            id=why,
+        )
+        for name, runtime, why in (
+            ("runc", {"path": "x"}, "a runtime with the name of the engine's own"),
+            ("x", {}, "a runtime of neither path nor type"),
+            ("x", {"path": "x", "runtimeType": "io.x"}, "a runtime of both path and type"),
+        )
     ),
     pytest.param(
         {},
@@ -352,6 +452,28 @@ ACCEPTED = [
         {"engine": {"absent": False, "version": "20.10.21", "api": "1.41"}}, {}, id="the engine of JetPack 4"
     ),
     pytest.param({"engine": {"absent": False, "version": "", "api": ""}}, {}, id="an engine that is down"),
+    pytest.param(start({"live-restore": True, "hosts": []}), {}, id="a file the engine takes with its flags"),
+    pytest.param(start({"live-restore": False}, swarm=True), {}, id="a swarm without live-restore"),
+    pytest.param(
+        start({"log-driver": "json-file", "log-opts": {"max-size": "1m"}}),
+        {},
+        id="options of their own driver",
+    ),
+    pytest.param(
+        start(
+            {"default-runtime": "nvidia", "runtimes": {"nvidia": {"path": "x"}, "w": {"runtimeType": "y"}}}
+        ),
+        {},
+        id="a default runtime of the file",
+    ),
+    pytest.param(
+        start({"default-runtime": "io.containerd.runc.v2"}), {}, id="a default runtime known by its type"
+    ),
+    pytest.param(
+        start({"default-runtime": "x", "runtimes": {}}, None, flags=["--add-runtime", "x=/x"]),
+        {},
+        id="a default runtime, and runtimes, of the command line",
+    ),
     pytest.param({"compose": None}, {}, id="a compose plugin nobody asked about"),
     pytest.param({"compose": "v2.32.4"}, {}, id="a version with a v"),
     pytest.param({"compose": "dev"}, {}, id="a version that is none"),
@@ -385,6 +507,7 @@ def test_all_obstacles_of_a_node_are_named_at_once():
         "disks.2.device": 2,
         "disks.2.free_mb": 1,
         "door": SHUT,
+        **start({"live-restore": True}, swarm=True),
         **image("manifest unknown"),
     }
     # All but the ones about an engine that is not there, and one that is too new.

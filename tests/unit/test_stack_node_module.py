@@ -33,6 +33,10 @@ def a_node_of_our_own(tmp_path, monkeypatch):
     monkeypatch.setattr(node, "DAEMON_FILE", str(tmp_path / "daemon.json"))
     monkeypatch.setattr(node, "LOGINS_FILE", str(tmp_path / "logins.json"))
     monkeypatch.setattr(node, "DOCKER_ROOT", str(tmp_path / "docker"))
+    monkeypatch.setattr(node, "CONTAINERD_FILE", str(tmp_path / "containerd.toml"))
+    monkeypatch.setattr(node, "LOCK_FILE", str(tmp_path / "lock"))
+    monkeypatch.setattr(node, "DPKG_FOLDER", str(tmp_path / "dpkg"))
+    (tmp_path / "dpkg" / "updates").mkdir(parents=True)
     return tmp_path
 
 
@@ -227,6 +231,42 @@ def test_a_torn_state_file_is_as_good_as_none(tmp_path):
     state.parent.mkdir()
     state.write_text('{"files": [')
     assert node.read_state()["files"] == []
+
+
+@pytest.fixture
+def _careful_root():
+    """A umask that keeps everything from everyone else."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("_careful_root")
+def test_what_is_made_has_its_mode_whatever_the_umask_of_root(tmp_path):
+    path, others = tmp_path / "stack" / "kong" / "conf" / "a", tmp_path / "etc" / "sysctl.d" / "b"
+    request = {
+        "phase": "ship",
+        "files": [{"path": str(path), "fragment": None}, {"path": str(others), "fragment": None}],
+        "archive": archive({path: b"x", others: b"x"}),
+        **{"remove": [], "reactions": [], "validations": {}, "compose_check": False, "partial": False},
+    }
+    assert node.answer(request) == {"changed": True}
+    made = [path.parent, path.parent.parent, tmp_path / "stack", tmp_path / "state", others.parent]
+    assert {oct(folder.stat().st_mode & 0o777) for folder in made} == {"0o755"}
+    assert {file.stat().st_mode & 0o777 for file in (path, others)} == {0o640}
+
+
+@pytest.mark.parametrize("folder", ["stack", "stack/kong", "stack/kong/secrets"])
+def test_a_folder_of_the_project_with_another_mode_is_found_and_mended(tmp_path, folder):
+    path = tmp_path / "stack" / "kong" / "secrets" / "key"
+    ship({path: b"x"})
+    mode = (tmp_path / folder).stat().st_mode
+    (tmp_path / folder).chmod(0o770)
+    [difference] = inspect([want(path, b"x")])["differing"]
+    assert difference["reason"] == f"mode 0770 of its folder {tmp_path / folder}"
+    ship({path: b"x"})
+    assert (tmp_path / folder).stat().st_mode == mode
+    assert inspect([want(path, b"x")])["differing"] == []
 
 
 def test_a_secrets_folder_belongs_to_its_one_reader(tmp_path):
@@ -491,6 +531,19 @@ def test_a_file_of_a_user_that_is_not_the_users_alone_is_as_good_as_none(tmp_pat
     assert node.probe("~/.ssh/authorized_keys") == found
 
 
+def test_a_probe_of_a_folder_is_what_in_it_not_everyone_may_read(tmp_path):
+    root = tmp_path / "toolkit"
+    for name in ("open/a", "open/b", "closed/c"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("")
+    (root / "link").symlink_to("/root/secret")
+    assert node.probe(f"{root}/") == []
+    (root / "open" / "b").chmod(0o600)
+    (root / "closed").chmod(0o700)
+    assert sorted(node.probe(f"{root}/")) == [str(root / "closed"), str(root / "open" / "b")]
+    assert node.probe(f"{root}/not-there/") == []
+
+
 def test_the_engine_is_asked_over_its_socket(tmp_path):
     path = str(tmp_path / "docker.sock")
     with served(b'HTTP/1.0 200 OK\r\n\r\n{"Version": "29.1"}', path):
@@ -687,18 +740,18 @@ def an_engine(path, answers):
         server.close()
 
 
-PING: dict[str, Any] = {"/_ping": (200, "OK")}
+PING: dict[str, Any] = {"/info": (200, {"Driver": "overlay2"})}
 HERE: dict[str, Any] = {"/images/redis:8.10.1/json": (200, {})}
 MISSING = {"containers": {"redis": "d"}, "images": {"redis": "redis:8.10.1"}}
 
 
 def test_the_engine_names_its_version_and_api_in_the_headers_of_any_answer(tmp_path):
     with an_engine(tmp_path / "docker.sock", PING):
-        assert node.engine() == {"version": "20.10.24+dfsg1", "api": "1.41"}
+        assert node.engine() == ({"version": "20.10.24+dfsg1", "api": "1.41"}, {"Driver": "overlay2"})
 
 
 def test_a_node_without_an_engine_has_no_version_of_it():
-    assert node.engine() == {"version": "", "api": ""}
+    assert node.engine() == ({"version": "", "api": ""}, {})
 
 
 def test_nothing_is_asked_of_engine_or_registry_where_no_container_differs(tmp_path, monkeypatch):
@@ -707,7 +760,7 @@ def test_nothing_is_asked_of_engine_or_registry_where_no_container_differs(tmp_p
     with an_engine(tmp_path / "docker.sock", PING) as asked:
         found = inspect([], **MISSING)["obstacles"]
     assert (found["images"], found["compose"]) == ({}, None)
-    assert [request.split()[1] for request in asked if request] == ["/_ping"]
+    assert [request.split()[1] for request in asked if request] == ["/info"]
 
 
 def test_an_image_that_is_on_the_node_is_not_asked_for(tmp_path):
@@ -878,12 +931,76 @@ def test_a_disk_is_that_of_the_folder_that_will_be_made(tmp_path):
     assert 0 < later["free_mb"] <= later["size_mb"]
 
 
-def test_docker_keeps_its_data_where_its_file_says(tmp_path):
-    assert node.docker_root() == str(tmp_path / "docker")
+SNAPSHOTTER = [["driver-type", "io.containerd.snapshotter.v1"]]
+MANAGED = {"Address": "/var/run/docker/containerd/containerd.sock"}
+
+
+@pytest.mark.parametrize(
+    ("info", "toml", "path"),
+    [
+        pytest.param(
+            {"Driver": "overlay2", "DriverStatus": [["Backing Filesystem", "extfs"]]},
+            "",
+            "/docker/overlay2",
+            id="the engine's own store is in its folder",
+        ),
+        pytest.param(
+            {"Driver": "overlayfs", "DriverStatus": SNAPSHOTTER},
+            "",
+            "/var/lib/containerd",
+            id="containerd's store is where containerd has its data, wherever the engine's lies",
+        ),
+        pytest.param(
+            {"Driver": "overlayfs", "DriverStatus": SNAPSHOTTER},
+            'version = 2\n  root = "/data/containerd"\n[plugins]\nroot = "/no"\n',
+            "/data/containerd",
+            id="which its own file may move",
+        ),
+        pytest.param(
+            {"Driver": "overlayfs", "DriverStatus": SNAPSHOTTER},
+            "[plugins]\nroot = '/no'\n",
+            "/var/lib/containerd",
+            id="but not a plugin's part of that file",
+        ),
+        pytest.param(
+            {"Driver": "overlayfs", "DriverStatus": SNAPSHOTTER, "Containerd": MANAGED},
+            "",
+            "/docker/containerd",
+            id="a containerd that the engine starts has its data in the engine's folder",
+        ),
+        pytest.param({}, "", "/var/lib/containerd", id="an engine that does not answer may use either"),
+    ],
+)
+def test_images_are_where_the_engine_says(tmp_path, info, toml, path):
+    (tmp_path / "containerd.toml").write_text(toml)
+    assert node.image_root(info, "/docker") == path
+
+
+def test_images_and_volumes_are_named_where_they_have_a_file_system_of_their_own(monkeypatch):
+    devices = {"/": 1, node.STACK_ROOT: 1, "/d": 2, "/d/volumes": 3, "/var/lib/containerd": 1}
+
+    def on(path, docker):
+        return {"path": path, "device": devices[path], "docker": docker}
+
+    monkeypatch.setattr(node, "disk", on)
+    info = {"DockerRootDir": "/d", "Driver": "overlayfs", "DriverStatus": SNAPSHOTTER}
+    assert [(one["path"], one["docker"]) for one in node.disks(info)] == [
+        ("/", False),
+        (node.STACK_ROOT, False),
+        ("/d", True),
+        ("/d/volumes", True),
+    ]
+    devices.update({"/d/volumes": 2, "/var/lib/containerd": 4})
+    assert [one["path"] for one in node.disks(info)][2:] == ["/d", "/var/lib/containerd"]
+
+
+def test_docker_keeps_its_data_where_it_says_and_when_silent_where_its_file_says(tmp_path):
+    assert node.docker_root({}) == str(tmp_path / "docker")
     (tmp_path / "daemon.json").write_text('{"data-root": "/mnt/nvme/docker"}')
-    assert node.docker_root() == "/mnt/nvme/docker"
+    assert node.docker_root({}) == "/mnt/nvme/docker"
+    assert node.docker_root({"DockerRootDir": "/by/a/flag"}) == "/by/a/flag"
     (tmp_path / "daemon.json").write_text("# broken")
-    assert node.docker_root() == str(tmp_path / "docker")
+    assert node.docker_root({}) == str(tmp_path / "docker")
 
 
 def test_volumes_of_the_project_are_known_without_an_engine(tmp_path):
@@ -923,3 +1040,293 @@ def test_a_part_that_is_shipped_first_leaves_what_is_known_of_the_rest(tmp_path)
     ship({first: b"y"}, partial=True)
     assert sorted(node.read_state()["files"]) == sorted([str(rest), str(first)])
     assert inspect([want(first, b"y"), want(rest, b"x")])["leftover"] == []
+
+
+# ---------------------------------------------------------------- packages
+
+
+@contextmanager
+def held(path):
+    """Another process holds a lock of dpkg's kind on a file."""
+    script = (
+        "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{script}; sys.stdin.read()", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin and process.stdout
+        process.stdout.readline()
+        yield
+        process.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "updates", "found"),
+    [
+        pytest.param("jq installed\nold config-files\n", [], [], id="all is done"),
+        pytest.param(
+            "jq half-configured\ncurl unpacked\nsudo installed\n",
+            ["0001"],
+            [{"name": "curl", "why": "unpacked"}, {"name": "jq", "why": "half-configured"}],
+            id="packages are half there, wanted or not",
+        ),
+        pytest.param(
+            "jq installed\n",
+            ["0003", "tmp.i"],
+            [{"name": "dpkg", "why": "was cut off"}],
+            id="dpkg has not told its database yet",
+        ),
+        pytest.param("jq installed\n", ["tmp.i"], [], id="a scratch file is no work"),
+    ],
+)
+def test_what_a_dpkg_that_was_killed_left_behind_is_found(tmp_path, monkeypatch, said, updates, found):
+    monkeypatch.setattr(node, "run", lambda _command: said)
+    for name in updates:
+        (tmp_path / "dpkg" / "updates" / name).touch()
+    assert inspect([], packages=["sudo"])["unfinished"] == found
+
+
+def test_packages_another_dpkg_is_at_work_on_are_not_unfinished(tmp_path, monkeypatch):
+    monkeypatch.setattr(node, "run", lambda _command: "jq unpacked\n")
+    lock = tmp_path / "dpkg" / "lock-frontend"
+    with held(lock):
+        assert inspect([], packages=["jq"])["unfinished"] == []
+    assert lock.exists()
+    assert inspect([], packages=["jq"])["unfinished"] == [{"name": "jq", "why": "unpacked"}]
+
+
+# ---------------------------------------------------------------- one run at a time
+
+ANNA = {"run": "laptop 1 100 5", "who": "anna@laptop", "pid": 100, "play": "site.yml"}
+PI31 = {"run": "pi31 2 200 6", "who": "aicluster@pi31", "pid": 200, "play": "edge.yml"}
+
+
+def ask(phase, run, **more):
+    return node.answer({**more, "phase": phase, "run": run})
+
+
+def test_a_node_is_held_by_one_run_at_a_time():
+    assert ask("take", ANNA) == {"changed": False}
+    refused = ask("reacted", PI31, reactions=[])
+    assert refused["failed"] is True
+    assert {key: refused["taken"][key] for key in ANNA} == ANNA
+    assert refused["taken"]["since"].endswith(" UTC")
+    assert ask("reacted", ANNA, reactions=[]) == {"changed": False}, "its own run goes on"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(lambda: ask("release", ANNA), id="is released"),
+        pytest.param(lambda: node.answer({**QUESTION, "commit": {}, "run": ANNA}), id="is committed"),
+        pytest.param(lambda: Path(node.LOCK_FILE).unlink(), id="has no lock any more, as after a boot"),
+        pytest.param(
+            lambda: Path(node.LOCK_FILE).write_text('{"run": "lap'), id="was killed while it wrote the lock"
+        ),
+    ],
+)
+def test_a_node_is_free_when_its_run(end):
+    ask("take", ANNA)
+    end()
+    assert ask("take", PI31) == {"changed": False}
+
+
+def test_a_run_that_is_refused_lets_the_node_go(tmp_path):
+    path = tmp_path / "stack" / "conf"
+    parameters = {"files": [{"path": str(path), "fragment": None}], "archive": archive({path: b"x"})}
+    checks = {"validations": {str(path): "false %s"}, "compose_check": False, "partial": False}
+    assert ask("ship", ANNA, **parameters, **checks, remove=[], reactions=[])["failed"] is True
+    assert ask("take", PI31) == {"changed": False}
+
+
+def test_a_dead_run_is_taken_over_by_name_only():
+    ask("take", ANNA)
+    assert "taken" in ask("take", PI31, over="somebody else")
+    assert ask("take", PI31, over=ANNA["run"]) == {"changed": False}
+    assert "taken" in ask("take", ANNA), "and does not come back"
+
+
+@pytest.mark.parametrize(
+    ("passed_s", "free"),
+    [
+        pytest.param(node.SILENT_S - 60, False, id="not yet"),
+        pytest.param(node.SILENT_S + 60, True, id="after two hours"),
+        pytest.param(-60, True, id="when the machine has started anew under a lock that stayed"),
+    ],
+)
+def test_a_silent_run_is_taken_over(monkeypatch, passed_s, free):
+    now = node.time.monotonic()
+    ask("take", ANNA)
+    monkeypatch.setattr(node.time, "monotonic", lambda: now + passed_s)
+    assert ("taken" not in ask("take", PI31)) is free
+
+
+def test_each_phase_of_a_run_shows_that_it_lives(monkeypatch):
+    now = node.time.monotonic()
+    ask("take", ANNA)
+    since = json.loads(Path(node.LOCK_FILE).read_text())["since"]
+    monkeypatch.setattr(node.time, "monotonic", lambda: now + node.SILENT_S - 1)
+    ask("reacted", ANNA, reactions=[])
+    monkeypatch.setattr(node.time, "monotonic", lambda: now + node.SILENT_S + 9)
+    holder = ask("take", PI31)["taken"]
+    assert (holder["silent_s"], holder["since"]) == (10, since)
+
+
+def test_a_question_holds_nothing():
+    ask("take", ANNA)
+    assert "taken" not in node.answer(QUESTION)
+
+
+# ---------------------------------------------------------------- an engine that runs goes on running
+
+
+@pytest.fixture
+def dockerd(tmp_path, monkeypatch):
+    """A program that judges as dockerd does, and what systemd shows of the engine's unit."""
+
+    def make(verdict, flags="", environment="", text=""):
+        program = tmp_path / "dockerd"
+        program.write_text(f"#!/bin/sh\n{verdict}\n")
+        program.chmod(0o755)
+        (tmp_path / "default").write_text(text)
+        shown = (
+            f"ExecStart={{ path={program} ; argv[]={program} -H fd://{flags} ; ignore_errors=no ; pid=0 }}\n"
+            f"Environment={environment}\nEnvironmentFiles={tmp_path}/default (ignore_errors=yes)\n"
+        )
+        monkeypatch.setattr(node, "run", lambda command: shown if command[0] == "systemctl" else "")
+        return [str(program), "-H", "fd://"]
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "text", "words"),
+    [
+        pytest.param("", "", "", [], id="those of the unit"),
+        pytest.param(
+            " $OPTS",
+            "",
+            "# Docker's own\nOPTS='-D --log-driver json-file'\n",
+            ["-D", "--log-driver", "json-file"],
+            id="those of its environment file",
+        ),
+        pytest.param(" $OPTS", '"OPTS=-D -l warn"', "", ["-D", "-l", "warn"], id="those of a drop-in"),
+        pytest.param(" $OPTS --group=${WHO}", "WHO=me OPTS=-D", "OPTS=", ["--group=me"], id="the file last"),
+    ],
+)
+def test_the_engine_is_known_by_the_flags_systemd_starts_it_with(dockerd, flags, environment, text, words):
+    known = dockerd("exit 0", flags, environment, text)
+    assert node.engine_command() == known + words
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        pytest.param('echo "configuration OK" >&2', "", id="one it takes"),
+        pytest.param(
+            'echo "$*: $(cat)"; exit 1', "-H fd:// --validate --config-file /dev/stdin: {}", id="one not"
+        ),
+        pytest.param('echo "Status: unknown flag: --validate"; exit 125', None, id="one it cannot judge"),
+    ],
+)
+def test_the_engine_judges_a_file_with_its_own_flags(dockerd, verdict, said):
+    assert node.engine_said(dockerd(verdict), "{}") == said
+
+
+def test_a_program_that_is_not_dockerd_is_not_started(tmp_path):
+    assert node.engine_said(["/bin/sh", "-c", f"touch {tmp_path}/ran"], "{}") is None
+    assert not (tmp_path / "ran").exists()
+    assert node.engine_said([], "{}") is None
+
+
+def test_the_file_to_come_is_looked_at_before_it_is_there(tmp_path, dockerd):
+    path = tmp_path / "daemon.json"
+    path.write_text('{"data-root": "/d"}')
+    dockerd("cat; exit 1")
+    found = inspect([shared(path, {"live-restore": True})])["obstacles"]["starting"]
+    assert found["file"] == json.loads(found["said"]) == {"data-root": "/d", "live-restore": True}
+    assert found["swarm"] is False
+
+
+def test_a_file_that_waits_for_its_restart_is_looked_at_too(tmp_path, dockerd):
+    (tmp_path / "daemon.json").write_text('{"debug": true}')
+    (tmp_path / "docker" / "swarm").mkdir(parents=True)
+    (tmp_path / "docker" / "swarm" / "docker-state.json").touch()
+    dockerd("exit 0")
+    assert inspect([])["obstacles"]["starting"] is None
+    node.write_state({**node.read_state(), "pending": [["restart", "docker"]]})
+    found = inspect([])["obstacles"]["starting"]
+    assert (found["file"], found["said"], found["swarm"]) == ({"debug": True}, "", True)
+
+
+@pytest.fixture
+def systemctl(monkeypatch):
+    """An engine that systemd says is down, or back once it was started."""
+    ran: list[list[str]] = []
+
+    def make(comes_back):
+        def run(command):
+            ran.append(command)
+            started = ["systemctl", "start", "docker"] in ran
+            return "active\n" if "is-active" in command and started and comes_back else "failed\n"
+
+        monkeypatch.setattr(node, "run", run)
+        return ran
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("comes_back", "said"),
+    [(True, "the engine runs with it."), (False, "the engine does not start with it either.")],
+    ids=["runs", "does not"],
+)
+def test_an_engine_that_does_not_start_any_more_gets_back_its_file(tmp_path, systemctl, comes_back, said):
+    path, ours = tmp_path / "daemon.json", {"live-restore": True}
+    path.write_text('{"theirs": 1}')
+    path.chmod(0o600)
+    restart = [["restart", "docker"], ["reload", "ssh"]]
+    ship({path: b"{}"}, fragments={path: ours}, reactions=restart)
+    # A run that was killed, and the next one.
+    ship({path: b"{}"}, fragments={path: {**ours, "debug": True}}, reactions=restart)
+    ran = systemctl(comes_back)
+    assert node.release({}) == {
+        "changed": True,
+        "engine": f"{path} is again what it was before this run; {said}",
+    }
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ('{"theirs": 1}', 0o600)
+    assert ["systemctl", "reset-failed", "docker.service", "docker.socket"] in ran
+    state = node.read_state()
+    assert (state["pending"], state["fragments"], state["engine"]) == (
+        [["reload", "ssh"]],
+        {str(path): []},
+        None,
+    )
+    assert node.release({})["changed"] is False, "once"
+
+
+def test_a_file_that_was_not_there_before_goes_again(tmp_path, systemctl):
+    path = tmp_path / "daemon.json"
+    ship({path: b"{}"}, fragments={path: {"debug": True}}, reactions=[["restart", "docker"]])
+    systemctl(comes_back=True)
+    assert node.release({})["changed"] is True
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "done",
+    [
+        pytest.param(lambda: node.reacted({"reactions": [["restart", "docker"]]}), id="it was restarted"),
+        pytest.param(lambda: inspect([], commit={}), id="the run has ended well"),
+    ],
+)
+def test_the_file_of_an_engine_that_runs_with_it_stays(tmp_path, systemctl, done):
+    path = tmp_path / "daemon.json"
+    path.write_text("{}")
+    ship({path: b"{}"}, fragments={path: {"debug": True}}, reactions=[["restart", "docker"]])
+    done()
+    systemctl(comes_back=False)
+    assert node.release({}) == {"changed": False, "engine": ""}
+    assert json.loads(path.read_text()) == {"debug": True}

@@ -3,6 +3,9 @@
 import base64
 import io
 import itertools
+import os
+import subprocess
+import sys
 import tarfile
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +26,7 @@ NOTHING_DIFFERS: dict[str, Any] = {
     "differing": [],
     "leftover": [],
     "packages": [],
+    "unfinished": [],
     "units": [],
     "containers": [],
     "orphans": [],
@@ -47,6 +51,12 @@ def desired(**changes):
 PLANS = [
     pytest.param(desired(), actual(), [], id="a node that is as it should be has an empty plan"),
     pytest.param(desired(), actual(packages=["jq"]), ["+ package jq"], id="a missing package is created"),
+    pytest.param(
+        desired(),
+        actual(packages=["jq"], unfinished=[{"name": "jq", "why": "half-configured"}]),
+        ["~ package jq (half-configured)", "+ package jq"],
+        id="a package that dpkg was cut off in is repaired",
+    ),
     pytest.param(
         desired(),
         actual(differing=[{"path": "/etc/a", "reason": "missing", "before": ""}]),
@@ -438,6 +448,17 @@ def test_an_image_to_pull_is_work_though_no_file_differs():
     assert plan["lay_needed"] is True
 
 
+def test_packages_are_repaired_before_the_engine_is_laid_and_noted_only_when_they_are_new():
+    found = actual(
+        unfinished=[{"name": "theirs", "why": "unpacked"}], **obstacles(images={"redis:8.10.1": None})
+    )
+    plan = engine.make_plan(with_redis(), found, {})
+    assert (plan["lay"]["repair"], plan["engine"]["repair"], plan["lay_needed"]) == (["theirs"], [], True)
+    assert (
+        "theirs" not in engine.to_note({**plan, "wanted": engine.wanted_of(with_redis(), found)})["packages"]
+    )
+
+
 ABSENT = {"containers": [{"service": "redis", "why": "missing"}]}
 
 
@@ -538,7 +559,8 @@ THERE: dict[str, Any] = {
     "memory_cgroup": {"on": True, "evidence": "", "cmdline": ""},
     "engine": {"absent": False, "version": "29.1", "api": "1.52"},
     "compose": None,
-    "disks": [{"path": "/", "device": 1, "docker": True, "free_mb": 10**6, "size_mb": 10**6}],
+    "starting": None,
+    "disks": [{"path": "/", "mount": "/", "device": 1, "docker": True, "free_mb": 10**6, "size_mb": 10**6}],
     "volumes": [],
     "images": {},
 }
@@ -602,3 +624,95 @@ def test_the_file_that_ends_logins_with_a_password_says_so():
     rules = rendering.state("base", rendering.variables("base", {}))[0]["files"]
     assert engine.locks_out(["/etc/ssh/sshd_config.d/00-aicluster.conf"], rules)
     assert not engine.locks_out(["/etc/sysctl.d/90-aicluster.conf"], rules)
+
+
+# ---------------------------------------------------------------- one run at a time
+
+
+@pytest.fixture
+def process():
+    """A process of this machine that lives."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as started:
+        yield started
+        started.kill()
+
+
+def test_a_run_is_known_by_its_process_and_by_who_began_it(process):
+    run = engine.this_run(process.pid)
+    assert engine.this_run(process.pid) == run
+    assert run["run"] != engine.this_run(os.getpid())["run"]
+    assert run["who"].partition("@")[2] in run["machine"]
+
+
+def test_a_run_whose_process_lives_is_not_dead_and_one_that_was_killed_is(process):
+    me = engine.this_run(os.getpid())
+    holder = engine.this_run(process.pid)
+    assert not engine.is_dead(holder, me)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert engine.is_dead(holder, me), "though nobody has waited for it yet"
+    process.wait()
+    assert engine.is_dead(holder, me)
+
+
+@pytest.mark.parametrize(
+    ("changes", "dead"),
+    [
+        pytest.param({}, False, id="one that lives"),
+        pytest.param({"pid": 2**22 + 1}, True, id="one whose process is gone"),
+        pytest.param({"began": "1"}, True, id="one whose number another process has now"),
+        pytest.param({"boot": "the last one"}, True, id="one before the last boot of this machine"),
+        pytest.param({"machine": "laptop", "pid": 2**22 + 1}, False, id="one of another machine: who knows"),
+    ],
+)
+def test_only_a_run_that_can_be_seen_to_be_over_is_dead(changes, dead):
+    me = engine.this_run(os.getpid())
+    assert engine.is_dead({**me, **changes}, me) is dead
+
+
+def test_a_held_node_is_refused_with_who_holds_it_since_when_and_what_to_do():
+    holder = {
+        "who": "anna@laptop",
+        "pid": 4242,
+        "play": "site.yml",
+        "since": "2026-11-29 02:51:11 UTC",
+        "silent_s": 12,
+    }
+    assert engine.taken("PI31", holder, "/run/x.lock") == (
+        "node PI31 held by anna@laptop (pid 4242, site.yml) since 2026-11-29 02:51:11 UTC, last seen 12 s "
+        "ago: must be changed by one run at a time; wait until that one ends, or, if it is gone for good, "
+        "`sudo rm /run/x.lock` there, and run this again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answers", "dead", "overs"),
+    [
+        pytest.param([{"changed": False}], False, [None], id="a free node is asked once"),
+        pytest.param(
+            [{"taken": {"run": "r1"}, "lock": "/l"}, {"changed": False}],
+            True,
+            [None, "r1"],
+            id="a dead run is taken over by name",
+        ),
+    ],
+)
+def test_a_phase_that_changes_a_node_holds_it(monkeypatch, answers, dead, overs):
+    plugin = engine.ActionModule.__new__(engine.ActionModule)
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        plugin, "_send", lambda _vars, **request: sent.append(request) or answers[len(sent) - 1]
+    )
+    monkeypatch.setattr(engine, "is_dead", lambda _holder, _me: dead)
+    assert plugin._change({"node_name": "PI31"}, phase="take") == {"changed": False}
+    assert [request.get("over") for request in sent] == overs
+    assert {request["run"]["pid"] for request in sent} == {os.getppid()}
+
+
+def test_a_living_run_of_others_ends_the_phase(monkeypatch):
+    plugin = engine.ActionModule.__new__(engine.ActionModule)
+    holder = {"who": "a@b", "pid": 1, "play": "x", "since": "s", "silent_s": 0, "run": "r"}
+    monkeypatch.setattr(plugin, "_send", lambda _vars, **_request: {"taken": holder, "lock": "/l"})
+    monkeypatch.setattr(engine, "is_dead", lambda _holder, _me: False)
+    with pytest.raises(engine.AnsibleActionFail, match="node PI31 held by a@b"):
+        plugin._change({"node_name": "PI31"}, phase="take")
