@@ -259,19 +259,19 @@ def check_state(role: str, state: Mapping[str, Any]) -> None:
     for part in ("files", "containers"):
         for item, said in state.get(part, {}).items():
             refuse_unknown(f"{name}.{part}, {item},", said, INNER_KEYS[part])
-    reloads = False
-    for container, programs in state.get("containers", {}).items():
+    containers: Mapping[str, Any] = state.get("containers", {})
+    for container, programs in containers.items():
         if ("reload" in programs) != ("confirm" in programs):
-            raise AnsibleActionFail(f"{name}.containers, {container}, must have reload and confirm, or neither")
-        reloads = reloads or "reload" in programs
+            raise AnsibleActionFail(f"{name}.containers, {container}, must have reload and confirm, or none")
     for pattern, rule in state.get("files", {}).items():
+        where = f"{name}.files, {pattern},"
         for key, allowed in (("change", CHANGES), ("merge", ("json",))):
-            if key in rule and rule[key] not in allowed:
-                raise AnsibleActionFail(
-                    f"{name}.files, {pattern}, has {key} {rule[key]!r}: must be {' or '.join(allowed)}"
-                )
-        if rule.get("change") == "reload" and not reloads:
-            raise AnsibleActionFail(f"{name}.files, {pattern}, has change reload, but no container has a reload")
+            if rule.get(key, allowed[0]) not in allowed:
+                raise AnsibleActionFail(f"{where} has {key} {rule[key]!r}: must be {' or '.join(allowed)}")
+        if rule.get("change") == "reload" and not any(
+            "reload" in programs for programs in containers.values()
+        ):
+            raise AnsibleActionFail(f"{where} has change reload, but no container has a reload")
 
 
 def rules_of(state: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -513,7 +513,8 @@ def make_plan(
             unit for unit in desired.units if unit["name"] in {item["name"] for item in actual["units"]}
         ],
         # A run that was interrupted may have stopped before systemd read what it had laid down.
-        "daemon_reload": bool(owed & set(reactions)) or any(path.startswith("/etc/systemd/system/") for path in changed),
+        "daemon_reload": bool(owed & set(reactions))
+        or any(path.startswith("/etc/systemd/system/") for path in changed),
     }
     provision = services_to_provision(desired, actual, wanted_by_probe)
     raising = {

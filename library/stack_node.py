@@ -864,19 +864,19 @@ def checking(definition, directory, command):
     """
     import shlex
 
-    mounts = []
-    for mount in definition.get("volumes") or []:
-        if mount["type"] != "bind":
-            mount = {"type": "tmpfs", "target": mount["target"]}
-        elif mount["source"].startswith(STACK_ROOT + "/"):
-            mount = dict(mount, source=directory + mount["source"], read_only=True)
-        mounts.append(mount)
+    mounts = definition.get("volumes") or []
+    staged = [
+        dict(mount, source=directory + mount["source"], read_only=True)
+        for mount in mounts
+        if mount["type"] == "bind" and mount["source"].startswith(STACK_ROOT + "/")
+    ]
+    empty = [{"type": "tmpfs", "target": mount["target"]} for mount in mounts if mount["type"] == "volume"]
     kept = {key: definition[key] for key in CHECK_KEYS if key in definition}
     return dict(
         kept,
         entrypoint=shlex.split(command),
         command=[],
-        volumes=mounts,
+        volumes=staged + empty,
         network_mode="none",
         pull_policy="never",
         logging={"driver": "none"},
@@ -916,7 +916,7 @@ def check_container(service, definition, directory, wanted):
 
 
 def check_project(directory, checks):
-    """Let compose and the programs of the containers read what is staged; raise RefusedError with all refusals."""
+    """Let compose and the containers' programs read what is staged; raise RefusedError with all they say."""
     project = staged_project(directory)
     refusals = [
         check_container(service, project["services"][service], directory, checks[service])

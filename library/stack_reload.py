@@ -11,8 +11,8 @@ module: stack_reload
 short_description: Let running containers read their changed files again, and see that they did
 description:
   - Runs a command inside each container and asks until the container says that it works with the new files.
-  - No signal is sent through Docker. It would count as a stop by hand, and the container would stay down after the
-    next boot of the node.
+  - No signal is sent through Docker. It would count as a stop by hand, and the container would stay down
+    after the next boot of the node.
   - One container that keeps its old configuration does not keep the others from being reloaded.
 options:
   reloads:
@@ -25,11 +25,15 @@ options:
       command: {description: What makes it read its files., type: str, required: true}
       confirm:
         description:
-          - Ends with 0 once it works with them, and otherwise prints why not. Its environment has C(SINCE), the
-            seconds since 1970 at which the command began.
+          - Ends with 0 once it works with them, and otherwise prints why not. Its environment has C(SINCE),
+            the seconds since 1970 at which the command began.
         type: str
         required: true
-      files: {description: The files that changed; none where an earlier run still owed this., type: list, elements: str, default: []}
+      files:
+        description: The files that changed; none where an earlier run still owed the reload.
+        type: list
+        elements: str
+        default: []
   timeout_s:
     description: How long a container may take.
     type: int
