@@ -13,6 +13,7 @@ why.
 from __future__ import annotations
 
 import base64
+import difflib
 import fnmatch
 import getpass
 import hashlib
@@ -42,9 +43,27 @@ STACK_ROOT = "/opt/aicluster"
 HOST_ROLES = ("base", "docker_engine")
 # Stands for the digest while templates are rendered: a file cannot contain its own hash.
 DIGEST_TOKEN = "@stack-digest@"
+# The same of the files a container reads again while it runs: a program can say which of them it has loaded.
+RELOAD_TOKEN = "@stack-reload-digest@"
 DIGEST_LABEL = "aicluster.digest"
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ENGINE_ROLE, ENGINE_UNIT = "docker_engine", "docker"
+# What a change of a service's file means for its containers; the first where a rule says nothing.
+CHANGES = ("recreate", "reload", "none")
+CONTAINER_RELOAD = "reload container"
+# A container that is not in one of these deviations is made or started by `up`, and reads its files then.
+RUNS_ON = ("starting", "unhealthy")
+# Keys of `__<role>_state`, and of what is below each of them.
+STATE_KEYS = (
+    "containers", "engine", "files", "packages", "probe", "provision_inputs", "provision_last",
+    "provision_when", "units",
+)  # fmt: skip
+INNER_KEYS = {
+    "containers": ("check", "confirm", "reload"),
+    "files": ("accept", "change", "keys_only", "merge", "mode", "reload", "restart", "validate"),
+    "units": ("boot", "enabled", "name", "waits"),
+}
+PROBE_KEYS = ("file", "url")
 # Variables of the role stack that say what disk and memory a node must have.
 SETTINGS = ("stack_disk_floor_mb", "stack_disk_budget", "stack_memory_budget")
 
@@ -54,7 +73,7 @@ class File:
     """One file of the desired state; `mode` in octal digits as `0644`, `owner` is the role it comes from.
 
     With `merge` the content is our part of a JSON object that others write to as well. `accept`: other
-    contents that are as right as this one, because the node chooses among them.
+    contents that are as right as this one, because the node chooses among them. `change`: one of CHANGES.
     """
 
     path: str
@@ -65,6 +84,7 @@ class File:
     gid: int = 0
     merge: bool = False
     accept: tuple[str, ...] = ()
+    change: str = CHANGES[0]
 
     @property
     def secret(self) -> bool:
@@ -105,6 +125,8 @@ class Desired:
     containers: dict[str, str] = field(default_factory=dict)
     container_owner: dict[str, str] = field(default_factory=dict)
     container_modes: dict[str, list[str]] = field(default_factory=dict)
+    # What checks the files of a container, and how it reads them again: `check`, `reload`, `confirm`.
+    programs: dict[str, dict[str, str]] = field(default_factory=dict)
     mode: str | None = None
     # Image of each container, and the volumes a service keeps data in.
     images: dict[str, str] = field(default_factory=dict)
@@ -128,10 +150,19 @@ def digest_of(files: Iterable[File]) -> str:
 
 
 def seal(files: Sequence[File], service: str) -> tuple[list[File], str]:
-    """Put the digest of a service's project files in the place of the token; return files and digest."""
-    digest = digest_of(f for f in files if f.path.startswith(f"{STACK_ROOT}/{service}/"))
-    token, value = DIGEST_TOKEN.encode(), digest.encode()
-    return [replace(f, content=f.content.replace(token, value)) for f in files], digest
+    """Put digests of a service's project files in the place of the tokens; return files and the first digest.
+
+    It is that of the files a running container cannot read again.
+    """
+    own = [f for f in files if f.path.startswith(f"{STACK_ROOT}/{service}/")]
+    digest = digest_of(f for f in own if f.change == "recreate")
+    loaded = digest_of(f for f in own if f.change == "reload")
+
+    def sealed(content: bytes) -> bytes:
+        content = content.replace(DIGEST_TOKEN.encode(), digest.encode())
+        return content.replace(RELOAD_TOKEN.encode(), loaded.encode())
+
+    return [replace(f, content=sealed(f.content)) for f in files], digest
 
 
 def published_ports(ports: Mapping[str, Mapping[str, Any]], address: str) -> list[str]:
@@ -197,18 +228,19 @@ def apply_rule(file: File, rule: Mapping[str, Any]) -> File:
         mode=rule.get("mode", file.mode),
         merge=rule.get("merge") == "json",
         accept=tuple(rule.get("accept", ())),
+        change=rule.get("change", CHANGES[0]),
     )
 
 
 def reactions_of(rule: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """Return the pairs (verb, unit) of a rule; each verb names one unit or a list of them."""
-    named = {verb: rule.get(verb, []) for verb in ("restart", "reload")}
+    """Return the pairs (verb, unit or container) of a rule; each verb names one or a list of them."""
+    named = {verb: rule.get(verb, []) for verb in ("restart", "reload", CONTAINER_RELOAD)}
     listed = {verb: [units] if isinstance(units, str) else units for verb, units in named.items()}
     return {(verb, unit) for verb, units in listed.items() for unit in units}
 
 
 def reactions_to(paths: Iterable[str], rules: Mapping[str, Mapping[str, Any]]) -> set[tuple[str, str]]:
-    """Return the pairs (verb, unit) that a change of these files calls for."""
+    """Return the pairs (verb, unit or container) that a change of these files calls for."""
     return {pair for path in paths for pair in reactions_of(rule_for(path, rules))}
 
 
@@ -237,6 +269,91 @@ def key_login(options: Callable[[str], Any]) -> list[str]:
     texts = [options(name) or "" for name in ("ssh_args", "ssh_common_args", "ssh_extra_args")]
     more = [word for text in texts for word in shlex.split(text)]
     return [options("ssh_executable"), *first, *more, options("host"), "true"]
+
+
+# ---------------------------------------------------------------- what a change means for a container
+
+
+def refuse_unknown(where: str, keys: Iterable[str], allowed: Sequence[str]) -> None:
+    """Raise AnsibleActionFail for the first key that does not exist, with the one that was probably meant."""
+    for key in keys:
+        if key not in allowed:
+            near = difflib.get_close_matches(str(key), allowed, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise AnsibleActionFail(
+                f"{where} has the unknown key {key}; allowed: {', '.join(allowed)}{meant}"
+            )
+
+
+def check_state(role: str, state: Mapping[str, Any]) -> None:
+    """Raise AnsibleActionFail for what `__<role>_state` says and nobody would hear."""
+    name = f"role {role}: __{role}_state"
+    refuse_unknown(name, state, STATE_KEYS)
+    refuse_unknown(f"{name}.probe", state.get("probe", {}), PROBE_KEYS)
+    for unit in state.get("units", []):
+        refuse_unknown(f"{name}.units, {unit.get('name')},", unit, INNER_KEYS["units"])
+    for part in ("files", "containers"):
+        for item, said in state.get(part, {}).items():
+            refuse_unknown(f"{name}.{part}, {item},", said, INNER_KEYS[part])
+    containers: Mapping[str, Any] = state.get("containers", {})
+    for container, programs in containers.items():
+        if ("reload" in programs) != ("confirm" in programs):
+            raise AnsibleActionFail(f"{name}.containers, {container}, must have reload and confirm, or none")
+    for pattern, rule in state.get("files", {}).items():
+        where = f"{name}.files, {pattern},"
+        for key, allowed in (("change", CHANGES), ("merge", ("json",))):
+            if rule.get(key, allowed[0]) not in allowed:
+                raise AnsibleActionFail(f"{where} has {key} {rule[key]!r}: must be {' or '.join(allowed)}")
+        if rule.get("change") == "reload" and not any(
+            "reload" in programs for programs in containers.values()
+        ):
+            raise AnsibleActionFail(f"{where} has change reload, but no container has a reload")
+
+
+def rules_of(state: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return a role's rules for files; of those that mean a reload, with the containers it is for."""
+    reloading = [name for name, programs in state.get("containers", {}).items() if "reload" in programs]
+    return {
+        pattern: {**rule, CONTAINER_RELOAD: reloading} if rule.get("change") == "reload" else dict(rule)
+        for pattern, rule in state.get("files", {}).items()
+    }
+
+
+def checks_for(desired: Desired, paths: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return container -> {command, files}: who has to accept which of the files that are about to change."""
+    read = [path for path in paths if rule_for(path, desired.rules).get("change") != "none"]
+    found = {
+        container: [path for path in read if path.startswith(f"{STACK_ROOT}/{owner}/")]
+        for container, owner in desired.container_owner.items()
+    }
+    checked = {name: programs["check"] for name, programs in desired.programs.items() if "check" in programs}
+    return {name: {"command": checked[name], "files": found[name]} for name in checked if found[name]}
+
+
+def reloads_due(
+    desired: Desired, actual: Mapping[str, Any], names: Iterable[str], changed: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return what `stack_reload` has to do; a container that starts in this run has read its files then."""
+    starts = {item["service"] for item in actual["containers"] if item["why"] not in RUNS_ON}
+    return [
+        {
+            "service": name,
+            "command": desired.programs[name]["reload"],
+            "confirm": desired.programs[name]["confirm"],
+            "files": [
+                path for path in changed if (CONTAINER_RELOAD, name) in reactions_to([path], desired.rules)
+            ],
+        }
+        for name in names
+        if name not in starts and name not in actual["asleep"]
+    ]
+
+
+def masked(message: str, secrets: Mapping[str, Any]) -> str:
+    """Return a message without the values of secrets: a checker may quote what it does not understand."""
+    for secret in sorted(map(str, secrets.values()), key=len, reverse=True):
+        message = message.replace(secret, "********") if secret else message
+    return message
 
 
 def pack(files: Iterable[File]) -> str:
@@ -420,7 +537,10 @@ def make_plan(
     # What an interrupted run owes, but to a unit whose service has left since.
     known = {pair for rule in desired.rules.values() for pair in reactions_of(rule)}
     owed = known & {(verb, unit) for verb, unit in actual["pending"]}
-    reactions = sorted(reactions_to(changed, desired.rules) | owed)
+    called_for = sorted(reactions_to(changed, desired.rules) | owed)
+    reactions = [pair for pair in called_for if pair[0] != CONTAINER_RELOAD]
+    reloading = [pair[1] for pair in called_for if pair[0] == CONTAINER_RELOAD]
+    reloads = reloads_due(desired, actual, reloading, changed)
     lay = {
         "repair": [item["name"] for item in actual["unfinished"]],
         "packages": list(actual["packages"]),
@@ -431,7 +551,8 @@ def make_plan(
             unit for unit in desired.units if unit["name"] in {item["name"] for item in actual["units"]}
         ],
         # A run that was interrupted may have stopped before systemd read what it had laid down.
-        "daemon_reload": bool(owed) or any(path.startswith("/etc/systemd/system/") for path in changed),
+        "daemon_reload": bool(owed & set(reactions))
+        or any(path.startswith("/etc/systemd/system/") for path in changed),
     }
     provision = services_to_provision(desired, actual, wanted_by_probe)
     raising = {
@@ -440,6 +561,7 @@ def make_plan(
         # Containers of other modes: those to make without starting them, those that run all the same.
         "sleepers": [item["service"] for item in actual["containers"] if item["service"] in actual["asleep"]],
         "restless": list(actual["restless"]),
+        "reloads": reloads,
         "provision": provision,
         "empty": not desired.containers,
         # Health checks begin anew with the engine: wait for them before anything is called well.
@@ -455,13 +577,19 @@ def make_plan(
         "lay": rest,
         "engine": first,
         "images": images,
+        # What the node owes its containers from the moment its files move.
+        "reloading": reloading,
         "lay_needed": lay_needed or bool(images),
         "raise": raising,
         "raise_needed": any(
-            raising[part] for part in ("containers", "orphans", "restless", "settle", "provision")
+            raising[part] for part in ("containers", "orphans", "restless", "reloads", "settle", "provision")
         ),
         "asleep": asleep_services(desired, actual),
-        "lines": plan_lines(actual, reactions, [service for service in provision if service not in unknown]),
+        "lines": plan_lines(
+            actual,
+            [*reactions, *((CONTAINER_RELOAD, reload["service"]) for reload in reloads)],
+            [service for service in provision if service not in unknown],
+        ),
         "complaints": [],
     }
 
@@ -471,7 +599,8 @@ def plan_lines(
 ) -> list[str]:
     """Return the plan for people: `+` create, `~` change, `-` remove."""
     lines = [f"~ package {item['name']} ({item['why']})" for item in actual["unfinished"]]
-    lines += [f"+ package {name}" for name in actual["packages"]]
+    half = [item["name"] for item in actual["unfinished"]]
+    lines += [f"+ package {name}" for name in actual["packages"] if name not in half]
     for item in actual["differing"]:
         sign, why = ("+", "") if item["reason"] == "missing" else ("~", f" ({item['reason']})")
         lines.append(f"{sign} file {item['path']}{why}")
@@ -596,12 +725,9 @@ class Renderer:
         """Return the role's `__<role>_state`, resolved, and its unresolved `provision_when`."""
         raw = dict(variables.get(f"__{role}_state", {}))
         when = raw.pop("provision_when", "")
-        known = {"packages", "units", "files", "probe", "provision_inputs", "provision_last", "engine"}
-        if unknown := sorted(set(raw) - known):
-            raise AnsibleActionFail(
-                f"role {role}: __{role}_state has unknown keys {unknown}; known are {sorted(known)}"
-            )
-        return {key: self._resolve(value, variables) for key, value in raw.items()}, when
+        state = {key: self._resolve(value, variables) for key, value in raw.items()}
+        check_state(role, state)
+        return state, when
 
     def holds(self, condition: Any, variables: ChainMap[str, Any], probe: Any) -> bool:
         """Evaluate a role's `provision_when` with the probe's answer."""
@@ -702,10 +828,15 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
                 extra["stack_service"] = container_baseline(role, entry, node, mirror)
         variables = renderer.variables(role, extra)
         state, when = renderer.state(role, variables)
+        rules = rules_of(state)
         files = renderer.files(role, variables, int((entry or {}).get("uid", 0)))
+        files = [apply_rule(f, rule_for(f.path, rules)) for f in files]
         if entry is not None:
             files, digest = seal(files, role)
             images, desired.volumes[role] = compose_project(files, role) if role in contained else ({}, [])
+            refuse_unknown(
+                f"role {role}: __{role}_state.containers", state.get("containers", {}), sorted(images)
+            )
             for container, image in images.items():
                 desired.containers[container] = digest
                 desired.container_owner[container] = role
@@ -723,9 +854,9 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
                 desired.probes[role] = state["probe"].get("file") or state["probe"]["url"]
             if state.get("provision_last"):
                 desired.provision_last.add(role)
-        rules = state.get("files", {})
-        desired.files += [apply_rule(f, rule_for(f.path, rules)) for f in files]
+        desired.files += files
         desired.rules.update(rules)
+        desired.programs.update(state.get("containers", {}))
         desired.packages += state.get("packages", [])
         desired.units += state.get("units", [])
         if role == ENGINE_ROLE:
@@ -778,7 +909,10 @@ class ActionModule(ActionBase):
         if phase == "fetch":
             return self._fetch(plan, node, variables)
         if phase == "ship":
-            return self._ship(desired, plan, part, variables)
+            result = self._ship(desired, plan, part, variables)
+            if "msg" in result:
+                result["msg"] = masked(result["msg"], renderer.shared["site_secrets"])
+            return result
         if phase == "commit":
             return self._commit(desired, plan, node, variables)
         return self._plan(desired, service_variables, renderer, variables, arguments["refuse"])
@@ -898,7 +1032,9 @@ class ActionModule(ActionBase):
             partial=partial,
             archive=pack(changed),
             remove=lay["remove"],
-            reactions=lay["reactions"],
+            reactions=lay["reactions"]
+            + ([] if partial else [[CONTAINER_RELOAD, name] for name in plan["reloading"]]),
+            checks={} if partial else checks_for(desired, [*lay["files"], *lay["remove"]]),
             validations={path: checker for path, checker in checkers.items() if checker},
             compose_check=bool(desired.containers) and any(p.startswith(STACK_ROOT) for p in lay["files"]),
         )

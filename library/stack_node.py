@@ -106,7 +106,8 @@ facts:
 #   archive      base64 of a tar.gz, paths relative to /     remove   [path]
 #   reactions    [[restart or reload, unit]]                 validations  {path: command with %s}
 #   partial      more of the desired state is shipped later: what it does not name stays known as before
-#   compose_check  run `docker compose config -q` on the staged project before anything is replaced
+#   compose_check  compose reads the staged project before anything is replaced
+#   checks       {compose service: {command, files: [path]}}: run in a container like the service's own
 
 import base64
 import hashlib
@@ -152,6 +153,12 @@ HTTP_OK = 200
 SERVER_ERROR = 500
 NO_ANSWER = 504
 PULLS_AT_ONCE = 3
+CHECK_TIMEOUT_S = 300
+# What a container that checks files has of the one that will read them.
+CHECK_KEYS = (
+    "cap_add", "cap_drop", "environment", "group_add", "image", "mem_limit", "memswap_limit", "pids_limit",
+    "read_only", "security_opt", "shm_size", "tmpfs", "user", "working_dir",
+)  # fmt: skip
 DIFF_LIMIT_BYTES = 64 * 1024
 UNFINISHED = ("half-installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending")
 
@@ -1056,17 +1063,22 @@ def stage(owned, files, directory):
 
     Only regular files of the desired state are copied: a link would lead the staging out of the folder.
     """
-    from shutil import copyfile
-
+    shipped = {path for path, _content, _mode, _uid, _gid in files}
+    staged = list(files)
     for path in owned:
-        if path.startswith(STACK_ROOT + "/") and os.path.isfile(path) and not os.path.islink(path):
-            os.makedirs(os.path.dirname(directory + path), exist_ok=True)
-            copyfile(path, directory + path)
-    for path, content, mode, _uid, _gid in files:
-        os.makedirs(os.path.dirname(directory + path), exist_ok=True)
+        there = path.startswith(STACK_ROOT + "/") and os.path.isfile(path) and not os.path.islink(path)
+        if there and path not in shipped:
+            found = os.stat(path)
+            with open(path, "rb") as handle:
+                content = handle.read()
+            staged.append((path, content, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid))
+    for path, content, mode, uid, gid in staged:
+        # With the owners of the real ones: what checks a secret runs as the user who may read it.
+        make_directories(directory + path, uid, gid)
         with open(directory + path, "wb") as handle:
             handle.write(content)
-        os.chmod(directory + path, mode)
+            os.fchown(handle.fileno(), uid, gid)
+            os.fchmod(handle.fileno(), mode)
 
 
 def check(command, subject):
@@ -1079,6 +1091,90 @@ def check(command, subject):
         raise RefusedError(
             "%s was refused by `%s` (rc %d): %s" % (subject, command.split()[0], done.returncode, said)
         )
+
+
+def staged_project(directory):
+    """Return the compose project as it will be, resolved; raise RefusedError with what compose says of it."""
+    project = directory + STACK_ROOT + "/compose.yaml"
+    # Services of all modes: those that do not run now are read as well.
+    command = ["docker", "compose", "-f", project, "--profile", "*", "config", "--format", "json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip()
+        raise RefusedError(
+            "%s/compose.yaml was refused by `docker compose config` (rc %d): %s"
+            % (STACK_ROOT, done.returncode, said)
+        )
+    return json.loads(done.stdout.decode())
+
+
+def checking(definition, directory, command):
+    """Return the compose service that checks staged files: like the real one, but alone and with no data.
+
+    It reads the staged files where the real one will read them. Where that keeps data, it has empty memory.
+    """
+    import shlex
+
+    mounts = definition.get("volumes") or []
+    staged = [
+        dict(mount, source=directory + mount["source"], read_only=True)
+        for mount in mounts
+        if mount["type"] == "bind" and mount["source"].startswith(STACK_ROOT + "/")
+    ]
+    empty = [{"type": "tmpfs", "target": mount["target"]} for mount in mounts if mount["type"] == "volume"]
+    kept = {key: definition[key] for key in CHECK_KEYS if key in definition}
+    return dict(
+        kept,
+        entrypoint=shlex.split(command),
+        command=[],
+        volumes=staged + empty,
+        network_mode="none",
+        pull_policy="never",
+        logging={"driver": "none"},
+    )
+
+
+def check_container(service, definition, directory, wanted):
+    """Run the checker of a service's files on the staged ones; return what speaks against them, or ""."""
+    project, name = directory + "/check.json", "%s-check-%s-%d" % (PROJECT, service, os.getpid())
+    with open(project, "w") as handle:
+        json.dump({"services": {service: checking(definition, directory, wanted["command"])}}, handle)
+    compose = ["docker", "compose", "--ansi", "never", "-p", PROJECT + "-check", "-f", project]
+    try:
+        done = subprocess.run(
+            compose + ["run", "--rm", "-T", "--name", name, service],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=CHECK_TIMEOUT_S,
+            check=False,
+        )
+        if not done.returncode:
+            return ""
+        result = "rc %d" % done.returncode
+        said = done.stdout.decode("utf-8", "replace").strip()
+    except subprocess.TimeoutExpired as expired:
+        run(["docker", "rm", "--force", name])
+        result = "no end within %d s" % CHECK_TIMEOUT_S
+        said = (expired.stdout or b"").decode("utf-8", "replace").strip()
+    return "%s of service %s was refused by `%s` (%s): %s" % (
+        ", ".join(wanted["files"]),
+        service,
+        wanted["command"],
+        result,
+        said,
+    )
+
+
+def check_project(directory, checks):
+    """Let compose and the containers' programs read what is staged; raise RefusedError with all they say."""
+    project = staged_project(directory)
+    refusals = [
+        check_container(service, project["services"][service], directory, checks[service])
+        for service in sorted(checks)
+    ]
+    if any(refusals):
+        raise RefusedError("\n".join(refusal for refusal in refusals if refusal))
 
 
 def make_directories(path, uid, gid):
@@ -1135,10 +1231,7 @@ def ship(params):
         for path, command in sorted(params["validations"].items()):
             check(command.replace("%s", shlex.quote(directory + path)), path)
         if params["compose_check"]:
-            check(
-                "docker compose -f %s%s/compose.yaml config -q" % (directory, STACK_ROOT),
-                STACK_ROOT + "/compose.yaml",
-            )
+            check_project(directory, params["checks"])
     finally:
         shutil.rmtree(directory)
     # Of shared files also what the last run noted: until all is in place, both parts may be in the file.

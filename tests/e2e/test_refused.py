@@ -12,13 +12,6 @@ from typing import Any
 import pytest
 import site_under_test as site
 
-# What a run may touch: files with owner and mode, what the engine remembers, containers, images, packages.
-FINGERPRINT = (
-    "find /opt/aicluster /etc/docker /etc/systemd/system /var/lib/aicluster -type f -printf '%p %m %U:%G ' "
-    "-exec sha256sum {} \\; | sort; docker ps --all --no-trunc --format '{{.ID}} {{.State}}' | sort; "
-    "docker images --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}' | sort; "
-    "dpkg-query -W -f '${Package} ${Version}\\n'"
-)
 EDGE = next(node for node in site.nodes() if "edge" in node.groups)
 # Cgroup version 2 where its file is there, as the inspection looks.
 CGROUPS_OFF = """
@@ -47,9 +40,9 @@ pytestmark = pytest.mark.usefixtures("untouched")
 @pytest.fixture
 def untouched() -> Iterator[None]:
     """The edge node is afterwards what it was before, to the last byte; the next run has nothing to do."""
-    before = site.shell(EDGE, FINGERPRINT)
+    before = site.fingerprint(EDGE)
     yield
-    assert site.shell(EDGE, FINGERPRINT) == before
+    assert site.fingerprint(EDGE) == before
     after = site.run_site("--limit", EDGE.address)
     assert (after.code, after.changed) == (0, {EDGE.address: 0}), after.output
 

@@ -145,6 +145,20 @@ def shell(node: Node, command: str) -> str:
     return ran.stdout.partition(f"{begins}\n")[2]
 
 
+# What a run may touch: files with owner and mode, what the engine remembers, containers, images, packages.
+FINGERPRINT = (
+    "find /opt/aicluster /etc/docker /etc/systemd/system /var/lib/aicluster -type f -printf '%p %m %U:%G ' "
+    "-exec sha256sum {} \\; | sort; docker ps --all --no-trunc --format '{{.ID}} {{.State}}' | sort; "
+    "docker images --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}' | sort; "
+    "dpkg-query -W -f '${Package} ${Version}\\n'"
+)
+
+
+def fingerprint(node: Node) -> str:
+    """Return what is on a node, to be compared."""
+    return shell(node, FINGERPRINT)
+
+
 PLAYBOOK = ["ansible-playbook", *inventory_arguments(), "site.yml"]
 
 

@@ -17,7 +17,9 @@ def files(**entry: Any) -> dict[str, str]:
     return rendered
 
 
-def settings(text: str) -> dict[str, str]:
+def settings(rendered: dict[str, str]) -> dict[str, str]:
+    """Of both files: what counts from a start on, and what the database reads again."""
+    text = rendered[f"{HOME}/conf/postgresql.conf"] + rendered[f"{HOME}/conf/settings.conf"]
     lines = [line.split(" = ", 1) for line in text.splitlines() if " = " in line and not line.startswith("#")]
     return {name: value.strip("'") for name, value in lines}
 
@@ -82,7 +84,7 @@ def test_it_is_reachable_on_the_lan_address_only():
 )
 def test_buffers_follow_the_memory_of_the_catalogue(memory_mb, shared, sort, maintenance):
     rendered = files(memory_mb=memory_mb)
-    found = settings(rendered[f"{HOME}/conf/postgresql.conf"])
+    found = settings(rendered)
     assert (found["shared_buffers"], found["work_mem"], found["maintenance_work_mem"]) == (
         shared,
         sort,
@@ -92,7 +94,7 @@ def test_buffers_follow_the_memory_of_the_catalogue(memory_mb, shared, sort, mai
 
 
 def test_all_sorts_and_the_cache_together_leave_half_of_the_memory():
-    found = settings(files()[f"{HOME}/conf/postgresql.conf"])
+    found = settings(files())
     sorts = int(found["max_connections"]) * int(found["work_mem"].removesuffix("kB")) / 1024
     assert sorts + int(found["shared_buffers"].removesuffix("MB")) <= 1024 / 2
 

@@ -55,7 +55,7 @@ def ship(files, **changes):
     fragments = changes.pop("fragments", {})
     owned = [{"path": str(path), "fragment": fragments.get(path)} for path in files]
     parameters = {"files": owned, "archive": archive(files), "remove": [], "reactions": []}
-    checks = {"validations": {}, "compose_check": False, "partial": False}
+    checks = {"validations": {}, "compose_check": False, "checks": {}, "partial": False}
     return node.ship({**parameters, **checks, **changes})
 
 
@@ -173,6 +173,120 @@ def test_a_checker_sees_the_new_file_before_it_is_in_place(tmp_path):
     ship({path: b"old"})
     ship({path: b"new"}, validations={str(path): "grep -q new %s"})
     assert path.read_bytes() == b"new"
+
+
+# ---------------------------------------------------------------- files that a container reads
+
+
+def test_what_is_staged_has_the_owners_and_modes_that_the_containers_user_will_meet(tmp_path, monkeypatch):
+    old, secret = (
+        tmp_path / "stack" / "kong" / "compose.yaml",
+        tmp_path / "stack" / "kong" / "secrets" / "kong.yml",
+    )
+    ship({old: b"x"})
+    old.chmod(0o604)
+    found = {}
+
+    def look(directory, _checks):
+        staged = [Path(f"{directory}{path}") for path in (old, secret, secret.parent, old.parent)]
+        found["modes"] = [oct(path.stat().st_mode & 0o777) for path in staged]
+        found["owners"] = {path.stat().st_uid for path in staged}
+
+    monkeypatch.setattr(node, "check_project", look)
+    before = os.umask(0o077)
+    try:
+        ship({old: b"x", secret: b"key"}, archive=archive({secret: b"key"}), compose_check=True)
+    finally:
+        os.umask(before)
+    assert found == {"modes": ["0o604", "0o640", "0o500", "0o755"], "owners": {ME["uid"]}}
+
+
+DEFINITION = {
+    "image": "kong:3.9.3",
+    "user": "64101:0",
+    "environment": {"KONG_DATABASE": "off"},
+    "tmpfs": ["/run/kong:mode=0700"],
+    "cap_drop": ["ALL"],
+    "read_only": True,
+    "mem_limit": "536870912",
+    "command": ["serve"],
+    "depends_on": {"redis": {}},
+    "networks": {"default": None},
+    "ports": [{"target": 8000}],
+    "restart": "unless-stopped",
+}
+
+
+def test_a_checker_runs_like_its_service_but_alone_and_far_from_its_data():
+    volumes = [
+        {"type": "bind", "source": f"{node.STACK_ROOT}/kong/secrets", "target": "/kong/declarative"},
+        {"type": "volume", "source": "data", "target": "/data", "volume": {}},
+        {"type": "bind", "source": "/run/docker.sock", "target": "/run/docker.sock"},
+    ]
+    made = node.checking({**DEFINITION, "volumes": volumes}, "/stage", "kong config parse 'a file'")
+    assert made == {
+        **{key: DEFINITION[key] for key in list(DEFINITION)[:7]},
+        "entrypoint": ["kong", "config", "parse", "a file"],
+        "command": [],
+        "network_mode": "none",
+        "pull_policy": "never",
+        "logging": {"driver": "none"},
+        "volumes": [
+            {
+                "type": "bind",
+                "source": f"/stage{node.STACK_ROOT}/kong/secrets",
+                "target": "/kong/declarative",
+                "read_only": True,
+            },
+            {"type": "tmpfs", "target": "/data"},
+        ],
+    }
+
+
+# Compose and the programs in the images: what the last two say and how they end depends on the service.
+DOCKER = """#!/bin/sh
+case "$*" in
+  *" config "*) echo '{"services": {"kong": {"image": "kong"}, "nginx": {"image": "nginx"}}}' ;;
+  *" run "*kong) echo 'weight 70000 is too much'; exit 1 ;;
+  *" run "*nginx) echo 'exec: "nginx": executable file not found in $PATH'; exit 127 ;;
+  *" run "*slow) echo 'still reading'; exec sleep 60 ;;
+esac
+"""
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """The node's Docker client."""
+    program = tmp_path / "bin" / "docker"
+    program.parent.mkdir()
+    program.write_text(DOCKER)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("programs")
+def test_all_that_programs_say_against_their_files_is_said_at_once_and_nothing_is_replaced(tmp_path):
+    path = tmp_path / "stack" / "kong" / "kong.yml"
+    ship({path: b"old"})
+    checks = {
+        "kong": {"command": "kong config parse /x", "files": [str(path)]},
+        "nginx": {"command": "nginx -t", "files": ["/opt/aicluster/nginx/nginx.conf"]},
+    }
+    with pytest.raises(node.RefusedError) as refused:
+        ship({path: b"new"}, compose_check=True, checks=checks)
+    assert str(refused.value).splitlines() == [
+        f"{path} of service kong was refused by `kong config parse /x` (rc 1): weight 70000 is too much",
+        "/opt/aicluster/nginx/nginx.conf of service nginx was refused by `nginx -t` (rc 127): "
+        'exec: "nginx": executable file not found in $PATH',
+    ]
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_program_that_does_not_come_to_an_end_refuses(tmp_path, monkeypatch):
+    monkeypatch.setattr(node, "CHECK_TIMEOUT_S", 0.5)
+    said = node.check_container("slow", {}, str(tmp_path), {"command": "slow", "files": ["/a"]})
+    assert said == "/a of service slow was refused by `slow` (no end within 0 s): still reading"
 
 
 def test_a_file_that_no_longer_belongs_goes_and_takes_its_empty_folder_along(tmp_path):

@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -15,7 +16,7 @@ from by_path import import_file
 from hypothesis import given
 from hypothesis import strategies as st
 from node_complaints import node_complaints
-from render import ROLES, hosts_running, renderer
+from render import ROLES, cluster, hosts_running, renderer
 
 # The node's half has the same module name, as Ansible wants it; load this one by its path.
 engine = import_file("action_plugins/stack_node.py", "stack_node_action")
@@ -48,13 +49,33 @@ def desired(**changes):
     return Desired(**changes)
 
 
+KONG_YML = "/opt/aicluster/kong/secrets/kong.yml"
+KONG_STATE: dict[str, Any] = {
+    "containers": {
+        "kong": {"check": "kong config parse x", "reload": "kong reload", "confirm": "sh -c 'grep new'"}
+    },
+    "files": {KONG_YML: {"change": "reload"}, "/opt/aicluster/kong/*.html": {"change": "none"}},
+}
+
+
+def kong(**changes):
+    """A node whose one service can be reloaded."""
+    return desired(
+        containers={"kong": "d1"},
+        container_owner={"kong": "kong"},
+        programs=KONG_STATE["containers"],
+        rules=engine.rules_of(KONG_STATE),
+        **changes,
+    )
+
+
 PLANS = [
     pytest.param(desired(), actual(), [], id="a node that is as it should be has an empty plan"),
     pytest.param(desired(), actual(packages=["jq"]), ["+ package jq"], id="a missing package is created"),
     pytest.param(
         desired(),
-        actual(packages=["jq"], unfinished=[{"name": "jq", "why": "half-configured"}]),
-        ["~ package jq (half-configured)", "+ package jq"],
+        actual(packages=["jq", "curl"], unfinished=[{"name": "jq", "why": "half-configured"}]),
+        ["~ package jq (half-configured)", "+ package curl"],
         id="a package that dpkg was cut off in is repaired",
     ),
     pytest.param(
@@ -88,6 +109,48 @@ PLANS = [
         actual(pending=[["restart", "docker"], ["restart", "gone"], ["reload", "docker"]]),
         ["~ restart docker"],
         id="a reaction an interrupted run still owes is made up for, unless nobody owes it any more",
+    ),
+    pytest.param(
+        kong(),
+        actual(differing=[{"path": KONG_YML, "reason": "content", "before": ""}]),
+        [f"~ file {KONG_YML} (content)", "~ reload container kong"],
+        id="a file that a running container can read again reloads it",
+    ),
+    pytest.param(
+        kong(),
+        actual(leftover=[KONG_YML]),
+        [f"- file {KONG_YML}", "~ reload container kong"],
+        id="and so does one that no longer belongs",
+    ),
+    pytest.param(
+        kong(),
+        actual(differing=[{"path": "/opt/aicluster/kong/page.html", "reason": "content", "before": ""}]),
+        ["~ file /opt/aicluster/kong/page.html (content)"],
+        id="a file that is read for each request calls for nothing",
+    ),
+    pytest.param(
+        kong(),
+        actual(pending=[["reload container", "kong"], ["reload container", "gone"]]),
+        ["~ reload container kong"],
+        id="a reload an interrupted run still owes is made up for",
+    ),
+    pytest.param(
+        kong(),
+        actual(pending=[["reload container", "kong"]], containers=[{"service": "kong", "why": "changed"}]),
+        ["~ container kong (changed)"],
+        id="a container that is recreated needs no reload",
+    ),
+    pytest.param(
+        kong(),
+        actual(pending=[["reload container", "kong"]], containers=[{"service": "kong", "why": "unhealthy"}]),
+        ["~ reload container kong", "~ container kong (unhealthy)"],
+        id="one that runs on and is not well does",
+    ),
+    pytest.param(
+        kong(),
+        actual(pending=[["reload container", "kong"]], asleep=["kong"], mode="llm"),
+        [],
+        id="one that sleeps reads its files when it wakes",
     ),
     pytest.param(
         desired(containers={"kong": "d1"}, container_owner={"kong": "kong"}),
@@ -160,6 +223,134 @@ def test_a_new_unit_file_makes_systemd_read_its_units_again():
     assert engine.make_plan(desired(), found, {})["lay"]["daemon_reload"] is True
 
 
+# ---------------------------------------------------------------- what a change means for a container
+
+
+def test_a_reload_says_how_how_to_see_it_and_for_which_files():
+    plan = engine.make_plan(
+        kong(), actual(differing=[{"path": KONG_YML, "reason": "content", "before": ""}]), {}
+    )
+    [reload] = plan["raise"]["reloads"]
+    assert reload == {
+        "service": "kong",
+        "command": "kong reload",
+        "confirm": "sh -c 'grep new'",
+        "files": [KONG_YML],
+    }
+    assert plan["lay"]["reactions"] == [], "units have nothing to do with it"
+
+
+def test_a_reload_is_owed_from_the_moment_files_move_though_its_container_is_recreated_in_the_same_run():
+    found = actual(
+        differing=[{"path": KONG_YML, "reason": "content", "before": ""}],
+        containers=[{"service": "kong", "why": "changed"}],
+    )
+    plan = engine.make_plan(kong(), found, {})
+    assert (plan["reloading"], plan["raise"]["reloads"]) == (["kong"], [])
+
+
+@pytest.mark.parametrize(
+    ("paths", "asked"),
+    [
+        pytest.param([KONG_YML], [KONG_YML], id="a file it reads"),
+        pytest.param(
+            ["/opt/aicluster/kong/compose.yaml"], ["/opt/aicluster/kong/compose.yaml"], id="its settings"
+        ),
+        pytest.param(["/opt/aicluster/kong/page.html"], None, id="a file it never parses"),
+        pytest.param(["/opt/aicluster/nginx/nginx.conf", "/etc/kong"], None, id="files of others"),
+    ],
+)
+def test_the_program_that_will_read_a_file_is_asked_before_it_is_replaced(paths, asked):
+    checks = engine.checks_for(kong(), paths)
+    assert checks == ({"kong": {"command": "kong config parse x", "files": asked}} if asked else {})
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        pytest.param(
+            {"file": {}}, "__x_state has the unknown key file; allowed: .*; did you mean files?", id="a part"
+        ),
+        pytest.param(
+            {"files": {"/a": {"restrat": "docker"}}},
+            "__x_state.files, /a, has the unknown key restrat; allowed: .*; did you mean restart?",
+            id="a reaction of a file",
+        ),
+        pytest.param(
+            {"files": {"/a": {"mod": "0600"}}},
+            "__x_state.files, /a, has the unknown key mod; allowed: .*; did you mean mode?",
+            id="the mode of a file",
+        ),
+        pytest.param(
+            {"files": {"/a": {"change": "relaod"}}},
+            "__x_state.files, /a, has change 'relaod': must be recreate or reload or none",
+            id="what a change means",
+        ),
+        pytest.param(
+            {"files": {"/a": {"merge": "yaml"}}}, "/a, has merge 'yaml': must be json", id="a way to merge"
+        ),
+        pytest.param(
+            {"files": {"/a": {"change": "reload"}}},
+            "/a, has change reload, but no container has a reload",
+            id="a reload nobody carries out",
+        ),
+        pytest.param(
+            {"units": [{"name": "ssh", "enabeld": True}]},
+            "__x_state.units, ssh, has the unknown key enabeld; allowed: .*; did you mean enabled?",
+            id="a key of a unit",
+        ),
+        pytest.param(
+            {"probe": {"uri": "http://x"}},
+            "__x_state.probe has the unknown key uri; allowed: file, url; did you mean url?",
+            id="a key of a probe",
+        ),
+        pytest.param(
+            {"containers": {"c": {"cheque": "true"}}},
+            "__x_state.containers, c, has the unknown key cheque; allowed: check, confirm, reload",
+            id="a key of a container",
+        ),
+        pytest.param(
+            {"containers": {"c": {"reload": "true"}}},
+            "__x_state.containers, c, must have reload and confirm, or none",
+            id="a reload nobody confirms",
+        ),
+    ],
+)
+def test_what_a_role_says_and_nobody_would_hear_is_refused_with_what_was_probably_meant(state, message):
+    pattern = "^role x: " + re.sub(r"([?(){}])", r"\\\1", message) + "$"
+    with pytest.raises(engine.AnsibleActionFail, match=pattern if "__x_state" in message else message):
+        engine.check_state("x", state)
+
+
+def test_what_every_role_says_is_heard():
+    for inventory in ("production", "lab"):
+        for node in cluster(inventory):
+            engine.desired_state(renderer(inventory, node["host"]), ROLES)
+
+
+def test_a_container_that_the_role_does_not_have_is_refused(monkeypatch):
+    rendering = renderer("production", hosts_running("redis")[0])
+    state = rendering.state
+    wrong = {"containers": {"rediss": {"check": "true"}}}
+    monkeypatch.setattr(
+        rendering,
+        "state",
+        lambda role, variables: (wrong, "") if role == "redis" else state(role, variables),
+    )
+    with pytest.raises(
+        engine.AnsibleActionFail, match=r"role redis: .* unknown key rediss; .*; did you mean redis\?"
+    ):
+        engine.desired_state(rendering, ROLES)
+
+
+def test_what_a_checker_quotes_of_a_secret_is_not_shown():
+    secrets = {"a": "hunter", "b": "hunter-and-more", "c": "", "d": 5432}
+    assert (
+        engine.masked("key hunter-and-more, hunter, port 5432", secrets)
+        == "key ********, ********, port ********"
+    )
+
+
 # ---------------------------------------------------------------- digests
 
 paths = st.sampled_from(["/opt/aicluster/kong/a", "/opt/aicluster/kong/b", "/opt/aicluster/nginx/a"])
@@ -190,6 +381,23 @@ def test_sealing_writes_the_digest_of_the_services_own_files_only():
     assert sealed[0].content == f"label: {digest}".encode()
     _, without_host_file = engine.seal([compose], "kong")
     assert digest == without_host_file
+
+
+@pytest.mark.parametrize("change", ["reload", "none"])
+def test_a_file_that_a_running_container_reads_again_is_no_part_of_what_recreates_it(change):
+    compose = File("/opt/aicluster/kong/compose.yaml", b"label: @stack-digest@", "kong")
+    other = [File(KONG_YML, content, "kong", change=change) for content in (b"a", b"b")]
+    assert engine.seal([compose, other[0]], "kong")[1] == engine.seal([compose, other[1]], "kong")[1]
+
+
+def test_a_file_can_say_which_files_were_loaded_together_with_it():
+    says = File("/opt/aicluster/kong/says", b"@stack-reload-digest@", "kong", change="reload")
+    loaded = {
+        engine.seal([says, File(KONG_YML, content, "kong", change=change)], "kong")[0][0].content
+        for content in (b"a", b"b")
+        for change in ("reload", "none")
+    }
+    assert len(loaded) == 3, "one for each content that is loaded, and one for both that are not"
 
 
 # ---------------------------------------------------------------- what leaves the controller

@@ -1,0 +1,159 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: Apache-2.0
+"""Let running containers read their changed files again, and see that they did."""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+module: stack_reload
+short_description: Let running containers read their changed files again, and see that they did
+description:
+  - Runs a command inside each container and asks until the container says that it works with the new files.
+  - No signal is sent through Docker. It would count as a stop by hand, and the container would stay down
+    after the next boot of the node.
+  - One container that keeps its old configuration does not keep the others from being reloaded.
+options:
+  reloads:
+    description: The containers, each a service of the node's compose project.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      service: {description: Name of the compose service., type: str, required: true}
+      command: {description: What makes it read its files., type: str, required: true}
+      confirm:
+        description:
+          - Ends with 0 once it works with them, and otherwise prints why not. Its environment has C(SINCE),
+            the seconds since 1970 at which the command began.
+        type: str
+        required: true
+      files:
+        description: The files that changed; none where an earlier run still owed the reload.
+        type: list
+        elements: str
+        default: []
+  timeout_s:
+    description: How long a container may take.
+    type: int
+    default: 30
+  log_lines:
+    description: How many lines of its log tell why a reload failed.
+    type: int
+    default: 15
+attributes:
+  check_mode: {support: full, description: Nothing is reloaded.}
+  diff_mode: {support: none, description: The files were in the diff of C(stack_node).}
+author: [AI cluster toolkit authors]
+"""
+
+EXAMPLES = r"""
+- name: Let nginx read its files again
+  stack_reload:
+    reloads:
+      - service: nginx
+        command: nginx -s reload
+        confirm: sh -c 'curl -fsS http://127.0.0.1/healthz/nginx | grep new'
+"""
+
+RETURN = r"""
+reloaded: {description: The services that work with their new files., type: list, returned: always}
+"""
+
+import shlex
+import subprocess
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+COMPOSE = ["docker", "compose", "--ansi", "never", "--project-directory", "/opt/aicluster"]
+PAUSE_S = 0.3
+
+
+def compose(*arguments):
+    """Return (exit code, what it printed) of a command of compose."""
+    done = subprocess.run(
+        COMPOSE + list(arguments),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode("utf-8", "replace").strip()
+
+
+def confirmed(service, command, since, timeout_s):
+    """Ask until the container works with its new files; return None, or what it said last."""
+    inside = ["exec", "-T", "-e", "SINCE=%.3f" % since, service] + shlex.split(command)
+    deadline = time.time() + timeout_s
+    while True:
+        code, said = compose(*inside)
+        if code == 0:
+            return None
+        if time.time() > deadline:
+            return said
+        time.sleep(PAUSE_S)
+
+
+def reload(one, timeout_s, log_lines):
+    """Reload one container; return None, or why it works with its old files."""
+    service, since = one["service"], time.time()
+    code, said = compose("exec", "-T", service, *shlex.split(one["command"]))
+    failure = "ended with %d" % code
+    if code == 0:
+        said = confirmed(service, one["confirm"], since, timeout_s)
+        failure = "had no effect within %d s" % timeout_s
+        if said is None:
+            return None
+    _code, log = compose(
+        "logs", "--no-log-prefix", "--since", "%.3f" % since, "--tail", str(log_lines), service
+    )
+    return "%s: `%s` %s for %s: %s\nIts log since then:\n%s" % (
+        service,
+        one["command"],
+        failure,
+        ", ".join(one["files"]) or "files of an earlier run",
+        said or "nothing was said",
+        log or "(empty)",
+    )
+
+
+def main():
+    """Reload what is asked for."""
+    options = {
+        "service": {"type": "str", "required": True},
+        "command": {"type": "str", "required": True},
+        "confirm": {"type": "str", "required": True},
+        "files": {"type": "list", "elements": "str", "default": []},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "reloads": {"type": "list", "elements": "dict", "required": True, "options": options},
+            "timeout_s": {"type": "int", "default": 30},
+            "log_lines": {"type": "int", "default": 15},
+        },
+        supports_check_mode=True,
+    )
+    names = [one["service"] for one in module.params["reloads"]]
+    if module.check_mode:
+        module.exit_json(changed=True, reloaded=names)
+    failures = {}
+    for one in module.params["reloads"]:
+        failure = reload(one, module.params["timeout_s"], module.params["log_lines"])
+        if failure:
+            failures[one["service"]] = failure
+    reloaded = [name for name in names if name not in failures]
+    if failures:
+        module.fail_json(
+            changed=bool(reloaded),
+            reloaded=reloaded,
+            msg="\n".join(failures[name] for name in names if name in failures)
+            + "\nIt works on with what it had loaded before. When it is mended, run the same playbook again: "
+            "the reload is still owed.",
+        )
+    module.exit_json(changed=True, reloaded=reloaded)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""A changed file is read by its own program before it replaces another, and read again without a pause."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import http_client
+import pytest
+import site_under_test as site
+from project_copy import copy_of_the_project
+
+CLIENTS = 4
+STREAM_FOR_S = 60 if os.environ.get("AICLUSTER_FULL") else 20
+# A stream of some seconds: the answer repeats the question.
+QUESTION = {"messages": [{"role": "user", "content": "Say all of this again. " * 20}], "stream": True}
+SHARES = {"primary_ai": 60, "secondary_ai": 40}
+GATEWAY = next(node for node in site.running("kong") if "nginx" in node.services)
+
+
+# ---------------------------------------------------------------- shares, while clients are answered
+
+
+@dataclass
+class Clients:
+    """Some clients that ask for one stream after the other."""
+
+    url: str
+    key: str
+    whole: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    def ask(self) -> None:
+        """Read one answer to its end."""
+        try:
+            lines = http_client.post_stream(self.url, QUESTION, self.key)
+            done = bool(lines) and json.loads(lines[-1][1])["done"] is True
+        except (OSError, ValueError, KeyError) as error:
+            self.failed.append(repr(error))
+        else:
+            self.whole += done
+            self.failed += [] if done else [f"ended after {len(lines)} lines"]
+
+    def ask_until(self, stop: threading.Event) -> None:
+        """Ask again and again."""
+        while not stop.is_set():
+            self.ask()
+
+
+def weights() -> dict[str, int]:
+    """Node -> weight of its target in the Kong that runs."""
+    port = GATEWAY.port("kong", "status")
+    page = site.shell(GATEWAY, f"curl -fsS http://{GATEWAY.address}:{port}/upstreams/ai-chat/targets")
+    return {target["tags"][0]: target["weight"] for target in json.loads(page)["data"]}
+
+
+def containers() -> str:
+    """Who runs on the gateway, since when, and which configuration nginx works with."""
+    nginx = f"curl -fsS http://{GATEWAY.address}:{GATEWAY.port('nginx', 'http')}/healthz/nginx"
+    return site.shell(
+        GATEWAY, f"docker inspect --format '{{{{.Id}}}} {{{{.State.StartedAt}}}}' $(docker ps -q); {nginx}"
+    )
+
+
+@dataclass
+class Changed:
+    """What happened while the shares changed."""
+
+    run: site.Run
+    clients: Clients
+    before: str
+    after: str
+    weights: dict[str, int]
+    page: str
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory, gateway_url, api_key) -> Iterator[Changed]:
+    """Other shares, brought to the gateway while clients stream; then all is as before."""
+    layer: Path = tmp_path_factory.mktemp("layer")
+    (layer / "hosts.yml").write_text("".join(f"{tier}: {{hosts: {{}}}}\n" for tier in SHARES))
+    (layer / "group_vars").mkdir()
+    for tier, share in SHARES.items():
+        (layer / "group_vars" / f"{tier}.yml").write_text(f"node_ai_tier_share: {share}\n")
+    clients, stop, before, weights_before = (
+        Clients(f"{gateway_url}/api/v1/chat", api_key),
+        threading.Event(),
+        containers(),
+        weights(),
+    )
+    try:
+        with ThreadPoolExecutor(CLIENTS) as streaming:
+            streams = [streaming.submit(clients.ask_until, stop) for _ in range(CLIENTS)]
+            began = time.monotonic()
+            try:
+                run = site.run_site("-i", str(layer), "--limit", GATEWAY.address)
+                stop.wait(max(0.0, STREAM_FOR_S - (time.monotonic() - began)))
+            finally:
+                stop.set()
+        for stream in streams:
+            stream.result()
+        page = http_client.get(gateway_url).body.decode()
+        yield Changed(run, clients, before, containers(), weights(), page)
+    finally:
+        back = site.run_site("--limit", GATEWAY.address)
+    assert back.code == 0, back.output
+    assert weights() == weights_before
+
+
+def test_other_shares_reload_kong_and_nothing_else(changed):
+    assert changed.run.code == 0, changed.run.output
+    lines = [
+        line.split(maxsplit=1)[1] for line in changed.run.output.splitlines() if line.startswith(GATEWAY.name)
+    ]
+    assert [line for line in lines if " file " not in line] == ["~ reload container kong"]
+    assert changed.after == changed.before
+
+
+def test_they_count_at_once_for_requests_and_on_the_page(changed):
+    nodes = {node.name: node for node in site.running("ollama") if node.entry["share"]}
+    shares = {name: SHARES[node.entry["tier"]] for name, node in nodes.items()}
+    total = sum(changed.weights.values())
+    assert {name: 100 * weight / total for name, weight in changed.weights.items()} == shares
+    for share in shares.values():
+        assert f"{share} % of the requests" in changed.page
+
+
+def test_no_stream_fails_or_ends_early_meanwhile(changed, record_property):
+    record_property("streams", changed.clients.whole)
+    assert changed.clients.failed == []
+    assert changed.clients.whole >= CLIENTS
+
+
+# ---------------------------------------------------------------- broken files
+
+
+# Service: template, what it says, what it says when it is broken; its checker, and what that says.
+BROKEN = {
+    "nginx": (
+        "conf/nginx.conf.j2", "worker_processes ", "worker_processes many",
+        "nginx -t", 'directive invalid value in /etc/nginx/nginx.conf',
+    ),
+    "kong": (
+        "secrets/kong.yml.j2", "algorithm: round-robin", "algorithm: weighted",
+        "kong config parse", "in 'upstreams[1].algorithm': expected one of",
+    ),
+    "prometheus": (
+        "rules/watch.yml", "expr:", "exprr:",
+        "promtool check config", "field exprr not found in type rulefmt.RuleNode",
+    ),
+    "alertmanager": (
+        "alertmanager.yml.j2", "receiver: default", "receiver: nobody",
+        "amtool check-config", 'undefined receiver "nobody" used in route',
+    ),
+    "blackbox_exporter": (
+        "config.yml.j2", "prober: icmp", "probber: icmp",
+        "blackbox_exporter --config.check", "field probber not found in type config.plain",
+    ),
+    "postgres": (
+        "conf/pg_hba.conf.j2", "scram-sha-256", "scram-sha-512",
+        "/etc/aicluster/checked", 'invalid authentication method "scram-sha-512"',
+    ),
+}  # fmt: skip
+NODES = [site.running(service)[0] for service in ("kong", "alertmanager", "postgres")]
+READERS = [(service, node) for service in BROKEN for node in NODES if service in node.services]
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory) -> Iterator[str]:
+    """What a run says that would break one file of each service; the nodes stay as they were."""
+    project = copy_of_the_project(tmp_path_factory.mktemp("broken") / "project")
+    for service, (template, good, bad, _program, _message) in BROKEN.items():
+        path = project / f"roles/{service}/templates/opt/aicluster/{service}" / template
+        text = path.read_text()
+        assert good in text, path
+        path.write_text(text.replace(good, bad))
+    before = [site.fingerprint(node) for node in NODES]
+    run = site.run_playbook("site.yml", "--limit", ",".join(node.address for node in NODES), root=project)
+    assert run.code != 0
+    assert run.changed == {node.address: 0 for node in NODES}
+    yield " ".join(run.output.split())
+    assert [site.fingerprint(node) for node in NODES] == before
+
+
+@pytest.mark.parametrize(
+    ("service", "node"), READERS, ids=[f"{service} on {node.name}" for service, node in READERS]
+)
+def test_a_broken_file_is_refused_by_the_program_that_would_read_it_in_its_own_words(refused, service, node):
+    template, _good, _bad, program, message = BROKEN[service]
+    said = refused.partition(f"fatal: [{node.address}]")[2].partition("fatal: [")[0]
+    file = f"/opt/aicluster/{service}/{template.removesuffix('.j2')}"
+    assert f"{file} of service {service} was refused by `{program}" in said
+    assert message in said
+    assert "Nothing was replaced on this node." in said

@@ -1,0 +1,77 @@
+"""What a node does to let a container read its files again, and what it takes for an effect."""
+
+import time
+
+import pytest
+from by_path import import_file
+
+module = import_file("library/stack_reload.py", "stack_reload_module")
+KONG = {"service": "kong", "command": "kong reload", "confirm": "sh -c 'grep new'", "files": ["/a", "/b"]}
+
+
+class Compose:
+    """Stands for compose: answers of the reload and of each question after it; remembers what was asked."""
+
+    def __init__(self, reload, *confirm):
+        self.reload, self.confirm, self.asked = reload, list(confirm), []
+
+    def __call__(self, *arguments):
+        self.asked.append(arguments)
+        if arguments[0] == "logs":
+            return 0, "the log"
+        if "-e" not in arguments:
+            return self.reload
+        return self.confirm.pop(0) if len(self.confirm) > 1 else self.confirm[0]
+
+
+@pytest.fixture
+def compose(monkeypatch):
+    def put(reload, *confirm):
+        stand_in = Compose(reload, *confirm)
+        monkeypatch.setattr(module, "compose", stand_in)
+        return stand_in
+
+    monkeypatch.setattr(module, "PAUSE_S", 0)
+    return put
+
+
+def test_a_reload_runs_inside_the_container_and_counts_once_the_container_says_so(compose):
+    began = time.time()
+    asked = compose((0, ""), (1, "old"), (1, "old"), (0, "")).asked
+    assert module.reload(KONG, 30, 5) is None
+    assert asked[0] == ("exec", "-T", "kong", "kong", "reload")
+    assert len(asked) == 4
+    (*before, since, service, shell, option, script) = asked[-1]
+    assert before == ["exec", "-T", "-e"] and (service, shell, option, script) == (
+        "kong",
+        "sh",
+        "-c",
+        "grep new",
+    )
+    assert began - 1 < float(since.removeprefix("SINCE=")) <= time.time()
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        pytest.param(
+            [(0, "Kong reloaded"), (1, "hash of the old file")],
+            "kong: `kong reload` had no effect within 0 s for /a, /b: hash of the old file\n"
+            "Its log since then:\nthe log",
+            id="one without effect, whatever the command said",
+        ),
+        pytest.param(
+            [(1, "nginx not running"), (0, "")],
+            "kong: `kong reload` ended with 1 for /a, /b: nginx not running\nIts log since then:\nthe log",
+            id="one that ends with an error",
+        ),
+    ],
+)
+def test_a_reload_that_fails_names_file_service_and_program_with_their_words(compose, answers, message):
+    compose(*answers)
+    assert module.reload(KONG, 0, 5) == message
+
+
+def test_a_reload_an_earlier_run_owed_has_no_files_to_name(compose):
+    compose((1, ""), (0, ""))
+    assert "for files of an earlier run: nothing was said" in module.reload({**KONG, "files": []}, 0, 5)
