@@ -31,6 +31,14 @@ FILTERS = (
     "model_budget",
     "site_errors",
 )
+# What a program that reads a secret takes for something else, and no way of writing it down prevents.
+# Placeholders: `%(name)s` of rclone and Grafana, `${env:NAME}` and `{b64}` of SonarQube, `{vault://...}` of Kong.
+FLAWS = {
+    r"[\x00-\x1f\x7f]": "holds a line break, a tab or another control character",
+    r"[^\x00-\x7f]": "holds a letter or sign beyond ASCII",
+    r"^ | $": "begins or ends with a space",
+    r"%\([^)]+\)s|\$\{[^}]*\}|^\{[^}]*\}": "holds a placeholder (`%(...)s`, `${...}` or a leading `{...}`)",
+}
 
 Filters = Mapping[str, Callable[..., Any]]
 
@@ -116,20 +124,26 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".")
 
 
-def is_secret_text(value: object) -> bool:
-    """Whether a secret means the same in every file it is written to: one line of printable ASCII."""
-    return isinstance(value, str) and re.fullmatch(r"[\x20-\x7e]+", value) is not None
+def flaw_of(secret: object) -> str | None:
+    """Return why a secret does not mean the same to every program that reads it, None if it does."""
+    if not isinstance(secret, str):
+        return "is a number, a truth value or a list"
+    return next((flaw for pattern, flaw in FLAWS.items() if re.search(pattern, secret)), None)
 
 
 def secrets_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {file, names, malformed, problem}: which secrets have a value, never the values themselves."""
-    file, names, malformed, problem = None, [], [], None
+    """Return {file, names, malformed, problem}: which secrets have a value and what is wrong with it.
+
+    Never the values themselves.
+    """
+    file, names, malformed, problem = None, [], {}, None
     try:
         file = str(hostvars["site_secrets_file"])
         secrets = hostvars["site_secrets"]
         if isinstance(secrets, Mapping):
             names = [str(name) for name, value in secrets.items() if value not in (None, "")]
-            malformed = [name for name in names if not is_secret_text(secrets[name])]
+            flaws = {name: flaw_of(secrets[name]) for name in names}
+            malformed = {name: flaw for name, flaw in flaws.items() if flaw}
         else:
             problem = "holds no `name: value` lines"
     except KeyError as error:
@@ -155,7 +169,7 @@ def describe(
         "unreadable": {host: unreadable for host, (_, unreadable) in hosts.items() if unreadable},
         "catalogue": None,
         "roles": roles,
-        "secrets": {"file": None, "names": [], "malformed": [], "problem": None},
+        "secrets": {"file": None, "names": [], "malformed": {}, "problem": None},
     }
     if hosts:
         # Both are the same for every host; any host's variables can compute them.

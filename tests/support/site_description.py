@@ -61,7 +61,7 @@ def _described() -> dict[str, Any]:
     site = site_preflight.describe(groups, hostvars, ROOT / "inventory/groups.yml", ROOT / "roles")
     # The secrets of the real site are not in the repository: here it has all it needs.
     names = list(site_errors.secret_needs(site))
-    return site | {"secrets": {"file": "secrets/vault.yml", "names": names, "malformed": [], "problem": None}}
+    return site | {"secrets": {"file": "secrets/vault.yml", "names": names, "malformed": {}, "problem": None}}
 
 
 def production() -> dict[str, Any]:
