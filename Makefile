@@ -41,7 +41,7 @@ unexport ANSIBLE_INVENTORY
 .PHONY: help
 help: ## list the targets
 	@echo "make <target> [INVENTORY=lab|production] [ARGS=...]"
-	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # --- tools -----------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ test-lab: test-lab-up test-lab-verify test-lab-down ## the lab end to end: creat
 # carries this file, which also holds the log of its first runs.
 MADE_FOR_TESTS := .lab/test-run.log
 .PHONY: test-lab-up
-test-lab-up: setup
+test-lab-up: setup ## its first part: images, alert rules, nodes, the first run
 	@# Molecule remembers what it created, also when the lab has gone since.
 	rm -rf "$(MOLECULE_STATE)"
 	if [ -e .lab/card.json ]; then
@@ -172,11 +172,11 @@ test-lab-up: setup
 
 .PHONY: test-lab-first-run
 test-lab-first-run: export AICLUSTER_RUN_LOG := $(CURDIR)/$(MADE_FOR_TESTS)
-test-lab-first-run: setup
+test-lab-first-run: setup ## of that: nodes, a check of bare ones, the first run
 	@for step in create prepare check converge; do molecule $$step -s default; done
 
 .PHONY: test-lab-verify
-test-lab-verify: setup
+test-lab-verify: setup ## its second part: idempotence, another check, testinfra and end-to-end tests
 	@if [ -e $(MADE_FOR_TESTS) ]; then export AICLUSTER_RUN_LOG=$(CURDIR)/$(MADE_FOR_TESTS); fi
 	molecule idempotence -s default
 	# Once more, on deployed nodes; tests/e2e/test_plan.py asserts that it shows nothing.
@@ -187,7 +187,7 @@ test-lab-verify: setup
 	fi
 
 .PHONY: test-lab-down
-test-lab-down: setup
+test-lab-down: setup ## its last part: remove the lab, look that nothing is left
 	@if [ ! -e $(MADE_FOR_TESTS) ]; then exit 0; fi
 	molecule destroy -s default
 	$(PYTEST) tests/lab_down --junitxml=$(RESULTS)/lab-down.xml

@@ -36,6 +36,15 @@ FILTERS = (
     "playbook_command",
     "site_errors",
 )
+# What a program that reads a secret takes for something else, and no way of writing it down prevents.
+# Placeholders: `%(name)s` of rclone and Grafana, `${env:NAME}` and `{b64}` of SonarQube, `{vault://...}` of
+# Kong.
+FLAWS = {
+    r"[\x00-\x1f\x7f]": "holds a line break, a tab or another control character",
+    r"[^\x00-\x7f]": "holds a letter or sign beyond ASCII",
+    r"^ | $": "begins or ends with a space",
+    r"%\([^)]+\)s|\$\{[^}]*\}|^\{[^}]*\}": "holds a placeholder (`%(...)s`, `${...}` or a leading `{...}`)",
+}
 
 Filters = Mapping[str, Callable[..., Any]]
 
@@ -121,23 +130,28 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".")
 
 
-def is_secret_text(value: object) -> bool:
-    """Whether a secret means the same in every file it is written to: one line of printable ASCII."""
-    return isinstance(value, str) and re.fullmatch(r"[\x20-\x7e]+", value) is not None
+def flaw_of(secret: object) -> str | None:
+    """Return why a secret does not mean the same to every program that reads it, None if it does."""
+    if not isinstance(secret, str):
+        return "is a number, a truth value or a list"
+    return next((flaw for pattern, flaw in FLAWS.items() if re.search(pattern, secret)), None)
 
 
 def secrets_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
-    """Return which secrets have a value, never the values themselves, as `site_errors` documents it.
+    """Return which secrets have a value and what is wrong with it, as `site_errors` documents it.
 
-    `fix` is None where the file is to be made.
+    Never the values themselves. `fix` is None where the file is to be made.
     """
-    file, names, malformed, problem, fix = None, [], [], None, None
+    names: list[str] = []
+    malformed: dict[str, str] = {}
+    file, problem, fix = None, None, None
     try:
         file = str(hostvars["site_secrets_file"])
         secrets = hostvars["site_secrets"]
         if isinstance(secrets, Mapping):
             names = [str(name) for name, value in secrets.items() if value not in (None, "")]
-            malformed = [name for name in names if not is_secret_text(secrets[name])]
+            flaws = {name: flaw_of(secrets[name]) for name in names}
+            malformed = {name: flaw for name, flaw in flaws.items() if flaw}
         elif secrets is not None:
             problem, fix = "holds no `name: value` lines", "mend it"
     except KeyError as error:

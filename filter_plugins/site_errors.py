@@ -585,9 +585,9 @@ def secret_errors(site: Site) -> Iterator[str]:
             )
         elif name in secrets["malformed"]:
             yield (
-                f"secret {name} of service {' and '.join(services)} (hidden): must be one line of printable "
-                f"ASCII, text rather than a number; write `{name}: '<value>'`, in quotes, "
-                f"in {secrets['file']}"
+                f"secret {name} of service {' and '.join(services)} (hidden) {secrets['malformed'][name]}: "
+                f"must be one line of printable ASCII that means itself to every program; write "
+                f"`{name}: '<value>'`, in quotes and without that, in {secrets['file']}"
             )
 
 

@@ -1074,7 +1074,7 @@ def stage(owned, files, directory):
             staged.append((path, content, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid))
     for path, content, mode, uid, gid in staged:
         # With the owners of the real ones: what checks a secret runs as the user who may read it.
-        make_directories(directory + path, uid, gid)
+        make_directories(path, uid, gid, directory)
         with open(directory + path, "wb") as handle:
             handle.write(content)
             os.fchown(handle.fileno(), uid, gid)
@@ -1177,16 +1177,19 @@ def check_project(directory, checks):
         raise RefusedError("\n".join(refusal for refusal in refusals if refusal))
 
 
-def make_directories(path, uid, gid):
-    """Make the parents of `path`, those of the project with their modes; others' stay as they are."""
+def make_directories(path, uid, gid, below=""):
+    """Make the parents of `path`, those of the project with their modes; others' stay as they are.
+
+    `below`: a folder that stands for the root of the file system.
+    """
     parent = os.path.dirname(path)
-    if not os.path.isdir(parent):
-        make_directories(parent, uid, gid)
-        os.mkdir(parent, 0o755)
+    if not os.path.isdir(below + parent):
+        make_directories(parent, uid, gid, below)
+        os.mkdir(below + parent, 0o755)
     for folder in own_folders(path):
-        os.chmod(folder, folder_mode(folder))
+        os.chmod(below + folder, folder_mode(folder))
     if os.path.basename(parent) == "secrets":
-        os.chown(parent, uid, gid)
+        os.chown(below + parent, uid, gid)
 
 
 def remove_file(path):

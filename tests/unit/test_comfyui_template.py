@@ -196,7 +196,7 @@ def test_the_store_is_found_where_it_runs(store, endpoint):
     found = remote(mover(store)[CONF])
     assert found["endpoint"] == endpoint
     assert found["access_key_id"] == "comfyui_outputs"
-    assert found["secret_access_key"] == render.made_up_secrets()["comfyui_outputs_s3_secret"]
+    assert found["secret_access_key"] == f"`{render.made_up_secrets()['comfyui_outputs_s3_secret']}`"
 
 
 def test_a_name_is_never_used_twice_in_the_bucket():

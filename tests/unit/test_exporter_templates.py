@@ -25,12 +25,11 @@ def test_an_exporter_is_reached_at_its_nodes_address_and_needs_nothing(role):
 
 def test_the_exporter_of_postgres_signs_in_as_monitor_with_a_password_from_a_file():
     environment = container("postgres_exporter")["environment"]
-    assert environment["DATA_SOURCE_USER"] == "monitor"
-    assert environment["DATA_SOURCE_URI"].startswith("postgres:5432/postgres?")
-    name = environment["DATA_SOURCE_PASS_FILE"].rsplit("/", 1)[1]
+    assert environment["DATA_SOURCE_NAME"].startswith("postgresql://monitor@postgres:5432/postgres?")
+    name = environment["PGPASSFILE"].rsplit("/", 1)[1]
     files = render_role("postgres_exporter", host=PI52)
     text = files[f"/opt/aicluster/postgres_exporter/secrets/{name}"]
-    assert text.strip() == made_up_secrets()["postgres_monitor_password"]
+    assert text.strip() == f"*:*:*:monitor:{made_up_secrets()['postgres_monitor_password']}"
 
 
 @pytest.mark.parametrize("host", hosts_running("redis"))

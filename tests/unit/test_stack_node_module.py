@@ -185,7 +185,7 @@ def test_what_is_staged_has_the_owners_and_modes_that_the_containers_user_will_m
     )
     ship({old: b"x"})
     old.chmod(0o604)
-    found = {}
+    found: dict[str, Any] = {}
 
     def look(directory, _checks):
         staged = [Path(f"{directory}{path}") for path in (old, secret, secret.parent, old.parent)]

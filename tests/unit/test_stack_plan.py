@@ -908,9 +908,12 @@ def test_a_held_node_is_refused_with_who_holds_it_since_when_and_what_to_do():
 def test_a_phase_that_changes_a_node_holds_it(monkeypatch, answers, dead, overs):
     plugin = engine.ActionModule.__new__(engine.ActionModule)
     sent: list[dict[str, Any]] = []
-    monkeypatch.setattr(
-        plugin, "_send", lambda _vars, **request: sent.append(request) or answers[len(sent) - 1]
-    )
+
+    def send(_vars: Any, **request: Any) -> dict[str, Any]:
+        sent.append(request)
+        return answers[len(sent) - 1]
+
+    monkeypatch.setattr(plugin, "_send", send)
     monkeypatch.setattr(engine, "is_dead", lambda _holder, _me: dead)
     assert plugin._change({"node_name": "PI31"}, phase="take") == {"changed": False}
     assert [request.get("over") for request in sent] == overs
