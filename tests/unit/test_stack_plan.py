@@ -911,7 +911,8 @@ def test_a_phase_that_changes_a_node_holds_it(monkeypatch, answers, dead, overs)
 
     def send(_vars: Any, **request: Any) -> dict[str, Any]:
         sent.append(request)
-        return answers[len(sent) - 1]
+        answer: dict[str, Any] = answers[len(sent) - 1]
+        return answer
 
     monkeypatch.setattr(plugin, "_send", send)
     monkeypatch.setattr(engine, "is_dead", lambda _holder, _me: dead)
