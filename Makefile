@@ -70,8 +70,8 @@ $(READY): requirements.lock
 	  fi
 	fi
 	echo "setup: installing $$(grep -c '^[a-z0-9]' $<) locked packages into $(VENV) (one to three minutes)"
-	rm -rf "$(VENV)"
-	$(PYTHON) -m venv $(VENV)
+	# Not by the Python of the environment that is about to go, though it is the first one on PATH.
+	"$$($(PYTHON) -c 'import sys; print(sys._base_executable)')" -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	cp $< $@
 	echo "setup: $$($(VENV)/bin/ansible --version | sed -n 1p) in $(VENV)"
