@@ -33,7 +33,7 @@ FILTERS = (
     "node_budget",
     "service_relations",
     "model_budget",
-    "playbook_command",
+    "ansible_command",
     "site_errors",
 )
 # What a program that reads a secret takes for something else, and no way of writing it down prevents.
@@ -325,11 +325,11 @@ class ActionModule(ActionBase):
             Path(self._task.args["roles_folder"]),
         )
         # Plugins have no import path: the loader has them as modules.
-        name_of = sys.modules[filters["playbook_command"].__module__].inventory_name
+        name_of = sys.modules[filters["ansible_command"].__module__].inventory_name
         sources = variables["ansible_inventory_sources"]
         site |= {
             "inventories": [name_of(source) for source in sources],
-            "playbook": filters["playbook_command"](sources),
+            "playbook": filters["ansible_command"](sources),
         }
         if site["secrets"]["file"]:
             secret_file = sys.modules[action_loader.get("secret_file", class_only=True).__module__]

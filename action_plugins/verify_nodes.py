@@ -243,8 +243,8 @@ class ActionModule(ActionBase):
         # Of all nodes: a check may say what to do on one that is not asked.
         ssh_command, hosts = filter_loader.get("ssh_command").j2_function, variables["hostvars"]
         ways = {node["name"]: ssh_command(hosts[node["host"]]) for node in arguments["nodes"]}
-        playbook_command = filter_loader.get("playbook_command").j2_function
-        said = verdict_lines(content, ways, playbook_command(variables["ansible_inventory_sources"]))
+        ansible_command = filter_loader.get("ansible_command").j2_function
+        said = verdict_lines(content, ways, ansible_command(variables["ansible_inventory_sources"]))
         for line in said:
             Display().display(line)
         return {"changed": False, "failed": not content["ok"], "msg": said[-1]}

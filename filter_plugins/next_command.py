@@ -46,7 +46,7 @@ def inventory_name(source: str) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else source
 
 
-def playbook_command(sources: Sequence[str]) -> str:
+def ansible_command(sources: Sequence[str]) -> str:
     """Return `ansible-playbook`, with the inventories of this run where they are not those of ansible.cfg."""
     if list(sources) == list(constants.DEFAULT_HOST_LIST):
         return "ansible-playbook"
@@ -59,4 +59,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return filter name -> function."""
-        return {"playbook_command": playbook_command, "ssh_command": ssh_command}
+        return {"ansible_command": ansible_command, "ssh_command": ssh_command}

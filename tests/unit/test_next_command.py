@@ -1,11 +1,11 @@
-"""What a message tells a person to type: ssh_command and playbook_command."""
+"""What a message tells a person to type: ssh_command and ansible_command."""
 
 import re
 
 import pytest
 import tree
 from ansible import constants
-from next_command import ROOT, playbook_command, ssh_command
+from next_command import ROOT, ansible_command, ssh_command
 
 HOST = {"inventory_hostname": "pi51"}
 
@@ -67,7 +67,7 @@ def test_a_key_in_the_home_folder_is_found_behind_quotes(monkeypatch):
     ],
 )
 def test_a_playbook_is_run_on_the_nodes_of_this_run(sources, command):
-    assert playbook_command(sources) == command
+    assert ansible_command(sources) == command
 
 
 def test_no_message_makes_up_its_own_way_to_a_node():
