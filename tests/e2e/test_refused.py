@@ -122,7 +122,9 @@ def test_a_full_disk_is_named_with_what_is_free_and_what_must_be(arguments):
         run = site.run_site("--limit", EDGE.address, *arguments)
     [sentence] = sentences(run)
     assert re.match(
-        rf"disk of /opt/aicluster on {EDGE.name} \d+ MiB free of 64 MiB: must have 500 MiB", sentence
+        rf"disk of /opt/aicluster \(file system /opt/aicluster\) on {EDGE.name} \d+ MiB free of 64 MiB: "
+        "must have 500 MiB",
+        sentence,
     )
     assert "du -xh --max-depth=2 /opt/aicluster" in sentence
 
