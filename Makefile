@@ -216,7 +216,7 @@ test-molecule: setup ## the scenario of every tier and every foundational role, 
 	done
 
 .PHONY: bench
-bench: setup ## a run without changes, next to other ways of doing the same
+bench: setup ## on a running lab: a run with nothing to do, next to other ways of doing it (ARGS="--rounds 3")
 	@$(VENV)/bin/python tests/bench/bench.py $(ARGS)
 
 .PHONY: clean

@@ -1,34 +1,31 @@
-"""The desired state of a node as a pyinfra deploy."""
+"""The desired state of a node as a pyinfra deploy; it refuses a node on which it would change something."""
+
+from typing import Any
 
 from pyinfra import host
+from pyinfra.api.exceptions import DeployError
 from pyinfra.facts.server import Command
-from pyinfra.operations import apt, files, server, systemd
-
-PROJECT = "/opt/aicluster"
-LABELS = '{{.Label "com.docker.compose.service"}} {{.Label "aicluster.digest"}} {{.State}}'
-LIST = f"docker ps -a --filter label=com.docker.compose.project=aicluster --format '{LABELS}' | sort"
+from pyinfra.operations import apt, files, systemd
 
 node = host.data.node
 
-apt.packages(name="Install packages", packages=node["packages"])
+
+def owner(item: dict[str, Any]) -> dict[str, Any]:
+    """Return mode and owner; by name: pyinfra compares names, and a user of a container has none here."""
+    return {key: item[key] for key in ("user", "group", "mode")}
+
+
+operations = {"packages": apt.packages(packages=node["packages"])}
 for file in node["files"]:
-    files.put(
-        name=f"Lay down {file['path']}",
-        src=file["content"],
-        dest=file["path"],
-        # By name: pyinfra compares names, and a user of a container has none here.
-        user=file["user"],
-        group=file["group"],
-        mode=file["mode"],
-    )
+    path = file["path"]
+    operations[path] = files.put(src=file["local"], dest=path, create_remote_dir=False, **owner(file))
+for folder in node["folders"]:
+    operations[folder["path"]] = files.directory(path=folder["path"], **owner(folder))
 for unit in node["units"]:
-    systemd.service(name=f"Enable and start {unit}", service=unit, running=True, enabled=True)
-if node["containers"]:
-    wanted = sorted(f"{name} {digest} running" for name, digest in node["containers"].items())
-    if (host.get_fact(Command, LIST) or "").splitlines() != wanted:
-        server.shell(
-            name="Bring up the project", commands=[f"docker compose --project-directory {PROJECT} up -d"]
-        )
-for service, url in node["probes"].items():
-    if not host.get_fact(Command, f"curl -fs {url}"):
-        server.shell(name=f"Complain about {service}", commands=["false"])
+    running = True if unit["runs"] else None
+    operations[unit["name"]] = systemd.service(service=unit["name"], running=running, enabled=True)
+
+changing = [subject for subject, operation in operations.items() if operation.will_change]
+changing += [ask for ask, answer in node["asks"].items() if (host.get_fact(Command, ask) or "") != answer]
+if changing:
+    raise DeployError(f"not as wanted: {', '.join(changing)}")
