@@ -126,7 +126,7 @@ def test_they_count_at_once_for_requests_and_on_the_page(changed):
     total = sum(changed.weights.values())
     assert {name: 100 * weight / total for name, weight in changed.weights.items()} == shares
     for share in shares.values():
-        assert f"{share} % of the requests" in changed.page
+        assert f"{share}\N{NO-BREAK SPACE}% of the requests" in changed.page
 
 
 def test_no_stream_fails_or_ends_early_meanwhile(changed, record_property):
@@ -141,7 +141,7 @@ def test_no_stream_fails_or_ends_early_meanwhile(changed, record_property):
 # Service: template, what it says, what it says when it is broken; its checker, and what that says.
 BROKEN = {
     "nginx": (
-        "conf/nginx.conf.j2", "worker_processes ", "worker_processes many",
+        "conf/nginx.conf.j2", "\nworker_processes ", "\nworker_processes many",
         "nginx -t", 'directive invalid value in /etc/nginx/nginx.conf',
     ),
     "kong": (
