@@ -131,12 +131,13 @@ mode: setup ## switch nodes with modes to another one: make mode TO=image (witho
 RESULTS := .cache/results
 PHASES  := $(VENV)/bin/python tests/phases.py $(RESULTS)
 
-# The lab comes up while linters and unit tests run: it mostly waits, they mostly compute.
 .PHONY: test
-test: setup ## linters, unit tests and the lab end to end, as CI runs it (half an hour)
+test: setup ## linters, unit tests and the lab end to end, as CI runs it
 	@rm -rf "$(RESULTS)"
 	make="$(MAKE) --no-print-directory"
-	$(PHASES) "static=$$make test-lint test-unit" "lab up=$$make test-lab-up"
+	$(PHASES) "linters=$$make test-lint"
+	$(PHASES) "unit tests=$$make test-unit"
+	$(PHASES) "lab up=$$make test-lab-up"
 	$(PHASES) "end to end=$$make test-lab-verify"
 	$(PHASES) "lab down=$$make test-lab-down"
 	$(VENV)/bin/python tests/summary.py $(RESULTS)

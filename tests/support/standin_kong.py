@@ -41,7 +41,7 @@ def chat(*targets: tuple[str, int], plugins: Any = (), checks: Any = None, **ser
             }
         ],
         "services": [
-            {"name": "chat", "host": "pool", "connect_timeout": 200, "read_timeout": 300, "routes": [route]}
+            {"name": "chat", "host": "pool", "connect_timeout": 5000, "read_timeout": 5000, "routes": [route]}
             | service
         ],
     }

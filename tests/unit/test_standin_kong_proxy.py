@@ -26,6 +26,10 @@ BEHAVIOURS = {
 }
 
 
+# Only who waits in vain needs to be short of patience: a good node may be slow on a busy machine.
+PATIENCE = {"is off": {"connect_timeout": 500}, "is silent": {"read_timeout": 1000}}
+
+
 async def with_bad(behaviour, use):
     """Run `use(address of a node that behaves badly, the node if it has one)`."""
     async with AsyncExitStack() as stack:
@@ -60,7 +64,7 @@ def test_what_is_tried_again(behaviour, method, statuses):
     async def use(address, _bad):
         async with (
             node() as good,
-            kong(chat((address, 1), (good.address, 1))) as client,
+            kong(chat((address, 1), (good.address, 1), **PATIENCE.get(behaviour, {}))) as client,
         ):
             return sorted([(await client.ask(method)).status for _ in range(2)])
 
@@ -78,7 +82,7 @@ def test_what_is_tried_again(behaviour, method, statuses):
 )
 def test_when_no_try_works_the_last_failure_is_the_answer(behaviour, status, message):
     async def use(address, _bad):
-        async with kong(chat((address, 1), retries=2)) as client:
+        async with kong(chat((address, 1), retries=2, **PATIENCE.get(behaviour, {}))) as client:
             return await client.ask()
 
     answer = asyncio.run(with_bad(behaviour, use))
