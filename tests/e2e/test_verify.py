@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,7 @@ from verified import Verdict, verify
 ONE_AT_A_TIME = "AICLUSTER_FULL" in os.environ
 COMPOSE = "docker compose --project-directory /opt/aicluster"
 Broken = list[tuple[site.Node, str]]
+WELL_AGAIN_WITHIN_S = 120
 
 
 def active(node: site.Node) -> list[str]:
@@ -103,6 +105,10 @@ def broken(request: pytest.FixtureRequest) -> Iterator[Broken]:
     switch_all(pairs, on=False)
     yield pairs
     switch_all(pairs, on=True)
+    # What stopped was missed by others, which notice in their own time that it is back.
+    deadline = time.monotonic() + WELL_AGAIN_WITHIN_S
+    while not (verdict := verify()).ok:
+        assert time.monotonic() < deadline, verdict.report["failures"]
 
 
 @pytest.mark.parametrize("broken", rounds(), ids=name_of, indirect=True)
