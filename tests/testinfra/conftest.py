@@ -48,13 +48,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def connections() -> dict[str, Any]:
+def connections(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One connection to each node for all questions."""
+    sockets = tmp_path_factory.mktemp("ssh")
     return {
         node.name: testinfra.get_host(
             f"ssh://{node.user}@{node.address}:{node.entry['ssh_port']}",
             sudo=True,
             ssh_identity_file=node.key or None,
             ssh_extra_args=node.ssh_args or None,
+            controlpath=sockets / "%C",
         )
         for node in site.nodes()
     }

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -16,6 +17,7 @@ from tree import ROOT, catalogue
 BIN = "roles/jupyterhub/templates/opt/aicluster/jupyterhub/bin"
 LOCK = ROOT / "roles/jupyterhub/templates/opt/aicluster/jupyterhub/conf/requirements.txt"
 start = import_file(f"{BIN}/start.py", "jupyterhub_start")
+start_notebook = import_file(f"{BIN}/start_notebook.py", "jupyterhub_start_notebook")
 hub_settings = import_file(f"{BIN}/hub_settings.py", "jupyterhub_hub_settings")
 
 
@@ -65,6 +67,69 @@ def test_a_users_home_belongs_to_an_id_of_his_own(tmp_path, monkeypatch, there, 
     home, _ = hub.home_of(name, tmp_path)
     assert home.is_dir()
     assert given == [(tmp_path / name, 200000, 200000)]
+
+
+# --- a user's own packages ---
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found: Path = tmp_path_factory.mktemp("ada")
+    start_notebook.make(start_notebook.environment_of(found), [sysconfig.get_path("purelib")])
+    return found
+
+
+def python_of(home: Path) -> Path:
+    found: Path = start_notebook.environment_of(home) / "bin/python"
+    return found
+
+
+def said(*command: str | Path) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_the_hubs_packages_are_there_and_what_is_installed_goes_elsewhere(home):
+    ask = "import yaml, sysconfig; print(yaml.__file__, sysconfig.get_path('purelib'), sep='|')"
+    shared, own = said(python_of(home), "-c", ask).split("|")
+    assert shared.startswith(sysconfig.get_path("purelib"))
+    assert own.startswith(str(home))
+
+
+def test_pip_in_a_terminal_is_that_of_the_users_environment(home):
+    assert said(python_of(home).parent / "pip", "--version").startswith("pip ")
+
+
+def test_a_kernel_runs_in_the_users_environment(home):
+    spec = start_notebook.environment_of(home) / "share/jupyter/kernels/python3/kernel.json"
+    assert json.loads(spec.read_text())["argv"][0] == str(python_of(home))
+
+
+def test_the_next_start_keeps_what_is_installed_and_follows_the_hubs_packages(home):
+    own = Path(said(python_of(home), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"))
+    (own / "mine.py").write_text("print('here')")
+    start_notebook.make(start_notebook.environment_of(home), ["/srv/jupyter/env-new"])
+    assert said(python_of(home), "-c", "import mine") == "here"
+    assert (own / "hub.pth").read_text() == "/srv/jupyter/env-new\n"
+
+
+def test_an_environment_whose_python_is_gone_is_mended(home):
+    python_of(home).unlink()
+    python_of(home).symlink_to(home / "no-such-python")
+    start_notebook.make(start_notebook.environment_of(home), [])
+    assert said(python_of(home), "-c", "import mine") == "here"
+
+
+def test_temporary_files_have_the_room_of_the_home_and_go_at_the_next_start(tmp_path):
+    (tmp_path / ".tmp").mkdir()
+    (tmp_path / ".tmp/left").write_text("")
+    found = start_notebook.settings(tmp_path, {"PATH": "/bin"})
+    assert found["TMPDIR"] == str(tmp_path / ".tmp")
+    assert not list((tmp_path / ".tmp").iterdir())
+    assert found["PATH"] == f"{python_of(tmp_path).parent}:/bin"
+
+
+def test_what_a_notebook_installs_comes_from_the_mirror_of_the_site():
+    assert "PIP_INDEX_URL" in configuration()["Spawner"]["env_keep"]
 
 
 # --- what the hub is told ---

@@ -1,4 +1,4 @@
-"""A notebook's user cannot read what the hub may."""
+"""A notebook's user cannot read what the hub may, and can install what he needs."""
 
 import pytest
 
@@ -34,3 +34,44 @@ def test_a_notebook_reaches_no_container_beside_it(host):
     for there in ("ollama", host.check_output("docker inspect --format %s %s", shape, ollama).strip()):
         asked = host.run("docker exec %s python3 -c %s", hub, CONNECT.format(host=there, port=11434))
         assert "gaierror" in asked.stderr or "TimeoutError" in asked.stderr
+
+
+# As the hub starts a user's server, but with a kernel alone. The wheel is as large as a numeric library's.
+NOTEBOOK = """
+import os, sys, zipfile
+sys.path.insert(0, "/opt/aicluster/bin")
+import hub, start_notebook
+from jupyter_client.manager import start_new_kernel
+
+home, _ = hub.home_of("ada")
+hub.NotebookSpawner(memory_mb=512).make_preexec_fn("ada")()
+os.environ.update(start_notebook.settings(home, dict(os.environ, HOME=str(home))))
+with zipfile.ZipFile(home / "heavy-1.0-py3-none-any.whl", "w") as wheel:
+    about = "heavy-1.0.dist-info"
+    wheel.writestr("heavy.py", "weight = 100")
+    wheel.writestr("heavy.bin", os.urandom(100 * 2**20))
+    wheel.writestr(about + "/METADATA", "Metadata-Version: 2.1\\nName: heavy\\nVersion: 1.0\\n")
+    wheel.writestr(about + "/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+    wheel.writestr(about + "/RECORD", "")
+manager, client = start_new_kernel(kernel_name="python3")
+client.execute_interactive(CELL, timeout=120)
+manager.shutdown_kernel()
+"""
+
+
+def test_a_notebook_installs_a_large_package_and_has_it_after_a_restart(host):
+    hub = host.check_output("docker ps --quiet --filter label=aicluster.service=jupyterhub").split()[0]
+
+    def run(cell: str) -> str:
+        asked = host.run("docker exec %s python3 -c %s", hub, f"CELL = {cell!r}{NOTEBOOK}")
+        assert asked.rc == 0, asked.stderr
+        return str(asked.stdout)
+
+    try:
+        installed = run("%pip install --no-index ~/heavy-1.0-py3-none-any.whl")
+        assert "Successfully installed heavy-1.0" in installed
+        assert "it weighs 100" in run("import heavy; print('it weighs', heavy.weight)")
+    finally:
+        owner = host.check_output("docker exec %s stat --format %%u /home/ada", hub)
+        host.check_output("docker exec --user %s %s find /home/ada -mindepth 1 -delete", owner, hub)
+        host.check_output("docker exec %s rmdir /home/ada", hub)

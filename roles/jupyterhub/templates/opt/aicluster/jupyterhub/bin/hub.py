@@ -15,6 +15,7 @@ from traitlets.config import Config
 
 SETTINGS, SECRETS = Path("/etc/aicluster/settings.json"), Path("/run/secrets/jupyterhub")
 HOMES = Path("/home")
+START_NOTEBOOK = "/opt/aicluster/bin/start_notebook.py"
 # Above every id of the image and of the host's people.
 FIRST_UID = 200000
 PROCESSES = 256
@@ -88,7 +89,7 @@ def main() -> None:
     config = Config(configuration(settings, password, token, sys.executable))
     config.JupyterHub.spawner_class = NotebookSpawner
     config.NotebookSpawner.memory_mb = settings["notebook_memory_mb"]
-    config.NotebookSpawner.cmd = [str(Path(sys.executable).parent / "jupyterhub-singleuser")]
+    config.NotebookSpawner.cmd = [sys.executable, START_NOTEBOOK]
     JupyterHub.instance(config=config)
     JupyterHub.launch_instance([])
 

@@ -51,6 +51,10 @@ def configuration(
         },
         "Spawner": {
             "default_url": "/lab",
+            # What a notebook installs comes from where the hub's own packages come from.
+            "env_keep": ["PATH", "LANG", "PIP_INDEX_URL"],
+            # A login shell would forget the PATH of the user's environment.
+            "args": ["--ServerApp.terminado_settings={'shell_command': ['/bin/bash']}"],
             "start_timeout": 120,
             "http_timeout": 120,
             "mem_limit": f"{settings['notebook_memory_mb']}M",
