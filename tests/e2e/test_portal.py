@@ -89,6 +89,12 @@ def test_the_page_adds_them_up(page):
     assert "not well" not in text and "unknown" not in text
 
 
+def test_the_page_says_how_requests_are_balanced(page):
+    shares = {node.name: node.entry["share"] for node in site.nodes() if node.entry["share"]}
+    said = re.findall(r'class="share" data-node="(\w+)"> · (\d+)\W% of the requests<', html.unescape(page))
+    assert {name: int(share) for name, share in said} == shares
+
+
 def test_every_link_to_a_page_of_this_door_answers(page, gateway_url):
     for path in set(re.findall(r'href="(/[^"]*)"', page)):
         assert get(f"{gateway_url}{path}").status in {200, 302}, path

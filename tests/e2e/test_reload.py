@@ -75,7 +75,7 @@ class Changed:
     before: str
     after: str
     weights: dict[str, int]
-    page: str
+    shown: dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +103,8 @@ def changed(tmp_path_factory, gateway_url, api_key) -> Iterator[Changed]:
                 stop.set()
         for stream in streams:
             stream.result()
-        page = http_client.get(gateway_url).body.decode()
-        yield Changed(run, clients, before, containers(), weights(), page)
+        shown = http_client.get(f"{gateway_url}/shares.json").json()
+        yield Changed(run, clients, before, containers(), weights(), shown)
     finally:
         back = site.run_site("--limit", GATEWAY.address)
     assert back.code == 0, back.output
@@ -117,6 +117,9 @@ def test_other_shares_reload_kong_and_nothing_else(changed):
         line.split(maxsplit=1)[1] for line in changed.run.output.splitlines() if line.startswith(GATEWAY.name)
     ]
     assert [line for line in lines if " file " not in line] == ["~ reload container kong"]
+    assert [line for line in lines if "/nginx/" in line] == [
+        "~ file /opt/aicluster/nginx/conf/html/shares.json"
+    ]
     assert changed.after == changed.before
 
 
@@ -125,8 +128,9 @@ def test_they_count_at_once_for_requests_and_on_the_page(changed):
     shares = {name: SHARES[node.entry["tier"]] for name, node in nodes.items()}
     total = sum(changed.weights.values())
     assert {name: 100 * weight / total for name, weight in changed.weights.items()} == shares
-    for share in shares.values():
-        assert f"{share}\N{NO-BREAK SPACE}% of the requests" in changed.page
+    assert changed.shown == {
+        name: f"{share}\N{NO-BREAK SPACE}% of the requests" for name, share in shares.items()
+    }
 
 
 def test_no_stream_fails_or_ends_early_meanwhile(changed, record_property):

@@ -1,5 +1,6 @@
 """What nginx is told: the front door of a node, made from what runs behind it."""
 
+import json
 import re
 from copy import deepcopy
 from functools import cache
@@ -430,6 +431,22 @@ def test_the_edges_door_is_open_to_the_gateway_and_to_who_probes_it():
     edge = next(node for node in render.cluster("production") if node["name"] == EDGE)
     assert edge["services"]["nginx"]["ports"]["http"]["from"] == ["gateway", "monitoring"]
     assert edge["services"]["ollama"]["ports"]["api"]["from"] == ["localhost"]
+
+
+def test_shares_stand_beside_the_page_which_reads_them_when_it_is_opened():
+    nodes = render.cluster("production")
+    nodes[1]["drained"] = True
+    changed, before = (
+        {path: text for path, text in files.items() if path.startswith(CONF)}
+        for files in (
+            render.render_role("nginx", overrides={"cluster_nodes": nodes}),
+            render.render_role("nginx"),
+        )
+    )
+    assert [path for path in changed if changed[path] != before[path]] == [CONF + "html/shares.json"]
+    said = json.loads(changed[CONF + "html/shares.json"])
+    assert said[nodes[1]["name"]] == "drained"
+    assert json.loads(before[CONF + "html/shares.json"])["AGX0"] == "80\N{NO-BREAK SPACE}% of the requests"
 
 
 # --- pages behind the door of another node ---

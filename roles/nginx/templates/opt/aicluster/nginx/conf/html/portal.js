@@ -40,6 +40,17 @@ function say(text, state) {
   pill.dataset.state = state;
 }
 
+// How the gateway balances: what each node answers, or that it is drained.
+async function showShares() {
+  const answer = await fetch("/shares.json", {cache: "no-store"});
+  if (!answer.ok) return;
+  const said = await answer.json();
+  for (const place of document.querySelectorAll(".share")) {
+    const what = said[place.dataset.node];
+    place.textContent = what ? ` · ${what}` : "";
+  }
+}
+
 async function look() {
   try {
     const answer = await fetch("/portal/health", {cache: "no-store"});
@@ -52,6 +63,7 @@ async function look() {
 }
 
 if (document.getElementById("summary")) {
+  showShares();
   look();
   setInterval(look, EVERY_MS);
 }
