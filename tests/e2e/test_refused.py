@@ -31,6 +31,19 @@ cp -a /tmp/aicluster/. /opt/aicluster
 rm -r /tmp/aicluster
 """
 DISK_AS_BEFORE = "umount /opt/aicluster"
+ENGINE_FILE = "/etc/docker/daemon.json"
+IN_A_SWARM = f"""
+cp -a {ENGINE_FILE} /tmp/daemon.json
+sed -i 's/"live-restore": true/"live-restore": false/' {ENGINE_FILE}
+systemctl reload docker
+docker swarm init --advertise-addr 127.0.0.1
+"""
+OUT_OF_IT = f"""
+docker swarm leave --force
+docker network rm docker_gwbridge
+mv /tmp/daemon.json {ENGINE_FILE}
+systemctl reload docker
+"""
 
 Layer = Callable[..., tuple[str, str]]
 
@@ -151,6 +164,26 @@ def test_a_missing_memory_cgroup_is_named_with_the_kernel_argument_to_add(argume
     assert sentence.startswith(f"memory cgroup of {EDGE.name} not ")
     assert "must be on, or the memory limit of every container is silently ignored; " in sentence
     assert "cgroup_enable=memory cgroup_memory=1" in sentence
+
+
+@check_and_run
+def test_what_the_engine_would_not_start_with_is_refused_while_it_runs(arguments):
+    with spoilt(IN_A_SWARM, OUT_OF_IT):
+        run = site.run_site("--limit", EDGE.address, *arguments)
+        site.shell(EDGE, "systemctl is-active docker")
+    [sentence] = sentences(run)
+    assert "live-restore: true: must be off on a member of a swarm; `sudo docker swarm leave`" in sentence
+
+
+def test_an_engine_that_does_not_start_runs_again_with_the_file_it_had(layer):
+    """The engine finds nothing wrong with this file before it starts."""
+    options = site.setting(EDGE, "docker_engine", "docker_engine_options") | {"storage-driver": "btrfs"}
+    run = site.run_site(*layer(docker_engine_options=options), "--limit", EDGE.address)
+    assert run.code != 0
+    said = " ".join(run.output.split())
+    assert "btrfs" in said
+    assert f"{ENGINE_FILE} is again what it was before this run; the engine runs with it." in said
+    site.shell(EDGE, "systemctl is-active docker")
 
 
 def test_all_that_stands_in_the_way_is_named_in_one_run(layer):

@@ -12,10 +12,11 @@ import site_under_test as site
 from tree import ROOT
 
 SEED = int(os.environ.get("AICLUSTER_SEED", str(random.SystemRandom().randrange(10_000))))
-# What is taken away, so that a run has work on every node: files, containers, what the engine remembers.
+# So that a run has work on every node: files and containers are taken away, dpkg was cut off.
 DAMAGE = (
     "rm -f /etc/docker/daemon.json; find /opt/aicluster -type f -name '*.y*ml' -delete 2>/dev/null;"
-    " docker ps --all --quiet | xargs --no-run-if-empty docker rm --force"
+    " docker ps --all --quiet | xargs --no-run-if-empty docker rm --force;"
+    " sed -i '/^Package: sudo$/,/^$/ s/^Status: .*/Status: install ok half-configured/' /var/lib/dpkg/status"
 )
 FORGET = "; rm -f /var/lib/aicluster/state.json"
 

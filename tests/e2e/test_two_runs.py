@@ -1,0 +1,59 @@
+"""Two runs at once: the second leaves the node to the first and says whose it is, until that one is dead."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+import site_under_test as site
+from tree import ROOT
+
+EDGE = next(node for node in site.nodes() if "edge" in node.groups)
+LOCK = "/run/aicluster.lock"
+# A container to make again keeps a run busy for some seconds.
+BUSY = "docker ps --quiet --filter label=aicluster.service=nginx | xargs docker rm --force"
+
+
+def holder() -> dict[str, object]:
+    """Who holds the node, as it is written there."""
+    said: dict[str, object] = json.loads(site.shell(EDGE, f"cat {LOCK}") or "{}")
+    return said
+
+
+@pytest.fixture
+def first_run() -> Iterator[subprocess.Popen[str]]:
+    """A run that holds the node, and stands still."""
+    site.shell(EDGE, BUSY)
+    with subprocess.Popen(
+        [*site.PLAYBOOK, "--limit", EDGE.address],
+        cwd=ROOT,
+        env=site.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as run:
+        while not (now := holder()) or now["pid"] != run.pid:
+            assert run.poll() is None, run.communicate()[0]
+            time.sleep(0.2)
+        os.killpg(run.pid, signal.SIGSTOP)
+        yield run
+        os.killpg(run.pid, signal.SIGKILL)
+
+
+def test_the_second_run_names_the_first_and_takes_over_once_that_is_dead(first_run):
+    second = site.run_site("--limit", EDGE.address)
+    assert second.code != 0
+    said = " ".join(second.output.split())
+    assert f"node {EDGE.name} held by " in said
+    assert f"(pid {first_run.pid}, site.yml) since {holder()['since']}" in said
+    os.killpg(first_run.pid, signal.SIGKILL)
+    first_run.wait()
+    third = site.run_site("--limit", EDGE.address)
+    assert third.code == 0, third.output
+    assert site.run_site("--limit", EDGE.address).changed == {EDGE.address: 0}
+    assert holder() == {}
