@@ -21,7 +21,6 @@ from docker.errors import DockerException
 
 ROOT = Path(__file__).resolve().parents[1]
 NODES_AT_ONCE = 4
-PUSHES_AT_ONCE = 3  # an engine compresses a layer on one core
 
 
 class Lab:
@@ -36,13 +35,18 @@ class Lab:
         self.port = registry.published_port(os.environ.get(registry.PORT_VARIABLE, ""))
 
     def prepare(self) -> docker.DockerClient:
-        """Engine and images: all that is slow and needs the network."""
+        """Engine, registry and the images in it: all that is slow and needs the network."""
         self.site.state.mkdir(exist_ok=True, mode=0o700)
         client = engine.connect(self.site.state, self.progress)
-        Containers(client, ROOT).require_own(take_over=TAKE_OVER in os.environ)
+        containers = Containers(client, ROOT)
+        containers.require_own(take_over=TAKE_OVER in os.environ)
         subnet.require_free(self.site.network, subnet.host_occupied(client, NETWORK))
+        workshop = images.Workshop(client, ROOT, self._image_mode(), self.progress)
+        workshop.make_own("registry")
+        self._registry(client, containers)
+        # Pushed while others are still being built.
         tags = [(image, registry.local_tag(image, self.port)) for image in self.site.images]
-        images.Workshop(client, ROOT, self.progress).make(self._image_mode(), tags)
+        workshop.make(tags, lambda image: self._publish(client, image))
         return client
 
     def nodes(self) -> dict[str, str]:
@@ -51,9 +55,6 @@ class Lab:
         containers = Containers(client, ROOT)
         with self.progress.step("firewall") as step:
             step.detail = _changed(firewall.apply(containers, self.site.network, subnet.host_resolvers()))
-        with self.progress.step("network") as step:
-            step.detail = _changed(containers.network(self.site.network, self.site.router))
-        self._registry(client, containers)
         wanted = {registry.CONTAINER, *(node.container for node in self.site.nodes)}
         if strangers := containers.remove_others(wanted):
             self.progress.say(f"  no longer in the inventory, removed: {', '.join(strangers)}")
@@ -133,6 +134,8 @@ class Lab:
         return mode
 
     def _registry(self, client: docker.DockerClient, containers: Containers) -> None:
+        with self.progress.step("network") as step:
+            step.detail = _changed(containers.network(self.site.network, self.site.router))
         storage = self.site.cache / "registry"
         storage.mkdir(parents=True, exist_ok=True)
         registry.require_port_free(client, self.port)
@@ -142,7 +145,6 @@ class Lab:
             )
             step.detail = _changed(wake(container) or created)
             registry.wait_until_ready(self.port)
-        in_parallel(PUSHES_AT_ONCE, lambda image: self._publish(client, image), self.site.images)
 
     def _publish(self, client: docker.DockerClient, image: str) -> None:
         with self.progress.step(f"registry: {image}") as step:

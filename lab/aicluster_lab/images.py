@@ -104,32 +104,61 @@ def divide(
     return built, pulled
 
 
+def order(recipe: Recipe) -> int:
+    """Return who begins first: who takes longest."""
+    name = recipe.folder.name
+    return SLOWEST.index(name) if name in SLOWEST else len(SLOWEST)
+
+
 class Workshop:
     """Makes images on one engine. An image whose label carries the hash of its recipe is left alone."""
 
-    def __init__(self, client: docker.DockerClient, root: Path, progress: Progress) -> None:
-        """Make the images of the checkout `root`."""
+    def __init__(self, client: docker.DockerClient, root: Path, mode: str, progress: Progress) -> None:
+        """Make the images of the checkout `root`, in one of MODES."""
         self._client = client
         self._root = root
+        self._mode = mode
         self._scratch = root / ".lab" / "build"
         self._progress = progress
 
-    def make(self, mode: str, services: Iterable[tuple[str, str]]) -> None:
-        """Bring base, node, registry and all service images, given as (image, local tag), up to date."""
+    def make_own(self, name: str) -> None:
+        """Bring the base and one image of the lab's own up to date."""
         self._scratch.mkdir(parents=True, exist_ok=True)
-        inherited = base_hash(mode)
+        inherited = base_hash(self._mode)
         if self._label(BASE) != inherited:
-            with self._progress.step(f"image base ({mode})") as step:
-                make_base(self._client, mode, BASE, self._scratch, step)
-        recipes = [self._own("node"), self._own("registry")]
-        built, pulled = divide(mode, services)
+            with self._progress.step(f"image base ({self._mode})") as step:
+                make_base(self._client, self._mode, BASE, self._scratch, step)
+        for recipe in self._stale([self._own(name)], inherited):
+            self._build(recipe, inherited)
+
+    def make(self, services: Iterable[tuple[str, str]], made: Callable[[str], None]) -> None:
+        """Bring the node's image and those of services, given as (image, local tag), up to date.
+
+        `made` is told each service's at once. The base is there; see make_own.
+        """
+        inherited = base_hash(self._mode)
+        built, pulled = divide(self._mode, services)
         full = bool(os.environ.get("AICLUSTER_LAB_FULL"))
-        recipes += [recipe_for(self._root, image, tag, full=full) for image, tag in built]
-        stale = sorted(self._stale(recipes, inherited), key=lambda recipe: recipe.folder.name not in SLOWEST)
+        recipes = {image: recipe_for(self._root, image, tag, full=full) for image, tag in built}
+        recipes[NODE] = self._own("node")
+        stale = self._stale(recipes.values(), inherited)
         shared = [self._own(name) for name in sorted({name for one in stale for name in parents(one.folder)})]
-        for group in (self._stale(shared, inherited), stale):
-            in_parallel(BUILDS_AT_ONCE, lambda recipe: self._build(recipe, inherited), group)
-        in_parallel(BUILDS_AT_ONCE, lambda names: self._pull(*names), pulled)
+        in_parallel(
+            BUILDS_AT_ONCE, lambda recipe: self._build(recipe, inherited), self._stale(shared, inherited)
+        )
+
+        def bring(image: str) -> None:
+            if recipes[image] in stale:
+                self._build(recipes[image], inherited)
+            if image != NODE:
+                made(image)
+
+        def fetch(names: tuple[str, str]) -> None:
+            self._pull(*names)
+            made(names[0])
+
+        in_parallel(BUILDS_AT_ONCE, bring, sorted(recipes, key=lambda image: order(recipes[image])))
+        in_parallel(BUILDS_AT_ONCE, fetch, pulled)
 
     def _own(self, name: str) -> Recipe:
         return Recipe(f"aicluster-lab/{name}:latest", self._root / "lab" / "images" / name)
