@@ -5,7 +5,7 @@ import shlex
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 import site_under_test as site
@@ -133,6 +133,19 @@ def test_what_stopped_alone_comes_first_and_every_other_failure_names_its_cause(
 
 
 @contextmanager
+def side_by_side(*faults: AbstractContextManager[site.Node]) -> Iterator[list[site.Node]]:
+    """Inject faults at once and mend them at once; the node of each."""
+    with ThreadPoolExecutor() as pool:
+        begun = [pool.submit(fault.__enter__) for fault in faults]
+        try:
+            yield [one.result() for one in begun]
+        finally:
+            there = [fault for fault, one in zip(faults, begun, strict=True) if not one.exception()]
+            for mended in [pool.submit(fault.__exit__, None, None, None) for fault in there]:
+                mended.result()
+
+
+@contextmanager
 def foreign_password() -> Iterator[site.Node]:
     """The database's monitor has another password than its exporter knows."""
     node = site.running("postgres_exporter")[0]
@@ -169,7 +182,7 @@ def lost_counters() -> Iterator[site.Node]:
 @pytest.fixture(scope="module")
 def wrong_passwords() -> Iterator[tuple[Verdict, site.Node, site.Node]]:
     """What verify says while an exporter's and Kong's passwords are wrong, and the node of each."""
-    with foreign_password() as exporter, lost_counters() as gateway:
+    with side_by_side(foreign_password(), lost_counters()) as (exporter, gateway):
         yield verify(), exporter, gateway
 
 
@@ -223,9 +236,8 @@ def full_disk(service: str, volume: str) -> Iterator[site.Node]:
 @pytest.fixture(scope="module")
 def full_disks() -> Iterator[tuple[Verdict, dict[str, site.Node]]]:
     """What verify says while the disk of each store is full, and the node of each."""
-    with ExitStack() as stack:
-        nodes = {name: stack.enter_context(full_disk(name, volume)) for name, volume in STORES.items()}
-        yield verify(), nodes
+    with side_by_side(*(full_disk(name, volume) for name, volume in STORES.items())) as nodes:
+        yield verify(), dict(zip(STORES, nodes, strict=True))
 
 
 @pytest.mark.parametrize("service", STORES)
