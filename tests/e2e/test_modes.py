@@ -4,11 +4,10 @@ Each mode is entered once, and everything that needs it is tested meanwhile: in 
 of it, client -> gateway -> ComfyUI, its progress, and the object in the store.
 """
 
-import contextlib
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -83,18 +82,6 @@ def left_in_its_own_mode() -> Iterator[None]:
 def running() -> set[str]:
     listed = "docker ps --format '{{.Label \"aicluster.service\"}}'"
     return set(site.shell(NODE, listed).split())
-
-
-@contextlib.contextmanager
-def stopped(services: Sequence[str]) -> Iterator[None]:
-    """These services end as by an accident, and are healthy again afterwards."""
-    names = " ".join(services)
-    site.shell(NODE, f"{COMPOSE} kill {names}")
-    try:
-        yield
-    finally:
-        # Longer than the slowest of them is allowed.
-        site.shell(NODE, f"{COMPOSE} up --detach --wait --wait-timeout 420 {names}")
 
 
 def test_a_mode_the_node_does_not_have_is_refused_by_name():
@@ -240,11 +227,12 @@ def test_the_picture_becomes_an_object_in_the_store_and_leaves_its_node(job, mov
 # --- what breaks ---
 
 
-@in_modes(*ORDER)
+# Those of its own mode: test_verify.py. The next mode leaves the stopped ones asleep.
+@in_modes(*ORDER[:-1])
 def test_a_service_of_the_mode_that_stops_is_named(entered):
-    with stopped(MODES[entered.mode]):
-        broken = verify().broken
-    assert {(service, NODE.name) for service in MODES[entered.mode]} <= broken
+    services = MODES[entered.mode]
+    site.shell(NODE, f"{COMPOSE} kill {' '.join(services)}")
+    assert {(service, NODE.name) for service in services} <= verify().broken
 
 
 @in_modes(NODE.entry["mode"])
