@@ -45,6 +45,23 @@ mv /tmp/daemon.json {ENGINE_FILE}
 systemctl reload docker
 """
 
+KEYS_ONLY = "/etc/ssh/sshd_config.d/00-aicluster.conf"
+GUEST, PASSWORD = "guest", "not-a-secret"
+# As on the first run of a board whose user logs in with a password.
+BY_PASSWORD = f"""
+useradd --create-home {GUEST}
+echo {GUEST}:{PASSWORD} | chpasswd
+echo '{GUEST} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{GUEST}
+mv {KEYS_ONLY} /tmp/keys-only.conf
+systemctl reload ssh
+"""
+BY_KEY = f"""
+rm /etc/sudoers.d/{GUEST}
+userdel --force --remove {GUEST}
+mv /tmp/keys-only.conf {KEYS_ONLY}
+systemctl reload ssh
+"""
+
 Layer = Callable[..., tuple[str, str]]
 
 pytestmark = pytest.mark.usefixtures("untouched")
@@ -164,6 +181,19 @@ def test_a_missing_memory_cgroup_is_named_with_the_kernel_argument_to_add(argume
     assert sentence.startswith(f"memory cgroup of {EDGE.name} not ")
     assert "must be on, or the memory limit of every container is silently ignored; " in sentence
     assert "cgroup_enable=memory cgroup_memory=1" in sentence
+
+
+@check_and_run
+def test_whoever_logs_in_with_a_password_is_not_locked_out(arguments):
+    login = ("-e", f"ansible_user={GUEST} ansible_password={PASSWORD}")
+    with spoilt(BY_PASSWORD, BY_KEY):
+        run = site.run_site("--limit", EDGE.address, *login, *arguments)
+        site.shell(EDGE, f"test ! -e {KEYS_ONLY}")
+    [sentence] = sentences(run)
+    assert sentence.startswith(
+        f"login of {GUEST}@{EDGE.address} on {EDGE.name} with a key, in a new connection: "
+    )
+    assert "must work before this run ends logins with a password; `ssh-copy-id " in sentence
 
 
 @check_and_run
