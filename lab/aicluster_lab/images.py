@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound
@@ -120,6 +121,8 @@ class Workshop:
         self._mode = mode
         self._scratch = root / ".lab" / "build"
         self._progress = progress
+        # What several images are built on is built by the first of them.
+        self._one_at_a_time = {folder.name: Lock() for folder in (root / "lab" / "images").iterdir()}
 
     def make_own(self, name: str) -> None:
         """Bring the base and one image of the lab's own up to date."""
@@ -128,8 +131,7 @@ class Workshop:
         if self._label(BASE) != inherited:
             with self._progress.step(f"image base ({self._mode})") as step:
                 make_base(self._client, self._mode, BASE, self._scratch, step)
-        for recipe in self._stale([self._own(name)], inherited):
-            self._build(recipe, inherited)
+        self._renew(self._own(name), inherited)
 
     def make(self, services: Iterable[tuple[str, str]], made: Callable[[str], None]) -> None:
         """Bring the node's image and those of services, given as (image, local tag), up to date.
@@ -141,15 +143,9 @@ class Workshop:
         full = bool(os.environ.get("AICLUSTER_LAB_FULL"))
         recipes = {image: recipe_for(self._root, image, tag, full=full) for image, tag in built}
         recipes[NODE] = self._own("node")
-        stale = self._stale(recipes.values(), inherited)
-        shared = [self._own(name) for name in sorted({name for one in stale for name in parents(one.folder)})]
-        in_parallel(
-            BUILDS_AT_ONCE, lambda recipe: self._build(recipe, inherited), self._stale(shared, inherited)
-        )
 
         def bring(image: str) -> None:
-            if recipes[image] in stale:
-                self._build(recipes[image], inherited)
+            self._renew(recipes[image], inherited)
             if image != NODE:
                 made(image)
 
@@ -167,8 +163,14 @@ class Workshop:
         shared = (self._hash(self._own(name), base) for name in parents(recipe.folder))
         return content_hash(recipe.folder, base, *shared)
 
-    def _stale(self, recipes: Iterable[Recipe], base: str) -> list[Recipe]:
-        return [recipe for recipe in recipes if self._label(recipe.tag) != self._hash(recipe, base)]
+    def _renew(self, recipe: Recipe, base: str) -> None:
+        """Build what is not made of its recipe as it is now, after what it is built on."""
+        if self._label(recipe.tag) == self._hash(recipe, base):
+            return
+        for name in parents(recipe.folder):
+            with self._one_at_a_time[name]:
+                self._renew(self._own(name), base)
+        self._build(recipe, base)
 
     def _label(self, tag: str) -> str | None:
         """Recipe hash of a local image: an empty text for one made elsewhere, None for a missing one."""
