@@ -50,9 +50,9 @@ YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ENGINE_ROLE, ENGINE_UNIT = "docker_engine", "docker"
 # What a change of a service's file means for its containers; the first where a rule says nothing.
 CHANGES = ("recreate", "reload", "none")
-CONTAINER_RELOAD = "reload container"
-# A container that is not in one of these deviations is made or started by `up`, and reads its files then.
-RUNS_ON = ("starting", "unhealthy")
+CONTAINER_RELOAD, CONTAINER_RECREATE = "reload container", "recreate container"
+# A container in one of these deviations is made by `up`, and reads its files then.
+MADE_BY_UP = ("missing", "changed")
 # Keys of `__<role>_state`, and of what is below each of them.
 STATE_KEYS = (
     "containers", "engine", "files", "packages", "probe", "provision_inputs", "provision_last",
@@ -330,11 +330,33 @@ def checks_for(desired: Desired, paths: Iterable[str]) -> dict[str, dict[str, An
     return {name: {"command": checked[name], "files": found[name]} for name in checked if found[name]}
 
 
+def made_by_up(actual: Mapping[str, Any]) -> set[str]:
+    """Return the containers that `up` will make, whatever else is due."""
+    return {item["service"] for item in actual["containers"] if item["why"] in MADE_BY_UP}
+
+
+def to_recreate(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
+    """Return the containers that started with a file somebody had changed: only their label is as wanted."""
+    edited = [
+        item["path"]
+        for item in actual["differing"]
+        if item["reason"] == "content"
+        and rule_for(item["path"], desired.rules).get("change", CHANGES[0]) == CHANGES[0]
+    ]
+    owed = {name for verb, name in actual["pending"] if verb == CONTAINER_RECREATE}
+    readers = {
+        container
+        for container, owner in desired.container_owner.items()
+        if container in owed or any(path.startswith(f"{STACK_ROOT}/{owner}/") for path in edited)
+    }
+    return sorted(readers - made_by_up(actual) - set(actual["asleep"]))
+
+
 def reloads_due(
     desired: Desired, actual: Mapping[str, Any], names: Iterable[str], changed: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return what `stack_reload` has to do; a container that starts in this run has read its files then."""
-    starts = {item["service"] for item in actual["containers"] if item["why"] not in RUNS_ON}
+    """Return what `stack_reload` has to do; a container that is made in this run reads its files then."""
+    made = made_by_up(actual) | set(to_recreate(desired, actual))
     return [
         {
             "service": name,
@@ -345,7 +367,7 @@ def reloads_due(
             ],
         }
         for name in names
-        if name not in starts and name not in actual["asleep"]
+        if name not in made and name not in actual["asleep"]
     ]
 
 
@@ -541,6 +563,7 @@ def make_plan(
     reactions = [pair for pair in called_for if pair[0] != CONTAINER_RELOAD]
     reloading = [pair[1] for pair in called_for if pair[0] == CONTAINER_RELOAD]
     reloads = reloads_due(desired, actual, reloading, changed)
+    recreating = to_recreate(desired, actual)
     lay = {
         "repair": [item["name"] for item in actual["unfinished"]],
         "packages": list(actual["packages"]),
@@ -561,6 +584,7 @@ def make_plan(
         # Containers of other modes: those to make without starting them, those that run all the same.
         "sleepers": [item["service"] for item in actual["containers"] if item["service"] in actual["asleep"]],
         "restless": list(actual["restless"]),
+        "recreate": recreating,
         "reloads": reloads,
         "provision": provision,
         "empty": not desired.containers,
@@ -578,16 +602,24 @@ def make_plan(
         "engine": first,
         "images": images,
         # What the node owes its containers from the moment its files move.
-        "reloading": reloading,
+        "owed": [
+            *([CONTAINER_RELOAD, name] for name in reloading),
+            *([CONTAINER_RECREATE, name] for name in recreating),
+        ],
         "lay_needed": lay_needed or bool(images),
         "raise": raising,
         "raise_needed": any(
-            raising[part] for part in ("containers", "orphans", "restless", "reloads", "settle", "provision")
+            raising[part]
+            for part in ("containers", "orphans", "restless", "recreate", "reloads", "settle", "provision")
         ),
         "asleep": asleep_services(desired, actual),
         "lines": plan_lines(
             actual,
-            [*reactions, *((CONTAINER_RELOAD, reload["service"]) for reload in reloads)],
+            [
+                *reactions,
+                *((CONTAINER_RECREATE, name) for name in recreating),
+                *((CONTAINER_RELOAD, reload["service"]) for reload in reloads),
+            ],
             [service for service in provision if service not in unknown],
         ),
         "complaints": [],
@@ -1032,8 +1064,7 @@ class ActionModule(ActionBase):
             partial=partial,
             archive=pack(changed),
             remove=lay["remove"],
-            reactions=lay["reactions"]
-            + ([] if partial else [[CONTAINER_RELOAD, name] for name in plan["reloading"]]),
+            reactions=lay["reactions"] + ([] if partial else plan["owed"]),
             checks={} if partial else checks_for(desired, [*lay["files"], *lay["remove"]]),
             validations={path: checker for path, checker in checkers.items() if checker},
             compose_check=bool(desired.containers) and any(p.startswith(STACK_ROOT) for p in lay["files"]),

@@ -124,7 +124,7 @@ STATE_FILE = "/var/lib/aicluster/state.json"
 # Gone with the next boot, and so is whoever held it.
 LOCK_FILE = "/run/aicluster.lock"
 # A run shows up with each of its phases; the longest of them pulls images.
-SILENT_S = 2 * 60 * 60
+SILENT_S = 24 * 60 * 60
 STACK_ROOT = "/opt/aicluster"
 UNITS = "/etc/systemd/system"
 PROJECT = "aicluster"
@@ -183,6 +183,8 @@ def locked(decide):
         try:
             record = json.load(handle)
         except ValueError:
+            record = {}
+        if not isinstance(record, dict):
             record = {}
         after = json.dumps(decide(record))
         handle.seek(0)
@@ -1254,7 +1256,9 @@ def ship(params):
         else:
             remove_file(path)
     if not params["partial"]:
-        write_state(dict(state, files=ours, fragments=notes))
+        # What another run laid down since this one looked is found by the next one.
+        others = {path for path in state["files"] if os.path.lexists(path)}
+        write_state(dict(state, files=sorted(set(ours) | others), fragments=notes))
     return {"changed": bool(files or params["remove"])}
 
 

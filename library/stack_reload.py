@@ -13,6 +13,7 @@ description:
   - Runs a command inside each container and asks until the container says that it works with the new files.
   - No signal is sent through Docker. It would count as a stop by hand, and the container would stay down
     after the next boot of the node.
+  - A container that is unhealthy is restarted instead; one that does not run reads its files when it starts.
   - One container that keeps its old configuration does not keep the others from being reloaded.
 options:
   reloads:
@@ -71,16 +72,21 @@ COMPOSE = ["docker", "compose", "--ansi", "never", "--project-directory", "/opt/
 PAUSE_S = 0.3
 
 
-def compose(*arguments):
-    """Return (exit code, what it printed) of a command of compose."""
+def run(command):
+    """Return (exit code, what it printed) of a command."""
     done = subprocess.run(
-        COMPOSE + list(arguments),
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         check=False,
     )
     return done.returncode, done.stdout.decode("utf-8", "replace").strip()
+
+
+def compose(*arguments):
+    """Return (exit code, what it printed) of a command of compose."""
+    return run(COMPOSE + list(arguments))
 
 
 def confirmed(service, command, since, timeout_s):
@@ -96,11 +102,27 @@ def confirmed(service, command, since, timeout_s):
         time.sleep(PAUSE_S)
 
 
+def state_of(service):
+    """Return what the container does: `running healthy`, `exited`, ...; empty where there is none."""
+    _code, container = compose("ps", "--all", "--quiet", service)
+    shape = "{{.State.Status}} {{with .State.Health}}{{.Status}}{{end}}"
+    return run(["docker", "inspect", "--format", shape, container])[1] if container else ""
+
+
 def reload(one, timeout_s, log_lines):
     """Reload one container; return None, or why it works with its old files."""
     service, since = one["service"], time.time()
-    code, said = compose("exec", "-T", service, *shlex.split(one["command"]))
+    state = state_of(service)
+    if not state.startswith("running"):
+        return None  # it reads its files when it starts
+    # What is sick may hear nothing, and would be called sick until its next check.
+    anew = state.endswith("unhealthy")
+    code, said = (
+        compose("restart", service) if anew else compose("exec", "-T", service, *shlex.split(one["command"]))
+    )
     failure = "ended with %d" % code
+    if code == 0 and anew:
+        return None
     if code == 0:
         said = confirmed(service, one["confirm"], since, timeout_s)
         failure = "had no effect within %d s" % timeout_s

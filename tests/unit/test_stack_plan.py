@@ -246,7 +246,36 @@ def test_a_reload_is_owed_from_the_moment_files_move_though_its_container_is_rec
         containers=[{"service": "kong", "why": "changed"}],
     )
     plan = engine.make_plan(kong(), found, {})
-    assert (plan["reloading"], plan["raise"]["reloads"]) == (["kong"], [])
+    assert (plan["owed"], plan["raise"]["reloads"]) == ([["reload container", "kong"]], [])
+
+
+SETTINGS = "/opt/aicluster/kong/compose.yaml"
+
+
+@pytest.mark.parametrize(
+    ("found", "recreated"),
+    [
+        pytest.param({"differing": [SETTINGS]}, ["kong"], id="one whose settings somebody edited"),
+        pytest.param(
+            {"differing": [SETTINGS], "containers": [{"service": "kong", "why": "changed"}]},
+            [],
+            id="not one that is made anew anyway",
+        ),
+        pytest.param({"differing": [SETTINGS], "asleep": ["kong"]}, [], id="not one that sleeps"),
+        pytest.param({"differing": [KONG_YML]}, [], id="not one that can read the file again"),
+        pytest.param(
+            {"pending": [["recreate container", "kong"]]}, ["kong"], id="one an earlier run owed it"
+        ),
+    ],
+)
+def test_a_container_that_started_with_an_edited_file_is_made_anew(found, recreated):
+    differing = [{"path": path, "reason": "content", "before": ""} for path in found.get("differing", [])]
+    plan = engine.make_plan(kong(), actual(**{**found, "differing": differing}), {})
+    assert plan["raise"]["recreate"] == recreated
+    assert plan["raise_needed"] is bool(recreated or found.get("containers") or plan["raise"]["reloads"])
+    assert [line for line in plan["lines"] if "recreate" in line] == [
+        f"~ recreate container {c}" for c in recreated
+    ]
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,10 @@ class Compose:
 
 @pytest.fixture
 def compose(monkeypatch):
-    def put(reload, *confirm):
+    def put(reload, *confirm, state="running healthy"):
         stand_in = Compose(reload, *confirm)
         monkeypatch.setattr(module, "compose", stand_in)
+        monkeypatch.setattr(module, "state_of", lambda _service: state)
         return stand_in
 
     monkeypatch.setattr(module, "PAUSE_S", 0)
@@ -48,7 +49,7 @@ def test_a_reload_runs_inside_the_container_and_counts_once_the_container_says_s
         "-c",
         "grep new",
     )
-    assert began - 1 < float(since.removeprefix("SINCE=")) <= time.time()
+    assert began - 1 < float(since.removeprefix("SINCE=")) <= time.time() + 0.001
 
 
 @pytest.mark.parametrize(
@@ -75,3 +76,25 @@ def test_a_reload_that_fails_names_file_service_and_program_with_their_words(com
 def test_a_reload_an_earlier_run_owed_has_no_files_to_name(compose):
     compose((1, ""), (0, ""))
     assert "for files of an earlier run: nothing was said" in module.reload({**KONG, "files": []}, 0, 5)
+
+
+@pytest.mark.parametrize(
+    ("state", "asked"),
+    [
+        pytest.param(
+            "running unhealthy", [("restart", "kong")], id="a sick one is restarted, and then waited for"
+        ),
+        pytest.param("exited ", [], id="one that does not run reads its files when it starts"),
+        pytest.param("", [], id="one that is not there"),
+    ],
+)
+def test_a_container_that_is_not_well_is_not_asked_to_reload(compose, state, asked):
+    stand_in = compose((0, ""), (0, ""), state=state)
+    assert module.reload(KONG, 0, 5) is None
+    assert stand_in.asked == asked
+
+
+def test_a_container_that_runs_is_found_with_its_health(monkeypatch):
+    answers = {"ps": (0, "c0ffee"), "inspect": (0, "running healthy")}
+    monkeypatch.setattr(module, "run", lambda command: answers["ps" if "ps" in command else command[1]])
+    assert module.state_of("kong") == "running healthy"
