@@ -2,9 +2,9 @@
 ifeq ($(filter oneshell,$(.FEATURES)),)
 $(error GNU make 3.82 or newer is needed, and this is $(MAKE_VERSION). macOS: brew install make, then gmake instead of make)
 endif
-# The options of ssh that name files of this checkout are split at spaces.
-ifneq ($(words $(CURDIR)),1)
-$(error The path of this checkout has a space, which options of ssh cannot hold: $(CURDIR). Move it to a path without)
+# Options of ssh, shells and docker give a meaning to other signs, and ssh splits at spaces.
+ifneq ($(shell pwd -P | LC_ALL=C tr -d 'A-Za-z0-9/._+@~\200-\377\n-'),)
+$(error The path of this checkout has a space or a sign that ssh and shells do not take as it is: $(CURDIR). Move it)
 endif
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c

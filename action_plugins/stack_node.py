@@ -20,6 +20,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shlex
 import socket
 import subprocess
@@ -49,6 +50,8 @@ DIGEST_LABEL = "aicluster.digest"
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ENGINE_ROLE, ENGINE_UNIT = "docker_engine", "docker"
 # What a change of a service's file means for its containers; the first where a rule says nothing.
+# Of editors, patches, Python and the Finder.
+LEFTOVERS = re.compile(r".*(~|\.orig|\.rej|\.sw[a-p]|\.pyc)|#.*#|\._.*|\.DS_Store")
 CHANGES = ("recreate", "reload", "none")
 CONTAINER_RELOAD, CONTAINER_RECREATE = "reload container", "recreate container"
 # A container in one of these deviations is made by `up`, and reads its files then.
@@ -801,9 +804,8 @@ class Renderer:
 
 
 def template_sources(root: Path) -> list[Path]:
-    """Return the files of a role's tree in a fixed order, without what editors and Python leave behind."""
-    found = (path for path in root.rglob("*") if path.is_file())
-    return sorted(path for path in found if not path.name.endswith(("~", ".orig", ".rej", ".swp", ".pyc")))
+    """Return the files of a role's tree in a fixed order, without what editors and others leave behind."""
+    return sorted(path for path in root.rglob("*") if path.is_file() and not LEFTOVERS.fullmatch(path.name))
 
 
 def compose_project(files: Iterable[File], service: str) -> tuple[dict[str, str], list[str]]:

@@ -60,7 +60,7 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _requires_connection = False
-    _VALID_ARGS = frozenset({"links"})
+    _VALID_ARGS = frozenset({"links", "secret"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Write two archives, the toolkit and what it runs on; they are gone when the run ends."""
@@ -71,7 +71,7 @@ class ActionModule(ActionBase):
         return {
             **result,
             "changed": False,
-            "path": archive_of(toolkit.own_files(toolkit.ROOT), links),
+            "path": archive_of(toolkit.own_files(toolkit.ROOT, self._task.args["secret"]), links),
             "library_path": archive_of(toolkit.library_files(), {}),
             "library_digest": toolkit.library_digest(),
         }

@@ -329,7 +329,13 @@ def network_errors(site: Site) -> Iterator[str]:
         else:
             text = variables.get("site_router")
             router = network_of(text)
-            if router is None or router.num_addresses > 1 or not router.subnet_of(network):
+            ends = (network.network_address, network.broadcast_address)
+            if (
+                router is None
+                or router.num_addresses > 1
+                or not router.subnet_of(network)
+                or router.network_address in ends
+            ):
                 yield (
                     f"site_router {shown(text)}: must be an address inside site_network {network}; write "
                     f"that of your router in {SITE_FILE}"
@@ -347,9 +353,9 @@ def operator_errors(operators: object, network: ipaddress.IPv4Network | None) ->
         return
     places = [network_of(one) for one in operators]
     for one, place in zip(operators, places, strict=True):
-        if place is None:
+        if place is None or not place.prefixlen:
             yield (
-                f"item of site_operators {shown(one)}: must be an IPv4 network or address; "
+                f"item of site_operators {shown(one)}: must be an IPv4 network or address, not everybody; "
                 f"write for instance 192.168.1.0/24 or 192.168.1.10 in {SITE_FILE}"
             )
     if network and places and all(place and not place.overlaps(network) for place in places):

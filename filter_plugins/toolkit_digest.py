@@ -46,12 +46,15 @@ COMPILED = {
 }
 VAULT_HEADER = b"$ANSIBLE_VAULT;"
 USELESS = ("__pycache__", "ansible_test", "tests", "docs", "changelogs", ".git")
-LEFTOVERS = (".pyc", ".so", "~", ".orig", ".rej", ".swp", ".retry")
+# Of editors, patches, Python and the Finder.
+LEFTOVERS = re.compile(r".*(\.pyc|\.so|~|\.orig|\.rej|\.retry|\.sw[a-p])|#.*#|\._.*|\.DS_Store")
 
 
 def is_wanted(path: PurePosixPath) -> bool:
     """Tell whether a file belongs: no caches, no tests of others, nothing compiled, nothing editors leave."""
-    return not set(USELESS) & set(path.parts) and not path.name.endswith(LEFTOVERS) and ".." not in path.parts
+    return (
+        not set(USELESS) & set(path.parts) and not LEFTOVERS.fullmatch(path.name) and ".." not in path.parts
+    )
 
 
 def below(folder: Path) -> Iterator[Path]:
@@ -63,14 +66,15 @@ def below(folder: Path) -> Iterator[Path]:
             yield Path(entry.path)
 
 
-def own_files(root: Path) -> dict[str, Path]:
-    """Return path in the toolkit -> file here, of the toolkit itself; encrypted files stay here."""
+def own_files(root: Path, secret: str = "") -> dict[str, Path]:
+    """Return path in the toolkit -> file here, of the toolkit itself; `secret` and what is encrypted stay."""
     found: dict[str, Path] = {}
     for part in PARTS:
         start = root / part
         for path in below(start) if start.is_dir() else [start] if start.is_file() else []:
             name = PurePosixPath(path.relative_to(root).as_posix())
-            if is_wanted(name) and (path.is_symlink() or not is_encrypted(path)):
+            stays = path.resolve() == Path(secret).resolve() or (not path.is_symlink() and is_encrypted(path))
+            if is_wanted(name) and not stays:
                 found[str(name)] = path
     return found
 
@@ -143,13 +147,14 @@ def library_digest() -> str:
     return hashlib.sha256(json.dumps(versions(), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def toolkit_digest(inventories: Sequence[str], root: Path = ROOT) -> str:
+def toolkit_digest(inventories: Sequence[str], secret: str = "", root: Path = ROOT) -> str:
     """Return 16 hexadecimal digits that change with anything that would be installed.
 
     `inventories`: paths below the root that the installed toolkit reads; each must be among its files.
+    `secret`: the file of secrets, which stays here wherever it lies.
     Raises AnsibleFilterError for an inventory that would not be there.
     """
-    files = own_files(root)
+    files = own_files(root, secret)
     for inventory in inventories:
         if not any(name == inventory or name.startswith(f"{inventory.rstrip('/')}/") for name in files):
             raise AnsibleFilterError(

@@ -14,6 +14,10 @@ options:
       C(lib), leads to the libraries, in a folder C(lib) beside that of the release, under their digest.
     type: dict
     default: {}
+  secret:
+    description: The file of secrets. It stays on the controller, encrypted or not.
+    type: str
+    required: true
 attributes:
   check_mode:
     description: Runs the same in check mode, for it changes nothing.
@@ -24,6 +28,7 @@ EXAMPLES = r"""
 - name: Pack the toolkit
   toolkit_archive:
     links: {secrets: /var/lib/aicluster-toolkit/secrets}
+    secret: "{{ site_secrets_file }}"
   register: __control_node_archive
 """
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import urllib.request
@@ -177,7 +178,9 @@ def _folder(path: Path) -> Iterator[Path]:
 
 def remove_root(path: Path) -> None:
     """Remove a folder debootstrap worked in, first unmounting what it mounted there."""
-    inside = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    mounts = (line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
+    # The kernel writes a space as \040.
+    inside = [re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), mount) for mount in mounts]
     for mount in sorted((mount for mount in inside if mount.startswith(f"{path}/")), reverse=True):
         subprocess.run(["umount", "--lazy", mount], check=True)
     if path.exists():

@@ -144,7 +144,7 @@ def _node(node: Mapping[str, Any]) -> Node:
             )
     return Node(
         name=node["name"],
-        address=IPv4Address(node["host"]),
+        address=IPv4Address(node["address"]),
         board=node["board"],
         memory_mb=int(node["memory_mb"]),
     )
@@ -154,7 +154,7 @@ def _gateway_url(gateways: Collection[Mapping[str, Any]]) -> str:
     for node in gateways:
         if "nginx" in node["services"]:
             port = node["services"]["nginx"]["ports"]["http"]["port"]
-            return f"http://{node['host']}" if port == HTTP_PORT else f"http://{node['host']}:{port}"
+            return f"http://{node['address']}" + (f":{port}" if port != HTTP_PORT else "")
     if not gateways:
         return ""
     raise LabError("No host of the group `gateway` runs nginx: place it in group_vars/gateway/services.yml.")

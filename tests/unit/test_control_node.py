@@ -43,10 +43,21 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def digest(root: Path) -> str:
-    return toolkit.toolkit_digest(["inventory/production.yml"], root)
+    return toolkit.toolkit_digest(["inventory/production.yml"], root=root)
 
 
 # --- what belongs to it ---
+
+
+def test_secrets_stay_here_in_plain_text_too_wherever_they_lie(checkout):
+    secret = checkout / "inventory/secrets.yml"
+    secret.write_text("kong_api_key: x")
+    assert "inventory/secrets.yml" not in toolkit.own_files(checkout, str(secret))
+    assert toolkit.toolkit_digest(
+        ["inventory/production.yml"], str(secret), root=checkout
+    ) == toolkit.toolkit_digest(
+        ["inventory/production.yml"], str(secret.rename(checkout / "secrets.yml")), root=checkout
+    )
 
 
 def test_the_toolkit_is_its_files_and_links(checkout):
@@ -67,7 +78,10 @@ def test_the_toolkit_is_its_files_and_links(checkout):
         pytest.param(".lab/ssh/id_ed25519", "key", id="the lab's keys"),
         pytest.param("tests/unit/test_x.py", "", id="tests"),
         pytest.param("roles/x/__pycache__/a.cpython-311.pyc", "", id="a cache of Python"),
-        pytest.param("roles/x/tasks/main.yml~", "", id="what an editor left"),
+        *(
+            pytest.param(f"roles/x/tasks/{name}", "", id=f"what an editor or a Mac left: {name}")
+            for name in ("main.yml~", ".main.yml.swo", "#main.yml#", ".DS_Store", "._main.yml")
+        ),
         pytest.param("filter_plugins/native.so", "", id="something compiled"),
         pytest.param("notes.txt", "", id="anything else in the root"),
     ],
@@ -120,7 +134,7 @@ def test_the_filter_toolkit_digest_tells_nothing_of_when_files_were_checked_out(
 @pytest.mark.parametrize("inventory", ["inventory/home.yml", "/etc/ansible/hosts", "secrets/vault.yml"])
 def test_an_inventory_that_would_not_be_there_is_refused(checkout, inventory):
     with pytest.raises(AnsibleFilterError, match=r"not among the files of the toolkit; name a path"):
-        toolkit.toolkit_digest([inventory], checkout)
+        toolkit.toolkit_digest([inventory], root=checkout)
 
 
 # --- the Python it runs on ---

@@ -17,8 +17,21 @@ def answer(services: dict[str, Any] | None = None, **changes: Any) -> dict[str, 
     """Two nodes as Ansible resolves them; `services` are those of the gateway, `changes` apply to it."""
     common = {"tier": "backend", "board": "Raspberry Pi 5", "memory_mb": 8192}
     own = {"nginx": NGINX, "redis": {"image": "redis:1"}, "native": {"image": None}}
-    gateway = {**common, "host": GATEWAY, "name": "PI51", "tier": "gateway", "services": services or own}
-    backend = {**common, "host": BACKEND, "name": "PI52", "services": {"redis": {"image": "redis:2"}}}
+    gateway = {
+        **common,
+        "host": GATEWAY,
+        "address": GATEWAY,
+        "name": "PI51",
+        "tier": "gateway",
+        "services": services or own,
+    }
+    backend = {
+        **common,
+        "host": BACKEND,
+        "address": BACKEND,
+        "name": "PI52",
+        "services": {"redis": {"image": "redis:2"}},
+    }
     site = {
         "site_network": "198.18.77.0/24",
         "site_router": "198.18.77.1",

@@ -25,15 +25,22 @@ def checkout(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("name", ["my cluster", "my(2)", "my&cluster", "my'cluster"])
 @pytest.mark.parametrize("target", ["clean", "test", "test-lab-up", "test-lab-quick"])
-def test_a_checkout_with_a_space_in_its_path_is_refused_and_its_neighbour_stays(tmp_path, target):
+def test_a_checkout_with_a_strange_path_is_refused_and_its_neighbour_stays(tmp_path, target, name):
     neighbour = tmp_path / "my"
     neighbour.mkdir()
     (neighbour / "data").touch()
-    refused = make(checkout(tmp_path / "my cluster"), target)
+    refused = make(checkout(tmp_path / name), target)
     assert refused.returncode != 0
-    assert f"has a space, which options of ssh cannot hold: {tmp_path}/my cluster" in refused.stderr
+    assert (
+        f"has a space or a sign that ssh and shells do not take as it is: {tmp_path}/{name}" in refused.stderr
+    )
     assert (neighbour / "data").exists()
+
+
+def test_letters_of_any_language_may_be_in_it(tmp_path):
+    assert make(checkout(tmp_path / "größer_2.0"), "help").returncode == 0
 
 
 def test_every_recipe_removes_what_is_quoted_and_below_its_own_folder():

@@ -25,17 +25,17 @@ flaw_of = import_file("action_plugins/site_preflight.py", "site_preflight_reader
 # Signs that shells, YAML, JSON, ini files, Java, Jinja, SQL and addresses give a meaning.
 SIGNS = [
     "".join(map(chr, range(0x21, 0x7F))),
-    "`back`tick`",
+    "`back`tick`s",
     '"""quoted"""',
     "#no ;comment // nor /* this */",
-    "ends with \\",
+    "it ends with \\",
     "$HOME $(id) %(open {{ 7 * 7 }} {% x %} {# y #} ${open",
     "= : @ / ? & %41 \\n \\x41 \\u0041",
     "'two  spaces'",
-    "007",
-    "null",
+    "007007007007",
+    "0x1234567890",
 ]
-accepted = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1).filter(
+accepted = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=12).filter(
     lambda text: flaw_of(text) is None
 )
 Files = dict[str, str]
