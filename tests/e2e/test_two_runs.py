@@ -13,8 +13,10 @@ from tree import ROOT
 
 EDGE = next(node for node in site.nodes() if "edge" in node.groups)
 LOCK = "/run/aicluster.lock"
-# A container to make again keeps a run busy for some seconds.
-BUSY = "docker ps --quiet --filter label=aicluster.service=nginx | xargs docker rm --force"
+COMPOSE = "docker compose --project-directory /opt/aicluster"
+# Somebody tries a setting by hand: a run has the file to put back and the container to make anew.
+EDITED = f"sed -i 's/pids_limit: .*/pids_limit: 99/' /opt/aicluster/nginx/compose.yaml; {COMPOSE} up --detach nginx"
+PIDS = f"docker inspect --format '{{{{.HostConfig.PidsLimit}}}}' $({COMPOSE} ps --quiet nginx)"
 
 
 def holder() -> dict[str, object]:
@@ -26,7 +28,9 @@ def holder() -> dict[str, object]:
 @pytest.fixture
 def first_run() -> Iterator[subprocess.Popen[str]]:
     """A run that holds the node, and stands still."""
-    site.shell(EDGE, BUSY)
+    before = site.shell(EDGE, PIDS)
+    site.shell(EDGE, EDITED)
+    assert site.shell(EDGE, PIDS) == "99\n" != before
     with subprocess.Popen(
         [*site.PLAYBOOK, "--limit", EDGE.address],
         cwd=ROOT,
@@ -45,7 +49,7 @@ def first_run() -> Iterator[subprocess.Popen[str]]:
         os.killpg(run.pid, signal.SIGKILL)
 
 
-def test_the_second_run_names_the_first_and_takes_over_once_that_is_dead(first_run):
+def test_the_second_run_names_the_first_and_does_its_work_once_that_is_dead(first_run):
     second = site.run_site("--limit", EDGE.address)
     assert second.code != 0
     said = " ".join(second.output.split())
@@ -57,3 +61,4 @@ def test_the_second_run_names_the_first_and_takes_over_once_that_is_dead(first_r
     assert third.code == 0, third.output
     assert site.run_site("--limit", EDGE.address).changed == {EDGE.address: 0}
     assert holder() == {}
+    assert site.shell(EDGE, PIDS) != "99\n"
