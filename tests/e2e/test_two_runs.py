@@ -15,7 +15,10 @@ EDGE = next(node for node in site.nodes() if "edge" in node.groups)
 LOCK = "/run/aicluster.lock"
 COMPOSE = "docker compose --project-directory /opt/aicluster"
 # Somebody tries a setting by hand: a run has the file to put back and the container to make anew.
-EDITED = f"sed -i 's/pids_limit: .*/pids_limit: 99/' /opt/aicluster/nginx/compose.yaml; {COMPOSE} up --detach nginx"
+EDITED = f"""
+sed -i 's/pids_limit: .*/pids_limit: 99/' /opt/aicluster/nginx/compose.yaml
+{COMPOSE} up --detach nginx
+"""
 PIDS = f"docker inspect --format '{{{{.HostConfig.PidsLimit}}}}' $({COMPOSE} ps --quiet nginx)"
 
 
@@ -46,7 +49,8 @@ def first_run() -> Iterator[subprocess.Popen[str]]:
             time.sleep(0.2)
         os.killpg(run.pid, signal.SIGSTOP)
         yield run
-        os.killpg(run.pid, signal.SIGKILL)
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
 
 
 def test_the_second_run_names_the_first_and_does_its_work_once_that_is_dead(first_run):
