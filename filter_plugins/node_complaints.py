@@ -8,7 +8,9 @@ library/stack_node.py. What a node could not tell (None) is no complaint: a refu
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 MIB_PER_GIB = 1024
@@ -117,7 +119,7 @@ def door(case: Case) -> Iterator[str]:
     """A key opens a new connection for the user this run logs in as, before it turns passwords off."""
     if shut := case.found["door"]:
         port = f"-p {shut['port']} " if shut["port"] else ""
-        key = f"-i {shut['key']} " if shut["key"] else ""
+        key = f"-i {shlex.quote(str(Path(shut['key']).expanduser()))} " if shut["key"] else ""
         login = f"{shut['user']}@{shut['host']}" if shut["user"] else shut["host"]
         yield (
             f"login of {login} on {case.node} with a key, in a new connection: {shut['said']}: must work "

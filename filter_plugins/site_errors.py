@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -577,7 +578,7 @@ def secret_errors(site: Site) -> Iterator[str]:
     if secrets["exposed"]:
         yield (
             f"secrets file {secrets['file']} in plain text: git must ignore it or ansible-vault encrypt it; "
-            f"`ansible-vault encrypt {secrets['file']}`, or name it in .gitignore"
+            f"`ansible-vault encrypt {shlex.quote(secrets['file'])}`, or name it in .gitignore"
         )
     if needs and secrets["problem"]:
         fix = secrets["fix"] or f"{make} makes it, with a random value for each of {wanted}"
@@ -665,7 +666,8 @@ def site_errors(site: Site) -> list[str]:
     variable -> reason), catalogue, roles (name -> options of its argument_specs, None without one), secrets
     {file, names (those that have a value), malformed, problem: text or None, fix: text or None (make it),
     exposed: whether it is plain text that git does not ignore}, inventories (of this run, below the toolkit's
-    root or absolute), playbook (how a playbook is run on these nodes).
+    root or absolute), playbook (how one that opens the secrets is run on these
+    nodes).
     """
     checks = (
         group_errors,

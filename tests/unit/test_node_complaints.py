@@ -24,7 +24,7 @@ FOUND: dict[str, Any] = {
     "door": None,
 }
 SHUT = {
-    "user": "ansible", "host": "10.0.0.5", "port": 2222, "key": "~/.ssh/id",
+    "user": "ansible", "host": "10.0.0.5", "port": 2222, "key": "/my keys/id",
     "said": "Permission denied (publickey)",
 }  # fmt: skip
 WANTED: dict[str, Any] = {
@@ -149,9 +149,9 @@ REFUSED = [
         {"door": SHUT},
         {},
         "login of ansible@10.0.0.5 on PI41 with a key, in a new connection: Permission denied (publickey): "
-        "must work before this run ends logins with a password; `ssh-copy-id -i ~/.ssh/id -p 2222 "
+        "must work before this run ends logins with a password; `ssh-copy-id -i '/my keys/id' -p 2222 "
         "ansible@10.0.0.5` (`ssh-keygen` first, if you have no key)",
-        id="a key of one's own and another port",
+        id="a key of one's own, its path with a space, and another port",
     ),
     pytest.param(
         {"board.absent": ["nvidia-container-runtime"]},
