@@ -203,7 +203,7 @@ def describe(
         "roles": roles,
         "secrets": secrets_of({}),
         "inventories": [],
-        "playbook": "ansible-playbook",
+        "playbook": "ansible-playbook --ask-vault-pass",
     }
     if hosts:
         # Both are the same for every host; any host's variables can compute them.
@@ -331,7 +331,7 @@ class ActionModule(ActionBase):
         sources = variables["ansible_inventory_sources"]
         site |= {
             "inventories": [name_of(source) for source in sources],
-            "playbook": filters["ansible_command"](sources),
+            "playbook": filters["ansible_command"](sources, ask_vault=True),
         }
         if site["secrets"]["file"]:
             secret_file = sys.modules[action_loader.get("secret_file", class_only=True).__module__]

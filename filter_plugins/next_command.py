@@ -6,52 +6,118 @@ Every message that names a command takes it from here, so that it runs as it is 
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible import constants
+from ansible import constants, context
+from ansible.plugins.loader import connection_loader
 
 ROOT = Path(__file__).resolve().parents[1]
+# Where the toolkit is started by a wrapper, that says what a person types instead of a program's name.
+SSH, PLAYBOOK = "AICLUSTER_SSH", "AICLUSTER_PLAYBOOK"
+# What a run was given on its command line and the next one needs, too -> how it is written. A user is none
+# of it: the inventory's `ansible_user` wins over `--user`.
+VAULT = {
+    "ask_vault_pass": "--ask-vault-pass",
+    "vault_password_files": "--vault-password-file",
+    "vault_ids": "--vault-id",
+}
+GIVEN = {
+    **VAULT,
+    "private_key_file": "--private-key",
+    "ask_pass": "--ask-pass",
+    "connection_password_file": "--connection-password-file",
+    "become_ask_pass": "--ask-become-pass",
+    "become_password_file": "--become-password-file",
+    "ssh_common_args": "--ssh-common-args",
+    "ssh_extra_args": "--ssh-extra-args",
+}
+SSH_OPTIONS = ("host", "port", "remote_user", "private_key_file")
+SSH_TEXTS = ("ssh_args", "ssh_common_args", "ssh_extra_args")
 
 
-def set_value(hostvars: Mapping[str, Any], *names: str) -> str:
-    """Return the first of these variables that is set, "" without one."""
-    values = (hostvars.get(name) for name in names)
-    return next((str(value) for value in values if value not in (None, "")), "")
+def program(variable: str, name: str) -> list[str]:
+    """Return the words a wrapper names in its variable, or the program, as it was started or found."""
+    return shlex.split(os.environ.get(variable, "")) or [started(name)]
+
+
+def started(name: str) -> str:
+    """Return a program's bare name where a shell finds it, else the path this run was started by."""
+    path, found = Path(sys.argv[0]), shutil.which(name)
+    if path.name != name or not path.exists() or (found and path.samefile(found)):
+        return name
+    absolute = Path(os.path.normpath(path.absolute()))  # without `..`, and not where a link leads
+    return str(absolute.relative_to(ROOT)) if absolute.is_relative_to(ROOT) else str(absolute)
 
 
 def ssh_command(hostvars: Mapping[str, Any]) -> str:
-    """Return `ssh ...` with the user, host, port, key and options Ansible itself uses for this host.
-
-    Of two names of one setting the ssh-specific one wins, as in Ansible's ssh plugin.
-    """
-    port = set_value(hostvars, "ansible_ssh_port", "ansible_port")
-    key = set_value(hostvars, "ansible_ssh_private_key_file", "ansible_private_key_file")
-    user = set_value(hostvars, "ansible_ssh_user", "ansible_user")
-    host = set_value(hostvars, "ansible_ssh_host", "ansible_host", "inventory_hostname")
-    options = [set_value(hostvars, f"ansible_ssh_{kind}_args") for kind in ("common", "extra")]
+    """Return `ssh ...` with the user, host, port, key and options Ansible itself uses for this host."""
+    connection_loader.get("ssh", class_only=True)  # makes its options known
+    found = {
+        name: constants.config.get_config_value_and_origin(
+            name, plugin_type="connection", plugin_name="ssh", variables=hostvars
+        )
+        for name in (*SSH_OPTIONS, *SSH_TEXTS)
+    }
+    if not found["ssh_args"][1].startswith(("var:", "env:")):
+        del found["ssh_args"]  # of ansible.cfg: they make Ansible fast, a person gets there without them
+    host, port, user, key = (str(found[name][0] or "") for name in SSH_OPTIONS)
+    texts = [str(found[name][0] or "") for name in SSH_TEXTS if name in found]
     words = [
         *(["-p", port] if port else []),
         *(["-i", str(Path(key).expanduser())] if key else []),
-        *(word for text in options for word in shlex.split(text)),
+        *(word for text in texts for word in shlex.split(text)),
     ]
-    return shlex.join(["ssh", *words, f"{user}@{host}" if user else host])
+    return shlex.join([*program(SSH, "ssh"), *words, f"{user}@{host}" if user else host])
 
 
 def inventory_name(source: str) -> str:
     """Return the path of an inventory below the toolkit's root, or the source as it is."""
+    if "," in source:  # names instead of a file
+        return source
     path = Path(source).resolve()
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else source
 
 
-def ansible_command(sources: Sequence[str]) -> str:
-    """Return `ansible-playbook`, with the inventories of this run where they are not those of ansible.cfg."""
-    if list(sources) == list(constants.DEFAULT_HOST_LIST):
-        return "ansible-playbook"
-    named = [word for source in sources for word in ("-i", inventory_name(source))]
-    return shlex.join(["ansible-playbook", *named])
+def option_words(options: Mapping[str, str]) -> list[str]:
+    """Return those of these options that the command line of this run has, paths as seen from the root."""
+    words = []
+    for name, option in options.items():
+        value = context.CLIARGS.get(name)
+        if value is True:
+            words.append(option)
+        elif value:
+            items = [value] if isinstance(value, str) else value
+            words += [f"{option}={path_name(item)}" for item in items]
+    return words
+
+
+def path_name(text: str) -> str:
+    """Return a file, or a vault id `label@file`, as it is written where one stands in the root."""
+    label, at, name = text.rpartition("@")
+    path = Path(name).expanduser()
+    return f"{label}{at}{inventory_name(str(path.absolute()))}" if path.exists() else text
+
+
+def ansible_command(sources: Sequence[str], ask_vault: bool = False) -> str:
+    """Return what runs a playbook, named from the root, with the inventories and passwords of this run.
+
+    `ask_vault`: ask for the vault's password where nothing else gives it.
+    """
+    own = list(sources) == list(constants.DEFAULT_HOST_LIST)
+    named = [] if own else [word for source in sources for word in ("-i", inventory_name(source))]
+    given = option_words(GIVEN)
+    configured = constants.DEFAULT_VAULT_PASSWORD_FILE or constants.DEFAULT_VAULT_IDENTITY_LIST
+    if ask_vault and not configured and not option_words(VAULT):
+        given = ["--ask-vault-pass", *given]
+    # Elsewhere neither ansible.cfg nor a playbook would be found.
+    there = "" if Path.cwd() == ROOT else f"cd {shlex.quote(str(ROOT))} && "
+    return there + shlex.join([*program(PLAYBOOK, "ansible-playbook"), *named, *given])
 
 
 class FilterModule:

@@ -574,7 +574,7 @@ def secret_errors(site: Site) -> Iterator[str]:
     """Yield each secret that a placed service needs and that is missing or malformed, without its value."""
     needs, secrets = secret_needs(site), site["secrets"]
     wanted = ", ".join(f"{name} ({' and '.join(services)})" for name, services in needs.items())
-    make = f"`{site['playbook']} playbooks/secrets.yml --ask-vault-pass`"
+    make = f"`{site['playbook']} playbooks/secrets.yml`"
     if secrets["exposed"]:
         yield (
             f"secrets file {secrets['file']} in plain text: git must ignore it or ansible-vault encrypt it; "

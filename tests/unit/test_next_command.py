@@ -1,13 +1,23 @@
 """What a message tells a person to type: ssh_command and ansible_command."""
 
 import re
+import sys
+from pathlib import Path
 
 import pytest
 import tree
-from ansible import constants
+from ansible import constants, context
+from ansible.utils.context_objects import CLIArgs
 from next_command import ROOT, ansible_command, ssh_command
 
 HOST = {"inventory_hostname": "pi51"}
+OWN = list(constants.DEFAULT_HOST_LIST)
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """Give this run options on its command line."""
+    return lambda options: monkeypatch.setattr(context, "CLIARGS", CLIArgs(options))
 
 
 @pytest.mark.parametrize(
@@ -27,6 +37,11 @@ HOST = {"inventory_hostname": "pi51"}
             },
             "ssh -o 'ProxyCommand=ssh -W %h:%p door' -4 pi51",
             id="the way through another machine",
+        ),
+        pytest.param(
+            {"ansible_ssh_args": "-F /home/me/cluster.ssh"},
+            "ssh -F /home/me/cluster.ssh pi51",
+            id="a file of one's own for ssh",
         ),
         pytest.param(
             {
@@ -54,9 +69,31 @@ def test_a_key_in_the_home_folder_is_found_behind_quotes(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("environment", "options", "command"),
+    [
+        pytest.param({"ANSIBLE_REMOTE_PORT": "2222"}, {}, "ssh -p 2222 pi51", id="a port of the environment"),
+        pytest.param({"ANSIBLE_SSH_ARGS": "-F x"}, {}, "ssh -F x pi51", id="a file of the environment"),
+        pytest.param({}, {"private_key_file": "/k"}, "ssh -i /k pi51", id="a key of the command line"),
+        pytest.param({}, {"ssh_extra_args": "-4"}, "ssh -4 pi51", id="arguments of the command line"),
+        pytest.param(
+            {"AICLUSTER_SSH": "sudo -u aicluster ssh"},
+            {},
+            "sudo -u aicluster ssh pi51",
+            id="a wrapper",
+        ),
+    ],
+)
+def test_a_node_is_reached_with_what_this_run_was_given(environment, options, command, given, monkeypatch):
+    given(options)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert ssh_command(HOST) == command
+
+
+@pytest.mark.parametrize(
     ("sources", "command"),
     [
-        pytest.param(constants.DEFAULT_HOST_LIST, "ansible-playbook", id="those of ansible.cfg"),
+        pytest.param(OWN, "ansible-playbook", id="those of ansible.cfg"),
         pytest.param(
             [f"{ROOT}/inventory/groups.yml", f"{ROOT}/inventory/lab"],
             "ansible-playbook -i inventory/groups.yml -i inventory/lab",
@@ -68,6 +105,99 @@ def test_a_key_in_the_home_folder_is_found_behind_quotes(monkeypatch):
 )
 def test_a_playbook_is_run_on_the_nodes_of_this_run(sources, command):
     assert ansible_command(sources) == command
+
+
+@pytest.mark.parametrize(
+    ("folder", "sources", "command"),
+    [
+        pytest.param(ROOT, OWN, "ansible-playbook", id="in the toolkit's folder"),
+        pytest.param(Path("/"), OWN, f"cd {ROOT} && ansible-playbook", id="elsewhere"),
+        pytest.param(
+            ROOT / "docs",
+            [f"{ROOT}/inventory/lab", "pi51,"],
+            f"cd {ROOT} && ansible-playbook -i inventory/lab -i pi51,",
+            id="in a folder of the toolkit",
+        ),
+    ],
+)
+def test_a_playbook_and_inventories_are_found_from_the_folder_one_is_in(
+    folder, sources, command, monkeypatch
+):
+    monkeypatch.chdir(folder)
+    assert ansible_command(sources) == command
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param({"ask_vault_pass": True}, "--ask-vault-pass", id="asks for the vault's password"),
+        pytest.param(
+            {"vault_password_files": ["/home/me/my pass", f"{ROOT}/site.yml"]},
+            "'--vault-password-file=/home/me/my pass' --vault-password-file=site.yml",
+            id="reads it from files",
+        ),
+        pytest.param(
+            {"vault_ids": ["lab@prompt", f"home@{ROOT}/site.yml"]},
+            "--vault-id=lab@prompt --vault-id=home@site.yml",
+            id="names vaults",
+        ),
+        pytest.param({"private_key_file": "/k", "ask_pass": False}, "--private-key=/k", id="has a key"),
+        pytest.param({"become_ask_pass": True}, "--ask-become-pass", id="asks for sudo's password"),
+        pytest.param({"ssh_common_args": "-4"}, "--ssh-common-args=-4", id="has arguments for ssh"),
+        pytest.param({"tags": ["all"], "remote_user": "me"}, "", id="has what is not for the next run"),
+    ],
+)
+def test_the_next_run_is_given_what_this_one_was_given_that(options, words, given):
+    given(options)
+    assert ansible_command(OWN) == f"ansible-playbook {words}".strip()
+
+
+@pytest.mark.parametrize(
+    ("options", "file", "command"),
+    [
+        pytest.param({}, None, "ansible-playbook --ask-vault-pass", id="nothing gives it"),
+        pytest.param({"ask_vault_pass": True}, None, "ansible-playbook --ask-vault-pass", id="it was asked"),
+        pytest.param(
+            {"vault_password_files": ["/f"]}, None, "ansible-playbook --vault-password-file=/f", id="a file"
+        ),
+        pytest.param({}, "/f", "ansible-playbook", id="a file of the environment"),
+    ],
+)
+def test_the_password_of_the_vault_is_asked_once_at_most_when(options, file, command, given, monkeypatch):
+    given(options)
+    monkeypatch.setattr(constants, "DEFAULT_VAULT_PASSWORD_FILE", file)
+    assert ansible_command(OWN, ask_vault=True) == command
+
+
+@pytest.mark.parametrize(
+    ("start", "search", "command"),
+    [
+        pytest.param(".venv/bin/ansible-playbook", "/bin", ".venv/bin/ansible-playbook", id="by its path"),
+        pytest.param(
+            f"{ROOT}/.venv/bin/ansible-playbook",
+            "/bin",
+            ".venv/bin/ansible-playbook",
+            id="by its whole path",
+        ),
+        pytest.param(
+            f"{ROOT}/.venv/bin/ansible-playbook",
+            f"/bin:{ROOT}/.venv/bin",
+            "ansible-playbook",
+            id="by its name",
+        ),
+        pytest.param("/bin/sh", "/bin", "ansible-playbook", id="by another program"),
+    ],
+)
+def test_a_playbook_is_started_as_this_run_was(start, search, command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", [start])
+    monkeypatch.setenv("PATH", search)
+    assert ansible_command(OWN) == command
+
+
+def test_a_playbook_is_started_by_the_wrapper_that_started_this_run(monkeypatch):
+    monkeypatch.setenv("AICLUSTER_PLAYBOOK", "sudo /opt/aicluster/bin/aicluster-toolkit ansible-playbook")
+    assert ansible_command(OWN) == "sudo /opt/aicluster/bin/aicluster-toolkit ansible-playbook"
 
 
 def test_no_message_makes_up_its_own_way_to_a_node():
