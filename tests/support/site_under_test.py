@@ -81,7 +81,7 @@ def ask(pattern: str, expression: str) -> list[Any]:
 
 
 _NODE = (
-    "{'entry': cluster_node, 'groups': group_names, 'user': ansible_user, 'ssh': cluster_ssh,"
+    "{'entry': cluster_node, 'groups': group_names, 'user': cluster_login, 'ssh': cluster_ssh,"
     " 'key': ansible_ssh_private_key_file | default(''),"
     " 'ssh_args': ansible_ssh_common_args | default('')}"
 )

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import render
+import tree
 from a_kit import ScriptedKit, check_of, site
 from aicluster_verify import Broken
 from ansible.parsing.dataloader import DataLoader
@@ -59,9 +60,22 @@ def test_the_line_is_put_back_when(text, wanted):
     assert is_wanted(text) is wanted
 
 
-def test_the_file_of_the_user_playbooks_log_in_as_is_read():
-    _, _, (state, _) = state_on(NODE)
-    assert state["probe"] == {"file": "~ansible/.ssh/authorized_keys"}
+@pytest.mark.parametrize(
+    ("host_vars", "user"),
+    [
+        pytest.param({}, "ansible", id="the inventory's"),
+        pytest.param({"ansible_user": "pi"}, "pi", id="another one"),
+        pytest.param({"ansible_ssh_user": "pi", "ansible_user": "me"}, "pi", id="the one Ansible prefers"),
+    ],
+)
+def test_the_file_of_the_user_playbooks_log_in_as_is_read(host_vars, user):
+    _, _, (state, _) = state_on(NODE, **host_vars)
+    assert state["probe"] == {"file": f"~{user}/.ssh/authorized_keys"}
+
+
+def test_everything_about_the_login_goes_by_one_variable():
+    names = [name for folder in ("roles", "playbooks") for name in tree.named(".yml", below=folder)]
+    assert not [name for name in names if "ansible_user" in (tree.ROOT / name).read_text()]
 
 
 def test_a_new_address_of_the_node_or_of_the_control_node_is_made_known():
@@ -137,7 +151,7 @@ def test_the_folder_of_the_keys_is_the_users_alone_before_a_line_is_written_into
     names = list(TASKS)
     folder, line = "Give the user the folder of its keys", "Let the control node in, from its address only"
     assert names.index(folder) < names.index(line)
-    user = "{{ hostvars[__control_node_other].ansible_user }}"
+    user = "{{ hostvars[__control_node_other].cluster_login }}"
     given = TASKS[folder]["ansible.builtin.file"]
     assert given == {"path": f"~{user}/.ssh", "state": "directory", "owner": user, "mode": "0700"}
     written = TASKS[line]["ansible.builtin.lineinfile"]
