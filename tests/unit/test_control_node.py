@@ -266,6 +266,12 @@ def rendered(path: str, **where: Any) -> str:
     return render.render_role("control_node", **where)[path]
 
 
+def load_ini(name: str) -> configparser.ConfigParser:
+    parsed = configparser.ConfigParser(interpolation=None)
+    parsed.read(ROOT / name)
+    return parsed
+
+
 def unit(kind: str) -> configparser.ConfigParser:
     parsed = configparser.ConfigParser(strict=True, interpolation=None)  # keys lose their capitals
     parsed.read_string(rendered(f"{UNITS}.{kind}"))
@@ -329,8 +335,8 @@ def test_every_node_is_reached_with_the_key_made_here(inventory, tmp_path):
     (tmp_path / "inventory.yml").write_text(rendered(path, inventory=inventory))
     hosts = load(tmp_path / "inventory.yml")["all"]["hosts"]
     assert set(hosts) == {node["host"] for node in render.cluster(inventory)}
-    key = "/var/lib/aicluster-toolkit/.ssh/id_ed25519"
-    assert {host["ansible_ssh_private_key_file"] for host in hosts.values()} == {key}
+    way = yaml.safe_load(rendered("/opt/aicluster-toolkit/way.yml", inventory=inventory))
+    assert way["ansible_ssh_private_key_file"] == "/var/lib/aicluster-toolkit/.ssh/id_ed25519"
 
 
 @pytest.mark.parametrize(
@@ -340,17 +346,55 @@ def test_every_node_is_reached_with_the_key_made_here(inventory, tmp_path):
         pytest.param({"ansible_host": "pi51.example"}, 22, id="an alias"),
         pytest.param({"ansible_host": "10.0.0.9", "ansible_port": 2222}, 2222, id="another port"),
         pytest.param({"ansible_ssh_private_key_file": "/home/me/key"}, 22, id="a key of another machine"),
+        pytest.param({"ansible_ssh_args": "-F /home/me/cluster.ssh"}, 22, id="a file of another machine"),
+        pytest.param({"ansible_ssh_extra_args": "-o ProxyJump=gate"}, 22, id="a jump host of another one"),
+        pytest.param({"ansible_ssh_common_args": "-o ProxyJump=gate"}, 22, id="the same, for all of ssh"),
     ],
 )
 def test_the_control_node_goes_to_the_address_whose_key_it_knows_whatever_host_vars_say(host_vars, port):
     node = {"host": "pi51", "address": "192.168.1.147", "ssh_port": port, "services": {}}
     nodes = {"cluster_nodes": [*render.cluster("production"), node]}
-    text = rendered("/opt/aicluster-toolkit/inventory.yml", overrides=nodes)
+    inventory, way = (
+        yaml.safe_load(rendered(f"/opt/aicluster-toolkit/{name}.yml", overrides=nodes))
+        for name in ("inventory", "way")
+    )
     ssh = connection_loader.get("ssh", PlayContext())
-    # In its own inventory these would lose to host_vars; as names that Ansible prefers they win.
-    ssh.set_options(var_options=yaml.safe_load(text)["all"]["hosts"]["pi51"] | host_vars)
+    # Variables of an inventory lose to host_vars, but for names that Ansible prefers; extra variables win.
+    ssh.set_options(var_options=inventory["all"]["hosts"]["pi51"] | host_vars | way)
     assert (ssh.get_option("host"), ssh.get_option("port")) == ("192.168.1.147", port)
-    assert "IdentityFile=/var/lib/aicluster-toolkit/.ssh/id_ed25519" in ssh.get_option("ssh_common_args")
+    assert ssh.get_option("private_key_file") == "/var/lib/aicluster-toolkit/.ssh/id_ed25519"
+    found = [ssh.get_option(f"ssh_{name}") for name in ("args", "common_args", "extra_args")]
+    assert found == [load_ini("ansible.cfg")["ssh_connection"]["ssh_args"], "-o IdentitiesOnly=yes", ""]
+
+
+@pytest.mark.parametrize(
+    ("command", "gets_it"),
+    [
+        pytest.param("ansible", True, id="a module"),
+        pytest.param("ansible-playbook", True, id="a playbook"),
+        pytest.param("ansible-inventory", True, id="the inventory"),
+        pytest.param("ansible-vault", False, id="not the vault, which refuses it"),
+        pytest.param("ansible-config", False, id="nor the configuration"),
+    ],
+)
+def test_the_way_in_is_given_to(command, gets_it, tmp_path):
+    """The wrapper starts a Python that only says what it was given."""
+    (tmp_path / "current").mkdir()
+    (tmp_path / "python3").write_text(
+        '#!/bin/sh\nprintf "%s\\n" "$@" "$AICLUSTER_PLAYBOOK" "$AICLUSTER_SSH"\n'
+    )
+    (tmp_path / "python3").chmod(0o755)
+    script = rendered("/opt/aicluster/bin/aicluster-toolkit").replace("/opt/aicluster-toolkit", str(tmp_path))
+    script = script.replace("/usr/bin/python3", str(tmp_path / "python3"))
+    (tmp_path / "toolkit").write_text(script.replace('"$(id -un)"', "aicluster"))
+    done = subprocess.run(
+        ["sh", tmp_path / "toolkit", command, "x y"], capture_output=True, text=True, check=True
+    )
+    _, _, module, *given, playbook, ssh = done.stdout.splitlines()
+    assert module == f"ansible.cli.{'adhoc' if command == 'ansible' else command[len('ansible-') :]}"
+    assert given == [*(["--extra-vars", f"@{tmp_path}/way.yml"] if gets_it else []), "x y"]
+    assert playbook == "sudo /opt/aicluster/bin/aicluster-toolkit ansible-playbook"
+    assert ssh == "sudo -u aicluster ssh"
 
 
 SCRIPTS = ["aicluster-toolkit", "aicluster-toolkit-switch"]
