@@ -111,6 +111,13 @@ def test_an_alert_names_node_severity_and_what_to_do(subject, rule):
             assert {"summary", "next"} <= set(alert["exp_annotations"])
 
 
+@every_rule
+def test_an_alert_names_no_playbook_for_it_is_read_where_none_may_run(subject, rule):
+    """Who reads it knows neither the folder nor the inventories that belong behind the command."""
+    said = " ".join(rule["annotations"].values())
+    assert not re.search(r"ansible-playbook|playbooks/|site\.yml", said), subject
+
+
 def test_an_alert_has_one_name():
     names = [rule["alert"] for subject in SUBJECTS for rule in rules_of(subject)]
     assert len(names) == len(set(names))
