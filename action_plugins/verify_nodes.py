@@ -23,6 +23,8 @@ from ansible.utils.display import Display
 RUNNER = "/opt/aicluster/bin/aicluster_verify.py"
 # Of what a node said instead of results, the end that is shown, in characters.
 SHOWN = 600
+# Keys of a result that are read here.
+READ = {"service", "state", "evidence", "next", "because"}
 
 Result = dict[str, Any]
 
@@ -33,15 +35,17 @@ Result = dict[str, Any]
 def results_in(said: str) -> dict[str, Result] | None:
     """Return service -> result of the JSON list in what came back from a node, None without one.
 
-    On the terminal that Ansible asks for, sudo, PAM and login shells write before and after it.
+    sudo, PAM and login shells may write before and after it; none of them writes results, or an empty list
+    as a line of its own.
     """
-    for start in re.finditer(r"\[\{", said):
+    for start in re.finditer(r"\[", said):
         try:
             found, _ = json.JSONDecoder().raw_decode(said, start.start())
+        except ValueError:
+            continue  # a bracket of somebody else
+        if found and all(isinstance(result, dict) and result.keys() >= READ for result in found):
             return {result["service"]: result for result in found}
-        except (ValueError, KeyError, TypeError):
-            continue  # brackets of somebody else
-    return None
+    return {} if re.search(r"^\[\]\s*$", said, re.MULTILINE) else None
 
 
 def node_results(expected: Sequence[str], answer: Mapping[str, Any]) -> list[Result]:
@@ -53,11 +57,13 @@ def node_results(expected: Sequence[str], answer: Mapping[str, Any]) -> list[Res
     results = results_in(answer.get("stdout") or "")
     if results is None:
         printed = " ".join(answer.get(stream) or "" for stream in ("stdout", "stderr"))
-        said = (answer.get("msg") or printed).strip()[-SHOWN:] or "no answer"
+        whole = str(answer.get("msg") or printed).strip()
+        said = whole[-SHOWN:] or "no answer"
         unreachable = bool(answer.get("unreachable"))
         evidence = f"the node cannot be reached: {said}" if unreachable else f"verify does not run: {said}"
-        # `command` without a shell says so, a shell on the node says it with rc 127.
-        absent = not unreachable and (answer.get("rc") in (2, 127) or "No such file" in said)
+        # `command` without a shell says so of the runner, a shell on the node says it with rc 127.
+        lost = any(RUNNER in line and "No such file" in line for line in whole.splitlines())
+        absent = not unreachable and (answer.get("rc") in (2, 127) or lost)
         next_command = "ansible-playbook site.yml" if absent else ""
         return [broken(service, evidence, next_command) for service in expected]
     missing = "is placed here, but the node does not know it"

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from verify_nodes import lines_of, node_results, summary, verdict_lines
+from tree import load
+from verify_nodes import RUNNER, lines_of, node_results, summary, verdict_lines
 
 
 def result(service: str, state: str = "ok", **more: Any) -> dict[str, Any]:
@@ -42,6 +43,17 @@ def test_a_service_the_node_does_not_know_is_broken():
     assert (unknown["state"], unknown["next"]) == ("broken", "ansible-playbook site.yml")
 
 
+def test_a_node_that_knows_no_service_at_all_is_one_that_does_not_know_them():
+    results = node_results(["a", "b"], {"stdout": "motd\r\n[]\r\n", "rc": 0})
+    assert {one["evidence"] for one in results} == {"is placed here, but the node does not know it"}
+
+
+def test_a_node_is_asked_without_a_terminal_on_which_others_write():
+    [play] = load("playbooks/verify.yml")
+    [ask] = [task for task in play["tasks"] if task["verify_nodes"]["phase"] == "ask"]
+    assert ask["vars"] == {"ansible_ssh_use_tty": False}
+
+
 @pytest.mark.parametrize(
     ("answer", "evidence", "next_command"),
     [
@@ -60,14 +72,32 @@ def test_a_service_the_node_does_not_know_is_broken():
             "verify does not run: hello Traceback Shared connection closed",
             "",
         ),
+        (
+            {"rc": 1, "stderr": f"sudo: unable to execute {RUNNER}: No such file or directory"},
+            f"verify does not run: sudo: unable to execute {RUNNER}: No such file or directory",
+            "ansible-playbook site.yml",
+        ),
+        (
+            {"rc": 1, "stderr": f"setlocale: No such file or directory\r\nTraceback\r\nFile {RUNNER}"},
+            f"verify does not run: setlocale: No such file or directory Traceback File {RUNNER}",
+            "",
+        ),
         ({"rc": 1, "stdout": "[{no list}]"}, "verify does not run: [{no list}]", ""),
+        (
+            {"rc": 1, "stdout": 'motd: [{"service": "redis", "since": 3}] and []'},
+            'verify does not run: motd: [{"service": "redis", "since": 3}] and []',
+            "",
+        ),
         ({}, "verify does not run: no answer", ""),
     ],
     ids=[
         "a node that is away",
         "a node never deployed",
         "a runner that ends with an error, on a terminal that mixes all it hears",
+        "a runner that is not there, and nothing but words says so",
+        "a runner that ends with an error, after a locale that is not there",
         "what only looks like an answer",
+        "a list of somebody else, and an empty one in a sentence",
         "no answer at all",
     ],
 )
@@ -84,6 +114,7 @@ def test_every_service_is_broken_on_a_node_that_cannot_be_asked(answer, evidence
         pytest.param("sudo: unable to resolve host PI41: Name or service not known\r\n", "", id="sudo"),
         pytest.param("setlocale: LC_ALL: cannot change locale (de_DE)\n", "", id="a locale"),
         pytest.param('[motd] {"load": 1} [{"news": 0}] [', "", id="brackets, and no end of the line"),
+        pytest.param('motd: [{"service": "a", "since": 3}]\n[]\n', "", id="lists of services"),
         pytest.param("", "\r\nbye [{\r\n", id="a logout"),
     ],
 )
