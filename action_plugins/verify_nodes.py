@@ -104,7 +104,7 @@ def summary(nodes: Sequence[Mapping[str, Any]], entries: Mapping[str, Mapping[st
 
     `nodes`: [{node, address, services: [result]}]; `entries`: node name -> service -> catalogue entry.
     failures: [{node, address, service, evidence, next, because: [`service on NODE`]}], causes first;
-    warnings: [{node, service, text}] of services that are well.
+    warnings: [{node, service, text, next}] of services that are well.
     """
     results = [(node, result) for node in nodes for result in node["services"]]
     broken_ones = [(node, result) for node, result in results if result["state"] == "broken"]
@@ -136,20 +136,25 @@ def summary(nodes: Sequence[Mapping[str, Any]], entries: Mapping[str, Mapping[st
         "asleep": states.count("asleep"),
         "failures": sorted(failures, key=lambda failure: len(failure["because"])),
         "warnings": [
-            {"node": node["node"], "service": result["service"], "text": result["warning"]}
+            {
+                "node": node["node"],
+                "service": result["service"],
+                "text": result["warning"],
+                "next": result["next"],
+            }
             for node, result in results
             if result.get("warning")
         ],
     }
 
 
-def next_line(failure: Mapping[str, Any], ways: Mapping[str, str], playbook: str) -> str:
-    """Return the command to type at the controller: what runs on a node goes through ssh."""
-    command = str(failure["next"])
+def next_line(found: Mapping[str, Any], ways: Mapping[str, str], playbook: str) -> str:
+    """Return the command to type at the controller for a failure or warning: on a node, through ssh."""
+    command = str(found["next"])
     if command.startswith("ansible-playbook") or not command:
         return command.replace("ansible-playbook", playbook, 1)
     elsewhere = re.fullmatch(r"on (\S+): (.+)", command)
-    node, command = elsewhere.groups() if elsewhere else (failure["node"], command)
+    node, command = elsewhere.groups() if elsewhere else (found["node"], command)
     return f"{ways[node]} {shlex.quote(command)}"
 
 
@@ -172,7 +177,10 @@ def verdict_lines(content: Mapping[str, Any], ways: Mapping[str, str], playbook:
             lines.append(f"    because of {', '.join(failure['because'])}")
         elif command := next_line(failure, ways, playbook):
             lines.append(f"    next: {command}")
-    lines += [f"warning: {one['service']} on {one['node']}: {one['text']}" for one in content["warnings"]]
+    for warning in content["warnings"]:
+        lines.append(f"warning: {warning['service']} on {warning['node']}: {warning['text']}")
+        if command := next_line(warning, ways, playbook):
+            lines.append(f"    next: {command}")
     asleep = f", {content['asleep']} asleep" if content["asleep"] else ""
     count = (
         f"{content['services'] - len(content['failures'])} of {content['services']} services are well{asleep}"

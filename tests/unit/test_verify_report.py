@@ -134,7 +134,7 @@ def test_a_cluster_where_all_is_well_is_ok_and_what_sleeps_is_counted():
 def test_a_warning_is_told_and_breaks_nothing():
     content = summary([node("A", result("sql"), result("cache", warning="nobody listens"))], ENTRIES)
     assert (content["ok"], content["failures"]) == (True, [])
-    assert content["warnings"] == [{"node": "A", "service": "cache", "text": "nobody listens"}]
+    assert content["warnings"] == [{"node": "A", "service": "cache", "text": "nobody listens", "next": ""}]
 
 
 def test_a_cluster_without_services_is_not_ok():
@@ -229,9 +229,21 @@ def test_the_report_gives_the_next_command_of_the_cause_through_ssh():
     ]
 
 
-def test_warnings_stand_before_the_last_line():
-    assert said(node("A", result("sql"), result("cache", warning="nobody listens"))) == [
+@pytest.mark.parametrize(
+    ("command", "lines"),
+    [
+        pytest.param("", [], id="no command"),
+        pytest.param(
+            "ansible-playbook site.yml", ["    next: ansible-playbook -i home site.yml"], id="a playbook"
+        ),
+        pytest.param("x y", ["    next: ssh -p 2222 me@a.example 'x y'"], id="a command there"),
+    ],
+)
+def test_warnings_stand_before_the_last_line_each_with(command, lines):
+    warned = result("cache", warning="nobody listens", next=command)
+    assert said(node("A", result("sql"), warned)) == [
         "warning: cache on A: nobody listens",
+        *lines,
         "OK: 2 of 2 services are well (3.0 s)",
     ]
 

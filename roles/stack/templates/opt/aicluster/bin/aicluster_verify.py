@@ -412,8 +412,9 @@ def verdicts(kit: Kit, wanted: Sequence[str]) -> List[Dict[str, Any]]:
                 }
             )
         if lost and kit.services[service]["container"] and results[-1]["state"] == "ok":
-            said = "runs now, but may not come back after a reboot: %s; ansible-playbook site.yml" % lost
+            said = "runs now, but may not come back after a reboot: %s" % lost
             results[-1]["warning"] = "; ".join(filter(None, [results[-1].get("warning"), said]))
+            results[-1]["next"] = "ansible-playbook site.yml"
     return results
 
 
@@ -454,10 +455,10 @@ def report(node: str, results: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for result in results:
         lines.append("%-6s %-7s %-18s %s" % (node, result["state"], result["service"], result["evidence"]))
-        if result["next"]:
-            lines.append("%35snext: %s" % ("", result["next"]))
         if result.get("warning"):
             lines.append("%35swarning: %s" % ("", result["warning"]))
+        if result["next"]:
+            lines.append("%35snext: %s" % ("", result["next"]))
     return "\n".join(lines)
 
 
