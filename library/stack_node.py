@@ -751,7 +751,8 @@ def disk(path, docker):
 
     `docker`: data of services lies there; of several, the last.
     """
-    place = path
+    # Through links: the mount point above a link need not be that of what it leads to.
+    place = os.path.realpath(path)
     while not os.path.isdir(place):
         place = os.path.dirname(place)
     found = os.statvfs(place)

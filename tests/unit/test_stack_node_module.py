@@ -1045,6 +1045,25 @@ def test_a_disk_is_that_of_the_folder_that_will_be_made(tmp_path):
     assert 0 < later["free_mb"] <= later["size_mb"]
 
 
+@pytest.mark.parametrize(
+    ("path", "mount"),
+    [
+        pytest.param("data/docker", "/data", id="a folder on a disk of its own"),
+        pytest.param("link/docker", "/data", id="a folder behind a link to another disk"),
+        pytest.param("later/docker", "/data", id="a folder behind a link to what is not made yet"),
+        pytest.param("docker", "", id="a folder on the disk around it"),
+    ],
+)
+def test_the_file_system_of_a_folder_is_the_one_its_links_lead_to(tmp_path, monkeypatch, path, mount):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    (tmp_path / "later").symlink_to(tmp_path / "data" / "later")
+    mounts = [str(tmp_path), str(tmp_path / "data")]
+    monkeypatch.setattr(node.os.path, "ismount", mounts.__contains__)
+    found = node.disk(str(tmp_path / path), True)
+    assert (found["path"], found["mount"]) == (str(tmp_path / path), f"{tmp_path}{mount}")
+
+
 SNAPSHOTTER = [["driver-type", "io.containerd.snapshotter.v1"]]
 MANAGED = {"Address": "/var/run/docker/containerd/containerd.sock"}
 
