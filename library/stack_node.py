@@ -395,9 +395,10 @@ def folder_mode(folder):
 
 
 def package_states():
-    """Return {package: what dpkg says of it}; of several architectures the last."""
+    """Return {package: what dpkg says of it}; of several architectures one that is installed, else the last."""
     listing = run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"])
-    return dict(line.split() for line in listing.splitlines())
+    lines = [line.split() for line in listing.splitlines()]
+    return dict(sorted(lines, key=lambda line: line[1] == "installed"))
 
 
 def missing_packages(wanted, states):

@@ -1196,6 +1196,20 @@ def held(path):
 
 
 @pytest.mark.parametrize(
+    ("said", "missing"),
+    [
+        pytest.param("curl installed\ncurl config-files\n", [], id="another architecture was removed"),
+        pytest.param("curl config-files\ncurl installed\n", [], id="another one is listed first"),
+        pytest.param("curl config-files\ncurl not-installed\n", ["curl"], id="none is installed"),
+        pytest.param("curl unpacked\n", ["curl"], id="it is half there"),
+    ],
+)
+def test_a_package_is_there_when_one_of_its_architectures_is(monkeypatch, said, missing):
+    monkeypatch.setattr(node, "run", lambda _command: said)
+    assert inspect([], packages=["curl"])["packages"] == missing
+
+
+@pytest.mark.parametrize(
     ("said", "updates", "found"),
     [
         pytest.param("jq installed\nold config-files\n", [], [], id="all is done"),
