@@ -1322,6 +1322,7 @@ def answer(request):
     """Answer one question of the action plugin; with `run` for the one run that may change the node."""
     # Whatever the umask of root: modes are those that are named here, and all else is for everyone to read.
     os.umask(0o022)
+    os.environ.update(LC_ALL="C", LANGUAGE="C")  # words of programs are looked for
     mine = request.get("run")
     last = request["phase"] in ("inspect", "release")
     try:

@@ -37,6 +37,8 @@ def a_node_of_our_own(tmp_path, monkeypatch):
     monkeypatch.setattr(node, "LOCK_FILE", str(tmp_path / "lock"))
     monkeypatch.setattr(node, "DPKG_FOLDER", str(tmp_path / "dpkg"))
     (tmp_path / "dpkg" / "updates").mkdir(parents=True)
+    for name in ("LC_ALL", "LANGUAGE"):
+        monkeypatch.setenv(name, "C")  # so that what `answer` sets ends with the test
     return tmp_path
 
 
@@ -1252,6 +1254,13 @@ PI31 = {"run": "pi31 2 200 6", "who": "aicluster@pi31", "pid": 200, "play": "edg
 
 def ask(phase, run, **more):
     return node.answer({**more, "phase": phase, "run": run})
+
+
+def test_programs_of_a_node_speak_english_whatever_its_language(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "de")
+    ask("take", ANNA)
+    assert node.run(["sh", "-c", "echo $LC_ALL $LANGUAGE"]) == "C C\n"
 
 
 def test_a_node_is_held_by_one_run_at_a_time():
