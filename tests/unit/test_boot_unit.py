@@ -60,6 +60,17 @@ def test_where_modes_are_what_belongs_to_another_one_is_stopped_first(host, node
     assert settles is bool(node["modes"])
 
 
-def test_an_address_that_comes_after_docker_stops_no_container():
-    text = render.render_role("base", host=NODES[0][0])["/etc/sysctl.d/90-aicluster.conf"]
-    assert "net.ipv4.ip_nonlocal_bind = 1\n" in text
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param({}, id="nothing else is set"),
+        pytest.param({"net.ipv4.ip_nonlocal_bind": 0}, id="a site sets it off"),
+        pytest.param({"vm.swappiness": 10}, id="a site sets what sorts after it"),
+    ],
+)
+def test_an_address_that_comes_after_docker_stops_no_container(others):
+    overrides = {"base_sysctl": others}
+    text = render.render_role("base", host=NODES[0][0], overrides=overrides)["/etc/sysctl.d/90-aicluster.conf"]
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert lines[-1] == "net.ipv4.ip_nonlocal_bind = 1", "of a key set twice the last line counts"
+    assert lines[:-1] == [f"{key} = {value}" for key, value in others.items()]
