@@ -101,6 +101,9 @@ MEND_START = (
 MEND_RUNTIME = (
     f"{NO_START}correct docker_engine_runtimes in group_vars/<board>/hardware.yml, or {DAEMON} there"
 )
+FLAGS_THERE = "where the flags are given (`systemctl cat docker`, /etc/default/docker)"
+NOT_BOTH_OFF = "must not both be off: icc is turned off by means of iptables"
+NOT_BOTH_SET = "must not both be set: a bridge that is there has its address"
 DISK = {"mount": "/x", "device": 7, "docker": False, "free_mb": 20480, "size_mb": 29696}
 
 REFUSED = [
@@ -290,6 +293,77 @@ REFUSED = [
         f"take them out of {DAEMON} there, or keep their log-driver in {ENGINE_OPTIONS}",
         id="options of the log driver that was there before",
     ),
+    *(
+        pytest.param(
+            start(file, flags=flags),
+            {},
+            f"{TO_COME} (log-opts: {others}): must be options of its log-driver, journald{NO_START}"
+            f"take them out {where}, or keep their log-driver in {ENGINE_OPTIONS}",
+            id=why,
+        )
+        for file, flags, others, where, why in (
+            (
+                {"log-driver": "journald", "log-opts": {"gelf-address": "udp://x", "mode": "non-blocking"}},
+                (),
+                "gelf-address",
+                f"of {DAEMON} there",
+                "an option of a log driver that is far away",
+            ),
+            (
+                {"log-driver": "journald"},
+                ("--log-opt", "max-size=10m", "--log-opt=tag=x"),
+                "max-size",
+                FLAGS_THERE,
+                "an option of another log driver on the engine's command line",
+            ),
+            (
+                {"log-opts": {"max-size": "1m"}},
+                ("--log-driver=journald",),
+                "max-size",
+                f"of {DAEMON} there",
+                "a log driver on the engine's command line that does not know the options of the file",
+            ),
+        )
+    ),
+    *(
+        pytest.param(
+            start(file, flags=flags),
+            {},
+            f"{TO_COME} ({said}): {rule}{NO_START}take one of them out of {ENGINE_OPTIONS}, "
+            f"of {DAEMON} there, or of the flags there (`systemctl cat docker`, /etc/default/docker)",
+            id=why,
+        )
+        for file, flags, said, rule, why in (
+            (
+                {"iptables": False, "icc": False},
+                (),
+                "iptables: false, icc: false",
+                NOT_BOTH_OFF,
+                "no iptables and no icc",
+            ),
+            (
+                {"icc": False},
+                ("--iptables=false",),
+                "iptables: false, icc: false",
+                NOT_BOTH_OFF,
+                "no icc, and a flag that turns iptables off",
+            ),
+            (
+                {"bridge": "br0", "bip": "10.9.0.1/24"},
+                (),
+                "bridge: br0, bip: 10.9.0.1/24",
+                NOT_BOTH_SET,
+                "a bridge that is there, and an address for the engine's own",
+            ),
+            (
+                {"bip": "10.9.0.1/24"},
+                ("-b", "br0"),
+                "bridge: br0, bip: 10.9.0.1/24",
+                NOT_BOTH_SET,
+                "an address for the engine's own bridge, and a flag that names another",
+            ),
+        )
+    ),
     pytest.param(
         start({"default-runtime": "nvidia", "runtimes": {"kata": {"path": "kata"}}}),
         {},
@@ -308,6 +382,7 @@ REFUSED = [
             ("runc", {"path": "x"}, "a runtime with the name of the engine's own"),
             ("x", {}, "a runtime of neither path nor type"),
             ("x", {"path": "x", "runtimeType": "io.x"}, "a runtime of both path and type"),
+            ("x", None, "a runtime of nothing"),
         )
     ),
     pytest.param(
@@ -465,6 +540,28 @@ ACCEPTED = [
         ),
         {},
         id="a default runtime of the file",
+    ),
+    *(
+        pytest.param(start({"log-driver": "journald", **file}, flags=flags), {}, id=why)
+        for file, flags, why in (
+            ({"log-opts": None, "runtimes": None, "default-runtime": None}, (), "keys without a value"),
+            ({"log-opts": {"tag": "x", "labels": "a", "env-regex": "b"}}, (), "options of journald"),
+            (
+                {"log-opts": {"mode": "non-blocking", "max-buffer-size": "1m", "cache-disabled": "true"}},
+                (),
+                "options of every log driver",
+            ),
+            ({}, ("--log-opt", "tag=x"), "an option of journald on the engine's command line"),
+            ({"iptables": False}, (), "no iptables"),
+            ({"icc": False, "iptables": True}, (), "no icc"),
+            ({"icc": False}, ("--iptables", "--debug"), "no icc, and a flag that turns iptables on"),
+            ({"bridge": "", "bip": "10.9.0.1/24"}, (), "an address for the engine's own bridge"),
+        )
+    ),
+    pytest.param(
+        {"starting": {**start({"debug": True})["starting"], "command": []}},
+        {},
+        id="an engine of which nobody knows how it is started",
     ),
     pytest.param(
         start({"default-runtime": "io.containerd.runc.v2"}), {}, id="a default runtime known by its type"
