@@ -366,6 +366,61 @@ def runtime_faults(
             yield f"runtime {name}", "must have a name other than runc, and either path or runtimeType", mend
 
 
+def store_to_come(case: Case) -> Iterator[str]:
+    """The engine finds the project's containers and volumes again when it starts with the file to come."""
+    start = case.found["starting"]
+    for key, now, then, fix in store_changes(start, bool(case.found["volumes"])) if start else ():
+        yield (
+            f"{DAEMON_FILE} to come of {case.node} ({key}: {then}, until now {now}): must be what containers "
+            f"and volumes of the project were made with, or the engine starts with none of them; {fix}; or "
+            f"leave {key} as it was, {OPTIONS} or the file there"
+        )
+
+
+def store_changes(start: Mapping[str, Any], volumes: bool) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (key, value now, value to come, fix) of what hides containers, or `volumes`, that are there."""
+    file, store, flags = start["file"], start["store"], set(flags_of(start["command"]))
+    now, then, remaps = store["root"], store["root_to_come"], bool(file.get("userns-remap"))
+    # What a flag says changes with no file.
+    if (volumes or start["containers"]) and now != then and not {"data-root", "graph", "g"} & flags:
+        yield (
+            "data-root",
+            now,
+            then,
+            "move the data first: `sudo docker stop $(sudo docker ps -q)`, `sudo systemctl stop docker "
+            f"docker.socket`, `sudo rsync -aHAX {now}/ {then}/`, data-root into {DAEMON_FILE} there, `sudo "
+            "systemctl start docker`",
+        )
+    if (
+        (volumes or start["containers"])
+        and differs(store["remapped"], remaps)
+        and "userns-remap" not in flags
+    ):
+        yield (
+            "userns-remap",
+            "on" if store["remapped"] else "off",
+            as_written(file.get("userns-remap") or "off"),
+            "move the data first: save it, run playbooks/cleanup.yml there, put it back after this run",
+        )
+    if not start["containers"]:
+        return  # volumes lie elsewhere
+    again = (
+        "`sudo docker compose -p aicluster down` there first: volumes stay, this run makes containers anew"
+    )
+    driver, wants = file.get("storage-driver"), mapping(file.get("features")).get("containerd-snapshotter")
+    # Of containerd's store it may go by either of two names.
+    if driver and differs(store["driver"], driver) and not wants:
+        yield "storage-driver", store["driver"], as_written(driver), again
+    if wants is not None and differs(store["in_containerd"], wants):
+        key = "features.containerd-snapshotter"
+        yield key, as_written(store["in_containerd"]), as_written(wants), again
+
+
+def differs(now: object, then: object) -> bool:
+    """Whether a value changes; what the engine could not tell does not."""
+    return now is not None and now != then
+
+
 def full_disk(case: Case) -> Iterator[str]:
     """No disk a run writes to is full."""
     floor = case.wanted["disk_floor_mb"]
@@ -519,6 +574,7 @@ RULES: tuple[Rule, ...] = (
     runtimes,
     compose_age,
     engine_start,
+    store_to_come,
     full_disk,
     disk_to_come,
     images,
@@ -533,10 +589,12 @@ def node_complaints(found: Mapping[str, Any], node: str, wanted: Mapping[str, An
     runtimes that are not there}; memory_cgroup {on: bool or None, evidence, cmdline: file of the kernel's
     arguments or ""}; engine {absent: bool, version, api}; compose (version, "" if absent, None if not asked);
     starting (None: nothing new to start with) {file: daemon.json to come, command: what starts the engine,
-    said: why it does not take the file, "" or None where it cannot tell, swarm: bool}; disks [{path, mount,
-    device, docker: data lies here, of several in the last, free_mb, size_mb}] in MiB; images: name -> None
-    (not asked) or {status (HTTP, None if not asked), message, platforms}; door: None, or who cannot log in
-    with a key, {user, host, port, key (file; each may be None), said}.
+    said: why it does not take the file, "" or None where it cannot tell, swarm: bool, store: what it keeps
+    its data with {root, root_to_come, driver, in_containerd, remapped; the last three may be None},
+    containers: bool, of the project}; volumes of the project; disks [{path, mount, device, docker: data lies
+    here, of several in the last, free_mb, size_mb}] in MiB; images: name -> None (not asked) or {status
+    (HTTP, None if not asked), message, platforms}; door: None, or who cannot log in with a key, {user, host,
+    port, key (file; each may be None), said}.
     `wanted`: containers (bool: any), engine {source, packages and coming {engine, compose}: what brings them,
     whether this run installs them, oldest {engine, api, compose}}, disk_floor_mb (MiB), disk_budget (bool),
     disk_reserved_gb and coming_gb {service: GiB of those that are not there yet}, architecture, memory_mb

@@ -395,7 +395,7 @@ def folder_mode(folder):
 
 
 def package_states():
-    """Return {package: what dpkg says of it}; of several architectures one that is installed, else the last."""
+    """Return {package: what dpkg says of it}; of several architectures an installed one, or the last."""
     listing = run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"])
     lines = [line.split() for line in listing.splitlines()]
     return dict(sorted(lines, key=lambda line: line[1] == "installed"))
@@ -711,13 +711,40 @@ def board(programs):
     }
 
 
+def written_root(text):
+    """Return the folder a daemon.json wants the engine to keep its data in; once it was called `graph`."""
+    try:
+        file = json.loads(text or "{}")
+        return str(file.get("data-root") or file.get("graph") or DOCKER_ROOT)
+    except (ValueError, AttributeError):
+        return DOCKER_ROOT
+
+
 def docker_root(info):
     """Return the folder the engine says it keeps its data in; of one that does not answer, the file's."""
-    try:
-        written = json.loads(read_text(DAEMON_FILE) or "{}").get("data-root")
-    except (ValueError, AttributeError):
-        written = None
-    return info.get("DockerRootDir") or written or DOCKER_ROOT
+    return info.get("DockerRootDir") or written_root(read_text(DAEMON_FILE))
+
+
+def in_containerd(info):
+    """Whether the engine keeps images and containers in containerd's store, and not in its own."""
+    return dict(info.get("DriverStatus") or []).get("driver-type", "").startswith("io.containerd.")
+
+
+def store(info, text):
+    """Return what the engine keeps its data with, and where it would with the file to come, without links.
+
+    None: an engine that does not answer cannot tell.
+    """
+    remapped = "name=userns" in (info.get("SecurityOptions") or [])
+    root = docker_root(info)
+    return {
+        # With remapped users the engine says /var/lib/docker/100000.100000.
+        "root": os.path.realpath(re.sub(r"/\d+\.\d+$", "", root) if remapped else root),
+        "root_to_come": os.path.realpath(written_root(text)),
+        "driver": info.get("Driver"),
+        "in_containerd": in_containerd(info) if info else None,
+        "remapped": remapped if info else None,
+    }
 
 
 def image_root(info, root):
@@ -725,8 +752,7 @@ def image_root(info, root):
 
     With containerd's image store, the default since Docker 29, they lie where containerd has its own data.
     """
-    store = dict(info.get("DriverStatus") or []).get("driver-type", "")
-    if info and not store.startswith("io.containerd."):
+    if info and not in_containerd(info):
         return os.path.join(root, info.get("Driver", ""))
     if "/docker/containerd/" in ((info.get("Containerd") or {}).get("Address") or ""):
         # A containerd that the engine starts itself.
@@ -891,10 +917,11 @@ def engine_said(command, text):
     return said.strip() if done.returncode else ""
 
 
-def starting(differing, pending, root):
+def starting(differing, pending, info):
     """Return what the engine's next start reads that its last one did not, None if there is no such thing.
 
-    file: daemon.json to come; command; said: see `engine_said`; swarm: whether the node is a member of one.
+    file: daemon.json to come; command; said: see `engine_said`; swarm: whether the node is a member of one;
+    store: see `store`; containers: whether the project has any.
     """
     texts = [item["after"] for item in differing if item["path"] == DAEMON_FILE]
     if any(unit == ENGINE_UNIT for _verb, unit in pending):
@@ -906,7 +933,9 @@ def starting(differing, pending, root):
         "file": json.loads(texts[0]),
         "command": command,
         "said": engine_said(command, texts[0]),
-        "swarm": os.path.exists(os.path.join(root, "swarm", "docker-state.json")),
+        "swarm": os.path.exists(os.path.join(docker_root(info), "swarm", "docker-state.json")),
+        "store": store(info, texts[0]),
+        "containers": bool(project_containers()),
     }
 
 
@@ -927,7 +956,7 @@ def obstacles(params, differing, packages, units, pending, containers):
     root = docker_root(info)
     return {
         "engine": dict(found, ready=ready and bool(found["api"])),
-        "starting": starting(differing, pending, root),
+        "starting": starting(differing, pending, info),
         "compose": compose_version() if new and found["api"] else None,
         "memory_cgroup": memory_cgroup(),
         "board": board(wanted["programs"]),

@@ -32,6 +32,8 @@ rm -r /tmp/aicluster
 """
 DISK_AS_BEFORE = "umount /opt/aicluster"
 ENGINE_FILE = "/etc/docker/daemon.json"
+# Where no file can be.
+BELOW_A_FILE = "/etc/hostname/docker.pid"
 IN_A_SWARM = f"""
 cp -a {ENGINE_FILE} /tmp/daemon.json
 sed -i 's/"live-restore": true/"live-restore": false/' {ENGINE_FILE}
@@ -196,6 +198,13 @@ def test_whoever_logs_in_with_a_password_is_not_locked_out(arguments):
     assert "must work before this run ends logins with a password; `ssh-copy-id " in sentence
 
 
+def test_a_store_in_which_services_would_find_nothing_is_refused(layer):
+    options = site.setting(EDGE, "docker_engine", "docker_engine_options") | {"data-root": "/srv/docker"}
+    run = site.run_site(*layer(docker_engine_options=options), "--limit", EDGE.address)
+    [sentence] = sentences(run)
+    assert "(data-root: /srv/docker, until now /var/lib/docker): must be what containers" in sentence
+
+
 @check_and_run
 def test_what_the_engine_would_not_start_with_is_refused_while_it_runs(arguments):
     with spoilt(IN_A_SWARM, OUT_OF_IT):
@@ -207,11 +216,11 @@ def test_what_the_engine_would_not_start_with_is_refused_while_it_runs(arguments
 
 def test_an_engine_that_does_not_start_runs_again_with_the_file_it_had(layer):
     """The engine finds nothing wrong with this file before it starts."""
-    options = site.setting(EDGE, "docker_engine", "docker_engine_options") | {"storage-driver": "btrfs"}
+    options = site.setting(EDGE, "docker_engine", "docker_engine_options") | {"pidfile": BELOW_A_FILE}
     run = site.run_site(*layer(docker_engine_options=options), "--limit", EDGE.address)
     assert run.code != 0
     said = " ".join(run.output.split())
-    assert "btrfs" in said
+    assert BELOW_A_FILE.rpartition("/")[0] in said
     assert f"{ENGINE_FILE} is again what it was before this run; the engine runs with it." in said
     site.shell(EDGE, "systemctl is-active docker")
 

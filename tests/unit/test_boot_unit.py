@@ -69,8 +69,8 @@ def test_where_modes_are_what_belongs_to_another_one_is_stopped_first(host, node
     ],
 )
 def test_an_address_that_comes_after_docker_stops_no_container(others):
-    overrides = {"base_sysctl": others}
-    text = render.render_role("base", host=NODES[0][0], overrides=overrides)["/etc/sysctl.d/90-aicluster.conf"]
+    files = render.render_role("base", host=NODES[0][0], overrides={"base_sysctl": others})
+    text = files["/etc/sysctl.d/90-aicluster.conf"]
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert lines[-1] == "net.ipv4.ip_nonlocal_bind = 1", "of a key set twice the last line counts"
     assert lines[:-1] == [f"{key} = {value}" for key, value in others.items()]

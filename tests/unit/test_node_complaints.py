@@ -75,8 +75,21 @@ def image(message, name="redis:8.10.1", status=500):
 COMMAND = ["/usr/sbin/dockerd", "-H", "fd://"]
 
 
-def start(file, said="", swarm=False, flags=()):
-    return {"starting": {"file": file, "command": [*COMMAND, *flags], "said": said, "swarm": swarm}}
+STORE: dict[str, Any] = {
+    "root": "/var/lib/docker",
+    "root_to_come": "/var/lib/docker",
+    "driver": "overlay2",
+    "in_containerd": False,
+    "remapped": False,
+}
+
+
+def start(file, said="", swarm=False, flags=(), containers=True, **store):
+    starting = {"file": file, "command": [*COMMAND, *flags], "said": said, "swarm": swarm}
+    return {"starting": {**starting, "store": {**STORE, **store}, "containers": containers}}
+
+
+VOLUMES = {"volumes": ["postgres_data"]}
 
 
 OFF = {"on": False, "evidence": "not in /sys/fs/cgroup/cgroup.controllers"}
@@ -101,6 +114,13 @@ MEND_START = (
 MEND_RUNTIME = (
     f"{NO_START}correct docker_engine_runtimes in group_vars/<board>/hardware.yml, or {DAEMON} there"
 )
+MOVE = (
+    "move the data first: `sudo docker stop $(sudo docker ps -q)`, `sudo systemctl stop docker "
+    f"docker.socket`, `sudo rsync -aHAX /var/lib/docker/ /mnt/d/`, data-root into {DAEMON} there, `sudo "
+    "systemctl start docker`"
+)
+SAVE = "move the data first: save it, run playbooks/cleanup.yml there, put it back after this run"
+ANEW = "`sudo docker compose -p aicluster down` there first: volumes stay, this run makes containers anew"
 FLAGS_THERE = "where the flags are given (`systemctl cat docker`, /etc/default/docker)"
 NOT_BOTH_OFF = "must not both be off: icc is turned off by means of iptables"
 NOT_BOTH_SET = "must not both be set: a bridge that is there has its address"
@@ -364,6 +384,68 @@ REFUSED = [
             ),
         )
     ),
+    *(
+        pytest.param(
+            found,
+            {},
+            f"{TO_COME} ({said}): must be what containers and volumes of the project were made with, or the "
+            f"engine starts with none of them; {fix}; or leave {said.partition(':')[0]} as it was, "
+            f"{ENGINE_OPTIONS} or the file there",
+            id=why,
+        )
+        for found, said, fix, why in (
+            (
+                {**start({"data-root": "/mnt/d"}, root_to_come="/mnt/d", containers=False), **VOLUMES},
+                "data-root: /mnt/d, until now /var/lib/docker",
+                MOVE,
+                "another folder, and volumes in the one there is",
+            ),
+            (
+                start({"data-root": "/mnt/d"}, root_to_come="/mnt/d"),
+                "data-root: /mnt/d, until now /var/lib/docker",
+                MOVE,
+                "another folder, and containers in the one there is",
+            ),
+            (
+                {**start({}, root="/mnt/d", containers=False), **VOLUMES},
+                "data-root: /var/lib/docker, until now /mnt/d",
+                MOVE.replace("/var/lib/docker/ /mnt/d/", "/mnt/d/ /var/lib/docker/"),
+                "a file that names the folder with the volumes no more",
+            ),
+            (
+                {**start({"userns-remap": "default"}, containers=False), **VOLUMES},
+                "userns-remap: default, until now off",
+                SAVE,
+                "users that are to be remapped, and volumes of those that are not",
+            ),
+            (
+                start({}, remapped=True),
+                "userns-remap: off, until now on",
+                SAVE,
+                "users that are remapped no more",
+            ),
+            (
+                start({"storage-driver": "btrfs"}),
+                "storage-driver: btrfs, until now overlay2",
+                ANEW,
+                "another storage driver",
+            ),
+            (
+                start({"features": {"containerd-snapshotter": True}}),
+                "features.containerd-snapshotter: true, until now false",
+                ANEW,
+                "containerd's store instead of the engine's",
+            ),
+            (
+                start(
+                    {"features": {"containerd-snapshotter": False}}, driver="overlayfs", in_containerd=True
+                ),
+                "features.containerd-snapshotter: false, until now true",
+                ANEW,
+                "the engine's store instead of containerd's",
+            ),
+        )
+    ),
     pytest.param(
         start({"default-runtime": "nvidia", "runtimes": {"kata": {"path": "kata"}}}),
         {},
@@ -558,6 +640,52 @@ ACCEPTED = [
             ({"bridge": "", "bip": "10.9.0.1/24"}, (), "an address for the engine's own bridge"),
         )
     ),
+    *(
+        pytest.param({**start(file, **there), **volumes}, {}, id=why)
+        for file, there, volumes, why in (
+            (
+                {"data-root": "/d"},
+                {"root_to_come": "/d", "containers": False},
+                {},
+                "a folder to come, nothing yet",
+            ),
+            (
+                {"data-root": "/d"},
+                {"root": "/d", "root_to_come": "/d"},
+                VOLUMES,
+                "the folder there is, written down",
+            ),
+            ({}, {"root": "/d", "flags": ["--data-root=/d"]}, VOLUMES, "a folder that a flag names"),
+            ({}, {"remapped": True, "flags": ["--userns-remap=x"]}, VOLUMES, "users that a flag remaps"),
+            ({"userns-remap": "x"}, {"remapped": True}, VOLUMES, "users that stay remapped"),
+            (
+                {"userns-remap": "x"},
+                {"remapped": None},
+                VOLUMES,
+                "an engine that cannot tell whether it remaps",
+            ),
+            ({"storage-driver": "overlay2"}, {}, VOLUMES, "the storage driver there is"),
+            (
+                {"storage-driver": "btrfs"},
+                {"containers": False},
+                VOLUMES,
+                "a storage driver, and only volumes",
+            ),
+            (
+                {"storage-driver": "btrfs"},
+                {"driver": None},
+                VOLUMES,
+                "a storage driver, and one nobody can tell",
+            ),
+            (
+                {"storage-driver": "overlay2", "features": {"containerd-snapshotter": True}},
+                {"driver": "overlayfs", "in_containerd": True},
+                VOLUMES,
+                "containerd's store under another name",
+            ),
+            ({"features": None}, {"in_containerd": True}, VOLUMES, "no word of a store"),
+        )
+    ),
     pytest.param(
         {"starting": {**start({"debug": True})["starting"], "command": []}},
         {},
@@ -604,7 +732,7 @@ def test_all_obstacles_of_a_node_are_named_at_once():
         "disks.2.device": 2,
         "disks.2.free_mb": 1,
         "door": SHUT,
-        **start({"live-restore": True}, swarm=True),
+        **start({"live-restore": True}, swarm=True, root="/d"),
         **image("manifest unknown"),
     }
     # All but the ones about an engine that is not there, and one that is too new.

@@ -1138,6 +1138,56 @@ def test_docker_keeps_its_data_where_it_says_and_when_silent_where_its_file_says
     assert node.docker_root({}) == str(tmp_path / "docker")
 
 
+@pytest.mark.parametrize(
+    ("info", "text", "found"),
+    [
+        pytest.param(
+            {"DockerRootDir": "/d/1.2", "Driver": "overlay2", "SecurityOptions": ["name=seccomp"]},
+            "{}",
+            {"root": "/d/1.2", "driver": "overlay2", "in_containerd": False, "remapped": False},
+            id="an engine with its own store",
+        ),
+        pytest.param(
+            {"DockerRootDir": "/d/231072.231072", "Driver": "overlay2", "SecurityOptions": ["name=userns"]},
+            "{}",
+            {"root": "/d", "driver": "overlay2", "in_containerd": False, "remapped": True},
+            id="an engine that remaps users, and has a folder of its own for them",
+        ),
+        pytest.param(
+            {
+                "DockerRootDir": "/d",
+                "Driver": "overlayfs",
+                "DriverStatus": SNAPSHOTTER,
+                "SecurityOptions": None,
+            },
+            "{}",
+            {"root": "/d", "driver": "overlayfs", "in_containerd": True, "remapped": False},
+            id="an engine with containerd's store",
+        ),
+        pytest.param(
+            {},
+            '{"data-root": "/e"}',
+            {"root_to_come": "/e", "driver": None, "in_containerd": None, "remapped": None},
+            id="an engine that does not answer",
+        ),
+        pytest.param(
+            {}, '{"graph": "/e"}', {"root_to_come": "/e"}, id="a file with the old name of the folder"
+        ),
+        pytest.param({}, "{", {}, id="a file that is none"),
+    ],
+)
+def test_what_an_engine_keeps_its_data_with_is_what_it_says(tmp_path, info, text, found):
+    folder = str(tmp_path / "docker")
+    nothing = {"root": folder, "root_to_come": folder}
+    assert node.store(info, text) == {**node.store({}, "{}"), **nothing, **found}
+
+
+def test_a_link_to_the_folder_of_the_engine_is_the_folder(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "docker")
+    found = node.store({"DockerRootDir": str(tmp_path / "docker")}, f'{{"data-root": "{tmp_path}/link"}}')
+    assert found["root"] == found["root_to_come"]
+
+
 def test_volumes_of_the_project_are_known_without_an_engine(tmp_path):
     for name in ("aicluster_redis_data", "somebody_else"):
         (tmp_path / "docker" / "volumes" / name).mkdir(parents=True)
@@ -1403,7 +1453,8 @@ def test_the_file_to_come_is_looked_at_before_it_is_there(tmp_path, dockerd):
     dockerd("cat; exit 1")
     found = inspect([shared(path, {"live-restore": True})])["obstacles"]["starting"]
     assert found["file"] == json.loads(found["said"]) == {"data-root": "/d", "live-restore": True}
-    assert found["swarm"] is False
+    assert (found["swarm"], found["containers"]) == (False, False)
+    assert found["store"]["root_to_come"] == "/d"
 
 
 def test_a_file_that_waits_for_its_restart_is_looked_at_too(tmp_path, dockerd):
