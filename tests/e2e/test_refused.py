@@ -211,7 +211,8 @@ def test_what_the_engine_would_not_start_with_is_refused_while_it_runs(arguments
         run = site.run_site("--limit", EDGE.address, *arguments)
         site.shell(EDGE, "systemctl is-active docker")
     [sentence] = sentences(run)
-    assert "live-restore: true: must be off on a member of a swarm; `sudo docker swarm leave`" in sentence
+    assert "(live-restore: true): must be off on a member of a swarm, or the engine does not" in sentence
+    assert "; `sudo docker swarm leave` there, " in sentence
 
 
 def test_an_engine_that_does_not_start_runs_again_with_the_file_it_had(layer):
