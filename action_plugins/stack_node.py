@@ -1022,10 +1022,16 @@ class ActionModule(ActionBase):
         return plan
 
     def _door(self, desired: Desired, actual: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return who cannot log in with a key, and why, where this run is to end other logins."""
-        changing = [item["path"] for item in actual["differing"]]
-        if self._connection.transport != "ssh" or not locks_out(changing, desired.rules):
+        """Return who cannot log in with a key, and why, where this run is to end other logins.
+
+        Through a connection other than Ansible's own `ssh` no key is tried: that one is named.
+        """
+        if not locks_out([item["path"] for item in actual["differing"]], desired.rules):
             return None
+        # Not `transport`: others call themselves ssh, too, and have other options.
+        by = str(self._connection.ansible_name)
+        if by.rpartition(".")[2] != "ssh":
+            return {"by": by}
         options = self._connection.get_option
         done = subprocess.run(
             key_login(options), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False

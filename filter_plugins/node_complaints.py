@@ -119,7 +119,13 @@ def memory(case: Case) -> Iterator[str]:
 
 def door(case: Case) -> Iterator[str]:
     """A key opens a new connection for the user this run logs in as, before it turns passwords off."""
-    if shut := case.found["door"]:
+    shut = case.found["door"]
+    if shut and "by" in shut:
+        yield (
+            f"connection {shut['by']} to {case.node}: must be ssh in a run that ends logins with a password, "
+            "because it tries a key first; run this once with `-e ansible_connection=ssh`, without Mitogen"
+        )
+    elif shut:
         port = f"-p {shut['port']} " if shut["port"] else ""
         key = f"-i {shlex.quote(str(Path(shut['key']).expanduser()))} " if shut["key"] else ""
         login = f"{shut['user']}@{shut['host']}" if shut["user"] else shut["host"]
@@ -594,7 +600,7 @@ def node_complaints(found: Mapping[str, Any], node: str, wanted: Mapping[str, An
     containers: bool, of the project}; volumes of the project; disks [{path, mount, device, docker: data lies
     here, of several in the last, free_mb, size_mb}] in MiB; images: name -> None (not asked) or {status
     (HTTP, None if not asked), message, platforms}; door: None, or who cannot log in with a key, {user, host,
-    port, key (file; each may be None), said}.
+    port, key (file; each may be None), said}, or {by: the connection with which nobody tried}.
     `wanted`: containers (bool: any), engine {source, packages and coming {engine, compose}: what brings them,
     whether this run installs them, oldest {engine, api, compose}}, disk_floor_mb (MiB), disk_budget (bool),
     disk_reserved_gb and coming_gb {service: GiB of those that are not there yet}, architecture, memory_mb

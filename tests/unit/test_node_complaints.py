@@ -128,6 +128,13 @@ DISK = {"mount": "/x", "device": 7, "docker": False, "free_mb": 20480, "size_mb"
 
 REFUSED = [
     pytest.param(
+        {"door": {"by": "paramiko_ssh"}},
+        {},
+        "connection paramiko_ssh to PI41: must be ssh in a run that ends logins with a password, because "
+        "it tries a key first; run this once with `-e ansible_connection=ssh`, without Mitogen",
+        id="a way in that is not tried before passwords end",
+    ),
+    pytest.param(
         {"board.bits": 32},
         {},
         "system of PI41 32-bit (kernel aarch64): must be 64-bit, as the images are; install the 64-bit one, "

@@ -12,6 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.playbook.play_context import PlayContext
+from ansible.plugins.loader import connection_loader
 from by_path import import_file
 from hypothesis import given
 from hypothesis import strategies as st
@@ -830,12 +832,12 @@ def test_the_way_in_is_tried_as_ansible_logs_in_without_its_open_connection_and_
     assert command[-2:] == ["10.0.0.5", "true"]
 
 
-def an_ssh(tmp_path, body: str) -> Any:
+def an_ssh(tmp_path, body: str, name: str = "ansible.builtin.ssh") -> Any:
     program = tmp_path / "ssh"
     program.write_text(f"#!/bin/sh\n{body}\n")
     program.chmod(0o755)
     given = {**OPTIONS, "ssh_executable": str(program)}
-    return SimpleNamespace(_connection=SimpleNamespace(transport="ssh", get_option=given.get))
+    return SimpleNamespace(_connection=SimpleNamespace(ansible_name=name, get_option=given.get))
 
 
 DENIED = "echo Warning: a name >&2; echo 'Permission denied (publickey).' >&2; exit 255"
@@ -854,6 +856,30 @@ def test_a_door_that_no_key_opens_is_found_before_passwords_end(tmp_path, body, 
     door = engine.ActionModule._door(an_ssh(tmp_path, body), KEYS_ONLY, found)
     shut = {"user": "ansible", "host": "10.0.0.5", "port": 2222, "key": "/keys/my id", "said": said}
     assert door == (shut if said else None)
+
+
+@pytest.mark.parametrize(
+    ("by", "path", "door"),
+    [
+        pytest.param("ansible.builtin.paramiko_ssh", "/etc/ssh/a.conf", True, id="by another ssh"),
+        pytest.param("mitogen_ssh", "/etc/ssh/a.conf", True, id="by one that calls its transport ssh"),
+        pytest.param("ansible.builtin.local", "/etc/ssh/a.conf", True, id="on this machine"),
+        pytest.param(
+            "mitogen_ssh", "/etc/other", False, id="no file that ends logins with a password changes"
+        ),
+        pytest.param("ssh", "/etc/ssh/a.conf", False, id="by ssh under its short name"),
+    ],
+)
+def test_a_way_in_that_cannot_be_tried_with_a_key_is_named(tmp_path, by, path, door):
+    found = actual(differing=[{"path": path, "reason": "missing", "before": ""}])
+    named = engine.ActionModule._door(an_ssh(tmp_path, "exit 0", by), KEYS_ONLY, found)
+    assert named == ({"by": by} if door else None)
+
+
+def test_ansibles_own_connection_is_known_by_its_name():
+    for name in ("ssh", "ansible.builtin.ssh", "local"):
+        connection = connection_loader.get(name, PlayContext())
+        assert connection.ansible_name == f"ansible.builtin.{name.rpartition('.')[2]}"
 
 
 def test_the_file_that_ends_logins_with_a_password_says_so():
