@@ -568,7 +568,6 @@ def make_plan(
     reloads = reloads_due(desired, actual, reloading, changed)
     recreating = to_recreate(desired, actual)
     lay = {
-        "repair": [item["name"] for item in actual["unfinished"]],
         "packages": list(actual["packages"]),
         "files": paths,
         "remove": list(actual["leftover"]),
@@ -595,6 +594,9 @@ def make_plan(
         "settle": bool(desired.containers) and ("restart", ENGINE_UNIT) in reactions,
     }
     lay_needed = any(bool(part) for part in lay.values())
+    # What dpkg left behind is mended beside other work. Alone it is none: ours would be among the packages.
+    actual = {**actual, "unfinished": actual["unfinished"] if lay_needed else []}
+    lay["repair"] = [item["name"] for item in actual["unfinished"]]
     unknown = set(desired.container_owner.values()) if silent(actual) else set()
     # The engine as it shall be comes first where it has to fetch something.
     images = list(actual["obstacles"]["images"])

@@ -82,6 +82,18 @@ PLANS = [
     ),
     pytest.param(
         desired(),
+        actual(unfinished=[{"name": "theirs", "why": "half-configured"}]),
+        [],
+        id="a broken package of others alone is no work",
+    ),
+    pytest.param(
+        desired(),
+        actual(packages=["jq"], unfinished=[{"name": "theirs", "why": "half-configured"}]),
+        ["~ package theirs (half-configured)", "+ package jq"],
+        id="a broken package of others is mended before one of ours is installed",
+    ),
+    pytest.param(
+        desired(),
         actual(differing=[{"path": "/etc/a", "reason": "missing", "before": ""}]),
         ["+ file /etc/a"],
         id="a missing file is created",
@@ -689,7 +701,9 @@ def test_an_image_to_pull_is_work_though_no_file_differs():
 
 def test_packages_are_repaired_before_the_engine_is_laid_and_noted_only_when_they_are_new():
     found = actual(
-        unfinished=[{"name": "theirs", "why": "unpacked"}], **obstacles(images={"redis:8.10.1": None})
+        packages=["jq"],
+        unfinished=[{"name": "theirs", "why": "unpacked"}],
+        **obstacles(images={"redis:8.10.1": None}),
     )
     plan = engine.make_plan(with_redis(), found, {})
     assert (plan["lay"]["repair"], plan["engine"]["repair"], plan["lay_needed"]) == (["theirs"], [], True)
