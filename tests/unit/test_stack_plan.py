@@ -12,8 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.play_context import PlayContext
 from ansible.plugins.loader import connection_loader
+from ansible.template import Templar, trust_as_template
 from by_path import import_file
 from hypothesis import given
 from hypothesis import strategies as st
@@ -697,6 +700,31 @@ def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one(why, lines
 def test_an_image_to_pull_is_work_though_no_file_differs():
     plan = engine.make_plan(with_redis(), actual(**obstacles(images={"redis:8.10.1": None})), {})
     assert plan["lay_needed"] is True
+
+
+PACKAGES: list[dict[str, Any]] = yaml.safe_load((ROLES / "stack/tasks/packages.yml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("repair", "state", "keeps"),
+    [
+        pytest.param([], "present", False, id="packages are whole, and others may give way to ours"),
+        pytest.param(["jq"], "fixed", True, id="one of ours is half there"),
+        pytest.param(["theirs"], "fixed", True, id="one of others is half there, and stays"),
+    ],
+)
+def test_apt_is_given_our_packages_alone_and_mends_without_removing(repair, state, keeps):
+    [apt] = [task["ansible.builtin.apt"] for task in PACKAGES[-1]["block"] if "ansible.builtin.apt" in task]
+    plan = {"lay": {"repair": repair, "packages": ["jq"]}}
+    templar = Templar(loader=DataLoader(), variables={"__stack_plan": plan})
+    asked = {key: templar.template(trust_as_template(apt[key])) for key in ("name", "state")}
+    assert asked == {"name": ["jq"], "state": state}
+    assert templar.template(trust_as_template(apt["fail_on_autoremove"])) is keeps
+
+
+def test_what_dpkg_says_is_read_in_english():
+    ours = [task for task in (*PACKAGES, *PACKAGES[-1]["rescue"]) if "ansible.builtin.command" in task]
+    assert [task["environment"]["LC_ALL"] for task in ours] == ["C", "C"]
 
 
 def test_packages_are_repaired_before_the_engine_is_laid_and_noted_only_when_they_are_new():
