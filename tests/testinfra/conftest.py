@@ -57,7 +57,7 @@ def connections(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             sudo=True,
             ssh_identity_file=node.key or None,
             ssh_extra_args=node.ssh_args or None,
-            controlpath=sockets / "%C",
+            controlpath=sockets / node.name,
         )
         for node in site.nodes()
     }
