@@ -29,12 +29,12 @@ def gateway_url() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave repetitions to `make test-full`, which sets AICLUSTER_FULL; look at nodes before breaking them.
+    """Leave repetitions to `make test-full`, which sets AICLUSTER_FULL; look at the site before breaking it.
 
-    Alerts of a site that has just been deployed calm down meanwhile.
+    Alerts of a site that has just been deployed calm down while its nodes are looked at.
     """
     if "AICLUSTER_FULL" not in os.environ:
         left = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in left]
-    items.sort(key=lambda item: "e2e" in item.path.parts)
+    items.sort(key=lambda item: ("e2e" in item.path.parts, not item.get_closest_marker("calm")))

@@ -15,6 +15,7 @@ import pytest
 import site_under_test as site
 
 # Hardly a rule looks back longer than half an hour at what tests before these have broken.
+pytestmark = pytest.mark.calm
 QUIET_WITHIN_S = 35 * 60
 QUIET_FOR = "2m"
 # What a node of the lab says of the machine below it is no trouble of the lab's.

@@ -11,6 +11,7 @@ import site_under_test as site
 from http_client import get
 from tree import ROOT
 
+pytestmark = pytest.mark.calm
 IMAGE = "aicluster-lab/browser"
 ARTIFACTS = ROOT / ".cache" / "results"
 # Nodes look at their containers, and are asked, twice a minute.

@@ -60,22 +60,33 @@ def name_of(broken: Broken) -> str:
     return f"{service} on {node.name}" + (f" and {len(others)} others" if others else "")
 
 
-def switch(node: site.Node, service: str, on: bool) -> None:
-    """Stop a service as an accident would, or start it again and wait until it is healthy."""
-    entry = node.services[service]
-    if not entry["image"]:
-        site.shell(node, f"systemctl {'start' if on else 'stop'} {entry['unit']}")
-    elif on:
-        site.shell(node, f"{COMPOSE} up --detach --wait --wait-timeout 120 {service}")
-    else:
-        site.shell(node, f"{COMPOSE} kill {service}")
+def switch(node: site.Node, *services: str, on: bool) -> None:
+    """Stop services as an accident would, or start them again and wait until they are healthy."""
+    units = " ".join(node.services[name]["unit"] for name in services if not node.services[name]["image"])
+    containers = " ".join(name for name in services if node.services[name]["image"])
+    start = f"{COMPOSE} up --detach --wait --wait-timeout 120 {containers}"
+    commands = [
+        *([f"systemctl {'start' if on else 'stop'} {units}"] if units else []),
+        *([start if on else f"{COMPOSE} kill {containers}"] if containers else []),
+    ]
+    site.shell(node, "; ".join(["set -e", *commands]))
 
 
 def switch_all(broken: Broken, on: bool) -> None:
-    """Stop or start them all side by side: a container takes long to be healthy."""
+    """Stop or start them all, nodes side by side."""
+    names: dict[site.Node, list[str]] = {}
+    for node, service in broken:
+        names.setdefault(node, []).append(service)
     with ThreadPoolExecutor() as pool:
-        for done in [pool.submit(switch, node, service, on) for node, service in broken]:
+        for done in [pool.submit(switch, node, *services, on=on) for node, services in names.items()]:
             done.result()
+
+
+def wait_until_all_is_well() -> None:
+    """What stopped was missed by others, which notice in their own time that it is back."""
+    deadline = time.monotonic() + WELL_AGAIN_WITHIN_S
+    while not (verdict := verify()).ok:
+        assert time.monotonic() < deadline, verdict.report["failures"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -105,10 +116,6 @@ def broken(request: pytest.FixtureRequest) -> Iterator[Broken]:
     switch_all(pairs, on=False)
     yield pairs
     switch_all(pairs, on=True)
-    # What stopped was missed by others, which notice in their own time that it is back.
-    deadline = time.monotonic() + WELL_AGAIN_WITHIN_S
-    while not (verdict := verify()).ok:
-        assert time.monotonic() < deadline, verdict.report["failures"]
 
 
 @pytest.mark.parametrize("broken", rounds(), ids=name_of, indirect=True)
@@ -122,6 +129,12 @@ def test_a_service_that_stopped_is_named_with_evidence_and_what_to_do(broken):
         assert failure["next"] or failure["because"], failure
 
 
+@pytest.fixture
+def well() -> None:
+    wait_until_all_is_well()
+
+
+@pytest.mark.usefixtures("well")
 @pytest.mark.parametrize(
     "broken", [[(node, "minio")] for node in site.running("minio")], ids=name_of, indirect=True
 )

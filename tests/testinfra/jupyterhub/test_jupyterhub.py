@@ -73,5 +73,7 @@ def test_a_notebook_installs_a_large_package_and_has_it_after_a_restart(host):
         assert "it weighs 100" in run("import heavy; print('it weighs', heavy.weight)")
     finally:
         owner = host.check_output("docker exec %s stat --format %%u /home/ada", hub)
-        host.check_output("docker exec --user %s --workdir / %s find /home/ada -mindepth 1 -delete", owner, hub)
+        host.check_output(
+            "docker exec --user %s --workdir / %s find /home/ada -mindepth 1 -delete", owner, hub
+        )
         host.check_output("docker exec %s rmdir /home/ada", hub)
