@@ -19,6 +19,7 @@ import getpass
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import re
 import shlex
@@ -685,6 +686,12 @@ def began(pid: int) -> str | None:
     return "" if not stat else None if stat[0] in "ZX" else stat[19]
 
 
+def process_of_this_run() -> int:
+    """Return the id of the run's process. Tasks run in children of it, which go on when it is killed."""
+    parent = multiprocessing.parent_process()
+    return parent.pid if parent and parent.pid else os.getpid()
+
+
 def this_run(pid: int) -> dict[str, Any]:
     """Return who changes nodes here: the process `pid`, and on which machine it can be looked up."""
     space = Path("/proc/self/ns/pid")
@@ -963,8 +970,13 @@ class ActionModule(ActionBase):
 
     def _change(self, task_vars: dict[str, Any], **request: Any) -> dict[str, Any]:
         """Run the node's half of a phase that changes it, and hold it for this run: no other one may."""
-        # Tasks run in children of the one process that is the run.
-        me = this_run(os.getppid())
+        process = process_of_this_run()
+        if began(process) is None:
+            # It would hold the node in the name of nobody, and work on it beside the next run.
+            raise AnsibleActionFail(
+                f"the run of this task is gone: {task_vars['node_name']} is left as it is"
+            )
+        me = this_run(process)
         result = self._send(task_vars, run=me, **request)
         if "taken" in result and is_dead(result["taken"], me):
             result = self._send(task_vars, run=me, over=result["taken"]["run"], **request)

@@ -3,16 +3,19 @@
 import base64
 import io
 import itertools
+import multiprocessing
 import os
 import re
 import subprocess
 import sys
 import tarfile
+from concurrent.futures import ProcessPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.play_context import PlayContext
 from ansible.plugins.loader import connection_loader
@@ -1015,7 +1018,21 @@ def test_a_phase_that_changes_a_node_holds_it(monkeypatch, answers, dead, overs)
     monkeypatch.setattr(engine, "is_dead", lambda _holder, _me: dead)
     assert plugin._change({"node_name": "PI31"}, phase="take") == {"changed": False}
     assert [request.get("over") for request in sent] == overs
-    assert {request["run"]["pid"] for request in sent} == {os.getppid()}
+    assert {request["run"]["pid"] for request in sent} == {os.getpid()}
+
+
+def test_a_task_knows_the_process_of_its_run_whatever_became_of_it():
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        assert pool.submit(engine.process_of_this_run).result() == os.getpid()
+
+
+def test_what_is_left_of_a_killed_run_changes_nothing(monkeypatch, process):
+    plugin = engine.ActionModule.__new__(engine.ActionModule)
+    monkeypatch.setattr(engine, "process_of_this_run", lambda: process.pid)
+    process.kill()
+    process.wait()
+    with pytest.raises(AnsibleActionFail, match="the run of this task is gone: PI31 is left as it is"):
+        plugin._change({"node_name": "PI31"}, phase="ship")
 
 
 def test_a_living_run_of_others_ends_the_phase(monkeypatch):
