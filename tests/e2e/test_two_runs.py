@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import pytest
 import site_under_test as site
-from tree import ROOT
 
 EDGE = next(node for node in site.nodes() if "edge" in node.groups)
 LOCK = "/run/aicluster.lock"
@@ -34,16 +33,7 @@ def first_run() -> Iterator[subprocess.Popen[str]]:
     before = site.shell(EDGE, PIDS)
     site.shell(EDGE, EDITED)
     assert site.shell(EDGE, PIDS) == "99\n" != before
-    with subprocess.Popen(
-        [*site.PLAYBOOK, "--limit", EDGE.address],
-        cwd=ROOT,
-        env=site.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as run:
+    with site.begin_site("--limit", EDGE.address) as run:
         while not (now := holder()) or now["pid"] != run.pid:
             assert run.poll() is None, run.communicate()[0]
             time.sleep(0.2)

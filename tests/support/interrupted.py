@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -36,16 +35,7 @@ def moment(attempt: int, longest_s: float) -> float:
 
 def kill_after(seconds: float, root: Path = ROOT) -> str:
     """Start site.yml, SIGKILL it with all its forks after `seconds`; what it had printed."""
-    with subprocess.Popen(
-        site.PLAYBOOK,
-        cwd=root,
-        env=site.environment(root),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as controller:
+    with site.begin_site(root=root) as controller:
         time.sleep(seconds)
         os.killpg(controller.pid, signal.SIGKILL)
         assert controller.stdout

@@ -191,6 +191,20 @@ def run_playbook(name: str, *arguments: str, root: Path = ROOT) -> Run:
     return Run(ran.returncode, ran.stdout)
 
 
+def begin_site(*arguments: str, root: Path = ROOT) -> subprocess.Popen[str]:
+    """Begin a run of site.yml that a test will end: it leads a process group of its own."""
+    return subprocess.Popen(
+        [*PLAYBOOK, *arguments],
+        cwd=root,
+        env=environment(root),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def run_site(*arguments: str) -> Run:
     """Run site.yml to its end."""
     return run_playbook("site.yml", *arguments)
