@@ -33,7 +33,7 @@ def first_run() -> Iterator[subprocess.Popen[str]]:
     before = site.shell(EDGE, PIDS)
     site.shell(EDGE, EDITED)
     assert site.shell(EDGE, PIDS) == "99\n" != before
-    with site.begin_site("--limit", EDGE.address) as run:
+    with site.begin("site.yml", "--limit", EDGE.address, own_group=True) as run:
         while not (now := holder()) or now["pid"] != run.pid:
             assert run.poll() is None, run.communicate()[0]
             time.sleep(0.2)

@@ -35,7 +35,7 @@ def moment(attempt: int, longest_s: float) -> float:
 
 def kill_after(seconds: float, root: Path = ROOT) -> str:
     """Start site.yml, SIGKILL it with all its forks after `seconds`; what it had printed."""
-    with site.begin_site(root=root) as controller:
+    with site.begin("site.yml", root=root, own_group=True) as controller:
         time.sleep(seconds)
         os.killpg(controller.pid, signal.SIGKILL)
         assert controller.stdout

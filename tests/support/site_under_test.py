@@ -159,9 +159,6 @@ def fingerprint(node: Node) -> str:
     return shell(node, FINGERPRINT)
 
 
-PLAYBOOK = ["ansible-playbook", *inventory_arguments(), "site.yml"]
-
-
 @dataclass(frozen=True)
 class Run:
     """A finished run of a playbook."""
@@ -176,9 +173,9 @@ class Run:
         return {host: int(count) for host, count in found if host != "localhost"}
 
 
-def run_playbook(name: str, *arguments: str, root: Path = ROOT) -> Run:
-    """Run a playbook of the project, or of a copy of it, to its end."""
-    ran = subprocess.run(
+def begin(name: str, *arguments: str, root: Path = ROOT, own_group: bool = False) -> subprocess.Popen[str]:
+    """Begin a run of a playbook; with `own_group` for a test that ends it with all its children."""
+    return subprocess.Popen(
         ["ansible-playbook", *inventory_arguments(), name, *arguments],
         cwd=root,
         env=environment(root),
@@ -186,23 +183,15 @@ def run_playbook(name: str, *arguments: str, root: Path = ROOT) -> Run:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
+        start_new_session=own_group,
     )
-    return Run(ran.returncode, ran.stdout)
 
 
-def begin_site(*arguments: str, root: Path = ROOT) -> subprocess.Popen[str]:
-    """Begin a run of site.yml that a test will end: it leads a process group of its own."""
-    return subprocess.Popen(
-        [*PLAYBOOK, *arguments],
-        cwd=root,
-        env=environment(root),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+def run_playbook(name: str, *arguments: str, root: Path = ROOT) -> Run:
+    """Run a playbook of the project, or of a copy of it, to its end."""
+    with begin(name, *arguments, root=root) as run:
+        output, _ = run.communicate()
+    return Run(run.returncode, output)
 
 
 def run_site(*arguments: str) -> Run:
