@@ -136,13 +136,9 @@ class Lab:
     def _registry(self, client: docker.DockerClient, containers: Containers) -> None:
         with self.progress.step("network") as step:
             step.detail = _changed(containers.network(self.site.network, self.site.router))
-        storage = self.site.cache / "registry"
-        storage.mkdir(parents=True, exist_ok=True)
         registry.require_port_free(client, self.port)
         with self.progress.step("registry") as step:
-            container, created = containers.create(
-                registry.description(*self.site.registry, self.port, storage)
-            )
+            container, created = containers.create(registry.description(*self.site.registry, self.port))
             step.detail = _changed(wake(container) or created)
             registry.wait_until_ready(self.port)
 

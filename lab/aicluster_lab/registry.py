@@ -1,13 +1,11 @@
 """The lab's own registry: its storage is build cache, so a second lab finds every image already in it."""
 
-import os
 import socket
 import time
 import urllib.error
 import urllib.request
 from http.client import HTTPResponse
 from ipaddress import IPv4Address
-from pathlib import Path
 
 import docker
 from docker.errors import NotFound
@@ -18,6 +16,8 @@ from .images import REGISTRY
 from .sitedata import PREFIX
 
 CONTAINER = f"{PREFIX}-registry"
+# Kept beside the images by the engine: no label, so that it outlives the lab and serves every checkout.
+STORAGE = f"{PREFIX}-registry"
 PORT_VARIABLE = "AICLUSTER_LAB_REGISTRY_PORT"
 DEFAULT_PORT = 5077
 START_TIMEOUT_S = 30
@@ -44,19 +44,18 @@ def local_tag(image: str, port: int) -> str:
     return f"127.0.0.1:{port}/{image}"
 
 
-def description(address: IPv4Address, inner_port: int, port: int, storage: Path) -> Description:
-    """Describe the registry container, its blobs in `storage`, owned by whoever runs the lab."""
+def description(address: IPv4Address, inner_port: int, port: int) -> Description:
+    """Describe the registry container, its blobs in a volume that stays."""
     return Description(
         name=CONTAINER,
         image=REGISTRY,
         address=address,
         hostname="registry",
         host_config={
-            "Binds": [f"{storage}:/var/lib/registry"],
+            "Binds": [f"{STORAGE}:/var/lib/registry"],
             "PortBindings": {f"{inner_port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]},
         },
         config={
-            "User": f"{os.getuid()}:{os.getgid()}",
             "Env": [f"REGISTRY_HTTP_ADDR=:{inner_port}"],
             "ExposedPorts": {f"{inner_port}/tcp": {}},
         },
