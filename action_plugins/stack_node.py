@@ -27,7 +27,7 @@ import socket
 import subprocess
 import tarfile
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -573,9 +573,7 @@ def make_plan(
         "files": paths,
         "remove": list(actual["leftover"]),
         "reactions": [list(pair) for pair in reactions],
-        "units": [
-            unit for unit in desired.units if unit["name"] in {item["name"] for item in actual["units"]}
-        ],
+        "units": unit_states(desired.units, {item["name"] for item in actual["units"]}, reactions),
         # A run that was interrupted may have stopped before systemd read what it had laid down.
         "daemon_reload": bool(owed & set(reactions))
         or any(path.startswith("/etc/systemd/system/") for path in changed),
@@ -630,6 +628,26 @@ def make_plan(
         ),
         "complaints": [],
     }
+
+
+def unit_states(
+    wanted: Iterable[Mapping[str, Any]], deviating: Container[str], reactions: Iterable[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Return what to ask of systemd, a unit at a time: {name, enabled, state}; the latter two where due.
+
+    A restart or reload also starts what does not run.
+    """
+    # Sorted: a unit that is to be reloaded and restarted is restarted.
+    states: dict[str, dict[str, Any]] = {
+        unit: {"name": unit, "state": verb + "ed"} for verb, unit in sorted(reactions)
+    }
+    for unit in wanted:
+        if unit["name"] in deviating:
+            state = states.setdefault(unit["name"], {"name": unit["name"]})
+            state["enabled"] = unit.get("enabled", True)
+            if not unit.get("boot"):
+                state.setdefault("state", "started")
+    return list(states.values())
 
 
 def plan_lines(

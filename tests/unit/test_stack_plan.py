@@ -238,6 +238,39 @@ def test_a_container_that_only_has_to_become_well_is_not_provisioned_again():
     assert engine.make_plan(wanted, found, {})["raise"]["provision"] == []
 
 
+@pytest.mark.parametrize(
+    ("wanted", "reactions", "asked"),
+    [
+        pytest.param(
+            {"name": "a"}, [], {"name": "a", "enabled": True, "state": "started"}, id="it does not run"
+        ),
+        pytest.param(
+            {"name": "a", "enabled": False},
+            [],
+            {"name": "a", "enabled": False, "state": "started"},
+            id="it is started by others",
+        ),
+        pytest.param(
+            {"name": "a", "boot": True}, [], {"name": "a", "enabled": True}, id="it works at boot only"
+        ),
+        pytest.param(
+            {"name": "a"},
+            [("restart", "a")],
+            {"name": "a", "enabled": True, "state": "restarted"},
+            id="it reads a file that changed: one call does both",
+        ),
+        pytest.param(
+            {"name": "other"},
+            [("restart", "a"), ("reload", "a")],
+            {"name": "a", "state": "restarted"},
+            id="it is well, and a restart also reloads",
+        ),
+    ],
+)
+def test_systemd_is_asked_once_for_all_that_a_unit_needs(wanted, reactions, asked):
+    assert engine.unit_states([wanted], {"a"}, reactions) == [asked]
+
+
 def test_a_new_unit_file_makes_systemd_read_its_units_again():
     found = actual(differing=[{"path": "/etc/systemd/system/x.service", "reason": "missing", "before": ""}])
     assert engine.make_plan(desired(), found, {})["lay"]["daemon_reload"] is True
@@ -649,7 +682,10 @@ def test_the_engine_is_brought_up_before_images_are_pulled_and_they_before_files
         [["restart", "docker"]],
         [["reload", "ssh"]],
     )
-    assert (plan["engine"]["units"], plan["lay"]["units"]) == ([{"name": "docker"}], [{"name": "ssh"}])
+    assert (plan["engine"]["units"], plan["lay"]["units"]) == (
+        [{"name": "docker", "state": "restarted", "enabled": True}],
+        [{"name": "ssh", "state": "reloaded", "enabled": True}],
+    )
     assert plan["images"] == ["redis:8.10.1"]
     assert plan["lay_needed"] is True
     assert "+ image redis:8.10.1" in plan["lines"]
