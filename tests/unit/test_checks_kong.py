@@ -15,7 +15,8 @@ kong = import_file("roles/kong/templates/opt/aicluster/checks/kong.py", "check_k
 
 @pytest.fixture(autouse=True)
 def nobody_waits(monkeypatch):
-    monkeypatch.setattr(kong, "LATEST_S", 0)
+    monkeypatch.setattr(kong, "LOOKS_WITHIN_S", 0)
+    monkeypatch.setattr(kong, "PROBED_WITHIN_S", -1)
     monkeypatch.setattr(kong, "COUNTING_LIMIT_S", 0)
 
 
@@ -79,7 +80,7 @@ def check(
 
 
 def test_a_node_in_another_mode_may_be_away(monkeypatch):
-    monkeypatch.setattr(kong, "asleep", lambda _kit, target, _until: target.startswith("10.0.0.2"))
+    monkeypatch.setattr(kong, "asleep", lambda _kit, target, _began: target.startswith("10.0.0.2"))
     assert "AGX0 healthy" in check([target("10.0.0.1", 4), target("10.0.0.2", 1, "UNHEALTHY")])
 
 
@@ -89,23 +90,45 @@ def test_when_nobody_answers_it_does_not_matter_who_sleeps(monkeypatch):
         check([target("10.0.0.1", 4, "UNHEALTHY"), target("10.0.0.2", 1, "UNHEALTHY")])
 
 
+ASLEEP = 'aicluster_service_state{name="ollama",state="asleep"} %s'
+# A look five seconds after this check began, and one before; the node's clock shows 1000 now.
+LATER, EARLIER = (f"aicluster_containers_seen_timestamp_seconds {at}" for at in (995, 985))
+
+
 @pytest.mark.parametrize(
-    ("metrics", "sleeps"),
+    ("metrics", "state"),
     [
-        ('aicluster_service_state{name="ollama",state="asleep"} 1.0', True),
-        ('aicluster_service_state{name="ollama",state="asleep"} 1', True),
-        ('aicluster_service_state{name="ollama",state="asleep"} 0', False),
-        ("", False),
+        pytest.param([ASLEEP % "1.0", LATER], "asleep", id="asleep"),
+        pytest.param([ASLEEP % "1", EARLIER], "asleep", id="asleep already when this check began"),
+        pytest.param([ASLEEP % "0", LATER], "awake", id="awake"),
+        pytest.param([ASLEEP % "0", EARLIER], "", id="awake when it last looked, which is long ago"),
+        pytest.param([], "", id="nothing is known yet"),
     ],
-    ids=["asleep", "asleep, as node_exporter writes it", "awake", "nothing is known"],
 )
-def test_a_node_says_itself_whether_its_ollama_sleeps(metrics, sleeps):
-    with serving({"GET /metrics": Says(body=metrics)}) as service:
+def test_a_node_says_itself_whether_its_ollama_sleeps(metrics, state):
+    body = "\n".join([*metrics, "node_time_seconds 1000.5"])
+    with serving({"GET /metrics": Says(body=body)}) as service:
         host, port = service.url.removeprefix("http://").split(":")
         node = ai("ORIN0", host)
         node["services"]["node_exporter"] = {"ports": {"metrics": int(port)}}
         kit = FakeKit(service, {"node": "PI51", "services": {}, "cluster": [node]})
-        assert kong.asleep(kit, f"{host}:11434", 0) is sleeps
+        assert kong.state_of(kit, "ollama", host, time.monotonic() - 10) == state
+
+
+def test_a_node_that_does_not_say_whether_it_sleeps_is_awake():
+    with serving({}) as service:
+        kit = FakeKit(service, {"node": "PI51", "services": {}, "cluster": NODES})
+        assert kong.state_of(kit, "ollama", "10.0.0.1", time.monotonic()) == "awake"
+
+
+def test_what_a_node_last_saw_is_not_taken_for_what_is_so_now(monkeypatch):
+    told = iter(["", "", "asleep"])
+    monkeypatch.setattr(kong, "LOOKS_WITHIN_S", 10)
+    monkeypatch.setattr(kong, "state_of", lambda *_: next(told))
+    monkeypatch.setattr(time, "sleep", lambda _s: None)
+    with serving({}) as service:
+        kit = FakeKit(service, {"node": "PI51", "services": {}, "cluster": NODES})
+        assert kong.asleep(kit, "10.0.0.2:11434", time.monotonic())
 
 
 @pytest.mark.parametrize(
@@ -214,7 +237,9 @@ def at_home(**changes: Answers) -> str:
 def sleeping(monkeypatch):
     """Services a test lets sleep."""
     asleep: set[str] = set()
-    monkeypatch.setattr(kong, "sleeps_now", lambda _kit, service, _address: service in asleep)
+    monkeypatch.setattr(
+        kong, "state_of", lambda _kit, service, *_: "asleep" if service in asleep else "awake"
+    )
     return asleep
 
 
@@ -255,8 +280,9 @@ def test_a_way_that_leads_nowhere_while_somebody_is_awake_is_broken(changes, evi
 
 
 def test_a_node_that_has_just_woken_is_waited_for(monkeypatch):
-    monkeypatch.setattr(kong, "LATEST_S", 10)
+    monkeypatch.setattr(kong, "LOOKS_WITHIN_S", 10)
+    monkeypatch.setattr(kong, "PROBED_WITHIN_S", 10)
     monkeypatch.setattr(time, "sleep", lambda _s: None)
-    monkeypatch.setattr(kong, "sleeps_now", lambda *_: False)
+    monkeypatch.setattr(kong, "state_of", lambda *_: "awake")
     answers = iter([Says(503), Says(503), Says(body={"queue_running": []})])
     assert "image" in at_home(queue=lambda _asked: next(answers))

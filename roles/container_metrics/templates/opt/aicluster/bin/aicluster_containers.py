@@ -150,6 +150,8 @@ def samples(
 
 def look() -> str:
     """Return the metrics of this moment; a silent engine leaves every service of it broken."""
+    # Before anything is asked: what is told is not older than this.
+    began = float(int(time.time()))
     with open(ROOT + "/verify.json") as handle:
         services = json.load(handle)["services"]
     try:
@@ -160,7 +162,7 @@ def look() -> str:
         print("Docker does not answer: %s" % error, file=sys.stderr, flush=True)
         listed = []
     units = active_units([entry["unit"] for entry in services.values() if entry["unit"]])
-    seen = ("aicluster_containers_seen_timestamp_seconds", {}, float(int(time.time())))  # type: Sample
+    seen = ("aicluster_containers_seen_timestamp_seconds", {}, began)  # type: Sample
     return text([*samples(services, listed, active_mode(), units), seen], HELP)
 
 

@@ -1,8 +1,9 @@
 """Kong has its configuration, reaches the nodes behind each way in, and lets nobody in without a key."""
 
 import json
+import re
 import time
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 from aicluster_verify import Answer, Broken, Kit
 
@@ -17,8 +18,11 @@ EMPTY = "0" * 32  # the hash of a Kong that never loaded a configuration
 
 
 ASLEEP = 'aicluster_service_state{name="%s",state="asleep"} 1'
-# The state of a node's services is looked at every half minute; Kong's probes see a node that woke sooner.
-LATEST_S = 40
+SEEN, NOW = "aicluster_containers_seen_timestamp_seconds", "node_time_seconds"
+# A node looks at its services every half minute, or as often as its inventory says.
+LOOKS_WITHIN_S = 60
+# Kong's probes see a node that woke.
+PROBED_WITHIN_S = 20
 # A single request may pass uncounted: Redis has a fifth of a second.
 COUNTING_LIMIT_S = 5
 CODE: Dict[str, Any] = {
@@ -28,26 +32,40 @@ CODE: Dict[str, Any] = {
 }
 
 
-def sleeps_now(kit: Kit, service: str, address: str) -> bool:
-    """Tell whether the node at an address says that a service of its sleeps, as it is in another mode."""
+def sample(metrics: str, name: str) -> float:
+    """Return the value of a metric without labels, 0 if it is not among these."""
+    found = re.search("^%s (.+)$" % name, metrics, re.MULTILINE)
+    return float(found.group(1)) if found else 0.0
+
+
+def state_of(kit: Kit, service: str, address: str, began: float) -> str:
+    """Return `asleep`, in another mode; `awake`; "" while the node has not looked since this check began."""
     node = next((node for node in kit.cluster if node["address"] == address), None)
     if node is None or "node_exporter" not in node["services"]:
-        return False
-    url = "http://%s:%d/metrics" % (address, node["services"]["node_exporter"]["ports"]["metrics"])
+        return "awake"
+    port = node["services"]["node_exporter"]["ports"]["metrics"]
     try:
-        return ASLEEP % service in kit.http(url).text
+        metrics = kit.http("http://%s:%d/metrics" % (address, port)).text
     except Broken:
-        return False
+        return "awake"
+    if ASLEEP % service in metrics:
+        return "asleep"
+    # Both by the clock of the node.
+    began_there = sample(metrics, NOW) - (time.monotonic() - began)
+    return "awake" if sample(metrics, SEEN) >= began_there else ""
 
 
-def asleep(kit: Kit, target: str, until: float) -> bool:
-    """Tell whether the Ollama of a target sleeps; its node knows by `until`, see `check`."""
+def asleep(kit: Kit, target: str, began: float) -> bool:
+    """Tell whether the Ollama of a target sleeps, as soon as its node knows.
+
+    `began`: when this check did.
+    """
     address = target.partition(":")[0]
-    left = max(0.0, until - time.monotonic())
     try:
-        return kit.wait(left, lambda: sleeps_now(kit, "ollama", address), "Ollama is awake")
+        told = kit.wait(LOOKS_WITHIN_S, lambda: state_of(kit, "ollama", address, began), "the node is silent")
     except Broken:
         return False
+    return told == "asleep"
 
 
 def ask(kit: Kit, path: str, data: Any = None, timeout: float = 10) -> Answer:
@@ -115,31 +133,37 @@ def quality(kit: Kit) -> str:
 WAYS = {"image": ("comfyui", image), "code quality": ("sonarqube", quality)}
 
 
-def way(kit: Kit, name: str, until: float) -> Optional[str]:
+def way(kit: Kit, name: str, began: float) -> Optional[str]:
     """Return what was seen of a way in, None if nobody is behind it; raise Broken if it leads nowhere.
 
-    `until`: see `check`.
+    `began`: when this check did.
     """
     service, problem_of = WAYS[name]
     homes = [node["address"] for node in kit.cluster if service in node["services"]]
     if not homes:
         return None
-    seen: List[str] = []
+    problem = ""
 
     def settled() -> str:
-        seen.append(problem_of(kit))
-        if not seen[-1]:
+        nonlocal problem
+        problem = problem_of(kit)
+        if not problem:
             return name
-        return name + " asleep" if all(sleeps_now(kit, service, home) for home in homes) else ""
+        states = {state_of(kit, service, home, began) for home in homes}
+        if states == {"asleep"}:
+            return name + " asleep"
+        if "" not in states and time.monotonic() > began + PROBED_WITHIN_S:
+            raise Broken(problem)
+        return ""
 
     try:
-        return kit.wait(max(0.0, until - time.monotonic()), settled, name)
+        return kit.wait(LOOKS_WITHIN_S, settled, name)
     except Broken as broken:
         # Without an answer at all, what was broken says so itself.
-        raise Broken(seen[-1] if seen else broken.evidence, broken.next_command, kit.homes(service)) from None
+        raise Broken(problem or broken.evidence, broken.next_command, kit.homes(service)) from None
 
 
-def chatting(kit: Kit, until: float) -> str:
+def chatting(kit: Kit, began: float) -> str:
     """Return which AI nodes chats reach, and who writes code; "" if there is no AI node."""
     balanced = {
         "%s:%d" % (node["address"], node["services"]["ollama"]["ports"]["api"]): node["name"]
@@ -159,7 +183,7 @@ def chatting(kit: Kit, until: float) -> str:
         if target["weight"] and target["health"] != "HEALTHY"
     }
     well = [name for name, target in targets.items() if target["weight"] and name not in ill]
-    awake = [name for name in ill if not well or not asleep(kit, name, until)]
+    awake = [name for name in ill if not well or not asleep(kit, name, began)]
     if awake:
         raise Broken(
             "for Kong %s" % ", ".join(ill[name] for name in awake),
@@ -179,12 +203,12 @@ def chatting(kit: Kit, until: float) -> str:
 
 def check(kit: Kit) -> str:
     """Ask for readiness, configuration, health of the upstream, and every way in but the chat with a key."""
-    # Kong and the nodes have seen by then whatever was changed before this check began.
-    until = time.monotonic() + LATEST_S
+    # What Kong and the nodes said before may be older than the last change.
+    began = time.monotonic()
     kit.expect(kit.url("kong", "status", "/status/ready"))
     loaded = kit.expect(kit.url("kong", "status", "/status")).json().get("configuration_hash", EMPTY)
     if loaded == EMPTY:
         raise Broken("Kong runs without a configuration")
     # First what answers at once: a model for code may take all the time that is left.
-    ways = [found for found in (way(kit, name, until) for name in WAYS) if found]
-    return ", ".join(["configuration %s" % loaded[:8], chatting(kit, until) or "there is no AI node", *ways])
+    ways = [found for found in (way(kit, name, began) for name in WAYS) if found]
+    return ", ".join(["configuration %s" % loaded[:8], chatting(kit, began) or "there is no AI node", *ways])
