@@ -34,6 +34,8 @@ MANIFEST_DIGEST = hashlib.sha256(MANIFEST).hexdigest()
 Line = dict[str, Any]
 # What a scripted pull may do besides sending lines.
 HANG_UP, STALL = "hang up", "stall"
+# So long that no busy machine stalls by itself.
+STALL_S = 2
 
 
 def pulling(completed: float, total: float = 2 * GIGA, digest: str = LAYER) -> Line:
@@ -128,7 +130,7 @@ class FakeOllama:
                         self.close_connection = True
                         return
                     if step == STALL:
-                        time.sleep(1.5)
+                        time.sleep(STALL_S + 1)
                         self.close_connection = True
                         return
                     if step == {"status": "success"}:
@@ -169,7 +171,13 @@ def run(ollama: FakeOllama, capsys: pytest.CaptureFixture[str]) -> Callable[...,
 
     def call(models: list[Any] | None = None, *, check: bool = False, **more: Any) -> dict[str, Any]:
         listed = [{"name": m} if isinstance(m, str) else m for m in models or []]
-        arguments = {"url": ollama.url, "models": listed, "backoff_s": 0.01, "attempts": 3, "stall_s": 0.5}
+        arguments = {
+            "url": ollama.url,
+            "models": listed,
+            "backoff_s": 0.01,
+            "attempts": 3,
+            "stall_s": STALL_S,
+        }
         arguments.update(more, _ansible_check_mode=check)
         capsys.readouterr()
         with patch_module_args(arguments), pytest.raises(SystemExit):
@@ -359,9 +367,9 @@ class TestBrokenStreams:
 
     def test_a_long_verification_is_not_a_stall(self, ollama: FakeOllama, run: Any) -> None:
         ollama.scripts = [
-            [pulling(GIGA), {"status": "verifying sha256 digest"}, *[{}] * 80, {"status": "success"}]
+            [pulling(GIGA), {"status": "verifying sha256 digest"}, *[{}] * 250, {"status": "success"}]
         ]
-        assert run(["phi3:mini"], stall_s=0.5, verify_s=5)["changed"]
+        assert run(["phi3:mini"], verify_s=30)["changed"]
         assert len(ollama.asked("/api/pull")) == 1
 
     @pytest.mark.parametrize(
