@@ -6,6 +6,8 @@ import pytest
 import site_under_test as site
 from http_client import get
 
+pytestmark = pytest.mark.looks
+
 
 @pytest.fixture(scope="module")
 def node() -> site.Node:

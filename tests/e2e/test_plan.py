@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import site_under_test as site
 
+pytestmark = pytest.mark.looks
 PLAN_LINE = re.compile(r"(?:\| )?(\w+) +([+~-]) (file|container|package|unit) (\S+)")
 
 

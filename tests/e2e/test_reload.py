@@ -14,6 +14,7 @@ import pytest
 import site_under_test as site
 from project_copy import copy_of_the_project
 
+pytestmark = pytest.mark.looks
 CLIENTS = 4
 STREAM_FOR_S = 60 if os.environ.get("AICLUSTER_FULL") else 20
 # A stream of some seconds: the answer repeats the question.

@@ -7,6 +7,8 @@ import pytest
 import site_under_test as site
 from secret_scan import Finder
 
+pytestmark = pytest.mark.looks
+
 
 def test_no_secret_is_in_the_log_of_the_run_from_nothing(secrets):
     log = os.environ.get("AICLUSTER_RUN_LOG")

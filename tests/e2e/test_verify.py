@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -15,7 +14,6 @@ from verified import Verdict, verify
 ONE_AT_A_TIME = "AICLUSTER_FULL" in os.environ
 COMPOSE = "docker compose --project-directory /opt/aicluster"
 Broken = list[tuple[site.Node, str]]
-WELL_AGAIN_WITHIN_S = 120
 
 
 def active(node: site.Node) -> list[str]:
@@ -82,13 +80,6 @@ def switch_all(broken: Broken, on: bool) -> None:
             done.result()
 
 
-def wait_until_all_is_well() -> None:
-    """What stopped was missed by others, which notice in their own time that it is back."""
-    deadline = time.monotonic() + WELL_AGAIN_WITHIN_S
-    while not (verdict := verify()).ok:
-        assert time.monotonic() < deadline, verdict.report["failures"]
-
-
 @pytest.fixture(scope="module", autouse=True)
 def undisturbed() -> Verdict:
     """What verify says before anything is broken."""
@@ -118,6 +109,17 @@ def broken(request: pytest.FixtureRequest) -> Iterator[Broken]:
     switch_all(pairs, on=True)
 
 
+# While nothing else is broken: this comes first.
+@pytest.mark.parametrize(
+    "broken", [[(node, "minio")] for node in site.running("minio")], ids=name_of, indirect=True
+)
+def test_what_stopped_alone_comes_first_and_every_other_failure_names_its_cause(broken):
+    [(node, service)] = broken
+    first, *others = verify().report["failures"]
+    assert (first["service"], first["node"], first["because"]) == (service, node.name, [])
+    assert [failure for failure in others if not failure["because"]] == []
+
+
 @pytest.mark.parametrize("broken", rounds(), ids=name_of, indirect=True)
 def test_a_service_that_stopped_is_named_with_evidence_and_what_to_do(broken):
     verdict = verify()
@@ -127,22 +129,6 @@ def test_a_service_that_stopped_is_named_with_evidence_and_what_to_do(broken):
         failure = verdict.failure(service, node.name)
         assert failure["evidence"]
         assert failure["next"] or failure["because"], failure
-
-
-@pytest.fixture
-def well() -> None:
-    wait_until_all_is_well()
-
-
-@pytest.mark.usefixtures("well")
-@pytest.mark.parametrize(
-    "broken", [[(node, "minio")] for node in site.running("minio")], ids=name_of, indirect=True
-)
-def test_what_stopped_alone_comes_first_and_every_other_failure_names_its_cause(broken):
-    [(node, service)] = broken
-    first, *others = verify().report["failures"]
-    assert (first["service"], first["node"], first["because"]) == (service, node.name, [])
-    assert [failure for failure in others if not failure["because"]] == []
 
 
 @contextmanager
