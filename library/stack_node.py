@@ -159,6 +159,8 @@ CHECK_KEYS = (
     "cap_add", "cap_drop", "environment", "group_add", "image", "mem_limit", "memswap_limit", "pids_limit",
     "read_only", "security_opt", "shm_size", "tmpfs", "user", "working_dir",
 )  # fmt: skip
+# In a checker's command: the arguments its container will have, where they are all it reads.
+OWN_ARGUMENTS = "@arguments@"
 DIFF_LIMIT_BYTES = 64 * 1024
 UNFINISHED = ("half-installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending")
 
@@ -1156,9 +1158,12 @@ def checking(definition, directory, command):
     ]
     empty = [{"type": "tmpfs", "target": mount["target"]} for mount in mounts if mount["type"] == "volume"]
     kept = {key: definition[key] for key in CHECK_KEYS if key in definition}
+    words = []
+    for word in shlex.split(command):
+        words += (definition.get("command") or []) if word == OWN_ARGUMENTS else [word]
     return dict(
         kept,
-        entrypoint=shlex.split(command),
+        entrypoint=words,
         command=[],
         volumes=staged + empty,
         network_mode="none",
@@ -1185,18 +1190,27 @@ def check_container(service, definition, directory, wanted):
         if not done.returncode:
             return ""
         result = "rc %d" % done.returncode
-        said = done.stdout.decode("utf-8", "replace").strip()
+        said = done.stdout
     except subprocess.TimeoutExpired as expired:
         run(["docker", "rm", "--force", name])
         result = "no end within %d s" % CHECK_TIMEOUT_S
-        said = (expired.stdout or b"").decode("utf-8", "replace").strip()
+        said = expired.stdout or b""
     return "%s of service %s was refused by `%s` (%s): %s" % (
         ", ".join(wanted["files"]),
         service,
         wanted["command"],
         result,
-        said,
+        both_ends(said.decode("utf-8", "replace").strip()),
     )
+
+
+def both_ends(text, lines=10):
+    """Return a long text without its middle: some programs tell their usage after what is wrong."""
+    found = text.splitlines()
+    left_out = len(found) - 2 * lines
+    if left_out <= 0:
+        return text
+    return "\n".join(found[:lines] + ["[%d more lines]" % left_out] + found[-lines:])
 
 
 def check_project(directory, checks):

@@ -164,6 +164,10 @@ BROKEN = {
         "config.yml.j2", "prober: icmp", "probber: icmp",
         "blackbox_exporter --config.check", "field probber not found in type config.plain",
     ),
+    "victorialogs": (
+        "compose.yaml.j2", "-retentionPeriod=", "-retentionPeriod=about",
+        "/victoria-logs-prod @arguments@ -version", 'for flag -retentionPeriod',
+    ),
     "postgres": (
         "conf/pg_hba.conf.j2", "scram-sha-256", "scram-sha-512",
         "/etc/aicluster/checked", 'invalid authentication method "scram-sha-512"',

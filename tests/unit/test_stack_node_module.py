@@ -245,6 +245,24 @@ def test_a_checker_runs_like_its_service_but_alone_and_far_from_its_data():
     }
 
 
+def test_a_checker_may_read_the_arguments_its_service_will_have():
+    made = node.checking(
+        {**DEFINITION, "command": ["-days=14d", "-path=/logs"]}, "/stage", "logs @arguments@ -v"
+    )
+    assert (made["entrypoint"], made["command"]) == (["logs", "-days=14d", "-path=/logs", "-v"], [])
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        pytest.param("bad value\nusage", "bad value\nusage", id="little is shown whole"),
+        pytest.param("a\nb\nc\nd\ne", "a\n[3 more lines]\ne", id="of much, the beginning and the end"),
+    ],
+)
+def test_a_checker_that_says_much_is_not_quoted_whole(said, shown):
+    assert node.both_ends(said, lines=1) == shown
+
+
 # Compose and the programs in the images: what the last two say and how they end depends on the service.
 DOCKER = """#!/bin/sh
 case "$*" in
