@@ -50,9 +50,9 @@ RELOAD_TOKEN = "@stack-reload-digest@"
 DIGEST_LABEL = "aicluster.digest"
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ENGINE_ROLE, ENGINE_UNIT = "docker_engine", "docker"
-# What a change of a service's file means for its containers; the first where a rule says nothing.
 # Of editors, patches, Python and the Finder.
 LEFTOVERS = re.compile(r".*(~|\.orig|\.rej|\.sw[a-p]|\.pyc)|#.*#|\._.*|\.DS_Store")
+# What a change of a service's file means for its containers; the first where a rule says nothing.
 CHANGES = ("recreate", "reload", "none")
 CONTAINER_RELOAD, CONTAINER_RECREATE = "reload container", "recreate container"
 # A container in one of these deviations is made by `up`, and reads its files then.
