@@ -78,8 +78,7 @@ def services_page(nodes: Sequence[Node]) -> str:
     ]
     return page(
         "Services",
-        "Every placed service, its pinned image, and its nodes. With `site_log_store: loki`, "
-        "[loki](../../roles/loki/README.md) takes the place of victorialogs.",
+        "Every placed service, its pinned image, and its nodes.",
         table(columns, rows),
         "## More than a patch release behind\n\n"
         "All others are the newest patch release of their line that was known then. No registry could be "

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from a_kit import ScriptedKit, check_of, site
@@ -71,91 +70,69 @@ def test_a_shipper_says_since_when_it_has_not_failed():
     assert check_of("log_shipper").check(kit) == "sends without a failure since Mon 2026-11-23 10:00:00 UTC"
 
 
-# --- the log stores ---
+# --- victorialogs ---
+
+NODES = ["PI41", "AGX0"]
 
 
-def in_victorialogs(lines: list[str], under: str = "") -> str:
-    """Each stored under the node it names, or all under one."""
-    return "".join(json.dumps({"node": under or line.split()[-1], "_msg": line}) + "\n" for line in lines)
+def line(node: str, run: int = 1) -> str:
+    return f"aicluster verify run-{run} {node}"
 
 
-def in_loki(lines: list[str], under: str = "") -> str:
-    streams = [{"stream": {"node": under or line.split()[-1]}, "values": [["1", line]]} for line in lines]
-    return json.dumps({"status": "success", "data": {"resultType": "streams", "result": streams}})
+def stored(lines: Sequence[str], under: str = "") -> str:
+    """What the store answers: each line under the node it names, or all under one."""
+    return "".join(json.dumps({"node": under or one.split()[-1], "_msg": one}) + "\n" for one in lines)
 
 
-STORES: Any = [
-    pytest.param("victorialogs", "/select/logsql/query?", in_victorialogs, id="victorialogs"),
-    pytest.param("loki", "/loki/api/v1/query_range?", in_loki, id="loki"),
-]
-every_store = pytest.mark.parametrize(("service", "path", "stored"), STORES)
-
-
-def ask_store(service: str, pages: Any, together: Sequence[str] = ("PI41", "AGX0", "NANO")) -> str:
-    answers = {"GET " + path.rstrip("?"): page for path, page in pages.items()}
-    kit = ScriptedKit(site("PI41", {service: {"api": 1234}}, CLUSTER), answers, together=together)
-    said: str = check_of(service).check(kit)
+def ask_store(page: str | None, status: int = 200, together: Sequence[str] = (*NODES, "NANO")) -> str:
+    answers = {} if page is None else {"GET /select/logsql/query": (status, page)}
+    kit = ScriptedKit(site("PI41", {"victorialogs": {"api": 1234}}, CLUSTER), answers, together=together)
+    said: str = check_of("victorialogs").check(kit)
     assert kit.run_id in kit.asked[0]
     return said
 
 
-@every_store
-def test_a_store_with_the_line_of_every_shipping_node_is_well(service, path, stored):
-    lines = stored(["aicluster verify run-1 PI41", "aicluster verify run-1 AGX0"])
-    assert ask_store(service, {path: (200, lines)}) == "a line of each of 2 nodes"
+def test_a_store_with_the_line_of_every_shipping_node_is_well():
+    assert ask_store(stored([line(node) for node in NODES])) == "a line of each of 2 nodes"
 
 
-@every_store
 @pytest.mark.parametrize(
     ("lines", "missing"),
     [
-        (["aicluster verify run-1 AGX0"], "PI41"),
-        (["aicluster verify run-1 PI41"], "AGX0"),
-        (["aicluster verify run-1 PI41", "aicluster verify run-0 AGX0"], "AGX0"),
-        (["aicluster verify run-1 PI41", "aicluster verify run-1 AGX01"], "AGX0"),
-    ],
-    ids=[
-        "its own node is missing",
-        "another node is missing",
-        "a line of an earlier run",
-        "a node of a similar name",
+        pytest.param([line("AGX0")], "PI41", id="its own node is missing"),
+        pytest.param([line("PI41")], "AGX0", id="another node is missing"),
+        pytest.param([line("PI41"), line("AGX0", run=0)], "AGX0", id="a line of an earlier run"),
+        pytest.param([line("PI41"), line("AGX01")], "AGX0", id="a node of a similar name"),
     ],
 )
-def test_a_store_names_the_nodes_whose_lines_are_missing(service, path, stored, lines, missing):
+def test_a_store_names_the_nodes_whose_lines_are_missing(lines, missing):
     with pytest.raises(Broken) as broken:
-        ask_store(service, {path: (200, stored(lines))})
+        ask_store(stored(lines))
     assert broken.value.evidence == f"no line of {missing} within 30 s"
     assert broken.value.next_command == f"on {missing}: systemctl status systemd-journal-upload"
     assert broken.value.because == [f"log_shipper on {missing}"]
 
 
-@every_store
-def test_a_line_that_is_stored_under_another_nodes_name_is_missing(service, path, stored):
-    lines = stored(["aicluster verify run-1 PI41", "aicluster verify run-1 AGX0"], under="PI41")
+def test_a_line_that_is_stored_under_another_nodes_name_is_missing():
     with pytest.raises(Broken, match="no line of AGX0 within 30 s"):
-        ask_store(service, {path: (200, lines)})
+        ask_store(stored([line(node) for node in NODES], under="PI41"))
 
 
-@every_store
-def test_a_store_without_the_line_of_anybody_blames_nobody_else(service, path, stored):
+def test_a_store_without_the_line_of_anybody_blames_nobody_else():
     with pytest.raises(Broken, match="no line of PI41, AGX0 within 30 s") as broken:
-        ask_store(service, {path: (200, stored([]))})
+        ask_store(stored([]))
     assert (broken.value.because, broken.value.next_command) == ([], "")
 
 
-@pytest.mark.parametrize(("service", "path"), [store.values[:2] for store in STORES])
-def test_a_store_that_answers_with_an_error_is_broken(service, path):
+def test_a_store_that_answers_with_an_error_is_broken():
     with pytest.raises(Broken, match="422"):
-        ask_store(service, {path: (422, "cannot parse query")})
+        ask_store("cannot parse query", 422)
 
 
-@pytest.mark.parametrize("service", [store.values[0] for store in STORES])
-def test_a_store_that_is_not_there_is_broken(service):
+def test_a_store_that_is_not_there_is_broken():
     with pytest.raises(Broken, match="refused"):
-        ask_store(service, {})
+        ask_store(None)
 
 
-@every_store
-def test_a_node_that_was_not_asked_in_this_run_owes_no_line(service, path, stored):
-    lines = stored(["aicluster verify run-1 PI41"])
-    assert ask_store(service, {path: (200, lines)}, together=[]) == "a line of each of 1 nodes"
+def test_a_node_that_was_not_asked_in_this_run_owes_no_line():
+    assert ask_store(stored([line("PI41")]), together=[]) == "a line of each of 1 nodes"

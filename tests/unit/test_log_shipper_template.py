@@ -50,12 +50,6 @@ def test_what_journal_upload_adds_to_its_address_changes_neither_path_nor_name()
     assert parse_qs(found.query)["extra_fields"] == ["node=NANO"]
 
 
-def test_the_alternative_store_has_a_door_for_journals_too(monkeypatch):
-    chosen = render.choose(monkeypatch, site_log_store="loki")
-    found = ini(CONF, host=NANO, overrides=chosen)
-    assert found == {"Upload": {"url": "http://192.168.1.204:3101/upload?extra_fields=node=NANO&then="}}
-
-
 @every_node
 def test_it_is_started_again_however_long_the_store_is_away(inventory, host):
     found = ini(DROP_IN, inventory=inventory, host=host)

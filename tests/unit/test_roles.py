@@ -143,17 +143,13 @@ def test_a_catalogue_entry_is_complete(service):
     assert set(entry["health"]) == {"test", "interval_s", "timeout_s", "retries", "start_s"}
 
 
-# Chosen by a variable instead of being placed: site_log_store.
-ALTERNATIVES = {"loki"}
-
-
 def test_every_placed_service_is_in_the_catalogue():
     assert {service for node in cluster("production") for service in node["services"]} <= set(SERVICES)
 
 
 @every_service
 def test_a_service_is_placed_somewhere(service):
-    placed = {name for node in cluster("production") for name in node["services"]} | ALTERNATIVES
+    placed = {name for node in cluster("production") for name in node["services"]}
     assert service in placed, "a service no tier runs is dead code"
 
 

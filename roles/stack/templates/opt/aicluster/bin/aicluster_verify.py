@@ -24,7 +24,6 @@ from email.message import Message
 from typing import (
     Any,
     Callable,
-    Collection,
     Dict,
     Iterator,
     List,
@@ -416,33 +415,6 @@ def verdicts(kit: Kit, wanted: Sequence[str]) -> List[Dict[str, Any]]:
             results[-1]["warning"] = "; ".join(filter(None, [results[-1].get("warning"), said]))
             results[-1]["next"] = "ansible-playbook site.yml"
     return results
-
-
-def lines_arrived(kit: Kit, stored: Callable[[], Collection[Tuple[str, str]]], limit_s: int = 30) -> str:
-    """Wait until a log store has what every node of this run wrote to its journal; the check of any store.
-
-    `stored` asks it for the lines with the run's text: (name of the node they are stored under, line).
-    """
-    shipping = {node["name"] for node in kit.cluster if "log_shipper" in node["services"]}
-    nodes = [node for node in kit.together if node in shipping]
-
-    def missing() -> List[str]:
-        lines = stored()
-        return [node for node in nodes if (node, journal_line(kit.run_id, node)) not in lines]
-
-    try:
-        kit.wait(limit_s, lambda: not missing(), "lines are missing")
-    except Broken as broken:
-        late = missing()
-        if not late:
-            raise broken from None
-        seen = "no line of %s within %d s" % (", ".join(late), limit_s)
-        # Without a line of anybody it is the store's own fault.
-        if len(late) == len(nodes):
-            raise Broken(seen) from None
-        senders = ["log_shipper on " + node for node in late]
-        raise Broken(seen, "on %s: systemctl status systemd-journal-upload" % late[0], senders) from None
-    return "a line of each of %d nodes" % len(nodes)
 
 
 def journal_line(run_id: str, node: str) -> str:

@@ -1,16 +1,17 @@
 """A line that every node wrote to its journal a moment ago is found in the log store."""
 
 import json
-from typing import Set, Tuple
+from typing import List, Set, Tuple
 from urllib.parse import urlencode
 
-from aicluster_verify import Kit, lines_arrived
+from aicluster_verify import Broken, Kit, journal_line
 
 FLOWS = {"logs": "a line that every node wrote now is found"}
+ARRIVED_WITHIN_S = 30
 
 
 def stored(kit: Kit) -> Set[Tuple[str, str]]:
-    """Return node and text of the lines with this run's text."""
+    """Return (name of the node they are stored under, line) of the lines with this run's text."""
     wanted = '_time:1h "aicluster verify %s" | fields node, _msg' % kit.run_id
     query = urlencode({"query": wanted, "limit": "1000"})
     answer = kit.expect(kit.url("victorialogs", "api", "/select/logsql/query?" + query))
@@ -19,5 +20,24 @@ def stored(kit: Kit) -> Set[Tuple[str, str]]:
 
 
 def check(kit: Kit) -> str:
-    """Name the nodes whose lines are missing."""
-    return lines_arrived(kit, lambda: stored(kit))
+    """Wait until the store has what every node of this run wrote to its journal."""
+    shipping = {node["name"] for node in kit.cluster if "log_shipper" in node["services"]}
+    nodes = [node for node in kit.together if node in shipping]
+
+    def missing() -> List[str]:
+        lines = stored(kit)
+        return [node for node in nodes if (node, journal_line(kit.run_id, node)) not in lines]
+
+    try:
+        kit.wait(ARRIVED_WITHIN_S, lambda: not missing(), "lines are missing")
+    except Broken as broken:
+        late = missing()
+        if not late:
+            raise broken from None
+        seen = "no line of %s within %d s" % (", ".join(late), ARRIVED_WITHIN_S)
+        # Without a line of anybody it is the store's own fault.
+        if len(late) == len(nodes):
+            raise Broken(seen) from None
+        senders = ["log_shipper on " + node for node in late]
+        raise Broken(seen, "on %s: systemctl status systemd-journal-upload" % late[0], senders) from None
+    return "a line of each of %d nodes" % len(nodes)
