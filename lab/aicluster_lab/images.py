@@ -28,7 +28,7 @@ ALWAYS_BUILT = ("ollama/ollama", "dustynv/comfyui")
 PROBE_TIMEOUT_S = 8
 # Builds wait for the network and the disk half of their time; who takes longest begins first.
 BUILDS_AT_ONCE = 3
-SLOWEST = ("minio", "jupyterhub", "victoria-logs", "pgadmin4", "redis-commander")
+SLOWEST = ("minio", "jupyterhub", "victoria-logs", "pgadmin4", "node", "redis-commander")
 PARENT = re.compile(r"^FROM aicluster-lab/(?!base\b)([\w-]+)", re.MULTILINE)
 LOG_TAIL = 30
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
