@@ -1304,7 +1304,17 @@ def ship(params):
         # What another run laid down since this one looked is found by the next one.
         others = {path for path in state["files"] if os.path.lexists(path)}
         write_state(dict(state, files=sorted(set(ours) | others), fragments=notes))
+    forget_starts(unit for verb, unit in params["reactions"] if verb == "restart")
     return {"changed": bool(files or params["remove"])}
+
+
+def forget_starts(units):
+    """Have systemd not count our restarts: of the engine it allows three in a minute, then it stays down."""
+    names = []
+    for unit in units:
+        names += [unit] if "." in unit else [unit + ".service", unit + ".socket"]
+    if names:
+        run(["systemctl", "reset-failed"] + names)
 
 
 def reacted(params):
@@ -1345,8 +1355,7 @@ def release(_params):
     state["fragments"][DAEMON_FILE] = before["notes"]
     pending = [pair for pair in state["pending"] if pair[1] != ENGINE_UNIT]
     write_state(dict(state, pending=pending, engine=None))
-    # Three failed starts in a minute, and systemd starts neither it nor its socket any more.
-    run(["systemctl", "reset-failed", ENGINE_UNIT + ".service", ENGINE_UNIT + ".socket"])
+    forget_starts([ENGINE_UNIT])
     run(["systemctl", "start", ENGINE_UNIT])
     runs = run(["systemctl", "is-active", ENGINE_UNIT]).strip() == "active"
     how = "the engine runs with it" if runs else "the engine does not start with it either"
@@ -1358,6 +1367,7 @@ def leave(_params):
     for path, notes in read_state()["fragments"].items():
         if notes and os.path.isfile(path):
             take_out(path, notes)
+    forget_starts([ENGINE_UNIT])
     return {"changed": False}
 
 

@@ -1504,6 +1504,29 @@ def systemctl(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "phase",
+    [
+        pytest.param(
+            lambda: ship({}, reactions=[["restart", "docker"], ["reload", "ssh"]]), id="before a restart"
+        ),
+        pytest.param(lambda: node.leave({}), id="before a cleanup restarts it"),
+    ],
+)
+def test_an_engine_that_was_restarted_often_is_restarted_again(systemctl, phase):
+    ran = systemctl(True)
+    phase()
+    assert [command for command in ran if "reset-failed" in command] == [
+        ["systemctl", "reset-failed", "docker.service", "docker.socket"]
+    ]
+
+
+def test_a_timer_has_no_service_of_its_name(systemctl):
+    ran = systemctl(True)
+    node.forget_starts(["a.timer"])
+    assert ran == [["systemctl", "reset-failed", "a.timer"]]
+
+
+@pytest.mark.parametrize(
     ("comes_back", "said"),
     [(True, "the engine runs with it."), (False, "the engine does not start with it either.")],
     ids=["runs", "does not"],
