@@ -49,19 +49,21 @@ systemctl reload docker
 
 KEYS_ONLY = "/etc/ssh/sshd_config.d/00-aicluster.conf"
 GUEST, PASSWORD = "guest", "not-a-secret"
+# It has ended when new connections are taken; a reload has not.
+SSHD_READS_AGAIN = "systemctl restart ssh"
 # As on the first run of a board whose user logs in with a password.
 BY_PASSWORD = f"""
 useradd --create-home {GUEST}
 echo {GUEST}:{PASSWORD} | chpasswd
 echo '{GUEST} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{GUEST}
 mv {KEYS_ONLY} /tmp/keys-only.conf
-systemctl reload ssh
+{SSHD_READS_AGAIN}
 """
 BY_KEY = f"""
 rm /etc/sudoers.d/{GUEST}
 userdel --force --remove {GUEST}
 mv /tmp/keys-only.conf {KEYS_ONLY}
-systemctl reload ssh
+{SSHD_READS_AGAIN}
 """
 
 Layer = Callable[..., tuple[str, str]]

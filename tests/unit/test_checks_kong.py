@@ -80,17 +80,19 @@ def check(
 
 
 def test_a_node_in_another_mode_may_be_away(monkeypatch):
-    monkeypatch.setattr(kong, "asleep", lambda _kit, target, _began: target.startswith("10.0.0.2"))
+    monkeypatch.setattr(
+        kong, "state_of", lambda _kit, _service, address, _began: "asleep" if address == "10.0.0.2" else "ok"
+    )
     assert "AGX0 healthy" in check([target("10.0.0.1", 4), target("10.0.0.2", 1, "UNHEALTHY")])
 
 
 def test_when_nobody_answers_it_does_not_matter_who_sleeps(monkeypatch):
-    monkeypatch.setattr(kong, "asleep", lambda *_: True)
+    monkeypatch.setattr(kong, "state_of", lambda *_: "asleep")
     with pytest.raises(Broken, match=r"AGX0 .* is UNHEALTHY"):
         check([target("10.0.0.1", 4, "UNHEALTHY"), target("10.0.0.2", 1, "UNHEALTHY")])
 
 
-ASLEEP = 'aicluster_service_state{name="ollama",state="asleep"} %s'
+STATE = 'aicluster_service_state{name="ollama",state="%s"} %s'
 # A look five seconds after this check began, and one before; the node's clock shows 1000 now.
 LATER, EARLIER = (f"aicluster_containers_seen_timestamp_seconds {at}" for at in (995, 985))
 
@@ -98,10 +100,11 @@ LATER, EARLIER = (f"aicluster_containers_seen_timestamp_seconds {at}" for at in 
 @pytest.mark.parametrize(
     ("metrics", "state"),
     [
-        pytest.param([ASLEEP % "1.0", LATER], "asleep", id="asleep"),
-        pytest.param([ASLEEP % "1", EARLIER], "asleep", id="asleep already when this check began"),
-        pytest.param([ASLEEP % "0", LATER], "awake", id="awake"),
-        pytest.param([ASLEEP % "0", EARLIER], "", id="awake when it last looked, which is long ago"),
+        pytest.param([STATE % ("ok", 0), STATE % ("asleep", "1.0"), LATER], "asleep", id="asleep"),
+        pytest.param([STATE % ("asleep", 1), EARLIER], "asleep", id="asleep already when this check began"),
+        pytest.param([STATE % ("ok", 1), STATE % ("asleep", 0), LATER], "ok", id="awake"),
+        pytest.param([STATE % ("broken", 1), LATER], "broken", id="stopped"),
+        pytest.param([STATE % ("ok", 1), EARLIER], "", id="awake when it last looked, which is long ago"),
         pytest.param([], "", id="nothing is known yet"),
     ],
 )
@@ -115,20 +118,41 @@ def test_a_node_says_itself_whether_its_ollama_sleeps(metrics, state):
         assert kong.state_of(kit, "ollama", host, time.monotonic() - 10) == state
 
 
-def test_a_node_that_does_not_say_whether_it_sleeps_is_awake():
+def test_of_a_node_that_says_nothing_nothing_is_known():
     with serving({}) as service:
         kit = FakeKit(service, {"node": "PI51", "services": {}, "cluster": NODES})
-        assert kong.state_of(kit, "ollama", "10.0.0.1", time.monotonic()) == "awake"
+        assert kong.state_of(kit, "ollama", "10.0.0.1", time.monotonic()) == "unknown"
 
 
-def test_what_a_node_last_saw_is_not_taken_for_what_is_so_now(monkeypatch):
-    told = iter(["", "", "asleep"])
+@pytest.mark.parametrize(
+    ("states", "probed_within_s", "hopeless"),
+    [
+        pytest.param(["broken"], 10, True, id="it is down"),
+        pytest.param(["broken", "asleep"], 10, True, id="one is down, one asleep"),
+        pytest.param(["unknown"], 10, True, id="nobody will tell"),
+        pytest.param(["broken", ""], 10, False, id="a node has not looked yet"),
+        pytest.param(["ok"], 10, False, id="it is up, and may not have been probed yet"),
+        pytest.param(["ok"], -1, True, id="it is up, and still not reached"),
+        pytest.param([""], -1, False, id="a node is slower to look than Kong to probe"),
+    ],
+)
+def test_nobody_waits_for_what_will_not_come(monkeypatch, states, probed_within_s, hopeless):
+    monkeypatch.setattr(kong, "PROBED_WITHIN_S", probed_within_s)
+    assert kong.hopeless(states, time.monotonic()) is hopeless
+
+
+@pytest.mark.parametrize(
+    "told",
+    [["", "asleep"], ["ok", "asleep"]],
+    ids=["it had not looked yet", "it had looked before the switch"],
+)
+def test_what_a_node_last_said_is_not_taken_for_what_is_so_now(monkeypatch, told):
     monkeypatch.setattr(kong, "LOOKS_WITHIN_S", 10)
-    monkeypatch.setattr(kong, "state_of", lambda *_: next(told))
+    monkeypatch.setattr(kong, "PROBED_WITHIN_S", 10)
     monkeypatch.setattr(time, "sleep", lambda _s: None)
-    with serving({}) as service:
-        kit = FakeKit(service, {"node": "PI51", "services": {}, "cluster": NODES})
-        assert kong.asleep(kit, "10.0.0.2:11434", time.monotonic())
+    says = iter(told)
+    monkeypatch.setattr(kong, "state_of", lambda *_: next(says))
+    assert "AGX0 healthy" in check([target("10.0.0.1", 4), target("10.0.0.2", 1, "UNHEALTHY")])
 
 
 @pytest.mark.parametrize(
@@ -237,9 +261,7 @@ def at_home(**changes: Answers) -> str:
 def sleeping(monkeypatch):
     """Services a test lets sleep."""
     asleep: set[str] = set()
-    monkeypatch.setattr(
-        kong, "state_of", lambda _kit, service, *_: "asleep" if service in asleep else "awake"
-    )
+    monkeypatch.setattr(kong, "state_of", lambda _kit, service, *_: "asleep" if service in asleep else "ok")
     return asleep
 
 
@@ -283,6 +305,6 @@ def test_a_node_that_has_just_woken_is_waited_for(monkeypatch):
     monkeypatch.setattr(kong, "LOOKS_WITHIN_S", 10)
     monkeypatch.setattr(kong, "PROBED_WITHIN_S", 10)
     monkeypatch.setattr(time, "sleep", lambda _s: None)
-    monkeypatch.setattr(kong, "state_of", lambda *_: "awake")
+    monkeypatch.setattr(kong, "state_of", lambda *_: "ok")
     answers = iter([Says(503), Says(503), Says(body={"queue_running": []})])
     assert "image" in at_home(queue=lambda _asked: next(answers))

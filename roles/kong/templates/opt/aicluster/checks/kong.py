@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from aicluster_verify import Answer, Broken, Kit
 
@@ -17,11 +17,11 @@ OK, BAD_REQUEST, UNAUTHORIZED = 200, 400, 401
 EMPTY = "0" * 32  # the hash of a Kong that never loaded a configuration
 
 
-ASLEEP = 'aicluster_service_state{name="%s",state="asleep"} 1'
+STATE = r'^aicluster_service_state{name="%s",state="(\w+)"} 1(?:\.0)?$'
 SEEN, NOW = "aicluster_containers_seen_timestamp_seconds", "node_time_seconds"
 # A node looks at its services every half minute, or as often as its inventory says.
 LOOKS_WITHIN_S = 60
-# Kong's probes see a node that woke.
+# Kong's probes see that a service is there again.
 PROBED_WITHIN_S = 20
 # A single request may pass uncounted: Redis has a fifth of a second.
 COUNTING_LIMIT_S = 5
@@ -39,33 +39,30 @@ def sample(metrics: str, name: str) -> float:
 
 
 def state_of(kit: Kit, service: str, address: str, began: float) -> str:
-    """Return `asleep`, in another mode; `awake`; "" while the node has not looked since this check began."""
+    """Return a service's state as its node tells it: ok, asleep (in another mode), starting or broken.
+
+    "" while the node has not looked since this check `began`; `unknown` where it tells nothing at all.
+    """
     node = next((node for node in kit.cluster if node["address"] == address), None)
     if node is None or "node_exporter" not in node["services"]:
-        return "awake"
+        return "unknown"
     port = node["services"]["node_exporter"]["ports"]["metrics"]
     try:
         metrics = kit.http("http://%s:%d/metrics" % (address, port)).text
     except Broken:
-        return "awake"
-    if ASLEEP % service in metrics:
-        return "asleep"
+        return "unknown"
+    found = re.search(STATE % service, metrics, re.MULTILINE)
+    state = found.group(1) if found else "unknown"
     # Both by the clock of the node.
     began_there = sample(metrics, NOW) - (time.monotonic() - began)
-    return "awake" if sample(metrics, SEEN) >= began_there else ""
+    return state if state == "asleep" or sample(metrics, SEEN) >= began_there else ""
 
 
-def asleep(kit: Kit, target: str, began: float) -> bool:
-    """Tell whether the Ollama of a target sleeps, as soon as its node knows.
-
-    `began`: when this check did.
-    """
-    address = target.partition(":")[0]
-    try:
-        told = kit.wait(LOOKS_WITHIN_S, lambda: state_of(kit, "ollama", address, began), "the node is silent")
-    except Broken:
-        return False
-    return told == "asleep"
+def hopeless(states: Iterable[str], began: float) -> bool:
+    """Tell whether services of these states stay out of reach, however long one waits."""
+    told = set(states)
+    probed = time.monotonic() > began + PROBED_WITHIN_S
+    return "" not in told and (probed or not told & {"ok", "starting"})
 
 
 def ask(kit: Kit, path: str, data: Any = None, timeout: float = 10) -> Answer:
@@ -152,7 +149,7 @@ def way(kit: Kit, name: str, began: float) -> Optional[str]:
         states = {state_of(kit, service, home, began) for home in homes}
         if states == {"asleep"}:
             return name + " asleep"
-        if "" not in states and time.monotonic() > began + PROBED_WITHIN_S:
+        if hopeless(states, began):
             raise Broken(problem)
         return ""
 
@@ -161,6 +158,37 @@ def way(kit: Kit, name: str, began: float) -> Optional[str]:
     except Broken as broken:
         # Without an answer at all, what was broken says so itself.
         raise Broken(problem or broken.evidence, broken.next_command, kit.homes(service)) from None
+
+
+def reached(kit: Kit, balanced: Mapping[str, str], began: float) -> List[str]:
+    """Return the AI nodes Kong gives chats to; raise Broken if one is missing that does not sleep.
+
+    `balanced`: target of Kong -> node; `began`: when this check did.
+    """
+    url = kit.url("kong", "admin", "/upstreams/%s/health" % UPSTREAM)
+
+    def settled() -> List[str]:
+        targets = {target["target"]: target for target in kit.expect(url).json()["data"]}
+        unknown = [name for target, name in balanced.items() if target not in targets]
+        if unknown:
+            raise Broken("Kong does not know %s" % " and ".join(unknown), "ansible-playbook site.yml")
+        used = [name for name, target in targets.items() if target["weight"]]
+        well = [name for name in used if targets[name]["health"] == "HEALTHY"]
+        states = {
+            name: state_of(kit, "ollama", name.partition(":")[0], began) for name in used if name not in well
+        }
+        missed = [name for name, state in states.items() if not well or state != "asleep"]
+        if missed and hopeless([states[name] for name in missed], began):
+            said = [
+                "%s (%s) is %s"
+                % (balanced.get(name, "a node of no inventory"), name, targets[name]["health"])
+                for name in missed
+            ]
+            causes = ["ollama on " + balanced[name] for name in missed if name in balanced]
+            raise Broken("for Kong %s" % ", ".join(said), "curl -s %s" % url, causes)
+        return [] if missed else [balanced[name] for name in well if name in balanced]
+
+    return kit.wait(LOOKS_WITHIN_S, settled, "no AI node tells whether its Ollama sleeps")
 
 
 def chatting(kit: Kit, began: float) -> str:
@@ -172,29 +200,11 @@ def chatting(kit: Kit, began: float) -> str:
     }
     if not balanced:
         return ""
-    url = kit.url("kong", "admin", "/upstreams/%s/health" % UPSTREAM)
-    targets = {target["target"]: target for target in kit.expect(url).json()["data"]}
-    unknown = [name for target, name in balanced.items() if target not in targets]
-    if unknown:
-        raise Broken("Kong does not know %s" % " and ".join(unknown), "ansible-playbook site.yml")
-    ill = {
-        name: "%s (%s) is %s" % (balanced.get(name, "a node of no inventory"), name, target["health"])
-        for name, target in targets.items()
-        if target["weight"] and target["health"] != "HEALTHY"
-    }
-    well = [name for name, target in targets.items() if target["weight"] and name not in ill]
-    awake = [name for name in ill if not well or not asleep(kit, name, began)]
-    if awake:
-        raise Broken(
-            "for Kong %s" % ", ".join(ill[name] for name in awake),
-            "curl -s %s" % url,
-            ["ollama on " + balanced[name] for name in awake if name in balanced],
-        )
+    at_work = reached(kit, balanced, began)
     refused = kit.http(kit.url("kong", "proxy", "/api/v1/chat"), method="POST", data={})
     if refused.status != UNAUTHORIZED:
         raise Broken("a chat without a key is answered with %d instead of 401" % refused.status)
     require_counting(kit)
-    at_work = [balanced[name] for name in well if name in balanced]
     return "%s healthy, no key no answer, requests counted, %s" % (
         " and ".join(at_work),
         code(kit, at_work),
