@@ -11,7 +11,7 @@ import http_client
 import pytest
 import site_under_test as site
 
-pytestmark = pytest.mark.calm
+pytestmark = pytest.mark.looks
 QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "Say hello."}], "stream": False}
 # A rate needs two scrapes with a request between them.
 ANSWERED_WITHIN_S = 240
