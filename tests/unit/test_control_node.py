@@ -542,8 +542,3 @@ def test_a_node_that_does_not_let_it_in_may_be_why():
 def test_a_check_is_old_python(name):
     path = ROOT / f"roles/{name}/templates/opt/aicluster/checks/{name}.py"
     ast.parse(path.read_text(), feature_version=(3, 6))
-
-
-def test_the_network_tool_is_old_python():
-    path = ROOT / "roles/network_tools/templates/opt/aicluster/bin/aicluster_net.py"
-    ast.parse(path.read_text(), feature_version=(3, 6))
