@@ -36,7 +36,12 @@ APT_OPTIONS = """Acquire::Languages "none";
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
 """
-
+# Under the name it has in Debian's own images: what apt downloads and computes is half of an image otherwise.
+CLEAN = "docker-clean"
+CLEAN_OPTIONS = """APT::Keep-Downloaded-Packages "false";
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+"""
 
 # Where Debian keeps authorities its administrator added, for instance that of a proxy that reads along.
 AUTHORITIES = Path("/usr/local/share/ca-certificates")
@@ -50,7 +55,7 @@ def authorities(folder: Path = AUTHORITIES) -> list[Path]:
 def base_hash(mode: str) -> str:
     """Hash of what the base image is made of, for `pull` or `build`."""
     trusted = (path.read_text() for path in authorities())
-    parts = (mode, SUITE, PUBLIC_BASE, DPKG_OPTIONS, APT_OPTIONS, *trusted)
+    parts = (mode, SUITE, PUBLIC_BASE, DPKG_OPTIONS, APT_OPTIONS, CLEAN_OPTIONS, *trusted)
     return sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -133,7 +138,11 @@ def _debootstrap(target: Path, log: Path, step: Step) -> None:
     if process.wait():
         tail = "\n".join(log.read_text().splitlines()[-LOG_TAIL:])
         raise LabError(f"debootstrap {SUITE} failed; its log is {log}:\n{tail}")
-    for name, text in (("dpkg/dpkg.cfg.d/lab", DPKG_OPTIONS), ("apt/apt.conf.d/90lab", APT_OPTIONS)):
+    for name, text in (
+        ("dpkg/dpkg.cfg.d/lab", DPKG_OPTIONS),
+        ("apt/apt.conf.d/90lab", APT_OPTIONS),
+        (f"apt/apt.conf.d/{CLEAN}", CLEAN_OPTIONS),
+    ):
         (target / "etc" / name).write_text(text)
         (target / "etc" / name).chmod(0o644)
     for excess in (
