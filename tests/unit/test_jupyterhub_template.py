@@ -257,10 +257,6 @@ def test_the_hub_is_of_the_series_of_the_image():
     assert start.pins(LOCK.read_text())["jupyterhub"].split(".")[:2] == tag.split(".")[:2]
 
 
-def test_the_image_of_the_lab_is_made_from_the_same_lock():
-    assert (ROOT / "lab/images/jupyterhub/requirements.txt").read_text() == LOCK.read_text()
-
-
 # --- the first process ---
 
 
