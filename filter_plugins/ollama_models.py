@@ -36,8 +36,8 @@ def ollama_differences(
     """Return what is missing, too much or pointing elsewhere, one sentence each; empty if all is as wanted.
 
     tags: answer of GET /api/tags, or None if the server did not answer.
-    models: [{name, state?: present | latest | absent}]; aliases: {alias: model}.
-    Whether the registry has something newer is not looked at: `latest` counts as `present`.
+    models: [{name, state?: present | absent}]; aliases: {alias: model}.
+    Whether the registry has something newer is not looked at.
     Errors: AnsibleFilterError if `tags` is something else.
     """
     has = digests(tags)

@@ -130,7 +130,7 @@ def test_a_node_of_which_no_model_is_wanted_is_asked_for_none(wanted):
 
 
 def test_what_is_wanted_is_what_the_inventory_says(monkeypatch):
-    models = [{"name": "a"}, {"name": "b:1b", "state": "latest"}, {"name": "c", "state": "absent"}]
+    models = [{"name": "a"}, {"name": "b:1b", "state": "present"}, {"name": "c", "state": "absent"}]
     chosen = render.choose(monkeypatch, ollama_models=models, ollama_aliases={"chat": "a"})
     written = render.render_role("ollama", overrides=chosen)["/opt/aicluster/checks/ollama.json"]
     assert json.loads(written) == {"models": ["a", "b:1b"], "aliases": ["chat"], "gpu": True}

@@ -39,7 +39,7 @@ PHI = [{"name": "phi3:mini", "size_gb": 2.3}]
         pytest.param(None, [], {}, [], id="nothing wanted, nothing missing"),
         pytest.param(
             tags(phi3__latest="d"),
-            [{"name": "phi3", "state": "latest"}],
+            [{"name": "phi3"}],
             {},
             [],
             id="no tag is the tag latest",
