@@ -10,7 +10,7 @@ import pytest
 import site_under_test as site
 from verified import verify
 
-# Seven minutes for a model of the stand-in, and a line within the minute after which a pull counts as stuck.
+# Seven minutes for a model of the stand-in, and a byte within the minute after which a pull counts as stuck.
 BYTES_PER_S = 600
 PATIENCE_S = 240
 CONTAINER = "docker ps --quiet --filter label=aicluster.service="

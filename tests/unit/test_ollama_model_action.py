@@ -1,4 +1,4 @@
-"""The action plugin `ollama_model`: it calls the module in slices and prints a line between them."""
+"""The action plugin `ollama_model`: it watches the module's background process and prints how far it is."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+import threading
 from http.server import BaseHTTPRequestHandler
-from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,152 +43,117 @@ _spec.loader.exec_module(action)
 def test_a_line_says_how_far_how_fast_how_long(
     completed: float, total: float, rate: float, line: str
 ) -> None:
-    progress = {"model": "gpt-oss", "completed": int(completed), "total": int(total), "rate": rate}
-    assert action.progress_line(progress) == line
+    sizes = {"completed": int(completed), "total": int(total), "rate": rate}
+    assert action.progress_line({"model": "gpt-oss", "origin": "", **sizes}) == line
+    from_mirror = action.progress_line({"model": "gpt-oss", "origin": "10.0.0.1:11436", **sizes})
+    assert from_mirror == line.replace("gpt-oss", "gpt-oss from 10.0.0.1:11436")
 
 
-def test_a_line_says_from_which_mirror() -> None:
-    progress = {"model": "phi3", "origin": "10.0.0.1:11436", "completed": 1, "total": 0, "rate": 0.0}
-    assert action.progress_line(progress) == "phi3 from 10.0.0.1:11436: about to start"
+ABOUT_TO_START = {"model": "b", "origin": "", "completed": 0, "total": 0, "rate": 0.0}
+BEGUN = {"finished": False, "progress": ABOUT_TO_START}
+MEANWHILE = {**BEGUN, "pulled": ["a"], "copied": ["a from m:1"], "given_up": ["model b: damaged"]}
+DONE = {**MEANWHILE, "finished": True, "changed": True, "pulled": ["a", "b"]}
+SAID = ["not from a mirror: model b: damaged", "a is there, copied from m:1"]
 
 
-def test_a_call_tells_what_is_there_and_which_mirror_failed() -> None:
-    call = {
-        "pulled": ["a", "b"],
-        "copied": ["a from 10.0.0.1:11436"],
-        "given_up": [{"name": "10.0.0.1:11436/library/b:latest", "why": "model b: damaged"}],
-    }
-    assert action.done_lines(call) == [
-        "not from a mirror: model b: damaged",
-        "a is there, copied from 10.0.0.1:11436",
-        "b is there",
-    ]
+@pytest.mark.parametrize(
+    ("task", "results", "lines", "watched"),
+    [
+        pytest.param({}, [{"finished": True}], [], [0], id="a node with all its models costs one call"),
+        pytest.param(
+            {},
+            [BEGUN, BEGUN, MEANWHILE, MEANWHILE, BEGUN, DONE],
+            ["pulling b: about to start"] * 2 + SAID + ["pulling b: about to start"] * 2 + ["b is there"],
+            [0, 15, 30, 60, 60, 60],
+            id="a long pull has a first line soon and then one a minute and says nothing twice",
+        ),
+        pytest.param(
+            {"wait": False},
+            [BEGUN],
+            ["pulls beside the rest of this run"],
+            [0],
+            id="nobody waits who need not",
+        ),
+        pytest.param({}, [BEGUN, {**MEANWHILE, "failed": True}], SAID, [0, 15], id="a failure ends the task"),
+        pytest.param({"check": True}, [DONE], [], [0], id="check mode does not say that models are there"),
+    ],
+)
+def test_a_task_is_watched_to_its_end(
+    task: Any, results: Any, lines: list[str], watched: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[float] = []
+    shown: list[str] = []
 
+    def execute(_: Any, module_args: Any = None, **__: Any) -> Any:
+        calls.append((module_args or {}).get("watch_s", 0))
+        return results[len(calls) - 1]
 
-def test_the_first_word_comes_soon_and_later_ones_every_minute() -> None:
-    assert list(islice(action.slices(), 5)) == [15, 30, 60, 60, 60]
-
-
-def test_two_calls_make_one_result() -> None:
-    first = {
-        "changed": True,
-        "pulled": ["a"],
-        "aliased": [],
-        "diff": {"before": "", "after": "a\n"},
-        "finished": False,
-    }
-    last = {
-        "changed": False,
-        "pulled": ["b"],
-        "aliased": ["c -> a"],
-        "diff": {"before": "a\n", "after": "a\nb\n"},
-    }
-    merged = action.merge(first, last)
-    assert merged["changed"]
-    assert (merged["pulled"], merged["aliased"]) == (["a", "b"], ["c -> a"])
-    assert merged["diff"] == {"before": "", "after": "a\nb\n"}
-
-
-def test_what_a_watched_call_has_said_is_neither_shown_nor_counted_again() -> None:
-    watched = {"changed": False, "pulled": ["a"], "copied": ["a from m:1"], "given_up": [{"name": "b"}]}
-    taken_over = {
-        "changed": True,
-        "pulled": ["a", "b"],
-        "copied": ["a from m:1"],
-        "given_up": [{"name": "b"}],
-    }
-    assert action.done_lines(action.news(watched, taken_over)) == ["b is there"]
-    merged = action.merge(watched, taken_over)
-    assert (merged["pulled"], merged["changed"]) == (["a", "b"], True)
-
-
-def test_a_failure_after_a_change_is_both() -> None:
-    merged = action.merge({"changed": True, "pulled": ["a"]}, {"failed": True, "msg": "no"})
-    assert merged["failed"] and merged["changed"] and merged["msg"] == "no"
-
-
-def test_a_refreshed_model_is_not_refreshed_again() -> None:
-    models = [{"name": "a", "state": "latest"}, {"name": "b", "state": "latest"}]
-    assert [model["state"] for model in action.settle(models, ["a"])] == ["present", "latest"]
-
-
-TOTAL = 500 * 10**9  # so big that the end is never near: the module does not hang up shortly before it
+    monkeypatch.setattr(action.ActionBase, "run", lambda *_: {})
+    monkeypatch.setattr(action.ActionBase, "_execute_module", execute)
+    monkeypatch.setattr(action, "display", SimpleNamespace(display=shown.append))
+    plugin = object.__new__(action.ActionModule)
+    plugin._task = SimpleNamespace(args=task, check_mode=task.get("check", False))
+    assert plugin.run(task_vars={"node_name": "AGX0"}) == results[-1]
+    assert [line.removeprefix("  AGX0: ") for line in shown] == lines
+    assert calls == watched
 
 
 class SlowServer:
-    """Takes `steps` lines for a pull; goes on where the last client hung up, as Ollama does."""
+    """Pulls until somebody asks it to end the pull."""
 
-    def __init__(self, steps: int) -> None:
-        self.done = self.pulls = 0
+    def __init__(self) -> None:
+        self.pulls = 0
         self.models: dict[str, str] = {}
-        outer = self
+        outer, end = self, threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_: object) -> None:
                 pass
 
-            def say(self, *lines: Any) -> None:
-                self.send_response(200)
-                self.end_headers()
-                for line in lines:
-                    self.wfile.write(json.dumps(line).encode() + b"\n")
+            def say(self, line: Any) -> None:
+                self.wfile.write(json.dumps(line).encode() + b"\n")
 
             def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                if self.path == "/end":
+                    end.set()
                 self.say({"models": [{"name": n, "digest": d} for n, d in outer.models.items()]})
 
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(200)
+                self.end_headers()
                 if self.path == "/api/copy":
                     outer.models["code:latest"] = outer.models["codellama:34b"]
-                    return self.say({})
+                    return
                 outer.pulls += 1
-                self.say({"status": "pulling manifest"})
-                while outer.done < steps:
-                    outer.done += 1
-                    line = {
-                        "status": "pulling x",
-                        "digest": "x",
-                        "total": TOTAL,
-                        "completed": outer.done * 10**8,
-                    }
-                    self.wfile.write(json.dumps(line).encode() + b"\n")
-                    time.sleep(0.02)
+                self.say({"status": "pulling x", "digest": "x", "total": 10**9, "completed": 1})
+                end.wait(60)
                 outer.models["codellama:34b"] = "d1"
-                self.wfile.write(b'{"status":"verifying sha256 digest"}\n{"status":"success"}\n')
-                return None
+                self.say({"status": "success"})
 
         self.server = Listening(Handler)
-        self.url = self.server.url
 
 
-@pytest.fixture
-def server(request: pytest.FixtureRequest) -> Iterator[SlowServer]:
-    """A step takes a fiftieth of a second."""
-    slow = SlowServer(steps=getattr(request, "param", 100))
-    with slow.server:
-        yield slow
-
-
-def play(url: str, tmp_path: Path, *flags: str, tasks: Any = None, fails: bool = False) -> str:
-    """Run a play through the real ansible-playbook; return its output. `tasks`: made from the arguments of
-    ollama_model, by default one task."""
+def test_a_pull_goes_on_beside_other_tasks_and_is_waited_for(tmp_path: Path) -> None:
+    slow, file = SlowServer(), str(tmp_path / "models.json")
     arguments = {
-        "url": url,
+        "url": slow.server.url,
         "models": [{"name": "codellama:34b", "size_gb": 10}],
         "aliases": {"code": "codellama:34b"},
-        "slice_s": 0.8,
+        "progress_file": file,
     }
-    wanted = tasks or (lambda task: [{"name": "The AI node has its models", "ollama_model": task}])
-    playbook = [
-        {
-            "hosts": "localhost",
-            "gather_facts": False,
-            "vars": {"node_name": "AGX0", "ansible_python_interpreter": sys.executable},
-            "tasks": wanted(arguments),
-        }
+    tasks = [
+        {"name": "Predict", "ollama_model": arguments, "check_mode": True},
+        {"name": "Begin", "ollama_model": {**arguments, "wait": False}},
+        {"name": "Look", "ansible.builtin.wait_for": {"path": file, "search_regex": '"total": 1000000000'}},
+        {"name": "End", "ansible.builtin.uri": {"url": f"{slow.server.url}/end"}},
+        {"name": "Join", "ollama_model": arguments},
+        {"name": "Again", "ollama_model": arguments},
     ]
-    path = tmp_path / "play.yml"
-    path.write_text(json.dumps(playbook))
+    variables = {"node_name": "AGX0", "ansible_python_interpreter": sys.executable}
+    play = {"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
     environment = {
         **os.environ,
         "ANSIBLE_CONFIG": str(tmp_path / "no.cfg"),
@@ -199,79 +163,17 @@ def play(url: str, tmp_path: Path, *flags: str, tasks: Any = None, fails: bool =
         "ANSIBLE_REMOTE_TEMP": str(tmp_path),
         "ANSIBLE_NOCOLOR": "1",
     }
-    command = [
-        str(Path(sys.executable).parent / "ansible-playbook"),
-        "-i",
-        "localhost,",
-        "-c",
-        "local",
-        str(path),
-    ]
-    done = subprocess.run(
-        [*command, *flags], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode != 0) is fails, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_a_long_pull_shows_its_progress_and_ends(server: SlowServer, tmp_path: Path) -> None:
-    output = play(server.url, tmp_path, "--diff")
-    lines = [line for line in output.splitlines() if line.startswith("  AGX0: pulling codellama:34b: ")]
-    assert len(lines) >= 2, (server.pulls, output)
-    assert all("% of 500.0 GB" in line and "MB/s" in line for line in lines)
-    assert server.pulls == len(lines) + 1, "each line is one slice"
-    assert server.models == {"codellama:34b": "d1", "code:latest": "d1"}
-    assert "changed=1" in output
-    assert "+code:latest -> codellama:34b" in output
-
-
-def test_check_mode_predicts_and_a_second_run_has_nothing_to_do(server: SlowServer, tmp_path: Path) -> None:
-    assert "changed=1" in play(server.url, tmp_path, "--check")
-    assert server.pulls == 0
-    server.models = {"codellama:34b": "d1", "code:latest": "d1"}
-    assert "changed=0" in play(server.url, tmp_path)
-    assert server.pulls == 0
-
-
-def begin_and_join(folder: Path) -> Any:
-    """Tasks that begin a pull, do something else, and wait for it."""
-
-    def tasks(arguments: dict[str, Any]) -> list[dict[str, Any]]:
-        shared = {**arguments, "progress_file": str(folder / "models.json")}
-        begun = {
-            "name": "Begin",
-            "ollama_model": shared,
-            "async": 60,
-            "poll": 0,
-            "vars": {"ansible_async_dir": str(folder / "async")},
-        }
-        until_it_pulls = {
-            "name": "Something else",
-            "ansible.builtin.wait_for": {"path": str(folder / "models.json"), "search_regex": "total"},
-        }
-        return [begun, until_it_pulls, {"name": "Join", "ollama_model": shared}]
-
-    return tasks
-
-
-@pytest.mark.parametrize("server", [300], indirect=True, ids=["six seconds"])
-def test_a_pull_goes_on_beside_other_tasks_and_is_waited_for_with_progress(
-    server: SlowServer, tmp_path: Path
-) -> None:
-    output = play(server.url, tmp_path, tasks=begin_and_join(tmp_path / "run"))
-    begun, rest = output.split("TASK [Something else]")
+    program = str(Path(sys.executable).parent / "ansible-playbook")
+    command = [program, "--diff", "-i", "localhost,", "-c", "local", str(tmp_path / "play.yml")]
+    with slow.server:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    begun, joined = done.stdout.split("TASK [Look]")
+    assert "+code:latest (pulled)\n+codellama:34b (pulled)\n" in begun, "what check mode predicts"
     assert "  AGX0: pulls beside the rest of this run" in begun
-    assert "% of" not in begun, "nobody waits where it is begun"
-    assert "  AGX0: pulling codellama:34b: " in rest and "  AGX0: codellama:34b is there" in rest
-    assert server.pulls == 1, "whoever waits does not disturb"
-    assert server.models == {"codellama:34b": "d1", "code:latest": "d1"}
-
-
-def test_a_pull_in_the_background_that_nobody_could_find_again_is_refused(
-    server: SlowServer, tmp_path: Path
-) -> None:
-    output = play(
-        server.url, tmp_path, tasks=lambda task: [{"ollama_model": task, "async": 9, "poll": 0}], fails=True
-    )
-    assert "async must come with `poll: 0` and `progress_file`" in output
-    assert server.pulls == 0
+    assert "  AGX0: codellama:34b is there" in joined
+    assert "+code:latest d1\n+codellama:34b d1\n" in joined
+    assert "changed=2 " in joined, "predicted, and joined; neither begun nor again"
+    assert slow.pulls == 1, "whoever waits does not disturb"
