@@ -1,9 +1,12 @@
 """What holds for every unit test, however it is started."""
 
+import asyncio
+import inspect
 import os
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # A busy machine makes no test fail.
@@ -11,3 +14,13 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 # Some start Ansible by name, as its users do: the one beside this Python.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine in a loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
