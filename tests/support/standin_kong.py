@@ -9,42 +9,69 @@ from typing import Any
 
 import aiohttp
 import yaml
-from aiohttp import web
-from standins.kong.kong_standin.admin import Api
 from standins.kong.kong_standin.config import Config, parse
 from standins.kong.kong_standin.proxy import Gateway
 from standins.kong.kong_standin.schema import PLUGINS
-from standins.kong.kong_standin.settings import settings_of
+from standins.kong.kong_standin.server import Server
+from standins.kong.kong_standin.settings import FIXED, settings_of
 
-ENVIRONMENT = {
-    "KONG_DATABASE": "off",
-    "KONG_PROXY_ACCESS_LOG": "off",
+ENVIRONMENT: dict[str, str] = {f"KONG_{name.upper()}": value for name, value in FIXED.items()} | {
+    "KONG_ADMIN_LISTEN": "127.0.0.1:0",
+    "KONG_DECLARATIVE_CONFIG": "kong.yml",
+    "KONG_LOG_LEVEL": "notice",
+    "KONG_NGINX_HTTP_LOG_FORMAT": """tries escape=json '{"tried":"$upstream_addr","uri":"$uri"}'""",
+    "KONG_PLUGINS": ",".join(PLUGINS),
+    "KONG_PREFIX": "prefix",
+    "KONG_PROXY_ACCESS_LOG": "/dev/stdout tries",
+    "KONG_PROXY_LISTEN": "127.0.0.1:0",
+    "KONG_STATUS_LISTEN": "127.0.0.1:0",
+    "KONG_TRUSTED_IPS": "192.0.2.0/24",
     "KONG_UNTRUSTED_LUA_SANDBOX_REQUIRES": "cjson.safe",
+}
+# Who is let in by key-auth.
+KEY = {"apikey": "secret"}
+KEYS = {"consumers": [{"username": "me", "keyauth_credentials": [{"key": "secret"}]}]}
+# What has to be said of a plugin, because the stand-in does nothing else.
+SAID: dict[str, dict[str, Any]] = {
+    "correlation-id": {"header_name": "X-Request-ID", "generator": "uuid", "echo_downstream": True},
+    "key-auth": {"key_names": ["apikey", "authorization"], "key_in_query": False, "hide_credentials": True},
+    "prometheus": dict.fromkeys(PLUGINS["prometheus"], True),
 }
 Write = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
+def plugin(name: str, **config: Any) -> dict[str, Any]:
+    """A plugin as a declarative file has it."""
+    return {"name": name, "config": SAID.get(name, {}) | config}
+
+
 def config_of(tree: dict[str, Any]) -> Config:
     """The configuration of a tree such as a declarative file holds."""
-    return parse(yaml.safe_dump({"_format_version": "3.0"} | tree), PLUGINS)
+    return parse(text_of(tree), PLUGINS)
+
+
+def text_of(tree: dict[str, Any]) -> str:
+    """The declarative file of a tree."""
+    return str(yaml.safe_dump({"_format_version": "3.0"} | tree))
 
 
 def chat(*targets: tuple[str, int], plugins: Any = (), checks: Any = None, **service: Any) -> dict[str, Any]:
     """A tree with one route `/chat` to `targets`, given as (address, weight)."""
-    route = {"name": "chat", "paths": ["/chat"], "response_buffering": False, "plugins": list(plugins)}
-    return {
-        "upstreams": [
-            {
-                "name": "pool",
-                "healthchecks": checks or {},
-                "targets": [{"target": address, "weight": weight} for address, weight in targets],
-            }
-        ],
-        "services": [
-            {"name": "chat", "host": "pool", "connect_timeout": 5000, "read_timeout": 5000, "routes": [route]}
-            | service
-        ],
+    route = {
+        "name": "chat",
+        "paths": ["/chat"],
+        "methods": ["GET", "POST", "PUT", "PATCH"],
+        "response_buffering": False,
+        "plugins": list(plugins),
     }
+    pool = {
+        "name": "pool",
+        "healthchecks": checks or {},
+        "targets": [{"target": address, "weight": weight} for address, weight in targets],
+    }
+    timeouts = {"connect_timeout": 5000, "read_timeout": 5000}
+    one = {"name": "chat", "host": "pool", "path": "/", "routes": [route]} | timeouts | service
+    return {"upstreams": [pool], "services": [one]}
 
 
 @dataclass
@@ -167,9 +194,9 @@ class Client:
         """One request to the proxy port."""
         return await self._ask(method, self.url + path, **what)
 
-    async def admin(self, method: str, path: str, **what: Any) -> Answer:
+    async def admin(self, path: str, method: str = "GET") -> Answer:
         """One request to the admin port."""
-        return await self._ask(method, self.admin_url + path, **what)
+        return await self._ask(method, self.admin_url + path)
 
     async def status(self, path: str, method: str = "GET") -> Answer:
         """One request to the status port."""
@@ -181,23 +208,13 @@ class Client:
 
 
 @asynccontextmanager
-async def kong(tree: dict[str, Any], *, probing: bool = False, **environment: str) -> AsyncIterator[Client]:
+async def kong(tree: dict[str, Any], **environment: str) -> AsyncIterator[Client]:
     """A gateway with this configuration, on free ports."""
-    gateway = Gateway(settings_of(ENVIRONMENT | environment), config_of(tree))
-    api = Api(gateway)
-    proxy = web.Server(gateway.handle, handler_cancellation=True, access_log=None, auto_decompress=False)
-    runners = [web.ServerRunner(proxy), web.AppRunner(api.admin()), web.AppRunner(api.status())]
-    urls = []
-    for runner in runners:
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        urls.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
-    if probing:
-        gateway.now.start()
+    server = Server(settings_of(ENVIRONMENT | environment), config_of(tree))
+    await server.start()
     try:
         async with aiohttp.ClientSession() as session:
-            yield Client(gateway, session, *urls)
+            urls = [f"http://127.0.0.1:{runner.addresses[0][1]}" for runner in server.runners]
+            yield Client(server.gateway, session, *urls)
     finally:
-        gateway.stop()
-        for runner in runners:
-            await runner.cleanup()
+        await server.end()

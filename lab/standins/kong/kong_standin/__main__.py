@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
 from pathlib import Path
 
-from . import VERSION
-from .config import load
+from .config import Config, load
 from .fields import InvalidError
-from .server import serve
+from .server import Server, pid_file
 from .settings import Settings, settings_of
 
-USAGE = "Usage: kong docker-start | config parse FILE | reload | quit | stop | health | version"
+USAGE = "Usage: kong docker-start | config parse FILE | reload"
 
 
 def settings() -> Settings:
@@ -24,64 +24,34 @@ def settings() -> Settings:
         sys.exit(f"Error: {problem}")
 
 
-def config_parse(path: str) -> None:
-    """Check a file."""
+def config(path: Path) -> Config:
+    """Return what a file declares. Raises SystemExit."""
     try:
-        load(Path(path), settings().plugins)
+        return load(path, settings().plugins)
     except (InvalidError, OSError, UnicodeDecodeError) as problem:
         sys.exit(f"Error: Failed parsing:\n{problem}")
-    print("parse successful")
 
 
-def start() -> None:
-    """Serve until told to stop."""
-    serve(settings())
-
-
-def running() -> int | None:
-    """Return the process number of the running gateway."""
-    path = settings().prefix / "pids" / "nginx.pid"
+def reload() -> None:
+    """Tell the running gateway to read its file. As with Kong, the answer says nothing about its success."""
+    path = pid_file(settings())
     try:
-        pid = int(path.read_text())
-        os.kill(pid, 0)
+        os.kill(int(path.read_text()), signal.SIGHUP)
     except (OSError, ValueError):
-        return None
-    return pid
-
-
-def tell(number: signal.Signals, said: str) -> None:
-    """Send a signal to the running gateway. As with Kong, the answer says nothing about its success."""
-    pid = running()
-    if pid is None:
-        sys.exit(f"Error: nginx not running in prefix: {settings().prefix}")
-    os.kill(pid, number)
-    print(said)
-
-
-def health() -> None:
-    """Say whether the process is there."""
-    if running() is None:
-        sys.exit("Error: Kong is not running")
-    print(f"nginx.......running\n\nKong is healthy at {settings().prefix}")
+        sys.exit(f"Error: nginx not running in prefix: {path.parents[1]}")
+    print("Kong reloaded")
 
 
 def main(arguments: list[str]) -> None:
     """Run one command."""
     match arguments:
-        case ["docker-start" | "start"]:
-            start()
+        case ["docker-start"]:
+            asyncio.run(Server(settings(), config(settings().declarative_config)).run())
         case ["config", "parse", path]:
-            config_parse(path)
+            config(Path(path))
+            print("parse successful")
         case ["reload"]:
-            tell(signal.SIGHUP, "Kong reloaded")
-        case ["quit"]:
-            tell(signal.SIGQUIT, "Kong stopped (gracefully)")
-        case ["stop"]:
-            tell(signal.SIGTERM, "Kong stopped")
-        case ["health"]:
-            health()
-        case ["version"]:
-            print(f"{VERSION} (stand-in)")
+            reload()
         case _:
             sys.exit(USAGE)
 

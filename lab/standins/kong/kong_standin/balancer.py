@@ -1,75 +1,61 @@
-"""The wheel: which target a request goes to."""
+"""The wheel, which says where a request goes, and the health of its targets.
+
+Health is counted from requests (passive) and from probes (active).
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import random
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import gcd
 
 from .config import Target, Upstream
+from .upstream import TIMED_OUT, Outgoing, Timeouts, UpstreamError, send
 
-Shuffle = Callable[[list["Address"]], None]
+LOG = logging.getLogger("kong.healthchecks")
 
 
 class NoPeerError(Exception):
-    """Nobody to send to; the message is Kong's."""
-
-    def __init__(self) -> None:
-        """Say it in Kong's words."""
-        super().__init__("failure to get a peer from the ring-balancer")
+    """Nobody to send to."""
 
 
 @dataclass(eq=False)
 class Address:
-    """A target on the wheel."""
+    """A target on the wheel, and what was counted since its state last changed."""
 
     target: Target
     available: bool = True
-
-    @property
-    def key(self) -> str:
-        """`ip:port`."""
-        return self.target.name
+    successes: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
 
 
-@dataclass
 class Wheel:
     """`weight / gcd` slots per address, shuffled once; every pick moves the pointer by one slot.
 
     Which targets failed is not remembered within a request: a retry is just the next slot.
     """
 
-    addresses: Sequence[Address]
-    threshold: float = 0.0
-    shuffle: Shuffle = random.shuffle
-    slots: list[Address] = field(default_factory=list)
-    pointer: int = 0
-
-    def __post_init__(self) -> None:
+    def __init__(self, targets: Iterable[Target]) -> None:
         """Fill the wheel."""
+        self.addresses, self._pointer = [Address(target) for target in targets], 0
         self.rebuild()
 
     def rebuild(self) -> None:
         """Fill and shuffle the wheel anew, as Kong does when health changes; the pointer stays."""
-        divisor = gcd(*(address.target.weight for address in self.addresses))
-        self.slots = [a for a in self.addresses for _ in range(a.target.weight // divisor if divisor else 0)]
-        self.shuffle(self.slots)
-
-    @property
-    def healthy(self) -> bool:
-        """Whether more than `threshold` percent of the weight is available."""
-        total = sum(a.target.weight for a in self.addresses)
-        available = sum(a.target.weight for a in self.addresses if a.available)
-        return total > 0 and available / total * 100 > self.threshold
+        divisor = gcd(*(address.target.weight for address in self.addresses)) or 1
+        self.slots = [a for a in self.addresses for _ in range(a.target.weight // divisor)]
+        random.shuffle(self.slots)
 
     def pick(self) -> Address:
         """Return the next available address. Raises NoPeerError."""
-        if self.healthy:
-            for _ in self.slots:
-                self.pointer = (self.pointer + 1) % len(self.slots)
-                if self.slots[self.pointer].available:
-                    return self.slots[self.pointer]
+        for _ in self.slots:
+            self._pointer = (self._pointer + 1) % len(self.slots)
+            if self.slots[self._pointer].available:
+                return self.slots[self._pointer]
         raise NoPeerError
 
     def set_available(self, address: Address, available: bool) -> None:
@@ -79,7 +65,101 @@ class Wheel:
             self.rebuild()
 
 
-def wheel_of(upstream: Upstream, shuffle: Shuffle = random.shuffle) -> Wheel:
-    """Return the wheel of an upstream; all targets start healthy."""
-    addresses = [Address(target) for target in upstream.targets]
-    return Wheel(addresses, float(upstream.healthchecks["threshold"]), shuffle)
+class Checker:
+    """Health of one upstream's addresses."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        """Take every target for healthy."""
+        self.upstream = upstream
+        self.wheel = Wheel(upstream.targets)
+        self._checks = upstream.healthchecks
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def state(self, address: Address) -> str:
+        """Return Kong's word for an address's health; weight 0 is not checked."""
+        active, passive = self._checks["active"], self._checks["passive"]["unhealthy"]
+        probed = active["healthy"]["interval"] or active["unhealthy"]["interval"]
+        if address.target.weight == 0 or not (probed or any(passive.values())):
+            return "HEALTHCHECKS_OFF"
+        return "HEALTHY" if address.available else "UNHEALTHY"
+
+    def report_status(self, address: Address, status: int) -> None:
+        """Count what a probe was answered; a status in neither list counts as nothing."""
+        rules = self._checks["active"]
+        if status in rules["healthy"]["http_statuses"]:
+            self._success(address)
+        elif status in rules["unhealthy"]["http_statuses"]:
+            self.report_failure(address, "http_failures", "active")
+
+    def report_failure(self, address: Address, kind: str, check: str = "passive") -> None:
+        """Count a refused or broken connection (`tcp_failures`), a timeout, or a bad answer."""
+        limit = self._checks[check]["unhealthy"][kind]
+        # A counter whose limit is 0 is not counted at all.
+        if limit == 0:
+            return
+        address.successes = 0
+        if address.available:
+            address.failures[kind] += 1
+            if address.failures[kind] >= limit:
+                self._change(address, False)
+
+    def _success(self, address: Address) -> None:
+        limit = self._checks["active"]["healthy"]["successes"]
+        if limit == 0:
+            return
+        address.failures.clear()
+        if not address.available:
+            address.successes += 1
+            if address.successes >= limit:
+                self._change(address, True)
+
+    def _change(self, address: Address, available: bool) -> None:
+        state = "HEALTHY" if available else "UNHEALTHY"
+        LOG.warning("upstream %s: target %s is %s", self.upstream.name, address.target.name, state)
+        address.successes, address.failures = 0, Counter()
+        self.wheel.set_available(address, available)
+
+    def keep(self, earlier: Checker) -> None:
+        """Take over the state of targets that were there before a reload."""
+        old = {address.target.name: address for address in earlier.wheel.addresses}
+        for address in self.wheel.addresses:
+            if before := old.get(address.target.name):
+                address.successes, address.failures = before.successes, before.failures
+                self.wheel.set_available(address, before.available)
+
+    def start(self) -> None:
+        """Begin to probe; healthy and unhealthy targets have timers of their own."""
+        for kind, available in (("healthy", True), ("unhealthy", False)):
+            if interval := self._checks["active"][kind]["interval"]:
+                self._tasks.append(asyncio.create_task(self._probe_for_ever(interval, available)))
+
+    def stop(self) -> None:
+        """End all probes."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _probe_for_ever(self, interval: float, available: bool) -> None:
+        # The first probe comes after the first interval.
+        while True:
+            await asyncio.sleep(interval)
+            chosen = [a for a in self.wheel.addresses if a.target.weight and a.available == available]
+            await asyncio.gather(*map(self.probe, chosen))
+
+    async def probe(self, address: Address) -> None:
+        """Ask one address and count the answer."""
+        active, target = self._checks["active"], address.target
+        request = Outgoing("GET", active["http_path"], [("Host", target.host)], b"", version="1.0")
+        timeout = float(active["timeout"])
+        try:
+            async with (
+                asyncio.timeout(timeout or None),
+                send(target.host, target.port, request, Timeouts(timeout, timeout, timeout)) as answer,
+            ):
+                status = answer.status
+        except TimeoutError:
+            self.report_failure(address, "timeouts", "active")
+        except UpstreamError as problem:
+            timed_out = problem.code == TIMED_OUT
+            self.report_failure(address, "timeouts" if timed_out else "tcp_failures", "active")
+        else:
+            self.report_status(address, status)

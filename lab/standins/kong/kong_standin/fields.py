@@ -8,19 +8,22 @@ from typing import Any, TypeAlias
 
 # What a file holds: its type is what is being checked.
 Value: TypeAlias = Any
-# Allowed in every entity, and without meaning.
-IGNORED = ("_comment", "_ignore")
+UNKNOWN = "unknown field; this stand-in for Kong has only the fields this project sets"
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field: its type and what its value must be. `check` returns a message, or None."""
+    """One field: its type and what its value must be. `check` returns a message, or None.
+
+    `only`: what the stand-in does, where Kong does more. It holds for Kong's default, too.
+    """
 
     type: str
     default: Any = None
     required: bool = False
     between: tuple[float, float] | None = None
     one_of: tuple[Any, ...] = ()
+    only: tuple[Any, ...] = ()
     elements: Field | None = None
     fields: Mapping[str, Field] | None = None
     check: Callable[[Any], str | None] | None = None
@@ -56,7 +59,6 @@ TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "set": (lambda v: isinstance(v, list), "expected a set"),
     "map": (lambda v: isinstance(v, dict), "expected a map"),
     "record": (lambda v: isinstance(v, dict), "expected a record"),
-    "any": (lambda _v: True, ""),
 }
 
 
@@ -70,6 +72,9 @@ def problems_of(field: Field, value: Value, path: str) -> Iterator[Problem]:
         yield Problem(path, "value should be between {:.15g} and {:.15g}".format(*field.between))
     if field.one_of and value not in field.one_of:
         yield Problem(path, f"expected one of: {', '.join(map(str, field.one_of))}")
+    elif field.only and value not in field.only:
+        wanted = " or ".join(map(str, field.only))
+        yield Problem(path, f"{value} is not in this stand-in for Kong, only {wanted}")
     if field.check and (wrong := field.check(value)):
         yield Problem(path, wrong)
     if field.fields is not None:
@@ -80,29 +85,31 @@ def problems_of(field: Field, value: Value, path: str) -> Iterator[Problem]:
             yield from problems_of(field.elements, member, f"{path}[{key}]")
 
 
-def record_problems(fields: Mapping[str, Field], record: dict[str, Any], path: str) -> Iterator[Problem]:
+def record_problems(fields: Mapping[str, Field], record: dict[str, Any], path: str = "") -> Iterator[Problem]:
     """Yield what is wrong with a record: unknown, missing and bad fields."""
     prefix = f"{path}." if path else ""
-    for name, value in record.items():
-        if name in IGNORED:
-            continue
-        if name not in fields:
-            yield Problem(f"{prefix}{name}", "unknown field")
-        elif value is not None:
-            yield from problems_of(fields[name], value, f"{prefix}{name}")
+    for name in [name for name in record if name not in fields]:
+        yield Problem(f"{prefix}{name}", UNKNOWN)
     for name, field in fields.items():
-        if field.required and record.get(name) is None:
+        value = field.default if record.get(name) is None else record[name]
+        if value is not None:
+            yield from problems_of(field, value, f"{prefix}{name}")
+        elif field.required:
             yield Problem(f"{prefix}{name}", "required field missing")
 
 
 def filled(fields: Mapping[str, Field], record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record with all defaults, also in the records inside it."""
-    full: dict[str, Any] = {}
-    for name, field in fields.items():
-        value = record.get(name)
-        if value is None:
-            value = field.default
-        if field.type == "record" and field.fields is not None and value is not None:
-            value = filled(field.fields, value)
-        full[name] = value
-    return full
+    return {
+        name: with_defaults(field, field.default if record.get(name) is None else record[name])
+        for name, field in fields.items()
+    }
+
+
+def with_defaults(field: Field, value: Value) -> Value:
+    """Return a value with all defaults of the records in it."""
+    if value is not None and field.fields is not None:
+        return filled(field.fields, value)
+    if value is not None and field.elements and field.elements.fields is not None:
+        return [filled(field.elements.fields, member) for member in value]
+    return value

@@ -16,6 +16,7 @@ from .upstream import Outgoing, Timeouts, UpstreamError, send
 
 LOG = logging.getLogger("kong.http-log")
 REDACTED = ("authorization", "proxy-authorization")
+INITIAL_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.01, 60
 
 
 class HttpLog:
@@ -30,8 +31,7 @@ class HttpLog:
         """Queue the record of a finished request."""
         if plugin.id not in self._queues:
             self._queues[plugin.id] = asyncio.Queue(plugin.config["queue"]["max_entries"])
-            task = asyncio.create_task(self._send_for_ever(self._queues[plugin.id], plugin))
-            self._tasks.add(task)
+            self._tasks.add(asyncio.create_task(self._send_for_ever(self._queues[plugin.id], plugin)))
         queue = self._queues[plugin.id]
         if queue.full():
             LOG.error("queue full, dropping old entries until processing is successful again")
@@ -44,45 +44,32 @@ class HttpLog:
             task.cancel()
 
     async def _send_for_ever(self, queue: asyncio.Queue[dict[str, Any]], plugin: Plugin) -> None:
-        rules = plugin.config["queue"]
+        limit = plugin.config["queue"]["max_retry_time"]
         while True:
-            batch = [await queue.get()]
-            if rules["max_batch_size"] > 1:
-                await asyncio.sleep(rules["max_coalescing_delay"])
-            while not queue.empty() and len(batch) < rules["max_batch_size"]:
-                batch.append(queue.get_nowait())
-            body = json.dumps(batch[0] if rules["max_batch_size"] == 1 else batch).encode()
-            await self._deliver(body, plugin.config)
-
-    async def _deliver(self, body: bytes, config: dict[str, Any]) -> None:
-        rules, began = config["queue"], time.monotonic()
-        delay = rules["initial_retry_delay"]
-        while (problem := await attempt(body, config)) is not None:
-            if time.monotonic() - began + delay > rules["max_retry_time"]:
-                LOG.error("could not send entries, giving up: %s", problem)
-                return
-            LOG.warning("handler could not process entries, will retry: %s", problem)
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, rules["max_retry_delay"])
+            body = json.dumps(await queue.get()).encode()
+            began, delay = time.monotonic(), INITIAL_RETRY_DELAY_S
+            while problem := await attempt(body, plugin.config):
+                if time.monotonic() - began + delay > limit:
+                    LOG.error("could not send entries, giving up: %s", problem)
+                    break
+                LOG.warning("handler could not process entries, will retry: %s", problem)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, MAX_RETRY_DELAY_S)
 
 
-async def attempt(body: bytes, config: dict[str, Any]) -> str | None:
-    """Send once; return what went wrong, or None."""
+async def attempt(body: bytes, config: dict[str, Any]) -> str:
+    """Send once; return what went wrong, or nothing."""
     url = urlsplit(config["http_endpoint"])
-    headers = [
-        ("Host", url.netloc),
-        ("Content-Type", config["content_type"]),
-        *(config["headers"] or {}).items(),
-    ]
-    headers.append(("Content-Length", str(len(body))))
+    headers = {"Host": url.netloc, "Content-Type": "application/json"} | config["headers"]
+    headers["Content-Length"] = str(len(body))
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     seconds = config["timeout"] / 1000
     try:
-        request = Outgoing(config["method"], target, headers, body)
+        request = Outgoing("POST", target, list(headers.items()), body)
         timeouts = Timeouts(seconds, seconds, seconds)
         async with send(url.hostname or "", url.port or 80, request, timeouts) as answer:
             # Kong takes anything below 300 for success.
-            return None if answer.status < HTTPStatus.MULTIPLE_CHOICES else f"status {answer.status}"
+            return "" if answer.status < HTTPStatus.MULTIPLE_CHOICES else f"status {answer.status}"
     except UpstreamError as problem:
         return str(problem)
 
@@ -92,35 +79,37 @@ def record_of(exchange: Exchange) -> dict[str, Any]:
     shown = {n.lower(): "REDACTED" if n.lower() in REDACTED else v for n, v in exchange.headers.items()}
     total = int((time.monotonic() - exchange.started) * 1000)
     waited = int(sum(one.seconds for one in exchange.tries) * 1000)
-    service, route, consumer = exchange.service, exchange.route, exchange.consumer
-    return {
+    route, credential = exchange.route, exchange.credential
+    record: dict[str, Any] = {
         "request": {
-            "id": exchange.id,
-            "method": exchange.method,
+            "id": exchange.id, "method": exchange.method, "headers": shown, "size": len(exchange.body),
             "uri": exchange.path + (f"?{exchange.query}" if exchange.query else ""),
             "querystring": dict(parse_qsl(exchange.query)),
-            "headers": shown,
-            "size": len(exchange.body),
         },
         "response": {
-            "status": exchange.status,
+            "status": exchange.status, "size": exchange.bytes_sent,
             "headers": {name.lower(): value for name, value in exchange.answer_headers.items()},
-            "size": exchange.bytes_sent,
         },
         "upstream_uri": exchange.out_path,
         "upstream_status": ", ".join(str(one.status or one.code) for one in exchange.tries),
-        "source": {"service": "upstream", "exit": "kong", "error": "kong"}[exchange.source],
+        "source": "upstream" if exchange.source == "service" else "kong",
         "tries": [
-            {"ip": t.ip, "port": t.port, "state": t.state, "code": t.code,
-             "balancer_latency": t.balancer_latency_ms}
+            {"ip": t.address.target.host, "port": t.address.target.port, "state": t.state, "code": t.code}
             for t in exchange.tries
         ],
-        "service": {"id": service.id, "name": service.name, "host": service.host} if service else None,
-        "route": {"id": route.id, "name": route.name} if route else None,
-        "consumer": {"id": consumer.id, "username": consumer.username} if consumer else None,
+        "service": route and {"id": route.service.id, "name": route.service.name, "host": route.service.host},
+        "route": route and {"id": route.id, "name": route.name},
+        "consumer": credential and {"id": credential.consumer_id, "username": credential.username},
         "latencies": {"request": total, "proxy": waited, "kong": total - waited},
         "client_ip": exchange.client_ip,
         "started_at": int(time.time() * 1000) - total,
-        **{name: exchange.values[name] for name in ("correlation_id",) if name in exchange.values},
-        **exchange.values.get("log", {}),
     }  # fmt: skip
+    if exchange.correlation_id:
+        record["correlation_id"] = exchange.correlation_id
+    for name, value in exchange.serialized:
+        *parents, last = name.split(".")
+        place = record
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return record

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 from uuid import uuid4
 
-from . import VERSION
+from .balancer import Checker
 from .exchange import Exchange
-from .healthcheck import Checker
 
 NODE_ID = str(uuid4())
 KONG_BUCKETS = (1, 2, 5, 7, 10, 15, 20, 30, 50, 75, 100, 200, 500, 750, 1000, 3000, 6000)
 BUCKETS = (25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000)
-LATENCIES = {"kong_latency_ms": KONG_BUCKETS, "upstream_latency_ms": BUCKETS, "request_latency_ms": BUCKETS}
+LATENCIES = {
+    "kong_kong_latency_ms": KONG_BUCKETS,
+    "kong_upstream_latency_ms": BUCKETS,
+    "kong_request_latency_ms": BUCKETS,
+}
 STATES = ("healthchecks_off", "healthy", "unhealthy", "dns_error")
 Labels = tuple[tuple[str, str], ...]
 
 
 class Histogram:
-    """Counts per bucket, the sum and the count."""
+    """Counts per bucket, and the sum."""
 
     def __init__(self, bounds: tuple[int, ...]) -> None:
         """Start at zero."""
@@ -48,107 +51,64 @@ class Metrics:
 
     def __init__(self) -> None:
         """Start at zero."""
-        self.requests_total = 0
-        self._status: dict[Labels, int] = defaultdict(int)
-        self._bandwidth: dict[Labels, int] = defaultdict(int)
-        self._latency: dict[tuple[str, Labels], Histogram] = {}
+        self._status: dict[Labels, float] = defaultdict(int)
+        self._bandwidth: dict[Labels, float] = defaultdict(int)
+        self._latency: dict[str, dict[Labels, Histogram]] = {name: {} for name in LATENCIES}
 
-    def count(self, exchange: Exchange, config: dict[str, Any], consumer: str) -> None:
-        """Count a finished request; one that matched no route is not counted."""
+    def count(self, exchange: Exchange) -> None:
+        """Count a finished request."""
         if exchange.route is None:
             return
-        who = consumer if config["per_consumer"] else ""
-        labels = (
-            ("service", exchange.service.name if exchange.service else ""),
-            ("route", exchange.route.name),
-        )
-        if config["status_code_metrics"]:
-            source = "service" if exchange.source == "service" else "kong"
-            self._status[
-                (*labels, ("code", str(exchange.status)), ("source", source), ("workspace", "default"),
-                 ("consumer", who))
-            ] += 1  # fmt: skip
-        if config["bandwidth_metrics"]:
-            for direction, size in (("ingress", len(exchange.body)), ("egress", exchange.bytes_sent)):
-                self._bandwidth[
-                    (*labels, ("direction", direction), ("workspace", "default"), ("consumer", who))
-                ] += size
-        if config["latency_metrics"]:
-            self._count_latency(exchange, (*labels, ("workspace", "default")))
-
-    def _count_latency(self, exchange: Exchange, labels: Labels) -> None:
+        labels = (("service", exchange.route.service.name), ("route", exchange.route.name))
+        workspace = ("workspace", "default")
+        consumer = ("consumer", exchange.credential.username if exchange.credential else "")
+        source = ("source", "service" if exchange.source == "service" else "kong")
+        self._status[(*labels, ("code", str(exchange.status)), source, workspace, consumer)] += 1
+        for direction, size in (("ingress", len(exchange.body)), ("egress", exchange.bytes_sent)):
+            self._bandwidth[(*labels, ("direction", direction), workspace, consumer)] += size
         total = (time.monotonic() - exchange.started) * 1000
         waited = sum(one.seconds for one in exchange.tries) * 1000
-        values = {"request_latency_ms": total, "kong_latency_ms": max(0.0, total - waited)}
+        values = {"kong_request_latency_ms": total, "kong_kong_latency_ms": max(0.0, total - waited)}
         if exchange.tries:
-            values["upstream_latency_ms"] = waited
+            values["kong_upstream_latency_ms"] = waited
         for name, value in values.items():
-            if (name, labels) not in self._latency:
-                self._latency[(name, labels)] = Histogram(LATENCIES[name])
-            self._latency[(name, labels)].observe(value)
+            histogram = self._latency[name].setdefault((*labels, workspace), Histogram(LATENCIES[name]))
+            histogram.observe(value)
 
-    def page(self, configs: list[dict[str, Any]], checkers: Iterable[Checker], connections: int) -> str:
-        """Return the page; without the plugin there is none to ask for it."""
-        node = ("node_id", NODE_ID)
+    def page(self, checkers: Iterable[Checker], connections: int) -> str:
+        """Return the page."""
+        active = (("node_id", NODE_ID), ("subsystem", "http"), ("state", "active"))
         lines = [
-            *head("datastore_reachable", "gauge", "Datastore reachable from Kong, 0 is unreachable"),
-            line("datastore_reachable", (), 1),
-            *head("node_info", "gauge", "Kong Node metadata information"),
-            line("node_info", (node, ("version", VERSION)), 1),
-            *head("nginx_connections_total", "gauge", "Number of connections by subsystem"),
-            line("nginx_connections_total", (node, ("subsystem", "http"), ("state", "active")), connections),
-            *head("nginx_metric_errors_total", "counter", "Number of nginx-lua-prometheus errors"),
-            line("nginx_metric_errors_total", (), 0),
-            *head("nginx_requests_total", "gauge", "Number of requests total"),
-            line("nginx_requests_total", (node, ("subsystem", "http")), self.requests_total),
+            *samples("kong_nginx_connections_total", "gauge", {active: connections}),
+            *samples("kong_http_requests_total", "counter", self._status),
+            *samples("kong_bandwidth_bytes", "counter", self._bandwidth),
+            *samples("kong_upstream_target_health", "gauge", health(checkers)),
         ]
-        if self._status:
-            lines += head(
-                "http_requests_total", "counter", "HTTP status codes per consumer/service/route in Kong"
-            )
-            lines += [line("http_requests_total", labels, n) for labels, n in sorted(self._status.items())]
-        if self._bandwidth:
-            lines += head(
-                "bandwidth_bytes", "counter", "Total bandwidth (ingress/egress) throughput in bytes"
-            )
-            lines += [line("bandwidth_bytes", labels, n) for labels, n in sorted(self._bandwidth.items())]
-        for name in LATENCIES:
-            found = [(labels, h) for (n, labels), h in self._latency.items() if n == name]
-            if found:
-                lines += head(name, "histogram", "Latency in milliseconds")
-            for labels, histogram in found:
+        for name, histograms in self._latency.items():
+            lines += [f"# TYPE {name} histogram"] if histograms else []
+            for labels, histogram in histograms.items():
                 lines += histogram.lines(name, labels)
-        if any(config["upstream_health_metrics"] for config in configs):
-            lines += health_lines(checkers)
         return "\n".join(lines) + "\n"
 
 
-def health_lines(checkers: Iterable[Checker]) -> list[str]:
-    """Return the health of every target: one line per state, 1 for the present one."""
-    lines = head("upstream_target_health", "gauge", "Health status of targets of upstream.")
+def health(checkers: Iterable[Checker]) -> dict[Labels, float]:
+    """Return the health of every target: one sample per state, 1 for the present one."""
+    found: dict[Labels, float] = {}
     for checker in checkers:
         for address in checker.wheel.addresses:
-            now = checker.state(address).lower()
-            for state in STATES:
-                labels = (
-                    ("upstream", checker.upstream.name), ("target", address.key), ("address", address.key),
-                    ("state", state), ("subsystem", "http"),
-                )  # fmt: skip
-                lines.append(line("upstream_target_health", labels, int(state == now)))
-    return lines
+            name, now = address.target.name, checker.state(address).lower()
+            who = (("upstream", checker.upstream.name), ("target", name), ("address", name))
+            found |= {(*who, ("state", state), ("subsystem", "http")): int(state == now) for state in STATES}
+    return found
 
 
-def head(name: str, kind: str, text: str) -> list[str]:
-    """Return a metric's comment lines."""
-    return [f"# HELP kong_{name} {text}", f"# TYPE kong_{name} {kind}"]
+def samples(name: str, kind: str, values: Mapping[Labels, float]) -> list[str]:
+    """Return a metric's lines; nothing while there is no sample."""
+    return [f"# TYPE {name} {kind}", *(line(name, *one) for one in values.items())] if values else []
 
 
 def line(name: str, labels: Labels, value: float) -> str:
     """Return one sample."""
-    inside = ",".join(f'{key}="{escaped(text)}"' for key, text in labels)
-    return f"kong_{name}{{{inside}}} {value:.15g}" if inside else f"kong_{name} {value:.15g}"
-
-
-def escaped(text: str) -> str:
-    """Return a label's value as Prometheus wants it."""
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    # What Prometheus escapes is escaped as in JSON.
+    inside = ",".join(f"{key}={json.dumps(text, ensure_ascii=False)}" for key, text in labels)
+    return f"{name}{{{inside}}} {value:.15g}"

@@ -13,48 +13,21 @@ from http import HTTPStatus
 CHUNK_BYTES = 64 * 1024
 HEAD_BYTES = 64 * 1024
 LAST_INFORMATIONAL = 199
-SWITCHING = 101
+SWITCHING, TIMED_OUT = 101, 504
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 NO_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
 class UpstreamError(Exception):
-    """A failed try. `sent`: the address may have seen the request. `code`: what the client gets at last."""
+    """A failed try. `code`: what the client gets at last; `sent`: the address may have seen the request.
 
-    code = 502
-    sent = False
-    # nginx goes on to the next try after an error or a timeout, but not after nonsense.
-    repeatable = True
+    `repeatable`: nginx goes on to the next try after an error or a timeout, but not after nonsense.
+    """
 
-
-class ConnectError(UpstreamError):
-    """Refused, unreachable or unknown; nothing was sent."""
-
-
-class ConnectTimeoutError(UpstreamError):
-    """No connection in time; nothing was sent."""
-
-    code = 504
-
-
-class BrokenError(UpstreamError):
-    """The connection broke after the request was sent."""
-
-    sent = True
-
-
-class ReadTimeoutError(UpstreamError):
-    """No byte in time, or none taken in time."""
-
-    code = 504
-    sent = True
-
-
-class BadAnswerError(UpstreamError):
-    """Not HTTP."""
-
-    sent = True
-    repeatable = False
+    def __init__(self, text: str, code: int = 502, *, sent: bool = True, repeatable: bool = True) -> None:
+        """Say how far it got."""
+        super().__init__(text)
+        self.code, self.sent, self.repeatable = code, sent, repeatable
 
 
 @dataclass(frozen=True)
@@ -86,23 +59,16 @@ class Outgoing:
         return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape") + self.body
 
 
+@dataclass(frozen=True)
 class Answer:
-    """Status, headers and a body that is read as it comes."""
+    """Status, headers and a body that is read as it comes; the connection is read to just behind the head."""
 
-    def __init__(
-        self,
-        status: int,
-        headers: list[tuple[str, str]],
-        connection: Connection,
-        *,
-        bodyless: bool,
-        read_s: float,
-        connect_s: float,
-    ) -> None:
-        """Keep the connection, read to just behind the head."""
-        self.status, self.headers, self.connect_s = status, headers, connect_s
-        self.connection, self._bodyless, self._read_s = connection, bodyless, read_s
-        self._reader = connection[0]
+    status: int
+    headers: list[tuple[str, str]]
+    connection: Connection
+    bodyless: bool
+    read_s: float
+    connect_s: float
 
     def header(self, name: str) -> str:
         """Return the first header of that name, or an empty text."""
@@ -110,7 +76,7 @@ class Answer:
 
     async def body(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives. Raises UpstreamError if it ends early."""
-        if self._bodyless:
+        if self.bodyless:
             return
         if "chunked" in self.header("transfer-encoding").lower():
             chunks = self._chunked()
@@ -124,77 +90,79 @@ class Answer:
     async def _exactly(self, length: int) -> AsyncIterator[bytes]:
         left = length
         while left:
-            chunk = await read(self._reader.read(min(left, CHUNK_BYTES)), self._read_s)
+            chunk = await read(self.connection[0].read(min(left, CHUNK_BYTES)), self.read_s)
             if not chunk:
-                raise BrokenError("upstream prematurely closed connection")
+                raise UpstreamError("upstream prematurely closed connection")
             left -= len(chunk)
             yield chunk
 
     async def _chunked(self) -> AsyncIterator[bytes]:
         while True:
-            line = await read(self._reader.readline(), self._read_s)
+            line = await read(self.connection[0].readline(), self.read_s)
             try:
                 size = int(line.split(b";")[0], 16)
             except ValueError:
-                raise BrokenError("upstream prematurely closed connection") from None
+                raise UpstreamError("upstream prematurely closed connection") from None
             if size == 0:
-                while (await read(self._reader.readline(), self._read_s)).strip():
+                while (await read(self.connection[0].readline(), self.read_s)).strip():
                     pass
                 return
             async for piece in self._exactly(size):
                 yield piece
-            await read(self._reader.readline(), self._read_s)
+            await read(self.connection[0].readline(), self.read_s)
 
     async def _to_the_end(self) -> AsyncIterator[bytes]:
-        while chunk := await read(self._reader.read(CHUNK_BYTES), self._read_s):
+        while chunk := await read(self.connection[0].read(CHUNK_BYTES), self.read_s):
             yield chunk
 
 
 async def read(what: Awaitable[bytes], seconds: float) -> bytes:
-    """Return what is read. Raises ReadTimeoutError, BrokenError."""
+    """Return what is read. Raises UpstreamError."""
     try:
         async with asyncio.timeout(seconds):
             return await what
     except TimeoutError as problem:
         if problem.errno:  # the kernel's: nobody answered its questions whether the other end is still there
-            raise BrokenError(f"upstream broke the connection: {problem}") from None
-        raise ReadTimeoutError("upstream timed out while reading") from None
+            raise UpstreamError(f"upstream broke the connection: {problem}") from None
+        raise UpstreamError("upstream timed out while reading", TIMED_OUT) from None
     except (OSError, asyncio.IncompleteReadError) as problem:
-        raise BrokenError(f"upstream broke the connection: {problem}") from None
+        raise UpstreamError(f"upstream broke the connection: {problem}") from None
     except (ValueError, asyncio.LimitOverrunError) as problem:
-        raise BadAnswerError(f"upstream sent too long a line: {problem}") from None
+        raise UpstreamError(f"upstream sent too long a line: {problem}", repeatable=False) from None
 
 
 async def connect(host: str, port: int, seconds: float) -> Connection:
-    """Open a connection. Raises ConnectError, ConnectTimeoutError."""
+    """Open a connection. Raises UpstreamError."""
     try:
         async with asyncio.timeout(seconds):
             return await asyncio.open_connection(host, port, limit=HEAD_BYTES)
     except TimeoutError:
-        raise ConnectTimeoutError(f"upstream timed out while connecting to {host}:{port}") from None
+        raise UpstreamError(
+            f"upstream timed out while connecting to {host}:{port}", TIMED_OUT, sent=False
+        ) from None
     except OSError as problem:
-        raise ConnectError(f"connect() to {host}:{port} failed: {problem}") from None
+        raise UpstreamError(f"connect() to {host}:{port} failed: {problem}", sent=False) from None
 
 
 async def write(writer: asyncio.StreamWriter, data: bytes, seconds: float) -> None:
-    """Send all. Raises ReadTimeoutError, BrokenError."""
+    """Send all. Raises UpstreamError."""
     try:
         async with asyncio.timeout(seconds):
             for start in range(0, len(data), CHUNK_BYTES):
                 writer.write(data[start : start + CHUNK_BYTES])
                 await writer.drain()
     except TimeoutError:
-        raise ReadTimeoutError("upstream timed out while sending") from None
+        raise UpstreamError("upstream timed out while sending", TIMED_OUT) from None
     except OSError as problem:
-        raise BrokenError(f"upstream broke the connection: {problem}") from None
+        raise UpstreamError(f"upstream broke the connection: {problem}") from None
 
 
 def parsed_head(head: bytes) -> tuple[int, list[tuple[str, str]]]:
-    """Return status and headers. Raises BadAnswerError."""
+    """Return status and headers. Raises UpstreamError."""
     first, *lines = head.decode("utf-8", "surrogateescape").rstrip("\r\n").split("\r\n")
     parts = first.split(" ", 2)
     if not parts[0].startswith("HTTP/1.") or len(parts) == 1 or not parts[1].isdigit():
-        raise BadAnswerError(f"upstream sent no valid HTTP/1.0 header: {first[:80]!r}")
+        raise UpstreamError(f"upstream sent no valid HTTP/1.0 header: {first[:80]!r}", repeatable=False)
     pairs = (line.partition(":") for line in lines)
     return int(parts[1]), [(name.strip(), value.strip()) for name, _, value in pairs]
 
@@ -221,9 +189,6 @@ async def send(host: str, port: int, request: Outgoing, timeouts: Timeouts) -> A
         await write(writer, request.encoded(), timeouts.write)
         status, headers = await read_head(reader, timeouts.read, upgrade=request.upgrade)
         bodyless = request.method == "HEAD" or status in NO_BODY
-        connection = (reader, writer)
-        yield Answer(
-            status, headers, connection, bodyless=bodyless, read_s=timeouts.read, connect_s=connect_s
-        )
+        yield Answer(status, headers, (reader, writer), bodyless, timeouts.read, connect_s)
     finally:
         writer.close()
