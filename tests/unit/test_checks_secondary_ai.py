@@ -1,11 +1,7 @@
 """What verify finds out about the services of the small AI board, and what it says when one is broken."""
 
-import asyncio
 import base64
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs
@@ -14,10 +10,7 @@ import aicluster_verify
 import pytest
 from a_kit import ScriptedKit, check_of, site
 from aicluster_verify import Broken
-from aiohttp import web
 from by_path import import_file
-from standins.comfyui.comfyui_standin.jobs import Folders, Jobs
-from standins.comfyui.comfyui_standin.server import Api
 
 comfyui, outputs = check_of("comfyui"), check_of("comfyui_outputs")
 sonarqube, jupyterhub = check_of("sonarqube"), check_of("jupyterhub")
@@ -136,50 +129,6 @@ def test_a_comfyui_at_work_for_somebody_else_is_well():
     kit = comfyui_kit(GET_history__p1=(200, "{}"), GET_queue=busy)
     assert comfyui.check(kit).startswith("is at work for somebody on cuda")
     assert kit.asked[-2:] == ["POST /queue", "POST /history"]
-
-
-@contextmanager
-def standing_in(folder: Any, seconds: float) -> Iterator[Any]:
-    """A real kit whose ComfyUI is the stand-in, on a real port."""
-    for name in ("input", "output", "temp", "models"):
-        (folder / name).mkdir()
-    loop, port = asyncio.new_event_loop(), []
-    started = threading.Event()
-
-    async def serve() -> None:
-        runner = web.AppRunner(Api(Jobs(Folders(folder), seconds), "cpu", []).application())
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        port.append(runner.addresses[0][1])
-        started.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await runner.cleanup()
-
-    task = loop.create_task(serve())
-    thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([task])))
-    thread.start()
-    started.wait(10)
-    ports = {"ui": {"port": port[0], "container": 7860, "published": "127.0.0.1"}}
-    try:
-        yield aicluster_verify.Kit(
-            {"node": "n", "services": {"comfyui": {"ports": ports}}, "cluster": []}, "r"
-        )
-    finally:
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join()
-        loop.close()
-
-
-def test_the_check_runs_a_whole_job_of_the_stand_in_and_leaves_no_output(tmp_path, wanted):
-    wanted(gpu=False, checkpoints=["sd.safetensors"])
-    with standing_in(tmp_path, 0) as kit:
-        (tmp_path / "models/checkpoints").mkdir()
-        (tmp_path / "models/checkpoints/sd.safetensors").touch()
-        assert comfyui.check(kit).endswith("computes on cpu; all of 1 checkpoints")
-        assert kit.expect(kit.url("comfyui", "ui", "/history")).json() == {}
-    assert not list((tmp_path / "output").iterdir())
 
 
 QUEUES = {

@@ -63,7 +63,7 @@ def test_any_password_is_a_part_of_the_address(password):
 
 def test_it_serves_one_schema_to_one_anonymous_role():
     found = config()
-    assert (found.schemas, found.anonymous, found.max_rows) == (("api",), "web_anon", 1000)
+    assert (found.schema, found.anonymous, found.max_rows) == ("api", "web_anon", 1000)
 
 
 def test_the_database_is_that_of_the_role_postgres():

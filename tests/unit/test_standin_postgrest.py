@@ -1,171 +1,58 @@
 """The stand-in for PostgREST keeps the rules of the real one that this project relies on."""
 
 import asyncio
-import json
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
-from standins.postgrest.postgrest_standin.api import (
-    ApiError,
-    AuthenticationError,
-    Function,
-    LostError,
-    Read,
-    Schema,
-    database_error,
-    read,
-)
+import render
+from standing_in import Relations, ask, postgrest
+from standins.postgrest.postgrest_standin.api import AuthenticationError, LostError, database_error
 from standins.postgrest.postgrest_standin.config import Config
-from standins.postgrest.postgrest_standin.server import Admin, Api, State
+from standins.postgrest.postgrest_standin.server import State
 
-SCHEMA = Schema(
-    "api",
-    frozenset({"health", "hidden"}),
-    (
-        Function("api", "take", whole_body="json", void=True),
-        Function("api", "add", ("a",), ("b",), {"a": "integer", "b": "integer"}),
-    ),
-)
-
-
-class Memory:
-    """The database without PostgreSQL; `lost` is one that does not answer."""
-
-    def __init__(self, problem: Exception | None = None) -> None:
-        self.problem = problem
-        self.asked: list[object] = []
-        self.said: list[str] = [""]
-        self.current = SCHEMA
-
-    def ask(self, what: object) -> None:
-        self.asked.append(what)
-        if self.problem:
-            raise self.problem
-
-    async def schema(self):
-        self.ask("schema")
-        return self.current
-
-    async def changes(self):
-        for said in self.said:
-            yield said
-        raise self.problem or LostError("gone")
-
-    async def rows(self, wanted):
-        self.ask(wanted)
-        if wanted.relation == "hidden":
-            raise database_error("42501", "permission denied for view hidden")
-        return '[{"database":"aicluster"}]'
-
-    async def call(self, called, body):
-        self.ask((called.name, body))
-        return None if called.void else "42"
-
-
-def ask(method, path, *, store=None, loaded=True, admin=False, connected=True, **more):
-    """Return status, headers and text of one request."""
-
-    async def run():
-        used = store or Memory()
-        state = State(used)
-        state.schema, state.connected = (SCHEMA if loaded else None), connected
-        application = Admin(state).application() if admin else Api(used, state, 100).application()
-        async with TestClient(TestServer(application)) as client:
-            answer = await client.request(method, path, **more)
-            return answer.status, answer.headers, await answer.text()
-
-    return asyncio.run(run())
-
-
-def test_rows_are_asked_for_with_columns_filters_and_a_limit():
-    store = Memory()
-    status, headers, text = ask("GET", "/health?select=database,time&database=eq.a.b&limit=5", store=store)
-    assert (status, headers["Content-Range"], json.loads(text)) == (200, "0-0/*", [{"database": "aicluster"}])
-    assert store.asked == [Read("health", ("database", "time"), (("database", "a.b"),), 5, 0)]
-
-
-@pytest.mark.parametrize(("query", "limit"), [("", 100), ("?limit=5", 5), ("?limit=5000", 100)])
-def test_no_answer_is_longer_than_the_configuration_lets_it_be(query, limit):
-    store = Memory()
-    ask("GET", f"/health{query}", store=store)
-    assert store.asked == [Read("health", limit=limit)]
+CONF = "/opt/aicluster/postgrest/secrets/postgrest.conf"
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "status", "code"),
+    ("method", "path", "status", "code"),
     [
-        pytest.param("GET", "/pg_roles", None, 404, "PGRST205", id="a relation outside the schema"),
-        pytest.param("GET", "/hidden", None, 401, "42501", id="a relation nobody granted"),
-        pytest.param("GET", "/health?a=lt.1", None, 400, "PGRST100", id="a filter that is not known"),
-        pytest.param("GET", "/health?limit=-1", None, 400, "PGRST100", id="a limit that is none"),
-        pytest.param("GET", "/health?select=a(b)", None, 400, "PGRST100", id="columns of another relation"),
-        pytest.param("GET", "/a/b", None, 404, "PGRST125", id="a path that is none"),
-        pytest.param(
-            "POST", "/health", b"{}", 501, "STANDIN", id="writing, which the stand-in does not know"
-        ),
-        pytest.param("POST", "/rpc/none", b"{}", 404, "PGRST202", id="a function that is none"),
-        pytest.param("POST", "/rpc/add", b"{}", 404, "PGRST202", id="a parameter that lacks"),
-        pytest.param("POST", "/rpc/add", b'{"a":1,"c":1}', 404, "PGRST202", id="a parameter too many"),
-        pytest.param("POST", "/rpc/add", b"{", 400, "PGRST102", id="no JSON"),
-        pytest.param("GET", "/rpc/add?a=1", None, 405, "PGRST101", id="a call by GET"),
+        pytest.param("GET", "/pg_roles", 404, "PGRST205", id="a relation outside the schema"),
+        pytest.param("GET", "/hidden", 401, "42501", id="a relation nobody granted"),
+        pytest.param("GET", "/health?limit=1", 501, "STANDIN", id="a choice of rows"),
+        pytest.param("POST", "/health", 501, "STANDIN", id="writing"),
+        pytest.param("POST", "/rpc/add", 501, "STANDIN", id="a function"),
+        pytest.param("GET", "/", 501, "STANDIN", id="a description of all"),
     ],
 )
-def test_an_error_has_a_status_and_four_fields(method, path, body, status, code):
-    found, headers, text = ask(method, path, data=body)
-    assert (found, json.loads(text)["code"]) == (status, code)
-    assert set(json.loads(text)) == {"code", "details", "hint", "message"}
-    assert headers["Server"].startswith("postgrest-stand-in/")
-
-
-def test_a_caller_with_a_token_is_not_served_as_a_stranger():
-    status, _, text = ask("GET", "/health", headers={"Authorization": "Bearer x.y.z"})
-    assert (status, json.loads(text)["code"]) == (500, "PGRST300")
-
-
-def test_an_anonymous_role_that_is_missing_is_401():
-    assert database_error("22023", 'role "web_anon" does not exist').status == 401
-
-
-def test_a_name_that_is_nearly_right_gets_a_hint():
-    text = ask("GET", "/helth")[2]
-    assert json.loads(text)["hint"] == "Perhaps you meant the table 'api.health'"
+def test_an_error_has_a_status_and_four_fields(method, path, status, code):
+    said = ask(postgrest()["api"], path, method)
+    assert (said.status, said.json()["code"]) == (status, code)
+    assert set(said.json()) == {"code", "details", "hint", "message"}
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "called", "status", "text"),
+    ("server", "headers", "status", "code"),
     [
-        pytest.param("/rpc/add", {"a": 1}, ("add", {"a": 1}), 200, "42", id="by names"),
-        pytest.param("/rpc/take", [{"b": 2}], ("take", [{"b": 2}]), 204, "", id="the body whole, no result"),
+        pytest.param({}, {"Authorization": "Bearer x.y"}, 500, "PGRST300", id="a caller with a token"),
+        pytest.param({"problem": LostError("refused")}, {}, 503, "PGRST000", id="a lost database"),
+        pytest.param({"schema": None}, {}, 503, "PGRST002", id="before the schema is known"),
     ],
 )
-def test_a_function_is_called(path, body, called, status, text):
-    store = Memory()
-    found = ask("POST", path, store=store, json=body)
-    assert (found[0], found[2], store.asked) == (status, text, [called])
-
-
-def test_a_lost_database_is_503_and_says_when_to_come_back():
-    status, headers, text = ask("GET", "/health", store=Memory(LostError("refused")))
-    assert (status, headers["Retry-After"], json.loads(text)["code"]) == (503, "1", "PGRST000")
-
-
-def test_before_the_schema_is_known_everything_is_503():
-    status, _, text = ask("GET", "/health", loaded=False)
-    assert (status, json.loads(text)["code"]) == (503, "PGRST002")
+def test_nobody_is_served_for(server, headers, status, code):
+    said = ask(postgrest(**server)["api"], "/health", headers=headers)
+    assert (said.status, said.json()["code"]) == (status, code)
 
 
 @pytest.mark.parametrize(
-    ("loaded", "connected", "status"), [(True, True, 200), (False, True, 503), (True, False, 503)]
+    ("state", "status"),
+    [({}, 200), ({"schema": None}, 503), ({"connected": False}, 503)],
+    ids=["connected, with a schema", "without a schema", "not connected"],
 )
-def test_ready_is_connected_with_a_schema(loaded, connected, status):
-    found = [
-        ask("GET", path, admin=True, loaded=loaded, connected=connected)[0] for path in ("/ready", "/live")
-    ]
-    assert found == [status, 200]
+def test_ready_is_connected_with_a_schema(state, status):
+    assert ask(postgrest(**state)["admin"], "/ready").status == status
 
 
-def test_metrics_count_loads():
-    assert 'pgrst_schema_cache_loads_total{status="SUCCESS"} 0' in ask("GET", "/metrics", admin=True)[2]
+def test_the_admin_server_tells_what_it_knows_of_the_schema():
+    assert ask(postgrest()["admin"], "/schema_cache").json() == ["health", "hidden"]
 
 
 @pytest.mark.parametrize(
@@ -174,13 +61,11 @@ def test_metrics_count_loads():
     ids=["once at first", "again when told", "not when told something else"],
 )
 def test_the_schema_is_read(said, loads):
-    store = Memory()
-    store.said = said
+    store = Relations(said=said)
     state = State(store)
     with pytest.raises(LostError):
         asyncio.run(state.follow())
-    assert store.asked == ["schema"] * loads
-    assert (state.schema, state.connected) == (SCHEMA, False)
+    assert (store.read, state.connected) == (loads, False)
 
 
 def test_it_waits_longer_and_longer_for_a_database_that_is_away(monkeypatch):
@@ -192,72 +77,56 @@ def test_it_waits_longer_and_longer_for_a_database_that_is_away(monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr("standins.postgrest.postgrest_standin.server.asyncio.sleep", sleep)
-    store = Memory(LostError("refused"))
-    store.said = []
     with pytest.raises(KeyboardInterrupt):
-        asyncio.run(State(store).keep())
+        asyncio.run(State(Relations(said=[])).keep())
     assert waited == [1, 2, 4, 8, 16, 32, 32, 32]
 
 
 def test_it_ends_at_a_wrong_password():
-    store = Memory(AuthenticationError("password authentication failed"))
-    store.said = []
     with pytest.raises(AuthenticationError):
-        asyncio.run(State(store).keep())
+        asyncio.run(State(Relations(AuthenticationError("wrong"), said=[])).keep())
 
 
 @pytest.mark.parametrize(
-    ("state", "status"),
+    ("state", "message", "status"),
     [
-        ("42501", 401),
-        ("42703", 400),
-        ("42P01", 404),
-        ("23505", 409),
-        ("57014", 500),
-        ("57P01", 503),
-        ("XX000", 500),
+        pytest.param("42501", "permission denied", 401, id="a right that was not granted"),
+        pytest.param("22023", 'role "web_anon" does not exist', 401, id="an anonymous role that is missing"),
+        pytest.param("42P01", "relation does not exist", 404, id="a view that went without a word"),
+        pytest.param("XX000", "internal", 500, id="anything else"),
     ],
 )
-def test_errors_of_the_database_have_the_status_postgrest_gives_them(state, status):
-    assert database_error(state, "x").status == status
+def test_errors_of_the_database_have_the_status_postgrest_gives_them(state, message, status):
+    assert database_error(state, message).status == status
 
 
 @pytest.mark.parametrize(
     ("line", "refusal"),
     [
-        ('db-schema-s = "api"', "is no setting of PostgREST"),
+        ('db-schema-s = "api"', "no setting this stand-in knows"),
+        ('jwt-secret = "x"', "no setting this stand-in knows"),
+        ("nothing", "no setting"),
         ("server-port = 30x", "cannot be read"),
-        ("server-port = [1]", "cannot be read"),
-        ("nothing", "is no setting"),
-        ("server-port = 3001\nadmin-server-port = 3001", "cannot be the same"),
+        ('server-port = "3000"', "cannot be read"),
+        ("server-port = 3001", "cannot be the same"),
         ('log-level = "loud"', "Invalid logging level"),
-        ('db-schemas = "api, pg_catalog"', "does not allow schema"),
+        ('db-schemas = "api, more"', "one schema"),
+        ("db-config = true", "no settings in the database"),
+        ('server-host = "!4"', "cannot ask"),
     ],
 )
-def test_a_configuration_with_a_mistake_is_refused(line, refusal):
+def test_a_mistake_in_the_shipped_configuration_is_refused(line, refusal):
+    shipped = render.render_role("postgrest")[CONF]
+    assert Config.of(shipped)
     with pytest.raises(ValueError, match=refusal):
-        Config.of(f"# comment\n{line}\n")
+        Config.of(f"{shipped}\n{line}\n")
 
 
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        ("admin-server-port = 3001", "server-host is configured"),
-        ('server-host = "0.0.0.0"', "Admin server is not running"),
-    ],
-)
-def test_its_own_health_check_says_why_it_cannot_ask(text, answer):
-    with pytest.raises(ValueError, match=answer):
-        Config.of(text).ready_url()
+def test_a_setting_that_is_missing_is_named():
+    with pytest.raises(ValueError, match=r"db-anon-role, .*: this stand-in has no default"):
+        Config.of("server-port = 3000")
 
 
 def test_the_password_is_not_shown():
-    assert "secret" not in repr(Config.of('db-uri = "postgresql://a:secret@b/c"'))
-
-
-def test_a_star_selects_everything():
-    assert read("health", [("select", "*")], None) == Read("health")
-
-
-def test_errors_are_exceptions_that_say_what_they_are():
-    assert str(ApiError(404, "X", "not there")) == "not there"
+    shipped = render.render_role("postgrest")[CONF]
+    assert render.made_up_secrets()["postgrest_db_password"] not in repr(Config.of(shipped))

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,91 +18,51 @@ from .png import png
 Send = Callable[[str, dict[str, Any], str], None]
 # A graph without a sampler takes no time worth waiting for.
 STEPS_AT_MOST = 20
-NO_LOSS = {"filename_prefix": "ComfyUI_temp_standin"}
-SIZE = (64, 64)
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where ComfyUI keeps its files: `models/<kind>`, `input`, `output`, `temp`."""
-
-    root: Path
-
-    def of(self, kind: str) -> Path | None:
-        """Return one of the folders pictures are shown from; None for another name."""
-        return self.root / kind if kind in {"input", "output", "temp"} else None
-
-    def model_kinds(self) -> list[str]:
-        """Return the kinds of models."""
-        return sorted(path.name for path in (self.root / "models").iterdir() if path.is_dir())
-
-    def files(self, kind: str) -> list[str]:
-        """Return the names of the models of a kind, or of the input pictures."""
-        folder = self.root / "input" if kind == "input" else self.root / "models" / kind
-        return sorted(path.name for path in folder.glob("*") if path.is_file())
+TEMPORARY = "ComfyUI_temp_standin"
 
 
 class InterruptedJobError(Exception):
     """Somebody asked to stop the running job."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Job:
-    """A queued graph; the lowest number is first."""
+    """A queued graph, and who hears of it."""
 
-    number: float
+    number: int
     name: str
-    graph: dict[str, Any] = field(compare=False)
-    extra: dict[str, Any] = field(compare=False)
-    shown: list[str] = field(compare=False)
+    graph: dict[str, Any]
+    client: str
+    shown: list[str]
 
     def listed(self) -> list[Any]:
         """Return the job as /queue and /history show it."""
-        return [self.number, self.name, self.graph, self.extra, self.shown]
+        return [self.number, self.name, self.graph, {"client_id": self.client}, self.shown]
 
 
 class Jobs:
-    """The jobs of one ComfyUI; `seconds` is how long sampling takes."""
+    """The jobs of the ComfyUI in a folder; `seconds` is how long sampling takes."""
 
-    def __init__(self, folders: Folders, seconds: float) -> None:
-        """Begin with an empty queue and nothing loaded."""
-        self.folders, self._seconds = folders, seconds
+    def __init__(self, root: Path, seconds: float = 1) -> None:
+        """Begin with an empty queue."""
+        self.root, self._seconds = root, seconds
         self.waiting: list[Job] = []
         self.running: Job | None = None
-        # The node of the running job that is being executed.
-        self.node = ""
         self.history: dict[str, dict[str, Any]] = {}
-        self.model_loaded = False
         self.send: Send = lambda _event, _data, _client: None
         self._number, self._interrupted = 0, False
         self._news = asyncio.Event()
 
-    def remaining(self) -> int:
-        """Return how many jobs wait or run."""
-        return len(self.waiting) + (self.running is not None)
-
-    def executing(self, client: str) -> str:
-        """Return the node that is being executed for this client, or an empty text."""
-        running = self.running
-        return self.node if running and running.extra.get("client_id") == client else ""
-
     def queue_info(self) -> dict[str, Any]:
-        """Return the queue's length as GET /prompt and the `status` event show it."""
-        return {"exec_info": {"queue_remaining": self.remaining()}}
+        """Return the queue's length as the `status` event shows it."""
+        return {"exec_info": {"queue_remaining": len(self.waiting) + (self.running is not None)}}
 
-    def put(self, body: Mapping[str, Any], name: str, shown: list[str]) -> float:
+    def put(self, graph: Mapping[str, Any], name: str, client: str, shown: list[str]) -> int:
         """Queue a graph; return its number."""
-        if "number" in body:
-            number = float(body["number"])
-        else:
-            number = float(-self._number if body.get("front") else self._number)
-            self._number += 1
-        extra = dict(body.get("extra_data") or {})
-        if "client_id" in body:
-            extra["client_id"] = str(body["client_id"])
-        self.waiting = sorted([*self.waiting, Job(number, name, dict(body["prompt"]), extra, shown)])
+        self._number += 1
+        self.waiting.append(Job(self._number, name, dict(graph), client, shown))
         self._changed()
-        return number
+        return self._number
 
     def drop(self, names: list[str] | None) -> None:
         """Take waiting jobs off the queue; None means all."""
@@ -127,12 +87,11 @@ class Jobs:
             try:
                 await self._run(self.running)
             finally:
-                self.running, self.node = None, ""
+                self.running = None
                 self._changed()
 
     async def _run(self, job: Job) -> None:
         self._interrupted = False
-        client = str(job.extra.get("client_id", ""))
         outputs: dict[str, Any] = {}
         messages: list[list[Any]] = []
 
@@ -140,38 +99,29 @@ class Jobs:
             said = {**data, "prompt_id": job.name}
             if kept:
                 messages.append([event, {**said, "timestamp": int(time.time() * 1000)}])
-            if client:
-                self.send(event, said, client)
+            if job.client:
+                self.send(event, said, job.client)
 
         tell("execution_start", {}, kept=True)
-        tell("execution_cached", {"nodes": []}, kept=True)
-        verdict, done, node = "success", True, ""
+        verdict, node = "success", ""
         try:
-            for output in job.shown:
-                for node in below(job.graph, output):
-                    if node in outputs:
-                        continue
-                    self.node = node
-                    tell("executing", {"node": node, "display_node": node})
-                    found = await self._execute(job, node, tell)
-                    if found:
-                        outputs[node] = found
-                        tell("executed", {"node": node, "display_node": node, "output": found})
+            for node in dict.fromkeys(one for output in job.shown for one in below(job.graph, output)):
+                tell("executing", {"node": node})
+                if found := await self._execute(job, node, tell):
+                    outputs[node] = found
+                    tell("executed", {"node": node, "output": found})
             tell("execution_success", {}, kept=True)
         except InterruptedJobError:
-            verdict, done = "error", False
-            kind = job.graph[node]["class_type"]
-            tell("execution_interrupted", {"node_id": node, "node_type": kind, "executed": []}, kept=True)
-        status = {"status_str": verdict, "completed": done, "messages": messages}
-        self.history[job.name] = {"prompt": job.listed(), "outputs": outputs, "status": status, "meta": {}}
+            verdict = "error"
+            tell("execution_interrupted", {"node_id": node}, kept=True)
+        status = {"status_str": verdict, "completed": verdict == "success", "messages": messages}
+        self.history[job.name] = {"prompt": job.listed(), "outputs": outputs, "status": status}
         tell("executing", {"node": None})
 
     async def _execute(self, job: Job, node: str, tell: Callable[..., None]) -> dict[str, Any]:
         kind, inputs = job.graph[node]["class_type"], job.graph[node]["inputs"]
-        if kind == "CheckpointLoaderSimple":
-            self.model_loaded = True
         if kind == "KSampler":
-            steps = min(int(inputs["steps"]), STEPS_AT_MOST)
+            steps = min(inputs["steps"], STEPS_AT_MOST)
             for step in range(steps):
                 await asyncio.sleep(self._seconds / steps)
                 self._stop_if_asked()
@@ -185,20 +135,14 @@ class Jobs:
 
     def _show(self, job: Job, node: str) -> dict[str, Any]:
         width, height, seed, batch = picture_of(job.graph, node)
-        saved = job.graph[node]["class_type"] == "SaveImage"
-        kind = "output" if saved else "temp"
-        prefix = str((job.graph[node]["inputs"] if saved else NO_LOSS)["filename_prefix"])
-        subfolder, _, stem = prefix.rpartition("/")
-        folder = self.folders.root / kind / subfolder
-        if not folder.resolve().is_relative_to((self.folders.root / kind).resolve()):
-            raise InterruptedJobError
-        folder.mkdir(parents=True, exist_ok=True)
+        prefix = job.graph[node]["inputs"].get("filename_prefix")
+        kind = "temp" if prefix is None else "output"
+        stem = TEMPORARY if prefix is None else str(prefix)
         images = []
         for index in range(batch):
-            name = f"{stem}_{next_number(folder, stem):05}_.png"
-            texts = {"prompt": json.dumps(job.graph)}
-            (folder / name).write_bytes(png(width, height, seed + index, texts))
-            images.append({"filename": name, "subfolder": subfolder, "type": kind})
+            name = f"{stem}_{next_number(self.root / kind, stem):05}_.png"
+            (self.root / kind / name).write_bytes(png(width, height, seed + index))
+            images.append({"filename": name, "subfolder": "", "type": kind})
         return {"images": images}
 
 
@@ -212,8 +156,7 @@ def next_number(folder: Path, stem: str) -> int:
 def picture_of(graph: Mapping[str, Any], node: str) -> tuple[int, int, int, int]:
     """Return width, height (pixels), seed and number of the pictures a node shows: all that decides them."""
     order = [graph[name] for name in below(graph, node)]
-    sizes = [one["inputs"] for one in order if one["class_type"] in {"EmptyLatentImage", "EmptyImage"}]
-    width, height = (int(sizes[0]["width"]), int(sizes[0]["height"])) if sizes else SIZE
-    batch = int(sizes[0].get("batch_size", 1)) if sizes else 1
+    size = next(one["inputs"] for one in order if KINDS[one["class_type"]].sized)
     said = json.dumps([one["inputs"] for one in order], sort_keys=True)
-    return width, height, int(sha256(said.encode()).hexdigest()[:6], 16), batch
+    seed = int(sha256(said.encode()).hexdigest()[:6], 16)
+    return size["width"], size["height"], seed, size["batch_size"]

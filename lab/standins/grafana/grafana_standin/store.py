@@ -8,7 +8,7 @@ import json
 import os
 from pathlib import Path
 
-FILE = "grafana-stand-in.json"
+FILE, USER = "grafana-stand-in.json", "admin"
 ROUNDS = 10_000
 
 
@@ -24,19 +24,19 @@ class Store:
         """Keep the file in `folder`."""
         self._path = folder / FILE
 
-    def begin(self, user: str, password: str) -> None:
+    def begin(self, password: str) -> None:
         """Make the administrator at the first start; later starts change nothing, as in Grafana.
 
         Raises OSError where the folder cannot be written to.
         """
         if not self._path.exists():
-            self.write(user, password)
+            self.write(password)
 
-    def write(self, user: str, password: str) -> None:
+    def write(self, password: str) -> None:
         """Set the administrator's password."""
         salt = os.urandom(16).hex()
         beside = self._path.with_suffix(".new")
-        beside.write_text(json.dumps({"user": user, "salt": salt, "hash": digest(password, salt)}))
+        beside.write_text(json.dumps({"salt": salt, "hash": digest(password, salt)}))
         beside.chmod(0o600)
         beside.replace(self._path)
 
@@ -50,5 +50,4 @@ class Store:
     def opens(self, user: str, password: str) -> bool:
         """Whether this is the administrator. Raises OSError when the file cannot be read."""
         known = json.loads(self._path.read_text())
-        right = hmac.compare_digest(known["hash"], digest(password, known["salt"]))
-        return right and hmac.compare_digest(known["user"].encode(), user.encode())
+        return hmac.compare_digest(known["hash"], digest(password, known["salt"])) and user == USER

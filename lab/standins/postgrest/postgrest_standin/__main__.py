@@ -14,7 +14,7 @@ from aiohttp import web
 
 from . import VERSION
 from .api import AuthenticationError
-from .config import Config, listening
+from .config import Config
 from .postgres import PostgresStore
 from .server import Admin, Api, State
 
@@ -35,13 +35,10 @@ async def serve(config: Config) -> None:
     """Serve until told to stop. Raises AuthenticationError when the database does not take the password."""
     store = PostgresStore(config)
     state = State(store)
-    applications = [(Api(store, state, config.max_rows).application(), config.host, config.port)]
-    if config.admin_port is not None:
-        applications.append((Admin(state).application(), config.admin_host, config.admin_port))
-    for application, host, port in applications:
-        runner = web.AppRunner(application, access_log=None)
+    for server, port in ((Api(store, state), config.port), (Admin(state), config.admin_port)):
+        runner = web.AppRunner(server.application(), access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, listening(host), port).start()
+        await web.TCPSite(runner, config.host, port).start()
     print(f"STAND-IN for PostgREST {VERSION} listening on {config.port}", flush=True)
     keeping = asyncio.ensure_future(state.keep())
     # As the first process of a container it is told nothing unless it listens.

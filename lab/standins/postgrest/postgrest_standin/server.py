@@ -10,36 +10,28 @@ from typing import Protocol
 
 from aiohttp import web
 
-from . import VERSION
-from .api import ApiError, AuthenticationError, Function, LostError, Read, Schema, body_of, read
+from .api import ApiError, AuthenticationError, LostError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 COMPACT = functools.partial(json.dumps, separators=(",", ":"))
 MAX_DELAY_S = 32
-METRICS = """# HELP pgrst_schema_cache_loads_total The total number of times the schema cache was loaded
-# TYPE pgrst_schema_cache_loads_total counter
+METRICS = """# TYPE pgrst_schema_cache_loads_total counter
 pgrst_schema_cache_loads_total{{status="FAIL"}} {failed}
 pgrst_schema_cache_loads_total{{status="SUCCESS"}} {loaded}
-# HELP pgrst_db_pool_max Max pool connections
-# TYPE pgrst_db_pool_max gauge
-pgrst_db_pool_max 1
 """
 
 
 class Store(Protocol):
-    """What is asked of the database; all raise LostError, and the last two ApiError."""
+    """What is asked of the database; all raise LostError, and the last one ApiError."""
 
-    async def schema(self) -> Schema:
-        """Read the schema cache."""
+    async def schema(self) -> frozenset[str]:
+        """Read the schema cache: the names of tables and views."""
 
     def changes(self) -> AsyncIterator[str]:
         """Yield "" when listening has begun, then every notification."""
 
-    async def rows(self, wanted: Read) -> str:
+    async def rows(self, relation: str) -> str:
         """Return the rows as JSON text."""
-
-    async def call(self, called: Function, body: object) -> str | None:
-        """Call a function; return its result as JSON text, None if it has none."""
 
 
 class State:
@@ -48,15 +40,10 @@ class State:
     def __init__(self, store: Store) -> None:
         """Nothing is loaded yet."""
         self._store = store
-        self.schema: Schema | None = None
+        self.schema: frozenset[str] | None = None
         self.connected = False
         self.delay_s = 1
         self.loads = {"loaded": 0, "failed": 0}
-
-    @property
-    def ready(self) -> bool:
-        """Connected, with a schema cache."""
-        return self.connected and self.schema is not None
 
     async def _load(self) -> None:
         try:
@@ -89,97 +76,52 @@ class State:
             self.delay_s = min(2 * self.delay_s, MAX_DELAY_S)
 
 
-def json_answer(text: str, status: int = 200, **headers: str) -> web.Response:
-    """Return JSON as PostgREST labels it."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return web.Response(
-        text=text, status=status, content_type="application/json", charset="utf-8", headers=named
-    )
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer errors as PostgREST does."""
+    try:
+        return await handler(request)
+    except ApiError as problem:
+        return web.json_response(problem.body, status=problem.status, dumps=COMPACT)
+    except LostError as problem:
+        print(f"database: {problem}", flush=True)
+        lost = ApiError(503, "PGRST000", "Database connection error.", str(problem))
+        return web.json_response(lost.body, status=lost.status, dumps=COMPACT)
 
 
 class Api:
     """The API of one schema, without tokens: every caller is the anonymous role."""
 
-    def __init__(self, store: Store, state: State, max_rows: int | None = None) -> None:
-        """`max_rows` is the most an answer holds."""
-        self._store, self._state, self._max_rows = store, state, max_rows
+    def __init__(self, store: Store, state: State) -> None:
+        """Rows are those of `store`, relations those `state` knows."""
+        self._store, self._state = store, state
 
     def application(self) -> web.Application:
         """Return the API."""
-        app = web.Application(middlewares=[self._errors])
-        app.router.add_route("*", "/rpc/{name}", self.call)
-        app.router.add_route("*", "/", self.root)
-        app.router.add_route("*", "/{relation}", self.relation)
+        app = web.Application(middlewares=[errors])
+        app.router.add_get("/{relation}", self.relation)
         app.router.add_route("*", "/{path:.*}", self.elsewhere)
         return app
 
-    @web.middleware
-    async def _errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer errors as PostgREST does, and say who answers."""
-        try:
-            if request.headers.get("Authorization", "").lower().startswith("bearer "):
-                raise ApiError(500, "PGRST300", "Server lacks JWT secret")
-            response = await handler(request)
-        except ApiError as problem:
-            response = json_answer(COMPACT(problem.body), problem.status)
-        except LostError as problem:
-            print(f"database: {problem}", flush=True)
-            body = {
-                "code": "PGRST000",
-                "details": str(problem),
-                "hint": None,
-                "message": "Database connection error.",
-            }
-            response = json_answer(COMPACT(body), 503, Retry_After=str(self._state.delay_s))
-        response.headers["Server"] = f"postgrest-stand-in/{VERSION}"
-        return response
-
-    def _schema(self) -> Schema:
-        """Return the schema cache; raises 503 before there is one."""
-        if self._state.schema is None:
-            message = "Could not query the database for the schema cache. Retrying."
-            raise ApiError(503, "PGRST002", message)
-        return self._state.schema
-
-    async def elsewhere(self, _request: web.Request) -> web.Response:
-        """There are no other paths."""
-        raise ApiError(404, "PGRST125", "Invalid path specified in request URL")
-
-    async def root(self, request: web.Request) -> web.Response:
-        """The schema as OpenAPI describes it: names only."""
-        if request.method not in ("GET", "HEAD"):
-            raise ApiError(405, "PGRST117", f"Unsupported HTTP method: {request.method}")
-        schema = self._schema()
-        names = ["/", *sorted(f"/{one}" for one in schema.relations)]
-        names += sorted({f"/rpc/{one.name}" for one in schema.functions})
-        info = {"title": "PostgREST API", "description": "stand-in", "version": VERSION}
-        body = {"swagger": "2.0", "info": info, "paths": {name: {} for name in names}}
-        return web.Response(text=COMPACT(body), content_type="application/openapi+json", charset="utf-8")
-
     async def relation(self, request: web.Request) -> web.Response:
-        """Rows of a table or view; writing is not known here."""
-        if request.method not in ("GET", "HEAD"):
-            raise ApiError(501, "STANDIN", f"stand-in: {request.method} of a relation is not known here")
-        name = self._schema().relation(request.match_info["relation"])
-        wanted = read(name, list(request.query.items()), self._max_rows)
-        text = await self._store.rows(wanted)
-        count = len(json.loads(text))
-        span = f"{wanted.offset}-{wanted.offset + count - 1}" if count else "*"
-        return json_answer(text, Content_Range=f"{span}/*")
+        """All rows of a table or view, as many as an answer may hold."""
+        if request.headers.get("Authorization", "").startswith("Bearer "):
+            raise ApiError(500, "PGRST300", "Server lacks JWT secret")
+        if self._state.schema is None:
+            raise ApiError(503, "PGRST002", "Could not query the database for the schema cache. Retrying.")
+        if (name := request.match_info["relation"]) not in self._state.schema:
+            raise ApiError(404, "PGRST205", f"Could not find the table '{name}' in the schema cache")
+        if request.query:
+            raise ApiError(501, "STANDIN", "the stand-in neither chooses columns nor filters")
+        return web.Response(text=await self._store.rows(name), content_type="application/json")
 
-    async def call(self, request: web.Request) -> web.Response:
-        """Call a function by POST."""
-        if request.method != "POST":
-            message = f"Cannot use the {request.method} method on RPC"
-            raise ApiError(405, "PGRST101", message, details="stand-in: functions are called by POST only")
-        body = body_of(await request.read())
-        called = self._schema().function(request.match_info["name"], body)
-        result = await self._store.call(called, body)
-        return web.Response(status=204) if result is None else json_answer(result)
+    async def elsewhere(self, request: web.Request) -> web.Response:
+        """What the real one may answer, and nothing here asks for."""
+        raise ApiError(501, "STANDIN", f"the stand-in does not know {request.method} {request.path}")
 
 
 class Admin:
-    """How it is: alive, ready, and numbers."""
+    """How it is: ready, numbers, and what it knows of the schema."""
 
     def __init__(self, state: State) -> None:
         """`state` is what is told."""
@@ -188,23 +130,19 @@ class Admin:
     def application(self) -> web.Application:
         """Return the admin server."""
         app = web.Application()
-        app.add_routes(
-            [
-                web.get("/live", self.live),
-                web.get("/ready", self.ready),
-                web.get("/metrics", self.metrics),
-            ]
-        )
+        app.router.add_get("/ready", self.ready)
+        app.router.add_get("/metrics", self.metrics)
+        app.router.add_get("/schema_cache", self.schema_cache)
         return app
-
-    async def live(self, _request: web.Request) -> web.Response:
-        """The API's port is open."""
-        return web.Response()
 
     async def ready(self, _request: web.Request) -> web.Response:
         """503 without a connection or a schema cache."""
-        return web.Response(status=200 if self._state.ready else 503)
+        return web.Response(status=200 if self._state.connected and self._state.schema is not None else 503)
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """Numbers for Prometheus."""
         return web.Response(text=METRICS.format(**self._state.loads), content_type="text/plain")
+
+    async def schema_cache(self, _request: web.Request) -> web.Response:
+        """The names of tables and views."""
+        return web.json_response(sorted(self._state.schema or ()))

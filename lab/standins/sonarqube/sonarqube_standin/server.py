@@ -18,16 +18,7 @@ from .store import SALT_BYTES, DatabaseError, Store, hashed, matches, weakness
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PAGE = "<!doctype html><title>SonarQube</title><p>This is a stand-in for SonarQube: it analyses nothing.</p>"
 COMPACT = functools.partial(json.dumps, separators=(",", ":"))
-METRICS = """# HELP sonarqube_health_web_status Tells whether Web process is up or down. 1 for up, 0 for down
-# TYPE sonarqube_health_web_status gauge
-sonarqube_health_web_status 1.0
-# HELP sonarqube_compute_engine_pending_tasks_total Number of tasks at given point of time that were pending
-# TYPE sonarqube_compute_engine_pending_tasks_total gauge
-sonarqube_compute_engine_pending_tasks_total 0.0
-# HELP sonarqube_standin_projects Number of projects
-# TYPE sonarqube_standin_projects gauge
-sonarqube_standin_projects {projects}
-"""
+METRICS = "# TYPE sonarqube_health_web_status gauge\nsonarqube_health_web_status 1.0\n"
 
 
 def answer(content: object, status: int = 200) -> web.Response:
@@ -75,7 +66,6 @@ class Api:
         app.add_routes(
             [
                 web.get("/", self.page),
-                web.get("/api/server/version", self.version),
                 web.get("/api/system/status", self.status),
                 web.get("/api/monitoring/metrics", self.metrics),
                 web.get("/api/authentication/validate", self.validate),
@@ -91,10 +81,6 @@ class Api:
         """The page a person opens."""
         return web.Response(text=PAGE, content_type="text/html")
 
-    async def version(self, _request: web.Request) -> web.Response:
-        """Version as text."""
-        return web.Response(text=VERSION)
-
     async def status(self, _request: web.Request) -> web.Response:
         """UP while the database answers."""
         try:
@@ -106,12 +92,12 @@ class Api:
         return answer({"id": "STANDIN", "version": VERSION, "status": state})
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """Metrics for whoever shows the passcode, in either header."""
-        kind, _, bearer = request.headers.get("Authorization", "").partition(" ")
-        shown = bearer if kind.lower() == "bearer" else request.headers.get("X-Sonar-Passcode", "")
-        if not self._passcode or not hmac.compare_digest(shown.encode(), self._passcode.encode()):
+        """Metrics for whoever shows the passcode as Prometheus does."""
+        kind, _, shown = request.headers.get("Authorization", "").partition(" ")
+        right = hmac.compare_digest(shown.encode(), self._passcode.encode())
+        if kind != "Bearer" or not self._passcode or not right:
             return refusal(403, "Insufficient privileges")
-        return web.Response(text=METRICS.format(projects=len(await self._store.projects())))
+        return web.Response(text=METRICS)
 
     async def _knows(self, given: tuple[str, str] | None) -> bool:
         secret = await self._store.secret_of(given[0]) if given else None
@@ -134,25 +120,19 @@ class Api:
         old = str(body.get("previousPassword", ""))
         if not await self._knows((login, old)):
             return refusal(400, "Incorrect password")
-        if old == new:
-            return refusal(400, "Password must be different from old password")
         if problem := weakness(new):
             return refusal(400, problem)
         await self._store.keep_secret(login, hashed(new, os.urandom(SALT_BYTES)))
         return web.Response(status=204)
 
     async def search(self, request: web.Request) -> web.Response:
-        """Projects: all, those of `projects`, or those with `q` in key or name."""
+        """The projects with the keys of `projects`."""
         if refused := await self._refused(request):
             return refused
-        wanted, part = request.query.get("projects"), request.query.get("q", "").lower()
-        found = [
-            {"key": key, "name": name, "qualifier": "TRK", "visibility": "public"}
-            for key, name in (await self._store.projects()).items()
-            if (wanted is None or key in wanted.split(",")) and part in f"{key}\n{name}".lower()
-        ]
-        paging = {"pageIndex": 1, "pageSize": 100, "total": len(found)}
-        return answer({"paging": paging, "components": found})
+        if set(request.query) != {"projects"}:
+            return refusal(400, "stand-in: searches by the parameter projects only")
+        wanted, kept = request.query["projects"].split(","), await self._store.projects()
+        return answer({"components": [{"key": key, "name": kept[key]} for key in wanted if key in kept]})
 
     async def create(self, request: web.Request) -> web.Response:
         """Make a project."""
@@ -165,8 +145,7 @@ class Api:
                 return refusal(400, f"The '{parameter}' parameter is missing")
         if not await self._store.add_project(key, name):
             return refusal(400, f'Could not create Project with key: "{key}". A similar key already exists')
-        project = {"key": key, "name": name, "qualifier": "TRK", "visibility": "public"}
-        return answer({"project": project})
+        return answer({"project": {"key": key, "name": name}})
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a project."""
