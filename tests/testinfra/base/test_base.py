@@ -1,4 +1,4 @@
-"""What the role base promises of every node: packages, kernel settings, a bounded journal, ssh by key."""
+"""What the role base promises of every node: kernel settings, a bounded journal, ssh by key."""
 
 import pytest
 import site_under_test as site
@@ -8,13 +8,6 @@ def journal_settings(host):
     """Key -> value of the journal's configuration; of all files that set a key the last counts."""
     lines = host.check_output("systemd-analyze cat-config systemd/journald.conf").splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-
-
-def test_the_packages_are_installed(host, node):
-    missing = [
-        name for name in site.setting(node, "base", "base_packages") if not host.package(name).is_installed
-    ]
-    assert not missing
 
 
 def test_the_kernel_has_the_settings_now_and_not_only_after_the_next_boot(host, node):
