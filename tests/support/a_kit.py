@@ -6,12 +6,15 @@ from email.message import Message
 from fnmatch import fnmatchcase
 from typing import Any
 
+import pytest
 from aicluster_verify import Answer, Broken, Kit
 from by_path import import_file
 
 ADDRESS = "192.0.2.9"
 # Status, body (JSON unless it is text or bytes), headers as pairs; a function gets the body and headers sent.
-Said = tuple[Any, ...] | Callable[[Any, Mapping[str, str]], tuple[Any, ...]]
+Said = tuple[Any, ...] | Broken | Callable[[Any, Mapping[str, str]], tuple[Any, ...] | Broken]
+# An answer that does not come in time, as urllib tells it: see test_verify_runner.py.
+SLOW = Broken("GET http://192.0.2.9/: timed out")
 # Only a function takes what goes in by standard input.
 Printed = str | Broken | Callable[[Sequence[str], str | None], str]
 
@@ -35,6 +38,13 @@ def site(
         for service, ports in services.items()
     }
     return {"node": node, "services": published, "cluster": list(cluster)}
+
+
+def broken(check: Callable[[Any], Any], kit: Kit) -> Broken:
+    """What a check finds broken."""
+    with pytest.raises(Broken) as caught:
+        check(kit)
+    return caught.value
 
 
 def in_turn(*said: Any) -> Callable[..., Any]:
@@ -74,14 +84,17 @@ class ScriptedKit(Kit):
         timeout: float = 10,
     ) -> Answer:
         """Look the request up."""
-        assert timeout <= 30 and (method != "GET" or data is None)
+        assert timeout <= max(30, self.left() + 1) and (method != "GET" or data is None)
         path = "/" + url.split("/", 3)[3]
         self.asked.append(f"{method} {path}")
         keys = [f"{method} {place.partition('?')[0]}" for place in (path, url)]
         said = next((self.answers[key] for key in keys if key in self.answers), None)
         if said is None:
             raise Broken(f"{method} {url}: connection refused", f"curl -v '{url}'")
-        status, body, *pairs = said(data, headers or {}) if callable(said) else said
+        answer = said(data, headers or {}) if callable(said) else said
+        if isinstance(answer, Broken):
+            raise Broken(answer.evidence, answer.next_command)
+        status, body, *pairs = answer
         sent = Message()
         for name, value in pairs:
             sent[name] = value

@@ -1,171 +1,158 @@
 """The check of nginx: what the door of the gateway, of the edge and of another node is there for."""
 
 import threading
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from aicluster_verify import Broken
-from by_path import import_file
-from fake_service import Asked, FakeKit, Says, serving
+from a_kit import SLOW, Said, ScriptedKit, broken, check_of, in_turn, site
 
-nginx = import_file("roles/nginx/templates/opt/aicluster/checks/nginx.py", "check_nginx")
+nginx = check_of("nginx")
+CHAT = "POST /api/v1/chat"
+NANO = "POST http://10.0.0.6:8080/api/chat"
 MESSAGE = {"message": {"role": "assistant", "content": ""}}
-ANSWER = Says(body=MESSAGE, headers={"X-AI-Node": "AGX0"})
-PORTAL = {"GET /": Says(body='<script src="portal.js">'), "GET /portal/health": Says()}
-Answers = Says | Callable[[Asked], Says]
+ANSWER = (200, MESSAGE, ("X-AI-Node", "AGX0"))
+OF_NANO = (200, MESSAGE, ("X-AI-Node", "NANO"))
+SLOWLY = "a model that is not in memory may need longer"
+Changed = dict[str, Said | None]
 
 
-def check(
-    tier: str, services: list[str], paths: Mapping[str, Answers], fallback: bool = False
-) -> tuple[str, list[Asked]]:
-    site: dict[str, Any] = {
-        "node": "N",
-        "services": {name: {} for name in [*services, "nginx"]},
-        "cluster": [
-            {"name": "N", "tier": tier, "services": {"prometheus": {}}},
-            {"name": "EMPTY", "tier": "edge", "services": {}},
-        ],
-    }
-    with serving({"GET /healthz": Says(), **paths}) as service:
-        if fallback:
-            address, port = service.url.removeprefix("http://").split(":")
-            services_there = {"nginx": {"ports": {"http": int(port)}}, "ollama": {}}
-            there = {"name": "NANO", "tier": "edge", "address": address, "services": services_there}
-            site["cluster"].append(there)
-        return nginx.check(FakeKit(service, site, {"kong/api_key": "the-key"})), service.asked
-
-
-def gateway(chat: Answers = ANSWER, **paths: Answers) -> tuple[str, list[Asked]]:
-    return check("gateway", ["kong"], {**PORTAL, "POST /api/v1/chat": chat, **paths})
-
-
-def edge(second: str = "HIT", **changes: Says) -> tuple[str, list[Asked]]:
-    sources = iter(["MISS", second])
-
-    def chat(_asked: Asked) -> Says:
-        return Says(body=MESSAGE, headers={"X-AI-Node": "NANO", "X-Cache-Status": next(sources)})
-
-    return check("edge", ["ollama"], {"POST /api/chat": chat, **changes})
-
-
-def test_on_the_gateway_a_chat_is_answered_by_an_ai_node():
-    evidence, asked = gateway()
-    assert evidence == "the portal and its states; a chat is answered by AGX0"
-    headers = {name.lower(): value for name, value in asked[-1].headers.items()}
-    assert headers["apikey"] == "the-key"
-
-
-def test_an_answer_of_the_edge_is_told_as_what_it_is():
-    fallback = Says(body=MESSAGE, headers={"X-AI-Node": "NANO", "X-AI-Fallback": "NANO"})
-    assert (
-        gateway(fallback)[0]
-        == "the portal and its states; a chat is answered by NANO because no AI node does"
+def kit_of(tier: str, services: list[str], answers: Changed, edge: bool = False) -> ScriptedKit:
+    """A node with a door; `edge`: another one that answers when no AI node does."""
+    cluster: list[dict[str, Any]] = [
+        {"name": "N", "tier": tier, "services": {"prometheus": {}}},
+        {"name": "EMPTY", "tier": "edge", "services": {}},
+    ]
+    if edge:
+        there = {"nginx": {"ports": {"http": 8080}}, "ollama": {}}
+        cluster.append({"name": "NANO", "tier": "edge", "address": "10.0.0.6", "services": there})
+    ports: dict[str, dict[str, int]] = {name: {} for name in services}
+    return ScriptedKit(
+        site("N", ports | {"nginx": {"http": 80}}, cluster),
+        {"GET /healthz": (200, ""), **answers},
+        secrets={"kong/api_key": "the-key"},
     )
 
 
-def with_edge(there: Says, chat: Says = ANSWER) -> tuple[str, list[Asked]]:
-    paths = {**PORTAL, "POST /api/v1/chat": chat, "POST /api/chat": there}
-    return check("gateway", ["kong"], paths, fallback=True)
+def gateway(changed: Changed | None = None, edge: bool = False) -> ScriptedKit:
+    well: Changed = {
+        "GET /": (200, '<script src="portal.js">'),
+        "GET /portal/health": (200, ""),
+        CHAT: ANSWER,
+        NANO: OF_NANO,
+    }
+    return kit_of("gateway", ["kong"], well | (changed or {}), edge)
 
 
-def test_on_the_gateway_the_edge_is_asked_what_it_would_be_asked_without_ai_nodes():
-    evidence, asked = with_edge(Says(body=MESSAGE, headers={"X-AI-Node": "NANO"}))
-    assert evidence.endswith("a chat is answered by AGX0; NANO would if no AI node did")
-    [there] = [one for one in asked if one.path == "/api/chat"]
-    assert "Apikey" not in there.headers, "the key is for the gateway's door"
+# --- the gateway ---
 
 
-def test_the_edge_is_asked_while_an_ai_node_still_loads_its_model():
+def test_on_the_gateway_a_chat_is_answered_by_an_ai_node_that_gets_the_key():
+    def chat(_data: Any, headers: Any) -> Any:
+        return ANSWER if headers["apikey"] == "the-key" else (401, {})
+
+    assert nginx.check(gateway({CHAT: chat})) == "the portal and its states; a chat is answered by AGX0"
+
+
+def test_an_answer_of_the_edge_is_told_as_what_it_is():
+    kit = gateway({CHAT: (*OF_NANO, ("X-AI-Fallback", "NANO"))})
+    assert nginx.check(kit).endswith("; a chat is answered by NANO because no AI node does")
+
+
+def test_the_edge_is_asked_without_the_key_while_an_ai_node_still_loads_its_model():
     at_the_edge = threading.Event()
 
-    def loading(_asked: Asked) -> Says:
-        return ANSWER if at_the_edge.wait(5) else Says(500, "the edge was not asked")
+    def loading(_data: Any, _headers: Any) -> Any:
+        return ANSWER if at_the_edge.wait(5) else (500, "the edge was not asked")
 
-    def edge_chat(_asked: Asked) -> Says:
+    def edge_chat(_data: Any, headers: Any) -> Any:
+        assert "apikey" not in headers, "the key is for the gateway's door"
         at_the_edge.set()
-        return Says(body=MESSAGE, headers={"X-AI-Node": "NANO"})
+        return OF_NANO
 
-    paths: dict[str, Answers] = {**PORTAL, "POST /api/v1/chat": loading, "POST /api/chat": edge_chat}
-    evidence, _ = check("gateway", ["kong"], paths, fallback=True)
-    assert "a chat is answered by AGX0; NANO would" in evidence
-
-
-@pytest.mark.parametrize("answer", [Says(502), Says(404), Says(body={})], ids=["502", "404", "no message"])
-def test_an_edge_that_would_not_answer_is_told_by_the_gateway(answer):
-    with pytest.raises(Broken, match="NANO would not answer when no AI node does") as broken:
-        with_edge(answer)
-    assert broken.value.because == ["nginx on NANO"]
+    found = nginx.check(gateway({CHAT: loading, NANO: edge_chat}, edge=True))
+    assert found.endswith("a chat is answered by AGX0; NANO would if no AI node did")
 
 
 @pytest.mark.parametrize(
-    ("chat", "evidence"),
+    ("said", "because"),
     [
-        pytest.param(Says(401), "answered 401 instead of 200", id="a key that is not taken"),
-        pytest.param(Says(503, "nobody"), "answered 503 instead of 200: nobody", id="nobody answers"),
-        pytest.param(Says(body="<html>"), "no JSON", id="a page instead of an answer"),
-        pytest.param(
-            Says(body={"models": []}, headers={"X-AI-Node": "AGX0"}), "without a message", id="another answer"
-        ),
-        pytest.param(Says(body=MESSAGE), "X-AI-Node is missing", id="an answer of nobody"),
+        pytest.param((502, {}), ["nginx on NANO"], id="its door is closed"),
+        pytest.param((200, {}), ["nginx on NANO"], id="no message"),
+        pytest.param(SLOW, ["ollama on NANO", "nginx on NANO"], id="no answer in time"),
     ],
 )
-def test_a_gateway_that_does_not_chat_is_broken(chat, evidence):
-    with pytest.raises(Broken, match=evidence):
-        gateway(chat)
-
-
-def test_a_slow_answer_is_told_as_slow_and_may_be_the_models_fault(monkeypatch):
-    monkeypatch.setattr(FakeKit, "left", lambda _kit: 0.2)
-    with pytest.raises(Broken, match="a model that is not in memory may need longer") as broken:
-        with_edge(Says(body=MESSAGE, headers={"X-AI-Node": "NANO"}), chat=Says(delay_s=1))
-    assert broken.value.because == ["ollama on NANO", "kong on N"]
-
-
-def test_a_slow_edge_may_be_the_models_fault(monkeypatch):
-    monkeypatch.setattr(FakeKit, "left", lambda _kit: 0.2)
-    with pytest.raises(Broken, match="NANO would not answer") as broken:
-        with_edge(Says(delay_s=1))
-    assert broken.value.because == ["ollama on NANO", "nginx on NANO"]
+def test_an_edge_that_would_not_answer_is_told_by_the_gateway(said, because):
+    found = broken(nginx.check, gateway({NANO: said}, edge=True))
+    assert "NANO would not answer when no AI node does" in found.evidence
+    assert found.because == because
 
 
 @pytest.mark.parametrize(
-    ("paths", "because"),
+    ("way", "said", "evidence", "because"),
     [
-        pytest.param({"GET /healthz": Says(503)}, ["kong on N"], id="Kong is not ready"),
-        pytest.param({"GET /": Says(500)}, [], id="its own page"),
-        pytest.param({"GET /portal/health": Says(502)}, ["prometheus on N"], id="the states of the portal"),
-        pytest.param({"POST /api/v1/chat": Says(502)}, ["kong on N"], id="a chat"),
+        pytest.param("GET /healthz", (502, ""), "/healthz: answered 502", "kong", id="Kong is not ready"),
+        pytest.param("GET /", (200, "hi"), "its page is not the portal", "", id="another page"),
+        pytest.param("GET /portal/health", (502, ""), "answered 502", "prometheus", id="the portal's states"),
+        pytest.param(CHAT, (401, {}), "answered 401 instead of 200", "kong", id="a key that is not taken"),
+        pytest.param(CHAT, (503, "nobody"), "instead of 200: nobody", "kong", id="nobody answers"),
+        pytest.param(CHAT, (200, "<html>"), "no JSON", "kong", id="a page instead of an answer"),
+        pytest.param(CHAT, (200, {"models": []}), "without a message", "kong", id="another answer"),
+        pytest.param(CHAT, (200, MESSAGE), "X-AI-Node is missing", "kong", id="an answer of nobody"),
+        pytest.param(CHAT, SLOW, SLOWLY, "kong", id="a slow answer"),
     ],
 )
-def test_whose_fault_a_closed_door_may_be_is_said(paths, because):
-    with pytest.raises(Broken) as broken:
-        gateway(**paths)
-    assert broken.value.because == because
+def test_a_gateway_that_does_not_work_is_broken_and_whose_fault_it_may_be_is_said(
+    way, said, evidence, because
+):
+    kit = gateway({way: said})
+    found = broken(nginx.check, kit)
+    assert evidence in found.evidence
+    assert found.because == ([f"{because} on N"] if because else [])
+    assert way != "GET /healthz" or kit.asked == ["GET /healthz"], "nothing else is asked"
 
 
-def test_a_door_that_does_not_answer_is_broken_before_anything_else_is_asked():
-    with pytest.raises(Broken, match="/healthz: answered 502"):
-        gateway(**{"GET /healthz": Says(502)})
+def test_a_slow_answer_may_be_the_fault_of_a_model():
+    found = broken(nginx.check, gateway({CHAT: SLOW}, edge=True))
+    assert found.because == ["ollama on NANO", "kong on N"]
+
+
+# --- the edge ---
+
+
+def edge(changed: Changed | None = None, second: str = "HIT") -> ScriptedKit:
+    answers = in_turn(*((*OF_NANO, ("X-Cache-Status", source)) for source in ("MISS", second)))
+    well: Changed = {"POST /api/chat": answers, "GET /api/tags": (404, "")}
+    return kit_of("edge", ["ollama"], well | (changed or {}))
 
 
 def test_on_the_edge_a_new_question_is_answered_by_the_model_and_then_from_the_cache():
-    evidence, asked = edge()
-    assert evidence == "/healthz; a chat is answered by the model, then from the cache"
-    first, second = [one.body for one in asked if one.path == "/api/chat"]
-    assert first == second
-    assert "run-1" in str(first), "a question nobody asked before"
+    seen = []
+
+    def chat(data: Any, _headers: Any) -> Any:
+        seen.append(str(data))
+        return (*OF_NANO, ("X-Cache-Status", "HIT" if len(seen) > 1 else "MISS"))
+
+    found = nginx.check(edge({"POST /api/chat": chat}))
+    assert found == "/healthz; a chat is answered by the model, then from the cache"
+    assert seen[0] == seen[1] and "run-1" in seen[0], "a question nobody asked before"
 
 
-def test_an_edge_that_forgets_is_broken():
-    with pytest.raises(Broken, match=r"not answered from the cache \(MISS, then MISS\)"):
-        edge("MISS")
+@pytest.mark.parametrize(
+    ("kit", "evidence"),
+    [
+        pytest.param(edge(second="MISS"), "not answered from the cache (MISS, then MISS)", id="it forgets"),
+        pytest.param(
+            edge({"GET /api/tags": (200, {})}),
+            "/api/tags: answered 200 instead of 404",
+            id="it lets everything through",
+        ),
+    ],
+)
+def test_an_edge_that_does_not_keep_its_promises_is_broken(kit, evidence):
+    assert evidence in broken(nginx.check, kit).evidence
 
 
-def test_an_edge_that_lets_everything_through_is_broken():
-    with pytest.raises(Broken, match="/api/tags: answered 200 instead of 404"):
-        edge("HIT", **{"GET /api/tags": Says()})
-
+# --- another node ---
 
 DOORS = """
 <li data-node="N" data-service="comfyui"><a href="/comfyui/">open</a></li>
@@ -175,36 +162,39 @@ DOORS = """
 </li><p><a href="/healthz">"""
 
 
-def node(**changes: Says) -> tuple[str, list[Asked]]:
-    paths = {"GET /": Says(body=DOORS), "GET /comfyui/": Says(401), "GET /jupyter/": Says(302)}
-    return check("secondary_ai", ["comfyui", "jupyterhub"], {**paths, **changes})
+def node(changed: Changed | None = None) -> ScriptedKit:
+    well: Changed = {"GET /": (200, DOORS), "GET /comfyui/": (401, ""), "GET /jupyter/": (302, "")}
+    return kit_of("secondary_ai", ["comfyui", "jupyterhub"], well | (changed or {}))
 
 
 def test_on_another_node_each_page_behind_the_door_is_opened():
-    evidence, asked = node()
-    assert evidence == "/healthz and the node's page answer, /comfyui/, /jupyter/"
-    assert [one.path for one in asked] == ["/healthz", "/", "/comfyui/", "/jupyter/"]
+    kit = node()
+    assert nginx.check(kit) == "/healthz and the node's page answer, /comfyui/, /jupyter/"
+    assert kit.asked == ["GET /healthz", "GET /", "GET /comfyui/", "GET /jupyter/"]
 
 
 def test_a_node_with_no_page_behind_its_door_only_has_to_answer():
-    assert check("secondary_ai", ["ollama"], {"GET /": Says()})[0] == "/healthz and the node's page answer"
+    assert nginx.check(node({"GET /": (200, "")})) == "/healthz and the node's page answer"
 
 
 @pytest.mark.parametrize(
-    ("answers", "evidence", "because"),
+    ("changed", "evidence", "because"),
     [
         pytest.param(
-            {"GET /comfyui/": Says()}, "/comfyui/: answered 200 without a password", [], id="anybody computes"
+            {"GET /comfyui/": (200, "")},
+            "/comfyui/: answered 200 without a password",
+            [],
+            id="anybody computes",
         ),
         pytest.param(
-            {"GET /jupyter/": Says(503, "away")},
+            {"GET /jupyter/": (503, "away")},
             "/jupyter/: answered 503: away",
             ["jupyterhub on N"],
             id="one is away",
         ),
     ],
 )
-def test_a_page_that_is_not_as_it_should_be_is_named(answers, evidence, because):
-    with pytest.raises(Broken, match=evidence) as broken:
-        node(**answers)
-    assert broken.value.because == because
+def test_a_page_that_is_not_as_it_should_be_is_named(changed, evidence, because):
+    found = broken(nginx.check, node(changed))
+    assert evidence in found.evidence
+    assert found.because == because

@@ -8,19 +8,13 @@ from urllib.parse import parse_qs
 
 import aicluster_verify
 import pytest
-from a_kit import ScriptedKit, check_of, site
+from a_kit import ScriptedKit, broken, check_of, site
 from aicluster_verify import Broken
 from by_path import import_file
 
 comfyui, outputs = check_of("comfyui"), check_of("comfyui_outputs")
 sonarqube, jupyterhub = check_of("sonarqube"), check_of("jupyterhub")
 rest = import_file("roles/comfyui/templates/opt/aicluster/rest/comfyui.py", "rest_comfyui")
-
-
-def broken(check: Any, kit: ScriptedKit) -> Broken:
-    with pytest.raises(Broken) as caught:
-        check(kit)
-    return caught.value
 
 
 # --- comfyui ---
@@ -45,7 +39,7 @@ def wanted(tmp_path, monkeypatch):
     return want
 
 
-def comfyui_kit(**changed: Any) -> ScriptedKit:
+def comfyui_kit(changed: dict[str, Any] | None = None) -> ScriptedKit:
     """A ComfyUI that works, but for what is changed."""
     answers = {
         "GET /system_stats": stats(),
@@ -57,7 +51,7 @@ def comfyui_kit(**changed: Any) -> ScriptedKit:
         "POST /history": (200, ""),
         "POST /interrupt": (200, ""),
         "POST /free": (200, ""),
-        **{name.replace("_", " /", 1).replace("__", "/"): said for name, said in changed.items()},
+        **(changed or {}),
     }
     return ScriptedKit(site("ORIN0", {"comfyui": {"ui": 80}}), answers)
 
@@ -72,7 +66,7 @@ def test_a_comfyui_that_makes_a_picture_is_well_and_forgets_it():
 
 def test_a_node_without_a_gpu_may_compute_on_its_processor(wanted):
     wanted(gpu=False)
-    assert "computes on cpu" in comfyui.check(comfyui_kit(GET_system_stats=stats("cpu")))
+    assert "computes on cpu" in comfyui.check(comfyui_kit({"GET /system_stats": stats("cpu")}))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +79,7 @@ def test_a_node_without_a_gpu_may_compute_on_its_processor(wanted):
 )
 def test_a_declared_checkpoint_that_is_missing_is_broken_with_the_way_to_bring_it(wanted, there, missing):
     wanted(checkpoints=["sd.safetensors", "xl/turbo.safetensors"])
-    kit = comfyui_kit(GET_models__checkpoints=(200, there))
+    kit = comfyui_kit({"GET /models/checkpoints": (200, there)})
     if not missing:
         assert comfyui.check(kit).endswith("; all of 2 checkpoints")
         return
@@ -100,33 +94,33 @@ def test_a_declared_checkpoint_that_is_missing_is_broken_with_the_way_to_bring_i
 @pytest.mark.parametrize(
     ("changed", "evidence"),
     [
-        pytest.param({"GET_system_stats": None}, "connection refused", id="nobody answers"),
+        pytest.param({"GET /system_stats": None}, "connection refused", id="nobody answers"),
         pytest.param(
-            {"GET_system_stats": stats("cpu")}, "given a GPU but computes on cpu", id="the GPU is not used"
+            {"GET /system_stats": stats("cpu")}, "given a GPU but computes on cpu", id="the GPU is not used"
         ),
-        pytest.param({"POST_prompt": (400, '{"error": "no"}')}, "answered 400", id="the job is refused"),
-        pytest.param({"GET_history__p1": (200, "{}")}, "did not end", id="the job does not end"),
+        pytest.param({"POST /prompt": (400, '{"error": "no"}')}, "answered 400", id="the job is refused"),
+        pytest.param({"GET /history/p1": (200, "{}")}, "did not end", id="the job does not end"),
         pytest.param(
-            {"GET_history__p1": (200, {"p1": {**JOB, "status": {"status_str": "error"}}})},
+            {"GET /history/p1": (200, {"p1": {**JOB, "status": {"status_str": "error"}}})},
             "ended as",
             id="the job fails",
         ),
         pytest.param(
-            {"GET_history__p1": (200, {"p1": {**JOB, "outputs": {}}})},
+            {"GET /history/p1": (200, {"p1": {**JOB, "outputs": {}}})},
             "without a picture",
             id="the job shows nothing",
         ),
-        pytest.param({"GET_view": (404, "")}, "answered 404", id="the picture is gone"),
-        pytest.param({"GET_view": (200, "<html>")}, "is no PNG", id="the picture is none"),
+        pytest.param({"GET /view": (404, "")}, "answered 404", id="the picture is gone"),
+        pytest.param({"GET /view": (200, "<html>")}, "is no PNG", id="the picture is none"),
     ],
 )
 def test_a_comfyui_that_does_not_work_is_named_with_the_evidence(changed, evidence):
-    assert evidence in broken(comfyui.check, comfyui_kit(**changed)).evidence
+    assert evidence in broken(comfyui.check, comfyui_kit(changed)).evidence
 
 
 def test_a_comfyui_at_work_for_somebody_else_is_well():
     busy = (200, {"queue_running": [[0, "theirs"]], "queue_pending": [[1, "p1"]]})
-    kit = comfyui_kit(GET_history__p1=(200, "{}"), GET_queue=busy)
+    kit = comfyui_kit({"GET /history/p1": (200, "{}"), "GET /queue": busy})
     assert comfyui.check(kit).startswith("is at work for somebody on cuda")
     assert kit.asked[-2:] == ["POST /queue", "POST /history"]
 
@@ -145,7 +139,7 @@ QUEUES = {
     ],
 )
 def test_before_it_is_stopped_comfyui_ends_its_work_and_frees_its_memory(queue, said, interrupted):
-    kit = comfyui_kit(GET_queue=(200, QUEUES[queue]))
+    kit = comfyui_kit({"GET /queue": (200, QUEUES[queue])})
     assert said in rest.rest(kit)
     assert ("POST /interrupt" in kit.asked) is interrupted
     assert kit.asked[-1] == "POST /free"
@@ -165,7 +159,7 @@ DRAWN = b"\x89PNG..."
 class Mover(ScriptedKit):
     """A mover and its folder of outputs; `arrives` is what the bucket gives back: else what was moved."""
 
-    def __init__(self, arrives: bytes | Broken | None = None, **changed: Any) -> None:
+    def __init__(self, arrives: bytes | Broken | None = None, changed: Any = None) -> None:
         answers = {
             "GET /queue": (200, '{"queue_running": [], "queue_pending": []}'),
             "POST /prompt": self.draw,
@@ -173,7 +167,7 @@ class Mover(ScriptedKit):
             "GET /view": (200, DRAWN),
             "POST /queue": (200, ""),
             "POST /history": (200, ""),
-            **{name.replace("_", " /", 1).replace("__", "/"): said for name, said in changed.items()},
+            **(changed or {}),
         }
         super().__init__(site("ORIN0", {"comfyui": {"ui": 80}}), answers, GOOD)
         self.services["comfyui"]["modes"] = ["image"]
@@ -222,13 +216,13 @@ BUSY = (200, '{"queue_running": [[0, "p0"]], "queue_pending": []}')
     ("present", "changed"),
     [
         pytest.param("llm", {}, id="it is asleep"),
-        pytest.param("image", {"GET_queue": BUSY}, id="it is busy"),
-        pytest.param("image", {"GET_queue": None}, id="it does not answer, which its own check tells"),
+        pytest.param("image", {"GET /queue": BUSY}, id="it is busy"),
+        pytest.param("image", {"GET /queue": None}, id="it does not answer, which its own check tells"),
     ],
 )
 def test_where_comfyui_makes_no_picture_a_text_is_moved(mode, present, changed):
     mode(present)
-    kit = Mover(**changed)
+    kit = Mover(None, changed)
     assert outputs.check(kit).startswith("a text (ComfyUI is asleep or busy) went to the bucket and back")
     assert kit.moved == ["aicluster-verify-run-1.txt"] and kit.outputs == {}
 
@@ -251,7 +245,7 @@ def test_what_does_not_become_an_object_is_named_and_nothing_is_left(mode, prese
 
 def test_a_comfyui_that_saves_nothing_is_named(mode):
     mode("image")
-    kit = Mover(GET_history__p1=(200, {"p1": {"outputs": {}, "status": "error"}}))
+    kit = Mover(None, {"GET /history/p1": (200, {"p1": {"outputs": {}, "status": "error"}})})
     assert "saved no picture" in broken(outputs.check, kit).evidence
 
 
@@ -273,134 +267,114 @@ def test_a_mover_that_moves_nothing_is_named(command, evidence):
 
 # --- sonarqube ---
 
+PROJECT = "aicluster-verify-run-1"
 
-class Sonar:
-    """Just enough of a SonarQube: what a test changes is what is broken."""
 
-    def __init__(self, **changed: Any) -> None:
-        self.password, self.status, self.passcode = "Right-Password-1", "UP", "open"
-        self.finds, self.deletes = True, 204
-        self.kept: list[str] = []
-        vars(self).update(changed)
+def sonar_kit(changed: dict[str, Any] | None = None, password: str = "Right-Password-1") -> ScriptedKit:
+    """A SonarQube that works, but for what is changed."""
 
-    def valid(self, _data: Any, headers: Any) -> Any:
+    def valid(_data: Any, headers: Any) -> Any:
         given = base64.b64decode(headers["Authorization"].split()[1]).decode()
-        return 200, {"valid": given == f"admin:{self.password}"}
+        return 200, {"valid": given == f"admin:{password}"}
 
-    def create(self, data: str, _headers: Any) -> Any:
-        self.kept.append(parse_qs(data)["project"][0])
-        return 200, "{}"
+    def metrics(_data: Any, headers: Any) -> Any:
+        return (200 if headers["Authorization"] == "Bearer open" else 403), ""
 
-    def search(self, _data: Any, _headers: Any) -> Any:
-        found = [{"key": key} for key in self.kept if self.finds]
-        return 200, {"components": found}
-
-    def delete(self, data: str, _headers: Any) -> Any:
-        if self.deletes == 204:
-            self.kept.remove(parse_qs(data)["project"][0])
-        return self.deletes, ""
-
-    def metrics(self, _data: Any, headers: Any) -> Any:
-        return (200 if headers.get("Authorization") == f"Bearer {self.passcode}" else 403), ""
-
-    def kit(self) -> ScriptedKit:
-        """The kit that asks it."""
-        state = {"id": "x", "version": "26.8", "status": self.status}
-        answers: dict[str, Any] = {
-            "GET /api/system/status": (200, state),
-            "GET /api/authentication/validate": self.valid,
-            "GET /api/monitoring/metrics": self.metrics,
-            "POST /api/projects/create": self.create,
-            "GET /api/projects/search": self.search,
-            "POST /api/projects/delete": self.delete,
-        }
-        secrets = {"sonarqube/admin_password": "Right-Password-1", "sonarqube/passcode": "open"}
-        return ScriptedKit(site("ORIN0", {"sonarqube": {"web": 80}}), answers, secrets=secrets)
+    answers: dict[str, Any] = {
+        "GET /api/system/status": (200, {"version": "26.8", "status": "UP"}),
+        "GET /api/authentication/validate": valid,
+        "GET /api/monitoring/metrics": metrics,
+        "POST /api/projects/create": (200, "{}"),
+        "GET /api/projects/search": (200, {"components": [{"key": PROJECT}]}),
+        "POST /api/projects/delete": lambda data, _: (204 if data == f"project={PROJECT}" else 404, ""),
+        **(changed or {}),
+    }
+    secrets = {"sonarqube/admin_password": "Right-Password-1", "sonarqube/passcode": "open"}
+    return ScriptedKit(site("ORIN0", {"sonarqube": {"web": 80}}), answers, secrets=secrets)
 
 
 def test_a_sonarqube_that_keeps_and_forgets_a_project_is_well():
-    sonar = Sonar()
-    assert sonarqube.check(sonar.kit()).startswith("version 26.8 is up")
-    assert sonar.kept == []
+    assert sonarqube.check(sonar_kit()).startswith("version 26.8 is up")
 
 
 @pytest.mark.parametrize(
-    ("changed", "evidence"),
+    ("kit", "evidence"),
     [
-        pytest.param({"status": "DB_MIGRATION_NEEDED"}, "DB_MIGRATION_NEEDED", id="its database is too old"),
-        pytest.param({"password": "admin"}, "delivered password", id="provisioning did not happen"),
-        pytest.param({"password": "changed by hand"}, "cannot enter", id="another password"),
-        pytest.param({"passcode": "another"}, "metrics answered 403", id="Prometheus is not let in"),
-        pytest.param({"finds": False}, "not found", id="what was made is not found"),
-        pytest.param({"deletes": 500}, "deleting the project answered 500", id="it cannot forget"),
+        pytest.param(
+            sonar_kit({"GET /api/system/status": (200, {"status": "DB_MIGRATION_NEEDED"})}),
+            "DB_MIGRATION_NEEDED",
+            id="its database is too old",
+        ),
+        pytest.param(sonar_kit(password="admin"), "delivered password", id="provisioning did not happen"),
+        pytest.param(sonar_kit(password="by hand"), "cannot enter", id="another password"),
+        pytest.param(
+            sonar_kit({"GET /api/monitoring/metrics": (403, "")}),
+            "metrics answered 403",
+            id="Prometheus is not let in",
+        ),
+        pytest.param(
+            sonar_kit({"GET /api/projects/search": (200, {"components": []})}),
+            "not found",
+            id="what was made is not found",
+        ),
+        pytest.param(
+            sonar_kit({"POST /api/projects/delete": (500, "")}),
+            "deleting the project answered 500",
+            id="it cannot forget",
+        ),
     ],
 )
-def test_a_sonarqube_that_does_not_work_is_named_with_the_evidence(changed, evidence):
-    sonar = Sonar(**changed)
-    assert evidence in broken(sonarqube.check, sonar.kit()).evidence
-    assert sonar.kept == [] or "deletes" in changed
+def test_a_sonarqube_that_does_not_work_is_named_with_the_evidence(kit, evidence):
+    assert evidence in broken(sonarqube.check, kit).evidence
+    made = "POST /api/projects/create" in kit.asked
+    assert (kit.asked[-1] == "POST /api/projects/delete") is made, "no project stays behind"
 
 
 # --- jupyterhub ---
 
+HUB = "/jupyter/hub"
+USER = f"{HUB}/api/users/aicluster-verify"
+SESSION = ("Set-Cookie", f"jupyterhub-hub-login=session; HttpOnly; Path={HUB}/")
 
-class Hub:
-    """Just enough of a JupyterHub."""
 
-    def __init__(self, **changed: Any) -> None:
-        self.password, self.lets_all_in, self.home = "right", False, 200
-        self.starts, self.says, self.ready, self.started = 202, "", True, 0
-        vars(self).update(changed)
+def hub_kit(changed: dict[str, Any] | None = None, password: str = "right") -> ScriptedKit:
+    """A JupyterHub where people can work, but for what is changed."""
+    started = []
 
-    def page(self, _data: Any, _headers: Any) -> Any:
-        return 200, "<form>", ("Set-Cookie", "_xsrf=token; Path=/jupyter/hub/")
-
-    def login(self, data: str, headers: Any) -> Any:
+    def login(data: str, headers: Any) -> Any:
         form = {name: values[0] for name, values in parse_qs(data).items()}
         if form["_xsrf"] != "token" or "_xsrf=token" not in headers["Cookie"]:
             return 403, "'_xsrf' argument missing"
-        if form["password"] == self.password or self.lets_all_in:
-            return 302, "", ("Set-Cookie", "jupyterhub-hub-login=session; HttpOnly; Path=/jupyter/hub/")
-        return 403, "Invalid username or password"
+        return (302, "", SESSION) if form["password"] == password else (403, "Invalid username or password")
 
-    def welcome(self, _data: Any, headers: Any) -> Any:
-        known = "jupyterhub-hub-login=session" in headers.get("Cookie", "")
-        return (self.home if known else 302), "", ("Set-Cookie", "_xsrf=token-of-the-session")
+    def welcome(_data: Any, headers: Any) -> Any:
+        known = "jupyterhub-hub-login=session" in headers["Cookie"]
+        return (200 if known else 302), "", ("Set-Cookie", "_xsrf=token-of-the-session")
 
-    def metrics(self, _data: Any, headers: Any) -> Any:
-        good = headers.get("Authorization") == "Bearer metrics"
+    def metrics(_data: Any, headers: Any) -> Any:
+        good = headers["Authorization"] == "Bearer metrics"
         return (200, "# HELP\njupyterhub_running_servers 1.0\n") if good else (403, "")
 
-    def start(self, _data: Any, headers: Any) -> Any:
+    def start(_data: Any, headers: Any) -> Any:
         if headers.get("X-XSRFToken") != "token-of-the-session":
             return 403, "'_xsrf' argument missing"
-        self.started = 1
-        return self.starts, self.says
+        started.append(USER)
+        return 202, ""
 
-    def user(self, _data: Any, _headers: Any) -> Any:
-        return 200, {"servers": {"": {"ready": self.ready}} if self.started else {}}
-
-    def stop(self, _data: Any, _headers: Any) -> Any:
-        self.started = 0
-        return 204, ""
-
-    def kit(self, **changed: Any) -> ScriptedKit:
-        """The kit that asks it."""
-        user = "/jupyter/hub/api/users/aicluster-verify"
-        answers: dict[str, Any] = {
-            f"POST {user}/server": self.start,
-            f"GET {user}": self.user,
-            f"DELETE {user}/server": self.stop,
-            "GET /jupyter/hub/health": (200, ""),
-            "GET /jupyter/hub/api": (200, '{"version": "5.5.4"}'),
-            "GET /jupyter/hub/login": self.page,
-            "POST /jupyter/hub/login": self.login,
-            "GET /jupyter/hub/home": self.welcome,
-            "GET /jupyter/hub/metrics": self.metrics,
-            **changed,
-        }
-        secrets = {"jupyterhub/password": "right", "jupyterhub/metrics_token": "metrics"}
-        return ScriptedKit(site("ORIN0", {"jupyterhub": {"hub": 80}}), answers, secrets=secrets)
+    answers: dict[str, Any] = {
+        f"GET {HUB}/health": (200, ""),
+        f"GET {HUB}/api": (200, '{"version": "5.5.4"}'),
+        f"GET {HUB}/login": (200, "<form>", ("Set-Cookie", f"_xsrf=token; Path={HUB}/")),
+        f"POST {HUB}/login": login,
+        f"GET {HUB}/home": welcome,
+        f"GET {HUB}/metrics": metrics,
+        f"POST {USER}/server": start,
+        f"GET {USER}": lambda *_: (200, {"servers": {"": {"ready": True}} if started else {}}),
+        f"DELETE {USER}/server": (204, ""),
+        **(changed or {}),
+    }
+    secrets = {"jupyterhub/password": "right", "jupyterhub/metrics_token": "metrics"}
+    return ScriptedKit(site("ORIN0", {"jupyterhub": {"hub": 80}}), answers, secrets=secrets)
 
 
 @pytest.fixture
@@ -414,45 +388,47 @@ def settings(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize(
-    ("hub", "end"),
+    ("said", "end"),
     [
-        pytest.param(Hub(), "one started in 0.0 s", id="a notebook starts"),
-        pytest.param(
-            Hub(starts=429, says="limit exceeded"),
-            "no place was free for one more",
-            id="all places are taken",
-        ),
-        pytest.param(
-            Hub(starts=400, says="aicluster-verify is already running"),
-            "another verify starts one",
-            id="two verifies at once",
-        ),
+        pytest.param(None, "one started in 0.0 s", id="a notebook starts"),
+        pytest.param((429, "limit exceeded"), "no place was free for one more", id="all places are taken"),
+        pytest.param((400, "already running"), "another verify starts one", id="two verifies at once"),
     ],
 )
-def test_a_hub_where_people_can_work_is_well_and_nothing_goes_on_running(hub, end):
-    evidence = jupyterhub.check(hub.kit())
+def test_a_hub_where_people_can_work_is_well_and_nothing_goes_on_running(said, end):
+    kit = hub_kit({f"POST {USER}/server": said} if said else None)
+    evidence = jupyterhub.check(kit)
     assert evidence == f"version 5.5.4 let the verifier in and a stranger not; 1 notebooks run, {end}"
-    assert not hub.started or hub.starts != 202
+    assert (kit.asked[-1] == f"DELETE {USER}/server") is (said is None)
+
+
+NEVER_READY = (200, {"servers": {"": {"ready": False}}})
 
 
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize(
-    ("hub", "changed", "evidence"),
+    ("kit", "evidence"),
     [
-        pytest.param(Hub(), {"GET /jupyter/hub/health": (503, "")}, "answered 503", id="it is not healthy"),
+        pytest.param(hub_kit({f"GET {HUB}/health": (503, "")}), "answered 503", id="it is not healthy"),
         pytest.param(
-            Hub(password="other"), {}, "does not let in who knows", id="the password was not taken over"
+            hub_kit(password="other"), "does not let in who knows", id="the password was not taken over"
         ),
-        pytest.param(Hub(lets_all_in=True), {}, "does not know the password", id="it lets in everybody"),
-        pytest.param(Hub(home=500), {}, "answered 500", id="a session leads nowhere"),
         pytest.param(
-            Hub(starts=500, says="setuid"), {}, "not started: 500 setuid", id="nothing can be started"
+            hub_kit({f"POST {HUB}/login": (302, "", SESSION)}),
+            "does not know the password",
+            id="it lets in everybody",
         ),
-        pytest.param(Hub(ready=False), {}, "does not come up", id="a notebook ends as it starts"),
+        pytest.param(hub_kit({f"GET {HUB}/home": (500, "")}), "answered 500", id="a session leads nowhere"),
         pytest.param(
-            Hub(), {"GET /jupyter/hub/metrics": (403, "")}, "answered 403", id="Prometheus is not let in"
+            hub_kit({f"POST {USER}/server": (500, "setuid")}),
+            "not started: 500 setuid",
+            id="nothing can be started",
+        ),
+        pytest.param(hub_kit({f"GET {USER}": NEVER_READY}), "does not come up", id="it ends as it starts"),
+        pytest.param(
+            hub_kit({f"GET {HUB}/metrics": (403, "")}), "answered 403", id="Prometheus is not let in"
         ),
     ],
 )
-def test_a_hub_nobody_could_work_with_is_named_with_the_evidence(hub, changed, evidence):
-    assert evidence in broken(jupyterhub.check, hub.kit(**changed)).evidence
+def test_a_hub_nobody_could_work_with_is_named_with_the_evidence(kit, evidence):
+    assert evidence in broken(jupyterhub.check, kit).evidence

@@ -4,6 +4,7 @@ import ast
 import http.server
 import itertools
 import json
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -355,6 +356,11 @@ def test_a_mapping_is_sent_as_json(kit, address):
 def test_a_server_that_does_not_listen_breaks_the_service(kit):
     with pytest.raises(Broken, match="refused"):
         kit.http("http://127.0.0.1:1/")
+
+
+def test_a_server_that_does_not_answer_in_time_breaks_the_service_with_the_words_checks_look_for(kit):
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Broken, match="timed out"):
+        kit.http(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.1)
 
 
 def test_a_command_that_fails_breaks_the_service_with_what_it_said(kit):
