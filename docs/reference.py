@@ -44,14 +44,14 @@ BEHIND = {
         "13.3.0",
         "12.4 takes dashboards from files as they are and has security releases until May 2027",
     ),
-    "jupyterhub": ("6.1.1", "migrates its database; wants a backup and a rehearsal first"),
-    "ollama": ("0.40.10", "its answers are to be compared with the modules and the stand-in first"),
-    "pgadmin": ("9.18", "wants a new lock of the lab's copy with which people can still sign in"),
-    "postgres": ("19.0", "another major version reads no older data; 17 has releases until November 2029"),
+    "jupyterhub": ("6.1.1", "migrates its database; needs a backup and a rehearsal first"),
+    "ollama": ("0.40.10", "its responses must be compared with the modules and the stand-in first"),
+    "pgadmin": ("9.18", "needs a new lock for the lab's copy in which sign-in still works"),
+    "postgres": ("19.0", "another major version cannot read older data; 17 has releases until November 2029"),
     "prometheus": ("3.16.0", "not tried against the rules and the scrape configuration"),
-    "redis_exporter": ("1.93.0", "names of metrics are to be compared with rules and dashboards first"),
+    "redis_exporter": ("1.93.0", "metric names must be compared with rules and dashboards first"),
     "sonarqube": ("26.9.0", "a monthly line; migrates its database"),
-    "victorialogs": ("1.52.2", "from 1.52.0 on the image has no tool for the health check"),
+    "victorialogs": ("1.52.2", "from 1.52.0 the image has no tool for the health check"),
 }
 
 
@@ -81,9 +81,9 @@ def services_page(nodes: Sequence[Node]) -> str:
         "Every placed service, its pinned image, and its nodes.",
         table(columns, rows),
         "## More than a patch release behind\n\n"
-        "All others are the newest patch release of their line that was known then. No registry could be "
-        "asked: that the images of nginx 1.30.7 and Kong 3.9.5, released in November, are published is not "
-        "proven. A run names an image that a registry does not have before it changes a node.\n\n"
+        "All others are the newest patch release of their line known then. No registry could be queried, so "
+        "it is not proven that the images of nginx 1.30.7 and Kong 3.9.5, released in November, are "
+        "published. A run reports an image missing from its registry before it changes a node.\n\n"
         + table(("service", "pinned", "known in November 2026", "why it stays"), behind),
     )
 
@@ -104,11 +104,11 @@ def ports_page(nodes: Sequence[Node]) -> str:
         if port["from"]
     ]
     text = (
-        "Every port a node publishes, and whom it is meant for: a tier, `lan`, `operators` "
+        "Every port a node publishes, and its intended clients: a tier, `lan`, `operators` "
         "(`site_operators`), or `localhost`. Docker binds `localhost` to the loopback interface and all else "
-        "to the node's address; **no firewall keeps others on the LAN out yet**, only PostgreSQL judges "
-        "addresses itself. What is not here is published to nobody. Port "
-        f"{' or '.join(sorted({str(node['ssh_port']) for node in nodes}))} (ssh) is open besides."
+        "to the node's address; **no firewall keeps others on the LAN out yet**, and only PostgreSQL checks "
+        "client addresses itself. No other port is published. Port "
+        f"{' or '.join(sorted({str(node['ssh_port']) for node in nodes}))} (ssh) is open too."
     )
     return page("Ports", text, table(("node", "port", "service", "from", ""), rows))
 
@@ -143,9 +143,8 @@ def memory_page(nodes: Sequence[Node], budget: Sequence[Mapping[str, Any]]) -> s
             f"## {node['name']}\n\n" + table(("service", "MiB", "disk GiB", "runs"), [reserved, *lines])
         )
     text = (
-        "What every board has and what is planned on it; the preflight refuses what does not fit. Memory "
-        "is the hard limit of a container. Where services run one set at a time, memory is that of the "
-        "hungriest set."
+        "Capacity of every board and what its services plan to use; preflight refuses a plan that does not "
+        "fit. A container's memory is a hard limit. Where a node has profiles, only the largest one counts."
     )
     return page("Memory and disk", text, *parts)
 
@@ -158,13 +157,13 @@ def hardening_page(exceptions: Mapping[str, Mapping[str, str]]) -> str:
         for rule, reason in rules.items()
     ]
     text = (
-        "Every container drops all capabilities and cannot gain new privileges, has a read-only root, a "
-        "user that is not root, limits of memory and processes, logs to the journal, an exact image and a"
-        " health check, and publishes to named addresses only. Notebooks, which run anybody's code, are on "
-        "a network with nobody but who hands requests to them. A test holds every rendered compose file "
-        "to it. These deviate, for these reasons:"
+        "Every container drops all capabilities and cannot gain new privileges. It has a read-only root, a "
+        "non-root user, limits of memory and processes, journal logging, an exact image and a health check, "
+        "and publishes to named addresses only. Notebooks, which run arbitrary code, share a network only "
+        "with the service that passes requests to them. A test checks every rendered compose file. "
+        "These are the exceptions:"
     )
-    return page("Hardening", text, table(("service", "rule", "why it is not kept"), rows))
+    return page("Hardening", text, table(("service", "rule", "reason"), rows))
 
 
 def lab_page(nodes: Sequence[Node], lab: Path) -> str:
@@ -184,25 +183,25 @@ def lab_page(nodes: Sequence[Node], lab: Path) -> str:
 
     rows = [(service, kind(entry)) for service, entry in sorted(entries(nodes).items())]
     text = (
-        "What each service is in the lab where no container registry answers. A stand-in speaks the part "
-        "of the real protocol that this project uses, and is never shipped to a board. With a registry "
-        "the lab pulls the real images, all but Ollama's and ComfyUI's."
+        "What runs as each service in the lab when no container registry is reachable. A stand-in speaks the "
+        "part of the real protocol that this project uses, and is never shipped to a board. With a registry, "
+        "the lab pulls the real images except Ollama's and ComfyUI's."
     )
     return page("What is real in the lab", text, table(("service", "in the lab"), rows))
 
 
 # What the cluster is there for, and the way it takes. A check says in its FLOWS which of them it asks.
 FLOWS = {
-    "chat": "client → nginx → Kong → an AI node",
-    "code": "client → nginx → Kong → an AI node",
+    "chat": "client → nginx → Kong → AI node",
+    "code": "client → nginx → Kong → AI node",
     "image": "client → nginx → Kong → ComfyUI → object store",
     "code quality": "client → nginx → Kong → SonarQube → PostgreSQL",
-    "edge fallback": "client → nginx → the edge, when no AI node answers",
+    "edge fallback": "client → nginx → edge node, when no AI node answers",
     "data": "gateway → PostgREST → PostgreSQL",
-    "dashboards": "person → nginx → Grafana → Prometheus",
+    "dashboards": "user → nginx → Grafana → Prometheus",
     "metrics": "every service → Prometheus",
     "logs": "journal of every node → log store",
-    "alerts": "Prometheus → Alertmanager → whoever is told",
+    "alerts": "Prometheus → Alertmanager → receiver",
 }
 
 
