@@ -308,6 +308,11 @@ def check_state(role: str, state: Mapping[str, Any]) -> None:
         for key, allowed in (("change", CHANGES), ("merge", ("json",))):
             if rule.get(key, allowed[0]) not in allowed:
                 raise AnsibleActionFail(f"{where} has {key} {rule[key]!r}: must be {' or '.join(allowed)}")
+        mode = rule.get("mode", "0644")
+        if not (isinstance(mode, str) and re.fullmatch(r"[0-7]{4}", mode)):
+            raise AnsibleActionFail(
+                f'{where} has mode {mode!r}: must be four octal digits in quotes, as "0600"'
+            )
         if rule.get("change") == "reload" and not any(
             "reload" in programs for programs in containers.values()
         ):

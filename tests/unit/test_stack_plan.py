@@ -364,6 +364,11 @@ def test_the_program_that_will_read_a_file_is_asked_before_it_is_replaced(paths,
             id="the mode of a file",
         ),
         pytest.param(
+            {"files": {"/a": {"mode": 0o600}}},
+            '__x_state.files, /a, has mode 384: must be four octal digits in quotes, as "0600"',
+            id="a mode without quotes",
+        ),
+        pytest.param(
             {"files": {"/a": {"change": "relaod"}}},
             "__x_state.files, /a, has change 'relaod': must be recreate or reload or none",
             id="what a change means",
