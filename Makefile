@@ -47,6 +47,11 @@ help: ## list the targets
 
 .PHONY: setup
 setup: $(READY) ## make .venv from requirements.lock (again only when the lock changed)
+	@# Where Python finds the package aicluster. A .venv that is a link belongs to another checkout.
+	if [ -L $(VENV) ]; then exit 0; fi
+	for path in $(VENV)/lib/python3*/site-packages; do
+	  if ! grep -qsxF "$(CURDIR)" "$$path/aicluster.pth"; then echo "$(CURDIR)" > "$$path/aicluster.pth"; fi
+	done
 
 # The copy of the lock inside .venv is written last: an interrupted installation is done again.
 $(READY): requirements.lock

@@ -19,11 +19,15 @@ from ansible.parsing.vault import AnsibleVaultError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import action_loader, filter_loader
 
+from aicluster.site.rules import is_number, or_null
+
 # Groups an overlay inventory may add to the vocabulary.
 OVERLAY_GROUPS = ("lab",)
 # The service and port whose endpoints share the requests by node_ai_share or node_ai_capacity.
 BALANCED = ("ollama", "api")
 SITE_VARIABLES = ("site_network", "site_router", "site_image_architectures", "site_operators")
+# Keys of the description, and the variables they stand for.
+CATALOGUE = {"services": "definitions", "overrides": "overrides", "catalogue": "catalogue"}
 # Of the connection, what the description of a node depends on.
 CONNECTION_VARIABLES = ("ansible_port", "ansible_ssh_port")
 FILTERS = (
@@ -199,6 +203,8 @@ def describe(
         "groups": {str(group): [str(host) for host in members] for group, members in groups.items()},
         "hosts": {host: values for host, (values, _) in hosts.items()},
         "unreadable": {host: unreadable for host, (_, unreadable) in hosts.items() if unreadable},
+        "services": {},
+        "overrides": {},
         "catalogue": None,
         "roles": roles,
         "secrets": secrets_of({}),
@@ -206,13 +212,15 @@ def describe(
         "playbook": "ansible-playbook --ask-vault-pass",
     }
     if hosts:
-        # Both are the same for every host; any host's variables can compute them.
+        # These are the same for every host; any host's variables can compute them.
         first = hostvars[next(iter(hosts))]
         site["secrets"] = secrets_of(first)
-        try:
-            site["catalogue"] = plain(first.get("service_catalogue"))
-        except AnsibleError as error:
-            site["unreadable"]["site"] = {"service_catalogue": one_line(error)}
+        for key, name in CATALOGUE.items():
+            try:
+                site[key] = plain(first.get(f"service_{name}"))
+            except AnsibleError as error:
+                site[key] = None
+                site["unreadable"].setdefault("site", {})[f"service_{name}"] = one_line(error)
     return site
 
 
@@ -232,16 +240,10 @@ def cluster_of(site: Mapping[str, Any], filters: Filters) -> list[dict[str, Any]
     return nodes
 
 
-def is_number(value: object) -> bool:
-    """Tell whether a value is an integer or a float; true and false are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def has_usable_part(endpoint: Mapping[str, Any]) -> bool:
     """Tell whether share and capacity of an endpoint are null or numbers in their range."""
     limits = {"share": 100, "capacity": float("inf")}
-    values = [(endpoint[field], limit) for field, limit in limits.items() if endpoint[field] is not None]
-    return all(is_number(value) and 0 <= value <= limit for value, limit in values)
+    return all(or_null(is_number(0, limit))(endpoint[field]) for field, limit in limits.items())
 
 
 def share_errors(nodes: list[dict[str, Any]], filters: Filters) -> list[str]:

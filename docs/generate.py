@@ -89,6 +89,7 @@ def reference_pages() -> dict[Path, str]:
     }
     return {
         REFERENCE / "services.md": reference.services_page(site["nodes"]),
+        REFERENCE / "service-fields.md": reference.fields_page(),
         REFERENCE / "ports.md": reference.ports_page(site["nodes"]),
         REFERENCE / "memory.md": reference.memory_page(site["nodes"], site["budget"]),
         REFERENCE / "hardening.md": reference.hardening_page(exceptions),

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aicluster.site.catalogue import FIELDS, NAMED, Field
+
 Node = Mapping[str, Any]
 HEAD = "<!-- Written by docs/generate.py from inventory and catalogue: change those, then `make docs`. -->"
 
@@ -86,6 +88,25 @@ def services_page(nodes: Sequence[Node]) -> str:
         "published. A run reports an image missing from its registry before it changes a node.\n\n"
         + table(("service", "pinned", "known in November 2026", "why it stays"), behind),
     )
+
+
+def field_rows(fields: Mapping[str, Field], above: str = "") -> list[tuple[str, str, str, str]]:
+    """Return each field with its rule and meaning, and the fields below it."""
+    rows = []
+    for name, field in fields.items():
+        path = f"{above}{name}"
+        rows.append((f"`{path}`", field.says, field.meaning, "" if field.required else "optional"))
+        rows += field_rows(field.keys, f"{path}.<name>." if field.kind is NAMED else f"{path}.")
+    return rows
+
+
+def fields_page() -> str:
+    """Return what roles/<service>/meta/service.yml may hold."""
+    text = (
+        "What `roles/<service>/meta/service.yml` says. `service_overrides` (`group_vars/all/services.yml`) "
+        "beat it, and the placement list of a tier beats both."
+    )
+    return page("Fields of a service", text, table(("field", "must be", "meaning", ""), field_rows(FIELDS)))
 
 
 def ports_page(nodes: Sequence[Node]) -> str:

@@ -9,26 +9,16 @@ runs, with overrides).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, overload
+from typing import Any
 
 from ansible.errors import AnsibleFilterError
+
+from aicluster.site.catalogue import merged
 
 # The children of `nodes` in inventory/groups.yml: a filter sees a host's groups, not their tree.
 TIERS = ("gateway", "primary_ai", "secondary_ai", "backend", "monitoring", "edge", "utility")
 
 SSH_PORT = 22
-
-
-@overload
-def merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]: ...
-@overload
-def merged(base: object, override: object) -> object: ...
-def merged(base: object, override: object) -> object:
-    """Return `override` laid over `base`: mappings are merged key by key, anything else is replaced."""
-    if not (isinstance(base, Mapping) and isinstance(override, Mapping)):
-        return override
-    changed = {key: merged(base[key], value) if key in base else value for key, value in override.items()}
-    return {**base, **changed}
 
 
 # Lists of services a node runs: what every node has, then what its tier brings.
@@ -182,7 +172,7 @@ def cluster_nodes(
     if not isinstance(catalogue, Mapping):
         raise AnsibleFilterError(
             f"cluster_nodes: service_catalogue {catalogue!r}: must be a mapping of service names; "
-            "see group_vars/all/services.yml"
+            "give the variable of that name"
         )
     nodes = [node_entry(hostvars, catalogue) for hostvars in hostvars_list]
     share_out(nodes)

@@ -12,7 +12,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-CATALOGUE_FILE = "group_vars/all/services.yml"
+from aicluster.site.catalogue import file_of
+
 # An SQL identifier nobody has to quote: the name of a role is written down in settings of many programs.
 DATABASE = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 RESERVED = ("postgres", "template0", "template1", "public", "none", "monitor")
@@ -35,7 +36,7 @@ def demands(
                 if not isinstance(name, str) or not allowed.fullmatch(name):
                     raise AnsibleFilterError(
                         f"{key} of service {service} on {node['name']} {name!r}: must be {says}; "
-                        f"correct it in {CATALOGUE_FILE}"
+                        f"correct it in {file_of(service)}"
                     )
                 yield service, name
 
@@ -45,19 +46,15 @@ def database_names(nodes: Iterable[Node]) -> list[str]:
 
     Raises AnsibleFilterError for a name that would have to be quoted in SQL, and for PostgreSQL's own.
     """
-    wanted = {
-        name
-        for _, name in demands(
-            nodes, "databases", DATABASE, "1 to 63 small letters, digits and _, no digit first"
-        )
-    }
-    for name in sorted(wanted):
+    says = "1 to 63 small letters, digits and _, no digit first"
+    wanted = dict(sorted((name, service) for service, name in demands(nodes, "databases", DATABASE, says)))
+    for name, service in wanted.items():
         if name in RESERVED or name.startswith("pg_"):
             raise AnsibleFilterError(
                 f"database {name!r}: is a role or database of PostgreSQL's own or of its exporter; "
-                f"choose another name in {CATALOGUE_FILE}"
+                f"choose another name in {file_of(service)}"
             )
-    return sorted(wanted)
+    return list(wanted)
 
 
 def bucket_users(nodes: Iterable[Node]) -> dict[str, list[str]]:

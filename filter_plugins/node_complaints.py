@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aicluster.site.catalogue import file_of
+
 MIB_PER_GIB = 1024
 IMAGES_FILE = "group_vars/all/images.yml"
 HARDWARE_FILE = "group_vars/<board>/hardware.yml"
-CATALOGUE_FILE = "group_vars/all/services.yml"
+# `{first}` is filled in, by the name of a service.
+SERVICE_FILE = file_of("{first}")
 ENGINE_FILE = "roles/docker_engine/vars/main.yml"
 PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"
 PUBLIC_REGISTRY = "docker.io"
@@ -482,7 +485,7 @@ MIRROR = (
     f"check name, network and proxy of the node (`sudo systemctl edit docker`, Environment=HTTPS_PROXY=...), "
     f"or name a mirror it can reach: site_image_mirror in {IMAGES_FILE}"
 )
-CORRECT = f"look up which exist and correct image of {{first}} in {CATALOGUE_FILE}"
+CORRECT = "look up which exist and correct image of {first} in " + SERVICE_FILE
 UNREACHABLE = "registry {registry} must be reachable from the node"
 # The first kind whose words are in what the engine said; `{...}` is filled in by `image_complaint`.
 KINDS = (
@@ -490,13 +493,13 @@ KINDS = (
     Kind(
         r"no matching manifest|no build for",
         "must be built for the node's architecture",
-        "take a tag that is, or another image, for {first} in " + CATALOGUE_FILE,
+        "take a tag that is, or another image, for {first} in " + SERVICE_FILE,
     ),
     # A removed repository cannot be told from a private one: `does not exist or may require docker login`.
     Kind(
         r"denied|unauthorized|authentication required|no basic auth|forbidden|repository .* not found",
         "must be there for everyone, but registry {registry} has no such image or wants a login",
-        f"look it up and correct image of {{first}} in {CATALOGUE_FILE}, "
+        f"look it up and correct image of {{first}} in {SERVICE_FILE}, "
         "or `sudo docker login {registry}` there",
     ),
     Kind(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What services need of each other, judged where they are placed.
 
-Source: `cluster_nodes`; the keys of the catalogue (group_vars/all/services.yml) named in the messages.
+Source: `cluster_nodes`; the fields of the catalogue named in the messages.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-CATALOGUE_FILE = "group_vars/all/services.yml"
+from aicluster.site.catalogue import file_of
+
 # Who asks a port that the catalogue names for it: service that asks, and the key that names the port.
 ASKING = {"prometheus": "metrics", "blackbox_exporter": "probe"}
 
@@ -59,7 +60,7 @@ def secret_problems(node: Node) -> Iterator[str]:
             if secret not in names(entry, "secrets"):
                 yield (
                     f"secrets of service {service} {names(entry, 'secrets')}: must have {secret} for its "
-                    f"{reason}; add it in {CATALOGUE_FILE}"
+                    f"{reason}; add it in {file_of(service)}"
                 )
 
 
@@ -69,7 +70,7 @@ def container_problems(node: Node) -> Iterator[str]:
         if entry.get("image") and entry.get("health") is None and "health" in entry:
             yield (
                 f"health of service {service} null: must be a check, because it runs in a container; "
-                f"write one in {CATALOGUE_FILE}"
+                f"write one in {file_of(service)}"
             )
 
 
@@ -87,7 +88,7 @@ def reach_problems(node: Node, askers: Mapping[str, list[Node]]) -> Iterator[str
                     yield (
                         f"from of port {page['port']} of service {service} on {node['name']} {audience}: "
                         f"must have {other['tier']}, where {asker} on {other['name']} asks for its {key}; "
-                        f"add it in {CATALOGUE_FILE}"
+                        f"add it in {file_of(service)}"
                     )
 
 

@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-ARCHITECTURES = ("amd64", "arm64")
-# Whom a port may be opened to besides the tiers.
-AUDIENCES = ("lan", "operators", "localhost")
-CATALOGUE_FILE = "group_vars/all/services.yml"
+from aicluster.site.catalogue import ARCHITECTURES, file_of, merged, problems
+from aicluster.site.rules import LAST_PORT, is_names, is_number, is_text, is_whole, or_null, shown, suggestion
+
+OVERRIDES_FILE = "group_vars/all/services.yml"
 SITE_FILE = "group_vars/all/site.yml"
-LAST_PORT = 65535
 # Lists of services a node runs: what every node has, then what its tier brings.
 PLACEMENTS = ("node_common_services", "node_services")
 
@@ -37,47 +36,6 @@ class Rule(NamedTuple):
     says: str
     required: bool = True
     where: str = ""
-
-
-def is_whole(least: int, most: int | None = None) -> Callable[[Any], bool]:
-    """Return the predicate "an integer from `least` to `most`"; true and false are no integers here."""
-
-    def holds(value: object) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int):
-            return False
-        return value >= least and (most is None or value <= most)
-
-    return holds
-
-
-def is_number(least: float, most: float) -> Callable[[Any], bool]:
-    """Return the predicate "a number from `least` to `most`"."""
-    return lambda value: (
-        isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
-    )
-
-
-def is_text(value: object) -> bool:
-    """A string with something in it."""
-    return isinstance(value, str) and bool(value.strip())
-
-
-def is_names(value: object) -> bool:
-    """A list of non-empty strings; the list may be empty."""
-    return isinstance(value, list) and all(map(is_text, value))
-
-
-def is_exact_image(value: object) -> bool:
-    """`[registry[:port]/]name:tag` with a tag that names a version: not `latest`, and with a digit in it."""
-    if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9][\w./:-]*(@sha256:[0-9a-f]{64})?", value):
-        return False
-    tag = value.split("@")[0].rsplit("/", 1)[-1].partition(":")[2]
-    return "latest" not in tag and bool(re.search(r"\d", tag))
-
-
-def or_null(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """Return the predicate that also accepts null."""
-    return lambda value: value is None or holds(value)
 
 
 MAC = r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}"
@@ -145,83 +103,6 @@ NODE_RULES: dict[str, Rule] = {
     ),
     "node_mode": Rule(or_null(is_text), "the name of a mode of node_modes, or null", False, TIER_FILE),
 }
-PORT_RULES: dict[str, Rule] = {
-    "port": Rule(is_whole(1, LAST_PORT), f"a port from 1 to {LAST_PORT}"),
-    "container": Rule(is_whole(1, LAST_PORT), f"a port from 1 to {LAST_PORT}"),
-    "from": Rule(is_names, "a list of tiers, lan, operators, localhost; `[]` publishes nothing"),
-}
-HEALTH_RULES: dict[str, Rule] = {
-    "test": Rule(
-        lambda value: is_names(value) and value[:1] in (["CMD"], ["CMD-SHELL"]) and len(value) > 1,
-        "a list that starts with CMD or CMD-SHELL",
-    ),
-    "interval_s": Rule(is_whole(1), "a whole number of seconds from 1"),
-    "timeout_s": Rule(is_whole(1), "a whole number of seconds from 1"),
-    "retries": Rule(is_whole(1), "a whole number from 1"),
-    "start_s": Rule(is_whole(0), "a whole number of seconds"),
-}
-# A page of the service: what a probe asks (`probe`), what a person opens (`dashboard`).
-PAGE_RULES: dict[str, Rule] = {
-    "port": Rule(is_text, "the name of one of the service's ports"),
-    "path": Rule(lambda value: isinstance(value, str) and value.startswith("/"), "a path that starts with /"),
-}
-METRICS_RULES: dict[str, Rule] = PAGE_RULES | {
-    "interval_s": Rule(is_whole(1), "a whole number of seconds from 1", required=False),
-    "token": Rule(is_text, "the name of one of the service's secrets", required=False),
-}
-PAGES = {"metrics": METRICS_RULES, "probe": PAGE_RULES, "dashboard": PAGE_RULES}
-ENTRY_RULES: dict[str, Rule] = {
-    "summary": Rule(is_text, "a few words"),
-    "image": Rule(
-        or_null(is_exact_image),
-        "name:tag with the exact version, not latest",
-    ),
-    "architectures": Rule(
-        lambda value: is_names(value) and bool(value) and set(value) <= set(ARCHITECTURES),
-        f"a list of {' and '.join(ARCHITECTURES)}",
-    ),
-    "memory_mb": Rule(is_whole(1), "a whole number of MiB from 1"),
-    "disk_gb": Rule(is_whole(0), "a whole number of GiB"),
-    "ports": Rule(
-        lambda value: isinstance(value, Mapping), "a mapping from port name to {port, container, from}"
-    ),
-    "health": Rule(
-        or_null(lambda value: isinstance(value, Mapping)),
-        "a mapping with test, interval_s, timeout_s, retries, start_s, or null without an image",
-    ),
-    "secrets": Rule(is_names, "a list of names"),
-    "metrics": Rule(or_null(lambda value: isinstance(value, Mapping)), "{port, path}, or null"),
-    "backup": Rule(
-        lambda value: (
-            isinstance(value, list)
-            and all(
-                isinstance(item, Mapping) and set(item) <= {"volume", "database"} and item for item in value
-            )
-        ),
-        "a list of {volume: name} and {database: name}",
-    ),
-    "uid": Rule(is_whole(0), "a numeric user id", required=False),
-    "unit": Rule(or_null(is_text), "the name of a systemd unit, or null", required=False),
-    "needs": Rule(is_names, "a list of services", required=False),
-    "beside": Rule(is_names, "a list of services", required=False),
-    "databases": Rule(is_names, "a list of names", required=False),
-    "buckets": Rule(is_names, "a list of names", required=False),
-    "probe": Rule(or_null(lambda value: isinstance(value, Mapping)), "{port, path}, or null", False),
-    "dashboard": Rule(or_null(lambda value: isinstance(value, Mapping)), "{port, path}, or null", False),
-}
-
-
-def shown(value: object) -> str:
-    """Return a value as a reader of YAML knows it: quoted text, true, null."""
-    words = {None: "null", True: "true", False: "false"}
-    return words[value] if value is None or isinstance(value, bool) else repr(value)
-
-
-def suggestion(word: object, known: Iterable[str]) -> str:
-    """Return the known word that was probably meant, or all of them, as the fix of an error."""
-    words = list(known)
-    close = get_close_matches(str(word), words, n=1)
-    return f"write {close[0]}" if close else f"write one of {', '.join(words)}"
 
 
 def label(site: Site, host: str) -> str:
@@ -242,23 +123,6 @@ def place_of(site: Site, host: str, pattern: str) -> str:
 def groups_of(site: Site, host: str, kind: str) -> list[str]:
     """Return the groups of kind `tier` or `board` that a host is in; a sound site has one of each."""
     return [group for group in site["vocabulary"][f"{kind}s"] if host in site["groups"].get(group, [])]
-
-
-def field_errors(
-    subject: str, value: object, rules: Mapping[str, Rule], place: str, complete: bool = True
-) -> Iterator[str]:
-    """Yield the errors of one mapping: unknown keys, missing ones if `complete`, values against a rule."""
-    if not isinstance(value, Mapping):
-        yield f"{subject} {shown(value)}: must be a mapping with {', '.join(rules)}; correct it in {place}"
-        return
-    for key in value:
-        if key not in rules:
-            yield f"{subject} {key}: is no known key; {suggestion(key, rules)} in {place}"
-    for key, rule in rules.items():
-        if key in value and not rule.holds(value[key]):
-            yield f"{key} of {subject} {shown(value[key])}: must be {rule.says}; correct it in {place}"
-        elif key not in value and rule.required and complete:
-            yield f"{key} of {subject} missing: must be {rule.says}; add it in {place}"
 
 
 def group_errors(site: Site) -> Iterator[str]:
@@ -407,69 +271,32 @@ def identity_errors(site: Site) -> Iterator[str]:
             )
 
 
-def audience_errors(site: Site, subject: str, port: Mapping[str, Any], place: str) -> Iterator[str]:
-    """Yield the parties in a port's `from` that do not exist."""
-    known = [*site["vocabulary"]["tiers"], *AUDIENCES]
-    for party in port["from"] if is_names(port.get("from")) else []:
-        if party not in known:
-            yield (
-                f"from of {subject} {shown(party)}: must be a tier, lan, operators or localhost; "
-                f"{suggestion(party, known)} in {place}"
-            )
-
-
-def entry_errors(
-    site: Site, subject: str, entry: object, place: str, base: Mapping[str, Any] | None = None
-) -> Iterator[str]:
-    """Yield the errors of one catalogue entry, or of overrides over the catalogue entry `base`."""
-    complete = base is None
-    yield from field_errors(subject, entry, ENTRY_RULES, place, complete)
-    if not isinstance(entry, Mapping):
-        return
-    known_ports = (base or {}).get("ports")
-    ports = entry.get("ports")
-    for name, port in ports.items() if isinstance(ports, Mapping) else ():
-        if isinstance(known_ports, Mapping) and name not in known_ports:
-            fix = suggestion(name, map(str, known_ports)) if known_ports else "remove it"
-            yield (
-                f"port {name} of {subject}: is not in the catalogue; {fix} in {place}, "
-                f"or add it to {CATALOGUE_FILE}"
-            )
-            continue
-        if not complete and isinstance(port, Mapping) and "container" in port:
-            yield (
-                f"container of port {name} of {subject} {shown(port['container'])}: is fixed by the "
-                f"image, and its health check asks there; override `port`, the port on the node, in {place}"
-            )
-            continue
-        yield from field_errors(f"port {name} of {subject}", port, PORT_RULES, place, complete)
-        if isinstance(port, Mapping):
-            yield from audience_errors(site, f"port {name} of {subject}", port, place)
-    if isinstance(entry.get("health"), Mapping):
-        yield from field_errors(f"health of {subject}", entry["health"], HEALTH_RULES, place, complete)
-    all_ports = [*(known_ports or ()), *(ports if isinstance(ports, Mapping) else ())]
-    for kind, rules in PAGES.items():
-        page = entry.get(kind)
-        if isinstance(page, Mapping):
-            yield from field_errors(f"{kind} of {subject}", page, rules, place, complete)
-            if is_text(page.get("port")) and page["port"] not in all_ports:
-                fix = suggestion(page["port"], all_ports) if all_ports else "write null"
-                named = shown(page["port"])
-                yield f"port of {kind} of {subject} {named}: must be one of its ports; {fix} in {place}"
-
-
 def catalogue_errors(site: Site) -> Iterator[str]:
-    """Yield what is wrong in the service catalogue, whether a service is placed anywhere or not."""
-    catalogue = site["catalogue"]
-    if not isinstance(catalogue, Mapping):
-        reason = site["unreadable"].get("site", {}).get("service_catalogue")
+    """Yield what is wrong in the files of services, placed anywhere or not, and in the site's overrides."""
+    services, overrides, tiers = site["services"], site["overrides"], site["vocabulary"]["tiers"]
+    unreadable = site["unreadable"].get("site", {})
+    for service, entry in services.items():
+        yield from problems(f"service {service}", entry, file_of(service), tiers)
+    if not isinstance(overrides, Mapping):
+        value = unreadable.get("service_overrides", shown(overrides))
         yield (
-            f"service_catalogue {reason or shown(catalogue)}: must be a mapping of service names; "
-            f"correct it in {CATALOGUE_FILE}"
+            f"service_overrides {value}: must be a mapping from service to what differs, `{{}}` for none; "
+            f"correct it in {OVERRIDES_FILE}"
         )
         return
-    for service, entry in catalogue.items():
-        yield from entry_errors(site, f"service {service}", entry, CATALOGUE_FILE)
+    for service, changes in overrides.items():
+        if service not in services:
+            fix = suggestion(service, services)
+            yield f"service_overrides {service}: is not in the service catalogue; {fix} in {OVERRIDES_FILE}"
+        elif isinstance(services[service], Mapping):
+            subject = f"service_overrides of {service}"
+            yield from problems(subject, changes, OVERRIDES_FILE, tiers, services[service])
+    if site["catalogue"] != merged(services, overrides):
+        yield (
+            f"service_catalogue {unreadable.get('service_catalogue', 'set elsewhere')}: must be what the "
+            "services' folders and service_overrides make together; take it off there and write what differs "
+            f"as service_overrides in {OVERRIDES_FILE}"
+        )
 
 
 def placed(node_services: object) -> list[tuple[str, object]] | None:
@@ -544,14 +371,13 @@ def placement_errors(site: Site) -> Iterator[str]:
             if service not in catalogue:
                 yield (
                     f"{subject}: is not in the service catalogue; {suggestion(service, map(str, catalogue))} "
-                    f"in {place}, or add it to {CATALOGUE_FILE}"
+                    f"in {place}, or describe it in {file_of(service)}"
                 )
-            elif service not in site["roles"]:
-                yield f"{subject}: has no folder roles/{service}; write the role or take it off {place}"
         for service, overrides in services:
             if isinstance(catalogue.get(service), Mapping):
                 subject = f"override of {service} on {label(site, host)}"
-                yield from entry_errors(site, subject, overrides, place, catalogue[service])
+                tiers = site["vocabulary"]["tiers"]
+                yield from problems(subject, overrides, place, tiers, catalogue[service])
 
 
 def secret_needs(site: Site) -> dict[str, list[str]]:
@@ -663,11 +489,11 @@ def site_errors(site: Site) -> list[str]:
 
     `site`: vocabulary {tiers, boards, groups: names}, groups (name -> hosts), hosts (host -> variables:
     node_*, site_network, site_router, site_operators and those of roles), unreadable (host or `site` ->
-    variable -> reason), catalogue, roles (name -> options of its argument_specs, None without one), secrets
-    {file, names (those that have a value), malformed, problem: text or None, fix: text or None (make it),
-    exposed: whether it is plain text that git does not ignore}, inventories (of this run, below the toolkit's
-    root or absolute), playbook (how one that opens the secrets is run on these
-    nodes).
+    variable -> reason), services (service_definitions), overrides (service_overrides), catalogue (both in
+    one), roles (name -> options of its argument_specs, None without one), secrets {file, names (those that
+    have a value), malformed, problem: text or None, fix: text or None (make it), exposed: whether it is plain
+    text that git does not ignore}, inventories (of this run, below the toolkit's root or absolute), playbook
+    (how one that opens the secrets is run on these nodes).
     """
     checks = (
         group_errors,

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
     "LICENSE",
     "action_plugins",
+    "aicluster",
     "ansible.cfg",
     "filter_plugins",
     "group_vars",
@@ -35,6 +36,7 @@ PARTS = (
     "requirements.yml",
     "roles",
     "site.yml",
+    "vars_plugins",
 )
 LIBRARIES = ("ansible-core", "jinja2", "packaging", "resolvelib")
 COLLECTIONS = ("community.docker", "community.library_inventory_filtering_v1")

@@ -19,8 +19,8 @@ PASSED = ROOT / ".cache/lint"
 SHARED = {"requirements.lock", "pyproject.toml", ".gitignore", "tests/lint.py"}
 # Command -> the files it reads. The slowest first: the others run beside it.
 LINTERS = {
-    # Of Python only plugins and modules, of prose nothing.
-    "ansible-lint --strict": r"(library|\w+_plugins)/|(?!.*\.(py|md)$)",
+    # Of Python only plugins, modules and the package they import, of prose nothing.
+    "ansible-lint --strict": r"(aicluster|library|\w+_plugins)/|(?!.*\.(py|md)$)",
     "mypy": r".*\.py$",
     "yamllint --strict .": r".*\.(ya?ml|yamllint)$|\.yamllint$",
     "ruff check --quiet .": r".*\.py$",

@@ -130,7 +130,7 @@ def _images(node: Mapping[str, Any]) -> list[str]:
     if unknown:
         raise LabError(
             f"{node['name']}: node_services names `{unknown[0]}`, which is not in service_catalogue. "
-            "Correct the name in group_vars/<tier>/services.yml or add the service to the catalogue."
+            "Correct the name in group_vars/<tier>/services.yml or add roles/<name>/meta/service.yml."
         )
     return [entry["image"] for entry in node["services"].values() if entry["image"]]
 

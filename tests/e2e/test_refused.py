@@ -133,7 +133,7 @@ def test_a_tag_that_does_not_exist_is_named_and_the_other_nodes_go_on(layer, arg
     registry = site.variable(EDGE, "site_image_mirror")
     assert sentence.startswith(f"image {registry}/nginx:0.0.404 of service nginx on {EDGE.name} (")
     assert f"registry {registry} has no such tag; " in sentence
-    assert sentence.endswith("correct image of nginx in group_vars/all/services.yml")
+    assert sentence.endswith("correct image of nginx in roles/nginx/meta/service.yml")
     failed = dict(re.findall(r"^(\S+) +: .*failed=(\d+)", run.output, re.MULTILINE))
     assert failed == {node.address: "1" if node == EDGE else "0" for node in site.nodes()}
     assert run.changed == {node.address: 0 for node in site.nodes()}

@@ -17,6 +17,8 @@ import upstream_weights
 import yaml
 from tree import ROOT
 
+from aicluster.site.catalogue import merged
+
 FIXTURES = ROOT / "tests/fixtures"
 MODULES: tuple[Any, ...] = (
     cluster_nodes,
@@ -77,13 +79,18 @@ def production() -> dict[str, Any]:
 def changed(
     site: Mapping[str, Any], overlay: Mapping[str, Any], without: Sequence[Sequence[str]] = ()
 ) -> dict[str, Any]:
-    """Return the site with `overlay` merged in (lists are replaced) and the paths in `without` removed."""
-    result = dict(cluster_nodes.merged(copy.deepcopy(dict(site)), overlay))
+    """Return the site with `overlay` merged in (lists are replaced) and the paths in `without` removed.
+
+    The catalogue follows from services and overrides, as in Ansible, unless the overlay has another one.
+    """
+    result = dict(merged(copy.deepcopy(dict(site)), overlay))
     for *parents, last in without:
         holder = result
         for key in parents:
             holder = holder[key]
         del holder[last]
+    if "catalogue" not in overlay and isinstance(result["overrides"], dict):
+        result["catalogue"] = merged(result["services"], result["overrides"])
     return result
 
 

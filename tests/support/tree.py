@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from aicluster.site import catalogue as service_files
+
 ROOT = Path(__file__).resolve().parents[2]
 
 TIERS = ("gateway", "primary_ai", "secondary_ai", "backend", "monitoring", "edge", "utility")
@@ -15,17 +17,8 @@ TIERS = ("gateway", "primary_ai", "secondary_ai", "backend", "monitoring", "edge
 _GENERATED = {".git", ".venv", ".lab", ".cache", "__pycache__", "secrets"}
 
 
-class _Loader(yaml.CSafeLoader):
-    """YAML as Ansible writes it: tagged scalars stay text, the same key twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = {str(key) for key in keys if keys.count(key) > 1}
-        if twice:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"same key twice: {sorted(twice)}", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
+class _Loader(service_files.Loader):
+    """YAML as Ansible writes it: tagged scalars stay text."""
 
 
 def _as_text(loader: _Loader, node: yaml.ScalarNode) -> str:
@@ -69,9 +62,8 @@ def roles() -> list[str]:
 
 
 def catalogue() -> dict[str, Any]:
-    """The service catalogue."""
-    services: dict[str, Any] = load("group_vars/all/services.yml")["service_catalogue"]
-    return services
+    """The service catalogue, without what a site overrides."""
+    return service_files.load(ROOT / "roles")
 
 
 def is_service(role: str) -> bool:

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from cluster_nodes import TIERS, cluster_nodes, merged, nodes_running, service_endpoints
+from cluster_nodes import TIERS, cluster_nodes, nodes_running, service_endpoints
 from site_description import production
+
+from aicluster.site.catalogue import merged
 
 CATALOGUE = {
     "ollama": {"memory_mb": 4096, "ports": {"api": {"port": 11434, "container": 11434, "from": ["gateway"]}}},

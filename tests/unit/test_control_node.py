@@ -201,7 +201,7 @@ def test_every_folder_of_the_archive_has_a_mode_whatever_the_umask_there(tmp_pat
 
 def on_the_node(folder: Path, cli: str, *arguments: str) -> str:
     environment = {
-        "PYTHONPATH": f"{folder}/lib",
+        "PYTHONPATH": f"{folder}/lib:{folder}",
         "ANSIBLE_CONFIG": f"{folder}/ansible.cfg",
         "ANSIBLE_INVENTORY": ",".join(INVENTORIES),
         "HOME": str(folder),
@@ -327,6 +327,8 @@ def test_the_backup_takes_no_more_memory_than_the_budget_has_for_it():
 def test_the_toolkit_uses_the_inventory_it_was_deployed_with_and_its_own_way_in(inventory, sources):
     script = rendered("/opt/aicluster/bin/aicluster-toolkit", inventory=inventory)
     assert f"ANSIBLE_INVENTORY={sources},/opt/aicluster-toolkit/inventory.yml" in script
+    current = "/opt/aicluster-toolkit/current"
+    assert f"PYTHONPATH={current}/lib:{current}\n" in script, "its libraries, and the package aicluster"
 
 
 @pytest.mark.parametrize("inventory", sorted(render.SOURCES))
@@ -416,6 +418,9 @@ def test_an_unknown_command_is_told_and_not_run(tmp_path):
     assert (done.returncode, "usage: aicluster-toolkit" in done.stderr) == (2, True)
 
 
+COMPILED = ("aicluster", "action_plugins", "filter_plugins", "vars_plugins")
+
+
 def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_path):
     script = rendered("/opt/aicluster/bin/aicluster-toolkit-switch").replace(
         "/opt/aicluster-toolkit", str(tmp_path)
@@ -424,7 +429,7 @@ def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_
     tmp_path.chmod(0o755)
 
     def switch(release: str, lib: str) -> str:
-        parts = [f"releases/{release}/{part}" for part in ("filter_plugins", "action_plugins", "roles")]
+        parts = [f"releases/{release}/{part}" for part in (*COMPILED, "roles")]
         for part in (*parts, f"lib/{lib}"):
             (tmp_path / part).mkdir(parents=True, exist_ok=True)
             (tmp_path / part / "a.py").write_text("a = 1\n")
@@ -447,8 +452,8 @@ def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_
     assert switch("two", "new") == "mended modes\n"
     assert switch("two", "new") == "", "everyone may read it now"
     compiled = {str(path.parent.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*.pyc")}
-    plugins = {f"releases/two/{part}" for part in ("filter_plugins", "action_plugins")}
-    assert compiled == {"lib/new", *plugins}, "what lies in roles is shipped"
+    own = {f"releases/two/{part}" for part in COMPILED}
+    assert compiled == {"lib/new", *own}, "what lies in roles is shipped"
 
 
 def test_what_the_toolkit_runs_on_is_compiled_once(tmp_path):
@@ -456,7 +461,7 @@ def test_what_the_toolkit_runs_on_is_compiled_once(tmp_path):
         "/opt/aicluster-toolkit", str(tmp_path)
     )
     (tmp_path / "switch").write_text(script.replace("/usr/bin/python3", sys.executable))
-    for part in ("releases/one/filter_plugins", "releases/one/action_plugins", "lib/new"):
+    for part in (*(f"releases/one/{part}" for part in COMPILED), "lib/new"):
         (tmp_path / part).mkdir(parents=True)
     (tmp_path / "lib/new/a.py").write_text("a = 1\n")
     (tmp_path / "lib/new/.complete").touch()

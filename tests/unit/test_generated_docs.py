@@ -4,7 +4,7 @@ import re
 
 import pytest
 from by_path import import_file
-from tree import ROOT, load
+from tree import ROOT, catalogue
 
 generate = import_file("docs/generate.py", "generate")
 
@@ -66,7 +66,7 @@ def test_a_flow_that_nothing_asks_for_shows():
 @pytest.mark.parametrize("service", generate.reference.BEHIND)
 def test_a_pin_that_is_said_to_be_behind_is_behind_by_more_than_a_patch(service):
     newest, _ = generate.reference.BEHIND[service]
-    pinned = load("group_vars/all/services.yml")["service_catalogue"][service]["image"].rpartition(":")[2]
+    pinned = catalogue()[service]["image"].rpartition(":")[2]
     line = [tuple(map(int, re.findall(r"\d+", version)[:2])) for version in (pinned, newest)]
     assert line[0] < line[1]
 

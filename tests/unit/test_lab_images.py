@@ -9,7 +9,7 @@ import pytest
 from aicluster_lab import base_image, images, node_images, registry
 from aicluster_lab.context import context
 from aicluster_lab.errors import LabError
-from tree import ROOT, load
+from tree import ROOT, catalogue
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_recipes_of_a_full_lab(checkout, image, full, folder):
 
 
 def test_the_full_lab_has_the_versions_of_the_catalogue():
-    catalogue = load("group_vars/all/services.yml")["service_catalogue"]
+    services = catalogue()
     for recipe in (ROOT / "lab/full").iterdir():
         [version] = re.findall(r"^ARG VERSION=(.+)$", (recipe / "Dockerfile").read_text(), re.MULTILINE)
-        assert f":{version}" in catalogue[recipe.name]["image"], recipe
+        assert f":{version}" in services[recipe.name]["image"], recipe
 
 
 def test_an_image_without_a_recipe_names_the_folder_to_make(checkout):

@@ -49,6 +49,22 @@ def test_every_recipe_removes_what_is_quoted_and_below_its_own_folder():
     assert [what for what in removed if UNSAFE.search(what)] == []
 
 
+@pytest.mark.parametrize("before", [None, "/elsewhere"], ids=["a new one", "one that was moved"])
+@pytest.mark.parametrize("linked", [False, True], ids=["its own", "a link to another checkout's"])
+def test_the_environment_of_a_checkout_leads_to_its_package_unless_it_is_of_another(tmp_path, before, linked):
+    here, venv = checkout(tmp_path / "cluster"), tmp_path / "venv"
+    packages = venv / "lib/python3.11/site-packages"
+    packages.mkdir(parents=True)
+    for lock in (here, venv):
+        (lock / "requirements.lock").touch()
+    if before:
+        (packages / "aicluster.pth").write_text(f"{before}\n")
+    (here / ".venv").symlink_to(venv) if linked else venv.rename(here / ".venv")
+    assert make(here, "setup").returncode == 0
+    found = [path.read_text().strip() for path in (here / ".venv").rglob("*.pth")]
+    assert found == ([before] if linked and before else [] if linked else [str(here)])
+
+
 def test_a_make_without_oneshell_says_what_is_needed(tmp_path):
     refused = make(checkout(tmp_path / "cluster"), ".FEATURES=", "help")
     assert refused.returncode != 0

@@ -40,11 +40,6 @@ def test_it_is_not_root_whose_key_lies_beside_the_models():
     assert container()["user"] == "101:101"
 
 
-def test_it_is_the_nginx_of_the_catalogue():
-    [front, *_] = [node["services"]["nginx"] for node in cluster("production") if "nginx" in node["services"]]
-    assert entry("model_mirror")["image"] == front["image"]
-
-
 def test_only_nodes_that_pull_reach_it():
     port = entry("model_mirror")["ports"]["registry"]
     assert set(port["from"]) == {"primary_ai", "secondary_ai"}

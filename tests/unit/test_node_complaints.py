@@ -488,7 +488,7 @@ REFUSED = [
         {},
         "image redis:8.10.1 of service redis on PI41 (manifest unknown: manifest unknown): registry "
         "docker.io has no such tag; look up which exist and correct image of redis in "
-        "group_vars/all/services.yml",
+        "roles/redis/meta/service.yml",
         id="a tag that was removed",
     ),
     pytest.param(
@@ -496,7 +496,7 @@ REFUSED = [
         {},
         "image redis:8.10.1 of service redis on PI41 (manifest for redis:8.10.1 not found: manifest unknown: "
         "manifest unknown): registry docker.io has no such tag; look up which exist and correct image of "
-        "redis in group_vars/all/services.yml",
+        "redis in roles/redis/meta/service.yml",
         id="a tag that was removed, as a pull says it",
     ),
     pytest.param(
@@ -504,7 +504,7 @@ REFUSED = [
         {},
         "image redis:8.10.1 of service redis on PI41 (denied: requested access to the resource is denied): "
         "must be there for everyone, but registry docker.io has no such image or wants a login; look it up "
-        "and correct image of redis in group_vars/all/services.yml, or `sudo docker login docker.io` there",
+        "and correct image of redis in roles/redis/meta/service.yml, or `sudo docker login docker.io` there",
         id="a repository that was removed, or a private one",
     ),
     pytest.param(
@@ -538,7 +538,7 @@ REFUSED = [
         {},
         "image redis:8.10.1 of service redis on PI41 (no build for linux/arm64, only linux/amd64): must be "
         "built for the node's architecture; take a tag that is, or another image, for redis in "
-        "group_vars/all/services.yml",
+        "roles/redis/meta/service.yml",
         id="an image that was not built for the board",
     ),
 ]

@@ -27,7 +27,7 @@ ASKED = {
     ("admin", "/upstreams/{upstream}/health"): (
         "roles/kong/templates/opt/aicluster/checks/kong.py", '"admin", "/upstreams/%s/health"',
     ),
-    ("status", "/metrics"): ("group_vars/all/services.yml", "metrics: {port: status, path: /metrics}"),
+    ("status", "/metrics"): ("roles/kong/meta/service.yml", "metrics: {port: status, path: /metrics}"),
     ("status", "/status"): ("roles/kong/vars/main.yml", "ask /status |"),
     ("status", "/status/ready"): ("roles/kong/vars/main.yml", "ask /status/ready)"),
     ("status", "/upstreams/{upstream}/health"): (RULES, "/upstreams/{{ $labels.upstream }}/health"),

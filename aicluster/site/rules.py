@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a value can be held to, and the words of the error when it does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any
+
+LAST_PORT = 65535
+
+
+def is_whole(least: int, most: int | None = None) -> Callable[[Any], bool]:
+    """Return the predicate "an integer from `least` to `most`"; true and false are no integers here."""
+
+    def holds(value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int):
+            return False
+        return value >= least and (most is None or value <= most)
+
+    return holds
+
+
+def is_number(least: float, most: float) -> Callable[[Any], bool]:
+    """Return the predicate "a number from `least` to `most`"."""
+    return lambda value: (
+        isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+    )
+
+
+def is_text(value: object) -> bool:
+    """A string with something in it."""
+    return isinstance(value, str) and bool(value.strip())
+
+
+def is_names(value: object) -> bool:
+    """A list of non-empty strings; the list may be empty."""
+    return isinstance(value, list) and all(map(is_text, value))
+
+
+def or_null(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return the predicate that also accepts null."""
+    return lambda value: value is None or holds(value)
+
+
+def shown(value: object) -> str:
+    """Return a value as a reader of YAML knows it: quoted text, true, null."""
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else repr(value)
+
+
+def suggestion(word: object, known: Iterable[str], otherwise: str = "write one of {}") -> str:
+    """Return the known word that was probably meant as an error's fix, or `otherwise` with all of them."""
+    words = list(known)
+    close = get_close_matches(str(word), words, n=1)
+    return f"write {close[0]}" if close else otherwise.format(", ".join(words))
