@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import os
 import secrets
-import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.parsing.vault import is_encrypted
 from ansible.plugins.action import ActionBase
+
+from aicluster.site.secrecy import git_shows
 
 SECRET_BYTES = 32
 HEADER = "# Secrets of this site, one `name: value` a line. Missing ones are made by `make secrets`.\n"
@@ -58,28 +58,6 @@ def completed(
     except yaml.YAMLError:
         raise AnsibleActionFail("must have one `name: value` a line, without braces around them") from None
     return whole, missing
-
-
-def git_shows(path: Path) -> bool:
-    """Tell whether a file, there or not, lies in a git work tree that does not ignore it."""
-    folder = next(parent for parent in path.absolute().parents if parent.is_dir())
-    ask = ["git", "-C", str(folder), "check-ignore", "--quiet", str(path.absolute())]
-    # A work tree of another user is one all the same.
-    trusting = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
-    try:
-        # 0: ignored, 1: not, 128: no work tree.
-        return (
-            subprocess.run(ask, env={**os.environ, **trusting}, capture_output=True, check=False).returncode
-            == 1
-        )
-    except FileNotFoundError:
-        return False  # without git nobody commits anything
-
-
-def is_exposed(path: Path) -> bool:
-    """Tell whether a file is plain text that git would commit."""
-    readable = path.is_file() and os.access(path, os.R_OK)
-    return readable and not is_encrypted(path.read_bytes()) and git_shows(path)
 
 
 def replace(path: Path, content: bytes) -> None:

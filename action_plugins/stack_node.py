@@ -37,9 +37,12 @@ from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import filter_loader
 from ansible.template import trust_as_template
 from ansible.utils.display import Display
+
+from aicluster.preflight.node import node_complaints
+from aicluster.site.addresses import listens_on
+from aicluster.toolkit.files import LEFTOVERS
 
 STACK_ROOT = "/opt/aicluster"
 HOST_ROLES = ("base", "docker_engine")
@@ -50,8 +53,6 @@ RELOAD_TOKEN = "@stack-reload-digest@"
 DIGEST_LABEL = "aicluster.digest"
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ENGINE_ROLE, ENGINE_UNIT = "docker_engine", "docker"
-# Of editors, patches, Python and the Finder.
-LEFTOVERS = re.compile(r".*(~|\.orig|\.rej|\.sw[a-p]|\.pyc)|#.*#|\._.*|\.DS_Store")
 # What a change of a service's file means for its containers; the first where a rule says nothing.
 CHANGES = ("recreate", "reload", "none")
 CONTAINER_RELOAD, CONTAINER_RECREATE = "reload container", "recreate container"
@@ -173,9 +174,7 @@ def published_ports(ports: Mapping[str, Mapping[str, Any]], address: str) -> lis
     """Compose port lines; a port nobody may reach is not published, `localhost` binds to loopback."""
     lines = []
     for port in ports.values():
-        reach = list(port.get("from", []))
-        if reach:
-            host = "127.0.0.1" if reach == ["localhost"] else address
+        if host := listens_on(port, address):
             lines.append(f"{host}:{port['port']}:{port.get('container', port['port'])}")
     return lines
 
@@ -500,7 +499,7 @@ def new_services(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
 
 
 def wanted_of(desired: Desired, actual: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the filter `node_complaints` compares a node with."""
+    """Return what `node_complaints` compares a node with."""
     limits, missing = desired.limits, set(actual["packages"])
     images: dict[str, list[str]] = {}
     for container, image in desired.images.items():
@@ -525,7 +524,7 @@ def wanted_of(desired: Desired, actual: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def found_of(actual: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts the filter `node_complaints` judges."""
+    """Return the facts `node_complaints` judges."""
     found = actual["obstacles"]
     unit = next((unit["why"] for unit in actual["units"] if unit["name"] == ENGINE_UNIT), "")
     absent = not found["engine"]["api"] and unit.startswith("not there")
@@ -1049,7 +1048,7 @@ class ActionModule(ActionBase):
         plan["differing"] = actual["differing"]
         plan["wanted"] = wanted_of(desired, actual)
         plan["found"] = {**found_of(actual), "door": self._door(desired, actual)}
-        plan["complaints"] = self._judge(plan["found"], node, plan["wanted"])
+        plan["complaints"] = node_complaints(plan["found"], node, plan["wanted"])
         if plan["complaints"] and refuse:
             return {"failed": True, "msg": report(node, plan["complaints"], "nothing was changed on it")}
         if self._task.check_mode:
@@ -1079,10 +1078,6 @@ class ActionModule(ActionBase):
         names = {"user": "remote_user", "host": "host", "port": "port", "key": "private_key_file"}
         return {"said": said, **{name: options(option) for name, option in names.items()}}
 
-    def _judge(self, found: Mapping[str, Any], node: str, wanted: Mapping[str, Any]) -> list[str]:
-        complaints: list[str] = filter_loader.get("node_complaints").j2_function(found, node, wanted)
-        return complaints
-
     def _fetch(self, plan: Mapping[str, Any], node: str, task_vars: dict[str, Any]) -> dict[str, Any]:
         result = self._change(task_vars, phase="fetch", images=plan["images"])
         if "images" not in result:
@@ -1091,7 +1086,7 @@ class ActionModule(ActionBase):
         found = {**plan["found"], **result, "engine": {**result["engine"], "absent": False}}
         installed = {"engine": False, "compose": False}
         wanted = {**plan["wanted"], "engine": {**plan["wanted"]["engine"], "coming": installed}}
-        if complaints := self._judge(found, node, wanted):
+        if complaints := node_complaints(found, node, wanted):
             kept = "its services are as they were, and so are their files"
             return {"failed": True, "msg": report(node, complaints, kept)}
         return {"changed": result["changed"]}

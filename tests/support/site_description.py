@@ -1,42 +1,20 @@
 """The real production site as the preflight sees it, and small overlays over it."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cluster_nodes
-import model_budget
-import next_command
-import node_budget
-import service_relations
-import site_errors
 import site_preflight
-import upstream_weights
 import yaml
 from tree import ROOT
 
+from aicluster.preflight.description import preflight_errors
+from aicluster.preflight.secrets import secret_needs
 from aicluster.site.catalogue import merged
 
 FIXTURES = ROOT / "tests/fixtures"
-MODULES: tuple[Any, ...] = (
-    cluster_nodes,
-    upstream_weights,
-    node_budget,
-    service_relations,
-    model_budget,
-    next_command,
-    site_errors,
-)
-
-
-def filters() -> dict[str, Callable[..., Any]]:
-    """Return name -> function of the filters the preflight uses, as Ansible's loader would."""
-    known: dict[str, Callable[..., Any]] = {}
-    for module in MODULES:
-        known |= module.FilterModule().filters()
-    return {name: known[name] for name in site_preflight.FILTERS}
 
 
 @cache
@@ -64,7 +42,7 @@ def _described() -> dict[str, Any]:
     groups = inventory.get_groups_dict()
     site = site_preflight.describe(groups, hostvars, ROOT / "inventory/groups.yml", ROOT / "roles")
     # The secrets of the real site are not in the repository: here it has all it needs.
-    names = list(site_errors.secret_needs(site))
+    names = list(secret_needs(site))
     secrets = {"file": "secrets/vault.yml", "names": names, "problem": None, "fix": None}
     # Of the command line.
     sources = ["inventory/groups.yml", "inventory/production.yml"]
@@ -96,7 +74,7 @@ def changed(
 
 def errors_of(site: Mapping[str, Any]) -> list[str]:
     """Return what the playbook would list for this site, by the same code."""
-    return site_preflight.preflight_errors(site, filters())
+    return preflight_errors(site, site_preflight.specification_errors)
 
 
 def fixtures(kind: str) -> list[Path]:
@@ -120,7 +98,7 @@ def small() -> dict[str, Any]:
             "node_common_services": [],
         }
         variables |= {"node_modes": {}, "node_mode": None}
-    needs = site_errors.secret_needs(site)
+    needs = secret_needs(site)
     return site | {"secrets": site["secrets"] | {"names": list(needs)}}
 
 

@@ -1,8 +1,9 @@
 """audience_networks: whom the `from` of a port means on the network."""
 
 import pytest
-from ansible.errors import AnsibleFilterError
-from audience_networks import audience_networks
+
+from aicluster.errors import SiteError
+from aicluster.site.addresses import audience_networks
 
 LAN, OPERATORS = "10.0.0.0/24", ["10.0.0.9", "10.8.0.0/24"]
 NODES = [
@@ -56,5 +57,5 @@ def test_every_network_is_there_once_under_its_first_name():
     ],
 )
 def test_what_is_no_network_is_refused_by_name(operators, named):
-    with pytest.raises(AnsibleFilterError, match=named):
+    with pytest.raises(SiteError, match=named):
         networks("operators", operators=operators)

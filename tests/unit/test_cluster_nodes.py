@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
-from cluster_nodes import TIERS, cluster_nodes, nodes_running, service_endpoints
 from site_description import production
 
+from aicluster.errors import SiteError
 from aicluster.site.catalogue import merged
+from aicluster.site.nodes import TIERS, cluster_nodes, nodes_running, service_endpoints
 
 CATALOGUE = {
     "ollama": {"memory_mb": 4096, "ports": {"api": {"port": 11434, "container": 11434, "from": ["gateway"]}}},
@@ -173,13 +173,13 @@ def test_only_the_variables_needed_are_computed():
     ],
 )
 def test_a_placement_that_cannot_be_read_is_refused(node_services, message):
-    with pytest.raises(AnsibleFilterError, match=rf"^cluster_nodes: {message}.*; "):
+    with pytest.raises(SiteError, match=rf"^cluster_nodes: {message}.*; "):
         one(node_name="PI", node_services=node_services)
 
 
 def test_a_catalogue_that_is_no_mapping_is_refused():
     catalogue: Any = ["ollama"]
-    with pytest.raises(AnsibleFilterError, match=r"^cluster_nodes: service_catalogue .*: must be a mapping"):
+    with pytest.raises(SiteError, match=r"^cluster_nodes: service_catalogue .*: must be a mapping"):
         cluster_nodes([], catalogue)
 
 
@@ -235,7 +235,7 @@ def test_a_service_that_runs_nowhere_has_no_endpoints():
 
 def test_a_port_the_service_does_not_have_is_refused():
     with pytest.raises(
-        AnsibleFilterError,
+        SiteError,
         match=r"^service_endpoints: port web of ollama on A: is not among its ports \(api\); ",
     ):
         service_endpoints(CLUSTER, "ollama", "web")

@@ -16,16 +16,17 @@ from typing import Any
 
 import pytest
 import render
-import toolkit_archive
-import toolkit_digest as toolkit
 import tree
 import yaml
 from a_kit import ScriptedKit, check_of, site
 from aicluster_verify import Broken
-from ansible.errors import AnsibleFilterError
 from ansible.playbook.play_context import PlayContext
 from ansible.plugins.loader import connection_loader
 from tree import ROOT, load
+
+from aicluster.errors import SiteError
+from aicluster.toolkit import files as toolkit
+from aicluster.toolkit.archive import pack
 
 INVENTORIES = ["inventory/groups.yml", "inventory/production.yml"]
 UNITS = "/etc/systemd/system/aicluster-backup"
@@ -133,7 +134,7 @@ def test_the_filter_toolkit_digest_tells_nothing_of_when_files_were_checked_out(
 
 @pytest.mark.parametrize("inventory", ["inventory/home.yml", "/etc/ansible/hosts", "secrets/vault.yml"])
 def test_an_inventory_that_would_not_be_there_is_refused(checkout, inventory):
-    with pytest.raises(AnsibleFilterError, match=r"not among the files of the toolkit; name a path"):
+    with pytest.raises(SiteError, match=r"not among the files of the toolkit; name a path"):
         toolkit.toolkit_digest([inventory], root=checkout)
 
 
@@ -175,7 +176,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     links = {"secrets": "/var/lib/aicluster-toolkit/secrets"}
     for part, files, more in (("", toolkit.own_files(ROOT), links), ("lib", toolkit.library_files(), {})):
         archive = io.BytesIO()
-        toolkit_archive.pack(files, more, archive)
+        pack(files, more, archive)
         archive.seek(0)
         with tarfile.open(fileobj=archive) as tar:
             owners = {(member.uid, member.gid) for member in tar}
@@ -186,7 +187,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_folder_of_the_archive_has_a_mode_whatever_the_umask_there(tmp_path):
     archive = io.BytesIO()
-    toolkit_archive.pack({"a/b/c": ROOT / "site.yml"}, {"d/link": "/x"}, archive)
+    pack({"a/b/c": ROOT / "site.yml"}, {"d/link": "/x"}, archive)
     archive.seek(0)
     before = os.umask(0o077)
     try:
@@ -230,8 +231,10 @@ def test_the_unpacked_toolkit_understands_its_own_playbooks(unpacked):
 
 
 def test_a_toolkit_that_was_installed_finds_nothing_to_install_again(unpacked):
-    ask = f"import toolkit_digest as t; print(t.toolkit_digest({INVENTORIES}), len(t.library_files()))"
-    paths = f"{unpacked}/lib:{unpacked}/filter_plugins"
+    ask = (
+        f"import aicluster.toolkit.files as t; print(t.toolkit_digest({INVENTORIES}), len(t.library_files()))"
+    )
+    paths = f"{unpacked}/lib:{unpacked}"
     done = subprocess.run(
         [sys.executable, "-P", "-c", ask],
         env={"PYTHONPATH": paths},
@@ -253,7 +256,7 @@ def test_the_same_files_make_the_same_archive(checkout):
     for moment in (1, 1_000_000_000):
         os.utime(checkout / "site.yml", (moment, moment))
         archive = io.BytesIO()
-        toolkit_archive.pack(toolkit.own_files(checkout), {}, archive)
+        pack(toolkit.own_files(checkout), {}, archive)
         with tarfile.open(fileobj=io.BytesIO(archive.getvalue())) as tar:
             archives.append([(m.name, m.mtime, m.mode, m.size, m.linkname) for m in tar])
     assert archives[0] == archives[1]

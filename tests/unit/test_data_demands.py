@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
-from data_demands import bucket_policy, bucket_users, database_names
+
+from aicluster.errors import SiteError
+from aicluster.site.data import bucket_policy, bucket_users, database_names
 
 
 def nodes(*services: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -32,19 +33,19 @@ def test_a_site_that_asks_for_nothing_gets_nothing():
 
 @pytest.mark.parametrize("name", ["Web", "web-1", "1web", "", "a" * 64, "web; drop", 7])
 def test_a_database_that_would_have_to_be_quoted_is_refused(name):
-    with pytest.raises(AnsibleFilterError, match=r"databases of service web on N0 .*must be 1 to 63"):
+    with pytest.raises(SiteError, match=r"databases of service web on N0 .*must be 1 to 63"):
         database_names(nodes({"web": {"databases": [name]}}))
 
 
 @pytest.mark.parametrize("name", ["postgres", "template1", "monitor", "pg_stat"])
 def test_a_database_with_a_name_that_is_taken_is_refused(name):
-    with pytest.raises(AnsibleFilterError, match="choose another name"):
+    with pytest.raises(SiteError, match="choose another name"):
         database_names(nodes({"web": {"databases": [name]}}))
 
 
 @pytest.mark.parametrize("name", ["Images", "a", "-images", "images-", "my_images", "a.b", "a" * 64])
 def test_a_bucket_that_s3_would_refuse_is_refused(name):
-    with pytest.raises(AnsibleFilterError, match=r"buckets of service web on N0 .*must be 3 to 63"):
+    with pytest.raises(SiteError, match=r"buckets of service web on N0 .*must be 3 to 63"):
         bucket_users(nodes({"web": {"buckets": [name]}}))
 
 

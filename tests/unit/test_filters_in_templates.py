@@ -22,7 +22,7 @@ def render(expression: str) -> Any:
     from ansible.template import Templar, trust_as_template
 
     ansible_plugins()
-    variables = {"hosts": HOSTVARS, "service_catalogue": SITE["catalogue"], "site": SITE}
+    variables = {"hosts": HOSTVARS, "service_catalogue": SITE["catalogue"]}
     # What a template hands on is a template of its own, as in group_vars.
     variables["nodes"] = trust_as_template(f"{{{{ {NODES} }}}}")
     return Templar(loader=DataLoader(), variables=variables).template(
@@ -50,7 +50,6 @@ def render(expression: str) -> Any:
             id="upstream_weights",
         ),
         pytest.param("nodes | node_budget | map(attribute='problems') | flatten", [], id="node_budget"),
-        pytest.param("site | site_errors", [], id="site_errors"),
     ],
 )
 def test_a_filter_works_in_a_template(expression, expected):

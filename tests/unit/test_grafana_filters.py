@@ -4,8 +4,10 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
-from grafana import grafana_dashboard, grafana_datasources, grafana_links
+
+from aicluster.errors import SiteError
+from aicluster.monitoring.dashboards import grafana_dashboard
+from aicluster.monitoring.grafana import grafana_datasources, grafana_links
 
 STAT = {"title": "Up", "kind": "stat", "description": "Who is up.", "expr": "up", "unit": "short"}
 
@@ -147,19 +149,19 @@ def test_a_label_leads_to_the_dashboard_of_what_it_names():
     ],
 )
 def test_a_bad_description_names_the_panel_and_the_mistake(change, message):
-    with pytest.raises(AnsibleFilterError, match=message):
+    with pytest.raises(SiteError, match=message):
         grafana_dashboard(described(STAT | change))
 
 
 @pytest.mark.parametrize("missing", ["title", "uid", "description", "rows"])
 def test_a_dashboard_says_what_it_is(missing):
-    with pytest.raises(AnsibleFilterError, match=f"{missing} must be said"):
+    with pytest.raises(SiteError, match=f"{missing} must be said"):
         grafana_dashboard({key: value for key, value in described(STAT).items() if key != missing})
 
 
 def test_a_text_instead_of_a_description_is_refused():
     text: Any = "title: T"
-    with pytest.raises(AnsibleFilterError, match="must be a mapping"):
+    with pytest.raises(SiteError, match="must be a mapping"):
         grafana_dashboard(text)
 
 
@@ -255,7 +257,7 @@ def test_what_this_node_may_not_reach_is_no_data_source():
 
 def test_a_prometheus_that_may_not_be_reached_is_an_error_with_the_way_out():
     with pytest.raises(
-        AnsibleFilterError, match="prometheus on PI51: must be open to monitoring, where grafana on PI41"
+        SiteError, match="prometheus on PI51: must be open to monitoring, where grafana on PI41"
     ):
         grafana_datasources(cluster(PI51=["operators"]), "PI41", INTERVALS)
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import fake_mc
 import pytest
-from data_demands import bucket_policy
 from render import cluster, compose_of, made_up_secrets, render_role
+
+from aicluster.site.data import bucket_policy
 
 PI52 = "192.168.1.247"
 HOME = "/opt/aicluster/minio"

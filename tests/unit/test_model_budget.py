@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from model_budget import model_budget
 from site_description import production
+
+from aicluster.budget.models import model_budget
 
 SERVICE = {"memory_mb": 10_000, "disk_gb": 100}  # 10.5 GB, 107.4 GB
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import tree
+from adapters import ansible_command, ssh_command
 from ansible import constants, context
 from ansible.utils.context_objects import CLIArgs
-from next_command import ROOT, ansible_command, ssh_command
+
+from aicluster.site.commands import ROOT
 
 HOST = {"inventory_hostname": "pi51"}
 OWN = list(constants.DEFAULT_HOST_LIST)

@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from node_budget import node_budget
+
+from aicluster.budget.nodes import node_budget
 
 
 def service(memory_mb: Any = 100, disk_gb: Any = 1, **more: Any) -> dict[str, Any]:

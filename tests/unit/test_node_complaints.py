@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from node_complaints import RULES, FilterModule, is_older, node_complaints, registry_of, version
+
+from aicluster.preflight.images import registry_of
+from aicluster.preflight.node import RULES, is_older, node_complaints, version
 
 FOUND: dict[str, Any] = {
     "board": {"machine": "aarch64", "bits": 64, "memory_mb": 1849, "l4t": "", "held": [], "absent": []},
@@ -783,7 +785,3 @@ def test_a_version_is_the_numbers_it_starts_with(text, numbers):
 )
 def test_the_registry_of_an_image_is_what_docker_takes_for_it(name, registry):
     assert registry_of(name) == registry
-
-
-def test_the_filter_is_the_function():
-    assert FilterModule().filters() == {"node_complaints": node_complaints}

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 from ansible.template import trust_as_template
-from ollama_models import normalise
 from render import SOURCES, compose_of, hosts_running, render_role, renderer
 from tree import load
+
+from aicluster.models import normalise
 
 AGX0, ORIN0, NANO = "192.168.1.154", "192.168.1.157", "192.168.1.159"
 AI_TIERS = ("primary_ai", "secondary_ai", "edge")

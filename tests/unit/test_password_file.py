@@ -4,8 +4,9 @@ import base64
 import hashlib
 
 import pytest
-from ansible.errors import AnsibleFilterError
-from password_file import password_line
+
+from aicluster.errors import SiteError
+from aicluster.gateway.passwords import password_line
 
 
 def test_a_line_holds_what_nginx_computes_from_a_password():
@@ -27,5 +28,5 @@ def test_a_line_changes_with_its_input_alone():
 
 @pytest.mark.parametrize("user", ["", "a:b", "a\nb"])
 def test_a_user_no_line_can_hold_is_refused(user):
-    with pytest.raises(AnsibleFilterError, match="must be a name without a colon"):
+    with pytest.raises(SiteError, match="must be a name without a colon"):
         password_line("secret", user, "site")

@@ -162,7 +162,7 @@ def test_the_lab_image_looks_like_the_official_one():
 
 
 def test_the_scopes_of_the_role_are_those_of_the_filter():
-    from scrape_jobs import SCOPES
+    from aicluster.monitoring.scrape_jobs import SCOPES
 
     spec = load("roles/prometheus/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     assert spec["prometheus_scope"]["choices"] == list(SCOPES)

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import render
-from ansible.errors import AnsibleFilterError
-from scrape_jobs import labels_of, reach, scrape_jobs
+
+from aicluster.errors import SiteError
+from aicluster.monitoring.scrape_jobs import labels_of, reach, scrape_jobs
 
 GATEWAY, MONITORING = "10.0.0.1", "10.0.0.4"
 EVERYBODY = ["gateway", "monitoring"]
@@ -121,14 +122,12 @@ def test_a_port_is_asked_where_it_is(audience, image, same_node, expected):
 )
 def test_a_port_nobody_can_reach_is_refused_with_the_fix(audience, image):
     one = node("N", "10.0.0.9", "edge", web={**service({"http": port(81, audience)}), "image": image})
-    with pytest.raises(AnsibleFilterError, match=r"port http of web on N .*must let gateway in.*add it"):
+    with pytest.raises(SiteError, match=r"port http of web on N .*must let gateway in.*add it"):
         reach(one, "web", "http", node("PI51", GATEWAY, "gateway"))
 
 
 def test_a_port_that_does_not_exist_is_refused_by_name():
-    with pytest.raises(
-        AnsibleFilterError, match=r"port nope of kong on PI51: is not among its ports \(web\)"
-    ):
+    with pytest.raises(SiteError, match=r"port nope of kong on PI51: is not among its ports \(web\)"):
         reach(cluster()[0], "kong", "nope", cluster()[0])
 
 
@@ -224,7 +223,7 @@ def test_both_prometheus_give_a_target_the_same_labels():
     ],
 )
 def test_what_is_misspelt_is_refused(host, scope, message):
-    with pytest.raises(AnsibleFilterError, match=message):
+    with pytest.raises(SiteError, match=message):
         scrape_jobs(cluster(), host, scope)
 
 

@@ -7,8 +7,10 @@ import subprocess
 import pytest
 import yaml
 from ansible.errors import AnsibleActionFail
-from secret_file import completed, git_shows, is_exposed, random_value
+from secret_file import completed, random_value
 from tree import ROOT, load
+
+from aicluster.site.secrecy import git_shows, is_exposed
 
 # --- what is added ---
 

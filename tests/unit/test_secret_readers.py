@@ -14,13 +14,12 @@ import pytest
 import render
 import tree
 import yaml
-from by_path import import_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from standins.postgrest.postgrest_standin.config import Config
 from standins.sonarqube.sonarqube_standin.properties import properties
 
-flaw_of = import_file("action_plugins/site_preflight.py", "site_preflight_readers").flaw_of
+from aicluster.preflight.secrets import flaw_of
 
 # Signs that shells, YAML, JSON, ini files, Java, Jinja, SQL and addresses give a meaning.
 SIGNS = [

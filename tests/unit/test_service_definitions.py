@@ -14,10 +14,17 @@ def ansible(*command: str, **environment: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, check=False)
 
 
-def test_a_checkout_that_was_not_set_up_is_told_so_in_one_sentence(tmp_path):
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(["ansible-inventory", "--list"], id="an inventory"),
+        pytest.param(["ansible-playbook", "site.yml"], id="a run"),
+    ],
+)
+def test_a_checkout_that_was_not_set_up_is_told_so_in_one_sentence(tmp_path, command):
     (tmp_path / "aicluster").mkdir()
     (tmp_path / "aicluster/__init__.py").touch()
-    refused = ansible("ansible-inventory", "--list", PYTHONPATH=str(tmp_path))
+    refused = ansible(*command, PYTHONPATH=str(tmp_path))
     said = f"Python does not find {ROOT}/aicluster; run `make setup` there"
     assert refused.returncode != 0 and " ".join(refused.stderr.split()).count(said) == 1
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
-from service_relations import implied_secrets, secret_names, service_relations
+
+from aicluster.errors import SiteError
+from aicluster.site.relations import implied_secrets, secret_names, service_relations
 
 
 def node(name: str, tier: str, **services: Any) -> dict[str, Any]:
@@ -69,5 +70,5 @@ def test_the_secrets_of_placed_services_are_named_once():
 
 
 def test_what_is_no_cluster_is_refused():
-    with pytest.raises(AnsibleFilterError, match="must be cluster_nodes"):
+    with pytest.raises(SiteError, match="must be cluster_nodes"):
         service_relations([{"name": "A"}])

@@ -23,8 +23,9 @@ from ansible.template import Templar, trust_as_template
 from by_path import import_file
 from hypothesis import given
 from hypothesis import strategies as st
-from node_complaints import node_complaints
 from render import ROLES, cluster, hosts_running, renderer
+
+from aicluster.preflight.node import node_complaints
 
 # The node's half has the same module name, as Ansible wants it; load this one by its path.
 engine = import_file("action_plugins/stack_node.py", "stack_node_action")

@@ -6,10 +6,11 @@ from math import gcd
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from upstream_weights import upstream_weights
+
+from aicluster.errors import SiteError
+from aicluster.gateway.weights import upstream_weights
 
 DRAINED = "drained"
 
@@ -148,7 +149,7 @@ def test_an_endpoint_keeps_what_it_says_and_the_input_is_left_alone():
     ],
 )
 def test_what_makes_no_wheel_is_refused_with_the_reason_and_the_fix(listed, options, message):
-    with pytest.raises(AnsibleFilterError, match=f"^upstream_weights: {message}.*; "):
+    with pytest.raises(SiteError, match=f"^upstream_weights: {message}.*; "):
         upstream_weights(listed, **options)
 
 

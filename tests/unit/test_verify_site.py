@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
-from verify_site import verify_site
+
+from aicluster.errors import SiteError
+from aicluster.site.verify import verify_site
 
 
 def node(name: str, **entry: Any) -> dict[str, Any]:
@@ -76,5 +77,5 @@ def test_nothing_of_secrets_is_told():
 
 
 def test_a_name_that_is_no_node_is_refused_with_the_names_that_are():
-    with pytest.raises(AnsibleFilterError, match="node C: is not in the cluster; it has A, BB"):
+    with pytest.raises(SiteError, match="node C: is not in the cluster; it has A, BB"):
         verify_site([node("A"), node("BB")], "C")

@@ -7,12 +7,11 @@ Source: the keys `databases` and `buckets` of the services in `cluster_nodes`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-
-from aicluster.site.catalogue import file_of
+from ..errors import SiteError
+from .catalogue import file_of
 
 # An SQL identifier nobody has to quote: the name of a role is written down in settings of many programs.
 DATABASE = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -28,13 +27,13 @@ def demands(
 ) -> Iterator[tuple[str, str]]:
     """Yield (service, name) for every name in the list `key` of every placed service.
 
-    Raises AnsibleFilterError for a name that does not match `allowed`; `says` tells what it must be.
+    Raises SiteError for a name that does not match `allowed`; `says` tells what it must be.
     """
     for node in nodes:
         for service, entry in node["services"].items():
             for name in entry.get(key) or []:
                 if not isinstance(name, str) or not allowed.fullmatch(name):
-                    raise AnsibleFilterError(
+                    raise SiteError(
                         f"{key} of service {service} on {node['name']} {name!r}: must be {says}; "
                         f"correct it in {file_of(service)}"
                     )
@@ -44,13 +43,13 @@ def demands(
 def database_names(nodes: Iterable[Node]) -> list[str]:
     """Return the databases that placed services ask for, sorted, each once.
 
-    Raises AnsibleFilterError for a name that would have to be quoted in SQL, and for PostgreSQL's own.
+    Raises SiteError for a name that would have to be quoted in SQL, and for PostgreSQL's own.
     """
     says = "1 to 63 small letters, digits and _, no digit first"
     wanted = dict(sorted((name, service) for service, name in demands(nodes, "databases", DATABASE, says)))
     for name, service in wanted.items():
         if name in RESERVED or name.startswith("pg_"):
-            raise AnsibleFilterError(
+            raise SiteError(
                 f"database {name!r}: is a role or database of PostgreSQL's own or of its exporter; "
                 f"choose another name in {file_of(service)}"
             )
@@ -61,7 +60,7 @@ def bucket_users(nodes: Iterable[Node]) -> dict[str, list[str]]:
     """Return service -> the buckets it may use, for every placed service that asks for any.
 
     The services are in alphabetical order, the buckets too; a service on several nodes has one entry.
-    Raises AnsibleFilterError for a name S3 would refuse.
+    Raises SiteError for a name S3 would refuse.
     """
     says = "3 to 63 small letters, digits and inner hyphens"
     users: dict[str, set[str]] = {}
@@ -99,15 +98,3 @@ def bucket_policy(buckets: Iterable[str]) -> dict[str, Any]:
             {"Effect": "Deny", "Action": ["admin:CreateServiceAccount", "admin:UpdateServiceAccount"]},
         ],
     }
-
-
-class FilterModule:
-    """Ansible's entry point to this file."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return filter name -> function."""
-        return {
-            "database_names": database_names,
-            "bucket_users": bucket_users,
-            "bucket_policy": bucket_policy,
-        }

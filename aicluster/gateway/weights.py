@@ -7,12 +7,12 @@ one dead node can eat; 80/20 as 4 + 1 needs five.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import lcm
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
+from ..errors import SiteError
 
 WHOLE = 100  # percent
 
@@ -27,13 +27,13 @@ def _identity(endpoint: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _number(endpoint: Mapping[str, Any], field: str) -> Fraction:
-    """Return a share or capacity as an exact fraction; raise AnsibleFilterError if it is none or negative."""
+    """Return a share or capacity as an exact fraction; raise SiteError if it is none or negative."""
     value, subject = endpoint[field], f"upstream_weights: {field} of {_name(endpoint)}"
     fix = f"correct node_ai_{field} of {_name(endpoint)}"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise AnsibleFilterError(f"{subject} {value!r}: must be a number; {fix}")
+        raise SiteError(f"{subject} {value!r}: must be a number; {fix}")
     if not 0 <= value < float("inf"):
-        raise AnsibleFilterError(f"{subject} {value}: must be finite and not negative; {fix}")
+        raise SiteError(f"{subject} {value}: must be finite and not negative; {fix}")
     # By way of the text 33.3 is 333/10 and not the nearest binary fraction: three of them and 0.1 make 100.
     return Fraction(repr(value))
 
@@ -51,14 +51,14 @@ def _parts(endpoints: Sequence[Mapping[str, Any]], complete: bool) -> list[Fract
         return _capacities(endpoints)
     for endpoint in endpoints:
         if endpoint.get("share") is None:
-            raise AnsibleFilterError(
+            raise SiteError(
                 f"upstream_weights: share of {_name(endpoint)} null: other endpoints declare one, so each "
                 f"must; set node_ai_share of {_name(endpoint)}, or of no node to use node_ai_capacity"
             )
     shares = [_number(endpoint, "share") for endpoint in endpoints]
     if complete and sum(shares) != WHOLE:
         listed = " + ".join(f"{_name(endpoint)} {endpoint['share']}" for endpoint in endpoints)
-        raise AnsibleFilterError(
+        raise SiteError(
             f"upstream_weights: shares {listed} = {float(sum(shares)):g}: must add up to {WHOLE}, "
             "drained nodes included; correct node_ai_share of a node or node_ai_tier_share of its tier"
         )
@@ -80,7 +80,7 @@ def _capacities(endpoints: Sequence[Mapping[str, Any]]) -> list[Fraction]:
             parts.append(Fraction(1))
             continue
         if endpoint.get("capacity") is None and not endpoint.get("drained"):
-            raise AnsibleFilterError(
+            raise SiteError(
                 f"upstream_weights: capacity of {_name(endpoint)} null: no endpoint declares a share, so "
                 f"each needs its capacity; set node_ai_capacity of {_name(endpoint)} or node_ai_share of all"
             )
@@ -126,13 +126,13 @@ def upstream_weights(
     positive part that is not drained gets at least 1.
     `slots` bounds the sum of the weights. `complete=False` is for a subset of a service's endpoints (the
     nodes that have one model): its shares need not add up to 100.
-    Raises AnsibleFilterError for shares that do not add up to 100 or are declared by some only, for negative
+    Raises SiteError for shares that do not add up to 100 or are declared by some only, for negative
     or missing numbers, if nothing is left to balance, or if there are more endpoints than slots.
     """
     if isinstance(slots, bool) or not isinstance(slots, int) or slots < 1:
-        raise AnsibleFilterError(f"upstream_weights: slots {slots!r}: must be a whole number from 1; try 20")
+        raise SiteError(f"upstream_weights: slots {slots!r}: must be a whole number from 1; try 20")
     if not endpoints:
-        raise AnsibleFilterError(
+        raise SiteError(
             "upstream_weights: endpoints []: nothing to balance; add the service to node_services of a tier"
         )
     parts = _parts(endpoints, complete)
@@ -146,12 +146,12 @@ def upstream_weights(
             f"{_name(endpoint)} {'drained' if endpoint.get('drained') else part}"
             for part, endpoint in zip(parts, endpoints, strict=True)
         )
-        raise AnsibleFilterError(
+        raise SiteError(
             f"upstream_weights: endpoints {listed}: every weight would be 0; "
             "set node_drained: false on one node or give it a positive node_ai_share or node_ai_capacity"
         )
     if len(active) > slots:
-        raise AnsibleFilterError(
+        raise SiteError(
             f"upstream_weights: endpoints {len(active)}: each needs one of the {slots} slots; "
             "allow more slots or drain some nodes"
         )
@@ -160,11 +160,3 @@ def upstream_weights(
     weights = wheel([int(part * scale) for part, _ in active], slots)
     weight_of = {id(endpoint): weight for (_, endpoint), weight in zip(active, weights, strict=True)}
     return [{**endpoint, "weight": weight_of.get(id(endpoint), 0)} for endpoint in endpoints]
-
-
-class FilterModule:
-    """Ansible's entry point to this file."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return filter name -> function."""
-        return {"upstream_weights": upstream_weights}

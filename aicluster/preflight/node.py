@@ -7,25 +7,18 @@ library/stack_node.py. What a node could not tell (None) is no complaint: a refu
 
 from __future__ import annotations
 
-import itertools
-import json
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aicluster.site.catalogue import file_of
+from .engine_start import DAEMON_FILE, OPTIONS, start_faults, store_changes
+from .images import image_complaints
 
 MIB_PER_GIB = 1024
-IMAGES_FILE = "group_vars/all/images.yml"
-HARDWARE_FILE = "group_vars/<board>/hardware.yml"
-# `{first}` is filled in, by the name of a service.
-SERVICE_FILE = file_of("{first}")
 ENGINE_FILE = "roles/docker_engine/vars/main.yml"
 PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"
-PUBLIC_REGISTRY = "docker.io"
-HTTP_OK = 200
 BOARD_FILES = "group_vars/<board>/hardware.yml, or, of this machine alone, host_vars/<address>/node.yml"
 # What `uname -m` says -> Docker's and Debian's word for it.
 ARCHITECTURES = {"aarch64": "arm64", "x86_64": "amd64"}
@@ -67,18 +60,6 @@ def is_older(found: object, oldest: object) -> bool:
         return False
     length = max(len(one), len(other))
     return one + (0,) * (length - len(one)) < other + (0,) * (length - len(other))
-
-
-def registry_of(image: str) -> str:
-    """Return host[:port] of the registry an image comes from."""
-    first, slash, _ = image.partition("/")
-    return first if slash and (first == "localhost" or set(".:") & set(first)) else PUBLIC_REGISTRY
-
-
-def names(services: Iterable[str]) -> str:
-    """Return `service a` or `services a and b`."""
-    listed = sorted(set(services))
-    return f"service{'s' if len(listed) > 1 else ''} {' and '.join(listed)}"
 
 
 def size(mib: float) -> str:
@@ -239,140 +220,12 @@ def compose_age(case: Case) -> Iterator[str]:
     )
 
 
-# Flags of dockerd that daemon.json calls otherwise: by another word, or, of lists, by the plural.
-FLAG_KEYS = {
-    "D": "debug",
-    "G": "group",
-    "H": "hosts",
-    "b": "bridge",
-    "l": "log-level",
-    "p": "pidfile",
-    "s": "storage-driver",
-    "insecure-registry": "insecure-registries",
-    "registry-mirror": "registry-mirrors",
-    **{name: f"{name}s" for name in ("host", "label", "log-opt", "exec-opt", "dns-opt", "storage-opt")},
-}
-# What the log driver `journald` takes, and every driver; with any other option the engine does not start.
-JOURNALD_OPTIONS = {"labels", "labels-regex", "env", "env-regex", "tag"}
-COMMON_OPTIONS = {"mode", "max-buffer-size"}
-OPTIONS = "docker_engine_options in host_vars/<address>/node.yml"
-DAEMON_FILE = "/etc/docker/daemon.json"
-UNIT = "`systemctl cat docker`, /etc/default/docker"
-
-
-def flags_of(command: Sequence[str]) -> dict[str, list[str]]:
-    """Return the keys of daemon.json the engine's command line gives, and their values; bare ones are on."""
-    given: dict[str, list[str]] = {}
-    for word, after in itertools.pairwise([*command, "-"]):
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-        elif word.startswith("-"):
-            name, equals, value = word[1:2], word[2:], word[2:].removeprefix("=")
-        else:
-            continue
-        bare = "true" if after.startswith("-") else after
-        given.setdefault(FLAG_KEYS.get(name, name), []).append(value if equals else bare)
-    return given
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """Return a mapping of daemon.json; what is none, as `null`, is empty."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def as_written(value: object) -> str:
-    """Return a value as a file or a flag says it."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def is_off(value: object) -> bool:
-    """Whether a switch of the engine is off; of a flag it is a word."""
-    return str(value).lower() in {"false", "f", "0"}
-
-
-# Keys that the engine does not take together, with what each must be for that; its own check lets them pass.
-EXCLUSIVE: tuple[tuple[dict[str, Callable[[object], bool]], str], ...] = (
-    ({"iptables": is_off, "icc": is_off}, "must not both be off: icc is turned off by means of iptables"),
-    ({"bridge": bool, "bip": bool}, "must not both be set: a bridge that is there has its address"),
-)
-
-
 def engine_start(case: Case) -> Iterator[str]:
     """The engine starts again with the file to come; one that runs is not taken down for nothing."""
     start = case.found["starting"]
     for value, rule, fix in start_faults(start) if start else ():
         subject = f"{DAEMON_FILE} to come of {case.node} ({value})"
         yield f"{subject}: {rule}, or the engine does not start again; {fix}"
-
-
-def start_faults(start: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield (value, rule, fix) of what an engine refuses to start with; its own check says only some."""
-    file, said, flags = start["file"], start["said"], flags_of(start["command"])
-    twice = sorted(set(flags) & set(file) - {"runtimes"})
-    if said is None and twice:
-        said = f"specified both as a flag and in the configuration file: {', '.join(twice)}"
-    if said:
-        words = " ".join(said.split()).rpartition("/dev/stdin: ")[2]
-        yield (
-            words,
-            f"must be accepted by `{' '.join(start['command'])}`",
-            f"correct {OPTIONS} or the key in {DAEMON_FILE} there, or take the flag out where it is given "
-            f"({UNIT})",
-        )
-    if start["swarm"] and file.get("live-restore"):
-        yield (
-            "live-restore: true",
-            "must be off on a member of a swarm",
-            f"`sudo docker swarm leave` there, or `live-restore: false` in {OPTIONS}",
-        )
-    yield from log_faults(file, flags)
-    # What is given twice was named above.
-    settings = {**{key: values[-1] for key, values in flags.items()}, **file}
-    for both, rule in EXCLUSIVE:
-        if all(is_so(settings.get(key)) for key, is_so in both.items()):
-            value = ", ".join(f"{key}: {as_written(settings[key])}" for key in both)
-            fix = f"take one of them out of {OPTIONS}, of {DAEMON_FILE} there, or of the flags there ({UNIT})"
-            yield value, rule, fix
-    yield from runtime_faults(file, flags)
-
-
-def log_faults(file: Mapping[str, Any], flags: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, str]]:
-    """Yield options of logs, in the file or as flags, that are not those of the log driver `journald`."""
-    if (file.get("log-driver") or flags.get("log-driver", [""])[-1]) != "journald":
-        return
-    written = mapping(file.get("log-opts"))
-    given = [option.partition("=")[0] for option in flags.get("log-opts", [])]
-    others = sorted(
-        name
-        for name in {*written, *given} - JOURNALD_OPTIONS - COMMON_OPTIONS
-        if not name.startswith("cache-")
-    )
-    if others:
-        where = (
-            f"of {DAEMON_FILE} there" if set(others) & set(written) else f"where the flags are given ({UNIT})"
-        )
-        yield (
-            f"log-opts: {', '.join(others)}",
-            "must be options of its log-driver, journald",
-            f"take them out {where}, or keep their log-driver in {OPTIONS}",
-        )
-
-
-def runtime_faults(
-    file: Mapping[str, Any], flags: Mapping[str, Sequence[str]]
-) -> Iterator[tuple[str, str, str]]:
-    """Yield a default runtime that is none, and runtimes that are not said as the engine wants them."""
-    runtimes = mapping(file.get("runtimes"))
-    default = file.get("default-runtime") or "runc"
-    # A type has a dot; a flag may name more.
-    elsewhere = "." in default or "add-runtime" in flags
-    mend = f"correct docker_engine_runtimes in {HARDWARE_FILE}, or {DAEMON_FILE} there"
-    if default not in {"runc", *runtimes} and not elsewhere:
-        yield f"default-runtime: {default}", "must be among its runtimes", mend
-    for name, runtime in sorted(runtimes.items()):
-        kinds = [kind for kind in ("path", "runtimeType") if kind in mapping(runtime)]
-        if name == "runc" or len(kinds) != 1:
-            yield f"runtime {name}", "must have a name other than runc, and either path or runtimeType", mend
 
 
 def store_to_come(case: Case) -> Iterator[str]:
@@ -384,50 +237,6 @@ def store_to_come(case: Case) -> Iterator[str]:
             f"and volumes of the project were made with, or the engine starts with none of them; {fix}; or "
             f"leave {key} as it was, {OPTIONS} or the file there"
         )
-
-
-def store_changes(start: Mapping[str, Any], volumes: bool) -> Iterator[tuple[str, str, str, str]]:
-    """Yield (key, value now, value to come, fix) of what hides containers, or `volumes`, that are there."""
-    file, store, flags = start["file"], start["store"], set(flags_of(start["command"]))
-    now, then, remaps = store["root"], store["root_to_come"], bool(file.get("userns-remap"))
-    # What a flag says changes with no file.
-    if (volumes or start["containers"]) and now != then and not {"data-root", "graph", "g"} & flags:
-        yield (
-            "data-root",
-            now,
-            then,
-            "move the data first: `sudo docker stop $(sudo docker ps -q)`, `sudo systemctl stop docker "
-            f"docker.socket`, `sudo rsync -aHAX {now}/ {then}/`, data-root into {DAEMON_FILE} there, `sudo "
-            "systemctl start docker`",
-        )
-    if (
-        (volumes or start["containers"])
-        and differs(store["remapped"], remaps)
-        and "userns-remap" not in flags
-    ):
-        yield (
-            "userns-remap",
-            "on" if store["remapped"] else "off",
-            as_written(file.get("userns-remap") or "off"),
-            "move the data first: save it, run playbooks/cleanup.yml there, put it back after this run",
-        )
-    if not start["containers"]:
-        return  # volumes lie elsewhere
-    again = (
-        "`sudo docker compose -p aicluster down` there first: volumes stay, this run makes containers anew"
-    )
-    driver, wants = file.get("storage-driver"), mapping(file.get("features")).get("containerd-snapshotter")
-    # Of containerd's store it may go by either of two names.
-    if driver and differs(store["driver"], driver) and not wants:
-        yield "storage-driver", store["driver"], as_written(driver), again
-    if wants is not None and differs(store["in_containerd"], wants):
-        key = "features.containerd-snapshotter"
-        yield key, as_written(store["in_containerd"]), as_written(wants), again
-
-
-def differs(now: object, then: object) -> bool:
-    """Whether a value changes; what the engine could not tell does not."""
-    return now is not None and now != then
 
 
 def full_disk(case: Case) -> Iterator[str]:
@@ -471,105 +280,10 @@ def disk_to_come(case: Case) -> Iterator[str]:
         )
 
 
-class Kind(NamedTuple):
-    """A kind of refusal of a registry: what its words look like, the rule, and the fix."""
-
-    words: str
-    rule: str
-    fix: str
-    # It refuses all images of the registry alike: once is enough.
-    of_registry: bool = False
-
-
-MIRROR = (
-    f"check name, network and proxy of the node (`sudo systemctl edit docker`, Environment=HTTPS_PROXY=...), "
-    f"or name a mirror it can reach: site_image_mirror in {IMAGES_FILE}"
-)
-CORRECT = "look up which exist and correct image of {first} in " + SERVICE_FILE
-UNREACHABLE = "registry {registry} must be reachable from the node"
-# The first kind whose words are in what the engine said; `{...}` is filled in by `image_complaint`.
-KINDS = (
-    Kind(r"proxyconnect|dial tcp|no such host|timeout|deadline exceeded", UNREACHABLE, MIRROR, True),
-    Kind(
-        r"no matching manifest|no build for",
-        "must be built for the node's architecture",
-        "take a tag that is, or another image, for {first} in " + SERVICE_FILE,
-    ),
-    # A removed repository cannot be told from a private one: `does not exist or may require docker login`.
-    Kind(
-        r"denied|unauthorized|authentication required|no basic auth|forbidden|repository .* not found",
-        "must be there for everyone, but registry {registry} has no such image or wants a login",
-        f"look it up and correct image of {{first}} in {SERVICE_FILE}, "
-        "or `sudo docker login {registry}` there",
-    ),
-    Kind(
-        r"toomanyrequests|too many requests|rate limit",
-        "registry {registry} must answer, but has had too many requests",
-        f"wait an hour, `sudo docker login {{registry}}` there, or set site_image_mirror in {IMAGES_FILE}",
-        True,
-    ),
-    Kind(
-        r"x509|certificate",
-        "registry {registry} must show a certificate the node trusts",
-        "put its CA on the node as /etc/docker/certs.d/{registry}/ca.crt, or correct site_image_mirror in "
-        + IMAGES_FILE,
-        True,
-    ),
-    Kind(
-        r"HTTP response to HTTPS client",
-        "registry {registry} must speak TLS or be named as one that does not",
-        f"add `{{registry}}` to docker_engine_insecure_registries in {IMAGES_FILE}",
-        True,
-    ),
-    Kind(r"no space left", "its layers must fit on the disk", "`sudo docker image prune --all` there"),
-    Kind(
-        r"manifest unknown|not found",
-        "registry {registry} has no such tag",
-        CORRECT,
-    ),
-    Kind("", UNREACHABLE, MIRROR, True),
-)
-
-
 def images(case: Case) -> Iterator[str]:
     """Every image that is missing on the node can be had."""
-    refused: dict[tuple[str, str], list[str]] = {}
-    for image, answer in case.found["images"].items():
-        if answer is None or answer["status"] is None:
-            continue
-        error = refusal(answer, case.wanted["architecture"])
-        if error:
-            kind = next(kind for kind in KINDS if re.search(kind.words, error, re.IGNORECASE))
-            key = registry_of(image) if kind.of_registry else image
-            refused.setdefault((key, kind.words), []).append(image)
-    for (_, words), alike in refused.items():
-        kind = next(kind for kind in KINDS if kind.words == words)
-        error = str(refusal(case.found["images"][alike[0]], case.wanted["architecture"]))
-        yield image_complaint(case, kind, alike, error)
-
-
-def refusal(answer: Mapping[str, Any], architecture: str) -> str | None:
-    """Return why an image cannot be had, None if it can.
-
-    `answer`: status (HTTP), message, and platforms (`os/architecture`, possibly none said).
-    """
-    if answer["status"] != HTTP_OK:
-        return " ".join(str(answer["message"]).split()) or f"status {answer['status']}"
-    built = [platform for platform in answer["platforms"] if platform.startswith("linux/")]
-    if built and f"linux/{architecture}" not in built:
-        return f"no build for linux/{architecture}, only {', '.join(sorted(set(built)))}"
-    return None
-
-
-def image_complaint(case: Case, kind: Kind, alike: list[str], error: str) -> str:
-    """Return the sentence about one image, or about all images of a registry that does not answer."""
-    services = [service for image in alike for service in case.wanted["images"][image]]
-    subject = f"image {alike[0]} of {names(services)}" if len(alike) == 1 else f"images of {names(services)}"
-    # The mirror is no part of what the catalogue says.
-    filled = {"registry": registry_of(alike[0]), "first": sorted(services)[0]}
-    return (
-        f"{subject} on {case.node} ({error}): {kind.rule.format_map(filled)}; {kind.fix.format_map(filled)}"
-    )
+    wanted = case.wanted
+    yield from image_complaints(case.node, case.found["images"], wanted["images"], wanted["architecture"])
 
 
 RULES: tuple[Rule, ...] = (
@@ -611,11 +325,3 @@ def node_complaints(found: Mapping[str, Any], node: str, wanted: Mapping[str, An
     """
     case = Case(node, found, wanted)
     return [complaint for rule in RULES for complaint in rule(case)]
-
-
-class FilterModule:
-    """Ansible's entry point to this file."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return filter name -> function."""
-        return {"node_complaints": node_complaints}

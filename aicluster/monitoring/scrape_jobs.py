@@ -6,10 +6,11 @@ Source: `cluster_nodes`; of each service the keys `metrics` and `probe` of the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
+from ..errors import SiteError
+from ..site.addresses import listens_on
 
 Node = Mapping[str, Any]
 Job = dict[str, Any]
@@ -30,24 +31,24 @@ def reach(node: Node, service: str, port_name: str, asker: Node) -> str:
     """Return the address:port under which `asker` reaches a port of a service on `node`.
 
     A published port is asked at the node's address, on the same node, too: measured is what others see. One
-    that is not published is asked by the name of its container. Raises AnsibleFilterError where neither is
+    that is not published is asked by the name of its container. Raises SiteError where neither is
     possible.
     """
     entry = node["services"][service]
     port = (entry.get("ports") or {}).get(port_name)
     if port is None:
-        raise AnsibleFilterError(
+        raise SiteError(
             f"scrape_jobs: port {port_name} of {service} on {node['name']}: is not among its ports "
             f"({', '.join(entry.get('ports') or {}) or 'none'}); name one of these in service_catalogue"
         )
-    audience = list(port.get("from") or [])
-    if audience and audience != ["localhost"]:
+    if listens_on(port, node["address"]) == node["address"]:
         return f"{node['address']}:{port['port']}"
     if node["host"] == asker["host"] and entry.get("image"):
         return f"{service}:{port.get('container', port['port'])}"
-    raise AnsibleFilterError(
-        f"scrape_jobs: from of port {port_name} of {service} on {node['name']} {audience}: must let "
-        f"{asker['tier']} in, where {asker['name']} asks; add it in service_catalogue"
+    raise SiteError(
+        f"scrape_jobs: from of port {port_name} of {service} on {node['name']} "
+        f"{list(port.get('from') or [])}: must let {asker['tier']} in, where "
+        f"{asker['name']} asks; add it in service_catalogue"
     )
 
 
@@ -147,14 +148,14 @@ def scrape_jobs(nodes: Iterable[Node], host: str, scope: str = "all") -> list[Jo
     run. Where the page asks for a token, the job has the key `token` with the secret's name, which is not
     Prometheus' own: the template that may read secrets puts the secret in its place.
     `scope`: `all`, or `watch` for whether the nodes, Prometheus and the front door are there.
-    Raises AnsibleFilterError for an unknown scope or host and for ports that cannot be reached.
+    Raises SiteError for an unknown scope or host and for ports that cannot be reached.
     """
     if scope not in SCOPES:
-        raise AnsibleFilterError(f"scrape_jobs: scope {scope!r}: must be one of {', '.join(SCOPES)}")
+        raise SiteError(f"scrape_jobs: scope {scope!r}: must be one of {', '.join(SCOPES)}")
     cluster = list(nodes)
     asker = next((node for node in cluster if node["host"] == host), None)
     if asker is None:
-        raise AnsibleFilterError(f"scrape_jobs: host {host!r}: is no host of cluster_nodes; name one of them")
+        raise SiteError(f"scrape_jobs: host {host!r}: is no host of cluster_nodes; name one of them")
     services = sorted({service for node in cluster for service in node["services"]})
     jobs = [
         job
@@ -165,11 +166,3 @@ def scrape_jobs(nodes: Iterable[Node], host: str, scope: str = "all") -> list[Jo
     if scope == "watch":
         jobs = [for_the_watch(job) for job in jobs]
     return [*jobs, *probe_jobs(cluster, asker, scope)]
-
-
-class FilterModule:
-    """Ansible's entry point to this file."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return filter name -> function."""
-        return {"scrape_jobs": scrape_jobs}

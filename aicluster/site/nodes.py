@@ -8,82 +8,16 @@ runs, with overrides).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-
-from aicluster.site.catalogue import merged
+from ..errors import SiteError
+from .placement import modes_here, placement, service_entry
 
 # The children of `nodes` in inventory/groups.yml: a filter sees a host's groups, not their tree.
 TIERS = ("gateway", "primary_ai", "secondary_ai", "backend", "monitoring", "edge", "utility")
 
 SSH_PORT = 22
-
-
-# Lists of services a node runs: what every node has, then what its tier brings.
-PLACEMENTS = ("node_common_services", "node_services")
-
-
-def items(node: str, name: str, services: object) -> list[object]:
-    """Return one of a node's lists of services; raises AnsibleFilterError if it is none."""
-    if isinstance(services, str | Mapping) or not isinstance(services, Iterable):
-        raise AnsibleFilterError(
-            f"cluster_nodes: {name} of {node} {services!r}: must be a list; "
-            "write one service per line, each line starting with `- `"
-        )
-    return list(services)
-
-
-def placement(node: str, hostvars: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return service name -> overrides for one node, in the order of `PLACEMENTS`.
-
-    An item is a service name, or a mapping with that name as its one key and the overrides as its value.
-    Raises AnsibleFilterError for any other shape and for a service that is listed twice.
-    """
-    placed: dict[str, dict[str, Any]] = {}
-    for item in [item for name in PLACEMENTS for item in items(node, name, hostvars.get(name) or [])]:
-        pairs = {item: {}} if isinstance(item, str) else item
-        if not isinstance(pairs, Mapping) or len(pairs) != 1:
-            raise AnsibleFilterError(
-                f"cluster_nodes: item of node_services of {node} {item!r}: must be a service name or a "
-                "mapping with one key; write `- name` or `- name: {memory_mb: 512}`"
-            )
-        [(service, overrides)] = pairs.items()
-        overrides = {} if overrides is None else overrides
-        if not isinstance(overrides, Mapping):
-            raise AnsibleFilterError(
-                f"cluster_nodes: overrides of {service} on {node} {overrides!r}: must be a mapping; "
-                f"write `- {service}: {{memory_mb: 512}}`"
-            )
-        if service in placed:
-            raise AnsibleFilterError(
-                f"cluster_nodes: service {service} on {node}: is listed twice in node_services; keep one"
-            )
-        placed[str(service)] = dict(overrides)
-    return placed
-
-
-def service_entry(
-    entry: Mapping[str, Any], overrides: Mapping[str, Any], built_for: object
-) -> dict[str, Any]:
-    """Return a catalogue entry as one node has it.
-
-    `built_for`: the architectures of a site's own builds (`site_image_architectures`); they count instead of
-    the catalogue's, because images then come from the site's own mirror.
-    """
-    placed = merged(entry, overrides)
-    return {**placed, "architectures": built_for} if built_for else placed
-
-
-def modes_here(modes: object, services: Collection[str]) -> dict[str, list[str]]:
-    """Return mode -> its services that are placed on the node; a mode of which none is, is none."""
-    if not isinstance(modes, Mapping):
-        return {}
-    # Whatever is no list of names is for the preflight to report, so nothing here may raise: hence `[*...]`.
-    lists = {mode: names for mode, names in modes.items() if isinstance(names, list)}
-    here = {mode: [one for one in names if one in [*services]] for mode, names in lists.items()}
-    return {mode: names for mode, names in here.items() if names}
 
 
 def ssh_port(hostvars: Mapping[str, Any]) -> int:
@@ -167,10 +101,10 @@ def cluster_nodes(
     modes), mode (the one a fresh node starts in, or None), services (name -> catalogue entry with the
     overrides).
     A value nobody set is None and a service the catalogue lacks has only its overrides: judging is the
-    preflight's work. Raises AnsibleFilterError where a list of services or `catalogue` cannot be read at all.
+    preflight's work. Raises SiteError where a list of services or `catalogue` cannot be read at all.
     """
     if not isinstance(catalogue, Mapping):
-        raise AnsibleFilterError(
+        raise SiteError(
             f"cluster_nodes: service_catalogue {catalogue!r}: must be a mapping of service names; "
             "give the variable of that name"
         )
@@ -191,13 +125,13 @@ def service_endpoints(
 
     Entry: node (name), host (inventory key), address, port (on the node), share (percent or None), capacity
     (or None), drained (bool). A service that runs nowhere gives an empty list.
-    Raises AnsibleFilterError if a node runs the service without a port of that name.
+    Raises SiteError if a node runs the service without a port of that name.
     """
     endpoints = []
     for node in nodes_running(nodes, service):
         ports = node["services"][service].get("ports") or {}
         if port_name not in ports:
-            raise AnsibleFilterError(
+            raise SiteError(
                 f"service_endpoints: port {port_name} of {service} on {node['name']}: is not among its "
                 f"ports ({', '.join(ports) or 'none'}); name one of these or add it to service_catalogue"
             )
@@ -213,15 +147,3 @@ def service_endpoints(
             }
         )
     return endpoints
-
-
-class FilterModule:
-    """Ansible's entry point to this file."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return filter name -> function."""
-        return {
-            "cluster_nodes": cluster_nodes,
-            "nodes_running": nodes_running,
-            "service_endpoints": service_endpoints,
-        }

@@ -6,12 +6,12 @@ Source: `cluster_nodes`; the fields of the catalogue named in the messages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-
-from aicluster.site.catalogue import file_of
+from ..errors import SiteError
+from .addresses import is_open
+from .catalogue import file_of
 
 # Who asks a port that the catalogue names for it: service that asks, and the key that names the port.
 ASKING = {"prometheus": "metrics", "blackbox_exporter": "probe"}
@@ -84,7 +84,7 @@ def reach_problems(node: Node, askers: Mapping[str, list[Node]]) -> Iterator[str
                 continue
             audience = names(port, "from")
             for other in askers[asker]:
-                if other["host"] != node["host"] and not {other["tier"], "lan"} & set(audience):
+                if other["host"] != node["host"] and not is_open({"from": audience}, other["tier"]):
                     yield (
                         f"from of port {page['port']} of service {service} on {node['name']} {audience}: "
                         f"must have {other['tier']}, where {asker} on {other['name']} asks for its {key}; "
@@ -95,7 +95,7 @@ def reach_problems(node: Node, askers: Mapping[str, list[Node]]) -> Iterator[str
 def service_relations(nodes: Iterable[Node]) -> list[str]:
     """Return one sentence per service that is not given what it needs of others; an empty list is good.
 
-    `nodes`: entries of `cluster_nodes`. Raises AnsibleFilterError if they are none.
+    `nodes`: entries of `cluster_nodes`. Raises SiteError if they are none.
     """
     try:
         cluster = list(nodes)
@@ -113,7 +113,7 @@ def service_relations(nodes: Iterable[Node]) -> list[str]:
             for problem in problems
         ]
     except (TypeError, KeyError) as error:
-        raise AnsibleFilterError(f"service_relations: input {error!r}: must be cluster_nodes") from error
+        raise SiteError(f"service_relations: input {error!r}: must be cluster_nodes") from error
     return list(dict.fromkeys(found))
 
 
@@ -122,11 +122,3 @@ def secret_names(nodes: Iterable[Node]) -> list[str]:
     return sorted(
         {name for node in nodes for entry in node["services"].values() for name in names(entry, "secrets")}
     )
-
-
-class FilterModule:
-    """Ansible's entry point to this file."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return filter name -> function."""
-        return {"service_relations": service_relations, "secret_names": secret_names}

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import filter_loader
 from ansible.template import Templar, trust_as_template
-from ollama_models import model_mirrors, normalise, ollama_differences
+
+from aicluster.errors import SiteError
+from aicluster.models import model_mirrors, normalise, ollama_differences
 
 ROOT = Path(__file__).parents[2]
 _spec = importlib.util.spec_from_file_location("ollama_model_module", ROOT / "library" / "ollama_model.py")
@@ -104,7 +105,7 @@ def test_names_are_read_as_the_module_reads_them(name: str) -> None:
 
 
 def test_another_service_on_the_port_is_said() -> None:
-    with pytest.raises(AnsibleFilterError, match="not an answer of GET /api/tags"):
+    with pytest.raises(SiteError, match="not an answer of GET /api/tags"):
         ollama_differences({"models": ["x"]}, [], {})
 
 

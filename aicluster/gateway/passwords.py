@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
-from typing import Any
 
-from ansible.errors import AnsibleFilterError
+from ..errors import SiteError
 
 
 def password_line(password: str, user: str, site: str) -> str:
@@ -16,20 +14,12 @@ def password_line(password: str, user: str, site: str) -> str:
 
     The salt follows from site and user, for a random one would change the file in every run. A quick hash, as
     nginx computes it for every request and a secret is long and random; the file is for nginx alone to read.
-    Raises AnsibleFilterError for a user no line can hold.
+    Raises SiteError for a user no line can hold.
     """
     if not user or ":" in user or not user.isprintable():
-        raise AnsibleFilterError(
+        raise SiteError(
             f"password_line: user {user!r}: must be a name without a colon; correct it where it is set"
         )
     salt = hashlib.sha256(f"{site}\0{user}".encode()).digest()[:16]
     digest = hashlib.sha1(password.encode() + salt, usedforsecurity=False).digest()
     return f"{user}:{{SSHA}}{base64.b64encode(digest + salt).decode()}"
-
-
-class FilterModule:
-    """Ansible's entry point to this file."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return filter name -> function."""
-        return {"password_line": password_line}

@@ -12,15 +12,15 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import Distribution, distribution
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from ansible.errors import AnsibleFilterError
+from ..errors import SiteError
+from ..site.secrecy import is_encrypted
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # What a run of the playbooks reads. Neither secrets nor tests nor the lab.
 PARTS = (
     "LICENSE",
@@ -46,17 +46,16 @@ COMPILED = {
     "markupsafe": "python3-markupsafe",
     "pyyaml": "python3-yaml",
 }
-VAULT_HEADER = b"$ANSIBLE_VAULT;"
 USELESS = ("__pycache__", "ansible_test", "tests", "docs", "changelogs", ".git")
-# Of editors, patches, Python and the Finder.
-LEFTOVERS = re.compile(r".*(\.pyc|\.so|~|\.orig|\.rej|\.retry|\.sw[a-p])|#.*#|\._.*|\.DS_Store")
+# Of editors, patches and the Finder, and what Python makes of a file.
+LEFTOVERS = re.compile(r".*(~|\.orig|\.rej|\.retry|\.sw[a-p]|\.pyc)|#.*#|\._.*|\.DS_Store")
 
 
 def is_wanted(path: PurePosixPath) -> bool:
     """Tell whether a file belongs: no caches, no tests of others, nothing compiled, nothing editors leave."""
-    return (
-        not set(USELESS) & set(path.parts) and not LEFTOVERS.fullmatch(path.name) and ".." not in path.parts
-    )
+    if LEFTOVERS.fullmatch(path.name) or path.suffix == ".so":
+        return False
+    return not {*USELESS, ".."} & set(path.parts)
 
 
 def below(folder: Path) -> Iterator[Path]:
@@ -81,12 +80,6 @@ def own_files(root: Path, secret: str = "") -> dict[str, Path]:
     return found
 
 
-def is_encrypted(path: Path) -> bool:
-    """Tell whether ansible-vault encrypted a file as a whole."""
-    with path.open("rb") as handle:
-        return handle.read(len(VAULT_HEADER)) == VAULT_HEADER
-
-
 def requirements_of(library: Distribution) -> list[str]:
     """Return the names a library always needs, in lower case: those of extras are left out."""
     listed = [line for line in library.requires or [] if "extra ==" not in line]
@@ -94,15 +87,13 @@ def requirements_of(library: Distribution) -> list[str]:
 
 
 def collection_folder(name: str) -> Path:
-    """Return where a collection is installed here; raise AnsibleFilterError if it is not."""
+    """Return where a collection is installed here; raise SiteError if it is not."""
     try:
         spec = find_spec(f"ansible_collections.{name}")
     except ImportError:
         spec = None
     if spec is None or not spec.submodule_search_locations:
-        raise AnsibleFilterError(
-            f"toolkit_digest: collection {name}: is not installed here; run `make setup`"
-        )
+        raise SiteError(f"toolkit_digest: collection {name}: is not installed here; run `make setup`")
     return Path(next(iter(spec.submodule_search_locations)))
 
 
@@ -154,12 +145,12 @@ def toolkit_digest(inventories: Sequence[str], secret: str = "", root: Path = RO
 
     `inventories`: paths below the root that the installed toolkit reads; each must be among its files.
     `secret`: the file of secrets, which stays here wherever it lies.
-    Raises AnsibleFilterError for an inventory that would not be there.
+    Raises SiteError for an inventory that would not be there.
     """
     files = own_files(root, secret)
     for inventory in inventories:
         if not any(name == inventory or name.startswith(f"{inventory.rstrip('/')}/") for name in files):
-            raise AnsibleFilterError(
+            raise SiteError(
                 f"toolkit_digest: inventory {inventory!r}: is not among the files of the toolkit; name a "
                 "path below its root, such as inventory/production.yml, in control_node_inventories"
             )
@@ -168,11 +159,3 @@ def toolkit_digest(inventories: Sequence[str], secret: str = "", root: Path = RO
         digest = hashlib.sha256(content_of(path)).hexdigest()
         whole.update(f"{name} {int(is_executable(path))} {digest}\n".encode())
     return whole.hexdigest()[:16]
-
-
-class FilterModule:
-    """Ansible's entry point to this file."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return filter name -> function."""
-        return {"toolkit_digest": toolkit_digest}

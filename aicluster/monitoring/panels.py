@@ -1,24 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Grafana's provisioned files: dashboards from short descriptions, data sources and links from placement.
+"""The panels of Grafana's dashboards from short descriptions, one builder per kind.
 
-Source of the JSON: the kinds of the npm package @grafana/schema 12.4 (dashboards of schema version 42, the
-last one Grafana reads from files), one builder per kind of panel. Source of addresses: `cluster_nodes`.
+Source of the JSON: the kinds of the npm package @grafana/schema 12.4.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
+from ..errors import SiteError
+from .grafana import PROMETHEUS
 
-PROMETHEUS, WATCH, ALERTMANAGER = "prometheus", "prometheus-watch", "alertmanager"
-"""Fixed uids: dashboards, links and checks name data sources by them."""
-SCHEMA_VERSION = 42
 PANEL_VERSION = "12.4.0"
 COLUMNS = 24
-TAG = "aicluster"
 
 # Kind -> width and height in cells of Grafana's grid, where a panel does not say its own.
 SIZES = {
@@ -39,8 +35,6 @@ PLUGINS = {
     "table": "table",
     "text": "text",
 }
-DASHBOARD_KEYS = {"title", "uid", "description", "from", "refresh", "variables", "rows"}
-ROW_KEYS = {"title", "panels"}
 PANEL_KEYS = {
     *(
         "title",
@@ -60,18 +54,17 @@ PANEL_KEYS = {
 QUERY_KEYS = {"expr", "legend"}
 COLUMN_KEYS = {"name", "expr", "unit", "decimals", "colors", "states", "cell", "min", "max"}
 LABEL_KEYS = {"label", "name", "dashboard"}
-VARIABLE_KEYS = {"name", "label", "values", "of", "all"}
 
 Panel = Mapping[str, Any]
 
 
-def complain(where: str, problem: str) -> AnsibleFilterError:
+def complain(where: str, problem: str) -> SiteError:
     """Return an error that names the place in the description."""
-    return AnsibleFilterError(f"grafana_dashboard: {where}: {problem}")
+    return SiteError(f"grafana_dashboard: {where}: {problem}")
 
 
 def only(where: str, given: Mapping[str, Any], known: Iterable[str], required: Iterable[str]) -> None:
-    """Raise AnsibleFilterError for a key that is unknown or missing."""
+    """Raise SiteError for a key that is unknown or missing."""
     if unknown := sorted(set(given) - set(known)):
         raise complain(where, f"unknown keys {unknown}; known are {sorted(known)}")
     if missing := sorted(key for key in required if given.get(key) in (None, "")):
@@ -372,219 +365,3 @@ def panel_json(where: str, panel: Panel) -> dict[str, Any]:
         built["datasource"] = {"type": "prometheus", "uid": PROMETHEUS}
         built["description"] = " ".join(panel["description"].split())
     return built | BUILDERS[kind](where, panel)
-
-
-def placed(title: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield rows and panels with id and place: from left to right, a new line where the width is used up."""
-    number, y = 0, 0
-    for row in rows:
-        only(f"{title}: row {row.get('title')}", row, ROW_KEYS, ROW_KEYS)
-        number += 1
-        grid = {"h": 1, "w": COLUMNS, "x": 0, "y": y}
-        yield {
-            "type": "row",
-            "title": row["title"],
-            "id": number,
-            "collapsed": False,
-            "panels": [],
-            "gridPos": grid,
-        }
-        x, y, tallest = 0, y + 1, 0
-        for panel in row["panels"]:
-            where = f"{title}: panel {panel.get('title')}"
-            built = panel_json(where, panel)
-            width, height = (
-                panel.get(key, size)
-                for key, size in zip(("width", "height"), SIZES[panel["kind"]], strict=True)
-            )
-            if not 1 <= width <= COLUMNS:
-                raise complain(where, f"width {width}: must be from 1 to {COLUMNS}")
-            if x + width > COLUMNS:
-                x, y, tallest = 0, y + tallest, 0
-            number += 1
-            yield built | {"id": number, "gridPos": {"h": height, "w": width, "x": x, "y": y}}
-            x, tallest = x + width, max(tallest, height)
-        y += tallest
-
-
-# ---------------------------------------------------------------- dashboards
-
-
-def variable_json(title: str, variable: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a choice at the top of the dashboard: the values one label has among some series."""
-    only(
-        f"{title}: variable {variable.get('name')}",
-        variable,
-        VARIABLE_KEYS,
-        ["name", "label", "values", "of"],
-    )
-    query = f"label_values({variable['of']}, {variable['values']})"
-    every = bool(variable.get("all"))
-    chosen = {"current": {"text": ["All"], "value": ["$__all"]}} if every else {}
-    return {
-        "type": "query",
-        "name": variable["name"],
-        "label": variable["label"],
-        "datasource": {"type": "prometheus", "uid": PROMETHEUS},
-        "query": {"qryType": 1, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
-        # Read anew with the time range: a node that was added is there without a reload of the page.
-        "refresh": 2,
-        "sort": 1,
-        "multi": every,
-        "includeAll": every,
-        # All means all, also what has no such label at the moment.
-        **({"allValue": ".*"} if every else {}),
-        **chosen,
-        "options": [],
-        "hide": 0,
-    }
-
-
-LINK = {
-    "asDropdown": False,
-    "icon": "",
-    "includeVars": False,
-    "keepTime": True,
-    "tags": [],
-    "targetBlank": False,
-    "tooltip": "",
-}
-
-
-def grafana_dashboard(
-    description: Mapping[str, Any], links: Sequence[Mapping[str, str]] = ()
-) -> dict[str, Any]:
-    """Return Grafana's JSON of a dashboard described in a few lines; see roles/grafana/README.md.
-
-    `links`: pages outside Grafana, each with title and url. Raises AnsibleFilterError naming the panel for a
-    key that is unknown or missing and for a value that is none.
-    """
-    if not isinstance(description, Mapping):
-        raise complain("description", "must be a mapping with title, uid, description and rows")
-    title = str(description.get("title"))
-    only(title, description, DASHBOARD_KEYS, ["title", "uid", "description", "rows"])
-    return {
-        "uid": description["uid"],
-        "title": title,
-        "description": " ".join(description["description"].split()),
-        "tags": [TAG],
-        "schemaVersion": SCHEMA_VERSION,
-        "editable": False,
-        "graphTooltip": 1,
-        "time": {"from": description.get("from", "now-6h"), "to": "now"},
-        "timezone": "browser",
-        "refresh": description.get("refresh", "30s"),
-        "links": [
-            {**LINK, "type": "dashboards", "title": "Dashboards", "tags": [TAG], "asDropdown": True},
-            *(
-                {**LINK, "type": "link", "icon": "external link", "targetBlank": True, **link}
-                for link in links
-            ),
-        ],
-        "annotations": {"list": []},
-        "templating": {"list": [variable_json(title, each) for each in description.get("variables", [])]},
-        "panels": list(placed(title, description["rows"])),
-    }
-
-
-# ---------------------------------------------------------------- the cluster
-
-
-def node_named(nodes: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
-    """Return the entry of `cluster_nodes` of that name."""
-    return next(node for node in nodes if node["name"] == name)
-
-
-def nodes_with(nodes: Sequence[Mapping[str, Any]], service: str) -> list[Mapping[str, Any]]:
-    """Return the nodes that run a service, those of the monitoring tier last: what watches comes second."""
-    return sorted((n for n in nodes if service in n["services"]), key=lambda n: n["tier"] == "monitoring")
-
-
-def reached(node: Mapping[str, Any], service: str, here: Mapping[str, Any]) -> str | None:
-    """Return the URL at which a container on `here` reaches the page of `service` on `node`, or None.
-
-    Containers of one node know each other by name. From elsewhere it is the published port, if it is open to
-    the tier of `here`; None if it is not.
-    """
-    entry = node["services"][service]
-    port = entry["ports"][(entry.get("dashboard") or {"port": "web"})["port"]]
-    if node["name"] == here["name"]:
-        return f"http://{service}:{port['container']}"
-    if {"lan", here["tier"]} & set(port["from"]):
-        return f"http://{node['address']}:{port['port']}"
-    return None
-
-
-def grafana_datasources(
-    nodes: Sequence[Mapping[str, Any]], name: str, intervals: Mapping[str, int]
-) -> list[dict[str, Any]]:
-    """Return the data sources of the Grafana on the node `name`, as its provisioning files list them.
-
-    The cluster's Prometheus is the one outside the monitoring tier; the one on it watches that one. The two
-    others are there where this node may reach them. `intervals`: node name -> seconds between two scrapes of
-    its Prometheus, from which Grafana makes the windows of rates. Raises AnsibleFilterError if the first one
-    is not open to this node's tier: dashboards would stay empty.
-    """
-    here = node_named(nodes, name)
-    running = nodes_with(nodes, PROMETHEUS)
-    wanted = [
-        *((PROMETHEUS, "Prometheus", PROMETHEUS, node) for node in running[:1]),
-        *((WATCH, "Prometheus (watch)", PROMETHEUS, node) for node in running[1:2]),
-        *((ALERTMANAGER, "Alertmanager", ALERTMANAGER, node) for node in nodes_with(nodes, ALERTMANAGER)[:1]),
-    ]
-    found = []
-    for uid, title, service, node in wanted:
-        url = reached(node, service, here)
-        if url is None and uid == PROMETHEUS:
-            raise AnsibleFilterError(
-                f"grafana_datasources: port web of prometheus on {node['name']}: must be open to "
-                f"{here['tier']}, where grafana on {name} asks it; add it to its `from`"
-            )
-        if url is not None:
-            common = {"name": title, "uid": uid, "type": service, "access": "proxy", "url": url}
-            more = {"isDefault": uid == PROMETHEUS, "editable": False}
-            found.append({**common, **more, "jsonData": datasource_json(uid, intervals.get(node["name"]))})
-    return found
-
-
-def datasource_json(uid: str, interval_s: int | None) -> dict[str, Any]:
-    """Return what a data source knows of its server."""
-    if uid == ALERTMANAGER:
-        return {"implementation": "prometheus", "handleGrafanaManagedAlerts": False}
-    return {
-        "httpMethod": "POST",
-        "prometheusType": "Prometheus",
-        "manageAlerts": uid == PROMETHEUS,
-        "timeInterval": f"{interval_s}s",
-    }
-
-
-def grafana_links(nodes: Sequence[Mapping[str, Any]], pages: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return title and url of pages outside Grafana that operators may open.
-
-    `pages`: title -> service. A service that runs nowhere, has no page (`dashboard` of the catalogue) or does
-    not show it to operators is left out; of several nodes the first counts.
-    """
-    found = []
-    for title, service in pages.items():
-        for node in nodes_with(nodes, service)[:1]:
-            entry = node["services"][service]
-            page = entry.get("dashboard")
-            port = entry["ports"].get(page["port"]) if page else None
-            if port and {"lan", "operators"} & set(port["from"]):
-                found.append(
-                    {"title": title, "url": f"http://{node['address']}:{port['port']}{page['path']}"}
-                )
-    return found
-
-
-class FilterModule:
-    """Ansible's entry point to this file."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return filter name -> function."""
-        return {
-            "grafana_dashboard": grafana_dashboard,
-            "grafana_datasources": grafana_datasources,
-            "grafana_links": grafana_links,
-        }

@@ -7,7 +7,7 @@ Source: `cluster_nodes`, that is boards (group_vars/<board>/hardware.yml), the c
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
 FIRST_FREE_PORT = 1024  # below it ports are reserved for well-known services
@@ -112,11 +112,3 @@ def node_budget(nodes: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         problems = [*architecture_problems(node), *port_problems(node), *over_memory, *over_disk]
         accounts.append({"node": node["name"], **memory, **disk, "problems": problems})
     return accounts
-
-
-class FilterModule:
-    """Ansible's entry point to this file."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return filter name -> function."""
-        return {"node_budget": node_budget}

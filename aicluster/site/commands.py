@@ -14,10 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible import constants, context
-from ansible.plugins.loader import connection_loader
-
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # Where the toolkit is started by a wrapper, that says what a person types instead of a program's name.
 SSH, PLAYBOOK = "AICLUSTER_SSH", "AICLUSTER_PLAYBOOK"
 # What a run was given on its command line and the next one needs, too -> how it is written. A user is none
@@ -55,15 +52,12 @@ def started(name: str) -> str:
     return str(absolute.relative_to(ROOT)) if absolute.is_relative_to(ROOT) else str(absolute)
 
 
-def ssh_command(hostvars: Mapping[str, Any]) -> str:
-    """Return `ssh ...` with the user, host, port, key and options Ansible itself uses for this host."""
-    connection_loader.get("ssh", class_only=True)  # makes its options known
-    found = {
-        name: constants.config.get_config_value_and_origin(
-            name, plugin_type="connection", plugin_name="ssh", variables=hostvars
-        )
-        for name in (*SSH_OPTIONS, *SSH_TEXTS)
-    }
+def ssh_command(option: Callable[[str], tuple[object, str]]) -> str:
+    """Return `ssh ...` with the user, host, port, key and options of a connection.
+
+    `option`: name of an option of Ansible's connection plugin `ssh` -> its value and where that is from.
+    """
+    found = {name: option(name) for name in (*SSH_OPTIONS, *SSH_TEXTS)}
     if not found["ssh_args"][1].startswith(("var:", "env:")):
         del found["ssh_args"]  # of ansible.cfg: they make Ansible fast, a person gets there without them
     host, port, user, key = (str(found[name][0] or "") for name in SSH_OPTIONS)
@@ -84,11 +78,11 @@ def inventory_name(source: str) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else source
 
 
-def option_words(options: Mapping[str, str]) -> list[str]:
-    """Return those of these options that the command line of this run has, paths as seen from the root."""
+def option_words(options: Mapping[str, str], given: Mapping[str, Any]) -> list[str]:
+    """Return those of these options that a run was `given`, paths as seen from the root."""
     words = []
     for name, option in options.items():
-        value = context.CLIARGS.get(name)
+        value = given.get(name)
         if value is True:
             words.append(option)
         elif value:
@@ -104,25 +98,14 @@ def path_name(text: str) -> str:
     return f"{label}{at}{inventory_name(str(path.absolute()))}" if path.exists() else text
 
 
-def ansible_command(sources: Sequence[str], ask_vault: bool = False) -> str:
-    """Return what runs a playbook, named from the root, with the inventories and passwords of this run.
+def ansible_command(sources: Sequence[str], given: Mapping[str, Any], ask_vault: bool) -> str:
+    """Return what runs a playbook, named from the root, with these inventories and what the run was `given`.
 
-    `ask_vault`: ask for the vault's password where nothing else gives it.
+    `ask_vault`: ask for the vault's password unless the run was given it.
     """
-    own = list(sources) == list(constants.DEFAULT_HOST_LIST)
-    named = [] if own else [word for source in sources for word in ("-i", inventory_name(source))]
-    given = option_words(GIVEN)
-    configured = constants.DEFAULT_VAULT_PASSWORD_FILE or constants.DEFAULT_VAULT_IDENTITY_LIST
-    if ask_vault and not configured and not option_words(VAULT):
-        given = ["--ask-vault-pass", *given]
+    named = [word for source in sources for word in ("-i", inventory_name(source))]
+    asking = ["--ask-vault-pass"] if ask_vault and not option_words(VAULT, given) else []
     # Elsewhere neither ansible.cfg nor a playbook would be found.
     there = "" if Path.cwd() == ROOT else f"cd {shlex.quote(str(ROOT))} && "
-    return there + shlex.join([*program(PLAYBOOK, "ansible-playbook"), *named, *given])
-
-
-class FilterModule:
-    """Ansible's entry point to this file."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return filter name -> function."""
-        return {"ansible_command": ansible_command, "ssh_command": ssh_command}
+    words = [*program(PLAYBOOK, "ansible-playbook"), *named, *asking, *option_words(GIVEN, given)]
+    return there + shlex.join(words)

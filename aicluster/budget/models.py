@@ -7,8 +7,10 @@ Source: `ollama_models`, `ollama_aliases` and `ollama_max_loaded_models` of a no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from ..models import normalise
 
 GB, GIB, MIB = 1000**3, 1024**3, 1024**2
 MODELS_FILE = "group_vars/<tier>/models.yml"
@@ -34,20 +36,15 @@ def present(models: object) -> list[dict[str, Any]]:
     ]
 
 
-def full_name(name: str) -> str:
-    """Return a model's name with its tag."""
-    return name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
-
-
 def list_problems(node: str, models: Models, aliases: Mapping[str, Any]) -> Iterator[str]:
     """Yield models that are listed twice, and aliases of models that are not listed."""
-    names = [full_name(model["name"]) for model in models]
+    names = [normalise(model["name"]) for model in models]
     for name in dict.fromkeys(names):
         if names.count(name) > 1:
             times = names.count(name)
             yield f"model {name} of {node} {times} times: must be listed once; correct {MODELS_FILE}"
     for alias, target in aliases.items():
-        if full_name(str(target)) not in names:
+        if normalise(str(target)) not in names:
             yield (
                 f"alias {alias} of {node} {target!r}: must be the name of a listed model; add it to "
                 f"ollama_models in {MODELS_FILE}, or write one of {', '.join(names) or 'none'}"
@@ -106,11 +103,3 @@ def model_budget(variables: Mapping[str, Any], node: str, service: Mapping[str, 
         *disk_problems(node, models, number(service.get("disk_gb"))),
         *memory_problems(node, models, number(service.get("memory_mb")), int(at_once or 1)),
     ]
-
-
-class FilterModule:
-    """Ansible's entry point to this file."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return filter name -> function."""
-        return {"model_budget": model_budget}

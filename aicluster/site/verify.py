@@ -6,17 +6,11 @@ Source: `cluster_nodes`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-
-
-def published(port: Mapping[str, Any], address: str) -> str | None:
-    """Return the address a port of the catalogue listens on, None where nobody may reach it."""
-    if not port["from"]:
-        return None
-    return "127.0.0.1" if list(port["from"]) == ["localhost"] else address
+from ..errors import SiteError
+from .addresses import listens_on
 
 
 def health_limit_s(health: Mapping[str, Any] | None) -> int:
@@ -41,7 +35,7 @@ def service_view(name: str, entry: Mapping[str, Any], node: Mapping[str, Any]) -
             port_name: {
                 "port": port["port"],
                 "container": port["container"],
-                "published": published(port, node["address"]),
+                "published": listens_on(port, node["address"]),
             }
             for port_name, port in entry["ports"].items()
         },
@@ -66,7 +60,7 @@ def verify_site(nodes: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]
     without a health check), modes (names), ports: name -> {port, container, published (address or None)}};
     cluster: a {name, host (inventory key), address, tier, balanced (may the gateway ask it), services: name
     -> {ports: name -> number}} per node.
-    Raises AnsibleFilterError if there is no node of that name.
+    Raises SiteError if there is no node of that name.
     """
     cluster = list(nodes)
     for node in cluster:
@@ -79,12 +73,4 @@ def verify_site(nodes: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]
                 "cluster": [neighbour_view(one) for one in cluster],
             }
     known = ", ".join(node["name"] for node in cluster)
-    raise AnsibleFilterError(f"verify_site: node {name}: is not in the cluster; it has {known or 'none'}")
-
-
-class FilterModule:
-    """Ansible's entry point to this file."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return filter name -> function."""
-        return {"health_limit_s": health_limit_s, "verify_site": verify_site}
+    raise SiteError(f"verify_site: node {name}: is not in the cluster; it has {known or 'none'}")

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
+from .errors import SiteError
+from .site.addresses import is_open
 
 SHORT = ("registry.ollama.ai/", "library/")
 
@@ -25,7 +26,7 @@ def digests(tags: Mapping[str, Any] | None) -> dict[str, str]:
     try:
         return {normalise(model["name"]): model["digest"] for model in listed}
     except (KeyError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(
+        raise SiteError(
             f"ollama_differences: {tags!r}: not an answer of GET /api/tags; is another service on that port?"
         ) from error
 
@@ -38,7 +39,7 @@ def ollama_differences(
     tags: answer of GET /api/tags, or None if the server did not answer.
     models: [{name, state?: present | absent}]; aliases: {alias: model}.
     Whether the registry has something newer is not looked at.
-    Errors: AnsibleFilterError if `tags` is something else.
+    Errors: SiteError if `tags` is something else.
     """
     has = digests(tags)
     found = []
@@ -62,14 +63,6 @@ def model_mirrors(nodes: Sequence[Mapping[str, Any]], node: Mapping[str, Any]) -
     found = []
     for other in nodes:
         port = other["services"].get("model_mirror", {}).get("ports", {}).get("registry")
-        if port and other["name"] != node["name"] and {node["tier"], "lan"} & set(port["from"]):
+        if port and other["name"] != node["name"] and is_open(port, node["tier"]):
             found.append(f"{other['address']}:{port['port']}")
     return found
-
-
-class FilterModule:
-    """Registers the filter under its name."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return {filter name: function}."""
-        return {"model_mirrors": model_mirrors, "ollama_differences": ollama_differences}

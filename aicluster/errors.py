@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one exception of the package."""
+
+
+class SiteError(ValueError):
+    """One sentence `<object> <value>: <rule>; <fix>` about what the site says."""

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Grafana's dashboards from short descriptions.
+
+Source of the JSON: dashboards of schema version 42, the last one Grafana reads from files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .grafana import PROMETHEUS
+from .panels import COLUMNS, SIZES, complain, only, panel_json
+
+SCHEMA_VERSION = 42
+TAG = "aicluster"
+
+DASHBOARD_KEYS = {"title", "uid", "description", "from", "refresh", "variables", "rows"}
+ROW_KEYS = {"title", "panels"}
+VARIABLE_KEYS = {"name", "label", "values", "of", "all"}
+
+
+def placed(title: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield rows and panels with id and place: from left to right, a new line where the width is used up."""
+    number, y = 0, 0
+    for row in rows:
+        only(f"{title}: row {row.get('title')}", row, ROW_KEYS, ROW_KEYS)
+        number += 1
+        grid = {"h": 1, "w": COLUMNS, "x": 0, "y": y}
+        yield {
+            "type": "row",
+            "title": row["title"],
+            "id": number,
+            "collapsed": False,
+            "panels": [],
+            "gridPos": grid,
+        }
+        x, y, tallest = 0, y + 1, 0
+        for panel in row["panels"]:
+            where = f"{title}: panel {panel.get('title')}"
+            built = panel_json(where, panel)
+            width, height = (
+                panel.get(key, size)
+                for key, size in zip(("width", "height"), SIZES[panel["kind"]], strict=True)
+            )
+            if not 1 <= width <= COLUMNS:
+                raise complain(where, f"width {width}: must be from 1 to {COLUMNS}")
+            if x + width > COLUMNS:
+                x, y, tallest = 0, y + tallest, 0
+            number += 1
+            yield built | {"id": number, "gridPos": {"h": height, "w": width, "x": x, "y": y}}
+            x, tallest = x + width, max(tallest, height)
+        y += tallest
+
+
+def variable_json(title: str, variable: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a choice at the top of the dashboard: the values one label has among some series."""
+    only(
+        f"{title}: variable {variable.get('name')}",
+        variable,
+        VARIABLE_KEYS,
+        ["name", "label", "values", "of"],
+    )
+    query = f"label_values({variable['of']}, {variable['values']})"
+    every = bool(variable.get("all"))
+    chosen = {"current": {"text": ["All"], "value": ["$__all"]}} if every else {}
+    return {
+        "type": "query",
+        "name": variable["name"],
+        "label": variable["label"],
+        "datasource": {"type": "prometheus", "uid": PROMETHEUS},
+        "query": {"qryType": 1, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
+        # Read anew with the time range: a node that was added is there without a reload of the page.
+        "refresh": 2,
+        "sort": 1,
+        "multi": every,
+        "includeAll": every,
+        # All means all, also what has no such label at the moment.
+        **({"allValue": ".*"} if every else {}),
+        **chosen,
+        "options": [],
+        "hide": 0,
+    }
+
+
+LINK = {
+    "asDropdown": False,
+    "icon": "",
+    "includeVars": False,
+    "keepTime": True,
+    "tags": [],
+    "targetBlank": False,
+    "tooltip": "",
+}
+
+
+def grafana_dashboard(
+    description: Mapping[str, Any], links: Sequence[Mapping[str, str]] = ()
+) -> dict[str, Any]:
+    """Return Grafana's JSON of a dashboard described in a few lines; see roles/grafana/README.md.
+
+    `links`: pages outside Grafana, each with title and url. Raises SiteError naming the panel for a
+    key that is unknown or missing and for a value that is none.
+    """
+    if not isinstance(description, Mapping):
+        raise complain("description", "must be a mapping with title, uid, description and rows")
+    title = str(description.get("title"))
+    only(title, description, DASHBOARD_KEYS, ["title", "uid", "description", "rows"])
+    return {
+        "uid": description["uid"],
+        "title": title,
+        "description": " ".join(description["description"].split()),
+        "tags": [TAG],
+        "schemaVersion": SCHEMA_VERSION,
+        "editable": False,
+        "graphTooltip": 1,
+        "time": {"from": description.get("from", "now-6h"), "to": "now"},
+        "timezone": "browser",
+        "refresh": description.get("refresh", "30s"),
+        "links": [
+            {**LINK, "type": "dashboards", "title": "Dashboards", "tags": [TAG], "asDropdown": True},
+            *(
+                {**LINK, "type": "link", "icon": "external link", "targetBlank": True, **link}
+                for link in links
+            ),
+        ],
+        "annotations": {"list": []},
+        "templating": {"list": [variable_json(title, each) for each in description.get("variables", [])]},
+        "panels": list(placed(title, description["rows"])),
+    }

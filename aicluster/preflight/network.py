@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The site's networks, and the names and addresses of its nodes."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Iterator
+
+from ..site.rules import is_text, shown
+from .subjects import HOST_FILE, SITE_FILE, Site, label, place_of
+
+
+def network_of(text: object) -> ipaddress.IPv4Network | None:
+    """Return a network written without host bits, or None."""
+    try:
+        return ipaddress.IPv4Network(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def network_errors(site: Site) -> Iterator[str]:
+    """Yield each `site_network` that is none, and each `site_router` and `site_operators` that is not there.
+
+    Of a network, the corrected one is named if only host bits are set.
+    """
+    for variables in site["hosts"].values():
+        value = variables.get("site_network")
+        network = network_of(value)
+        if network is None:
+            try:
+                fix = f"write {ipaddress.IPv4Network(value, strict=False)}"
+            except ValueError:
+                fix = "write for instance 192.168.1.0/24"
+            yield f"site_network {shown(value)}: must be an IPv4 network; {fix} in {SITE_FILE}"
+        else:
+            text = variables.get("site_router")
+            router = network_of(text)
+            ends = (network.network_address, network.broadcast_address)
+            if (
+                router is None
+                or router.num_addresses > 1
+                or not router.subnet_of(network)
+                or router.network_address in ends
+            ):
+                yield (
+                    f"site_router {shown(text)}: must be an address inside site_network {network}; write "
+                    f"that of your router in {SITE_FILE}"
+                )
+        yield from operator_errors(variables.get("site_operators"), network)
+
+
+def operator_errors(operators: object, network: ipaddress.IPv4Network | None) -> Iterator[str]:
+    """Yield why `site_operators` is no list of networks and addresses, or has nobody of this network."""
+    if not isinstance(operators, list):
+        yield (
+            f"site_operators {shown(operators)}: must be a list of networks or addresses; "
+            f"write for instance [192.168.1.10] in {SITE_FILE}"
+        )
+        return
+    places = [network_of(one) for one in operators]
+    for one, place in zip(operators, places, strict=True):
+        if place is None or not place.prefixlen:
+            yield (
+                f"item of site_operators {shown(one)}: must be an IPv4 network or address, not everybody; "
+                f"write for instance 192.168.1.0/24 or 192.168.1.10 in {SITE_FILE}"
+            )
+    if network and places and all(place and not place.overlaps(network) for place in places):
+        yield (
+            f"site_operators {shown(operators)}: one at least must be in site_network {network}, or this is "
+            f"the list of another site; write who works there, {network} for everybody, in {SITE_FILE}"
+        )
+
+
+def address_error(site: Site, host: str) -> str | None:
+    """Return what is wrong with one node's address, or None."""
+    variables = site["hosts"][host]
+    text, network = variables.get("node_address"), network_of(variables.get("site_network"))
+    subject = f"address of {label(site, host)} {shown(text)}"
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ValueError:
+        place = place_of(site, host, HOST_FILE)
+        return f"{subject}: must be an IPv4 address, four numbers from 0 to 255; set node_address in {place}"
+    if network is None:
+        return None
+    if address not in network:
+        return f"{subject}: must be inside site_network {network}; correct it, or group_vars/all/site.yml"
+    if address in (network.network_address, network.broadcast_address):
+        return f"{subject}: must not be the first or last of {network}; give the node another"
+    if text == variables.get("site_router"):
+        return f"{subject}: must not be site_router; give the node another or correct group_vars/all/site.yml"
+    return None
+
+
+def identity_errors(site: Site) -> Iterator[str]:
+    """Yield invalid addresses, and names and addresses that several nodes have."""
+    owners: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for host, variables in site["hosts"].items():
+        if is_text(variables.get("node_address")):
+            owners["address", variables["node_address"]].append(host)
+            if error := address_error(site, host):
+                yield error
+        if is_text(variables.get("node_name")):
+            # Names become host names, which know no upper case.
+            owners["name", variables["node_name"].lower()].append(host)
+    for (kind, _), hosts in owners.items():
+        if len(hosts) > 1:
+            values = dict.fromkeys(site["hosts"][host][f"node_{kind}"] for host in hosts)
+            yield (
+                f"node_{kind} {' and '.join(values)} of {' and '.join(hosts)}: must belong to one node; "
+                f"give each its own in {HOST_FILE}"
+            )

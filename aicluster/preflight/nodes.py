@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The groups and variables of each node, each value by itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from ..site.catalogue import ARCHITECTURES
+from ..site.rules import LAST_PORT, is_names, is_number, is_text, is_whole, or_null, shown, suggestion
+from .subjects import BOARD_FILE, HOST_FILE, NODE_FILE, TIER_FILE, Site, groups_of, label, place_of
+
+
+class Rule(NamedTuple):
+    """What a value must be. `says` completes the sentence "... : must be"; `where` is the file to correct."""
+
+    holds: Callable[[Any], bool]
+    says: str
+    required: bool = True
+    where: str = ""
+
+
+MAC = r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}"
+NODE_RULES: dict[str, Rule] = {
+    "node_name": Rule(
+        lambda value: (
+            isinstance(value, str)
+            and bool(re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", value))
+        ),
+        "a host name of letters, digits and inner hyphens",
+        where=HOST_FILE,
+    ),
+    "node_address": Rule(is_text, "an IPv4 address", where=HOST_FILE),
+    "node_mac": Rule(
+        or_null(lambda value: isinstance(value, str) and re.fullmatch(MAC, value) is not None),
+        "a MAC address such as aa:bb:cc:dd:ee:ff in quotes, or null",
+        required=False,
+        where=HOST_FILE,
+    ),
+    "node_board": Rule(is_text, "the name of the board", where=BOARD_FILE),
+    "node_architecture": Rule(
+        lambda value: value in ARCHITECTURES, " or ".join(ARCHITECTURES), where=BOARD_FILE
+    ),
+    "node_memory_mb": Rule(is_whole(1), "a whole number of MiB", where=BOARD_FILE),
+    "node_memory_reserved_mb": Rule(is_whole(0), "a whole number of MiB", where=NODE_FILE),
+    "node_health_start_interval_s": Rule(is_whole(0), "a whole number of seconds", where=NODE_FILE),
+    "node_disk_gb": Rule(is_whole(1), "a whole number of GiB", where=HOST_FILE),
+    "node_disk_reserved_gb": Rule(is_whole(0), "a whole number of GiB", where=NODE_FILE),
+    "ansible_port": Rule(
+        or_null(lambda value: str(value).isdecimal() and 1 <= int(value) <= LAST_PORT),
+        f"the port of sshd, from 1 to {LAST_PORT}",
+        required=False,
+        where=f"the inventory or {HOST_FILE}",
+    ),
+    "node_drained": Rule(
+        lambda value: isinstance(value, bool), "true or false, without quotes", where=HOST_FILE
+    ),
+    "node_ai_share": Rule(
+        or_null(is_number(0, 100)), "a percentage from 0 to 100, or null", required=False, where=TIER_FILE
+    ),
+    "node_ai_tier_share": Rule(
+        or_null(is_number(0, 100)), "a percentage from 0 to 100, or null", required=False, where=TIER_FILE
+    ),
+    "node_ai_capacity": Rule(
+        or_null(is_number(0, 1e12)), "a number from 0, or null", required=False, where=HOST_FILE
+    ),
+    "node_cuda_cores": Rule(is_whole(0), "a whole number", required=False, where=BOARD_FILE),
+    "node_services": Rule(
+        lambda value: isinstance(value, list),
+        "a list of services, `[]` for none",
+        where=TIER_FILE,
+    ),
+    "node_common_services": Rule(
+        lambda value: isinstance(value, list), "a list of services, `[]` for none", where=NODE_FILE
+    ),
+    "node_modes": Rule(
+        lambda value: isinstance(value, Mapping) and all(map(is_names, value.values())),
+        "a mapping from mode to a list of services, `{}` for none",
+        required=False,
+        where=TIER_FILE,
+    ),
+    "node_mode": Rule(or_null(is_text), "the name of a mode of node_modes, or null", False, TIER_FILE),
+}
+
+
+def group_errors(site: Site) -> Iterator[str]:
+    """Yield unknown groups of the inventory, and hosts that are not in exactly one tier and one board."""
+    vocabulary = site["vocabulary"]
+    leaves = [*vocabulary["tiers"], *vocabulary["boards"]]
+    for group, hosts in site["groups"].items():
+        if group not in vocabulary["groups"]:
+            yield (
+                f"group {group} {', '.join(hosts) or 'without hosts'}: is not among the groups of "
+                f"inventory/groups.yml; {suggestion(group, leaves)} in the inventory"
+            )
+    for host in site["hosts"]:
+        for kind in ("tier", "board"):
+            known = vocabulary[f"{kind}s"]
+            found = groups_of(site, host, kind)
+            if len(found) != 1:
+                fix = (
+                    f"keep one of {', '.join(found)}" if found else f"put it under one of {', '.join(known)}"
+                )
+                yield (
+                    f"{kind} of {label(site, host)} {' and '.join(found) or 'none'}: must be exactly one "
+                    f"{kind} group; {fix} in the inventory"
+                )
+
+
+def node_errors(site: Site) -> Iterator[str]:
+    """Yield what is wrong with each node's variables: missing, wrong type, misspelt, not computable."""
+    for host, variables in site["hosts"].items():
+        broken = site["unreadable"].get(host, {})
+        node = label(site, host)
+        for name, rule in NODE_RULES.items():
+            place = place_of(site, host, rule.where)
+            if name in broken:
+                yield f"{name} of {node}: cannot be computed, {broken[name]}; correct it in {place}"
+            elif name not in variables:
+                if rule.required:
+                    yield f"{name} of {node} missing: must be {rule.says}; set it in {place}"
+            elif not rule.holds(variables[name]):
+                yield f"{name} of {node} {shown(variables[name])}: must be {rule.says}; correct it in {place}"
+        for name in sorted(variables.keys() - NODE_RULES.keys()):
+            close = get_close_matches(name, NODE_RULES, n=1, cutoff=0.85)
+            if name.startswith("node_") and close:
+                yield f"variable {name} of {node}: is read by nothing; write {close[0]} or remove it"

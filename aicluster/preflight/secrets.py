@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The secrets that placed services need: none is missing, and each means the same to every program."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+
+from ..site.rules import is_names
+from .services import all_placed
+from .subjects import Site
+
+# What a program that reads a secret takes for something else, and no way of writing it down prevents.
+# Placeholders: `%(name)s` of rclone and Grafana, `${env:NAME}` and `{b64}` of SonarQube, `{vault://...}` of
+# Kong.
+FLAWS = {
+    r"[\x00-\x1f\x7f]": "holds a line break, a tab or another control character",
+    r"[^\x00-\x7f]": "holds a letter or sign beyond ASCII",
+    r"^ | $": "begins or ends with a space",
+    r"%\([^)]+\)s|\$\{[^}]*\}|^\{[^}]*\}": "holds a placeholder (`%(...)s`, `${...}` or a leading `{...}`)",
+    # SonarQube takes none that is shorter, the object store none below 8.
+    r"^.{0,11}$": "has fewer than 12 characters",
+}
+
+
+def flaw_of(secret: object) -> str | None:
+    """Return why a secret does not mean the same to every program that reads it, None if it does."""
+    if not isinstance(secret, str):
+        return "is a number, a truth value or a list"
+    return next((flaw for pattern, flaw in FLAWS.items() if re.search(pattern, secret)), None)
+
+
+def secret_needs(site: Site) -> dict[str, list[str]]:
+    """Return secret name -> the services that are placed somewhere and need it, in placement order."""
+    needs: dict[str, list[str]] = {}
+    for variables in site["hosts"].values():
+        for service, overrides in all_placed(variables):
+            base = site["catalogue"].get(service) if isinstance(site["catalogue"], Mapping) else None
+            layers = [
+                layer for layer in (overrides, base) if isinstance(layer, Mapping) and "secrets" in layer
+            ]
+            names = layers[0]["secrets"] if layers else []
+            for name in names if is_names(names) else []:
+                if service not in needs.setdefault(name, []):
+                    needs[name].append(service)
+    return needs
+
+
+def secret_errors(site: Site) -> Iterator[str]:
+    """Yield each secret that a placed service needs and that is missing or malformed, without its value."""
+    needs, secrets = secret_needs(site), site["secrets"]
+    wanted = ", ".join(f"{name} ({' and '.join(services)})" for name, services in needs.items())
+    make = f"`{site['playbook']} playbooks/secrets.yml`"
+    if secrets["exposed"]:
+        yield (
+            f"secrets file {secrets['file']} in plain text: git must ignore it or ansible-vault encrypt it; "
+            f"`ansible-vault encrypt {shlex.quote(secrets['file'])}`, or name it in .gitignore"
+        )
+    if needs and secrets["problem"]:
+        fix = secrets["fix"] or f"{make} makes it, with a random value for each of {wanted}"
+        yield f"secrets file {secrets['file']}: {secrets['problem']}; {fix}"
+        return
+    for name, services in needs.items():
+        if name not in secrets["names"]:
+            yield (
+                f"secret {name} of service {' and '.join(services)} missing: must have a value in "
+                f"{secrets['file']}; {make} makes what is missing"
+            )
+        elif name in secrets["malformed"]:
+            yield (
+                f"secret {name} of service {' and '.join(services)} (hidden) {secrets['malformed'][name]}: "
+                f"must be one line of printable ASCII that means itself to every program; write "
+                f"`{name}: '<value>'`, in quotes and without that, in {secrets['file']}"
+            )

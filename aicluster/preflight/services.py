@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of services, what the site overrides, and the lists that place them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..site.catalogue import file_of, merged, problems
+from ..site.placement import PLACEMENTS
+from ..site.rules import is_names, is_text, shown, suggestion
+from .nodes import NODE_RULES
+from .subjects import OVERRIDES_FILE, TIER_FILE, Site, label, place_of
+
+
+def catalogue_errors(site: Site) -> Iterator[str]:
+    """Yield what is wrong in the files of services, placed anywhere or not, and in the site's overrides."""
+    services, overrides, tiers = site["services"], site["overrides"], site["vocabulary"]["tiers"]
+    unreadable = site["unreadable"].get("site", {})
+    for service, entry in services.items():
+        yield from problems(f"service {service}", entry, file_of(service), tiers)
+    if not isinstance(overrides, Mapping):
+        value = unreadable.get("service_overrides", shown(overrides))
+        yield (
+            f"service_overrides {value}: must be a mapping from service to what differs, `{{}}` for none; "
+            f"correct it in {OVERRIDES_FILE}"
+        )
+        return
+    for service, changes in overrides.items():
+        if service not in services:
+            fix = suggestion(service, services)
+            yield f"service_overrides {service}: is not in the service catalogue; {fix} in {OVERRIDES_FILE}"
+        elif isinstance(services[service], Mapping):
+            subject = f"service_overrides of {service}"
+            yield from problems(subject, changes, OVERRIDES_FILE, tiers, services[service])
+    if site["catalogue"] != merged(services, overrides):
+        yield (
+            f"service_catalogue {unreadable.get('service_catalogue', 'set elsewhere')}: must be what the "
+            "services' folders and service_overrides make together; take it off there and write what differs "
+            f"as service_overrides in {OVERRIDES_FILE}"
+        )
+
+
+def placed(node_services: object) -> list[tuple[str, object]] | None:
+    """Return the (service, overrides) of one node in order, or None if an item has neither allowed shape."""
+    items: list[tuple[str, object]] = []
+    for item in node_services if isinstance(node_services, list) else []:
+        if is_text(item):
+            items.append((item, {}))
+        elif isinstance(item, Mapping) and len(item) == 1:
+            items.extend(
+                (str(service), {} if changes is None else changes) for service, changes in item.items()
+            )
+        else:
+            return None
+    return items
+
+
+def all_placed(variables: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Return the (service, overrides) of all lists of one node that can be read."""
+    return [item for name in PLACEMENTS for item in placed(variables.get(name)) or []]
+
+
+def mode_errors(site: Site) -> Iterator[str]:
+    """Yield modes that name what is no service, and a first mode in which nothing runs.
+
+    A service of the catalogue that is placed elsewhere may be named: moving it takes one line, not two.
+    """
+    known = list(map(str, site["catalogue"])) if isinstance(site["catalogue"], Mapping) else []
+    for host, variables in site["hosts"].items():
+        modes, first = variables.get("node_modes") or {}, variables.get("node_mode")
+        if not (isinstance(modes, Mapping) and all(map(is_names, modes.values()))):
+            continue
+        place, node = place_of(site, host, TIER_FILE), label(site, host)
+        here = [service for service, _ in all_placed(variables)]
+        for mode, services in modes.items():
+            for service in services:
+                if known and service not in known:
+                    yield (
+                        f"node_modes of {node} {mode} names {shown(service)}: must be a service; "
+                        f"{suggestion(service, known)} in {place}"
+                    )
+        usable = [str(mode) for mode, services in modes.items() if set(services) & set(here)]
+        if usable and first not in usable:
+            yield (
+                f"node_mode of {node} {shown(first)}: must be the mode a fresh node starts in; "
+                f"{suggestion(first, usable)} in {place}"
+            )
+
+
+def placement_errors(site: Site) -> Iterator[str]:
+    """Yield what is wrong with the lists of services: shape, unknown or repeated one, no role, overrides."""
+    catalogue = site["catalogue"]
+    if not isinstance(catalogue, Mapping):
+        return
+    for host, variables in site["hosts"].items():
+        place = place_of(site, host, TIER_FILE)
+        unusable = [name for name in PLACEMENTS if placed(variables.get(name)) is None]
+        for name in unusable:
+            yield (
+                f"{name} of {label(site, host)} {shown(variables[name])}: each item must be a name or "
+                f"one `name: {{overrides}}`; correct it in {place_of(site, host, NODE_RULES[name].where)}"
+            )
+        if unusable:
+            continue
+        services = all_placed(variables)
+        names = [service for service, _ in services]
+        for service in dict.fromkeys(names):
+            subject = f"service {service} on {label(site, host)}"
+            if names.count(service) > 1:
+                times = names.count(service)
+                yield f"{subject} {times} times: must be listed once; remove the others in {place}"
+            if service not in catalogue:
+                yield (
+                    f"{subject}: is not in the service catalogue; {suggestion(service, map(str, catalogue))} "
+                    f"in {place}, or describe it in {file_of(service)}"
+                )
+        for service, overrides in services:
+            if isinstance(catalogue.get(service), Mapping):
+                subject = f"override of {service} on {label(site, host)}"
+                tiers = site["vocabulary"]["tiers"]
+                yield from problems(subject, overrides, place, tiers, catalogue[service])

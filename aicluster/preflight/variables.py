@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Variables of roles, and the inventories the control node is to read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from ..site.rules import is_names, shown, suggestion
+from .services import all_placed
+from .subjects import Site, label
+
+# Options of a specification, and values -> what is wrong with the values.
+Judge = Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[str]]
+
+
+def inventory_errors(site: Site) -> Iterator[str]:
+    """Yield inventories the control node would read that are not those of this run: other nodes, at night."""
+    used = [PurePosixPath(name) for name in site["inventories"]]
+    elsewhere = [str(path) for path in used if path.is_absolute()]
+    own = [f"inventory/{path.name}" if path.is_absolute() else str(path) for path in used]
+    for host, variables in site["hosts"].items():
+        option = (site["roles"].get("control_node") or {}).get("control_node_inventories")
+        if not (used and option and "control_node" in dict(all_placed(variables))):
+            continue
+        chosen = variables.get("control_node_inventories", option["default"])
+        paths = [PurePosixPath(name) for name in chosen] if is_names(chosen) else []
+        foreign = [str(path) for path in paths if not {path, *path.parents} & {*used}]
+        if foreign:
+            move = f"move {' and '.join(elsewhere)} into inventory/ and " if elsewhere else ""
+            yield (
+                f"control_node_inventories of {label(site, host)} {shown(chosen)}: {' and '.join(foreign)} "
+                f"must be an inventory of this run, or the nightly job works on other nodes; {move}write "
+                f"control_node_inventories: [{', '.join(own)}] among the variables of your inventory"
+            )
+
+
+def owner_of(variable: str, roles: Iterable[str]) -> str | None:
+    """Return the role a variable belongs to by its prefix, the longest one that fits, or None."""
+    owners = [role for role in roles if variable.startswith(f"{role}_")]
+    return max(owners, key=len, default=None)
+
+
+def role_variable_errors(site: Site, judge: Judge) -> Iterator[str]:
+    """Yield inventory variables that their role does not know, or whose value breaks its specification."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for host, variables in site["hosts"].items():
+        for name, value in variables.items():
+            role = owner_of(name, site["roles"])
+            if role is not None and site["roles"][role] is not None:
+                for error in role_variable_error(role, name, value, site["roles"][role], judge):
+                    found[error].append(label(site, host))
+    for error, hosts in found.items():
+        yield error.replace("<nodes>", ", ".join(hosts), 1)
+
+
+def role_variable_error(
+    role: str, name: str, value: object, options: Mapping[str, Any], judge: Judge
+) -> Iterator[str]:
+    """Yield the errors of one variable, with `<nodes>` where the nodes that have it belong."""
+    specification = f"roles/{role}/meta/argument_specs.yml"
+    if name not in options:
+        known = suggestion(name, options) if options else "remove it"
+        yield f"variable {name} on <nodes>: is not known to role {role}; {known} ({specification})"
+        return
+    for message in judge({name: options[name]}, {name: value}):
+        # Ansible's own sentence repeats the value, so neither is shown of a variable that may hold a secret.
+        secret = options[name].get("no_log")
+        yield (
+            f"variable {name} on <nodes> {'(hidden)' if secret else shown(value)}: "
+            f"{'breaks its specification' if secret else message.rstrip('.')}; "
+            f"correct it as {specification} says"
+        )

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of the toolkit as one archive, the same from the same files."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from .files import is_executable
+
+# When they were checked out does not matter.
+LONG_AGO = 1_577_836_800  # 2020-01-01
+
+
+def member_of(name: str, path: Path) -> tuple[tarfile.TarInfo, bytes]:
+    """Return a file or link as a member of the archive, owned by root, and its content."""
+    member = tarfile.TarInfo(name)
+    member.mtime = LONG_AGO
+    if path.is_symlink():
+        member.type, member.linkname = tarfile.SYMTYPE, str(path.readlink())
+        return member, b""
+    content = path.read_bytes()
+    member.size, member.mode = len(content), 0o755 if is_executable(path) else 0o644
+    return member, content
+
+
+def pack(files: Mapping[str, Path], links: Mapping[str, str], target: IO[bytes]) -> None:
+    """Write a tar.gz of files (path inside -> file here) and links (path inside -> where it leads)."""
+    with tarfile.open(fileobj=target, mode="w:gz", compresslevel=6) as tar:
+        # Folders that are not in it would be made with the umask of whoever unpacks it.
+        for folder in sorted({str(up) for name in (*files, *links) for up in PurePosixPath(name).parents}):
+            member = tarfile.TarInfo(folder)
+            member.mtime, member.type, member.mode = LONG_AGO, tarfile.DIRTYPE, 0o755
+            tar.addfile(member)
+        for name, path in sorted(files.items()):
+            member, content = member_of(name, path)
+            tar.addfile(member, io.BytesIO(content))
+        for name, leads_to in sorted(links.items()):
+            member = tarfile.TarInfo(name)
+            member.mtime, member.type, member.linkname = LONG_AGO, tarfile.SYMTYPE, leads_to
+            tar.addfile(member)

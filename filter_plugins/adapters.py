@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What templates may ask of the package `aicluster`; each filter bears the name of its function there.
+
+Without the package no run comes this far: vars_plugins/service_definitions.py refuses it and says what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+from ansible import constants, context
+from ansible.errors import AnsibleFilterError
+from ansible.plugins.loader import connection_loader
+
+from aicluster.budget.nodes import node_budget
+from aicluster.errors import SiteError
+from aicluster.gateway.passwords import password_line
+from aicluster.gateway.weights import upstream_weights
+from aicluster.models import model_mirrors, ollama_differences
+from aicluster.monitoring.dashboards import grafana_dashboard
+from aicluster.monitoring.grafana import grafana_datasources, grafana_links
+from aicluster.monitoring.scrape_jobs import scrape_jobs
+from aicluster.site import commands
+from aicluster.site.addresses import audience_networks
+from aicluster.site.data import bucket_policy, bucket_users, database_names
+from aicluster.site.nodes import cluster_nodes, nodes_running, service_endpoints
+from aicluster.site.relations import secret_names
+from aicluster.site.verify import health_limit_s, verify_site
+from aicluster.toolkit.files import toolkit_digest
+
+
+def ssh_command(hostvars: Mapping[str, Any]) -> str:
+    """Return `ssh ...` with the user, host, port, key and options Ansible itself uses for this host."""
+    connection_loader.get("ssh", class_only=True)  # makes its options known
+
+    def option(name: str) -> tuple[object, str]:
+        value, origin = constants.config.get_config_value_and_origin(
+            name, plugin_type="connection", plugin_name="ssh", variables=hostvars
+        )
+        return value, origin
+
+    return commands.ssh_command(option)
+
+
+def ansible_command(sources: Sequence[str], ask_vault: bool = False) -> str:
+    """Return what runs a playbook, named from the root, with the inventories and passwords of this run.
+
+    `ask_vault`: ask for the vault's password where nothing else gives it.
+    """
+    opened = constants.DEFAULT_VAULT_PASSWORD_FILE or constants.DEFAULT_VAULT_IDENTITY_LIST
+    own = list(sources) == list(constants.DEFAULT_HOST_LIST)
+    return commands.ansible_command([] if own else sources, context.CLIARGS, ask_vault and not opened)
+
+
+FILTERS: tuple[Callable[..., Any], ...] = (
+    ansible_command,
+    audience_networks,
+    bucket_policy,
+    bucket_users,
+    cluster_nodes,
+    database_names,
+    grafana_dashboard,
+    grafana_datasources,
+    grafana_links,
+    health_limit_s,
+    model_mirrors,
+    node_budget,
+    nodes_running,
+    ollama_differences,
+    password_line,
+    scrape_jobs,
+    secret_names,
+    service_endpoints,
+    ssh_command,
+    toolkit_digest,
+    upstream_weights,
+    verify_site,
+)
+
+
+def adapted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of the package with its errors as those of a filter, word for word."""
+
+    @wraps(function)
+    def adapter(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - whatever the function takes
+        try:
+            return function(*arguments, **options)
+        except SiteError as error:
+            raise AnsibleFilterError(str(error)) from error.__cause__
+
+    return adapter
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return filter name -> function."""
+        return {function.__name__: adapted(function) for function in FILTERS}
