@@ -27,8 +27,8 @@ from aicluster.site.addresses import audience_networks
 from aicluster.site.data import bucket_policy, bucket_users, database_names
 from aicluster.site.nodes import cluster_nodes, nodes_running, service_endpoints
 from aicluster.site.relations import secret_names
-from aicluster.site.verify import health_limit_s, verify_site
 from aicluster.toolkit.files import toolkit_digest
+from aicluster.verify.told import health_limit_s, verify_site
 
 
 def ssh_command(hostvars: Mapping[str, Any]) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from tree import load
-from verify_nodes import RUNNER, lines_of, node_results, summary, verdict_lines
+
+from aicluster.verify.report import RUNNER, lines_of, node_results, summary, verdict_lines
 
 
 def result(service: str, state: str = "ok", **more: Any) -> dict[str, Any]:

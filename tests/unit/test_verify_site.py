@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from aicluster.errors import SiteError
-from aicluster.site.verify import verify_site
+from aicluster.verify.told import verify_site
 
 
 def node(name: str, **entry: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import SiteError
-from .addresses import listens_on
+from ..site.addresses import listens_on
 
 
 def health_limit_s(health: Mapping[str, Any] | None) -> int:
