@@ -11,7 +11,6 @@ from aicluster.site import catalogue as service_files
 
 ROOT = Path(__file__).resolve().parents[2]
 
-TIERS = ("gateway", "primary_ai", "secondary_ai", "backend", "monitoring", "edge", "utility")
 
 # Where generated files live; `git ls-files` knows, a tree unpacked from an archive does not.
 _GENERATED = {".git", ".venv", ".lab", ".cache", "__pycache__", "secrets"}

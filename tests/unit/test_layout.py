@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import tree
-from tree import ROOT, TIERS, load
+from tree import ROOT, load
+
+from aicluster.site.nodes import TIERS
 
 INVENTORIES = {"production": "inventory/production.yml", "lab": "inventory/lab/hosts.yml"}
 SOURCES = {
