@@ -42,6 +42,7 @@ from ansible.utils.display import Display
 
 from aicluster.preflight.node import node_complaints
 from aicluster.site.addresses import listens_on
+from aicluster.site.nodes import modes_of
 from aicluster.toolkit.files import LEFTOVERS
 
 STACK_ROOT = "/opt/aicluster"
@@ -177,11 +178,6 @@ def published_ports(ports: Mapping[str, Mapping[str, Any]], address: str) -> lis
         if host := listens_on(port, address):
             lines.append(f"{host}:{port['port']}:{port.get('container', port['port'])}")
     return lines
-
-
-def modes_of(service: str, node: Mapping[str, Any]) -> list[str]:
-    """Return the modes of a node in which a service works; none means always."""
-    return [mode for mode, services in node["modes"].items() if service in services]
 
 
 def container_baseline(

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import SiteError
 from ..site.addresses import listens_on
+from ..site.nodes import modes_of
 
 Node = Mapping[str, Any]
 Job = dict[str, Any]
@@ -57,9 +58,8 @@ def labels_of(node: Node, service: str | None = None) -> dict[str, str]:
     labels = {"node": str(node["name"]), "tier": str(node["tier"])}
     if service is not None:
         labels["service"] = service
-        modes = node.get("modes") or {}
-        active = [str(mode) for mode, services in modes.items() if service in services]
-        if active and len(active) < len(modes):
+        active = modes_of(service, node)
+        if active and len(active) < len(node["modes"]):
             labels["mode"] = ",".join(active)
     return labels
 

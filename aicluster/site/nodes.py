@@ -118,6 +118,11 @@ def nodes_running(nodes: Iterable[Mapping[str, Any]], service: str) -> list[Mapp
     return [node for node in nodes if service in node["services"]]
 
 
+def modes_of(service: str, node: Mapping[str, Any]) -> list[str]:
+    """Return the modes of a node in which a service works; none means always."""
+    return [str(mode) for mode, services in node["modes"].items() if service in services]
+
+
 def service_endpoints(
     nodes: Iterable[Mapping[str, Any]], service: str, port_name: str
 ) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import SiteError
 from ..site.addresses import listens_on
+from ..site.nodes import modes_of
 
 
 def health_limit_s(health: Mapping[str, Any] | None) -> int:
@@ -30,7 +31,7 @@ def service_view(name: str, entry: Mapping[str, Any], node: Mapping[str, Any]) -
         "unit": entry.get("unit"),
         "memory_mb": entry["memory_mb"],
         "health_limit_s": health_limit_s(entry.get("health")),
-        "modes": [mode for mode, services in node["modes"].items() if name in services],
+        "modes": modes_of(name, node),
         "ports": {
             port_name: {
                 "port": port["port"],
