@@ -11,19 +11,15 @@ from typing import Any
 
 from ..errors import SiteError
 from ..site.addresses import is_open
+from ..site.nodes import nodes_running
 
 PROMETHEUS, WATCH, ALERTMANAGER = "prometheus", "prometheus-watch", "alertmanager"
 """Fixed uids: dashboards, links and checks name data sources by them."""
 
 
-def node_named(nodes: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
-    """Return the entry of `cluster_nodes` of that name."""
-    return next(node for node in nodes if node["name"] == name)
-
-
 def nodes_with(nodes: Sequence[Mapping[str, Any]], service: str) -> list[Mapping[str, Any]]:
     """Return the nodes that run a service, those of the monitoring tier last: what watches comes second."""
-    return sorted((n for n in nodes if service in n["services"]), key=lambda n: n["tier"] == "monitoring")
+    return sorted(nodes_running(nodes, service), key=lambda node: node["tier"] == "monitoring")
 
 
 def reached(node: Mapping[str, Any], service: str, here: Mapping[str, Any]) -> str | None:
@@ -51,7 +47,7 @@ def grafana_datasources(
     its Prometheus, from which Grafana makes the windows of rates. Raises SiteError if the first one
     is not open to this node's tier: dashboards would stay empty.
     """
-    here = node_named(nodes, name)
+    here = next(node for node in nodes if node["name"] == name)
     running = nodes_with(nodes, PROMETHEUS)
     wanted = [
         *((PROMETHEUS, "Prometheus", PROMETHEUS, node) for node in running[:1]),

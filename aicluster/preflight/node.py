@@ -44,9 +44,6 @@ class Case(NamedTuple):
 Rule = Callable[[Case], Iterator[str]]
 
 
-# ---------------------------------------------------------------- small things
-
-
 def version(text: object) -> tuple[int, ...] | None:
     """Return the numbers a version starts with (`20.10.24+dfsg1` -> (20, 10, 24)), None if there are none."""
     match = re.match(r"v?(\d+(?:\.\d+)*)", text) if isinstance(text, str) else None
@@ -70,9 +67,6 @@ def size(mib: float) -> str:
 def package(case: Case, kind: str) -> str:
     """Return the package that brings `engine` or `compose` on this node, empty where none does."""
     return str(case.wanted["engine"]["packages"].get(kind) or "")
-
-
-# ---------------------------------------------------------------- rules
 
 
 def userland(case: Case) -> Iterator[str]:

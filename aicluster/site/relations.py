@@ -6,12 +6,12 @@ Source: `cluster_nodes`; the fields of the catalogue named in the messages.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..errors import SiteError
 from .addresses import is_open
 from .catalogue import file_of
+from .nodes import nodes_running
 
 # Who asks a port that the catalogue names for it: service that asks, and the key that names the port.
 ASKING = {"prometheus": "metrics", "blackbox_exporter": "probe"}
@@ -92,28 +92,19 @@ def reach_problems(node: Node, askers: Mapping[str, list[Node]]) -> Iterator[str
                     )
 
 
-def service_relations(nodes: Iterable[Node]) -> list[str]:
+def service_relations(nodes: Sequence[Node]) -> list[str]:
     """Return one sentence per service that is not given what it needs of others; an empty list is good.
 
-    `nodes`: entries of `cluster_nodes`. Raises SiteError if they are none.
+    `nodes`: entries of `cluster_nodes`.
     """
-    try:
-        cluster = list(nodes)
-        everywhere = {service for node in cluster for service in node["services"]}
-        askers = {asker: [node for node in cluster if asker in node["services"]] for asker in ASKING}
-        found = [
-            problem
-            for node in cluster
-            for problems in (
-                bond_problems(node, everywhere),
-                container_problems(node),
-                secret_problems(node),
-                reach_problems(node, askers),
-            )
-            for problem in problems
-        ]
-    except (TypeError, KeyError) as error:
-        raise SiteError(f"service_relations: input {error!r}: must be cluster_nodes") from error
+    everywhere = {service for node in nodes for service in node["services"]}
+    askers = {asker: nodes_running(nodes, asker) for asker in ASKING}
+    found: list[str] = []
+    for node in nodes:
+        found += bond_problems(node, everywhere)
+        found += container_problems(node)
+        found += secret_problems(node)
+        found += reach_problems(node, askers)
     return list(dict.fromkeys(found))
 
 

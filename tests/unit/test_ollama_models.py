@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import filter_loader
 from ansible.template import Templar, trust_as_template
+from by_path import import_file
+from tree import ROOT
 
 from aicluster.errors import SiteError
 from aicluster.models import model_mirrors, normalise, ollama_differences
 
-ROOT = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("ollama_model_module", ROOT / "library" / "ollama_model.py")
-assert _spec and _spec.loader
-module: Any = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(module)
+module = import_file("library/ollama_model.py", "ollama_model_module")
 
 
 def tags(**digests: str) -> dict[str, Any]:

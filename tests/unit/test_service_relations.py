@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from aicluster.errors import SiteError
 from aicluster.site.relations import implied_secrets, secret_names, service_relations
 
 
@@ -67,8 +66,3 @@ def test_secrets_follow_from_databases_buckets_and_the_token_of_the_metrics():
 def test_the_secrets_of_placed_services_are_named_once():
     services = {"web": {"secrets": ["b", "a"]}, "sql": {"secrets": ["b"]}, "plain": {}}
     assert secret_names([node("A", "edge", **services), node("B", "edge", **services)]) == ["a", "b"]
-
-
-def test_what_is_no_cluster_is_refused():
-    with pytest.raises(SiteError, match="must be cluster_nodes"):
-        service_relations([{"name": "A"}])
