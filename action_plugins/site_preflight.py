@@ -11,15 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible import constants, context
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.vault import AnsibleVaultError
 from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import filter_loader
 
 from aicluster.preflight.description import preflight_errors, report
 from aicluster.preflight.secrets import flaw_of
-from aicluster.site.commands import inventory_name
+from aicluster.site.commands import ansible_command, inventory_name
 from aicluster.site.secrecy import is_exposed
 from aicluster.site.vocabulary import load_yaml, roles_in, vocabulary_of
 
@@ -172,7 +172,7 @@ class ActionModule(ActionBase):
         sources = variables["ansible_inventory_sources"]
         site |= {
             "inventories": [inventory_name(source) for source in sources],
-            "playbook": filter_loader.get("ansible_command").j2_function(sources, ask_vault=True),
+            "playbook": ansible_command(sources, context.CLIARGS, constants, ask_vault=True),
         }
         if site["secrets"]["file"]:
             site["secrets"]["exposed"] = is_exposed(Path(site["secrets"]["file"]))

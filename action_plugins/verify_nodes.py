@@ -15,10 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible import constants, context
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import filter_loader
 from ansible.utils.display import Display
 
+from aicluster.site.commands import ansible_command
 from aicluster.verify.report import RUNNER, lines_of, node_results, summary, verdict_lines
 
 
@@ -88,8 +90,8 @@ class ActionModule(ActionBase):
         # Of all nodes: a check may say what to do on one that is not asked.
         ssh_command, hosts = filter_loader.get("ssh_command").j2_function, variables["hostvars"]
         ways = {node["name"]: ssh_command(hosts[node["host"]]) for node in arguments["nodes"]}
-        ansible_command = filter_loader.get("ansible_command").j2_function
-        said = verdict_lines(content, ways, ansible_command(variables["ansible_inventory_sources"]))
+        playbook = ansible_command(variables["ansible_inventory_sources"], context.CLIARGS, constants)
+        said = verdict_lines(content, ways, playbook)
         for line in said:
             Display().display(line)
         return {"changed": False, "failed": not content["ok"], "msg": said[-1]}

@@ -6,11 +6,11 @@ Without the package no run comes this far: vars_plugins/service_definitions.py r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from ansible import constants, context
+from ansible import constants
 from ansible.errors import AnsibleFilterError
 from ansible.plugins.loader import connection_loader
 
@@ -44,18 +44,7 @@ def ssh_command(hostvars: Mapping[str, Any]) -> str:
     return commands.ssh_command(option)
 
 
-def ansible_command(sources: Sequence[str], ask_vault: bool = False) -> str:
-    """Return what runs a playbook, named from the root, with the inventories and passwords of this run.
-
-    `ask_vault`: ask for the vault's password where nothing else gives it.
-    """
-    opened = constants.DEFAULT_VAULT_PASSWORD_FILE or constants.DEFAULT_VAULT_IDENTITY_LIST
-    own = list(sources) == list(constants.DEFAULT_HOST_LIST)
-    return commands.ansible_command([] if own else sources, context.CLIARGS, ask_vault and not opened)
-
-
 FILTERS: tuple[Callable[..., Any], ...] = (
-    ansible_command,
     audience_networks,
     bucket_policy,
     bucket_users,

@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 ROOT = Path(__file__).resolve().parents[2]
 # Where the toolkit is started by a wrapper, that says what a person types instead of a program's name.
@@ -98,13 +98,26 @@ def path_name(text: str) -> str:
     return f"{label}{at}{inventory_name(str(path.absolute()))}" if path.exists() else text
 
 
-def ansible_command(sources: Sequence[str], given: Mapping[str, Any], ask_vault: bool) -> str:
-    """Return what runs a playbook, named from the root, with these inventories and what the run was `given`.
+class Settings(Protocol):
+    """Those of Ansible's constants that say what a run needs not be given."""
 
-    `ask_vault`: ask for the vault's password unless the run was given it.
+    DEFAULT_HOST_LIST: Sequence[str]
+    DEFAULT_VAULT_IDENTITY_LIST: Sequence[str]
+    DEFAULT_VAULT_PASSWORD_FILE: str | None
+
+
+def ansible_command(
+    sources: Sequence[str], given: Mapping[str, Any], settings: Settings, ask_vault: bool = False
+) -> str:
+    """Return what runs a playbook, named from the root, with the inventories and passwords of a run.
+
+    `given`: Ansible's command line. `ask_vault`: ask for the vault's password where nothing else gives it.
     """
-    named = [word for source in sources for word in ("-i", inventory_name(source))]
-    asking = ["--ask-vault-pass"] if ask_vault and not option_words(VAULT, given) else []
+    own = list(sources) == list(settings.DEFAULT_HOST_LIST)
+    named = [] if own else [word for source in sources for word in ("-i", inventory_name(source))]
+    configured = settings.DEFAULT_VAULT_PASSWORD_FILE or settings.DEFAULT_VAULT_IDENTITY_LIST
+    asks = ask_vault and not configured and not option_words(VAULT, given)
+    asking = ["--ask-vault-pass"] if asks else []
     # Elsewhere neither ansible.cfg nor a playbook would be found.
     there = "" if Path.cwd() == ROOT else f"cd {shlex.quote(str(ROOT))} && "
     words = [*program(PLAYBOOK, "ansible-playbook"), *named, *asking, *option_words(GIVEN, given)]

@@ -6,14 +6,19 @@ from pathlib import Path
 
 import pytest
 import tree
-from adapters import ansible_command, ssh_command
+from adapters import ssh_command
 from ansible import constants, context
 from ansible.utils.context_objects import CLIArgs
 
+from aicluster.site import commands
 from aicluster.site.commands import ROOT
 
 HOST = {"inventory_hostname": "pi51"}
 OWN = list(constants.DEFAULT_HOST_LIST)
+
+
+def ansible_command(sources: list[str], ask_vault: bool = False) -> str:
+    return commands.ansible_command(sources, context.CLIARGS, constants, ask_vault)
 
 
 @pytest.fixture
