@@ -9,9 +9,13 @@ from typing import Any
 
 
 def environment(root: Path) -> dict[str, str]:
-    """The environment of a plain user's command: this project's ansible.cfg and nothing inherited."""
+    """The environment of a plain user's command: this project's ansible.cfg and package, nothing inherited.
+
+    A copy of a project has no .venv of its own, and the other's names that one's package.
+    """
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "MOLECULE_"))}
-    return kept | {"ANSIBLE_CONFIG": str(root / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    own = {"ANSIBLE_CONFIG": str(root / "ansible.cfg"), "PYTHONPATH": str(root)}
+    return kept | own | {"ANSIBLE_NOCOLOR": "1"}
 
 
 def ask(root: Path, inventory: Sequence[str], pattern: str, expression: str) -> list[Any]:

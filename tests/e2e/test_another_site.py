@@ -4,6 +4,7 @@ The run that brings the nodes there is killed at a random moment, after files an
 the next one makes up for all of it. Whatever knows of the service and of the node follows.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -189,7 +190,8 @@ def test_prometheus_the_portal_and_the_budget_follow(changed, gateway_url):
     assert f'data-node="{NEW.name}" data-service="{SERVICE}"' in page
     assert f'data-node="{OLD.name}" data-service="{SERVICE}"' not in page
     generate = [str(ROOT / ".venv" / "bin" / "python"), "docs/generate.py"]
-    environment = site.environment(changed.project) | {"PYTHONPATH": str(changed.project / "lab")}
+    package_and_lab = f"{changed.project}{os.pathsep}{changed.project / 'lab'}"
+    environment = site.environment(changed.project) | {"PYTHONPATH": package_and_lab}
     subprocess.run(generate, cwd=changed.project, env=environment, check=True)
     memory = (changed.project / "docs" / "reference" / "memory.md").read_text()
     sections = {section.partition("\n")[0]: section for section in memory.split("\n## ")}

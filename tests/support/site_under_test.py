@@ -66,7 +66,7 @@ class Node:
 
 
 def environment(root: Path = ROOT) -> dict[str, str]:
-    """The environment of a plain user's command: this project's ansible.cfg and nothing inherited."""
+    """The environment of a plain user's command in a project."""
     return aicluster_lab.ask.environment(root)
 
 
