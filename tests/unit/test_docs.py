@@ -35,6 +35,14 @@ def test_a_playbook_that_is_named_exists(name):
         assert (ROOT / playbook).is_file(), playbook
 
 
+def test_a_path_that_the_layout_page_names_exists():
+    code = "\n".join(code_of(prose_and_code(Path("docs/explain/layout.md"))))
+    paths = set(re.findall(r"^[\w.-]+/[\w./<>-]*$", code, re.MULTILINE))
+    assert len(paths) > 15
+    for path in paths:
+        assert list(ROOT.glob(re.sub(r"<[^>]*>", "*", path))), path
+
+
 def code_of(text: str) -> list[str]:
     """Fenced blocks and inline code of a page."""
     return re.findall(r"```.*?\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
