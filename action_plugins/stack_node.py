@@ -43,6 +43,7 @@ from ansible.utils.display import Display
 from aicluster.preflight.node import node_complaints
 from aicluster.site.addresses import listens_on
 from aicluster.site.nodes import modes_of
+from aicluster.site.vocabulary import YAML_LOADER
 from aicluster.toolkit.files import LEFTOVERS
 
 STACK_ROOT = "/opt/aicluster"
@@ -52,7 +53,6 @@ DIGEST_TOKEN = "@stack-digest@"
 # The same of the files a container reads again while it runs: a program can say which of them it has loaded.
 RELOAD_TOKEN = "@stack-reload-digest@"
 DIGEST_LABEL = "aicluster.digest"
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ENGINE_ROLE, ENGINE_UNIT = "docker_engine", "docker"
 # What a change of a service's file means for its containers; the first where a rule says nothing.
 CHANGES = ("recreate", "reload", "none")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from ansible import constants
 from ansible.errors import AnsibleFilterError
@@ -69,11 +69,15 @@ FILTERS: tuple[Callable[..., Any], ...] = (
 )
 
 
-def adapted(function: Callable[..., Any]) -> Callable[..., Any]:
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def adapted(function: Callable[P, T]) -> Callable[P, T]:
     """Return a function of the package with its errors as those of a filter, word for word."""
 
     @wraps(function)
-    def adapter(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - whatever the function takes
+    def adapter(*arguments: P.args, **options: P.kwargs) -> T:
         try:
             return function(*arguments, **options)
         except SiteError as error:

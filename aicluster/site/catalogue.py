@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from .rules import LAST_PORT, is_names, is_text, is_whole, shown, suggestion
+from .vocabulary import YAML_LOADER
 
 ARCHITECTURES = ("amd64", "arm64")
 # Whom a port may be opened to besides the tiers.
@@ -144,18 +145,28 @@ FIELDS = {
 }
 
 
-class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML in which the same key twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping whose keys differ."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+def refuse_twice(node: yaml.Node | None) -> None:
+    """Raise ConstructorError where a mapping has the same key twice: the last one would win."""
+    if isinstance(node, yaml.MappingNode):
+        keys = [(key.tag, str(key.value)) for key, _ in node.value]
+        twice = sorted({name for tag, name in keys if keys.count((tag, name)) > 1})
         if twice:
             raise yaml.constructor.ConstructorError(
                 None, None, f"the same key twice: {twice}", node.start_mark
             )
-        return dict(super().construct_mapping(node, deep))
+        for _, value in node.value:
+            refuse_twice(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            refuse_twice(item)
+
+
+def parsed(text: bytes, loader_of: Callable[[bytes], Any] = YAML_LOADER) -> object:
+    """Return what a text in YAML says; raise YAMLError for what is none, or has the same key twice."""
+    loader = loader_of(text)
+    node = loader.get_single_node()
+    refuse_twice(node)
+    return loader.construct_document(node) if node else None
 
 
 def file_of(service: str) -> str:
@@ -173,7 +184,7 @@ def load(roles: Path) -> dict[str, Any]:
     for path in sorted(roles.glob("*/meta/service.yml")):
         service = path.parents[1].name
         try:
-            found[service] = yaml.load(path.read_bytes(), Loader=Loader)
+            found[service] = parsed(path.read_bytes())
         except yaml.YAMLError as error:
             broken.append(f"{file_of(service)}: {' '.join(str(error).split())}")
     if broken:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _GENERATED = {".git", ".venv", ".lab", ".cache", "__pycache__", "secrets"}
 
 
-class _Loader(service_files.Loader):
+class _Loader(yaml.CSafeLoader):
     """YAML as Ansible writes it: tagged scalars stay text."""
 
 
@@ -30,7 +30,7 @@ for _tag in ("!vault", "!unsafe"):
 
 def load(path: Path | str) -> Any:
     """The parsed content of a YAML file, by path below the root; None for an empty one."""
-    return yaml.load((ROOT / path).read_text(), Loader=_Loader)
+    return service_files.parsed((ROOT / path).read_bytes(), _Loader)
 
 
 @cache
