@@ -34,10 +34,14 @@ DISK_AS_BEFORE = "umount /opt/aicluster"
 ENGINE_FILE = "/etc/docker/daemon.json"
 # Where no file can be.
 BELOW_A_FILE = "/etc/hostname/docker.pid"
+# A reload only sends a signal: it has ended when the engine says so.
+SAYS = "docker info --format {{{{.LiveRestoreEnabled}}}}"
+LIVE_RESTORE_IS = f"timeout 20 sh -c 'until {SAYS} | grep -qx {{}}; do sleep 0.1; done'"
 IN_A_SWARM = f"""
 cp -a {ENGINE_FILE} /tmp/daemon.json
 sed -i 's/"live-restore": true/"live-restore": false/' {ENGINE_FILE}
 systemctl reload docker
+{LIVE_RESTORE_IS.format("false")}
 docker swarm init --advertise-addr 127.0.0.1
 """
 OUT_OF_IT = f"""
@@ -45,6 +49,7 @@ docker swarm leave --force
 docker network rm docker_gwbridge
 mv /tmp/daemon.json {ENGINE_FILE}
 systemctl reload docker
+{LIVE_RESTORE_IS.format("true")}
 """
 
 KEYS_ONLY = "/etc/ssh/sshd_config.d/00-aicluster.conf"
@@ -106,8 +111,8 @@ def layer(tmp_path: Path) -> Layer:
 @contextmanager
 def spoilt(how: str, back: str) -> Iterator[None]:
     """The edge node as one command leaves it; another one puts it back."""
-    site.shell(EDGE, how)
     try:
+        site.shell(EDGE, how)
         yield
     finally:
         site.shell(EDGE, back)
