@@ -32,7 +32,7 @@ MIRROR = (
 )
 CORRECT = "look up which exist and correct image of {first} in " + SERVICE_FILE
 UNREACHABLE = "registry {registry} must be reachable from the node"
-# The first kind whose words are in what the engine said; `{...}` is filled in by `complaint`.
+# The first kind whose words are in what the engine said; `{...}` is filled in by `finding`.
 KINDS = (
     Kind(r"proxyconnect|dial tcp|no such host|timeout|deadline exceeded", UNREACHABLE, MIRROR, True),
     Kind(
@@ -88,7 +88,7 @@ def names(services: Iterable[str]) -> str:
     return f"service{'s' if len(listed) > 1 else ''} {' and '.join(listed)}"
 
 
-def image_complaints(
+def image_findings(
     node: str, answers: Mapping[str, Any], services_of: Mapping[str, Sequence[str]], architecture: str
 ) -> Iterator[str]:
     """Yield the images that are missing on a node and cannot be had; one sentence for all of a registry.
@@ -109,7 +109,7 @@ def image_complaints(
         kind = next(kind for kind in KINDS if kind.words == words)
         error = str(refusal(answers[alike[0]], architecture))
         services = [service for image in alike for service in services_of[image]]
-        yield complaint(kind, alike, services, node, error)
+        yield finding(kind, alike, services, node, error)
 
 
 def refusal(answer: Mapping[str, Any], architecture: str) -> str | None:
@@ -122,7 +122,7 @@ def refusal(answer: Mapping[str, Any], architecture: str) -> str | None:
     return None
 
 
-def complaint(kind: Kind, alike: list[str], services: list[str], node: str, error: str) -> str:
+def finding(kind: Kind, alike: list[str], services: list[str], node: str, error: str) -> str:
     """Return the sentence about one image, or about all images of a registry that does not answer."""
     subject = f"image {alike[0]} of {names(services)}" if len(alike) == 1 else f"images of {names(services)}"
     # The mirror is no part of what the catalogue says.

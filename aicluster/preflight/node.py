@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in the way of a node's services and only the node shows: board, engine, disk, images.
+"""Findings about a node that only the node shows: board, engine, disk, images.
 
-Every complaint is one sentence `<object> <value>: <rule>; <fix>`, as in `site_errors`. Source of the facts:
-library/stack_node.py. What a node could not tell (None) is no complaint: a refusal must be right.
+Every finding is one sentence `<object> <value>: <rule>; <fix>`, as in `site_errors`. Source of the facts:
+library/stack_node.py. What a node could not tell (None) is no finding: a refusal must be right.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .engine_start import DAEMON_FILE, OPTIONS, start_faults, store_changes
-from .images import image_complaints
+from .images import image_findings
 
 MIB_PER_GIB = 1024
 ENGINE_FILE = "roles/docker_engine/vars/main.yml"
@@ -34,7 +34,7 @@ CGROUP_ARGUMENTS = "cgroup_enable=memory cgroup_memory=1"
 
 
 class Case(NamedTuple):
-    """One node: its name, what was found on it, and what is wanted of it; see `node_complaints`."""
+    """One node: its name, what was found on it, and what is wanted of it; see `node_findings`."""
 
     node: str
     found: Mapping[str, Any]
@@ -95,20 +95,21 @@ def memory(case: Case) -> Iterator[str]:
         )
 
 
-def door(case: Case) -> Iterator[str]:
+def key_login(case: Case) -> Iterator[str]:
     """A key opens a new connection for the user this run logs in as, before it turns passwords off."""
-    shut = case.found["door"]
-    if shut and "by" in shut:
+    refused = case.found["key_login"]
+    if refused and "by" in refused:
         yield (
-            f"connection {shut['by']} to {case.node}: must be ssh in a run that ends logins with a password, "
-            "because it tries a key first; run this once with `-e ansible_connection=ssh`, without Mitogen"
+            f"connection {refused['by']} to {case.node}: must be ssh in a run that ends logins with a "
+            "password, because it tries a key first; run this once with `-e ansible_connection=ssh`, without "
+            "Mitogen"
         )
-    elif shut:
-        port = f"-p {shut['port']} " if shut["port"] else ""
-        key = f"-i {shlex.quote(str(Path(shut['key']).expanduser()))} " if shut["key"] else ""
-        login = f"{shut['user']}@{shut['host']}" if shut["user"] else shut["host"]
+    elif refused:
+        port = f"-p {refused['port']} " if refused["port"] else ""
+        key = f"-i {shlex.quote(str(Path(refused['key']).expanduser()))} " if refused["key"] else ""
+        login = f"{refused['user']}@{refused['host']}" if refused["user"] else refused["host"]
         yield (
-            f"login of {login} on {case.node} with a key, in a new connection: {shut['said']}: must work "
+            f"login of {login} on {case.node} with a key, in a new connection: {refused['said']}: must work "
             f"before this run ends logins with a password; `ssh-copy-id {key}{port}{login}` (`ssh-keygen` "
             "first, if you have no key)"
         )
@@ -277,11 +278,11 @@ def disk_to_come(case: Case) -> Iterator[str]:
 def images(case: Case) -> Iterator[str]:
     """Every image that is missing on the node can be had."""
     wanted = case.wanted
-    yield from image_complaints(case.node, case.found["images"], wanted["images"], wanted["architecture"])
+    yield from image_findings(case.node, case.found["images"], wanted["images"], wanted["architecture"])
 
 
 RULES: tuple[Rule, ...] = (
-    door,
+    key_login,
     userland,
     memory,
     memory_cgroup,
@@ -298,8 +299,8 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def node_complaints(found: Mapping[str, Any], node: str, wanted: Mapping[str, Any]) -> list[str]:
-    """Return one sentence per thing on a node that stands in the way of its services; an empty list is good.
+def node_findings(found: Mapping[str, Any], node: str, wanted: Mapping[str, Any]) -> list[str]:
+    """Return one sentence per finding about a node; an empty list is good.
 
     `found`: board {machine (`uname -m`), bits of the userland, memory_mb (MiB or None), l4t (release of a
     Jetson's system or ""), held: engine packages of a Jetson that apt leaves alone, absent: programs of
@@ -310,12 +311,12 @@ def node_complaints(found: Mapping[str, Any], node: str, wanted: Mapping[str, An
     its data with {root, root_to_come, driver, in_containerd, remapped; the last three may be None},
     containers: bool, of the project}; volumes of the project; disks [{path, mount, device, docker: data lies
     here, of several in the last, free_mb, size_mb}] in MiB; images: name -> None (not asked) or {status
-    (HTTP, None if not asked), message, platforms}; door: None, or who cannot log in with a key, {user, host,
-    port, key (file; each may be None), said}, or {by: the connection with which nobody tried}.
+    (HTTP, None if not asked), message, platforms}; key_login: None, or who cannot log in with a key, {user,
+    host, port, key (file; each may be None), said}, or {by: the connection with which nobody tried}.
     `wanted`: containers (bool: any), engine {source, packages and coming {engine, compose}: what brings them,
     whether this run installs them, oldest {engine, api, compose}}, disk_floor_mb (MiB), disk_budget (bool),
     disk_reserved_gb and coming_gb {service: GiB of those that are not there yet}, architecture, memory_mb
     (MiB, None: any is enough), packages this run installs, images {name: services}.
     """
     case = Case(node, found, wanted)
-    return [complaint for rule in RULES for complaint in rule(case)]
+    return [finding for rule in RULES for finding in rule(case)]

@@ -117,10 +117,13 @@ def read_node(host: str) -> dict[str, Any]:
     """Return everything a run with nothing to do has to look at on one node."""
     import render  # Ansible's libraries: slow to import
 
+    from aicluster.engine.desired import desired_state
+
     renderer = render.renderer("lab", host)
-    desired, _ = render.engine().desired_state(renderer, render.ROLES)
+    desired, _ = desired_state(renderer, render.ROLES)
     names = ("ansible_user", "ansible_ssh_private_key_file", "ansible_ssh_common_args")
-    user, key, arguments = map(str, renderer.values(names, renderer.variables("stack", {})).values())
+    variables = renderer.variables("stack", {})
+    user, key, arguments = (str(renderer.value(name, variables)) for name in names)
     options = [*shlex.split(arguments), "-o", "BatchMode=yes", "-o", "ControlPath=none"]
     ssh = ["ssh", "-i", key, *options, f"{user}@{host}"]
     probes = [str(probe) for probe in desired.probes.values()]

@@ -1,6 +1,6 @@
 """What only a node can show is refused before anything on it changes, with the fix; other nodes go on.
 
-The age of the engine and of the compose plugin cannot be played here: tests/unit/test_node_complaints.py.
+The age of the engine and of the compose plugin cannot be played here: tests/unit/test_node_findings.py.
 """
 
 import re
@@ -119,7 +119,7 @@ def spoilt(how: str, back: str) -> Iterator[None]:
 
 
 def sentences(run: site.Run) -> list[str]:
-    """The complaints of a run, in the order of the message."""
+    """The findings of a run, in the order of the message."""
     assert run.code != 0, run.output
     assert f"{EDGE.name}: " in run.output and "nothing was changed on it." in run.output, run.output
     message = run.output.rpartition("nothing was changed on it.")[2].partition("PLAY")[0]
@@ -233,7 +233,7 @@ def test_an_engine_that_does_not_start_runs_again_with_the_file_it_had(layer):
     site.shell(EDGE, "systemctl is-active docker")
 
 
-def test_all_that_stands_in_the_way_is_named_in_one_run(layer):
+def test_all_findings_are_named_in_one_run(layer):
     with spoilt(DISK_FULL + CGROUPS_OFF, f"{DISK_AS_BEFORE}; {CGROUPS_ON}"):
         run = site.run_site(*layer({"nginx": {"image": "nginx:0.0.404"}}), "--limit", EDGE.address)
     assert [sentence.split(" of ")[0] for sentence in sentences(run)][:2] == ["memory cgroup", "disk"]

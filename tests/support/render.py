@@ -1,22 +1,23 @@
 """Renders a role's templates as the engine does, from a real inventory and secrets made up here."""
 
-import importlib.util
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
+from ansible.template import Templar, trust_as_template
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 from site_description import ansible_plugins
 from tree import ROOT, catalogue
+
+from aicluster.engine.desired import role_variables
+from aicluster.engine.files import File, seal
+from aicluster.engine.rendering import Renderer
 
 SOURCES = {
     "production": ("inventory/groups.yml", "inventory/production.yml"),
@@ -32,19 +33,6 @@ class Site:
     loader: DataLoader
     inventory: InventoryManager
     variables: VariableManager
-
-
-@cache
-def engine() -> ModuleType:
-    """The controller's half of the engine, under another name than the node's half."""
-    name = "stack_node_action"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, ROOT / "action_plugins/stack_node.py")
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
 
 
 @cache
@@ -88,21 +76,22 @@ def hosts_running(service: str, inventory: str = "production") -> list[str]:
     return [node["host"] for node in cluster(inventory) if service in node["services"]]
 
 
-def renderer(inventory: str, host: str, overrides: Mapping[str, Any] | None = None) -> Any:
+def renderer(inventory: str, host: str, overrides: Mapping[str, Any] | None = None) -> Renderer:
     """The engine's renderer for one host; without overrides the same one for all who ask."""
     return _renderer(inventory, host, overrides) if overrides else _plain_renderer(inventory, host)
 
 
 @cache
-def _plain_renderer(inventory: str, host: str) -> Any:
+def _plain_renderer(inventory: str, host: str) -> Renderer:
     return _renderer(inventory, host, {})
 
 
-def _renderer(inventory: str, host: str, overrides: Mapping[str, Any]) -> Any:
+def _renderer(inventory: str, host: str, overrides: Mapping[str, Any]) -> Renderer:
     read = site(inventory)
     variables = read.variables.get_vars(host=read.inventory.get_host(host))
     variables |= {"site_secrets": made_up_secrets(), **overrides}
-    return engine().Renderer(Templar(loader=read.loader, variables=variables), read.loader, variables, ROLES)
+    templar = Templar(loader=read.loader, variables=variables)
+    return Renderer(templar, read.loader, trust_as_template, variables, ROLES)
 
 
 def render_role(
@@ -126,8 +115,8 @@ def files_of(
     host: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     entry: Mapping[str, Any] | None = None,
-) -> list[Any]:
-    """The same with mode and owner: the engine's `File` objects, sealed with their digest."""
+) -> list[File]:
+    """The same with mode and owner, sealed with their digest."""
     chosen = host or hosts_running(role, inventory)[0]
     if not overrides and not entry:
         return list(_as_placed(role, inventory, chosen))
@@ -135,26 +124,18 @@ def files_of(
 
 
 @cache
-def _as_placed(role: str, inventory: str, host: str) -> tuple[Any, ...]:
+def _as_placed(role: str, inventory: str, host: str) -> tuple[File, ...]:
     return tuple(_rendered(role, renderer(inventory, host), {}))
 
 
-def _rendered(role: str, rendering: Any, entry: Mapping[str, Any]) -> list[Any]:
+def _rendered(role: str, rendering: Renderer, entry: Mapping[str, Any]) -> list[File]:
     node = rendering.shared["cluster_node"]
-    extra: dict[str, Any] = {
-        "stack_services": [name for name, placed in node["services"].items() if placed["image"]]
-    }
-    uid = 0
     if role in node["services"]:
-        service = {**node["services"][role], **entry}
-        extra |= {"service_name": role, "service": service}
-        if service["image"]:
-            mirror = rendering.shared["site_image_mirror"]
-            extra["stack_service"] = engine().container_baseline(role, service, node, mirror)
-        uid = int(service.get("uid", 0))
-    files = rendering.files(role, rendering.variables(role, extra), uid)
-    sealed, _ = engine().seal(files, role)
-    return list(sealed)
+        node = {**node, "services": {**node["services"], role: {**node["services"][role], **entry}}}
+    uid = int(node["services"].get(role, {}).get("uid", 0))
+    added = role_variables(role, node, rendering.shared["site_image_mirror"])
+    files, _ = seal(rendering.files(role, rendering.variables(role, added), uid), role)
+    return files
 
 
 def compose_of(role: str, **where: Any) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def evaluated(expression: str, host: str, plan_of_control: dict[str, Any] | None
 
 
 def plan(*provision: str) -> dict[str, Any]:
-    return {"raise": {"provision": list(provision)}}
+    return {"deploy": {"provision": list(provision)}}
 
 
 @pytest.mark.parametrize(

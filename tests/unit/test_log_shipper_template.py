@@ -7,6 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import render
 
+from aicluster.engine.files import rule_for
+
 CONF = "/etc/systemd/journal-upload.conf.d/90-aicluster.conf"
 DROP_IN = "/etc/systemd/system/systemd-journal-upload.service.d/10-keep-trying.conf"
 NODES = [
@@ -65,7 +67,7 @@ def test_a_store_that_is_away_does_not_make_the_node_differ():
 def test_a_moved_store_restarts_it():
     rules = state("192.168.1.147")["files"]
     for path in (CONF, DROP_IN):
-        assert render.engine().rule_for(path, rules) == {"restart": "systemd-journal-upload"}
+        assert rule_for(path, rules) == {"restart": "systemd-journal-upload"}
 
 
 def test_packages_are_installed_where_the_toolkit_may():

@@ -166,7 +166,7 @@ def read_back(role: str, secrets: Any) -> dict[str, list[str]]:
     """Path -> what its reader gets of each secret in it."""
     renderer = rendering(role)
     renderer.shared["site_secrets"] = secrets
-    with mock.patch.object(render.engine(), "template_sources", those_that_matter):
+    with mock.patch("aicluster.engine.rendering.template_sources", those_that_matter):
         found = {file.path: file.content.decode() for file in render._rendered(role, renderer, {})}
     files = {path.removeprefix("/opt/aicluster/"): text for path, text in found.items()}
     return {path: list(READERS[path](files[path], files)) for path in READERS if path.startswith(f"{role}/")}

@@ -6,6 +6,8 @@ import render
 import tree
 from aicluster_textfile import text, write
 
+from aicluster.engine.files import rule_for
+
 MEANINGS = {"a_total": "How often.", "b": "How much."}
 FOUND = [("b", {}, 1.5), ("a_total", {"y": "2", "x": "1"}, 3.0), ("b", {"x": "1"}, 0.0)]
 
@@ -47,5 +49,5 @@ def test_programs_that_run_for_ever_start_again_with_what_they_import(host, rest
     rendering = render.renderer("production", host)
     rules = rendering.state("stack", rendering.variables("stack", {"stack_services": []}))[0]["files"]
     for name in ("aicluster_textfile.py", "aicluster_verify.py"):
-        rule = render.engine().rule_for(f"/opt/aicluster/bin/{name}", rules)
+        rule = rule_for(f"/opt/aicluster/bin/{name}", rules)
         assert sorted(rule["restart"]) == restarted

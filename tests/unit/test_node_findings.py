@@ -1,4 +1,4 @@
-"""What a node shows is judged by pure rules: an obstacle has one sentence, what cannot be told has none."""
+"""Pure rules check what a node shows: a finding has one sentence, what a node cannot tell has none."""
 
 import copy
 import re
@@ -7,25 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inspected import FOUND
 
 from aicluster.preflight.images import registry_of
-from aicluster.preflight.node import RULES, is_older, node_complaints, version
+from aicluster.preflight.node import RULES, is_older, node_findings, version
 
-FOUND: dict[str, Any] = {
-    "board": {"machine": "aarch64", "bits": 64, "memory_mb": 1849, "l4t": "", "held": [], "absent": []},
-    "memory_cgroup": {"on": True, "evidence": "", "cmdline": ""},
-    "engine": {"absent": False, "version": "26.1.5", "api": "1.45", "ready": True},
-    "compose": "2.26.1-4",
-    "starting": None,
-    "disks": [
-        {"path": path, "mount": "/", "device": 1, "docker": data, "free_mb": 20480, "size_mb": 29696}
-        for path, data in (("/", False), ("/opt/aicluster", False), ("/var/lib/docker", True))
-    ],
-    "volumes": [],
-    "images": {},
-    "door": None,
-}
-SHUT = {
+NO_KEY = {
     "user": "ansible", "host": "10.0.0.5", "port": 2222, "key": "/my keys/id",
     "said": "Permission denied (publickey)",
 }  # fmt: skip
@@ -62,8 +49,8 @@ def put(tree, changes):
     return changed
 
 
-def complaints(found=None, wanted=None):
-    return node_complaints(put(FOUND, found or {}), "PI41", put(WANTED, wanted or {}))
+def findings(found=None, wanted=None):
+    return node_findings(put(FOUND, found or {}), "PI41", put(WANTED, wanted or {}))
 
 
 def answered(status, message, platforms=()):
@@ -130,7 +117,7 @@ DISK = {"mount": "/x", "device": 7, "docker": False, "free_mb": 20480, "size_mb"
 
 REFUSED = [
     pytest.param(
-        {"door": {"by": "paramiko_ssh"}},
+        {"key_login": {"by": "paramiko_ssh"}},
         {},
         "connection paramiko_ssh to PI41: must be ssh in a run that ends logins with a password, because "
         "it tries a key first; run this once with `-e ansible_connection=ssh`, without Mitogen",
@@ -170,7 +157,7 @@ REFUSED = [
         id="an engine that is there and too new for the Jetson's kernel",
     ),
     pytest.param(
-        {"door": {**SHUT, "port": None, "key": None}},
+        {"key_login": {**NO_KEY, "port": None, "key": None}},
         {},
         "login of ansible@10.0.0.5 on PI41 with a key, in a new connection: Permission denied (publickey): "
         "must work before this run ends logins with a password; `ssh-copy-id ansible@10.0.0.5` (`ssh-keygen` "
@@ -178,7 +165,7 @@ REFUSED = [
         id="a user who logs in with a password only",
     ),
     pytest.param(
-        {"door": SHUT},
+        {"key_login": NO_KEY},
         {},
         "login of ansible@10.0.0.5 on PI41 with a key, in a new connection: Permission denied (publickey): "
         "must work before this run ends logins with a password; `ssh-copy-id -i '/my keys/id' -p 2222 "
@@ -547,8 +534,8 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("found", "wanted", "sentence"), REFUSED)
-def test_an_obstacle_is_named_with_node_value_rule_and_fix(found, wanted, sentence):
-    assert complaints(found, wanted) == [sentence]
+def test_a_finding_is_named_with_node_value_rule_and_fix(found, wanted, sentence):
+    assert findings(found, wanted) == [sentence]
 
 
 @pytest.mark.parametrize(
@@ -566,8 +553,8 @@ def test_an_obstacle_is_named_with_node_value_rule_and_fix(found, wanted, senten
     ids=lambda text: text[:30] or "nothing",
 )
 def test_what_a_registry_says_leads_to_its_own_advice(message, said):
-    [complaint] = complaints(image(message))
-    assert said in complaint
+    [finding] = findings(image(message))
+    assert said in finding
 
 
 NEW, OLD = "28.5.2", "27.5.1"
@@ -726,11 +713,11 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize(("found", "wanted"), ACCEPTED)
-def test_what_is_no_obstacle_has_no_sentence(found, wanted):
-    assert complaints(found, wanted) == []
+def test_what_is_right_or_cannot_be_told_has_no_sentence(found, wanted):
+    assert findings(found, wanted) == []
 
 
-def test_all_obstacles_of_a_node_are_named_at_once():
+def test_all_findings_of_a_node_are_named_at_once():
     found = {
         "board.bits": 32,
         "board.memory_mb": 900,
@@ -740,19 +727,19 @@ def test_all_obstacles_of_a_node_are_named_at_once():
         "compose": "2.1",
         "disks.2.device": 2,
         "disks.2.free_mb": 1,
-        "door": SHUT,
+        "key_login": NO_KEY,
         **start({"live-restore": True}, swarm=True, root="/d"),
         **image("manifest unknown"),
     }
     # All but the ones about an engine that is not there, and one that is too new.
-    assert len(complaints(found, {"coming_gb": {"redis": 1}})) == len(RULES) - 2
+    assert len(findings(found, {"coming_gb": {"redis": 1}})) == len(RULES) - 2
 
 
 @given(st.text())
 def test_whatever_a_registry_says_becomes_one_line_with_a_rule_and_a_fix(message):
-    [complaint] = complaints(image(message))
-    assert "\n" not in complaint
-    assert re.search(r"on PI41 \(.*\): .+; .+", complaint)
+    [finding] = findings(image(message))
+    assert "\n" not in finding
+    assert re.search(r"on PI41 \(.*\): .+; .+", finding)
 
 
 versions = st.lists(st.integers(0, 99), min_size=1, max_size=4)

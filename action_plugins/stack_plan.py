@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks the node once what differs from its desired state, and refuses a node with findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from ansible.utils.display import Display
+
+from aicluster.adapters.node_action import NodeAction, Options
+from aicluster.adapters.rendering import desired_of
+from aicluster.engine.desired import Desired
+from aicluster.engine.diffs import file_diffs
+from aicluster.engine.facts import found_of, refusal, wanted_of
+from aicluster.engine.login import ends_passwords, login_refused
+from aicluster.engine.plan import make_plan
+from aicluster.engine.requests import inspection
+from aicluster.preflight.node import node_findings
+
+
+class ActionModule(NodeAction):
+    """See the module's documentation: `ansible-doc -t module stack_plan`."""
+
+    OPTIONS: ClassVar[Options] = {"refuse": {"type": "bool", "default": True}}
+    PREDICTS = True
+
+    def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return the plan."""
+        renderer, desired, variables = desired_of(self, task_vars)
+        node = renderer.shared["cluster_node"]["name"]
+        actual = self.ask(task_vars, inspection(desired, self._task.diff))
+        if "differing" not in actual:
+            return actual
+        wanted_by_probe = {
+            service: renderer.holds(when, variables[service], actual["probes"].get(service))
+            for service, when in desired.provision_when.items()
+        }
+        plan = make_plan(desired, actual, wanted_by_probe)
+        for line in plan["lines"]:
+            Display().display(f"{node:<6} {line}")
+        plan["differing"] = actual["differing"]
+        plan["wanted"] = wanted_of(desired, actual)
+        plan["found"] = {**found_of(actual), "key_login": self._key_login(desired, actual)}
+        plan["findings"] = node_findings(plan["found"], node, plan["wanted"])
+        if plan["findings"] and options["refuse"]:
+            return {"failed": True, "msg": refusal(node, plan["findings"], "nothing was changed on it")}
+        if self._task.check_mode:
+            plan["changed"] = bool(plan["lines"])
+            shown = file_diffs(desired.files, actual["differing"], actual["leftover"])
+            plan["diff"] = shown if self._task.diff else []
+        return plan
+
+    def _key_login(self, desired: Desired, actual: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return who cannot log in with a key, and why, where this run is to end other logins.
+
+        Through a connection other than Ansible's own `ssh` no key is tried: that one is named.
+        """
+        if not ends_passwords([item["path"] for item in actual["differing"]], desired.rules):
+            return None
+        # Not `transport`: others call themselves ssh, too, and have other options.
+        by = str(self._connection.ansible_name)
+        return login_refused(self._connection.get_option) if by.rpartition(".")[2] == "ssh" else {"by": by}

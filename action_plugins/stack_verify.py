@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks the node once more after a run, and ends the run's hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from aicluster.adapters.node_action import NodeAction, Options, name_of
+from aicluster.adapters.rendering import desired_of
+from aicluster.engine.plan import make_plan
+from aicluster.engine.requests import inspection, provisioned
+from aicluster.errors import SiteError
+
+
+class ActionModule(NodeAction):
+    """See the module's documentation: `ansible-doc -t module stack_verify`."""
+
+    OPTIONS: ClassVar[Options] = {"plan": {"type": "dict", "required": True}}
+
+    def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Fail with everything that still differs."""
+        _, desired, _ = desired_of(self, task_vars)
+        now = provisioned(desired, options["plan"])
+        actual = self.change(task_vars, inspection(desired, self._task.diff, now))
+        if "differing" not in actual:
+            return actual
+        plan = make_plan(desired, actual, {})
+        if plan["lines"]:
+            raise SiteError(
+                f"{name_of(task_vars)} is not as it should be after this run: {'; '.join(plan['lines'])}. "
+                f"Run the playbook again; if the same lines come back, something on the node undoes them"
+            )
+        return {"changed": False, "facts": plan["facts"]}

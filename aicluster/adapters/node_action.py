@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the actions of the engine share: their options, one call of the node's half, the hold of this run."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ansible import context
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..engine import runs
+from ..engine.node_program import sources
+from ..errors import SiteError
+
+# As Ansible's argument_spec.
+Options = Mapping[str, Mapping[str, Any]]
+
+
+def name_of(task_vars: Mapping[str, Any]) -> str:
+    """Return the name of the node a task is for."""
+    return str(task_vars.get("node_name") or task_vars["inventory_hostname"])
+
+
+class NodeAction(ActionBase):
+    """An action on one node; it does nothing in check mode unless it says that it predicts."""
+
+    OPTIONS: ClassVar[Options] = {}
+    PREDICTS = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Validate the options and act; an error of the package becomes Ansible's with the same words."""
+        super().run(tmp, task_vars)
+        _, options = self.validate_argument_spec(argument_spec=self.OPTIONS)
+        if self._task.check_mode and not self.PREDICTS:
+            return {"changed": False}
+        try:
+            return self.act(options, task_vars or {})
+        except SiteError as error:
+            raise AnsibleActionFail(str(error)) from error
+
+    def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Do what the action is for and return its result."""
+        raise NotImplementedError
+
+    def ask(self, task_vars: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the node's half once; base64 needs no quoting inside the module's source."""
+        encoded = base64.b64encode(json.dumps(request).encode()).decode()
+        result: dict[str, Any] = self._execute_module(
+            "stack_node", module_args={"request": encoded, "sources": sources()}, task_vars=task_vars
+        )
+        return result
+
+    def change(self, task_vars: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the node's half of a step that changes the node, which this run holds meanwhile."""
+        process = runs.process_of_this_run()
+        if runs.began(process) is None:
+            # It would hold the node in the name of nobody, and work on it beside the next run.
+            raise SiteError(f"the run of this task is gone: nothing was changed on {name_of(task_vars)}")
+        me = runs.this_run(process, " ".join(Path(arg).name for arg in context.CLIARGS.get("args", ())))
+        result = self.ask(task_vars, {**request, "run": me})
+        if "held_by" in result and runs.is_dead(result["held_by"], me):
+            result = self.ask(task_vars, {**request, "run": me, "over": result["held_by"]["run"]})
+        if "held_by" in result:
+            raise SiteError(runs.held_sentence(name_of(task_vars), result["held_by"], result["lock"]))
+        return result

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the preflight judges a node by: the facts of an inspection, and what the node must have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..preflight.node import node_findings
+from .desired import ENGINE_ROLE, Desired
+
+ENGINE_UNIT = "docker"
+
+
+def engine_question(desired: Desired) -> dict[str, Any]:
+    """Return what must be as wanted before the engine is asked for images: its files, packages and unit.
+
+    With it the programs of its runtimes; one without a path is known to the engine by its type.
+    """
+    runtimes = desired.limits.get("engine", {}).get("runtimes", {})
+    return {
+        "files": [file.path for file in desired.files if file.owner == ENGINE_ROLE],
+        "packages": desired.limits.get("engine_packages", []),
+        "unit": ENGINE_UNIT,
+        "programs": sorted({runtime["path"] for runtime in runtimes.values() if "path" in runtime}),
+    }
+
+
+def new_services(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
+    """Return the services of which a node has nothing yet: no file, no container, no volume."""
+    missing = {str(item["path"]) for item in actual["differing"] if item["reason"] == "missing"}
+    there = {file.owner for file in desired.files if file.path not in missing}
+    without = {item["service"] for item in actual["containers"] if item["why"] == "missing"}
+    there |= {owner for container, owner in desired.container_owner.items() if container not in without}
+    volumes = set(actual["conditions"]["volumes"])
+    there |= {service for service, names in desired.volumes.items() if volumes & set(names)}
+    return [service for service in desired.limits.get("disk_gb", {}) if service not in there]
+
+
+def wanted_of(desired: Desired, actual: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `node_findings` compares a node with."""
+    limits, missing = desired.limits, set(actual["packages"])
+    images: dict[str, list[str]] = {}
+    for container, image in desired.images.items():
+        images.setdefault(image, []).append(desired.container_owner[container])
+    coming = {
+        "engine": limits["engine"]["packages"].get("engine") in missing,
+        # The plugin works with the client, which is a package of its own.
+        "compose": bool(missing & set(limits["engine_packages"])),
+    }
+    return {
+        "containers": bool(desired.containers),
+        "engine": {**limits["engine"], "coming": coming},
+        "disk_floor_mb": limits["disk_floor_mb"],
+        "disk_budget": limits["disk_budget"],
+        "disk_reserved_gb": limits["disk_reserved_gb"],
+        "coming_gb": {service: limits["disk_gb"][service] for service in new_services(desired, actual)},
+        "architecture": limits["architecture"],
+        "memory_mb": limits["memory_mb"],
+        "packages": sorted(missing),
+        "images": images,
+    }
+
+
+def found_of(actual: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that `node_findings` judges."""
+    found = actual["conditions"]
+    unit = next((unit["why"] for unit in actual["units"] if unit["name"] == ENGINE_UNIT), "")
+    absent = not found["engine"]["api"] and unit.startswith("not there")
+    return {**found, "engine": {**found["engine"], "absent": absent}}
+
+
+def silent(actual: Mapping[str, Any]) -> bool:
+    """Whether an engine that should hold containers is installed but does not answer: it may not be empty."""
+    engine = found_of(actual)["engine"]
+    return bool(actual["containers"]) and not engine["api"] and not engine["absent"]
+
+
+def to_record(plan: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the packages and repository files a run is about to add, the engine's repository included."""
+    engine = plan["wanted"]["engine"]
+    repository = engine["repository"] if any(engine["coming"].values()) else {"packages": [], "files": []}
+    return {
+        "packages": [*plan["prepare"]["packages"], *repository["packages"]],
+        "sources": list(repository["files"]),
+    }
+
+
+def refusal(node: str, findings: Sequence[str], kept: str) -> str:
+    """Return the message of a refused node; `kept` says what was not changed."""
+    lines = [f"{number:>3}. {finding}" for number, finding in enumerate(findings, start=1)]
+    count = "1 finding" if len(lines) == 1 else f"{len(lines)} findings"
+    return "\n".join([f"{node}: {count}; {kept}.", *lines])
+
+
+def pull_findings(plan: Mapping[str, Any], answer: Mapping[str, Any], node: str) -> list[str]:
+    """Return what is wrong with a node after its images were pulled; the engine may be new in this run."""
+    found = {**plan["found"], **answer, "engine": {**answer["engine"], "absent": False}}
+    installed = {"engine": False, "compose": False}
+    wanted = {**plan["wanted"], "engine": {**plan["wanted"]["engine"], "coming": installed}}
+    return node_findings(found, node, wanted)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Renders what the roles of a node want."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import SiteError
+from ..toolkit.files import LEFTOVERS
+from .declared import check_state
+from .files import File
+
+
+class Renderer:
+    """Renders what the roles of a node want; the only part that uses Ansible's templar and reads the disk."""
+
+    def __init__(
+        self,
+        templar: Any,
+        loader: Any,
+        trust: Callable[[str], str],
+        task_vars: Mapping[str, Any],
+        roles: Path,
+    ) -> None:
+        """Resolve the cluster once: it is the same for every template of the node.
+
+        `trust` marks a text as a template, as Ansible's `trust_as_template` does.
+        """
+        self._templar, self._loader, self._trust = templar, loader, trust
+        self._vars, self._roles = task_vars, roles
+        self.shared: dict[str, Any] = {
+            name: self.value(name, task_vars)
+            for name in ("cluster_nodes", "site_secrets", "site_image_mirror")
+        }
+        host = task_vars["inventory_hostname"]
+        self.shared["cluster_node"] = next(n for n in self.shared["cluster_nodes"] if n["host"] == host)
+
+    def _resolve(self, template: Any, variables: Any) -> Any:
+        return self._templar.copy_with_new_env(available_variables=variables).template(template)
+
+    def _yaml(self, path: Path) -> dict[str, Any]:
+        if not path.is_file():
+            return {}
+        return self._loader.load_from_file(str(path), cache="all", trusted_as_template=True) or {}
+
+    def variables(self, role: str, extra: Mapping[str, Any]) -> ChainMap[str, Any]:
+        """Return a role's variables: defaults lowest, then inventory, its vars, and what the engine adds."""
+        folder = self._roles / role
+        return ChainMap(
+            {**self.shared, **extra},
+            self._yaml(folder / "vars" / "main.yml"),
+            dict(self._vars),
+            self._yaml(folder / "defaults" / "main.yml"),
+        )
+
+    def value(self, expression: str, variables: Mapping[str, Any]) -> Any:
+        """Return the value of an expression over a role's variables."""
+        return self._resolve(self._trust(f"{{{{ {expression} }}}}"), variables)
+
+    def state(self, role: str, variables: ChainMap[str, Any]) -> tuple[dict[str, Any], str]:
+        """Return the role's `__<role>_state`, resolved, and its unresolved `provision_when`."""
+        raw = dict(variables.get(f"__{role}_state", {}))
+        when = raw.pop("provision_when", "")
+        state = {key: self._resolve(value, variables) for key, value in raw.items()}
+        check_state(role, state)
+        return state, when
+
+    def holds(self, condition: Any, variables: ChainMap[str, Any], probe: Any) -> bool:
+        """Evaluate a role's `provision_when` with the probe's answer."""
+        answer = self._resolve(condition, variables.new_child({"probe": probe}))
+        if not isinstance(answer, bool):
+            raise SiteError(f"provision_when must be true or false, not {answer!r}: {condition}")
+        return answer
+
+    def files(self, role: str, variables: ChainMap[str, Any], uid: int) -> list[File]:
+        """Return the role's rendered tree; the path below templates/ is the path on the node."""
+        root = self._roles / role / "templates"
+        searchpath = [str(root), str(self._roles / role)]
+        templar = self._templar.copy_with_new_env(searchpath=searchpath, available_variables=variables)
+        rendered = []
+        for source in template_sources(root):
+            path = f"/{source.relative_to(root)}"
+            if source.suffix == ".j2":
+                path = path.removesuffix(".j2")
+                text = templar.template(
+                    self._trust(source.read_text()),
+                    escape_backslashes=False,
+                    overrides={"trim_blocks": True},
+                )
+                if text is None:  # nothing but false conditions
+                    continue
+                if not isinstance(text, str):
+                    raise SiteError(f"{role}: {source.name} rendered to {type(text).__name__}, not to text")
+                if not text.strip():
+                    continue
+                content = text.encode()
+            else:
+                content = source.read_bytes()
+            executable = bool(source.stat().st_mode & 0o100)
+            file = File(path, content, role, "0755" if executable else "0644")
+            rendered.append(replace(file, mode="0400", uid=uid, gid=uid) if file.secret else file)
+        return rendered
+
+
+def template_sources(root: Path) -> list[Path]:
+    """Return the files of a role's tree in a fixed order, without what editors and others leave behind."""
+    return sorted(path for path in root.rglob("*") if path.is_file() and not LEFTOVERS.fullmatch(path.name))

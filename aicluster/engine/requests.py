@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two questions to a node that carry its desired state; library/stack_node.py answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .archive import pack
+from .desired import Desired
+from .facts import engine_question
+from .files import STACK_ROOT, rule_for
+from .plan import checks_for
+
+
+def inspection(
+    desired: Desired, with_text: bool, provisioned_now: Mapping[str, str | None] | None = None
+) -> dict[str, Any]:
+    """Return the question what differs; `provisioned_now` is remembered, and ends the hold of this run."""
+    return {
+        "verb": "inspect",
+        "with_text": with_text,
+        "files": [file.question() for file in desired.files],
+        "packages": desired.packages,
+        "units": desired.units,
+        "containers": desired.containers,
+        "container_modes": desired.container_modes,
+        "mode": desired.mode,
+        "images": desired.images,
+        "engine": engine_question(desired),
+        "probes": desired.probes,
+        "provisioned_now": provisioned_now,
+    }
+
+
+def provisioned(desired: Desired, plan: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the inputs each service is provisioned with; None keeps what the node remembers.
+
+    An inactive service was not provisioned.
+    """
+    return {
+        service: None if service in plan["inactive"] else inputs
+        for service, inputs in desired.provision_inputs.items()
+    }
+
+
+def delivery(desired: Desired, plan: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """Return the request that checks the files of a part of the plan and puts them in place."""
+    work, partial = plan[part], part == "engine"
+    changed = [file for file in desired.files if file.path in set(work["files"])]
+    checkers = {file.path: rule_for(file.path, desired.rules).get("validate") for file in changed}
+    return {
+        "verb": "deliver",
+        "files": [
+            {"path": file.path, "fragment": file.fragment} for file in (changed if partial else desired.files)
+        ],
+        "partial": partial,
+        "archive": pack(changed),
+        "remove": work["remove"],
+        "reactions": work["reactions"] + ([] if partial else plan["owed"]),
+        "checks": {} if partial else checks_for(desired, [*work["files"], *work["remove"]]),
+        "validations": {path: checker for path, checker in checkers.items() if checker},
+        "compose_check": bool(desired.containers)
+        and any(path.startswith(STACK_ROOT) for path in work["files"]),
+    }

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation of the action in action_plugins/stack_verify.py; the node's part is library/stack_node.py."""
+
+DOCUMENTATION = r"""
+module: stack_verify
+short_description: Ask a node once more after a run
+description:
+  - Fails if anything still differs. Remembers what was provisioned, and ends what C(stack_hold) began.
+options:
+  plan:
+    description: What C(stack_plan) returned.
+    type: dict
+    required: true
+attributes:
+  check_mode: {support: none, description: Nothing is done in check mode; C(stack_plan) predicts.}
+  diff_mode: {support: none, description: The plan has the differences.}
+author: [AI cluster toolkit authors]
+"""
+
+EXAMPLES = r"""
+- name: Ask again whether anything still differs
+  stack_verify:
+    plan: "{{ __stack_plan }}"
+"""
+
+RETURN = r"""
+facts:
+  description: The few facts of the node that the toolkit uses.
+  type: dict
+  returned: success
+"""

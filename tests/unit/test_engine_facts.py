@@ -1,0 +1,122 @@
+"""What the preflight judges a node by: what a run brings is not missed, and what is there is not new."""
+
+from typing import Any
+
+import pytest
+from inspected import FOUND, conditions, container, files, inspected
+from render import ROLES, hosts_running, renderer
+
+from aicluster.engine.desired import Desired, desired_state
+from aicluster.engine.facts import (
+    engine_question,
+    found_of,
+    new_services,
+    pull_findings,
+    refusal,
+    to_record,
+    wanted_of,
+)
+from aicluster.engine.files import File
+from aicluster.engine.plan import make_plan
+from aicluster.preflight.node import node_findings
+
+COMPOSE, CHECK = "/opt/aicluster/redis/compose.yaml", "/opt/aicluster/checks/redis.py"
+LIMITS: dict[str, Any] = {
+    "engine": {
+        "source": "docker",
+        "packages": {"engine": "docker-ce", "compose": "docker-compose-plugin"},
+        "repository": {"packages": ["python3-debian"], "files": ["/etc/docker.sources"]},
+        "runtimes": {"nvidia": {"path": "nvidia-container-runtime"}, "wasm": {"runtimeType": "io.wasm.v1"}},
+    },
+    "engine_packages": ["docker-ce", "docker-ce-cli", "docker-compose-plugin"],
+    "disk_gb": {"redis": 3},
+    "disk_reserved_gb": 8,
+    "disk_floor_mb": 500,
+    "disk_budget": True,
+    "architecture": "arm64",
+    "memory_mb": 8000,
+}
+REDIS = Desired(
+    files=[File(path, b"", "redis") for path in (COMPOSE, CHECK)],
+    containers={"redis": "d1"},
+    container_owner={"redis": "redis"},
+    volumes={"redis": ["redis_data"]},
+    limits=LIMITS,
+)
+NO_FILE, NO_CONTAINER = files("missing", COMPOSE, CHECK), container("missing", "redis")
+
+
+@pytest.mark.parametrize(
+    ("found", "new"),
+    [
+        pytest.param(NO_FILE | NO_CONTAINER, ["redis"], id="nothing of it is there"),
+        pytest.param(files("missing", COMPOSE) | NO_CONTAINER, [], id="an interrupted run left files"),
+        pytest.param(NO_FILE, [], id="its container is there"),
+        pytest.param(
+            NO_FILE | NO_CONTAINER | conditions(volumes=["redis_data"]), [], id="a cleanup left its data"
+        ),
+    ],
+)
+def test_a_service_is_new_when_a_node_has_nothing_of_it(found, new):
+    assert new_services(REDIS, inspected(**found)) == new
+
+
+@pytest.mark.parametrize(
+    ("packages", "coming", "recorded"),
+    [
+        pytest.param([], {"engine": False, "compose": False}, False, id="nothing"),
+        pytest.param(["docker-ce"], {"engine": True, "compose": True}, True, id="the engine"),
+        pytest.param(["docker-ce-cli"], {"engine": False, "compose": True}, True, id="the client"),
+        pytest.param(["jq"], {"engine": False, "compose": False}, False, id="something else"),
+    ],
+)
+def test_what_a_run_installs_is_not_missed_and_recorded_with_its_repository(packages, coming, recorded):
+    found = inspected(packages=packages, unfinished=[{"name": "theirs", "why": "unpacked"}])
+    wanted = wanted_of(REDIS, found)
+    assert (wanted["engine"]["coming"], wanted["packages"]) == (coming, packages)
+    assert to_record({**make_plan(REDIS, found, {}), "wanted": wanted}) == {
+        "packages": [*packages, *["python3-debian"] * recorded],
+        "sources": ["/etc/docker.sources"] * recorded,
+    }
+
+
+def test_a_node_is_asked_for_the_programs_of_its_runtimes():
+    assert engine_question(REDIS)["programs"] == ["nvidia-container-runtime"]
+
+
+@pytest.mark.parametrize(
+    ("api", "units", "absent"),
+    [
+        pytest.param("1.45", [], False, id="one that answers"),
+        pytest.param("", [{"name": "docker", "why": "inactive"}], False, id="one that is stopped"),
+        pytest.param("", [{"name": "docker", "why": "not there, inactive"}], True, id="none"),
+    ],
+)
+def test_an_engine_that_is_stopped_is_not_absent(api, units, absent):
+    found = inspected(units=units, **conditions(engine={"version": "", "api": api}))
+    assert found_of(found)["engine"]["absent"] is absent
+
+
+def test_a_refused_node_lists_its_findings_under_its_name():
+    assert refusal("PI41", ["a: b; c", "d: e; f"], "nothing was changed on it") == (
+        "PI41: 2 findings; nothing was changed on it.\n  1. a: b; c\n  2. d: e; f"
+    )
+
+
+def plan_of_a_real_node() -> dict[str, Any]:
+    desired, _ = desired_state(renderer("production", hosts_running("redis")[0]), ROLES)
+    return {"found": {**FOUND, "board": {**FOUND["board"], "memory_mb": 8058}}} | {
+        "wanted": wanted_of(desired, inspected(packages=["docker-ce"]))
+    }
+
+
+def test_every_node_of_a_real_site_is_described_for_its_preflight():
+    plan = plan_of_a_real_node()
+    assert node_findings(plan["found"], "PI52", plan["wanted"]) == []
+
+
+def test_after_a_pull_an_engine_that_was_to_be_installed_must_be_new_enough():
+    plan = plan_of_a_real_node()
+    engine = {"version": "19.03", "api": "1.40"}
+    [finding] = pull_findings(plan, {"engine": engine, "images": {}}, "PI52")
+    assert finding.startswith("Docker Engine of PI52 19.03 (API 1.40): must be")

@@ -1,0 +1,107 @@
+"""Files of the desired state: their digests, and what leaves the controller of them."""
+
+import base64
+import io
+import tarfile
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aicluster.engine.archive import pack
+from aicluster.engine.diffs import file_diffs, masked
+from aicluster.engine.files import File, digest_of, seal
+
+SECRET = File("/opt/aicluster/kong/secrets/kong.yml", b"hunter2", "kong", "0400", 1001, 1001)
+COMPOSE = File("/opt/aicluster/kong/compose.yaml", b"label: @stack-digest@", "kong")
+
+# --- digests ---
+
+paths = st.sampled_from(["/opt/aicluster/kong/a", "/opt/aicluster/kong/b", "/opt/aicluster/nginx/a"])
+files = st.builds(File, paths, st.binary(max_size=20), st.just("role"), st.sampled_from(["0644", "0400"]))
+
+
+@given(st.lists(files, unique_by=lambda f: f.path), st.randoms())
+def test_the_digest_does_not_depend_on_the_order_of_files(some, random):
+    shuffled = list(some)
+    random.shuffle(shuffled)
+    assert digest_of(some) == digest_of(shuffled)
+
+
+@given(files, files)
+def test_two_files_have_one_digest_exactly_when_path_mode_and_content_are_the_same(one, other):
+    assert (digest_of([one]) == digest_of([other])) == (one == other)
+
+
+def test_the_owner_of_a_file_is_part_of_the_digest():
+    assert digest_of([SECRET]) != digest_of([replace(SECRET, uid=999, gid=999)])
+
+
+def test_sealing_writes_the_digest_of_the_services_own_files_only():
+    host_file = File("/etc/sysctl.d/kong.conf", b"a = 1", "kong")
+    sealed, digest = seal([COMPOSE, host_file], "kong")
+    assert sealed[0].content == f"label: {digest}".encode()
+    assert seal([COMPOSE], "kong")[1] == digest
+
+
+@pytest.mark.parametrize("change", ["reload", "none"])
+def test_a_file_that_a_running_container_reads_again_is_no_part_of_what_recreates_it(change):
+    one, other = (replace(SECRET, content=content, change=change) for content in (b"a", b"b"))
+    assert seal([COMPOSE, one], "kong")[1] == seal([COMPOSE, other], "kong")[1]
+
+
+def test_a_file_can_say_which_files_were_loaded_together_with_it():
+    says = File("/opt/aicluster/kong/says", b"@stack-reload-digest@", "kong", change="reload")
+    loaded = {
+        seal([says, replace(SECRET, content=content, change=change)], "kong")[0][0].content
+        for content in (b"a", b"b")
+        for change in ("reload", "none")
+    }
+    assert len(loaded) == 3, "one for each content that is loaded, and one for both that are not"
+
+
+# --- what leaves the controller ---
+
+
+def test_the_archive_keeps_owner_and_mode():
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(pack([SECRET])))) as tar:
+        [member] = tar.getmembers()
+    assert (member.name, member.mode, member.uid) == (SECRET.path.lstrip("/"), 0o400, 1001)
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        pytest.param(
+            {"path": SECRET.path, "reason": "content", "before": ""},
+            "content changes and is not shown",
+            id="a secret",
+        ),
+        pytest.param(
+            {"path": "/etc/a", "reason": "content", "before": None},
+            "content changes and is not shown",
+            id="content too long to be shown",
+        ),
+        pytest.param(
+            {"path": "/etc/a", "reason": "owner or mode 0666 0:0", "before": None},
+            "owner or mode 0666 0:0 -> 0644 0:0",
+            id="a mode",
+        ),
+    ],
+)
+def test_a_diff_without_text_says_what_changes(item, said):
+    shown = file_diffs([File("/etc/a", b"x", "base"), SECRET], [item], ["/etc/old"])
+    assert [diff["prepared"] for diff in shown] == ["/etc/old: removed\n", f"{item['path']}: {said}\n"]
+
+
+def test_the_diff_of_a_shared_file_shows_the_merged_result():
+    ours = File("/etc/docker/daemon.json", b'{"live-restore": true}', "docker_engine", merge=True)
+    item = {"path": ours.path, "reason": "content", "before": '{"runtimes": {}}', "after": "merged"}
+    assert file_diffs([ours], [item])[0]["after"] == "merged"
+
+
+def test_what_a_checker_quotes_of_a_secret_is_not_shown():
+    secrets = {"a": "hunter", "b": "hunter-and-more", "c": "", "d": 5432}
+    said = masked("key hunter-and-more, hunter, port 5432", secrets)
+    assert said == "key ********, ********, port ********"

@@ -1,0 +1,125 @@
+"""One run at a time changes a node; a run that is seen to be over holds nothing."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import pytest
+
+from aicluster.adapters.node_action import NodeAction
+from aicluster.engine import runs
+from aicluster.engine.runs import held_sentence, is_dead, process_of_this_run, this_run
+from aicluster.errors import SiteError
+
+GONE = 2**22 + 1
+NODE = {"node_name": "PI31"}
+
+
+@pytest.fixture
+def process():
+    """A process of this machine that lives."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as started:
+        yield started
+        started.kill()
+
+
+def test_a_run_is_known_by_its_process_and_by_who_began_it(process):
+    run = this_run(process.pid, "site.yml")
+    assert this_run(process.pid, "site.yml") == run
+    assert run["run"] != this_run(os.getpid(), "site.yml")["run"]
+    assert run["who"].partition("@")[2] in run["machine"]
+
+
+def test_a_run_whose_process_lives_is_not_dead_and_one_that_was_killed_is(process):
+    me, holder = this_run(os.getpid(), ""), this_run(process.pid, "")
+    assert not is_dead(holder, me)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert is_dead(holder, me), "though nobody has waited for it yet"
+
+
+@pytest.mark.parametrize(
+    ("changes", "dead"),
+    [
+        pytest.param({"pid": GONE}, True, id="one whose process is gone"),
+        pytest.param({"began": "1"}, True, id="one whose number another process has now"),
+        pytest.param({"boot": "the last one"}, True, id="one before the last boot of this machine"),
+        pytest.param({"machine": "laptop", "pid": GONE}, False, id="one of another machine: who knows"),
+    ],
+)
+def test_only_a_run_that_can_be_seen_to_be_over_is_dead(changes, dead):
+    me = this_run(os.getpid(), "")
+    assert is_dead({**me, **changes}, me) is dead
+
+
+def test_a_held_node_is_refused_with_who_holds_it_since_when_and_what_to_do():
+    holder = {
+        "who": "anna@laptop",
+        "pid": 4242,
+        "play": "site.yml",
+        "since": "2026-11-29 02:51:11 UTC",
+        "silent_s": 12,
+    }
+    assert held_sentence("PI31", holder, "/run/x.lock") == (
+        "node PI31 held by anna@laptop (pid 4242, site.yml) since 2026-11-29 02:51:11 UTC, last seen 12 s "
+        "ago: must be changed by one run at a time; wait until that one ends, or, if it is gone for good, "
+        "`sudo rm /run/x.lock` there, and run this again"
+    )
+
+
+def test_a_task_knows_the_process_of_its_run_whatever_became_of_it():
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        assert pool.submit(process_of_this_run).result() == os.getpid()
+
+
+# --- a step that changes a node ---
+
+
+class Step(NodeAction):
+    """An action whose node answers what a test says."""
+
+    def __init__(self, *answers: dict[str, Any]) -> None:
+        """Answer each request with the next of `answers`."""
+        self.answers, self.requests = list(answers), list[Mapping[str, Any]]()
+
+    def ask(self, _task_vars: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep the request."""
+        self.requests.append(request)
+        return self.answers.pop(0)
+
+
+def held(**changes: Any) -> dict[str, Any]:
+    """The answer of a node that another run holds."""
+    holder = {**this_run(os.getpid(), "x"), "run": "r1", "since": "s", "silent_s": 0}
+    return {"held_by": {**holder, **changes}, "lock": "/l"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "overs"),
+    [
+        pytest.param([{"changed": False}], [None], id="a free node is asked once"),
+        pytest.param(
+            [held(pid=GONE), {"changed": False}], [None, "r1"], id="a dead run is taken over by name"
+        ),
+    ],
+)
+def test_a_step_that_changes_a_node_holds_it(answers, overs):
+    step = Step(*answers)
+    assert step.change(NODE, {"verb": "hold"}) == {"changed": False}
+    assert [request.get("over") for request in step.requests] == overs
+    assert {(request["verb"], request["run"]["pid"]) for request in step.requests} == {("hold", os.getpid())}
+
+
+def test_a_living_run_of_others_ends_the_step():
+    with pytest.raises(SiteError, match="node PI31 held by "):
+        Step(held()).change(NODE, {"verb": "hold"})
+
+
+def test_what_is_left_of_a_killed_run_changes_nothing(monkeypatch):
+    monkeypatch.setattr(runs, "process_of_this_run", lambda: GONE)
+    with pytest.raises(SiteError, match="the run of this task is gone: nothing was changed on PI31"):
+        Step().change(NODE, {"verb": "deliver"})
