@@ -50,30 +50,24 @@ NODE: dict[str, Any] = {
 }
 
 
-def test_a_container_starts_from_the_hardened_baseline():
-    baseline = container_baseline("nginx", ENTRY, NODE, "")
-    assert baseline["cap_drop"] == ["ALL"]
-    assert baseline["read_only"] is True
-    assert baseline["mem_limit"] == baseline["memswap_limit"] == "128m"
-    assert baseline["healthcheck"]["interval"] == "10s"
-    assert baseline["ports"] == ["10.0.0.1:80:8080", "127.0.0.1:8001:8001"], "for those who may reach them"
+OLD = {**NODE, "health_start_interval_s": 0}
+HEALTH = {"test": ["CMD", "true"], "interval": "10s", "timeout": "3s", "retries": 3, "start_period": "5s"}
+REACHED = ["10.0.0.1:80:8080", "127.0.0.1:8001:8001"]
 
 
 @pytest.mark.parametrize(
-    ("seconds", "expected"), [(5, "5s"), (0, None)], ids=["engine 25 or newer", "an older engine"]
+    ("service", "node", "key", "value"),
+    [
+        pytest.param("nginx", NODE, "ports", REACHED, id="ports for those who may reach them"),
+        pytest.param("nginx", NODE, "healthcheck", {**HEALTH, "start_interval": "5s"}, id="its health check"),
+        pytest.param("nginx", OLD, "healthcheck", HEALTH, id="one that an older engine understands"),
+        pytest.param("nginx", NODE, "profiles", ["day"], id="the modes it starts in"),
+        pytest.param("third", NODE, "profiles", None, id="none where it starts in all"),
+        pytest.param("nginx", NODE, "image", "mirror:5000/nginx:1.30.4", id="its image from a mirror"),
+    ],
 )
-def test_a_starting_container_is_checked_more_often_where_the_engine_can(seconds, expected):
-    baseline = container_baseline("nginx", ENTRY, {**NODE, "health_start_interval_s": seconds}, "")
-    assert baseline["healthcheck"].get("start_interval") == expected
-
-
-def test_a_service_of_some_modes_starts_in_these_only():
-    assert container_baseline("nginx", ENTRY, NODE, "")["profiles"] == ["day"]
-    assert "profiles" not in container_baseline("third", ENTRY, NODE, "")
-
-
-def test_a_mirror_goes_in_front_of_the_image_name():
-    assert container_baseline("nginx", ENTRY, NODE, "mirror:5000")["image"] == "mirror:5000/nginx:1.30.4"
+def test_a_container_has(service, node, key, value):
+    assert container_baseline(service, ENTRY, node, "mirror:5000").get(key) == value
 
 
 # --- files of a role ---
