@@ -67,18 +67,17 @@ packages: {description: Packages the toolkit installed and the caller removes., 
 bystanders: {description: Containers of others on the same engine., type: list, returned: always}
 """
 
-import json
 import os
 import shutil
 
+from ansible.module_utils.aicluster_node import state as node_state
+from ansible.module_utils.aicluster_node.folders import remove_empty_parents
+from ansible.module_utils.aicluster_node.system import PROJECT, STACK_ROOT, UNITS
 from ansible.module_utils.basic import AnsibleModule
 
-STATE_FOLDER = "/var/lib/aicluster"
-STACK_ROOT = "/opt/aicluster"
 # What runs of the toolkit tell each other until the next boot.
 RUN_FOLDER = "/run/aicluster"
-UNITS = "/etc/systemd/system/"
-LABEL = "com.docker.compose.project=aicluster"
+LABEL = "com.docker.compose.project=" + PROJECT
 # Removing it would take the containers of others along.
 ENGINE = (
     "docker-ce",
@@ -89,17 +88,6 @@ ENGINE = (
     "docker-cli",
     "docker-compose",
 )
-
-
-def read_state(folder):
-    """Return what the runs of the toolkit noted, as `read_state` of library/stack_node.py does."""
-    state = {"files": [], "fragments": {}, "packages": [], "sources": []}
-    try:
-        with open(os.path.join(folder, "state.json")) as handle:
-            state.update(json.load(handle))
-    except (IOError, ValueError):
-        pass  # a node the toolkit never finished a run on: containers and folders are known by name
-    return state
 
 
 def lines(module, command):
@@ -152,7 +140,7 @@ def image_lists(module):
         ],
     ):
         image, name, project = (line + " ").split(" ")[:3]
-        if project == "aicluster":
+        if project == PROJECT:
             ours.add(image)
         else:
             others.add(image)
@@ -197,7 +185,7 @@ def leftovers(module, params):
 
 def survey(module, params):
     """Return what is there; see RETURN."""
-    state = read_state(STATE_FOLDER)
+    state = node_state.read_state()
     volumes = owned_volumes(module)
     kept = kept_volumes(volumes, params["keep_data"], params["keep_models"], params["model_volumes"])
     images, bystanders = image_lists(module)
@@ -216,19 +204,10 @@ def survey(module, params):
         "images": sorted(images + unused_images(module, params["repositories"])),
         "files": files,
         "shared": sorted(path for path in state["fragments"] if os.path.isfile(path)),
-        "units": sorted(os.path.basename(path) for path in files if os.path.dirname(path) + "/" == UNITS),
+        "units": sorted(os.path.basename(path) for path in files if os.path.dirname(path) == UNITS),
         "packages": sorted(name for name in state["packages"] if not (bystanders and name in ENGINE)),
         "bystanders": bystanders,
     }
-
-
-def remove_empty(folder):
-    """Remove a folder and its parents below the toolkit's own roots as long as they are empty."""
-    while folder.startswith((STACK_ROOT, UNITS)) and folder + "/" != UNITS and os.path.isdir(folder):
-        if os.listdir(folder):
-            return
-        os.rmdir(folder)
-        folder = os.path.dirname(folder)
 
 
 def remove(module, found):
@@ -252,7 +231,7 @@ def remove(module, found):
         must(["docker", "image", "rm", "--force"] + found["images"])
     for path in found["files"]:
         os.unlink(path)
-        remove_empty(os.path.dirname(path))
+        remove_empty_parents(path)
     if found["units"]:
         must(["systemctl", "daemon-reload"])
 
@@ -281,7 +260,8 @@ def main():
     )
     everything = not module.params["leftovers"]
     found = (survey if everything else leftovers)(module, module.params)
-    there = everything and (os.path.isdir(STACK_ROOT) or os.path.isdir(STATE_FOLDER))
+    folders = (STACK_ROOT, os.path.dirname(node_state.STATE_FILE))
+    there = everything and any(os.path.isdir(folder) for folder in folders)
     gone = ("containers", "networks", "volumes", "images", "files", "shared", "units")
     changed = there or any(found[kind] for kind in gone)
     if changed and not module.check_mode:

@@ -66,9 +66,10 @@ import shlex
 import subprocess
 import time
 
+from ansible.module_utils.aicluster_node.system import STACK_ROOT
 from ansible.module_utils.basic import AnsibleModule
 
-COMPOSE = ["docker", "compose", "--ansi", "never", "--project-directory", "/opt/aicluster"]
+COMPOSE = ["docker", "compose", "--ansi", "never", "--project-directory", STACK_ROOT]
 PAUSE_S = 0.3
 
 

@@ -20,7 +20,7 @@ SHARED = {"requirements.lock", "pyproject.toml", ".gitignore", "tests/lint.py"}
 # Command -> the files it reads. The slowest first: the others run beside it.
 LINTERS = {
     # Of Python only plugins, modules and the package they import, of prose nothing.
-    "ansible-lint --strict": r"(aicluster|library|\w+_plugins)/|(?!.*\.(py|md)$)",
+    "ansible-lint --strict": r"(aicluster|library|module_utils|\w+_plugins)/|(?!.*\.(py|md)$)",
     "mypy": r".*\.py$",
     "yamllint --strict .": r".*\.(ya?ml|yamllint)$|\.yamllint$",
     "ruff check --quiet .": r".*\.py$",

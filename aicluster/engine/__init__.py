@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The controller's half of the engine: desired state -> one question per node -> plan -> one archive."""
+"""The engine: the desired state of a node, what differs from it, and what a run does about it."""

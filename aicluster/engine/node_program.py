@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's half of the engine as text: what a node runs is sent with each question."""
+"""The node's half of the engine, as each request carries it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import zlib
 from functools import cache
 from pathlib import Path
 
-MODULES = Path(__file__).resolve().parents[2] / "module_utils" / "aicluster_node"
+PACKAGE = Path(__file__).resolve().parents[2] / "module_utils" / "aicluster_node"
 
 
 @cache
 def sources() -> str:
-    """Return base64 of zlib of JSON: dotted module name -> source text."""
-    texts = {
-        "aicluster_node" if path.stem == "__init__" else f"aicluster_node.{path.stem}": path.read_text()
-        for path in sorted(MODULES.glob("*.py"))
+    """Return base64 of the zipped JSON {dotted module name: source}, as library/stack_node.py takes it."""
+    modules = {
+        PACKAGE.name if path.stem == "__init__" else f"{PACKAGE.name}.{path.stem}": path.read_text()
+        for path in sorted(PACKAGE.glob("*.py"))
     }
-    return base64.b64encode(zlib.compress(json.dumps(texts).encode())).decode()
+    return base64.b64encode(zlib.compress(json.dumps(modules).encode(), 9)).decode()

@@ -32,6 +32,7 @@ PARTS = (
     "host_vars",
     "inventory",
     "library",
+    "module_utils",
     "playbooks",
     "requirements.yml",
     "roles",

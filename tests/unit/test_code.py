@@ -57,22 +57,24 @@ def imports_of(name: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add("aicluster" if node.level else node.module or "")
+            found.add(name.parts[0] if node.level else node.module or "")
     return found
 
 
 NODE_MODULES = tree.named(".py", below="library")
+NODE_CODE = [*NODE_MODULES, *tree.named(".py", below="module_utils")]
 
 
-@pytest.mark.parametrize("name", NODE_MODULES, ids=str)
-def test_a_module_that_runs_on_nodes_is_python_3_6(name):
+@pytest.mark.parametrize("name", NODE_CODE, ids=str)
+def test_what_runs_on_nodes_is_python_3_6(name):
     ast.parse((ROOT / name).read_text(), filename=str(name), feature_version=(3, 6))
 
 
-@pytest.mark.parametrize("name", NODE_MODULES, ids=str)
-def test_a_module_that_runs_on_nodes_needs_the_standard_library_only(name):
+@pytest.mark.parametrize("name", NODE_CODE, ids=str)
+def test_what_runs_on_nodes_needs_the_standard_library_only(name):
     others = {module for module in imports_of(name) if module.split(".")[0] not in STANDARD_LIBRARY}
-    assert {module for module in others if not module.startswith("ansible.module_utils")} == set()
+    ours = ("ansible.module_utils", "aicluster_node", "module_utils")
+    assert {module for module in others if not module.startswith(ours)} == set()
 
 
 @pytest.mark.parametrize("name", NODE_MODULES, ids=str)

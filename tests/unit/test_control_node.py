@@ -71,6 +71,14 @@ def test_the_toolkit_is_its_files_and_links(checkout):
     }
 
 
+def test_every_folder_that_ansible_cfg_names_belongs_to_it():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "ansible.cfg")
+    folders = {value for value in config["defaults"].values() if (ROOT / value).is_dir()}
+    assert {"library", "module_utils", "roles"} <= folders
+    assert folders <= {name.split("/")[0] for name in toolkit.own_files(ROOT)}
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The answer to one request of the controller.
+
+A request is a JSON object with these keys; which of them it has depends on its verb:
+
+verb             a key of VERBS
+run, over        who holds the node, see `hold`; the run that is known to be dead
+files            [{path, sha256, accept, mode, uid, gid, text, fragment}]; `accept`: other digests that are
+                 right as well; `fragment`: our part of a shared JSON file
+packages         [name]
+sources          record: [path], files of a package repository
+units            [{name, enabled, waits, boot}]
+containers       {compose service: digest}
+container_modes  {compose service: [modes it runs in]}; a service that is not named runs in all
+mode             the mode of a node that has not chosen one itself
+probes           {service: what `probes.probe` takes}
+images           inspect: {compose service: image}; pull: [image]
+engine           {files: [path], packages: [name], unit}: what must be as wanted before images are asked for;
+                 programs: [name] of its runtimes besides runc
+with_text        whether to return the text of what differs, for a diff
+provisioned_now  {service: provisioning digest to remember, or null to keep the remembered one}; null in the
+                 middle of a run
+archive          base64 of a tar.gz, paths relative to /
+remove           [path]
+reactions        [[restart or reload, unit]]
+validations      {path: command with %s}
+compose_check    whether compose reads the staged project before anything is replaced
+checks           {compose service: {command, files: [path]}}: run in a container like the service's own
+partial          whether more of the desired state follows: files that are not named stay known
+"""
+
+import importlib
+import os
+
+from .system import RefusedError
+
+# The module that has the function of this name.
+VERBS = {
+    "inspect": "inspection",
+    "hold": "hold",
+    "release": "engine_start",
+    "record": "packages",
+    "pull": "images",
+    "deliver": "delivery",
+    "handled": "delivery",
+    "restore": "shared_files",
+}
+
+
+def answer(request):
+    """Return the answer to a request; one with `run` is for the one run that may change the node."""
+    # Whatever root's umask is: files have the modes that are named, and all else everyone may read.
+    os.umask(0o022)
+    os.environ.update(LC_ALL="C", LANGUAGE="C")  # words of programs are looked for
+    if not request.get("run"):
+        return perform(request)
+    from .hold import perform_held
+
+    return perform_held(request, perform)
+
+
+def perform(request):
+    """Carry out the verb of a request."""
+    verb = request["verb"]
+    module = importlib.import_module("." + VERBS[verb], __package__)
+    try:
+        return getattr(module, verb)(request)
+    except RefusedError as refusal:
+        return {"failed": True, "msg": "%s. Nothing was replaced on this node." % refusal}

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which of our files differ from what is wanted, and which no longer belong."""
+
+import hashlib
+import os
+import stat
+
+from . import system
+
+DIFF_LIMIT_BYTES = 64 * 1024
+
+
+def compare_file(want, with_text):
+    """Return None when the file is as wanted, else {path, reason, before}."""
+    path = want["path"]
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return {"path": path, "reason": "missing", "before": ""}
+    if not stat.S_ISREG(found.st_mode):
+        return {"path": path, "reason": "not a regular file", "before": ""}
+    with open(path, "rb") as handle:
+        content = handle.read()
+    if hashlib.sha256(content).hexdigest() not in [want["sha256"]] + want["accept"]:
+        before = None
+        if with_text and want.get("text") and len(content) <= DIFF_LIMIT_BYTES:
+            before = content.decode("utf-8", "replace")
+        return {"path": path, "reason": "content", "before": before}
+    mode = "%04o" % stat.S_IMODE(found.st_mode)
+    if (mode, found.st_uid, found.st_gid) != (want["mode"], want["uid"], want["gid"]):
+        reason = "owner or mode %s %d:%d" % (mode, found.st_uid, found.st_gid)
+        return {"path": path, "reason": reason, "before": None}
+    for folder in own_folders(path):
+        mode = stat.S_IMODE(os.lstat(folder).st_mode)
+        if mode != folder_mode(folder):
+            return {"path": path, "reason": "mode %04o of its folder %s" % (mode, folder), "before": None}
+    return None
+
+
+def own_folders(path):
+    """Return the folders of the project that lead to a file, outermost first."""
+    root = system.STACK_ROOT
+    inside = os.path.dirname(path)[len(root) :].split("/") if path.startswith(root + "/") else []
+    return ["/".join([root] + inside[1 : depth + 1]) for depth in range(len(inside))]
+
+
+def folder_mode(folder):
+    """Return the mode of a folder of the project: a `secrets` folder is for the one user who reads it."""
+    return 0o500 if os.path.basename(folder) == "secrets" else 0o755
+
+
+def leftover(state, wanted_paths):
+    """Return files we wrote that no longer belong, and shared files we no longer have a part in."""
+    files = [path for path in state["files"] if os.path.lexists(path)]
+    shared = [path for path, notes in state["fragments"].items() if notes and os.path.isfile(path)]
+    return sorted(path for path in files + shared if path not in wanted_paths)

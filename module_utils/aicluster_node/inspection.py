@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What differs between the node and its desired state."""
+
+from . import board, docker, files, packages, probes, shared_files, units
+from .conditions import conditions
+from .state import read_state, write_state
+
+
+def inspect(request):
+    """Compare the node with its desired state; `action_plugins` turn the answer into a plan."""
+    state = read_state()
+    found = docker.project_containers()
+    ids = docker.containers_of(found)
+    if request["provisioned_now"] is not None:
+        state = completed(state, request["provisioned_now"], ids)
+    compared = [
+        shared_files.compare_shared(want, state["fragments"].get(want["path"], []))
+        if want.get("fragment") is not None
+        else files.compare_file(want, request["with_text"])
+        for want in request["files"]
+    ]
+    differing = [difference for difference in compared if difference]
+    states = packages.package_states() if request["packages"] else {}
+    missing = packages.missing_packages(request["packages"], states)
+    deviating = units.deviating_units(request["units"])
+    wanted = request["containers"]
+    mode = docker.active_mode(request["container_modes"], request["mode"])
+    inactive = docker.inactive_services(request["container_modes"], mode)
+    active = {service: digest for service, digest in wanted.items() if service not in inactive}
+    containers = docker.deviating_containers(active, found)
+    containers += docker.deviating_inactive(inactive, wanted, found)
+    return {
+        "facts": board.facts(),
+        "mode": mode,
+        "inactive": inactive,
+        "unexpected": [
+            name for name in inactive if name in found and found[name]["state"] in docker.NOT_STOPPED
+        ],
+        "differing": differing,
+        "leftover": files.leftover(state, {want["path"] for want in request["files"]}),
+        "packages": missing,
+        "unfinished": packages.unfinished_packages(states) if states else [],
+        "units": deviating,
+        "containers": containers,
+        "orphans": sorted(service for service in found if service not in wanted),
+        "pending": state["pending"],
+        "provisioned": still_provisioned(state, ids),
+        "probes": {name: probes.probe(subject) for name, subject in sorted(request["probes"].items())},
+        "conditions": conditions(request, differing, missing, deviating, state["pending"], containers),
+    }
+
+
+def completed(state, provisioned_now, ids):
+    """Return the state after a run that did all its work, and remember it."""
+    known = {
+        service: state["provisioned"].get(service) if digest is None else [digest, ids.get(service, [])]
+        for service, digest in provisioned_now.items()
+    }
+    provisioned = {service: done for service, done in known.items() if done is not None}
+    after = dict(state, pending=[], provisioned=provisioned, engine=None)
+    if after != state:
+        write_state(after)
+    return after
+
+
+def still_provisioned(state, ids):
+    """Return {service: digest} of the services that were provisioned in the containers they have now.
+
+    Another container may have started without data, whoever made it.
+    """
+    return {
+        service: done[0]
+        for service, done in state["provisioned"].items()
+        # Earlier versions noted the digest alone.
+        if done[1:] == [ids.get(service, [])]
+    }

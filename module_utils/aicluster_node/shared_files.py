@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON files we share with others: our part is merged into what others wrote, and can be taken out again."""
+
+import json
+import os
+import stat
+
+from . import system
+from .state import read_state
+
+
+def as_json(value):
+    """Return JSON as people read it."""
+    return json.dumps(value, indent=2, sort_keys=True) + "\n"
+
+
+def merged(content, fragment):
+    """Return the JSON object `content` with `fragment` over it, mappings key by key."""
+    after = dict(content)
+    for key, value in fragment.items():
+        there = content.get(key)
+        after[key] = dict(there, **value) if isinstance(value, dict) and isinstance(there, dict) else value
+    return after
+
+
+def overridden(content, fragment):
+    """Return what `fragment` overrides: [[keys], [value there] or []]; of a mapping, key by key."""
+    notes = []
+    for key, value in sorted(fragment.items()):
+        there = content.get(key, {})
+        if isinstance(value, dict) and isinstance(there, dict):
+            notes += [[[key, name], [there[name]] if name in there else []] for name in sorted(value)]
+        else:
+            notes.append([[key], [there] if key in content else []])
+    return notes
+
+
+def restored(content, notes):
+    """Return the JSON object `content` as it was before us; `notes` are what `overridden` returned."""
+    for note in notes:
+        if not isinstance(note, str):
+            content = with_value(content, *note)
+        elif not isinstance(content.get(note), dict):
+            # Earlier versions noted names only. What a mapping held before them is not known, so it stays.
+            content = with_value(content, [note], [])
+    return content
+
+
+def with_value(content, keys, value):
+    """Return the JSON object `content` with `value` at the end of `keys`: [value], or [] for none."""
+    key, rest = keys[0], keys[1:]
+    if rest:
+        there = content.get(key)
+        inner = with_value(there if isinstance(there, dict) else {}, rest, value)
+        value = [inner] if inner else []
+    left = {name: other for name, other in content.items() if name != key}
+    return dict(left, **{key: value[0]}) if value else left
+
+
+def without_our_part(path, notes):
+    """Return the JSON object others have in the shared file `path`."""
+    try:
+        return restored(json.loads(system.read_text(path) or "{}"), notes)
+    except ValueError as error:
+        raise system.RefusedError(
+            "%s: must be JSON, we add to what others wrote: %s; mend it" % (path, error)
+        )
+
+
+def compare_shared(want, notes):
+    """Return None when our part is in the file as wanted, else {path, reason, before, after}."""
+    text = system.read_text(want["path"])
+    after = merged(without_our_part(want["path"], notes), want["fragment"])
+    if text and json.loads(text) == after:
+        return None
+    reason = "content" if text else "missing"
+    return {"path": want["path"], "reason": reason, "before": text, "after": as_json(after)}
+
+
+def remove_our_part(path, notes):
+    """Take our part out of a shared file; the file stays."""
+    found = os.stat(path)
+    content = as_json(without_our_part(path, notes)).encode()
+    system.replace_file(path, content, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
+
+
+def restore(_request):
+    """Take our part out of all shared files; the notes of what they held stay."""
+    from .units import forget_starts
+
+    for path, notes in read_state()["fragments"].items():
+        if notes and os.path.isfile(path):
+            remove_our_part(path, notes)
+    forget_starts([system.ENGINE_UNIT])
+    return {"changed": False}
