@@ -6,14 +6,26 @@ import os
 import sys
 from pathlib import Path
 
+import ansible.module_utils
+import node_half
 import pytest
 from hypothesis import settings
+from tree import ROOT
 
 # A busy machine makes no test fail.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 # Some start Ansible by name, as its users do: the one beside this Python.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+# Ansible's path of module utilities, as ansible.cfg sets it.
+ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
+
+
+@pytest.fixture
+def own_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in the place of a node."""
+    node_half.use_folder(tmp_path, monkeypatch)
+    return tmp_path
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -61,7 +61,7 @@ def test_a_node_without_docker_has_no_containers_to_remove():
 def test_the_engine_and_its_repository_stay_while_containers_of_others_run_on_it(
     tmp_path, monkeypatch, bystander, packages, files
 ):
-    monkeypatch.setattr(cleanup, "STATE_FOLDER", str(tmp_path))
+    monkeypatch.setattr(cleanup.node_state, "STATE_FILE", str(tmp_path / "state.json"))
     (tmp_path / "docker.sources").touch()
     sources = [str(tmp_path / name) for name in ("docker.sources", "docker.asc")]
     (tmp_path / "state.json").write_text(json.dumps({"packages": ["jq", "docker.io"], "sources": sources}))
@@ -136,15 +136,11 @@ def test_leftovers_are_what_no_container_uses_and_no_service_of_the_node_names(
 
 
 def test_what_the_toolkit_made_is_known_until_the_caller_is_done_as_well(tmp_path, monkeypatch):
-    for name in ("STACK_ROOT", "RUN_FOLDER", "STATE_FOLDER"):
+    for name in ("STACK_ROOT", "RUN_FOLDER"):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(cleanup, name, str(tmp_path / name))
-    (tmp_path / "STATE_FOLDER" / "state.json").write_text('{"packages": ["jq"]}')
+    monkeypatch.setattr(cleanup.node_state, "STATE_FILE", str(tmp_path / "state.json"))
+    (tmp_path / "state.json").write_text('{"packages": ["jq"]}')
     cleanup.remove_folders(Node())
-    assert [path.name for path in tmp_path.iterdir()] == ["STATE_FOLDER"]
-    assert cleanup.read_state(cleanup.STATE_FOLDER)["packages"] == ["jq"]
-
-
-def test_a_torn_state_file_is_no_reason_to_stop(tmp_path):
-    (tmp_path / "state.json").write_text('{"files": [')
-    assert cleanup.read_state(str(tmp_path))["files"] == []
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+    assert cleanup.node_state.read_state()["packages"] == ["jq"]

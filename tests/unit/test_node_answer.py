@@ -1,0 +1,72 @@
+"""The node's half as Ansible starts it: sent as sources, or imported by a module."""
+
+import base64
+import json
+import subprocess
+import sys
+
+import pytest
+from aicluster_node import answer, system
+from node_half import QUESTION, want
+from tree import ROOT
+
+from aicluster.engine.node_program import sources
+
+
+def sent(request, then=""):
+    """What Python ends with when Ansible gives it the module, as it does with `pipelining`."""
+    encoded = base64.b64encode(json.dumps(request).encode()).decode()
+    arguments = json.dumps({"request": encoded, "sources": sources()})
+    program = (ROOT / "library/stack_node.py").read_text()
+    program = program.replace("<<INCLUDE_ANSIBLE_MODULE_JSON_ARGS>>", arguments) + then
+    return subprocess.run(
+        [sys.executable, "-I", "-"], input=program.encode(), capture_output=True, check=False
+    )
+
+
+def test_the_node_answers_whatever_a_request_holds(tmp_path):
+    path = tmp_path / 'a "quoted" \\ näme\n\'\'\'"""'
+    path.write_bytes(b"x")
+    done = sent({**QUESTION, "files": [want(path, b"y")]})
+    assert json.loads(done.stdout)["differing"] == [{"path": str(path), "reason": "content", "before": "x"}]
+
+
+def test_an_inspection_imports_only_what_it_needs():
+    done = sent(QUESTION, then="\nprint(*sys.modules, file=sys.stderr)\n")
+    imported = set(done.stderr.decode().split())
+    ours = {name.partition(".")[2] for name in imported if name.startswith("aicluster_node.")}
+    assert ours == {
+        "answer", "board", "conditions", "docker", "engine_start", "files", "images", "inspection",
+        "local_http", "packages", "probes", "shared_files", "state", "storage", "system", "units",
+    }  # fmt: skip
+    costly = {"base64", "concurrent.futures", "shlex", "shutil", "tarfile", "tempfile", "http.client"}
+    assert not costly & imported
+
+
+def test_an_error_in_the_node_half_names_module_and_line():
+    done = sent({**QUESTION, "units": None, "probes": None})
+    assert b'File "aicluster_node.inspection", line ' in done.stderr
+
+
+@pytest.mark.parametrize("verb", answer.VERBS)
+def test_every_verb_is_a_function_of_its_module(verb):
+    module = answer.importlib.import_module(f"aicluster_node.{answer.VERBS[verb]}")
+    assert callable(getattr(module, verb))
+
+
+@pytest.mark.usefixtures("own_node")
+def test_programs_of_a_node_speak_english_whatever_its_language(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "de")
+    answer.answer({"verb": "hold", "run": {"run": "x"}})
+    assert system.run(["sh", "-c", "echo $LC_ALL $LANGUAGE"]) == "C C\n"
+
+
+def test_a_module_of_ansible_can_import_it():
+    argv = ["ansible", "localhost", "--inventory", "localhost,", "--connection", "local", "--check"]
+    argv += ["--extra-vars", json.dumps({"ansible_python_interpreter": sys.executable})]
+    reload = {"reloads": [{"service": "kong", "command": "true", "confirm": "true"}]}
+    argv += ["--module-name", "stack_reload", "--args", json.dumps(reload), "--one-line"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"reloaded": ["kong"]' in done.stdout

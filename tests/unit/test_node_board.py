@@ -1,0 +1,92 @@
+"""The machine, its kernel and its system."""
+
+import os
+
+import pytest
+from aicluster_node import board, system
+
+V1_ON = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t125\t1\nmemory\t4\t211\t1\n"
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Puts text where a constant of the module says that the kernel or the system shows it."""
+
+    def show(**texts):
+        for constant, text in texts.items():
+            monkeypatch.setattr(board, constant, str(tmp_path / constant))
+            if text is not None:
+                (tmp_path / constant).write_text(text)
+
+    return show
+
+
+@pytest.mark.parametrize(
+    ("v2", "v1", "on"),
+    [
+        pytest.param("cpuset cpu io memory pids\n", None, True, id="version 2 with it"),
+        pytest.param("cpuset cpu io pids\n", None, False, id="version 2 without it: Raspberry Pi OS"),
+        pytest.param("cpu pids\n", V1_ON, False, id="version 2 counts where both are"),
+        pytest.param(None, V1_ON, True, id="version 1, also in a container: the lab"),
+        pytest.param(None, V1_ON.replace("211\t1", "1\t0"), False, id="version 1, switched off"),
+        pytest.param(None, "#subsys_name\ncpu\t1\t1\t1\n", False, id="version 1, not in the kernel"),
+        pytest.param(None, None, None, id="no cgroups to be seen: it cannot be told"),
+    ],
+)
+def test_whether_the_kernel_counts_memory_per_container(files, v2, v1, on):
+    files(CGROUPS_V2=v2, CGROUPS_V1=v1)
+    assert board.memory_cgroup()["on"] is on
+
+
+def test_a_memory_cgroup_that_is_off_comes_with_the_file_to_mend(tmp_path, monkeypatch, files):
+    files(CGROUPS_V2="cpu\n", KERNEL_ARGUMENTS="cgroup_disable=memory quiet\n")
+    there = tmp_path / "cmdline.txt"
+    there.touch()
+    monkeypatch.setattr(board, "BOOT_FILES", (str(tmp_path / "none"), str(there)))
+    found = board.memory_cgroup()
+    assert found["cmdline"] == str(there)
+    assert "started with cgroup_disable=memory" in found["evidence"]
+
+
+@pytest.mark.parametrize(
+    ("line", "release"),
+    [
+        ("# R32 (release), REVISION: 7.6, GCID: 38171779, BOARD: t210ref, EABI: aarch64, DATE: x", "32.7.6"),
+        ("# R36 (release), REVISION: 4.7, GCID: 42132812, BOARD: generic, EABI: aarch64, DATE: x", "36.4.7"),
+        ("# R39 (release), REVISION: 2.1\n# KERNEL_VARIANT: oot\n", "39.2.1"),
+        ("# R36 (release)\n", ""),
+        (None, ""),
+    ],
+    ids=["JetPack 4", "JetPack 6", "JetPack 7, with more lines", "no revision", "no Jetson"],
+)
+def test_the_release_of_a_jetsons_system_is_read_from_its_first_line(files, line, release):
+    files(L4T_FILE=line)
+    assert board.l4t() == release
+
+
+@pytest.mark.parametrize(("release", "held"), [("", []), ("36.4.3", ["docker-ce"])], ids=["else", "a Jetson"])
+def test_held_packages_are_asked_of_a_jetson_alone(monkeypatch, release, held):
+    monkeypatch.setattr(system, "run", lambda _command: "docker-ce hold\ndocker.io install\n")
+    monkeypatch.setattr(board, "l4t", lambda: release)
+    assert board.board([])["held"] == held
+
+
+@pytest.mark.parametrize(
+    ("text", "memory_mb"),
+    [("MemTotal:        1893688 kB\nMemFree:          100 kB\n", 1849), (None, None)],
+    ids=["a board", "a kernel that does not tell"],
+)
+def test_a_board_is_described_by_what_its_system_shows(files, text, memory_mb):
+    files(MEMORY_FILE=text, RELEASE_FILE='ID=debian\nVERSION_CODENAME="trixie"\n')
+    found = board.board([])
+    assert (found["memory_mb"], found["bits"], found["machine"]) == (memory_mb, 64, os.uname().machine)
+    assert board.facts() == {"os": "debian", "os_codename": "trixie"}
+
+
+def test_the_program_of_a_runtime_is_looked_for_where_the_engine_finds_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name, mode in (("there", 0o755), ("no-program", 0o644)):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(mode)
+    programs = ["there", "no-program", "gone", "env", str(tmp_path / "there"), "/opt/gone"]
+    assert board.board(programs)["absent"] == ["no-program", "gone", "/opt/gone"]

@@ -1,0 +1,169 @@
+"""Files of a node: found when they differ, delivered all or none, removed when they no longer belong."""
+
+import hashlib
+import os
+
+import pytest
+from aicluster_node import delivery, files, state, system
+from aicluster_node.answer import answer
+from node_half import deliver, delivery_of, inspect, want
+
+pytestmark = pytest.mark.usefixtures("own_node")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        pytest.param(lambda p: p.unlink(), "missing", id="somebody removed the file"),
+        pytest.param(lambda p: p.write_bytes(b"y"), "content", id="somebody edited the file"),
+        pytest.param(lambda p: p.chmod(0o666), "owner or mode 0666", id="somebody opened it to the world"),
+        pytest.param(
+            lambda p: (p.unlink(), p.symlink_to("/dev/null")),
+            "not a regular file",
+            id="a link took its place",
+        ),
+        pytest.param(lambda p: p.parent.chmod(0o770), "mode 0770 of its folder", id="its secrets folder"),
+        pytest.param(
+            lambda p: p.parents[1].chmod(0o770), "mode 0770 of its folder", id="the service's folder"
+        ),
+        pytest.param(
+            lambda p: p.parents[2].chmod(0o770), "mode 0770 of its folder", id="the project's folder"
+        ),
+    ],
+)
+def test_drift_is_found_and_mended(tmp_path, spoil, reason):
+    path = tmp_path / "stack" / "kong" / "secrets" / "key"
+    deliver({path: b"x"})
+    modes = [folder.stat().st_mode for folder in path.parents[:3]]
+    spoil(path)
+    [difference] = inspect(want(path, b"x"))["differing"]
+    assert difference["reason"].startswith(reason)
+    deliver({path: b"x"})
+    assert inspect(want(path, b"x"))["differing"] == []
+    assert [folder.stat().st_mode for folder in path.parents[:3]] == modes
+
+
+def test_a_file_may_hold_any_content_that_is_accepted(tmp_path):
+    path = tmp_path / "stack" / ".env"
+    wanted = want(path, b"llm", accept=[hashlib.sha256(b"image").hexdigest()])
+    deliver({path: b"image"})
+    assert inspect(wanted)["differing"] == []
+    deliver({path: b"garbage"})
+    assert inspect(wanted)["differing"] == [{"path": str(path), "reason": "content", "before": "garbage"}]
+
+
+def test_a_file_too_long_for_a_diff_shows_no_part_of_itself(tmp_path):
+    path = tmp_path / "stack" / "conf"
+    deliver({path: b"x" * (files.DIFF_LIMIT_BYTES + 1)})
+    assert inspect(want(path, b"y"))["differing"][0]["before"] is None
+
+
+def test_a_link_in_the_place_of_a_file_never_leads_to_what_it_points_at(tmp_path):
+    path, victim = tmp_path / "stack" / "conf", tmp_path / "victim"
+    victim.write_bytes(b"somebody's own")
+    victim.chmod(0o600)
+    path.parent.mkdir()
+    path.symlink_to(victim)
+    with pytest.raises(system.RefusedError):
+        deliver({path: b"new"}, validations={str(path): "false %s"})
+    deliver({path: b"new"})
+    assert (victim.read_bytes(), victim.stat().st_mode & 0o777) == (b"somebody's own", 0o600)
+    assert path.read_bytes() == b"new"
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused_by_name(tmp_path):
+    path = tmp_path / "stack" / "conf"
+    path.mkdir(parents=True)
+    with pytest.raises(system.RefusedError, match="conf is a folder where a file belongs"):
+        deliver({path: b"x"})
+
+
+def test_what_is_made_has_its_mode_whatever_the_umask_of_root(tmp_path):
+    secret, others = tmp_path / "stack" / "kong" / "secrets" / "a", tmp_path / "etc" / "sysctl.d" / "b"
+    before = os.umask(0o077)
+    try:
+        assert answer(delivery_of({secret: b"x", others: b"x"})) == {"changed": True}
+    finally:
+        os.umask(before)
+    made = [secret.parents[1], tmp_path / "stack", tmp_path / "state", others.parent]
+    assert {oct(folder.stat().st_mode & 0o777) for folder in made} == {"0o755"}
+    assert oct(secret.parent.stat().st_mode & 0o777) == "0o500", "a secrets folder is for its one reader"
+    assert {file.stat().st_mode & 0o777 for file in (secret, others)} == {0o640}
+
+
+# --- what no longer belongs ---
+
+
+def test_a_file_that_no_longer_belongs_goes_with_its_empty_folder_and_a_users_own_file_stays(tmp_path):
+    gone, stays, theirs = (tmp_path / "stack" / name for name in ("old/conf", "conf", "mine"))
+    deliver({gone: b"x", stays: b"x"})
+    theirs.write_text("a user's own")
+    assert inspect(want(stays, b"x"))["leftover"] == [str(gone)]
+    deliver({stays: b"x"}, remove=[str(gone)])
+    assert not gone.parent.exists()
+    assert inspect(want(stays, b"x"))["leftover"] == []
+    assert theirs.exists()
+
+
+def test_a_unit_that_no_longer_belongs_is_stopped_before_its_file_goes(tmp_path, monkeypatch):
+    ran: list[list[str]] = []
+    monkeypatch.setattr(system, "UNITS", str(tmp_path / "units"))
+    monkeypatch.setattr(system, "run", ran.append)
+    path, extension = tmp_path / "units" / "x.timer", tmp_path / "units" / "theirs.service.d" / "x.conf"
+    deliver({path: b"[Timer]", extension: b"[Service]"})
+    deliver({}, remove=[str(path), str(extension)])
+    assert not path.exists() and not extension.parent.exists() and path.parent.exists()
+    assert ran == [["systemctl", "disable", "--now", "x.timer"]]
+
+
+def test_a_part_that_is_delivered_first_leaves_what_is_known_of_the_rest(tmp_path):
+    rest, first = tmp_path / "stack" / "conf", tmp_path / "daemon"
+    deliver({rest: b"x"})
+    deliver({first: b"y"}, partial=True)
+    assert sorted(state.read_state()["files"]) == sorted([str(rest), str(first)])
+    assert inspect(want(first, b"y"), want(rest, b"x"))["leftover"] == []
+
+
+# --- what is owed ---
+
+
+@pytest.mark.parametrize(
+    ("ends", "owed"),
+    [
+        pytest.param(
+            lambda: delivery.handled({"reactions": [["restart", "docker"]]}),
+            [["reload", "ssh"]],
+            id="it was carried out",
+        ),
+        pytest.param(lambda: inspect(provisioned_now={}), [], id="the run has verified"),
+    ],
+)
+def test_a_reaction_is_owed_until(tmp_path, ends, owed):
+    both = [["reload", "ssh"], ["restart", "docker"]]
+    deliver({tmp_path / "stack" / "conf": b"x"}, reactions=both)
+    assert inspect()["pending"] == both
+    ends()
+    assert inspect()["pending"] == owed
+
+
+def test_a_run_killed_before_the_files_are_in_place_still_owes_its_reactions(tmp_path, monkeypatch):
+    path = tmp_path / "stack" / "conf"
+    replace = system.replace_file
+
+    def dies(target, *rest):
+        if target == str(path):
+            raise KeyboardInterrupt
+        replace(target, *rest)
+
+    monkeypatch.setattr(system, "replace_file", dies)
+    with pytest.raises(KeyboardInterrupt):
+        deliver({path: b"x"}, reactions=[["restart", "docker"]])
+    found = inspect(want(path, b"x"))
+    assert found["pending"] == [["restart", "docker"]]
+    assert found["differing"][0]["reason"] == "missing"
+
+
+def test_a_torn_state_file_is_as_good_as_none(tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "state.json").write_text('{"files": [')
+    assert state.read_state()["files"] == []

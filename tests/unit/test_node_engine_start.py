@@ -1,0 +1,172 @@
+"""The engine's next start: what it will read, and the way back when it does not start."""
+
+import json
+
+import pytest
+from aicluster_node import delivery, engine_start, shared_files, state, system
+from node_half import deliver, deliver_shared, inspect, want_shared
+
+pytestmark = pytest.mark.usefixtures("own_node")
+RESTART = ["restart", "docker"]
+
+
+@pytest.fixture
+def dockerd(tmp_path, monkeypatch):
+    """A program that judges as dockerd does, and what systemd shows of the engine's unit."""
+
+    def make(verdict, flags="", environment="", text=""):
+        program = tmp_path / "dockerd"
+        program.write_text(f"#!/bin/sh\n{verdict}\n")
+        program.chmod(0o755)
+        (tmp_path / "default").write_text(text)
+        shown = (
+            f"ExecStart={{ path={program} ; argv[]={program} -H fd://{flags} ; ignore_errors=no ; pid=0 }}\n"
+            f"Environment={environment}\nEnvironmentFiles={tmp_path}/default (ignore_errors=yes)\n"
+        )
+        monkeypatch.setattr(system, "run", lambda command: shown if command[0] == "systemctl" else "")
+        return [str(program), "-H", "fd://"]
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "text", "words"),
+    [
+        pytest.param("", "", "", [], id="those of the unit"),
+        pytest.param(
+            " $OPTS",
+            "",
+            "# Docker's own\nOPTS='-D --log-driver json-file'\n",
+            ["-D", "--log-driver", "json-file"],
+            id="those of its environment file",
+        ),
+        pytest.param(" $OPTS", '"OPTS=-D -l warn"', "", ["-D", "-l", "warn"], id="those of a drop-in"),
+        pytest.param(" $OPTS --group=${WHO}", "WHO=me OPTS=-D", "OPTS=", ["--group=me"], id="the file last"),
+    ],
+)
+def test_the_engine_is_known_by_the_flags_systemd_starts_it_with(dockerd, flags, environment, text, words):
+    known = dockerd("exit 0", flags, environment, text)
+    assert engine_start.engine_command() == known + words
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        pytest.param('echo "configuration OK" >&2', "", id="one it takes"),
+        pytest.param(
+            'echo "$*: $(cat)"; exit 1', "-H fd:// --validate --config-file /dev/stdin: {}", id="one not"
+        ),
+        pytest.param('echo "Status: unknown flag: --validate"; exit 125', None, id="one it cannot judge"),
+    ],
+)
+def test_the_engine_judges_a_file_with_its_own_flags(dockerd, verdict, said):
+    assert engine_start.engine_said(dockerd(verdict), "{}") == said
+
+
+def test_a_program_that_is_not_dockerd_is_not_started(tmp_path):
+    assert engine_start.engine_said(["/bin/sh", "-c", f"touch {tmp_path}/ran"], "{}") is None
+    assert not (tmp_path / "ran").exists()
+    assert engine_start.engine_said([], "{}") is None
+
+
+def test_the_file_to_come_is_looked_at_before_it_is_there(tmp_path, dockerd):
+    path = tmp_path / "daemon.json"
+    path.write_text('{"data-root": "/d"}')
+    dockerd("cat; exit 1")
+    found = inspect(want_shared(path, {"live-restore": True}))["conditions"]["starting"]
+    assert found["file"] == json.loads(found["said"]) == {"data-root": "/d", "live-restore": True}
+    assert (found["swarm"], found["containers"]) == (False, False)
+    assert found["store"]["root_to_come"] == "/d"
+
+
+def test_a_file_that_waits_for_its_restart_is_looked_at_too(tmp_path, dockerd):
+    (tmp_path / "daemon.json").write_text('{"debug": true}')
+    (tmp_path / "docker" / "swarm").mkdir(parents=True)
+    (tmp_path / "docker" / "swarm" / "docker-state.json").touch()
+    dockerd("exit 0")
+    assert inspect()["conditions"]["starting"] is None
+    state.write_state({**state.read_state(), "pending": [RESTART]})
+    found = inspect()["conditions"]["starting"]
+    assert (found["file"], found["said"], found["swarm"]) == ({"debug": True}, "", True)
+
+
+# --- the way back ---
+
+
+@pytest.fixture
+def systemctl(monkeypatch):
+    """An engine that systemd says is down, or back once it was started."""
+    ran: list[list[str]] = []
+
+    def make(comes_back):
+        def run(command):
+            ran.append(command)
+            started = ["systemctl", "start", "docker"] in ran
+            return "active\n" if "is-active" in command and started and comes_back else "failed\n"
+
+        monkeypatch.setattr(system, "run", run)
+        return ran
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(lambda: deliver({}, reactions=[RESTART, ["reload", "ssh"]]), id="before a restart"),
+        pytest.param(lambda: shared_files.restore({}), id="before a cleanup restarts it"),
+    ],
+)
+def test_an_engine_that_was_restarted_often_is_restarted_again(systemctl, act):
+    ran = systemctl(True)
+    act()
+    assert ran == [["systemctl", "reset-failed", "docker.service", "docker.socket"]]
+
+
+@pytest.mark.parametrize(
+    ("comes_back", "said"),
+    [(True, "the engine runs with it."), (False, "the engine does not start with it either.")],
+    ids=["runs", "does not"],
+)
+def test_an_engine_that_does_not_start_any_more_gets_back_its_file(tmp_path, systemctl, comes_back, said):
+    path, ours = tmp_path / "daemon.json", {"live-restore": True}
+    path.write_text('{"theirs": 1}')
+    path.chmod(0o600)
+    # A run that was killed, and the next one.
+    for fragment in (ours, {**ours, "debug": True}):
+        deliver_shared(path, fragment, reactions=[RESTART, ["reload", "ssh"]])
+    ran = systemctl(comes_back)
+    assert engine_start.release({}) == {
+        "changed": True,
+        "engine": f"{path} is again what it was before this run; {said}",
+    }
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ('{"theirs": 1}', 0o600)
+    assert ["systemctl", "reset-failed", "docker.service", "docker.socket"] in ran
+    known = state.read_state()
+    assert (known["pending"], known["fragments"]) == ([["reload", "ssh"]], {str(path): []})
+    assert engine_start.release({}) == {"changed": False, "engine": ""}, "once"
+
+
+def test_a_file_that_was_not_there_before_goes_again(tmp_path, systemctl):
+    path = tmp_path / "daemon.json"
+    deliver_shared(path, {"debug": True}, reactions=[RESTART])
+    systemctl(comes_back=True)
+    assert engine_start.release({})["changed"] is True
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "done",
+    [
+        pytest.param(lambda: delivery.handled({"reactions": [RESTART]}), id="it was restarted"),
+        pytest.param(lambda: inspect(provisioned_now={}), id="the run has ended well"),
+    ],
+)
+def test_the_file_of_an_engine_that_runs_with_it_stays(tmp_path, systemctl, done):
+    path = tmp_path / "daemon.json"
+    path.write_text("{}")
+    deliver_shared(path, {"debug": True}, reactions=[RESTART])
+    done()
+    systemctl(comes_back=False)
+    assert engine_start.release({}) == {"changed": False, "engine": ""}
+    assert json.loads(path.read_text()) == {"debug": True}

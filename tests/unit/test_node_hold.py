@@ -1,0 +1,101 @@
+"""One run at a time on a node."""
+
+import json
+from pathlib import Path
+
+import pytest
+from aicluster_node import hold
+from aicluster_node.answer import answer
+from node_half import QUESTION, delivery_of
+
+pytestmark = pytest.mark.usefixtures("own_node")
+ANNA = {"run": "laptop 1 100 5", "who": "anna@laptop", "pid": 100, "play": "site.yml"}
+PI31 = {"run": "pi31 2 200 6", "who": "aicluster@pi31", "pid": 200, "play": "edge.yml"}
+
+
+def ask(verb, run, **more):
+    return answer({**more, "verb": verb, "run": run})
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Lets time pass on the node."""
+    now = hold.time.monotonic()
+
+    def pass_s(seconds):
+        monkeypatch.setattr(hold.time, "monotonic", lambda: now + seconds)
+
+    pass_s(0)
+    return pass_s
+
+
+def test_a_node_is_held_by_one_run_at_a_time():
+    assert ask("hold", ANNA) == {"changed": False}
+    refused = ask("handled", PI31, reactions=[])
+    since, seen, silent_s = (refused["held_by"].pop(key) for key in ("since", "seen", "silent_s"))
+    assert since.endswith(" UTC") and seen > 0 and silent_s == 0
+    assert refused == {
+        "failed": True,
+        "msg": "another run holds this node",
+        "held_by": ANNA,
+        "lock": hold.LOCK_FILE,
+    }
+    assert ask("handled", ANNA, reactions=[]) == {"changed": False}, "the run that holds it goes on"
+    assert "held_by" not in answer(QUESTION), "a question without a run is always answered"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(lambda _path: ask("release", ANNA), id="is released"),
+        pytest.param(
+            lambda _path: answer({**QUESTION, "provisioned_now": {}, "run": ANNA}), id="has verified"
+        ),
+        pytest.param(
+            lambda path: answer(
+                {**delivery_of({path: b"x"}, validations={str(path): "false %s"}), "run": ANNA}
+            ),
+            id="delivered a file that is refused",
+        ),
+        pytest.param(lambda _path: Path(hold.LOCK_FILE).unlink(), id="has no lock any more, as after a boot"),
+        pytest.param(
+            lambda _path: Path(hold.LOCK_FILE).write_text('{"run": "lap'),
+            id="was killed while it wrote the lock",
+        ),
+    ],
+)
+def test_a_node_is_free_when_its_run(tmp_path, end):
+    ask("hold", ANNA)
+    end(tmp_path / "stack" / "conf")
+    assert ask("hold", PI31) == {"changed": False}
+
+
+def test_a_dead_run_is_taken_over_by_name_only():
+    ask("hold", ANNA)
+    assert "held_by" in ask("hold", PI31, over="somebody else")
+    assert ask("hold", PI31, over=ANNA["run"]) == {"changed": False}
+    assert "held_by" in ask("hold", ANNA), "and does not come back"
+
+
+@pytest.mark.parametrize(
+    ("passed_s", "free"),
+    [
+        pytest.param(hold.SILENT_S - 60, False, id="not yet"),
+        pytest.param(hold.SILENT_S + 60, True, id="after a day"),
+        pytest.param(-60, True, id="when the machine has rebooted under a lock that stayed"),
+    ],
+)
+def test_a_silent_run_is_taken_over(clock, passed_s, free):
+    ask("hold", ANNA)
+    clock(passed_s)
+    assert ("held_by" not in ask("hold", PI31)) is free
+
+
+def test_each_request_of_a_run_shows_that_it_lives(clock):
+    ask("hold", ANNA)
+    since = json.loads(Path(hold.LOCK_FILE).read_text())["since"]
+    clock(hold.SILENT_S - 1)
+    ask("handled", ANNA, reactions=[])
+    clock(hold.SILENT_S + 9)
+    holder = ask("hold", PI31)["held_by"]
+    assert (holder["silent_s"], holder["since"]) == (10, since)

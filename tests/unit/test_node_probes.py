@@ -1,0 +1,92 @@
+"""What services, files and folders of a node show when they are asked for."""
+
+import os
+import socket
+import threading
+from contextlib import contextmanager
+
+import pytest
+from aicluster_node.probes import probe
+
+
+@contextmanager
+def served(answer):
+    """A server for one request, on a free port of the loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def once():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=once)
+        thread.start()
+        yield server.getsockname()
+        thread.join(timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        pytest.param(b'HTTP/1.0 200 OK\r\nA: b\r\n\r\n{"models": []}', {"models": []}, id="JSON"),
+        pytest.param(b"HTTP/1.0 404 Not Found\r\n\r\n{}", None, id="a status other than 200"),
+        pytest.param(b"HTTP/1.0 200 OK\r\n\r\n<html>", None, id="something that is not JSON"),
+        pytest.param(b"", None, id="a connection closed without a word"),
+    ],
+)
+def test_a_probe_of_a_service_is_the_json_of_a_good_answer_or_nothing(answer, value):
+    with served(answer) as (host, port):
+        assert probe(f"http://{host}:{port}/api/tags") == value
+    assert probe(f"http://{host}:{port}/api/tags") is None, "nobody listens any more"
+
+
+@pytest.fixture
+def keys(tmp_path, monkeypatch):
+    """A file in the home of the user that only the user may read; not all of it is text."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / ".ssh" / "authorized_keys"
+    path.parent.mkdir(mode=0o700)
+    path.write_bytes(b"ssh-ed25519 AAAA J\xf6rg\n")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        pytest.param(lambda keys: keys.unlink(), "", id="no file"),
+        pytest.param(lambda keys: keys.parent.chmod(0o755), "", id="the folder is open to others"),
+        pytest.param(lambda keys: keys.chmod(0o644), "", id="the file is open to others"),
+        pytest.param(lambda keys: os.chown(keys.parent, 4242, -1), "", id="the folder is another user's"),
+        pytest.param(lambda keys: os.chown(keys, 4242, -1), "", id="the file is another user's"),
+        pytest.param(
+            lambda keys: keys.chmod(0o400), "ssh-ed25519 AAAA J\ufffdrg\n", id="only the user may read it"
+        ),
+    ],
+)
+def test_a_probe_of_a_users_file_is_its_text_if_it_is_the_users_alone(keys, change, found):
+    try:
+        change(keys)
+    except PermissionError:
+        pytest.skip("only root can give files away")
+    assert probe("~/.ssh/authorized_keys") == found
+
+
+def test_a_probe_of_any_other_file_is_its_text_whoever_may_read_it(keys):
+    keys.chmod(0o644)
+    assert probe(str(keys)).startswith("ssh-ed25519 AAAA J")
+    assert probe(f"{keys}-none") == ""
+
+
+def test_a_probe_of_a_folder_is_what_in_it_not_everyone_may_read(tmp_path):
+    root = tmp_path / "toolkit"
+    for name in ("open/a", "open/b", "closed/c"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("")
+    (root / "link").symlink_to("/root/secret")
+    assert probe(f"{root}/") == []
+    (root / "open" / "b").chmod(0o600)
+    (root / "closed").chmod(0o700)
+    assert sorted(probe(f"{root}/")) == [str(root / "closed"), str(root / "open" / "b")]
+    assert probe(f"{root}/not-there/") == []
