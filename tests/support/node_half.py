@@ -20,25 +20,11 @@ ME = {"uid": os.getuid(), "gid": os.getgid()}
 DELIVERY: dict[str, Any] = {
     "remove": [], "reactions": [], "validations": {}, "compose_check": False, "checks": {}, "partial": False,
 }  # fmt: skip
+ENGINE = {"files": ["/etc/docker/daemon.json"], "packages": ["docker-ce"], "unit": "docker", "programs": []}
 QUESTION: dict[str, Any] = {
-    "verb": "inspect",
-    "files": [],
-    "packages": [],
-    "units": [],
-    "containers": {},
-    "container_modes": {},
-    "mode": None,
-    "probes": {},
-    "images": {},
-    "engine": {
-        "files": ["/etc/docker/daemon.json"],
-        "packages": ["docker-ce"],
-        "unit": "docker",
-        "programs": [],
-    },
-    "provisioned_now": None,
-    "with_text": True,
-}
+    "verb": "inspect", "files": [], "packages": [], "units": [], "containers": {}, "container_modes": {},
+    "mode": None, "probes": {}, "images": {}, "engine": ENGINE, "provisioned_now": None, "with_text": True,
+}  # fmt: skip
 
 
 def use_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +75,7 @@ def deliver_shared(path: Path, fragment: Mapping[str, Any], **changes: Any) -> A
     return delivery.deliver({**request, "files": [{"path": str(path), "fragment": fragment}]})
 
 
-def want(path: Path, content: bytes, **changes: Any) -> dict[str, Any]:
+def want(path: Path | str, content: bytes, **changes: Any) -> dict[str, Any]:
     """A file of the desired state."""
     digest = hashlib.sha256(content).hexdigest()
     wanted = {"path": str(path), "sha256": digest, "accept": [], "mode": "0640", **ME, "text": True}
@@ -112,6 +98,9 @@ def container(service: str, **changes: str) -> dict[str, str]:
     return {"id": f"{service}-1", "owner": service, "digest": "d", "state": "running", "health": ""} | changes
 
 
+HEADERS = "Api-Version: 1.41\r\nServer: Docker/20.10.24+dfsg1 (linux)\r\n"
+
+
 @contextmanager
 def an_engine(path: Path, answers: Mapping[str, Any]) -> Iterator[list[str]]:
     """An engine on a socket's path: request path -> (status, JSON); anything else is not found.
@@ -132,10 +121,7 @@ def an_engine(path: Path, answers: Mapping[str, Any]) -> Iterator[list[str]]:
                     return
                 asked.append(request)
                 status, body = answers.get(request.split()[1], (404, {"message": "no such thing"}))
-                head = (
-                    f"HTTP/1.0 {status} x\r\nApi-Version: 1.41\r\nServer: Docker/20.10.24+dfsg1 (linux)\r\n"
-                )
-                connection.sendall(f"{head}\r\n{json.dumps(body)}".encode())
+                connection.sendall(f"HTTP/1.0 {status} x\r\n{HEADERS}\r\n{json.dumps(body)}".encode())
 
     thread = threading.Thread(target=serve)
     thread.start()

@@ -9,16 +9,16 @@ V1_ON = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t125\t1\nmemory\t
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
-    """Puts text where a constant of the module says that the kernel or the system shows it."""
+def shown(tmp_path, monkeypatch):
+    """Writes what a file of the kernel or the system says, by the constant that names it."""
 
-    def show(**texts):
+    def write(**texts):
         for constant, text in texts.items():
             monkeypatch.setattr(board, constant, str(tmp_path / constant))
             if text is not None:
                 (tmp_path / constant).write_text(text)
 
-    return show
+    return write
 
 
 @pytest.mark.parametrize(
@@ -33,18 +33,16 @@ def files(tmp_path, monkeypatch):
         pytest.param(None, None, None, id="no cgroups to be seen: it cannot be told"),
     ],
 )
-def test_whether_the_kernel_counts_memory_per_container(files, v2, v1, on):
-    files(CGROUPS_V2=v2, CGROUPS_V1=v1)
+def test_whether_the_kernel_counts_memory_per_container(shown, v2, v1, on):
+    shown(CGROUPS_V2=v2, CGROUPS_V1=v1)
     assert board.memory_cgroup()["on"] is on
 
 
-def test_a_memory_cgroup_that_is_off_comes_with_the_file_to_mend(tmp_path, monkeypatch, files):
-    files(CGROUPS_V2="cpu\n", KERNEL_ARGUMENTS="cgroup_disable=memory quiet\n")
-    there = tmp_path / "cmdline.txt"
-    there.touch()
-    monkeypatch.setattr(board, "BOOT_FILES", (str(tmp_path / "none"), str(there)))
+def test_a_memory_cgroup_that_is_off_comes_with_the_file_to_mend(tmp_path, monkeypatch, shown):
+    shown(CGROUPS_V2="cpu\n", KERNEL_ARGUMENTS="cgroup_disable=memory quiet\n")
+    monkeypatch.setattr(board, "BOOT_FILES", (str(tmp_path / "none"), board.KERNEL_ARGUMENTS))
     found = board.memory_cgroup()
-    assert found["cmdline"] == str(there)
+    assert found["cmdline"] == board.KERNEL_ARGUMENTS
     assert "started with cgroup_disable=memory" in found["evidence"]
 
 
@@ -59,16 +57,13 @@ def test_a_memory_cgroup_that_is_off_comes_with_the_file_to_mend(tmp_path, monke
     ],
     ids=["JetPack 4", "JetPack 6", "JetPack 7, with more lines", "no revision", "no Jetson"],
 )
-def test_the_release_of_a_jetsons_system_is_read_from_its_first_line(files, line, release):
-    files(L4T_FILE=line)
-    assert board.l4t() == release
-
-
-@pytest.mark.parametrize(("release", "held"), [("", []), ("36.4.3", ["docker-ce"])], ids=["else", "a Jetson"])
-def test_held_packages_are_asked_of_a_jetson_alone(monkeypatch, release, held):
+def test_the_release_of_a_jetson_is_known_and_only_a_jetson_is_asked_for_held_packages(
+    monkeypatch, shown, line, release
+):
     monkeypatch.setattr(system, "run", lambda _command: "docker-ce hold\ndocker.io install\n")
-    monkeypatch.setattr(board, "l4t", lambda: release)
-    assert board.board([])["held"] == held
+    shown(L4T_FILE=line)
+    found = board.board([])
+    assert (found["l4t"], found["held"]) == (release, ["docker-ce"] if release else [])
 
 
 @pytest.mark.parametrize(
@@ -76,8 +71,8 @@ def test_held_packages_are_asked_of_a_jetson_alone(monkeypatch, release, held):
     [("MemTotal:        1893688 kB\nMemFree:          100 kB\n", 1849), (None, None)],
     ids=["a board", "a kernel that does not tell"],
 )
-def test_a_board_is_described_by_what_its_system_shows(files, text, memory_mb):
-    files(MEMORY_FILE=text, RELEASE_FILE='ID=debian\nVERSION_CODENAME="trixie"\n')
+def test_a_board_is_described_by_what_its_system_shows(shown, text, memory_mb):
+    shown(MEMORY_FILE=text, RELEASE_FILE='ID=debian\nVERSION_CODENAME="trixie"\n')
     found = board.board([])
     assert (found["memory_mb"], found["bits"], found["machine"]) == (memory_mb, 64, os.uname().machine)
     assert board.facts() == {"os": "debian", "os_codename": "trixie"}
@@ -86,7 +81,6 @@ def test_a_board_is_described_by_what_its_system_shows(files, text, memory_mb):
 def test_the_program_of_a_runtime_is_looked_for_where_the_engine_finds_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     for name, mode in (("there", 0o755), ("no-program", 0o644)):
-        (tmp_path / name).write_text("")
-        (tmp_path / name).chmod(mode)
+        (tmp_path / name).touch(mode)
     programs = ["there", "no-program", "gone", "env", str(tmp_path / "there"), "/opt/gone"]
     assert board.board(programs)["absent"] == ["no-program", "gone", "/opt/gone"]

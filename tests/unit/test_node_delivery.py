@@ -14,23 +14,19 @@ pytestmark = pytest.mark.usefixtures("own_node")
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        pytest.param(lambda p: p.unlink(), "missing", id="somebody removed the file"),
-        pytest.param(lambda p: p.write_bytes(b"y"), "content", id="somebody edited the file"),
-        pytest.param(lambda p: p.chmod(0o666), "owner or mode 0666", id="somebody opened it to the world"),
-        pytest.param(
-            lambda p: (p.unlink(), p.symlink_to("/dev/null")),
-            "not a regular file",
-            id="a link took its place",
-        ),
-        pytest.param(lambda p: p.parent.chmod(0o770), "mode 0770 of its folder", id="its secrets folder"),
-        pytest.param(
-            lambda p: p.parents[1].chmod(0o770), "mode 0770 of its folder", id="the service's folder"
-        ),
-        pytest.param(
-            lambda p: p.parents[2].chmod(0o770), "mode 0770 of its folder", id="the project's folder"
-        ),
+        (lambda p: p.unlink(), "missing"),
+        (lambda p: p.write_bytes(b"y"), "content"),
+        (lambda p: p.chmod(0o666), "owner or mode 0666"),
+        (lambda p: (p.unlink(), p.symlink_to("/dev/null")), "not a regular file"),
+        (lambda p: p.parent.chmod(0o770), "mode 0770 of its folder"),
+        (lambda p: p.parents[1].chmod(0o770), "mode 0770 of its folder"),
+        (lambda p: p.parents[2].chmod(0o770), "mode 0770 of its folder"),
     ],
-)
+    ids=[
+        "somebody removed the file", "somebody edited it", "somebody opened it to the world",
+        "a link took its place", "its secrets folder", "the service's folder", "the project's folder",
+    ],
+)  # fmt: skip
 def test_drift_is_found_and_mended(tmp_path, spoil, reason):
     path = tmp_path / "stack" / "kong" / "secrets" / "key"
     deliver({path: b"x"})
@@ -43,19 +39,20 @@ def test_drift_is_found_and_mended(tmp_path, spoil, reason):
     assert [folder.stat().st_mode for folder in path.parents[:3]] == modes
 
 
-def test_a_file_may_hold_any_content_that_is_accepted(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "difference"),
+    [
+        (b"image", None),
+        (b"garbage", {"reason": "content", "before": "garbage"}),
+        (b"x" * (files.DIFF_LIMIT_BYTES + 1), {"reason": "content", "before": None}),
+    ],
+    ids=["an accepted content is right", "any other differs", "one too long for a diff is not shown"],
+)
+def test_a_file_may_hold_any_content_that_is_accepted(tmp_path, content, difference):
     path = tmp_path / "stack" / ".env"
-    wanted = want(path, b"llm", accept=[hashlib.sha256(b"image").hexdigest()])
-    deliver({path: b"image"})
-    assert inspect(wanted)["differing"] == []
-    deliver({path: b"garbage"})
-    assert inspect(wanted)["differing"] == [{"path": str(path), "reason": "content", "before": "garbage"}]
-
-
-def test_a_file_too_long_for_a_diff_shows_no_part_of_itself(tmp_path):
-    path = tmp_path / "stack" / "conf"
-    deliver({path: b"x" * (files.DIFF_LIMIT_BYTES + 1)})
-    assert inspect(want(path, b"y"))["differing"][0]["before"] is None
+    deliver({path: content})
+    found = inspect(want(path, b"llm", accept=[hashlib.sha256(b"image").hexdigest()]))["differing"]
+    assert found == ([{"path": str(path), **difference}] if difference else [])
 
 
 def test_a_link_in_the_place_of_a_file_never_leads_to_what_it_points_at(tmp_path):
@@ -127,23 +124,12 @@ def test_a_part_that_is_delivered_first_leaves_what_is_known_of_the_rest(tmp_pat
 # --- what is owed ---
 
 
-@pytest.mark.parametrize(
-    ("ends", "owed"),
-    [
-        pytest.param(
-            lambda: delivery.handled({"reactions": [["restart", "docker"]]}),
-            [["reload", "ssh"]],
-            id="it was carried out",
-        ),
-        pytest.param(lambda: inspect(provisioned_now={}), [], id="the run has verified"),
-    ],
-)
-def test_a_reaction_is_owed_until(tmp_path, ends, owed):
-    both = [["reload", "ssh"], ["restart", "docker"]]
-    deliver({tmp_path / "stack" / "conf": b"x"}, reactions=both)
-    assert inspect()["pending"] == both
-    ends()
-    assert inspect()["pending"] == owed
+def test_a_reaction_is_owed_until_it_was_carried_out_or_the_run_has_verified(tmp_path):
+    deliver({tmp_path / "stack" / "conf": b"x"}, reactions=[["reload", "ssh"], ["restart", "docker"]])
+    assert inspect()["pending"] == [["reload", "ssh"], ["restart", "docker"]]
+    delivery.handled({"reactions": [["restart", "docker"]]})
+    assert inspect()["pending"] == [["reload", "ssh"]]
+    assert inspect(provisioned_now={})["pending"] == []
 
 
 def test_a_run_killed_before_the_files_are_in_place_still_owes_its_reactions(tmp_path, monkeypatch):

@@ -34,11 +34,7 @@ def dockerd(tmp_path, monkeypatch):
     [
         pytest.param("", "", "", [], id="those of the unit"),
         pytest.param(
-            " $OPTS",
-            "",
-            "# Docker's own\nOPTS='-D --log-driver json-file'\n",
-            ["-D", "--log-driver", "json-file"],
-            id="those of its environment file",
+            " $OPTS", "", "# Docker's\nOPTS='-D -l warn'\n", ["-D", "-l", "warn"], id="those of a file"
         ),
         pytest.param(" $OPTS", '"OPTS=-D -l warn"', "", ["-D", "-l", "warn"], id="those of a drop-in"),
         pytest.param(" $OPTS --group=${WHO}", "WHO=me OPTS=-D", "OPTS=", ["--group=me"], id="the file last"),
@@ -52,12 +48,11 @@ def test_the_engine_is_known_by_the_flags_systemd_starts_it_with(dockerd, flags,
 @pytest.mark.parametrize(
     ("verdict", "said"),
     [
-        pytest.param('echo "configuration OK" >&2', "", id="one it takes"),
-        pytest.param(
-            'echo "$*: $(cat)"; exit 1', "-H fd:// --validate --config-file /dev/stdin: {}", id="one not"
-        ),
-        pytest.param('echo "Status: unknown flag: --validate"; exit 125', None, id="one it cannot judge"),
+        ('echo "configuration OK" >&2', ""),
+        ('echo "$*: $(cat)"; exit 1', "-H fd:// --validate --config-file /dev/stdin: {}"),
+        ('echo "Status: unknown flag: --validate"; exit 125', None),
     ],
+    ids=["it takes it", "it does not", "it is too old to judge"],
 )
 def test_the_engine_judges_a_file_with_its_own_flags(dockerd, verdict, said):
     assert engine_start.engine_said(dockerd(verdict), "{}") == said
@@ -69,25 +64,20 @@ def test_a_program_that_is_not_dockerd_is_not_started(tmp_path):
     assert engine_start.engine_said([], "{}") is None
 
 
-def test_the_file_to_come_is_looked_at_before_it_is_there(tmp_path, dockerd):
+def test_a_file_to_come_is_judged_before_it_is_there_and_while_it_waits_for_its_restart(tmp_path, dockerd):
     path = tmp_path / "daemon.json"
     path.write_text('{"data-root": "/d"}')
     dockerd("cat; exit 1")
-    found = inspect(want_shared(path, {"live-restore": True}))["conditions"]["starting"]
-    assert found["file"] == json.loads(found["said"]) == {"data-root": "/d", "live-restore": True}
-    assert (found["swarm"], found["containers"]) == (False, False)
-    assert found["store"]["root_to_come"] == "/d"
-
-
-def test_a_file_that_waits_for_its_restart_is_looked_at_too(tmp_path, dockerd):
-    (tmp_path / "daemon.json").write_text('{"debug": true}')
+    assert inspect()["conditions"]["starting"] is None
+    found = inspect(want_shared(path, {"debug": True}))["conditions"]["starting"]
+    assert found["file"] == json.loads(found["said"]) == {"data-root": "/d", "debug": True}
+    assert (found["store"]["root_to_come"], found["swarm"], found["containers"]) == ("/d", False, False)
+    path.write_text("{}")
     (tmp_path / "docker" / "swarm").mkdir(parents=True)
     (tmp_path / "docker" / "swarm" / "docker-state.json").touch()
-    dockerd("exit 0")
-    assert inspect()["conditions"]["starting"] is None
     state.write_state({**state.read_state(), "pending": [RESTART]})
     found = inspect()["conditions"]["starting"]
-    assert (found["file"], found["said"], found["swarm"]) == ({"debug": True}, "", True)
+    assert (found["file"], found["said"], found["swarm"]) == ({}, "{}", True)
 
 
 # --- the way back ---
@@ -148,11 +138,10 @@ def test_an_engine_that_does_not_start_any_more_gets_back_its_file(tmp_path, sys
 
 
 def test_a_file_that_was_not_there_before_goes_again(tmp_path, systemctl):
-    path = tmp_path / "daemon.json"
-    deliver_shared(path, {"debug": True}, reactions=[RESTART])
-    systemctl(comes_back=True)
+    deliver_shared(tmp_path / "daemon.json", {"debug": True}, reactions=[RESTART])
+    systemctl(True)
     assert engine_start.release({})["changed"] is True
-    assert not path.exists()
+    assert not (tmp_path / "daemon.json").exists()
 
 
 @pytest.mark.parametrize(

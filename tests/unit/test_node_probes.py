@@ -29,11 +29,12 @@ def served(answer):
 @pytest.mark.parametrize(
     ("answer", "value"),
     [
-        pytest.param(b'HTTP/1.0 200 OK\r\nA: b\r\n\r\n{"models": []}', {"models": []}, id="JSON"),
-        pytest.param(b"HTTP/1.0 404 Not Found\r\n\r\n{}", None, id="a status other than 200"),
-        pytest.param(b"HTTP/1.0 200 OK\r\n\r\n<html>", None, id="something that is not JSON"),
-        pytest.param(b"", None, id="a connection closed without a word"),
+        (b'HTTP/1.0 200 OK\r\nA: b\r\n\r\n{"models": []}', {"models": []}),
+        (b"HTTP/1.0 404 Not Found\r\n\r\n{}", None),
+        (b"HTTP/1.0 200 OK\r\n\r\n<html>", None),
+        (b"", None),
     ],
+    ids=["JSON", "another status than 200", "no JSON", "a connection closed without a word"],
 )
 def test_a_probe_of_a_service_is_the_json_of_a_good_answer_or_nothing(answer, value):
     with served(answer) as (host, port):
@@ -55,16 +56,18 @@ def keys(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        pytest.param(lambda keys: keys.unlink(), "", id="no file"),
-        pytest.param(lambda keys: keys.parent.chmod(0o755), "", id="the folder is open to others"),
-        pytest.param(lambda keys: keys.chmod(0o644), "", id="the file is open to others"),
-        pytest.param(lambda keys: os.chown(keys.parent, 4242, -1), "", id="the folder is another user's"),
-        pytest.param(lambda keys: os.chown(keys, 4242, -1), "", id="the file is another user's"),
-        pytest.param(
-            lambda keys: keys.chmod(0o400), "ssh-ed25519 AAAA J\ufffdrg\n", id="only the user may read it"
-        ),
+        (lambda keys: keys.unlink(), ""),
+        (lambda keys: keys.parent.chmod(0o755), ""),
+        (lambda keys: keys.chmod(0o644), ""),
+        (lambda keys: os.chown(keys.parent, 4242, -1), ""),
+        (lambda keys: os.chown(keys, 4242, -1), ""),
+        (lambda keys: keys.chmod(0o400), "ssh-ed25519 AAAA J\ufffdrg\n"),
     ],
-)
+    ids=[
+        "no file", "its folder is open to others", "it is open to others", "its folder is another user's",
+        "it is another user's", "only the user may read it",
+    ],
+)  # fmt: skip
 def test_a_probe_of_a_users_file_is_its_text_if_it_is_the_users_alone(keys, change, found):
     try:
         change(keys)

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aicluster_node import staging, system
@@ -19,36 +18,29 @@ def test_a_checker_sees_the_new_file_and_if_it_refuses_nothing_is_replaced(tmp_p
     assert good.read_bytes() == bad.read_bytes() == b"old"
 
 
-def test_what_others_keep_below_the_project_is_not_staged(tmp_path):
-    dump = tmp_path / "stack" / "dump.sql"
-    dump.parent.mkdir()
-    dump.write_bytes(b"large")
-    path = tmp_path / "stack" / "conf"
-    alone = 'sh -c \'test "$(ls "$(dirname "$1")")" = conf\' sh %s'
-    deliver({path: b"x"}, validations={str(path): alone})
-    assert dump.exists()
-
-
-def test_what_is_staged_has_the_owners_and_modes_that_the_containers_user_will_meet(tmp_path, monkeypatch):
+def test_what_is_staged_is_ours_with_the_owners_and_modes_that_the_containers_user_will_meet(
+    tmp_path, monkeypatch
+):
     folder = tmp_path / "stack" / "kong"
     old, secret = folder / "compose.yaml", folder / "secrets" / "kong.yml"
     deliver({old: b"x"})
     old.chmod(0o604)
-    found: dict[str, Any] = {}
+    (folder / "dump.sql").write_bytes(b"somebody's own, and large")
+    found: dict[str, tuple[int, int]] = {}
 
     def look(directory, _checks):
-        staged = [Path(f"{directory}{path}") for path in (old, secret, secret.parent, folder)]
-        found["modes"] = [oct(path.stat().st_mode & 0o777) for path in staged]
-        found["owners"] = {path.stat().st_uid for path in staged}
+        for path in Path(f"{directory}{folder}").rglob("*"):
+            found[path.name] = (path.stat().st_mode & 0o777, path.stat().st_uid)
 
     monkeypatch.setattr(staging, "check_project", look)
     deliver({old: b"x", secret: b"key"}, archive=archive({secret: b"key"}), compose_check=True)
-    assert found == {"modes": ["0o604", "0o640", "0o500", "0o755"], "owners": {ME["uid"]}}
+    modes = {"compose.yaml": 0o604, "secrets": 0o500, "kong.yml": 0o640}
+    assert found == {name: (mode, ME["uid"]) for name, mode in modes.items()}
 
 
 # --- checkers in containers ---
 
-DEFINITION = {
+KEPT = {
     "image": "kong:3.9.3",
     "user": "64101:0",
     "environment": {"KONG_DATABASE": "off"},
@@ -56,52 +48,38 @@ DEFINITION = {
     "cap_drop": ["ALL"],
     "read_only": True,
     "mem_limit": "536870912",
-    "command": ["serve"],
-    "depends_on": {"redis": {}},
-    "networks": {"default": None},
-    "ports": [{"target": 8000}],
-    "restart": "unless-stopped",
 }
+LEFT_OUT = {"depends_on": {"redis": {}}, "networks": {"default": None}, "ports": [8000], "restart": "always"}
 
 
 def test_a_checker_runs_like_its_service_but_alone_and_far_from_its_data():
-    staged = {
-        "type": "bind",
-        "source": f"{system.STACK_ROOT}/kong/secrets",
-        "target": "/kong/declarative",
-    }
+    source = f"{system.STACK_ROOT}/kong/secrets"
+    staged = {"type": "bind", "source": source, "target": "/kong/declarative"}
     volumes = [
         staged,
         {"type": "volume", "source": "data", "target": "/data", "volume": {}},
         {"type": "bind", "source": "/run/docker.sock", "target": "/run/docker.sock"},
     ]
-    made = staging.checker_of({**DEFINITION, "volumes": volumes}, "/stage", "kong config parse 'a file'")
+    definition = {**KEPT, **LEFT_OUT, "volumes": volumes, "command": ["-days=14d", "-path=/logs"]}
+    made = staging.checker_of(definition, "/stage", "kong parse 'a file' @arguments@ -v")
     assert made == {
-        **{key: DEFINITION[key] for key in list(DEFINITION)[:7]},
-        "entrypoint": ["kong", "config", "parse", "a file"],
+        **KEPT,
+        "entrypoint": ["kong", "parse", "a file", "-days=14d", "-path=/logs", "-v"],
         "command": [],
         "network_mode": "none",
         "pull_policy": "never",
         "logging": {"driver": "none"},
         "volumes": [
-            {**staged, "source": f"/stage{staged['source']}", "read_only": True},
+            {**staged, "source": f"/stage{source}", "read_only": True},
             {"type": "tmpfs", "target": "/data"},
         ],
     }
 
 
-def test_a_checker_may_read_the_arguments_its_service_will_have():
-    definition = {**DEFINITION, "command": ["-days=14d", "-path=/logs"]}
-    made = staging.checker_of(definition, "/stage", "logs @arguments@ -v")
-    assert (made["entrypoint"], made["command"]) == (["logs", "-days=14d", "-path=/logs", "-v"], [])
-
-
 @pytest.mark.parametrize(
     ("said", "shown"),
-    [
-        pytest.param("bad value\nusage", "bad value\nusage", id="little is shown whole"),
-        pytest.param("a\nb\nc\nd\ne", "a\n[3 more lines]\ne", id="of much, the beginning and the end"),
-    ],
+    [("bad value\nusage", "bad value\nusage"), ("a\nb\nc\nd\ne", "a\n[3 more lines]\ne")],
+    ids=["little is shown whole", "of much, the beginning and the end"],
 )
 def test_a_checker_that_says_much_is_not_quoted_whole(said, shown):
     assert staging.both_ends(said, lines=1) == shown
@@ -119,7 +97,7 @@ esac
 
 
 @pytest.fixture
-def programs(tmp_path, monkeypatch):
+def _programs(tmp_path, monkeypatch):
     """The node's Docker client."""
     program = tmp_path / "bin" / "docker"
     program.parent.mkdir()
@@ -128,7 +106,7 @@ def programs(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
 
 
-@pytest.mark.usefixtures("programs")
+@pytest.mark.usefixtures("_programs")
 def test_all_objections_of_programs_are_reported_at_once_and_nothing_is_replaced(tmp_path):
     path = tmp_path / "stack" / "kong" / "kong.yml"
     deliver({path: b"old"})
@@ -146,7 +124,7 @@ def test_all_objections_of_programs_are_reported_at_once_and_nothing_is_replaced
     assert path.read_bytes() == b"old"
 
 
-@pytest.mark.usefixtures("programs")
+@pytest.mark.usefixtures("_programs")
 def test_a_program_that_does_not_come_to_an_end_refuses(tmp_path, monkeypatch):
     monkeypatch.setattr(staging, "CHECK_TIMEOUT_S", 0.5)
     said = staging.check_container("slow", {}, str(tmp_path), {"command": "slow", "files": ["/a"]})
