@@ -19,6 +19,7 @@ from ansible.plugins.action import ActionBase
 
 from aicluster.preflight.description import preflight_errors, report
 from aicluster.preflight.secrets import flaw_of
+from aicluster.site.catalogue import load, split
 from aicluster.site.commands import ansible_command, inventory_name
 from aicluster.site.secrecy import is_exposed
 from aicluster.site.vocabulary import load_yaml, roles_in, vocabulary_of
@@ -126,6 +127,7 @@ def describe(
         "hosts": {host: values for host, (values, _) in hosts.items()},
         "unreadable": {host: unreadable for host, (_, unreadable) in hosts.items() if unreadable},
         "services": {},
+        "declared": {service: split(said)[1] for service, said in load(roles_folder).items()},
         "overrides": {},
         "catalogue": None,
         "roles": roles,

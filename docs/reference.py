@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aicluster.site.catalogue import FIELDS, NAMED, Field
+from aicluster.site.catalogue import DECLARED, FIELDS
+from aicluster.site.schema import NAMED, Field
 
 Node = Mapping[str, Any]
 HEAD = "<!-- Written by docs/generate.py from inventory and catalogue: change those, then `make docs`. -->"
@@ -104,7 +105,9 @@ def fields_page() -> str:
     """Return what roles/<service>/meta/service.yml may hold."""
     text = (
         "What `roles/<service>/meta/service.yml` says. `service_overrides` (`group_vars/all/services.yml`) "
-        "beat it, and the placement list of a tier beats both."
+        "beat it, and the placement list of a tier beats both. "
+        f"{', '.join(f'`{name}`' for name in DECLARED)} say what the service lays on a node. They cannot be "
+        "overridden, and a template with variables of the role may stand for any value in them."
     )
     return page("Fields of a service", text, table(("field", "must be", "meaning", ""), field_rows(FIELDS)))
 

@@ -18,10 +18,10 @@ from ansible.plugins.vars import BaseVarsPlugin
 from ansible.template import trust_as_template
 
 try:
-    from aicluster.site.catalogue import load
+    from aicluster.site.catalogue import services_in
 except ImportError:
 
-    def load(roles: Path) -> dict[str, Any]:
+    def services_in(roles: Path) -> dict[str, Any]:
         """Stand in for what is not there."""
         del roles
         checkout = Path(__file__).resolve().parents[1]
@@ -35,6 +35,8 @@ short_description: what each service is, from its role
 description:
   - Gives the group C(all) the variable C(service_definitions), service name to what C(meta/service.yml) in
     the role of that name says, wherever Ansible is configured to look for roles.
+  - What a service lays on a node (C(packages), C(units), C(files), C(containers), C(provision)) is for the
+    engine alone and left out.
   - C(group_vars/all/cluster.yml) merges C(service_overrides) into it, which makes C(service_catalogue).
 options:
   stage:
@@ -59,7 +61,7 @@ def definitions(*folders: str) -> object:
     """Return what the services in folders of roles say; raise AnsibleError for files that are no YAML."""
     try:
         return trusted(
-            {name: said for folder in reversed(folders) for name, said in load(Path(folder)).items()}
+            {name: said for folder in reversed(folders) for name, said in services_in(Path(folder)).items()}
         )
     except ValueError as error:
         raise AnsibleError(str(error)) from error

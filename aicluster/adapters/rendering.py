@@ -21,4 +21,4 @@ def desired_of(
     """Return the renderer of an action's node, its desired state, and the variables of its services."""
     roles = Path(task_vars["role_path"]).parent
     renderer = Renderer(action._templar, action._loader, trust_as_template, task_vars, roles)
-    return renderer, *desired_state(renderer, roles)
+    return renderer, *desired_state(renderer)

@@ -1,72 +1,86 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a role declares besides its templates: `__<role>_state`, its keys, and what they mean."""
+"""What a role declares to lay on a node: packages, units, files, containers, provisioning.
+
+A service says it in roles/<service>/meta/service.yml, next to what it is; a role that is no service in its
+variable `__<role>_state`. One table, DECLARED, describes both.
+"""
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..errors import SiteError
+from ..site.catalogue import DECLARED, file_of, split
+from ..site.rules import suggestion
+from ..site.schema import MAPPING, NAME, ONE, Field, Reader
 
-# What a change of a service's file means for its containers; the first where a rule says nothing.
-CHANGES = ("recreate", "reload", "none")
 CONTAINER_RELOAD = "reload container"
-# Keys of `__<role>_state`, and of what is below each of them.
-STATE_KEYS = (
-    "containers", "engine", "files", "packages", "probe", "provision_inputs", "provision_last",
-    "provision_when", "units",
-)  # fmt: skip
-INNER_KEYS = {
-    "containers": ("check", "confirm", "reload"),
-    "files": ("accept", "change", "keys_only", "merge", "mode", "reload", "restart", "validate"),
-    "units": ("boot", "enabled", "name", "waits"),
+# The roles that are no service, and what more is declared by the one of them that brings Docker.
+FOUNDATION = ("base", "docker_engine", "stack")
+ENGINE = {
+    "source": Field(NAME, "where Docker comes from"),
+    "packages": Field(MAPPING, "which package brings the engine, and which the compose plugin"),
+    "repository": Field(MAPPING, "packages and files of Docker's own package repository"),
+    "runtimes": Field(MAPPING, "name -> what daemon.json says of it"),
+    "oldest": Field(MAPPING, "oldest version of engine, API and compose plugin"),
 }
-PROBE_KEYS = ("file", "url")
+FIELDS_OF = {"docker_engine": {**DECLARED, "engine": Field(ONE, "Docker itself", keys=ENGINE)}}
 
 
-def refuse_unknown(where: str, keys: Iterable[str], allowed: Sequence[str]) -> None:
-    """Raise SiteError for the first key that does not exist, with the one that was probably meant."""
-    for key in keys:
-        if key not in allowed:
-            near = difflib.get_close_matches(str(key), allowed, 1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            raise SiteError(f"{where} has the unknown key {key}; allowed: {', '.join(allowed)}{meant}")
+def declared(role: str, said: object, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a role declares, with templates; `said`: what its service.yml says."""
+    return dict(variables.get(f"__{role}_state", {})) if role in FOUNDATION else split(said)[1]
 
 
-def check_state(role: str, state: Mapping[str, Any]) -> None:
-    """Raise SiteError for what `__<role>_state` says and nobody would hear."""
-    name = f"role {role}: __{role}_state"
-    refuse_unknown(name, state, STATE_KEYS)
-    refuse_unknown(f"{name}.probe", state.get("probe", {}), PROBE_KEYS)
-    for unit in state.get("units", []):
-        refuse_unknown(f"{name}.units, {unit.get('name')},", unit, INNER_KEYS["units"])
-    for part in ("files", "containers"):
-        for item, said in state.get(part, {}).items():
-            refuse_unknown(f"{name}.{part}, {item},", said, INNER_KEYS[part])
-    containers: Mapping[str, Any] = state.get("containers", {})
-    for container, programs in containers.items():
-        if ("reload" in programs) != ("confirm" in programs):
-            raise SiteError(f"{name}.containers, {container}, must have reload and confirm, or none")
-    for pattern, rule in state.get("files", {}).items():
-        where = f"{name}.files, {pattern},"
-        for key, allowed in (("change", CHANGES), ("merge", ("json",))):
-            if rule.get(key, allowed[0]) not in allowed:
-                raise SiteError(f"{where} has {key} {rule[key]!r}: must be {' or '.join(allowed)}")
-        mode = rule.get("mode", "0644")
-        if not (isinstance(mode, str) and re.fullmatch(r"[0-7]{4}", mode)):
-            raise SiteError(f'{where} has mode {mode!r}: must be four octal digits in quotes, as "0600"')
-        if rule.get("change") == "reload" and not any(
-            "reload" in programs for programs in containers.values()
-        ):
-            raise SiteError(f"{where} has change reload, but no container has a reload")
+def reader_of(role: str, templates: bool = False) -> Reader:
+    """Return the reader that names this role, and the file to correct."""
+    if role in FOUNDATION:
+        return Reader(f"role {role}", f"roles/{role}/vars/main.yml", {}, templates)
+    return Reader(f"service {role}", file_of(role), {}, templates)
 
 
-def rules_of(state: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def problems(role: str, said: Mapping[str, Any], templates: bool = False) -> Iterator[str]:
+    """Yield one sentence for each mistake in what a role declares.
+
+    `templates`: it is not rendered yet, so a template may stand for any value.
+    """
+    reader = reader_of(role, templates)
+    if said:
+        yield from reader.mapping("", said, FIELDS_OF.get(role, DECLARED), None)
+    containers = said.get("containers", {})
+    programs = mappings_in(containers)
+    for name, keys in programs.items():
+        if ("reload" in keys) != ("confirm" in keys):
+            there, other = ("reload", "confirm") if "reload" in keys else ("confirm", "reload")
+            needed = f"must be there as {there} is, since a reload counts once it is confirmed"
+            yield reader.wrong(f"containers.{name}.{other}", "missing", needed, "add it")
+    if isinstance(containers, Mapping) and not any("reload" in keys for keys in programs.values()):
+        for pattern, rule in mappings_in(said.get("files")).items():
+            if rule.get("change") == "reload":
+                needed = "must be what a container can do, and none has a reload"
+                yield reader.wrong(f"files.{pattern}.change", "'reload'", needed, "add reload and confirm")
+
+
+def strangers(role: str, said: Mapping[str, Any], containers: Iterable[str]) -> Iterator[str]:
+    """Yield the containers a service declares something about, and does not have."""
+    own = sorted(containers)
+    for name in said.get("containers", {}):
+        if name not in own:
+            rule = f"must be one of the role's compose file, {', '.join(own) or 'which it does not have'}"
+            fix = suggestion(name, own, "take it off")
+            yield reader_of(role).wrong(f"containers.{name}", "unknown", rule, fix)
+
+
+def rules_of(said: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return a role's rules for files; of those that mean a reload, with the containers it is for."""
-    reloading = [name for name, programs in state.get("containers", {}).items() if "reload" in programs]
+    reloading = [name for name, keys in said.get("containers", {}).items() if "reload" in keys]
     return {
         pattern: {**rule, CONTAINER_RELOAD: reloading} if rule.get("change") == "reload" else dict(rule)
-        for pattern, rule in state.get("files", {}).items()
+        for pattern, rule in said.get("files", {}).items()
     }
+
+
+def mappings_in(value: object) -> dict[str, Mapping[str, Any]]:
+    """Return the mappings in a mapping, whatever else is in it, or whatever else it is."""
+    items = value.items() if isinstance(value, Mapping) else ()
+    return {str(name): item for name, item in items if isinstance(item, Mapping)}

@@ -8,7 +8,6 @@ import json
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,9 +16,9 @@ from ..errors import SiteError
 from ..site.addresses import listens_on
 from ..site.nodes import modes_of
 from ..site.vocabulary import YAML_LOADER
-from .declared import refuse_unknown, rules_of
+from .declared import rules_of, strangers
 from .files import DIGEST_TOKEN, STACK_ROOT, File, apply_rule, rule_for, seal
-from .rendering import Renderer
+from .rendering import Renderer, refuse
 
 HOST_ROLES = ("base", "docker_engine")
 DIGEST_LABEL = "aicluster.digest"
@@ -55,6 +54,8 @@ class Desired:
     provision_inputs: dict[str, str] = field(default_factory=dict)
     provision_when: dict[str, str] = field(default_factory=dict)
     provision_last: set[str] = field(default_factory=set)
+    # What provisions inside the container, where no tasks do.
+    provision_commands: dict[str, str] = field(default_factory=dict)
 
 
 def published_ports(ports: Mapping[str, Mapping[str, Any]], address: str) -> list[str]:
@@ -150,13 +151,13 @@ def role_variables(role: str, node: Mapping[str, Any], mirror: str) -> dict[str,
     return added
 
 
-def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, ChainMap[str, Any]]]:
+def desired_state(renderer: Renderer) -> tuple[Desired, dict[str, ChainMap[str, Any]]]:
     """Return the node's desired state and the variables of each of its services."""
     node, mirror = renderer.shared["cluster_node"], renderer.shared["site_image_mirror"]
     desired, variables, declared = Desired(mode=node["mode"]), {}, {}
     for role in (*HOST_ROLES, *node["services"], "stack"):
         variables[role] = renderer.variables(role, role_variables(role, node, mirror))
-        state, when = renderer.state(role, variables[role])
+        state = renderer.state(role, variables[role])
         rules = rules_of(state)
         uid = int(node["services"].get(role, {}).get("uid", 0))
         files = [
@@ -165,12 +166,8 @@ def desired_state(renderer: Renderer, roles: Path) -> tuple[Desired, dict[str, C
         ]
         if role in node["services"]:
             files, digest = add_service(desired, role, node, files, state)
-            if (roles / role / "tasks" / "provision.yml").is_file():
-                # With the digest: a run that died between a container and its provisioning is made up for.
-                inputs = json.dumps([digest, state.get("provision_inputs", {})], sort_keys=True)
-                desired.provision_inputs[role] = hashlib.sha256(inputs.encode()).hexdigest()[:16]
-            if when:
-                desired.provision_when[role] = when
+            if "provision" in state:
+                add_provisioning(desired, role, digest, state["provision"])
         desired.files += files
         desired.rules.update(rules)
         desired.programs.update(state.get("containers", {}))
@@ -189,17 +186,28 @@ def add_service(
     sealed, digest = seal(files, service)
     contained = node["services"][service]["image"]
     images, desired.volumes[service] = compose_project(sealed, service) if contained else ({}, [])
-    refuse_unknown(
-        f"role {service}: __{service}_state.containers", state.get("containers", {}), sorted(images)
-    )
+    refuse(strangers(service, state, images))
     for container, image in images.items():
         desired.containers[container] = digest
         desired.container_owner[container] = service
         desired.images[container] = image
         if modes := modes_of(service, node):
             desired.container_modes[container] = modes
-    if "probe" in state:
-        desired.probes[service] = state["probe"].get("file") or state["probe"]["url"]
-    if state.get("provision_last"):
-        desired.provision_last.add(service)
     return sealed, digest
+
+
+def add_provisioning(desired: Desired, service: str, digest: str, provision: Mapping[str, Any]) -> None:
+    """Add what provisions a running service, and when."""
+    # With the digest: a run that died between a container and its provisioning is made up for.
+    inputs = json.dumps([digest, provision.get("inputs", {})], sort_keys=True)
+    desired.provision_inputs[service] = hashlib.sha256(inputs.encode()).hexdigest()[:16]
+    keys = {
+        "when": desired.provision_when,
+        "probe": desired.probes,
+        "command": desired.provision_commands,
+    }
+    for key, known in keys.items():
+        if key in provision:
+            known[service] = provision[key]
+    if provision.get("last"):
+        desired.provision_last.add(service)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .declared import CHANGES, CONTAINER_RELOAD
+from ..site.catalogue import CHANGES
+from .declared import CONTAINER_RELOAD
 
 STACK_ROOT = "/opt/aicluster"
 # Stands for the digest while templates are rendered: a file cannot contain its own hash.

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
-from .declared import CHANGES, CONTAINER_RELOAD
+from ..site.catalogue import CHANGES
+from .declared import CONTAINER_RELOAD
 from .desired import Desired
 from .facts import ENGINE_UNIT, engine_question, silent
 from .files import STACK_ROOT, reactions_of, reactions_to, rule_for
@@ -169,6 +170,7 @@ def make_plan(
         "recreate": recreating,
         "reloads": reloads,
         "provision": services_to_provision(desired, actual, wanted_by_probe),
+        "commands": desired.provision_commands,
         "empty": not desired.containers,
         # Health checks begin anew with the engine: wait for them before anything is called healthy.
         "wait_for_health": bool(desired.containers) and ("restart", ENGINE_UNIT) in reactions,

@@ -4,15 +4,21 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import SiteError
 from ..toolkit.files import LEFTOVERS
-from .declared import check_state
+from .declared import declared, problems
 from .files import File
+
+
+def refuse(problems_found: Iterable[str]) -> None:
+    """Raise SiteError with all the sentences, if there is one."""
+    if found := list(problems_found):
+        raise SiteError("\n".join(found))
 
 
 class Renderer:
@@ -45,7 +51,8 @@ class Renderer:
     def _yaml(self, path: Path) -> dict[str, Any]:
         if not path.is_file():
             return {}
-        return self._loader.load_from_file(str(path), cache="all", trusted_as_template=True) or {}
+        # "unsafe": without a copy, which would take longer than reading. Nobody here changes it.
+        return self._loader.load_from_file(str(path), unsafe=True, trusted_as_template=True) or {}
 
     def variables(self, role: str, extra: Mapping[str, Any]) -> ChainMap[str, Any]:
         """Return a role's variables: defaults lowest, then inventory, its vars, and what the engine adds."""
@@ -61,20 +68,17 @@ class Renderer:
         """Return the value of an expression over a role's variables."""
         return self._resolve(self._trust(f"{{{{ {expression} }}}}"), variables)
 
-    def state(self, role: str, variables: ChainMap[str, Any]) -> tuple[dict[str, Any], str]:
-        """Return the role's `__<role>_state`, resolved, and its unresolved `provision_when`."""
-        raw = dict(variables.get(f"__{role}_state", {}))
-        when = raw.pop("provision_when", "")
-        state = {key: self._resolve(value, variables) for key, value in raw.items()}
-        check_state(role, state)
-        return state, when
+    def state(self, role: str, variables: ChainMap[str, Any]) -> dict[str, Any]:
+        """Return what the role declares, rendered; raise SiteError for what it cannot mean."""
+        said = declared(role, self._yaml(self._roles / role / "meta" / "service.yml"), variables)
+        state = {key: self._resolve(value, variables) for key, value in said.items()}
+        refuse(problems(role, state))
+        return state
 
-    def holds(self, condition: Any, variables: ChainMap[str, Any], probe: Any) -> bool:
-        """Evaluate a role's `provision_when` with the probe's answer."""
-        answer = self._resolve(condition, variables.new_child({"probe": probe}))
-        if not isinstance(answer, bool):
-            raise SiteError(f"provision_when must be true or false, not {answer!r}: {condition}")
-        return answer
+    def holds(self, condition: str, variables: ChainMap[str, Any], probe: Any) -> bool:
+        """Evaluate a service's `provision.when` with the probe's answer."""
+        templar = self._templar.copy_with_new_env(available_variables=variables.new_child({"probe": probe}))
+        return bool(templar.evaluate_conditional(self._trust(condition)))
 
     def files(self, role: str, variables: ChainMap[str, Any], uid: int) -> list[File]:
         """Return the role's rendered tree; the path below templates/ is the path on the node."""

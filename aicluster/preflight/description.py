@@ -29,11 +29,12 @@ def site_errors(site: Site, judge: Judge) -> list[str]:
 
     `site`: vocabulary {tiers, boards, groups: names}, groups (name -> hosts), hosts (host -> variables:
     node_*, site_network, site_router, site_operators and those of roles), unreadable (host or `site` ->
-    variable -> reason), services (service_definitions), overrides (service_overrides), catalogue (both in
-    one), roles (name -> options of its argument_specs, None without one), secrets {file, names (those that
-    have a value), malformed, problem: text or None, fix: text or None (make it), exposed: whether it is plain
-    text that git does not ignore}, inventories (of this run, below the toolkit's root or absolute), playbook
-    (how one that opens the secrets is run on these nodes).
+    variable -> reason), services (service_definitions), declared (service -> what it lays on a node, with
+    templates), overrides (service_overrides), catalogue (services with overrides), roles (name -> options of
+    its argument_specs, None without one), secrets {file, names (those that have a value), malformed, problem:
+    text or None, fix: text or None (make it), exposed: whether it is plain text that git does not ignore},
+    inventories (of this run, below the toolkit's root or absolute), playbook (how one that opens the secrets
+    is run on these nodes).
     `judge`: how Ansible judges variables of roles.
     """
     checks = (

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..engine.declared import problems as declared_problems
 from ..site.catalogue import file_of, merged, problems
 from ..site.placement import PLACEMENTS
 from ..site.rules import is_names, is_text, shown, suggestion
@@ -19,6 +20,7 @@ def catalogue_errors(site: Site) -> Iterator[str]:
     unreadable = site["unreadable"].get("site", {})
     for service, entry in services.items():
         yield from problems(f"service {service}", entry, file_of(service), tiers)
+        yield from declared_problems(service, site["declared"].get(service, {}), templates=True)
     if not isinstance(overrides, Mapping):
         value = unreadable.get("service_overrides", shown(overrides))
         yield (

@@ -3,49 +3,26 @@
 
 FIELDS is the only description of that file. The file is checked against it, and so is what the site
 (`service_overrides`) and the placement lists override; docs/reference/service-fields.md is written from it.
+DECLARED are the fields that say what the service lays on a node. They are for the engine alone: templates in
+them need the role's variables, so they are no part of the variable `service_definitions`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
-from .rules import LAST_PORT, is_names, is_text, is_whole, shown, suggestion
+from .rules import LAST_PORT, is_names, is_text, is_whole
+from .schema import LISTED, MAPPING, NAME, NAMED, NAMES, ONE, Field, Kind, Reader, below, is_kind
 from .vocabulary import YAML_LOADER
 
 ARCHITECTURES = ("amd64", "arm64")
 # Whom a port may be opened to besides the tiers.
 AUDIENCES = ("lan", "operators", "localhost")
-
-
-class Kind(NamedTuple):
-    """What a value must be: `holds`, which `says` puts in words behind "must be"."""
-
-    holds: Callable[[Any], bool]
-    says: str
-    # What the value, or each item of it, is one of: `architectures`, `audiences`, `ports` (its own).
-    words: str = ""
-
-
-class Field(NamedTuple):
-    """A key of the file; `keys`: those of the mapping, or of each mapping in it; `fixed`: not to override."""
-
-    kind: Kind
-    meaning: str
-    required: bool = True
-    nullable: bool = False
-    keys: Mapping[str, Field] = {}
-    fixed: bool = False
-
-    @property
-    def says(self) -> str:
-        """Return what the value must be."""
-        return self.kind.says.format(", ".join(self.keys)) + (", or null" if self.nullable else "")
 
 
 def is_exact_image(value: object) -> bool:
@@ -61,11 +38,6 @@ def is_command(value: object) -> bool:
     return isinstance(value, list) and is_names(value) and len(value) > 1 and value[0] in ("CMD", "CMD-SHELL")
 
 
-def is_kind(*kinds: type) -> Callable[[Any], bool]:
-    """Return the predicate "of one of these types"."""
-    return lambda value: isinstance(value, kinds)
-
-
 IMAGE = Kind(is_exact_image, "name:tag with the exact version, not latest")
 BUILDS = Kind(lambda value: is_names(value) and value != [], "a list of amd64 and arm64", "architectures")
 AUDIENCE = Kind(is_names, "a list of tiers, lan, operators, localhost; `[]` publishes nothing", "audiences")
@@ -74,20 +46,33 @@ PATH = Kind(lambda value: isinstance(value, str) and value.startswith("/"), "a p
 PORT_NAME = Kind(is_text, "the name of one of the service's ports", "ports")
 PORT_NUMBER = Kind(is_whole(1, LAST_PORT), f"a port from 1 to {LAST_PORT}")
 SECONDS = Kind(is_whole(1), "a whole number of seconds from 1")
-ONE, NAMED = (
-    Kind(is_kind(Mapping), "a mapping with {}"),
-    Kind(is_kind(Mapping), "a mapping from name to {{{}}}"),
+SERVICES = Kind(is_names, "a list of services")
+BOOL = Kind(is_kind(bool), "true or false")
+COMMAND_LINE = Kind(is_text, "a command")
+UNITS = Kind(lambda value: is_text(value) or is_names(value), "the name of a systemd unit, or a list of them")
+# What a change of a file means for the containers of its service; the first where nothing is said.
+CHANGES = ("recreate", "reload", "none")
+MODE = Kind(
+    lambda value: isinstance(value, str) and re.fullmatch("[0-7]{4}", value) is not None,
+    'four octal digits in quotes, as "0600"',
 )
-LISTED = Kind(is_kind(list), "a list of mappings with {}")
-NAME, NAMES, SERVICES = (
-    Kind(is_text, "a name"),
-    Kind(is_names, "a list of names"),
-    Kind(is_names, "a list of services"),
+
+# Why a site cannot override a field, and what to do instead.
+ROLES_OWN = ("belongs to the role alone, whose files need it", "take it off")
+IMAGES_OWN = (
+    "is fixed by the image, and its health check asks there",
+    "override port, the number on the node,",
 )
+
+
+def optional(fixed: tuple[str, str] | None = None, /, **fields: Field) -> dict[str, Field]:
+    """Return fields that may be missing."""
+    return {name: field._replace(required=False, fixed=fixed) for name, field in fields.items()}
+
 
 PORT = {
     "port": Field(PORT_NUMBER, "number on the node"),
-    "container": Field(PORT_NUMBER, "number inside the container", fixed=True),
+    "container": Field(PORT_NUMBER, "number inside the container", fixed=IMAGES_OWN),
     "from": Field(
         AUDIENCE, "who may reach it; Docker enforces `localhost` and `[]`, a firewall for the rest is to come"
     ),
@@ -110,6 +95,45 @@ KEPT = {
     "volume": Field(NAME, "a volume", False),
     "database": Field(NAME, "a database, or all of them", False),
 }
+UNIT = {
+    "name": Field(NAME, "name of the unit; `.service` may be left out"),
+    "enabled": Field(BOOL, "whether it starts at boot"),
+    "boot": Field(BOOL, "true: it runs at boot only, and a run does not start it", False),
+    "waits": Field(BOOL, "true: it restarts until another node answers", False),
+}
+RULE = optional(
+    change=Field(
+        Kind(is_text, f"one of {', '.join(CHANGES)}", CHANGES),
+        f"what a change means for the service's containers; {CHANGES[0]} if nothing is said",
+    ),
+    restart=Field(UNITS, "restarted after a change"),
+    reload=Field(UNITS, "reloaded after a change"),
+    mode=Field(MODE, "permissions; else 0644, 0755 for what is executable here, 0400 below `secrets`"),
+    merge=Field(Kind(is_text, "json", ("json",)), "it is our part of a file that others write to, too"),
+    accept=Field(Kind(is_names, "a list of texts"), "other contents that are right, too"),
+    validate=Field(Kind(is_kind(str), "a command"), "checks a new version on the node; `%s` is its path"),
+    keys_only=Field(BOOL, "true: it ends password logins; refused unless a key opens a new connection"),
+)
+PROGRAMS = optional(
+    check=Field(COMMAND_LINE, "reads new files at their paths; `@arguments@` are those of the container"),
+    reload=Field(COMMAND_LINE, "makes the running container read its files again"),
+    confirm=Field(COMMAND_LINE, "succeeds in it once it works with the new files"),
+)
+PROVISION = optional(
+    command=Field(COMMAND_LINE, "runs in the container; without it `tasks/provision.yml` is included"),
+    inputs=Field(MAPPING, "what it depends on; a change provisions again"),
+    probe=Field(Kind(is_text, "a path or a URL"), "file or page of the node that `when` judges as `probe`"),
+    when=Field(Kind(is_text, "a condition"), "also provisions if it holds, as a task's `when`"),
+    last=Field(BOOL, "true: it needs another node, so everything else on this one is done first"),
+)
+DECLARED = optional(
+    ROLES_OWN,
+    packages=Field(NAMES, "packages of the distribution"),
+    units=Field(LISTED, "systemd units that run", keys=UNIT),
+    files=Field(NAMED, "what a change of a file means; the first pattern that matches counts", keys=RULE),
+    containers=Field(NAMED, "what checks a container's files, and reads them again", keys=PROGRAMS),
+    provision=Field(ONE, "what sets up the running service", keys=PROVISION),
+)
 FIELDS = {
     "summary": Field(Kind(is_text, "a few words"), "what it is"),
     "image": Field(IMAGE, "image of its container; null: the host itself runs it", nullable=True),
@@ -142,6 +166,7 @@ FIELDS = {
     ),
     "probe": Field(ONE, "the page the blackbox exporter asks", False, nullable=True, keys=PAGE),
     "dashboard": Field(ONE, "the page a person opens", False, nullable=True, keys=PAGE),
+    **DECLARED,
 }
 
 
@@ -192,16 +217,24 @@ def load(roles: Path) -> dict[str, Any]:
     return found
 
 
+def split(said: object) -> tuple[object, dict[str, Any]]:
+    """Divide what a service's file says: what the service is, and what it lays on a node."""
+    if not isinstance(said, Mapping):
+        return said, {}
+    declared = {key: said[key] for key in DECLARED if key in said}
+    return {key: value for key, value in said.items() if key not in declared}, declared
+
+
+def services_in(roles: Path) -> dict[str, Any]:
+    """Return service -> what it is, without what it lays on a node; raise as `load` does."""
+    return {service: split(said)[0] for service, said in load(roles).items()}
+
+
 def merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
     """Return `override` laid over `base`: mappings are merged key by key, anything else is replaced."""
     both = [key for key, value in override.items() if isinstance(value, Mapping)]
     deep = {key: merged(base[key], override[key]) for key in both if isinstance(base.get(key), Mapping)}
     return {**base, **override, **deep}
-
-
-def below(base: object, name: object) -> object:
-    """Return what an override of a key lies over; what is no mapping stands for what should be in it."""
-    return base.get(name) if isinstance(base, Mapping) else base
 
 
 def problems(
@@ -215,66 +248,3 @@ def problems(
     ports = [str(name) for layer in layers if isinstance(layer, Mapping) for name in layer]
     words = {"architectures": ARCHITECTURES, "audiences": (*tiers, *AUDIENCES), "ports": ports}
     yield from Reader(subject, place, words).mapping("", entry, FIELDS, base)
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Reads one entry; its sentences name a key by its path. `words`: what a kind's `words` stands for."""
-
-    subject: str
-    place: str
-    words: Mapping[str, Sequence[str]]
-
-    def wrong(self, key: str, value: str, rule: str, fix: str = "correct it") -> str:
-        """Return the sentence about one mistake."""
-        return f"{key}{' of ' if key else ''}{self.subject} {value}: {rule}; {fix} in {self.place}"
-
-    def mapping(self, key: str, value: object, fields: Mapping[str, Field], base: object) -> Iterator[str]:
-        """Yield the mistakes in a mapping; keys may be missing if it overrides `base`, mistaken or not."""
-        listed = ", ".join(fields)
-        if not isinstance(value, Mapping) or (base is None and not value):
-            yield self.wrong(key, shown(value), f"must be a mapping with {listed}")
-            return
-        prefix = f"{key}." if key else ""
-        for name, said in value.items():
-            path, field = f"{prefix}{name}", fields.get(name)
-            if field is None:
-                fix = suggestion(name, fields, "write one of them")
-                yield self.wrong(path, shown(said), f"is none of the keys {listed}", fix)
-            elif field.fixed and base is not None:
-                rule, fix = (
-                    "is fixed by the image, and its health check asks there",
-                    "override port, the number on the node,",
-                )
-                yield self.wrong(path, shown(said), rule, fix)
-            else:
-                yield from self.value(path, said, field, below(base, name))
-        for name, field in fields.items():
-            if base is None and field.required and name not in value:
-                yield self.wrong(f"{prefix}{name}", "missing", f"must be {field.says}", "add it")
-
-    def value(self, key: str, value: object, field: Field, base: object) -> Iterator[str]:
-        """Yield the mistakes in the value of a known key, and in what is below it."""
-        if value is None and field.nullable:
-            return
-        if not field.kind.holds(value):
-            yield self.wrong(key, shown(value), f"must be {field.says}")
-        elif field.kind.words:
-            known = self.words[field.kind.words]
-            rule = f"must be one of {', '.join(known) or 'its ports, and it has none'}"
-            for word in value if isinstance(value, list) else [value]:
-                if word not in known:
-                    fix = suggestion(word, known, "write one of them") if known else "write null"
-                    yield self.wrong(key, shown(word), rule, fix)
-        elif isinstance(value, list):
-            for number, item in enumerate(value if field.keys else []):
-                yield from self.mapping(f"{key}.{number}", item, field.keys, None)
-        elif field.kind is NAMED and isinstance(value, Mapping):
-            for name, item in value.items():
-                if isinstance(base, Mapping) and name not in base:
-                    fix = suggestion(name, map(str, base)) if base else "remove it"
-                    yield self.wrong(f"{key}.{name}", shown(item), "is none that the service has", fix)
-                else:
-                    yield from self.mapping(f"{key}.{name}", item, field.keys, below(base, name))
-        elif field.keys:
-            yield from self.mapping(key, value, field.keys, base)

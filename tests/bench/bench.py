@@ -120,7 +120,7 @@ def read_node(host: str) -> dict[str, Any]:
     from aicluster.engine.desired import desired_state
 
     renderer = render.renderer("lab", host)
-    desired, _ = desired_state(renderer, render.ROLES)
+    desired, _ = desired_state(renderer)
     names = ("ansible_user", "ansible_ssh_private_key_file", "ansible_ssh_common_args")
     variables = renderer.variables("stack", {})
     user, key, arguments = (str(renderer.value(name, variables)) for name in names)

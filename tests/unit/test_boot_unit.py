@@ -20,7 +20,7 @@ def units_of(host: str) -> list[dict[str, Any]]:
     rendering = render.renderer("production", host)
     node = rendering.shared["cluster_node"]
     contained = [name for name, entry in node["services"].items() if entry["image"]]
-    state, _ = rendering.state("stack", rendering.variables("stack", {"stack_services": contained}))
+    state = rendering.state("stack", rendering.variables("stack", {"stack_services": contained}))
     found: list[dict[str, Any]] = state["units"]
     return found
 

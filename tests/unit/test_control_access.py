@@ -18,16 +18,16 @@ MINE = "ssh-ed25519 AAAA somebody@home\n"
 TASKS = {task["name"]: task for task in load("roles/control_node/tasks/let_in.yml")}
 
 
-def state_on(host: str, **changes: Any) -> tuple[Any, Any, Any]:
-    """Renderer, variables and state of the role on one node, and the condition it has for its probe."""
+def state_on(host: str, **changes: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """Renderer and variables of the role on one node, and how it is provisioned there."""
     rendering = render.renderer("production", host)
     variables = rendering.variables("control_access", {"service": {}}).new_child(changes)
-    return (rendering, variables, rendering.state("control_access", variables))
+    return (rendering, variables, rendering.state("control_access", variables)["provision"])
 
 
 def is_wanted(text: str) -> Any:
-    rendering, variables, (_, when) = state_on(NODE)
-    return rendering.holds(when, variables, text)
+    rendering, variables, provision = state_on(NODE)
+    return rendering.holds(provision["when"], variables, text)
 
 
 # --- when there is something to do ---
@@ -69,8 +69,8 @@ def test_the_line_is_put_back_when(text, wanted):
     ],
 )
 def test_the_file_of_the_user_playbooks_log_in_as_is_read(host_vars, user):
-    _, _, (state, _) = state_on(NODE, **host_vars)
-    assert state["probe"] == {"file": f"~{user}/.ssh/authorized_keys"}
+    _, _, provision = state_on(NODE, **host_vars)
+    assert provision["probe"] == f"~{user}/.ssh/authorized_keys"
 
 
 def test_everything_about_the_login_goes_by_one_variable():
@@ -79,13 +79,13 @@ def test_everything_about_the_login_goes_by_one_variable():
 
 
 def test_a_new_address_of_the_node_or_of_the_control_node_is_made_known():
-    _, _, (state, _) = state_on(NODE)
-    assert state["provision_inputs"] == {"control_node": CONTROL, "node": NODE}
+    _, _, provision = state_on(NODE)
+    assert provision["inputs"] == {"control_node": CONTROL, "node": NODE}
 
 
 def test_it_comes_last_because_it_needs_another_node():
-    _, _, (state, _) = state_on(NODE)
-    assert state["provision_last"] is True
+    _, _, provision = state_on(NODE)
+    assert provision["last"] is True
 
 
 # --- who does it ---

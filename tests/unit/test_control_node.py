@@ -31,6 +31,7 @@ from aicluster.toolkit.archive import pack
 INVENTORIES = ["inventory/groups.yml", "inventory/production.yml"]
 UNITS = "/etc/systemd/system/aicluster-backup"
 VARS = load("roles/control_node/vars/main.yml")
+DECLARED = load("roles/control_node/meta/service.yml")
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def test_every_requirement_is_shipped_or_a_package_of_the_node():
         name for library in toolkit.LIBRARIES for name in toolkit.requirements_of(distribution(library))
     }
     assert needed <= {*toolkit.LIBRARIES, *toolkit.COMPILED}
-    assert set(VARS["__control_node_state"]["packages"]) == set(toolkit.COMPILED.values())
+    assert set(DECLARED["packages"]) == set(toolkit.COMPILED.values())
 
 
 def test_every_collection_that_is_called_is_shipped():
@@ -294,7 +295,7 @@ def test_the_backup_is_made_up_for_and_does_not_start_with_everything_else():
     assert timer["OnCalendar"] == "*-*-* 02:00:00"
     assert timer["Persistent"] == "true"
     assert timer["RandomizedDelaySec"] == "10m"
-    assert {"name": "aicluster-backup.timer", "enabled": True} in VARS["__control_node_state"]["units"]
+    assert {"name": "aicluster-backup.timer", "enabled": True} in DECLARED["units"]
 
 
 def test_the_backup_waits_for_its_playbook_without_failing():
@@ -489,8 +490,8 @@ def test_no_secret_is_in_what_is_shipped():
 def test_what_is_provisioned_depends_on_the_toolkit():
     rendering = render.renderer("production", render.hosts_running("control_node")[0])
     service = rendering.shared["cluster_node"]["services"]["control_node"]
-    state, _ = rendering.state("control_node", rendering.variables("control_node", {"service": service}))
-    assert state["provision_inputs"] == {"toolkit": toolkit.toolkit_digest(INVENTORIES)}
+    state = rendering.state("control_node", rendering.variables("control_node", {"service": service}))
+    assert state["provision"]["inputs"] == {"toolkit": toolkit.toolkit_digest(INVENTORIES)}
 
 
 # --- the check of verify ---

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from inspected import FOUND, conditions, container, files, inspected
-from render import ROLES, hosts_running, renderer
+from render import hosts_running, renderer
 
 from aicluster.engine.desired import Desired, desired_state
 from aicluster.engine.facts import (
@@ -104,7 +104,7 @@ def test_a_refused_node_lists_its_findings_under_its_name():
 
 
 def plan_of_a_real_node() -> dict[str, Any]:
-    desired, _ = desired_state(renderer("production", hosts_running("redis")[0]), ROLES)
+    desired, _ = desired_state(renderer("production", hosts_running("redis")[0]))
     return {"found": {**FOUND, "board": {**FOUND["board"], "memory_mb": 8058}}} | {
         "wanted": wanted_of(desired, inspected(packages=["docker-ce"]))
     }

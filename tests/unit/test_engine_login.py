@@ -79,6 +79,6 @@ def test_ansibles_own_connection_is_known_by_its_name():
 
 def test_the_file_that_ends_logins_with_a_password_says_so():
     rendering = renderer("production", hosts_running("redis")[0])
-    rules = rendering.state("base", rendering.variables("base", {}))[0]["files"]
+    rules = rendering.state("base", rendering.variables("base", {}))["files"]
     assert ends_passwords(["/etc/ssh/sshd_config.d/00-aicluster.conf"], rules)
     assert not ends_passwords(["/etc/sysctl.d/90-aicluster.conf"], rules)

@@ -28,7 +28,7 @@ def ini(path: str, **where: Any) -> dict[str, dict[str, str]]:
 
 def state(host: str, **overrides: Any) -> dict[str, Any]:
     rendering = render.renderer("production", host, overrides)
-    found: dict[str, Any] = rendering.state("log_shipper", rendering.variables("log_shipper", {}))[0]
+    found: dict[str, Any] = rendering.state("log_shipper", rendering.variables("log_shipper", {}))
     return found
 
 

@@ -107,7 +107,7 @@ def test_the_node_says_what_it_is_in_a_file_where_files_are_read(inventory, host
 def state(host: str) -> dict[str, Any]:
     rendering = render.renderer("production", host)
     extra = {"service": rendering.shared["cluster_node"]["services"]["node_exporter"]}
-    found: dict[str, Any] = rendering.state("node_exporter", rendering.variables("node_exporter", extra))[0]
+    found: dict[str, Any] = rendering.state("node_exporter", rendering.variables("node_exporter", extra))
     return found
 
 

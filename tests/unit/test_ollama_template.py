@@ -107,8 +107,8 @@ def test_the_node_asks_its_ollama_where_it_listens(host, url):
     rendering = renderer("production", host)
     service = rendering.shared["cluster_node"]["services"]["ollama"]
     variables = rendering.variables("ollama", {"service_name": "ollama", "service": service})
-    state, _ = rendering.state("ollama", variables)
-    assert state["probe"]["url"] == f"{url}/api/tags"
+    state = rendering.state("ollama", variables)
+    assert state["provision"]["probe"] == f"{url}/api/tags"
 
 
 def test_the_edge_answers_on_the_cpu():

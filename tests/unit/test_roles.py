@@ -121,6 +121,13 @@ def test_a_service_of_the_catalogue_has_a_folder_with_the_usual_anatomy(service)
     assert not (folder / "tasks/main.yml").exists(), "a service has no tasks of its own but provision.yml"
 
 
+@every_service
+def test_a_service_is_provisioned_by_a_command_or_by_tasks(service):
+    declared = tree.catalogue()[service].get("provision")
+    tasks = (ROOT / f"roles/{service}/tasks/provision.yml").is_file()
+    assert ("command" in declared) != tasks if declared else not tasks
+
+
 @every_role
 def test_a_folder_with_a_compose_file_is_in_the_catalogue(role):
     if tree.is_service(role):

@@ -28,8 +28,8 @@ ASKED = {
         "roles/kong/templates/opt/aicluster/checks/kong.py", '"admin", "/upstreams/%s/health"',
     ),
     ("status", "/metrics"): ("roles/kong/meta/service.yml", "metrics: {port: status, path: /metrics}"),
-    ("status", "/status"): ("roles/kong/vars/main.yml", "ask /status |"),
-    ("status", "/status/ready"): ("roles/kong/vars/main.yml", "ask /status/ready)"),
+    ("status", "/status"): ("roles/kong/meta/service.yml", "ask /status |"),
+    ("status", "/status/ready"): ("roles/kong/meta/service.yml", "ask /status/ready)"),
     ("status", "/upstreams/{upstream}/health"): (RULES, "/upstreams/{{ $labels.upstream }}/health"),
     ("status", "/upstreams/{upstream}/targets"): ("tests/e2e/test_reload.py", "/upstreams/ai-chat/targets"),
 }  # fmt: skip

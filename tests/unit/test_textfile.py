@@ -47,7 +47,7 @@ def test_the_folder_is_the_one_node_exporter_reads():
 )
 def test_programs_that_run_for_ever_start_again_with_what_they_import(host, restarted):
     rendering = render.renderer("production", host)
-    rules = rendering.state("stack", rendering.variables("stack", {"stack_services": []}))[0]["files"]
+    rules = rendering.state("stack", rendering.variables("stack", {"stack_services": []}))["files"]
     for name in ("aicluster_textfile.py", "aicluster_verify.py"):
         rule = rule_for(f"/opt/aicluster/bin/{name}", rules)
         assert sorted(rule["restart"]) == restarted
