@@ -7,8 +7,9 @@ import re
 import stat
 import subprocess
 
-from . import system
+from . import docker, storage, system
 from .state import read_state, write_state
+from .units import forget_starts
 
 
 def start_to_come(differing, pending, info):
@@ -22,8 +23,6 @@ def start_to_come(differing, pending, info):
         texts.append(system.read_text(system.DAEMON_FILE) or "{}")
     if not texts:
         return None
-    from . import docker, storage
-
     command = engine_command()
     return {
         "file": json.loads(texts[0]),
@@ -96,8 +95,6 @@ def release(_request):
 
     engine: what was done, a sentence; empty where the engine runs or its file was not ours.
     """
-    from .units import forget_starts
-
     path, unit = system.DAEMON_FILE, system.ENGINE_UNIT
     state = read_state()
     before = state["engine"]

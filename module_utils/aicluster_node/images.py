@@ -2,6 +2,7 @@
 """Images: which are missing, what their registries say of them, and pulling them."""
 
 import json
+import subprocess
 
 from . import docker, system
 from .local_http import HTTP_OK, http_get
@@ -99,8 +100,6 @@ def pull(request):
 
 def pull_one(image):
     """Pull one image; return {status, message, platforms} as `ask_registry` does."""
-    import subprocess
-
     command = ["docker", "pull", "--quiet", image]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode == 0:

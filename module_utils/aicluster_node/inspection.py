@@ -7,7 +7,7 @@ from .state import read_state, write_state
 
 
 def inspect(request):
-    """Compare the node with its desired state; `action_plugins` turn the answer into a plan."""
+    """Compare the node with its desired state; the controller makes a plan of the answer."""
     state = read_state()
     found = docker.project_containers()
     ids = docker.containers_of(found)

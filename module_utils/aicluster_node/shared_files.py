@@ -7,6 +7,7 @@ import stat
 
 from . import system
 from .state import read_state
+from .units import forget_starts
 
 
 def as_json(value):
@@ -86,8 +87,6 @@ def remove_our_part(path, notes):
 
 def restore(_request):
     """Take our part out of all shared files; the notes of what they held stay."""
-    from .units import forget_starts
-
     for path, notes in read_state()["fragments"].items():
         if notes and os.path.isfile(path):
             remove_our_part(path, notes)
