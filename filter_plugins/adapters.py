@@ -25,6 +25,7 @@ from aicluster.monitoring.scrape_jobs import scrape_jobs
 from aicluster.site import commands
 from aicluster.site.addresses import audience_networks
 from aicluster.site.data import bucket_policy, bucket_users, database_names
+from aicluster.site.ingress import ingress_pages
 from aicluster.site.nodes import cluster_nodes, nodes_running, service_endpoints
 from aicluster.site.relations import secret_names
 from aicluster.toolkit.files import toolkit_digest
@@ -54,6 +55,7 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     grafana_datasources,
     grafana_links,
     health_limit_s,
+    ingress_pages,
     model_mirrors,
     node_budget,
     nodes_running,

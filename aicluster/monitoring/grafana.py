@@ -1,35 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Grafana is told of the cluster: data sources, and links to pages outside it.
 
-Source: `cluster_nodes`.
+Source: `cluster_nodes`; the keys `datasource` and `dashboard` of the services.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import SiteError
 from ..site.addresses import is_open
 from ..site.nodes import nodes_running
 
-PROMETHEUS, WATCH, ALERTMANAGER = "prometheus", "prometheus-watch", "alertmanager"
-"""Fixed uids: dashboards, links and checks name data sources by them."""
+PROMETHEUS = "prometheus"
+"""Type of the data sources that have metrics, and uid of the cluster's: dashboards and checks name it."""
+
+Node = Mapping[str, Any]
 
 
-def nodes_with(nodes: Sequence[Mapping[str, Any]], service: str) -> list[Mapping[str, Any]]:
-    """Return the nodes that run a service, those of the monitoring tier last: what watches comes second."""
-    return sorted(nodes_running(nodes, service), key=lambda node: node["tier"] == "monitoring")
+def placed_with(nodes: Sequence[Node], key: str) -> Iterator[tuple[str, list[Node]]]:
+    """Yield services that have a key somewhere, with those nodes; the monitoring tier is last: it watches."""
+    for service in sorted({name for node in nodes for name in node["services"]}):
+        having = [node for node in nodes_running(nodes, service) if node["services"][service].get(key)]
+        if having:
+            yield service, sorted(having, key=lambda node: node["tier"] == "monitoring")
 
 
-def reached(node: Mapping[str, Any], service: str, here: Mapping[str, Any]) -> str | None:
-    """Return the URL at which a container on `here` reaches the page of `service` on `node`, or None.
+def reached(node: Node, service: str, here: Node) -> str | None:
+    """Return the URL at which a container on `here` reaches the data source on `node`, or None.
 
     Containers of one node know each other by name. From elsewhere it is the published port, if it is open to
     the tier of `here`; None if it is not.
     """
     entry = node["services"][service]
-    port = entry["ports"][(entry.get("dashboard") or {"port": "web"})["port"]]
+    port = entry["ports"][entry["datasource"]["port"]]
     if node["name"] == here["name"]:
         return f"http://{service}:{port['container']}"
     if is_open(port, here["tier"]):
@@ -37,64 +42,51 @@ def reached(node: Mapping[str, Any], service: str, here: Mapping[str, Any]) -> s
     return None
 
 
-def grafana_datasources(
-    nodes: Sequence[Mapping[str, Any]], name: str, intervals: Mapping[str, int]
-) -> list[dict[str, Any]]:
+def grafana_datasources(nodes: Sequence[Node], name: str) -> list[dict[str, Any]]:
     """Return the data sources of the Grafana on the node `name`, as its provisioning files list them.
 
-    The cluster's Prometheus is the one outside the monitoring tier; the one on it watches that one. The two
-    others are there where this node may reach them. `intervals`: node name -> seconds between two scrapes of
-    its Prometheus, from which Grafana makes the windows of rates. Raises SiteError if the first one
-    is not open to this node's tier: dashboards would stay empty.
+    A service's data source has its name as uid. Of two nodes the one in the monitoring tier watches the
+    other, and its uid ends in `-watch`. Those that this node may not reach are left out. Raises SiteError
+    if that is the cluster's Prometheus: dashboards would stay empty.
     """
     here = next(node for node in nodes if node["name"] == name)
-    running = nodes_with(nodes, PROMETHEUS)
-    wanted = [
-        *((PROMETHEUS, "Prometheus", PROMETHEUS, node) for node in running[:1]),
-        *((WATCH, "Prometheus (watch)", PROMETHEUS, node) for node in running[1:2]),
-        *((ALERTMANAGER, "Alertmanager", ALERTMANAGER, node) for node in nodes_with(nodes, ALERTMANAGER)[:1]),
-    ]
     found = []
-    for uid, title, service, node in wanted:
-        url = reached(node, service, here)
-        if url is None and uid == PROMETHEUS:
-            raise SiteError(
-                f"grafana_datasources: port web of prometheus on {node['name']}: must be open to "
-                f"{here['tier']}, where grafana on {name} asks it; add it to its `from`"
-            )
-        if url is not None:
-            common = {"name": title, "uid": uid, "type": service, "access": "proxy", "url": url}
-            more = {"isDefault": uid == PROMETHEUS, "editable": False}
-            found.append({**common, **more, "jsonData": datasource_json(uid, intervals.get(node["name"]))})
-    return found
-
-
-def datasource_json(uid: str, interval_s: int | None) -> dict[str, Any]:
-    """Return what a data source knows of its server."""
-    if uid == ALERTMANAGER:
-        return {"implementation": "prometheus", "handleGrafanaManagedAlerts": False}
-    return {
-        "httpMethod": "POST",
-        "prometheusType": "Prometheus",
-        "manageAlerts": uid == PROMETHEUS,
-        "timeInterval": f"{interval_s}s",
-    }
-
-
-def grafana_links(nodes: Sequence[Mapping[str, Any]], pages: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return title and url of pages outside Grafana that operators may open.
-
-    `pages`: title -> service. A service that runs nowhere, has no page (`dashboard` of the catalogue) or does
-    not show it to operators is left out; of several nodes the first counts.
-    """
-    found = []
-    for title, service in pages.items():
-        for node in nodes_with(nodes, service)[:1]:
-            entry = node["services"][service]
-            page = entry.get("dashboard")
-            port = entry["ports"].get(page["port"]) if page else None
-            if port and is_open(port, "operators"):
-                found.append(
-                    {"title": title, "url": f"http://{node['address']}:{port['port']}{page['path']}"}
+    for service, having in placed_with(nodes, "datasource"):
+        for node, suffix in zip(having, ("", "-watch"), strict=False):
+            uid, url = service + suffix, reached(node, service, here)
+            if url is None and uid == PROMETHEUS:
+                port = node["services"][service]["datasource"]["port"]
+                raise SiteError(
+                    f"grafana_datasources: port {port} of {service} on {node['name']}: must be open to "
+                    f"{here['tier']}, where grafana on {name} asks it; add it to its `from`"
                 )
-    return found
+            if url is not None:
+                title = service.replace("_", " ").capitalize() + (" (watch)" if suffix else "")
+                found.append(datasource(title, uid, url, node["services"][service]["datasource"]))
+    return sorted(found, key=lambda source: not source["isDefault"])
+
+
+def datasource(title: str, uid: str, url: str, kind: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a data source of a type (`kind`: the key `datasource`), with what Grafana knows of its server."""
+    default = uid == PROMETHEUS
+    about: dict[str, Any] = {"implementation": "prometheus", "handleGrafanaManagedAlerts": False}
+    if kind["type"] == PROMETHEUS:
+        about = {"httpMethod": "POST", "prometheusType": "Prometheus", "manageAlerts": default}
+        # From it Grafana makes the windows of rates.
+        about["timeInterval"] = f"{kind['interval_s']}s"
+    common = {"name": title, "uid": uid, "type": kind["type"], "access": "proxy", "url": url}
+    return {**common, "isDefault": default, "editable": False, "jsonData": about}
+
+
+def grafana_links(nodes: Sequence[Node]) -> list[dict[str, str]]:
+    """Return title and url of the pages with `link` that operators may open; of several nodes the first's."""
+    found = []
+    for service, having in placed_with(nodes, "dashboard"):
+        node = having[0]
+        entry = node["services"][service]
+        page = entry["dashboard"]
+        port = entry["ports"].get(page["port"])
+        if page.get("link") and port and is_open(port, "operators"):
+            url = f"http://{node['address']}:{port['port']}{page['path']}"
+            found.append({"title": page.get("title", service), "url": url})
+    return sorted(found, key=lambda link: link["title"])

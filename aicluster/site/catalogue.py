@@ -38,9 +38,15 @@ def is_command(value: object) -> bool:
     return isinstance(value, list) and is_names(value) and len(value) > 1 and value[0] in ("CMD", "CMD-SHELL")
 
 
+def is_one_of(*words: str) -> Kind:
+    """Return the kind "one of these words"."""
+    return Kind(lambda value: value in words, f"one of {', '.join(words)}")
+
+
 IMAGE = Kind(is_exact_image, "name:tag with the exact version, not latest")
 BUILDS = Kind(lambda value: is_names(value) and value != [], "a list of amd64 and arm64", "architectures")
 AUDIENCE = Kind(is_names, "a list of tiers, lan, operators, localhost; `[]` publishes nothing", "audiences")
+BOOLEAN = Kind(is_kind(bool), "true or false")
 COMMAND = Kind(is_command, "a list that starts with CMD or CMD-SHELL")
 PATH = Kind(lambda value: isinstance(value, str) and value.startswith("/"), "a path that starts with /")
 PORT_NAME = Kind(is_text, "the name of one of the service's ports", "ports")
@@ -91,6 +97,32 @@ METRICS = PAGE | {
     "interval_s": Field(SECONDS, "if Prometheus should ask less often", False),
     "token": Field(NAME, "secret that Prometheus shows", False),
 }
+DASHBOARD = PAGE | {
+    "title": Field(NAME, "what people call the page, else the service's name", False),
+    "link": Field(BOOLEAN, "whether the dashboards of Grafana link to it for operators", False),
+}
+INGRESS = {
+    "at": Field(is_one_of("gateway", "node"), "nginx that serves the page: beside Kong, or on other nodes"),
+    "login": Field(
+        is_one_of("own", "basic", "none"),
+        "`own`: that of the page (default); `basic`: nginx asks `user` for the secret `<service>_password`; "
+        "`none`: nobody logs in through nginx",
+        False,
+    ),
+    "user": Field(NAME, "who logs in with `basic`, else the service's name", False),
+    "login_path": Field(NAME, "path below the page that nginx refuses if `login` is `none`", False),
+    "strip": Field(BOOLEAN, "whether nginx removes the path, because the page does not know it", False),
+    "websocket": Field(
+        BOOLEAN, "whether WebSockets and uploads pass; else 60 s and 1 MiB for a request", False
+    ),
+    "network": Field(NAME, "network of the page that nginx joins, else the node's", False),
+}
+DATASOURCE = {
+    "type": Field(is_one_of("prometheus", "alertmanager"), "type of the data source in Grafana"),
+    "port": Field(PORT_NAME, "port that Grafana queries"),
+    "interval_s": Field(SECONDS, "time between two samples; required for `prometheus`", False),
+}
+DATABASE_ROLE = {"secret": Field(NAME, "secret with its password")}
 KEPT = {
     "volume": Field(NAME, "a volume", False),
     "database": Field(NAME, "a database, or all of them", False),
@@ -165,7 +197,22 @@ FIELDS = {
         NAMES, "made by the object store, with a user and the secret `<service>_s3_secret`", False
     ),
     "probe": Field(ONE, "the page the blackbox exporter asks", False, nullable=True, keys=PAGE),
-    "dashboard": Field(ONE, "the page a person opens", False, nullable=True, keys=PAGE),
+    "dashboard": Field(ONE, "the page a person opens", False, nullable=True, keys=DASHBOARD),
+    "ingress": Field(
+        ONE,
+        "how nginx on the same node serves `dashboard`, below its path; not if that is /",
+        False,
+        nullable=True,
+        keys=INGRESS,
+    ),
+    "datasource": Field(ONE, "what Grafana queries", False, nullable=True, keys=DATASOURCE),
+    "database_roles": Field(
+        NAMED,
+        "roles made by postgres besides those of `databases`; `roles/<service>/files/postgres.sql` yields "
+        "the statements that are missing for them",
+        False,
+        keys=DATABASE_ROLE,
+    ),
     **DECLARED,
 }
 
