@@ -24,7 +24,7 @@ from aicluster.monitoring.grafana import grafana_datasources, grafana_links
 from aicluster.monitoring.scrape_jobs import scrape_jobs
 from aicluster.site import commands
 from aicluster.site.addresses import audience_networks
-from aicluster.site.data import bucket_policy, bucket_users, database_names
+from aicluster.site.data import bucket_policy, bucket_users, database_roles
 from aicluster.site.ingress import ingress_pages
 from aicluster.site.nodes import cluster_nodes, nodes_running, service_endpoints
 from aicluster.site.relations import secret_names
@@ -50,7 +50,7 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     bucket_policy,
     bucket_users,
     cluster_nodes,
-    database_names,
+    database_roles,
     grafana_dashboard,
     grafana_datasources,
     grafana_links,

@@ -83,7 +83,8 @@ class Renderer:
     def files(self, role: str, variables: ChainMap[str, Any], uid: int) -> list[File]:
         """Return the role's rendered tree; the path below templates/ is the path on the node."""
         root = self._roles / role / "templates"
-        searchpath = [str(root), str(self._roles / role)]
+        # Also what other roles offer for inclusion, as `<role>/<file>`.
+        searchpath = [str(root), str(self._roles / role), str(self._roles)]
         templar = self._templar.copy_with_new_env(searchpath=searchpath, available_variables=variables)
         rendered = []
         for source in template_sources(root):

@@ -11,6 +11,7 @@ from typing import Any
 
 from .addresses import is_open
 from .catalogue import file_of
+from .ingress import password_of
 from .nodes import nodes_running
 
 # Who asks a port that the catalogue names for it: service that asks, and the key that names the port.
@@ -26,11 +27,20 @@ def names(entry: Mapping[str, Any], key: str) -> list[str]:
 
 
 def implied_secrets(service: str, entry: Mapping[str, Any]) -> dict[str, str]:
-    """Return secret name -> what a service cannot do without it: its databases, buckets, scraped token."""
-    metrics = entry.get("metrics")
-    token = metrics.get("token") if isinstance(metrics, Mapping) else None
+    """Return secret name -> what it is for: databases and their roles, buckets, a token, a page's login."""
+    token, login = (
+        value.get(name) if isinstance(value := entry.get(key), Mapping) else None
+        for key, name in (("metrics", "token"), ("ingress", "login"))
+    )
+    roles = entry.get("database_roles")
     return {
         **({token: "token of metrics"} if isinstance(token, str) else {}),
+        **({password_of(service): "login of ingress"} if login == "basic" else {}),
+        **{
+            role["secret"]: f"database role {name}"
+            for name, role in (roles.items() if isinstance(roles, Mapping) else ())
+            if isinstance(role, Mapping) and isinstance(role.get("secret"), str)
+        },
         **{f"{name}_db_password": f"database {name}" for name in names(entry, "databases")},
         **({f"{service}_s3_secret": "buckets"} if names(entry, "buckets") else {}),
     }

@@ -7,7 +7,7 @@ ASK = f"{PROJECT} exec -T postgres psql -U postgres -d %s -qtAc %s"
 
 
 def asked(host, node, sql):
-    return host.check_output(ASK, site.setting(node, "postgres", "postgres_database"), sql)
+    return host.check_output(ASK, site.variable(node, "site_database"), sql)
 
 
 def test_the_role_that_signs_in_may_only_become_the_anonymous_one(host, node):
