@@ -67,7 +67,7 @@ def grafana_datasources(nodes: Sequence[Node], name: str) -> list[dict[str, Any]
 
 
 def datasource(title: str, uid: str, url: str, kind: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a data source of a type (`kind`: the key `datasource`), with what Grafana knows of its server."""
+    """Return a data source of a type (`kind`: the key `datasource`), with what Grafana knows of it."""
     default = uid == PROMETHEUS
     about: dict[str, Any] = {"implementation": "prometheus", "handleGrafanaManagedAlerts": False}
     if kind["type"] == PROMETHEUS:

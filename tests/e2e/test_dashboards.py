@@ -40,10 +40,15 @@ Ask = Callable[[str], list[Any]]
 Grafana = Callable[[str], Any]
 
 
+def root_path() -> str:
+    """Path of Grafana behind the gateway's nginx."""
+    return str(site.running("kong")[0].services["grafana"]["dashboard"]["path"])
+
+
 @pytest.fixture(scope="module")
 def grafana(gateway_url) -> Grafana:
     """Path below the API -> what the Grafana on the gateway answers a visitor."""
-    root = str(site.variable(site.running("kong")[0], "grafana_root_path"))
+    root = root_path()
 
     def get(path: str) -> Any:
         answer = http_client.get(f"{gateway_url}{root}api/{path}")
@@ -111,7 +116,7 @@ def may_be_empty(query: dashboards.Query, values: dict[str, str], ask: Ask) -> b
 
 
 def test_a_visitor_with_the_password_is_a_visitor(gateway_url, secrets):
-    root = f"{gateway_url}{site.variable(site.running('kong')[0], 'grafana_root_path')}"
+    root = f"{gateway_url}{root_path()}"
     password = secrets["grafana_admin_password"]
     assert http_client.post(f"{root}login", {"user": "admin", "password": password}).status == 403
     assert http_client.get(f"{root}api/user", login=f"admin:{password}").status == 401

@@ -22,7 +22,7 @@ def door(node: site.Node) -> str:
 
 @pytest.fixture(scope="module")
 def login(node: site.Node, secrets: dict[str, str]) -> str:
-    return f"{site.setting(node, 'nginx', 'nginx_comfyui_user')}:{secrets['comfyui_password']}"
+    return f"{node.services['comfyui']['ingress']['user']}:{secrets['comfyui_password']}"
 
 
 def test_the_page_of_the_node_lists_its_services_and_knows_their_states(node, door):

@@ -164,7 +164,9 @@ DOORS = """
 
 def node(changed: Changed | None = None) -> ScriptedKit:
     well: Changed = {"GET /": (200, DOORS), "GET /comfyui/": (401, ""), "GET /jupyter/": (302, "")}
-    return kit_of("secondary_ai", ["comfyui", "jupyterhub"], well | (changed or {}))
+    kit = kit_of("secondary_ai", ["comfyui", "jupyterhub"], well | (changed or {}))
+    kit.services["comfyui"]["login"] = "basic"
+    return kit
 
 
 def test_on_another_node_each_page_behind_the_door_is_opened():

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from aicluster.errors import SiteError
-from aicluster.site.data import bucket_policy, bucket_users, database_names
+from aicluster.site.data import bucket_policy, bucket_users, database_roles
 
 
 def nodes(*services: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -14,7 +14,18 @@ def nodes(*services: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_databases_of_all_nodes_are_named_once_and_in_order():
     site = nodes({"web": {"databases": ["web", "queue"]}}, {"web": {"databases": ["web"]}, "plain": {}})
-    assert database_names(site) == ["queue", "web"]
+    assert [(one["role"], one["secret"], one["database"]) for one in database_roles(site)] == [
+        ("queue", "queue_db_password", True),
+        ("web", "web_db_password", True),
+    ]
+
+
+def test_other_roles_follow_with_the_secret_that_their_service_names():
+    site = nodes(
+        {"api": {"database_roles": {"caller": {"secret": "api_password"}}}, "web": {"databases": ["web"]}}
+    )
+    [_, found] = database_roles([*site, *site])
+    assert found == {"role": "caller", "secret": "api_password", "database": False, "service": "api"}
 
 
 def test_a_service_on_two_nodes_has_one_user_for_all_its_buckets():
@@ -28,19 +39,20 @@ def test_a_service_on_two_nodes_has_one_user_for_all_its_buckets():
 
 def test_a_site_that_asks_for_nothing_gets_nothing():
     site = nodes({"web": {}, "art": {"databases": [], "buckets": None}})
-    assert (database_names(site), bucket_users(site)) == ([], {})
+    assert (database_roles(site), bucket_users(site)) == ([], {})
 
 
 @pytest.mark.parametrize("name", ["Web", "web-1", "1web", "", "a" * 64, "web; drop", 7])
 def test_a_database_that_would_have_to_be_quoted_is_refused(name):
     with pytest.raises(SiteError, match=r"databases of service web on N0 .*must be 1 to 63"):
-        database_names(nodes({"web": {"databases": [name]}}))
+        database_roles(nodes({"web": {"databases": [name]}}))
 
 
 @pytest.mark.parametrize("name", ["postgres", "template1", "monitor", "pg_stat"])
 def test_a_database_with_a_name_that_is_taken_is_refused(name):
+    exporter = {"database_roles": {"monitor": {"secret": "monitor_password"}}}
     with pytest.raises(SiteError, match="choose another name"):
-        database_names(nodes({"web": {"databases": [name]}}))
+        database_roles(nodes({"web": {"databases": [name]}, "exporter": exporter}))
 
 
 @pytest.mark.parametrize("name", ["Images", "a", "-images", "images-", "my_images", "a.b", "a" * 64])

@@ -182,8 +182,15 @@ def test_links_lead_outside_in_a_window_of_their_own():
 
 WEB = {"port": 9090, "container": 9090, "from": ["operators", "gateway", "monitoring"]}
 ALERTS = {"port": 9093, "container": 9093, "from": ["operators", "gateway", "monitoring"]}
-PAGE = {"port": "web", "path": "/"}
-INTERVALS = {"PI41": 60, "PI51": 30}
+PAGE = {"port": "web", "path": "/", "link": True}
+
+
+def prometheus(interval_s: int, port: int = 9090) -> dict[str, Any]:
+    source = {"type": "prometheus", "port": "web", "interval_s": interval_s}
+    dashboard = PAGE | {"title": "Prometheus"}
+    return {"ports": {"web": WEB | {"port": port}}, "dashboard": dashboard, "datasource": source}
+
+
 CLUSTER: list[dict[str, Any]] = [
     {
         "name": "PI41",
@@ -191,15 +198,22 @@ CLUSTER: list[dict[str, Any]] = [
         "tier": "monitoring",
         "services": {
             "grafana": {"ports": {"web": {"port": 3000, "container": 3000, "from": ["operators"]}}},
-            "prometheus": {"ports": {"web": {**WEB, "port": 9095}}, "dashboard": PAGE},
-            "alertmanager": {"ports": {"web": ALERTS}, "dashboard": PAGE},
+            "prometheus": prometheus(60, 9095),
+            "alertmanager": {
+                "ports": {"web": ALERTS},
+                "dashboard": PAGE | {"title": "Alerts"},
+                "datasource": {"type": "alertmanager", "port": "web"},
+            },
         },
     },
     {
         "name": "PI51",
         "address": "192.0.2.5",
         "tier": "gateway",
-        "services": {"grafana": {"ports": {}}, "prometheus": {"ports": {"web": WEB}, "dashboard": PAGE}},
+        "services": {
+            "grafana": {"ports": {}, "dashboard": {"port": "web", "path": "/"}},
+            "prometheus": prometheus(30),
+        },
     },
 ]
 
@@ -237,7 +251,7 @@ def cluster(**ports: list[str]) -> list[dict[str, Any]]:
     ],
 )
 def test_data_sources_follow_placement(here, expected):
-    found = grafana_datasources(CLUSTER, here, INTERVALS)
+    found = grafana_datasources(CLUSTER, here)
     assert {source["uid"]: source["url"] for source in found} == expected
     assert [source["uid"] for source in found if source["isDefault"]] == ["prometheus"]
     assert not any(source["editable"] for source in found)
@@ -245,13 +259,13 @@ def test_data_sources_follow_placement(here, expected):
 
 @pytest.mark.parametrize("here", ["PI41", "PI51"])
 def test_rates_are_taken_over_the_pace_of_each_prometheus(here):
-    found = {source["uid"]: source["jsonData"] for source in grafana_datasources(CLUSTER, here, INTERVALS)}
+    found = {source["uid"]: source["jsonData"] for source in grafana_datasources(CLUSTER, here)}
     assert found["prometheus"]["timeInterval"] == "30s"
     assert found["prometheus-watch"]["timeInterval"] == "60s"
 
 
 def test_what_this_node_may_not_reach_is_no_data_source():
-    found = grafana_datasources(cluster(PI41=["operators"]), "PI51", INTERVALS)
+    found = grafana_datasources(cluster(PI41=["operators"]), "PI51")
     assert [source["uid"] for source in found] == ["prometheus", "alertmanager"]
 
 
@@ -259,11 +273,11 @@ def test_a_prometheus_that_may_not_be_reached_is_an_error_with_the_way_out():
     with pytest.raises(
         SiteError, match="prometheus on PI51: must be open to monitoring, where grafana on PI41"
     ):
-        grafana_datasources(cluster(PI51=["operators"]), "PI41", INTERVALS)
+        grafana_datasources(cluster(PI51=["operators"]), "PI41")
 
 
 def test_the_only_prometheus_is_the_cluster_s_wherever_it_runs():
-    [found, _] = grafana_datasources(CLUSTER[:1], "PI41", INTERVALS)
+    [found, _] = grafana_datasources(CLUSTER[:1], "PI41")
     assert (found["uid"], found["url"]) == ("prometheus", "http://prometheus:9090")
 
 
@@ -271,11 +285,10 @@ def test_without_prometheus_there_is_no_data_source():
     nodes = deepcopy(CLUSTER)
     for node in nodes:
         node["services"] = {"grafana": {"ports": {}}}
-    assert grafana_datasources(nodes, "PI51", INTERVALS) == []
+    assert grafana_datasources(nodes, "PI51") == []
 
 
 def test_links_lead_to_the_pages_operators_may_open():
-    pages = {"Alerts": "alertmanager", "Logs": "victorialogs", "Prometheus": "prometheus"}
     alerts = {"title": "Alerts", "url": "http://192.0.2.4:9093/"}
-    assert grafana_links(CLUSTER, pages) == [alerts, {"title": "Prometheus", "url": "http://192.0.2.5:9090/"}]
-    assert grafana_links(cluster(PI51=["gateway"]), pages) == [alerts]
+    assert grafana_links(CLUSTER) == [alerts, {"title": "Prometheus", "url": "http://192.0.2.5:9090/"}]
+    assert grafana_links(cluster(PI51=["gateway"])) == [alerts]

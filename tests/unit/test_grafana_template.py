@@ -8,12 +8,10 @@ import pytest
 import render
 import yaml
 from standins.grafana.grafana_standin.settings import settings_of
-from tree import load
 
 HOME = "/opt/aicluster/grafana/"
 PI51, PI41 = "192.168.1.147", "192.168.1.204"
-PROMETHEUS = "roles/prometheus/defaults/main.yml"
-LOCATIONS = "/opt/aicluster/nginx/conf/locations/grafana.conf"
+LOCATIONS = "/opt/aicluster/nginx/conf/locations/ingress.conf"
 NODES = [(i, host) for i in sorted(render.SOURCES) for host in render.hosts_running("grafana", i)]
 every_node = pytest.mark.parametrize(("inventory", "host"), NODES)
 
@@ -189,29 +187,24 @@ def test_whoever_comes_through_nginx_cannot_log_in():
 
 
 @pytest.mark.parametrize(
-    ("overrides", "present"),
+    ("change", "present"),
     [
-        pytest.param({}, True, id="as placed"),
-        pytest.param({"grafana_root_path": "/"}, False, id="not for one that wants the root of the site"),
+        pytest.param({}, {"/grafana/", "/grafana/login"}, id="as placed"),
+        pytest.param(
+            {"dashboard": {"port": "web", "path": "/"}}, set(), id="not one at the root of the site"
+        ),
+        pytest.param({"ingress": {"at": "gateway", "login_path": "login"}}, {"/grafana/"}, id="with a login"),
+        pytest.param({"ingress": None}, set(), id="not one that asks for no ingress"),
+        pytest.param(None, set(), id="none without Grafana on the node"),
     ],
 )
-def test_nginx_only_knows_a_grafana_that_has_a_path_of_its_own(overrides, present):
-    assert (LOCATIONS in render.render_role("nginx", host=PI51, overrides=overrides)) is present
-
-
-def test_who_may_log_in_may_do_so_through_nginx():
-    shown = render.render_role("nginx", host=PI51, overrides={"grafana_anonymous_viewer": False})[LOCATIONS]
-    assert "Authorization" not in shown
-    assert "/grafana/login" not in shown
-
-
-def test_without_grafana_on_the_node_there_is_no_way_to_one():
+def test_nginx_serves_grafana_as_it_is_placed(change, present):
     nodes = deepcopy(render.cluster("production"))
-    for node in nodes:
-        node["services"].pop("grafana", None)
-    assert LOCATIONS not in render.render_role("nginx", host=PI51, overrides={"cluster_nodes": nodes})
-
-
-def test_what_grafana_takes_for_the_default_interval_of_prometheus_is_it():
-    interval = load(PROMETHEUS)["prometheus_interval_s"]
-    assert f"map('default', {interval})" in str(load("roles/grafana/vars/main.yml"))
+    [services] = [node["services"] for node in nodes if node["host"] == PI51]
+    if change is None:
+        del services["grafana"]
+    else:
+        services["grafana"] |= change
+    shown = render.render_role("nginx", host=PI51, overrides={"cluster_nodes": nodes}).get(LOCATIONS, "")
+    assert {path for path in ("/grafana/", "/grafana/login") if f"location {path} {{" in shown} == present
+    assert ("Authorization" in shown) is ("/grafana/login" in present), "who may log in shows a password"

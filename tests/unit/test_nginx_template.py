@@ -199,21 +199,14 @@ def test_each_header_for_kong_is_set_once():
 
 @pytest.mark.parametrize("location", ["/api/", "/v1/"])
 def test_nginx_waits_longer_than_kong(location):
-    kong = load("roles/kong/defaults/main.yml")["kong_read_timeout_ms"] / 1000
+    kong = load("group_vars/all/shared.yml")["site_answer_timeout_s"]
     for directive in ("proxy_read_timeout", "proxy_send_timeout"):
         assert seconds(locations()[location][directive][0]) >= kong + 10
 
 
 def test_a_longer_timeout_of_kong_makes_nginx_wait_longer():
-    files = render.render_role("nginx", overrides={"kong_read_timeout_ms": 900_500})
-    assert "proxy_read_timeout 921s;" in files[CONF + "kong_proxy.conf"]
-
-
-def test_what_nginx_takes_for_kongs_defaults_are_kongs_defaults():
-    defaults = load("roles/kong/defaults/main.yml")
-    variables = str(load("roles/nginx/vars/main.yml"))
-    for name in ("kong_read_timeout_ms", "kong_body_limit_mb"):
-        assert f"{name} | default({defaults[name]})" in variables
+    files = render.render_role("nginx", overrides={"site_answer_timeout_s": 900})
+    assert "proxy_read_timeout 920s;" in files[CONF + "kong_proxy.conf"]
 
 
 def test_a_recreated_kong_is_found_within_seconds():
@@ -470,15 +463,27 @@ def test_a_node_with_pages_has_a_way_to_each_and_none_to_what_has_a_port_of_its_
 
 def test_comfyui_asks_for_a_password_and_is_not_told_it():
     found = locations(node=PAGES)["/comfyui/"]
-    assert found["auth_basic_user_file"] == ["/run/secrets/nginx/comfyui"]
+    assert found["auth_basic_user_file"] == ["$comfyui_users"]
     assert ["Authorization", '""'] in values("/comfyui/", "proxy_set_header", node=PAGES)
     assert "auth_basic" not in locations(node=PAGES)["/jupyter/"], "it has a login of its own"
+
+
+@pytest.mark.parametrize(
+    ("user", "users"),
+    [
+        pytest.param("operator", "/run/secrets/nginx/pages", id="its user"),
+        pytest.param("operators", "/dev/null", id="a user of another page, in the same file"),
+    ],
+)
+def test_comfyui_opens_to_its_own_user_only(user, users):
+    [http] = inner(front_door(node=PAGES), "http")
+    assert mapped(http, "$comfyui_users", user) == users
 
 
 def test_the_password_of_comfyui_is_hashed_and_nginxs_alone():
     host = next(entry["host"] for entry in render.cluster("production") if entry["name"] == PAGES)
     files = {file.path: file for file in render.files_of("nginx", host=host)}
-    file = files["/opt/aicluster/nginx/secrets/comfyui"]
+    file = files["/opt/aicluster/nginx/secrets/pages"]
     assert (file.mode, file.uid) == ("0400", 101)
     assert file.content.startswith(b"operator:{SSHA}")
     assert not [path for path, one in files.items() if b"made-up-comfyui-password" in one.content]
@@ -516,8 +521,8 @@ def test_comfyui_is_asked_letter_by_letter_without_the_path_of_the_door(asked, h
 )
 def test_a_browsers_password_is_not_lent_to_other_pages(origin, refused):
     [http] = inner(front_door(node=PAGES), "http")
-    assert (mapped(http, "$comfyui_foreign", f"{origin} 10.0.0.3:8080") == "1") is refused
-    assert values("/comfyui/", "if", node=PAGES) == [["($comfyui_foreign)"]]
+    assert (mapped(http, "$foreign_origin", f"{origin} 10.0.0.3:8080") == "1") is refused
+    assert values("/comfyui/", "if", node=PAGES) == [["($foreign_origin)"]]
 
 
 @pytest.mark.parametrize(
@@ -547,7 +552,7 @@ def test_beside_a_gateway_no_page_of_a_node_is_behind_the_door():
     nodes[PAGES]["services"]["kong"] = nodes[GATEWAY]["services"]["kong"]
     overrides = {"cluster_nodes": list(nodes.values())}
     files = render.render_role("nginx", host=nodes[PAGES]["host"], overrides=overrides)
-    assert not [path for path in files if "comfyui" in path or "jupyterhub" in path]
+    assert CONF + "locations/ingress.conf" not in files
 
 
 def test_the_page_of_a_node_lists_its_services_and_links_what_is_behind_its_door():

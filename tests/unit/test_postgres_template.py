@@ -1,5 +1,6 @@
 """What the role `postgres` puts on its node."""
 
+import re
 import subprocess
 from typing import Any
 
@@ -203,14 +204,18 @@ class TestDatabasesOfServices:
 class TestSchemaOfTheApi:
     """What PostgREST needs in the database, where some node runs it."""
 
+    @staticmethod
+    def sql() -> str:
+        """What the script does for the roles of PostgREST."""
+        _, _, rest = files()[f"{HOME}/provision"].partition("What the roles of postgrest may do.")
+        return rest.partition("\nSQL\n")[0]
+
     def test_goes_to_the_database_it_serves_and_is_told_to_postgrest(self):
-        script = files()[f"{HOME}/provision"]
-        assert "PGDATABASE='aicluster' && change < /etc/aicluster/postgrest.sql" in script
-        assert "NOTIFY pgrst, 'reload schema'" in script
+        assert "export PGDATABASE='aicluster'\n  change << 'SQL'" in self.sql()
+        assert "NOTIFY pgrst, ''reload schema''" in self.sql()
 
     def test_without_postgrest_there_is_neither_role_nor_schema(self):
         found = TestDatabasesOfServices.rendered(without=("postgrest",))
-        assert f"{HOME}/conf/postgrest.sql" not in found
         assert not [path for path, text in found.items() if "authenticator" in text or "postgrest" in text]
 
     def test_the_file_everybody_on_the_node_may_read_holds_no_password(self):
@@ -219,11 +224,7 @@ class TestSchemaOfTheApi:
         assert [path for path, text in found.items() if password in text] == [f"{HOME}/secrets/roles"]
 
     def test_the_anonymous_role_reads_one_view_and_nothing_else(self):
-        granted = [
-            line.split("'")[1]
-            for line in files()[f"{HOME}/conf/postgrest.sql"].splitlines()
-            if "GRANT" in line
-        ]
+        granted = re.findall(r"'(GRANT [^']*)'", self.sql())
         assert [one for one in granted if one.endswith("TO web_anon;")] == [
             "GRANT USAGE ON SCHEMA api TO web_anon;",
             "GRANT SELECT ON api.health TO web_anon;",

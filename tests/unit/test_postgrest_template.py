@@ -7,7 +7,6 @@ import pytest
 import render
 import yaml
 from standins.postgrest.postgrest_standin.config import Config
-from tree import load
 
 CONF = "/opt/aicluster/postgrest/secrets/postgrest.conf"
 
@@ -66,9 +65,8 @@ def test_it_serves_one_schema_to_one_anonymous_role():
     assert (found.schema, found.anonymous, found.max_rows) == ("api", "web_anon", 1000)
 
 
-def test_the_database_is_that_of_the_role_postgres():
-    assert config().uri.endswith("/" + load("roles/postgres/defaults/main.yml")["postgres_database"])
-    assert config(overrides={"postgres_database": "other"}).uri.endswith("/other")
+def test_the_database_is_that_of_the_site():
+    assert config(overrides={"site_database": "other"}).uri.endswith("/other")
 
 
 def test_the_password_is_in_its_file_only():

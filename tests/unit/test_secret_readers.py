@@ -148,7 +148,7 @@ READERS: dict[str, Reader] = {
 }
 NAMES = list(render.made_up_secrets())
 # A hash: test_password_file.py asks for it.
-HASHED = {"nginx/secrets/comfyui"}
+HASHED = {"nginx/secrets/pages"}
 ROLES = sorted({path.partition("/")[0] for path in READERS})
 
 

@@ -43,6 +43,11 @@ def test_the_node_knows_the_modes_its_services_work_in():
     assert verify_site([node("A")], "A")["services"]["web"]["modes"] == ["day"]
 
 
+@pytest.mark.parametrize(("ingress", "login"), [({"at": "node", "login": "basic"}, "basic"), (None, None)])
+def test_the_node_knows_where_nginx_must_ask_for_a_password(ingress, login):
+    assert verify_site([node("A", ingress=ingress)], "A")["services"]["web"]["login"] == login
+
+
 @pytest.mark.parametrize(("image", "container"), [("web:1.0", True), (None, False)])
 def test_the_node_knows_which_services_have_a_container(image, container):
     assert verify_site([node("A", image=image)], "A")["services"]["web"]["container"] is container

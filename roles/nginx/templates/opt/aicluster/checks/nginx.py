@@ -12,8 +12,6 @@ FLOWS = {
 }
 # On the node's page: (service, path) of what is behind the same door.
 LINK = re.compile(r'data-service="(\w+)">(?:(?!</li>).)*?<a href="(/[^"]*)"', re.DOTALL)
-# It computes for everybody who gets there.
-WITHOUT_LOGIN = "comfyui"
 UNAUTHORIZED, AWAY = 401, 500
 
 
@@ -105,11 +103,11 @@ def through_the_gateway(kit: Kit) -> str:
 
 
 def of_the_node(kit: Kit) -> str:
-    """Open each page that the node's own lists behind this door; ComfyUI's must ask for a password."""
+    """Open each page that the node's own lists behind this door; nginx asks for a password where it should."""
     listed = LINK.findall(kit.expect(kit.url("nginx", "http", "/")).text)
     for service, path in listed:
         answer = kit.http(kit.url("nginx", "http", path))
-        if service == WITHOUT_LOGIN and answer.status != UNAUTHORIZED:
+        if kit.services[service].get("login") == "basic" and answer.status != UNAUTHORIZED:
             raise Broken("%s: answered %d without a password instead of 401" % (path, answer.status))
         if answer.status >= AWAY:
             raise Broken(
