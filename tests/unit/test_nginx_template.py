@@ -427,7 +427,7 @@ def test_the_edges_door_is_open_to_the_gateway_and_to_who_probes_it():
 
 
 def test_shares_stand_beside_the_page_which_reads_them_when_it_is_opened():
-    nodes = render.cluster("production")
+    nodes = deepcopy(render.cluster("production"))
     nodes[1]["drained"] = True
     changed, before = (
         {path: text for path, text in files.items() if path.startswith(CONF)}

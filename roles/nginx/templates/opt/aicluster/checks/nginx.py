@@ -103,7 +103,7 @@ def through_the_gateway(kit: Kit) -> str:
 
 
 def of_the_node(kit: Kit) -> str:
-    """Open each page that the node's own lists behind this door; nginx asks for a password where it should."""
+    """Open each page that the node's own lists behind nginx; nginx asks for a password where it should."""
     listed = LINK.findall(kit.expect(kit.url("nginx", "http", "/")).text)
     for service, path in listed:
         answer = kit.http(kit.url("nginx", "http", path))
