@@ -547,14 +547,6 @@ def test_a_page_may_have_websockets_and_takes_no_memory(location):
     assert given["Host"] == "$http_host"
 
 
-def test_beside_a_gateway_no_page_of_a_node_is_behind_the_door():
-    nodes = {entry["name"]: entry for entry in deepcopy(render.cluster("production"))}
-    nodes[PAGES]["services"]["kong"] = nodes[GATEWAY]["services"]["kong"]
-    overrides = {"cluster_nodes": list(nodes.values())}
-    files = render.render_role("nginx", host=nodes[PAGES]["host"], overrides=overrides)
-    assert CONF + "locations/ingress.conf" not in files
-
-
 def test_the_page_of_a_node_lists_its_services_and_links_what_is_behind_its_door():
     page = page_of(PAGES)
     assert set(re.findall(r'data-node="(\w+)"', page)) == {PAGES}

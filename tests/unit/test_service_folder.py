@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import render
 from project_copy import copy_of_the_project
+from tree import ROOT
 
 NAME, PLACEMENT, SOME_LINE = "made_up", "group_vars/secondary_ai/services.yml", "  - comfyui\n"
 FOLDER = {
@@ -63,7 +63,7 @@ WHERE = {
 def asked_in(project: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
     """Files of roles, and the preflight's mistakes, as the project in a folder has them."""
     paths = [project, *map(Path, sys.path)]
-    here = [project / path.relative_to(render.ROOT) for path in paths if path.is_relative_to(render.ROOT)]
+    here = [project / path.relative_to(ROOT) for path in paths if path.is_relative_to(ROOT)]
     environment = {
         **os.environ,
         "ANSIBLE_CONFIG": str(project / "ansible.cfg"),
