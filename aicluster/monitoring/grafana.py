@@ -72,8 +72,8 @@ def datasource(title: str, uid: str, url: str, kind: Mapping[str, Any]) -> dict[
     about: dict[str, Any] = {"implementation": "prometheus", "handleGrafanaManagedAlerts": False}
     if kind["type"] == PROMETHEUS:
         about = {"httpMethod": "POST", "prometheusType": "Prometheus", "manageAlerts": default}
-        # From it Grafana makes the windows of rates.
-        about["timeInterval"] = f"{kind['interval_s']}s"
+        if "interval_s" in kind:  # from which Grafana makes the windows of rates
+            about["timeInterval"] = f"{kind['interval_s']}s"
     common = {"name": title, "uid": uid, "type": kind["type"], "access": "proxy", "url": url}
     return {**common, "isDefault": default, "editable": False, "jsonData": about}
 

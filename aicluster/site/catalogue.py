@@ -120,7 +120,7 @@ INGRESS = {
 DATASOURCE = {
     "type": Field(is_one_of("prometheus", "alertmanager"), "type of the data source in Grafana"),
     "port": Field(PORT_NAME, "port that Grafana queries"),
-    "interval_s": Field(SECONDS, "time between two samples; required for `prometheus`", False),
+    "interval_s": Field(SECONDS, "time between two samples of `prometheus`", False),
 }
 DATABASE_ROLE = {"secret": Field(NAME, "secret with its password")}
 KEPT = {
