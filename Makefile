@@ -209,9 +209,9 @@ test-full: export AICLUSTER_FULL := yes
 test-full: test test-molecule ## test, with ten interrupted runs, every service broken by itself, every scenario
 
 # Each makes its nodes anew: what a scenario finds must not depend on another one.
-SCENARIOS = $(filter-out default,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
+SCENARIOS = $(filter-out default role,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
 .PHONY: test-molecule
-test-molecule: setup ## the scenario of every tier and every foundational role, one after the other (SCENARIOS="base stack")
+test-molecule: setup ## the scenario of every tier, of the engine and of every role (SCENARIOS="stack" ROLES="redis")
 	@if [ -e .lab ]; then
 	  echo "test-molecule: a lab is here, and each scenario makes and removes one of its own. First: make lab-down" >&2
 	  exit 1
@@ -220,6 +220,24 @@ test-molecule: setup ## the scenario of every tier and every foundational role, 
 	  echo "== molecule test -s $$scenario"
 	  MOLECULE_EPHEMERAL_DIRECTORY="$(CURDIR)/$(MOLECULE_STATE)/$$scenario" molecule test -s "$$scenario"
 	done
+	for role in $(ROLES); do $(MAKE) --no-print-directory test-role ROLE="$$role"; done
+
+# Every folder with tasks of its own, but the engine and the preflight, which have scenarios of their own.
+ROLES = $(filter-out stack preflight,$(patsubst roles/%/tasks/main.yml,%,$(wildcard roles/*/tasks/main.yml)))
+.PHONY: test-role
+test-role: export AICLUSTER_ROLE = $(ROLE)
+test-role: export MOLECULE_EPHEMERAL_DIRECTORY = $(CURDIR)/$(MOLECULE_STATE)/role
+test-role: setup ## one role by itself on a lab node, with what it needs: make test-role ROLE=redis
+	@if [ ! -e "roles/$(ROLE)/tasks/main.yml" ] || [ -z "$(ROLE)" ]; then
+	  echo "test-role: there is no role '$(ROLE)'. ROLE is one of: $(ROLES)" >&2
+	  exit 1
+	fi
+	if [ -e .lab ]; then
+	  echo "test-role: a lab is here, and this makes and removes one of its own. First: make lab-down" >&2
+	  exit 1
+	fi
+	echo "== molecule test -s role (ROLE=$(ROLE))"
+	molecule test -s role
 
 .PHONY: bench
 bench: setup ## on a running lab: a run with nothing to do, next to other ways of doing it (ARGS="--rounds 3")

@@ -103,16 +103,8 @@ def test_a_role_that_is_no_service_is_foundational():
     assert set(tree.roles()) - set(tree.catalogue()) == set(FOUNDATION)
 
 
-@pytest.mark.parametrize("role", FOUNDATION)
-def test_every_foundational_role_has_a_scenario_with_tests_of_its_own(role):
-    tests = (ROOT / "molecule" / role / SCENARIOS[role]["verifier"]["directory"]).resolve()
-    assert playbook_of(role).parent == ROOT / "playbooks"
-    assert list(tests.glob(f"test_{role}*.py"))
-
-
-@pytest.mark.parametrize("role", [role for role in FOUNDATION if role != "preflight"])
-def test_lab_playbooks_and_tests_of_a_role_mean_the_same_one_node(role):
-    scenario, one = SCENARIOS[role], "molecule/one_node"
+def test_the_scenario_of_the_engine_means_the_same_one_node_everywhere():
+    scenario, one = SCENARIOS["stack"], "molecule/one_node"
     assert scenario["ansible"]["env"] == {"AICLUSTER_LAB_INVENTORY": one}
     assert scenario["verifier"]["env"] == {"AICLUSTER_LAB_INVENTORY": one}
     *_, last = scenario["ansible"]["executor"]["args"]["ansible_playbook"]
@@ -122,10 +114,22 @@ def test_lab_playbooks_and_tests_of_a_role_mean_the_same_one_node(role):
     assert (ROOT / one / "group_vars/lab/lab.yml").samefile(ROOT / "inventory/lab/group_vars/lab.yml")
 
 
-def test_make_runs_every_scenario_but_the_whole_cluster():
-    show = ["make", "--silent", "--eval=show:\n\t@echo $(SCENARIOS)", "show"]
-    shown = subprocess.run(show, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert set(shown.split()) == set(SCENARIOS) - {"default"}
+def made_by_make(variable):
+    """The words of a variable of the Makefile."""
+    show = ["make", "--silent", f"--eval=show:\n\t@echo $({variable})", "show"]
+    return set(subprocess.run(show, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_make_runs_every_scenario_and_every_role_by_itself():
+    assert made_by_make("SCENARIOS") == set(SCENARIOS) - {"default", "role"}
+    assert made_by_make("ROLES") | {"stack", "preflight"} == set(tree.roles())
+
+
+@pytest.mark.parametrize("role", sorted(set(tree.roles()) - {"stack", "preflight"}))
+def test_a_role_in_a_play_brings_itself_to_its_desired_state(role):
+    [task] = load(f"roles/{role}/tasks/main.yml")
+    assert task["ansible.builtin.include_role"]["name"] == "stack"
+    assert task["vars"] == {"stack_only": role}
 
 
 # --- variables ---

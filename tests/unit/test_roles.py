@@ -118,7 +118,6 @@ def test_a_service_of_the_catalogue_has_a_folder_with_the_usual_anatomy(service)
     assert tree.is_service(service) == in_a_container, "templates/opt/aicluster/<service>/compose.yaml.j2"
     check = f"templates/opt/aicluster/checks/{service}.py"
     assert (folder / check).is_file(), f"{check} is missing: how would `verify` know that it works?"
-    assert not (folder / "tasks/main.yml").exists(), "a service has no tasks of its own but provision.yml"
 
 
 @every_service

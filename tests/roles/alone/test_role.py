@@ -1,0 +1,53 @@
+"""What `roles: [<role>]` does by itself; run by molecule's scenario `role` for the role AICLUSTER_ROLE."""
+
+import os
+
+import pytest
+import site_under_test as site
+
+ROLE = os.environ["AICLUSTER_ROLE"]
+PLAY = "molecule/role/converge.yml"
+PLACED = site.running(ROLE)
+NODE = PLACED[0] if PLACED else site.nodes()[0]
+ELSEWHERE = [node for node in site.nodes() if node not in PLACED]
+SERVICE = NODE.services.get(ROLE, {})
+NEEDED = [*SERVICE.get("beside", []), *SERVICE.get("needs", [])]
+
+
+def containers() -> dict[str, str]:
+    """Service -> what Docker says of its main container on the node."""
+    listed = site.shell(
+        NODE, "docker ps --all --format '{{.Label \"aicluster.service\"}}={{.State}} {{.Status}}'"
+    )
+    return dict(line.split("=", 1) for line in listed.splitlines())
+
+
+@pytest.mark.skipif(not SERVICE.get("image"), reason="it has no container")
+def test_its_container_is_healthy_or_waits_for_its_turn():
+    wanted = "created" if ROLE in NODE.asleep else "(healthy)"
+    assert wanted in containers()[ROLE]
+
+
+@pytest.mark.skipif(not SERVICE.get("unit"), reason="it has no unit")
+def test_its_unit_is_active():
+    assert site.shell(NODE, f"systemctl show --value -p ActiveState {SERVICE['unit']}").strip() in (
+        "active",
+        "activating",
+    )
+
+
+@pytest.mark.skipif(not SERVICE, reason="it brings no service")
+def test_no_other_service_came_with_it():
+    there = site.shell(NODE, "ls /opt/aicluster").split()
+    assert set(there) & set(NODE.services) <= {ROLE, *NEEDED}
+    if SERVICE["image"]:
+        assert set(containers()) <= {ROLE, *NEEDED}
+
+
+@pytest.mark.skipif(not SERVICE or not ELSEWHERE, reason="it may run on every node")
+def test_it_refuses_a_host_it_is_not_placed_on():
+    other = ELSEWHERE[0].address
+    done = site.run_playbook(PLAY, "--limit", other, "-e", f"role_host={other}")
+    assert done.code != 0
+    assert f"service {ROLE} is not placed on {ELSEWHERE[0].name}" in done.output
+    assert done.changed.get(other, 0) == 0
