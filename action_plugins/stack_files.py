@@ -11,6 +11,7 @@ from aicluster.adapters.rendering import desired_of
 from aicluster.engine.diffs import file_diffs, masked
 from aicluster.engine.facts import to_record
 from aicluster.engine.requests import delivery
+from aicluster.engine.scope import Scope
 
 
 class ActionModule(NodeAction):
@@ -35,7 +36,7 @@ class ActionModule(NodeAction):
         return self.change(task_vars, request)
 
     def _deliver(self, plan: Mapping[str, Any], part: str, task_vars: dict[str, Any]) -> dict[str, Any]:
-        renderer, desired, _ = desired_of(self, task_vars)
+        renderer, desired, _ = desired_of(self, task_vars, Scope.of_plan(plan))
         result = self.change(task_vars, delivery(desired, plan, part))
         if self._task.diff:
             result["diff"] = file_diffs(desired.files, plan["differing"], plan[part]["remove"])

@@ -12,26 +12,37 @@ from aicluster.adapters.node_action import NodeAction, Options
 from aicluster.adapters.rendering import desired_of
 from aicluster.engine.desired import Desired
 from aicluster.engine.diffs import file_diffs
-from aicluster.engine.facts import found_of, refusal, wanted_of
+from aicluster.engine.facts import found_of, refusal, services_there, wanted_of
 from aicluster.engine.login import ends_passwords, login_refused
 from aicluster.engine.plan import make_plan
 from aicluster.engine.requests import inspection
+from aicluster.engine.scope import WHOLE_NODE, Scope, refuse_misplaced
 from aicluster.preflight.node import node_findings
 
 
 class ActionModule(NodeAction):
     """See the module's documentation: `ansible-doc -t module stack_plan`."""
 
-    OPTIONS: ClassVar[Options] = {"refuse": {"type": "bool", "default": True}}
+    OPTIONS: ClassVar[Options] = {
+        "refuse": {"type": "bool", "default": True},
+        "only": {"type": "str", "default": ""},
+    }
     PREDICTS = True
 
     def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the plan."""
         renderer, desired, variables = desired_of(self, task_vars)
-        node = renderer.shared["cluster_node"]["name"]
+        node, only = renderer.shared["cluster_node"]["name"], options["only"]
+        refuse_misplaced(only, renderer.shared["cluster_node"], renderer.shared["cluster_nodes"])
         actual = self.ask(task_vars, inspection(desired, self._task.diff))
+        scope = WHOLE_NODE
+        if only and "differing" in actual:
+            scope = Scope(only, tuple(services_there(desired, actual)))
+            renderer, desired, variables = desired_of(self, task_vars, scope)
+            actual = self.ask(task_vars, inspection(desired, self._task.diff))
         if "differing" not in actual:
             return actual
+        actual = scope.seen(actual)
         wanted_by_probe = {
             service: renderer.holds(when, variables[service], actual["probes"].get(service))
             for service, when in desired.provision_when.items()
@@ -39,8 +50,9 @@ class ActionModule(NodeAction):
         plan = make_plan(desired, actual, wanted_by_probe)
         for line in plan["lines"]:
             Display().display(f"{node:<6} {line}")
+        plan["scope"] = scope.plain
         plan["differing"] = actual["differing"]
-        plan["wanted"] = wanted_of(desired, actual)
+        plan["wanted"] = wanted_of(desired, actual, only)
         plan["found"] = {**found_of(actual), "key_login": self._key_login(desired, actual)}
         plan["findings"] = node_findings(plan["found"], node, plan["wanted"])
         if plan["findings"] and options["refuse"]:

@@ -10,6 +10,7 @@ from aicluster.adapters.node_action import NodeAction, Options, name_of
 from aicluster.adapters.rendering import desired_of
 from aicluster.engine.plan import make_plan
 from aicluster.engine.requests import inspection, provisioned
+from aicluster.engine.scope import Scope
 from aicluster.errors import SiteError
 
 
@@ -20,12 +21,14 @@ class ActionModule(NodeAction):
 
     def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Fail with everything that still differs."""
-        _, desired, _ = desired_of(self, task_vars)
-        now = provisioned(desired, options["plan"])
-        actual = self.change(task_vars, inspection(desired, self._task.diff, now))
+        done, scope = options["plan"], Scope.of_plan(options["plan"])
+        _, desired, _ = desired_of(self, task_vars, scope)
+        handled = [*done["prepare"]["reactions"], *done["owed"]] if scope.only else None
+        request = inspection(desired, self._task.diff, provisioned(desired, done), handled)
+        actual = self.change(task_vars, request)
         if "differing" not in actual:
             return actual
-        plan = make_plan(desired, actual, {})
+        plan = make_plan(desired, scope.seen(actual), {})
         if plan["lines"]:
             raise SiteError(
                 f"{name_of(task_vars)} is not as it should be after this run: {'; '.join(plan['lines'])}. "

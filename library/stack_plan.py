@@ -12,6 +12,10 @@ options:
     description: Whether to fail with findings, or only to return them.
     type: bool
     default: true
+  only:
+    description: The one role to bring to its desired state; by default all of the node.
+    type: str
+    default: ""
 attributes:
   check_mode: {support: full, description: The same question; the plan is the prediction.}
   diff_mode: {support: full, description: In check mode it shows each changed file that is not a secret.}
@@ -25,6 +29,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+scope:
+  description: The role the plan is about (only), and the services that are there without it (there).
+  type: dict
+  returned: success
 facts:
   description: The few facts of the node that the toolkit uses.
   type: dict

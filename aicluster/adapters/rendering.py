@@ -13,12 +13,13 @@ from ansible.template import trust_as_template
 
 from ..engine.desired import Desired, desired_state
 from ..engine.rendering import Renderer
+from ..engine.scope import WHOLE_NODE, Scope
 
 
 def desired_of(
-    action: ActionBase, task_vars: Mapping[str, Any]
+    action: ActionBase, task_vars: Mapping[str, Any], scope: Scope = WHOLE_NODE
 ) -> tuple[Renderer, Desired, dict[str, ChainMap[str, Any]]]:
-    """Return the renderer of an action's node, its desired state, and the variables of its services."""
+    """Return the renderer of a node, its desired state within a scope, and its services' variables."""
     roles = Path(task_vars["role_path"]).parent
     renderer = Renderer(action._templar, action._loader, trust_as_template, task_vars, roles)
-    return renderer, *desired_state(renderer)
+    return renderer, *desired_state(renderer, scope)

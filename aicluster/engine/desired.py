@@ -19,8 +19,8 @@ from ..site.vocabulary import YAML_LOADER
 from .declared import rules_of, strangers
 from .files import DIGEST_TOKEN, STACK_ROOT, File, apply_rule, rule_for, seal
 from .rendering import Renderer, refuse
+from .scope import HOST_ROLES, STACK_ROLE, WHOLE_NODE, Scope
 
-HOST_ROLES = ("base", "docker_engine")
 DIGEST_LABEL = "aicluster.digest"
 ENGINE_ROLE = "docker_engine"
 # Expressions over variables of the role stack: what disk and memory a node must have.
@@ -56,6 +56,8 @@ class Desired:
     provision_last: set[str] = field(default_factory=set)
     # What provisions inside the container, where no tasks do.
     provision_commands: dict[str, str] = field(default_factory=dict)
+    # Project files of services that are there and not this run's: compose reads them with the others.
+    others: list[str] = field(default_factory=list)
 
 
 def published_ports(ports: Mapping[str, Mapping[str, Any]], address: str) -> list[str]:
@@ -151,13 +153,27 @@ def role_variables(role: str, node: Mapping[str, Any], mirror: str) -> dict[str,
     return added
 
 
-def desired_state(renderer: Renderer) -> tuple[Desired, dict[str, ChainMap[str, Any]]]:
-    """Return the node's desired state and the variables of each of its services."""
+def desired_state(
+    renderer: Renderer, scope: Scope = WHOLE_NODE
+) -> tuple[Desired, dict[str, ChainMap[str, Any]]]:
+    """Return the node's desired state, as far as `scope` goes, and the variables of each of its services."""
     node, mirror = renderer.shared["cluster_node"], renderer.shared["site_image_mirror"]
+    reduced = scope.reduced(node)
+    cluster = [
+        reduced if other["host"] == node["host"] else other for other in renderer.shared["cluster_nodes"]
+    ]
     desired, variables, declared = Desired(mode=node["mode"]), {}, {}
-    for role in (*HOST_ROLES, *node["services"], "stack"):
-        variables[role] = renderer.variables(role, role_variables(role, node, mirror))
+    for role in (*HOST_ROLES, *node["services"], STACK_ROLE):
+        added = role_variables(role, reduced if role == STACK_ROLE else node, mirror)
+        if role == STACK_ROLE:
+            added |= {"cluster_node": reduced, "cluster_nodes": cluster}
+        variables[role] = renderer.variables(role, added)
         state = renderer.state(role, variables[role])
+        declared[role] = state
+        if role not in scope.roles(node):
+            if role in scope.there:
+                desired.others += [file.path for file in renderer.files(role, variables[role], 0)]
+            continue
         rules = rules_of(state)
         uid = int(node["services"].get(role, {}).get("uid", 0))
         files = [
@@ -173,9 +189,11 @@ def desired_state(renderer: Renderer) -> tuple[Desired, dict[str, ChainMap[str, 
         desired.programs.update(state.get("containers", {}))
         desired.packages += state.get("packages", [])
         desired.units += state.get("units", [])
-        declared[role] = state
-    settings = {key: renderer.value(said, variables["stack"]) for key, said in SETTINGS.items()}
-    desired.limits = limits_of(node, declared[ENGINE_ROLE], settings)
+    settings = {key: renderer.value(said, variables[STACK_ROLE]) for key, said in SETTINGS.items()}
+    desired.limits = limits_of(reduced, declared[ENGINE_ROLE], settings)
+    if desired.containers and scope.only:
+        # Whether there is an engine at all; what it is like is the business of its own role.
+        desired.units += declared[ENGINE_ROLE].get("units", [])
     return desired, {service: variables[service] for service in node["services"]}
 
 

@@ -26,6 +26,14 @@ def engine_question(desired: Desired) -> dict[str, Any]:
     }
 
 
+def services_there(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
+    """Return the services whose files are on the node."""
+    missing = {str(item["path"]) for item in actual["differing"] if item["reason"] == "missing"}
+    there = {file.owner for file in desired.files if file.path not in missing}
+    without = {file.owner for file in desired.files if file.path in missing}
+    return [service for service in desired.limits["disk_gb"] if service in there - without]
+
+
 def new_services(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
     """Return the services of which a node has nothing yet: no file, no container, no volume."""
     missing = {str(item["path"]) for item in actual["differing"] if item["reason"] == "missing"}
@@ -37,7 +45,7 @@ def new_services(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
     return [service for service in desired.limits.get("disk_gb", {}) if service not in there]
 
 
-def wanted_of(desired: Desired, actual: Mapping[str, Any]) -> dict[str, Any]:
+def wanted_of(desired: Desired, actual: Mapping[str, Any], only: str = "") -> dict[str, Any]:
     """Return what `node_findings` compares a node with."""
     limits, missing = desired.limits, set(actual["packages"])
     images: dict[str, list[str]] = {}
@@ -49,6 +57,7 @@ def wanted_of(desired: Desired, actual: Mapping[str, Any]) -> dict[str, Any]:
         "compose": bool(missing & set(limits["engine_packages"])),
     }
     return {
+        "only": only,
         "containers": bool(desired.containers),
         "engine": {**limits["engine"], "coming": coming},
         "disk_floor_mb": limits["disk_floor_mb"],

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .archive import pack
@@ -11,12 +11,19 @@ from .desired import Desired
 from .facts import engine_question
 from .files import STACK_ROOT, rule_for
 from .plan import checks_for
+from .scope import Scope
 
 
 def inspection(
-    desired: Desired, with_text: bool, provisioned_now: Mapping[str, str | None] | None = None
+    desired: Desired,
+    with_text: bool,
+    provisioned_now: Mapping[str, str | None] | None = None,
+    done: Sequence[Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """Return the question what differs; `provisioned_now` is remembered, and ends the hold of this run."""
+    """Return the question what differs; `provisioned_now` is remembered, and ends the hold of this run.
+
+    `done`: the reactions of a run that is not about the whole node; None: all are done.
+    """
     return {
         "verb": "inspect",
         "with_text": with_text,
@@ -30,6 +37,7 @@ def inspection(
         "engine": engine_question(desired),
         "probes": desired.probes,
         "provisioned_now": provisioned_now,
+        "done": done,
     }
 
 
@@ -46,19 +54,20 @@ def provisioned(desired: Desired, plan: Mapping[str, Any]) -> dict[str, str | No
 
 def delivery(desired: Desired, plan: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Return the request that checks the files of a part of the plan and puts them in place."""
-    work, partial = plan[part], part == "engine"
+    work, engine, scope = plan[part], part == "engine", Scope.of_plan(plan)
     changed = [file for file in desired.files if file.path in set(work["files"])]
     checkers = {file.path: rule_for(file.path, desired.rules).get("validate") for file in changed}
     return {
         "verb": "deliver",
         "files": [
-            {"path": file.path, "fragment": file.fragment} for file in (changed if partial else desired.files)
+            {"path": file.path, "fragment": file.fragment} for file in (changed if engine else desired.files)
         ],
-        "partial": partial,
+        "others": desired.others,
+        "partial": engine or bool(scope.only),
         "archive": pack(changed),
         "remove": work["remove"],
-        "reactions": work["reactions"] + ([] if partial else plan["owed"]),
-        "checks": {} if partial else checks_for(desired, [*work["files"], *work["remove"]]),
+        "reactions": work["reactions"] + ([] if engine else plan["owed"]),
+        "checks": {} if engine else checks_for(desired, [*work["files"], *work["remove"]]),
         "validations": {path: checker for path, checker in checkers.items() if checker},
         "compose_check": bool(desired.containers)
         and any(path.startswith(STACK_ROOT) for path in work["files"]),

@@ -139,7 +139,13 @@ def memory_cgroup(case: Case) -> Iterator[str]:
 def engine_there(case: Case) -> Iterator[str]:
     """An engine is there, or this run installs one."""
     engine, wanted = case.found["engine"], case.wanted["engine"]
-    if case.wanted["containers"] and engine["absent"] and not wanted["coming"]["engine"]:
+    only = case.wanted.get("only")
+    if case.wanted["containers"] and engine["absent"] and only:
+        yield (
+            f"Docker Engine of {case.node} absent: must be there before role {only}; put the role "
+            f"docker_engine before it, as in `roles: [docker_engine, {only}]`"
+        )
+    elif case.wanted["containers"] and engine["absent"] and not wanted["coming"]["engine"]:
         yield (
             f"Docker Engine of {case.node} absent: must be there, because docker_engine_source is "
             f"{wanted['source']} and installs none; `sudo apt-get install docker.io` there, or another "

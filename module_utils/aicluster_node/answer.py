@@ -20,12 +20,14 @@ engine           {files: [path], packages: [name], unit}: what must be as wanted
 with_text        whether to return the text of what differs, for a diff
 provisioned_now  {service: provisioning digest to remember, or null to keep the remembered one}; null in the
                  middle of a run
+done             inspect: the reactions of a run that is not about the whole node; null: all are done
 archive          base64 of a tar.gz, paths relative to /
 remove           [path]
 reactions        [[restart or reload, unit]]
 validations      {path: command with %s}
 compose_check    whether compose reads the staged project before anything is replaced
 checks           {compose service: {command, files: [path]}}: run in a container like the service's own
+others           [path]: files on the node that compose reads with the delivered ones
 partial          whether more of the desired state follows: files that are not named stay known
 """
 

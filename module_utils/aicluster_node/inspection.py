@@ -12,7 +12,7 @@ def inspect(request):
     found = docker.project_containers()
     ids = docker.containers_of(found)
     if request["provisioned_now"] is not None:
-        state = completed(state, request["provisioned_now"], ids)
+        state = completed(state, request["provisioned_now"], request["done"], ids)
     compared = [
         shared_files.compare_shared(want, state["fragments"].get(want["path"], []))
         if want.get("fragment") is not None
@@ -50,14 +50,22 @@ def inspect(request):
     }
 
 
-def completed(state, provisioned_now, ids):
-    """Return the state after a run that did all its work, and remember it."""
+def completed(state, provisioned_now, done, ids):
+    """Return the state after a run that did all its work, and remember it.
+
+    `done`: the reactions of a run about a part of the node, which leaves alone what else is remembered;
+    None: the run was about the whole node.
+    """
     known = {
         service: state["provisioned"].get(service) if digest is None else [digest, ids.get(service, [])]
         for service, digest in provisioned_now.items()
     }
-    provisioned = {service: done for service, done in known.items() if done is not None}
-    after = dict(state, pending=[], provisioned=provisioned, engine=None)
+    provisioned = {service: what for service, what in known.items() if what is not None}
+    if done is None:
+        after = dict(state, pending=[], provisioned=provisioned, engine=None)
+    else:
+        owed = [pair for pair in state["pending"] if list(pair) not in done]
+        after = dict(state, pending=owed, provisioned=dict(state["provisioned"], **provisioned))
     if after != state:
         write_state(after)
     return after

@@ -27,7 +27,7 @@ def check_staged(request, files):
 
     directory = tempfile.mkdtemp(prefix="aicluster-stage-")
     try:
-        stage([want["path"] for want in request["files"]], files, directory)
+        stage([want["path"] for want in request["files"]] + request["others"], files, directory)
         for path, command in sorted(request["validations"].items()):
             check_file(command.replace("%s", shlex.quote(directory + path)), path)
         if request["compose_check"]:

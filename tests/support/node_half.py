@@ -18,12 +18,14 @@ from aicluster_node import delivery, docker, hold, images, inspection, packages,
 
 ME = {"uid": os.getuid(), "gid": os.getgid()}
 DELIVERY: dict[str, Any] = {
-    "remove": [], "reactions": [], "validations": {}, "compose_check": False, "checks": {}, "partial": False,
+    "remove": [], "reactions": [], "validations": {}, "compose_check": False, "checks": {}, "others": [],
+    "partial": False,
 }  # fmt: skip
 ENGINE = {"files": ["/etc/docker/daemon.json"], "packages": ["docker-ce"], "unit": "docker", "programs": []}
 QUESTION: dict[str, Any] = {
     "verb": "inspect", "files": [], "packages": [], "units": [], "containers": {}, "container_modes": {},
-    "mode": None, "probes": {}, "images": {}, "engine": ENGINE, "provisioned_now": None, "with_text": True,
+    "mode": None, "probes": {}, "images": {}, "engine": ENGINE, "provisioned_now": None, "done": None,
+    "with_text": True,
 }  # fmt: skip
 
 

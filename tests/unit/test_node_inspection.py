@@ -114,6 +114,15 @@ def test_what_is_known_of_an_inactive_service_stays_known():
     assert inspect(provisioned_now={"chat": "c2"})["provisioned"] == {"chat": "c2"}
 
 
+def test_a_run_about_one_role_forgets_nothing_of_the_others():
+    pending = [["restart", "docker"], ["reload container", "sql"]]
+    state.write_state({**state.read_state(), "pending": pending, "provisioned": {"host": ["h1", []]}})
+    inspect(provisioned_now={"sql": "s1"}, done=[["reload container", "sql"]])
+    remembered = state.read_state()
+    assert remembered["pending"] == [["restart", "docker"]]
+    assert remembered["provisioned"] == {"host": ["h1", []], "sql": ["s1", []]}
+
+
 # --- conditions ---
 
 INFO: dict[str, Any] = {"/info": (200, {"Driver": "overlay2"})}

@@ -1,0 +1,86 @@
+"""A run about one role alone: what it touches, and what it leaves as it is."""
+
+import pytest
+from render import cluster, hosts_running, renderer
+
+from aicluster.engine.desired import desired_state
+from aicluster.engine.facts import services_there
+from aicluster.engine.requests import delivery
+from aicluster.engine.scope import Scope, refuse_misplaced
+from aicluster.errors import SiteError
+
+HOST = hosts_running("postgrest")[0]
+
+
+def desired(only, *there):
+    """The desired state of the back end, as far as one role goes."""
+    return desired_state(renderer("production", HOST), Scope(only, there))[0]
+
+
+def text_of(state, path):
+    """The text of one of its files."""
+    [file] = [file for file in state.files if file.path == path]
+    return file.content.decode()
+
+
+def test_a_service_comes_with_the_engine_s_own_files_and_nothing_else():
+    state = desired("redis")
+    assert {file.owner for file in state.files} == {"redis", "stack"}
+    assert set(state.containers) == {"redis"}
+    assert state.packages == []
+
+
+def test_the_project_includes_the_service_and_what_is_there():
+    assert "include:\n  - postgres/compose.yaml\n  - postgrest/compose.yaml\n" in text_of(
+        desired("postgrest", "postgres"), "/opt/aicluster/compose.yaml"
+    )
+
+
+def test_compose_reads_the_files_of_the_others_before_anything_is_replaced():
+    state = desired("postgrest", "postgres")
+    assert "/opt/aicluster/postgres/compose.yaml" in state.others
+    work = {"files": ["/opt/aicluster/compose.yaml"], "remove": [], "reactions": []}
+    request = delivery(state, {"scope": {"only": "postgrest"}, "prepare": work, "owed": []}, "prepare")
+    assert request["others"] == state.others
+    assert request["partial"], "what the node knows of the files of others stays"
+
+
+def test_its_own_files_are_those_of_a_run_about_the_whole_node():
+    whole = desired_state(renderer("production", HOST))[0]
+    for service in ("postgres", "postgrest"):
+        alone = [file for file in desired(service).files if file.owner == service]
+        assert alone == [file for file in whole.files if file.owner == service]
+
+
+@pytest.mark.parametrize("role", ["base", "docker_engine"])
+def test_a_role_that_is_no_service_comes_alone(role):
+    state = desired(role)
+    assert {file.owner for file in state.files} == {role}
+    assert not state.containers
+
+
+def test_only_a_service_with_all_its_files_is_there():
+    whole = desired_state(renderer("production", HOST))[0]
+    missing = [{"path": file.path, "reason": "missing"} for file in whole.files if file.owner != "redis"]
+    assert services_there(whole, {"differing": missing}) == ["redis"]
+    part = [*missing, {"path": "/opt/aicluster/redis/compose.yaml", "reason": "missing"}]
+    assert services_there(whole, {"differing": part}) == []
+
+
+def test_what_others_left_on_the_node_is_not_this_run_s():
+    found = {"leftover": ["/opt/aicluster/kong/x"], "orphans": ["kong"], "differing": []}
+    assert Scope("redis").seen(found) == {"leftover": [], "orphans": [], "differing": []}
+    assert Scope().seen(found) == found
+
+
+def test_a_service_that_is_not_placed_on_the_node_is_refused_with_the_ways_out():
+    nodes = cluster("production")
+    node = next(node for node in nodes if node["host"] == HOST)
+    with pytest.raises(SiteError) as refused:
+        refuse_misplaced("comfyui", node, nodes)
+    assert str(refused.value) == (
+        "service comfyui is not placed on PI52: must be on its placement list; add `- comfyui` to "
+        "node_services in group_vars/backend/services.yml, or run this on ORIN0"
+    )
+    for placed in ("redis", "base", ""):
+        refuse_misplaced(placed, node, nodes)
