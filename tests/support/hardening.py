@@ -25,6 +25,10 @@ RULES: dict[str, Callable[[Container], bool]] = {
     "user": lambda c: not re.match(r"(0|root)(:|$)", str(c.get("user", "root"))),
     "pids_limit": lambda c: 0 < int(c.get("pids_limit", 0)) <= 1024,
     "mem_limit": lambda c: bool(c.get("mem_limit")) and c.get("mem_limit") == c.get("memswap_limit"),
+    # Go collects its garbage before the kernel ends the container.
+    "GOMEMLIMIT": lambda c: (
+        int(c.get("environment", {}).get("GOMEMLIMIT", "0MiB")[:-3]) < int(c.get("mem_limit", "1m")[:-1])
+    ),
     "logging": lambda c: c.get("logging", {}).get("driver") == "journald",
     "image": lambda c: re.search(r":[^:/]*\d[^:/]*$", str(c.get("image"))) is not None,
     "restart": lambda c: c.get("restart") == "unless-stopped",

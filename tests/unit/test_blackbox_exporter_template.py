@@ -14,15 +14,6 @@ def modules(**overrides: Any) -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_it_knows_the_ways_to_ask_that_prometheus_uses_and_two_for_people():
-    assert {name: module["prober"] for name, module in modules().items()} == {
-        "http_2xx": "http",
-        "tcp_connect": "tcp",
-        "tls_connect": "tcp",
-        "icmp": "icmp",
-    }
-
-
 def test_a_probe_ends_before_the_scrape_that_waits_for_it():
     scrape = yaml.safe_load(render.render_role("prometheus")["/opt/aicluster/prometheus/prometheus.yml"])
     patience = int(scrape["global"]["scrape_timeout"].removesuffix("s"))
@@ -31,11 +22,3 @@ def test_a_probe_ends_before_the_scrape_that_waits_for_it():
 
 def test_ways_through_the_network_are_ipv4():
     assert all(module[module["prober"]]["preferred_ip_protocol"] == "ip4" for module in modules().values())
-
-
-def test_it_pings_without_a_capability():
-    container = render.compose_of("blackbox_exporter")["services"]["blackbox_exporter"]
-    assert container["user"] == "65534:65534"
-    assert container["cap_drop"] == ["ALL"] and "cap_add" not in container
-    assert container["read_only"] is True
-    assert "sysctls" not in container, "Docker's own ping_group_range is enough"

@@ -8,7 +8,6 @@ import pytest
 import render
 from by_path import import_file
 from standins.comfyui.comfyui_standin.cli_args import parser
-from tree import ROOT
 
 BIN = "roles/comfyui/templates/opt/aicluster/comfyui/bin/start.py"
 start = import_file(BIN, "comfyui_start")
@@ -39,29 +38,10 @@ def test_the_check_knows_whether_the_container_has_a_gpu(inventory):
     assert json.loads(written)["gpu"] is ("runtime" in comfyui(inventory=inventory))
 
 
-def test_the_port_is_the_one_of_the_catalogue_outside_and_inside():
-    board = comfyui()
-    assert board["ports"] == ["192.168.1.157:7860:7860"]
-    assert board["command"][board["command"].index("--port") + 1] == "7860"
-
-
-def test_memory_is_saved_where_a_gpu_shares_it_with_the_processor():
-    command = comfyui()["command"]
-    assert command[1] == "--disable-dynamic-vram"
-    assert command[-2:] == ["--lowvram", "--disable-smart-memory"]
-
-
 @pytest.mark.parametrize("inventory", sorted(render.SOURCES))
 def test_the_arguments_are_ones_that_comfyui_takes(inventory):
     options = parser().parse_args(comfyui(inventory=inventory)["command"][2:])
     assert (options.listen, options.cpu) == ("0.0.0.0", inventory == "lab")
-
-
-def test_pictures_models_and_settings_outlive_the_container():
-    compose = render.compose_of("comfyui")
-    named = [one.split(":")[0] for one in compose["services"]["comfyui"]["volumes"] if one[0] != "/"]
-    assert sorted(named) == sorted(compose["volumes"])
-    assert "comfyui_output:/opt/ComfyUI/output" in compose["services"]["comfyui"]["volumes"]
 
 
 def test_the_manager_may_install_nothing():
@@ -108,13 +88,6 @@ def manager(folder, source, config=OLD, level=STRICT):
 
 def test_the_options_a_version_knows_are_read_from_its_source(folder):
     assert start.known_switches(folder) == ["--lowvram", "--cpu"]
-
-
-def test_the_source_of_the_stand_in_is_understood_the_same_way(tmp_path):
-    (tmp_path / "comfy").mkdir()
-    source = ROOT / "lab/standins/comfyui/comfyui_standin/cli_args.py"
-    (tmp_path / "comfy/cli_args.py").write_text(source.read_text())
-    assert {"--lowvram", "--cpu", "--disable-smart-memory"} <= set(start.known_switches(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -208,21 +181,3 @@ def test_a_name_is_never_used_twice_in_the_bucket():
 def test_only_finished_pictures_are_moved():
     script = mover("PI52", comfyui_outputs_min_age_s=7)["/opt/aicluster/comfyui_outputs/bin/outputs-mover"]
     assert "--min-age 7s" in script
-
-
-def test_the_scripts_can_be_run():
-    modes = {file.path: file.mode for file in render.files_of("comfyui_outputs") if "/bin/" in file.path}
-    assert set(modes.values()) == {"0755"} and len(modes) == 4
-
-
-def test_both_services_say_the_same_of_the_folder_they_share():
-    # Compose refuses two included files that say different things of one volume.
-    theirs = render.compose_of("comfyui")["volumes"]["comfyui_output"]
-    assert render.compose_of("comfyui_outputs")["volumes"] == {"comfyui_output": theirs}
-
-
-def test_the_mover_writes_to_the_pictures_and_nothing_else():
-    found = render.compose_of("comfyui_outputs")["services"]["comfyui_outputs"]
-    assert found["read_only"] and found["cap_drop"] == ["ALL"]
-    assert [one for one in found["volumes"] if not one.endswith(":ro")] == ["comfyui_output:/output"]
-    assert json.dumps(found).count("made-up") == 0

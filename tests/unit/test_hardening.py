@@ -92,6 +92,7 @@ def test_a_container_that_keeps_everything_deviates_in_nothing():
         ({"user": "root"}, "user"),
         ({"pids_limit": -1}, "pids_limit"),
         ({"memswap_limit": "128m"}, "mem_limit"),
+        ({"environment": {"GOMEMLIMIT": "64MiB"}}, "GOMEMLIMIT"),
         ({"logging": {"driver": "json-file"}}, "logging"),
         ({"image": "web:latest"}, "image"),
         ({"image": "registry:5000/web"}, "image"),
@@ -114,3 +115,26 @@ def test_a_rule_finds_what_breaks_it(change, rule):
 
 def test_a_container_without_a_user_runs_as_root():
     assert "user" in deviations({key: value for key, value in GOOD.items() if key != "user"})
+
+
+# Service -> where its program keeps what a new container must find again.
+DATA = {
+    "alertmanager": ["alertmanager_data:/alertmanager"],
+    "comfyui": ["comfyui_models:/opt/ComfyUI/models", "comfyui_user:/opt/ComfyUI/user"],
+    "grafana": ["grafana_data:/var/lib/grafana"],
+    "jupyterhub": ["jupyterhub_state:/srv/jupyterhub", "jupyterhub_homes:/home"],
+    "minio": ["minio_data:/data"],
+    "ollama": ["ollama:/root/.ollama"],
+    "pgadmin": ["pgadmin_data:/var/lib/pgadmin"],
+    "postgres": ["postgres:/var/lib/postgresql/data"],
+    "prometheus": ["prometheus_data:/prometheus"],
+    "redis": ["redis_data:/data"],
+    "sonarqube": ["sonarqube_data:/opt/sonarqube/data", "sonarqube_extensions:/opt/sonarqube/extensions"],
+    "victorialogs": ["victorialogs_data:/vlogs"],
+}
+
+
+@pytest.mark.parametrize("service", DATA)
+def test_data_outlives_the_container(service):
+    for where, container in containers(service):
+        assert set(DATA[service]) <= set(container["volumes"]), where

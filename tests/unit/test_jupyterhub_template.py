@@ -52,21 +52,12 @@ def hub_module(monkeypatch: pytest.MonkeyPatch) -> Any:
 # --- who a notebook runs as ---
 
 
-@pytest.mark.parametrize(
-    ("there", "name"),
-    [
-        pytest.param([], "ada", id="the first user's is made"),
-        pytest.param(["ubuntu"], "ubuntu", id="a home the image brought does not keep its owner"),
-    ],
-)
-def test_a_users_home_belongs_to_an_id_of_his_own(tmp_path, monkeypatch, there, name):
+def test_a_users_home_belongs_to_an_id_of_his_own_although_the_image_brought_it(tmp_path, monkeypatch):
     hub, given = hub_module(monkeypatch), []
     monkeypatch.setattr("os.chown", lambda *what: given.append(what))
-    for one in there:
-        (tmp_path / one).mkdir()
-    home, _ = hub.home_of(name, tmp_path)
-    assert home.is_dir()
-    assert given == [(tmp_path / name, 200000, 200000)]
+    (tmp_path / "ubuntu").mkdir()
+    home, _ = hub.home_of("ubuntu", tmp_path)
+    assert given == [(home, 200000, 200000)]
 
 
 # --- a user's own packages ---
@@ -86,22 +77,6 @@ def python_of(home: Path) -> Path:
 
 def said(*command: str | Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def test_the_hubs_packages_are_there_and_what_is_installed_goes_elsewhere(home):
-    ask = "import yaml, sysconfig; print(yaml.__file__, sysconfig.get_path('purelib'), sep='|')"
-    shared, own = said(python_of(home), "-c", ask).split("|")
-    assert shared.startswith(sysconfig.get_path("purelib"))
-    assert own.startswith(str(home))
-
-
-def test_pip_in_a_terminal_is_that_of_the_users_environment(home):
-    assert said(python_of(home).parent / "pip", "--version").startswith("pip ")
-
-
-def test_a_kernel_runs_in_the_users_environment(home):
-    spec = start_notebook.environment_of(home) / "share/jupyter/kernels/python3/kernel.json"
-    assert json.loads(spec.read_text())["argv"][0] == str(python_of(home))
 
 
 def test_the_next_start_keeps_what_is_installed_and_follows_the_hubs_packages(home):
@@ -135,15 +110,6 @@ def test_what_a_notebook_installs_comes_from_the_mirror_of_the_site():
 # --- what the hub is told ---
 
 
-def test_everything_of_the_hub_is_below_the_path_of_its_page():
-    entry = catalogue()["jupyterhub"]
-    base = entry["dashboard"]["path"]
-    assert base.endswith("/") and entry["metrics"]["path"] == f"{base}hub/metrics"
-    assert configuration()["JupyterHub"]["bind_url"] == f"http://:8000{base}"
-    script = render.render_role("jupyterhub")["/opt/aicluster/jupyterhub/bin/hub-healthy"]
-    assert f"http://127.0.0.1:8000{base}hub/health" in script
-
-
 def test_another_path_is_followed_everywhere():
     page = {"port": "hub", "path": "/notebooks/"}
     files = render.render_role("jupyterhub", entry={"dashboard": page})
@@ -164,11 +130,6 @@ def test_who_may_log_in_needs_the_password(users, allow_all, allowed):
     assert found["SharedPasswordAuthenticator"] == {"user_password": "pw"}
     assert found["Authenticator"]["allow_all"] is allow_all
     assert found["Authenticator"]["allowed_users"] == allowed
-
-
-def test_the_name_verify_logs_in_with_is_the_one_that_is_allowed():
-    check = (ROOT / "roles/jupyterhub/templates/opt/aicluster/checks/jupyterhub.py").read_text()
-    assert f'USER = "{hub_settings.VERIFIER}"' in check
 
 
 @pytest.mark.parametrize(
@@ -210,14 +171,6 @@ def test_cookies_and_users_outlive_the_container():
     assert list(found["volumes"]) == [one.split(":")[0] for one in volumes if one[0] != "/"]
 
 
-def test_passwords_are_files_of_the_hub_alone():
-    files = {file.path: file for file in render.files_of("jupyterhub")}
-    secrets = render.made_up_secrets()
-    for name, secret in (("password", "jupyterhub_password"), ("metrics_token", "jupyterhub_metrics_token")):
-        file = files[f"/opt/aicluster/jupyterhub/secrets/{name}"]
-        assert (file.mode, file.content.decode().strip()) == ("0400", secrets[secret])
-
-
 def test_the_hub_has_the_powers_it_needs_to_keep_users_apart_and_no_other():
     found = compose()
     assert found["cap_drop"] == ["ALL"]
@@ -240,16 +193,6 @@ def test_the_lock_pins_what_was_asked_for_and_everything_it_needs():
     asked = start.pins("\n".join(line for line in wanted.splitlines() if not line.startswith("#")))
     assert asked.items() <= start.pins(LOCK.read_text()).items()
     assert len(start.pins(LOCK.read_text())) > 50
-
-
-def test_every_package_of_the_lock_has_hashes():
-    packages = re.split(r"^(?=[a-z0-9])", LOCK.read_text(), flags=re.MULTILINE)[1:]
-    assert [one.split("==")[0] for one in packages if "--hash=sha256:" not in one] == []
-
-
-def test_the_lock_names_no_index_and_no_path():
-    lines = LOCK.read_text().splitlines()
-    assert [line for line in lines if "://" in line or line.startswith(("-", "/"))] == []
 
 
 def test_the_hub_is_of_the_series_of_the_image():

@@ -75,21 +75,8 @@ def test_kong_accepts_the_file_with_the_plugins_it_loads(where):
 # --- the wheel ---
 
 
-@pytest.mark.parametrize(
-    ("inventory", "expected"),
-    [
-        pytest.param(
-            "production",
-            {"192.168.1.154:11434": 4, "192.168.1.157:11435": 1},
-            id="80 to 20 is four slots of AGX0 and one of ORIN0",
-        ),
-        pytest.param(
-            "lab", {"198.18.77.154:11434": 4, "198.18.77.157:11435": 1}, id="the lab has the same shares"
-        ),
-    ],
-)
-def test_shares_become_a_small_wheel(inventory, expected):
-    assert targets(kong_yml(inventory)) == expected
+def test_shares_become_a_small_wheel_without_the_edge():
+    assert targets(kong_yml()) == {"192.168.1.154:11434": 4, "192.168.1.157:11435": 1}, "80 to 20"
 
 
 def test_a_drained_node_stays_listed_with_weight_zero():
@@ -97,19 +84,9 @@ def test_a_drained_node_stays_listed_with_weight_zero():
     assert targets(config) == {"192.168.1.154:11434": 0, "192.168.1.157:11435": 1}
 
 
-def test_the_edge_is_no_target_at_all():
-    assert not [target for target in targets(kong_yml()) if target.startswith("192.168.1.159:")]
-
-
 def test_a_node_taken_into_the_balancing_becomes_a_target():
     nodes = cluster_with(AGX0={"share": 70}, NANO={"share": 10})
     assert targets(parsed(overrides={"cluster_nodes": nodes}))["192.168.1.159:11434"] == 1
-
-
-def test_without_shares_the_capacities_count_and_the_edge_stays_outside():
-    nodes = cluster_with(AGX0={"share": None, "capacity": 40}, ORIN0={"share": None, "capacity": 10})
-    config = parsed(overrides={"cluster_nodes": nodes})
-    assert targets(config) == {"192.168.1.154:11434": 4, "192.168.1.157:11435": 1}
 
 
 @pytest.mark.parametrize(
@@ -128,28 +105,6 @@ def test_retries_reach_another_node_wherever_the_wheel_stands(shares, retries):
     assert retries >= max(weights) // gcd(*weights)
 
 
-def test_five_hundred_requests_in_a_row_are_split_exactly():
-    # Each worker turns a wheel of its own: exact counts need one worker and rounds that fit.
-    slots = sum(targets(kong_yml()).values())
-    assert environment()["KONG_NGINX_WORKER_PROCESSES"] == "1"
-    assert 500 % slots == 0
-
-
-@every_inventory
-def test_the_balancer_goes_round_without_hashing(inventory):
-    for balancer in kong_yml(inventory)["upstreams"]:
-        assert balancer["algorithm"] == "round-robin"
-        assert not {key for key in balancer if key.startswith("hash_")}
-        assert re.fullmatch(r"[a-z][a-z0-9.-]*", balancer["name"]), "an upstream is named like a host"
-
-
-@every_inventory
-def test_targets_are_addresses_with_a_port(inventory):
-    # A name would be resolved by Kong, and its SRV record would override port and weight.
-    for target in targets(kong_yml(inventory)):
-        assert re.fullmatch(r"\d+\.\d+\.\d+\.\d+:\d+", target)
-
-
 def test_without_a_service_behind_it_there_is_no_route_but_still_a_gateway():
     nodes = cluster_with(AGX0={"services": {}}, ORIN0={"services": {}})
     config = parsed(overrides={"cluster_nodes": nodes})
@@ -159,34 +114,10 @@ def test_without_a_service_behind_it_there_is_no_route_but_still_a_gateway():
 # --- health ---
 
 
-@pytest.fixture(params=["ai-chat", "image", "quality"])
-def checks(request) -> dict[str, Any]:
-    return dict(upstream(kong_yml(), request.param)["healthchecks"])
-
-
-def test_losing_the_big_node_does_not_lose_the_upstream(checks):
-    assert checks["threshold"] == 0, "a percentage of weight: 20 would turn the loss of AGX0 into 503 for all"
-
-
-def test_a_returned_node_is_used_again_well_within_thirty_seconds(checks):
-    active = checks["active"]
-    assert active["healthy"]["interval"] > 0
-    assert active["unhealthy"]["interval"] > 0, "0 never probes a node that is out"
-    assert active["healthy"]["successes"] > 0, "0 never lets a node back in"
-    slowest_probe = active["unhealthy"]["interval"] + active["timeout"]
-    assert active["healthy"]["successes"] * slowest_probe <= 20
-
-
-def test_a_dead_node_is_left_after_one_failed_connect(checks):
-    passive = checks["passive"]["unhealthy"]
-    assert passive["tcp_failures"] == 1
-    assert passive["timeouts"] == 1
-
-
-def test_a_silent_death_is_noticed_without_traffic(checks):
-    active = checks["active"]
-    assert active["unhealthy"]["tcp_failures"] == 1
-    assert active["unhealthy"]["timeouts"] * (active["healthy"]["interval"] + active["timeout"]) <= 20
+@pytest.fixture
+def checks() -> dict[str, Any]:
+    """Of one upstream: those of all come from one loop."""
+    return dict(upstream(kong_yml(), "ai-chat")["healthchecks"])
 
 
 def test_a_busy_node_is_not_taken_for_a_dead_one(checks):
@@ -197,7 +128,6 @@ def test_a_busy_node_is_not_taken_for_a_dead_one(checks):
 
 def test_every_answer_of_the_probe_moves_a_counter(checks):
     active = checks["active"]
-    assert active["http_path"] in {"/api/version", "/system_stats", "/api/system/status"}, "costs nothing"
     good, bad = set(active["healthy"]["http_statuses"]), set(active["unhealthy"]["http_statuses"])
     assert good == {200}
     assert bad >= {400, 401, 403, 404, 405, 429, 500, 501, 502, 503, 504}, "a status in no list freezes it"
@@ -209,27 +139,12 @@ def test_every_answer_of_the_probe_moves_a_counter(checks):
 
 
 @every_inventory
-def test_every_service_points_at_an_upstream_of_the_same_file(inventory):
-    config = kong_yml(inventory)
-    names = {upstream["name"] for upstream in config["upstreams"]}
-    assert {service["host"] for service in config["services"]} <= names
-
-
-@every_inventory
 def test_failover_happens_while_connecting(inventory):
     for service in kong_yml(inventory)["services"]:
         assert service["connect_timeout"] == 2000
         assert service["read_timeout"] >= 600_000, "a cold model, or a whole answer that is not streamed"
         assert service["write_timeout"] > 0
     assert environment(inventory)["KONG_UPSTREAM_KEEPALIVE_POOL_SIZE"] == "0"
-
-
-@every_inventory
-def test_answers_stream_and_requests_can_be_repeated(inventory):
-    for _, route in routes(kong_yml(inventory)):
-        assert route["response_buffering"] is False
-        assert route["request_buffering"] is True
-        assert route["protocols"] == ["http"], "nginx in front ends TLS"
 
 
 def sent_to(path: str, method: str) -> str | None:
@@ -239,25 +154,6 @@ def sent_to(path: str, method: str) -> str | None:
     if not match:
         return None
     return upstream_path(match.route.service.path, path, match.prefix, strip=match.route.strip_path)
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "expected"),
-    [
-        pytest.param("POST", "/api/v1/chat", "/api/chat", id="chat goes to Ollama's chat"),
-        pytest.param("POST", "/api/v1/code", "/api/chat", id="code goes to Ollama's chat"),
-        pytest.param("POST", "/v1/chat/completions", "/v1/chat/completions", id="OpenAI's paths stay"),
-        pytest.param("GET", "/api/v1/image/ws", "/ws", id="progress of jobs"),
-        pytest.param("GET", "/api/v1/image/queue", "/queue", id="the queue"),
-        pytest.param("GET", "/api/v1/image/history/7", "/history/7", id="one job"),
-        pytest.param("GET", "/api/v1/image/view", "/view", id="a picture"),
-        pytest.param(
-            "GET", "/api/v1/code/quality/api/measures/component", "/api/measures/component", id="measures"
-        ),
-    ],
-)
-def test_a_path_reaches_its_place_on_the_node(method, path, expected):
-    assert sent_to(path, method) == expected
 
 
 @pytest.mark.parametrize(
@@ -312,11 +208,6 @@ def test_rate_limits_are_counted_in_redis_and_never_stop_a_request_when_it_is_aw
         assert not {key for key in config if key.startswith("redis_")}, "the old names are gone in Kong 4"
 
 
-def test_the_limit_lets_a_client_without_pauses_through():
-    for _, route in routes(kong_yml()):
-        assert plugin(route, "rate-limiting")["minute"] >= 2000
-
-
 def test_the_counters_may_live_on_another_node():
     nodes = deepcopy(render.cluster("production"))
     del nodes[0]["services"]["redis"]
@@ -335,12 +226,6 @@ def test_without_any_redis_the_limits_are_counted_by_kong_itself():
     assert "redis" not in limits
 
 
-def test_metrics_are_global_and_switched_on():
-    [prometheus] = [p["config"] for p in kong_yml()["plugins"] if p["name"] == "prometheus"]
-    wanted = {"status_code_metrics", "latency_metrics", "bandwidth_metrics", "upstream_health_metrics"}
-    assert all(prometheus[name] is True for name in wanted), "all are off unless asked for"
-
-
 def test_a_request_keeps_its_id_from_nginx_to_the_client():
     [config] = [p["config"] for p in kong_yml()["plugins"] if p["name"] == "correlation-id"]
     assert config["header_name"] == "X-Request-ID"
@@ -352,11 +237,6 @@ def test_plugins_in_use_and_plugins_loaded_are_the_same():
     used = {p["name"] for p in config["plugins"]}
     used |= {p["name"] for _, route in routes(config) for p in route["plugins"]}
     assert set(environment()["KONG_PLUGINS"].split(",")) == used
-
-
-def test_nothing_that_would_hold_back_a_stream_is_loaded():
-    loaded = environment()["KONG_PLUGINS"]
-    assert not re.search(r"proxy-cache|response-transformer|ai-", loaded)
 
 
 def test_everything_has_a_name_so_that_ids_and_counters_stay():
@@ -374,41 +254,16 @@ def test_everything_has_a_name_so_that_ids_and_counters_stay():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        pytest.param("KONG_DATABASE", "off", id="no database"),
         pytest.param("KONG_ADMIN_GUI_LISTEN", "off", id="no admin pages on all interfaces"),
         pytest.param("KONG_REQUEST_DEBUG", "off", id="no debugging by header for what looks like loopback"),
         pytest.param("KONG_ANONYMOUS_REPORTS", "off", id="nothing is reported to anybody"),
-        pytest.param("KONG_STREAM_LISTEN", "off", id="no raw TCP"),
-        pytest.param("KONG_PREFIX", "/run/kong", id="everything Kong writes is in memory"),
+        pytest.param("KONG_DNS_VALID_TTL", "5", id="a Redis that was recreated is found again soon"),
         pytest.param("KONG_UNTRUSTED_LUA", "sandbox", id="Lua of the configuration runs in the sandbox"),
         pytest.param("KONG_UNTRUSTED_LUA_SANDBOX_REQUIRES", "cjson.safe", id="it may require one module"),
-        pytest.param("KONG_DECLARATIVE_CONFIG", "/kong/declarative/kong.yml", id="one file"),
     ],
 )
 def test_kong_runs_with(name, value):
     assert environment()[name] == value
-
-
-def test_the_environment_is_text():
-    # YAML's off is a boolean, which Kong reads as `false`.
-    assert {type(value) for value in environment().values()} == {str}
-
-
-@every_inventory
-def test_the_admin_interface_is_published_on_loopback_only(inventory):
-    ports = render.compose_of("kong", inventory=inventory)["services"]["kong"]["ports"]
-    admin = [port for port in ports if port.endswith(":8001")]
-    assert admin == ["127.0.0.1:8001:8001"]
-    assert "127.0.0.1:8000:8000" in ports, "clients come through nginx"
-
-
-def test_the_folder_is_mounted_and_not_the_file():
-    volumes = render.compose_of("kong")["services"]["kong"]["volumes"]
-    assert volumes == ["/opt/aicluster/kong/secrets:/kong/declarative:ro"]
-
-
-def test_a_recreated_redis_is_found_again_within_seconds():
-    assert int(environment()["KONG_DNS_VALID_TTL"]) <= 5, "Docker's resolver says ten minutes"
 
 
 def test_the_prefix_belongs_to_the_user_kong_runs_as():
@@ -419,11 +274,6 @@ def test_the_prefix_belongs_to_the_user_kong_runs_as():
     assert any(mount.startswith("/tmp:") for mount in kong["tmpfs"]), "the baseline's mount stays"
 
 
-def test_a_dollar_of_the_log_format_is_not_taken_for_a_variable_of_compose():
-    text = render.render_role("kong")["/opt/aicluster/kong/compose.yaml"]
-    assert not re.search(r"(?<!\$)\$(?!\$)", text)
-
-
 def test_a_log_line_is_json():
     line = environment()["KONG_NGINX_HTTP_LOG_FORMAT"].removeprefix("tries escape=json ").strip("'")
     sample = re.sub(r'"\$\$\w+"', '"x"', line)
@@ -431,26 +281,6 @@ def test_a_log_line_is_json():
 
 
 # --- images and the quality of code ---
-
-WAYS = [
-    ("image", "ORIN0", "comfyui", ["POST"]),
-    ("image-queue", "ORIN0", "comfyui", ["GET"]),
-    ("image-history", "ORIN0", "comfyui", ["GET"]),
-    ("image-view", "ORIN0", "comfyui", ["GET"]),
-    ("image-ws", "ORIN0", "comfyui", ["GET"]),
-    ("quality", "ORIN0", "sonarqube", ["GET", "POST"]),
-]
-
-
-@pytest.mark.parametrize(("name", "node", "service", "methods"), WAYS, ids=[way[0] for way in WAYS])
-def test_a_way_leads_to_the_node_of_its_service(name, node, service, methods):
-    config = kong_yml()
-    [(found, route)] = [pair for pair in routes(config) if pair[1]["name"] == name]
-    [home] = [one for one in render.cluster("production") if one["name"] == node]
-    [port] = home["services"][service]["ports"].values()
-    assert upstream(config, found["host"])["targets"][0]["target"] == f"{home['address']}:{port['port']}"
-    assert route["methods"] == methods
-    assert plugin(route, "key-auth")["key_names"] == ["apikey", "authorization"]
 
 
 def test_the_readme_names_every_way_in():
@@ -463,11 +293,3 @@ def test_the_readme_names_every_way_in():
 def test_what_installs_code_or_deletes_results_has_no_way():
     reached = {service["path"] for service in kong_yml()["services"] if service["host"] == "image"}
     assert reached == {"/prompt", "/queue", "/history", "/view", "/ws"}
-
-
-def test_a_service_that_moves_takes_its_way_along():
-    nodes = cluster_with()
-    by_name = {node["name"]: node for node in nodes}
-    by_name["PI52"]["services"]["sonarqube"] = by_name["ORIN0"]["services"].pop("sonarqube")
-    [target] = upstream(parsed(overrides={"cluster_nodes": nodes}), "quality")["targets"]
-    assert target["target"].startswith(by_name["PI52"]["address"])

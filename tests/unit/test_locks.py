@@ -6,6 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 import tree
 from tree import ROOT, load
 
@@ -23,12 +24,11 @@ def canonical(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", name[0]).lower()
 
 
-def test_the_lock_names_no_address():
-    assert "://" not in LOCK and "--index-url" not in LOCK
-
-
-def test_every_locked_package_has_a_hash():
-    for entry in re.split(r"\n(?=[A-Za-z0-9])", LOCK.strip()):
+@pytest.mark.parametrize("lock", tree.named("requirements.lock", "requirements.txt"), ids=str)
+def test_a_lock_names_no_address_and_has_a_hash_for_every_package(lock):
+    text = (ROOT / lock).read_text()
+    assert not re.search(r"://|^[-/]", text, re.MULTILINE)
+    for entry in re.split(r"\n(?=[A-Za-z0-9])", text.strip()):
         if not entry.startswith("#"):
             assert "--hash=sha256:" in entry, entry.splitlines()[0]
 

@@ -34,33 +34,11 @@ def flag(name: str, **where: Any) -> str:
     return value
 
 
-def test_every_node_of_both_inventories_has_one():
-    for inventory in render.SOURCES:
-        assert len(render.hosts_running("node_exporter", inventory)) == len(render.cluster(inventory))
-
-
-@every_node
-def test_it_listens_on_the_nodes_own_address_only(inventory, host):
-    assert flag("web.listen-address", inventory=inventory, host=host) == f"{host}:9100"
-
-
-@every_node
-def test_what_is_collected_is_said_and_the_rest_is_off(inventory, host):
-    found = flags(inventory=inventory, host=host)
-    assert "--collector.disable-defaults" in found
-    assert {"--collector.systemd", "--collector.textfile", "--collector.meminfo"} <= set(found)
-
-
 @every_node
 def test_an_orin_is_not_asked_for_thermal_zones_which_would_hang_it(inventory, host):
     [board] = [node["board"] for node in render.cluster(inventory) if node["host"] == host]
     orin = "Orin" in board
     assert ("--collector.thermal_zone" in flags(inventory=inventory, host=host)) is not orin
-
-
-def test_no_flag_is_said_twice():
-    names = [one.partition("=")[0] for one in flags()]
-    assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize(
@@ -93,15 +71,6 @@ def test_disks_are_measured_once_and_containers_file_systems_not(mount, seen):
 def test_interfaces_of_containers_are_not_measured(device, seen):
     for name in ("collector.netdev.device-exclude", "collector.netclass.ignored-devices"):
         assert (re.search(flag(name), device) is None) is seen
-
-
-@every_node
-def test_the_node_says_what_it_is_in_a_file_where_files_are_read(inventory, host):
-    files = render.render_role("node_exporter", inventory=inventory, host=host)
-    folder = flag("collector.textfile.directory", inventory=inventory, host=host)
-    [node] = [node for node in render.cluster(inventory) if node["host"] == host]
-    labels = f'node="{node["name"]}",tier="{node["tier"]}",board="{node["board"]}"'
-    assert f"aicluster_node_info{{{labels}}} 1" in files[f"{folder}/aicluster.prom"].splitlines()
 
 
 def state(host: str) -> dict[str, Any]:

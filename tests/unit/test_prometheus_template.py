@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import render
 import yaml
-from tree import ROOT, load
+from tree import load
 
 CONF = "/opt/aicluster/prometheus/"
 BIG, SMALL = "192.168.1.147", "192.168.1.204"
@@ -40,31 +40,6 @@ def with_tokens(*services: str) -> list[dict[str, Any]]:
     return nodes
 
 
-def test_one_is_on_the_gateway_and_one_on_the_monitoring_node():
-    assert render.hosts_running("prometheus") == [BIG, SMALL]
-
-
-@pytest.mark.parametrize(
-    ("host", "jobs"),
-    [
-        pytest.param(BIG, {"kong", "alertmanager", "prometheus", "probe", "ping"}, id="all on the gateway"),
-        pytest.param(SMALL, {"prometheus", "probe", "ping"}, id="a few for the watch"),
-    ],
-)
-def test_each_has_its_targets(host, jobs):
-    found = {job["job_name"] for job in config(host)["scrape_configs"]}
-    assert jobs <= found
-    assert ("kong" in found) == (host == BIG)
-
-
-@pytest.mark.parametrize("inventory", sorted(render.SOURCES))
-def test_alerts_go_to_the_alertmanager_of_the_placement(inventory):
-    [where] = render.hosts_running("alertmanager", inventory)
-    for host in render.hosts_running("prometheus", inventory):
-        [group] = config(host, inventory=inventory)["alerting"]["alertmanagers"]
-        assert group == {"static_configs": [{"targets": [f"{where}:9093"]}]}
-
-
 def test_without_an_alertmanager_nobody_is_told():
     nodes = copy.deepcopy(render.cluster("production"))
     for node in nodes:
@@ -75,28 +50,6 @@ def test_without_an_alertmanager_nobody_is_told():
 def test_an_alert_of_both_is_one_alert():
     for host in (BIG, SMALL):
         assert "external_labels" not in config(host)["global"]
-
-
-def test_the_watch_is_slower_and_knows_fewer_rules():
-    assert config(BIG)["global"]["scrape_interval"] == "30s"
-    assert config(SMALL)["global"]["evaluation_interval"] == "60s"
-    assert set(config(SMALL)["rule_files"]) < set(config(BIG)["rule_files"])
-
-
-@pytest.mark.parametrize("host", [BIG, SMALL])
-def test_every_file_of_rules_that_is_named_is_shipped(host):
-    files = render.render_role("prometheus", host=host)
-    assert {CONF + name for name in config(host)["rule_files"]} <= set(files)
-
-
-def test_rules_reach_the_node_word_for_word():
-    files = render.render_role("prometheus")
-    assert "{{ $labels.node }}" in files[CONF + "rules/nodes.yml"]
-
-
-def test_no_token_no_secret_file():
-    files = render.render_role("prometheus", overrides={"cluster_nodes": with_tokens()})
-    assert not [path for path in files if "/secrets/" in path]
 
 
 def test_a_token_is_in_a_secret_file_and_nowhere_else():
@@ -135,30 +88,6 @@ def test_one_query_cannot_take_the_containers_memory(host):
 
 def test_links_in_alerts_lead_to_this_prometheus():
     assert options(SMALL)["--web.external-url"] == f"http://{SMALL}:9090/"
-
-
-@pytest.mark.parametrize("host", [BIG, SMALL])
-def test_it_needs_no_capability_and_writes_to_its_volume_only(host):
-    found = container(host)
-    assert found["user"] == "65534:65534"
-    assert found["cap_drop"] == ["ALL"] and "cap_add" not in found
-    assert found["read_only"] is True
-    assert found["volumes"] == ["/opt/aicluster/prometheus:/etc/prometheus:ro", "prometheus_data:/prometheus"]
-
-
-def test_the_health_check_is_what_a_busybox_can_do():
-    assert container()["healthcheck"]["test"][:2] == ["CMD", "wget"]
-
-
-def test_the_lab_image_looks_like_the_official_one():
-    text = (ROOT / "lab/images/prometheus/Dockerfile").read_text()
-    for line in (
-        "USER nobody",
-        "VOLUME /prometheus",
-        'ENTRYPOINT ["/bin/prometheus"]',
-        "ln -s busybox /usr/bin/wget",
-    ):
-        assert line in text
 
 
 def test_the_scopes_of_the_role_are_those_of_the_filter():

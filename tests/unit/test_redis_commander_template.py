@@ -30,45 +30,6 @@ def reached(nodes: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
     return [(each["label"], each["host"], each["port"]) for each in connections]
 
 
-def test_operators_open_it_at_the_address_of_its_node():
-    assert container()["ports"] == [f"{ADDRESS}:8081:8081"]
-
-
-def test_it_runs_as_the_user_of_the_image_without_a_capability_and_writes_nothing():
-    page = container()
-    assert (page["user"], page["cap_drop"], page["read_only"]) == ("10000:0", ["ALL"], True)
-    assert all(volume.endswith(":ro") for volume in page["volumes"])
-    assert settings()["noSave"] is True
-
-
-def test_both_passwords_are_in_the_one_file_and_nowhere_else():
-    secrets = render.made_up_secrets()
-    found = render.files_of("redis_commander", host=HOST)
-    for name in ("redis_password", "redis_commander_password"):
-        [holder] = [file for file in found if secrets[name].encode() in file.content]
-        assert (holder.path, holder.mode, holder.uid) == (SECRET, "0400", 10000)
-
-
-def test_the_file_is_mounted_under_the_one_name_that_is_read():
-    assert container()["volumes"] == [f"{SECRET}:/redis-commander/config/local-production.json:ro"]
-
-
-@pytest.mark.parametrize("name", ["redis_password", "redis_commander_password"])
-def test_a_password_may_hold_signs(name):
-    shown = settings(site_secrets={**render.made_up_secrets(), name: 'a"b\\c d'})
-    values = {
-        "redis_password": shown["connections"][0]["password"],
-        "redis_commander_password": shown["server"]["httpAuth"]["password"],
-    }
-    assert values[name] == 'a"b\\c d'
-
-
-def test_nobody_gets_in_without_name_and_password():
-    login = settings()["server"]["httpAuth"]
-    assert login["username"] == "operator"
-    assert login["password"] == render.made_up_secrets()["redis_commander_password"]
-
-
 @pytest.mark.parametrize("value", [True, False])
 def test_it_may_only_look_unless_the_site_says_otherwise(value):
     assert settings()["redis"]["readOnly"] is True

@@ -5,13 +5,6 @@ from typing import Any
 import pytest
 import render
 
-PLACED = [
-    (inventory, host)
-    for inventory in render.SOURCES
-    for host in render.hosts_running("victorialogs", inventory)
-]
-every_node = pytest.mark.parametrize(("inventory", "host"), PLACED)
-
 
 def service(**where: Any) -> dict[str, Any]:
     found: dict[str, Any] = render.compose_of("victorialogs", **where)["services"]["victorialogs"]
@@ -20,19 +13,6 @@ def service(**where: Any) -> dict[str, Any]:
 
 def flags(**where: Any) -> dict[str, str]:
     return dict(one.removeprefix("-").split("=", 1) for one in service(**where)["command"])
-
-
-def test_it_runs_on_the_monitoring_node_by_default():
-    assert [host for _, host in PLACED if host.startswith("192.168.")] == ["192.168.1.204"]
-
-
-@every_node
-def test_every_node_of_the_cluster_may_hand_in_lines(inventory, host):
-    [node] = [node for node in render.cluster(inventory) if node["host"] == host]
-    assert {one["tier"] for one in render.cluster(inventory)} <= set(
-        node["services"]["victorialogs"]["ports"]["api"]["from"]
-    )
-    assert service(inventory=inventory, host=host)["ports"] == [f"{host}:9428:9428"]
 
 
 @pytest.mark.parametrize(
@@ -55,10 +35,6 @@ def test_old_days_go_by_age_and_before_the_disk_is_full():
     assert found["retention.maxDiskSpaceUsageBytes"] == f"{8 * 1024}MiB"
 
 
-def test_lines_are_found_by_node_unit_and_container():
-    assert flags()["journald.streamFields"].split(",") == ["node", "_SYSTEMD_UNIT", "CONTAINER_NAME"]
-
-
 @pytest.mark.parametrize(
     "field",
     [
@@ -74,11 +50,3 @@ def test_lines_are_found_by_node_unit_and_container():
 )
 def test_what_people_look_for_is_stored(field):
     assert field not in flags()["journald.ignoreFields"].split(",")
-
-
-def test_bookkeeping_is_not_stored():
-    assert {"_CMDLINE", "_BOOT_ID", "_SYSTEMD_CGROUP"} <= set(flags()["journald.ignoreFields"].split(","))
-
-
-def test_data_lives_in_a_named_volume_where_the_program_looks():
-    assert service()["volumes"] == [f"victorialogs_data:{flags()['storageDataPath']}"]
