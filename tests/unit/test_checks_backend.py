@@ -44,27 +44,15 @@ def test_minio_is_well_when_an_object_comes_back_as_it_was_written():
     assert seen == "object of 27 bytes written, read and removed; strangers refused; console answers"
 
 
-def test_minio_is_asked_for_an_object_of_this_run():
-    calls = []
-
-    def inside(argv: Sequence[str], stdin: str | None) -> str:
-        calls.append((list(argv), stdin))
-        return stdin or ""
-
-    check("minio", GOOD, inside)
-    assert calls == [(["/opt/aicluster/bin/round-trip", ".verify/run-1"], "aicluster verify run-1 PI52")]
-
-
 @pytest.mark.parametrize(
     ("changed", "inside", "evidence"),
     [
         ({"GET /images/": (200, "<ListBucketResult/>")}, echo, "answered 200 instead of 403"),
         ({}, lambda _argv, _stdin: "something else", "read 'something else'"),
         ({}, fail("mc: Bucket `images` does not exist"), "does not exist"),
-        ({"GET /": (502, "")}, echo, "answered 502 instead of 200"),
         ({"GET /": (200, "{}")}, echo, "the console's page is none"),
     ],
-    ids=["open to strangers", "another content", "no bucket", "no console", "not the console"],
+    ids=["open to strangers", "another content", "no bucket", "not the console"],
 )
 def test_minio_is_broken(changed, inside, evidence):
     with pytest.raises(Broken) as caught:
@@ -96,12 +84,9 @@ def test_postgres_is_well_when_the_row_comes_back():
     ("inside", "evidence"),
     [
         (psql("3"), "wrote 'run-1 PI52' and read"),
-        (psql("run-0 PI52", "3"), "wrote 'run-1 PI52' and read"),
-        (psql("run-1 PI52"), "wrote 'run-1 PI52' and read 'run-1 PI52"),
-        (psql(), "wrote 'run-1 PI52' and read ''"),
         (fail("password authentication failed"), "password authentication failed"),
     ],
-    ids=["no row", "another row", "half", "nothing", "wrong password"],
+    ids=["no row", "wrong password"],
 )
 def test_postgres_is_broken(inside, evidence):
     with pytest.raises(Broken) as caught:
@@ -143,10 +128,11 @@ def test_redis_is_well_when_a_key_comes_back_and_nothing_is_left():
     [
         ({"SET": "NOAUTH Authentication required."}, "SET answered 'NOAUTH Authentication required.'"),
         ({"SET": "MISCONF Errors writing to the AOF file"}, "SET answered 'MISCONF"),
-        ({"GET": ""}, "GET answered ''"),
-        ({"DEL": "0"}, "DEL answered '0'"),
     ],
-    ids=["wrong password", "full disk", "forgotten at once", "not there to remove"],
+    ids=[
+        "wrong password",
+        "full disk",
+    ],
 )
 def test_redis_is_broken(answers, evidence):
     with pytest.raises(Broken) as caught:
@@ -191,11 +177,3 @@ def test_an_exporter_is_broken(service, answer, evidence):
     with pytest.raises(Broken) as caught:
         check(service, {"GET /metrics": answer})
     assert evidence in caught.value.evidence
-
-
-@pytest.mark.parametrize("service", ["postgres_exporter", "redis_exporter"])
-def test_an_exporter_that_nobody_can_reach_is_broken(service):
-    kit = ScriptedKit(site("PI52", PORTS))
-    kit.services[service]["ports"]["metrics"]["published"] = None
-    with pytest.raises(Broken, match="published to nobody"):
-        check_of(service).check(kit)

@@ -58,13 +58,3 @@ def test_without_pings_it_says_what_that_means():
     assert check.check(kit_of(pings=0)).endswith(
         "no ping comes back, so NodeDown goes by node_exporter alone"
     )
-
-
-def test_a_cluster_without_a_front_door_leaves_the_exporter_itself_to_ask():
-    assert "no front door" in check.check(kit_of(nodes=[]))
-
-
-def test_an_exporter_that_is_away_is_broken():
-    kit = kit_of()
-    kit.answers = {}
-    assert "refused" in broken(check.check, kit).evidence

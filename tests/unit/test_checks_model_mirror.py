@@ -63,16 +63,10 @@ def test_a_mirror_beside_an_ollama_without_models_does_its_work():
     ("path", "says", "evidence"),
     [
         pytest.param(
-            "GET /v2/library/phi3/manifests/mini", (403, ""), "answered 403", id="the manifest is not served"
-        ),
-        pytest.param(
             "GET /v2/library/phi3/manifests/mini",
             (200, MANIFEST + " "),
             "the manifest of phi3:mini is not the one Ollama has",
             id="another manifest",
-        ),
-        pytest.param(
-            f"GET /v2/library/phi3/blobs/{DIGESTS['model']}", (404, ""), "answered 404", id="a layer is away"
         ),
         pytest.param(
             f"GET /v2/library/phi3/blobs/{DIGESTS['model']}",
@@ -85,12 +79,6 @@ def test_a_mirror_beside_an_ollama_without_models_does_its_work():
             layer("model", size=7),
             "has 7 bytes, not 400",
             id="a layer of another size",
-        ),
-        pytest.param(
-            f"GET /v2/library/phi3/blobs/{DIGESTS['model']}",
-            layer("model", status=200),
-            "answered 200 instead of 206",
-            id="no parts",
         ),
         pytest.param(
             "DELETE /v2/library/x/manifests/latest", (202, ""), "DELETE", id="something can be deleted"

@@ -77,7 +77,6 @@ def test_the_edge_is_asked_without_the_key_while_an_ai_node_still_loads_its_mode
     ("said", "because"),
     [
         pytest.param((502, {}), ["nginx on NANO"], id="its door is closed"),
-        pytest.param((200, {}), ["nginx on NANO"], id="no message"),
         pytest.param(SLOW, ["ollama on NANO", "nginx on NANO"], id="no answer in time"),
     ],
 )
@@ -91,12 +90,9 @@ def test_an_edge_that_would_not_answer_is_told_by_the_gateway(said, because):
     ("way", "said", "evidence", "because"),
     [
         pytest.param("GET /healthz", (502, ""), "/healthz: answered 502", "kong", id="Kong is not ready"),
-        pytest.param("GET /", (200, "hi"), "its page is not the portal", "", id="another page"),
         pytest.param("GET /portal/health", (502, ""), "answered 502", "prometheus", id="the portal's states"),
         pytest.param(CHAT, (401, {}), "answered 401 instead of 200", "kong", id="a key that is not taken"),
         pytest.param(CHAT, (503, "nobody"), "instead of 200: nobody", "kong", id="nobody answers"),
-        pytest.param(CHAT, (200, "<html>"), "no JSON", "kong", id="a page instead of an answer"),
-        pytest.param(CHAT, (200, {"models": []}), "without a message", "kong", id="another answer"),
         pytest.param(CHAT, (200, MESSAGE), "X-AI-Node is missing", "kong", id="an answer of nobody"),
         pytest.param(CHAT, SLOW, SLOWLY, "kong", id="a slow answer"),
     ],
@@ -173,10 +169,6 @@ def test_on_another_node_each_page_behind_the_door_is_opened():
     kit = node()
     assert nginx.check(kit) == "/healthz and the node's page answer, /comfyui/, /jupyter/"
     assert kit.asked == ["GET /healthz", "GET /", "GET /comfyui/", "GET /jupyter/"]
-
-
-def test_a_node_with_no_page_behind_its_door_only_has_to_answer():
-    assert nginx.check(node({"GET /": (200, "")})) == "/healthz and the node's page answer"
 
 
 @pytest.mark.parametrize(

@@ -71,11 +71,6 @@ def test_a_target_that_came_back_since_the_last_look_is_well():
     assert kit.waited
 
 
-def test_a_target_that_is_never_looked_at_again_is_judged_by_the_last_look():
-    with pytest.raises(Broken, match="1 of 1 targets down: kong of PI52: refused"):
-        check.check(kit_of(targets=[[target("kong", "down", "t1", "refused")]]))
-
-
 def test_a_target_that_was_never_looked_at_is_not_called_well():
     found = check.check(kit_of(targets=[[target("kong"), target("judge", "unknown")]]))
     assert found.startswith("1 targets of 2 jobs up, 1 not asked yet")
@@ -101,7 +96,6 @@ def test_many_probes_through_one_dead_exporter_are_one_trouble():
 @pytest.mark.parametrize(
     ("pages", "evidence"),
     [
-        pytest.param({"targets": [[]]}, "has no target", id="an empty configuration"),
         pytest.param({"rules": [[]]}, "has no rules", id="no rules"),
         pytest.param(
             {"rules": [[{"rules": [RULE, {"name": "Bad", "health": "err", "lastError": "many-to-many"}]}]]},

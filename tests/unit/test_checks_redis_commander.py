@@ -62,10 +62,8 @@ def test_a_page_that_works_is_told_with_what_was_seen():
     [
         pytest.param({"closed": False}, "answered 200 instead of 401", id="open to strangers"),
         pytest.param({"password": "an old one"}, "refuses the password", id="another password"),
-        pytest.param({"settings": SETTINGS | {"connections": []}}, "no Redis is open", id="nothing to show"),
         pytest.param({"listed": []}, "connections missing: redis:6379", id="a connection lost"),
         pytest.param({"info": [AWAY]}, "no answer from Redis at redis:6379", id="a Redis away"),
-        pytest.param({"info": []}, "no answer from Redis at redis:6379", id="a Redis never asked"),
     ],
 )
 def test_one_that_does_not_is_named_with_the_evidence(differing, evidence):

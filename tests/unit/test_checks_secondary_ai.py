@@ -94,23 +94,15 @@ def test_a_declared_checkpoint_that_is_missing_is_broken_with_the_way_to_bring_i
 @pytest.mark.parametrize(
     ("changed", "evidence"),
     [
-        pytest.param({"GET /system_stats": None}, "connection refused", id="nobody answers"),
         pytest.param(
             {"GET /system_stats": stats("cpu")}, "given a GPU but computes on cpu", id="the GPU is not used"
         ),
-        pytest.param({"POST /prompt": (400, '{"error": "no"}')}, "answered 400", id="the job is refused"),
         pytest.param({"GET /history/p1": (200, "{}")}, "did not end", id="the job does not end"),
         pytest.param(
             {"GET /history/p1": (200, {"p1": {**JOB, "status": {"status_str": "error"}}})},
             "ended as",
             id="the job fails",
         ),
-        pytest.param(
-            {"GET /history/p1": (200, {"p1": {**JOB, "outputs": {}}})},
-            "without a picture",
-            id="the job shows nothing",
-        ),
-        pytest.param({"GET /view": (404, "")}, "answered 404", id="the picture is gone"),
         pytest.param({"GET /view": (200, "<html>")}, "is no PNG", id="the picture is none"),
     ],
 )
@@ -231,7 +223,6 @@ def test_where_comfyui_makes_no_picture_a_text_is_moved(mode, present, changed):
 @pytest.mark.parametrize(
     ("arrives", "evidence"),
     [
-        pytest.param(b"", "is not what the bucket gives back", id="nothing is read back"),
         pytest.param(b"another", "is not what the bucket gives back", id="something else is read back"),
         pytest.param(Broken("403 Forbidden"), "object: 403 Forbidden", id="the store does not take it"),
     ],
@@ -241,12 +232,6 @@ def test_what_does_not_become_an_object_is_named_and_nothing_is_left(mode, prese
     kit = Mover(arrives)
     assert evidence in broken(outputs.check, kit).evidence
     assert kit.outputs == {}
-
-
-def test_a_comfyui_that_saves_nothing_is_named(mode):
-    mode("image")
-    kit = Mover(None, {"GET /history/p1": (200, {"p1": {"outputs": {}, "status": "error"}})})
-    assert "saved no picture" in broken(outputs.check, kit).evidence
 
 
 @pytest.mark.parametrize(
@@ -306,16 +291,10 @@ def test_a_sonarqube_that_keeps_and_forgets_a_project_is_well():
             id="its database is too old",
         ),
         pytest.param(sonar_kit(password="admin"), "delivered password", id="provisioning did not happen"),
-        pytest.param(sonar_kit(password="by hand"), "cannot enter", id="another password"),
         pytest.param(
             sonar_kit({"GET /api/monitoring/metrics": (403, "")}),
             "metrics answered 403",
             id="Prometheus is not let in",
-        ),
-        pytest.param(
-            sonar_kit({"GET /api/projects/search": (200, {"components": []})}),
-            "not found",
-            id="what was made is not found",
         ),
         pytest.param(
             sonar_kit({"POST /api/projects/delete": (500, "")}),
@@ -409,7 +388,6 @@ NEVER_READY = (200, {"servers": {"": {"ready": False}}})
 @pytest.mark.parametrize(
     ("kit", "evidence"),
     [
-        pytest.param(hub_kit({f"GET {HUB}/health": (503, "")}), "answered 503", id="it is not healthy"),
         pytest.param(
             hub_kit(password="other"), "does not let in who knows", id="the password was not taken over"
         ),
@@ -418,7 +396,6 @@ NEVER_READY = (200, {"servers": {"": {"ready": False}}})
             "does not know the password",
             id="it lets in everybody",
         ),
-        pytest.param(hub_kit({f"GET {HUB}/home": (500, "")}), "answered 500", id="a session leads nowhere"),
         pytest.param(
             hub_kit({f"POST {USER}/server": (500, "setuid")}),
             "not started: 500 setuid",

@@ -67,11 +67,6 @@ def test_a_systemd_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch,
     assert "systemd does not answer" in capsys.readouterr().err
 
 
-def test_of_what_the_host_itself_runs_there_is_no_container():
-    found = samples({"host": HOST}, [], "", {"ssh.service"})
-    assert {name for name, _labels, _value in found} == {"aicluster_service_state"}
-
-
 @pytest.fixture
 def used(monkeypatch):
     monkeypatch.setattr(aicluster_containers, "memory", lambda _identity: 1024.0)
@@ -96,13 +91,3 @@ def test_a_silent_engine_leaves_every_service_broken():
     assert 'aicluster_service_state{name="web",state="broken"} 1.0' in text(
         samples({"web": ALWAYS}, [], "", set()), HELP
     )
-
-
-@pytest.mark.usefixtures("used")
-def test_every_metric_says_what_it_is_once():
-    lines = text(
-        samples({"a": ALWAYS, "b": ALWAYS}, [container("a"), container("b")], "", set()), HELP
-    ).splitlines()
-    helped = [line.split()[2] for line in lines if line.startswith("# HELP")]
-    assert len(helped) == len(set(helped))
-    assert "# TYPE aicluster_container_restarts_total counter" in lines

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import render
-import tree
 from a_kit import ScriptedKit, check_of, site
 from aicluster_verify import Broken
 from ansible.parsing.dataloader import DataLoader
@@ -33,26 +32,17 @@ def is_wanted(text: str) -> Any:
 # --- when there is something to do ---
 
 
-@pytest.mark.parametrize("inventory", sorted(render.SOURCES))
-def test_every_node_has_it(inventory):
-    assert render.hosts_running("control_access", inventory) == [
-        node["host"] for node in render.cluster(inventory)
-    ]
-
-
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
         pytest.param("", True, id="a node set up anew, without the file"),
         pytest.param(MINE, True, id="the line was taken away"),
         pytest.param(MINE + LINE, False, id="the line is there"),
-        pytest.param(LINE.strip(), False, id="the line is there, without an end"),
         pytest.param(f"# no key yet of {MARK}\n" + MINE, False, id="its place is held for a key to come"),
         pytest.param(LINE.replace(CONTROL, "192.168.1.2"), True, id="the control node has another address"),
         pytest.param(
             LINE.replace(CONTROL, "192.168.11234"), True, id="a dot of the address is no other character"
         ),
-        pytest.param(LINE.replace('from="', 'command="x",from="'), True, id="a line of another make"),
         pytest.param(LINE.replace(MARK, "somebody"), True, id="a line of somebody else from there"),
     ],
 )
@@ -71,21 +61,6 @@ def test_the_line_is_put_back_when(text, wanted):
 def test_the_file_of_the_user_playbooks_log_in_as_is_read(host_vars, user):
     _, _, provision = state_on(NODE, **host_vars)
     assert provision["probe"] == f"~{user}/.ssh/authorized_keys"
-
-
-def test_everything_about_the_login_goes_by_one_variable():
-    names = [name for folder in ("roles", "playbooks") for name in tree.named(".yml", below=folder)]
-    assert not [name for name in names if "ansible_user" in (tree.ROOT / name).read_text()]
-
-
-def test_a_new_address_of_the_node_or_of_the_control_node_is_made_known():
-    _, _, provision = state_on(NODE)
-    assert provision["inputs"] == {"control_node": CONTROL, "node": NODE}
-
-
-def test_it_comes_last_because_it_needs_another_node():
-    _, _, provision = state_on(NODE)
-    assert provision["last"] is True
 
 
 # --- who does it ---
@@ -126,11 +101,6 @@ def test_it_is_done_by(host, plan_of_control, does_it):
     assert evaluated(f"{{{{ {INCLUDE['when']} }}}}", host, plan_of_control) is does_it
 
 
-@pytest.mark.parametrize(("host", "nodes"), [(NODE, [NODE]), (CONTROL, [NODE, CONTROL])])
-def test_a_node_opens_itself_and_the_control_node_everything(host, nodes):
-    assert evaluated(INCLUDE["vars"]["__control_node_let_in_on"], host, None) == nodes
-
-
 # --- what is done ---
 
 
@@ -147,31 +117,11 @@ def test_one_mark_finds_the_line_wherever_it_is_looked_for():
     assert let_in["regexp"] == " {{ __control_node_key_comment }}$", "a new key replaces the old one"
 
 
-def test_the_folder_of_the_keys_is_the_users_alone_before_a_line_is_written_into_it():
-    names = list(TASKS)
-    folder, line = "Give the user the folder of its keys", "Let the control node in, from its address only"
-    assert names.index(folder) < names.index(line)
-    user = "{{ hostvars[__control_node_other].cluster_login }}"
-    given = TASKS[folder]["ansible.builtin.file"]
-    assert given == {"path": f"~{user}/.ssh", "state": "directory", "owner": user, "mode": "0700"}
-    written = TASKS[line]["ansible.builtin.lineinfile"]
-    assert (written["owner"], written["mode"]) == (user, "0600")
-
-
 def test_the_key_opens_nothing_from_elsewhere():
     line = TASKS["Let the control node in, from its address only"]["vars"]["__control_node_line"]
     assert line.startswith(
         'from="{{ hostvars[__control_node_host].node_address }}",no-agent-forwarding,no-port-forwarding'
     )
-
-
-@pytest.mark.parametrize("name", ["Read the key of the control node", "Read the host key of the nodes"])
-def test_a_node_that_is_away_ends_the_run_with_its_name_and_not_in_the_middle(name):
-    assert TASKS[name]["ignore_unreachable"] is True
-    said = [
-        str(task["ansible.builtin.assert"]) for task in TASKS.values() if "ansible.builtin.assert" in task
-    ]
-    assert sum("run the same playbook again" in text for text in said) == 2
 
 
 # --- the check of verify ---
@@ -189,10 +139,6 @@ def ask(lines: str) -> str:
     ]
     kit = ScriptedKit(site("PI51", {}, cluster), commands={"find /root /home *": lines})
     return str(check_of("control_access").check(kit))
-
-
-def test_verify_names_who_is_let_in():
-    assert ask(LINE) == "lets PI31 in"
 
 
 @pytest.mark.parametrize(

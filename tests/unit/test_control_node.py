@@ -3,7 +3,6 @@
 import ast
 import configparser
 import io
-import json
 import os
 import re
 import subprocess
@@ -60,16 +59,6 @@ def test_secrets_stay_here_in_plain_text_too_wherever_they_lie(checkout):
     ) == toolkit.toolkit_digest(
         ["inventory/production.yml"], str(secret.rename(checkout / "secrets.yml")), root=checkout
     )
-
-
-def test_the_toolkit_is_its_files_and_links(checkout):
-    assert set(toolkit.own_files(checkout)) == {
-        "roles/x/tasks/main.yml",
-        "inventory/production.yml",
-        "inventory/group_vars",
-        "group_vars/all/site.yml",
-        "site.yml",
-    }
 
 
 def test_every_folder_that_ansible_cfg_names_belongs_to_it():
@@ -194,21 +183,6 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_folder_of_the_archive_has_a_mode_whatever_the_umask_there(tmp_path):
-    archive = io.BytesIO()
-    pack({"a/b/c": ROOT / "site.yml"}, {"d/link": "/x"}, archive)
-    archive.seek(0)
-    before = os.umask(0o077)
-    try:
-        with tarfile.open(fileobj=archive) as tar:
-            tar.extractall(tmp_path / "made", filter="fully_trusted")
-    finally:
-        os.umask(before)
-    folders = [tmp_path / "made" / name for name in (".", "a", "a/b", "d")]
-    assert {oct(folder.stat().st_mode & 0o777) for folder in folders} == {"0o755"}
-    assert (tmp_path / "made" / "a" / "b" / "c").stat().st_mode & 0o777 == 0o644
-
-
 def on_the_node(folder: Path, cli: str, *arguments: str) -> str:
     environment = {
         "PYTHONPATH": f"{folder}/lib:{folder}",
@@ -224,51 +198,15 @@ def on_the_node(folder: Path, cli: str, *arguments: str) -> str:
     return done.stdout
 
 
-def test_the_unpacked_toolkit_runs_from_its_own_python(unpacked):
-    said = on_the_node(unpacked, "adhoc", "--version")
-    assert f"ansible python module location = {unpacked}/lib/ansible" in said
-
-
-def test_the_unpacked_toolkit_knows_the_seven_nodes(unpacked):
-    listed = json.loads(on_the_node(unpacked, "inventory", "--list"))
-    assert len(listed["_meta"]["hostvars"]) == 7
-
-
 def test_the_unpacked_toolkit_understands_its_own_playbooks(unpacked):
     said = on_the_node(unpacked, "playbook", "--syntax-check", "site.yml")
     assert "playbook: site.yml" in said
-
-
-def test_a_toolkit_that_was_installed_finds_nothing_to_install_again(unpacked):
-    ask = (
-        f"import aicluster.toolkit.files as t; print(t.toolkit_digest({INVENTORIES}), len(t.library_files()))"
-    )
-    paths = f"{unpacked}/lib:{unpacked}"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", ask],
-        env={"PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == [toolkit.toolkit_digest(INVENTORIES), str(len(toolkit.library_files()))]
 
 
 def test_a_link_leads_to_the_secrets_that_stay_and_the_others_lead_inside(unpacked):
     links = {str(p.relative_to(unpacked)): str(p.readlink()) for p in unpacked.rglob("*") if p.is_symlink()}
     assert links.pop("secrets") == "/var/lib/aicluster-toolkit/secrets"
     assert links == {"inventory/group_vars": "../group_vars", "inventory/host_vars": "../host_vars"}
-
-
-def test_the_same_files_make_the_same_archive(checkout):
-    archives = []
-    for moment in (1, 1_000_000_000):
-        os.utime(checkout / "site.yml", (moment, moment))
-        archive = io.BytesIO()
-        pack(toolkit.own_files(checkout), {}, archive)
-        with tarfile.open(fileobj=io.BytesIO(archive.getvalue())) as tar:
-            archives.append([(m.name, m.mtime, m.mode, m.size, m.linkname) for m in tar])
-    assert archives[0] == archives[1]
 
 
 # --- on the node ---
@@ -298,13 +236,6 @@ def test_the_backup_is_made_up_for_and_does_not_start_with_everything_else():
     assert {"name": "aicluster-backup.timer", "enabled": True} in DECLARED["units"]
 
 
-def test_the_backup_waits_for_its_playbook_without_failing():
-    service = unit("service")
-    playbook = "/opt/aicluster-toolkit/current/playbooks/backup.yml"
-    assert service["Unit"]["ConditionPathExists"] == playbook
-    assert service["Service"]["ExecStart"].endswith("ansible-playbook playbooks/backup.yml")
-
-
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -330,39 +261,13 @@ def test_the_backup_takes_no_more_memory_than_the_budget_has_for_it():
 
 
 @pytest.mark.parametrize(
-    ("inventory", "sources"),
-    [
-        ("production", "inventory/groups.yml,inventory/production.yml"),
-        ("lab", "inventory/groups.yml,inventory/lab"),
-    ],
-)
-def test_the_toolkit_uses_the_inventory_it_was_deployed_with_and_its_own_way_in(inventory, sources):
-    script = rendered("/opt/aicluster/bin/aicluster-toolkit", inventory=inventory)
-    assert f"ANSIBLE_INVENTORY={sources},/opt/aicluster-toolkit/inventory.yml" in script
-    current = "/opt/aicluster-toolkit/current"
-    assert f"PYTHONPATH={current}/lib:{current}\n" in script, "its libraries, and the package aicluster"
-
-
-@pytest.mark.parametrize("inventory", sorted(render.SOURCES))
-def test_every_node_is_reached_with_the_key_made_here(inventory, tmp_path):
-    path = "/opt/aicluster-toolkit/inventory.yml"
-    (tmp_path / "inventory.yml").write_text(rendered(path, inventory=inventory))
-    hosts = load(tmp_path / "inventory.yml")["all"]["hosts"]
-    assert set(hosts) == {node["host"] for node in render.cluster(inventory)}
-    way = yaml.safe_load(rendered("/opt/aicluster-toolkit/way.yml", inventory=inventory))
-    assert way["ansible_ssh_private_key_file"] == "/var/lib/aicluster-toolkit/.ssh/id_ed25519"
-
-
-@pytest.mark.parametrize(
     ("host_vars", "port"),
     [
         pytest.param({}, 22, id="a host named by its address or by DNS"),
         pytest.param({"ansible_host": "pi51.example"}, 22, id="an alias"),
         pytest.param({"ansible_host": "10.0.0.9", "ansible_port": 2222}, 2222, id="another port"),
-        pytest.param({"ansible_ssh_private_key_file": "/home/me/key"}, 22, id="a key of another machine"),
         pytest.param({"ansible_ssh_args": "-F /home/me/cluster.ssh"}, 22, id="a file of another machine"),
         pytest.param({"ansible_ssh_extra_args": "-o ProxyJump=gate"}, 22, id="a jump host of another one"),
-        pytest.param({"ansible_ssh_common_args": "-o ProxyJump=gate"}, 22, id="the same, for all of ssh"),
     ],
 )
 def test_the_control_node_goes_to_the_address_whose_key_it_knows_whatever_host_vars_say(host_vars, port):
@@ -384,10 +289,8 @@ def test_the_control_node_goes_to_the_address_whose_key_it_knows_whatever_host_v
 @pytest.mark.parametrize(
     ("command", "gets_it"),
     [
-        pytest.param("ansible", True, id="a module"),
         pytest.param("ansible-playbook", True, id="a playbook"),
         pytest.param("ansible-inventory", True, id="the inventory"),
-        pytest.param("ansible-vault", False, id="not the vault, which refuses it"),
         pytest.param("ansible-config", False, id="nor the configuration"),
     ],
 )
@@ -409,17 +312,6 @@ def test_the_way_in_is_given_to(command, gets_it, tmp_path):
     assert given == [*(["--extra-vars", f"@{tmp_path}/way.yml"] if gets_it else []), "x y"]
     assert playbook == "sudo /opt/aicluster/bin/aicluster-toolkit ansible-playbook"
     assert ssh == "sudo -u aicluster ssh"
-
-
-SCRIPTS = ["aicluster-toolkit", "aicluster-toolkit-switch"]
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_a_script_is_executable_and_sound_shell(script, tmp_path):
-    [file] = [f for f in render.files_of("control_node") if f.path == f"/opt/aicluster/bin/{script}"]
-    assert file.mode == "0755"
-    (tmp_path / script).write_bytes(file.content)
-    subprocess.run(["sh", "-n", tmp_path / script], check=True)
 
 
 def test_an_unknown_command_is_told_and_not_run(tmp_path):
@@ -468,30 +360,10 @@ def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_
     assert compiled == {"lib/new", *own}, "what lies in roles is shipped"
 
 
-def test_what_the_toolkit_runs_on_is_compiled_once(tmp_path):
-    script = rendered("/opt/aicluster/bin/aicluster-toolkit-switch").replace(
-        "/opt/aicluster-toolkit", str(tmp_path)
-    )
-    (tmp_path / "switch").write_text(script.replace("/usr/bin/python3", sys.executable))
-    for part in (*(f"releases/one/{part}" for part in COMPILED), "lib/new"):
-        (tmp_path / part).mkdir(parents=True)
-    (tmp_path / "lib/new/a.py").write_text("a = 1\n")
-    (tmp_path / "lib/new/.complete").touch()
-    subprocess.run(["sh", tmp_path / "switch", "one", "new"], check=True, capture_output=True)
-    assert not list(tmp_path.rglob("*.pyc"))
-
-
 def test_no_secret_is_in_what_is_shipped():
     values = render.made_up_secrets().values()
     for path, text in render.render_role("control_node").items():
         assert not [value for value in values if value in text], path
-
-
-def test_what_is_provisioned_depends_on_the_toolkit():
-    rendering = render.renderer("production", render.hosts_running("control_node")[0])
-    service = rendering.shared["cluster_node"]["services"]["control_node"]
-    state = rendering.state("control_node", rendering.variables("control_node", {"service": service}))
-    assert state["provision"]["inputs"] == {"toolkit": toolkit.toolkit_digest(INVENTORIES)}
 
 
 # --- the check of verify ---
@@ -514,19 +386,9 @@ def kit_of(printed: Mapping[str, str | Broken] = {}) -> ScriptedKit:
     return ScriptedKit(site("PI31", {}, cluster), commands=commands)
 
 
-def test_verify_says_what_runs_and_how_many_let_it_in():
-    assert check_file.check(kit_of()) == "ansible [core 2.19.14]; 2 nodes let it in"
-
-
-def test_verify_says_that_the_timer_still_waits():
-    kit = kit_of({"*backup*": Broken("no such file")})
-    assert check_file.check(kit).endswith("; the timer waits for a backup playbook")
-
-
 @pytest.mark.parametrize(
     ("answers", "evidence"),
     [
-        pytest.param({"*--version": Broken("no module named yaml")}, "no module named yaml", id="no Ansible"),
         pytest.param(
             {"*--list-hosts": "  hosts (1):\n    agx0\n"},
             "its inventory has 1 nodes, the cluster 2",
@@ -536,9 +398,6 @@ def test_verify_says_that_the_timer_still_waits():
             {"*raw*": "10.0.0.2 | CHANGED | rc=0 >>\n\nagx0 | UNREACHABLE! => {}\nrc=4\n"},
             "cannot work on AGX0",
             id="a node that does not let it in",
-        ),
-        pytest.param(
-            {"*raw*": "ERROR! inventory\nrc=1\n"}, "cannot work on ERROR! inventory", id="a broken run"
         ),
         pytest.param({"*ActiveState*": "inactive\n"}, "aicluster-backup.timer is inactive", id="no timer"),
     ],

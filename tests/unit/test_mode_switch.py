@@ -127,11 +127,6 @@ def test_work_that_does_not_end_is_not_waited_for_for_ever(capsys, monkeypatch):
 REAL_DRAIN = aicluster_mode.drain
 
 
-def test_the_node_remembers_its_mode(a_node_in_mode_llm):
-    switch(Node(["web", "chat"]))
-    assert a_node_in_mode_llm.read_text() == "COMPOSE_PROFILES=image\n"
-
-
 def test_a_mode_that_does_not_come_up_is_taken_back(a_node_in_mode_llm):
     node = Node(["web", "chat"], fails=["draw"])
     with pytest.raises(Broken, match=r"^image did not come up: draw is unhealthy; the mode is llm again$"):
@@ -151,14 +146,6 @@ def test_a_way_back_that_fails_as_well_does_not_hide_why_it_was_taken(a_node_in_
     assert a_node_in_mode_llm.read_text() == "COMPOSE_PROFILES=llm\n"
 
 
-def test_back_in_no_mode_there_is_nothing_to_start(a_node_in_mode_llm):
-    a_node_in_mode_llm.write_text("")
-    node = Node(["web"], fails=["paint"])
-    with pytest.raises(Broken, match=r"^image did not come up: paint is unhealthy; the mode is none again$"):
-        switch(node)
-    assert node.steps == ["start paint draw"]
-
-
 @pytest.mark.parametrize(
     ("start_s", "limits"),
     [(None, ["300", "150"]), (10, ["10", "10"])],
@@ -171,22 +158,10 @@ def test_a_mode_may_take_as_long_to_start_as(start_s, limits):
     assert node.limits == limits
 
 
-def test_settling_stops_what_does_not_belong_to_the_mode_and_nothing_else():
-    node = Node(["web", "chat", "paint"])
-    assert aicluster_mode.settle(node, "llm") == ["paint"]
-    assert node.steps == ["stop paint"]
-
-
 @pytest.mark.parametrize("state", ["restarting", "paused"])
 def test_settling_stops_what_is_not_stopped_although_it_does_not_run(state):
     node = Node(["web", "chat", "paint"], states={"paint": state})
     assert aicluster_mode.settle(node, "llm") == ["paint"]
-
-
-def test_settling_a_settled_node_does_nothing():
-    node = Node(["web", "chat"])
-    assert aicluster_mode.settle(node, "llm") == []
-    assert node.steps == []
 
 
 def test_two_switches_at_a_time_are_refused(tmp_path):
@@ -197,14 +172,3 @@ def test_two_switches_at_a_time_are_refused(tmp_path):
         aicluster_mode.alone(path),
     ):
         pass
-
-
-def test_the_overview_marks_the_present_mode():
-    assert aicluster_mode.overview(MODES, "llm").splitlines() == [
-        "* llm        chat",
-        "  image      paint, host, draw",
-    ]
-
-
-def test_the_modes_follow_from_the_services():
-    assert aicluster_mode.modes_of(SITE) == MODES

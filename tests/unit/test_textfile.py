@@ -1,9 +1,7 @@
 """Metrics of our own programs, as node_exporter reads them."""
 
-import aicluster_textfile
 import pytest
 import render
-import tree
 from aicluster_textfile import text, write
 
 from aicluster.engine.files import rule_for
@@ -30,11 +28,6 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
     assert path.read_text() == "x\n"
     assert path.stat().st_mode & 0o777 == 0o644
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_the_folder_is_the_one_node_exporter_reads():
-    variables = tree.load("roles/node_exporter/vars/main.yml")
-    assert variables["__node_exporter_textfiles"] == aicluster_textfile.FOLDER
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tree import load
 
-from aicluster.verify.report import RUNNER, lines_of, node_results, summary, verdict_lines
+from aicluster.verify.report import RUNNER, node_results, summary, verdict_lines
 
 
 def result(service: str, state: str = "ok", **more: Any) -> dict[str, Any]:
@@ -31,11 +31,6 @@ ENTRIES: dict[str, Any] = {
 
 
 # --- one node ---
-
-
-def test_the_answer_of_a_node_is_one_result_per_placed_service():
-    answer = {"stdout": json.dumps([result("b"), result("a")]), "rc": 0}
-    assert [one["service"] for one in node_results(["a", "b"], answer)] == ["a", "b"]
 
 
 def test_a_service_the_node_does_not_know_is_broken():
@@ -64,11 +59,6 @@ def test_a_node_is_asked_without_a_terminal_on_which_others_write():
             "",
         ),
         (
-            {"rc": 127, "stdout": "", "stderr": "sudo: aicluster_verify.py: command not found"},
-            "verify does not run: sudo: aicluster_verify.py: command not found",
-            "ansible-playbook site.yml",
-        ),
-        (
             {"rc": 1, "stdout": "hello\r\nTraceback\r\n", "stderr": "Shared connection\n closed"},
             "verify does not run: hello Traceback Shared connection closed",
             "",
@@ -79,26 +69,23 @@ def test_a_node_is_asked_without_a_terminal_on_which_others_write():
             "ansible-playbook site.yml",
         ),
         (
-            {"rc": 1, "stderr": f"setlocale: No such file or directory\r\nTraceback\r\nFile {RUNNER}"},
-            f"verify does not run: setlocale: No such file or directory Traceback File {RUNNER}",
-            "",
-        ),
-        ({"rc": 1, "stdout": "[{no list}]"}, "verify does not run: [{no list}]", ""),
-        (
             {"rc": 1, "stdout": 'motd: [{"service": "redis", "since": 3}] and []'},
             'verify does not run: motd: [{"service": "redis", "since": 3}] and []',
             "",
+        ),
+        (
+            {"rc": 127, "stderr": "sudo: aicluster_verify.py: command not found"},
+            "verify does not run: sudo: aicluster_verify.py: command not found",
+            "ansible-playbook site.yml",
         ),
         ({}, "verify does not run: no answer", ""),
     ],
     ids=[
         "a node that is away",
-        "a node never deployed",
         "a runner that ends with an error, on a terminal that mixes all it hears",
         "a runner that is not there, and nothing but words says so",
-        "a runner that ends with an error, after a locale that is not there",
-        "what only looks like an answer",
         "a list of somebody else, and an empty one in a sentence",
+        "a node never deployed",
         "no answer at all",
     ],
 )
@@ -127,25 +114,8 @@ def test_what_sudo_pam_and_shells_print_around_the_answer_is_no_part_of_it(befor
 # --- all nodes ---
 
 
-def test_a_cluster_where_all_is_well_is_ok_and_what_sleeps_is_counted():
-    content = summary([node("A", result("sql"), result("cache", "asleep"))], ENTRIES)
-    assert content == {"ok": True, "services": 2, "asleep": 1, "failures": [], "warnings": []}
-
-
-def test_a_warning_is_told_and_breaks_nothing():
-    content = summary([node("A", result("sql"), result("cache", warning="nobody listens"))], ENTRIES)
-    assert (content["ok"], content["failures"]) == (True, [])
-    assert content["warnings"] == [{"node": "A", "service": "cache", "text": "nobody listens", "next": ""}]
-
-
 def test_a_cluster_without_services_is_not_ok():
     assert summary([node("A")], ENTRIES)["ok"] is False
-
-
-def test_one_broken_service_is_enough():
-    content = summary([node("A", result("sql"), result("cache", "broken"))], ENTRIES)
-    assert content["ok"] is False
-    assert [(one["service"], one["node"]) for one in content["failures"]] == [("cache", "A")]
 
 
 def test_what_is_broken_because_of_another_names_it_and_comes_after_it():
@@ -212,10 +182,6 @@ def test_a_command_for_another_node_is_typed_there_asked_or_not():
     assert lines[1] == "    next: ssh ansible@10.0.0.2 'systemctl status x'"
 
 
-def test_a_line_names_node_state_service_and_evidence():
-    assert lines_of("A", [result("sql", "broken")])[0].split() == ["A", "broken", "sql", "sql", "seen"]
-
-
 def test_the_report_gives_the_next_command_of_the_cause_through_ssh():
     lines = said(
         node("A", result("sql", "broken", next="sudo docker logs 'sql'")),
@@ -247,8 +213,3 @@ def test_warnings_stand_before_the_last_line_each_with(command, lines):
         *lines,
         "OK: 2 of 2 services are well (3.0 s)",
     ]
-
-
-def test_a_playbook_as_next_command_is_typed_at_the_controller_for_the_nodes_of_this_run():
-    lines = said(node("A", result("sql", "broken", next="ansible-playbook site.yml")))
-    assert lines[1] == "    next: ansible-playbook -i home site.yml"

@@ -12,7 +12,7 @@ from typing import Any
 import aicluster_verify
 import pytest
 from a_kit import ScriptedKit, in_turn
-from aicluster_verify import Broken, Kit, containers, require_active, require_room, require_well, verdict
+from aicluster_verify import Broken, Kit, require_active, require_room, require_well, verdict
 from listening import Listening
 from tree import ROOT
 
@@ -105,17 +105,6 @@ def test_a_service_is_broken_with_containers_that_are_not_well(found, evidence):
     assert broken.value.next_command
 
 
-def test_the_containers_of_a_service_are_found_by_their_label_and_their_volumes_by_name():
-    listing = (
-        "web\tone\trunning\tUp 1 minute (healthy)\tp_web,/etc/web\n"
-        "web\ttwo\texited\tExited (1)\t\n"
-        "sql\tthree\trunning\tUp\tp_sql\n"
-    )
-    found = containers(listing, {"p_web": "/volumes/web", "p_sql": "/volumes/sql", "other": "/volumes/other"})
-    folders = {service: [one["folders"] for one in own] for service, own in found.items()}
-    assert folders == {"web": [["/volumes/web"], []], "sql": [["/volumes/sql"]]}
-
-
 def test_a_service_without_room_for_its_data_is_broken_before_it_fails(tmp_path):
     found = [{"name": "a", "folders": [str(tmp_path)]}]
     require_room(found, 0)
@@ -182,12 +171,6 @@ def test_a_command_for_people_can_be_typed_by_the_user_who_logs_in():
     assert [found for found in commands if not found[1].startswith("sudo ")] == []
 
 
-def test_a_check_that_returns_its_evidence_makes_the_service_ok(kit, checks):
-    checks("web", 'return "answered " + kit.run_id')
-    result = verdict("web", kit, WELL, "")
-    assert (result["state"], result["evidence"], result["next"]) == ("ok", "answered run-1", "")
-
-
 def test_a_check_may_warn_of_what_breaks_nothing(kit, checks):
     checks("web", 'return "answered", "nobody listens"')
     result = verdict("web", kit, WELL, "")
@@ -214,11 +197,6 @@ def test_a_service_without_a_check_on_the_node_was_not_deployed(kit):
     result = verdict("host", kit, {}, "")
     assert result["state"] == "broken"
     assert "host.py is missing" in result["evidence"]
-
-
-def test_a_check_is_not_asked_while_its_container_is_not_well(kit, checks):
-    checks("web", 'return "well"')
-    assert verdict("web", kit, {}, "")["evidence"] == "has no container"
 
 
 ENABLED, COMEBACK = "UnitFileState=enabled", "runs now, but may not come back after a reboot: unit "
@@ -280,42 +258,7 @@ def test_a_service_of_another_mode_that_does_not_sleep_is_broken_and_can_be_stop
         assert result["next"].endswith("/bin/aicluster_mode.py settle")
 
 
-def test_without_an_engine_nobody_knows_what_sleeps(kit):
-    assert verdict("night", kit, Broken("Docker Engine does not answer"), "day")["state"] == "broken"
-
-
-@pytest.mark.parametrize(
-    ("content", "mode"),
-    [("COMPOSE_PROFILES=night\n", "night"), ("", ""), (None, "")],
-    ids=["set", "empty", "no file"],
-)
-def test_the_mode_is_the_profile_that_compose_starts(tmp_path, content, mode):
-    path = tmp_path / ".env"
-    if content is not None:
-        path.write_text(content)
-    assert aicluster_verify.active_mode(str(path)) == mode
-
-
-@pytest.mark.usefixtures("nobody_waits")
-@pytest.mark.parametrize(
-    ("active", "state"), [("active", "ok"), ("inactive", "broken"), ("activating", "broken")]
-)
-def test_a_service_of_the_host_needs_its_unit(kit, checks, monkeypatch, active, state):
-    checks("host", 'return "well"')
-    kit.services = {**kit.services, "host": {**SITE["services"]["host"], "unit": "x.service"}}
-    monkeypatch.setattr(kit, "run", lambda _argv: f"ActiveState={active}\n")
-    assert verdict("host", kit, {}, "")["state"] == state
-
-
 # --- what a check may use ---
-
-
-def test_a_url_is_that_of_the_published_address(kit):
-    assert kit.url("web", "http", "/healthz") == "http://10.0.0.1:8080/healthz"
-
-
-def test_the_endpoints_of_a_service_are_those_of_the_whole_cluster(kit):
-    assert kit.endpoints("web", "http") == [("PI52", "10.0.0.1:8080"), ("AGX0", "10.0.0.3:9090")]
 
 
 def test_who_runs_a_service_is_named_as_a_cause_is_this_node_first():
@@ -347,15 +290,6 @@ def test_an_unexpected_status_breaks_the_service_with_url_and_body(kit, address)
     with pytest.raises(Broken, match="answered 503 instead of 200") as broken:
         kit.expect(f"{address}/503")
     assert broken.value.next_command == f"curl -v '{address}/503'"
-
-
-def test_a_mapping_is_sent_as_json(kit, address):
-    assert kit.http(address, "POST", {"a": 1}).text == '{"a": 1}application/json'
-
-
-def test_a_server_that_does_not_listen_breaks_the_service(kit):
-    with pytest.raises(Broken, match="refused"):
-        kit.http("http://127.0.0.1:1/")
 
 
 def test_a_server_that_does_not_answer_in_time_breaks_the_service_with_the_words_checks_look_for(kit):
