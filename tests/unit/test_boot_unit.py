@@ -32,10 +32,6 @@ def test_it_is_on_the_nodes_with_containers_enabled_and_not_started(host, node):
     assert units_of(host) == ([{"name": "aicluster-stack", "enabled": True, "boot": True}] * contained)
 
 
-def test_there_are_nodes_of_both_kinds():
-    assert {bool(units_of(host)) for host, _ in NODES} == {True, False}
-
-
 def test_it_starts_what_is_there_and_tries_until_it_has():
     unit = unit_of(render.hosts_running("postgres")[0])
     command = unit["Service"]["execstart"].split()

@@ -3,11 +3,10 @@
 from typing import Any
 
 import pytest
-from site_description import production
 
 from aicluster.errors import SiteError
 from aicluster.site.catalogue import merged
-from aicluster.site.nodes import TIERS, cluster_nodes, nodes_running, service_endpoints
+from aicluster.site.nodes import cluster_nodes, service_endpoints
 
 CATALOGUE = {
     "ollama": {"memory_mb": 4096, "ports": {"api": {"port": 11434, "container": 11434, "from": ["gateway"]}}},
@@ -30,7 +29,6 @@ def one(**variables: Any) -> dict[str, Any]:
         pytest.param({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}, {"a": {"b": 1, "c": 3}}, id="at any depth"),
         pytest.param({"a": [1, 2]}, {"a": [3]}, {"a": [3]}, id="a list is replaced as a whole"),
         pytest.param({"a": {"b": 1}}, {"a": None}, {"a": None}, id="null takes a value away"),
-        pytest.param({}, {"a": 1}, {"a": 1}, id="a new key is added"),
     ],
 )
 def test_overrides_are_laid_over_the_catalogue(base, override, result):
@@ -56,11 +54,6 @@ def test_an_override_on_one_node_leaves_the_catalogue_and_the_other_nodes_alone(
     assert second["services"]["ollama"] == CATALOGUE["ollama"]
 
 
-def test_nodes_come_in_the_order_of_the_inventory():
-    addresses = ["10.0.0.3", "10.0.0.1", "10.0.0.2"]
-    assert [node["host"] for node in cluster_nodes(map(host, addresses), CATALOGUE)] == addresses
-
-
 def test_a_bare_host_is_described_as_far_as_it_is_known():
     node = one()
     assert (node["name"], node["address"], node["services"]) == ("10.0.0.1", "10.0.0.1", {})
@@ -68,17 +61,9 @@ def test_a_bare_host_is_described_as_far_as_it_is_known():
     assert node["drained"] is False
 
 
-def test_a_service_the_catalogue_lacks_has_only_its_overrides():
-    assert one(node_services=["new", {"newer": {"memory_mb": 1}}])["services"] == {
-        "new": {},
-        "newer": {"memory_mb": 1},
-    }
-
-
 @pytest.mark.parametrize(
     ("groups", "tier"),
     [
-        pytest.param(["nodes", "primary_ai", "jetsons"], "primary_ai", id="the group that is a tier"),
         pytest.param(["nodes", "jetsons"], None, id="none without such a group"),
         pytest.param(
             ["monitoring", "backend"], "backend", id="the first in order of the tiers if there are two"
@@ -89,16 +74,11 @@ def test_the_tier_of_a_node(groups, tier):
     assert one(group_names=groups)["tier"] == tier
 
 
-def test_the_tiers_are_those_of_the_vocabulary():
-    assert list(TIERS) == production()["vocabulary"]["tiers"]
-
-
 @pytest.mark.parametrize(
     ("variables", "port"),
     [
         pytest.param({}, 22, id="nothing said"),
         pytest.param({"ansible_port": 2222}, 2222, id="ansible_port"),
-        pytest.param({"ansible_port": "2222"}, 2222, id="text, as of a command line"),
         pytest.param({"ansible_port": 2222, "ansible_ssh_port": 2022}, 2022, id="what Ansible prefers"),
         pytest.param({"ansible_port": "ssh"}, 22, id="what the preflight refuses"),
     ],
@@ -107,59 +87,11 @@ def test_a_node_has_the_ssh_port_of_its_inventory(variables, port):
     assert one(**variables)["ssh_port"] == port
 
 
-class Lazy(dict[str, Any]):
-    """Host variables of which only some can be computed."""
-
-    READ = (
-        *(
-            "inventory_hostname",
-            "group_names",
-            "node_name",
-            "node_address",
-            "node_mac",
-            "node_board",
-            "node_architecture",
-        ),
-        *(
-            "node_memory_mb",
-            "node_memory_reserved_mb",
-            "node_disk_gb",
-            "node_disk_reserved_gb",
-            "node_health_start_interval_s",
-            "node_drained",
-        ),
-        *("node_ai_share", "node_ai_tier_share", "node_ai_capacity"),
-        *("node_services", "node_common_services"),
-        *("node_modes", "node_mode", "site_image_architectures", "ansible_port", "ansible_ssh_port"),
-    )
-
-    def __getitem__(self, key: str) -> Any:
-        assert key in self.READ, f"{key} must not be computed"
-        return super().__getitem__(key)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        try:
-            return self[key]
-        except KeyError:
-            return default
-
-
-def test_only_the_variables_needed_are_computed():
-    assert (
-        cluster_nodes([Lazy(host("10.0.0.1", site_secrets="{{ vault }}"))], CATALOGUE)[0]["host"]
-        == "10.0.0.1"
-    )
-
-
 @pytest.mark.parametrize(
     ("node_services", "message"),
     [
-        pytest.param("ollama", "node_services of PI 'ollama': must be a list", id="a word instead of a list"),
         pytest.param(
             {"ollama": {}}, "node_services of PI .*: must be a list", id="a mapping instead of a list"
-        ),
-        pytest.param(
-            [["ollama"]], "item of node_services of PI .*: must be a service name or", id="a list in it"
         ),
         pytest.param(
             [{"a": {}, "b": {}}],
@@ -175,12 +107,6 @@ def test_only_the_variables_needed_are_computed():
 def test_a_placement_that_cannot_be_read_is_refused(node_services, message):
     with pytest.raises(SiteError, match=rf"^cluster_nodes: {message}.*; "):
         one(node_name="PI", node_services=node_services)
-
-
-def test_a_catalogue_that_is_no_mapping_is_refused():
-    catalogue: Any = ["ollama"]
-    with pytest.raises(SiteError, match=r"^cluster_nodes: service_catalogue .*: must be a mapping"):
-        cluster_nodes([], catalogue)
 
 
 CLUSTER = cluster_nodes(
@@ -199,11 +125,6 @@ CLUSTER = cluster_nodes(
     ],
     CATALOGUE,
 )
-
-
-def test_nodes_running_selects_by_service():
-    assert [node["name"] for node in nodes_running(CLUSTER, "ollama")] == ["A", "C"]
-    assert nodes_running(CLUSTER, "absent") == []
 
 
 def test_service_endpoints_say_where_and_how_much():
@@ -227,10 +148,6 @@ def test_service_endpoints_say_where_and_how_much():
             "drained": True,
         },
     ]
-
-
-def test_a_service_that_runs_nowhere_has_no_endpoints():
-    assert service_endpoints(CLUSTER, "absent", "api") == []
 
 
 def test_a_port_the_service_does_not_have_is_refused():
@@ -278,7 +195,3 @@ def shares(*nodes: tuple[str, float | None]) -> list[float | None]:
 )
 def test_the_nodes_of_a_tier_share_what_the_tier_gets(nodes, parts):
     assert shares(*nodes) == parts
-
-
-def test_the_share_of_the_tier_itself_is_not_part_of_a_node():
-    assert "tier_share" not in one(node_ai_tier_share=80)

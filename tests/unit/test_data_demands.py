@@ -37,11 +37,6 @@ def test_a_service_on_two_nodes_has_one_user_for_all_its_buckets():
     assert list(bucket_users(site)) == ["art", "web"]
 
 
-def test_a_site_that_asks_for_nothing_gets_nothing():
-    site = nodes({"web": {}, "art": {"databases": [], "buckets": None}})
-    assert (database_roles(site), bucket_users(site)) == ([], {})
-
-
 @pytest.mark.parametrize("name", ["Web", "web-1", "1web", "", "a" * 64, "web; drop", 7])
 def test_a_database_that_would_have_to_be_quoted_is_refused(name):
     with pytest.raises(SiteError, match=r"databases of service web on N0 .*must be 1 to 63"):
@@ -90,8 +85,3 @@ def allowed(policy: dict[str, Any], action: str, resource: str) -> bool:
 )
 def test_a_user_may_use_his_buckets_and_do_nothing_else(action, resource, expected):
     assert allowed(bucket_policy(["images"]), action, resource) is expected
-
-
-def test_making_keys_of_ones_own_is_forbidden_and_not_only_not_allowed():
-    denied = [s for s in bucket_policy(["images"])["Statement"] if s["Effect"] == "Deny"]
-    assert [s["Action"] for s in denied] == [["admin:CreateServiceAccount", "admin:UpdateServiceAccount"]]

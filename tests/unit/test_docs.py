@@ -48,14 +48,6 @@ def code_of(text: str) -> list[str]:
     return re.findall(r"```.*?\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
 
 
-def test_every_target_of_the_makefile_says_what_it_does():
-    text = (ROOT / "Makefile").read_text()
-    phony = set(re.findall(r"^\.PHONY: ([a-z-]+)$", text, re.MULTILINE))
-    assert phony == TARGETS
-    described = set(re.findall(r"^([a-z-]+):[^=\n]*## .+$", text, re.MULTILINE))
-    assert described == TARGETS
-
-
 def test_no_file_names_the_folder_this_copy_lies_in():
     if len(ROOT.parts) < 3:
         pytest.skip("too short a path to look for")

@@ -17,31 +17,6 @@ def test_a_derived_file_is_up_to_date(path):
     assert path.read_text() == DERIVED[path], "run `make docs`"
 
 
-def test_the_table_is_replaced_and_the_text_around_it_stays():
-    once = generate.with_table("# role\n\nText.\n", "old table")
-    assert generate.with_table(once + "After.\n", "new table").split("\n")[-4:] == [
-        "new table", generate.END, "After.", "",
-    ]  # fmt: skip
-    assert "old table" not in generate.with_table(once, "new table")
-
-
-@pytest.mark.parametrize(
-    ("readme", "expected"),
-    [
-        pytest.param("# role\n", "# role\n\n## Variables\n\n{}\n", id="without a heading one is added"),
-        pytest.param("# role\n\n## Variables\n", "# role\n\n## Variables\n\n{}\n", id="a heading is used"),
-        pytest.param(
-            "# role\n\n## Variables\n\n## More\n",
-            "# role\n\n## Variables\n\n{}\n\n## More\n",
-            id="a heading in the middle is used, too",
-        ),
-    ],
-)
-def test_a_readme_without_a_table_gets_one_below_the_heading(readme, expected):
-    table = f"{generate.BEGIN}\nthe table\n{generate.END}"
-    assert generate.with_table(readme, "the table") == expected.format(table)
-
-
 @pytest.mark.parametrize("path", sorted(ROOT.glob("roles/*/README.md")), ids=lambda path: path.parent.name)
 def test_no_page_has_a_heading_twice(path):
     headings = [line for line in path.read_text().splitlines() if line.startswith("## ")]
@@ -69,9 +44,3 @@ def test_a_pin_that_is_said_to_be_behind_is_behind_by_more_than_a_patch(service)
     pinned = catalogue()[service]["image"].rpartition(":")[2]
     line = [tuple(map(int, re.findall(r"\d+", version)[:2])) for version in (pinned, newest)]
     assert line[0] < line[1]
-
-
-def test_a_default_is_shown_as_one_types_it():
-    assert generate.shown(["a", 1]) == "[a, 1]"
-    assert generate.shown("x") == "x"
-    assert generate.shown(True) == "true"

@@ -1,7 +1,6 @@
 """The Lua that ships in kong.yml, and the sandbox of the stand-in for Kong it runs in, under LuaJIT."""
 
 import json
-from collections import Counter
 from functools import cache
 
 import pytest
@@ -11,7 +10,7 @@ from multidict import CIMultiDict
 from standin_kong import chat, kong, node, plugin
 from standins.kong.kong_standin.config import Credential
 from standins.kong.kong_standin.exchange import Exchange, ExitError
-from standins.kong.kong_standin.lua_functions import Functions, new_runtime
+from standins.kong.kong_standin.lua_functions import Functions
 from tree import ROOT
 
 LIMIT = 20 * 1024 * 1024
@@ -70,7 +69,6 @@ def test_the_file_that_is_read_is_the_text_that_ships(route, file, phase):
     [
         pytest.param('{"stream":false}', '{"stream":false,"model":"chat"}', id="no model gets the alias"),
         pytest.param("{}", '{"model":"chat"}', id="an empty object gets no stray comma"),
-        pytest.param("{ }\n", '{ "model":"chat"}', id="blanks around an empty object do not matter"),
         pytest.param('{"model":""}', '{"model":"","model":"chat"}', id="an empty model is overruled"),
         pytest.param('{"model":null}', '{"model":null,"model":"chat"}', id="null is overruled"),
         *(
@@ -119,10 +117,7 @@ NO_STRING = 'The field "model" must be a string; leave it out to use "chat".'
         pytest.param("", 400, NO_OBJECT, id="nothing"),
         pytest.param("{", 400, NO_OBJECT, id="half an object"),
         pytest.param("[]", 400, NO_OBJECT, id="an array"),
-        pytest.param('"chat"', 400, NO_OBJECT, id="a string"),
-        pytest.param("{} {}", 400, NO_OBJECT, id="two objects"),
         pytest.param("model=chat", 400, NO_OBJECT, id="a form"),
-        pytest.param("{'model': 'chat'}", 400, NO_OBJECT, id="single quotes"),
         *(
             pytest.param(f'{{"model": {model}}}', 400, NO_STRING, id=f"{model} as a model")
             for model in ("7", "true", "[]", "{}")
@@ -150,7 +145,6 @@ def test_the_node_does_not_judge_a_browsers_origin():
         pytest.param("production", f"{AGX0}, {AGX0} : {ORIN0}", "ORIN0", id="after a redirect"),
         pytest.param("production", "192.168.1.9:11434", None, id="an address nobody knows is not guessed"),
         pytest.param("production", "", None, id="no try"),
-        pytest.param("lab", "198.18.77.157:11435", "ORIN0", id="the lab has its own addresses"),
     ],
 )
 def test_the_header_names_the_node_that_answered(monkeypatch, inventory, upstream_addr, node):
@@ -184,25 +178,6 @@ def test_what_is_no_failure_of_all_ai_nodes_does_not_lead_to_the_edge(what):
     assert answered(**what) == {}
 
 
-async def test_a_chat_without_a_model_gets_the_alias_and_the_answer_names_its_node():
-    """The lab's file, with its AI nodes at other addresses and without Redis, in the gateway it is for."""
-    text = render.render_role("kong", inventory="lab")[KONG_YML]
-    names = [target["target"] for target in yaml.safe_load(text)["upstreams"][0]["targets"]]
-    async with node() as agx0, node() as orin0:
-        for name, address in zip(names, [agx0.address, orin0.address], strict=True):
-            text = text.replace(name, address)
-        tree = yaml.safe_load(text.replace("policy: redis", "policy: local"))
-        key = {"apikey": tree["consumers"][0]["keyauth_credentials"][0]["key"]}
-        async with kong(tree) as client:
-            asked = {"path": "/api/v1/chat", "data": '{"stream":false}'}
-            answers = [await client.ask(headers=key, **asked) for _ in range(5)]
-            refused = await client.ask(**asked)
-    nodes = Counter(answer.headers["X-AI-Node"] for answer in answers)
-    assert nodes == {"AGX0": 4, "ORIN0": 1}
-    assert {*agx0.seen, *orin0.seen} == {("POST /api/chat HTTP/1.1", b'{"stream":false,"model":"chat"}')}
-    assert (refused.status, refused.headers.get("X-AI-Node")) == (401, None)
-
-
 # --- the sandbox ---
 
 
@@ -214,10 +189,6 @@ async def run_lua(*, name="pre-function", others=(), requests=1, **phases):
             for _ in range(requests):
                 answer = await client.ask()
     return answer, one.seen
-
-
-def test_it_is_luajit():
-    assert "LuaJIT" in new_runtime().eval("jit.version")
 
 
 @pytest.mark.parametrize(
@@ -246,35 +217,3 @@ async def test_what_may_not_be_done_is_a_500(text):
     answer, seen = await run_lua(access=text)
     assert (answer.status, seen) == (500, [])
     assert json.loads(answer.body)["message"] == "An unexpected error occurred"
-
-
-async def test_a_mistake_in_header_filter_comes_too_late_to_change_the_answer():
-    answer, _ = await run_lua(header_filter="kong.service.request.clear_header('a')")
-    assert answer.status == 200
-
-
-async def test_an_exit_ends_the_request_and_later_functions_see_it():
-    answer, seen = await run_lua(
-        access='kong.response.exit(418, { error = "é/" })',
-        header_filter='kong.response.set_header("X-Source", kong.response.get_source())',
-    )
-    assert (answer.status, answer.headers["X-Source"], seen) == (418, "exit", [])
-    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
-    assert answer.body.decode() == '{"error":"é\\/"}', "as cjson writes it"
-
-
-@pytest.mark.parametrize(
-    ("name", "status"), [("pre-function", 200), ("post-function", 401)], ids=["before", "after"]
-)
-async def test_functions_run_before_or_after_the_other_plugins(name, status):
-    answer, _ = await run_lua(name=name, access="kong.response.exit(200, {})", others=[plugin("key-auth")])
-    assert answer.status == status
-
-
-async def test_a_request_carries_its_context_from_phase_to_phase_and_no_further():
-    answer, _ = await run_lua(
-        access='kong.ctx.shared.n = (kong.ctx.shared.n or "") .. "x"',
-        header_filter='kong.response.set_header("X-N", kong.ctx.shared.n)',
-        requests=3,
-    )
-    assert answer.headers["X-N"] == "x"

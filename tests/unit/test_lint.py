@@ -53,23 +53,12 @@ def test_it_is_run_again_only_after_a_change_of(project, name, count):
     assert runs(project) == count
 
 
-def test_it_is_run_again_when_a_file_went_away(project):
-    runs(project)
-    (project / "a.py").unlink()
-    assert runs(project) == 2
-
-
 def test_what_failed_is_shown_and_runs_until_it_passes(project, capsys):
     (project / "broken").touch()
     assert [runs(project), runs(project)] == [1, 2]
     assert "FAILED with exit code 1\na is not well" in capsys.readouterr().out
     (project / "broken").unlink()
     assert [runs(project), runs(project)] == [3, 3]
-
-
-def test_without_git_nothing_is_known_and_all_of_it_runs(project, monkeypatch):
-    monkeypatch.setenv("GIT_DIR", str(project / "nowhere"))
-    assert [runs(project), runs(project)] == [1, 2]
 
 
 def test_every_linter_reads_what_decides_its_verdict():

@@ -61,18 +61,3 @@ def test_required_collections_have_the_versions_of_the_locked_package():
     shipped = shipped_collections()
     required = {item["name"]: item["version"] for item in load("requirements.yml")["collections"]}
     assert required == {name: shipped[name] for name in required}
-
-
-def test_every_collection_that_is_called_is_required():
-    required = {item["name"] for item in load("requirements.yml")["collections"]}
-    known = set(shipped_collections())
-    called = set()
-    for name in [*tree.named(".yml", below="roles"), *tree.named(".yml", below="playbooks")]:
-        text = (ROOT / name).read_text()
-        called |= {match[1] for match in re.finditer(r"\b([a-z_]+\.[a-z_]+)\.[a-z_0-9]+", text)} & known
-    for name in tree.named(".py", below="action_plugins"):
-        text = (ROOT / name).read_text()
-        called |= {
-            match[1] for match in re.finditer(r"[\"']([a-z_]+\.[a-z_]+)\.[a-z_0-9]+[\"']", text)
-        } & known
-    assert called <= required

@@ -39,10 +39,6 @@ def test_a_checkout_with_a_strange_path_is_refused_and_its_neighbour_stays(tmp_p
     assert (neighbour / "data").exists()
 
 
-def test_letters_of_any_language_may_be_in_it(tmp_path):
-    assert make(checkout(tmp_path / "größer_2.0"), "help").returncode == 0
-
-
 def test_every_recipe_removes_what_is_quoted_and_below_its_own_folder():
     removed = REMOVES.findall((ROOT / "Makefile").read_text())
     assert removed

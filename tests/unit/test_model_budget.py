@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from site_description import production
 
 from aicluster.budget.models import model_budget
 
@@ -68,14 +67,3 @@ def test_the_hungriest_that_may_be_loaded_together_must_fit_together():
 )
 def test_an_alias_needs_a_listed_model(target, count):
     assert len(problems(model("a"), aliases={"chat": target})) == count
-
-
-def test_a_model_listed_twice_is_named():
-    assert problems(model("a"), model("a:latest"))[0].startswith("model a:latest of AGX0 2 times")
-
-
-def test_the_design_has_eighteen_models_on_agx0_and_three_on_orin0():
-    hosts = {variables["node_name"]: variables for variables in production()["hosts"].values()}
-    assert len(hosts["AGX0"]["ollama_models"]) == 18
-    assert len(hosts["ORIN0"]["ollama_models"]) == 3
-    assert all(one["loaded_gb"] for name in ("AGX0", "ORIN0") for one in hosts[name]["ollama_models"])

@@ -1,11 +1,9 @@
 """What a message tells a person to type: ssh_command and ansible_command."""
 
-import re
 import sys
 from pathlib import Path
 
 import pytest
-import tree
 from adapters import ssh_command
 from ansible import constants, context
 from ansible.utils.context_objects import CLIArgs
@@ -30,13 +28,6 @@ def given(monkeypatch):
 @pytest.mark.parametrize(
     ("hostvars", "command"),
     [
-        pytest.param({}, "ssh pi51", id="a host that is nothing but its name"),
-        pytest.param({"ansible_user": "ansible"}, "ssh ansible@pi51", id="a user"),
-        pytest.param({"ansible_host": "10.0.0.1"}, "ssh 10.0.0.1", id="an alias"),
-        pytest.param({"ansible_port": 2222}, "ssh -p 2222 pi51", id="a port"),
-        pytest.param(
-            {"ansible_private_key_file": "/my keys/id"}, "ssh -i '/my keys/id' pi51", id="a key with a space"
-        ),
         pytest.param(
             {
                 "ansible_ssh_common_args": '-o ProxyCommand="ssh -W %h:%p door"',
@@ -44,11 +35,6 @@ def given(monkeypatch):
             },
             "ssh -o 'ProxyCommand=ssh -W %h:%p door' -4 pi51",
             id="the way through another machine",
-        ),
-        pytest.param(
-            {"ansible_ssh_args": "-F /home/me/cluster.ssh"},
-            "ssh -F /home/me/cluster.ssh pi51",
-            id="a file of one's own for ssh",
         ),
         pytest.param(
             {
@@ -79,7 +65,6 @@ def test_a_key_in_the_home_folder_is_found_behind_quotes(monkeypatch):
     ("environment", "options", "command"),
     [
         pytest.param({"ANSIBLE_REMOTE_PORT": "2222"}, {}, "ssh -p 2222 pi51", id="a port of the environment"),
-        pytest.param({"ANSIBLE_SSH_ARGS": "-F x"}, {}, "ssh -F x pi51", id="a file of the environment"),
         pytest.param({}, {"private_key_file": "/k"}, "ssh -i /k pi51", id="a key of the command line"),
         pytest.param({}, {"ssh_extra_args": "-4"}, "ssh -4 pi51", id="arguments of the command line"),
         pytest.param(
@@ -100,14 +85,12 @@ def test_a_node_is_reached_with_what_this_run_was_given(environment, options, co
 @pytest.mark.parametrize(
     ("sources", "command"),
     [
-        pytest.param(OWN, "ansible-playbook", id="those of ansible.cfg"),
         pytest.param(
             [f"{ROOT}/inventory/groups.yml", f"{ROOT}/inventory/lab"],
             "ansible-playbook -i inventory/groups.yml -i inventory/lab",
             id="others of the toolkit",
         ),
         pytest.param(["/srv/my site/hosts"], "ansible-playbook -i '/srv/my site/hosts'", id="one elsewhere"),
-        pytest.param(["pi51,"], "ansible-playbook -i pi51,", id="names instead of a file"),
     ],
 )
 def test_a_playbook_is_run_on_the_nodes_of_this_run(sources, command):
@@ -117,7 +100,6 @@ def test_a_playbook_is_run_on_the_nodes_of_this_run(sources, command):
 @pytest.mark.parametrize(
     ("folder", "sources", "command"),
     [
-        pytest.param(ROOT, OWN, "ansible-playbook", id="in the toolkit's folder"),
         pytest.param(Path("/"), OWN, f"cd {ROOT} && ansible-playbook", id="elsewhere"),
         pytest.param(
             ROOT / "docs",
@@ -148,8 +130,6 @@ def test_a_playbook_and_inventories_are_found_from_the_folder_one_is_in(
             "--vault-id=lab@prompt --vault-id=home@site.yml",
             id="names vaults",
         ),
-        pytest.param({"private_key_file": "/k", "ask_pass": False}, "--private-key=/k", id="has a key"),
-        pytest.param({"become_ask_pass": True}, "--ask-become-pass", id="asks for sudo's password"),
         pytest.param({"ssh_common_args": "-4"}, "--ssh-common-args=-4", id="has arguments for ssh"),
         pytest.param({"tags": ["all"], "remote_user": "me"}, "", id="has what is not for the next run"),
     ],
@@ -167,7 +147,6 @@ def test_the_next_run_is_given_what_this_one_was_given_that(options, words, give
         pytest.param(
             {"vault_password_files": ["/f"]}, None, "ansible-playbook --vault-password-file=/f", id="a file"
         ),
-        pytest.param({}, "/f", "ansible-playbook", id="a file of the environment"),
     ],
 )
 def test_the_password_of_the_vault_is_asked_once_at_most_when(options, file, command, given, monkeypatch):
@@ -179,7 +158,6 @@ def test_the_password_of_the_vault_is_asked_once_at_most_when(options, file, com
 @pytest.mark.parametrize(
     ("start", "search", "command"),
     [
-        pytest.param(".venv/bin/ansible-playbook", "/bin", ".venv/bin/ansible-playbook", id="by its path"),
         pytest.param(
             f"{ROOT}/.venv/bin/ansible-playbook",
             "/bin",
@@ -205,8 +183,3 @@ def test_a_playbook_is_started_as_this_run_was(start, search, command, monkeypat
 def test_a_playbook_is_started_by_the_wrapper_that_started_this_run(monkeypatch):
     monkeypatch.setenv("AICLUSTER_PLAYBOOK", "sudo /opt/aicluster/bin/aicluster-toolkit ansible-playbook")
     assert ansible_command(OWN) == "sudo /opt/aicluster/bin/aicluster-toolkit ansible-playbook"
-
-
-def test_no_message_makes_up_its_own_way_to_a_node():
-    texts = {name: (tree.ROOT / name).read_text() for name in tree.named(".yml", below="roles")}
-    assert not [name for name, text in texts.items() if re.search(r"ssh .*@\{\{", text)]

@@ -219,13 +219,6 @@ def test_a_removed_model_makes_room_before_anything_is_pulled(ollama: FakeOllama
     assert paths.index("/api/delete") < paths.index("/api/pull")
 
 
-def test_an_alias_is_made_before_the_next_model_is_pulled(ollama: FakeOllama, run: Any) -> None:
-    ollama.scripts = [WHOLE, NO_SPACE]
-    result = run(["codellama:34b", "phi3:mini"], aliases={"chat": "phi3:mini"})
-    assert result["failed"] and result["changed"], "what was done before is told"
-    assert (result["pulled"], result["aliased"]) == (["phi3:mini"], ["chat -> phi3:mini"])
-
-
 # --- streams that break ---
 
 
@@ -235,11 +228,7 @@ def test_an_alias_is_made_before_the_next_model_is_pulled(ollama: FakeOllama, ru
         pytest.param([MANIFEST, pulling(0), pulling(GIGA)], id="the stream ends without success"),
         pytest.param([MANIFEST, pulling(GIGA), SILENCE], id="nothing comes any more"),
         pytest.param([pulling(0), pulling(GIGA), REPEAT], id="lines come and no bytes with them"),
-        pytest.param(
-            [pulling(GIGA), {"error": "max retries exceeded"}], id="an error line comes in mid-stream"
-        ),
         pytest.param((500, "pull model manifest: i/o timeout"), id="the server cannot reach its registry"),
-        pytest.param((429, "too many requests"), id="the server has too many requests"),
     ],
 )
 def test_a_pull_is_resumed_when(
@@ -280,12 +269,9 @@ def test_a_long_verification_is_not_a_stall(
 @pytest.mark.parametrize(
     ("script", "cure"),
     [
-        pytest.param((500, "file does not exist"), "look up name and tag", id="no such model"),
         pytest.param(NO_SPACE, "take models off ollama_models", id="a full disk"),
-        pytest.param((412, "requires a newer version of Ollama"), "raise its image", id="an old server"),
         pytest.param([{"error": "digest mismatch"}], "look at proxies between", id="damaged bytes"),
         pytest.param((404, "page not found"), "is this an Ollama server?", id="a server of another kind"),
-        pytest.param([*WHOLE[:-1], {**SUCCESS, "x": 0}], "look at its log", id="a success that is none"),
     ],
 )
 def test_what_trying_again_cannot_cure_fails_at_once(
@@ -337,13 +323,7 @@ def test_a_model_comes_from_its_own_registry_if(
 @pytest.mark.parametrize(
     ("scripts", "why"),
     [
-        pytest.param(
-            [[{"error": "http: no Location header in response"}]], "no Location", id="no Location header"
-        ),
         pytest.param([[{"error": "digest mismatch: want a"}]], "digest mismatch", id="damaged bytes"),
-        pytest.param(
-            [[{"error": "file does not exist"}]], "file does not exist", id="a model gone meanwhile"
-        ),
         pytest.param(
             [[pulling(GIGA)]] * 3, "gave up after 3 attempts", id="a stream that breaks off again and again"
         ),
@@ -427,14 +407,6 @@ def test_a_model_bigger_than_declared_is_stopped_at_its_layer(ollama: FakeOllama
     assert ollama.hung_up.wait(10), "hanging up is what stops the server's download"
 
 
-def test_a_volume_that_is_not_there_is_named(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = (1, "", "Error: no such volume: x\n")
-    monkeypatch.setattr(ollama_model.AnsibleModule, "run_command", lambda *_: said)
-    assert (
-        "volume x: cannot be asked for its disk (Error: no such volume: x)" in run(["a"], volume="x")["msg"]
-    )
-
-
 # --- the background process ---
 
 
@@ -455,12 +427,6 @@ def test_what_was_done_in_the_background_is_reported_once(ollama: FakeOllama, ca
     assert [(one["pulled"], one["changed"]) for one in reports] == [(["phi3:mini"], True), ([], False)]
     assert reports[0]["diff"]["before"] == ""
     assert len(ollama.pulls) == 1
-
-
-def test_what_failed_in_the_background_is_tried_again(ollama: FakeOllama, call: Any, run: Any) -> None:
-    ollama.scripts = [NO_SPACE]
-    call(["phi3:mini"], wait=False)
-    assert run(["phi3:mini"])["pulled"] == ["phi3:mini"]
 
 
 def test_a_process_at_work_is_watched_and_another_begins_when_it_has_ended(
@@ -485,28 +451,16 @@ def test_who_watches_a_process_is_told_when_it_is_killed(call: Any, another: Any
     assert "was killed; run the playbook again" in call(["phi3:mini"], watch_s=1)["msg"]
 
 
-def test_a_fault_of_the_module_is_told_with_its_trace(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ollama_model, "converge", None)
-    assert "TypeError: 'NoneType' object is not callable" in run(["phi3:mini"])["msg"]
-
-
 # --- what is refused ---
-
-NOWHERE = "http://127.0.0.1:9"
 
 
 @pytest.mark.parametrize(
     ("models", "aliases", "message"),
     [
         pytest.param(["phi3", "phi3:latest"], {}, "model 'phi3:latest': listed twice", id="a model twice"),
-        pytest.param(["bad name"], {}, "model 'bad name': not a model name", id="a bad name"),
         pytest.param(
             ["bad name"], {"a": 1}, "; alias a -> 1: not a", id="two mistakes, both of which are told"
         ),
-        pytest.param(
-            ["a"], {"a": "b"}, "alias 'a': is also listed as a model", id="an alias that is a model"
-        ),
-        pytest.param([], {"chat": ""}, "alias chat -> '': not a model name", id="an alias of nothing"),
         pytest.param([], {"chat": "phi3"}, "alias chat -> phi3: ", id="an alias of a model nobody has"),
         pytest.param(
             [PHI_ABSENT], {"chat": "phi3:mini"}, "choose one of: none", id="an alias of a removed model"
@@ -519,12 +473,3 @@ def test_contradictions_are_refused(
     result = run(models, aliases=aliases)
     assert result["failed"] and message in result["msg"]
     assert {method for method, *_ in ollama.requests} <= {"GET"}
-
-
-def test_an_address_where_nobody_answers_is_named(run: Any) -> None:
-    assert f"{NOWHERE} does not answer (ConnectionRefusedError" in run(["phi3"], url=NOWHERE)["msg"]
-
-
-def test_another_kind_of_server_is_named(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ollama_model.Server, "ask", lambda *_: (404, b"404 page not found"))
-    assert "answered 404 404 page not found instead of a list of models." in run(["phi3"])["msg"]

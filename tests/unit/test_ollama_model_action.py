@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
-import threading
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from listening import Listening
 
 ROOT = Path(__file__).parents[2]
 _spec = importlib.util.spec_from_file_location("ollama_action", ROOT / "action_plugins" / "ollama_model.py")
@@ -26,7 +19,6 @@ _spec.loader.exec_module(action)
 @pytest.mark.parametrize(
     ("completed", "total", "rate", "line"),
     [
-        pytest.param(0, 0, 0.0, "gpt-oss: about to start", id="nothing is known yet"),
         pytest.param(0, 13.8e9, 0.0, "gpt-oss: 0 % of 13.8 GB", id="nothing arrived yet"),
         pytest.param(
             4.6e9, 13.8e9, 22e6, "gpt-oss: 33 % of 13.8 GB, 22.0 MB/s, 7 min left", id="in the middle"
@@ -96,84 +88,3 @@ def test_a_task_is_watched_to_its_end(
     assert plugin.run(task_vars={"node_name": "AGX0"}) == results[-1]
     assert [line.removeprefix("  AGX0: ") for line in shown] == lines
     assert calls == watched
-
-
-class SlowServer:
-    """Pulls until somebody asks it to end the pull."""
-
-    def __init__(self) -> None:
-        self.pulls = 0
-        self.models: dict[str, str] = {}
-        outer, end = self, threading.Event()
-
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: object) -> None:
-                pass
-
-            def say(self, line: Any) -> None:
-                self.wfile.write(json.dumps(line).encode() + b"\n")
-
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.end_headers()
-                if self.path == "/end":
-                    end.set()
-                self.say({"models": [{"name": n, "digest": d} for n, d in outer.models.items()]})
-
-            def do_POST(self) -> None:
-                self.send_response(200)
-                self.end_headers()
-                if self.path == "/api/copy":
-                    outer.models["code:latest"] = outer.models["codellama:34b"]
-                    return
-                outer.pulls += 1
-                self.say({"status": "pulling x", "digest": "x", "total": 10**9, "completed": 1})
-                end.wait(60)
-                outer.models["codellama:34b"] = "d1"
-                self.say({"status": "success"})
-
-        self.server = Listening(Handler)
-
-
-def test_a_pull_goes_on_beside_other_tasks_and_is_waited_for(tmp_path: Path) -> None:
-    slow, file = SlowServer(), str(tmp_path / "models.json")
-    arguments = {
-        "url": slow.server.url,
-        "models": [{"name": "codellama:34b", "size_gb": 10}],
-        "aliases": {"code": "codellama:34b"},
-        "progress_file": file,
-    }
-    tasks = [
-        {"name": "Predict", "ollama_model": arguments, "check_mode": True},
-        {"name": "Begin", "ollama_model": {**arguments, "wait": False}},
-        {"name": "Look", "ansible.builtin.wait_for": {"path": file, "search_regex": '"total": 1000000000'}},
-        {"name": "End", "ansible.builtin.uri": {"url": f"{slow.server.url}/end"}},
-        {"name": "Join", "ollama_model": arguments},
-        {"name": "Again", "ollama_model": arguments},
-    ]
-    variables = {"node_name": "AGX0", "ansible_python_interpreter": sys.executable}
-    play = {"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}
-    (tmp_path / "play.yml").write_text(json.dumps([play]))
-    environment = {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(tmp_path / "no.cfg"),
-        "ANSIBLE_LIBRARY": str(ROOT / "library"),
-        "ANSIBLE_ACTION_PLUGINS": str(ROOT / "action_plugins"),
-        "ANSIBLE_LOCAL_TEMP": str(tmp_path),
-        "ANSIBLE_REMOTE_TEMP": str(tmp_path),
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    program = str(Path(sys.executable).parent / "ansible-playbook")
-    command = [program, "--diff", "-i", "localhost,", "-c", "local", str(tmp_path / "play.yml")]
-    with slow.server:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
-    assert done.returncode == 0, done.stdout + done.stderr
-    begun, joined = done.stdout.split("TASK [Look]")
-    assert "+code:latest (pulled)\n+codellama:34b (pulled)\n" in begun, "what check mode predicts"
-    assert "  AGX0: pulls beside the rest of this run" in begun
-    assert "  AGX0: codellama:34b is there" in joined
-    assert "+code:latest d1\n+codellama:34b d1\n" in joined
-    assert "changed=2 " in joined, "predicted, and joined; neither begun nor again"
-    assert slow.pulls == 1, "whoever waits does not disturb"

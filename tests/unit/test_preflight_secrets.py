@@ -17,7 +17,6 @@ def found(value):
 @pytest.mark.parametrize(
     "value",
     [
-        pytest.param("Zx9-k_2-Zx9-k_2", id="letters, digits, signs"),
         pytest.param("123456789012", id="digits in quotes"),
         pytest.param("a b\"c'd\\e$f#g`h", id="signs that mean something to a shell, YAML, Redis or rclone"),
         pytest.param("100 % (sure) $ {x} )s ${", id="pieces of a placeholder"),
@@ -34,12 +33,9 @@ def test_a_line_of_printable_ascii_means_the_same_everywhere(value):
     [
         pytest.param(12345678, "number", id="a number, which Kong refuses"),
         pytest.param(True, "truth value", id="a word that YAML reads as true"),
-        pytest.param(["password"], "list", id="a list"),
         pytest.param("elevensigns", "fewer than 12", id="what SonarQube takes for too short"),
         pytest.param("pässword", "ASCII", id="a letter that JSON writes as an escape Redis does not know"),
         pytest.param("password\n", "line break", id="a line break that a shell strips"),
-        pytest.param("pass\tword", "tab", id="a tab, which separates words"),
-        pytest.param("pass\x7fword", "control character", id="a character nobody sees"),
         pytest.param("password ", "space", id="a space at the end, which Go strips"),
         pytest.param(" password", "space", id="a space at the beginning, which a header of HTTP loses"),
         pytest.param("a%(region)sb", "placeholder", id="what rclone replaces by another of its settings"),
@@ -50,11 +46,6 @@ def test_a_line_of_printable_ascii_means_the_same_everywhere(value):
 )
 def test_what_programs_would_read_differently_is_refused_with_the_reason(value, flaw):
     assert flaw in found(value)["malformed"]["redis_password"]
-
-
-@pytest.mark.parametrize("value", [None, ""])
-def test_nothing_is_no_secret(value):
-    assert found(value)["names"] == []
 
 
 # --- a file that cannot be read is no file to make anew ---
@@ -107,7 +98,6 @@ def test_a_file_that_is_not_there_is_to_be_made(file):
     ("spoil", "problem"),
     [
         pytest.param(lambda file: file.write_text("a: ["), "cannot be read, ", id="a file that is no YAML"),
-        pytest.param(lambda file: file.write_text("- a\n"), "holds no `name: value` lines", id="a list"),
         pytest.param(
             lambda file: file.symlink_to("/gone/vault.yml"),
             "cannot be read, ",
@@ -120,8 +110,3 @@ def test_what_is_there_is_mended_and_not_made_anew(file, spoil, problem):
     described = asked(file)
     assert described["problem"].startswith(problem)
     assert described["fix"].startswith("mend it")
-
-
-def test_an_empty_file_lacks_every_secret(file):
-    file.write_text("# to come\n")
-    assert (asked(file)["problem"], asked(file)["names"]) == (None, [])

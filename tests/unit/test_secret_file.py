@@ -33,11 +33,6 @@ def test_lines_that_are_there_are_kept_as_they_are():
     assert made == ["b"]
 
 
-def test_a_file_that_lacks_nothing_is_not_touched():
-    text = "a: x"
-    assert completed(text, ["a"]) == (text, [])
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -122,7 +117,6 @@ def work_tree(tmp_path):
         pytest.param("secrets/vault.yml", "a: b\n", False, id="a folder that git ignores"),
         pytest.param("inventory/secrets/vault.yml", "a: b\n", True, id="a folder of that name elsewhere"),
         pytest.param("vault.yml", "$ANSIBLE_VAULT;1.1;AES256\n61\n", False, id="an encrypted file"),
-        pytest.param("vault.yml", None, False, id="no file"),
     ],
 )
 def test_plain_text_that_git_would_commit_is_exposed(work_tree, place, content, exposed):
@@ -131,10 +125,6 @@ def test_plain_text_that_git_would_commit_is_exposed(work_tree, place, content, 
     if content is not None:
         file.write_text(content)
     assert is_exposed(file) is exposed
-
-
-def test_outside_of_a_work_tree_git_shows_nothing(tmp_path):
-    assert git_shows(tmp_path / "to/come/vault.yml") is False
 
 
 def test_plain_text_is_not_written_where_git_would_commit_it(run, vault, work_tree):

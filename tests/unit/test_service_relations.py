@@ -17,18 +17,6 @@ EXPORTER: dict[str, Any] = {
 }
 
 
-def test_a_cluster_where_everybody_has_what_he_needs_has_no_problem():
-    assert (
-        service_relations(
-            [
-                node("A", "gateway", prometheus={}, web={"needs": ["sql"], "beside": ["prometheus"]}),
-                node("B", "backend", sql={}, exporter=EXPORTER),
-            ]
-        )
-        == []
-    )
-
-
 @pytest.mark.parametrize(
     ("audience", "problems"),
     [(["gateway"], 0), (["lan"], 0), (["backend"], 1), ([], 1)],
@@ -44,13 +32,6 @@ def test_a_port_with_metrics_must_be_open_to_the_tier_of_prometheus(audience, pr
 def test_a_neighbour_of_prometheus_needs_no_open_port():
     service = EXPORTER | {"ports": {"metrics": {"port": 9100, "from": []}}}
     assert service_relations([node("A", "gateway", prometheus={}, exporter=service)]) == []
-
-
-def test_the_same_problem_on_two_nodes_is_said_for_each_of_them():
-    found = service_relations(
-        [node("A", "edge", web={"needs": ["sql"]}), node("B", "edge", web={"needs": ["sql"]})]
-    )
-    assert [text.split(" needs")[0] for text in found] == ["service web on A", "service web on B"]
 
 
 def test_secrets_follow_from_databases_buckets_and_the_token_of_the_metrics():

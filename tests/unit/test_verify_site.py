@@ -39,18 +39,9 @@ def test_a_port_is_asked_where_it_is_published():
     }
 
 
-def test_the_node_knows_the_modes_its_services_work_in():
-    assert verify_site([node("A")], "A")["services"]["web"]["modes"] == ["day"]
-
-
 @pytest.mark.parametrize(("ingress", "login"), [({"at": "node", "login": "basic"}, "basic"), (None, None)])
 def test_the_node_knows_where_nginx_must_ask_for_a_password(ingress, login):
     assert verify_site([node("A", ingress=ingress)], "A")["services"]["web"]["login"] == login
-
-
-@pytest.mark.parametrize(("image", "container"), [("web:1.0", True), (None, False)])
-def test_the_node_knows_which_services_have_a_container(image, container):
-    assert verify_site([node("A", image=image)], "A")["services"]["web"]["container"] is container
 
 
 @pytest.mark.parametrize(
@@ -62,23 +53,11 @@ def test_the_node_knows_how_long_a_container_may_take_to_get_well(health, limit_
     assert verify_site([node("A", health=health)], "A")["services"]["web"]["health_limit_s"] == limit_s
 
 
-def test_every_node_knows_where_the_others_are_reached():
-    cluster = verify_site([node("A"), node("BB")], "A")["cluster"]
-    told = [
-        (one["name"], one["host"], one["address"], one["services"]["web"]["ports"]["http"]) for one in cluster
-    ]
-    assert told == [("A", "A.example", "10.0.0.1", 8080), ("BB", "BB.example", "10.0.0.2", 8080)]
-
-
 @pytest.mark.parametrize(("share", "balanced"), [(80, True), (None, True), (0, False)])
 def test_every_node_knows_whom_the_gateway_balances_but_not_with_what_share(share, balanced):
     [one] = verify_site([node("A") | {"share": share}], "A")["cluster"]
     assert one["balanced"] is balanced
     assert "share" not in one
-
-
-def test_nothing_of_secrets_is_told():
-    assert "password" not in str(verify_site([node("A")], "A"))
 
 
 def test_a_name_that_is_no_node_is_refused_with_the_names_that_are():
