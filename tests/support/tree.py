@@ -75,21 +75,6 @@ def group_hosts(inventory: Any) -> dict[str, list[str]]:
     return {group: list((body or {}).get("hosts") or {}) for group, body in inventory.items()}
 
 
-def group_tree(groups: Any) -> dict[str, set[str]]:
-    """Group -> names of its direct children, for every group of inventory/groups.yml."""
-    tree: dict[str, set[str]] = {}
-
-    def walk(name: str, body: Any) -> None:
-        children = (body or {}).get("children") or {}
-        tree[name] = set(children)
-        for child, child_body in children.items():
-            walk(child, child_body)
-
-    for name, body in groups.items():
-        walk(name, body)
-    return tree
-
-
 def tasks_of(path: Path | str) -> list[dict[str, Any]]:
     """Every task of a task file or playbook, those inside blocks included (blocks themselves too)."""
     found: list[dict[str, Any]] = []

@@ -2,7 +2,6 @@
 
 import pytest
 
-from aicluster.errors import SiteError
 from aicluster.site.addresses import audience_networks
 
 LAN, OPERATORS = "10.0.0.0/24", ["10.0.0.9", "10.8.0.0/24"]
@@ -42,17 +41,3 @@ def test_every_network_is_there_once_under_its_first_name():
         {"audience": "gateway", "node": "DOOR", "network": "10.0.0.2/32"},
         {"audience": "lan", "node": None, "network": "10.0.0.0/24"},
     ]
-
-
-@pytest.mark.parametrize(
-    ("operators", "named"),
-    [
-        pytest.param(["10.0.0.9/24"], "site_operators '10.0.0.9/24'", id="a network with host bits"),
-        pytest.param(["office"], "site_operators 'office'", id="a word"),
-        pytest.param([10], "site_operators 10", id="a number, which would be an address to Python"),
-        pytest.param("10.0.0.9", "must be a list", id="no list"),
-    ],
-)
-def test_what_is_no_network_is_refused_by_name(operators, named):
-    with pytest.raises(SiteError, match=named):
-        networks("operators", operators=operators)

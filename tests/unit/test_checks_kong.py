@@ -244,12 +244,9 @@ def test_what_sleeps_is_told_as_asleep(tell):
 @pytest.mark.parametrize(
     ("way", "said", "evidence"),
     [
-        pytest.param(QUEUE, (503, {}), "queue of images answers 503", id="no way to ComfyUI"),
         pytest.param(
             "POST /api/v1/image", (400, "what?"), "answered 400: what", id="an answer of somebody else"
         ),
-        pytest.param(QUALITY, (503, {}), "code quality answers 503", id="no way to SonarQube"),
-        pytest.param(QUALITY, (200, {"status": "STARTING"}), "status STARTING", id="SonarQube is not up"),
     ],
 )
 def test_a_way_that_leads_nowhere_while_somebody_is_awake_is_broken(way, said, evidence):

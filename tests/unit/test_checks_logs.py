@@ -96,11 +96,6 @@ def test_a_store_names_the_nodes_whose_lines_are_missing(lines, missing):
     assert broken.value.because == [f"log_shipper on {missing}"]
 
 
-def test_a_line_that_is_stored_under_another_nodes_name_is_missing():
-    with pytest.raises(Broken, match="no line of AGX0 within 30 s"):
-        ask_store(stored([line(node) for node in NODES], under="PI41"))
-
-
 def test_a_store_without_the_line_of_anybody_blames_nobody_else():
     with pytest.raises(Broken, match="no line of PI41, AGX0 within 30 s") as broken:
         ask_store(stored([]))

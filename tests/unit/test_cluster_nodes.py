@@ -27,7 +27,6 @@ def one(**variables: Any) -> dict[str, Any]:
     [
         pytest.param({"a": 1, "b": 2}, {"b": 3}, {"a": 1, "b": 3}, id="a key is replaced, the others stay"),
         pytest.param({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}, {"a": {"b": 1, "c": 3}}, id="at any depth"),
-        pytest.param({"a": [1, 2]}, {"a": [3]}, {"a": [3]}, id="a list is replaced as a whole"),
         pytest.param({"a": {"b": 1}}, {"a": None}, {"a": None}, id="null takes a value away"),
     ],
 )
@@ -80,33 +79,10 @@ def test_the_tier_of_a_node(groups, tier):
         pytest.param({}, 22, id="nothing said"),
         pytest.param({"ansible_port": 2222}, 2222, id="ansible_port"),
         pytest.param({"ansible_port": 2222, "ansible_ssh_port": 2022}, 2022, id="what Ansible prefers"),
-        pytest.param({"ansible_port": "ssh"}, 22, id="what the preflight refuses"),
     ],
 )
 def test_a_node_has_the_ssh_port_of_its_inventory(variables, port):
     assert one(**variables)["ssh_port"] == port
-
-
-@pytest.mark.parametrize(
-    ("node_services", "message"),
-    [
-        pytest.param(
-            {"ollama": {}}, "node_services of PI .*: must be a list", id="a mapping instead of a list"
-        ),
-        pytest.param(
-            [{"a": {}, "b": {}}],
-            "item of node_services of PI .*: must be a service name or",
-            id="two keys in an item",
-        ),
-        pytest.param(
-            [{"ollama": 1}], "overrides of ollama on PI 1: must be a mapping", id="a number as overrides"
-        ),
-        pytest.param(["redis", "redis"], "service redis on PI: is listed twice", id="a service listed twice"),
-    ],
-)
-def test_a_placement_that_cannot_be_read_is_refused(node_services, message):
-    with pytest.raises(SiteError, match=rf"^cluster_nodes: {message}.*; "):
-        one(node_name="PI", node_services=node_services)
 
 
 CLUSTER = cluster_nodes(

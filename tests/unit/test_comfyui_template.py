@@ -170,14 +170,3 @@ def test_the_store_is_found_where_it_runs(store, endpoint):
     assert found["endpoint"] == endpoint
     assert found["access_key_id"] == "comfyui_outputs"
     assert found["secret_access_key"] == f"`{render.made_up_secrets()['comfyui_outputs_s3_secret']}`"
-
-
-def test_a_name_is_never_used_twice_in_the_bucket():
-    script = mover("PI52")["/opt/aicluster/comfyui_outputs/bin/outputs-mover"]
-    assert 'folder="ORIN0/$(date -u +%Y/%m/%d/%H%M%S)"' in script
-    assert '"store:images/$folder"' in script
-
-
-def test_only_finished_pictures_are_moved():
-    script = mover("PI52", comfyui_outputs_min_age_s=7)["/opt/aicluster/comfyui_outputs/bin/outputs-mover"]
-    assert "--min-age 7s" in script

@@ -54,7 +54,6 @@ def test_the_line_is_put_back_when(text, wanted):
     ("host_vars", "user"),
     [
         pytest.param({}, "ansible", id="the inventory's"),
-        pytest.param({"ansible_user": "pi"}, "pi", id="another one"),
         pytest.param({"ansible_ssh_user": "pi", "ansible_user": "me"}, "pi", id="the one Ansible prefers"),
     ],
 )

@@ -34,10 +34,6 @@ def test_a_check_that_asks_for_a_flow_is_one_of_a_placed_service():
         assert [one for one, told in generate.flows().items() if flow in told and one in placed], flow
 
 
-def test_a_flow_that_nothing_asks_for_shows():
-    assert "**nothing**" in generate.reference.flows_table({})
-
-
 @pytest.mark.parametrize("service", generate.reference.BEHIND)
 def test_a_pin_that_is_said_to_be_behind_is_behind_by_more_than_a_patch(service):
     newest, _ = generate.reference.BEHIND[service]

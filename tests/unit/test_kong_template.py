@@ -62,7 +62,6 @@ def upstream(config: dict[str, Any], name: str) -> dict[str, Any]:
     "where",
     [
         pytest.param({"inventory": "production"}, id="production"),
-        pytest.param({"inventory": "lab"}, id="the lab"),
         pytest.param({"overrides": {"kong_rate_limit_per_minute": 1}}, id="a site with a limit of its own"),
     ],
 )

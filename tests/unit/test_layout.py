@@ -102,17 +102,6 @@ def test_a_role_that_is_no_service_is_foundational():
     assert set(tree.roles()) - set(tree.catalogue()) == set(FOUNDATION)
 
 
-def test_the_scenario_of_the_engine_means_the_same_one_node_everywhere():
-    scenario, one = SCENARIOS["stack"], "molecule/one_node"
-    assert scenario["ansible"]["env"] == {"AICLUSTER_LAB_INVENTORY": one}
-    assert scenario["verifier"]["env"] == {"AICLUSTER_LAB_INVENTORY": one}
-    *_, last = scenario["ansible"]["executor"]["args"]["ansible_playbook"]
-    assert last == f"--inventory=${{MOLECULE_PROJECT_DIRECTORY}}/{one}"
-    hosts = tree.group_hosts(load(f"{one}/hosts.yml"))
-    assert len({host for placed in hosts.values() for host in placed}) == 1
-    assert (ROOT / one / "group_vars/lab/lab.yml").samefile(ROOT / "inventory/lab/group_vars/lab.yml")
-
-
 def made_by_make(variable):
     """The words of a variable of the Makefile."""
     show = ["make", "--silent", f"--eval=show:\n\t@echo $({variable})", "show"]

@@ -53,14 +53,6 @@ def test_it_is_run_again_only_after_a_change_of(project, name, count):
     assert runs(project) == count
 
 
-def test_what_failed_is_shown_and_runs_until_it_passes(project, capsys):
-    (project / "broken").touch()
-    assert [runs(project), runs(project)] == [1, 2]
-    assert "FAILED with exit code 1\na is not well" in capsys.readouterr().out
-    (project / "broken").unlink()
-    assert [runs(project), runs(project)] == [3, 3]
-
-
 def test_every_linter_reads_what_decides_its_verdict():
     read = {
         command.split()[0]: {name for name in lint.project_files() if lint.re.match(pattern, name)}

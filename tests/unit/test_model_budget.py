@@ -39,14 +39,6 @@ def test_what_fits_has_no_problem(models):
     assert problems(*models) == []
 
 
-def test_the_biggest_model_needs_its_place_twice():
-    [problem] = problems(model("a", size_gb=40), model("b", size_gb=30))
-    assert problem.startswith(
-        "disk of the models of AGX0 102 GiB planned (2 models 70.0 GB, and 40.0 GB once more"
-    )
-    assert "must fit into the 100 GiB of ollama there; raise its disk_gb" in problem
-
-
 def test_a_model_that_fits_into_no_memory_is_named_with_both_numbers():
     [problem] = problems(model("big", loaded_gb=10.6))
     assert problem.startswith(

@@ -64,7 +64,6 @@ def test_a_key_in_the_home_folder_is_found_behind_quotes(monkeypatch):
 @pytest.mark.parametrize(
     ("environment", "options", "command"),
     [
-        pytest.param({"ANSIBLE_REMOTE_PORT": "2222"}, {}, "ssh -p 2222 pi51", id="a port of the environment"),
         pytest.param({}, {"private_key_file": "/k"}, "ssh -i /k pi51", id="a key of the command line"),
         pytest.param({}, {"ssh_extra_args": "-4"}, "ssh -4 pi51", id="arguments of the command line"),
         pytest.param(
@@ -80,21 +79,6 @@ def test_a_node_is_reached_with_what_this_run_was_given(environment, options, co
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert ssh_command(HOST) == command
-
-
-@pytest.mark.parametrize(
-    ("sources", "command"),
-    [
-        pytest.param(
-            [f"{ROOT}/inventory/groups.yml", f"{ROOT}/inventory/lab"],
-            "ansible-playbook -i inventory/groups.yml -i inventory/lab",
-            id="others of the toolkit",
-        ),
-        pytest.param(["/srv/my site/hosts"], "ansible-playbook -i '/srv/my site/hosts'", id="one elsewhere"),
-    ],
-)
-def test_a_playbook_is_run_on_the_nodes_of_this_run(sources, command):
-    assert ansible_command(sources) == command
 
 
 @pytest.mark.parametrize(
@@ -143,7 +127,6 @@ def test_the_next_run_is_given_what_this_one_was_given_that(options, words, give
     ("options", "file", "command"),
     [
         pytest.param({}, None, "ansible-playbook --ask-vault-pass", id="nothing gives it"),
-        pytest.param({"ask_vault_pass": True}, None, "ansible-playbook --ask-vault-pass", id="it was asked"),
         pytest.param(
             {"vault_password_files": ["/f"]}, None, "ansible-playbook --vault-password-file=/f", id="a file"
         ),
@@ -160,12 +143,6 @@ def test_the_password_of_the_vault_is_asked_once_at_most_when(options, file, com
     [
         pytest.param(
             f"{ROOT}/.venv/bin/ansible-playbook",
-            "/bin",
-            ".venv/bin/ansible-playbook",
-            id="by its whole path",
-        ),
-        pytest.param(
-            f"{ROOT}/.venv/bin/ansible-playbook",
             f"/bin:{ROOT}/.venv/bin",
             "ansible-playbook",
             id="by its name",
@@ -178,8 +155,3 @@ def test_a_playbook_is_started_as_this_run_was(start, search, command, monkeypat
     monkeypatch.setattr(sys, "argv", [start])
     monkeypatch.setenv("PATH", search)
     assert ansible_command(OWN) == command
-
-
-def test_a_playbook_is_started_by_the_wrapper_that_started_this_run(monkeypatch):
-    monkeypatch.setenv("AICLUSTER_PLAYBOOK", "sudo /opt/aicluster/bin/aicluster-toolkit ansible-playbook")
-    assert ansible_command(OWN) == "sudo /opt/aicluster/bin/aicluster-toolkit ansible-playbook"

@@ -26,15 +26,7 @@ PHI = [{"name": "phi3:mini", "size_gb": 2.3}]
     ("answer", "models", "aliases", "differences"),
     [
         pytest.param(tags(), PHI, {}, ["model phi3:mini: pull"], id="a missing model is pulled"),
-        pytest.param({"models": None}, PHI, {}, ["model phi3:mini: pull"], id="an empty server may say null"),
         pytest.param(None, PHI, {}, ["model phi3:mini: pull"], id="a silent server has nothing"),
-        pytest.param(
-            tags(phi3__latest="d"),
-            [{"name": "phi3"}],
-            {},
-            [],
-            id="no tag is the tag latest",
-        ),
         pytest.param(
             tags(phi3__mini="d"),
             [{"name": "phi3:mini", "state": "absent"}],

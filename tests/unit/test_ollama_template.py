@@ -46,16 +46,6 @@ def test_the_engine_of_a_node_knows_the_runtime_its_container_asks_for(inventory
         assert container(host, inventory).get("runtime", "runc") in {"runc", *daemon.get("runtimes", {})}
 
 
-def test_a_node_without_a_gpu_has_no_trace_of_one():
-    rendered = container("198.18.77.154", "lab")
-    assert "runtime" not in rendered
-    assert rendered["environment"]["NVIDIA_VISIBLE_DEVICES"] == "void", "the image itself says `all`"
-    assert not [
-        name for name in rendered["environment"] if name.startswith(("NVIDIA_DRIVER", "JETSON", "CUDA"))
-    ]
-    assert rendered["read_only"]
-
-
 # --- pulling ---
 
 

@@ -67,17 +67,6 @@ def test_no_password_of_a_database_is_preloaded():
     assert not [key for server in servers() for key in server if "pass" in key.lower()]
 
 
-@pytest.mark.parametrize(
-    ("variable", "seen"),
-    [
-        pytest.param({"pgadmin_database_user": 'a"b'}, 'a"b', id="one with a quotation mark"),
-    ],
-)
-def test_the_user_of_the_connections_is_a_variable(variable, seen):
-    [server] = servers(**variable)
-    assert server["Username"] == seen
-
-
 class User:
     """A user as pgAdmin's own model has it."""
 

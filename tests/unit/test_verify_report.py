@@ -69,11 +69,6 @@ def test_a_node_is_asked_without_a_terminal_on_which_others_write():
             "ansible-playbook site.yml",
         ),
         (
-            {"rc": 1, "stdout": 'motd: [{"service": "redis", "since": 3}] and []'},
-            'verify does not run: motd: [{"service": "redis", "since": 3}] and []',
-            "",
-        ),
-        (
             {"rc": 127, "stderr": "sudo: aicluster_verify.py: command not found"},
             "verify does not run: sudo: aicluster_verify.py: command not found",
             "ansible-playbook site.yml",
@@ -84,7 +79,6 @@ def test_a_node_is_asked_without_a_terminal_on_which_others_write():
         "a node that is away",
         "a runner that ends with an error, on a terminal that mixes all it hears",
         "a runner that is not there, and nothing but words says so",
-        "a list of somebody else, and an empty one in a sentence",
         "a node never deployed",
         "no answer at all",
     ],
@@ -100,10 +94,8 @@ def test_every_service_is_broken_on_a_node_that_cannot_be_asked(answer, evidence
     ("before", "after"),
     [
         pytest.param("sudo: unable to resolve host PI41: Name or service not known\r\n", "", id="sudo"),
-        pytest.param("setlocale: LC_ALL: cannot change locale (de_DE)\n", "", id="a locale"),
         pytest.param('[motd] {"load": 1} [{"news": 0}] [', "", id="brackets, and no end of the line"),
         pytest.param('motd: [{"service": "a", "since": 3}]\n[]\n', "", id="lists of services"),
-        pytest.param("", "\r\nbye [{\r\n", id="a logout"),
     ],
 )
 def test_what_sudo_pam_and_shells_print_around_the_answer_is_no_part_of_it(before, after):
