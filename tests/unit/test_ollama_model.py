@@ -193,9 +193,7 @@ PHI_ABSENT = {"name": "phi3:mini", "state": "absent"}
         ),
     ],
 )
-def test_a_run_does_what_check_mode_predicts_and_a_second_one_nothing(
-    ollama: FakeOllama, run: Any, there: Any, wanted: Any, done: Any, left: set[str]
-) -> None:
+def test_a_run_does_what_check_mode_predicts_and_a_second_one_nothing(ollama, run, there, wanted, done, left):
     ollama.models = dict(there)
     predicted = run(check=True, **wanted)
     assert {method for method, *_ in ollama.requests} == {"GET"}, "check mode touches nothing"
@@ -212,7 +210,7 @@ def test_a_run_does_what_check_mode_predicts_and_a_second_one_nothing(
     assert [(method, path) for method, path, _ in ollama.requests] == [("GET", "/api/tags")]
 
 
-def test_a_removed_model_makes_room_before_anything_is_pulled(ollama: FakeOllama, run: Any) -> None:
+def test_a_removed_model_makes_room_before_anything_is_pulled(ollama, run):
     ollama.models = {"phi3:mini": "d"}
     run(["llama3.2", PHI_ABSENT])
     paths = [path for _, path, _ in ollama.requests]
@@ -231,22 +229,20 @@ def test_a_removed_model_makes_room_before_anything_is_pulled(ollama: FakeOllama
         pytest.param((500, "pull model manifest: i/o timeout"), id="the server cannot reach its registry"),
     ],
 )
-def test_a_pull_is_resumed_when(
-    ollama: FakeOllama, run: Any, first_attempt: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pull_is_resumed_when(ollama, run, first_attempt, monkeypatch):
     monkeypatch.setattr(ollama_model, "STALL_S", 0.5)
     ollama.scripts = [first_attempt]
     assert run(["phi3:mini"])["pulled"] == ["phi3:mini"]
     assert len(ollama.pulls) > 1
 
 
-def test_attempts_count_only_while_no_byte_arrives(ollama: FakeOllama, run: Any) -> None:
+def test_attempts_count_only_while_no_byte_arrives(ollama, run):
     ollama.scripts = [[pulling(step * 1e8), pulling((step + 1) * 1e8)] for step in range(6)]
     assert run(["phi3:mini"])["changed"]
     assert len(ollama.pulls) == 7
 
 
-def test_a_pull_without_new_bytes_is_given_up(ollama: FakeOllama, run: Any) -> None:
+def test_a_pull_without_new_bytes_is_given_up(ollama, run):
     ollama.scripts = [[pulling(GIGA)]] * 3
     message = run(["phi3:mini"])["msg"]
     assert (
@@ -256,9 +252,7 @@ def test_a_pull_without_new_bytes_is_given_up(ollama: FakeOllama, run: Any) -> N
     assert "run the playbook again: it goes on where it stopped" in message
 
 
-def test_a_long_verification_is_not_a_stall(
-    ollama: FakeOllama, run: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_verification_is_not_a_stall(ollama, run, monkeypatch):
     monkeypatch.setattr(ollama_model, "STALL_S", 60)
     monkeypatch.setattr(ollama_model, "VERIFY_S", 0.2)
     ollama.scripts = [[pulling(GIGA), VERIFYING, SILENCE]]
@@ -274,9 +268,7 @@ def test_a_long_verification_is_not_a_stall(
         pytest.param((404, "page not found"), "is this an Ollama server?", id="a server of another kind"),
     ],
 )
-def test_what_trying_again_cannot_cure_fails_at_once(
-    ollama: FakeOllama, run: Any, script: Any, cure: str
-) -> None:
+def test_what_trying_again_cannot_cure_fails_at_once(ollama, run, script, cure):
     ollama.scripts = [script]
     result = run(["phi3:mini"])
     assert result["failed"]
@@ -297,9 +289,7 @@ def there(ollama: FakeOllama) -> str:
 MODEL = "llama3.2:1b-q4_K_M"
 
 
-def test_a_model_is_copied_from_the_first_mirror_that_has_it(
-    ollama: FakeOllama, run: Any, there: str
-) -> None:
+def test_a_model_is_copied_from_the_first_mirror_that_has_it(ollama, run, there):
     result = run([MODEL], mirrors=["127.0.0.1:9", ollama.mirror])
     assert ollama.pulls == [there], "with its capitals: a registry knows no others"
     assert [body["insecure"] for _, path, body in ollama.requests if path == "/api/pull"] == [True]
@@ -312,9 +302,7 @@ def test_a_model_is_copied_from_the_first_mirror_that_has_it(
     [("phi3:mini", True), ("hf.co/me/phi3:mini", False)],
     ids=["none has it", "it names another"],
 )
-def test_a_model_comes_from_its_own_registry_if(
-    ollama: FakeOllama, run: Any, model: str, asked: bool
-) -> None:
+def test_a_model_comes_from_its_own_registry_if(ollama, run, model, asked):
     assert run([model], mirrors=[ollama.mirror])["copied"] == []
     assert ollama.pulls == [model]
     assert ("HEAD" in [method for method, *_ in ollama.requests]) is asked
@@ -329,9 +317,7 @@ def test_a_model_comes_from_its_own_registry_if(
         ),
     ],
 )
-def test_a_mirror_is_passed_over_and_named_for(
-    ollama: FakeOllama, run: Any, there: str, scripts: Any, why: str
-) -> None:
+def test_a_mirror_is_passed_over_and_named_for(ollama, run, there, scripts, why):
     ollama.scripts = list(scripts)
     result = run([MODEL], mirrors=[ollama.mirror])
     assert ollama.pulls == [there] * len(scripts) + [MODEL]
@@ -340,13 +326,13 @@ def test_a_mirror_is_passed_over_and_named_for(
 
 
 @pytest.mark.usefixtures("there")
-def test_a_full_disk_is_not_the_mirrors_fault(ollama: FakeOllama, run: Any) -> None:
+def test_a_full_disk_is_not_the_mirrors_fault(ollama, run):
     ollama.scripts = [NO_SPACE]
     assert run([MODEL], mirrors=[ollama.mirror])["failed"]
     assert len(ollama.pulls) == 1
 
 
-def test_a_name_below_a_mirror_that_a_killed_process_left_is_removed(ollama: FakeOllama, run: Any) -> None:
+def test_a_name_below_a_mirror_that_a_killed_process_left_is_removed(ollama, run):
     there = f"{ollama.mirror}/library/phi3:mini"
     ollama.models = {"phi3:mini": "d", there: "d"}
     assert run(["phi3:mini"], mirrors=[ollama.mirror])["removed"] == [there]
@@ -366,9 +352,7 @@ def volume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("check", [True, False], ids=["in check mode", "in a run"])
-def test_models_that_do_not_fit_are_refused_before_the_first_byte(
-    ollama: FakeOllama, run: Any, volume: Path, check: bool
-) -> None:
+def test_models_that_do_not_fit_are_refused_before_the_first_byte(ollama, run, volume, check):
     result = run([{"name": "a", "size_gb": 4}, {"name": "b", "size_gb": 4.5}], volume="v", check=check)
     assert result["failed"] and not ollama.pulls
     assert result["msg"].startswith(
@@ -387,9 +371,7 @@ def test_models_that_do_not_fit_are_refused_before_the_first_byte(
         ),
     ],
 )
-def test_a_model_is_not_refused_if(
-    ollama: FakeOllama, run: Any, volume: Path, model: Line, script: Any
-) -> None:
+def test_a_model_is_not_refused_if(ollama, run, volume, model, script):
     blobs = volume / "models" / "blobs"
     blobs.mkdir(parents=True)
     with (blobs / ("sha256-" + "6e" * 32 + "-partial")).open("wb") as part:
@@ -400,7 +382,7 @@ def test_a_model_is_not_refused_if(
 
 
 @pytest.mark.usefixtures("volume")
-def test_a_model_bigger_than_declared_is_stopped_at_its_layer(ollama: FakeOllama, run: Any) -> None:
+def test_a_model_bigger_than_declared_is_stopped_at_its_layer(ollama, run):
     ollama.scripts = [[pulling(0, MEGA, "22"), pulling(0, 9 * GIGA), REPEAT]]
     message = run([{"name": "a", "size_gb": 1}], volume="v")["msg"]
     assert message.startswith("model a stopped before its layer 6e6e6e6e6e6e, 9.0 GB to come: must fit")
@@ -420,7 +402,7 @@ def another(file: Path) -> Any:
     return progress
 
 
-def test_what_was_done_in_the_background_is_reported_once(ollama: FakeOllama, call: Any, run: Any) -> None:
+def test_what_was_done_in_the_background_is_reported_once(ollama, call, run):
     begun = call(["phi3:mini"], wait=False)
     assert not begun["finished"] and not begun.get("changed")
     reports = [run(["phi3:mini"]) for _ in range(2)]
@@ -429,9 +411,7 @@ def test_what_was_done_in_the_background_is_reported_once(ollama: FakeOllama, ca
     assert len(ollama.pulls) == 1
 
 
-def test_a_process_at_work_is_watched_and_another_begins_when_it_has_ended(
-    ollama: FakeOllama, call: Any, another: Any
-) -> None:
+def test_a_process_at_work_is_watched_and_another_begins_when_it_has_ended(ollama, call, another):
     models = ["llama3.2", "gpt-oss"]
     for seconds in (0, 0.1):
         result = call(models, watch_s=seconds)
@@ -446,7 +426,7 @@ def test_a_process_at_work_is_watched_and_another_begins_when_it_has_ended(
     assert ollama.pulls == ["gpt-oss"]
 
 
-def test_who_watches_a_process_is_told_when_it_is_killed(call: Any, another: Any) -> None:
+def test_who_watches_a_process_is_told_when_it_is_killed(call, another):
     another.close()
     assert "was killed; run the playbook again" in call(["phi3:mini"], watch_s=1)["msg"]
 
@@ -467,9 +447,7 @@ def test_who_watches_a_process_is_told_when_it_is_killed(call: Any, another: Any
         ),
     ],
 )
-def test_contradictions_are_refused(
-    ollama: FakeOllama, run: Any, models: Any, aliases: Any, message: str
-) -> None:
+def test_contradictions_are_refused(ollama, run, models, aliases, message):
     result = run(models, aliases=aliases)
     assert result["failed"] and message in result["msg"]
     assert {method for method, *_ in ollama.requests} <= {"GET"}

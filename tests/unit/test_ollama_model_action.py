@@ -32,9 +32,7 @@ _spec.loader.exec_module(action)
         ),
     ],
 )
-def test_a_line_says_how_far_how_fast_how_long(
-    completed: float, total: float, rate: float, line: str
-) -> None:
+def test_a_line_says_how_far_how_fast_how_long(completed, total, rate, line):
     sizes = {"completed": int(completed), "total": int(total), "rate": rate}
     assert action.progress_line({"model": "gpt-oss", "origin": "", **sizes}) == line
     from_mirror = action.progress_line({"model": "gpt-oss", "origin": "10.0.0.1:11436", **sizes})
@@ -70,9 +68,7 @@ SAID = ["not from a mirror: model b: damaged", "a is there, copied from m:1"]
         pytest.param({"check": True}, [DONE], [], [0], id="check mode does not say that models are there"),
     ],
 )
-def test_a_task_is_watched_to_its_end(
-    task: Any, results: Any, lines: list[str], watched: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_is_watched_to_its_end(task, results, lines, watched, monkeypatch):
     calls: list[float] = []
     shown: list[str] = []
 

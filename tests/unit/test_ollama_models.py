@@ -57,7 +57,7 @@ PHI = [{"name": "phi3:mini", "size_gb": 2.3}]
         ),
     ],
 )
-def test_differences(answer: Any, models: Any, aliases: Any, differences: list[str]) -> None:
+def test_differences(answer, models, aliases, differences):
     assert ollama_differences(answer, models, aliases) == differences
 
     installed = {module.normalise(m["name"]): m["digest"] for m in (answer or {}).get("models") or []}
@@ -68,7 +68,7 @@ def test_differences(answer: Any, models: Any, aliases: Any, differences: list[s
     assert by_module == differences, "the module would do something else"
 
 
-def test_another_service_on_the_port_is_said() -> None:
+def test_another_service_on_the_port_is_said():
     with pytest.raises(SiteError, match="not an answer of GET /api/tags"):
         ollama_differences({"models": ["x"]}, [], {})
 
@@ -111,5 +111,5 @@ AI_TIERS = ["primary_ai", "secondary_ai"]
         ),
     ],
 )
-def test_a_node_copies_from_mirrors_that_let_it_in(pulling: Any, nodes: Any, mirrors: list[str]) -> None:
+def test_a_node_copies_from_mirrors_that_let_it_in(pulling, nodes, mirrors):
     assert model_mirrors([*nodes, pulling], pulling) == mirrors
