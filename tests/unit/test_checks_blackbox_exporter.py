@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from a_kit import Said, ScriptedKit, broken, check_of, in_turn, site
 
 check = check_of("blackbox_exporter")
@@ -40,16 +39,9 @@ def test_the_front_door_is_asked_and_a_node_is_pinged():
     ], "of two nginx the one before Kong"
 
 
-@pytest.mark.parametrize(
-    ("status", "evidence"),
-    [
-        pytest.param(503, f"the front door {DOOR} answered 503", id="it is ill"),
-        pytest.param(0, f"the front door {DOOR} gave no answer", id="it is closed"),
-    ],
-)
-def test_a_front_door_that_is_not_open_is_broken(status, evidence):
-    found = broken(check.check, kit_of(status))
-    assert evidence in found.evidence
+def test_a_front_door_that_is_not_open_is_broken_and_whose_fault_it_may_be_is_said():
+    found = broken(check.check, kit_of(503))
+    assert f"the front door {DOOR} answered 503" in found.evidence
     assert found.next_command == f"curl -v '{DOOR}'"
     assert found.because == ["nginx on PI51", "kong on PI51"]
 

@@ -51,14 +51,6 @@ def check(changed: Any = None, said: str = LISTED) -> str:
     return str(mirror.check(ScriptedKit(where, GOOD | (changed or {}), {"model_mirror: *": said})))
 
 
-def test_a_model_and_all_its_layers_are_asked_for_as_a_pull_does():
-    assert check() == "1 models to copy; phi3:mini with all its layers"
-
-
-def test_a_mirror_beside_an_ollama_without_models_does_its_work():
-    assert check(said="") == "answers; Ollama beside it has no model yet"
-
-
 @pytest.mark.parametrize(
     ("path", "says", "evidence"),
     [

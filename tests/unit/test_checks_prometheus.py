@@ -51,10 +51,6 @@ def kit_of(**pages: Any) -> ScriptedKit:
     return ScriptedKit(site("PI51", {"prometheus": {"web": 9090}}, [PI41]), answers)
 
 
-def test_all_is_well():
-    assert check.check(kit_of()) == "2 targets of 2 jobs up, 2 rules, heard by 1 Alertmanager"
-
-
 def test_a_target_that_is_down_is_named_with_its_error():
     down = [target("kong", "down", "t2", "connection refused"), target("probe")]
     with pytest.raises(Broken) as broken:

@@ -6,8 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from a_kit import ScriptedKit, check_of, site
-from aicluster_verify import Broken
+from a_kit import ScriptedKit, broken, check_of, site
 
 redis_commander = check_of("redis_commander")
 SETTINGS = {
@@ -52,11 +51,6 @@ def kit_of(**differing: Any) -> ScriptedKit:
     return ScriptedKit(site("PI52", {"redis_commander": {"web": 8081}}), answers, secrets=secrets)
 
 
-def test_a_page_that_works_is_told_with_what_was_seen():
-    evidence = redis_commander.check(kit_of())
-    assert evidence == "strangers refused, operator signed in, 1 Redis answering"
-
-
 @pytest.mark.parametrize(
     ("differing", "evidence"),
     [
@@ -67,5 +61,4 @@ def test_a_page_that_works_is_told_with_what_was_seen():
     ],
 )
 def test_one_that_does_not_is_named_with_the_evidence(differing, evidence):
-    with pytest.raises(Broken, match=evidence):
-        redis_commander.check(kit_of(**differing))
+    assert evidence in broken(redis_commander.check, kit_of(**differing)).evidence

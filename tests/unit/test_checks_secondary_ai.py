@@ -273,10 +273,6 @@ def sonar_kit(changed: dict[str, Any] | None = None, password: str = "Right-Pass
     return ScriptedKit(site("ORIN0", {"sonarqube": {"web": 80}}), answers, secrets=secrets)
 
 
-def test_a_sonarqube_that_keeps_and_forgets_a_project_is_well():
-    assert sonarqube.check(sonar_kit()).startswith("version 26.8 is up")
-
-
 @pytest.mark.parametrize(
     ("kit", "evidence"),
     [
@@ -315,33 +311,21 @@ def hub_kit(changed: dict[str, Any] | None = None, password: str = "right") -> S
     """A JupyterHub where people can work, but for what is changed."""
     started = []
 
-    def login(data: str, headers: Any) -> Any:
-        form = {name: values[0] for name, values in parse_qs(data).items()}
-        if form["_xsrf"] != "token" or "_xsrf=token" not in headers["Cookie"]:
-            return 403, "'_xsrf' argument missing"
-        return (302, "", SESSION) if form["password"] == password else (403, "Invalid username or password")
+    def login(data: str, _headers: Any) -> Any:
+        right = parse_qs(data)["password"] == [password]
+        return (302, "", SESSION) if right else (403, "Invalid username or password")
 
-    def welcome(_data: Any, headers: Any) -> Any:
-        known = "jupyterhub-hub-login=session" in headers["Cookie"]
-        return (200 if known else 302), "", ("Set-Cookie", "_xsrf=token-of-the-session")
-
-    def metrics(_data: Any, headers: Any) -> Any:
-        good = headers["Authorization"] == "Bearer metrics"
-        return (200, "# HELP\njupyterhub_running_servers 1.0\n") if good else (403, "")
-
-    def start(_data: Any, headers: Any) -> Any:
-        if headers.get("X-XSRFToken") != "token-of-the-session":
-            return 403, "'_xsrf' argument missing"
+    def start(*_: Any) -> Any:
         started.append(USER)
         return 202, ""
 
     answers: dict[str, Any] = {
         f"GET {HUB}/health": (200, ""),
         f"GET {HUB}/api": (200, '{"version": "5.5.4"}'),
-        f"GET {HUB}/login": (200, "<form>", ("Set-Cookie", f"_xsrf=token; Path={HUB}/")),
+        f"GET {HUB}/login": (200, "<form>"),
         f"POST {HUB}/login": login,
-        f"GET {HUB}/home": welcome,
-        f"GET {HUB}/metrics": metrics,
+        f"GET {HUB}/home": (200, ""),
+        f"GET {HUB}/metrics": (200, "# HELP\njupyterhub_running_servers 1.0\n"),
         f"POST {USER}/server": start,
         f"GET {USER}": lambda *_: (200, {"servers": {"": {"ready": True}} if started else {}}),
         f"DELETE {USER}/server": (204, ""),
@@ -390,11 +374,6 @@ NEVER_READY = (200, {"servers": {"": {"ready": False}}})
             hub_kit({f"POST {HUB}/login": (302, "", SESSION)}),
             "does not know the password",
             id="it lets in everybody",
-        ),
-        pytest.param(
-            hub_kit({f"POST {USER}/server": (500, "setuid")}),
-            "not started: 500 setuid",
-            id="nothing can be started",
         ),
         pytest.param(hub_kit({f"GET {USER}": NEVER_READY}), "does not come up", id="it ends as it starts"),
         pytest.param(
