@@ -103,6 +103,9 @@ def small() -> dict[str, Any]:
 
 
 def site_of(fixture: Path) -> dict[str, Any]:
-    """Return the small site with the overlay of one fixture."""
+    """Return the small site with the overlay of one fixture, and what it sets for every host."""
     document = yaml.load(fixture.read_text(), Loader=yaml.CSafeLoader)
-    return changed(small(), document.get("overlay") or {}, document.get("without") or ())
+    site = small()
+    for variables in site["hosts"].values():
+        variables |= document.get("everywhere") or {}
+    return changed(site, document.get("overlay") or {}, document.get("without") or ())
