@@ -107,5 +107,5 @@ def site_of(fixture: Path) -> dict[str, Any]:
     document = yaml.load(fixture.read_text(), Loader=yaml.CSafeLoader)
     site = small()
     for variables in site["hosts"].values():
-        variables |= document.get("everywhere") or {}
+        variables.update(document.get("everywhere") or {})
     return changed(site, document.get("overlay") or {}, document.get("without") or ())

@@ -62,25 +62,20 @@ def test_a_grafana_that_works_is_told_with_what_was_seen(root):
     assert kit.asked == [f"GET {root}api/health"]
 
 
-@pytest.mark.parametrize(
-    ("path", "answer", "evidence"),
-    [
-        pytest.param("api/health", (503, {"database": "failing"}), "answered 503", id="a lost database"),
-        pytest.param(
-            "api/health", (200, {"database": "failing"}), "database is 'failing'", id="a sick database"
-        ),
-        pytest.param("api/user", (401, {}), "refuses the password of its secret file", id="another password"),
-        pytest.param(
-            "api/user", (200, {"login": ""}), "answered as ''", id="a visitor instead of the administrator"
-        ),
-        pytest.param(
-            "api/search?type=dash-db&limit=1000",
-            (200, [{"uid": "one"}]),
-            "dashboards missing: two",
-            id="a dashboard missing",
-        ),
-    ],
-)
+BROKEN: dict[str, tuple[Any, ...]] = {
+    "a lost database": ("api/health", (503, {"database": "failing"}), "answered 503"),
+    "a sick database": ("api/health", (200, {"database": "failing"}), "database is 'failing'"),
+    "another password": ("api/user", (401, {}), "refuses the password of its secret file"),
+    "a visitor instead of the administrator": ("api/user", (200, {"login": ""}), "answered as ''"),
+    "a dashboard missing": (
+        "api/search?type=dash-db&limit=1000",
+        (200, [{"uid": "one"}]),
+        "dashboards missing: two",
+    ),
+}
+
+
+@pytest.mark.parametrize(("path", "answer", "evidence"), BROKEN.values(), ids=BROKEN)
 def test_a_grafana_that_does_not_is_named_with_the_evidence(path, answer, evidence):
     with pytest.raises(Broken, match=evidence):
         grafana.check(kit_of({**ANSWERS, path: answer}))

@@ -51,33 +51,28 @@ def check(changed: Any = None, said: str = LISTED) -> str:
     return str(mirror.check(ScriptedKit(where, GOOD | (changed or {}), {"model_mirror: *": said})))
 
 
-@pytest.mark.parametrize(
-    ("path", "says", "evidence"),
-    [
-        pytest.param(
-            "GET /v2/library/phi3/manifests/mini",
-            (200, MANIFEST + " "),
-            "the manifest of phi3:mini is not the one Ollama has",
-            id="another manifest",
-        ),
-        pytest.param(
-            f"GET /v2/library/phi3/blobs/{DIGESTS['model']}",
-            layer("model", location=False),
-            "comes without a Location",
-            id="no Location",
-        ),
-        pytest.param(
-            f"GET /v2/library/phi3/blobs/{DIGESTS['model']}",
-            layer("model", size=7),
-            "has 7 bytes, not 400",
-            id="a layer of another size",
-        ),
-        pytest.param(
-            "DELETE /v2/library/x/manifests/latest", (202, ""), "DELETE", id="something can be deleted"
-        ),
-        pytest.param("GET /id_ed25519", (200, "key"), "GET /id_ed25519 answers 200", id="the key is served"),
-    ],
-)
+BROKEN: dict[str, tuple[Any, ...]] = {
+    "another manifest": (
+        "GET /v2/library/phi3/manifests/mini",
+        (200, MANIFEST + " "),
+        "the manifest of phi3:mini is not the one Ollama has",
+    ),
+    "no Location": (
+        f"GET /v2/library/phi3/blobs/{DIGESTS['model']}",
+        layer("model", location=False),
+        "comes without a Location",
+    ),
+    "a layer of another size": (
+        f"GET /v2/library/phi3/blobs/{DIGESTS['model']}",
+        layer("model", size=7),
+        "has 7 bytes, not 400",
+    ),
+    "something can be deleted": ("DELETE /v2/library/x/manifests/latest", (202, ""), "DELETE"),
+    "the key is served": ("GET /id_ed25519", (200, "key"), "GET /id_ed25519 answers 200"),
+}
+
+
+@pytest.mark.parametrize(("path", "says", "evidence"), BROKEN.values(), ids=BROKEN)
 def test_what_is_wrong_is_named(path, says, evidence):
     with pytest.raises(Broken, match=evidence):
         check({path: says})

@@ -171,23 +171,13 @@ def test_on_another_node_each_page_behind_the_door_is_opened():
     assert kit.asked == ["GET /healthz", "GET /", "GET /comfyui/", "GET /jupyter/"]
 
 
-@pytest.mark.parametrize(
-    ("changed", "evidence", "because"),
-    [
-        pytest.param(
-            {"GET /comfyui/": (200, "")},
-            "/comfyui/: answered 200 without a password",
-            [],
-            id="anybody computes",
-        ),
-        pytest.param(
-            {"GET /jupyter/": (503, "away")},
-            "/jupyter/: answered 503: away",
-            ["jupyterhub on N"],
-            id="one is away",
-        ),
-    ],
-)
+WRONG_PAGES: dict[str, tuple[Any, ...]] = {
+    "anybody computes": ({"GET /comfyui/": (200, "")}, "/comfyui/: answered 200 without a password", []),
+    "one is away": ({"GET /jupyter/": (503, "away")}, "/jupyter/: answered 503: away", ["jupyterhub on N"]),
+}
+
+
+@pytest.mark.parametrize(("changed", "evidence", "because"), WRONG_PAGES.values(), ids=WRONG_PAGES)
 def test_a_page_that_is_not_as_it_should_be_is_named(changed, evidence, because):
     found = broken(nginx.check, node(changed))
     assert evidence in found.evidence

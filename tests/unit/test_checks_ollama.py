@@ -71,26 +71,20 @@ def test_the_smallest_alias_is_asked_for_a_single_token():
     assert question["options"] == {"num_predict": 1}
 
 
-@pytest.mark.parametrize(
-    ("changed", "evidence"),
-    [
-        pytest.param(
-            tags("llama3.2:latest", "codellama:7b", "chat:latest"),
-            "no model named code:latest",
-            id="an alias is missing",
-        ),
-        pytest.param(
-            tags("codellama:7b", "chat:latest", "code:latest"),
-            "no model named llama3.2:latest",
-            id="a model without an alias is missing",
-        ),
-        pytest.param(
-            {GENERATE: (200, {"done": True, "eval_count": 0})},
-            "code:latest generated no token",
-            id="no token",
-        ),
-    ],
-)
+BROKEN: dict[str, tuple[Any, ...]] = {
+    "an alias is missing": (
+        tags("llama3.2:latest", "codellama:7b", "chat:latest"),
+        "no model named code:latest",
+    ),
+    "a model without an alias is missing": (
+        tags("codellama:7b", "chat:latest", "code:latest"),
+        "no model named llama3.2:latest",
+    ),
+    "no token": ({GENERATE: (200, {"done": True, "eval_count": 0})}, "code:latest generated no token"),
+}
+
+
+@pytest.mark.parametrize(("changed", "evidence"), BROKEN.values(), ids=BROKEN)
 def test_an_ollama_that_does_not_work_is_broken(changed, evidence):
     assert evidence in broken(ollama.check, kit_of(changed)).evidence
 

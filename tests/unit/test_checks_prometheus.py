@@ -89,27 +89,21 @@ def test_many_probes_through_one_dead_exporter_are_one_trouble():
     assert broken.value.evidence == "10 of 10 targets down: blackbox_exporter of PI52: refused"
 
 
-@pytest.mark.parametrize(
-    ("pages", "evidence"),
-    [
-        pytest.param({"rules": [[]]}, "has no rules", id="no rules"),
-        pytest.param(
-            {"rules": [[{"rules": [RULE, {"name": "Bad", "health": "err", "lastError": "many-to-many"}]}]]},
-            "rule Bad: many-to-many",
-            id="a rule that cannot be evaluated",
-        ),
-        pytest.param(
-            {"alertmanagers": [[]]},
-            "does not know the Alertmanager on PI41 .10.0.0.4:9093.",
-            id="nobody to tell",
-        ),
-        pytest.param(
-            {"query": [[{"metric": {"job": "kong", "instance": "10.0.0.1:8100"}}]]},
-            "no metric from kong at 10.0.0.1:8100",
-            id="a page without a metric",
-        ),
-    ],
-)
+BROKEN: dict[str, tuple[Any, ...]] = {
+    "no rules": ({"rules": [[]]}, "has no rules"),
+    "a rule that cannot be evaluated": (
+        {"rules": [[{"rules": [RULE, {"name": "Bad", "health": "err", "lastError": "many-to-many"}]}]]},
+        "rule Bad: many-to-many",
+    ),
+    "nobody to tell": ({"alertmanagers": [[]]}, "does not know the Alertmanager on PI41 .10.0.0.4:9093."),
+    "a page without a metric": (
+        {"query": [[{"metric": {"job": "kong", "instance": "10.0.0.1:8100"}}]]},
+        "no metric from kong at 10.0.0.1:8100",
+    ),
+}
+
+
+@pytest.mark.parametrize(("pages", "evidence"), BROKEN.values(), ids=BROKEN)
 def test_what_is_wrong_is_said(pages, evidence):
     with pytest.raises(Broken, match=evidence):
         check.check(kit_of(**pages))

@@ -363,23 +363,18 @@ def test_a_hub_where_people_can_work_is_well_and_nothing_goes_on_running(said, e
 NEVER_READY = (200, {"servers": {"": {"ready": False}}})
 
 
+BROKEN_HUBS: dict[str, tuple[Any, ...]] = {
+    "the password was not taken over": (hub_kit(password="other"), "does not let in who knows"),
+    "it lets in everybody": (
+        hub_kit({f"POST {HUB}/login": (302, "", SESSION)}),
+        "does not know the password",
+    ),
+    "it ends as it starts": (hub_kit({f"GET {USER}": NEVER_READY}), "does not come up"),
+    "Prometheus is not let in": (hub_kit({f"GET {HUB}/metrics": (403, "")}), "answered 403"),
+}
+
+
 @pytest.mark.usefixtures("settings")
-@pytest.mark.parametrize(
-    ("kit", "evidence"),
-    [
-        pytest.param(
-            hub_kit(password="other"), "does not let in who knows", id="the password was not taken over"
-        ),
-        pytest.param(
-            hub_kit({f"POST {HUB}/login": (302, "", SESSION)}),
-            "does not know the password",
-            id="it lets in everybody",
-        ),
-        pytest.param(hub_kit({f"GET {USER}": NEVER_READY}), "does not come up", id="it ends as it starts"),
-        pytest.param(
-            hub_kit({f"GET {HUB}/metrics": (403, "")}), "answered 403", id="Prometheus is not let in"
-        ),
-    ],
-)
+@pytest.mark.parametrize(("kit", "evidence"), BROKEN_HUBS.values(), ids=BROKEN_HUBS)
 def test_a_hub_nobody_could_work_with_is_named_with_the_evidence(kit, evidence):
     assert evidence in broken(jupyterhub.check, kit).evidence

@@ -107,23 +107,17 @@ def test_only_switches_the_version_knows_are_passed_on(folder, monkeypatch, opti
     assert [argv[1:] for argv in ran] == [["main.py", "--listen", "0.0.0.0", *passed]]
 
 
-@pytest.mark.parametrize(
-    ("source", "config", "level", "reason"),
-    [
-        pytest.param("'default'", OLD, STRICT, "", id="an old manager, settings where it reads them"),
-        pytest.param("'__manager'", NEW, STRICT, "", id="a new manager, settings where it reads them"),
-        pytest.param(
-            "'__manager'", OLD, STRICT, f"comfyui_manager_config: {NEW}", id="a new manager, old place"
-        ),
-        pytest.param(
-            "'default'", NEW, STRICT, f"comfyui_manager_config: {OLD}", id="an old manager, new place"
-        ),
-        pytest.param(
-            "'default'", OLD, "[default]\nsecurity_level = weak\n", "is weak", id="the image's own level"
-        ),
-        pytest.param("'default'", OLD, "", "is missing", id="settings without a level"),
-    ],
-)
+MANAGERS: dict[str, tuple[Any, ...]] = {
+    "an old manager, settings where it reads them": ("'default'", OLD, STRICT, ""),
+    "a new manager, settings where it reads them": ("'__manager'", NEW, STRICT, ""),
+    "a new manager, old place": ("'__manager'", OLD, STRICT, f"comfyui_manager_config: {NEW}"),
+    "an old manager, new place": ("'default'", NEW, STRICT, f"comfyui_manager_config: {OLD}"),
+    "the image's own level": ("'default'", OLD, "[default]\nsecurity_level = weak\n", "is weak"),
+    "settings without a level": ("'default'", OLD, "", "is missing"),
+}
+
+
+@pytest.mark.parametrize(("source", "config", "level", "reason"), MANAGERS.values(), ids=MANAGERS)
 def test_comfyui_starts_only_when_its_manager_is_strict(folder, monkeypatch, source, config, level, reason):
     manager(folder, source, config, level)
     monkeypatch.chdir(folder)

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from adapters import ssh_command
@@ -61,19 +62,14 @@ def test_a_key_in_the_home_folder_is_found_behind_quotes(monkeypatch):
     assert ssh_command(HOST | {"ansible_ssh_private_key_file": "~/.ssh/id"}) == "ssh -i /home/me/.ssh/id pi51"
 
 
-@pytest.mark.parametrize(
-    ("environment", "options", "command"),
-    [
-        pytest.param({}, {"private_key_file": "/k"}, "ssh -i /k pi51", id="a key of the command line"),
-        pytest.param({}, {"ssh_extra_args": "-4"}, "ssh -4 pi51", id="arguments of the command line"),
-        pytest.param(
-            {"AICLUSTER_SSH": "sudo -u aicluster ssh"},
-            {},
-            "sudo -u aicluster ssh pi51",
-            id="a wrapper",
-        ),
-    ],
-)
+GIVEN: dict[str, tuple[Any, ...]] = {
+    "a key of the command line": ({}, {"private_key_file": "/k"}, "ssh -i /k pi51"),
+    "arguments of the command line": ({}, {"ssh_extra_args": "-4"}, "ssh -4 pi51"),
+    "a wrapper": ({"AICLUSTER_SSH": "sudo -u aicluster ssh"}, {}, "sudo -u aicluster ssh pi51"),
+}
+
+
+@pytest.mark.parametrize(("environment", "options", "command"), GIVEN.values(), ids=GIVEN)
 def test_a_node_is_reached_with_what_this_run_was_given(environment, options, command, given, monkeypatch):
     given(options)
     for name, value in environment.items():
@@ -138,18 +134,13 @@ def test_the_password_of_the_vault_is_asked_once_at_most_when(options, file, com
     assert ansible_command(OWN, ask_vault=True) == command
 
 
-@pytest.mark.parametrize(
-    ("start", "search", "command"),
-    [
-        pytest.param(
-            f"{ROOT}/.venv/bin/ansible-playbook",
-            f"/bin:{ROOT}/.venv/bin",
-            "ansible-playbook",
-            id="by its name",
-        ),
-        pytest.param("/bin/sh", "/bin", "ansible-playbook", id="by another program"),
-    ],
-)
+STARTS: dict[str, tuple[Any, ...]] = {
+    "by its name": (f"{ROOT}/.venv/bin/ansible-playbook", f"/bin:{ROOT}/.venv/bin", "ansible-playbook"),
+    "by another program": ("/bin/sh", "/bin", "ansible-playbook"),
+}
+
+
+@pytest.mark.parametrize(("start", "search", "command"), STARTS.values(), ids=STARTS)
 def test_a_playbook_is_started_as_this_run_was(start, search, command, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", [start])

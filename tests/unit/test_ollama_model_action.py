@@ -16,22 +16,14 @@ action: Any = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(action)
 
 
-@pytest.mark.parametrize(
-    ("completed", "total", "rate", "line"),
-    [
-        pytest.param(0, 13.8e9, 0.0, "gpt-oss: 0 % of 13.8 GB", id="nothing arrived yet"),
-        pytest.param(
-            4.6e9, 13.8e9, 22e6, "gpt-oss: 33 % of 13.8 GB, 22.0 MB/s, 7 min left", id="in the middle"
-        ),
-        pytest.param(
-            13.7e9,
-            13.8e9,
-            22e6,
-            "gpt-oss: 99 % of 13.8 GB, 22.0 MB/s, less than a minute left",
-            id="at the end",
-        ),
-    ],
-)
+LINES: dict[str, tuple[Any, ...]] = {
+    "nothing arrived yet": (0, 13.8e9, 0.0, "gpt-oss: 0 % of 13.8 GB"),
+    "in the middle": (4.6e9, 13.8e9, 22e6, "gpt-oss: 33 % of 13.8 GB, 22.0 MB/s, 7 min left"),
+    "at the end": (13.7e9, 13.8e9, 22e6, "gpt-oss: 99 % of 13.8 GB, 22.0 MB/s, less than a minute left"),
+}
+
+
+@pytest.mark.parametrize(("completed", "total", "rate", "line"), LINES.values(), ids=LINES)
 def test_a_line_says_how_far_how_fast_how_long(completed, total, rate, line):
     sizes = {"completed": int(completed), "total": int(total), "rate": rate}
     assert action.progress_line({"model": "gpt-oss", "origin": "", **sizes}) == line
@@ -46,28 +38,21 @@ DONE = {**MEANWHILE, "finished": True, "changed": True, "pulled": ["a", "b"]}
 SAID = ["not from a mirror: model b: damaged", "a is there, copied from m:1"]
 
 
-@pytest.mark.parametrize(
-    ("task", "results", "lines", "watched"),
-    [
-        pytest.param({}, [{"finished": True}], [], [0], id="a node with all its models costs one call"),
-        pytest.param(
-            {},
-            [BEGUN, BEGUN, MEANWHILE, MEANWHILE, BEGUN, DONE],
-            ["pulling b: about to start"] * 2 + SAID + ["pulling b: about to start"] * 2 + ["b is there"],
-            [0, 15, 30, 60, 60, 60],
-            id="a long pull has a first line soon and then one a minute and says nothing twice",
-        ),
-        pytest.param(
-            {"wait": False},
-            [BEGUN],
-            ["pulls beside the rest of this run"],
-            [0],
-            id="nobody waits who need not",
-        ),
-        pytest.param({}, [BEGUN, {**MEANWHILE, "failed": True}], SAID, [0, 15], id="a failure ends the task"),
-        pytest.param({"check": True}, [DONE], [], [0], id="check mode does not say that models are there"),
-    ],
-)
+TASKS: dict[str, tuple[Any, ...]] = {
+    "a node with all its models costs one call": ({}, [{"finished": True}], [], [0]),
+    "a long pull has a first line soon and then one a minute and says nothing twice": (
+        {},
+        [BEGUN, BEGUN, MEANWHILE, MEANWHILE, BEGUN, DONE],
+        ["pulling b: about to start"] * 2 + SAID + ["pulling b: about to start"] * 2 + ["b is there"],
+        [0, 15, 30, 60, 60, 60],
+    ),
+    "nobody waits who need not": ({"wait": False}, [BEGUN], ["pulls beside the rest of this run"], [0]),
+    "a failure ends the task": ({}, [BEGUN, {**MEANWHILE, "failed": True}], SAID, [0, 15]),
+    "check mode does not say that models are there": ({"check": True}, [DONE], [], [0]),
+}
+
+
+@pytest.mark.parametrize(("task", "results", "lines", "watched"), TASKS.values(), ids=TASKS)
 def test_a_task_is_watched_to_its_end(task, results, lines, watched, monkeypatch):
     calls: list[float] = []
     shown: list[str] = []

@@ -84,30 +84,18 @@ def test_an_endpoint_keeps_what_it_says_and_the_input_is_left_alone():
     assert given_endpoint == before
 
 
-@pytest.mark.parametrize(
-    ("listed", "options", "message"),
-    [
-        pytest.param(
-            endpoints(80, (10, DRAINED)),
-            {},
-            r"shares .* = 90: must add up to 100",
-            id="the drained ones count",
-        ),
-        pytest.param(endpoints(80, "20"), {}, "share of N1 '20': must be a number", id="text"),
-        pytest.param(endpoints(None, 5, field="capacity"), {}, "capacity of N0 null", id="one unmeasured"),
-        pytest.param([], {}, r"endpoints \[\]: nothing to balance", id="no endpoints"),
-        pytest.param(
-            endpoints(40, 30, 30), {"slots": 2}, "endpoints 3: each needs one of the 2 slots", id="too many"
-        ),
-        pytest.param(endpoints(100), {"slots": 0}, "slots 0: must be a whole number from 1", id="no slots"),
-        pytest.param(
-            endpoints(float("nan"), field="capacity"),
-            {},
-            "capacity of N0 nan: must be finite",
-            id="not a number",
-        ),
-    ],
-)
+NO_WHEEL: dict[str, tuple[Any, ...]] = {
+    "the drained ones count": (endpoints(80, (10, DRAINED)), {}, r"shares .* = 90: must add up to 100"),
+    "text": (endpoints(80, "20"), {}, "share of N1 '20': must be a number"),
+    "one unmeasured": (endpoints(None, 5, field="capacity"), {}, "capacity of N0 null"),
+    "no endpoints": ([], {}, r"endpoints \[\]: nothing to balance"),
+    "too many": (endpoints(40, 30, 30), {"slots": 2}, "endpoints 3: each needs one of the 2 slots"),
+    "no slots": (endpoints(100), {"slots": 0}, "slots 0: must be a whole number from 1"),
+    "not a number": (endpoints(float("nan"), field="capacity"), {}, "capacity of N0 nan: must be finite"),
+}
+
+
+@pytest.mark.parametrize(("listed", "options", "message"), NO_WHEEL.values(), ids=NO_WHEEL)
 def test_what_makes_no_wheel_is_refused_with_the_reason_and_the_fix(listed, options, message):
     with pytest.raises(SiteError, match=f"^upstream_weights: {message}.*; "):
         upstream_weights(listed, **options)
