@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import render
 import tree
 from tree import ROOT, load
 
 from aicluster.site.nodes import TIERS
 
 INVENTORIES = {"production": "inventory/production.yml", "lab": "inventory/lab/hosts.yml"}
-SOURCES = {
-    "production": ("inventory/groups.yml", "inventory/production.yml"),
-    "lab": ("inventory/groups.yml", "inventory/lab"),
-}
 inventories = pytest.mark.parametrize("inventory", INVENTORIES)
 
 
@@ -198,7 +195,7 @@ def test_both_inventories_place_the_same_nodes_in_the_same_groups():
 
 
 def inventory_command(inventory: str) -> dict[str, Any]:
-    sources = [argument for source in SOURCES[inventory] for argument in ("-i", source)]
+    sources = [argument for source in render.SOURCES[inventory] for argument in ("-i", source)]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
     listed = subprocess.run(
         ["ansible-inventory", *sources, "--list"],
@@ -212,31 +209,13 @@ def inventory_command(inventory: str) -> dict[str, Any]:
     return hostvars
 
 
-def values_in_an_imported_play(inventory: str) -> dict[str, dict[str, Any]]:
-    """Variables as a play in playbooks/ gets them: the executor makes that folder its base directory."""
-    from ansible.inventory.manager import InventoryManager
-    from ansible.parsing.dataloader import DataLoader
-    from ansible.playbook.play import Play
-    from ansible.vars.manager import VariableManager
-
-    loader = DataLoader()
-    loader.set_basedir(str(ROOT / "playbooks"))
-    manager = InventoryManager(loader=loader, sources=[str(ROOT / source) for source in SOURCES[inventory]])
-    variables = VariableManager(loader=loader, inventory=manager)
-    play = Play().load(
-        {"name": "look", "hosts": "nodes", "tasks": []}, variable_manager=variables, loader=loader
-    )
-    return {
-        host.name: variables.get_vars(play=play, host=host, include_hostvars=False)
-        for host in manager.get_hosts("nodes")
-    }
-
-
 @inventories
 def test_a_play_of_a_tier_gets_the_values_that_ansible_inventory_shows(inventory):
     shown = inventory_command(inventory)
-    played = values_in_an_imported_play(inventory)
-    assert set(shown) == set(played)
+    # Read as a run does: the executor makes the folder of the playbooks its base directory.
+    site = render.site(inventory)
+    assert set(shown) == {host.name for host in site.inventory.get_hosts("nodes")}
     for host, values in shown.items():
-        differing = {key for key, value in values.items() if played[host].get(key, "<unset>") != value}
+        played = site.variables.get_vars(host=site.inventory.get_host(host), include_hostvars=False)
+        differing = {key for key, value in values.items() if played.get(key, "<unset>") != value}
         assert not differing, f"{host}: {sorted(differing)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -13,15 +12,10 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from by_path import import_file
 from listening import Listening
 
-# By path: the action plugin has the same name.
-_spec = importlib.util.spec_from_file_location(
-    "ollama_model_module", Path(__file__).parents[2] / "library" / "ollama_model.py"
-)
-assert _spec and _spec.loader
-ollama_model: Any = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(ollama_model)
+ollama_model = import_file("library/ollama_model.py", "ollama_model_by_path")
 
 GIGA, MEGA = 10**9, 10**6
 Line = dict[str, Any]
@@ -160,39 +154,28 @@ def run(call: Any) -> Callable[..., dict[str, Any]]:
 PHI_ABSENT = {"name": "phi3:mini", "state": "absent"}
 
 
-@pytest.mark.parametrize(
-    ("there", "wanted", "done", "left"),
-    [
-        pytest.param(
-            {"mine:latest": "d"},
-            {"models": ["phi3:mini"]},
-            {"pulled": ["phi3:mini"]},
-            {"mine:latest", "phi3:mini"},
-            id="a missing model is pulled and what nobody lists stays",
-        ),
-        pytest.param(
-            {},
-            {"models": ["codellama:34b", "gpt-oss"], "aliases": {"chat": "gpt-oss"}},
-            {"pulled": ["gpt-oss", "codellama:34b"], "aliased": ["chat -> gpt-oss"]},
-            {"gpt-oss:latest", "codellama:34b", "chat:latest"},
-            id="the model behind an alias comes first",
-        ),
-        pytest.param(
-            {"phi3:mini": "d", "chat:latest": "d"},
-            {"models": [PHI_ABSENT]},
-            {"removed": ["phi3:mini"]},
-            {"chat:latest"},
-            id="a model is deleted and its alias stays",
-        ),
-        pytest.param(
-            {"phi3:mini": "new", "chat:latest": "old"},
-            {"aliases": {"chat": "phi3:mini"}},
-            {"aliased": ["chat -> phi3:mini"]},
-            {"phi3:mini", "chat:latest"},
-            id="an alias with another digest is made again",
-        ),
-    ],
-)
+RUNS: dict[str, tuple[Any, ...]] = {
+    "a missing model is pulled and what nobody lists stays": (
+        *({"mine:latest": "d"}, {"models": ["phi3:mini"]}),
+        *({"pulled": ["phi3:mini"]}, {"mine:latest", "phi3:mini"}),
+    ),
+    "the model behind an alias comes first": (
+        *({}, {"models": ["codellama:34b", "gpt-oss"], "aliases": {"chat": "gpt-oss"}}),
+        {"pulled": ["gpt-oss", "codellama:34b"], "aliased": ["chat -> gpt-oss"]},
+        {"gpt-oss:latest", "codellama:34b", "chat:latest"},
+    ),
+    "a model is deleted and its alias stays": (
+        *({"phi3:mini": "d", "chat:latest": "d"}, {"models": [PHI_ABSENT]}),
+        *({"removed": ["phi3:mini"]}, {"chat:latest"}),
+    ),
+    "an alias with another digest is made again": (
+        *({"phi3:mini": "new", "chat:latest": "old"}, {"aliases": {"chat": "phi3:mini"}}),
+        *({"aliased": ["chat -> phi3:mini"]}, {"phi3:mini", "chat:latest"}),
+    ),
+}
+
+
+@pytest.mark.parametrize(("there", "wanted", "done", "left"), RUNS.values(), ids=RUNS)
 def test_a_run_does_what_check_mode_predicts_and_a_second_one_nothing(ollama, run, there, wanted, done, left):
     ollama.models = dict(there)
     predicted = run(check=True, **wanted)
@@ -297,15 +280,10 @@ def test_a_model_is_copied_from_the_first_mirror_that_has_it(ollama, run, there)
     assert list(ollama.models) == [MODEL.lower()], "its name on the mirror is gone"
 
 
-@pytest.mark.parametrize(
-    ("model", "asked"),
-    [("phi3:mini", True), ("hf.co/me/phi3:mini", False)],
-    ids=["none has it", "it names another"],
-)
-def test_a_model_comes_from_its_own_registry_if(ollama, run, model, asked):
-    assert run([model], mirrors=[ollama.mirror])["copied"] == []
-    assert ollama.pulls == [model]
-    assert ("HEAD" in [method for method, *_ in ollama.requests]) is asked
+def test_a_model_that_names_its_registry_comes_from_there(ollama, run):
+    assert run(["hf.co/me/phi3:mini"], mirrors=[ollama.mirror])["copied"] == []
+    assert ollama.pulls == ["hf.co/me/phi3:mini"]
+    assert "HEAD" not in [method for method, *_ in ollama.requests]
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from by_path import import_file
 
-ROOT = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("ollama_action", ROOT / "action_plugins" / "ollama_model.py")
-assert _spec and _spec.loader
-action: Any = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(action)
+action = import_file("action_plugins/ollama_model.py", "action_by_path")
 
 
 LINES: dict[str, tuple[Any, ...]] = {
