@@ -1,5 +1,7 @@
 """What verify asks PostgREST, and what it makes of the answers."""
 
+from typing import Any
+
 import pytest
 from a_kit import ADDRESS, ScriptedKit, check_of, site
 from aicluster_verify import Broken
@@ -30,19 +32,15 @@ def test_a_good_one_tells_its_database():
     )
 
 
-@pytest.mark.parametrize(
-    ("changed", "evidence"),
-    [
-        pytest.param({"ready": (503, "")}, "/ready answered 503", id="not ready"),
-        pytest.param(
-            {"health": (404, '{"code":"PGRST205"}')},
-            "api.health answered 404",
-            id="a schema without its view",
-        ),
-        pytest.param({"health": (200, f"[{ROW % 'other'}]")}, "not of database aicluster", id="another one"),
-        pytest.param({"pg_roles": (200, "[]")}, "answered 200 instead of 404", id="the catalogue is shown"),
-    ],
-)
+BROKEN: dict[str, tuple[Any, ...]] = {
+    "not ready": ({"ready": (503, "")}, "/ready answered 503"),
+    "a schema without its view": ({"health": (404, '{"code":"PGRST205"}')}, "api.health answered 404"),
+    "another one": ({"health": (200, f"[{ROW % 'other'}]")}, "not of database aicluster"),
+    "the catalogue is shown": ({"pg_roles": (200, "[]")}, "answered 200 instead of 404"),
+}
+
+
+@pytest.mark.parametrize(("changed", "evidence"), BROKEN.values(), ids=BROKEN)
 def test_a_bad_one_is_broken(changed, evidence):
     with pytest.raises(Broken) as caught:
         verdict(**changed)

@@ -90,21 +90,18 @@ def test_a_declared_checkpoint_that_is_missing_is_broken_with_the_way_to_bring_i
     )
 
 
-@pytest.mark.parametrize(
-    ("changed", "evidence"),
-    [
-        pytest.param(
-            {"GET /system_stats": stats("cpu")}, "given a GPU but computes on cpu", id="the GPU is not used"
-        ),
-        pytest.param({"GET /history/p1": (200, "{}")}, "did not end", id="the job does not end"),
-        pytest.param(
-            {"GET /history/p1": (200, {"p1": {**JOB, "status": {"status_str": "error"}}})},
-            "ended as",
-            id="the job fails",
-        ),
-        pytest.param({"GET /view": (200, "<html>")}, "is no PNG", id="the picture is none"),
-    ],
-)
+BROKEN_COMFYUIS: dict[str, tuple[Any, ...]] = {
+    "the GPU is not used": ({"GET /system_stats": stats("cpu")}, "given a GPU but computes on cpu"),
+    "the job does not end": ({"GET /history/p1": (200, "{}")}, "did not end"),
+    "the job fails": (
+        {"GET /history/p1": (200, {"p1": {**JOB, "status": {"status_str": "error"}}})},
+        "ended as",
+    ),
+    "the picture is none": ({"GET /view": (200, "<html>")}, "is no PNG"),
+}
+
+
+@pytest.mark.parametrize(("changed", "evidence"), BROKEN_COMFYUIS.values(), ids=BROKEN_COMFYUIS)
 def test_a_comfyui_that_does_not_work_is_named_with_the_evidence(changed, evidence):
     assert evidence in broken(comfyui.check, comfyui_kit(changed)).evidence
 
@@ -273,27 +270,24 @@ def sonar_kit(changed: dict[str, Any] | None = None, password: str = "Right-Pass
     return ScriptedKit(site("ORIN0", {"sonarqube": {"web": 80}}), answers, secrets=secrets)
 
 
-@pytest.mark.parametrize(
-    ("kit", "evidence"),
-    [
-        pytest.param(
-            sonar_kit({"GET /api/system/status": (200, {"status": "DB_MIGRATION_NEEDED"})}),
-            "DB_MIGRATION_NEEDED",
-            id="its database is too old",
-        ),
-        pytest.param(sonar_kit(password="admin"), "delivered password", id="provisioning did not happen"),
-        pytest.param(
-            sonar_kit({"GET /api/monitoring/metrics": (403, "")}),
-            "metrics answered 403",
-            id="Prometheus is not let in",
-        ),
-        pytest.param(
-            sonar_kit({"POST /api/projects/delete": (500, "")}),
-            "deleting the project answered 500",
-            id="it cannot forget",
-        ),
-    ],
-)
+BROKEN_SONARQUBES: dict[str, tuple[Any, ...]] = {
+    "its database is too old": (
+        sonar_kit({"GET /api/system/status": (200, {"status": "DB_MIGRATION_NEEDED"})}),
+        "DB_MIGRATION_NEEDED",
+    ),
+    "provisioning did not happen": (sonar_kit(password="admin"), "delivered password"),
+    "Prometheus is not let in": (
+        sonar_kit({"GET /api/monitoring/metrics": (403, "")}),
+        "metrics answered 403",
+    ),
+    "it cannot forget": (
+        sonar_kit({"POST /api/projects/delete": (500, "")}),
+        "deleting the project answered 500",
+    ),
+}
+
+
+@pytest.mark.parametrize(("kit", "evidence"), BROKEN_SONARQUBES.values(), ids=BROKEN_SONARQUBES)
 def test_a_sonarqube_that_does_not_work_is_named_with_the_evidence(kit, evidence):
     assert evidence in broken(sonarqube.check, kit).evidence
     made = "POST /api/projects/create" in kit.asked

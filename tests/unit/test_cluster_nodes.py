@@ -35,22 +35,12 @@ def test_overrides_are_laid_over_the_catalogue(base, override, result):
 
 
 def test_an_override_on_one_node_leaves_the_catalogue_and_the_other_nodes_alone():
-    first, second = cluster_nodes(
-        [
-            host(
-                "10.0.0.1", node_services=[{"ollama": {"memory_mb": 8192, "ports": {"api": {"port": 11435}}}}]
-            ),
-            host("10.0.0.2", node_services=["ollama"]),
-        ],
-        CATALOGUE,
-    )
-    assert first["services"]["ollama"]["ports"]["api"] == {
-        "port": 11435,
-        "container": 11434,
-        "from": ["gateway"],
-    }
-    assert first["services"]["ollama"]["memory_mb"] == 8192
-    assert second["services"]["ollama"] == CATALOGUE["ollama"]
+    override = {"ollama": {"memory_mb": 8192, "ports": {"api": {"port": 11435}}}}
+    hosts = [host("10.0.0.1", node_services=[override]), host("10.0.0.2", node_services=["ollama"])]
+    first, second = (node["services"]["ollama"] for node in cluster_nodes(hosts, CATALOGUE))
+    assert first["ports"]["api"] == {"port": 11435, "container": 11434, "from": ["gateway"]}
+    assert first["memory_mb"] == 8192
+    assert second == CATALOGUE["ollama"]
 
 
 def test_a_bare_host_is_described_as_far_as_it_is_known():
@@ -104,25 +94,9 @@ CLUSTER = cluster_nodes(
 
 
 def test_service_endpoints_say_where_and_how_much():
-    assert service_endpoints(CLUSTER, "ollama", "api") == [
-        {
-            "node": "A",
-            "host": "10.0.0.1",
-            "address": "10.0.0.1",
-            "port": 11434,
-            "share": 80,
-            "capacity": None,
-            "drained": False,
-        },
-        {
-            "node": "C",
-            "host": "10.0.0.3",
-            "address": "10.0.9.3",
-            "port": 11435,
-            "share": 20,
-            "capacity": 7.5,
-            "drained": True,
-        },
+    assert [tuple(one.values()) for one in service_endpoints(CLUSTER, "ollama", "api")] == [
+        ("A", "10.0.0.1", "10.0.0.1", 11434, 80, None, False),
+        ("C", "10.0.0.3", "10.0.9.3", 11435, 20, 7.5, True),
     ]
 
 
@@ -152,22 +126,15 @@ def shares(*nodes: tuple[str, float | None]) -> list[float | None]:
     return [node["share"] for node in cluster_nodes(hosts, CATALOGUE)]
 
 
-@pytest.mark.parametrize(
-    ("nodes", "parts"),
-    [
-        ([("primary_ai", None)], [80]),
-        ([("primary_ai", None)] * 2, [40, 40]),
-        ([("primary_ai", None)] * 3, [26.6668, 26.6666, 26.6666]),
-        ([("primary_ai", None), ("edge", None)], [80, None]),
-        ([("primary_ai", 30), ("primary_ai", None)], [30, 80]),
-    ],
-    ids=[
-        "one node gets it all",
-        "two get equal parts",
-        "three get parts that add up exactly",
-        "a tier without a share gives none",
-        "a share of its own comes first",
-    ],
-)
+SHARES: dict[str, tuple[Any, ...]] = {
+    "one node gets it all": ([("primary_ai", None)], [80]),
+    "two get equal parts": ([("primary_ai", None)] * 2, [40, 40]),
+    "three get parts that add up exactly": ([("primary_ai", None)] * 3, [26.6668, 26.6666, 26.6666]),
+    "a tier without a share gives none": ([("primary_ai", None), ("edge", None)], [80, None]),
+    "a share of its own comes first": ([("primary_ai", 30), ("primary_ai", None)], [30, 80]),
+}
+
+
+@pytest.mark.parametrize(("nodes", "parts"), SHARES.values(), ids=SHARES)
 def test_the_nodes_of_a_tier_share_what_the_tier_gets(nodes, parts):
     assert shares(*nodes) == parts

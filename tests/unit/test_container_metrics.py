@@ -18,27 +18,18 @@ def container(service: str, **changes: Any) -> dict[str, Any]:
     return {"Id": service, "Labels": labels, "RestartCount": 3, **WELL, **changes}
 
 
-@pytest.mark.parametrize(
-    ("containers", "state"),
-    [
-        ([WELL], "ok"),
-        ([], "broken"),
-        ([WELL, {"State": "exited", "Status": "Exited (1)"}], "broken"),
-        ([{"State": "running", "Status": "Up (unhealthy)"}], "broken"),
-        ([WELL, STARTING], "starting"),
-        ([STARTING | {"RestartCount": 1}], "broken"),
-        ([STARTING, {"State": "exited", "Status": "Exited (1)"}], "broken"),
-    ],
-    ids=[
-        "healthy",
-        "no container",
-        "one of two ended",
-        "unhealthy",
-        "one of two still starting",
-        "started again by Docker",
-        "one starting, one ended",
-    ],
-)
+STATES: dict[str, tuple[Any, ...]] = {
+    "healthy": ([WELL], "ok"),
+    "no container": ([], "broken"),
+    "one of two ended": ([WELL, {"State": "exited", "Status": "Exited (1)"}], "broken"),
+    "unhealthy": ([{"State": "running", "Status": "Up (unhealthy)"}], "broken"),
+    "one of two still starting": ([WELL, STARTING], "starting"),
+    "started again by Docker": ([STARTING | {"RestartCount": 1}], "broken"),
+    "one starting, one ended": ([STARTING, {"State": "exited", "Status": "Exited (1)"}], "broken"),
+}
+
+
+@pytest.mark.parametrize(("containers", "state"), STATES.values(), ids=STATES)
 def test_a_service_is_as_well_as_the_worst_of_its_containers(containers, state):
     assert service_state(ALWAYS, containers, "", set()) == state
 

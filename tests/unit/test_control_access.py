@@ -140,21 +140,18 @@ def ask(lines: str) -> str:
     return str(check_of("control_access").check(kit))
 
 
-@pytest.mark.parametrize(
-    ("lines", "evidence", "mends"),
-    [
-        pytest.param("", "does not let PI31 (192.168.1.234) in", "site.yml", id="no line"),
-        pytest.param(
-            LINE.replace(CONTROL, "192.168.1.2"), "does not let PI31", "site.yml", id="another address"
-        ),
-        pytest.param(
-            f"# no key yet of {MARK}\n",
-            "PI31 had no key when",
-            "site.yml --limit pi31.example",
-            id="the place of a line",
-        ),
-    ],
-)
+MISSING: dict[str, tuple[Any, ...]] = {
+    "no line": ("", "does not let PI31 (192.168.1.234) in", "site.yml"),
+    "another address": (LINE.replace(CONTROL, "192.168.1.2"), "does not let PI31", "site.yml"),
+    "the place of a line": (
+        f"# no key yet of {MARK}\n",
+        "PI31 had no key when",
+        "site.yml --limit pi31.example",
+    ),
+}
+
+
+@pytest.mark.parametrize(("lines", "evidence", "mends"), MISSING.values(), ids=MISSING)
 def test_verify_says_what_is_missing_and_what_mends_it(lines, evidence, mends):
     with pytest.raises(Broken) as broken:
         ask(lines)

@@ -18,23 +18,16 @@ def problems(*models: dict[str, Any], **variables: Any) -> list[str]:
     return model_budget({"ollama_models": [*models], "ollama_aliases": aliases, **variables}, "AGX0", SERVICE)
 
 
-@pytest.mark.parametrize(
-    "models",
-    [
-        [],
-        [model("a", size_gb=53.6)],
-        [model("a", loaded_gb=10.4)],
-        [model("a", loaded_gb=None)],
-        [model("a"), model("gone", size_gb=500, state="absent")],
-    ],
-    ids=[
-        "no models",
-        "a model and its update fill the disk",
-        "a model fills the memory",
-        "nothing is said of memory",
-        "what shall be absent needs nothing",
-    ],
-)
+FITTING: dict[str, list[dict[str, Any]]] = {
+    "no models": [],
+    "a model and its update fill the disk": [model("a", size_gb=53.6)],
+    "a model fills the memory": [model("a", loaded_gb=10.4)],
+    "nothing is said of memory": [model("a", loaded_gb=None)],
+    "what shall be absent needs nothing": [model("a"), model("gone", size_gb=500, state="absent")],
+}
+
+
+@pytest.mark.parametrize("models", FITTING.values(), ids=FITTING)
 def test_what_fits_has_no_problem(models):
     assert problems(*models) == []
 

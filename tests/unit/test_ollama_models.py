@@ -22,40 +22,31 @@ def tags(**digests: str) -> dict[str, Any]:
 PHI = [{"name": "phi3:mini", "size_gb": 2.3}]
 
 
+DIFFERENCES: dict[str, tuple[Any, ...]] = {
+    "a silent server has nothing": (None, PHI, {}, ["model phi3:mini: pull"]),
+    "an alias has the model's digest": (
+        tags(phi3__mini="d", chat__latest="d"),
+        PHI,
+        {"chat": "phi3:mini"},
+        [],
+    ),
+    "an alias with another digest is made again": (
+        tags(phi3__mini="new", chat__latest="old"),
+        PHI,
+        {"chat": "phi3:mini"},
+        ["alias chat -> phi3:mini: make"],
+    ),
+    "an alias whose model is missing is made after the pull": (
+        tags(chat__latest="d"),
+        PHI,
+        {"chat": "phi3:mini"},
+        ["model phi3:mini: pull", "alias chat -> phi3:mini: make"],
+    ),
+}
+
+
 @pytest.mark.parametrize(
-    ("answer", "models", "aliases", "differences"),
-    [
-        pytest.param(tags(), PHI, {}, ["model phi3:mini: pull"], id="a missing model is pulled"),
-        pytest.param(None, PHI, {}, ["model phi3:mini: pull"], id="a silent server has nothing"),
-        pytest.param(
-            tags(phi3__mini="d"),
-            [{"name": "phi3:mini", "state": "absent"}],
-            {},
-            ["model phi3:mini: remove"],
-            id="an unwanted model is removed",
-        ),
-        pytest.param(
-            tags(phi3__mini="d", chat__latest="d"),
-            PHI,
-            {"chat": "phi3:mini"},
-            [],
-            id="an alias has the model's digest",
-        ),
-        pytest.param(
-            tags(phi3__mini="new", chat__latest="old"),
-            PHI,
-            {"chat": "phi3:mini"},
-            ["alias chat -> phi3:mini: make"],
-            id="an alias with another digest is made again",
-        ),
-        pytest.param(
-            tags(chat__latest="d"),
-            PHI,
-            {"chat": "phi3:mini"},
-            ["model phi3:mini: pull", "alias chat -> phi3:mini: make"],
-            id="an alias whose model is missing is made after the pull",
-        ),
-    ],
+    ("answer", "models", "aliases", "differences"), DIFFERENCES.values(), ids=DIFFERENCES
 )
 def test_differences(answer, models, aliases, differences):
     assert ollama_differences(answer, models, aliases) == differences
@@ -82,34 +73,30 @@ def node(name: str, tier: str, *, mirror_for: list[str] | None = None) -> dict[s
 AI_TIERS = ["primary_ai", "secondary_ai"]
 
 
-@pytest.mark.parametrize(
-    ("pulling", "nodes", "mirrors"),
-    [
-        pytest.param(
-            node("O", "secondary_ai"),
-            [node("AGX", "primary_ai", mirror_for=AI_TIERS)],
-            ["10.0.0.3:11436"],
-            id="the mirror of another node",
-        ),
-        pytest.param(
-            node("AGX", "primary_ai", mirror_for=AI_TIERS),
-            [node("AGX", "primary_ai", mirror_for=AI_TIERS), node("AGX1", "primary_ai", mirror_for=AI_TIERS)],
-            ["10.0.0.4:11436"],
-            id="never its own",
-        ),
-        pytest.param(
-            node("N", "edge"),
-            [node("AGX", "primary_ai", mirror_for=AI_TIERS)],
-            [],
-            id="none whose port is closed to it",
-        ),
-        pytest.param(
-            node("N", "edge"),
-            [node("AGX", "primary_ai", mirror_for=["lan"])],
-            ["10.0.0.3:11436"],
-            id="one that is open to the whole network",
-        ),
-    ],
-)
+MIRRORS: dict[str, tuple[Any, ...]] = {
+    "the mirror of another node": (
+        node("O", "secondary_ai"),
+        [node("AGX", "primary_ai", mirror_for=AI_TIERS)],
+        ["10.0.0.3:11436"],
+    ),
+    "never its own": (
+        node("AGX", "primary_ai", mirror_for=AI_TIERS),
+        [node("AGX", "primary_ai", mirror_for=AI_TIERS), node("AGX1", "primary_ai", mirror_for=AI_TIERS)],
+        ["10.0.0.4:11436"],
+    ),
+    "none whose port is closed to it": (
+        node("N", "edge"),
+        [node("AGX", "primary_ai", mirror_for=AI_TIERS)],
+        [],
+    ),
+    "one that is open to the whole network": (
+        node("N", "edge"),
+        [node("AGX", "primary_ai", mirror_for=["lan"])],
+        ["10.0.0.3:11436"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("pulling", "nodes", "mirrors"), MIRRORS.values(), ids=MIRRORS)
 def test_a_node_copies_from_mirrors_that_let_it_in(pulling, nodes, mirrors):
     assert model_mirrors([*nodes, pulling], pulling) == mirrors

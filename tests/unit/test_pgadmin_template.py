@@ -1,8 +1,11 @@
 """What the role `pgadmin` puts on its node: who signs in, what is listed, what is told to nobody."""
 
 import json
+import sys
 from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import render
@@ -67,82 +70,32 @@ def test_no_password_of_a_database_is_preloaded():
     assert not [key for server in servers() for key in server if "pass" in key.lower()]
 
 
-class User:
-    """A user as pgAdmin's own model has it."""
-
-    def __init__(self, password: str, locked: bool = False, attempts: int = 0) -> None:
-        self.password, self.locked, self.login_attempts = f"hash of {password}", locked, attempts
-
-
-class Pretended:
-    """pgAdmin's modules as far as provisioning uses them, around one user or none."""
-
-    def __init__(self, user: User | None) -> None:
-        self.user, self.commits, self.asked = user, 0, dict[str, str]()
-        self.User = self.query = self.db = self.session = self
-
-    def filter_by(self, **asked: str) -> "Pretended":
-        self.asked = asked
-        return self
-
-    def first(self) -> User | None:
-        return self.user
-
-    def commit(self) -> None:
-        self.commits += 1
-
-    def create_app(self, _name: str) -> "Pretended":
-        return self
-
-    def test_request_context(self) -> "Pretended":
-        return self
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_error: object) -> None:
-        pass
-
-    def verify_password(self, password: str, hashed: str) -> bool:
-        return hashed == self.hash_password(password)
-
-    def hash_password(self, password: str) -> str:
-        return f"hash of {password}"
-
-
-@pytest.fixture
-def provisioned(monkeypatch, tmp_path, capsys):
-    """Runs provisioning against a pretended pgAdmin; returns exit status and what it said."""
-    secret = tmp_path / "password"
-    secret.write_text("the right one\n")
+@pytest.mark.parametrize(
+    ("password", "locked", "attempts"),
+    [
+        pytest.param("an old one", False, 0, id="another password"),
+        pytest.param("the right one", False, 3, id="no attempt left"),
+        pytest.param("the right one", True, 3, id="locked after wrong passwords"),
+    ],
+)
+def test_provisioning_leaves_a_user_who_can_sign_in(
+    monkeypatch, tmp_path, capsys, password, locked, attempts
+):
+    (tmp_path / "password").write_text("the right one\n")
     monkeypatch.setenv("PGADMIN_CUSTOM_CONFIG_DISTRO_FILE", "/tmp/config_distro.py")
     monkeypatch.setenv("CONFIG_DISTRO_FILE_PATH", "/tmp/config_distro.py")
     monkeypatch.setenv("PGADMIN_DEFAULT_EMAIL", "operator@example.org")
-    monkeypatch.setenv("AICLUSTER_PASSWORD_FILE", str(secret))
-
-    def run(pretended: Pretended) -> tuple[object, str]:
-        for module in ("config", "pgadmin", "pgadmin.model", "flask_security.utils"):
-            monkeypatch.setitem(__import__("sys").modules, module, pretended)
-        with pytest.raises(SystemExit) as ended:
-            import_file(PROVISION, "aicluster_pgadmin_provision")
-        return ended.value.code, capsys.readouterr().out.strip()
-
-    return run
-
-
-@pytest.mark.parametrize(
-    ("user", "said"),
-    [
-        pytest.param(User("an old one"), "changed", id="another password"),
-        pytest.param(User("the right one", attempts=3), "changed", id="no attempt left"),
-        pytest.param(
-            User("the right one", locked=True, attempts=3), "changed", id="locked after wrong passwords"
-        ),
-    ],
-)
-def test_provisioning_leaves_a_user_who_can_sign_in(provisioned, user, said):
-    pretended = Pretended(user)
-    assert provisioned(pretended) == (0, said)
-    assert pretended.commits == bool(said)
+    monkeypatch.setenv("AICLUSTER_PASSWORD_FILE", str(tmp_path / "password"))
+    user = SimpleNamespace(password=f"hash of {password}", locked=locked, login_attempts=attempts)
+    pretended = MagicMock(hash_password="hash of {}".format)
+    pretended.verify_password = lambda given, hashed: hashed == f"hash of {given}"
+    found = pretended.User.query.filter_by
+    found.return_value.first.return_value = user
+    for module in ("config", "pgadmin", "pgadmin.model", "flask_security.utils"):
+        monkeypatch.setitem(sys.modules, module, pretended)
+    with pytest.raises(SystemExit) as ended:
+        import_file(PROVISION, "aicluster_pgadmin_provision")
+    assert (ended.value.code, capsys.readouterr().out) == (0, "changed\n")
+    pretended.db.session.commit.assert_called_once()
     assert (user.password, user.locked, user.login_attempts) == ("hash of the right one", False, 0)
-    assert pretended.asked == {"username": "operator@example.org", "auth_source": "internal"}
+    found.assert_called_once_with(username="operator@example.org", auth_source="internal")

@@ -9,28 +9,13 @@ from site_description import production
 from tree import ROOT
 
 BROKEN = """\
-gateway:
-  hosts:
-    192.168.1.147:
-primary_ai:
-  hosts:
-    192.168.1.154:
-secondary-ai:
-  hosts:
-    192.168.1.157:
-backend:
-  hosts:
-    203.0.113.5:
-raspberry_pi_5:
-  hosts:
-    192.168.1.147:
-    203.0.113.5:
-jetson_agx_orin:
-  hosts:
-    192.168.1.154:
-jetson_orin_nano:
-  hosts:
-    192.168.1.157:
+gateway: {hosts: {192.168.1.147: }}
+primary_ai: {hosts: {192.168.1.154: }}
+secondary-ai: {hosts: {192.168.1.157: }}
+backend: {hosts: {203.0.113.5: }}
+raspberry_pi_5: {hosts: {192.168.1.147: , 203.0.113.5: }}
+jetson_agx_orin: {hosts: {192.168.1.154: }}
+jetson_orin_nano: {hosts: {192.168.1.157: }}
 """
 
 

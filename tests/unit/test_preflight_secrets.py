@@ -1,5 +1,7 @@
 """Which values the preflight takes for secrets; it never repeats one."""
 
+from typing import Any
+
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret
@@ -94,17 +96,13 @@ def test_a_file_that_is_not_there_is_to_be_made(file):
     assert (described["problem"], described["fix"]) == ("does not exist", None)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "problem"),
-    [
-        pytest.param(lambda file: file.write_text("a: ["), "cannot be read, ", id="a file that is no YAML"),
-        pytest.param(
-            lambda file: file.symlink_to("/gone/vault.yml"),
-            "cannot be read, ",
-            id="a link to a disk that is away",
-        ),
-    ],
-)
+SPOILT: dict[str, tuple[Any, ...]] = {
+    "a file that is no YAML": (lambda file: file.write_text("a: ["), "cannot be read, "),
+    "a link to a disk that is away": (lambda file: file.symlink_to("/gone/vault.yml"), "cannot be read, "),
+}
+
+
+@pytest.mark.parametrize(("spoil", "problem"), SPOILT.values(), ids=SPOILT)
 def test_what_is_there_is_mended_and_not_made_anew(file, spoil, problem):
     spoil(file)
     described = asked(file)

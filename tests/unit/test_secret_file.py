@@ -116,7 +116,6 @@ def work_tree(tmp_path):
     [
         pytest.param("secrets/vault.yml", "a: b\n", False, id="a folder that git ignores"),
         pytest.param("inventory/secrets/vault.yml", "a: b\n", True, id="a folder of that name elsewhere"),
-        pytest.param("vault.yml", "$ANSIBLE_VAULT;1.1;AES256\n61\n", False, id="an encrypted file"),
     ],
 )
 def test_plain_text_that_git_would_commit_is_exposed(work_tree, place, content, exposed):

@@ -50,39 +50,32 @@ def test_a_node_is_asked_without_a_terminal_on_which_others_write():
     assert ask["vars"] == {"ansible_ssh_use_tty": False}
 
 
-@pytest.mark.parametrize(
-    ("answer", "evidence", "next_command"),
-    [
-        (
-            {"unreachable": True, "msg": "ssh: connect to host: timed out"},
-            "the node cannot be reached: ssh: connect to host: timed out",
-            "",
-        ),
-        (
-            {"rc": 1, "stdout": "hello\r\nTraceback\r\n", "stderr": "Shared connection\n closed"},
-            "verify does not run: hello Traceback Shared connection closed",
-            "",
-        ),
-        (
-            {"rc": 1, "stderr": f"sudo: unable to execute {RUNNER}: No such file or directory"},
-            f"verify does not run: sudo: unable to execute {RUNNER}: No such file or directory",
-            "ansible-playbook site.yml",
-        ),
-        (
-            {"rc": 127, "stderr": "sudo: aicluster_verify.py: command not found"},
-            "verify does not run: sudo: aicluster_verify.py: command not found",
-            "ansible-playbook site.yml",
-        ),
-        ({}, "verify does not run: no answer", ""),
-    ],
-    ids=[
-        "a node that is away",
-        "a runner that ends with an error, on a terminal that mixes all it hears",
-        "a runner that is not there, and nothing but words says so",
-        "a node never deployed",
-        "no answer at all",
-    ],
-)
+NO_ANSWERS: dict[str, tuple[Any, ...]] = {
+    "a node that is away": (
+        {"unreachable": True, "msg": "ssh: connect to host: timed out"},
+        "the node cannot be reached: ssh: connect to host: timed out",
+        "",
+    ),
+    "a runner that ends with an error, on a terminal that mixes all it hears": (
+        {"rc": 1, "stdout": "hello\r\nTraceback\r\n", "stderr": "Shared connection\n closed"},
+        "verify does not run: hello Traceback Shared connection closed",
+        "",
+    ),
+    "a runner that is not there, and nothing but words says so": (
+        {"rc": 1, "stderr": f"sudo: unable to execute {RUNNER}: No such file or directory"},
+        f"verify does not run: sudo: unable to execute {RUNNER}: No such file or directory",
+        "ansible-playbook site.yml",
+    ),
+    "a node never deployed": (
+        {"rc": 127, "stderr": "sudo: aicluster_verify.py: command not found"},
+        "verify does not run: sudo: aicluster_verify.py: command not found",
+        "ansible-playbook site.yml",
+    ),
+    "no answer at all": ({}, "verify does not run: no answer", ""),
+}
+
+
+@pytest.mark.parametrize(("answer", "evidence", "next_command"), NO_ANSWERS.values(), ids=NO_ANSWERS)
 def test_every_service_is_broken_on_a_node_that_cannot_be_asked(answer, evidence, next_command):
     results = node_results(["a", "b"], answer)
     assert [one["state"] for one in results] == ["broken", "broken"]
