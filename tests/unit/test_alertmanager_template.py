@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import render
 import yaml
-from tree import load
 
 CONF = "/opt/aicluster/alertmanager/"
 SECRET_URL = "https://hooks.invalid/T0KEN"
@@ -45,15 +44,3 @@ def test_no_inhibition_meets_alerts_that_both_lack_a_label():
         asked = " ".join(rule["target_matchers"])
         for label in set(rule["equal"]) - {"node"} or {"node"}:
             assert f'{label}=~".+"' in asked
-
-
-def test_the_rules_that_hold_others_back_exist():
-    names = {
-        rule["alert"]
-        for subject in ("nodes", "services")
-        for group in load(f"roles/prometheus/templates/opt/aicluster/prometheus/rules/{subject}.yml")[
-            "groups"
-        ]
-        for rule in group["rules"]
-    }
-    assert {"NodeDown", "ServiceBroken", "TargetDown", "ProbeFailing"} <= names

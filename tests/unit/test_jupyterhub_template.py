@@ -128,19 +128,10 @@ def test_who_may_log_in_needs_the_password(users, allow_all, allowed):
     assert found["Authenticator"]["allowed_users"] == allowed
 
 
-@pytest.mark.parametrize(
-    ("name", "good"),
-    [
-        ("ada", True),
-        ("aicluster-verify", True),
-        ("../root", False),
-        ("a/b", False),
-        ("", False),
-        ("-x", False),
-    ],
-)
-def test_a_name_becomes_a_folder_and_nothing_else(name, good):
-    assert bool(re.match(configuration()["Authenticator"]["username_pattern"], name)) is good
+def test_a_name_becomes_a_folder_and_nothing_else():
+    pattern = configuration()["Authenticator"]["username_pattern"]
+    names = ["ada", "aicluster-verify", "../root", "a/b", "", "-x"]
+    assert [name for name in names if re.match(pattern, name)] == ["ada", "aicluster-verify"]
 
 
 def test_idle_notebooks_are_stopped_and_few_run_at_a_time():
