@@ -137,7 +137,7 @@ MINIO = {"image": "minio", "ports": {"api": {"port": 9000, "container": 9001, "f
 def mover(store: str, inventory: str = "production", **overrides: Any) -> dict[str, str]:
     """Target path -> text where the object store runs on the node called `store` and nowhere else."""
     [host] = render.hosts_running("comfyui_outputs", inventory)
-    renderer = render.renderer(inventory, host, overrides)
+    renderer = render._renderer(inventory, host, overrides)  # one that no other test shares
     for node in renderer.shared["cluster_nodes"]:
         node["services"].pop("minio", None)
         if node["name"] == store:

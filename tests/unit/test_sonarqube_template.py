@@ -22,7 +22,7 @@ def secrets(**values: str) -> dict[str, Any]:
 def moved_to(node: str) -> dict[str, str]:
     """The settings where PostgreSQL runs on another node."""
     [host] = render.hosts_running("sonarqube")
-    renderer = render.renderer("production", host)
+    renderer = render._renderer("production", host, {})  # one that no other test shares
     nodes = renderer.shared["cluster_nodes"]
     [postgres] = [one["services"].pop("postgres") for one in nodes if "postgres" in one["services"]][:1]
     next(one for one in nodes if one["name"] == node)["services"]["postgres"] = postgres
