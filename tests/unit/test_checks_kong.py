@@ -147,22 +147,19 @@ def test_nobody_waits_for_what_will_not_come(monkeypatch, states, probed_within_
 # --- what is seen ---
 
 
-@pytest.mark.parametrize(
-    ("targets", "nodes", "evidence"),
-    [
-        pytest.param(
-            None, NODES, "abababab, AGX0 and ORIN0 healthy, no key no answer, requests counted", id="all well"
-        ),
-        pytest.param(
-            [target("10.0.0.1", 0, "UNHEALTHY"), target("10.0.0.2")],
-            NODES,
-            "abababab, ORIN0 healthy",
-            id="a drained node may be away",
-        ),
-        pytest.param([], [], "there is no AI node", id="nothing to balance, and no way in"),
-        pytest.param([], HOME, "image, code quality", id="images and code quality"),
-    ],
-)
+WORKING: dict[str, tuple[Any, ...]] = {
+    "all well": (None, NODES, "abababab, AGX0 and ORIN0 healthy, no key no answer, requests counted"),
+    "a drained node may be away": (
+        [target("10.0.0.1", 0, "UNHEALTHY"), target("10.0.0.2")],
+        NODES,
+        "abababab, ORIN0 healthy",
+    ),
+    "nothing to balance, and no way in": ([], [], "there is no AI node"),
+    "images and code quality": ([], HOME, "image, code quality"),
+}
+
+
+@pytest.mark.parametrize(("targets", "nodes", "evidence"), WORKING.values(), ids=WORKING)
 @pytest.mark.usefixtures("tell")
 def test_a_gateway_that_works_says_whom_it_reaches(targets, nodes, evidence):
     assert evidence in kong.check(kit_of(None, targets, nodes))

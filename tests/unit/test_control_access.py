@@ -32,20 +32,18 @@ def is_wanted(text: str) -> Any:
 # --- when there is something to do ---
 
 
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        pytest.param("", True, id="a node set up anew, without the file"),
-        pytest.param(MINE, True, id="the line was taken away"),
-        pytest.param(MINE + LINE, False, id="the line is there"),
-        pytest.param(f"# no key yet of {MARK}\n" + MINE, False, id="its place is held for a key to come"),
-        pytest.param(LINE.replace(CONTROL, "192.168.1.2"), True, id="the control node has another address"),
-        pytest.param(
-            LINE.replace(CONTROL, "192.168.11234"), True, id="a dot of the address is no other character"
-        ),
-        pytest.param(LINE.replace(MARK, "somebody"), True, id="a line of somebody else from there"),
-    ],
-)
+PUT_BACK: dict[str, tuple[Any, ...]] = {
+    "a node set up anew, without the file": ("", True),
+    "the line was taken away": (MINE, True),
+    "the line is there": (MINE + LINE, False),
+    "its place is held for a key to come": (f"# no key yet of {MARK}\n" + MINE, False),
+    "the control node has another address": (LINE.replace(CONTROL, "192.168.1.2"), True),
+    "a dot of the address is no other character": (LINE.replace(CONTROL, "192.168.11234"), True),
+    "a line of somebody else from there": (LINE.replace(MARK, "somebody"), True),
+}
+
+
+@pytest.mark.parametrize(("text", "wanted"), PUT_BACK.values(), ids=PUT_BACK)
 def test_the_line_is_put_back_when(text, wanted):
     assert is_wanted(text) is wanted
 

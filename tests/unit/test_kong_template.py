@@ -155,21 +155,19 @@ def sent_to(path: str, method: str) -> str | None:
     return upstream_path(match.route.service.path, path, match.prefix, strip=match.route.strip_path)
 
 
-@pytest.mark.parametrize(
-    ("path", "method"),
-    [
-        pytest.param("/api/v1/codex", "POST", id="a longer word is another path"),
-        pytest.param(
-            "/api/v1/chat/", "POST", id="Kong would pass on a slash at the end, and Ollama knows none"
-        ),
-        pytest.param("/api/v1/chat/x", "POST", id="nothing lies below chat"),
-        pytest.param("/api/pull", "POST", id="models cannot be pulled through the gateway"),
-        pytest.param("/api/delete", "DELETE", id="models cannot be deleted through the gateway"),
-        pytest.param("/v1/models/chat", "DELETE", id="nor by the other interface"),
-        pytest.param("/api/v1/image/ws/x", "GET", id="nothing lies below the WebSocket"),
-        pytest.param("/api/v1/image/free", "POST", id="nobody unloads models of ComfyUI"),
-    ],
-)
+NO_ROUTE: dict[str, tuple[Any, ...]] = {
+    "a longer word is another path": ("/api/v1/codex", "POST"),
+    "Kong would pass on a slash at the end, and Ollama knows none": ("/api/v1/chat/", "POST"),
+    "nothing lies below chat": ("/api/v1/chat/x", "POST"),
+    "models cannot be pulled through the gateway": ("/api/pull", "POST"),
+    "models cannot be deleted through the gateway": ("/api/delete", "DELETE"),
+    "nor by the other interface": ("/v1/models/chat", "DELETE"),
+    "nothing lies below the WebSocket": ("/api/v1/image/ws/x", "GET"),
+    "nobody unloads models of ComfyUI": ("/api/v1/image/free", "POST"),
+}
+
+
+@pytest.mark.parametrize(("path", "method"), NO_ROUTE.values(), ids=NO_ROUTE)
 def test_what_does_not_infer_has_no_route(path, method):
     assert sent_to(path, method) is None
 

@@ -26,33 +26,31 @@ def given(monkeypatch):
     return lambda options: monkeypatch.setattr(context, "CLIARGS", CLIArgs(options))
 
 
-@pytest.mark.parametrize(
-    ("hostvars", "command"),
-    [
-        pytest.param(
-            {
-                "ansible_ssh_common_args": '-o ProxyCommand="ssh -W %h:%p door"',
-                "ansible_ssh_extra_args": "-4",
+REACHED: dict[str, tuple[Any, ...]] = {
+    "the way through another machine": (
+        {
+            "ansible_ssh_common_args": '-o ProxyCommand="ssh -W %h:%p door"',
+            "ansible_ssh_extra_args": "-4",
+        },
+        "ssh -o 'ProxyCommand=ssh -W %h:%p door' -4 pi51",
+    ),
+    "of two names the one that Ansible prefers": (
+        {
+            **{
+                "ansible_host": "a",
+                "ansible_port": 1,
+                "ansible_user": "b",
+                "ansible_private_key_file": "c",
             },
-            "ssh -o 'ProxyCommand=ssh -W %h:%p door' -4 pi51",
-            id="the way through another machine",
-        ),
-        pytest.param(
-            {
-                **{
-                    "ansible_host": "a",
-                    "ansible_port": 1,
-                    "ansible_user": "b",
-                    "ansible_private_key_file": "c",
-                },
-                **{"ansible_ssh_host": "d", "ansible_ssh_port": 2, "ansible_ssh_user": "e"},
-                "ansible_ssh_private_key_file": "f",
-            },
-            "ssh -p 2 -i f e@d",
-            id="of two names the one that Ansible prefers",
-        ),
-    ],
-)
+            **{"ansible_ssh_host": "d", "ansible_ssh_port": 2, "ansible_ssh_user": "e"},
+            "ansible_ssh_private_key_file": "f",
+        },
+        "ssh -p 2 -i f e@d",
+    ),
+}
+
+
+@pytest.mark.parametrize(("hostvars", "command"), REACHED.values(), ids=REACHED)
 def test_a_node_is_reached_as_ansible_reaches_it(hostvars, command):
     assert ssh_command(HOST | hostvars) == command
 

@@ -181,16 +181,14 @@ def test_the_report_gives_the_next_command_of_the_cause_through_ssh():
     ]
 
 
-@pytest.mark.parametrize(
-    ("command", "lines"),
-    [
-        pytest.param("", [], id="no command"),
-        pytest.param(
-            "ansible-playbook site.yml", ["    next: ansible-playbook -i home site.yml"], id="a playbook"
-        ),
-        pytest.param("x y", ["    next: ssh -p 2222 me@a.example 'x y'"], id="a command there"),
-    ],
-)
+WARNINGS: dict[str, tuple[Any, ...]] = {
+    "no command": ("", []),
+    "a playbook": ("ansible-playbook site.yml", ["    next: ansible-playbook -i home site.yml"]),
+    "a command there": ("x y", ["    next: ssh -p 2222 me@a.example 'x y'"]),
+}
+
+
+@pytest.mark.parametrize(("command", "lines"), WARNINGS.values(), ids=WARNINGS)
 def test_warnings_stand_before_the_last_line_each_with(command, lines):
     warned = result("cache", warning="nobody listens", next=command)
     assert said(node("A", result("sql"), warned)) == [
