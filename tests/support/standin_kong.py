@@ -182,25 +182,20 @@ class Answer:
 
 @dataclass
 class Client:
-    """Asks the gateway; `url` and `admin_url` are where it listens."""
+    """Asks the gateway; `url` and `status_url` are where it listens."""
 
     gateway: Gateway
     session: aiohttp.ClientSession
     url: str
-    admin_url: str
     status_url: str
 
     async def ask(self, method: str = "POST", path: str = "/chat", **what: Any) -> Answer:
         """One request to the proxy port."""
         return await self._ask(method, self.url + path, **what)
 
-    async def admin(self, path: str, method: str = "GET") -> Answer:
-        """One request to the admin port."""
-        return await self._ask(method, self.admin_url + path)
-
-    async def status(self, path: str, method: str = "GET") -> Answer:
+    async def status(self, path: str) -> Answer:
         """One request to the status port."""
-        return await self._ask(method, self.status_url + path)
+        return await self._ask("GET", self.status_url + path)
 
     async def _ask(self, method: str, url: str, **what: Any) -> Answer:
         async with self.session.request(method, url, **what) as answer:
@@ -214,7 +209,7 @@ async def kong(tree: dict[str, Any], **environment: str) -> AsyncIterator[Client
     await server.start()
     try:
         async with aiohttp.ClientSession() as session:
-            urls = [f"http://127.0.0.1:{runner.addresses[0][1]}" for runner in server.runners]
-            yield Client(server.gateway, session, *urls)
+            proxy, _, status = [f"http://127.0.0.1:{runner.addresses[0][1]}" for runner in server.runners]
+            yield Client(server.gateway, session, proxy, status)
     finally:
         await server.end()
