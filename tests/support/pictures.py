@@ -1,13 +1,13 @@
 """A picture as a client of the gateway orders it: the graph, the job, and what is heard of it."""
 
-import json
+import asyncio
 import uuid
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+import aiohttp
 import http_client
-import websocket_client
 
 STEPS = 6
 
@@ -62,27 +62,53 @@ def is_last(event: dict[str, Any]) -> bool:
 
 
 def order(url: str, api_key: str) -> Job:
-    """Order a picture at `url` and listen until it is there; AssertionError when it does not come."""
-    me, another = uuid.uuid4().hex, uuid.uuid4().hex
-    events: list[dict[str, Any]] = []
-    previews = []
-    with (
-        websocket_client.connect(f"{url}/ws?clientId={me}", api_key) as mine,
-        websocket_client.connect(f"{url}/ws?clientId={another}", api_key) as other,
-    ):
-        queued = http_client.post(url, {"prompt": graph(f"e2e-{me}"), "client_id": me}, api_key)
-        assert queued.status == 200, queued.body
-        while not events or not is_last(events[-1]):
-            message = mine.receive()
-            assert message is not None, f"the WebSocket ended after {events}"
-            if isinstance(message, bytes):
-                previews.append(message)
-            else:
-                events.append(json.loads(message))
-        # A greeting, the job's coming and its going.
-        heard = [json.loads(other.receive() or "")["type"] for _ in range(3)]
-    prompt_id = queued.json()["prompt_id"]
+    """Order a picture at `url` and listen until it is there; TimeoutError when it does not come."""
+    me = uuid.uuid4().hex
+    prompt_id, events, previews, heard = asyncio.run(_listened(url, api_key, me))
     history = http_client.get(f"{url}/history/{prompt_id}", api_key).json()
     [image] = history[prompt_id]["outputs"]["9"]["images"]
     picture = http_client.get(f"{url}/view?{urlencode(image)}", api_key)
     return Job(prompt_id, events, previews, heard, image, picture)
+
+
+async def _listened(
+    url: str, api_key: str, me: str
+) -> tuple[str, list[dict[str, Any]], list[bytes], list[str]]:
+    """Queue the job; return its id, events and previews, and which events another client heard."""
+    events: list[dict[str, Any]] = []
+    previews = []
+    key = {"apikey": api_key}
+    async with (
+        asyncio.timeout(60),
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{url}/ws?clientId={me}", headers=key) as mine,
+        session.ws_connect(f"{url}/ws?clientId={uuid.uuid4().hex}", headers=key) as other,
+    ):
+        body = {"prompt": graph(f"e2e-{me}"), "client_id": me}
+        async with session.post(url, json=body, headers=key) as queued:
+            assert queued.status == 200, await queued.text()
+            prompt_id = str((await queued.json())["prompt_id"])
+        while not events or not is_last(events[-1]):
+            message = await mine.receive()
+            if message.type == aiohttp.WSMsgType.BINARY:
+                previews.append(message.data)
+            else:
+                events.append(message.json())
+        # A greeting, the job's coming and its going.
+        heard = [(await other.receive_json())["type"] for _ in range(3)]
+    return prompt_id, events, previews, heard
+
+
+def upgrade_status(url: str, api_key: str | None) -> int:
+    """Return the status of the answer to a client that asks for a WebSocket."""
+
+    async def ask() -> int:
+        headers = {"apikey": api_key} if api_key else {}
+        async with aiohttp.ClientSession() as session:
+            try:
+                async with session.ws_connect(f"{url}/ws?clientId=stranger", headers=headers):
+                    return 101
+            except aiohttp.WSServerHandshakeError as refused:
+                return refused.status
+
+    return asyncio.run(ask())
