@@ -240,8 +240,8 @@ test-role: setup ## one role by itself on a lab node, with what it needs: make t
 	molecule test -s role
 
 .PHONY: bench
-bench: setup ## on a running lab: a run with nothing to do, next to other ways of doing it (ARGS="--rounds 3")
-	@$(VENV)/bin/python tests/bench/bench.py $(ARGS)
+bench: setup ## on a running lab: a run with nothing to do, next to other ways of doing it (ARGS=3: rounds)
+	@PYTHONPATH=.:filter_plugins:action_plugins:vars_plugins:library:module_utils:tests/support:lab $(VENV)/bin/python tests/bench/bench.py $(ARGS)
 
 .PHONY: clean
 clean: ## remove caches and .venv (not the lab: make lab-down)
