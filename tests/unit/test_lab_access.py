@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 from aicluster_lab import access, card
-from aicluster_lab.nodes import Ready
 from aicluster_lab.sitedata import Node, Site
 
 
@@ -29,43 +28,20 @@ def site(tmp_path) -> Site:
     )
 
 
-def test_the_key_is_made_once_and_is_private(site):
+def test_the_key_is_made_once_and_is_private_and_half_a_key_is_replaced(site):
     public = access.ensure_key(site.private_key)
     assert public.startswith("ssh-ed25519 ")
     assert public == access.ensure_key(site.private_key)
-    assert mode(site.private_key) == 0o600
-    assert mode(site.private_key.parent) == 0o700
-
-
-def test_half_a_key_is_replaced(site):
-    public = access.ensure_key(site.private_key)
+    assert (mode(site.private_key), mode(site.private_key.parent)) == (0o600, 0o700)
     site.private_key.with_suffix(".pub").unlink()
     assert access.ensure_key(site.private_key) != public
 
 
-def test_known_hosts_has_a_line_per_node(tmp_path):
-    path = tmp_path / "ssh" / "known_hosts"
-    access.write_known_hosts(path, [Ready(IPv4Address("198.18.77.147"), "ssh-ed25519 AAAA")])
-    assert path.read_text() == "198.18.77.147 ssh-ed25519 AAAA\n"
-
-
-def test_the_card_says_where_the_lab_is_and_how_to_get_in(site, tmp_path):
-    content = card.make_card(site, {"kong_api_key": "the key"})
-    assert content == {
-        "gateway_url": "http://198.18.77.147",
-        "api_key": "the key",
-        "ssh_key": str(tmp_path / ".lab" / "ssh" / "id_ed25519"),
-        "subnet": "198.18.77.0/24",
-        "nodes": {"PI51": "198.18.77.147"},
-    }
-    path = tmp_path / "card.json"
+def test_the_card_holds_the_key_for_its_owner_and_prints_a_request_to_try(site, tmp_path):
+    path, content = tmp_path / "card.json", card.make_card(site, {"kong_api_key": "the key"})
     card.write_card(path, content)
-    assert card.read_card(path) == content
-    assert mode(path) == 0o600
-
-
-def test_the_printed_card_has_a_request_to_try(site):
-    text = card.card_text(card.make_card(site, {"kong_api_key": "the key"}), site.state)
+    assert (card.read_card(path), mode(path)) == (content, 0o600)
+    text = card.card_text(content, site.state)
     assert "curl --noproxy '*' -sS http://198.18.77.147/api/v1/chat -H 'apikey: the key'" in text
     assert "PI51   198.18.77.147" in text
 

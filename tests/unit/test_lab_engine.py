@@ -54,21 +54,22 @@ def test_why_nodes_cannot_run_on_an_engine(info, words):
     assert bool(reason) == bool(words)
 
 
-def test_an_engine_the_lab_did_not_start_is_left_alone(tmp_path):
-    assert engine.stop(tmp_path) is False
+SELF = {"unit": "", "pid": os.getpid(), "start_ticks": 1}
+A_UNIT = {"unit": "docker.service", "pid": 0, "start_ticks": 0}
+BUSY = SimpleNamespace(containers=SimpleNamespace(list=lambda: ["a container"]))
 
 
-def test_a_process_that_took_over_the_engines_number_is_left_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "answering", lambda: None)
+@pytest.mark.parametrize(
+    ("record", "answering"),
+    [
+        pytest.param(None, None, id="one the lab did not start"),
+        pytest.param(SELF, None, id="a process that took over the engine's number"),
+        pytest.param(A_UNIT, BUSY, id="one that runs somebody else's container"),
+    ],
+)
+def test_what_is_not_the_labs_alone_is_not_stopped(record, answering, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "answering", lambda: answering)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing is to be stopped"))
-    record = {"unit": "", "pid": os.getpid(), "start_ticks": 1}
-    (tmp_path / "engine.json").write_text(json.dumps(record))
-    assert engine.stop(tmp_path) is False
-
-
-def test_an_engine_that_runs_somebody_elses_container_is_left_alone(tmp_path, monkeypatch):
-    busy = SimpleNamespace(containers=SimpleNamespace(list=lambda: ["a container"]))
-    monkeypatch.setattr(engine, "answering", lambda: busy)
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing is to be stopped"))
-    (tmp_path / "engine.json").write_text(json.dumps({"unit": "docker.service", "pid": 0, "start_ticks": 0}))
+    if record:
+        (tmp_path / "engine.json").write_text(json.dumps(record))
     assert engine.stop(tmp_path) is False

@@ -25,11 +25,8 @@ def test_the_second_command_waits_for_the_first(tmp_path, capsys):
     assert "waiting" in capsys.readouterr().out
 
 
-def test_ones_own_lab_and_none_at_all_are_fine(tmp_path):
-    require_owner(tmp_path, tmp_path / "missing")
-
-
 def test_another_users_lab_is_refused_by_both_names(tmp_path, monkeypatch):
+    require_owner(tmp_path, tmp_path / "missing")
     owner = tmp_path.stat().st_uid
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     with pytest.raises(LabError, match=rf"belongs to user {owner}, this is user {owner + 1}"):

@@ -13,51 +13,39 @@ GATEWAY, BACKEND = "198.18.77.147", "198.18.77.247"
 NGINX = {"image": "nginx:1", "ports": {"http": {"port": 80}}}
 
 
+SITE = {
+    "site_network": "198.18.77.0/24", "site_router": "198.18.77.1", "site_image_mirror": "198.18.77.2:5000",
+}  # fmt: skip
+
+
+def node(address: str, name: str, tier: str, services: dict[str, Any]) -> dict[str, Any]:
+    """A node as Ansible resolves it."""
+    of_its_board = {"board": "Raspberry Pi 5", "memory_mb": 8192}
+    return of_its_board | {
+        "host": address, "address": address, "name": name, "tier": tier, "services": services,
+    }  # fmt: skip
+
+
 def answer(services: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """Two nodes as Ansible resolves them; `services` are those of the gateway, `changes` apply to it."""
-    common = {"tier": "backend", "board": "Raspberry Pi 5", "memory_mb": 8192}
+    """Two nodes; `services` are those of the gateway, `changes` apply to the site or else to it."""
     own = {"nginx": NGINX, "redis": {"image": "redis:1"}, "native": {"image": None}}
-    gateway = {
-        **common,
-        "host": GATEWAY,
-        "address": GATEWAY,
-        "name": "PI51",
-        "tier": "gateway",
-        "services": services or own,
-    }
-    backend = {
-        **common,
-        "host": BACKEND,
-        "address": BACKEND,
-        "name": "PI52",
-        "services": {"redis": {"image": "redis:2"}},
-    }
-    site = {
-        "site_network": "198.18.77.0/24",
-        "site_router": "198.18.77.1",
-        "site_image_mirror": "198.18.77.2:5000",
-    }
-    of_the_site = {name: value for name, value in changes.items() if name in site}
-    of_the_node = {name: value for name, value in changes.items() if name not in site}
-    return {"nodes": [gateway | of_the_node, backend], "lab": [GATEWAY, BACKEND], **site, **of_the_site}
+    of_the_node = {name: value for name, value in changes.items() if name not in SITE}
+    gateway = node(GATEWAY, "PI51", "gateway", services or own) | of_the_node
+    backend = node(BACKEND, "PI52", "backend", {"redis": {"image": "redis:2"}})
+    of_the_site = {name: value for name, value in changes.items() if name in SITE}
+    return {"nodes": [gateway, backend], "lab": [GATEWAY, BACKEND], **SITE, **of_the_site}
 
 
 def site(services: dict[str, Any] | None = None, **changes: Any) -> sitedata.Site:
     return sitedata.site_from(Path("/checkout"), answer(services, **changes))
 
 
-def test_network_and_registry():
+def test_a_site_has_its_network_its_registry_its_nodes_and_the_images_of_what_runs_in_containers():
     found = site()
     assert found.network == IPv4Network("198.18.77.0/24")
     assert found.registry == (IPv4Address("198.18.77.2"), 5000)
-
-
-def test_nodes_have_name_address_board_and_memory():
-    assert site().nodes[0] == sitedata.Node("PI51", IPv4Address(GATEWAY), "Raspberry Pi 5", 8192)
-
-
-def test_images_are_those_of_placed_services_that_run_in_a_container():
-    assert site().images == ("nginx:1", "redis:1", "redis:2")
+    assert found.nodes[0] == sitedata.Node("PI51", IPv4Address(GATEWAY), "Raspberry Pi 5", 8192)
+    assert found.images == ("nginx:1", "redis:1", "redis:2")
 
 
 @pytest.mark.parametrize(
@@ -74,7 +62,6 @@ def test_gateway_url(port, url):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        pytest.param({"memory_mb": None}, "node_memory_mb is missing", id="a board without memory"),
         pytest.param({"board": None}, "198.18.77.147: .*node_board is missing", id="a node without a board"),
         pytest.param({"services": {"ngnix": {}}}, "PI51: .*`ngnix`.*not in service_catalogue", id="a typo"),
         pytest.param(
@@ -93,13 +80,10 @@ def test_what_is_wrong_is_named(changes, message):
         site(**changes)
 
 
-def test_a_lab_without_a_gateway_is_a_small_one():
+def test_a_lab_without_a_gateway_is_a_small_one_and_an_empty_one_is_refused():
     small = answer()
     small["nodes"] = [node for node in small["nodes"] if node["tier"] != "gateway"]
     assert sitedata.site_from(Path("/checkout"), small).gateway_url == ""
-
-
-def test_an_empty_lab_is_refused():
     with pytest.raises(LabError, match="no host in the group `lab`"):
         sitedata.site_from(Path("/checkout"), {"nodes": [], "lab": []})
 
