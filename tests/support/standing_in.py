@@ -1,16 +1,13 @@
-"""The lab's stand-ins without their images: made for a test, and asked by it or by the check that ships."""
+"""The lab's stand-ins without their images: made for a test, and asked by it."""
 
 import asyncio
 import json
-import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import render
-from aicluster_verify import Kit
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from standins.comfyui.comfyui_standin.jobs import Jobs
@@ -62,62 +59,6 @@ def ask(application: web.Application, path: str, method: str = "GET", **more: An
 
     said: Said = talk(application, conversation)
     return said
-
-
-@contextmanager
-def listening(application: web.Application) -> Iterator[str]:
-    """Serve on a real port of this machine; where."""
-    loop, found = asyncio.new_event_loop(), list[str]()
-    started = threading.Event()
-
-    async def serve() -> None:
-        runner = web.AppRunner(application)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        found.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
-        started.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await runner.cleanup()
-
-    task = loop.create_task(serve())
-    thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([task])))
-    thread.start()
-    started.wait(10)
-    try:
-        yield found[0]
-    finally:
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join()
-        loop.close()
-
-
-class KitBeside(Kit):
-    """A real kit of a node with one service, which is a stand-in; `curl` in its container is a request."""
-
-    def __init__(self, urls: Mapping[str, str], secrets: Mapping[str, str], printed: str = "") -> None:
-        """`urls`: port -> where it is; `secrets`: file name -> text; `printed` by `printenv`."""
-        super().__init__({"node": "N", "services": {}, "cluster": []}, "run-1")
-        self.urls, self.secrets, self.printed = urls, secrets, printed
-        # The check of Grafana alone looks itself where the port is.
-        self.services = {"grafana": {"ports": {"web": {"container": 0, "published": "127.0.0.1"}}}}
-
-    def url(self, _service: str, port: str, path: str = "/") -> str:
-        """Where the stand-in is."""
-        return self.urls[port] + path
-
-    def secret(self, _service: str, name: str) -> str:
-        """A secret of the test."""
-        return self.secrets[name]
-
-    def execute(self, _service: str, argv: Sequence[str], stdin: str | None = None) -> str:
-        """What a variable is; else body and status of what curl would ask."""
-        if argv[0] == "printenv":
-            return self.printed
-        name, _, value = (stdin or "").partition(": ")
-        answer = self.http(self.urls["web"] + "/" + argv[-1].split("/", 3)[3], headers={name: value})
-        return f"{answer.text}\n{answer.status}"
 
 
 # --- what stands in for what ---

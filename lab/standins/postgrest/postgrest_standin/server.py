@@ -121,7 +121,7 @@ class Api:
 
 
 class Admin:
-    """How it is: ready, numbers, and what it knows of the schema."""
+    """How it is: ready, and numbers."""
 
     def __init__(self, state: State) -> None:
         """`state` is what is told."""
@@ -132,7 +132,6 @@ class Admin:
         app = web.Application()
         app.router.add_get("/ready", self.ready)
         app.router.add_get("/metrics", self.metrics)
-        app.router.add_get("/schema_cache", self.schema_cache)
         return app
 
     async def ready(self, _request: web.Request) -> web.Response:
@@ -142,7 +141,3 @@ class Admin:
     async def metrics(self, _request: web.Request) -> web.Response:
         """Numbers for Prometheus."""
         return web.Response(text=METRICS.format(**self._state.loads), content_type="text/plain")
-
-    async def schema_cache(self, _request: web.Request) -> web.Response:
-        """The names of tables and views."""
-        return web.json_response(sorted(self._state.schema or ()))
