@@ -5,8 +5,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from aicluster.site import catalogue as service_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,21 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 _GENERATED = {".git", ".venv", ".lab", ".cache", "__pycache__", "secrets"}
 
 
-class _Loader(yaml.CSafeLoader):
-    """YAML as Ansible writes it: tagged scalars stay text."""
-
-
-def _as_text(loader: _Loader, node: yaml.ScalarNode) -> str:
-    return str(loader.construct_scalar(node))
-
-
-for _tag in ("!vault", "!unsafe"):
-    _Loader.add_constructor(_tag, _as_text)
-
-
 def load(path: Path | str) -> Any:
     """The parsed content of a YAML file, by path below the root; None for an empty one."""
-    return service_files.parsed((ROOT / path).read_bytes(), _Loader)
+    return service_files.parsed((ROOT / path).read_bytes())
 
 
 @cache
