@@ -18,20 +18,9 @@ def ensure_key(private_key: Path) -> str:
     if not (private_key.exists() and public_key.exists()):
         private_key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         private_key.unlink(missing_ok=True)
-        command = [
-            "ssh-keygen",
-            "-q",
-            "-t",
-            "ed25519",
-            "-N",
-            "",
-            "-C",
-            "aicluster-lab",
-            "-f",
-            str(private_key),
-        ]
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "aicluster-lab"]
         try:
-            subprocess.run(command, check=True)
+            subprocess.run([*command, "-f", str(private_key)], check=True)
         except FileNotFoundError:
             raise LabError(
                 "ssh-keygen is missing: Ansible reaches the nodes by ssh. Install openssh-client."

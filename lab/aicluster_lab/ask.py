@@ -26,22 +26,11 @@ def ask(root: Path, inventory: Sequence[str], pattern: str, expression: str) -> 
     """
     as_json = {"ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
     arguments = json.dumps({"msg": f"{{{{ {expression} }}}}"})
+    ansible = str(root / ".venv" / "bin" / "ansible")
     asked = subprocess.run(
-        [
-            str(root / ".venv" / "bin" / "ansible"),
-            *inventory,
-            pattern,
-            "-m",
-            "ansible.builtin.debug",
-            "-a",
-            arguments,
-        ],
-        cwd=root,
-        env=environment(root) | as_json,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        [ansible, *inventory, pattern, "-m", "ansible.builtin.debug", "-a", arguments],
+        cwd=root, env=environment(root) | as_json, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     if asked.returncode:
         raise RuntimeError(
             f"the inventory {' '.join(inventory)} cannot be read:\n{asked.stdout}{asked.stderr}"

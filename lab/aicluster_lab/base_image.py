@@ -145,13 +145,8 @@ def _debootstrap(target: Path, log: Path, step: Step) -> None:
     ):
         (target / "etc" / name).write_text(text)
         (target / "etc" / name).chmod(0o644)
-    for excess in (
-        "usr/share/doc",
-        "usr/share/man",
-        "usr/share/locale",
-        "var/cache/apt",
-        "var/lib/apt/lists",
-    ):
+    documentation = ("usr/share/doc", "usr/share/man", "usr/share/locale")
+    for excess in (*documentation, "var/cache/apt", "var/lib/apt/lists"):
         shutil.rmtree(target / excess, ignore_errors=True)
         (target / excess).mkdir()
         (target / excess).chmod(0o755)

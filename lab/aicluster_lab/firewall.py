@@ -68,10 +68,7 @@ def apply(containers: Containers, subnet: IPv4Network, resolvers: Iterable[IPv4A
 
 def remove(containers: Containers) -> None:
     """Remove the rules, if they are there."""
-    _run(
-        containers,
-        ["sh", "-c", f"if {THERE}; then nft delete table ip {TABLE}; fi"],
-    )
+    _run(containers, ["sh", "-c", f"if {THERE}; then nft delete table ip {TABLE}; fi"])
 
 
 def dropped_packets(containers: Containers) -> int:

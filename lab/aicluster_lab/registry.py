@@ -55,10 +55,7 @@ def description(address: IPv4Address, inner_port: int, port: int) -> Description
             "Binds": [f"{STORAGE}:/var/lib/registry"],
             "PortBindings": {f"{inner_port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]},
         },
-        config={
-            "Env": [f"REGISTRY_HTTP_ADDR=:{inner_port}"],
-            "ExposedPorts": {f"{inner_port}/tcp": {}},
-        },
+        config={"Env": [f"REGISTRY_HTTP_ADDR=:{inner_port}"], "ExposedPorts": {f"{inner_port}/tcp": {}}},
     )
 
 

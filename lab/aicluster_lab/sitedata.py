@@ -142,12 +142,7 @@ def _node(node: Mapping[str, Any]) -> Node:
                 f"{node['host']}: the variable node_{key} is missing. "
                 "Add it to the lab's group_vars or host_vars."
             )
-    return Node(
-        name=node["name"],
-        address=IPv4Address(node["address"]),
-        board=node["board"],
-        memory_mb=int(node["memory_mb"]),
-    )
+    return Node(node["name"], IPv4Address(node["address"]), node["board"], int(node["memory_mb"]))
 
 
 def _gateway_url(gateways: Collection[Mapping[str, Any]]) -> str:

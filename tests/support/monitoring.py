@@ -55,14 +55,8 @@ def shell(service: str, script: str, folder: Path = ROOT) -> subprocess.Complete
     else:
         mounts = [f"--volume={path}:{path}:ro" for path in {ROOT, folder}]
         command = ["docker", "run", "--rm", "--network=none", "--tmpfs=/tmp:mode=1777", *mounts]
-        command += [
-            f"--user={os.getuid()}:{os.getgid()}",
-            f"--workdir={folder}",
-            "--entrypoint=sh",
-            tag,
-            "-euc",
-            script,
-        ]
+        command += [f"--user={os.getuid()}:{os.getgid()}", f"--workdir={folder}", "--entrypoint=sh", tag]
+        command += ["-euc", script]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 

@@ -10,6 +10,7 @@ from .provisioning import ProvisioningError
 from .settings import Settings, settings_of
 from .store import Store
 
+RESET = ["admin", "reset-admin-password", "--password-from-stdin"]
 USAGE = "usage: grafana server | cli --homepath X --config X admin reset-admin-password --password-from-stdin"
 
 
@@ -29,16 +30,7 @@ def main(arguments: list[str]) -> None:
             case ["server"]:
                 # Only then it is loaded.
                 importlib.import_module("grafana_standin.server").serve(settings_of(os.environ))
-            case [
-                "cli",
-                "--homepath",
-                _,
-                "--config",
-                _,
-                "admin",
-                "reset-admin-password",
-                "--password-from-stdin",
-            ]:
+            case ["cli", "--homepath", _, "--config", _, *words] if words == RESET:
                 reset_password(settings_of(os.environ))
             case _:
                 sys.exit(USAGE)

@@ -19,12 +19,8 @@ UID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 DATASOURCE = frozenset(("name", "uid", "type", "access", "url", "isDefault", "editable", "jsonData"))
 # Besides `name`: what this stand-in does, however often it would look; Grafana can be told otherwise.
 PROVIDER: Mapping[str, object] = {
-    "type": "file",
-    "orgId": 1,
-    "folder": "",
-    "disableDeletion": False,
-    "allowUiUpdates": False,
-}
+    "type": "file", "orgId": 1, "folder": "", "disableDeletion": False, "allowUiUpdates": False,
+}  # fmt: skip
 
 
 class ProvisioningError(Exception):

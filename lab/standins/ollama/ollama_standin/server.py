@@ -97,7 +97,6 @@ class Api:
                 web.get("/api/version", self.version),
                 web.get("/api/tags", self.tags),
                 web.get("/api/ps", self.ps),
-                web.post("/api/show", self.show),
                 web.post("/api/pull", self.pull),
                 web.post("/api/copy", self.copy),
                 web.delete("/api/delete", self.delete),
@@ -134,16 +133,6 @@ class Api:
         shown = details(model) if model else {"name": name, "model": name}
         context = int(os.environ.get("OLLAMA_CONTEXT_LENGTH", "4096"))
         return {**shown, "size": size, "size_vram": size, "expires_at": until, "context_length": context}
-
-    async def show(self, request: web.Request) -> web.Response:
-        """Details of one model."""
-        body, name = await self._named(request)
-        model = self._store.get(name) if name else None
-        if model is None:
-            return error(404, f"model '{body.get('model', body.get('name', ''))}' not found")
-        return web.json_response(
-            {"details": details(model)["details"], "capabilities": ["completion"], "model_info": {}}
-        )
 
     async def copy(self, request: web.Request) -> web.Response:
         """Give a model a second name."""

@@ -9,17 +9,9 @@ from typing import Any
 # What this project sets, and what kind of value it is. The real one ignores a name it does not know, and so a
 # typing error.
 KNOWN = {
-    "db-uri": str,
-    "db-schemas": str,
-    "db-anon-role": str,
-    "db-pool": int,
-    "db-max-rows": int,
-    "db-config": bool,
-    "server-host": str,
-    "server-port": int,
-    "admin-server-port": int,
-    "log-level": str,
-}
+    "db-uri": str, "db-schemas": str, "db-anon-role": str, "db-pool": int, "db-max-rows": int,
+    "db-config": bool, "server-host": str, "server-port": int, "admin-server-port": int, "log-level": str,
+}  # fmt: skip
 LOG_LEVELS = ("crit", "error", "warn", "info", "debug")
 
 
@@ -68,14 +60,10 @@ class Config:
         if "," in found["db-schemas"] or found["db-config"]:
             raise ValueError("this stand-in knows one schema, and no settings in the database")
         return cls(
-            uri=found["db-uri"],
-            schema=found["db-schemas"],
-            anonymous=found["db-anon-role"],
-            max_rows=found["db-max-rows"],
-            host=found["server-host"],
-            port=found["server-port"],
+            uri=found["db-uri"], schema=found["db-schemas"], anonymous=found["db-anon-role"],
+            max_rows=found["db-max-rows"], host=found["server-host"], port=found["server-port"],
             admin_port=found["admin-server-port"],
-        )
+        )  # fmt: skip
 
     def ready_url(self) -> str:
         """Return what `--ready` asks."""

@@ -31,13 +31,9 @@ class PostgresStore:
         where = self._database
         try:
             connection = await psycopg.AsyncConnection.connect(
-                host=where.host,
-                port=where.port,
-                dbname=where.name,
-                user=where.user,
-                password=where.password,
-                connect_timeout=TIMEOUT_S,
-            )
+                host=where.host, port=where.port, dbname=where.name, user=where.user,
+                password=where.password, connect_timeout=TIMEOUT_S,
+            )  # fmt: skip
             async with connection, connection.cursor() as cursor:
                 yield cursor
         except psycopg.Error as problem:
