@@ -3,14 +3,7 @@
 import socket
 from urllib.parse import urlsplit
 
-import http_client
-
 CHAT = "/api/v1/chat"
-
-
-def test_the_key_is_judged_before_the_body(gateway_url, api_key):
-    assert http_client.post(f"{gateway_url}{CHAT}", [], key="wrong").status == 401
-    assert http_client.post(f"{gateway_url}{CHAT}", [], key=api_key).status == 400
 
 
 def test_the_body_of_a_client_without_a_key_is_not_waited_for(gateway_url):
