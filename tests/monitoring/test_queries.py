@@ -32,18 +32,6 @@ def expression(dashboard, panel):
     return dashboards.filled(expr, CHOSEN)
 
 
-def answers(expr, series, samples, folder):
-    """Ask promtool whether the expression makes these samples (labels -> value) of these series."""
-    expected = [{"labels": labels, "value": value} for labels, value in samples.items()]
-    test = {
-        "interval": "1m",
-        "input_series": [{"series": name, "values": str(value)} for name, value in series.items()],
-        "promql_expr_test": [{"expr": expr, "eval_time": "0m", "exp_samples": expected}],
-    }
-    (folder / "test.yml").write_text(yaml.safe_dump({"tests": [test]}, width=10_000))
-    monitoring.succeeds("prometheus", "promtool test rules test.yml", folder)
-
-
 @pytest.mark.parametrize(
     ("dashboard", "panel", "labels"),
     [
@@ -65,7 +53,7 @@ def test_a_panel_shows_every_state_a_service_can_be_in(dashboard, panel, labels,
         for state in states
     }
     samples = {labels.format(f"is-{state}"): number for number, state in enumerate(states)}
-    answers(expression(dashboard, panel), series, samples, tmp_path)
+    monitoring.answers(expression(dashboard, panel), series, samples, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +73,7 @@ def test_ai_nodes_that_should_answer_and_do_not_are_counted(asleep, away, tmp_pa
         'aicluster_service_state{instance="10.0.0.3:9100", name="ollama", state="asleep"}': asleep,
         'aicluster_service_state{instance="10.0.0.3:9100", name="comfyui", state="asleep"}': 1,
     }
-    answers(expression("AI requests", "AI nodes away"), series, {"{}": away}, tmp_path)
+    monitoring.answers(expression("AI requests", "AI nodes away"), series, {"{}": away}, tmp_path)
 
 
 def test_every_query_of_a_dashboard_parses(tmp_path):

@@ -134,17 +134,12 @@ def test_an_alert_names_node_severity_and_what_to_do(subject, rule):
     assert rule["labels"]["severity"] in SEVERITIES
     assert rule["annotations"]["summary"].endswith("."), "a sentence"
     assert rule["annotations"]["next"]
+    # Who reads it may know neither the folder nor the inventories of a playbook.
+    assert not re.search(r"ansible-playbook|playbooks/|site\.yml", " ".join(rule["annotations"].values()))
     for case in cases(subject, rule["alert"]):
         for alert in case["exp_alerts"]:
             assert alert["exp_labels"]["node"], "an alert without a node is inhibited by any dead one"
             assert {"summary", "next"} <= set(alert["exp_annotations"])
-
-
-@every_rule
-def test_an_alert_names_no_playbook_for_it_is_read_where_none_may_run(subject, rule):
-    """Who reads it knows neither the folder nor the inventories that belong behind the command."""
-    said = " ".join(rule["annotations"].values())
-    assert not re.search(r"ansible-playbook|playbooks/|site\.yml", said), subject
 
 
 def test_an_alert_has_one_name():

@@ -3,9 +3,11 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+import yaml
 from aicluster_lab.registry import local_tag, published_port
 from tree import ROOT, catalogue
 
@@ -65,3 +67,15 @@ def succeeds(service: str, script: str, folder: Path = ROOT) -> str:
     done = shell(service, script, folder)
     assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def answers(expr: str, series: Mapping[str, float], samples: Mapping[str, float], folder: Path) -> None:
+    """Have promtool compare what an expression makes of series with samples (labels -> value)."""
+    expected = [{"labels": labels, "value": value} for labels, value in samples.items()]
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": str(value)} for name, value in series.items()],
+        "promql_expr_test": [{"expr": expr, "eval_time": "0m", "exp_samples": expected}],
+    }
+    (folder / "test.yml").write_text(yaml.safe_dump({"tests": [test]}, width=10_000))
+    succeeds("prometheus", "promtool test rules test.yml", folder)

@@ -147,7 +147,6 @@ def test_a_stand_in_is_told_the_version_of_its_tag(tag, version):
 @pytest.mark.parametrize(
     ("sources", "more"),
     [
-        pytest.param("", [], id="Debian's own where nothing is configured"),
         pytest.param(
             "deb http://mirror.lan/debian bookworm main", ["http://mirror.lan/debian"], id="one line"
         ),
@@ -173,7 +172,6 @@ def test_a_port_that_is_none_is_refused(setting):
 @pytest.mark.parametrize(
     ("listing", "expected"),
     [
-        pytest.param("", [], id="a bare node holds nothing"),
         pytest.param("mirror/kong:3 sha256:new", [], id="the registry's own is up to date"),
         pytest.param(
             "mirror/kong:3 sha256:old", ["mirror/kong:3"], id="another digest under the tag is outdated"
