@@ -1,11 +1,9 @@
 """What the lab prints while it works: one line per step, with its seconds."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import TextIO
 
 HEARTBEAT_S = 15.0
 
@@ -13,16 +11,14 @@ HEARTBEAT_S = 15.0
 class Progress:
     """Prints steps as they start, a sign of life during long ones, and the seconds each one took."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        """Print to `stream`, by default the standard output."""
-        self._stream = stream or sys.stdout
+    def __init__(self) -> None:
+        """Print to the standard output."""
         self._lock = Lock()
-        self.seconds: dict[str, float] = {}
 
     def say(self, text: str) -> None:
         """Print one line at once."""
         with self._lock:
-            print(text, file=self._stream, flush=True)
+            print(text, flush=True)
 
     @contextmanager
     def step(self, name: str) -> Iterator["Step"]:
@@ -33,7 +29,6 @@ class Progress:
         except BaseException:
             self.say(f"  {name}: FAILED after {step.elapsed:.1f} s")
             raise
-        self.seconds[name] = step.elapsed
         detail = f" ({step.detail})" if step.detail else ""
         self.say(f"  {name + detail:<68} {step.elapsed:6.1f} s")
 
