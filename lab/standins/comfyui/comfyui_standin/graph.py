@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-LINK_LENGTH = 2
 Graph = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A class of nodes: inputs that take a value, inputs that take an output of another node."""
-
-    values: tuple[str, ...] = ()
-    links: tuple[str, ...] = ()
-    shows: bool = False
-    sized: bool = False
-
-
-KINDS = {
-    "CheckpointLoaderSimple": Kind(values=("ckpt_name",)),
-    "CLIPTextEncode": Kind(values=("text",), links=("clip",)),
-    "EmptyLatentImage": Kind(values=("width", "height", "batch_size"), sized=True),
-    "KSampler": Kind(
-        values=("seed", "steps", "cfg", "sampler_name", "scheduler", "denoise"),
-        links=("model", "positive", "negative", "latent_image"),
-    ),
-    "VAEDecode": Kind(links=("samples", "vae")),
-    "EmptyImage": Kind(values=("width", "height", "batch_size", "color"), sized=True),
-    "SaveImage": Kind(values=("filename_prefix",), links=("images",), shows=True),
-    "PreviewImage": Kind(links=("images",), shows=True),
+SHOWS = ("SaveImage", "PreviewImage")
+SIZED = ("EmptyLatentImage", "EmptyImage")
+# Class of nodes -> its inputs: values, and outputs of other nodes as [id, number].
+INPUTS = {
+    "CheckpointLoaderSimple": "ckpt_name",
+    "CLIPTextEncode": "text clip",
+    "EmptyLatentImage": "width height batch_size",
+    "KSampler": "seed steps cfg sampler_name scheduler denoise model positive negative latent_image",
+    "VAEDecode": "samples vae",
+    "EmptyImage": "width height batch_size color",
+    "SaveImage": "filename_prefix images",
+    "PreviewImage": "images",
 }
 # What decides how much work a job is, and how much at most; the other values are not looked at.
 AT_MOST = {"width": 16384, "height": 16384, "batch_size": 4096, "steps": 10000}
@@ -78,13 +64,13 @@ def validated(graph: object, checkpoints: Collection[str]) -> list[str]:
     for name, node in graph.items():
         if not isinstance(node, Mapping) or not isinstance(node.get("inputs"), Mapping):
             raise RefusedError("invalid_prompt", f"Node {name} must have class_type and inputs")
-        if node.get("class_type") not in KINDS:
+        if node.get("class_type") not in INPUTS:
             raise RefusedError("invalid_prompt", f"Node {name}: the stand-in has no {node.get('class_type')}")
-    shown = [name for name, node in graph.items() if KINDS[node["class_type"]].shows]
+    shown = [name for name, node in graph.items() if node["class_type"] in SHOWS]
     if not shown:
         raise RefusedError("prompt_no_outputs", "Nothing in the graph is shown or saved")
     for output in shown:
-        if not any(KINDS[graph[name]["class_type"]].sized for name in below(graph, output)):
+        if not any(graph[name]["class_type"] in SIZED for name in below(graph, output)):
             raise RefusedError("prompt_outputs_failed_validation", f"Node {output} shows nothing of a size")
     errors = {
         name: {"errors": found, "class_type": graph[name]["class_type"]}
@@ -99,13 +85,12 @@ def validated(graph: object, checkpoints: Collection[str]) -> list[str]:
 
 def input_errors(graph: Graph, node: Graph, checkpoints: Collection[str]) -> Iterator[dict[str, str]]:
     """Yield what is wrong with the inputs of one node."""
-    kind, given = KINDS[node["class_type"]], node["inputs"]
-    for name in (*kind.values, *kind.links):
+    given = node["inputs"]
+    for name in INPUTS[node["class_type"]].split():
         value = given.get(name)
-        linked = isinstance(value, list) and len(value) == LINK_LENGTH and str(value[0]) in graph
         if name not in given:
             yield {"type": "required_input_missing", "details": name}
-        elif linked is not (name in kind.links):
+        elif isinstance(value, list) and not (value and str(value[0]) in graph):
             yield {"type": "bad_linked_input", "details": f"{name}: {value}"}
         elif name == "ckpt_name" and value not in checkpoints:
             yield {"type": "value_not_in_list", "details": f"{name}: {value} is none of {list(checkpoints)}"}

@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from .graph import KINDS, below
+from .graph import SHOWS, SIZED, below
 from .png import png
 
 Send = Callable[[str, dict[str, Any], str], None]
@@ -127,7 +127,7 @@ class Jobs:
                 self._stop_if_asked()
                 tell("progress", {"node": node, "value": step + 1, "max": steps})
         self._stop_if_asked()
-        return self._show(job, node) if KINDS[kind].shows else {}
+        return self._show(job, node) if kind in SHOWS else {}
 
     def _stop_if_asked(self) -> None:
         if self._interrupted:
@@ -156,7 +156,7 @@ def next_number(folder: Path, stem: str) -> int:
 def picture_of(graph: Mapping[str, Any], node: str) -> tuple[int, int, int, int]:
     """Return width, height (pixels), seed and number of the pictures a node shows: all that decides them."""
     order = [graph[name] for name in below(graph, node)]
-    size = next(one["inputs"] for one in order if KINDS[one["class_type"]].sized)
+    size = next(one["inputs"] for one in order if one["class_type"] in SIZED)
     said = json.dumps([one["inputs"] for one in order], sort_keys=True)
     seed = int(sha256(said.encode()).hexdigest()[:6], 16)
     return size["width"], size["height"], seed, size["batch_size"]
