@@ -5,7 +5,6 @@ from ipaddress import IPv4Address
 import pytest
 from aicluster_lab import containers, nodes
 from aicluster_lab.sitedata import Node
-from tree import ROOT
 
 ALL = (1 << len(nodes.CAPABILITIES)) - 1
 LAST = len(nodes.CAPABILITIES) - 1
@@ -55,10 +54,3 @@ def test_a_container_is_made_anew_when_its_image_or_anything_about_it_changes():
         for node, missing, image in made
     ]
     assert first == same and len({first, *others}) == 4
-
-
-def test_the_login_folders_are_those_the_image_makes():
-    dockerfile = (ROOT / "lab/images/node/Dockerfile").read_text()
-    for user, (folder, uid) in nodes.USERS.items():
-        assert f"/{folder}" in dockerfile
-        assert user == "root" or f"--uid {uid}" in dockerfile

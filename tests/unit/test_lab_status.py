@@ -43,9 +43,3 @@ def listed(name: str, state: str, text: str, service: str = "") -> str:
 )
 def test_services(lines, expected):
     assert status.services_text("\n".join(lines)) == expected
-
-
-def test_columns_are_aligned_under_their_headings():
-    text = status.table([status.Row("PI51", "running", "198.18.77.147", "1 / 2 MiB", "kong, nginx")])
-    heading, line = text.splitlines()
-    assert heading.index("services") == line.index("kong")
