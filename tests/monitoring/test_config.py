@@ -51,11 +51,6 @@ def test_promtool_takes_tokens_and_intervals(tmp_path):
     monitoring.succeeds("prometheus", "promtool check config prometheus.yml", tmp_path)
 
 
-def test_promtool_notices_a_configuration_that_is_none(tmp_path):
-    (tmp_path / "prometheus.yml").write_text("scrape_configs: [{job_name: a}, {job_name: a}]\n")
-    assert monitoring.shell("prometheus", "promtool check config prometheus.yml", tmp_path).returncode
-
-
 @pytest.mark.parametrize("service", ["prometheus", "alertmanager"])
 def test_the_program_knows_every_option_it_is_started_with(service, tmp_path):
     """With a configuration that is missing it gets as far as reading its options, and no further."""

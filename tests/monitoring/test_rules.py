@@ -84,22 +84,6 @@ def metrics_in(expression: str) -> set[str]:
     return set(names) - WORDS
 
 
-@pytest.mark.parametrize(
-    ("expression", "metrics"),
-    [
-        pytest.param("vector(1)", set(), id="a function alone has none"),
-        pytest.param('up{job="a", b!="c_total"} == 0', {"up"}, id="labels and their values are none"),
-        pytest.param("rate(a_total[5m]) / on (node) group_left () b", {"a_total", "b"}, id="nor are words"),
-        pytest.param(
-            "sum by (x, le) (a) unless last_over_time(b[7d]) > 26 * 3600", {"a", "b"}, id="nor numbers"
-        ),
-        pytest.param("max(a) or\n b and c", {"a", "b", "c"}, id="over several lines"),
-    ],
-)
-def test_metrics_are_found_in_an_expression(expression, metrics):
-    assert metrics_in(expression) == metrics
-
-
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_the_unit_tests_of_a_file_of_rules_pass(subject, tmp_path):
     done = run(subject, tmp_path)
