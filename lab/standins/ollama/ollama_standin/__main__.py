@@ -13,9 +13,7 @@ from typing import Any
 
 from . import VERSION
 
-USAGE = (
-    "usage: ollama serve | list | ps | pull [--insecure] MODEL | cp SOURCE DESTINATION | rm MODEL | --version"
-)
+USAGE = "usage: ollama serve | list | pull [--insecure] MODEL | rm MODEL | --version"
 
 
 def call(method: str, path: str, body: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
@@ -32,10 +30,10 @@ def call(method: str, path: str, body: dict[str, Any] | None = None) -> Iterator
         sys.exit(f"Error: could not connect to the server: {problem}")
 
 
-def show_models(path: str) -> None:
-    """Print a table of models."""
+def show_models() -> None:
+    """Print a table of the models."""
     print(f"{'NAME':<32}{'ID':<16}SIZE")
-    for answer in call("GET", path):
+    for answer in call("GET", "/api/tags"):
         for model in answer["models"]:
             print(f"{model['name']:<32}{model.get('digest', '')[:12]:<16}{model['size']} B")
 
@@ -59,10 +57,8 @@ def main(arguments: list[str]) -> None:
     arguments = [word for word in arguments if not (insecure and word == "--insecure")]
     commands: dict[tuple[str, int], Callable[..., object]] = {
         ("serve", 0): serve,
-        ("list", 0): lambda: show_models("/api/tags"),
-        ("ps", 0): lambda: show_models("/api/ps"),
+        ("list", 0): show_models,
         ("pull", 1): lambda name: pull_model(name, insecure=insecure),
-        ("cp", 2): lambda s, d: list(call("POST", "/api/copy", {"source": s, "destination": d})),
         ("rm", 1): lambda name: list(call("DELETE", "/api/delete", {"model": name})),
         ("--version", 0): lambda: print(f"ollama version is {VERSION} (stand-in)"),
     }

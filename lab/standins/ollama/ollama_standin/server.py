@@ -26,7 +26,7 @@ NEVER = "2318-01-01T00:00:00Z"
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says; the names without OLLAMA_ are the stand-in's own."""
+    """Where models are, the bytes per second of a pull, and the speed of an answer; 0 = no limit."""
 
     models: Path
     pull_rate: int
@@ -34,15 +34,8 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """Read OLLAMA_MODELS, STANDIN_PULL_RATE (bytes/s) and STANDIN_TOKENS_PER_SECOND; 0 = no limit.
-
-        Tokens have a pace by default: a gateway that holds a stream back shall be seen.
-        """
-        return cls(
-            Path(os.environ.get("OLLAMA_MODELS", str(Path.home() / ".ollama" / "models"))),
-            int(os.environ.get("STANDIN_PULL_RATE", "0")),
-            float(os.environ.get("STANDIN_TOKENS_PER_SECOND", "400")),
-        )
+        """Read OLLAMA_MODELS. Tokens have a pace: a gateway that holds a stream back shall be seen."""
+        return cls(Path(os.environ.get("OLLAMA_MODELS", str(Path.home() / ".ollama" / "models"))), 0, 400)
 
     def present_pull_rate(self) -> int:
         """Return the bytes per second of a pull: what the file `standin-pull-rate` says, else `pull_rate`."""
@@ -53,13 +46,12 @@ class Settings:
 
 
 def scheduler_from_environment() -> Scheduler:
-    """Read the OLLAMA_ variables that decide about loads, and STANDIN_LOAD_SECONDS."""
+    """Read the OLLAMA_ variables that decide about loads."""
     return Scheduler(
         max_loaded=int(os.environ.get("OLLAMA_MAX_LOADED_MODELS", "3")),
         max_queue=int(os.environ.get("OLLAMA_MAX_QUEUE", "512")),
         num_parallel=int(os.environ.get("OLLAMA_NUM_PARALLEL", "1")),
         keep_alive_s=seconds(os.environ.get("OLLAMA_KEEP_ALIVE"), 300.0),
-        load_seconds=float(os.environ.get("STANDIN_LOAD_SECONDS", "0")),
     )
 
 
