@@ -46,15 +46,15 @@ CONTAINERS = (
     "docker ps -a --filter label=com.docker.compose.project=aicluster"
     " --format '{{.Names}} {{.Label \"aicluster.digest\"}} {{.State}}' | sort"
 )
+INHERITED = ("ANSIBLE_", "MOLECULE_", "PYTHON", "PYINFRA_")
 OPTIONS = ("-o", "BatchMode=yes", "-o", "ControlPath=none")
 STATUS = "curl -s -o /dev/null -w '%{{http_code}}' {}"
 
 
 def on_node(ssh: Sequence[str], script: str) -> bytes:
     """Return what a script run as root prints; its last command must succeed."""
-    return subprocess.run(
-        [*ssh, "sudo -n sh -s"], input=script.encode(), stdout=subprocess.PIPE, check=True
-    ).stdout
+    command = [*ssh, "sudo -n sh -s"]
+    return subprocess.run(command, input=script.encode(), stdout=subprocess.PIPE, check=True).stdout
 
 
 def look(node: dict[str, Any]) -> str:
@@ -98,8 +98,7 @@ def read_node(host: str) -> dict[str, Any]:
     renderer = render.renderer("lab", host)
     desired, _ = desired_state(renderer)
     names = ("ansible_user", "ansible_ssh_private_key_file", "ansible_ssh_common_args")
-    variables = renderer.variables("stack", {})
-    user, key, arguments = (str(renderer.value(name, variables)) for name in names)
+    user, key, arguments = (str(renderer.value(name, renderer.variables("stack", {}))) for name in names)
     ssh = ["ssh", "-i", key, *shlex.split(arguments), *OPTIONS, f"{user}@{host}"]
     probes = [str(probe) for probe in desired.probes.values()]
     paths = [str(file.path) for file in desired.files] + [probe for probe in probes if "://" not in probe]
@@ -158,8 +157,7 @@ def make_variants(nodes: dict[str, dict[str, Any]]) -> dict[str, Variant]:
     listed = [(host, node["pyinfra"] | {"node": node}) for host, node in nodes.items()]
     hosts.write_text(f"nodes = {listed!r}\n")
     install()
-    # Where it makes its folders: one that every node has, so that none is left behind.
-    ordinary = {"ANSIBLE_REMOTE_TMP": "/tmp"}
+    ordinary = {"ANSIBLE_REMOTE_TMP": "/tmp"}  # every node has it: no folder is left behind
     under_mitogen = {
         "PYTHONPATH": str(mitogen),
         "ANSIBLE_STRATEGY": "mitogen_linear",
@@ -205,8 +203,7 @@ def run(title: str, command: Sequence[str], environment: dict[str, str]) -> list
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime, cpu_of_nodes()
 
-    inherited = ("ANSIBLE_", "MOLECULE_", "PYTHON", "PYINFRA_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(inherited)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(INHERITED)}
     log = WORK / f"{title}.log"
     # Sockets need a short path.
     with tempfile.TemporaryDirectory(prefix="bench-") as sockets, log.open("w") as output:
