@@ -38,9 +38,9 @@ def is_command(value: object) -> bool:
     return isinstance(value, list) and is_names(value) and len(value) > 1 and value[0] in ("CMD", "CMD-SHELL")
 
 
-def is_one_of(*words: str) -> Kind:
+def one_of(*words: str) -> Kind:
     """Return the kind "one of these words"."""
-    return Kind(lambda value: value in words, f"one of {', '.join(words)}")
+    return Kind(is_text, f"one of {', '.join(words)}", words)
 
 
 IMAGE = Kind(is_exact_image, "name:tag with the exact version, not latest")
@@ -53,7 +53,6 @@ PORT_NAME = Kind(is_text, "the name of one of the service's ports", "ports")
 PORT_NUMBER = Kind(is_whole(1, LAST_PORT), f"a port from 1 to {LAST_PORT}")
 SECONDS = Kind(is_whole(1), "a whole number of seconds from 1")
 SERVICES = Kind(is_names, "a list of services")
-BOOL = Kind(is_kind(bool), "true or false")
 COMMAND_LINE = Kind(is_text, "a command")
 UNITS = Kind(lambda value: is_text(value) or is_names(value), "the name of a systemd unit, or a list of them")
 # What a change of a file means for the containers of its service; the first where nothing is said.
@@ -102,9 +101,9 @@ DASHBOARD = PAGE | {
     "link": Field(BOOLEAN, "whether the dashboards of Grafana link to it for operators", False),
 }
 INGRESS = {
-    "at": Field(is_one_of("gateway", "node"), "nginx that serves the page: beside Kong, or on other nodes"),
+    "at": Field(one_of("gateway", "node"), "nginx that serves the page: beside Kong, or on other nodes"),
     "login": Field(
-        is_one_of("own", "basic", "none"),
+        one_of("own", "basic", "none"),
         "`own`: that of the page (default); `basic`: nginx asks `user` for the secret `<service>_password`; "
         "`none`: nobody logs in through nginx",
         False,
@@ -118,7 +117,7 @@ INGRESS = {
     "network": Field(NAME, "network of the page that nginx joins, else the node's", False),
 }
 DATASOURCE = {
-    "type": Field(is_one_of("prometheus", "alertmanager"), "type of the data source in Grafana"),
+    "type": Field(one_of("prometheus", "alertmanager"), "type of the data source in Grafana"),
     "port": Field(PORT_NAME, "port that Grafana queries"),
     "interval_s": Field(SECONDS, "time between two samples of `prometheus`", False),
 }
@@ -129,13 +128,13 @@ KEPT = {
 }
 UNIT = {
     "name": Field(NAME, "name of the unit; `.service` may be left out"),
-    "enabled": Field(BOOL, "whether it starts at boot"),
-    "boot": Field(BOOL, "true: it runs at boot only, and a run does not start it", False),
-    "waits": Field(BOOL, "true: it restarts until another node answers", False),
+    "enabled": Field(BOOLEAN, "whether it starts at boot"),
+    "boot": Field(BOOLEAN, "true: it runs at boot only, and a run does not start it", False),
+    "waits": Field(BOOLEAN, "true: it restarts until another node answers", False),
 }
 RULE = optional(
     change=Field(
-        Kind(is_text, f"one of {', '.join(CHANGES)}", CHANGES),
+        one_of(*CHANGES),
         f"what a change means for the service's containers; {CHANGES[0]} if nothing is said",
     ),
     restart=Field(UNITS, "restarted after a change"),
@@ -144,7 +143,7 @@ RULE = optional(
     merge=Field(Kind(is_text, "json", ("json",)), "it is our part of a file that others write to, too"),
     accept=Field(Kind(is_names, "a list of texts"), "other contents that are right, too"),
     validate=Field(Kind(is_kind(str), "a command"), "checks a new version on the node; `%s` is its path"),
-    keys_only=Field(BOOL, "true: it ends password logins; refused unless a key opens a new connection"),
+    keys_only=Field(BOOLEAN, "true: it ends password logins; refused unless a key opens a new connection"),
 )
 PROGRAMS = optional(
     check=Field(COMMAND_LINE, "reads new files at their paths; `@arguments@` are those of the container"),
@@ -156,7 +155,7 @@ PROVISION = optional(
     inputs=Field(MAPPING, "what it depends on; a change provisions again"),
     probe=Field(Kind(is_text, "a path or a URL"), "file or page of the node that `when` judges as `probe`"),
     when=Field(Kind(is_text, "a condition"), "also provisions if it holds, as a task's `when`"),
-    last=Field(BOOL, "true: it needs another node, so everything else on this one is done first"),
+    last=Field(BOOLEAN, "true: it needs another node, so everything else on this one is done first"),
 )
 DECLARED = optional(
     ROLES_OWN,
