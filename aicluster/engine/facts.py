@@ -8,6 +8,7 @@ from typing import Any
 
 from ..preflight.node import node_findings
 from .desired import ENGINE_ROLE, Desired
+from .files import STACK_ROOT
 
 ENGINE_UNIT = "docker"
 
@@ -27,11 +28,16 @@ def engine_question(desired: Desired) -> dict[str, Any]:
 
 
 def services_there(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
-    """Return the services whose files are on the node."""
+    """Return the services that are on the node: their part of the project, or a file if they have none."""
     missing = {str(item["path"]) for item in actual["differing"] if item["reason"] == "missing"}
-    there = {file.owner for file in desired.files if file.path not in missing}
-    without = {file.owner for file in desired.files if file.path in missing}
-    return [service for service in desired.limits["disk_gb"] if service in there - without]
+    contained = set(desired.container_owner.values())
+    there = {
+        file.owner
+        for file in desired.files
+        if file.path not in missing
+        and (file.owner not in contained or file.path == f"{STACK_ROOT}/{file.owner}/compose.yaml")
+    }
+    return [service for service in desired.limits["disk_gb"] if service in there]
 
 
 def new_services(desired: Desired, actual: Mapping[str, Any]) -> list[str]:

@@ -59,12 +59,13 @@ def test_a_role_that_is_no_service_comes_alone(role):
     assert not state.containers
 
 
-def test_only_a_service_with_all_its_files_is_there():
+def test_a_service_is_there_if_the_project_can_include_it():
     whole = desired_state(renderer("production", HOST))[0]
-    missing = [{"path": file.path, "reason": "missing"} for file in whole.files if file.owner != "redis"]
-    assert services_there(whole, {"differing": missing}) == ["redis"]
-    part = [*missing, {"path": "/opt/aicluster/redis/compose.yaml", "reason": "missing"}]
-    assert services_there(whole, {"differing": part}) == []
+    compose = "/opt/aicluster/redis/compose.yaml"
+    missing = {file.path for file in whole.files} - {compose}
+    found = [{"path": path, "reason": "missing"} for path in missing]
+    assert services_there(whole, {"differing": found}) == ["redis"]
+    assert services_there(whole, {"differing": [*found, {"path": compose, "reason": "missing"}]}) == []
 
 
 def test_what_others_left_on_the_node_is_not_this_run_s():
