@@ -26,6 +26,7 @@ class ActionModule(NodeAction):
     OPTIONS: ClassVar[Options] = {
         "refuse": {"type": "bool", "default": True},
         "only": {"type": "str", "default": ""},
+        "engine_comes": {"type": "bool", "default": False},
     }
     PREDICTS = True
 
@@ -52,7 +53,7 @@ class ActionModule(NodeAction):
             Display().display(f"{node:<6} {line}")
         plan["scope"] = scope.plain
         plan["differing"] = actual["differing"]
-        plan["wanted"] = wanted_of(desired, actual, only)
+        plan["wanted"] = wanted_of(desired, actual, only, options["engine_comes"])
         plan["found"] = {**found_of(actual), "key_login": self._key_login(desired, actual)}
         plan["findings"] = node_findings(plan["found"], node, plan["wanted"])
         if plan["findings"] and options["refuse"]:

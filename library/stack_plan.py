@@ -16,6 +16,10 @@ options:
     description: The one role to bring to its desired state; by default all of the node.
     type: str
     default: ""
+  engine_comes:
+    description: For check mode, whether a role before V(only) would have installed the engine by now.
+    type: bool
+    default: false
 attributes:
   check_mode: {support: full, description: The same question; the plan is the prediction.}
   diff_mode: {support: full, description: In check mode it shows each changed file that is not a secret.}

@@ -51,16 +51,21 @@ def new_services(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
     return [service for service in desired.limits.get("disk_gb", {}) if service not in there]
 
 
-def wanted_of(desired: Desired, actual: Mapping[str, Any], only: str = "") -> dict[str, Any]:
-    """Return what `node_findings` compares a node with."""
+def wanted_of(
+    desired: Desired, actual: Mapping[str, Any], only: str = "", engine_comes: bool = False
+) -> dict[str, Any]:
+    """Return what `node_findings` compares a node with.
+
+    `only`: the one role of this run; `engine_comes`: a role before it would have installed the engine.
+    """
     limits, missing = desired.limits, set(actual["packages"])
     images: dict[str, list[str]] = {}
     for container, image in desired.images.items():
         images.setdefault(image, []).append(desired.container_owner[container])
     coming = {
-        "engine": limits["engine"]["packages"].get("engine") in missing,
+        "engine": engine_comes or limits["engine"]["packages"].get("engine") in missing,
         # The plugin works with the client, which is a package of its own.
-        "compose": bool(missing & set(limits["engine_packages"])),
+        "compose": engine_comes or bool(missing & set(limits["engine_packages"])),
     }
     return {
         "only": only,

@@ -139,13 +139,14 @@ def memory_cgroup(case: Case) -> Iterator[str]:
 def engine_there(case: Case) -> Iterator[str]:
     """An engine is there, or this run installs one."""
     engine, wanted = case.found["engine"], case.wanted["engine"]
-    only = case.wanted.get("only")
-    if case.wanted["containers"] and engine["absent"] and only:
+    if not case.wanted["containers"] or not engine["absent"] or wanted["coming"]["engine"]:
+        return
+    if only := case.wanted["only"]:
         yield (
             f"Docker Engine of {case.node} absent: must be there before role {only}; put the role "
             f"docker_engine before it, as in `roles: [docker_engine, {only}]`"
         )
-    elif case.wanted["containers"] and engine["absent"] and not wanted["coming"]["engine"]:
+    else:
         yield (
             f"Docker Engine of {case.node} absent: must be there, because docker_engine_source is "
             f"{wanted['source']} and installs none; `sudo apt-get install docker.io` there, or another "
@@ -319,10 +320,11 @@ def node_findings(found: Mapping[str, Any], node: str, wanted: Mapping[str, Any]
     here, of several in the last, free_mb, size_mb}] in MiB; images: name -> None (not asked) or {status
     (HTTP, None if not asked), message, platforms}; key_login: None, or who cannot log in with a key, {user,
     host, port, key (file; each may be None), said}, or {by: the connection with which nobody tried}.
-    `wanted`: containers (bool: any), engine {source, packages and coming {engine, compose}: what brings them,
-    whether this run installs them, oldest {engine, api, compose}}, disk_floor_mb (MiB), disk_budget (bool),
-    disk_reserved_gb and coming_gb {service: GiB of those that are not there yet}, architecture, memory_mb
-    (MiB, None: any is enough), packages this run installs, images {name: services}.
+    `wanted`: only (the one role of this run, or ""), containers (bool: any), engine {source, packages and
+    coming {engine, compose}: what brings them, whether this run installs them, oldest {engine, api,
+    compose}}, disk_floor_mb (MiB), disk_budget (bool), disk_reserved_gb and coming_gb {service: GiB of those
+    that are not there yet}, architecture, memory_mb (MiB, None: any is enough), packages this run installs,
+    images {name: services}.
     """
     case = Case(node, found, wanted)
     return [finding for rule in RULES for finding in rule(case)]

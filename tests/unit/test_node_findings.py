@@ -17,6 +17,7 @@ NO_KEY = {
     "said": "Permission denied (publickey)",
 }  # fmt: skip
 WANTED: dict[str, Any] = {
+    "only": "",
     "containers": True,
     "engine": {
         "source": "docker",
@@ -209,6 +210,13 @@ REFUSED = [
         "every container is silently ignored; append `cgroup_enable=memory cgroup_memory=1` to "
         "GRUB_CMDLINE_LINUX in /etc/default/grub, then `sudo update-grub && sudo reboot`",
         id="the memory cgroup is off elsewhere",
+    ),
+    pytest.param(
+        {"engine": {"absent": True, "version": "", "api": ""}, "compose": None},
+        {"only": "redis"},
+        "Docker Engine of PI41 absent: must be there before role redis; put the role docker_engine before "
+        "it, as in `roles: [docker_engine, redis]`",
+        id="one role alone without the engine",
     ),
     pytest.param(
         {"engine": {"absent": True, "version": "", "api": ""}, "compose": None},
