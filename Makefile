@@ -127,9 +127,12 @@ secrets: setup ## make the secrets that are missing (real boards: ARGS=--ask-vau
 verify: setup ## ask every service of every node to do its work (ARGS=--json for programs)
 	@bin/verify $(inventory_args) $(ARGS)
 
+.PHONY: profile
+profile: setup ## switch nodes to another profile: make profile TO=image (without TO: list the profiles)
+	@$(if $(TO),$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/profile.yml -e to=$(TO) $(ARGS),$(VENV)/bin/ansible $(inventory_args) nodes -m ansible.builtin.command -a /opt/aicluster/bin/aicluster_profile.py $(ARGS))
+
 .PHONY: mode
-mode: setup ## switch nodes with modes to another one: make mode TO=image (without TO: say which there are)
-	@$(if $(TO),$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/mode.yml -e to=$(TO) $(ARGS),$(VENV)/bin/ansible $(inventory_args) nodes -m ansible.builtin.command -a /opt/aicluster/bin/aicluster_mode.py $(ARGS))
+mode: profile ## alias of `make profile`
 
 # --- tests -----------------------------------------------------------------------------------------
 

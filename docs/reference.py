@@ -137,9 +137,9 @@ def ports_page(nodes: Sequence[Node]) -> str:
     return page("Ports", text, table(("node", "port", "service", "from", ""), rows))
 
 
-def works(service: str, modes: Mapping[str, Sequence[str]]) -> str:
-    """Return the modes a service works in, or `always`."""
-    return ", ".join(mode for mode, services in modes.items() if service in services) or "always"
+def works(service: str, profiles: Mapping[str, Sequence[str]]) -> str:
+    """Return the profiles a service works in, or `always`."""
+    return ", ".join(profile for profile, services in profiles.items() if service in services) or "always"
 
 
 def memory_page(nodes: Sequence[Node], budget: Sequence[Mapping[str, Any]]) -> str:
@@ -159,7 +159,7 @@ def memory_page(nodes: Sequence[Node], budget: Sequence[Mapping[str, Any]]) -> s
     parts = [table(("node", "board", "MiB", "planned", "free", "disk GiB", "planned"), rows)]
     for node in nodes:
         lines = [
-            (service, entry["memory_mb"], entry["disk_gb"], works(service, node["modes"]))
+            (service, entry["memory_mb"], entry["disk_gb"], works(service, node["profiles"]))
             for service, entry in node["services"].items()
         ]
         reserved = ("(system, reserved)", node["memory_reserved_mb"], node["disk_reserved_gb"], "always")

@@ -72,7 +72,7 @@ deploy_needed:
   type: bool
   returned: success
 inactive:
-  description: Services of modes that the node is not in.
+  description: Services of inactive profiles.
   type: list
   returned: success
 lines:

@@ -18,23 +18,23 @@ def _whole(value: object) -> TypeGuard[int]:
 
 
 def together(node: Mapping[str, Any], services: Iterable[str]) -> dict[str, list[str]]:
-    """Return mode -> the services that run at the same time in it; one mode "" for a node without modes."""
-    modes: Mapping[str, Any] = node.get("modes") or {}
-    sometimes = {service for names in modes.values() if isinstance(names, list) for service in names}
+    """Return profile -> the services that run in it together; one profile "" for a node without any."""
+    profiles: Mapping[str, Any] = node.get("profiles") or {}
+    sometimes = {service for names in profiles.values() if isinstance(names, list) for service in names}
     always = [service for service in services if service not in sometimes]
-    if not modes:
+    if not profiles:
         return {"": always}
     return {
-        mode: [*always, *(service for service in services if isinstance(names, list) and service in names)]
-        for mode, names in modes.items()
+        profile: [*always, *(service for service in services if isinstance(names, list) and service in names)]
+        for profile, names in profiles.items()
     }
 
 
 def account(node: Mapping[str, Any], resource: str, unit: str) -> tuple[dict[str, int | None], list[str]]:
     """Return (`<resource>_<unit>`, its planned and its free part; problems) of one node for memory or disk.
 
-    `unit` is `mb` (MiB) or `gb` (GiB). Memory is that of the mode that needs most, for what sleeps has none;
-    disk is that of all services. Numbers that are missing or no integers make the sums None and no problem:
+    `unit` is `mb` (MiB) or `gb` (GiB). Memory is that of the profile that needs most, for
+    an inactive service needs none; disk is that of all services. Numbers that are missing or no integers make the sums None and no problem:
     the preflight reports them as what they are.
     """
     key = f"{resource}_{unit}"
@@ -44,21 +44,25 @@ def account(node: Mapping[str, Any], resource: str, unit: str) -> tuple[dict[str
     if not (_whole(has) and _whole(reserved) and all(map(_whole, needs.values()))):
         return dict.fromkeys(keys), []
     sets = together(node, needs) if resource == "memory" else {"": list(needs)}
-    sums = {mode: reserved + sum(needs[service] for service in services) for mode, services in sets.items()}
+    sums = {
+        profile: reserved + sum(needs[service] for service in services) for profile, services in sets.items()
+    }
     planned = max(sums.values())
     figures = dict(zip(keys, (has, planned, has - planned), strict=True))
     name = {"mb": "MiB", "gb": "GiB"}[unit]
     parts = {
-        mode: ", ".join([f"{reserved} reserved", *(f"{one} {needs[one]}" for one in services if needs[one])])
-        for mode, services in sets.items()
+        profile: ", ".join(
+            [f"{reserved} reserved", *(f"{one} {needs[one]}" for one in services if needs[one])]
+        )
+        for profile, services in sets.items()
     }
     return figures, [
-        f"{resource} of {node['name']} {sums[mode]} {name} planned{f' in mode {mode}' if mode else ''} "
-        f"({parts[mode]}): "
+        f"{resource} of {node['name']} {sums[profile]} {name} planned"
+        f"{f' in profile {profile}' if profile else ''} ({parts[profile]}): "
         f"must fit into its {has} {name}; lower {key} of a service there or "
-        + ("take one out of the mode" if mode else "move one to another tier's node_services")
-        for mode in sets
-        if sums[mode] > has
+        + ("take one out of the profile" if profile else "move one to another tier's node_services")
+        for profile in sets
+        if sums[profile] > has
     ]
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from ..errors import SiteError
 from ..site.addresses import listens_on
-from ..site.nodes import modes_of
+from ..site.nodes import profiles_of
 from ..site.vocabulary import YAML_LOADER
 from .declared import rules_of, strangers
 from .files import DIGEST_TOKEN, STACK_ROOT, File, apply_rule, rule_for, seal
@@ -40,10 +40,10 @@ class Desired:
     units: list[dict[str, Any]] = field(default_factory=list)
     containers: dict[str, str] = field(default_factory=dict)
     container_owner: dict[str, str] = field(default_factory=dict)
-    container_modes: dict[str, list[str]] = field(default_factory=dict)
+    container_profiles: dict[str, list[str]] = field(default_factory=dict)
     # What checks the files of a container, and how it reads them again: `check`, `reload`, `confirm`.
     programs: dict[str, dict[str, str]] = field(default_factory=dict)
-    mode: str | None = None
+    profile: str | None = None
     # Image of each container, and the volumes a service keeps data in.
     images: dict[str, str] = field(default_factory=dict)
     volumes: dict[str, list[str]] = field(default_factory=dict)
@@ -99,8 +99,8 @@ def container_baseline(
             baseline["healthcheck"]["start_interval"] = f"{node['health_start_interval_s']}s"
     if ports := published_ports(entry.get("ports", {}), node["address"]):
         baseline["ports"] = ports
-    if modes := modes_of(name, node):
-        baseline["profiles"] = modes
+    if profiles := profiles_of(name, node):
+        baseline["profiles"] = profiles
     return baseline
 
 
@@ -162,7 +162,7 @@ def desired_state(
     cluster = [
         reduced if other["host"] == node["host"] else other for other in renderer.shared["cluster_nodes"]
     ]
-    desired, variables, declared = Desired(mode=node["mode"]), {}, {}
+    desired, variables, declared = Desired(profile=node["profile"]), {}, {}
     for role in (*HOST_ROLES, *node["services"], STACK_ROLE):
         added = role_variables(role, reduced if role == STACK_ROLE else node, mirror)
         if role == STACK_ROLE:
@@ -209,8 +209,8 @@ def add_service(
         desired.containers[container] = digest
         desired.container_owner[container] = service
         desired.images[container] = image
-        if modes := modes_of(service, node):
-            desired.container_modes[container] = modes
+        if profiles := profiles_of(service, node):
+            desired.container_profiles[container] = profiles
     return sealed, digest
 
 

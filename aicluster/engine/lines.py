@@ -36,5 +36,7 @@ def container_lines(actual: Mapping[str, Any]) -> list[str]:
         sign, why = ("+", "") if item["why"] == "missing" else ("~", f" ({item['why']})")
         lines.append(f"{sign} container {item['service']}{why}")
     lines += [f"- container {name}" for name in actual["orphans"]]
-    lines += [f"~ container {name} (inactive in mode {actual['mode']})" for name in actual["unexpected"]]
+    lines += [
+        f"~ container {name} (inactive in profile {actual['profile']})" for name in actual["unexpected"]
+    ]
     return lines

@@ -71,7 +71,7 @@ def reloads_due(
 
 
 def inactive_services(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
-    """Return the services of modes the node is not in: they are not provisioned before they start."""
+    """Return the services of inactive profiles: they are not provisioned before they start."""
     return sorted({desired.container_owner[container] for container in actual["inactive"]})
 
 
@@ -162,7 +162,7 @@ def make_plan(
     deploy: dict[str, Any] = {
         "containers": [item["service"] for item in actual["containers"]],
         "orphans": list(actual["orphans"]),
-        # Containers of other modes: those to create without starting them, those that run all the same.
+        # Containers of other profiles: those to create without starting them, those that run all the same.
         "create_only": [
             item["service"] for item in actual["containers"] if item["service"] in actual["inactive"]
         ],

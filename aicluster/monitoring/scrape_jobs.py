@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import SiteError
 from ..site.addresses import listens_on
-from ..site.nodes import modes_of
+from ..site.nodes import profiles_of
 
 Node = Mapping[str, Any]
 Job = dict[str, Any]
@@ -54,13 +54,13 @@ def reach(node: Node, service: str, port_name: str, asker: Node) -> str:
 
 
 def labels_of(node: Node, service: str | None = None) -> dict[str, str]:
-    """Return the labels every target of a node carries; `mode` where the service only runs in some modes."""
+    """Return the labels of every target of a node; `profile` where the service only runs in some."""
     labels = {"node": str(node["name"]), "tier": str(node["tier"])}
     if service is not None:
         labels["service"] = service
-        active = modes_of(service, node)
-        if active and len(active) < len(node["modes"]):
-            labels["mode"] = ",".join(active)
+        active = profiles_of(service, node)
+        if active and len(active) < len(node["profiles"]):
+            labels["profile"] = ",".join(active)
     return labels
 
 
@@ -144,8 +144,8 @@ def scrape_jobs(nodes: Iterable[Node], host: str, scope: str = "all") -> list[Jo
     """Return the scrape configurations of the Prometheus on `host` (inventory key), as its file wants them.
 
     One job per service with `metrics` (its name is the job's), then `probe` (the pages services name) and
-    `ping` (every node). Every target has the labels node, tier and service, and `mode` if it does not always
-    run. Where the page asks for a token, the job has the key `token` with the secret's name, which is not
+    `ping` (every node). Every target has the labels node, tier and service, and `profile` if it only runs in
+    some. Where the page asks for a token, the job has the key `token` with the secret's name, which is not
     Prometheus' own: the template that may read secrets puts the secret in its place.
     `scope`: `all`, or `watch` for whether the nodes, Prometheus and the front door are there.
     Raises SiteError for an unknown scope or host and for ports that cannot be reached.

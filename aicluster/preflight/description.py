@@ -16,7 +16,7 @@ from ..site.rules import is_number, or_null
 from .network import identity_errors, network_errors
 from .nodes import group_errors, node_errors
 from .secrets import secret_errors
-from .services import catalogue_errors, mode_errors, placement_errors
+from .services import catalogue_errors, placement_errors, profile_errors
 from .subjects import Site
 from .variables import Judge, inventory_errors, role_variable_errors
 
@@ -45,7 +45,7 @@ def site_errors(site: Site, judge: Judge) -> list[str]:
         inventory_errors,
         catalogue_errors,
         placement_errors,
-        mode_errors,
+        profile_errors,
         secret_errors,
     )
     # What is the same for all hosts is said once.

@@ -75,13 +75,15 @@ NODE_RULES: dict[str, Rule] = {
     "node_common_services": Rule(
         lambda value: isinstance(value, list), "a list of services, `[]` for none", where=NODE_FILE
     ),
-    "node_modes": Rule(
+    "node_profiles": Rule(
         lambda value: isinstance(value, Mapping) and all(map(is_names, value.values())),
-        "a mapping from mode to a list of services, `{}` for none",
+        "a mapping from profile to a list of services, `{}` for none",
         required=False,
         where=TIER_FILE,
     ),
-    "node_mode": Rule(or_null(is_text), "the name of a mode of node_modes, or null", False, TIER_FILE),
+    "node_profile": Rule(
+        or_null(is_text), "the name of a profile of node_profiles, or null", False, TIER_FILE
+    ),
 }
 
 

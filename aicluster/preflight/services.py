@@ -63,29 +63,29 @@ def all_placed(variables: Mapping[str, Any]) -> list[tuple[str, object]]:
     return [item for name in PLACEMENTS for item in placed(variables.get(name)) or []]
 
 
-def mode_errors(site: Site) -> Iterator[str]:
-    """Yield modes that name what is no service, and a first mode in which nothing runs.
+def profile_errors(site: Site) -> Iterator[str]:
+    """Yield profiles that name what is no service, and a first profile in which nothing runs.
 
     A service of the catalogue that is placed elsewhere may be named: moving it takes one line, not two.
     """
     known = list(map(str, site["catalogue"])) if isinstance(site["catalogue"], Mapping) else []
     for host, variables in site["hosts"].items():
-        modes, first = variables.get("node_modes") or {}, variables.get("node_mode")
-        if not (isinstance(modes, Mapping) and all(map(is_names, modes.values()))):
+        profiles, first = variables.get("node_profiles") or {}, variables.get("node_profile")
+        if not (isinstance(profiles, Mapping) and all(map(is_names, profiles.values()))):
             continue
         place, node = place_of(site, host, TIER_FILE), label(site, host)
         here = [service for service, _ in all_placed(variables)]
-        for mode, services in modes.items():
+        for profile, services in profiles.items():
             for service in services:
                 if known and service not in known:
                     yield (
-                        f"node_modes of {node} {mode} names {shown(service)}: must be a service; "
+                        f"node_profiles of {node} {profile} names {shown(service)}: must be a service; "
                         f"{suggestion(service, known)} in {place}"
                     )
-        usable = [str(mode) for mode, services in modes.items() if set(services) & set(here)]
+        usable = [str(profile) for profile, services in profiles.items() if set(services) & set(here)]
         if usable and first not in usable:
             yield (
-                f"node_mode of {node} {shown(first)}: must be the mode a fresh node starts in; "
+                f"node_profile of {node} {shown(first)}: must be the profile that a new node starts with; "
                 f"{suggestion(first, usable)} in {place}"
             )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import SiteError
 from .catalogue import file_of
-from .nodes import modes_of
+from .nodes import profiles_of
 
 # A node that runs it is a gateway.
 GATEWAY_SERVICE = "kong"
@@ -27,8 +27,8 @@ def ingress_pages(node: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the pages behind the nginx of a node (an entry of `cluster_nodes`), sorted by service.
 
     Entry: service, title, path, port (in the container), login (own, basic, none), user and password (the
-    secret's name) of a basic login, login_path (or None), strip, websocket, network (or None), modes (those
-    in which it works; none means always). A page at / is none of them: that is where nginx has its own.
+    secret's name) of a basic login, login_path (or None), strip, websocket, network (or None), profiles
+    (those in which it runs; none means always). A page at / is none of them: that is where nginx has its own.
     Raises SiteError for a path that does not end with /, and for paths and users that two pages share.
     """
     at = "gateway" if GATEWAY_SERVICE in node["services"] else "node"
@@ -50,7 +50,7 @@ def ingress_pages(node: Mapping[str, Any]) -> list[dict[str, Any]]:
             "strip": ingress.get("strip", False),
             "websocket": ingress.get("websocket", False),
             "network": ingress.get("network"),
-            "modes": modes_of(service, node),
+            "profiles": profiles_of(service, node),
         }
         # One file holds all users: of two with one name only the first could log in.
         unique = {"dashboard.path": found["path"]}

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import SiteError
-from .placement import modes_here, placement, service_entry
+from .placement import placement, profiles_here, service_entry
 
 # The children of `nodes` in inventory/groups.yml: a filter sees a host's groups, not their tree.
 TIERS = ("gateway", "primary_ai", "secondary_ai", "backend", "monitoring", "edge", "utility")
@@ -57,8 +57,8 @@ def node_entry(hostvars: Mapping[str, Any], catalogue: Mapping[str, Any]) -> dic
         "share": hostvars.get("node_ai_share"),
         "tier_share": hostvars.get("node_ai_tier_share"),
         "capacity": hostvars.get("node_ai_capacity"),
-        "modes": modes_here(hostvars.get("node_modes"), services),
-        "mode": hostvars.get("node_mode"),
+        "profiles": profiles_here(hostvars.get("node_profiles"), services),
+        "profile": hostvars.get("node_profile"),
         "services": services,
     }
 
@@ -97,9 +97,9 @@ def cluster_nodes(
     Entry: name, host, address, ssh_port, mac (or None), tier (None in no tier), board, architecture,
     memory_mb and memory_reserved_mb (MiB), disk_gb and disk_reserved_gb (GiB), health_start_interval_s (0:
     not used), drained (bool), share (percent, its own or its part of the tier's, or None), capacity (any
-    unit, one for all nodes, or None), modes (mode -> services that run in it and in no other; {} without
-    modes), mode (the one a fresh node starts in, or None), services (name -> catalogue entry with the
-    overrides).
+    unit, one for all nodes, or None), profiles (profile -> services that run in it and in no other; {}
+    without profiles), profile (the one that a new node starts with, or None), services (name -> catalogue
+    entry with the overrides).
     A value nobody set is None and a service the catalogue lacks has only its overrides: judging is the
     preflight's work. Raises SiteError where a list of services or `catalogue` cannot be read at all.
     """
@@ -118,9 +118,9 @@ def nodes_running(nodes: Iterable[Mapping[str, Any]], service: str) -> list[Mapp
     return [node for node in nodes if service in node["services"]]
 
 
-def modes_of(service: str, node: Mapping[str, Any]) -> list[str]:
-    """Return the modes of a node in which a service works; none means always."""
-    return [str(mode) for mode, services in node["modes"].items() if service in services]
+def profiles_of(service: str, node: Mapping[str, Any]) -> list[str]:
+    """Return the profiles of a node in which a service runs; none means always."""
+    return [str(profile) for profile, services in node["profiles"].items() if service in services]
 
 
 def service_endpoints(

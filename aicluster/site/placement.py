@@ -67,11 +67,11 @@ def service_entry(
     return {**placed, "architectures": built_for} if built_for else placed
 
 
-def modes_here(modes: object, services: Collection[str]) -> dict[str, list[str]]:
-    """Return mode -> its services that are placed on the node; a mode of which none is, is none."""
-    if not isinstance(modes, Mapping):
+def profiles_here(profiles: object, services: Collection[str]) -> dict[str, list[str]]:
+    """Return profile -> its services that are placed on the node, without profiles that would be empty."""
+    if not isinstance(profiles, Mapping):
         return {}
     # Whatever is no list of names is for the preflight to report, so nothing here may raise: hence `[*...]`.
-    lists = {mode: names for mode, names in modes.items() if isinstance(names, list)}
-    here = {mode: [one for one in names if one in [*services]] for mode, names in lists.items()}
-    return {mode: names for mode, names in here.items() if names}
+    lists = {profile: names for profile, names in profiles.items() if isinstance(names, list)}
+    here = {profile: [one for one in names if one in [*services]] for profile, names in lists.items()}
+    return {profile: names for profile, names in here.items() if names}

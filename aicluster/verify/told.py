@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import SiteError
 from ..site.addresses import listens_on
-from ..site.nodes import modes_of
+from ..site.nodes import profiles_of
 
 
 def health_limit_s(health: Mapping[str, Any] | None) -> int:
@@ -31,7 +31,7 @@ def service_view(name: str, entry: Mapping[str, Any], node: Mapping[str, Any]) -
         "unit": entry.get("unit"),
         "memory_mb": entry["memory_mb"],
         "health_limit_s": health_limit_s(entry.get("health")),
-        "modes": modes_of(name, node),
+        "profiles": profiles_of(name, node),
         "login": (entry.get("ingress") or {}).get("login"),
         "ports": {
             port_name: {
@@ -59,7 +59,7 @@ def verify_site(nodes: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]
     """Return {node, services, cluster} for the node of this name.
 
     services: name -> {container (bool), unit (systemd's name or None), memory_mb (MiB), health_limit_s (0
-    without a health check), modes (names), login (own, basic or none of the page behind nginx, or None),
+    without a health check), profiles (names), login (own, basic or none of the page behind nginx, or None),
     ports: name -> {port, container, published (address or None)}};
     cluster: a {name, host (inventory key), address, tier, balanced (may the gateway ask it), services: name
     -> {ports: name -> number}} per node.

@@ -86,22 +86,22 @@ def deviating_containers(wanted, found):
     return deviating
 
 
-def active_mode(modes, first):
-    """Return the mode in the environment file of compose, `first` until a known one is there."""
+def active_profile(profiles, first):
+    """Return the profile in the environment file of compose, `first` until a known one is there."""
     for line in system.read_text(system.STACK_ROOT + "/.env").splitlines():
         name, _, value = line.partition("=")
-        if name == "COMPOSE_PROFILES" and any(value in names for names in modes.values()):
+        if name == "COMPOSE_PROFILES" and any(value in names for names in profiles.values()):
             return value
     return first
 
 
-def inactive_services(modes, mode):
-    """Return the compose services that do not run in this mode."""
-    return sorted(service for service, names in modes.items() if mode not in names)
+def inactive_services(profiles, profile):
+    """Return the compose services that do not run in this profile."""
+    return sorted(service for service, names in profiles.items() if profile not in names)
 
 
 def deviating_inactive(inactive, wanted, found):
-    """Return [{service, why}]: containers of other modes that are missing or of another digest."""
+    """Return [{service, why}]: containers of other profiles that are missing or of another digest."""
     absent = {"digest": None}
     states = [(service, found.get(service, absent)["digest"]) for service in inactive]
     return [

@@ -24,14 +24,14 @@ def inspect(request):
     missing = packages.missing_packages(request["packages"], states)
     deviating = units.deviating_units(request["units"])
     wanted = request["containers"]
-    mode = docker.active_mode(request["container_modes"], request["mode"])
-    inactive = docker.inactive_services(request["container_modes"], mode)
+    profile = docker.active_profile(request["container_profiles"], request["profile"])
+    inactive = docker.inactive_services(request["container_profiles"], profile)
     active = {service: digest for service, digest in wanted.items() if service not in inactive}
     containers = docker.deviating_containers(active, found)
     containers += docker.deviating_inactive(inactive, wanted, found)
     return {
         "facts": board.facts(),
-        "mode": mode,
+        "profile": profile,
         "inactive": inactive,
         "unexpected": [
             name for name in inactive if name in found and found[name]["state"] in docker.NOT_STOPPED

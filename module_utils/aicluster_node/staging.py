@@ -83,7 +83,7 @@ def check_project(directory, checks):
 def staged_project(directory):
     """Return the compose project as it will be, resolved; raise RefusedError with what compose says of it."""
     project = directory + system.STACK_ROOT + "/compose.yaml"
-    # Services of all modes: inactive ones are read as well.
+    # Services of all profiles: inactive ones are read as well.
     command = ["docker", "compose", "-f", project, "--profile", "*", "config", "--format", "json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     if done.returncode:

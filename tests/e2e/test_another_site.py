@@ -207,8 +207,8 @@ def test_nothing_of_it_is_left_on_the_old_node():
     assert site.shell(OLD, f"ss -Htln sport = :{port}") == ""
     assert site.shell(OLD, f"find /opt/aicluster -path '*{SERVICE}*'") == ""
     assert SERVICE not in site.shell(OLD, "cat /opt/aicluster/compose.yaml /var/lib/aicluster/state.json")
-    modes = site.shell(OLD, "/opt/aicluster/bin/aicluster_mode.py")
-    assert SERVICE not in modes and "quality" not in modes
+    profiles = site.shell(OLD, "/opt/aicluster/bin/aicluster_profile.py")
+    assert SERVICE not in profiles and "quality" not in profiles
 
 
 def test_its_data_stays_until_the_leftovers_are_removed_on_purpose(changed):

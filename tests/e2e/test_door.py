@@ -41,10 +41,10 @@ def test_comfyui_opens_to_nobody_without_its_password(door, wrong):
     assert get(f"{door}/comfyui/", login=wrong).status == 401
 
 
-def test_comfyui_answers_who_knows_the_password_or_says_in_which_mode_it_would(node, door, login):
+def test_comfyui_answers_who_knows_the_password_or_says_in_which_profile_it_would(node, door, login):
     answer = get(f"{door}/comfyui/api/queue", login=login)
     if "comfyui" in node.asleep:
         assert answer.status == 503
-        assert "make mode TO=image" in answer.body.decode()
+        assert "make profile TO=image" in answer.body.decode()
     else:
         assert set(answer.json()) == {"queue_running", "queue_pending"}

@@ -17,7 +17,7 @@ Broken = list[tuple[site.Node, str]]
 
 
 def active(node: site.Node) -> list[str]:
-    """Services of a node that can be stopped: in its present mode, and with a container or a unit."""
+    """Services of a node that can be stopped: in its present profile, and with a container or a unit."""
     return [
         name
         for name, entry in node.services.items()

@@ -33,7 +33,7 @@ def with_tokens() -> list[dict[str, Any]]:
         "pulse": {"port": "web", "path": "/metrics", "interval_s": 5},
     }.items():
         ai["services"][name] = {**ai["services"]["ollama"], "ports": {"web": port}, "metrics": metrics}
-    ai["modes"] = {"judging": ["judge"], "drawing": []}
+    ai["profiles"] = {"judging": ["judge"], "drawing": []}
     return nodes
 
 

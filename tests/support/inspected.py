@@ -11,7 +11,7 @@ NOTHING_DIFFERS: dict[str, Any] = {
     "units": [],
     "containers": [],
     "orphans": [],
-    "mode": None,
+    "profile": None,
     "inactive": [],
     "unexpected": [],
     "pending": [],

@@ -23,8 +23,8 @@ DELIVERY: dict[str, Any] = {
 }  # fmt: skip
 ENGINE = {"files": ["/etc/docker/daemon.json"], "packages": ["docker-ce"], "unit": "docker", "programs": []}
 QUESTION: dict[str, Any] = {
-    "verb": "inspect", "files": [], "packages": [], "units": [], "containers": {}, "container_modes": {},
-    "mode": None, "probes": {}, "images": {}, "engine": ENGINE, "provisioned_now": None, "done": None,
+    "verb": "inspect", "files": [], "packages": [], "units": [], "containers": {}, "container_profiles": {},
+    "profile": None, "probes": {}, "images": {}, "engine": ENGINE, "provisioned_now": None, "done": None,
     "with_text": True,
 }  # fmt: skip
 

@@ -97,7 +97,7 @@ def small() -> dict[str, Any]:
             "node_services": [item for name, item in listed if name in FEW],
             "node_common_services": [],
         }
-        variables |= {"node_modes": {}, "node_mode": None}
+        variables |= {"node_profiles": {}, "node_profile": None}
     needs = secret_needs(site)
     return site | {"secrets": site["secrets"] | {"names": list(needs)}}
 

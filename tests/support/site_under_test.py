@@ -55,10 +55,10 @@ class Node:
 
     @property
     def asleep(self) -> set[str]:
-        """The services of the modes a fresh node is not in."""
-        modes, first = self.entry["modes"], self.entry["mode"]
-        awake = set(modes.get(first, ()))
-        return {name for names in modes.values() for name in names} - awake
+        """The services of the profiles that are inactive on a new node."""
+        profiles, first = self.entry["profiles"], self.entry["profile"]
+        awake = set(profiles.get(first, ()))
+        return {name for names in profiles.values() for name in names} - awake
 
     def port(self, service: str, name: str) -> int:
         """Port a service publishes on this node."""

@@ -50,10 +50,10 @@ def test_a_restart_of_the_engine_does_not_touch_it():
 
 
 @pytest.mark.parametrize(("host", "node"), NODES, ids=[node["name"] for _, node in NODES])
-def test_where_modes_are_what_belongs_to_another_one_is_stopped_first(host, node):
+def test_where_profiles_are_what_belongs_to_another_one_is_stopped_first(host, node):
     text = render.render_role("stack", host=host).get(PATH, "")
-    settles = "ExecStartPre=/opt/aicluster/bin/aicluster_mode.py settle" in text
-    assert settles is bool(node["modes"])
+    settles = "ExecStartPre=/opt/aicluster/bin/aicluster_profile.py settle" in text
+    assert settles is bool(node["profiles"])
 
 
 @pytest.mark.parametrize(

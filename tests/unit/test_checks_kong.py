@@ -93,7 +93,7 @@ def tell(monkeypatch):
 # --- AI nodes ---
 
 
-def test_a_node_in_another_mode_may_be_away(tell):
+def test_a_node_in_another_profile_may_be_away(tell):
     tell(lambda _service, address: "asleep" if address == "10.0.0.2" else "ok")
     assert "AGX0 healthy" in kong.check(kit_of(targets=AWAY))
 

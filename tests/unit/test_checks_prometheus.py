@@ -73,7 +73,7 @@ def test_a_target_that_was_never_looked_at_is_not_called_well():
 
 
 def test_a_service_that_sleeps_is_not_missed():
-    asleep = target("judge", "down", "t1", "refused", mode="judging")
+    asleep = target("judge", "down", "t1", "refused", profile="judging")
     assert check.check(kit_of(targets=[[target("kong"), asleep]])).startswith("1 targets of 1 jobs up")
 
 

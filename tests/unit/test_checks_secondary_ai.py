@@ -158,7 +158,7 @@ class Mover(ScriptedKit):
             **(changed or {}),
         }
         super().__init__(site("ORIN0", {"comfyui": {"ui": 80}}), answers, GOOD)
-        self.services["comfyui"]["modes"] = ["image"]
+        self.services["comfyui"]["profiles"] = ["image"]
         self.arrives, self.outputs, self.moved = arrives, dict[str, bytes](), list[str]()
 
     def draw(self, _graph: Any, _headers: Any) -> Any:
@@ -183,12 +183,12 @@ class Mover(ScriptedKit):
 
 
 @pytest.fixture
-def mode(monkeypatch):
-    return lambda name: monkeypatch.setattr(outputs, "active_mode", lambda: name)
+def profile(monkeypatch):
+    return lambda name: monkeypatch.setattr(outputs, "active_profile", lambda: name)
 
 
-def test_a_picture_made_now_becomes_an_object_and_nothing_is_left(mode):
-    mode("image")
+def test_a_picture_made_now_becomes_an_object_and_nothing_is_left(profile):
+    profile("image")
     kit = Mover()
     assert outputs.check(kit) == (
         "a picture made now went to the bucket and back; last pass 12 s ago, 1 folders, 1 files not moved yet"
@@ -204,8 +204,8 @@ def test_a_picture_made_now_becomes_an_object_and_nothing_is_left(mode):
         pytest.param("image", {"GET /queue": None}, id="it does not answer, which its own check tells"),
     ],
 )
-def test_where_comfyui_makes_no_picture_a_text_is_moved(mode, present, changed):
-    mode(present)
+def test_where_comfyui_makes_no_picture_a_text_is_moved(profile, present, changed):
+    profile(present)
     kit = Mover(None, changed)
     assert outputs.check(kit).startswith("a text (ComfyUI is asleep or busy) went to the bucket and back")
     assert kit.moved == ["aicluster-verify-run-1.txt"] and kit.outputs == {}
@@ -219,8 +219,8 @@ def test_where_comfyui_makes_no_picture_a_text_is_moved(mode, present, changed):
         pytest.param(Broken("403 Forbidden"), "object: 403 Forbidden", id="the store does not take it"),
     ],
 )
-def test_what_does_not_become_an_object_is_named_and_nothing_is_left(mode, present, arrives, evidence):
-    mode(present)
+def test_what_does_not_become_an_object_is_named_and_nothing_is_left(profile, present, arrives, evidence):
+    profile(present)
     kit = Mover(arrives)
     assert evidence in broken(outputs.check, kit).evidence
     assert kit.outputs == {}

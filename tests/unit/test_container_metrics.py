@@ -7,7 +7,7 @@ import pytest
 from aicluster_containers import HELP, active_units, samples, service_state
 from aicluster_textfile import text
 
-ALWAYS: dict[str, Any] = {"container": True, "unit": None, "modes": [], "memory_mb": 64}
+ALWAYS: dict[str, Any] = {"container": True, "unit": None, "profiles": [], "memory_mb": 64}
 HOST = ALWAYS | {"container": False, "unit": "ssh.service"}
 WELL = {"State": "running", "Status": "Up 2 minutes (healthy)"}
 STARTING = {"State": "running", "Status": "Up 3 seconds (health: starting)", "RestartCount": 0}
@@ -34,9 +34,9 @@ def test_a_service_is_as_well_as_the_worst_of_its_containers(containers, state):
     assert service_state(ALWAYS, containers, "", set()) == state
 
 
-@pytest.mark.parametrize(("mode", "state"), [("day", "ok"), ("night", "asleep")])
-def test_a_service_of_another_mode_is_asleep(mode, state):
-    assert service_state(ALWAYS | {"modes": ["day"]}, [WELL], mode, set()) == state
+@pytest.mark.parametrize(("profile", "state"), [("day", "ok"), ("night", "asleep")])
+def test_a_service_of_another_profile_is_asleep(profile, state):
+    assert service_state(ALWAYS | {"profiles": ["day"]}, [WELL], profile, set()) == state
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ ENTRY: dict[str, Any] = {
 NODE: dict[str, Any] = {
     "address": "10.0.0.1",
     "health_start_interval_s": 5,
-    "modes": {"day": ["nginx", "other"], "night": ["other"]},
+    "profiles": {"day": ["nginx", "other"], "night": ["other"]},
 }
 
 
@@ -61,7 +61,7 @@ REACHED = ["10.0.0.1:80:8080", "127.0.0.1:8001:8001"]
         pytest.param("nginx", NODE, "ports", REACHED, id="ports for those who may reach them"),
         pytest.param("nginx", NODE, "healthcheck", {**HEALTH, "start_interval": "5s"}, id="its health check"),
         pytest.param("nginx", OLD, "healthcheck", HEALTH, id="one that an older engine understands"),
-        pytest.param("nginx", NODE, "profiles", ["day"], id="the modes it starts in"),
+        pytest.param("nginx", NODE, "profiles", ["day"], id="the profiles it starts in"),
         pytest.param("third", NODE, "profiles", None, id="none where it starts in all"),
         pytest.param("nginx", NODE, "image", "mirror:5000/nginx:1.30.4", id="its image from a mirror"),
     ],

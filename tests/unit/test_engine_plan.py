@@ -44,7 +44,7 @@ def broken(package: str, *new: str) -> dict[str, Any]:
     return {"packages": [*new], "unfinished": [{"name": package, "why": "unpacked"}]}
 
 
-OWED, INACTIVE = owed("reload container > kong"), {"inactive": ["kong", "pg"], "mode": "llm"}
+OWED, INACTIVE = owed("reload container > kong"), {"inactive": ["kong", "pg"], "profile": "llm"}
 RELOAD, RESTART = "~ reload container kong", "~ restart docker"
 
 
@@ -121,8 +121,8 @@ RELOAD, RESTART = "~ reload container kong", "~ restart docker"
         pytest.param(
             POSTGRES,
             {"unexpected": ["pg"]} | INACTIVE,
-            ["~ container pg (inactive in mode llm)"],
-            id="a container that runs although its mode is not active",
+            ["~ container pg (inactive in profile llm)"],
+            id="a container that runs although its profile is not active",
         ),
     ],
 )
@@ -132,7 +132,7 @@ def test_the_plan_names_in_one_line(wanted, found, lines):
     assert (plan["prepare_needed"] or plan["deploy_needed"]) == bool(lines)
 
 
-def test_a_container_of_another_mode_is_created_without_being_started():
+def test_a_container_of_another_profile_is_created_without_being_started():
     plan = make_plan(POSTGRES, inspected(**container("missing", "pg"), inactive=["pg"]), {})
     assert (plan["deploy"]["create_only"], plan["inactive"]) == (["pg"], ["postgres"])
 

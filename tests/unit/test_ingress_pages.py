@@ -15,7 +15,7 @@ def page(path: str, **ingress: Any) -> dict[str, Any]:
 
 
 def paths(**services: dict[str, Any]) -> list[str]:
-    found = ingress_pages({"name": "N", "modes": {}, "services": services})
+    found = ingress_pages({"name": "N", "profiles": {}, "services": services})
     return [one["path"] for one in found]
 
 

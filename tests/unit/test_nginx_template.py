@@ -528,7 +528,7 @@ def test_a_browsers_password_is_not_lent_to_other_pages(origin, refused):
 @pytest.mark.parametrize(
     ("location", "says"),
     [
-        ("@comfyui_away", "It only works in mode image; to switch: make mode TO=image"),
+        ("@comfyui_away", "It only runs in profile image; to switch: make profile TO=image"),
         ("@jupyterhub_away", "Try again in a few seconds."),
     ],
 )

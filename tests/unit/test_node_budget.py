@@ -93,13 +93,13 @@ def test_a_sum_with_an_unusable_number_is_unknown_and_the_other_is_not(more):
     assert result["problems"] == []
 
 
-# --- modes ---
+# --- profiles ---
 
 BOARD = {"web": service(100), "chat": service(1000, 10), "paint": service(1500, 20)}
 
 
-def test_memory_is_that_of_the_hungriest_mode_and_disk_that_of_all_services():
-    figures = account(BOARD, modes={"llm": ["chat"], "image": ["paint"]})
+def test_memory_is_that_of_the_hungriest_profile_and_disk_that_of_all_services():
+    figures = account(BOARD, profiles={"llm": ["chat"], "image": ["paint"]})
     assert figures["memory_planned_mb"] == 350 + 100 + 1500
     assert figures["disk_planned_gb"] == 8 + 1 + 10 + 20
     assert figures["problems"] == []

@@ -1,4 +1,4 @@
-"""Containers, modes and provisioning of a node, and the conditions a run depends on."""
+"""Containers, profiles and provisioning of a node, and the conditions a run depends on."""
 
 import json
 from typing import Any
@@ -47,26 +47,26 @@ def test_a_container_deviates_for_one_reason(running, found, why):
     assert inspect(**REDIS)["containers"] == ([{"service": "redis", "why": why}] if why else [])
 
 
-# --- modes: sets of services that run one at a time ---
+# --- profiles: sets of services that run one at a time ---
 
-MODES = {
+PROFILES = {
     "containers": {"always": "d", "chat": "d", "paint": "d"},
-    "container_modes": {"chat": ["llm"], "paint": ["image"]},
+    "container_profiles": {"chat": ["llm"], "paint": ["image"]},
     "images": {"always": "a:1", "chat": "c:1", "paint": "p:1"},
-    "mode": "llm",
+    "profile": "llm",
 }
 
 
 @pytest.mark.parametrize(
-    ("content", "mode"),
+    ("content", "profile"),
     [("", "llm"), ("COMPOSE_PROFILES=image\n", "image"), ("COMPOSE_PROFILES=gone\n", "llm"), ("x\n", "llm")],
-    ids=["a fresh node", "a node that was switched", "a mode that went away", "another file"],
+    ids=["a fresh node", "a node that was switched", "a profile that went away", "another file"],
 )
-def test_a_node_is_in_the_mode_it_was_switched_to_or_in_its_first(tmp_path, content, mode):
+def test_a_node_is_in_the_profile_it_was_switched_to_or_in_its_first(tmp_path, content, profile):
     if content:
         (tmp_path / "stack").mkdir()
         (tmp_path / "stack" / ".env").write_text(content)
-    assert inspect(**MODES)["mode"] == mode
+    assert inspect(**PROFILES)["profile"] == profile
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_node_is_in_the_mode_it_was_switched_to_or_in_its_first(tmp_path, cont
 )
 def test_an_inactive_service_has_a_container_that_does_not_run(running, paint, why, unexpected):
     running(container("always"), container("chat"), *([container("paint", **paint)] if paint else []))
-    found = inspect(**MODES)
+    found = inspect(**PROFILES)
     assert found["inactive"] == ["paint"]
     assert found["containers"] == ([{"service": "paint", "why": why}] if why else [])
     assert found["unexpected"] == (["paint"] if unexpected else [])

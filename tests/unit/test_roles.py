@@ -144,7 +144,7 @@ def test_the_templates_of_a_service_stay_in_its_folder_or_are_host_files_of_its_
     root = Path("roles") / service / "templates"
     home = root / "opt/aicluster" / service
     shipped = [name for name in tree.files() if root in name.parents and home not in name.parents]
-    # What the node's own tools ask a service: does it work (verify), free your memory (mode).
+    # What the node's own tools ask a service: does it work (verify), free your memory (profile).
     asked = {
         root / "opt/aicluster" / name
         for name in (f"checks/{service}.py", f"checks/{service}.json.j2", f"rest/{service}.py")

@@ -35,7 +35,7 @@ def node(name: str, address: str, tier: str, **services: Any) -> dict[str, Any]:
         "host": address,
         "address": address,
         "tier": tier,
-        "modes": {},
+        "profiles": {},
         "services": services,
     }
 
@@ -154,18 +154,18 @@ def test_nodes_that_override_the_path_get_a_job_of_their_own_under_the_same_labe
 
 
 @pytest.mark.parametrize(
-    ("modes", "label"),
+    ("profiles", "label"),
     [
-        pytest.param({}, None, id="a node without modes"),
-        pytest.param({"a": ["kong"], "b": []}, None, id="a service of no mode always runs"),
-        pytest.param({"a": ["judge"], "b": []}, "a", id="a service of one mode"),
-        pytest.param({"a": ["judge"], "b": ["judge"], "c": []}, "a,b", id="a service of two modes"),
-        pytest.param({"a": ["judge"], "b": ["judge"]}, None, id="a service of all modes always runs"),
+        pytest.param({}, None, id="a node without profiles"),
+        pytest.param({"a": ["kong"], "b": []}, None, id="a service of no profile always runs"),
+        pytest.param({"a": ["judge"], "b": []}, "a", id="a service of one profile"),
+        pytest.param({"a": ["judge"], "b": ["judge"], "c": []}, "a,b", id="a service of two profiles"),
+        pytest.param({"a": ["judge"], "b": ["judge"]}, None, id="a service of all profiles always runs"),
     ],
 )
-def test_a_target_that_does_not_always_run_says_so(modes, label):
-    one = {**cluster()[1], "modes": modes}
-    assert labels_of(one, "judge").get("mode") == label
+def test_a_target_that_does_not_always_run_says_so(profiles, label):
+    one = {**cluster()[1], "profiles": profiles}
+    assert labels_of(one, "judge").get("profile") == label
 
 
 def test_pages_are_asked_through_the_blackbox_exporter():

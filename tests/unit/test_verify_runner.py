@@ -23,11 +23,11 @@ SITE: dict[str, Any] = {
             "container": True,
             "unit": None,
             "memory_mb": 64,
-            "modes": [],
+            "profiles": [],
             "ports": {"http": {"port": 8080, "container": 80, "published": "10.0.0.1"}},
         },
-        "host": {"container": False, "unit": None, "memory_mb": 8, "modes": [], "ports": {}},
-        "night": {"container": True, "unit": None, "memory_mb": 8, "modes": ["night"], "ports": {}},
+        "host": {"container": False, "unit": None, "memory_mb": 8, "profiles": [], "ports": {}},
+        "night": {"container": True, "unit": None, "memory_mb": 8, "profiles": ["night"], "ports": {}},
     },
     "cluster": [],
 }
@@ -205,9 +205,9 @@ def test_a_container_that_would_not_come_back_after_a_reboot_is_named(checks, mo
 
 
 @pytest.mark.usefixtures("checks")
-@pytest.mark.parametrize(("mode", "state"), [("day", "asleep"), ("night", "broken")])
-def test_a_service_is_only_asked_in_its_mode(kit, mode, state):
-    assert verdict("night", kit, {}, mode)["state"] == state
+@pytest.mark.parametrize(("profile", "state"), [("day", "asleep"), ("night", "broken")])
+def test_a_service_is_only_asked_in_its_profile(kit, profile, state):
+    assert verdict("night", kit, {}, profile)["state"] == state
 
 
 @pytest.mark.usefixtures("checks")
@@ -221,7 +221,7 @@ def test_a_service_is_only_asked_in_its_mode(kit, mode, state):
         ("paused", "broken"),
     ],
 )
-def test_a_service_of_another_mode_that_does_not_sleep_is_broken_and_can_be_stopped(
+def test_a_service_of_another_profile_that_does_not_sleep_is_broken_and_can_be_stopped(
     kit, state, verdict_of_it
 ):
     found = {"night": [{"name": "aicluster-night-1", "state": state, "status": "so it is", "folders": []}]}
@@ -229,7 +229,7 @@ def test_a_service_of_another_mode_that_does_not_sleep_is_broken_and_can_be_stop
     assert result["state"] == verdict_of_it
     if verdict_of_it == "broken":
         assert "container aicluster-night-1: so it is" in result["evidence"]
-        assert result["next"].endswith("/bin/aicluster_mode.py settle")
+        assert result["next"].endswith("/bin/aicluster_profile.py settle")
 
 
 # --- what a check may use ---

@@ -25,7 +25,7 @@ def node(name: str, **entry: Any) -> dict[str, Any]:
         "address": f"10.0.0.{len(name)}",
         "tier": "edge",
         "share": None,
-        "modes": {"day": ["web"], "night": []},
+        "profiles": {"day": ["web"], "night": []},
         "services": {"web": service | entry},
     }
 

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any, Dict, Optional, Tuple
 
-from aicluster_verify import Broken, Kit, active_mode
+from aicluster_verify import Broken, Kit, active_profile
 
 FLOWS = {"image": "a picture made now becomes an object, which is read back and removed"}
 SERVICE = "comfyui_outputs"
@@ -13,9 +13,9 @@ PATIENCE_S = 20
 
 
 def comfyui_works(kit: Kit) -> bool:
-    """Tell whether ComfyUI is to be awake in the present mode, and has nothing else to do."""
+    """Tell whether ComfyUI belongs to the active profile and has no other work."""
     entry = kit.services.get("comfyui")
-    if entry is None or (entry["modes"] and active_mode() not in entry["modes"]):
+    if entry is None or (entry["profiles"] and active_profile() not in entry["profiles"]):
         return False
     try:
         queue = kit.expect(kit.url("comfyui", "ui", "/queue")).json()

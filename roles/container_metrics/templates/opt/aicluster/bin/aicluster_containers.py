@@ -16,7 +16,7 @@ import time
 from typing import AbstractSet, Any, Dict, List, Mapping, Sequence, Set
 
 from aicluster_textfile import Sample, hand_out, text
-from aicluster_verify import ROOT, active_mode
+from aicluster_verify import ROOT, active_profile
 
 SYSTEMCTL_LIMIT_S = 20.0
 SOCKET = "/run/docker.sock"
@@ -33,7 +33,7 @@ MEMORY_FILES = (
 )
 STATES = ("ok", "asleep", "starting", "broken")
 HELP = {
-    "aicluster_service_state": "1 for the state of a service: ok, asleep in this mode, starting, or broken.",
+    "aicluster_service_state": "1 for the state of a service: ok, asleep in this profile, starting, or broken.",
     "aicluster_container_restarts_total": "How often Docker started the container again by itself.",
     "aicluster_container_memory_bytes": "Memory of the container, its page cache included.",
     "aicluster_container_memory_limit_bytes": "Memory the service may use.",
@@ -96,10 +96,10 @@ def container_state(one: Mapping[str, Any]) -> str:
 
 
 def service_state(
-    entry: Mapping[str, Any], containers: Sequence[Mapping[str, Any]], mode: str, units: AbstractSet[str]
+    entry: Mapping[str, Any], containers: Sequence[Mapping[str, Any]], profile: str, units: AbstractSet[str]
 ) -> str:
     """Return one of STATES; `containers` are those of the service as `samples` gets them."""
-    if entry["modes"] and mode not in entry["modes"]:
+    if entry["profiles"] and profile not in entry["profiles"]:
         return "asleep"
     if not entry["container"]:
         return "ok" if entry["unit"] is None or entry["unit"] in units else "broken"
@@ -121,7 +121,7 @@ def memory(identity: str) -> float:
 def samples(
     services: Mapping[str, Mapping[str, Any]],
     listed: Sequence[Dict[str, Any]],
-    mode: str,
+    profile: str,
     units: AbstractSet[str],
 ) -> List[Sample]:
     """Return the samples of all services of the node.
@@ -131,7 +131,7 @@ def samples(
     found = []  # type: List[Sample]
     for service, entry in sorted(services.items()):
         own = [one for one in listed if one["Labels"].get("aicluster.service") == service]
-        state = service_state(entry, own, mode, units)
+        state = service_state(entry, own, profile, units)
         found += [
             ("aicluster_service_state", {"name": service, "state": name}, float(name == state))
             for name in STATES
@@ -163,7 +163,7 @@ def look() -> str:
         listed = []
     units = active_units([entry["unit"] for entry in services.values() if entry["unit"]])
     seen = ("aicluster_containers_seen_timestamp_seconds", {}, began)  # type: Sample
-    return text([*samples(services, listed, active_mode(), units), seen], HELP)
+    return text([*samples(services, listed, active_profile(), units), seen], HELP)
 
 
 if __name__ == "__main__":

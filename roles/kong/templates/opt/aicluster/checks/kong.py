@@ -39,7 +39,7 @@ def sample(metrics: str, name: str) -> float:
 
 
 def state_of(kit: Kit, service: str, address: str, began: float) -> str:
-    """Return a service's state as its node tells it: ok, asleep (in another mode), starting or broken.
+    """Return a service's state as its node tells it: ok, asleep (in another profile), starting or broken.
 
     "" while the node has not looked since this check `began`; `unknown` where it tells nothing at all.
     """

@@ -30,9 +30,9 @@ def key(target: Target) -> Tuple[str, str]:
 
 
 def awake(kit: Kit) -> List[Target]:
-    """Return the targets that are to be up: not those of services that only run in a mode of their node."""
+    """Return the targets that are to be up: not those of services that only run in some profiles."""
     targets = api(kit, "targets?state=active")["activeTargets"]
-    return [one for one in targets if "mode" not in one["labels"]]
+    return [one for one in targets if "profile" not in one["labels"]]
 
 
 def looked_at_again(kit: Kit) -> List[Target]:
@@ -95,7 +95,7 @@ def require_up(kit: Kit, targets: List[Target]) -> None:
 
 def require_samples(kit: Kit) -> None:
     """Raise Broken naming targets that answered, but with no metric at all."""
-    query = urllib.parse.quote('scrape_samples_scraped == 0 and up{mode=""} == 1')
+    query = urllib.parse.quote('scrape_samples_scraped == 0 and up{profile=""} == 1')
     empty = api(kit, "query?query=" + query)["result"]
     if empty:
         names = ["%(job)s at %(instance)s" % one["metric"] for one in empty]

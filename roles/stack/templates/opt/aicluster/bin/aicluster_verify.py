@@ -271,12 +271,12 @@ def require_well(service: str, found: Sequence[Mapping[str, Any]]) -> None:
 
 
 def require_asleep(found: Sequence[Mapping[str, Any]]) -> None:
-    """Raise Broken when a service of another mode has a container nobody stopped: it takes memory."""
+    """Raise Broken when a service of another profile has a container nobody stopped: it takes memory."""
     for container in found:
         if container["state"] in AWAKE:
             raise Broken(
-                "container %s: %s, but its mode is not on" % (container["name"], container["status"]),
-                "sudo %s/bin/aicluster_mode.py settle" % ROOT,
+                "container %s: %s, but its profile is not active" % (container["name"], container["status"]),
+                "sudo %s/bin/aicluster_profile.py settle" % ROOT,
             )
 
 
@@ -336,7 +336,7 @@ def told(seen: Seen) -> Dict[str, str]:
     return {"evidence": seen} if isinstance(seen, str) else {"evidence": seen[0], "warning": seen[1]}
 
 
-def verdict(service: str, kit: Kit, found: Union[Found, Broken], mode: str) -> Dict[str, Any]:
+def verdict(service: str, kit: Kit, found: Union[Found, Broken], profile: str) -> Dict[str, Any]:
     """Return {service, state, evidence, next, because, seconds} of one service, and warning if it has one.
 
     `state` is ok, asleep or broken.
@@ -349,9 +349,9 @@ def verdict(service: str, kit: Kit, found: Union[Found, Broken], mode: str) -> D
         if entry["container"] and isinstance(found, Broken):
             raise found
         own = [] if isinstance(found, Broken) else found.get(service, [])
-        if entry["modes"] and mode not in entry["modes"]:
+        if entry["profiles"] and profile not in entry["profiles"]:
             require_asleep(own)
-            seen = "works in mode %s, the mode is %s" % (", ".join(entry["modes"]), mode)
+            seen = "runs in profile %s; active is %s" % (", ".join(entry["profiles"]), profile)
             result.update(state="asleep", evidence=seen)
         else:
             if entry["container"]:
@@ -374,8 +374,8 @@ def verdict(service: str, kit: Kit, found: Union[Found, Broken], mode: str) -> D
     return result
 
 
-def active_mode(path: str = ROOT + "/.env") -> str:
-    """Return the mode the node is in, "" without modes: the profile that compose starts."""
+def active_profile(path: str = ROOT + "/.env") -> str:
+    """Return the active profile, which compose starts; "" on a node without profiles."""
     try:
         with open(path) as handle:
             lines = dict(line.strip().split("=", 1) for line in handle if "=" in line)
@@ -390,10 +390,10 @@ def verdicts(kit: Kit, wanted: Sequence[str]) -> List[Dict[str, Any]]:
         found = settled(kit)  # type: Union[Found, Broken]
     except Broken as broken:
         found = Broken("Docker Engine does not answer: " + broken.evidence, "systemctl status docker")
-    mode, lost = active_mode(), no_comeback(kit)
+    profile, lost = active_profile(), no_comeback(kit)
     kit.end = time.monotonic() + CHECK_LIMIT_S
     pool = concurrent.futures.ThreadPoolExecutor(max_workers=AT_ONCE)
-    futures = [(service, pool.submit(verdict, service, kit, found, mode)) for service in wanted]
+    futures = [(service, pool.submit(verdict, service, kit, found, profile)) for service in wanted]
     results = []
     for service, future in futures:
         try:

@@ -3,7 +3,7 @@
 
 const EVERY_MS = 30000;
 const WORDS = {
-  ok: "well", starting: "starting", asleep: "asleep in this mode", broken: "not well", unknown: "nothing is known of it",
+  ok: "well", starting: "starting", asleep: "asleep in this profile", broken: "not well", unknown: "nothing is known of it",
 };
 
 // Answer of Prometheus -> "NODE service" -> state, and "NODE" -> broken for a node that is gone.

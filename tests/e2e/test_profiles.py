@@ -1,7 +1,7 @@
-"""A node with modes runs one set of its services at a time, and is switched without losing a request.
+"""A node with profiles runs one set of its services at a time, and is switched without losing a request.
 
-Each mode is entered once, and everything that needs it is tested meanwhile: in `image` a picture through all
-of it, client -> gateway -> ComfyUI, its progress, and the object in the store.
+Each profile is entered once, and everything that needs it is tested meanwhile: in `image` a picture through
+all of it, client -> gateway -> ComfyUI, its progress, and the object in the store.
 """
 
 import json
@@ -24,11 +24,11 @@ from verified import verify
 
 Test = TypeVar("Test", bound=Callable[..., object])
 COMPOSE = "docker compose --project-directory /opt/aicluster"
-[NODE] = [node for node in site.nodes() if node.entry["modes"]]
-MODES: dict[str, list[str]] = NODE.entry["modes"]
-SOMETIMES = {service for services in MODES.values() for service in services}
-# The node's own mode last: it is left in it.
-ORDER = sorted(MODES, key=lambda mode: (mode == NODE.entry["mode"], mode))
+[NODE] = [node for node in site.nodes() if node.entry["profiles"]]
+PROFILES: dict[str, list[str]] = NODE.entry["profiles"]
+SOMETIMES = {service for services in PROFILES.values() for service in services}
+# The node's own profile last: it is left in it.
+ORDER = sorted(PROFILES, key=lambda profile: (profile == NODE.entry["profile"], profile))
 PNG = b"\x89PNG\r\n\x1a\n"
 # Until the gateway's probes have seen that ComfyUI is there.
 NOTICED_WITHIN_S = 60
@@ -36,25 +36,25 @@ NOTICED_WITHIN_S = 60
 SPARE_S = 60
 
 
-def in_modes(*modes: str) -> Callable[[Test], Test]:
+def in_profiles(*profiles: str) -> Callable[[Test], Test]:
     """Have a test run while the node is in each of these."""
-    parametrized = pytest.mark.parametrize("entered", modes, indirect=True)
+    parametrized = pytest.mark.parametrize("entered", profiles, indirect=True)
     return lambda test: pytest.mark.usefixtures("entered")(parametrized(test))
 
 
-in_image_mode = in_modes("image")
+in_image_profile = in_profiles("image")
 
 
 @dataclass(frozen=True)
 class Entered:
-    """A mode the node was switched to, and what clients of the chat were answered meanwhile."""
+    """A profile the node was switched to, and what clients of the chat were answered meanwhile."""
 
-    mode: str
+    profile: str
     statuses: list[int]
 
 
-def switch(mode: str) -> site.Run:
-    return site.run_playbook("playbooks/mode.yml", "--limit", NODE.address, "-e", f"to={mode}")
+def switch(profile: str) -> site.Run:
+    return site.run_playbook("playbooks/profile.yml", "--limit", NODE.address, "-e", f"to={profile}")
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +70,9 @@ def entered(request: pytest.FixtureRequest, gateway_url: str, api_key: str) -> E
 
 
 @pytest.fixture(scope="module", autouse=True)
-def left_in_its_own_mode() -> Iterator[None]:
+def left_in_its_own_profile() -> Iterator[None]:
     yield
-    own = NODE.entry["mode"]
+    own = NODE.entry["profile"]
     if f"COMPOSE_PROFILES={own}" not in site.shell(NODE, "cat /opt/aicluster/.env"):
         assert switch(own).code == 0
 
@@ -82,30 +82,30 @@ def running() -> set[str]:
     return set(site.shell(NODE, listed).split())
 
 
-def test_a_mode_the_node_does_not_have_is_refused_by_name():
+def test_a_profile_the_node_does_not_have_is_refused_by_name():
     refused = switch("x")
     assert refused.code != 0
-    assert f"mode x of {NODE.name}: must be one of" in refused.output
+    assert f"profile x of {NODE.name}: must be one of" in refused.output
 
 
-@in_modes(*ORDER)
-def test_chat_goes_on_while_the_node_changes_its_mode(entered):
+@in_profiles(*ORDER)
+def test_chat_goes_on_while_the_node_changes_its_profile(entered):
     assert entered.statuses and set(entered.statuses) == {200}
 
 
-@in_modes(*ORDER)
-def test_only_the_services_of_the_mode_run_and_all_is_well(entered):
-    assert running() & SOMETIMES == set(MODES[entered.mode])
+@in_profiles(*ORDER)
+def test_only_the_services_of_the_profile_run_and_all_is_well(entered):
+    assert running() & SOMETIMES == set(PROFILES[entered.profile])
     verdict = verify()
     assert verdict.ok, verdict.report["failures"]
     states = verdict.states()
     for service in SOMETIMES:
-        expected = "ok" if service in MODES[entered.mode] else "asleep"
+        expected = "ok" if service in PROFILES[entered.profile] else "asleep"
         assert states[service, NODE.name] == expected, service
 
 
-@in_image_mode
-def test_the_next_run_of_the_site_leaves_the_mode_alone():
+@in_image_profile
+def test_the_next_run_of_the_site_leaves_the_profile_alone():
     awake = running()
     run = site.run_site()
     assert run.code == 0, run.output
@@ -119,7 +119,7 @@ def test_the_next_run_of_the_site_leaves_the_mode_alone():
 @pytest.fixture(scope="module")
 def url(entered: Entered, gateway_url: str, api_key: str) -> str:
     """The way to images, as soon as the gateway knows that there is one."""
-    assert entered.mode == "image"
+    assert entered.profile == "image"
     way = f"{gateway_url}/api/v1/image"
     end = time.monotonic() + NOTICED_WITHIN_S
     while (answer := http_client.get(f"{way}/queue", api_key)).status != 200:
@@ -133,7 +133,7 @@ def job(url: str, api_key: str) -> Job:
     return pictures.order(url, api_key)
 
 
-@in_image_mode
+@in_image_profile
 def test_the_client_that_queued_a_job_sees_it_come_run_and_end(job):
     kinds = [event["type"] for event in job.events]
     assert kinds[0] == "status"
@@ -145,36 +145,36 @@ def test_the_client_that_queued_a_job_sees_it_come_run_and_end(job):
     assert set(of_the_job) == {job.prompt_id}
 
 
-@in_image_mode
+@in_image_profile
 def test_another_client_hears_of_the_queue_only(job):
     assert job.heard_by_another == ["status"] * 3
 
 
-@in_image_mode
+@in_image_profile
 def test_the_picture_comes_through_the_gateway(job):
     assert job.picture.status == 200
     assert job.picture.body.startswith(PNG)
     assert job.picture.headers["X-AI-Node"] == NODE.name
 
 
-@in_image_mode
+@in_image_profile
 @pytest.mark.parametrize("key", [None, "not-the-key"], ids=["no key", "a wrong key"])
 def test_without_the_key_the_upgrade_is_refused(url, key):
     assert pictures.upgrade_status(url, key) == 401
 
 
-@in_image_mode
+@in_image_profile
 @pytest.mark.parametrize("path", ["/queue", "/history", "/view?filename=x.png"])
 def test_without_the_key_nothing_is_shown(url, path):
     assert http_client.get(url + path).status == 401
 
 
-@in_image_mode
+@in_image_profile
 def test_without_the_key_no_job_is_taken(url):
     assert http_client.post(url, {"prompt": pictures.graph("stranger")}).status == 401
 
 
-@in_image_mode
+@in_image_profile
 def test_a_graph_that_cannot_run_is_refused_by_name(url, api_key):
     refused = http_client.post(url, {"prompt": {"1": {"class_type": "NoSuchNode", "inputs": {}}}}, api_key)
     assert refused.status == 400
@@ -209,7 +209,7 @@ def moved(job: Job) -> Iterator[str]:
     in_the_store(f"mc rm user/images/{shlex.quote(key)}")
 
 
-@in_image_mode
+@in_image_profile
 def test_the_picture_becomes_an_object_in_the_store_and_leaves_its_node(job, moved, url, api_key):
     assert moved.startswith(f"{NODE.name}/")
     [digest, *_] = in_the_store(f"mc cat user/images/{shlex.quote(moved)} | sha256sum").split()
@@ -220,16 +220,16 @@ def test_the_picture_becomes_an_object_in_the_store_and_leaves_its_node(job, mov
 # --- what breaks ---
 
 
-# Those of its own mode: test_verify.py. The next mode leaves the stopped ones asleep.
-@in_modes(*ORDER[:-1])
-def test_a_service_of_the_mode_that_stops_is_named(entered):
-    services = MODES[entered.mode]
+# Those of its own profile: test_verify.py. The next profile leaves the stopped ones asleep.
+@in_profiles(*ORDER[:-1])
+def test_a_service_of_the_profile_that_stops_is_named(entered):
+    services = PROFILES[entered.profile]
     site.shell(NODE, f"{COMPOSE} kill {' '.join(services)}")
     assert {(service, NODE.name) for service in services} <= verify().broken
 
 
-@in_modes(NODE.entry["mode"])
-def test_a_service_of_another_mode_that_somebody_started_is_named_with_what_stops_it():
+@in_profiles(NODE.entry["profile"])
+def test_a_service_of_another_profile_that_somebody_started_is_named_with_what_stops_it():
     site.shell(NODE, f"{COMPOSE} up --detach comfyui")
     failure = verify().failure("comfyui", NODE.name)
     site.shell(NODE, failure["next"])

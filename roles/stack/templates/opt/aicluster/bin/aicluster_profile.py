@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Switches this node between sets of services that do not fit into its memory together.
 
-`sudo /opt/aicluster/bin/aicluster_mode.py [MODE | settle]`; without an argument it says what there is. In
-order: send the callers elsewhere, let running work end, unload what holds memory, stop, start, wait until
-healthy. What does not come up is taken back. From the controller: playbooks/mode.yml. Python 3.6 is enough.
+`sudo /opt/aicluster/bin/aicluster_profile.py [PROFILE | settle]`; without an argument it lists the
+profiles. In order: send the callers elsewhere, let running work end, unload what holds memory, stop, start,
+wait until healthy. A switch that fails is undone. From the controller: playbooks/profile.yml. Python 3.6 is
+enough.
 """
 
 import argparse
@@ -19,17 +20,17 @@ import sys
 import time
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
-from aicluster_verify import AWAKE, ROOT, Broken, Kit, active_mode
+from aicluster_verify import AWAKE, ROOT, Broken, Kit, active_profile
 
 # For making the containers, so that in the end it is Docker that says which of them is unhealthy.
 SLACK_S = 60
-LOCK = "/run/aicluster-mode.lock"
+LOCK = "/run/aicluster-profile.lock"
 COMPOSE = ["docker", "compose", "--ansi", "never", "--project-directory", ROOT]
 # Between the engine's own rules and the container, where the port is still known by its published number.
 CHAIN = "DOCKER-USER"
 RULE = (
     "-p tcp -m conntrack --ctstate NEW --ctorigdstport {port} --ctdir ORIGINAL "
-    "-m comment --comment aicluster-mode -j REJECT --reject-with tcp-reset"
+    "-m comment --comment aicluster-profile -j REJECT --reject-with tcp-reset"
 )
 
 
@@ -38,29 +39,29 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def modes_of(site: Mapping[str, Dict[str, Dict[str, List[str]]]]) -> Dict[str, List[str]]:
-    """Return mode -> services that work in it, from /opt/aicluster/verify.json."""
-    modes = {}  # type: Dict[str, List[str]]
+def profiles_of(site: Mapping[str, Dict[str, Dict[str, List[str]]]]) -> Dict[str, List[str]]:
+    """Return profile -> its services, from /opt/aicluster/verify.json."""
+    profiles = {}  # type: Dict[str, List[str]]
     for service, entry in site["services"].items():
-        for mode in entry["modes"]:
-            modes.setdefault(mode, []).append(service)
-    return modes
+        for profile in entry["profiles"]:
+            profiles.setdefault(profile, []).append(service)
+    return profiles
 
 
-def set_mode(mode: str, path: str = ROOT + "/.env") -> None:
-    """Write the mode compose starts from now on, in one step; owner and mode are those the engine wants."""
+def set_profile(profile: str, path: str = ROOT + "/.env") -> None:
+    """Write the profile that compose starts, in one step; owner and mode are those the engine wants."""
     temporary = path + ".aicluster-new"
     with open(temporary, "w") as handle:
-        handle.write("COMPOSE_PROFILES=%s\n" % mode)
+        handle.write("COMPOSE_PROFILES=%s\n" % profile)
         os.fchmod(handle.fileno(), 0o644)
         handle.flush()
         os.fsync(handle.fileno())
     os.rename(temporary, path)
 
 
-def compose_services(kit: Kit, mode: str) -> List[str]:
-    """Return the compose services that run in a mode, the permanent ones included."""
-    return kit.run(["env", "COMPOSE_PROFILES=" + mode, *COMPOSE, "config", "--services"]).split()
+def compose_services(kit: Kit, profile: str) -> List[str]:
+    """Return the compose services of a profile, the permanent ones included."""
+    return kit.run(["env", "COMPOSE_PROFILES=" + profile, *COMPOSE, "config", "--services"]).split()
 
 
 def doors(kit: Kit, services: Iterable[str]) -> List[int]:
@@ -129,9 +130,9 @@ def rest(kit: Kit, service: str) -> None:
 
 
 def start(kit: Kit, services: Sequence[str], limit_s: Optional[int]) -> None:
-    """Start the services of a mode and wait until they are healthy; raises Broken.
+    """Start the services of a profile and wait until they are healthy; raises Broken.
 
-    What always runs is not waited for: no mode is to blame for it. `limit_s` None: as long as the health
+    What always runs is not waited for: no profile is to blame for it. `limit_s` None: as long as the health
     checks allow.
     """
     contained = [service for service in services if kit.services[service]["container"]]
@@ -143,34 +144,34 @@ def start(kit: Kit, services: Sequence[str], limit_s: Optional[int]) -> None:
     kit.run([*COMPOSE, *up], timeout=limit_s + 60)
 
 
-def settle(kit: Kit, mode: str) -> List[str]:
-    """Stop containers that do not belong to the mode; return their names."""
+def settle(kit: Kit, profile: str) -> List[str]:
+    """Stop containers that do not belong to the profile; return their names."""
     awake = [word for state in AWAKE for word in ("--status", state)]
     every = kit.run([*COMPOSE, "--profile", "*", "ps", "--services", *awake]).split()
-    restless = sorted(set(every) - set(compose_services(kit, mode)))
+    restless = sorted(set(every) - set(compose_services(kit, profile)))
     if restless:
         kit.run([*COMPOSE, "--profile", "*", "stop", *restless], timeout=300)
         say("  stopped %s" % ", ".join(restless))
     return restless
 
 
-def go_back(kit: Kit, mode: str, services: Sequence[str], start_s: Optional[int]) -> str:
-    """Return to the mode of these services; return what came of it."""
-    set_mode(mode)
+def go_back(kit: Kit, profile: str, services: Sequence[str], start_s: Optional[int]) -> str:
+    """Return to the profile of these services; say whether that worked."""
+    set_profile(profile)
     try:
-        settle(kit, mode)
+        settle(kit, profile)
         start(kit, services, start_s)
     except Broken as broken:
-        return "%s does not come up again either: %s" % (mode or "none", broken.evidence)
-    return "the mode is %s again" % (mode or "none")
+        return "%s does not come up again either: %s" % (profile or "none", broken.evidence)
+    return "profile %s is active again" % (profile or "none")
 
 
 def switch(
-    kit: Kit, modes: Mapping[str, Sequence[str]], wanted: str, drain_s: int, start_s: Optional[int] = None
+    kit: Kit, profiles: Mapping[str, Sequence[str]], wanted: str, drain_s: int, start_s: Optional[int] = None
 ) -> None:
-    """Go from the present mode to another; raises Broken after the way back when it does not come up."""
-    present = active_mode()
-    leaving = [service for service in modes.get(present, ()) if service not in modes[wanted]]
+    """Switch to another profile; when it does not come up, go back and raise Broken."""
+    present = active_profile()
+    leaving = [service for service in profiles.get(present, ()) if service not in profiles[wanted]]
     ports = doors(kit, leaving)
     began = time.monotonic()
     say("%s: %s -> %s" % (kit.node, present or "none", wanted))
@@ -179,18 +180,19 @@ def switch(
         drain(kit, leaving, drain_s)
         for service in leaving:
             rest(kit, service)
-        set_mode(wanted)
+        set_profile(wanted)
         settle(kit, wanted)
         try:
-            start(kit, modes[wanted], start_s)
+            start(kit, profiles[wanted], start_s)
         except Broken as broken:
             say("  %s does not come up; back to %s" % (wanted, present or "none"))
-            back = go_back(kit, present, modes.get(present, ()), start_s)
+            back = go_back(kit, present, profiles.get(present, ()), start_s)
             raise Broken("%s did not come up: %s; %s" % (wanted, broken.evidence, back)) from None
     finally:
         turn_away(kit, ports, turn=False)
     say(
-        "  started %s; in mode %s after %.0f s" % (", ".join(modes[wanted]), wanted, time.monotonic() - began)
+        "  started %s; profile %s active after %.0f s"
+        % (", ".join(profiles[wanted]), wanted, time.monotonic() - began)
     )
 
 
@@ -205,11 +207,11 @@ def alone(path: str = LOCK) -> Iterator[None]:
         yield
 
 
-def overview(modes: Mapping[str, Sequence[str]], present: str) -> str:
-    """Return one line per mode, the present one marked."""
+def overview(profiles: Mapping[str, Sequence[str]], present: str) -> str:
+    """Return one line per profile, the active one marked."""
     return "\n".join(
-        "%s %-10s %s" % ("*" if mode == present else " ", mode, ", ".join(services))
-        for mode, services in modes.items()
+        "%s %-10s %s" % ("*" if profile == present else " ", profile, ", ".join(services))
+        for profile, services in profiles.items()
     )
 
 
@@ -217,9 +219,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Switch, settle or show; returns 1 when that failed."""
     with open(ROOT + "/verify.json") as handle:
         site = json.load(handle)
-    modes = modes_of(site)
+    profiles = profiles_of(site)
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("mode", nargs="?", help="one of %s; or settle" % (", ".join(modes) or "none"))
+    parser.add_argument("profile", nargs="?", help="one of %s; or settle" % (", ".join(profiles) or "none"))
     parser.add_argument(
         "--drain", type=int, default=60, metavar="SECONDS", help="how long running work may take"
     )
@@ -227,31 +229,31 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         "--start",
         type=int,
         metavar="SECONDS",
-        help="how long starting may take; as long as the health checks of the mode allow if not given",
+        help="how long starting may take; as long as the health checks of the profile allow if not given",
     )
     options = parser.parse_args(arguments)
-    present = active_mode()
-    if not options.mode:
-        print(overview(modes, present) or "%s has no modes" % site["node"])
+    present = active_profile()
+    if not options.profile:
+        print(overview(profiles, present) or "%s has no profiles" % site["node"])
         return 0
-    if options.mode not in [*modes, "settle"]:
+    if options.profile not in [*profiles, "settle"]:
         parser.error(
-            "%s has no mode %s; it has %s" % (site["node"], options.mode, ", ".join(modes) or "none")
+            "%s has no profile %s; it has %s" % (site["node"], options.profile, ", ".join(profiles) or "none")
         )
-    kit = Kit(site, "mode")
+    kit = Kit(site, "profile")
     for ending in (signal.SIGHUP, signal.SIGTERM):
         # The doors open again on the way out, see `switch`.
         signal.signal(ending, lambda number, _frame: sys.exit(128 + number))
     try:
         with alone():
-            if options.mode in ("settle", present):
+            if options.profile in ("settle", present):
                 # A switch that was killed may have left its doors shut.
                 turn_away(
-                    kit, doors(kit, {one for services in modes.values() for one in services}), turn=False
+                    kit, doors(kit, {one for services in profiles.values() for one in services}), turn=False
                 )
                 settle(kit, present)
             else:
-                switch(kit, modes, options.mode, options.drain, options.start)
+                switch(kit, profiles, options.profile, options.drain, options.start)
     except (Broken, subprocess.SubprocessError) as error:
         print("%s: %s" % (site["node"], error), file=sys.stderr)
         return 1

@@ -1,27 +1,27 @@
-"""The node's switch between modes: the order of its steps, and the way back."""
+"""The node's switch between profiles: the order of its steps, and the way back."""
 
 import itertools
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-import aicluster_mode
+import aicluster_profile
 import pytest
-from aicluster_verify import Broken, Kit, active_mode
+from aicluster_verify import Broken, Kit, active_profile
 
 PORT = {"port": 11435, "container": 11434, "published": "10.0.0.1"}
 SITE: dict[str, Any] = {
     "node": "ORIN0",
     "cluster": [],
     "services": {
-        "web": {"container": True, "modes": [], "health_limit_s": 700, "ports": {}},
-        "chat": {"container": True, "modes": ["llm"], "health_limit_s": 90, "ports": {"api": PORT}},
-        "paint": {"container": True, "modes": ["image"], "health_limit_s": 240, "ports": {}},
-        "host": {"container": False, "modes": ["image"], "health_limit_s": 0, "ports": {}},
-        "draw": {"container": True, "modes": ["image"], "health_limit_s": 30, "ports": {}},
+        "web": {"container": True, "profiles": [], "health_limit_s": 700, "ports": {}},
+        "chat": {"container": True, "profiles": ["llm"], "health_limit_s": 90, "ports": {"api": PORT}},
+        "paint": {"container": True, "profiles": ["image"], "health_limit_s": 240, "ports": {}},
+        "host": {"container": False, "profiles": ["image"], "health_limit_s": 0, "ports": {}},
+        "draw": {"container": True, "profiles": ["image"], "health_limit_s": 30, "ports": {}},
     },
 }
-MODES = {"llm": ["chat"], "image": ["paint", "host", "draw"]}
+PROFILES = {"llm": ["chat"], "image": ["paint", "host", "draw"]}
 
 
 class Node(Kit):
@@ -46,8 +46,8 @@ class Node(Kit):
     def run(self, argv: Any, *_more: Any, **_named: Any) -> str:
         command = " ".join(argv)
         if "config --services" in command:
-            mode = argv[1].partition("=")[2]
-            return "\n".join(["web", *MODES.get(mode, [])])
+            profile = argv[1].partition("=")[2]
+            return "\n".join(["web", *PROFILES.get(profile, [])])
         if "ps --services" in command:
             asked = {state for word, state in itertools.pairwise(argv) if word == "--status"}
             return "\n".join(one for one in self.running if self.states.get(one, "running") in asked)
@@ -76,22 +76,22 @@ class Node(Kit):
 
 
 @pytest.fixture(autouse=True)
-def a_node_in_mode_llm(tmp_path, monkeypatch):
+def a_node_in_profile_llm(tmp_path, monkeypatch):
     path = tmp_path / ".env"
     path.write_text("COMPOSE_PROFILES=llm\n")
-    read, write = active_mode, aicluster_mode.set_mode
-    monkeypatch.setattr(aicluster_mode, "active_mode", lambda: read(str(path)))
-    monkeypatch.setattr(aicluster_mode, "set_mode", lambda mode: write(mode, str(path)))
+    read, write = active_profile, aicluster_profile.set_profile
+    monkeypatch.setattr(aicluster_profile, "active_profile", lambda: read(str(path)))
+    monkeypatch.setattr(aicluster_profile, "set_profile", lambda profile: write(profile, str(path)))
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     return path
 
 
 def switch(node: Node, to: str = "image", start_s: int | None = None) -> list[str]:
-    aicluster_mode.switch(node, MODES, to, drain_s=60, start_s=start_s)
+    aicluster_profile.switch(node, PROFILES, to, drain_s=60, start_s=start_s)
     return node.steps
 
 
-def test_callers_go_elsewhere_before_anything_stops_and_come_back_when_the_other_mode_is_up():
+def test_callers_go_elsewhere_before_anything_stops_and_come_back_when_the_other_profile_is_up():
     steps = switch(Node(["web", "chat"]))
     assert steps == ["unblock 11435", "block 11435", "stop chat", "start paint draw", "unblock 11435"]
 
@@ -119,23 +119,25 @@ def test_running_work_ends_before_its_service_is_stopped(capsys):
 
 def test_work_that_does_not_end_is_not_waited_for_for_ever(capsys, monkeypatch):
     node = Node(["web", "chat"], connected=[1] * 1000)
-    monkeypatch.setattr(aicluster_mode, "drain", lambda kit, services, _s: REAL_DRAIN(kit, services, 0))
+    monkeypatch.setattr(aicluster_profile, "drain", lambda kit, services, _s: REAL_DRAIN(kit, services, 0))
     assert "stop chat" in switch(node)
     assert "still at work" in capsys.readouterr().out
 
 
-REAL_DRAIN = aicluster_mode.drain
+REAL_DRAIN = aicluster_profile.drain
 
 
-def test_a_mode_that_does_not_come_up_is_taken_back(a_node_in_mode_llm):
+def test_a_profile_that_does_not_come_up_is_taken_back(a_node_in_profile_llm):
     node = Node(["web", "chat"], fails=["draw"])
-    with pytest.raises(Broken, match=r"^image did not come up: draw is unhealthy; the mode is llm again$"):
+    with pytest.raises(
+        Broken, match=r"^image did not come up: draw is unhealthy; profile llm is active again$"
+    ):
         switch(node)
     assert node.steps[-2:] == ["start chat", "unblock 11435"]
-    assert a_node_in_mode_llm.read_text() == "COMPOSE_PROFILES=llm\n"
+    assert a_node_in_profile_llm.read_text() == "COMPOSE_PROFILES=llm\n"
 
 
-def test_a_way_back_that_fails_as_well_does_not_hide_why_it_was_taken(a_node_in_mode_llm):
+def test_a_way_back_that_fails_as_well_does_not_hide_why_it_was_taken(a_node_in_profile_llm):
     node = Node(["web", "chat"], fails=["paint", "chat"])
     with pytest.raises(Broken) as broken:
         switch(node)
@@ -143,7 +145,7 @@ def test_a_way_back_that_fails_as_well_does_not_hide_why_it_was_taken(a_node_in_
         "image did not come up: paint is unhealthy; llm does not come up again either: chat is unhealthy"
     )
     assert node.steps[-1] == "unblock 11435"
-    assert a_node_in_mode_llm.read_text() == "COMPOSE_PROFILES=llm\n"
+    assert a_node_in_profile_llm.read_text() == "COMPOSE_PROFILES=llm\n"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +153,7 @@ def test_a_way_back_that_fails_as_well_does_not_hide_why_it_was_taken(a_node_in_
     [(None, ["300", "150"]), (10, ["10", "10"])],
     ids=["the slowest of its services", "somebody says"],
 )
-def test_a_mode_may_take_as_long_to_start_as(start_s, limits):
+def test_a_profile_may_take_as_long_to_start_as(start_s, limits):
     node = Node(["web", "chat"], fails=["paint"])
     with pytest.raises(Broken):
         switch(node, start_s=start_s)
@@ -161,14 +163,14 @@ def test_a_mode_may_take_as_long_to_start_as(start_s, limits):
 @pytest.mark.parametrize("state", ["restarting", "paused"])
 def test_settling_stops_what_is_not_stopped_although_it_does_not_run(state):
     node = Node(["web", "chat", "paint"], states={"paint": state})
-    assert aicluster_mode.settle(node, "llm") == ["paint"]
+    assert aicluster_profile.settle(node, "llm") == ["paint"]
 
 
 def test_two_switches_at_a_time_are_refused(tmp_path):
     path = str(tmp_path / "lock")
     with (
-        aicluster_mode.alone(path),
+        aicluster_profile.alone(path),
         pytest.raises(Broken, match="another switch"),
-        aicluster_mode.alone(path),
+        aicluster_profile.alone(path),
     ):
         pass
