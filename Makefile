@@ -209,7 +209,7 @@ test-lab-quick: setup ## converge a lab that stays and look at every node, for t
 
 .PHONY: test-full
 test-full: export AICLUSTER_FULL := yes
-test-full: test test-molecule ## test, with ten interrupted runs, every service broken by itself, every scenario
+test-full: test test-molecule ## test, with ten interrupted runs, every service stopped by itself, every scenario
 
 # Each makes its nodes anew: what a scenario finds must not depend on another one.
 SCENARIOS = $(filter-out default role,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judges the whole site description on the controller; no node is contacted.
+"""Validates the whole site description on the controller; no node is contacted.
 
 It gathers what inventory, group_vars, host_vars, roles and the secrets file say into one plain structure,
 hands that to `aicluster.preflight` and fails with all errors at once.
@@ -44,7 +44,7 @@ def plain(value: object) -> object:
 
 
 def variables_of(hostvars: Mapping[str, Any], roles: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return one host's variables that the preflight judges, and the node variables that cannot be computed.
+    """Return one host's variables that the preflight checks, and the node variables that cannot be computed.
 
     Role variables that cannot be computed here may need role defaults or facts, so they are left out.
     """
@@ -162,7 +162,7 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset({"groups_file", "roles_folder"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Describe the site from the inventory's variables, judge it, fail with every error at once."""
+        """Describe the site from the inventory's variables, validate it, fail with every error at once."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         site = describe(

@@ -2,7 +2,7 @@
 """Verify of the whole cluster: one question per node, one report for people, one for programs.
 
 `phase: begin` (once) names the run. `phase: ask` runs the node's own `aicluster_verify.py` and shows what it
-says. `phase: report` (once) adds up: what is broken because something else is, what to do next.
+says. `phase: report` (once) adds up: what failed, what caused it, what to do next.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ActionModule(ActionBase):
     def _ask(
         self, node: Mapping[str, Any], begun: Mapping[str, Any], variables: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Ask one node; a node that cannot be reached raises, and Ansible notes it."""
+        """Ask one node; a node that cannot be reached raises, and Ansible records it."""
         together = ",".join(str(variables["hostvars"][host]["node_name"]) for host in begun["hosts"])
         # What Ansible would escalate for a module, it does for this command, too.
         answer: dict[str, Any] = self._low_level_execute_command(
@@ -67,7 +67,7 @@ class ActionModule(ActionBase):
         return {"changed": False, "results": results}
 
     def _report(self, variables: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Add up what all nodes answered; fails unless every service is well."""
+        """Add up what all nodes answered; fails if a service has failed."""
         nodes = []
         begun = arguments["begun"]
         asked = [node for node in arguments["nodes"] if node["host"] in begun["hosts"]]

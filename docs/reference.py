@@ -106,8 +106,8 @@ def fields_page() -> str:
     text = (
         "What `roles/<service>/meta/service.yml` says. `service_overrides` (`group_vars/all/services.yml`) "
         "beat it, and the placement list of a tier beats both. "
-        f"{', '.join(f'`{name}`' for name in DECLARED)} say what the service lays on a node. They cannot be "
-        "overridden, and a template with variables of the role may stand for any value in them."
+        f"{', '.join(f'`{name}`' for name in DECLARED)} say what the service deploys to a node. They cannot "
+        "be overridden, and a template with variables of the role may stand for any value in them."
     )
     return page("Fields of a service", text, table(("field", "must be", "meaning", ""), field_rows(FIELDS)))
 

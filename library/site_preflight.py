@@ -3,7 +3,7 @@
 
 DOCUMENTATION = r"""
 module: site_preflight
-short_description: Judge the whole site description before any node is touched
+short_description: Validate the whole site description before any node is touched
 description:
   - Reads inventory, group_vars, host_vars, argument_specs of the roles and the names in the secrets file, on
     the controller alone, and fails with every mistake at once, each with its object, value, rule and fix.

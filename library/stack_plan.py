@@ -92,7 +92,7 @@ wanted:
   type: dict
   returned: success
 found:
-  description: The facts that the preflight judges.
+  description: The facts that the preflight checks.
   type: dict
   returned: success
 """

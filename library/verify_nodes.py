@@ -58,11 +58,12 @@ hosts:
   type: list
 results:
   description:
-    - One {service, state, evidence, next, seconds} per service of the node; state is ok, asleep or broken.
+    - One {service, state, evidence, next, caused_by, seconds} per service of the node.
+    - The state is healthy, inactive or failed.
   returned: phase is ask
   type: list
 msg:
-  description: How many services are well.
+  description: How many services are healthy.
   returned: phase is report
   type: str
 """

@@ -35,7 +35,7 @@ short_description: what each service is, from its role
 description:
   - Gives the group C(all) the variable C(service_definitions), service name to what C(meta/service.yml) in
     the role of that name says, wherever Ansible is configured to look for roles.
-  - What a service lays on a node (C(packages), C(units), C(files), C(containers), C(provision)) is for the
+  - What a service deploys to a node (C(packages), C(units), C(files), C(containers), C(provision)) is for the
     engine alone and left out.
   - C(group_vars/all/cluster.yml) merges C(service_overrides) into it, which makes C(service_catalogue).
 options:

@@ -33,9 +33,9 @@ def together(node: Mapping[str, Any], services: Iterable[str]) -> dict[str, list
 def account(node: Mapping[str, Any], resource: str, unit: str) -> tuple[dict[str, int | None], list[str]]:
     """Return (`<resource>_<unit>`, its planned and its free part; problems) of one node for memory or disk.
 
-    `unit` is `mb` (MiB) or `gb` (GiB). Memory is that of the profile that needs most, for
-    an inactive service needs none; disk is that of all services. Numbers that are missing or no integers make the sums None and no problem:
-    the preflight reports them as what they are.
+    `unit` is `mb` (MiB) or `gb` (GiB). Memory is that of the profile that needs most, because an
+    inactive service needs none; disk is that of all services. Numbers that are missing or no integers make
+    the sums None and no problem: the preflight reports them as what they are.
     """
     key = f"{resource}_{unit}"
     has, reserved = node.get(key), node.get(f"{resource}_reserved_{unit}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a role declares to lay on a node: packages, units, files, containers, provisioning.
+"""What a role declares to deploy to a node: packages, units, files, containers, provisioning.
 
 A service says it in roles/<service>/meta/service.yml, next to what it is; a role that is no service in its
 variable `__<role>_state`. One table, DECLARED, describes both.

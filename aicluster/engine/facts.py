@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the preflight judges a node by: the facts of an inspection, and what the node must have."""
+"""What the preflight checks a node by: the facts of an inspection, and what the node must have."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def wanted_of(
 
 
 def found_of(actual: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts that `node_findings` judges."""
+    """Return the facts that `node_findings` checks."""
     found = actual["conditions"]
     unit = next((unit["why"] for unit in actual["units"] if unit["name"] == ENGINE_UNIT), "")
     absent = not found["engine"]["api"] and unit.startswith("not there")

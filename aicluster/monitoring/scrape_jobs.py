@@ -20,8 +20,8 @@ SCOPES = ("all", "watch")
 PROBER, PROBER_PORT = "blackbox_exporter", "web"
 # What the small Prometheus looks at: is everybody there, and is the big one.
 WATCHED = ("node_exporter", "prometheus")
-# The page of the front door: nginx, on the node where it stands before the gateway.
-FRONT_DOOR, BEHIND_IT = "nginx", "kong"
+# The ingress of the cluster: nginx, on the node where Kong is behind it.
+INGRESS, BEHIND_IT = "nginx", "kong"
 # Of a node the small Prometheus wants to know whether it answers, and how old the backups are.
 WATCH_COLLECTORS = ("textfile",)
 WATCH_KEEPS = "backup_.*"
@@ -118,9 +118,9 @@ def probe_jobs(nodes: Sequence[Node], asker: Node, scope: str) -> list[Job]:
     pages = []
     for node in nodes:
         for service, entry in node["services"].items():
-            front = service == FRONT_DOOR and BEHIND_IT in node["services"]
+            is_ingress = service == INGRESS and BEHIND_IT in node["services"]
             page = entry.get("probe")
-            if page and (front or scope == "all"):
+            if page and (is_ingress or scope == "all"):
                 url = f"http://{reach(node, service, page['port'], prober)}{page['path']}"
                 pages.append({"targets": [url], "labels": labels_of(node, service)})
     address = reach(prober, PROBER, PROBER_PORT, asker)
@@ -147,7 +147,7 @@ def scrape_jobs(nodes: Iterable[Node], host: str, scope: str = "all") -> list[Jo
     `ping` (every node). Every target has the labels node, tier and service, and `profile` if it only runs in
     some. Where the page asks for a token, the job has the key `token` with the secret's name, which is not
     Prometheus' own: the template that may read secrets puts the secret in its place.
-    `scope`: `all`, or `watch` for whether the nodes, Prometheus and the front door are there.
+    `scope`: `all`, or `watch` for whether the nodes, Prometheus and the ingress are there.
     Raises SiteError for an unknown scope or host and for ports that cannot be reached.
     """
     if scope not in SCOPES:

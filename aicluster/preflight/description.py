@@ -18,24 +18,24 @@ from .nodes import group_errors, node_errors
 from .secrets import secret_errors
 from .services import catalogue_errors, placement_errors, profile_errors
 from .subjects import Site
-from .variables import Judge, inventory_errors, role_variable_errors
+from .variables import Validate, inventory_errors, role_variable_errors
 
 # The service and port whose endpoints share the requests by node_ai_share or node_ai_capacity.
 BALANCED = ("ollama", "api")
 
 
-def site_errors(site: Site, judge: Judge) -> list[str]:
-    """Return every broken rule of a site description, in the order a reader would correct them.
+def site_errors(site: Site, validate: Validate) -> list[str]:
+    """Return every violated rule of a site description, in the order a reader would correct them.
 
     `site`: vocabulary {tiers, boards, groups: names}, groups (name -> hosts), hosts (host -> variables:
     node_*, site_network, site_router, site_operators and those of roles), unreadable (host or `site` ->
-    variable -> reason), services (service_definitions), declared (service -> what it lays on a node, with
+    variable -> reason), services (service_definitions), declared (service -> what it deploys to a node, with
     templates), overrides (service_overrides), catalogue (services with overrides), roles (name -> options of
     its argument_specs, None without one), secrets {file, names (those that have a value), malformed, problem:
     text or None, fix: text or None (make it), exposed: whether it is plain text that git does not ignore},
     inventories (of this run, below the toolkit's root or absolute), playbook (how one that opens the secrets
     is run on these nodes).
-    `judge`: how Ansible judges variables of roles.
+    `validate`: how Ansible validates variables of roles.
     """
     checks = (
         group_errors,
@@ -50,7 +50,7 @@ def site_errors(site: Site, judge: Judge) -> list[str]:
     )
     # What is the same for all hosts is said once.
     errors = [error for check in checks for error in check(site)]
-    return list(dict.fromkeys([*errors, *role_variable_errors(site, judge)]))
+    return list(dict.fromkeys([*errors, *role_variable_errors(site, validate)]))
 
 
 def cluster_of(site: Site) -> list[dict[str, Any]]:
@@ -112,12 +112,12 @@ def sum_errors(site: Site) -> list[str]:
     return [*budgets, *relations, *model_errors(site, nodes), *share_errors(nodes)]
 
 
-def preflight_errors(site: Site, judge: Judge) -> list[str]:
+def preflight_errors(site: Site, validate: Validate) -> list[str]:
     """Return all errors of a described site: first of single values, then of what they add up to.
 
-    `site` and `judge` as in `site_errors`.
+    `site` and `validate` as in `site_errors`.
     """
-    errors = site_errors(site, judge)
+    errors = site_errors(site, validate)
     if not isinstance(site["catalogue"], Mapping):
         return errors
     try:

@@ -114,12 +114,12 @@ def group_errors(site: Site) -> Iterator[str]:
 def node_errors(site: Site) -> Iterator[str]:
     """Yield what is wrong with each node's variables: missing, wrong type, misspelt, not computable."""
     for host, variables in site["hosts"].items():
-        broken = site["unreadable"].get(host, {})
+        unreadable = site["unreadable"].get(host, {})
         node = label(site, host)
         for name, rule in NODE_RULES.items():
             place = place_of(site, host, rule.where)
-            if name in broken:
-                yield f"{name} of {node}: cannot be computed, {broken[name]}; correct it in {place}"
+            if name in unreadable:
+                yield f"{name} of {node}: cannot be computed, {unreadable[name]}; correct it in {place}"
             elif name not in variables:
                 if rule.required:
                     yield f"{name} of {node} missing: must be {rule.says}; set it in {place}"

@@ -18,7 +18,7 @@ BOARD_FILE = "group_vars/<board>/hardware.yml"
 NODE_FILE = "group_vars/all/node.yml"
 TIER_FILE = "group_vars/<tier>/services.yml"
 
-# What `preflight_errors` judges.
+# What `preflight_errors` checks.
 Site = Mapping[str, Any]
 
 

@@ -13,7 +13,7 @@ from .services import all_placed
 from .subjects import Site, label
 
 # Options of a specification, and values -> what is wrong with the values.
-Judge = Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[str]]
+Validate = Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[str]]
 
 
 def inventory_errors(site: Site) -> Iterator[str]:
@@ -43,21 +43,21 @@ def owner_of(variable: str, roles: Iterable[str]) -> str | None:
     return max(owners, key=len, default=None)
 
 
-def role_variable_errors(site: Site, judge: Judge) -> Iterator[str]:
+def role_variable_errors(site: Site, validate: Validate) -> Iterator[str]:
     """Yield inventory variables that their role does not know, or whose value breaks its specification."""
     found: dict[str, list[str]] = defaultdict(list)
     for host, variables in site["hosts"].items():
         for name, value in variables.items():
             role = owner_of(name, site["roles"])
             if role is not None and site["roles"][role] is not None:
-                for error in role_variable_error(role, name, value, site["roles"][role], judge):
+                for error in role_variable_error(role, name, value, site["roles"][role], validate):
                     found[error].append(label(site, host))
     for error, hosts in found.items():
         yield error.replace("<nodes>", ", ".join(hosts), 1)
 
 
 def role_variable_error(
-    role: str, name: str, value: object, options: Mapping[str, Any], judge: Judge
+    role: str, name: str, value: object, options: Mapping[str, Any], validate: Validate
 ) -> Iterator[str]:
     """Yield the errors of one variable, with `<nodes>` where the nodes that have it belong."""
     specification = f"roles/{role}/meta/argument_specs.yml"
@@ -65,7 +65,7 @@ def role_variable_error(
         known = suggestion(name, options) if options else "remove it"
         yield f"variable {name} on <nodes>: is not known to role {role}; {known} ({specification})"
         return
-    for message in judge({name: options[name]}, {name: value}):
+    for message in validate({name: options[name]}, {name: value}):
         # Ansible's own sentence repeats the value, so neither is shown of a variable that may hold a secret.
         secret = options[name].get("no_log")
         yield (

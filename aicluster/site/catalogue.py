@@ -3,8 +3,8 @@
 
 FIELDS is the only description of that file. The file is checked against it, and so is what the site
 (`service_overrides`) and the placement lists override; docs/reference/service-fields.md is written from it.
-DECLARED are the fields that say what the service lays on a node. They are for the engine alone: templates in
-them need the role's variables, so they are no part of the variable `service_definitions`.
+DECLARED are the fields that say what the service deploys to a node. They are for the engine alone: templates
+in them need the role's variables, so they are no part of the variable `service_definitions`.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ PROGRAMS = optional(
 PROVISION = optional(
     command=Field(COMMAND_LINE, "runs in the container; without it `tasks/provision.yml` is included"),
     inputs=Field(MAPPING, "what it depends on; a change provisions again"),
-    probe=Field(Kind(is_text, "a path or a URL"), "file or page of the node that `when` judges as `probe`"),
+    probe=Field(Kind(is_text, "a path or a URL"), "file or page of the node that `when` tests as `probe`"),
     when=Field(Kind(is_text, "a condition"), "also provisions if it holds, as a task's `when`"),
     last=Field(BOOLEAN, "true: it needs another node, so everything else on this one is done first"),
 )
@@ -251,20 +251,20 @@ def load(roles: Path) -> dict[str, Any]:
     Raises ValueError with one sentence for all files that are no YAML.
     """
     found: dict[str, Any] = {}
-    broken: list[str] = []
+    invalid: list[str] = []
     for path in sorted(roles.glob("*/meta/service.yml")):
         service = path.parents[1].name
         try:
             found[service] = parsed(path.read_bytes())
         except yaml.YAMLError as error:
-            broken.append(f"{file_of(service)}: {' '.join(str(error).split())}")
-    if broken:
-        raise ValueError("; ".join([*broken, "correct the syntax"]))
+            invalid.append(f"{file_of(service)}: {' '.join(str(error).split())}")
+    if invalid:
+        raise ValueError("; ".join([*invalid, "correct the syntax"]))
     return found
 
 
 def split(said: object) -> tuple[object, dict[str, Any]]:
-    """Divide what a service's file says: what the service is, and what it lays on a node."""
+    """Divide what a service's file says: what the service is, and what it deploys to a node."""
     if not isinstance(said, Mapping):
         return said, {}
     declared = {key: said[key] for key in DECLARED if key in said}
@@ -272,7 +272,7 @@ def split(said: object) -> tuple[object, dict[str, Any]]:
 
 
 def services_in(roles: Path) -> dict[str, Any]:
-    """Return service -> what it is, without what it lays on a node; raise as `load` does."""
+    """Return service -> what it is, without what it deploys to a node; raise as `load` does."""
     return {service: split(said)[0] for service, said in load(roles).items()}
 
 

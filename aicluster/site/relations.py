@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What services need of each other, judged where they are placed.
+"""What services need of each other, checked where they are placed.
 
 Source: `cluster_nodes`; the fields of the catalogue named in the messages.
 """
@@ -75,7 +75,7 @@ def secret_problems(node: Node) -> Iterator[str]:
 
 
 def container_problems(node: Node) -> Iterator[str]:
-    """Yield containers without a health check: nobody could wait for them or call them well."""
+    """Yield containers without a health check: nobody could wait until they are healthy."""
     for service, entry in node["services"].items():
         if entry.get("image") and entry.get("health") is None and "health" in entry:
             yield (

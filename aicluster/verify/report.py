@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all nodes answered, in one report: what is broken because something else is, and what to do next."""
+"""What all nodes answered, in one report: what failed, what caused it, and what to do next."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RUNNER = "/opt/aicluster/bin/aicluster_verify.py"
 # Of what a node said instead of results, the end that is shown, in characters.
 SHOWN = 600
 # Keys of a result that are read here.
-READ = {"service", "state", "evidence", "next", "because"}
+READ = {"service", "state", "evidence", "next", "caused_by"}
 
 Result = dict[str, Any]
 
@@ -38,7 +38,7 @@ def node_results(expected: Sequence[str], answer: Mapping[str, Any]) -> list[Res
     """Return one result per service that placement expects on a node.
 
     `answer`: stdout (with a JSON list of results), stderr, rc of the command on the node, or unreachable and
-    msg. A node that cannot be asked, or was never deployed, has every service broken.
+    msg. A node that cannot be asked, or was never deployed, has every service failed.
     """
     results = results_in(answer.get("stdout") or "")
     if results is None:
@@ -51,29 +51,29 @@ def node_results(expected: Sequence[str], answer: Mapping[str, Any]) -> list[Res
         lost = any(RUNNER in line and "No such file" in line for line in whole.splitlines())
         absent = not unreachable and (answer.get("rc") in (2, 127) or lost)
         next_command = "ansible-playbook site.yml" if absent else ""
-        return [broken(service, evidence, next_command) for service in expected]
+        return [not_asked(service, evidence, next_command) for service in expected]
     missing = "is placed here, but the node does not know it"
     return [
-        results.get(service, broken(service, missing, "ansible-playbook site.yml")) for service in expected
+        results.get(service, not_asked(service, missing, "ansible-playbook site.yml")) for service in expected
     ]
 
 
-def broken(service: str, evidence: str, next_command: str = "") -> Result:
+def not_asked(service: str, evidence: str, next_command: str = "") -> Result:
     """Return the result of a service that could not even be asked."""
     return {
         "service": service,
-        "state": "broken",
+        "state": "failed",
         "evidence": " ".join(evidence.split()),
         "next": next_command,
-        "because": [],
+        "caused_by": [],
         "seconds": 0,
     }
 
 
 def causes(node: str, failed: Mapping[str, Iterable[str]], entry: Mapping[str, Any]) -> list[str]:
-    """Return `service on NODE` for what a service of a node needs and that is broken itself.
+    """Return `service on NODE` for what a service of a node needs and that has failed itself.
 
-    `failed`: node name -> its broken services; `entry`: the catalogue entry with `needs` and `beside`.
+    `failed`: node name -> its failed services; `entry`: the catalogue entry with `needs` and `beside`.
     """
     beside = [f"{name} on {node}" for name in entry.get("beside") or [] if name in failed.get(node, ())]
     needs = [
@@ -86,20 +86,20 @@ def causes(node: str, failed: Mapping[str, Iterable[str]], entry: Mapping[str, A
 
 
 def summary(nodes: Sequence[Mapping[str, Any]], entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return {ok, services, asleep, failures, warnings} of all nodes.
+    """Return {ok, services, inactive, failures, warnings} of all nodes.
 
     `nodes`: [{node, address, services: [result]}]; `entries`: node name -> service -> catalogue entry.
-    failures: [{node, address, service, evidence, next, because: [`service on NODE`]}], causes first;
-    warnings: [{node, service, text, next}] of services that are well.
+    failures: [{node, address, service, evidence, next, caused_by: [`service on NODE`]}], causes first;
+    warnings: [{node, service, text, next}] of healthy services.
     """
     results = [(node, result) for node in nodes for result in node["services"]]
-    broken_ones = [(node, result) for node, result in results if result["state"] == "broken"]
-    names = {f"{result['service']} on {node['node']}" for node, result in broken_ones}
+    failed_results = [(node, result) for node, result in results if result["state"] == "failed"]
+    names = {f"{result['service']} on {node['node']}" for node, result in failed_results}
     # What names the cause of its own failure is not the cause of that.
-    excused = [result for _, result in broken_ones if names & set(result["because"])]
+    excused = [result for _, result in failed_results if names & set(result["caused_by"])]
     failed = {
         node["node"]: [
-            result["service"] for other, result in broken_ones if other is node and result not in excused
+            result["service"] for other, result in failed_results if other is node and result not in excused
         ]
         for node in nodes
     }
@@ -110,17 +110,17 @@ def summary(nodes: Sequence[Mapping[str, Any]], entries: Mapping[str, Mapping[st
             "service": result["service"],
             "evidence": result["evidence"],
             "next": result["next"],
-            "because": [cause for cause in result["because"] if cause in names]
+            "caused_by": [cause for cause in result["caused_by"] if cause in names]
             or causes(node["node"], failed, entries[node["node"]].get(result["service"], {})),
         }
-        for node, result in broken_ones
+        for node, result in failed_results
     ]
     states = [result["state"] for _, result in results]
     return {
         "ok": not failures and bool(states),
         "services": len(states),
-        "asleep": states.count("asleep"),
-        "failures": sorted(failures, key=lambda failure: len(failure["because"])),
+        "inactive": states.count("inactive"),
+        "failures": sorted(failures, key=lambda failure: len(failure["caused_by"])),
         "warnings": [
             {
                 "node": node["node"],
@@ -147,28 +147,27 @@ def next_line(found: Mapping[str, Any], ways: Mapping[str, str], playbook: str) 
 def lines_of(node: str, results: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return one line per service for people."""
     return [
-        f"{node:<6} {result['state']:<7} {result['service']:<18} {result['evidence']}" for result in results
+        f"{node:<6} {result['state']:<8} {result['service']:<18} {result['evidence']}" for result in results
     ]
 
 
 def verdict_lines(content: Mapping[str, Any], ways: Mapping[str, str], playbook: str) -> list[str]:
-    """Return the end of the report: what is broken, why, the next command, what else one should know.
+    """Return the end of the report: what failed, why, the next command, what else one should know.
 
     `ways`: node name -> the ssh command that gets there; `playbook`: how a playbook is run on these nodes.
     """
     lines = []
     for failure in content["failures"]:
         lines.append(f"{failure['service']} on {failure['node']}: {failure['evidence']}")
-        if failure["because"]:
-            lines.append(f"    because of {', '.join(failure['because'])}")
+        if failure["caused_by"]:
+            lines.append(f"    caused by {', '.join(failure['caused_by'])}")
         elif command := next_line(failure, ways, playbook):
             lines.append(f"    next: {command}")
     for warning in content["warnings"]:
         lines.append(f"warning: {warning['service']} on {warning['node']}: {warning['text']}")
         if command := next_line(warning, ways, playbook):
             lines.append(f"    next: {command}")
-    asleep = f", {content['asleep']} asleep" if content["asleep"] else ""
-    count = (
-        f"{content['services'] - len(content['failures'])} of {content['services']} services are well{asleep}"
-    )
+    inactive = f", {content['inactive']} inactive" if content["inactive"] else ""
+    healthy = content["services"] - content["inactive"] - len(content["failures"])
+    count = f"{healthy} of {content['services']} services are healthy{inactive}"
     return [*lines, f"{'OK' if content['ok'] else 'NOT OK'}: {count} ({content['seconds']} s)"]

@@ -15,7 +15,7 @@ from ..site.nodes import profiles_of
 
 
 def health_limit_s(health: Mapping[str, Any] | None) -> int:
-    """Return the seconds after which Docker calls a container that never got well unhealthy.
+    """Return the seconds after which Docker calls a container that never became healthy unhealthy.
 
     `health`: that of a catalogue entry, {start_s, retries, interval_s, timeout_s}; 0 without one.
     """

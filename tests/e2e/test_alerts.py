@@ -1,4 +1,4 @@
-"""Where all is well nothing is alarmed, and what is alarmed is heard of outside."""
+"""While everything is healthy no alert fires, and an alert that fires reaches its receiver."""
 
 import json
 import shlex
@@ -14,7 +14,7 @@ import http_client
 import pytest
 import site_under_test as site
 
-# Hardly a rule looks back longer than half an hour at what tests before these have broken.
+# Hardly a rule looks back longer than half an hour at what earlier tests have stopped.
 pytestmark = pytest.mark.calm
 QUIET_WITHIN_S = 35 * 60
 QUIET_FOR = "2m"
@@ -115,7 +115,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Heard]:
 # Listening meanwhile: the dead man's switch takes minutes, too.
 @pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("prometheus", site.running("prometheus"), ids=lambda node: node.name)
-def test_where_all_is_well_no_alert_fires_or_is_about_to(prometheus):
+def test_while_all_is_healthy_no_alert_fires_or_is_about_to(prometheus):
     deadline = time.monotonic() + QUIET_WITHIN_S
     while (found := ask(prometheus, TROUBLE)) or not ask(prometheus, WATCHED):
         assert time.monotonic() < deadline, [series["metric"] for series in found] or "nobody watched"

@@ -158,7 +158,7 @@ def test_requests_reach_the_new_node_and_its_tier_shares_what_one_node_had(gatew
     assert counts == {"AGX0": REQUESTS * 4 // 10, NAME: REQUESTS * 4 // 10, "ORIN0": REQUESTS // 5}
 
 
-def test_the_new_node_is_watched_and_all_is_well(verdict):
+def test_the_new_node_is_watched_and_everything_is_healthy(verdict):
     assert verdict.ok, verdict.report["failures"]
     assert ("ollama", NAME) in verdict.states()
 
@@ -166,9 +166,9 @@ def test_the_new_node_is_watched_and_all_is_well(verdict):
 # --- a moved service ---
 
 
-def test_the_service_is_well_where_it_is_now(verdict):
+def test_the_service_is_healthy_where_it_is_now(verdict):
     states = verdict.states()
-    assert states[SERVICE, NEW.name] == "ok"
+    assert states[SERVICE, NEW.name] == "healthy"
     assert (SERVICE, OLD.name) not in states
 
 

@@ -71,7 +71,7 @@ def seen_once(gateway_url: str, fits: Callable[[str], bool]) -> str:
 def page(gateway_url: str) -> str:
     """The page once its script has run, and its source has noticed that a test before this one is over."""
     return seen_once(
-        gateway_url, lambda seen: not re.search("not well|unknown|starting", *SUMMARY.findall(seen))
+        gateway_url, lambda seen: not re.search("failed|unknown|starting", *SUMMARY.findall(seen))
     )
 
 
@@ -80,14 +80,14 @@ def test_every_service_of_every_node_is_listed_with_its_live_state(page):
     assert set(states) == {(service, node.name) for node in site.nodes() for service in node.services}
     for node in site.nodes():
         for service in node.services:
-            expected = "asleep" if service in node.asleep else "ok"
+            expected = "inactive" if service in node.inactive else "healthy"
             assert states[service, node.name] == expected, f"{service} on {node.name}"
 
 
 def test_the_page_adds_them_up(page):
     [text] = SUMMARY.findall(page)
-    assert re.match(r"\d+ of \d+ services are well", text)
-    assert "not well" not in text and "unknown" not in text
+    assert re.match(r"\d+ of \d+ services are healthy", text)
+    assert "failed" not in text and "unknown" not in text
 
 
 def test_the_page_says_how_requests_are_balanced(page):
@@ -96,7 +96,7 @@ def test_the_page_says_how_requests_are_balanced(page):
     assert {name: int(share) for name, share in said} == shares
 
 
-def test_every_link_to_a_page_of_this_door_answers(page, gateway_url):
+def test_every_link_to_a_page_of_the_gateway_answers(page, gateway_url):
     for path in set(re.findall(r'href="(/[^"]*)"', page)):
         assert get(f"{gateway_url}{path}").status in {200, 302}, path
 

@@ -94,23 +94,23 @@ def test_chat_goes_on_while_the_node_changes_its_profile(entered):
 
 
 @in_profiles(*ORDER)
-def test_only_the_services_of_the_profile_run_and_all_is_well(entered):
+def test_only_the_services_of_the_profile_run_and_are_healthy(entered):
     assert running() & SOMETIMES == set(PROFILES[entered.profile])
     verdict = verify()
     assert verdict.ok, verdict.report["failures"]
     states = verdict.states()
     for service in SOMETIMES:
-        expected = "ok" if service in PROFILES[entered.profile] else "asleep"
+        expected = "healthy" if service in PROFILES[entered.profile] else "inactive"
         assert states[service, NODE.name] == expected, service
 
 
 @in_image_profile
 def test_the_next_run_of_the_site_leaves_the_profile_alone():
-    awake = running()
+    before = running()
     run = site.run_site()
     assert run.code == 0, run.output
     assert run.changed == {one.address: 0 for one in site.nodes()}
-    assert running() == awake
+    assert running() == before
 
 
 # --- a picture ---
@@ -220,12 +220,12 @@ def test_the_picture_becomes_an_object_in_the_store_and_leaves_its_node(job, mov
 # --- what breaks ---
 
 
-# Those of its own profile: test_verify.py. The next profile leaves the stopped ones asleep.
+# Those of its own profile: test_verify.py. The next profile leaves the stopped ones inactive.
 @in_profiles(*ORDER[:-1])
 def test_a_service_of_the_profile_that_stops_is_named(entered):
     services = PROFILES[entered.profile]
     site.shell(NODE, f"{COMPOSE} kill {' '.join(services)}")
-    assert {(service, NODE.name) for service in services} <= verify().broken
+    assert {(service, NODE.name) for service in services} <= verify().failed
 
 
 @in_profiles(NODE.entry["profile"])

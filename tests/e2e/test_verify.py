@@ -1,4 +1,4 @@
-"""Verify says that all is well when it is, and names what is not, whatever it is."""
+"""Verify reports a healthy cluster as healthy, and names what failed, whatever it is."""
 
 import os
 import shlex
@@ -13,7 +13,7 @@ from verified import Verdict, verify
 # One after the other takes long; otherwise as many at once as do not need each other.
 ONE_AT_A_TIME = "AICLUSTER_FULL" in os.environ
 COMPOSE = "docker compose --project-directory /opt/aicluster"
-Broken = list[tuple[site.Node, str]]
+Stopped = list[tuple[site.Node, str]]
 
 
 def active(node: site.Node) -> list[str]:
@@ -21,7 +21,7 @@ def active(node: site.Node) -> list[str]:
     return [
         name
         for name, entry in node.services.items()
-        if name not in node.asleep and (entry["image"] or entry.get("unit"))
+        if name not in node.inactive and (entry["image"] or entry.get("unit"))
     ]
 
 
@@ -37,12 +37,12 @@ def related(one: tuple[site.Node, str], other: tuple[site.Node, str]) -> bool:
     )
 
 
-def rounds() -> list[Broken]:
-    """What is broken together: one service, or all that do not need each other."""
+def rounds() -> list[Stopped]:
+    """What is stopped together: one service, or all that do not need each other."""
     pairs = [(node, service) for node in site.nodes() for service in active(node)]
     if ONE_AT_A_TIME:
         return [[pair] for pair in pairs]
-    together: list[Broken] = []
+    together: list[Stopped] = []
     for pair in pairs:
         free = (group for group in together if not any(related(pair, other) for other in group))
         group = next(free, None)
@@ -53,8 +53,8 @@ def rounds() -> list[Broken]:
     return together
 
 
-def name_of(broken: Broken) -> str:
-    [(node, service), *others] = broken
+def name_of(stopped: Stopped) -> str:
+    [(node, service), *others] = stopped
     return f"{service} on {node.name}" + (f" and {len(others)} others" if others else "")
 
 
@@ -70,10 +70,10 @@ def switch(node: site.Node, *services: str, on: bool) -> None:
     site.shell(node, "; ".join(["set -e", *commands]))
 
 
-def switch_all(broken: Broken, on: bool) -> None:
+def switch_all(stopped: Stopped, on: bool) -> None:
     """Stop or start them all, nodes side by side."""
     names: dict[site.Node, list[str]] = {}
-    for node, service in broken:
+    for node, service in stopped:
         names.setdefault(node, []).append(service)
     with ThreadPoolExecutor() as pool:
         for done in [pool.submit(switch, node, *services, on=on) for node, services in names.items()]:
@@ -82,53 +82,53 @@ def switch_all(broken: Broken, on: bool) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def undisturbed() -> Verdict:
-    """What verify says before anything is broken."""
+    """What verify says before anything is stopped."""
     verdict = verify()
     assert verdict.ok, verdict.report["failures"]
     return verdict
 
 
-def test_every_placed_service_is_asked_and_well(undisturbed):
+def test_every_placed_service_is_asked_and_healthy(undisturbed):
     assert undisturbed.code == 0
     expected = {(service, node.name) for node in site.nodes() for service in node.services}
     assert set(undisturbed.states()) == expected
-    assert set(undisturbed.states().values()) <= {"ok", "asleep"}
+    assert set(undisturbed.states().values()) <= {"healthy", "inactive"}
 
 
 def test_the_machine_report_is_one_document_with_one_word(undisturbed):
     report = undisturbed.report
-    assert set(report) == {"ok", "services", "asleep", "failures", "warnings", "run_id", "seconds", "nodes"}
+    assert set(report) == {"ok", "services", "inactive", "failures", "warnings", "run_id", "seconds", "nodes"}
     assert report["ok"] is True
 
 
 @pytest.fixture
-def broken(request: pytest.FixtureRequest) -> Iterator[Broken]:
-    pairs: Broken = request.param
+def stopped(request: pytest.FixtureRequest) -> Iterator[Stopped]:
+    pairs: Stopped = request.param
     switch_all(pairs, on=False)
     yield pairs
     switch_all(pairs, on=True)
 
 
-# While nothing else is broken: this comes first.
+# While nothing else is stopped: this comes first.
 @pytest.mark.parametrize(
-    "broken", [[(node, "minio")] for node in site.running("minio")], ids=name_of, indirect=True
+    "stopped", [[(node, "minio")] for node in site.running("minio")], ids=name_of, indirect=True
 )
-def test_what_stopped_alone_comes_first_and_every_other_failure_names_its_cause(broken):
-    [(node, service)] = broken
+def test_what_stopped_alone_comes_first_and_every_other_failure_names_its_cause(stopped):
+    [(node, service)] = stopped
     first, *others = verify().report["failures"]
-    assert (first["service"], first["node"], first["because"]) == (service, node.name, [])
-    assert [failure for failure in others if not failure["because"]] == []
+    assert (first["service"], first["node"], first["caused_by"]) == (service, node.name, [])
+    assert [failure for failure in others if not failure["caused_by"]] == []
 
 
-@pytest.mark.parametrize("broken", rounds(), ids=name_of, indirect=True)
-def test_a_service_that_stopped_is_named_with_evidence_and_what_to_do(broken):
+@pytest.mark.parametrize("stopped", rounds(), ids=name_of, indirect=True)
+def test_a_service_that_stopped_is_named_with_evidence_and_what_to_do(stopped):
     verdict = verify()
     assert verdict.code != 0 and not verdict.ok
-    for node, service in broken:
-        assert (service, node.name) in verdict.broken, f"{service} on {node.name} was not noticed"
+    for node, service in stopped:
+        assert (service, node.name) in verdict.failed, f"{service} on {node.name} was not noticed"
         failure = verdict.failure(service, node.name)
         assert failure["evidence"]
-        assert failure["next"] or failure["because"], failure
+        assert failure["next"] or failure["caused_by"], failure
 
 
 @contextmanager
@@ -187,14 +187,14 @@ def wrong_passwords() -> Iterator[tuple[Verdict, site.Node, site.Node]]:
 
 def test_a_wrong_password_is_named_although_the_container_is_healthy(wrong_passwords):
     verdict, exporter, _ = wrong_passwords
-    assert ("postgres_exporter", exporter.name) in verdict.broken
+    assert ("postgres_exporter", exporter.name) in verdict.failed
 
 
 def test_a_gateway_that_no_longer_counts_is_named_with_who_keeps_its_counters(wrong_passwords):
     verdict, _, gateway = wrong_passwords
     failure = verdict.failure("kong", gateway.name)
     assert "no rate limit holds" in failure["evidence"]
-    assert failure["because"] == [f"redis on {gateway.name}"]
+    assert failure["caused_by"] == [f"redis on {gateway.name}"]
 
 
 # Store -> the volume of its data.

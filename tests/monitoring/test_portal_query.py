@@ -6,7 +6,7 @@ from tree import load
 
 QUERY = load("roles/nginx/vars/main.yml")["__nginx_health_query"]
 AT = 'job="node_exporter", node="PI52", service="node_exporter"'
-WELL = f'aicluster_service_state{{{AT}, name="redis", state="ok"}}'
+HEALTHY = f'aicluster_service_state{{{AT}, name="redis", state="healthy"}}'
 GONE = f"up{{{AT}}}"
 
 
@@ -14,7 +14,7 @@ GONE = f"up{{{AT}}}"
     ("expected", "series"),
     [
         pytest.param(
-            [WELL], {"up": 1, "state": 1, "now": 1000, "seen": 970, "ping": 1}, id="a state just seen"
+            [HEALTHY], {"up": 1, "state": 1, "now": 1000, "seen": 970, "ping": 1}, id="a state just seen"
         ),
         pytest.param(
             [], {"up": 1, "state": 1, "now": 1000, "seen": 870, "ping": 1}, id="an old state is none"
@@ -29,12 +29,12 @@ GONE = f"up{{{AT}}}"
 )
 def test_the_portal_shows_what_is_known_now(tmp_path, expected, series):
     known = {
-        WELL: series.get("state"),
-        f'aicluster_service_state{{{AT}, name="redis", state="broken"}}': 0,
+        HEALTHY: series.get("state"),
+        f'aicluster_service_state{{{AT}, name="redis", state="failed"}}': 0,
         f"node_time_seconds{{{AT}}}": series.get("now"),
         f"aicluster_containers_seen_timestamp_seconds{{{AT}}}": series.get("seen"),
         GONE: series["up"],
         'probe_success{job="ping", node="PI52"}': series.get("ping"),
     }
     there = {name: value for name, value in known.items() if value is not None}
-    monitoring.answers(QUERY, there, {labels: float(labels == WELL) for labels in expected}, tmp_path)
+    monitoring.answers(QUERY, there, {labels: float(labels == HEALTHY) for labels in expected}, tmp_path)

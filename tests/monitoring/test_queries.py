@@ -30,7 +30,9 @@ def expression(dashboard, panel):
         ),
     ],
 )
-@pytest.mark.parametrize("states", [("broken", "ok", "asleep"), ("broken", "ok", "asleep", "starting")])
+@pytest.mark.parametrize(
+    "states", [("failed", "healthy", "inactive"), ("failed", "healthy", "inactive", "starting")]
+)
 def test_a_panel_shows_every_state_a_service_can_be_in(dashboard, panel, labels, states, tmp_path):
     """Also those of a node that does not know `starting` yet."""
     series = {
@@ -45,21 +47,21 @@ def test_a_panel_shows_every_state_a_service_can_be_in(dashboard, panel, labels,
 
 
 @pytest.mark.parametrize(
-    ("asleep", "away"),
+    ("inactive", "away"),
     [
-        pytest.param(1, 0, id="one that sleeps on purpose is not away"),
-        pytest.param(0, 1, id="one that is awake is"),
+        pytest.param(1, 0, id="an inactive one is not away"),
+        pytest.param(0, 1, id="an active one is"),
     ],
 )
-def test_ai_nodes_that_should_answer_and_do_not_are_counted(asleep, away, tmp_path):
+def test_ai_nodes_that_should_answer_and_do_not_are_counted(inactive, away, tmp_path):
     health = 'kong_upstream_target_health{{upstream="{}", target="10.0.0.{}", state="healthy"}}'
     series = {
         health.format("ai-chat", "2:11434"): 1,
         health.format("ai-chat", "3:11435"): 0,
         health.format("image", "3:7860"): 0,
-        'aicluster_service_state{instance="10.0.0.2:9100", name="ollama", state="asleep"}': 0,
-        'aicluster_service_state{instance="10.0.0.3:9100", name="ollama", state="asleep"}': asleep,
-        'aicluster_service_state{instance="10.0.0.3:9100", name="comfyui", state="asleep"}': 1,
+        'aicluster_service_state{instance="10.0.0.2:9100", name="ollama", state="inactive"}': 0,
+        'aicluster_service_state{instance="10.0.0.3:9100", name="ollama", state="inactive"}': inactive,
+        'aicluster_service_state{instance="10.0.0.3:9100", name="comfyui", state="inactive"}': 1,
     }
     monitoring.answers(expression("AI requests", "AI nodes away"), series, {"{}": away}, tmp_path)
 

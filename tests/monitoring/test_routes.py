@@ -83,10 +83,10 @@ def test_what_a_dead_node_or_a_dead_service_breaks_is_no_news(config):
         "NodeDown severity=critical node=PI31",
         "PostgresDown severity=critical node=PI52",
         "TargetDown severity=warning node=PI51 service=kong",
-        "ServiceBroken severity=warning node=PI51 service=kong",
+        "ServiceFailed severity=warning node=PI51 service=kong",
         "ProbeFailing severity=warning node=PI51 service=grafana",
         "ProbeFailing severity=warning node=ORIN0 service=kong",
-        "FrontDoorClosed severity=critical node=PI51 service=nginx",
+        "IngressDown severity=critical node=PI51 service=nginx",
         "Watchdog severity=none node=cluster",
         "NoNode severity=critical",
     ]

@@ -96,7 +96,7 @@ def test_promtool_finds_nothing_to_say_about_the_rules():
     )
 
 
-def test_a_rule_that_is_broken_is_noticed(tmp_path):
+def test_a_rule_that_is_invalid_is_noticed(tmp_path):
     """The tests above would pass, too, if promtool was never asked."""
     rules = (monitoring.RULES / "watch.yml").read_text()
     (tmp_path / "watch.yml").write_text(rules.replace("== 0", "== 1"))

@@ -7,16 +7,16 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
-from aicluster_verify import Answer, Broken, Kit
+from aicluster_verify import Answer, CheckError, Kit
 from by_path import import_file
 
 ADDRESS = "192.0.2.9"
 # Status, body (JSON unless it is text or bytes), headers as pairs; a function gets the body and headers sent.
-Said = tuple[Any, ...] | Broken | Callable[[Any, Mapping[str, str]], tuple[Any, ...] | Broken]
+Said = tuple[Any, ...] | CheckError | Callable[[Any, Mapping[str, str]], tuple[Any, ...] | CheckError]
 # An answer that does not come in time, as urllib tells it: see test_verify_runner.py.
-SLOW = Broken("GET http://192.0.2.9/: timed out")
+SLOW = CheckError("GET http://192.0.2.9/: timed out")
 # Only a function takes what goes in by standard input.
-Printed = str | Broken | Callable[[Sequence[str], str | None], str]
+Printed = str | CheckError | Callable[[Sequence[str], str | None], str]
 
 
 def check_of(service: str) -> Any:
@@ -40,9 +40,9 @@ def site(
     return {"node": node, "services": published, "cluster": list(cluster)}
 
 
-def broken(check: Callable[[Any], Any], kit: Kit) -> Broken:
-    """What a check finds broken."""
-    with pytest.raises(Broken) as caught:
+def failure_of(check: Callable[[Any], Any], kit: Kit) -> CheckError:
+    """The error a check raises."""
+    with pytest.raises(CheckError) as caught:
         check(kit)
     return caught.value
 
@@ -90,10 +90,10 @@ class ScriptedKit(Kit):
         keys = [f"{method} {place.partition('?')[0]}" for place in (path, url)]
         said = next((self.answers[key] for key in keys if key in self.answers), None)
         if said is None:
-            raise Broken(f"{method} {url}: connection refused", f"curl -v '{url}'")
+            raise CheckError(f"{method} {url}: connection refused", f"curl -v '{url}'")
         answer = said(data, headers or {}) if callable(said) else said
-        if isinstance(answer, Broken):
-            raise Broken(answer.evidence, answer.next_command)
+        if isinstance(answer, CheckError):
+            raise CheckError(answer.evidence, answer.next_command)
         status, body, *pairs = answer
         sent = Message()
         for name, value in pairs:
@@ -118,7 +118,7 @@ class ScriptedKit(Kit):
         if callable(said):
             return said(argv, stdin)
         assert stdin is None
-        if isinstance(said, Broken):
+        if isinstance(said, CheckError):
             raise said
         return said
 
@@ -127,9 +127,9 @@ class ScriptedKit(Kit):
         return self.secrets[f"{service}/{name}"]
 
     def wait(self, seconds: float, ask: Callable[[], Any], what: str) -> Any:
-        """Ask a few times: nobody sleeps in a test."""
+        """Ask a few times: no test waits."""
         for _ in range(5):
             if answer := ask():
                 return answer
             self.waited += 1
-        raise Broken(f"{what} (waited {seconds:g} s)")
+        raise CheckError(f"{what} (waited {seconds:g} s)")

@@ -41,7 +41,7 @@ def conditions(**changes: Any) -> dict[str, Any]:
     return {"conditions": NOTHING_DIFFERS["conditions"] | changes}
 
 
-# What the preflight judges a node by, of one without findings.
+# What the preflight checks a node by, of one without findings.
 FOUND: dict[str, Any] = {
     "board": {"machine": "aarch64", "bits": 64, "memory_mb": 1849, "l4t": "", "held": [], "absent": []},
     "memory_cgroup": {"on": True, "evidence": "", "cmdline": ""},

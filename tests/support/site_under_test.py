@@ -54,11 +54,11 @@ class Node:
         return {name: entry for name, entry in self.services.items() if entry["image"]}
 
     @property
-    def asleep(self) -> set[str]:
+    def inactive(self) -> set[str]:
         """The services of the profiles that are inactive on a new node."""
         profiles, first = self.entry["profiles"], self.entry["profile"]
-        awake = set(profiles.get(first, ()))
-        return {name for names in profiles.values() for name in names} - awake
+        active = set(profiles.get(first, ()))
+        return {name for names in profiles.values() for name in names} - active
 
     def port(self, service: str, name: str) -> int:
         """Port a service publishes on this node."""

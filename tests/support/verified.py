@@ -23,7 +23,7 @@ class Verdict:
         return bool(self.report["ok"])
 
     @property
-    def broken(self) -> set[tuple[str, str]]:
+    def failed(self) -> set[tuple[str, str]]:
         """(service, node) of every failure."""
         return {(failure["service"], failure["node"]) for failure in self.report["failures"]}
 
@@ -33,7 +33,7 @@ class Verdict:
         return dict(found)
 
     def states(self) -> dict[tuple[str, str], str]:
-        """(service, node) -> ok, asleep or broken."""
+        """(service, node) -> healthy, inactive or failed."""
         return {
             (result["service"], node["node"]): result["state"]
             for node in self.report["nodes"]

@@ -6,7 +6,7 @@ from aicluster.site.addresses import audience_networks
 
 LAN, OPERATORS = "10.0.0.0/24", ["10.0.0.9", "10.8.0.0/24"]
 NODES = [
-    {"name": "DOOR", "tier": "gateway", "address": "10.0.0.2"},
+    {"name": "GATE", "tier": "gateway", "address": "10.0.0.2"},
     {"name": "ONE", "tier": "primary_ai", "address": "10.0.0.3"},
     {"name": "TWO", "tier": "primary_ai", "address": "10.0.0.4"},
 ]
@@ -38,6 +38,6 @@ def test_an_audience_means(audiences, expected):
 def test_every_network_is_there_once_under_its_first_name():
     found = audience_networks(["gateway", "lan", "operators"], NODES, LAN, ["10.0.0.0/24", "10.0.0.2"])
     assert found == [
-        {"audience": "gateway", "node": "DOOR", "network": "10.0.0.2/32"},
+        {"audience": "gateway", "node": "GATE", "network": "10.0.0.2/32"},
         {"audience": "lan", "node": None, "network": "10.0.0.0/24"},
     ]

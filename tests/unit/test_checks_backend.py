@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from a_kit import Printed, ScriptedKit, broken, check_of, site
+from a_kit import Printed, ScriptedKit, check_of, failure_of, site
 
 PORTS = {
     **{"minio": {"api": 9000, "console": 9001}, "postgres": {"sql": 5432}, "redis": {"redis": 6379}},
@@ -23,7 +23,7 @@ def page(text: str) -> dict[str, Any]:
     return {"GET /metrics": (200, text)}
 
 
-BROKEN: dict[str, tuple[Any, ...]] = {
+FAILED: dict[str, tuple[Any, ...]] = {
     "a store that is open to strangers": (
         "minio",
         MINIO | {"GET /images/": (200, "<ListBucketResult/>")},
@@ -42,10 +42,10 @@ BROKEN: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize(("service", "answers", "inside", "evidence"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize(("service", "answers", "inside", "evidence"), FAILED.values(), ids=FAILED)
 def test_what_does_not_work_is_named_with_the_evidence(service, answers, inside, evidence):
     kit = ScriptedKit(site("PI52", PORTS), answers, {f"{service}: *": inside})
-    assert evidence in broken(check_of(service).check, kit).evidence
+    assert evidence in failure_of(check_of(service).check, kit).evidence
 
 
 def test_a_key_of_redis_is_unique_and_goes_by_itself_when_verify_is_killed():
@@ -55,5 +55,5 @@ def test_a_key_of_redis_is_unique_and_goes_by_itself_when_verify_is_killed():
         calls.append([*argv])
         return "no"
 
-    broken(check_of("redis").check, ScriptedKit(site("PI52", PORTS), {}, {"redis: *": inside}))
+    failure_of(check_of("redis").check, ScriptedKit(site("PI52", PORTS), {}, {"redis: *": inside}))
     assert "run-1" in calls[0][6] and calls[0][-2:] == ["EX", "60"]

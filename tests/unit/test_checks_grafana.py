@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from a_kit import ADDRESS, ScriptedKit, broken, check_of, site
-from aicluster_verify import Broken
+from a_kit import ADDRESS, ScriptedKit, check_of, failure_of, site
+from aicluster_verify import CheckError
 
 grafana = check_of("grafana")
-DOORS = {"/": f"http://{ADDRESS}:3000/api/health", "/grafana/": f"http://{ADDRESS}:80/grafana/api/health"}
+PORTS = {"/": f"http://{ADDRESS}:3000/api/health", "/grafana/": f"http://{ADDRESS}:80/grafana/api/health"}
 
 UP = {"status": "success", "data": {"result": [{"metric": {"job": "x"}}, {"metric": {"job": "y"}}]}}
 PI51 = {"name": "PI51", "services": {"prometheus": {}}}
@@ -23,7 +23,7 @@ ANSWERS: dict[str, tuple[int, Any]] = {
 
 
 def kit_of(answers: dict[str, tuple[int, Any]], root: str = "/", nginx: int = 200) -> ScriptedKit:
-    """A node whose Grafana answers from a table; `root` is the path it answers below, its door nginx."""
+    """A node whose Grafana answers from a table; at any other path than /, through nginx."""
 
     def curl(argv: Sequence[str], stdin: str | None) -> str:
         assert stdin, "the password goes in by standard input"
@@ -36,7 +36,7 @@ def kit_of(answers: dict[str, tuple[int, Any]], root: str = "/", nginx: int = 20
     services = {"grafana": {"web": 3000}} | ({} if root == "/" else {"nginx": {"http": 80}})
     kit = ScriptedKit(
         site("PI41", services, [PI51]),
-        {f"GET {DOORS[root]}": (nginx, {})},
+        {f"GET {PORTS[root]}": (nginx, {})},
         {"grafana: printenv *": f"http://192.0.2.4{root}\n", "grafana: *": curl},
         {"grafana/admin_password": "the admin_password of grafana"},
     )
@@ -53,7 +53,7 @@ def dashboards_of_the_node(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("root", DOORS, ids=["at its port", "through nginx"])
+@pytest.mark.parametrize("root", PORTS, ids=["at its port", "through nginx"])
 def test_a_grafana_that_works_is_told_with_what_was_seen(root):
     kit = kit_of(ANSWERS, root)
     evidence = grafana.check(kit)
@@ -62,7 +62,7 @@ def test_a_grafana_that_works_is_told_with_what_was_seen(root):
     assert kit.asked == [f"GET {root}api/health"]
 
 
-BROKEN: dict[str, tuple[Any, ...]] = {
+FAILED: dict[str, tuple[Any, ...]] = {
     "a lost database": ("api/health", (503, {"database": "failing"}), "answered 503"),
     "a sick database": ("api/health", (200, {"database": "failing"}), "database is 'failing'"),
     "another password": ("api/user", (401, {}), "refuses the password of its secret file"),
@@ -75,19 +75,19 @@ BROKEN: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize(("path", "answer", "evidence"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize(("path", "answer", "evidence"), FAILED.values(), ids=FAILED)
 def test_a_grafana_that_does_not_is_named_with_the_evidence(path, answer, evidence):
-    with pytest.raises(Broken, match=evidence):
+    with pytest.raises(CheckError, match=evidence):
         grafana.check(kit_of({**ANSWERS, path: answer}))
 
 
 def test_a_door_that_does_not_open_is_told():
-    with pytest.raises(Broken, match="answered 502 instead of 200") as broken:
+    with pytest.raises(CheckError, match="answered 502 instead of 200") as failure:
         grafana.check(kit_of(ANSWERS, "/grafana/", nginx=502))
-    assert broken.value.because == ["nginx on PI41"]
+    assert failure.value.caused_by == ["nginx on PI41"]
 
 
 def test_a_prometheus_that_does_not_answer_may_be_why():
     path = "api/datasources/proxy/uid/prometheus/api/v1/query?query=up"
-    found = broken(grafana.check, kit_of({**ANSWERS, path: (502, {})}))
-    assert found.because == ["prometheus on PI51"]
+    found = failure_of(grafana.check, kit_of({**ANSWERS, path: (502, {})}))
+    assert found.caused_by == ["prometheus on PI51"]

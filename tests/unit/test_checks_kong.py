@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import pytest
-from a_kit import SLOW, Said, ScriptedKit, broken, check_of, site
+from a_kit import SLOW, Said, ScriptedKit, check_of, failure_of, site
 
 kong = check_of("kong")
 PORTS = {"kong": {"proxy": 8000, "admin": 8001, "status": 8100}}
@@ -86,7 +86,7 @@ def tell(monkeypatch):
     def telling(state_of: Any) -> None:
         monkeypatch.setattr(kong, "state_of", lambda _kit, *asked: state_of(*asked[:2]))
 
-    telling(lambda *_: "ok")
+    telling(lambda *_: "healthy")
     return telling
 
 
@@ -94,14 +94,14 @@ def tell(monkeypatch):
 
 
 def test_a_node_in_another_profile_may_be_away(tell):
-    tell(lambda _service, address: "asleep" if address == "10.0.0.2" else "ok")
+    tell(lambda _service, address: "inactive" if address == "10.0.0.2" else "healthy")
     assert "AGX0 healthy" in kong.check(kit_of(targets=AWAY))
 
 
-def test_when_nobody_answers_it_does_not_matter_who_sleeps(tell):
-    tell(lambda *_: "asleep")
+def test_when_nobody_answers_it_does_not_matter_who_is_inactive(tell):
+    tell(lambda *_: "inactive")
     away = [target("10.0.0.1", 4, "UNHEALTHY"), target("10.0.0.2", 1, "UNHEALTHY")]
-    assert "AGX0 (10.0.0.1:11434) is UNHEALTHY" in broken(kong.check, kit_of(targets=away)).evidence
+    assert "AGX0 (10.0.0.1:11434) is UNHEALTHY" in failure_of(kong.check, kit_of(targets=away)).evidence
 
 
 STATE = 'aicluster_service_state{name="ollama",state="%s"} %s'
@@ -112,16 +112,20 @@ LATER, EARLIER = (f"aicluster_containers_seen_timestamp_seconds {at}" for at in 
 @pytest.mark.parametrize(
     ("metrics", "state"),
     [
-        pytest.param([STATE % ("ok", 0), STATE % ("asleep", "1.0"), LATER], "asleep", id="asleep"),
-        pytest.param([STATE % ("asleep", 1), EARLIER], "asleep", id="asleep already when this check began"),
-        pytest.param([STATE % ("ok", 1), STATE % ("asleep", 0), LATER], "ok", id="awake"),
-        pytest.param([STATE % ("broken", 1), LATER], "broken", id="stopped"),
-        pytest.param([STATE % ("ok", 1), EARLIER], "", id="awake when it last looked, which is long ago"),
+        pytest.param([STATE % ("healthy", 0), STATE % ("inactive", "1.0"), LATER], "inactive", id="inactive"),
+        pytest.param(
+            [STATE % ("inactive", 1), EARLIER], "inactive", id="inactive already when this check began"
+        ),
+        pytest.param([STATE % ("healthy", 1), STATE % ("inactive", 0), LATER], "healthy", id="active"),
+        pytest.param([STATE % ("failed", 1), LATER], "failed", id="stopped"),
+        pytest.param(
+            [STATE % ("healthy", 1), EARLIER], "", id="active when it last looked, which is long ago"
+        ),
         pytest.param([], "", id="nothing is known yet"),
         pytest.param(None, "unknown", id="the node says nothing"),
     ],
 )
-def test_a_node_says_itself_whether_its_ollama_sleeps(metrics, state):
+def test_a_node_reports_itself_whether_its_ollama_is_inactive(metrics, state):
     node = ai("ORIN0", "10.0.0.2")
     node["services"]["node_exporter"] = {"ports": {"metrics": 9100}}
     page = None if metrics is None else (200, "\n".join([*metrics, "node_time_seconds 1000.5"]))
@@ -132,10 +136,10 @@ def test_a_node_says_itself_whether_its_ollama_sleeps(metrics, state):
 @pytest.mark.parametrize(
     ("states", "probed_within_s", "hopeless"),
     [
-        pytest.param(["broken"], 10, True, id="it is down"),
-        pytest.param(["broken", ""], 10, False, id="a node has not looked yet"),
-        pytest.param(["ok"], 10, False, id="it is up, and may not have been probed yet"),
-        pytest.param(["ok"], -1, True, id="it is up, and still not reached"),
+        pytest.param(["failed"], 10, True, id="it is down"),
+        pytest.param(["failed", ""], 10, False, id="a node has not looked yet"),
+        pytest.param(["healthy"], 10, False, id="it is up, and may not have been probed yet"),
+        pytest.param(["healthy"], -1, True, id="it is up, and still not reached"),
         pytest.param([""], -1, False, id="a node is slower to look than Kong to probe"),
     ],
 )
@@ -148,7 +152,7 @@ def test_nobody_waits_for_what_will_not_come(monkeypatch, states, probed_within_
 
 
 WORKING: dict[str, tuple[Any, ...]] = {
-    "all well": (None, NODES, "abababab, AGX0 and ORIN0 healthy, no key no answer, requests counted"),
+    "all healthy": (None, NODES, "abababab, AGX0 and ORIN0 healthy, no key no answer, requests counted"),
     "a drained node may be away": (
         [target("10.0.0.1", 0, "UNHEALTHY"), target("10.0.0.2")],
         NODES,
@@ -169,7 +173,7 @@ NOT_REACHED = "for Kong ORIN0 (10.0.0.2:11434) is UNHEALTHY"
 NEEDS_LONGER = "a model that is not in memory may need longer"
 
 
-BROKEN: dict[str, tuple[Any, ...]] = {
+FAILED: dict[str, tuple[Any, ...]] = {
     "without a configuration": (
         kit_of({"GET /status": (200, {"configuration_hash": "0" * 32})}),
         "without a configuration",
@@ -193,21 +197,21 @@ BROKEN: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", BROKEN.values(), ids=BROKEN)
-def test_a_gateway_that_does_not_work_is_broken_and_whose_fault_it_may_be_is_said(case):
-    kit, evidence, *because = case
-    found = broken(kong.check, kit)
+@pytest.mark.parametrize("case", FAILED.values(), ids=FAILED)
+def test_a_gateway_that_does_not_work_has_failed_and_the_possible_causes_are_named(case):
+    kit, evidence, *causes = case
+    found = failure_of(kong.check, kit)
     assert evidence in found.evidence
-    assert found.because == because
+    assert found.caused_by == causes
 
 
-# --- ways in that lead to one node, which may be asleep ---
+# --- ways in that lead to one node, which may be inactive ---
 
 
-def test_what_sleeps_is_told_as_asleep(tell):
-    tell(lambda *_: "asleep")
+def test_an_inactive_service_is_reported_as_inactive(tell):
+    tell(lambda *_: "inactive")
     kit = kit_of({QUEUE: (503, {}), QUALITY: (503, {})}, [], HOME)
-    assert kong.check(kit).endswith("image asleep, code quality asleep")
+    assert kong.check(kit).endswith("image inactive, code quality inactive")
 
 
 @pytest.mark.usefixtures("tell")
@@ -219,7 +223,7 @@ def test_what_sleeps_is_told_as_asleep(tell):
         pytest.param(QUALITY, "code quality answers 503", id="no way to SonarQube"),
     ],
 )
-def test_a_way_that_leads_nowhere_while_somebody_is_awake_is_broken(way, evidence):
-    found = broken(kong.check, kit_of({way: (503, {})}, [], HOME))
+def test_a_way_that_leads_nowhere_while_its_service_is_active_has_failed(way, evidence):
+    found = failure_of(kong.check, kit_of({way: (503, {})}, [], HOME))
     assert evidence in found.evidence
-    assert found.because == [f"{'sonarqube' if way == QUALITY else 'comfyui'} on ORIN0"]
+    assert found.caused_by == [f"{'sonarqube' if way == QUALITY else 'comfyui'} on ORIN0"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 from a_kit import ScriptedKit, check_of, site
-from aicluster_verify import Broken
+from aicluster_verify import CheckError
 
 CLUSTER = [
     {"name": "PI41", "services": {"log_shipper": {"ports": {}}, "victorialogs": {"ports": {}}}},
@@ -43,11 +43,11 @@ def ask_exporter(metrics: str, status: int = 200) -> str:
         pytest.param("scrape_error 0", "scrape_error 1", "cannot be read", id="a broken file"),
     ],
 )
-def test_an_exporter_is_broken(before, after, evidence):
-    with pytest.raises(Broken) as broken:
+def test_an_exporter_has_failed(before, after, evidence):
+    with pytest.raises(CheckError) as failure:
         ask_exporter(METRICS.replace(before, after))
-    assert evidence in broken.value.evidence
-    assert broken.value.next_command
+    assert evidence in failure.value.evidence
+    assert failure.value.next_command
 
 
 # --- victorialogs ---
@@ -81,17 +81,17 @@ def ask_store(page: str | None, status: int = 200, together: Sequence[str] = (*N
     ],
 )
 def test_a_store_names_the_nodes_whose_lines_are_missing(lines, missing):
-    with pytest.raises(Broken) as broken:
+    with pytest.raises(CheckError) as failure:
         ask_store(stored(lines))
-    assert broken.value.evidence == f"no line of {missing} within 30 s"
-    assert broken.value.next_command == f"on {missing}: systemctl status systemd-journal-upload"
-    assert broken.value.because == [f"log_shipper on {missing}"]
+    assert failure.value.evidence == f"no line of {missing} within 30 s"
+    assert failure.value.next_command == f"on {missing}: systemctl status systemd-journal-upload"
+    assert failure.value.caused_by == [f"log_shipper on {missing}"]
 
 
 def test_a_store_without_the_line_of_anybody_blames_nobody_else():
-    with pytest.raises(Broken, match="no line of PI41, AGX0 within 30 s") as broken:
+    with pytest.raises(CheckError, match="no line of PI41, AGX0 within 30 s") as failure:
         ask_store(stored([]))
-    assert (broken.value.because, broken.value.next_command) == ([], "")
+    assert (failure.value.caused_by, failure.value.next_command) == ([], "")
 
 
 def test_a_node_that_was_not_asked_in_this_run_owes_no_line():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from a_kit import ScriptedKit, check_of, site
-from aicluster_verify import Broken
+from aicluster_verify import CheckError
 
 mirror = check_of("model_mirror")
 LAYERS = {"config": b"{}", "model": b"GGUF" * 100}
@@ -51,7 +51,7 @@ def check(changed: Any = None, said: str = LISTED) -> str:
     return str(mirror.check(ScriptedKit(where, GOOD | (changed or {}), {"model_mirror: *": said})))
 
 
-BROKEN: dict[str, tuple[Any, ...]] = {
+FAILED: dict[str, tuple[Any, ...]] = {
     "another manifest": (
         "GET /v2/library/phi3/manifests/mini",
         (200, MANIFEST + " "),
@@ -72,7 +72,7 @@ BROKEN: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize(("path", "says", "evidence"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize(("path", "says", "evidence"), FAILED.values(), ids=FAILED)
 def test_what_is_wrong_is_named(path, says, evidence):
-    with pytest.raises(Broken, match=evidence):
+    with pytest.raises(CheckError, match=evidence):
         check({path: says})

@@ -1,10 +1,10 @@
-"""The check of nginx: what the door of the gateway, of the edge and of another node is there for."""
+"""The check of nginx: what it serves on the gateway, on the edge and on another node."""
 
 import threading
 from typing import Any
 
 import pytest
-from a_kit import SLOW, Said, ScriptedKit, broken, check_of, in_turn, site
+from a_kit import SLOW, Said, ScriptedKit, check_of, failure_of, in_turn, site
 
 nginx = check_of("nginx")
 CHAT = "POST /api/v1/chat"
@@ -17,7 +17,7 @@ Changed = dict[str, Said | None]
 
 
 def kit_of(tier: str, services: list[str], answers: Changed, edge: bool = False) -> ScriptedKit:
-    """A node with a door; `edge`: another one that answers when no AI node does."""
+    """A node with nginx; `edge`: another one that answers when no AI node does."""
     cluster: list[dict[str, Any]] = [
         {"name": "N", "tier": tier, "services": {"prometheus": {}}},
         {"name": "EMPTY", "tier": "edge", "services": {}},
@@ -34,13 +34,13 @@ def kit_of(tier: str, services: list[str], answers: Changed, edge: bool = False)
 
 
 def gateway(changed: Changed | None = None, edge: bool = False) -> ScriptedKit:
-    well: Changed = {
+    healthy: Changed = {
         "GET /": (200, '<script src="portal.js">'),
         "GET /portal/health": (200, ""),
         CHAT: ANSWER,
         NANO: OF_NANO,
     }
-    return kit_of("gateway", ["kong"], well | (changed or {}), edge)
+    return kit_of("gateway", ["kong"], healthy | (changed or {}), edge)
 
 
 # --- the gateway ---
@@ -65,7 +65,7 @@ def test_the_edge_is_asked_without_the_key_while_an_ai_node_still_loads_its_mode
         return ANSWER if at_the_edge.wait(5) else (500, "the edge was not asked")
 
     def edge_chat(_data: Any, headers: Any) -> Any:
-        assert "apikey" not in headers, "the key is for the gateway's door"
+        assert "apikey" not in headers, "the key is for the gateway"
         at_the_edge.set()
         return OF_NANO
 
@@ -74,20 +74,20 @@ def test_the_edge_is_asked_without_the_key_while_an_ai_node_still_loads_its_mode
 
 
 @pytest.mark.parametrize(
-    ("said", "because"),
+    ("said", "caused_by"),
     [
-        pytest.param((502, {}), ["nginx on NANO"], id="its door is closed"),
+        pytest.param((502, {}), ["nginx on NANO"], id="its nginx is down"),
         pytest.param(SLOW, ["ollama on NANO", "nginx on NANO"], id="no answer in time"),
     ],
 )
-def test_an_edge_that_would_not_answer_is_told_by_the_gateway(said, because):
-    found = broken(nginx.check, gateway({NANO: said}, edge=True))
+def test_an_edge_that_would_not_answer_is_told_by_the_gateway(said, caused_by):
+    found = failure_of(nginx.check, gateway({NANO: said}, edge=True))
     assert "NANO would not answer when no AI node does" in found.evidence
-    assert found.because == because
+    assert found.caused_by == caused_by
 
 
 @pytest.mark.parametrize(
-    ("way", "said", "evidence", "because"),
+    ("way", "said", "evidence", "caused_by"),
     [
         pytest.param("GET /healthz", (502, ""), "/healthz: answered 502", "kong", id="Kong is not ready"),
         pytest.param("GET /portal/health", (502, ""), "answered 502", "prometheus", id="the portal's states"),
@@ -97,19 +97,19 @@ def test_an_edge_that_would_not_answer_is_told_by_the_gateway(said, because):
         pytest.param(CHAT, SLOW, SLOWLY, "kong", id="a slow answer"),
     ],
 )
-def test_a_gateway_that_does_not_work_is_broken_and_whose_fault_it_may_be_is_said(
-    way, said, evidence, because
+def test_a_gateway_that_does_not_work_has_failed_and_the_possible_causes_are_named(
+    way, said, evidence, caused_by
 ):
     kit = gateway({way: said})
-    found = broken(nginx.check, kit)
+    found = failure_of(nginx.check, kit)
     assert evidence in found.evidence
-    assert found.because == ([f"{because} on N"] if because else [])
+    assert found.caused_by == ([f"{caused_by} on N"] if caused_by else [])
     assert way != "GET /healthz" or kit.asked == ["GET /healthz"], "nothing else is asked"
 
 
 def test_a_slow_answer_may_be_the_fault_of_a_model():
-    found = broken(nginx.check, gateway({CHAT: SLOW}, edge=True))
-    assert found.because == ["ollama on NANO", "kong on N"]
+    found = failure_of(nginx.check, gateway({CHAT: SLOW}, edge=True))
+    assert found.caused_by == ["ollama on NANO", "kong on N"]
 
 
 # --- the edge ---
@@ -117,8 +117,8 @@ def test_a_slow_answer_may_be_the_fault_of_a_model():
 
 def edge(changed: Changed | None = None, second: str = "HIT") -> ScriptedKit:
     answers = in_turn(*((*OF_NANO, ("X-Cache-Status", source)) for source in ("MISS", second)))
-    well: Changed = {"POST /api/chat": answers, "GET /api/tags": (404, "")}
-    return kit_of("edge", ["ollama"], well | (changed or {}))
+    healthy: Changed = {"POST /api/chat": answers, "GET /api/tags": (404, "")}
+    return kit_of("edge", ["ollama"], healthy | (changed or {}))
 
 
 def test_on_the_edge_a_new_question_is_answered_by_the_model_and_then_from_the_cache():
@@ -144,13 +144,13 @@ def test_on_the_edge_a_new_question_is_answered_by_the_model_and_then_from_the_c
         ),
     ],
 )
-def test_an_edge_that_does_not_keep_its_promises_is_broken(kit, evidence):
-    assert evidence in broken(nginx.check, kit).evidence
+def test_an_edge_that_does_not_keep_its_promises_has_failed(kit, evidence):
+    assert evidence in failure_of(nginx.check, kit).evidence
 
 
 # --- another node ---
 
-DOORS = """
+PAGES = """
 <li data-node="N" data-service="comfyui"><a href="/comfyui/">open</a></li>
 <li data-node="N" data-service="sonarqube"><a href="http://10.0.0.3:9000/">open</a></li>
 <li data-node="N" data-service="jupyterhub">
@@ -159,8 +159,8 @@ DOORS = """
 
 
 def node(changed: Changed | None = None) -> ScriptedKit:
-    well: Changed = {"GET /": (200, DOORS), "GET /comfyui/": (401, ""), "GET /jupyter/": (302, "")}
-    kit = kit_of("secondary_ai", ["comfyui", "jupyterhub"], well | (changed or {}))
+    healthy: Changed = {"GET /": (200, PAGES), "GET /comfyui/": (401, ""), "GET /jupyter/": (302, "")}
+    kit = kit_of("secondary_ai", ["comfyui", "jupyterhub"], healthy | (changed or {}))
     kit.services["comfyui"]["login"] = "basic"
     return kit
 
@@ -177,8 +177,8 @@ WRONG_PAGES: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize(("changed", "evidence", "because"), WRONG_PAGES.values(), ids=WRONG_PAGES)
-def test_a_page_that_is_not_as_it_should_be_is_named(changed, evidence, because):
-    found = broken(nginx.check, node(changed))
+@pytest.mark.parametrize(("changed", "evidence", "caused_by"), WRONG_PAGES.values(), ids=WRONG_PAGES)
+def test_a_page_that_is_not_as_it_should_be_is_named(changed, evidence, caused_by):
+    found = failure_of(nginx.check, node(changed))
     assert evidence in found.evidence
-    assert found.because == because
+    assert found.caused_by == caused_by

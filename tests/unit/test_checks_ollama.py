@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import render
-from a_kit import SLOW, Said, ScriptedKit, broken, check_of, site
+from a_kit import SLOW, Said, ScriptedKit, check_of, failure_of, site
 
 ollama = check_of("ollama")
 GENERATE = "POST /api/generate"
@@ -46,13 +46,13 @@ def loaded(*models: dict[str, Any]) -> dict[str, Said]:
 
 def kit_of(changed: dict[str, Said] | None = None) -> ScriptedKit:
     """An Ollama that works, but for what is changed."""
-    well: dict[str, Said] = {
+    healthy: dict[str, Said] = {
         "GET /api/version": (200, {"version": "0.32.15"}),
         GENERATE: (200, {"done": True, "response": "Yes", "eval_count": 1}),
         **tags("llama3.2:latest", "codellama:7b", "chat:latest", "code:latest"),
         **loaded(),
     }
-    return ScriptedKit(site("AGX0", {"ollama": {"api": 11434}}), well | (changed or {}))
+    return ScriptedKit(site("AGX0", {"ollama": {"api": 11434}}), healthy | (changed or {}))
 
 
 def test_the_smallest_alias_is_asked_for_a_single_token():
@@ -71,7 +71,7 @@ def test_the_smallest_alias_is_asked_for_a_single_token():
     assert question["options"] == {"num_predict": 1}
 
 
-BROKEN: dict[str, tuple[Any, ...]] = {
+FAILED: dict[str, tuple[Any, ...]] = {
     "an alias is missing": (
         tags("llama3.2:latest", "codellama:7b", "chat:latest"),
         "no model named code:latest",
@@ -84,16 +84,16 @@ BROKEN: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize(("changed", "evidence"), BROKEN.values(), ids=BROKEN)
-def test_an_ollama_that_does_not_work_is_broken(changed, evidence):
-    assert evidence in broken(ollama.check, kit_of(changed)).evidence
+@pytest.mark.parametrize(("changed", "evidence"), FAILED.values(), ids=FAILED)
+def test_an_ollama_that_does_not_work_has_failed(changed, evidence):
+    assert evidence in failure_of(ollama.check, kit_of(changed)).evidence
 
 
 @pytest.mark.parametrize(
     ("in_memory", "state"), [([], "is still being loaded"), ([model("code:latest")], "is in memory and busy")]
 )
-def test_slow_is_told_from_broken(in_memory, state):
-    found = broken(ollama.check, kit_of({GENERATE: SLOW, **loaded(*in_memory)}))
+def test_slow_is_told_from_failed(in_memory, state):
+    found = failure_of(ollama.check, kit_of({GENERATE: SLOW, **loaded(*in_memory)}))
     assert re.fullmatch(f"code:latest gave no token within .* and {state}", found.evidence)
     assert "curl -m 900" in found.next_command
 
@@ -111,9 +111,9 @@ def test_a_container_with_the_gpu_says_how_much_is_there(in_memory, end):
 
 
 @pytest.mark.usefixtures("gpu")
-def test_a_gpu_that_is_silently_not_used_is_broken():
+def test_a_gpu_that_is_silently_not_used_is_a_failure():
     kit = kit_of(loaded(model("code:latest", 100, size_vram=0)))
-    assert "code:latest runs on the CPU although" in broken(ollama.check, kit).evidence
+    assert "code:latest runs on the CPU although" in failure_of(ollama.check, kit).evidence
 
 
 def test_a_node_of_which_no_model_is_wanted_is_asked_for_none(wanted):

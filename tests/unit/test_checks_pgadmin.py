@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from a_kit import ScriptedKit, broken, check_of, site
+from a_kit import ScriptedKit, check_of, failure_of, site
 
 pgadmin = check_of("pgadmin")
 
@@ -41,10 +41,10 @@ def test_the_session_is_closed_again():
 
 
 def test_the_way_out_of_a_wrong_password_is_told():
-    found = broken(pgadmin.check, kit_of(leads_to="/login"))
+    found = failure_of(pgadmin.check, kit_of(leads_to="/login"))
     assert "refuses operator@example.org with the password" in found.evidence
     assert found.next_command.endswith("/opt/aicluster/bin/provision.py")
 
 
 def test_a_server_that_was_not_loaded_is_named():
-    assert broken(pgadmin.check, kit_of(listed="PI99")).evidence == "not in its list: PI52"
+    assert failure_of(pgadmin.check, kit_of(listed="PI99")).evidence == "not in its list: PI52"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from a_kit import ADDRESS, ScriptedKit, check_of, site
-from aicluster_verify import Broken
+from aicluster_verify import CheckError
 
 CONF = 'db-uri = "postgresql://authenticator:x%2Fy@postgres:5432/aicluster"\ndb-schemas = "api"\n'
 ROW = '{"time":"2026-11-23T11:34:30+00:00","database":"%s","version":"17.11"}'
@@ -32,7 +32,7 @@ def test_a_good_one_tells_its_database():
     )
 
 
-BROKEN: dict[str, tuple[Any, ...]] = {
+FAILED: dict[str, tuple[Any, ...]] = {
     "not ready": ({"ready": (503, "")}, "/ready answered 503"),
     "a schema without its view": ({"health": (404, '{"code":"PGRST205"}')}, "api.health answered 404"),
     "another one": ({"health": (200, f"[{ROW % 'other'}]")}, "not of database aicluster"),
@@ -40,8 +40,8 @@ BROKEN: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize(("changed", "evidence"), BROKEN.values(), ids=BROKEN)
-def test_a_bad_one_is_broken(changed, evidence):
-    with pytest.raises(Broken) as caught:
+@pytest.mark.parametrize(("changed", "evidence"), FAILED.values(), ids=FAILED)
+def test_a_bad_one_has_failed(changed, evidence):
+    with pytest.raises(CheckError) as caught:
         verdict(**changed)
     assert evidence in caught.value.evidence

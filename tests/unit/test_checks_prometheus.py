@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from a_kit import ScriptedKit, check_of, in_turn, site
-from aicluster_verify import Broken
+from aicluster_verify import CheckError
 
 check = check_of("prometheus")
 PI41 = {
@@ -53,43 +53,43 @@ def kit_of(**pages: Any) -> ScriptedKit:
 
 def test_a_target_that_is_down_is_named_with_its_error():
     down = [target("kong", "down", "t2", "connection refused"), target("probe")]
-    with pytest.raises(Broken) as broken:
+    with pytest.raises(CheckError) as failure:
         check.check(kit_of(targets=[[target("kong", "down", "t1"), target("probe")], down]))
-    assert broken.value.evidence == "1 of 2 targets down: kong of PI52: connection refused"
-    assert broken.value.next_command == "curl -v 'http://10.0.0.2/kong/'"
-    assert broken.value.because == ["kong on PI52"]
+    assert failure.value.evidence == "1 of 2 targets down: kong of PI52: connection refused"
+    assert failure.value.next_command == "curl -v 'http://10.0.0.2/kong/'"
+    assert failure.value.caused_by == ["kong on PI52"]
 
 
-def test_a_target_that_came_back_since_the_last_look_is_well():
+def test_a_target_that_came_back_since_the_last_look_is_healthy():
     before, after = target("kong", "down", "t1", "refused"), target("kong", "up", "t2")
     kit = kit_of(targets=[[before], [before], [after]])
     assert check.check(kit).startswith("1 targets")
     assert kit.waited
 
 
-def test_a_target_that_was_never_looked_at_is_not_called_well():
-    found = check.check(kit_of(targets=[[target("kong"), target("judge", "unknown")]]))
+def test_a_target_that_was_never_looked_at_is_not_called_healthy():
+    found = check.check(kit_of(targets=[[target("kong"), target("build", "unknown")]]))
     assert found.startswith("1 targets of 2 jobs up, 1 not asked yet")
 
 
-def test_a_service_that_sleeps_is_not_missed():
-    asleep = target("judge", "down", "t1", "refused", profile="judging")
-    assert check.check(kit_of(targets=[[target("kong"), asleep]])).startswith("1 targets of 1 jobs up")
+def test_an_inactive_service_is_not_missed():
+    inactive = target("build", "down", "t1", "refused", profile="building")
+    assert check.check(kit_of(targets=[[target("kong"), inactive]])).startswith("1 targets of 1 jobs up")
 
 
 def test_many_probes_through_one_dead_exporter_are_one_trouble():
     probes = [target("ping", "down", "t1", "refused", instance=str(n)) for n in range(9)]
-    with pytest.raises(Broken) as broken:
+    with pytest.raises(CheckError) as failure:
         check.check(kit_of(targets=[probes]))
-    assert broken.value.evidence == "9 of 9 targets down: 9 probes through blackbox_exporter: refused"
-    assert broken.value.because == ["blackbox_exporter on PI41"]
+    assert failure.value.evidence == "9 of 9 targets down: 9 probes through blackbox_exporter: refused"
+    assert failure.value.caused_by == ["blackbox_exporter on PI41"]
     exporter = target("blackbox_exporter", "down", "t1", "refused")
-    with pytest.raises(Broken) as broken:
+    with pytest.raises(CheckError) as failure:
         check.check(kit_of(targets=[[*probes, exporter]]))
-    assert broken.value.evidence == "10 of 10 targets down: blackbox_exporter of PI52: refused"
+    assert failure.value.evidence == "10 of 10 targets down: blackbox_exporter of PI52: refused"
 
 
-BROKEN: dict[str, tuple[Any, ...]] = {
+FAILED: dict[str, tuple[Any, ...]] = {
     "no rules": ({"rules": [[]]}, "has no rules"),
     "a rule that cannot be evaluated": (
         {"rules": [[{"rules": [RULE, {"name": "Bad", "health": "err", "lastError": "many-to-many"}]}]]},
@@ -103,7 +103,7 @@ BROKEN: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize(("pages", "evidence"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize(("pages", "evidence"), FAILED.values(), ids=FAILED)
 def test_what_is_wrong_is_said(pages, evidence):
-    with pytest.raises(Broken, match=evidence):
+    with pytest.raises(CheckError, match=evidence):
         check.check(kit_of(**pages))

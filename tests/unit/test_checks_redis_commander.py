@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from a_kit import ScriptedKit, broken, check_of, site
+from a_kit import ScriptedKit, check_of, failure_of, site
 
 redis_commander = check_of("redis_commander")
 SETTINGS = {
@@ -17,7 +17,7 @@ ANSWERING = {"host": "redis", "port": 6379, "info": [{"key": "Redis version", "v
 AWAY = {"host": "redis", "port": 6379, "disabled": True, "error": "Status: reconnecting"}
 
 
-WELL: dict[str, Any] = {
+HEALTHY: dict[str, Any] = {
     "settings": SETTINGS,
     "closed": True,
     "password": "pass & word",
@@ -28,7 +28,7 @@ WELL: dict[str, Any] = {
 
 def kit_of(**differing: Any) -> ScriptedKit:
     """A node with a page that answers as redis-commander does."""
-    given = WELL | differing
+    given = HEALTHY | differing
 
     def sign_in(data: str, _sent: Any) -> Any:
         form = {name: values[0] for name, values in parse_qs(data).items()}
@@ -61,4 +61,4 @@ def kit_of(**differing: Any) -> ScriptedKit:
     ],
 )
 def test_one_that_does_not_is_named_with_the_evidence(differing, evidence):
-    assert evidence in broken(redis_commander.check, kit_of(**differing)).evidence
+    assert evidence in failure_of(redis_commander.check, kit_of(**differing)).evidence

@@ -1,4 +1,4 @@
-"""What verify finds out about the services of the small AI board, and what it says when one is broken."""
+"""What verify finds out about the services of the small AI board, and what it says when one has failed."""
 
 import base64
 import json
@@ -8,8 +8,8 @@ from urllib.parse import parse_qs
 
 import aicluster_verify
 import pytest
-from a_kit import ScriptedKit, broken, check_of, site
-from aicluster_verify import Broken
+from a_kit import ScriptedKit, check_of, failure_of, site
+from aicluster_verify import CheckError
 from by_path import import_file
 
 comfyui, outputs = check_of("comfyui"), check_of("comfyui_outputs")
@@ -56,7 +56,7 @@ def comfyui_kit(changed: dict[str, Any] | None = None) -> ScriptedKit:
     return ScriptedKit(site("ORIN0", {"comfyui": {"ui": 80}}), answers)
 
 
-def test_a_comfyui_that_makes_a_picture_is_well_and_forgets_it():
+def test_a_comfyui_that_makes_a_picture_is_healthy_and_forgets_it():
     kit = comfyui_kit()
     assert comfyui.check(kit) == (
         "a picture of 11 bytes was made; computes on cuda; no checkpoint declared: only the way was tried"
@@ -76,13 +76,13 @@ def test_a_node_without_a_gpu_may_compute_on_its_processor(wanted):
         pytest.param(["sd.safetensors"], "xl/turbo.safetensors", id="one is missing"),
     ],
 )
-def test_a_declared_checkpoint_that_is_missing_is_broken_with_the_way_to_bring_it(wanted, there, missing):
+def test_a_declared_checkpoint_that_is_missing_is_a_failure_with_the_way_to_bring_it(wanted, there, missing):
     wanted(checkpoints=["sd.safetensors", "xl/turbo.safetensors"])
     kit = comfyui_kit({"GET /models/checkpoints": (200, there)})
     if not missing:
         assert comfyui.check(kit).endswith("; all of 2 checkpoints")
         return
-    found, first = broken(comfyui.check, kit), missing.partition(",")[0]
+    found, first = failure_of(comfyui.check, kit), missing.partition(",")[0]
     assert found.evidence == f"no checkpoint named {missing}"
     assert found.next_command == (
         "sudo docker compose --project-directory /opt/aicluster "
@@ -103,10 +103,10 @@ BROKEN_COMFYUIS: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize(("changed", "evidence"), BROKEN_COMFYUIS.values(), ids=BROKEN_COMFYUIS)
 def test_a_comfyui_that_does_not_work_is_named_with_the_evidence(changed, evidence):
-    assert evidence in broken(comfyui.check, comfyui_kit(changed)).evidence
+    assert evidence in failure_of(comfyui.check, comfyui_kit(changed)).evidence
 
 
-def test_a_comfyui_at_work_for_somebody_else_is_well():
+def test_a_comfyui_at_work_for_somebody_else_is_healthy():
     busy = (200, {"queue_running": [[0, "theirs"]], "queue_pending": [[1, "p1"]]})
     kit = comfyui_kit({"GET /history/p1": (200, "{}"), "GET /queue": busy})
     assert comfyui.check(kit).startswith("is at work for somebody on cuda")
@@ -147,7 +147,7 @@ DRAWN = b"\x89PNG..."
 class Mover(ScriptedKit):
     """A mover and its folder of outputs; `arrives` is what the bucket gives back: else what was moved."""
 
-    def __init__(self, arrives: bytes | Broken | None = None, changed: Any = None) -> None:
+    def __init__(self, arrives: bytes | CheckError | None = None, changed: Any = None) -> None:
         answers = {
             "GET /queue": (200, '{"queue_running": [], "queue_pending": []}'),
             "POST /prompt": self.draw,
@@ -174,7 +174,7 @@ class Mover(ScriptedKit):
             case [script, name] if script.endswith("/outputs-round-trip"):
                 self.moved.append(name)
                 content = self.arrives if self.arrives is not None else self.outputs.pop("/output/" + name)
-                if isinstance(content, Broken):
+                if isinstance(content, CheckError):
                     raise content
                 return f"{sha256(content).hexdigest()}  -\n"
             case _:
@@ -200,14 +200,14 @@ def test_a_picture_made_now_becomes_an_object_and_nothing_is_left(profile):
 @pytest.mark.parametrize(
     ("present", "changed"),
     [
-        pytest.param("llm", {}, id="it is asleep"),
+        pytest.param("llm", {}, id="it is inactive"),
         pytest.param("image", {"GET /queue": None}, id="it does not answer, which its own check tells"),
     ],
 )
 def test_where_comfyui_makes_no_picture_a_text_is_moved(profile, present, changed):
     profile(present)
     kit = Mover(None, changed)
-    assert outputs.check(kit).startswith("a text (ComfyUI is asleep or busy) went to the bucket and back")
+    assert outputs.check(kit).startswith("a text (ComfyUI is inactive or busy) went to the bucket and back")
     assert kit.moved == ["aicluster-verify-run-1.txt"] and kit.outputs == {}
 
 
@@ -216,13 +216,13 @@ def test_where_comfyui_makes_no_picture_a_text_is_moved(profile, present, change
     ("arrives", "evidence"),
     [
         pytest.param(b"another", "is not what the bucket gives back", id="something else is read back"),
-        pytest.param(Broken("403 Forbidden"), "object: 403 Forbidden", id="the store does not take it"),
+        pytest.param(CheckError("403 Forbidden"), "object: 403 Forbidden", id="the store does not take it"),
     ],
 )
 def test_what_does_not_become_an_object_is_named_and_nothing_is_left(profile, present, arrives, evidence):
     profile(present)
     kit = Mover(arrives)
-    assert evidence in broken(outputs.check, kit).evidence
+    assert evidence in failure_of(outputs.check, kit).evidence
     assert kit.outputs == {}
 
 
@@ -236,9 +236,9 @@ def test_what_does_not_become_an_object_is_named_and_nothing_is_left(profile, pr
     ],
 )
 def test_a_mover_that_moves_nothing_is_named(command, evidence):
-    commands: dict[str, Any] = {**GOOD, f"comfyui_outputs: */{command}": Broken("rc 1")}
+    commands: dict[str, Any] = {**GOOD, f"comfyui_outputs: */{command}": CheckError("rc 1")}
     failing = ScriptedKit(site("ORIN0", {}), commands=commands)
-    found = broken(outputs.check, failing)
+    found = failure_of(outputs.check, failing)
     assert evidence in found.evidence and "rc 1" in found.evidence
 
 
@@ -289,7 +289,7 @@ BROKEN_SONARQUBES: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize(("kit", "evidence"), BROKEN_SONARQUBES.values(), ids=BROKEN_SONARQUBES)
 def test_a_sonarqube_that_does_not_work_is_named_with_the_evidence(kit, evidence):
-    assert evidence in broken(sonarqube.check, kit).evidence
+    assert evidence in failure_of(sonarqube.check, kit).evidence
     made = "POST /api/projects/create" in kit.asked
     assert (kit.asked[-1] == "POST /api/projects/delete") is made, "no project stays behind"
 
@@ -347,7 +347,7 @@ def settings(tmp_path, monkeypatch):
         pytest.param((400, "already running"), "another verify starts one", id="two verifies at once"),
     ],
 )
-def test_a_hub_where_people_can_work_is_well_and_nothing_goes_on_running(said, end):
+def test_a_hub_where_people_can_work_is_healthy_and_nothing_goes_on_running(said, end):
     kit = hub_kit({f"POST {USER}/server": said} if said else None)
     evidence = jupyterhub.check(kit)
     assert evidence == f"version 5.5.4 let the verifier in and a stranger not; 1 notebooks run, {end}"
@@ -371,4 +371,4 @@ BROKEN_HUBS: dict[str, tuple[Any, ...]] = {
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize(("kit", "evidence"), BROKEN_HUBS.values(), ids=BROKEN_HUBS)
 def test_a_hub_nobody_could_work_with_is_named_with_the_evidence(kit, evidence):
-    assert evidence in broken(jupyterhub.check, kit).evidence
+    assert evidence in failure_of(jupyterhub.check, kit).evidence

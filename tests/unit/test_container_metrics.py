@@ -9,23 +9,23 @@ from aicluster_textfile import text
 
 ALWAYS: dict[str, Any] = {"container": True, "unit": None, "profiles": [], "memory_mb": 64}
 HOST = ALWAYS | {"container": False, "unit": "ssh.service"}
-WELL = {"State": "running", "Status": "Up 2 minutes (healthy)"}
+HEALTHY = {"State": "running", "Status": "Up 2 minutes (healthy)"}
 STARTING = {"State": "running", "Status": "Up 3 seconds (health: starting)", "RestartCount": 0}
 
 
 def container(service: str, **changes: Any) -> dict[str, Any]:
     labels = {"aicluster.service": service, "com.docker.compose.service": f"{service}-main"}
-    return {"Id": service, "Labels": labels, "RestartCount": 3, **WELL, **changes}
+    return {"Id": service, "Labels": labels, "RestartCount": 3, **HEALTHY, **changes}
 
 
 STATES: dict[str, tuple[Any, ...]] = {
-    "healthy": ([WELL], "ok"),
-    "no container": ([], "broken"),
-    "one of two ended": ([WELL, {"State": "exited", "Status": "Exited (1)"}], "broken"),
-    "unhealthy": ([{"State": "running", "Status": "Up (unhealthy)"}], "broken"),
-    "one of two still starting": ([WELL, STARTING], "starting"),
-    "started again by Docker": ([STARTING | {"RestartCount": 1}], "broken"),
-    "one starting, one ended": ([STARTING, {"State": "exited", "Status": "Exited (1)"}], "broken"),
+    "healthy": ([HEALTHY], "healthy"),
+    "no container": ([], "failed"),
+    "one of two ended": ([HEALTHY, {"State": "exited", "Status": "Exited (1)"}], "failed"),
+    "unhealthy": ([{"State": "running", "Status": "Up (unhealthy)"}], "failed"),
+    "one of two still starting": ([HEALTHY, STARTING], "starting"),
+    "started again by Docker": ([STARTING | {"RestartCount": 1}], "failed"),
+    "one starting, one ended": ([STARTING, {"State": "exited", "Status": "Exited (1)"}], "failed"),
 }
 
 
@@ -34,14 +34,14 @@ def test_a_service_is_as_well_as_the_worst_of_its_containers(containers, state):
     assert service_state(ALWAYS, containers, "", set()) == state
 
 
-@pytest.mark.parametrize(("profile", "state"), [("day", "ok"), ("night", "asleep")])
-def test_a_service_of_another_profile_is_asleep(profile, state):
-    assert service_state(ALWAYS | {"profiles": ["day"]}, [WELL], profile, set()) == state
+@pytest.mark.parametrize(("profile", "state"), [("day", "healthy"), ("night", "inactive")])
+def test_a_service_of_another_profile_is_inactive(profile, state):
+    assert service_state(ALWAYS | {"profiles": ["day"]}, [HEALTHY], profile, set()) == state
 
 
 @pytest.mark.parametrize(
     ("entry", "units", "state"),
-    [(HOST, {"ssh.service"}, "ok"), (HOST, set(), "broken"), (HOST | {"unit": None}, set(), "ok")],
+    [(HOST, {"ssh.service"}, "healthy"), (HOST, set(), "failed"), (HOST | {"unit": None}, set(), "healthy")],
     ids=["its unit is active", "its unit is not", "it has none: a tool"],
 )
 def test_what_the_host_itself_runs_is_as_well_as_its_unit(entry, units, state):
@@ -66,8 +66,8 @@ def used(monkeypatch):
 @pytest.mark.usefixtures("used")
 def test_every_service_with_containers_has_state_limit_restarts_and_memory():
     lines = text(samples({"web": ALWAYS}, [container("web")], "", set()), HELP).splitlines()
-    assert 'aicluster_service_state{name="web",state="ok"} 1.0' in lines
-    assert 'aicluster_service_state{name="web",state="broken"} 0.0' in lines
+    assert 'aicluster_service_state{name="web",state="healthy"} 1.0' in lines
+    assert 'aicluster_service_state{name="web",state="failed"} 0.0' in lines
     assert 'aicluster_container_restarts_total{container="web-main",name="web"} 3.0' in lines
     assert 'aicluster_container_memory_bytes{container="web-main",name="web"} 1024.0' in lines
     assert 'aicluster_container_memory_limit_bytes{name="web"} 67108864.0' in lines
@@ -78,7 +78,7 @@ def test_where_no_cgroup_says_it_there_is_no_memory_instead_of_a_wrong_one():
     assert "aicluster_container_memory_bytes" not in {name for name, _labels, _value in found}
 
 
-def test_a_silent_engine_leaves_every_service_broken():
-    assert 'aicluster_service_state{name="web",state="broken"} 1.0' in text(
+def test_without_an_answer_of_the_engine_its_services_have_failed():
+    assert 'aicluster_service_state{name="web",state="failed"} 1.0' in text(
         samples({"web": ALWAYS}, [], "", set()), HELP
     )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import render
 from a_kit import ScriptedKit, check_of, site
-from aicluster_verify import Broken
+from aicluster_verify import CheckError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from tree import load
@@ -151,7 +151,7 @@ MISSING: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize(("lines", "evidence", "mends"), MISSING.values(), ids=MISSING)
 def test_verify_says_what_is_missing_and_what_mends_it(lines, evidence, mends):
-    with pytest.raises(Broken) as broken:
+    with pytest.raises(CheckError) as failure:
         ask(lines)
-    assert evidence in broken.value.evidence
-    assert broken.value.next_command == f"ansible-playbook {mends}"
+    assert evidence in failure.value.evidence
+    assert failure.value.next_command == f"ansible-playbook {mends}"

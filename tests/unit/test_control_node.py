@@ -18,7 +18,7 @@ import render
 import tree
 import yaml
 from a_kit import ScriptedKit, check_of, site
-from aicluster_verify import Broken
+from aicluster_verify import CheckError
 from ansible.playbook.play_context import PlayContext
 from ansible.plugins.loader import connection_loader
 from tree import ROOT, load
@@ -339,9 +339,9 @@ HOSTS = "a line of PAM\n  hosts (2):\n    agx0\n    10.0.0.2\n"
 ALL_WELL = "10.0.0.1 | CHANGED | rc=0 >>\n\n10.0.0.2 | CHANGED | rc=0 >>\n\nrc=0\n"
 
 
-def kit_of(printed: Mapping[str, str | Broken] = {}) -> ScriptedKit:
+def kit_of(printed: Mapping[str, str | CheckError] = {}) -> ScriptedKit:
     cluster = [{"name": "AGX0", "host": "agx0"}, {"name": "NANO", "host": "10.0.0.2"}]
-    commands: dict[str, str | Broken] = {
+    commands: dict[str, str | CheckError] = {
         "*--version": "ansible [core 2.19.14]\n  config file = x\n",
         "*--list-hosts": HOSTS,
         "*raw*": ALL_WELL,
@@ -368,16 +368,18 @@ def kit_of(printed: Mapping[str, str | Broken] = {}) -> ScriptedKit:
         pytest.param({"*ActiveState*": "inactive\n"}, "aicluster-backup.timer is inactive", id="no timer"),
     ],
 )
-def test_a_control_node_that_could_not_do_its_work_is_broken(answers, evidence):
-    with pytest.raises(Broken, match=evidence):
+def test_a_control_node_that_could_not_do_its_work_has_failed(answers, evidence):
+    with pytest.raises(CheckError, match=evidence):
         check_file.check(kit_of(answers))
 
 
 def test_a_node_that_does_not_let_it_in_may_be_why():
-    with pytest.raises(Broken) as broken:
+    with pytest.raises(CheckError) as failure:
         check_file.check(kit_of({"*raw*": "10.0.0.1 | CHANGED\n10.0.0.2 | UNREACHABLE! => {\nrc=4\n"}))
-    assert broken.value.because == ["control_access on NANO"]
-    assert broken.value.next_command.endswith(" -m ansible.builtin.raw -a true"), "a command and nothing else"
+    assert failure.value.caused_by == ["control_access on NANO"]
+    assert failure.value.next_command.endswith(" -m ansible.builtin.raw -a true"), (
+        "a command and nothing else"
+    )
 
 
 @pytest.mark.parametrize("name", ["control_node", "network_tools", "nginx", "kong", "ollama"])

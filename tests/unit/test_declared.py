@@ -1,4 +1,4 @@
-"""One table checks what a role lays on a node: the preflight its templates, a run what they become."""
+"""One table checks what a role deploys to a node: the preflight its templates, a run what they become."""
 
 import pytest
 from ansible.template import trust_as_template

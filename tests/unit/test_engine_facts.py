@@ -1,4 +1,4 @@
-"""What the preflight judges a node by: what a run brings is not missed, and what is there is not new."""
+"""What the preflight checks a node by: what a run brings is not missed, and what is there is not new."""
 
 from typing import Any
 

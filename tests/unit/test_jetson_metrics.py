@@ -10,7 +10,7 @@ import pytest
 from a_kit import ScriptedKit, check_of, site
 from aicluster_jetson import samples
 from aicluster_textfile import text
-from aicluster_verify import Broken
+from aicluster_verify import CheckError
 
 check = check_of("jetson_metrics")
 
@@ -139,7 +139,7 @@ def verified(tmp_path: Path, lines: set[str], age_s: float, jetson: bool) -> str
     ],
     ids=["a board that shows all", "a board without a power monitor", "a node of the lab"],
 )
-def test_a_board_is_well_when_it_shows_something_or_is_no_jetson(tmp_path, lines, jetson, evidence):
+def test_a_board_is_healthy_when_it_shows_something_or_is_no_jetson(tmp_path, lines, jetson, evidence):
     assert verified(tmp_path, lines, 20, jetson) == evidence
 
 
@@ -152,8 +152,8 @@ def test_a_board_is_well_when_it_shows_something_or_is_no_jetson(tmp_path, lines
     ],
     ids=["nothing is handed out", "it no longer looks", "a Jetson of which nothing can be read"],
 )
-def test_a_board_is_broken(tmp_path, lines, age_s, evidence):
-    with pytest.raises(Broken) as broken:
+def test_a_board_has_failed(tmp_path, lines, age_s, evidence):
+    with pytest.raises(CheckError) as failure:
         verified(tmp_path, lines, age_s, jetson=True)
-    assert evidence in broken.value.evidence
-    assert broken.value.next_command
+    assert evidence in failure.value.evidence
+    assert failure.value.next_command

@@ -129,7 +129,7 @@ def test_a_body_is_refused(body, status, message):
     assert (asked.status, json.loads(asked.answer_body)) == (status, {"error": message})
 
 
-def test_the_node_does_not_judge_a_browsers_origin():
+def test_the_node_does_not_check_a_browsers_origin():
     assert access("{}", Origin="http://page", Accept="*/*").out_headers == {"Accept": "*/*"}
 
 

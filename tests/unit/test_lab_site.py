@@ -67,7 +67,7 @@ def test_gateway_url(port, url):
         pytest.param(
             {"services": {"redis": {"image": "redis:1"}}},
             "No host of the group `gateway` runs nginx",
-            id="no front door",
+            id="no ingress",
         ),
         pytest.param({"site_router": "10.0.0.1"}, "site_router 10.0.0.1.*inside it", id="a router elsewhere"),
         pytest.param(

@@ -11,13 +11,13 @@ lint = import_file("tests/lint.py", "lint")
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A repository with a Python file and a document, and a linter of Python that passes unless broken."""
+    """A repository with a Python file and a document, and a linter of Python that passes unless it is told to fail."""
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     (tmp_path / ".gitignore").write_text("passed\nlinted\nbroken\n")
     (tmp_path / "a.py").write_text("a = 1\n")
     (tmp_path / "a.md").write_text("# A\n")
     linter = tmp_path / "linter"
-    linter.write_text("#!/bin/sh\necho once >> linted\necho 'a is not well'\n! [ -e broken ]\n")
+    linter.write_text("#!/bin/sh\necho once >> linted\necho 'a is not clean'\n! [ -e fails ]\n")
     linter.chmod(0o755)
     monkeypatch.setenv("PATH", os.environ["PATH"])  # the runner adds to it
     monkeypatch.setattr(lint, "ROOT", tmp_path)
@@ -27,7 +27,7 @@ def project(tmp_path, monkeypatch):
 
 
 def runs(project):
-    assert lint.main() == (1 if (project / "broken").exists() else 0)
+    assert lint.main() == (1 if (project / "fails").exists() else 0)
     return len((project / "linted").read_text().splitlines())
 
 

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import render
 from a_kit import check_of
-from aicluster_verify import Broken, Kit
+from aicluster_verify import CheckError, Kit
 
 # ORIN0 (.157) drops ping. A case sets who is `away`, the `other` device, and whether we are `elsewhere`.
 PROGRAMS = {
@@ -52,10 +52,10 @@ def test_the_tool_says_what_it_found_and_its_exit_code_sums_it_up(tmp_path, argu
 
 
 VERIFY = {
-    "all is well": ("echo ok router x; echo warn NANO y", "router and 1 nodes answer; NANO: y"),
+    "all is healthy": ("echo ok router x; echo warn NANO y", "router and 1 nodes answer; NANO: y"),
     "a node is blamed": ("echo fail PI51 x; (exit 1)", "PI51 does not answer: x ['node_exporter on PI51']"),
     "a router is no node": ("echo fail router x; (exit 1)", "router does not answer: x []"),
-    "a tool that could do nothing is broken": ("echo no network >&2; (exit 2)", "no network []"),
+    "a tool that could do nothing has failed": ("echo no network >&2; (exit 2)", "no network []"),
     "silence is no health": ("true", "aicluster-net says nothing []"),
 }
 
@@ -66,6 +66,6 @@ def test_verify_counts_the_nodes_or_names_who_does_not_answer(monkeypatch, tool,
     monkeypatch.setattr(check_file, "NET", tool)
     try:
         told = check_file.check(Kit({"node": "PI31", "services": {}, "cluster": []}, "run-1"))
-    except Broken as broken:
-        told = f"{broken.evidence} {broken.because}"
+    except CheckError as failure:
+        told = f"{failure.evidence} {failure.caused_by}"
     assert told.endswith(said)

@@ -29,10 +29,10 @@ def given(monkeypatch):
 REACHED: dict[str, tuple[Any, ...]] = {
     "the way through another machine": (
         {
-            "ansible_ssh_common_args": '-o ProxyCommand="ssh -W %h:%p door"',
+            "ansible_ssh_common_args": '-o ProxyCommand="ssh -W %h:%p jump"',
             "ansible_ssh_extra_args": "-4",
         },
-        "ssh -o 'ProxyCommand=ssh -W %h:%p door' -4 pi51",
+        "ssh -o 'ProxyCommand=ssh -W %h:%p jump' -4 pi51",
     ),
     "of two names the one that Ansible prefers": (
         {

@@ -1,4 +1,4 @@
-"""What nginx is told: the front door of a node, made from what runs behind it."""
+"""What nginx is told: the ingress of a node, made from what runs behind it."""
 
 import json
 import re
@@ -56,7 +56,7 @@ GATEWAY, EDGE, PAGES = "PI51", "NANO", "ORIN0"
 
 
 @cache
-def front_door(
+def ingress(
     inventory: str = "production", kong: bool = True, node: str = GATEWAY, edge: str = "there"
 ) -> Block:
     """The configuration of a node; `edge` is there, drained or without nginx."""
@@ -80,7 +80,7 @@ def inner(block: Block, name: str) -> list[Block]:
 
 
 def server(**which: Any) -> Block:
-    [http] = inner(front_door(**which), "http")
+    [http] = inner(ingress(**which), "http")
     [found] = [block for block in inner(http, "server") if ("server_name", ["_"], None) in block]
     return found
 
@@ -184,7 +184,7 @@ def test_a_way_to_the_gateway(location, directive, arguments):
     ],
 )
 def test_a_connection_to_kong_may_become_a_websocket(location, asked, upgrade, connection):
-    [http] = inner(front_door(), "http")
+    [http] = inner(ingress(), "http")
     given = {words[0]: words[1] for words in values(location, "proxy_set_header")}
     assert mapped(http, given["Upgrade"], asked) == upgrade
     assert (
@@ -210,7 +210,7 @@ def test_a_longer_timeout_of_kong_makes_nginx_wait_longer():
 
 
 def test_a_recreated_kong_is_found_within_seconds():
-    [http] = inner(front_door(), "http")
+    [http] = inner(ingress(), "http")
     [resolver] = [words for name, words, _ in http if name == "resolver"]
     assert resolver[0] == "127.0.0.11"
     assert seconds(next(word for word in resolver if word.startswith("valid=")).removeprefix("valid=")) <= 5
@@ -284,7 +284,7 @@ def mapped(block: Block, result: str, text: str) -> str:
     ],
 )
 def test_what_is_kept_is_decided_by_length(length, kept):
-    [http] = inner(front_door(), "http")
+    [http] = inner(ingress(), "http")
     assert (mapped(http, "$edge_refuses_body", length) == '""') is kept
 
 
@@ -301,14 +301,14 @@ def test_what_is_kept_is_decided_by_length(length, kept):
     ],
 )
 def test_the_edge_answers_with_its_own_model_whatever_was_asked_for(body, mapped_to):
-    [http] = inner(front_door(), "http")
+    [http] = inner(ingress(), "http")
     assert mapped(http, "$edge_body", body) == mapped_to
     assert locations()["@edge"]["proxy_set_body"] == ["$edge_body"]
 
 
 @pytest.mark.parametrize("inventory", sorted(render.SOURCES))
 def test_the_edge_is_found_in_the_placement(inventory):
-    [http] = inner(front_door(inventory=inventory), "http")
+    [http] = inner(ingress(inventory=inventory), "http")
     [upstream] = inner(http, "upstream")
     address = next(node["address"] for node in render.cluster(inventory) if node["name"] == EDGE)
     assert [words[0] for name, words, _ in upstream if name == "server"] == [f"{address}:80"]
@@ -319,7 +319,7 @@ def test_the_answer_says_that_the_edge_gave_it():
 
 
 @pytest.mark.parametrize("header", ["apikey", "Authorization"])
-def test_the_key_stays_at_the_door(header):
+def test_the_key_stays_at_the_ingress(header):
     assert [header, '""'] in values("@edge", "proxy_set_header")
 
 
@@ -327,7 +327,7 @@ def test_the_key_stays_at_the_door(header):
 def test_without_an_edge_the_gateway_keeps_no_body_and_goes_nowhere_else(edge):
     found = locations(edge=edge)
     assert not {*WAYS, "@edge", "@edge_away", "@kong_only"} & set(found)
-    [http] = inner(front_door(edge=edge), "http")
+    [http] = inner(ingress(edge=edge), "http")
     assert not inner(http, "upstream")
 
 
@@ -338,7 +338,7 @@ def test_a_silent_kong_is_not_replaced_by_the_edge_because_nobody_has_looked_at_
     assert "proxy_pass" not in locations()["@kong_away"]
 
 
-# --- the edge's own door ---
+# --- the edge's own ingress ---
 
 EDGE_WAYS = ("= /api/chat", "= /v1/chat/completions")
 
@@ -385,26 +385,26 @@ def test_an_answer_of_the_edge_names_it_and_says_where_it_was_from(way):
     assert ["X-Cache-Status", "$upstream_cache_status", "always"] in headers
 
 
-def ollama_door() -> Block:
-    [http] = inner(front_door(node=EDGE), "http")
+def ollama_ingress() -> Block:
+    [http] = inner(ingress(node=EDGE), "http")
     [found] = [b for b in inner(http, "server") if ("listen", ["unix:/tmp/ollama.sock"], None) in b]
     return found
 
 
 def test_a_stream_passes_the_cache_by():
-    [http] = inner(front_door(node=EDGE), "http")
+    [http] = inner(ingress(node=EDGE), "http")
     asked = {
         kind: mapped(http, "$ollama_streams", kind) for kind in ("application/json", "text/event-stream")
     }
     assert asked == {"application/json": '""', "text/event-stream": "no"}
     assert mapped(http, "$ollama_streams", "application/x-ndjson") == "no"
-    inside = locations_of(ollama_door())["/"]
+    inside = locations_of(ollama_ingress())["/"]
     assert inside["add_header"] == ["X-Accel-Buffering", "$ollama_streams", "always"]
     assert inside["proxy_buffering"] == ["off"]
 
 
 def test_a_silent_ollama_is_told_in_json_with_the_nodes_name():
-    away = locations_of(ollama_door())["@ollama_away"]
+    away = locations_of(ollama_ingress())["@ollama_away"]
     assert away["return"] == ["502", '\'{"error":"Ollama on NANO does not answer."}\\n\'']
 
 
@@ -413,7 +413,7 @@ def test_the_cache_is_in_memory_and_smaller_than_the_memory_it_is_in():
     nginx = render.compose_of("nginx", host=host)["services"]["nginx"]
     [cache] = [mount for mount in nginx["tmpfs"] if mount.startswith("/var/cache/edge:")]
     assert "size=32m" in cache and "uid=101" in cache
-    [http] = inner(front_door(node=EDGE), "http")
+    [http] = inner(ingress(node=EDGE), "http")
     [path] = [words for name, words, _ in http if name == "proxy_cache_path"]
     assert path[0] == "/var/cache/edge"
     assert "max_size=16m" in path
@@ -442,7 +442,7 @@ def test_shares_stand_beside_the_page_which_reads_them_when_it_is_opened():
     assert json.loads(before[CONF + "html/shares.json"])["AGX0"] == "80\N{NO-BREAK SPACE}% of the requests"
 
 
-# --- pages behind the door of another node ---
+# --- pages behind nginx on another node ---
 
 
 def page_of(node: str) -> str:
@@ -476,7 +476,7 @@ def test_comfyui_asks_for_a_password_and_is_not_told_it():
     ],
 )
 def test_comfyui_opens_to_its_own_user_only(user, users):
-    [http] = inner(front_door(node=PAGES), "http")
+    [http] = inner(ingress(node=PAGES), "http")
     assert mapped(http, "$comfyui_users", user) == users
 
 
@@ -500,8 +500,8 @@ def test_the_password_of_comfyui_is_hashed_and_nginxs_alone():
         ("//comfyui/queue", None),
     ],
 )
-def test_comfyui_is_asked_letter_by_letter_without_the_path_of_the_door(asked, handed_on):
-    [http] = inner(front_door(node=PAGES), "http")
+def test_comfyui_is_asked_letter_by_letter_without_the_path_of_the_page(asked, handed_on):
+    [http] = inner(ingress(node=PAGES), "http")
     assert locations(node=PAGES)["/comfyui/"]["proxy_pass"] == ["http://$comfyui:7860$comfyui_uri"]
     [entries] = [block for name, words, block in http if name == "map" and words[1] == "$comfyui_uri"]
     pattern = next(name for name, _, _ in entries if name != "default").strip('"').lstrip("~")
@@ -520,7 +520,7 @@ def test_comfyui_is_asked_letter_by_letter_without_the_path_of_the_door(asked, h
     ],
 )
 def test_a_browsers_password_is_not_lent_to_other_pages(origin, refused):
-    [http] = inner(front_door(node=PAGES), "http")
+    [http] = inner(ingress(node=PAGES), "http")
     assert (mapped(http, "$foreign_origin", f"{origin} 10.0.0.3:8080") == "1") is refused
     assert values("/comfyui/", "if", node=PAGES) == [["($foreign_origin)"]]
 
@@ -547,14 +547,14 @@ def test_a_page_may_have_websockets_and_takes_no_memory(location):
     assert given["Host"] == "$http_host"
 
 
-def test_the_page_of_a_node_lists_its_services_and_links_what_is_behind_its_door():
+def test_the_page_of_a_node_lists_its_services_and_links_what_is_behind_its_nginx():
     page = page_of(PAGES)
     assert set(re.findall(r'data-node="(\w+)"', page)) == {PAGES}
     assert check_nginx.LINK.findall(page) == [("comfyui", "/comfyui/"), ("jupyterhub", "/jupyter/")]
     assert 'href="http://192.168.1.157:9000/"' in page
 
 
-def test_the_portal_links_pages_of_other_nodes_through_their_door():
+def test_the_portal_links_pages_of_other_nodes_through_their_nginx():
     page = page_of(GATEWAY)
     for path in ("/comfyui/", "/jupyter/"):
         assert f'href="http://192.168.1.157:80{path}"' in page
@@ -597,7 +597,7 @@ def test_nginx_listens_on_port_80_of_the_node(inventory):
 
 
 def test_nginx_writes_to_memory_only():
-    [http] = inner(front_door(), "http")
+    [http] = inner(ingress(), "http")
     written = {name: words[0] for name, words, _ in http if name.endswith("_temp_path")}
     assert len(written) == 5
     assert all(path.startswith("/tmp/") for path in written.values())

@@ -12,7 +12,7 @@ RESTART = ["restart", "docker"]
 
 @pytest.fixture
 def dockerd(tmp_path, monkeypatch):
-    """A program that judges as dockerd does, and what systemd shows of the engine's unit."""
+    """A program that validates as dockerd does, and what systemd shows of the engine's unit."""
 
     def make(verdict, flags="", environment="", text=""):
         program = tmp_path / "dockerd"
@@ -52,9 +52,9 @@ def test_the_engine_is_known_by_the_flags_systemd_starts_it_with(dockerd, flags,
         ('echo "$*: $(cat)"; exit 1', "-H fd:// --validate --config-file /dev/stdin: {}"),
         ('echo "Status: unknown flag: --validate"; exit 125', None),
     ],
-    ids=["it takes it", "it does not", "it is too old to judge"],
+    ids=["it takes it", "it does not", "it is too old to validate"],
 )
-def test_the_engine_judges_a_file_with_its_own_flags(dockerd, verdict, said):
+def test_the_engine_validates_a_file_with_its_own_flags(dockerd, verdict, said):
     assert engine_start.engine_said(dockerd(verdict), "{}") == said
 
 
@@ -64,7 +64,7 @@ def test_a_program_that_is_not_dockerd_is_not_started(tmp_path):
     assert engine_start.engine_said([], "{}") is None
 
 
-def test_a_file_to_come_is_judged_before_it_is_there_and_while_it_waits_for_its_restart(tmp_path, dockerd):
+def test_a_file_to_come_is_validated_before_it_is_there_and_while_it_waits_for_its_restart(tmp_path, dockerd):
     path = tmp_path / "daemon.json"
     path.write_text('{"data-root": "/d"}')
     dockerd("cat; exit 1")

@@ -7,7 +7,7 @@ from typing import Any
 
 import aicluster_profile
 import pytest
-from aicluster_verify import Broken, Kit, active_profile
+from aicluster_verify import CheckError, Kit, active_profile
 
 PORT = {"port": 11435, "container": 11434, "published": "10.0.0.1"}
 SITE: dict[str, Any] = {
@@ -70,7 +70,7 @@ class Node(Kit):
             self.steps.append("start " + " ".join(services))
             for service in services:
                 if service in self.fails:
-                    raise Broken(f"{service} is unhealthy")
+                    raise CheckError(f"{service} is unhealthy")
             self.running += services
         return ""
 
@@ -130,7 +130,7 @@ REAL_DRAIN = aicluster_profile.drain
 def test_a_profile_that_does_not_come_up_is_taken_back(a_node_in_profile_llm):
     node = Node(["web", "chat"], fails=["draw"])
     with pytest.raises(
-        Broken, match=r"^image did not come up: draw is unhealthy; profile llm is active again$"
+        CheckError, match=r"^image did not come up: draw is unhealthy; profile llm is active again$"
     ):
         switch(node)
     assert node.steps[-2:] == ["start chat", "unblock 11435"]
@@ -139,9 +139,9 @@ def test_a_profile_that_does_not_come_up_is_taken_back(a_node_in_profile_llm):
 
 def test_a_way_back_that_fails_as_well_does_not_hide_why_it_was_taken(a_node_in_profile_llm):
     node = Node(["web", "chat"], fails=["paint", "chat"])
-    with pytest.raises(Broken) as broken:
+    with pytest.raises(CheckError) as failure:
         switch(node)
-    assert broken.value.evidence == (
+    assert failure.value.evidence == (
         "image did not come up: paint is unhealthy; llm does not come up again either: chat is unhealthy"
     )
     assert node.steps[-1] == "unblock 11435"
@@ -155,7 +155,7 @@ def test_a_way_back_that_fails_as_well_does_not_hide_why_it_was_taken(a_node_in_
 )
 def test_a_profile_may_take_as_long_to_start_as(start_s, limits):
     node = Node(["web", "chat"], fails=["paint"])
-    with pytest.raises(Broken):
+    with pytest.raises(CheckError):
         switch(node, start_s=start_s)
     assert node.limits == limits
 
@@ -170,7 +170,7 @@ def test_two_switches_at_a_time_are_refused(tmp_path):
     path = str(tmp_path / "lock")
     with (
         aicluster_profile.alone(path),
-        pytest.raises(Broken, match="another switch"),
+        pytest.raises(CheckError, match="another switch"),
         aicluster_profile.alone(path),
     ):
         pass

@@ -47,7 +47,7 @@ def cluster() -> list[dict[str, Any]]:
                 "PI51", GATEWAY, "gateway",
                 nginx=PAGE, kong=exporter(8100), prometheus=exporter(9090), node_exporter=NATIVE,
             ),
-            node("ORIN0", "10.0.0.3", "secondary_ai", nginx=PAGE, judge=exporter(9000), node_exporter=NATIVE),
+            node("ORIN0", "10.0.0.3", "secondary_ai", nginx=PAGE, build=exporter(9000), node_exporter=NATIVE),
             node(
                 "PI41", MONITORING, "monitoring",
                 prometheus=exporter(9090), blackbox_exporter=exporter(9115), node_exporter=NATIVE,
@@ -72,7 +72,7 @@ def test_every_service_with_metrics_is_a_job_with_one_target_per_node():
     jobs = by_name(cluster())
     assert list(jobs) == [
         "blackbox_exporter",
-        "judge",
+        "build",
         "kong",
         "node_exporter",
         "prometheus",
@@ -87,8 +87,8 @@ def test_every_service_with_metrics_is_a_job_with_one_target_per_node():
 
 def test_a_service_that_moves_takes_its_target_with_it():
     nodes = cluster()
-    nodes[2]["services"]["judge"] = nodes[1]["services"].pop("judge")
-    [target] = by_name(nodes)["judge"]["static_configs"]
+    nodes[2]["services"]["build"] = nodes[1]["services"].pop("build")
+    [target] = by_name(nodes)["build"]["static_configs"]
     assert target["targets"] == ["10.0.0.4:9000"]
     assert target["labels"]["node"] == "PI41"
 
@@ -133,16 +133,16 @@ def test_a_port_that_does_not_exist_is_refused_by_name():
 
 def test_a_page_may_ask_for_a_token_and_to_be_left_alone():
     nodes = cluster()
-    nodes[1]["services"]["judge"] = exporter(9000, "/m", interval_s=120, token="judge_token")
-    job = by_name(nodes)["judge"]
-    assert (job["metrics_path"], job["scrape_interval"], job["token"]) == ("/m", "120s", "judge_token")
+    nodes[1]["services"]["build"] = exporter(9000, "/m", interval_s=120, token="build_token")
+    job = by_name(nodes)["build"]
+    assert (job["metrics_path"], job["scrape_interval"], job["token"]) == ("/m", "120s", "build_token")
     assert "scrape_timeout" not in job
 
 
 def test_a_scrape_never_takes_longer_than_its_interval():
     nodes = cluster()
-    nodes[1]["services"]["judge"] = exporter(9000, interval_s=5)
-    assert by_name(nodes)["judge"]["scrape_timeout"] == "5s"
+    nodes[1]["services"]["build"] = exporter(9000, interval_s=5)
+    assert by_name(nodes)["build"]["scrape_timeout"] == "5s"
 
 
 def test_nodes_that_override_the_path_get_a_job_of_their_own_under_the_same_label():
@@ -158,14 +158,14 @@ def test_nodes_that_override_the_path_get_a_job_of_their_own_under_the_same_labe
     [
         pytest.param({}, None, id="a node without profiles"),
         pytest.param({"a": ["kong"], "b": []}, None, id="a service of no profile always runs"),
-        pytest.param({"a": ["judge"], "b": []}, "a", id="a service of one profile"),
-        pytest.param({"a": ["judge"], "b": ["judge"], "c": []}, "a,b", id="a service of two profiles"),
-        pytest.param({"a": ["judge"], "b": ["judge"]}, None, id="a service of all profiles always runs"),
+        pytest.param({"a": ["build"], "b": []}, "a", id="a service of one profile"),
+        pytest.param({"a": ["build"], "b": ["build"], "c": []}, "a,b", id="a service of two profiles"),
+        pytest.param({"a": ["build"], "b": ["build"]}, None, id="a service of all profiles always runs"),
     ],
 )
 def test_a_target_that_does_not_always_run_says_so(profiles, label):
     one = {**cluster()[1], "profiles": profiles}
-    assert labels_of(one, "judge").get("profile") == label
+    assert labels_of(one, "build").get("profile") == label
 
 
 def test_pages_are_asked_through_the_blackbox_exporter():
@@ -191,7 +191,7 @@ def test_without_a_blackbox_exporter_nothing_is_probed():
     assert not {"probe", "ping"} & set(by_name(nodes))
 
 
-def test_the_watch_looks_at_nodes_prometheus_and_front_door_at_its_own_pace():
+def test_the_watch_looks_at_nodes_prometheus_and_the_ingress_at_its_own_pace():
     nodes = cluster()
     for one in (nodes[0], nodes[2]):
         one["services"]["prometheus"]["metrics"]["interval_s"] = 15

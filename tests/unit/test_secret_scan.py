@@ -111,6 +111,6 @@ def test_a_secret_in_the_journal_is_found_with_who_wrote_it(search):
 
 
 def test_a_search_that_breaks_is_an_error_and_tells_no_value(search):
-    with pytest.raises(RuntimeError, match="journalctl failed with 4") as broken:
+    with pytest.raises(RuntimeError, match="journalctl failed with 4") as failure:
         search(journal="exit 4")
-    assert not [value for value in SECRETS.values() if value in str(broken.value)]
+    assert not [value for value in SECRETS.values() if value in str(failure.value)]

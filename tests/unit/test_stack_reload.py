@@ -88,7 +88,7 @@ def test_a_reload_an_earlier_run_owed_has_no_files_to_name(compose):
         pytest.param("", [], id="one that is not there"),
     ],
 )
-def test_a_container_that_is_not_well_is_not_asked_to_reload(compose, state, asked):
+def test_a_container_that_is_not_healthy_is_not_asked_to_reload(compose, state, asked):
     stand_in = compose((0, ""), (0, ""), state=state)
     assert module.reload(KONG, 0, 5) is None
     assert stand_in.asked == asked

@@ -9,13 +9,13 @@ from tree import load
 from aicluster.verify.report import RUNNER, node_results, summary, verdict_lines
 
 
-def result(service: str, state: str = "ok", **more: Any) -> dict[str, Any]:
+def result(service: str, state: str = "healthy", **more: Any) -> dict[str, Any]:
     return {
         "service": service,
         "state": state,
         "evidence": f"{service} seen",
         "next": "",
-        "because": [],
+        "caused_by": [],
         "seconds": 0.1,
     } | more
 
@@ -33,10 +33,10 @@ ENTRIES: dict[str, Any] = {
 # --- one node ---
 
 
-def test_a_service_the_node_does_not_know_is_broken():
+def test_a_service_the_node_does_not_know_has_failed():
     [known, unknown] = node_results(["a", "b"], {"stdout": json.dumps([result("a")])})
-    assert known["state"] == "ok"
-    assert (unknown["state"], unknown["next"]) == ("broken", "ansible-playbook site.yml")
+    assert known["state"] == "healthy"
+    assert (unknown["state"], unknown["next"]) == ("failed", "ansible-playbook site.yml")
 
 
 def test_a_node_that_knows_no_service_at_all_is_one_that_does_not_know_them():
@@ -76,9 +76,9 @@ NO_ANSWERS: dict[str, tuple[Any, ...]] = {
 
 
 @pytest.mark.parametrize(("answer", "evidence", "next_command"), NO_ANSWERS.values(), ids=NO_ANSWERS)
-def test_every_service_is_broken_on_a_node_that_cannot_be_asked(answer, evidence, next_command):
+def test_every_service_has_failed_on_a_node_that_cannot_be_asked(answer, evidence, next_command):
     results = node_results(["a", "b"], answer)
-    assert [one["state"] for one in results] == ["broken", "broken"]
+    assert [one["state"] for one in results] == ["failed", "failed"]
     assert {one["evidence"] for one in results} == {evidence}
     assert {one["next"] for one in results} == {next_command}
 
@@ -93,7 +93,7 @@ def test_every_service_is_broken_on_a_node_that_cannot_be_asked(answer, evidence
 )
 def test_what_sudo_pam_and_shells_print_around_the_answer_is_no_part_of_it(before, after):
     answer = {"stdout": before + json.dumps([result("a", evidence="[{x}]")]) + after, "rc": 0}
-    assert [(one["state"], one["evidence"]) for one in node_results(["a"], answer)] == [("ok", "[{x}]")]
+    assert [(one["state"], one["evidence"]) for one in node_results(["a"], answer)] == [("healthy", "[{x}]")]
 
 
 # --- all nodes ---
@@ -103,15 +103,15 @@ def test_a_cluster_without_services_is_not_ok():
     assert summary([node("A")], ENTRIES)["ok"] is False
 
 
-def test_what_is_broken_because_of_another_names_it_and_comes_after_it():
+def test_what_failed_because_of_another_names_it_and_comes_after_it():
     content = summary(
         [
-            node("BB", result("web", "broken"), result("helper", "broken"), result("web2")),
-            node("A", result("sql", "broken"), result("cache")),
+            node("BB", result("web", "failed"), result("helper", "failed"), result("web2")),
+            node("A", result("sql", "failed"), result("cache")),
         ],
         ENTRIES,
     )
-    assert [(one["service"], one["because"]) for one in content["failures"]] == [
+    assert [(one["service"], one["caused_by"]) for one in content["failures"]] == [
         ("sql", []),
         ("web", ["sql on A"]),
         ("helper", ["web on BB"]),
@@ -125,26 +125,26 @@ STORE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("shipper", "because"),
+    ("shipper", "caused_by"),
     [
-        pytest.param("broken", [("shipper", "BB", []), ("store", "A", ["shipper on BB"])], id="it is"),
-        pytest.param("ok", [("store", "A", [])], id="it is not"),
+        pytest.param("failed", [("shipper", "BB", []), ("store", "A", ["shipper on BB"])], id="it is"),
+        pytest.param("healthy", [("store", "A", [])], id="it is not"),
     ],
 )
-def test_a_check_may_name_what_it_is_the_fault_of_and_counts_if_that_is_broken_too(shipper, because):
-    missing = result("store", "broken", because=["shipper on BB"])
+def test_a_check_may_name_its_cause_which_counts_if_that_failed_too(shipper, caused_by):
+    missing = result("store", "failed", caused_by=["shipper on BB"])
     content = summary([node("A", missing, result("shipper")), node("BB", result("shipper", shipper))], STORE)
-    assert [(one["service"], one["node"], one["because"]) for one in content["failures"]] == because
+    assert [(one["service"], one["node"], one["caused_by"]) for one in content["failures"]] == caused_by
 
 
 def test_a_node_that_is_away_is_what_others_point_to():
     away = {"node": "BB", "address": "10.0.0.2"} | {
         "services": node_results(["web", "exporter"], {"unreachable": True, "msg": "no route to host"})
     }
-    asking = result("metrics", "broken", because=["exporter on BB", "web on BB"])
-    entering = result("control", "broken", because=["access on BB"])
+    asking = result("metrics", "failed", caused_by=["exporter on BB", "web on BB"])
+    entering = result("control", "failed", caused_by=["access on BB"])
     content = summary([node("A", asking, entering), away], {"A": {}, "BB": {}})
-    assert [(one["service"], one["node"], one["because"]) for one in content["failures"]] == [
+    assert [(one["service"], one["node"], one["caused_by"]) for one in content["failures"]] == [
         ("control", "A", []),
         ("web", "BB", []),
         ("exporter", "BB", []),
@@ -163,21 +163,21 @@ def said(*nodes: dict[str, Any]) -> list[str]:
 
 
 def test_a_command_for_another_node_is_typed_there_asked_or_not():
-    lines = said(node("A", result("sql", "broken", next="on BB: systemctl status x")))
+    lines = said(node("A", result("sql", "failed", next="on BB: systemctl status x")))
     assert lines[1] == "    next: ssh ansible@10.0.0.2 'systemctl status x'"
 
 
 def test_the_report_gives_the_next_command_of_the_cause_through_ssh():
     lines = said(
-        node("A", result("sql", "broken", next="sudo docker logs 'sql'")),
-        node("BB", result("web", "broken", next="x")),
+        node("A", result("sql", "failed", next="sudo docker logs 'sql'")),
+        node("BB", result("web", "failed", next="x")),
     )
     assert lines == [
         "sql on A: sql seen",
         """    next: ssh -p 2222 me@a.example 'sudo docker logs '"'"'sql'"'"''""",
         "web on BB: web seen",
-        "    because of sql on A",
-        "NOT OK: 0 of 2 services are well (3.0 s)",
+        "    caused by sql on A",
+        "NOT OK: 0 of 2 services are healthy (3.0 s)",
     ]
 
 
@@ -194,5 +194,5 @@ def test_warnings_stand_before_the_last_line_each_with(command, lines):
     assert said(node("A", result("sql"), warned)) == [
         "warning: cache on A: nobody listens",
         *lines,
-        "OK: 2 of 2 services are well (3.0 s)",
+        "OK: 2 of 2 services are healthy (3.0 s)",
     ]

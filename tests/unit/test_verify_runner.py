@@ -12,7 +12,7 @@ from typing import Any
 import aicluster_verify
 import pytest
 from a_kit import ScriptedKit, in_turn
-from aicluster_verify import Broken, Kit, require_active, require_room, require_well, verdict
+from aicluster_verify import CheckError, Kit, require_active, require_healthy, require_room, verdict
 from listening import Listening
 from tree import ROOT
 
@@ -31,7 +31,7 @@ SITE: dict[str, Any] = {
     },
     "cluster": [],
 }
-WELL = {
+HEALTHY = {
     "web": [
         {"name": "aicluster-web-1", "state": "running", "status": "Up 2 minutes (healthy)", "folders": []}
     ]
@@ -51,7 +51,7 @@ def checks(tmp_path, monkeypatch):
 
     def write(service: str, body: str) -> None:
         (folder / f"{service}.py").write_text(
-            f"from aicluster_verify import Broken, Kit\n\n\ndef check(kit):\n    {body}\n"
+            f"from aicluster_verify import CheckError, Kit\n\n\ndef check(kit):\n    {body}\n"
         )
 
     return write
@@ -84,22 +84,24 @@ def address() -> Iterator[str]:
         ([], "has no container"),
         ([{"name": "a", "state": "running", "status": "Up 9 minutes (unhealthy)"}], "(unhealthy)"),
         ([{"name": "a", "state": "running", "status": "Up 40 seconds (health: starting)"}], "starting"),
-        ([*WELL["web"], {"name": "b", "state": "created", "status": "Created"}], "container b: Created"),
+        ([*HEALTHY["web"], {"name": "b", "state": "created", "status": "Created"}], "container b: Created"),
     ],
     ids=["none", "an unhealthy one", "one that still starts", "one of two not started"],
 )
-def test_a_service_is_broken_with_containers_that_are_not_well(found, evidence):
-    with pytest.raises(Broken, match=evidence.replace("(", r"\(").replace(")", r"\)")) as broken:
-        require_well("web", found)
-    assert broken.value.next_command
+def test_a_service_has_failed_with_containers_that_are_not_healthy(found, evidence):
+    with pytest.raises(CheckError, match=evidence.replace("(", r"\(").replace(")", r"\)")) as failure:
+        require_healthy("web", found)
+    assert failure.value.next_command
 
 
-def test_a_service_without_room_for_its_data_is_broken_before_it_fails(tmp_path):
+def test_a_service_without_room_for_its_data_is_reported_before_it_fails(tmp_path):
     found = [{"name": "a", "folders": [str(tmp_path)]}]
     require_room(found, 0)
-    with pytest.raises(Broken, match=f"the disk of {tmp_path} has .* MiB free; must be 1000000000") as broken:
+    with pytest.raises(
+        CheckError, match=f"the disk of {tmp_path} has .* MiB free; must be 1000000000"
+    ) as failure:
         require_room(found, 10**9)
-    assert "df -h" in broken.value.next_command
+    assert "df -h" in failure.value.next_command
 
 
 # --- units ---
@@ -129,18 +131,18 @@ def nobody_waits(monkeypatch):
         pytest.param(["activating"] * 15 + ["active"], id="it is tried again after a failure"),
     ],
 )
-def test_a_unit_that_is_active_in_time_is_well(states):
+def test_a_unit_that_is_active_in_time_is_healthy(states):
     require_active(units(*states), "shipper.service")
 
 
 @pytest.mark.usefixtures("nobody_waits")
 @pytest.mark.parametrize("state", ["activating", "failed", "inactive"])
-def test_a_unit_that_is_not_active_is_broken_and_what_it_said_last_is_the_evidence(state):
-    with pytest.raises(Broken) as broken:
+def test_a_unit_that_is_not_active_has_failed_and_what_it_said_last_is_the_evidence(state):
+    with pytest.raises(CheckError) as failure:
         require_active(units(state), "shipper.service")
     said = "Upload to http://10.0.0.4:9428 failed: Could not connect to server"
-    assert broken.value.evidence == f"unit shipper.service is {state}: {said}"
-    assert broken.value.next_command == "systemctl status shipper.service"
+    assert failure.value.evidence == f"unit shipper.service is {state}: {said}"
+    assert failure.value.next_command == "systemctl status shipper.service"
 
 
 # --- verdicts ---
@@ -162,15 +164,19 @@ def test_a_command_for_people_can_be_typed_by_the_user_who_logs_in():
 
 def test_a_check_may_warn_of_what_breaks_nothing(kit, checks):
     checks("web", 'return "answered", "nobody listens"')
-    result = verdict("web", kit, WELL, "")
-    assert (result["state"], result["evidence"], result["warning"]) == ("ok", "answered", "nobody listens")
+    result = verdict("web", kit, HEALTHY, "")
+    assert (result["state"], result["evidence"], result["warning"]) == (
+        "healthy",
+        "answered",
+        "nobody listens",
+    )
     assert aicluster_verify.report("PI52", [result]).splitlines()[1].strip() == "warning: nobody listens"
 
 
 def test_a_check_that_stumbles_breaks_its_service_and_no_other(kit, checks):
     checks("web", 'return {}["missing"]')
-    result = verdict("web", kit, WELL, "")
-    assert result["state"] == "broken"
+    result = verdict("web", kit, HEALTHY, "")
+    assert result["state"] == "failed"
     assert "KeyError" in result["evidence"]
     assert "logs --tail 50 web" in result["next"]
 
@@ -178,7 +184,7 @@ def test_a_check_that_stumbles_breaks_its_service_and_no_other(kit, checks):
 @pytest.mark.usefixtures("checks")
 def test_a_service_without_a_check_on_the_node_was_not_deployed(kit):
     result = verdict("host", kit, {}, "")
-    assert result["state"] == "broken"
+    assert result["state"] == "failed"
     assert "host.py is missing" in result["evidence"]
 
 
@@ -194,18 +200,18 @@ ENABLED, COMEBACK = "UnitFileState=enabled", "runs now, but may not come back af
     ],
 )
 def test_a_container_that_would_not_come_back_after_a_reboot_is_named(checks, monkeypatch, states, warning):
-    checks("web", 'return "well"')
-    checks("host", 'return "well"')
-    monkeypatch.setattr(aicluster_verify, "settled", lambda _kit: WELL)
+    checks("web", 'return "healthy"')
+    checks("host", 'return "healthy"')
+    monkeypatch.setattr(aicluster_verify, "settled", lambda _kit: HEALTHY)
     asked = ScriptedKit(SITE, commands={"systemctl show *": "\n\n".join(states) + "\n"})
     web, host = aicluster_verify.verdicts(asked, ["web", "host"])
-    assert (web["state"], host.get("warning")) == ("ok", None)
+    assert (web["state"], host.get("warning")) == ("healthy", None)
     assert web.get("warning") == (warning and f"{COMEBACK}{warning}")
     assert web["next"] == ("ansible-playbook site.yml" if warning else "")
 
 
 @pytest.mark.usefixtures("checks")
-@pytest.mark.parametrize(("profile", "state"), [("day", "asleep"), ("night", "broken")])
+@pytest.mark.parametrize(("profile", "state"), [("day", "inactive"), ("night", "failed")])
 def test_a_service_is_only_asked_in_its_profile(kit, profile, state):
     assert verdict("night", kit, {}, profile)["state"] == state
 
@@ -214,20 +220,20 @@ def test_a_service_is_only_asked_in_its_profile(kit, profile, state):
 @pytest.mark.parametrize(
     ("state", "verdict_of_it"),
     [
-        ("created", "asleep"),
-        ("exited", "asleep"),
-        ("running", "broken"),
-        ("restarting", "broken"),
-        ("paused", "broken"),
+        ("created", "inactive"),
+        ("exited", "inactive"),
+        ("running", "failed"),
+        ("restarting", "failed"),
+        ("paused", "failed"),
     ],
 )
-def test_a_service_of_another_profile_that_does_not_sleep_is_broken_and_can_be_stopped(
+def test_a_service_of_another_profile_that_still_runs_has_failed_and_can_be_stopped(
     kit, state, verdict_of_it
 ):
     found = {"night": [{"name": "aicluster-night-1", "state": state, "status": "so it is", "folders": []}]}
     result = verdict("night", kit, found, "day")
     assert result["state"] == verdict_of_it
-    if verdict_of_it == "broken":
+    if verdict_of_it == "failed":
         assert "container aicluster-night-1: so it is" in result["evidence"]
         assert result["next"].endswith("/bin/aicluster_profile.py settle")
 
@@ -236,9 +242,12 @@ def test_a_service_of_another_profile_that_does_not_sleep_is_broken_and_can_be_s
 
 
 def test_what_breaks_while_somebody_is_blamed_names_them_after_its_own():
-    with pytest.raises(Broken, match="no answer") as broken, aicluster_verify.blaming(["web on PI52"]):
-        raise Broken("no answer", because=["sql on PI51"])
-    assert broken.value.because == ["sql on PI51", "web on PI52"]
+    with (
+        pytest.raises(CheckError, match="no answer") as failure,
+        aicluster_verify.possible_causes(["web on PI52"]),
+    ):
+        raise CheckError("no answer", caused_by=["sql on PI51"])
+    assert failure.value.caused_by == ["sql on PI51", "web on PI52"]
 
 
 def test_a_check_waits_no_longer_than_it_is_waited_for(kit, monkeypatch):
@@ -256,18 +265,18 @@ def test_every_status_is_an_answer_and_no_redirect_is_followed(kit, address, sta
 
 
 def test_an_unexpected_status_breaks_the_service_with_url_and_body(kit, address):
-    with pytest.raises(Broken, match="answered 503 instead of 200") as broken:
+    with pytest.raises(CheckError, match="answered 503 instead of 200") as failure:
         kit.expect(f"{address}/503")
-    assert broken.value.next_command == f"curl -v '{address}/503'"
+    assert failure.value.next_command == f"curl -v '{address}/503'"
 
 
 def test_a_server_that_does_not_answer_in_time_breaks_the_service_with_the_words_checks_look_for(kit):
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Broken, match="timed out"):
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(CheckError, match="timed out"):
         kit.http(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.1)
 
 
 def test_a_command_that_fails_breaks_the_service_with_what_it_said(kit):
-    with pytest.raises(Broken, match=r"rc 3\): no such thing"):
+    with pytest.raises(CheckError, match=r"rc 3\): no such thing"):
         kit.run(["sh", "-c", "echo no such thing >&2; exit 3"])
 
 
@@ -275,5 +284,5 @@ def test_a_command_that_fails_breaks_the_service_with_what_it_said(kit):
 def test_waiting_ends_with_the_first_answer_or_with_what_was_waited_for(kit):
     answers = iter([0, 0, "here"])
     assert kit.wait(5, lambda: next(answers), "it") == "here"
-    with pytest.raises(Broken, match="the line"):
+    with pytest.raises(CheckError, match="the line"):
         kit.wait(0, lambda: None, "the line")

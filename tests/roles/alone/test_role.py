@@ -24,7 +24,7 @@ def containers() -> dict[str, str]:
 
 @pytest.mark.skipif(not SERVICE.get("image"), reason="it has no container")
 def test_its_container_is_healthy_or_waits_for_its_turn():
-    wanted = "created" if ROLE in NODE.asleep else "(healthy)"
+    wanted = "created" if ROLE in NODE.inactive else "(healthy)"
     assert wanted in containers()[ROLE]
 
 

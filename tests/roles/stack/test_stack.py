@@ -41,7 +41,7 @@ def test_a_placed_service_runs_and_is_healthy(placed):
 
 def test_verify_on_the_node_finds_it_at_work(placed):
     assert placed
-    assert "broken" not in site.shell(NODE, "/opt/aicluster/bin/aicluster_verify.py")
+    assert "failed" not in site.shell(NODE, "/opt/aicluster/bin/aicluster_verify.py")
 
 
 def test_a_second_run_changes_nothing(placed):

@@ -1,4 +1,4 @@
-"""Nobody without a key keeps the front door busy."""
+"""Nobody without a key keeps the ingress busy."""
 
 import socket
 from urllib.parse import urlsplit

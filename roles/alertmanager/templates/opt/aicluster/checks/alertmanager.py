@@ -14,7 +14,7 @@ import time
 from typing import Any, Dict, List, Type
 
 import aicluster_verify
-from aicluster_verify import Broken, Kit, Seen
+from aicluster_verify import CheckError, Kit, Seen
 
 FLOWS = {"alerts": "a test alert is posted and seen to be delivered"}
 # As in roles/alertmanager/vars/main.yml.
@@ -81,7 +81,7 @@ def listener(kit: Kit, mark: str) -> "subprocess.Popen[str]":
     )
     if process.stdout is None or process.stdout.readline().strip() != "ready":
         process.kill()
-        raise Broken("cannot listen in its network: %s" % process.communicate()[1].strip()[-300:])
+        raise CheckError("cannot listen in its network: %s" % process.communicate()[1].strip()[-300:])
     return process
 
 
@@ -120,7 +120,7 @@ def check(kit: Kit) -> Seen:
         process.kill()
         kit.http(url, method="POST", data=test_alert(kit, mark, time.time()))
     if '"receiver":"verify"' not in delivered.replace('": "', '":"'):
-        raise Broken(
+        raise CheckError(
             "a test alert (run_id %s) was taken, but not delivered within %d s: %s"
             % (mark, DELIVERY_S, delivered[:200] or "nothing came")
         )

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Blackbox exporter: it asks the front door of the cluster, and says what it got."""
+"""Blackbox exporter: it asks the ingress of the cluster, and reports the answer."""
 
 import re
 from typing import Dict, List, Tuple
 from urllib.parse import urlencode
 
-from aicluster_verify import Broken, Kit
+from aicluster_verify import CheckError, Kit
 
 
-def front_doors(kit: Kit) -> List[Tuple[str, str]]:
-    """Return (node, page strangers come to): nginx where it stands before the gateway."""
+def ingresses(kit: Kit) -> List[Tuple[str, str]]:
+    """Return (node, URL of its health page): nginx where Kong is behind it."""
     return [
         (
             node["name"],
@@ -35,22 +35,22 @@ def told(seen: Dict[str, float]) -> str:
 
 
 def check(kit: Kit) -> str:
-    """Return what the front door answered, and whether nodes can be pinged."""
-    doors = front_doors(kit)
-    if not doors:
+    """Return what the ingress answered, and whether nodes can be pinged."""
+    found = ingresses(kit)
+    if not found:
         kit.expect(kit.url("blackbox_exporter", "web", "/metrics"))
-        return "answers; the cluster has no front door to ask"
-    for node, door in doors:
-        seen = probe(kit, "http_2xx", door)
+        return "answers; the cluster has no ingress to ask"
+    for node, url in found:
+        seen = probe(kit, "http_2xx", url)
         if seen.get("probe_success") != 1:
-            raise Broken(
-                "the front door %s %s" % (door, told(seen)),
-                "curl -v '%s'" % door,
+            raise CheckError(
+                "the ingress %s %s" % (url, told(seen)),
+                "curl -v '%s'" % url,
                 ["nginx on " + node, "kong on " + node],
             )
-    address = doors[0][1].split("/")[2].split(":")[0]
+    address = found[0][1].split("/")[2].split(":")[0]
     pings = probe(kit, "icmp", address).get("probe_success") == 1
-    return "the front door %s; %s" % (
+    return "the ingress %s; %s" % (
         told(seen),
         "nodes can be pinged" if pings else "no ping comes back, so NodeDown goes by node_exporter alone",
     )

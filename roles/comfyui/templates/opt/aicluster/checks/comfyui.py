@@ -4,7 +4,7 @@ import json
 import os
 from typing import Any, Dict, List, Optional, cast
 
-from aicluster_verify import Answer, Broken, Kit
+from aicluster_verify import Answer, CheckError, Kit
 
 FLOWS = {
     "image": (
@@ -39,22 +39,22 @@ def post(kit: Kit, path: str, body: Dict[str, Any]) -> Answer:
 
 
 def device(kit: Kit, gpu: bool) -> str:
-    """Return the kind of device ComfyUI computes on; raise Broken if it has a GPU and does not use it."""
+    """Return the kind of device ComfyUI computes on; raise CheckError if it has a GPU and does not use it."""
     stats = kit.expect(kit.url("comfyui", "ui", "/system_stats")).json()
     kinds = [str(item.get("type")) for item in stats.get("devices", [])]
     if gpu and "cuda" not in kinds:
-        raise Broken("it was given a GPU but computes on {}".format(", ".join(kinds) or "nothing"))
+        raise CheckError("it was given a GPU but computes on {}".format(", ".join(kinds) or "nothing"))
     return kinds[0] if kinds else "no device"
 
 
 def checkpoints(kit: Kit, declared: List[str]) -> str:
-    """Return what there is of checkpoints; raise Broken with the way to bring one that is missing."""
+    """Return what there is of checkpoints; raise CheckError with the way to bring one that is missing."""
     if not declared:
         return "no checkpoint declared: only the way was tried"
     there = kit.expect(kit.url("comfyui", "ui", "/models/checkpoints")).json()
     missing = [name for name in declared if name not in there]
     if missing:
-        raise Broken(
+        raise CheckError(
             "no checkpoint named {}".format(", ".join(missing)),
             "sudo docker compose --project-directory /opt/aicluster cp {0} comfyui:{1}{0}".format(
                 missing[0], CHECKPOINTS
@@ -72,7 +72,7 @@ def others_at_work(kit: Kit, prompt_id: str) -> int:
 def picture(kit: Kit, prompt_id: str) -> Optional[bytes]:
     """Wait for the job's end and return its picture; None if another job is still before it.
 
-    Raises Broken with what the job says.
+    Raises CheckError with what the job says.
     """
     try:
         job = kit.wait(
@@ -80,22 +80,22 @@ def picture(kit: Kit, prompt_id: str) -> Optional[bytes]:
             lambda: kit.expect(kit.url("comfyui", "ui", "/history/" + prompt_id)).json().get(prompt_id),
             "job {} did not end".format(prompt_id),
         )
-    except Broken:
+    except CheckError:
         if others_at_work(kit, prompt_id):
             return None
         raise
     status = job.get("status", {})
     if status.get("status_str", "success") != "success":
-        raise Broken("the job ended as {}".format(str(status)[:300]))
+        raise CheckError("the job ended as {}".format(str(status)[:300]))
     images = [image for output in job.get("outputs", {}).values() for image in output.get("images", [])]
     if not images:
-        raise Broken("the job ended without a picture")
+        raise CheckError("the job ended without a picture")
     query = "&".join("{}={}".format(key, images[0].get(key, "")) for key in ("filename", "subfolder", "type"))
     return kit.expect(kit.url("comfyui", "ui", "/view?" + query)).body
 
 
 def check(kit: Kit) -> str:
-    """Return size and device of a picture made now; raise Broken where the way to it ends."""
+    """Return size and device of a picture made now; raise CheckError where the way to it ends."""
     site = wanted()
     kind, models = device(kit, site["gpu"]), checkpoints(kit, site["checkpoints"])
     prompt_id = str(post(kit, "/prompt", {"prompt": GRAPH, "client_id": kit.run_id}).json()["prompt_id"])
@@ -109,5 +109,5 @@ def check(kit: Kit) -> str:
             kind, models
         )
     if not body.startswith(PNG):
-        raise Broken("the picture is no PNG: it begins with {!r}".format(body[:8]))
+        raise CheckError("the picture is no PNG: it begins with {!r}".format(body[:8]))
     return "a picture of {} bytes was made; computes on {}; {}".format(len(body), kind, models)

@@ -2,7 +2,7 @@
 
 from typing import Any, Dict
 
-from aicluster_verify import Broken, Kit
+from aicluster_verify import CheckError, Kit
 
 # A picture takes minutes at most; whoever has waited so long may have the node.
 PATIENCE_S = 180
@@ -26,7 +26,7 @@ def rest(kit: Kit) -> str:
                 "a picture is still being made",
             )
             ended = "the running picture was finished"
-        except Broken:
+        except CheckError:
             post("/interrupt", {})
             ended = "the running picture was interrupted"
     post("/free", {"unload_models": True, "free_memory": True})

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any, Dict, Optional, Tuple
 
-from aicluster_verify import Broken, Kit, active_profile
+from aicluster_verify import CheckError, Kit, active_profile
 
 FLOWS = {"image": "a picture made now becomes an object, which is read back and removed"}
 SERVICE = "comfyui_outputs"
@@ -19,13 +19,13 @@ def comfyui_works(kit: Kit) -> bool:
         return False
     try:
         queue = kit.expect(kit.url("comfyui", "ui", "/queue")).json()
-    except Broken:
+    except CheckError:
         return False
     return not queue.get("queue_running") and not queue.get("queue_pending")
 
 
 def image_of(kit: Kit, prefix: str) -> Dict[str, Any]:
-    """Have ComfyUI save a picture; return how it names it. Raises Broken if it makes none."""
+    """Have ComfyUI save a picture; return how it names it. Raises CheckError if it makes none."""
     graph = {
         "1": {"class_type": "EmptyImage", "inputs": SIZE},
         "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": prefix}},
@@ -43,7 +43,7 @@ def image_of(kit: Kit, prefix: str) -> Dict[str, Any]:
             kit.http(kit.url("comfyui", "ui", path), method="POST", data={"delete": [prompt_id]})
     images = [image for output in job.get("outputs", {}).values() for image in output.get("images", [])]
     if not images:
-        raise Broken("ComfyUI saved no picture: {}".format(str(job.get("status"))[:200]))
+        raise CheckError("ComfyUI saved no picture: {}".format(str(job.get("status"))[:200]))
     return dict(images[0])
 
 
@@ -58,37 +58,37 @@ def picture(kit: Kit, prefix: str) -> Optional[Tuple[str, str]]:
 
 
 def moved(kit: Kit) -> str:
-    """Move a picture, or a text where nobody makes any; return which, raise Broken if it does not arrive."""
+    """Move a picture, or a text where nobody makes any; return which; raise CheckError if it is lost."""
     prefix = "aicluster-verify-" + kit.run_id
     made = picture(kit, prefix)
     if made:
         name, digest, what = made[0], made[1], "a picture made now"
     else:
-        name, what = prefix + ".txt", "a text (ComfyUI is asleep or busy)"
+        name, what = prefix + ".txt", "a text (ComfyUI is inactive or busy)"
         text = "aicluster verify {} {}".format(kit.run_id, kit.node)
         digest = hashlib.sha256(text.encode()).hexdigest()
         kit.execute(SERVICE, ["tee", "/output/" + name], stdin=text)
     try:
         said = kit.execute(SERVICE, ["/opt/aicluster/bin/outputs-round-trip", name]).split()
-    except Broken as error:
-        raise Broken("{} does not become an object: {}".format(what, error.evidence)) from None
+    except CheckError as error:
+        raise CheckError("{} does not become an object: {}".format(what, error.evidence)) from None
     finally:
         kit.execute(SERVICE, ["rm", "-f", "/output/" + name])
     if not said or said[0] != digest:
-        raise Broken("{} is not what the bucket gives back".format(what))
+        raise CheckError("{} is not what the bucket gives back".format(what))
     return what
 
 
 def check(kit: Kit) -> str:
-    """Return when the last pass succeeded and what was moved now; raise Broken where it does not work."""
+    """Return when the last pass succeeded and what was moved now; raise CheckError where it does not work."""
     try:
         age = kit.execute(SERVICE, ["/opt/aicluster/bin/outputs-healthy"]).strip()
-    except Broken as error:
-        raise Broken("no pass succeeded lately: {}".format(error.evidence)) from None
+    except CheckError as error:
+        raise CheckError("no pass succeeded lately: {}".format(error.evidence)) from None
     try:
         listing = kit.execute(SERVICE, ["/opt/aicluster/bin/outputs-bucket"])
-    except Broken as error:
-        raise Broken("the bucket cannot be listed: {}".format(error.evidence)) from None
+    except CheckError as error:
+        raise CheckError("the bucket cannot be listed: {}".format(error.evidence)) from None
     waiting = kit.execute(SERVICE, ["find", "/output", "-type", "f"]).splitlines()
     left = [name for name in waiting if not name.endswith("_here")]
     return "{} went to the bucket and back; last pass {} s ago, {} folders, {} files not moved yet".format(

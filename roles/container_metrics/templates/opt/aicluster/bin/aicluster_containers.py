@@ -31,9 +31,9 @@ MEMORY_FILES = (
     "/sys/fs/cgroup/memory/docker/%s/memory.usage_in_bytes",
     "/sys/fs/cgroup/memory/system.slice/docker-%s.scope/memory.usage_in_bytes",
 )
-STATES = ("ok", "asleep", "starting", "broken")
+STATES = ("healthy", "inactive", "starting", "failed")
 HELP = {
-    "aicluster_service_state": "1 for the state of a service: ok, asleep in this profile, starting, or broken.",
+    "aicluster_service_state": "1 for the state of a service: healthy, inactive, starting or failed.",
     "aicluster_container_restarts_total": "How often Docker started the container again by itself.",
     "aicluster_container_memory_bytes": "Memory of the container, its page cache included.",
     "aicluster_container_memory_limit_bytes": "Memory the service may use.",
@@ -83,16 +83,16 @@ def active_units(names: Sequence[str]) -> Set[str]:
 
 
 def container_state(one: Mapping[str, Any]) -> str:
-    """Return ok, starting or broken; it is Docker that ends `starting`, after what the health check allows.
+    """Return healthy, starting or failed; Docker ends `starting` after what the health check allows.
 
-    What Docker had to start again has ended before: such a loop is broken, not starting again and again.
+    What Docker had to start again has ended before: such a loop has failed, it is not starting.
     """
     status = one.get("Status", "")
     if one["State"] == "running" and "(healthy)" in status:
-        return "ok"
+        return "healthy"
     if one["State"] == "running" and "(health: starting)" in status and not one["RestartCount"]:
         return "starting"
-    return "broken"
+    return "failed"
 
 
 def service_state(
@@ -100,10 +100,10 @@ def service_state(
 ) -> str:
     """Return one of STATES; `containers` are those of the service as `samples` gets them."""
     if entry["profiles"] and profile not in entry["profiles"]:
-        return "asleep"
+        return "inactive"
     if not entry["container"]:
-        return "ok" if entry["unit"] is None or entry["unit"] in units else "broken"
-    found = {container_state(one) for one in containers} or {"broken"}
+        return "healthy" if entry["unit"] is None or entry["unit"] in units else "failed"
+    found = {container_state(one) for one in containers} or {"failed"}
     return max(found, key=STATES.index)
 
 
@@ -149,7 +149,7 @@ def samples(
 
 
 def look() -> str:
-    """Return the metrics of this moment; a silent engine leaves every service of it broken."""
+    """Return the metrics of this moment; without an answer of the engine its services have failed."""
     # Before anything is asked: what is told is not older than this.
     began = float(int(time.time()))
     with open(ROOT + "/verify.json") as handle:

@@ -2,7 +2,7 @@
 
 import time
 
-from aicluster_verify import Broken, Kit
+from aicluster_verify import CheckError, Kit
 
 FRESH_S = 120
 
@@ -12,16 +12,16 @@ def check(kit: Kit) -> str:
     lines = kit.expect(kit.url("node_exporter", "metrics", "/metrics")).text.splitlines()
     seen = [line for line in lines if line.startswith("aicluster_containers_seen_timestamp_seconds")]
     if not seen:
-        raise Broken(
+        raise CheckError(
             "node_exporter has no metrics of the containers", "systemctl status aicluster-containers"
         )
     age = time.time() - float(seen[0].split()[-1])
     if age > FRESH_S:
-        raise Broken(
+        raise CheckError(
             "the containers were last looked at %d s ago" % age, "systemctl status aicluster-containers"
         )
     states = {line for line in lines if line.startswith("aicluster_service_state{")}
     missing = [name for name in kit.services if not any('name="%s"' % name in line for line in states)]
     if missing:
-        raise Broken("no state of %s" % ", ".join(missing), "systemctl status aicluster-containers")
+        raise CheckError("no state of %s" % ", ".join(missing), "systemctl status aicluster-containers")
     return "state of %d services, %d s old" % (len(kit.services), age)

@@ -1,6 +1,6 @@
 """The control node has its line on this node; whether it gets in is asked by the check of control_node."""
 
-from aicluster_verify import Broken, Kit
+from aicluster_verify import CheckError, Kit
 
 MARK = " aicluster-control-node"
 # `;`, not `+`: a file without the line is no failure.
@@ -15,11 +15,11 @@ def check(kit: Kit) -> str:
     if any(line.startswith('from="%s",' % control["address"]) for line in lines):
         return "lets %s in" % control["name"]
     if any(line.startswith("#") for line in lines):
-        raise Broken(
+        raise CheckError(
             "%s had no key when this node was set up" % control["name"],
             "ansible-playbook site.yml --limit %s" % control["host"],
         )
-    raise Broken(
+    raise CheckError(
         "does not let %s (%s) in" % (control["name"], control["address"]),
         "ansible-playbook site.yml",
     )

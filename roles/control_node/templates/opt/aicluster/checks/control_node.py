@@ -2,7 +2,7 @@
 
 import re
 
-from aicluster_verify import Broken, Kit
+from aicluster_verify import CheckError, Kit
 
 TOOLKIT = "/opt/aicluster/bin/aicluster-toolkit"
 TIMER = "aicluster-backup.timer"
@@ -17,14 +17,14 @@ def check(kit: Kit) -> str:
     found = re.search(r"hosts \((\d+)\):", said)
     listed = int(found.group(1)) if found else 0
     if listed != len(kit.cluster):
-        raise Broken(
+        raise CheckError(
             "its inventory has %d nodes, the cluster %d" % (listed, len(kit.cluster)),
             "sudo %s ansible nodes --list-hosts" % TOOLKIT,
         )
     let_in(kit)
     state = kit.run(["systemctl", "show", "-p", "ActiveState", "--value", TIMER]).strip()
     if state != "active":
-        raise Broken("%s is %s" % (TIMER, state), "systemctl status %s" % TIMER)
+        raise CheckError("%s is %s" % (TIMER, state), "systemctl status %s" % TIMER)
     waiting = "" if has(kit, PLAYBOOK) else "; the timer waits for a backup playbook"
     return "%s; %d nodes let it in%s" % (version, listed, waiting)
 
@@ -38,7 +38,7 @@ def let_in(kit: Kit) -> None:
     closed = re.findall(r"^(\S+) \| (?:UNREACHABLE|FAILED)", said, re.M)
     if closed or not said.rstrip().endswith("rc=0"):
         nodes = [names.get(host, host) for host in closed]
-        raise Broken(
+        raise CheckError(
             "cannot work on %s; a lost key is brought back by site.yml, run from your machine"
             % (" and ".join(nodes) or said.strip()[-300:]),
             "sudo " + " ".join(ask),
@@ -50,6 +50,6 @@ def has(kit: Kit, path: str) -> bool:
     """Whether a file is there."""
     try:
         kit.run(["test", "-e", path])
-    except Broken:
+    except CheckError:
         return False
     return True

@@ -8,7 +8,7 @@ import os
 from typing import Any, Set, Tuple
 from urllib.parse import urlsplit
 
-from aicluster_verify import Broken, Kit, blaming
+from aicluster_verify import CheckError, Kit, possible_causes
 
 FLOWS = {
     "dashboards": "opened as people do (on the gateway: behind nginx); every one there, and Prometheus asked",
@@ -41,14 +41,14 @@ def asked(kit: Kit, root: str, path: str, login: str) -> Tuple[int, str]:
 
 
 def parsed(what: str, answer: Tuple[int, str]) -> Any:
-    """Return the JSON of a 200; raise Broken with whatever else was said."""
+    """Return the JSON of a 200; raise CheckError with whatever else was said."""
     status, body = answer
     if status != OK:
-        raise Broken("%s: answered %d: %s" % (what, status, body.strip()[:200]))
+        raise CheckError("%s: answered %d: %s" % (what, status, body.strip()[:200]))
     try:
         return json.loads(body)
     except ValueError:
-        raise Broken("%s: answered no JSON: %s" % (what, body.strip()[:200])) from None
+        raise CheckError("%s: answered no JSON: %s" % (what, body.strip()[:200])) from None
 
 
 def shipped() -> Set[str]:
@@ -66,41 +66,41 @@ def opened(kit: Kit, root: str) -> str:
         kit.expect(kit.url("grafana", "web", root + "api/health"))
         return "its port"
     if "nginx" in kit.services and root != "/":
-        with blaming(["nginx on " + kit.node]):
+        with possible_causes(["nginx on " + kit.node]):
             kit.expect(kit.url("nginx", "http", root + "api/health"))
         return "nginx"
     return "its container only"
 
 
 def check(kit: Kit) -> str:
-    """Return what was seen; raise Broken for a login, a dashboard or a data source that does not work."""
+    """Return what was seen; raise CheckError for a login, a dashboard or a data source that does not work."""
     root = root_path(kit)
     pair = "admin:%s" % kit.secret("grafana", "admin_password")
     login = "Authorization: Basic %s" % base64.b64encode(pair.encode()).decode()
 
     database = parsed("/api/health", asked(kit, root, "api/health", login)).get("database")
     if database != "ok":
-        raise Broken("/api/health: database is %r" % (database,))
+        raise CheckError("/api/health: database is %r" % (database,))
 
     status, body = asked(kit, root, "api/user", login)
     if status == UNAUTHORIZED:
-        raise Broken("refuses the password of its secret file for the user admin", PROVISION)
+        raise CheckError("refuses the password of its secret file for the user admin", PROVISION)
     user = parsed("/api/user", (status, body)).get("login")
     if user != "admin":
-        raise Broken("a login as admin is answered as %r" % (user,))
+        raise CheckError("a login as admin is answered as %r" % (user,))
 
     found = parsed("/api/search", asked(kit, root, "api/search?type=dash-db&limit=1000", login))
     expected = shipped()
     missing = sorted(expected - {each["uid"] for each in found})
     if missing or not expected:
-        raise Broken("dashboards missing: %s" % (", ".join(missing) or "no file is on this node"), FILES)
+        raise CheckError("dashboards missing: %s" % (", ".join(missing) or "no file is on this node"), FILES)
 
     path = "api/datasources/proxy/uid/%s/api/v1/query?query=up" % DATASOURCE
-    with blaming(kit.homes("prometheus")):
+    with possible_causes(kit.hosts("prometheus")):
         targets = parsed("data source %s" % DATASOURCE, asked(kit, root, path, login))
         series = targets.get("data", {}).get("result", [])
         if targets.get("status") != "success" or not series:
-            raise Broken("data source %s: `up` gives no series: %s" % (DATASOURCE, str(targets)[:200]))
+            raise CheckError("data source %s: `up` gives no series: %s" % (DATASOURCE, str(targets)[:200]))
 
     return "admin logs in, %d dashboards, %d targets seen through the data source, open at %s" % (
         len(expected),

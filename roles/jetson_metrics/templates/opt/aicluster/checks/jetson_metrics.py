@@ -3,7 +3,7 @@
 import os
 import time
 
-from aicluster_verify import Broken, Kit
+from aicluster_verify import CheckError, Kit
 
 RELEASE = "/etc/nv_tegra_release"
 FRESH_S = 120
@@ -23,17 +23,17 @@ def check(kit: Kit) -> str:
     values = [line for line in lines if line.startswith("jetson_")]
     seen = [line for line in values if line.startswith("jetson_collector_seen_timestamp_seconds")]
     if not seen:
-        raise Broken("node_exporter has no metrics of the board", LOOK)
+        raise CheckError("node_exporter has no metrics of the board", LOOK)
     age = time.time() - float(seen[0].split()[-1])
     if age > FRESH_S:
-        raise Broken("the board was last looked at %d s ago" % age, LOOK)
+        raise CheckError("the board was last looked at %d s ago" % age, LOOK)
     counts = {part: sum(line.startswith(name) for line in values) for part, name in PARTS.items()}
     shown = ["%d of %s" % (count, part) for part, count in counts.items() if count]
     missing = [part for part, count in counts.items() if not count]
     if not os.path.exists(RELEASE):
         return "this machine is no Jetson, and its metrics say so"
     if not shown:
-        raise Broken(
+        raise CheckError(
             "a Jetson, and neither GPU nor temperatures nor power could be read below /sys",
             "ls /sys/class/devfreq /sys/devices/virtual/thermal /sys/class/hwmon",
         )

@@ -7,7 +7,7 @@ from typing import Dict
 from urllib.parse import urlencode
 
 import aicluster_verify
-from aicluster_verify import Answer, Broken, Kit
+from aicluster_verify import Answer, CheckError, Kit
 
 # What stays is its name in the hub's list and its empty home.
 USER = "aicluster-verify"
@@ -40,7 +40,7 @@ def log_in(kit: Kit, hub: str, password: str) -> Dict[str, str]:
 
 
 def notebook(kit: Kit, hub: str, session: Dict[str, str]) -> str:
-    """Start a notebook and stop it; return what came of it, raise Broken if it does not come up."""
+    """Start a notebook and stop it; return what came of it, raise CheckError if it does not come up."""
     url = kit.url("jupyterhub", "hub", hub + "api/users/" + USER)
     headers = dict(cookie_header(session), **{"X-XSRFToken": session.get("_xsrf", "")})
     began = time.monotonic()
@@ -50,7 +50,7 @@ def notebook(kit: Kit, hub: str, session: Dict[str, str]) -> str:
     if asked.status == THERE:
         return "another verify starts one"
     if asked.status not in (201, 202):
-        raise Broken("a notebook is not started: {} {}".format(asked.status, asked.text.strip()[:200]))
+        raise CheckError("a notebook is not started: {} {}".format(asked.status, asked.text.strip()[:200]))
 
     def ready() -> bool:
         servers = kit.expect(url, headers=headers).json().get("servers", {})
@@ -64,17 +64,17 @@ def notebook(kit: Kit, hub: str, session: Dict[str, str]) -> str:
 
 
 def check(kit: Kit) -> str:
-    """Return the hub's version; raise Broken where a user could not work, or anyone could."""
+    """Return the hub's version; raise CheckError where a user could not work, or anyone could."""
     with open(aicluster_verify.ROOT + "/jupyterhub/conf/settings.json") as handle:
         hub = json.load(handle)["base_url"] + "hub/"
     kit.expect(kit.url("jupyterhub", "hub", hub + "health"))
     version = kit.expect(kit.url("jupyterhub", "hub", hub + "api")).json().get("version")
     password = kit.secret("jupyterhub", "password")
     if "jupyterhub-hub-login" in log_in(kit, hub, "not-" + password):
-        raise Broken("it lets in whoever does not know the password")
+        raise CheckError("it lets in whoever does not know the password")
     session = log_in(kit, hub, password)
     if "jupyterhub-hub-login" not in session:
-        raise Broken("it does not let in who knows the password")
+        raise CheckError("it does not let in who knows the password")
     keep_cookies(
         kit.expect(kit.url("jupyterhub", "hub", hub + "home"), headers=cookie_header(session)), session
     )

@@ -5,7 +5,7 @@ import re
 import time
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
-from aicluster_verify import Answer, Broken, Kit
+from aicluster_verify import Answer, CheckError, Kit
 
 FLOWS = {
     "code": "through the gateway, with a key; requests count against their limit",
@@ -39,7 +39,7 @@ def sample(metrics: str, name: str) -> float:
 
 
 def state_of(kit: Kit, service: str, address: str, began: float) -> str:
-    """Return a service's state as its node tells it: ok, asleep (in another profile), starting or broken.
+    """Return a service's state as its node reports it: healthy, inactive, starting or failed.
 
     "" while the node has not looked since this check `began`; `unknown` where it tells nothing at all.
     """
@@ -49,20 +49,20 @@ def state_of(kit: Kit, service: str, address: str, began: float) -> str:
     port = node["services"]["node_exporter"]["ports"]["metrics"]
     try:
         metrics = kit.http("http://%s:%d/metrics" % (address, port)).text
-    except Broken:
+    except CheckError:
         return "unknown"
     found = re.search(STATE % service, metrics, re.MULTILINE)
     state = found.group(1) if found else "unknown"
     # Both by the clock of the node.
     began_there = sample(metrics, NOW) - (time.monotonic() - began)
-    return state if state == "asleep" or sample(metrics, SEEN) >= began_there else ""
+    return state if state == "inactive" or sample(metrics, SEEN) >= began_there else ""
 
 
 def hopeless(states: Iterable[str], began: float) -> bool:
     """Tell whether services of these states stay out of reach, however long one waits."""
     told = set(states)
     probed = time.monotonic() > began + PROBED_WITHIN_S
-    return "" not in told and (probed or not told & {"ok", "starting"})
+    return "" not in told and (probed or not told & {"healthy", "starting"})
 
 
 def ask(kit: Kit, path: str, data: Any = None, timeout: float = 10) -> Answer:
@@ -73,15 +73,15 @@ def ask(kit: Kit, path: str, data: Any = None, timeout: float = 10) -> Answer:
 
 
 def require_counting(kit: Kit) -> None:
-    """Raise Broken if requests are not counted: then Kong tells no limit, and lets everything through."""
+    """Raise CheckError if requests are not counted: then Kong tells no limit, and lets everything through."""
     try:
         kit.wait(
             COUNTING_LIMIT_S,
             lambda: ask(kit, "/v1/models").headers.get("RateLimit-Limit"),
             "requests with a key are not counted, so no rate limit holds",
         )
-    except Broken as broken:
-        raise Broken(broken.evidence, broken.next_command, kit.homes("redis")[:1]) from None
+    except CheckError as failure:
+        raise CheckError(failure.evidence, failure.next_command, kit.hosts("redis")[:1]) from None
 
 
 def code(kit: Kit, nodes: Sequence[str]) -> str:
@@ -89,19 +89,19 @@ def code(kit: Kit, nodes: Sequence[str]) -> str:
     limit_s = kit.left()
     try:
         answer = ask(kit, "/api/v1/code", CODE, limit_s)
-    except Broken as broken:
-        if "timed out" not in broken.evidence:
+    except CheckError as failure:
+        if "timed out" not in failure.evidence:
             raise
-        raise Broken(
+        raise CheckError(
             "no answer to a request for code within %d s; a model that is not in memory may need longer"
             % limit_s,
-            because=["ollama on " + node for node in nodes],
+            caused_by=["ollama on " + node for node in nodes],
         ) from None
     node = answer.headers.get("X-AI-Node", "a node without a name")
     if answer.status != OK or not answer.json().get("message"):
-        raise Broken(
+        raise CheckError(
             "a request for code is answered %d: %s" % (answer.status, answer.text.strip()[:200]),
-            because=["ollama on " + name for name in nodes if name == node],
+            caused_by=["ollama on " + name for name in nodes if name == node],
         )
     return "code answered by " + node
 
@@ -131,13 +131,13 @@ WAYS = {"image": ("comfyui", image), "code quality": ("sonarqube", quality)}
 
 
 def way(kit: Kit, name: str, began: float) -> Optional[str]:
-    """Return what was seen of a way in, None if nobody is behind it; raise Broken if it leads nowhere.
+    """Return what was seen of a way in, None if nobody is behind it; raise CheckError if it leads nowhere.
 
     `began`: when this check did.
     """
     service, problem_of = WAYS[name]
-    homes = [node["address"] for node in kit.cluster if service in node["services"]]
-    if not homes:
+    hosts = [node["address"] for node in kit.cluster if service in node["services"]]
+    if not hosts:
         return None
     problem = ""
 
@@ -146,22 +146,22 @@ def way(kit: Kit, name: str, began: float) -> Optional[str]:
         problem = problem_of(kit)
         if not problem:
             return name
-        states = {state_of(kit, service, home, began) for home in homes}
-        if states == {"asleep"}:
-            return name + " asleep"
+        states = {state_of(kit, service, host, began) for host in hosts}
+        if states == {"inactive"}:
+            return name + " inactive"
         if hopeless(states, began):
-            raise Broken(problem)
+            raise CheckError(problem)
         return ""
 
     try:
         return kit.wait(LOOKS_WITHIN_S, settled, name)
-    except Broken as broken:
-        # Without an answer at all, what was broken says so itself.
-        raise Broken(problem or broken.evidence, broken.next_command, kit.homes(service)) from None
+    except CheckError as failure:
+        # Without an answer at all, the failure itself is the evidence.
+        raise CheckError(problem or failure.evidence, failure.next_command, kit.hosts(service)) from None
 
 
 def reached(kit: Kit, balanced: Mapping[str, str], began: float) -> List[str]:
-    """Return the AI nodes Kong gives chats to; raise Broken if one is missing that does not sleep.
+    """Return the AI nodes Kong gives chats to; raise CheckError if an active one is missing.
 
     `balanced`: target of Kong -> node; `began`: when this check did.
     """
@@ -171,13 +171,15 @@ def reached(kit: Kit, balanced: Mapping[str, str], began: float) -> List[str]:
         targets = {target["target"]: target for target in kit.expect(url).json()["data"]}
         unknown = [name for target, name in balanced.items() if target not in targets]
         if unknown:
-            raise Broken("Kong does not know %s" % " and ".join(unknown), "ansible-playbook site.yml")
+            raise CheckError("Kong does not know %s" % " and ".join(unknown), "ansible-playbook site.yml")
         used = [name for name, target in targets.items() if target["weight"]]
-        well = [name for name in used if targets[name]["health"] == "HEALTHY"]
+        healthy = [name for name in used if targets[name]["health"] == "HEALTHY"]
         states = {
-            name: state_of(kit, "ollama", name.partition(":")[0], began) for name in used if name not in well
+            name: state_of(kit, "ollama", name.partition(":")[0], began)
+            for name in used
+            if name not in healthy
         }
-        missed = [name for name, state in states.items() if not well or state != "asleep"]
+        missed = [name for name, state in states.items() if not healthy or state != "inactive"]
         if missed and hopeless([states[name] for name in missed], began):
             said = [
                 "%s (%s) is %s"
@@ -185,10 +187,10 @@ def reached(kit: Kit, balanced: Mapping[str, str], began: float) -> List[str]:
                 for name in missed
             ]
             causes = ["ollama on " + balanced[name] for name in missed if name in balanced]
-            raise Broken("for Kong %s" % ", ".join(said), "curl -s %s" % url, causes)
-        return [] if missed else [balanced[name] for name in well if name in balanced]
+            raise CheckError("for Kong %s" % ", ".join(said), "curl -s %s" % url, causes)
+        return [] if missed else [balanced[name] for name in healthy if name in balanced]
 
-    return kit.wait(LOOKS_WITHIN_S, settled, "no AI node tells whether its Ollama sleeps")
+    return kit.wait(LOOKS_WITHIN_S, settled, "no AI node reports whether its Ollama is inactive")
 
 
 def chatting(kit: Kit, began: float) -> str:
@@ -203,7 +205,7 @@ def chatting(kit: Kit, began: float) -> str:
     at_work = reached(kit, balanced, began)
     refused = kit.http(kit.url("kong", "proxy", "/api/v1/chat"), method="POST", data={})
     if refused.status != UNAUTHORIZED:
-        raise Broken("a chat without a key is answered with %d instead of 401" % refused.status)
+        raise CheckError("a chat without a key is answered with %d instead of 401" % refused.status)
     require_counting(kit)
     return "%s healthy, no key no answer, requests counted, %s" % (
         " and ".join(at_work),
@@ -218,7 +220,7 @@ def check(kit: Kit) -> str:
     kit.expect(kit.url("kong", "status", "/status/ready"))
     loaded = kit.expect(kit.url("kong", "status", "/status")).json().get("configuration_hash", EMPTY)
     if loaded == EMPTY:
-        raise Broken("Kong runs without a configuration")
+        raise CheckError("Kong runs without a configuration")
     # First what answers at once: a model for code may take all the time that is left.
     ways = [found for found in (way(kit, name, began) for name in WAYS) if found]
     return ", ".join(["configuration %s" % loaded[:8], chatting(kit, began) or "there is no AI node", *ways])

@@ -1,6 +1,6 @@
 """An object is written, read and removed by a user with few rights; the console answers."""
 
-from aicluster_verify import Broken, Kit
+from aicluster_verify import CheckError, Kit
 
 
 def check(kit: Kit) -> str:
@@ -10,11 +10,11 @@ def check(kit: Kit) -> str:
     key = ".verify/%s" % kit.run_id
     answer = kit.execute("minio", ["/opt/aicluster/bin/round-trip", key], stdin=content)
     if answer != content:
-        raise Broken("wrote %r and read %r" % (content, answer[:200]))
+        raise CheckError("wrote %r and read %r" % (content, answer[:200]))
     seen = "object of %d bytes written, read and removed; strangers refused" % len(content)
     if kit.services["minio"]["ports"]["console"]["published"]:
         page = kit.expect(kit.url("minio", "console"))
         if "<title>" not in page.text:
-            raise Broken("the console's page is none: %r" % page.text[:200])
+            raise CheckError("the console's page is none: %r" % page.text[:200])
         seen += "; console answers"
     return seen

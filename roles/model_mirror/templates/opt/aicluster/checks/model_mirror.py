@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import List, Tuple
 
-from aicluster_verify import Broken, Kit
+from aicluster_verify import CheckError, Kit
 
 MANIFESTS = "/ollama/models/manifests/registry.ollama.ai"
 LOGS = "sudo docker compose --project-directory /opt/aicluster logs --tail 50 model_mirror"
@@ -21,7 +21,7 @@ def check(kit: Kit) -> str:
     name, path, digest = models[0]
     manifest = kit.expect(kit.url("model_mirror", "registry", "/v2/" + path)).body
     if hashlib.sha256(manifest).hexdigest() != digest:
-        raise Broken("the manifest of %s is not the one Ollama has" % name, LOGS)
+        raise CheckError("the manifest of %s is not the one Ollama has" % name, LOGS)
     content = json.loads(manifest.decode())
     repository = path.rpartition("/manifests/")[0]
     for layer in [content["config"]] + content["layers"]:
@@ -49,9 +49,11 @@ def part(kit: Kit, repository: str, digest: str, size: int) -> None:
     answer = kit.expect(url, status=206, headers={"Range": "bytes=%d-%d" % (begin, size - 1)})
     total = str(answer.headers.get("Content-Range", "")).rpartition("/")[2]
     if len(answer.body) != size - begin or total != str(size):
-        raise Broken("layer %s of %s has %s bytes, not %d" % (digest[7:19], repository, total, size), LOGS)
+        raise CheckError(
+            "layer %s of %s has %s bytes, not %d" % (digest[7:19], repository, total, size), LOGS
+        )
     if not answer.headers.get("Location"):
-        raise Broken("layer %s of %s comes without a Location" % (digest[7:19], repository), LOGS)
+        raise CheckError("layer %s of %s comes without a Location" % (digest[7:19], repository), LOGS)
 
 
 def closed(kit: Kit) -> None:
@@ -63,4 +65,4 @@ def closed(kit: Kit) -> None:
     ):
         answer = kit.http(kit.url("model_mirror", "registry", path), method=method)
         if answer.status != expected:
-            raise Broken("%s %s answers %d, not %d" % (method, path, answer.status, expected), LOGS)
+            raise CheckError("%s %s answers %d, not %d" % (method, path, answer.status, expected), LOGS)

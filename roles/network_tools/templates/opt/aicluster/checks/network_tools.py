@@ -1,6 +1,6 @@
 """The router and every other node answer this node, as `aicluster-net check` sees it."""
 
-from aicluster_verify import Broken, Kit
+from aicluster_verify import CheckError, Kit
 
 NET = "/opt/aicluster/bin/aicluster-net check"
 
@@ -12,7 +12,7 @@ def check(kit: Kit) -> str:
     rows = [line.split(None, 2) for line in said.splitlines()]
     silent = [(name, shown) for state, name, shown in rows if state == "fail"]
     if silent or not rows:
-        raise Broken(
+        raise CheckError(
             "; ".join("%s does not answer: %s" % row for row in silent) or "aicluster-net says nothing",
             NET,
             ["node_exporter on %s" % name for name, _ in silent if name != "router"],

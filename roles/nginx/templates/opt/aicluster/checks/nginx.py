@@ -1,23 +1,23 @@
-"""The door answers, and what is behind it: Kong's AI nodes, the edge, its own model, or a node's pages."""
+"""nginx answers, and what is behind it: Kong's AI nodes, the edge, its own model, or a node's pages."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List, Sequence, Tuple
 
-from aicluster_verify import Answer, Broken, Kit, blaming
+from aicluster_verify import Answer, CheckError, Kit, possible_causes
 
 FLOWS = {
-    "chat": "through the front door, with a key; and the portal shows its page and its states",
+    "chat": "through the ingress, with a key; and the portal shows its page and its states",
     "edge fallback": "the gateway asks the edge as it would without AI nodes; the edge asks its model",
 }
-# On the node's page: (service, path) of what is behind the same door.
+# On the node's page: (service, path) of what is behind the same nginx.
 LINK = re.compile(r'data-service="(\w+)">(?:(?!</li>).)*?<a href="(/[^"]*)"', re.DOTALL)
 UNAUTHORIZED, AWAY = 401, 500
 
 
 def check(kit: Kit) -> str:
-    """Ask for what this node's door is there for."""
-    with blaming(["kong on " + kit.node]):
+    """Ask for what nginx serves on this node."""
+    with possible_causes(["kong on " + kit.node]):
         kit.expect(kit.url("nginx", "http", "/healthz"))
     if "kong" in kit.services:
         return through_the_gateway(kit)
@@ -26,7 +26,7 @@ def check(kit: Kit) -> str:
 
 
 def ask(kit: Kit, url: str, headers: Dict[str, str], models: Sequence[str], content: str) -> Answer:
-    """Return the answer to a short chat; raise Broken when it is none.
+    """Return the answer to a short chat; raise CheckError when it is none.
 
     `models`: each `ollama on NODE` that may be why it takes too long.
     """
@@ -39,10 +39,10 @@ def ask(kit: Kit, url: str, headers: Dict[str, str], models: Sequence[str], cont
     }
     try:
         answer = kit.expect(url, method="POST", data=question, headers=headers, timeout=limit_s)
-    except Broken as broken:
-        if "timed out" not in broken.evidence:
+    except CheckError as failure:
+        if "timed out" not in failure.evidence:
             raise
-        raise Broken(
+        raise CheckError(
             "no answer to a chat within %d s; a model that is not in memory may need longer" % limit_s,
             "sudo docker compose --project-directory /opt/aicluster logs --tail 5 nginx",
             models,
@@ -50,9 +50,9 @@ def ask(kit: Kit, url: str, headers: Dict[str, str], models: Sequence[str], cont
     said = answer.json()
     message = said.get("message") if isinstance(said, dict) else None
     if not isinstance(message, dict) or message.get("role") != "assistant":
-        raise Broken("a chat is answered without a message of the assistant: %s" % answer.text[:200])
+        raise CheckError("a chat is answered without a message of the assistant: %s" % answer.text[:200])
     if not answer.headers.get("X-AI-Node"):
-        raise Broken("an answer names no node: X-AI-Node is missing")
+        raise CheckError("an answer names no node: X-AI-Node is missing")
     return answer
 
 
@@ -68,35 +68,35 @@ def edges(kit: Kit) -> List[Tuple[str, str]]:
     ]
 
 
-def edge_answers(kit: Kit, name: str, door: str) -> None:
-    """Raise Broken unless an edge node answers a chat."""
+def edge_answers(kit: Kit, name: str, url: str) -> None:
+    """Raise CheckError unless an edge node answers a chat."""
     try:
-        with blaming(["nginx on " + name]):
-            ask(kit, door, {}, ["ollama on " + name], "Say yes.")
-    except Broken as broken:
-        seen = "%s would not answer when no AI node does: %s" % (name, broken.evidence)
-        raise Broken(seen, because=broken.because) from None
+        with possible_causes(["nginx on " + name]):
+            ask(kit, url, {}, ["ollama on " + name], "Say yes.")
+    except CheckError as failure:
+        seen = "%s would not answer when no AI node does: %s" % (name, failure.evidence)
+        raise CheckError(seen, caused_by=failure.caused_by) from None
 
 
 def through_the_gateway(kit: Kit) -> str:
     """Chat as a client does, with a client's key; then see that the edge would answer in their place."""
     page = kit.expect(kit.url("nginx", "http", "/"))
     if "portal.js" not in page.text:
-        raise Broken("its page is not the portal: %s" % page.text[:100])
-    with blaming(kit.homes("prometheus")[:1]):
+        raise CheckError("its page is not the portal: %s" % page.text[:100])
+    with possible_causes(kit.hosts("prometheus")[:1]):
         kit.expect(kit.url("nginx", "http", "/portal/health"))
     headers = {"apikey": kit.secret("kong", "api_key")}
     url = kit.url("nginx", "http", "/api/v1/chat")
     # Side by side: each may have a model to load.
     with ThreadPoolExecutor(max_workers=len(kit.cluster)) as pool:
-        doors = [(name, pool.submit(edge_answers, kit, name, door)) for name, door in edges(kit)]
-        with blaming(["kong on " + kit.node]):
-            answer = ask(kit, url, headers, kit.homes("ollama"), "Say yes.")
+        fallbacks = [(name, pool.submit(edge_answers, kit, name, edge)) for name, edge in edges(kit)]
+        with possible_causes(["kong on " + kit.node]):
+            answer = ask(kit, url, headers, kit.hosts("ollama"), "Say yes.")
     fallback = answer.headers.get("X-AI-Fallback")
     if fallback:
         return "the portal and its states; a chat is answered by %s because no AI node does" % fallback
     seen = "the portal and its states; a chat is answered by %s" % answer.headers["X-AI-Node"]
-    for name, answered in doors:
+    for name, answered in fallbacks:
         answered.result()
         seen += "; %s would if no AI node did" % name
     return seen
@@ -108,12 +108,12 @@ def of_the_node(kit: Kit) -> str:
     for service, path in listed:
         answer = kit.http(kit.url("nginx", "http", path))
         if kit.services[service].get("login") == "basic" and answer.status != UNAUTHORIZED:
-            raise Broken("%s: answered %d without a password instead of 401" % (path, answer.status))
+            raise CheckError("%s: answered %d without a password instead of 401" % (path, answer.status))
         if answer.status >= AWAY:
-            raise Broken(
+            raise CheckError(
                 "%s: answered %d: %s" % (path, answer.status, answer.text.strip()[:300]),
                 "sudo /opt/aicluster/bin/aicluster_verify.py %s" % service,
-                because=["%s on %s" % (service, kit.node)],
+                caused_by=["%s on %s" % (service, kit.node)],
             )
     return "/healthz and the node's page answer%s" % "".join(", %s" % path for _service, path in listed)
 
@@ -125,7 +125,7 @@ def on_the_edge(kit: Kit) -> str:
     model = ["ollama on " + kit.node]
     sources = [ask(kit, url, {}, model, content).headers.get("X-Cache-Status") for _ in range(2)]
     if sources[1] != "HIT":
-        raise Broken(
+        raise CheckError(
             "a question asked again is not answered from the cache (%s)" % ", then ".join(map(str, sources))
         )
     kit.expect(kit.url("nginx", "http", "/api/tags"), status=404)

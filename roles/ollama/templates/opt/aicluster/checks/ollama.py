@@ -5,7 +5,7 @@ import os
 import time
 from typing import Any, Dict, List, cast
 
-from aicluster_verify import Answer, Broken, Kit
+from aicluster_verify import Answer, CheckError, Kit
 
 FLOWS = {
     "chat": "every model is there; the smallest of the aliases writes a token, on the GPU where there is one"
@@ -34,7 +34,7 @@ def check(kit: Kit) -> str:
     models, aliases = tagged(site["models"]), tagged(site["aliases"])
     missing = [name for name in models + aliases if name not in sizes]
     if missing:
-        raise Broken(
+        raise CheckError(
             "Ollama %s has no model named %s" % (version, ", ".join(missing)), "ansible-playbook site.yml"
         )
     if not models:
@@ -43,7 +43,7 @@ def check(kit: Kit) -> str:
     began = time.monotonic()
     answer = one_token(kit, model).json()
     if not answer.get("done") or not answer.get("eval_count"):
-        raise Broken("%s generated no token: %s" % (model, answer))
+        raise CheckError("%s generated no token: %s" % (model, answer))
     took = time.monotonic() - began
     return "Ollama %s, all of %d models; %s answers in %.1f s%s" % (
         version, len(models), model, took, where(kit, model) if site["gpu"] else ", on the CPU",
@@ -62,13 +62,13 @@ def one_token(kit: Kit, model: str) -> Answer:
     question = {"model": model, "prompt": "Hello", "stream": False, "options": {"num_predict": 1}}
     try:
         return kit.expect(url, method="POST", data=question, timeout=limit_s)
-    except Broken as broken:
-        if "timed out" not in broken.evidence:
+    except CheckError as failure:
+        if "timed out" not in failure.evidence:
             raise
     state = "is in memory and busy" if model in loaded(kit) else "is still being loaded"
-    # The token was asked for and will come: a second look tells slow from broken.
+    # The token was asked for and will come: a second look tells slow from failed.
     body = '{"model": "%s", "prompt": "Hello", "stream": false, "options": {"num_predict": 1}}' % model
-    raise Broken(
+    raise CheckError(
         "%s gave no token within %d s and %s" % (model, limit_s, state),
         "curl -m 900 %s -d '%s'   # then verify again" % (url, body),
     )
@@ -80,7 +80,7 @@ def where(kit: Kit, model: str) -> str:
     if found is None:  # already unloaded, as a short keep-alive asks for
         return ""
     if not found["size_vram"]:
-        raise Broken(
+        raise CheckError(
             "%s runs on the CPU although the container has the GPU" % model,
             "sudo docker compose --project-directory /opt/aicluster logs ollama | grep -i -E 'gpu|cuda'",
         )

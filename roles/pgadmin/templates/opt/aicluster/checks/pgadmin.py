@@ -5,7 +5,7 @@ import re
 from typing import Any, Dict
 from urllib.parse import urlencode
 
-from aicluster_verify import Answer, Broken, Kit
+from aicluster_verify import Answer, CheckError, Kit
 
 SERVERS = "/opt/aicluster/pgadmin/servers.json"
 COMPOSE = "sudo docker compose --project-directory /opt/aicluster "
@@ -16,7 +16,7 @@ def session(answer: Answer) -> str:
     """Return the session an answer opens, as the header `Cookie` shows it again."""
     found = re.search(r"\bpga4_session=[^;]+", " ".join(answer.headers.get_all("Set-Cookie", [])))
     if not found:
-        raise Broken("opens no session: %s" % answer.text.strip()[:200])
+        raise CheckError("opens no session: %s" % answer.text.strip()[:200])
     return found.group()
 
 
@@ -31,14 +31,14 @@ def check(kit: Kit) -> str:
     page = kit.expect(kit.url("pgadmin", "web", "/login"))
     token = re.search(r'"csrfToken": "([^"]+)"', page.text)
     if not token:
-        raise Broken("the login page is none: %s" % page.text.strip()[:200])
+        raise CheckError("the login page is none: %s" % page.text.strip()[:200])
 
     email = kit.execute("pgadmin", ["printenv", "PGADMIN_DEFAULT_EMAIL"]).strip()
     form = {"csrf_token": token.group(1), "email": email, "password": kit.secret("pgadmin", "password")}
-    door = kit.url("pgadmin", "web", "/authenticate/login")
-    answer = kit.expect(door, 302, "POST", urlencode(form), {"Cookie": session(page)})
+    url = kit.url("pgadmin", "web", "/authenticate/login")
+    answer = kit.expect(url, 302, "POST", urlencode(form), {"Cookie": session(page)})
     if not str(answer.headers.get("Location")).endswith("/browser/"):
-        raise Broken("refuses %s with the password of its secret file" % email, PROVISION)
+        raise CheckError("refuses %s with the password of its secret file" % email, PROVISION)
 
     login = {"Cookie": session(answer), "X-pgA-CSRFToken": token.group(1)}
     groups = children(kit, "/browser/server_group/nodes/", login)
@@ -51,5 +51,5 @@ def check(kit: Kit) -> str:
     with open(SERVERS) as handle:
         missing = {server["Name"] for server in json.load(handle)["Servers"].values()} - found
     if missing:
-        raise Broken("not in its list: %s" % ", ".join(sorted(missing)), COMPOSE + "restart pgadmin")
+        raise CheckError("not in its list: %s" % ", ".join(sorted(missing)), COMPOSE + "restart pgadmin")
     return "%s signed in, in the list: %s" % (email, ", ".join(sorted(found)) or "no PostgreSQL")

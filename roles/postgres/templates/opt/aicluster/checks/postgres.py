@@ -1,6 +1,6 @@
 """A row is written, read and rolled back, over the network and with a password, as an application would."""
 
-from aicluster_verify import Broken, Kit
+from aicluster_verify import CheckError, Kit
 
 FLOWS = {"data": "a row is written, read and rolled back over the network, with a password"}
 # By the name other containers use, so that listening, the password and pg_hba.conf are asked for, too.
@@ -27,5 +27,5 @@ def check(kit: Kit) -> str:
     answer = kit.execute("postgres", ["sh", "-c", CLIENT, "sh", str(port), identity], stdin=SQL)
     read, _, databases = answer.partition("\n")
     if read != identity or not databases.strip().isdigit():
-        raise Broken("wrote %r and read %r" % (identity, answer[:200]))
+        raise CheckError("wrote %r and read %r" % (identity, answer[:200]))
     return "row written, read and rolled back; %s databases" % databases.strip()

@@ -1,6 +1,6 @@
 """The exporter has asked the database, and the database has answered."""
 
-from aicluster_verify import Broken, Kit
+from aicluster_verify import CheckError, Kit
 
 LOGS = "sudo docker compose --project-directory /opt/aicluster logs --tail 50 postgres_exporter"
 
@@ -10,8 +10,8 @@ def check(kit: Kit) -> str:
     lines = kit.expect(kit.url("postgres_exporter", "metrics", "/metrics")).text.splitlines()
     if "pg_up 1" not in lines:
         seen = [line for line in lines if line.startswith("pg_up")]
-        raise Broken("the database does not answer it: %s" % (seen[0] if seen else "no pg_up"), LOGS)
+        raise CheckError("the database does not answer it: %s" % (seen[0] if seen else "no pg_up"), LOGS)
     sizes = [line for line in lines if line.startswith("pg_database_size_bytes{")]
     if not sizes:
-        raise Broken("it sees the size of no database: role monitor lacks pg_monitor", LOGS)
+        raise CheckError("it sees the size of no database: role monitor lacks pg_monitor", LOGS)
     return "the database answers; sizes of %d databases" % len(sizes)

@@ -4,7 +4,7 @@
 import urllib.parse
 from typing import Any, Dict, List, Tuple
 
-from aicluster_verify import Broken, Kit
+from aicluster_verify import CheckError, Kit
 
 FLOWS = {"metrics": "every target is up and gives its metrics"}
 # Nearly every target is looked at once a minute or more often.
@@ -20,7 +20,7 @@ def api(kit: Kit, path: str) -> Any:
     """Return `data` of an answer of Prometheus' API."""
     answer = kit.expect(kit.url("prometheus", "web", "/api/v1/" + path)).json()
     if answer.get("status") != "success":
-        raise Broken("/api/v1/%s: %s" % (path, answer.get("error", answer)))
+        raise CheckError("/api/v1/%s: %s" % (path, answer.get("error", answer)))
     return answer["data"]
 
 
@@ -29,7 +29,7 @@ def key(target: Target) -> Tuple[str, str]:
     return target["scrapePool"], target["scrapeUrl"]
 
 
-def awake(kit: Kit) -> List[Target]:
+def expected(kit: Kit) -> List[Target]:
     """Return the targets that are to be up: not those of services that only run in some profiles."""
     targets = api(kit, "targets?state=active")["activeTargets"]
     return [one for one in targets if "profile" not in one["labels"]]
@@ -40,17 +40,19 @@ def looked_at_again(kit: Kit) -> List[Target]:
 
     What was down at the last look may have come back since; what was never looked at is not known.
     """
-    known = kit.wait(DISCOVERY_S, lambda: awake(kit), "has no target: is its configuration empty?")
+    known = kit.wait(DISCOVERY_S, lambda: expected(kit), "has no target: is its configuration empty?")
     before = {key(one): one["lastScrape"] for one in known}
 
-    def judged() -> bool:
-        return all(one["health"] == "up" or one["lastScrape"] != before.get(key(one)) for one in awake(kit))
+    def all_checked() -> bool:
+        return all(
+            one["health"] == "up" or one["lastScrape"] != before.get(key(one)) for one in expected(kit)
+        )
 
     try:
-        kit.wait(NEXT_LOOK_S, judged, "some targets are asked less often")
-    except Broken:
-        return awake(kit)  # judged by what is known of them
-    return awake(kit)
+        kit.wait(NEXT_LOOK_S, all_checked, "some targets are asked less often")
+    except CheckError:
+        return expected(kit)  # as they were at the last look
+    return expected(kit)
 
 
 def named(target: Target) -> str:
@@ -69,50 +71,50 @@ def troubles(down: List[Target]) -> List[str]:
     return found
 
 
-def because(kit: Kit, down: List[Target]) -> List[str]:
-    """Return whose fault it may be: each target's own service, or the exporter all probes go through."""
+def causes(kit: Kit, down: List[Target]) -> List[str]:
+    """Return the possible causes: each target's own service, or the exporter all probes go through."""
     found = []  # type: List[str]
     for labels in [one["labels"] for one in down]:
         if labels["job"] in PROBES:
-            found += kit.homes(PROBER)
+            found += kit.hosts(PROBER)
         elif "service" in labels and "node" in labels:
             found.append("%s on %s" % (labels["service"], labels["node"]))
     return sorted(set(found))
 
 
 def require_up(kit: Kit, targets: List[Target]) -> None:
-    """Raise Broken naming the targets that are down, each with its last error."""
+    """Raise CheckError naming the targets that are down, each with its last error."""
     down = [one for one in targets if one["health"] == "down"]
     if down:
         found = troubles(down)
         more = " and %d more" % (len(found) - NAMED_AT_MOST) if len(found) > NAMED_AT_MOST else ""
-        raise Broken(
+        raise CheckError(
             "%d of %d targets down: %s%s" % (len(down), len(targets), "; ".join(found[:NAMED_AT_MOST]), more),
             "curl -v '%s'" % down[0]["scrapeUrl"],
-            because(kit, down),
+            causes(kit, down),
         )
 
 
 def require_samples(kit: Kit) -> None:
-    """Raise Broken naming targets that answered, but with no metric at all."""
+    """Raise CheckError naming targets that answered, but with no metric at all."""
     query = urllib.parse.quote('scrape_samples_scraped == 0 and up{profile=""} == 1')
     empty = api(kit, "query?query=" + query)["result"]
     if empty:
         names = ["%(job)s at %(instance)s" % one["metric"] for one in empty]
-        raise Broken(
+        raise CheckError(
             "no metric from " + "; ".join(names[:NAMED_AT_MOST]),
-            because=because(kit, [{"labels": one["metric"]} for one in empty]),
+            caused_by=causes(kit, [{"labels": one["metric"]} for one in empty]),
         )
 
 
 def require_rules(kit: Kit) -> int:
-    """Return the number of rules; raise Broken if there are none, or one cannot be evaluated."""
+    """Return the number of rules; raise CheckError if there are none, or one cannot be evaluated."""
     rules = [rule for group in api(kit, "rules")["groups"] for rule in group["rules"]]
     if not rules:
-        raise Broken("has no rules: nothing would ever raise an alert", "ansible-playbook site.yml")
+        raise CheckError("has no rules: nothing would ever raise an alert", "ansible-playbook site.yml")
     failing = [rule for rule in rules if rule["health"] == "err"]
     if failing:
-        raise Broken(
+        raise CheckError(
             "; ".join(
                 "rule %s: %s" % (rule["name"], rule.get("lastError")) for rule in failing[:NAMED_AT_MOST]
             )
@@ -121,7 +123,7 @@ def require_rules(kit: Kit) -> int:
 
 
 def require_alertmanager(kit: Kit) -> int:
-    """Return how many Alertmanagers hear of alerts; raise Broken if the cluster has some, and none does."""
+    """Return how many Alertmanagers get alerts; raise CheckError if the cluster has some and none does."""
     wanted = kit.endpoints("alertmanager", "web")
 
     def heard_by() -> int:

@@ -1,8 +1,8 @@
 """A key is set, read and removed, with the password and as any client would."""
 
-from aicluster_verify import Broken, Kit
+from aicluster_verify import CheckError, Kit
 
-# The password comes from its file: a command line would show it. Answers count, redis-cli always ends well.
+# The password comes from its file: a command line would show it. Answers count, redis-cli always ends with 0.
 CLIENT = 'REDISCLI_AUTH="$(cat /run/secrets/redis/password)" exec redis-cli --no-auth-warning'
 TTL_S = 60
 
@@ -19,5 +19,5 @@ def check(kit: Kit) -> str:
         argv = ["sh", "-c", CLIENT + ' -h 127.0.0.1 -p "$@"', "sh", str(port)] + words
         answer = kit.execute("redis", argv).strip()
         if answer != expected:
-            raise Broken("%s answered %r instead of %r" % (words[0], answer[:200], expected))
+            raise CheckError("%s answered %r instead of %r" % (words[0], answer[:200], expected))
     return "key set, read and removed"

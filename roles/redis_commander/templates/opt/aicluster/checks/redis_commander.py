@@ -3,7 +3,7 @@
 import json
 from urllib.parse import urlencode
 
-from aicluster_verify import Broken, Kit
+from aicluster_verify import CheckError, Kit
 
 SETTINGS = "local-production.json"
 LOGS = "sudo docker compose --project-directory /opt/aicluster logs --tail 50 redis_commander"
@@ -18,23 +18,23 @@ def check(kit: Kit) -> str:
     form = urlencode({"username": user["username"], "password": user["password"]})
     signed_in = kit.expect(kit.url("redis_commander", "web", "/signin"), method="POST", data=form).json()
     if not signed_in.get("ok"):
-        raise Broken("refuses the password of its secret file", LOGS)
+        raise CheckError("refuses the password of its secret file", LOGS)
     login = {"Authorization": "Bearer %s" % signed_in["bearerToken"]}
 
     wanted = {"%s:%s" % (each["host"], each["port"]) for each in settings["connections"]}
     if not wanted:
-        raise Broken("no Redis is open to this node: see `from` of its port in group_vars")
+        raise CheckError("no Redis is open to this node: see `from` of its port in group_vars")
     listed = kit.expect(kit.url("redis_commander", "web", "/connections"), headers=login).json()[
         "connections"
     ]
     missing = wanted - {"%s:%s" % (each["options"]["host"], each["options"]["port"]) for each in listed}
     if missing:
-        raise Broken("connections missing: %s" % ", ".join(sorted(missing)), LOGS)
+        raise CheckError("connections missing: %s" % ", ".join(sorted(missing)), LOGS)
 
     answers = kit.expect(kit.url("redis_commander", "web", "/apiv2/server/info"), headers=login).json()[
         "data"
     ]
     silent = wanted - {"%s:%s" % (each["host"], each["port"]) for each in answers if each.get("info")}
     if silent:
-        raise Broken("no answer from Redis at %s" % ", ".join(sorted(silent)), LOGS)
+        raise CheckError("no answer from Redis at %s" % ", ".join(sorted(silent)), LOGS)
     return "strangers refused, operator signed in, %d Redis answering" % len(wanted)

@@ -1,6 +1,6 @@
 """The exporter has asked Redis, and Redis has answered."""
 
-from aicluster_verify import Broken, Kit
+from aicluster_verify import CheckError, Kit
 
 LOGS = "sudo docker compose --project-directory /opt/aicluster logs --tail 50 redis_exporter"
 
@@ -10,8 +10,8 @@ def check(kit: Kit) -> str:
     lines = kit.expect(kit.url("redis_exporter", "metrics", "/metrics")).text.splitlines()
     if "redis_up 1" not in lines:
         seen = [line for line in lines if line.startswith(("redis_up", "redis_exporter_last_scrape_error{"))]
-        raise Broken("Redis does not answer it: %s" % ("; ".join(seen) or "no redis_up"), LOGS)
+        raise CheckError("Redis does not answer it: %s" % ("; ".join(seen) or "no redis_up"), LOGS)
     used = [line for line in lines if line.startswith("redis_memory_used_bytes ")]
     if not used:
-        raise Broken("it has no number of Redis", LOGS)
+        raise CheckError("it has no number of Redis", LOGS)
     return "Redis answers; it uses %.1f MiB" % (float(used[0].split()[1]) / (1 << 20))

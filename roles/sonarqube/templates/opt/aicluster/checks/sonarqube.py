@@ -3,7 +3,7 @@
 import base64
 from urllib.parse import urlencode
 
-from aicluster_verify import Answer, Broken, Kit
+from aicluster_verify import Answer, CheckError, Kit
 
 FLOWS = {"code quality": "a project is made, found and deleted"}
 DELIVERED = "admin"
@@ -29,22 +29,22 @@ def knows(kit: Kit, password: str) -> bool:
 
 
 def require(answer: Answer, status: int, what: str) -> Answer:
-    """Return the answer if it has this status; raise Broken naming what was tried."""
+    """Return the answer if it has this status; raise CheckError naming what was tried."""
     if answer.status != status:
-        raise Broken("{} answered {}: {}".format(what, answer.status, answer.text.strip()[:200]))
+        raise CheckError("{} answered {}: {}".format(what, answer.status, answer.text.strip()[:200]))
     return answer
 
 
 def check(kit: Kit) -> str:
-    """Return the version; raise Broken where SonarQube does not do its work. No project stays behind."""
+    """Return the version; raise CheckError where SonarQube does not do its work. No project stays behind."""
     state = kit.expect(kit.url("sonarqube", "web", "/api/system/status")).json()
     if state.get("status") != "UP":
-        raise Broken("its status is {}".format(state.get("status")))
+        raise CheckError("its status is {}".format(state.get("status")))
     password = kit.secret("sonarqube", "admin_password")
     if knows(kit, DELIVERED):
-        raise Broken("admin still enters with the delivered password", PROVISION)
+        raise CheckError("admin still enters with the delivered password", PROVISION)
     if not knows(kit, password):
-        raise Broken("admin cannot enter with the password of the site's secrets", PROVISION)
+        raise CheckError("admin cannot enter with the password of the site's secrets", PROVISION)
     passcode = {"Authorization": "Bearer " + kit.secret("sonarqube", "passcode")}
     require(
         kit.http(kit.url("sonarqube", "web", "/api/monitoring/metrics"), headers=passcode), 200, "metrics"
@@ -56,7 +56,7 @@ def check(kit: Kit) -> str:
         )
         found = require(ask(kit, password, "GET", "/api/projects/search", projects=key), 200, "a search")
         if key not in [project.get("key") for project in found.json().get("components", [])]:
-            raise Broken("a project that was just made is not found")
+            raise CheckError("a project that was just made is not found")
     finally:
         deleted = ask(kit, password, "POST", "/api/projects/delete", project=key)
     require(deleted, 204, "deleting the project")

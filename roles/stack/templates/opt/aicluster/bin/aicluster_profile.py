@@ -20,7 +20,7 @@ import sys
 import time
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
-from aicluster_verify import AWAKE, ROOT, Broken, Kit, active_profile
+from aicluster_verify import ACTIVE, ROOT, CheckError, Kit, active_profile
 
 # For making the containers, so that in the end it is Docker that says which of them is unhealthy.
 SLACK_S = 60
@@ -64,7 +64,7 @@ def compose_services(kit: Kit, profile: str) -> List[str]:
     return kit.run(["env", "COMPOSE_PROFILES=" + profile, *COMPOSE, "config", "--services"]).split()
 
 
-def doors(kit: Kit, services: Iterable[str]) -> List[int]:
+def ports_of(kit: Kit, services: Iterable[str]) -> List[int]:
     """Return the ports of these services that callers on other machines reach."""
     return [
         port["port"]
@@ -78,7 +78,7 @@ def turn_away(kit: Kit, ports: Sequence[int], turn: bool) -> None:
     """Refuse new connections to published ports (or stop doing so): callers with a choice go elsewhere."""
     for port in ports:
         rule = RULE.format(port=port).split()
-        with contextlib.suppress(Broken):  # a rule that is not there need not go
+        with contextlib.suppress(CheckError):  # a rule that is not there need not go
             kit.run(["iptables", "-w", "-D", CHAIN, *rule])
         if turn:
             kit.run(["iptables", "-w", "-I", CHAIN, *rule])
@@ -109,8 +109,8 @@ def drain(kit: Kit, services: Sequence[str], limit_s: int) -> None:
     try:
         kit.wait(limit_s, lambda: idle(kit, services), "still at work")
         say("  drained %s (%.0f s)" % (", ".join(services), time.monotonic() - began))
-    except Broken as broken:
-        say("  %s: %s; going on" % (", ".join(services), broken.evidence))
+    except CheckError as failure:
+        say("  %s: %s; going on" % (", ".join(services), failure.evidence))
 
 
 def rest(kit: Kit, service: str) -> None:
@@ -125,12 +125,12 @@ def rest(kit: Kit, service: str) -> None:
     spec.loader.exec_module(module)
     try:
         say("  %s: %s" % (service, module.rest(kit)))
-    except Broken as broken:  # it is stopped next, which frees everything
-        say("  %s did not free its memory by itself: %s" % (service, broken.evidence))
+    except CheckError as failure:  # it is stopped next, which frees everything
+        say("  %s did not free its memory by itself: %s" % (service, failure.evidence))
 
 
 def start(kit: Kit, services: Sequence[str], limit_s: Optional[int]) -> None:
-    """Start the services of a profile and wait until they are healthy; raises Broken.
+    """Start the services of a profile and wait until they are healthy; raises CheckError.
 
     What always runs is not waited for: no profile is to blame for it. `limit_s` None: as long as the health
     checks allow.
@@ -146,13 +146,13 @@ def start(kit: Kit, services: Sequence[str], limit_s: Optional[int]) -> None:
 
 def settle(kit: Kit, profile: str) -> List[str]:
     """Stop containers that do not belong to the profile; return their names."""
-    awake = [word for state in AWAKE for word in ("--status", state)]
-    every = kit.run([*COMPOSE, "--profile", "*", "ps", "--services", *awake]).split()
-    restless = sorted(set(every) - set(compose_services(kit, profile)))
-    if restless:
-        kit.run([*COMPOSE, "--profile", "*", "stop", *restless], timeout=300)
-        say("  stopped %s" % ", ".join(restless))
-    return restless
+    active = [word for state in ACTIVE for word in ("--status", state)]
+    every = kit.run([*COMPOSE, "--profile", "*", "ps", "--services", *active]).split()
+    unexpected = sorted(set(every) - set(compose_services(kit, profile)))
+    if unexpected:
+        kit.run([*COMPOSE, "--profile", "*", "stop", *unexpected], timeout=300)
+        say("  stopped %s" % ", ".join(unexpected))
+    return unexpected
 
 
 def go_back(kit: Kit, profile: str, services: Sequence[str], start_s: Optional[int]) -> str:
@@ -161,18 +161,18 @@ def go_back(kit: Kit, profile: str, services: Sequence[str], start_s: Optional[i
     try:
         settle(kit, profile)
         start(kit, services, start_s)
-    except Broken as broken:
-        return "%s does not come up again either: %s" % (profile or "none", broken.evidence)
+    except CheckError as failure:
+        return "%s does not come up again either: %s" % (profile or "none", failure.evidence)
     return "profile %s is active again" % (profile or "none")
 
 
 def switch(
     kit: Kit, profiles: Mapping[str, Sequence[str]], wanted: str, drain_s: int, start_s: Optional[int] = None
 ) -> None:
-    """Switch to another profile; when it does not come up, go back and raise Broken."""
+    """Switch to another profile; when it does not come up, go back and raise CheckError."""
     present = active_profile()
     leaving = [service for service in profiles.get(present, ()) if service not in profiles[wanted]]
-    ports = doors(kit, leaving)
+    ports = ports_of(kit, leaving)
     began = time.monotonic()
     say("%s: %s -> %s" % (kit.node, present or "none", wanted))
     try:
@@ -184,10 +184,10 @@ def switch(
         settle(kit, wanted)
         try:
             start(kit, profiles[wanted], start_s)
-        except Broken as broken:
+        except CheckError as failure:
             say("  %s does not come up; back to %s" % (wanted, present or "none"))
             back = go_back(kit, present, profiles.get(present, ()), start_s)
-            raise Broken("%s did not come up: %s; %s" % (wanted, broken.evidence, back)) from None
+            raise CheckError("%s did not come up: %s; %s" % (wanted, failure.evidence, back)) from None
     finally:
         turn_away(kit, ports, turn=False)
     say(
@@ -198,12 +198,12 @@ def switch(
 
 @contextlib.contextmanager
 def alone(path: str = LOCK) -> Iterator[None]:
-    """Hold the node's lock; raises Broken when another switch is under way."""
+    """Hold the node's lock; raises CheckError when another switch is under way."""
     with open(path, "w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Broken("another switch of this node is under way") from None
+            raise CheckError("another switch of this node is under way") from None
         yield
 
 
@@ -242,19 +242,21 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         )
     kit = Kit(site, "profile")
     for ending in (signal.SIGHUP, signal.SIGTERM):
-        # The doors open again on the way out, see `switch`.
+        # The ports are open again on the way out, see `switch`.
         signal.signal(ending, lambda number, _frame: sys.exit(128 + number))
     try:
         with alone():
             if options.profile in ("settle", present):
-                # A switch that was killed may have left its doors shut.
+                # A switch that was killed may have left its ports closed.
                 turn_away(
-                    kit, doors(kit, {one for services in profiles.values() for one in services}), turn=False
+                    kit,
+                    ports_of(kit, {one for services in profiles.values() for one in services}),
+                    turn=False,
                 )
                 settle(kit, present)
             else:
                 switch(kit, profiles, options.profile, options.drain, options.start)
-    except (Broken, subprocess.SubprocessError) as error:
+    except (CheckError, subprocess.SubprocessError) as error:
         print("%s: %s" % (site["node"], error), file=sys.stderr)
         return 1
     return 0

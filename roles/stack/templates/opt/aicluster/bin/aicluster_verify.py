@@ -4,8 +4,8 @@
 
 On a node: `sudo /opt/aicluster/bin/aicluster_verify.py [service ...]`. For all nodes: playbooks/verify.yml.
 Every service brings one file `checks/<service>.py` with a function `check(kit) -> evidence`, or `(evidence,
-warning)` where all is well but somebody should know; it raises Broken when the service does not do its work.
-Python 3.6 and its standard library are enough.
+warning)` where the service is healthy but somebody should know. It raises CheckError when the service does
+not do its work. Python 3.6 and its standard library are enough.
 """
 
 import argparse
@@ -44,8 +44,8 @@ LAST_WORDS_S = 12
 STARTING_LIMIT_S = 30
 # Longer than any unit of ours rests between two tries.
 TRYING_LIMIT_S = 20
-# What a container that nobody stopped may be in: one that ends again and again is mostly between two starts.
-AWAKE = ("running", "restarting", "paused")
+# States of a container that nobody stopped: one that ends again and again is mostly between two starts.
+ACTIVE = ("running", "restarting", "paused")
 PS = [
     "docker", "ps", "--all", "--no-trunc", "--filter", "label=com.docker.compose.project=aicluster",
     "--filter", "label=com.docker.compose.oneoff=False",
@@ -62,26 +62,26 @@ Body = Union[bytes, str, Dict[str, Any], List[Any], None]
 Seen = Union[str, Tuple[str, str]]
 
 
-class Broken(Exception):
-    """A service does not do its work: what was seen, and the command that tells more."""
+class CheckError(Exception):
+    """A service does not do its work: the evidence, and the command that tells more."""
 
-    def __init__(self, evidence: str, next_command: str = "", because: Sequence[str] = ()) -> None:
+    def __init__(self, evidence: str, next_command: str = "", caused_by: Sequence[str] = ()) -> None:
         """Texts of one or a few lines.
 
         `next_command` is typed on this node, or as `on NODE: command` on another; what begins with
-        `ansible-playbook` where the inventory is. `because`: each `service on NODE` it may be the fault of.
+        `ansible-playbook` where the inventory is. `caused_by`: each `service on NODE` that may be the cause.
         """
         super().__init__(evidence)
-        self.evidence, self.next_command, self.because = evidence, next_command, list(because)
+        self.evidence, self.next_command, self.caused_by = evidence, next_command, list(caused_by)
 
 
 @contextlib.contextmanager
-def blaming(causes: Sequence[str]) -> Iterator[None]:
-    """What breaks in here may be the fault of these, too, each a `service on NODE`."""
+def possible_causes(causes: Sequence[str]) -> Iterator[None]:
+    """Name these as possible causes of what fails in here, too; each is a `service on NODE`."""
     try:
         yield
-    except Broken as broken:
-        broken.because += causes
+    except CheckError as failure:
+        failure.caused_by += causes
         raise
 
 
@@ -98,11 +98,11 @@ class Answer:
         return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """The body as JSON; raises Broken when it is none."""
+        """The body as JSON; raises CheckError when it is none."""
         try:
             return json.loads(self.text)
         except ValueError:
-            raise Broken("answered %d with no JSON: %s" % (self.status, self.text[:200])) from None
+            raise CheckError("answered %d with no JSON: %s" % (self.status, self.text[:200])) from None
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -133,7 +133,7 @@ class Kit:
         """URL of a port that a service of this node publishes."""
         published = self.services[service]["ports"][port]["published"]
         if not published:
-            raise Broken("port %s of %s is published to nobody" % (port, service))
+            raise CheckError("port %s of %s is published to nobody" % (port, service))
         return "http://%s:%d%s" % (published, self.services[service]["ports"][port]["port"], path)
 
     def endpoints(self, service: str, port: str) -> List[Tuple[str, str]]:
@@ -144,8 +144,8 @@ class Kit:
             if service in node["services"]
         ]
 
-    def homes(self, service: str) -> List[str]:
-        """Return `service on NODE` of every node that runs it, for `because`; this node's own first."""
+    def hosts(self, service: str) -> List[str]:
+        """Return `service on NODE` of every node that runs it, for `caused_by`; this node's own first."""
         names = [node["name"] for node in self.cluster if service in node["services"]]
         return ["%s on %s" % (service, name) for name in sorted(names, key=lambda name: name != self.node)]
 
@@ -171,7 +171,7 @@ class Kit:
             return Answer(error.code, error.headers, error.read())
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            raise Broken("%s %s: %s" % (method, url, reason), "curl -v '%s'" % url) from None
+            raise CheckError("%s %s: %s" % (method, url, reason), "curl -v '%s'" % url) from None
 
     def expect(
         self,
@@ -182,10 +182,10 @@ class Kit:
         headers: Optional[Mapping[str, str]] = None,
         timeout: float = 10,
     ) -> Answer:
-        """Ask, and raise Broken unless the answer has this status."""
+        """Ask, and raise CheckError unless the answer has this status."""
         answer = self.http(url, method, data, headers, timeout)
         if answer.status != status:
-            raise Broken(
+            raise CheckError(
                 "%s %s: answered %d instead of %d: %s"
                 % (method, url, answer.status, status, answer.text.strip()[:300]),
                 "curl -v '%s'" % url,
@@ -193,7 +193,7 @@ class Kit:
         return answer
 
     def run(self, argv: Sequence[str], stdin: Optional[str] = None, timeout: float = 60) -> str:
-        """Return stdout of a command on the node; raise Broken with stderr when it fails."""
+        """Return stdout of a command on the node; raise CheckError with stderr when it fails."""
         try:
             done = subprocess.run(
                 list(argv),
@@ -205,14 +205,14 @@ class Kit:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise Broken("%s: %s" % (argv[0], error)) from None
+            raise CheckError("%s: %s" % (argv[0], error)) from None
         if done.returncode:
             said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
-            raise Broken("`%s` failed (rc %d): %s" % (" ".join(argv)[:200], done.returncode, said[-300:]))
+            raise CheckError("`%s` failed (rc %d): %s" % (" ".join(argv)[:200], done.returncode, said[-300:]))
         return done.stdout.decode("utf-8", "replace")
 
     def execute(self, service: str, argv: Sequence[str], stdin: Optional[str] = None) -> str:
-        """Return stdout of a command inside a service's container; raise Broken when it fails."""
+        """Return stdout of a command inside a service's container; raise CheckError when it fails."""
         compose = ["docker", "compose", "--project-directory", ROOT, "exec", "-T", service]
         return self.run([*compose, *argv], stdin)
 
@@ -222,14 +222,14 @@ class Kit:
             return handle.read().rstrip("\n")
 
     def wait(self, seconds: float, ask: Callable[[], T], what: str) -> T:
-        """Return the first answer of `ask` that is true, asked once a second; else raise Broken(what)."""
+        """Return the first answer of `ask` that is true, asked once a second; else raise CheckError(what)."""
         end = time.monotonic() + seconds
         while True:
             answer = ask()
             if answer:
                 return answer
             if time.monotonic() >= end:
-                raise Broken("%s (waited %g s)" % (what, seconds))
+                raise CheckError("%s (waited %g s)" % (what, seconds))
             time.sleep(1)
 
 
@@ -260,33 +260,35 @@ def settled(kit: Kit) -> Found:
         time.sleep(1)
 
 
-def require_well(service: str, found: Sequence[Mapping[str, Any]]) -> None:
-    """Raise Broken unless a service has containers that all run and are healthy."""
+def require_healthy(service: str, found: Sequence[Mapping[str, Any]]) -> None:
+    """Raise CheckError unless a service has containers that all run and are healthy."""
     logs = "sudo docker compose --project-directory %s logs --tail 50 %s" % (ROOT, service)
     if not found:
-        raise Broken("has no container", "ansible-playbook site.yml")
+        raise CheckError("has no container", "ansible-playbook site.yml")
     for container in found:
         if container["state"] != "running" or "(healthy)" not in container["status"]:
-            raise Broken("container %s: %s" % (container["name"], container["status"] or "not started"), logs)
+            raise CheckError(
+                "container %s: %s" % (container["name"], container["status"] or "not started"), logs
+            )
 
 
-def require_asleep(found: Sequence[Mapping[str, Any]]) -> None:
-    """Raise Broken when a service of another profile has a container nobody stopped: it takes memory."""
+def require_inactive(found: Sequence[Mapping[str, Any]]) -> None:
+    """Raise CheckError when a service of another profile has a container nobody stopped: it takes memory."""
     for container in found:
-        if container["state"] in AWAKE:
-            raise Broken(
+        if container["state"] in ACTIVE:
+            raise CheckError(
                 "container %s: %s, but its profile is not active" % (container["name"], container["status"]),
                 "sudo %s/bin/aicluster_profile.py settle" % ROOT,
             )
 
 
 def require_room(found: Sequence[Mapping[str, Any]], floor_mb: int) -> None:
-    """Raise Broken where a service has next to no room for its data: one of the next writes would fail."""
+    """Raise CheckError where a service has hardly any room for its data: soon a write would fail."""
     for folder in [folder for container in found for folder in container["folders"]]:
         disk = os.statvfs(folder)
         free_mb = disk.f_bavail * disk.f_frsize >> 20
         if free_mb < floor_mb:
-            raise Broken(
+            raise CheckError(
                 "the disk of %s has %d MiB free; must be %d (stack_disk_floor_mb)"
                 % (folder, free_mb, floor_mb),
                 "sudo sh -c 'df -h %s; du -xh --max-depth=2 %s | sort -h | tail'" % (folder, folder),
@@ -294,7 +296,7 @@ def require_room(found: Sequence[Mapping[str, Any]], floor_mb: int) -> None:
 
 
 def require_active(kit: Kit, unit: str) -> None:
-    """Raise Broken unless a systemd unit is active; one that is being tried again gets the time for it."""
+    """Raise CheckError unless a systemd unit is active; one that is tried again gets the time for it."""
     end = time.monotonic() + TRYING_LIMIT_S
     while True:
         state = kit.run(["systemctl", "show", "--property", "ActiveState", unit]).strip().partition("=")[2]
@@ -306,15 +308,17 @@ def require_active(kit: Kit, unit: str) -> None:
     # What its processes wrote, without systemd's own lines.
     journal = ["journalctl", "_SYSTEMD_UNIT=" + unit, "--lines", "1", "--output", "cat", "--no-pager"]
     said = kit.run(journal).strip()
-    raise Broken("unit %s is %s%s" % (unit, state, said and ": " + said[-300:]), "systemctl status " + unit)
+    raise CheckError(
+        "unit %s is %s%s" % (unit, state, said and ": " + said[-300:]), "systemctl status " + unit
+    )
 
 
 def no_comeback(kit: Kit) -> str:
     """Return why containers would not come back after a reboot, an empty text where they would."""
     try:
         shown = kit.run(["systemctl", "show", "--property", "UnitFileState", *BOOT_UNITS])
-    except Broken as broken:
-        return broken.evidence
+    except CheckError as failure:
+        return failure.evidence
     states = [line.partition("=")[2] for line in shown.splitlines() if line]
     off = [pair for pair in zip(BOOT_UNITS, states) if pair[1] != "enabled"]
     return ", ".join("unit %s is %s" % (unit, state or "missing") for unit, state in off)
@@ -325,7 +329,7 @@ def load_check(service: str, folder: str) -> Callable[[Kit], Seen]:
     path = "%s/%s.py" % (folder, service)
     spec = importlib.util.spec_from_file_location("aicluster_check_" + service, path)
     if spec is None or spec.loader is None or not os.path.isfile(path):
-        raise Broken("%s is missing" % path, "ansible-playbook site.yml")
+        raise CheckError("%s is missing" % path, "ansible-playbook site.yml")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return cast("Callable[[Kit], Seen]", module.check)
@@ -336,38 +340,38 @@ def told(seen: Seen) -> Dict[str, str]:
     return {"evidence": seen} if isinstance(seen, str) else {"evidence": seen[0], "warning": seen[1]}
 
 
-def verdict(service: str, kit: Kit, found: Union[Found, Broken], profile: str) -> Dict[str, Any]:
-    """Return {service, state, evidence, next, because, seconds} of one service, and warning if it has one.
+def verdict(service: str, kit: Kit, found: Union[Found, CheckError], profile: str) -> Dict[str, Any]:
+    """Return {service, state, evidence, next, caused_by, seconds} of one service, and warning if it has one.
 
-    `state` is ok, asleep or broken.
+    `state` is healthy, inactive or failed.
     """
     entry, began = kit.services[service], time.monotonic()
     result = {
-        "service": service, "state": "ok", "evidence": "", "next": "", "because": [],
+        "service": service, "state": "healthy", "evidence": "", "next": "", "caused_by": [],
     }  # type: Dict[str, Any]  # fmt: skip
     try:
-        if entry["container"] and isinstance(found, Broken):
+        if entry["container"] and isinstance(found, CheckError):
             raise found
-        own = [] if isinstance(found, Broken) else found.get(service, [])
+        own = [] if isinstance(found, CheckError) else found.get(service, [])
         if entry["profiles"] and profile not in entry["profiles"]:
-            require_asleep(own)
+            require_inactive(own)
             seen = "runs in profile %s; active is %s" % (", ".join(entry["profiles"]), profile)
-            result.update(state="asleep", evidence=seen)
+            result.update(state="inactive", evidence=seen)
         else:
             if entry["container"]:
-                # A full disk first: it is why a container is not well, or soon will not be.
+                # A full disk first: it is why a container is not healthy, or soon will not be.
                 require_room(own, kit.disk_floor_mb)
-                require_well(service, own)
+                require_healthy(service, own)
             elif entry["unit"]:
                 require_active(kit, entry["unit"])
             result.update(told(load_check(service, ROOT + "/checks")(kit)))
-    except Broken as broken:
+    except CheckError as failure:
         result.update(
-            state="broken", evidence=broken.evidence, next=broken.next_command, because=broken.because
+            state="failed", evidence=failure.evidence, next=failure.next_command, caused_by=failure.caused_by
         )
     except Exception as error:  # whatever a check stumbles over is an answer of its service
-        result.update(state="broken", evidence="%s: %s" % (type(error).__name__, error))
-    if result["state"] == "broken" and not result["next"]:
+        result.update(state="failed", evidence="%s: %s" % (type(error).__name__, error))
+    if result["state"] == "failed" and not result["next"]:
         unit = "docker compose --project-directory %s logs --tail 50 %s" % (ROOT, service)
         result["next"] = "sudo " + unit if entry["container"] else "systemctl --failed"
     result["seconds"] = round(time.monotonic() - began, 1)
@@ -385,11 +389,11 @@ def active_profile(path: str = ROOT + "/.env") -> str:
 
 
 def verdicts(kit: Kit, wanted: Sequence[str]) -> List[Dict[str, Any]]:
-    """Ask the wanted services side by side; a check that does not end is broken, too."""
+    """Ask the wanted services side by side; one whose check does not end has failed."""
     try:
-        found = settled(kit)  # type: Union[Found, Broken]
-    except Broken as broken:
-        found = Broken("Docker Engine does not answer: " + broken.evidence, "systemctl status docker")
+        found = settled(kit)  # type: Union[Found, CheckError]
+    except CheckError as failure:
+        found = CheckError("Docker Engine does not answer: " + failure.evidence, "systemctl status docker")
     profile, lost = active_profile(), no_comeback(kit)
     kit.end = time.monotonic() + CHECK_LIMIT_S
     pool = concurrent.futures.ThreadPoolExecutor(max_workers=AT_ONCE)
@@ -403,14 +407,14 @@ def verdicts(kit: Kit, wanted: Sequence[str]) -> List[Dict[str, Any]]:
             results.append(
                 {
                     "service": service,
-                    "state": "broken",
+                    "state": "failed",
                     "evidence": seen,
                     "next": "",
-                    "because": [],
+                    "caused_by": [],
                     "seconds": CHECK_LIMIT_S,
                 }
             )
-        if lost and kit.services[service]["container"] and results[-1]["state"] == "ok":
+        if lost and kit.services[service]["container"] and results[-1]["state"] == "healthy":
             said = "runs now, but may not come back after a reboot: %s" % lost
             results[-1]["warning"] = "; ".join(filter(None, [results[-1].get("warning"), said]))
             results[-1]["next"] = "ansible-playbook site.yml"
@@ -426,16 +430,16 @@ def report(node: str, results: Sequence[Mapping[str, Any]]) -> str:
     """Return the results for people, one line a service."""
     lines = []
     for result in results:
-        lines.append("%-6s %-7s %-18s %s" % (node, result["state"], result["service"], result["evidence"]))
+        lines.append("%-6s %-8s %-18s %s" % (node, result["state"], result["service"], result["evidence"]))
         if result.get("warning"):
-            lines.append("%35swarning: %s" % ("", result["warning"]))
+            lines.append("%36swarning: %s" % ("", result["warning"]))
         if result["next"]:
-            lines.append("%35snext: %s" % ("", result["next"]))
+            lines.append("%36snext: %s" % ("", result["next"]))
     return "\n".join(lines)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Verify this node; returns 1 when something is broken."""
+    """Verify this node; returns 1 when a service has failed."""
     with open(ROOT + "/verify.json") as handle:
         site = json.load(handle)
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -458,11 +462,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     kit = Kit(site, options.run_id, [name for name in options.together.split(",") if name])
     results = verdicts(kit, options.services or list(site["services"]))
     print(json.dumps(results) if options.json else report(site["node"], results))
-    return int(any(result["state"] == "broken" for result in results))
+    return int(any(result["state"] == "failed" for result in results))
 
 
 if __name__ == "__main__":
-    # The checks import this file by its name: they and this program must mean the same `Broken`.
+    # The checks import this file by its name: they and this program must mean the same `CheckError`.
     from aicluster_verify import main as run
 
     status = run()

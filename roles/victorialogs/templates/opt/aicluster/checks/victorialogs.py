@@ -4,7 +4,7 @@ import json
 from typing import List, Set, Tuple
 from urllib.parse import urlencode
 
-from aicluster_verify import Broken, Kit, journal_line
+from aicluster_verify import CheckError, Kit, journal_line
 
 FLOWS = {"logs": "a line that every node wrote now is found"}
 ARRIVED_WITHIN_S = 30
@@ -30,14 +30,14 @@ def check(kit: Kit) -> str:
 
     try:
         kit.wait(ARRIVED_WITHIN_S, lambda: not missing(), "lines are missing")
-    except Broken as broken:
+    except CheckError as failure:
         late = missing()
         if not late:
-            raise broken from None
+            raise failure from None
         seen = "no line of %s within %d s" % (", ".join(late), ARRIVED_WITHIN_S)
         # Without a line of anybody it is the store's own fault.
         if len(late) == len(nodes):
-            raise Broken(seen) from None
+            raise CheckError(seen) from None
         senders = ["log_shipper on " + node for node in late]
-        raise Broken(seen, "on %s: systemctl status systemd-journal-upload" % late[0], senders) from None
+        raise CheckError(seen, "on %s: systemctl status systemd-journal-upload" % late[0], senders) from None
     return "a line of each of %d nodes" % len(nodes)

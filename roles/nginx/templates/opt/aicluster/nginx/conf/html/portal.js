@@ -3,21 +3,21 @@
 
 const EVERY_MS = 30000;
 const WORDS = {
-  ok: "well", starting: "starting", asleep: "asleep in this profile", broken: "not well", unknown: "nothing is known of it",
+  healthy: "healthy", starting: "starting", inactive: "inactive in this profile", failed: "failed", unknown: "unknown",
 };
 
-// Answer of Prometheus -> "NODE service" -> state, and "NODE" -> broken for a node that is gone.
+// Answer of Prometheus -> "NODE service" -> state, and "NODE" -> failed for a node that is gone.
 function states(answer) {
   const found = new Map();
   for (const {metric} of answer.data.result) {
     if (metric.name) found.set(`${metric.node} ${metric.name}`, metric.state);
-    else found.set(metric.node, "broken");
+    else found.set(metric.node, "failed");
   }
   return found;
 }
 
 function show(found) {
-  const counts = {ok: 0, starting: 0, asleep: 0, broken: 0, unknown: 0};
+  const counts = {healthy: 0, starting: 0, inactive: 0, failed: 0, unknown: 0};
   for (const item of document.querySelectorAll("li[data-service]")) {
     const {node, service} = item.dataset;
     const said = found.get(node) || found.get(`${node} ${service}`);
@@ -28,10 +28,11 @@ function show(found) {
   }
   const all = Object.values(counts).reduce((sum, count) => sum + count);
   const others = [
-    [counts.starting, "starting"], [counts.asleep, "asleep"], [counts.broken, "not well"], [counts.unknown, "unknown"],
+    [counts.starting, "starting"], [counts.inactive, "inactive"], [counts.failed, "failed"], [counts.unknown, "unknown"],
   ];
   const rest = others.filter(([count]) => count).map(([count, word]) => `, ${count} ${word}`).join("");
-  say(`${counts.ok} of ${all} services are well${rest}`, counts.broken ? "broken" : counts.unknown ? "unknown" : "ok");
+  const worst = counts.failed ? "failed" : counts.unknown ? "unknown" : "healthy";
+  say(`${counts.healthy} of ${all} services are healthy${rest}`, worst);
 }
 
 function say(text, state) {
