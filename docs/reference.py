@@ -138,7 +138,7 @@ def ports_page(nodes: Sequence[Node]) -> str:
 
 
 def works(service: str, profiles: Mapping[str, Sequence[str]]) -> str:
-    """Return the profiles a service works in, or `always`."""
+    """Return the profiles a service runs in, or `always`."""
     return ", ".join(profile for profile, services in profiles.items() if service in services) or "always"
 
 

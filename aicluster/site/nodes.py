@@ -100,8 +100,8 @@ def cluster_nodes(
     unit, one for all nodes, or None), profiles (profile -> services that run in it and in no other; {}
     without profiles), profile (the one that a new node starts with, or None), services (name -> catalogue
     entry with the overrides).
-    A value nobody set is None and a service the catalogue lacks has only its overrides: judging is the
-    preflight's work. Raises SiteError where a list of services or `catalogue` cannot be read at all.
+    A value nobody set is None and a service the catalogue lacks has only its overrides: finding mistakes
+    is the preflight's work. Raises SiteError where a list of services or `catalogue` cannot be read at all.
     """
     if not isinstance(catalogue, Mapping):
         raise SiteError(

@@ -11,8 +11,9 @@ packages         [name]
 sources          record: [path], files of a package repository
 units            [{name, enabled, waits, boot}]
 containers       {compose service: digest}
-container_profiles  {compose service: [profiles it runs in]}; a service that is not named runs in all
-profile             the profile of a node that has not chosen one itself
+container_profiles
+                 {compose service: [profiles it runs in]}; a service that is not named runs in all
+profile          the profile of a node that was never switched
 probes           {service: what `probes.probe` takes}
 images           inspect: {compose service: image}; pull: [image]
 engine           {files: [path], packages: [name], unit}: what must be as wanted before images are asked for;

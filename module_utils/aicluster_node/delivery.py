@@ -28,12 +28,12 @@ def deliver(request):
     theirs = {path: without_our_part(path, state["fragments"].get(path, [])) for path in fragments}
     files = delivered_files(request["archive"], theirs, fragments)
     check_staged(request, files)
-    notes = {path: overridden(theirs[path], fragment) for path, fragment in fragments.items()}
+    records = {path: overridden(theirs[path], fragment) for path, fragment in fragments.items()}
     owned = {want["path"] for want in request["files"]} - set(fragments)
     state = owing(state, request, files)
     # Until all files are in place, a shared file may hold the last run's part as well as this one's.
-    both = {path: old + notes.get(path, []) for path, old in state["fragments"].items()}
-    write_state(dict(state, files=sorted(owned.union(state["files"])), fragments=dict(notes, **both)))
+    both = {path: old + records.get(path, []) for path, old in state["fragments"].items()}
+    write_state(dict(state, files=sorted(owned.union(state["files"])), fragments=dict(records, **both)))
     for path, content, mode, uid, gid in files:
         make_parents(path, uid, gid)
         system.replace_file(path, content, mode, uid, gid)
@@ -45,7 +45,7 @@ def deliver(request):
     if not request["partial"]:
         # What another run delivered since this one inspected is found by the next one.
         there = {path for path in state["files"] if os.path.lexists(path)}
-        write_state(dict(state, files=sorted(owned | there), fragments=notes))
+        write_state(dict(state, files=sorted(owned | there), fragments=records))
     forget_starts(unit for verb, unit in request["reactions"] if verb == "restart")
     return {"changed": bool(files or request["remove"])}
 

@@ -80,14 +80,14 @@ def engine_said(command, text):
     return said.strip() if done.returncode else ""
 
 
-def last_ran_with(notes):
-    """Return what brings back the engine's file as it is: text (None: no file), mode, owner and notes."""
+def last_ran_with(records):
+    """Return what brings back the engine's file as it is: text (None: no file), mode, owner and records."""
     try:
         found = os.stat(system.DAEMON_FILE)
     except FileNotFoundError:
-        return {"text": None, "notes": notes}
+        return {"text": None, "notes": records}
     owner = {"mode": stat.S_IMODE(found.st_mode), "uid": found.st_uid, "gid": found.st_gid}
-    return dict(owner, text=system.read_text(system.DAEMON_FILE), notes=notes)
+    return dict(owner, text=system.read_text(system.DAEMON_FILE), notes=records)
 
 
 def release(_request):

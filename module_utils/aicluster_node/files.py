@@ -52,5 +52,5 @@ def folder_mode(folder):
 def leftover(state, wanted_paths):
     """Return files we wrote that no longer belong, and shared files we no longer have a part in."""
     files = [path for path in state["files"] if os.path.lexists(path)]
-    shared = [path for path, notes in state["fragments"].items() if notes and os.path.isfile(path)]
+    shared = [path for path, records in state["fragments"].items() if records and os.path.isfile(path)]
     return sorted(path for path in files + shared if path not in wanted_paths)

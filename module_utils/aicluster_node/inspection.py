@@ -79,6 +79,6 @@ def still_provisioned(state, ids):
     return {
         service: done[0]
         for service, done in state["provisioned"].items()
-        # Earlier versions noted the digest alone.
+        # Earlier versions recorded the digest alone.
         if done[1:] == [ids.get(service, [])]
     }

@@ -26,24 +26,24 @@ def merged(content, fragment):
 
 def overridden(content, fragment):
     """Return what `fragment` overrides: [[keys], [value there] or []]; of a mapping, key by key."""
-    notes = []
+    records = []
     for key, value in sorted(fragment.items()):
         there = content.get(key, {})
         if isinstance(value, dict) and isinstance(there, dict):
-            notes += [[[key, name], [there[name]] if name in there else []] for name in sorted(value)]
+            records += [[[key, name], [there[name]] if name in there else []] for name in sorted(value)]
         else:
-            notes.append([[key], [there] if key in content else []])
-    return notes
+            records.append([[key], [there] if key in content else []])
+    return records
 
 
-def restored(content, notes):
-    """Return the JSON object `content` as it was before us; `notes` are what `overridden` returned."""
-    for note in notes:
-        if not isinstance(note, str):
-            content = with_value(content, *note)
-        elif not isinstance(content.get(note), dict):
-            # Earlier versions noted names only. What a mapping held before them is not known, so it stays.
-            content = with_value(content, [note], [])
+def restored(content, records):
+    """Return the JSON object `content` as it was before us; `records` are what `overridden` returned."""
+    for record in records:
+        if not isinstance(record, str):
+            content = with_value(content, *record)
+        elif not isinstance(content.get(record), dict):
+            # Earlier versions recorded names only. What a mapping held before them is not known, so it stays.
+            content = with_value(content, [record], [])
     return content
 
 
@@ -58,37 +58,37 @@ def with_value(content, keys, value):
     return dict(left, **{key: value[0]}) if value else left
 
 
-def without_our_part(path, notes):
+def without_our_part(path, records):
     """Return the JSON object others have in the shared file `path`."""
     try:
-        return restored(json.loads(system.read_text(path) or "{}"), notes)
+        return restored(json.loads(system.read_text(path) or "{}"), records)
     except ValueError as error:
         raise system.RefusedError(
             "%s: must be JSON, we add to what others wrote: %s; mend it" % (path, error)
         )
 
 
-def compare_shared(want, notes):
+def compare_shared(want, records):
     """Return None when our part is in the file as wanted, else {path, reason, before, after}."""
     text = system.read_text(want["path"])
-    after = merged(without_our_part(want["path"], notes), want["fragment"])
+    after = merged(without_our_part(want["path"], records), want["fragment"])
     if text and json.loads(text) == after:
         return None
     reason = "content" if text else "missing"
     return {"path": want["path"], "reason": reason, "before": text, "after": as_json(after)}
 
 
-def remove_our_part(path, notes):
+def remove_our_part(path, records):
     """Take our part out of a shared file; the file stays."""
     found = os.stat(path)
-    content = as_json(without_our_part(path, notes)).encode()
+    content = as_json(without_our_part(path, records)).encode()
     system.replace_file(path, content, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
 
 
 def restore(_request):
-    """Take our part out of all shared files; the notes of what they held stay."""
-    for path, notes in read_state()["fragments"].items():
-        if notes and os.path.isfile(path):
-            remove_our_part(path, notes)
+    """Take our part out of all shared files; the records of what they held stay."""
+    for path, records in read_state()["fragments"].items():
+        if records and os.path.isfile(path):
+            remove_our_part(path, records)
     forget_starts([system.ENGINE_UNIT])
     return {"changed": False}

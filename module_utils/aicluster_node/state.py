@@ -13,7 +13,7 @@ def read_state():
     """Return what the last run left.
 
     files        [path] of files we wrote; shared ones are not among them, as those stay
-    fragments    {path of a shared JSON file: what `shared_files.overridden` noted}
+    fragments    {path of a shared JSON file: what `shared_files.overridden` returned}
     packages     [packages we installed]
     sources      [path of a package repository's file we added]
     pending      [[restart or reload, unit]] still owed

@@ -29,11 +29,11 @@ def with_tokens() -> list[dict[str, Any]]:
     ai = next(node for node in nodes if node["tier"] == "secondary_ai")
     port = {"port": 9000, "container": 9000, "from": ["gateway", "monitoring"]}
     for name, metrics in {
-        "build": {"port": "web", "path": "/m?x=1&y=%20", "interval_s": 120, "token": "kong_api_key"},
+        "scanner": {"port": "web", "path": "/m?x=1&y=%20", "interval_s": 120, "token": "kong_api_key"},
         "pulse": {"port": "web", "path": "/metrics", "interval_s": 5},
     }.items():
         ai["services"][name] = {**ai["services"]["ollama"], "ports": {"web": port}, "metrics": metrics}
-    ai["profiles"] = {"building": ["build"], "drawing": []}
+    ai["profiles"] = {"scanning": ["scanner"], "drawing": []}
     return nodes
 
 
@@ -47,7 +47,7 @@ def test_promtool_takes_tokens_and_intervals(tmp_path):
     nodes = with_tokens()
     write(render.render_role("prometheus", overrides={"cluster_nodes": nodes}), tmp_path)
     assert (tmp_path / "secrets/scrape.yml").is_file()
-    assert "build" not in (tmp_path / "prometheus.yml").read_text()
+    assert "scanner" not in (tmp_path / "prometheus.yml").read_text()
     monitoring.succeeds("prometheus", "promtool check config prometheus.yml", tmp_path)
 
 

@@ -68,12 +68,12 @@ def test_a_target_that_came_back_since_the_last_look_is_healthy():
 
 
 def test_a_target_that_was_never_looked_at_is_not_called_healthy():
-    found = check.check(kit_of(targets=[[target("kong"), target("build", "unknown")]]))
+    found = check.check(kit_of(targets=[[target("kong"), target("scanner", "unknown")]]))
     assert found.startswith("1 targets of 2 jobs up, 1 not asked yet")
 
 
 def test_an_inactive_service_is_not_missed():
-    inactive = target("build", "down", "t1", "refused", profile="building")
+    inactive = target("scanner", "down", "t1", "refused", profile="scanning")
     assert check.check(kit_of(targets=[[target("kong"), inactive]])).startswith("1 targets of 1 jobs up")
 
 

@@ -11,9 +11,9 @@ lint = import_file("tests/lint.py", "lint")
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A repository with a Python file and a document, and a linter of Python that passes unless it is told to fail."""
+    """A repository with a Python file and a document, and a linter of Python; `fails` makes it fail."""
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
-    (tmp_path / ".gitignore").write_text("passed\nlinted\nbroken\n")
+    (tmp_path / ".gitignore").write_text("passed\nlinted\nfails\n")
     (tmp_path / "a.py").write_text("a = 1\n")
     (tmp_path / "a.md").write_text("# A\n")
     linter = tmp_path / "linter"

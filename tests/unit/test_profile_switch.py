@@ -25,7 +25,7 @@ PROFILES = {"llm": ["chat"], "image": ["paint", "host", "draw"]}
 
 
 class Node(Kit):
-    """A node whose commands are noted instead of run.
+    """A node whose commands are recorded instead of run.
 
     `connected`: clients left at each look; `states`: of containers that were not stopped, but do not run.
     """
