@@ -132,8 +132,8 @@ def rest(kit: Kit, service: str) -> None:
 def start(kit: Kit, services: Sequence[str], limit_s: Optional[int]) -> None:
     """Start the services of a profile and wait until they are healthy; raises CheckError.
 
-    What always runs is not waited for: it does not depend on the profile. `limit_s` None: as long as the health
-    checks allow.
+    What always runs is not waited for: it does not depend on the profile. `limit_s` None: as long as the
+    health checks allow.
     """
     contained = [service for service in services if kit.services[service]["container"]]
     if not contained:
