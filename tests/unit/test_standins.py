@@ -1,59 +1,46 @@
-"""A stand-in answers what this project asks of the service: Prometheus, health checks, Kong and people.
+"""A stand-in refuses what the real service would refuse, and what it would not heed itself.
 
-What the check of a service asks is asked of its stand-in by `bin/verify`, in every run of the lab.
+What is asked of a stand-in is asked in every run of the lab: by `bin/verify`, Prometheus, Kong and `tests/e2e`.
 """
 
-import re
-from pathlib import Path
-
 import pytest
-import standing_in
-import tree
-from aiohttp import web
-from standing_in import PASSCODE
+import render
+from standins.grafana.grafana_standin.settings import settings_of
+from standins.postgrest.postgrest_standin.config import Config
+from standins.sonarqube.sonarqube_standin.properties import Database
 
-# Pool of Kong -> who stands in behind it.
-POOLS = {"image": "comfyui", "quality": "sonarqube"}
-
-
-def servers(service: str, folder: Path) -> dict[str, web.Application]:
-    """Port of the catalogue -> server of a stand-in."""
-    if service == "postgrest":
-        return standing_in.postgrest()
-    if service == "sonarqube":
-        return {"web": standing_in.sonarqube()}
-    return {"ui": standing_in.comfyui(folder)}
+POSTGREST_CONF = "/opt/aicluster/postgrest/secrets/postgrest.conf"
 
 
-def asked() -> set[tuple[str, str, str, str]]:
-    """(service, port, method, path) of what Prometheus, health checks, Kong and people ask."""
-    catalogue = tree.catalogue()
-    found = set()
-    for service in (*POOLS.values(), "postgrest"):
-        entry = catalogue[service]
-        port = next(iter(entry["ports"]))
-        health = re.findall(r"http://127\.0\.0\.1:\d+(/[^' ]*)", str(entry["health"]))
-        found |= {(service, port, "GET", path) for path in health}
-        if page := entry["metrics"]:
-            found.add((service, page["port"], "GET", page["path"]))
-        if "dashboard" in entry:
-            # nginx takes a path of its own away.
-            found.add((service, entry["dashboard"]["port"], "GET", "/"))
-    kong = tree.load("roles/kong/vars/main.yml")
-    ways = [(pool["name"], "GET", pool["check"]) for pool in kong["__kong_pools"]]
-    for route in kong["__kong_routes"]:
-        # Behind a path that ends with a slash comes the rest of the request's.
-        methods = ["GET"] if route["upstream_path"] == "/" else route["methods"]
-        ways += [(route["pool"], method, route["upstream_path"]) for method in methods]
-    for pool, method, path in ways:
-        if pool in POOLS:
-            found.add((POOLS[pool], next(iter(catalogue[POOLS[pool]]["ports"])), method, path))
-    return found
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("GF_SERVER_ENABLE_GZIPP", "false", id="a setting nobody has heard of"),
+        pytest.param("GF_SECURITY_ADMIN_PASSWORD__FILE", "/x", id="one that only the image's run.sh knows"),
+    ],
+)
+def test_a_wrong_setting_of_grafana_is_refused(name, value):
+    with pytest.raises(ValueError, match=name):
+        settings_of({name: value})
 
 
-@pytest.mark.parametrize(("service", "port", "method", "path"), sorted(asked()))
-def test_what_is_asked_is_answered(service, port, method, path, tmp_path):
-    headers = {"Authorization": f"Bearer {PASSCODE}"} if "monitoring" in path else {}
-    answer = standing_in.ask(servers(service, tmp_path)[port], path, method, headers=headers)
-    needs_more = method == "POST" or path in ("/view", "/ws")
-    assert answer.status == (400 if needs_more else 200), answer.text
+@pytest.mark.parametrize(
+    ("line", "refusal"),
+    [
+        ('jwt-secret = "x"', "no setting this stand-in knows"),
+        ("server-port = 30x", "cannot be read"),
+        ("server-port = 3001", "cannot be the same"),
+        ('log-level = "loud"', "Invalid logging level"),
+        ('server-host = "!4"', "cannot ask"),
+    ],
+)
+def test_a_mistake_in_the_shipped_configuration_of_postgrest_is_refused(line, refusal):
+    shipped = render.render_role("postgrest")[POSTGREST_CONF]
+    assert Config.of(shipped)
+    with pytest.raises(ValueError, match=refusal):
+        Config.of(f"{shipped}\n{line}\n")
+
+
+def test_another_database_for_sonarqube_is_refused():
+    with pytest.raises(ValueError, match="PostgreSQL"):
+        Database.of({"sonar.jdbc.url": "jdbc:h2:mem:sonar"})
