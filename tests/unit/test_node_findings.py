@@ -117,353 +117,180 @@ NOT_BOTH_SET = "must not both be set: a bridge that is there has its address"
 DISK = {"mount": "/x", "device": 7, "docker": False, "free_mb": 20480, "size_mb": 29696}
 
 REFUSED = [
-    pytest.param(
-        {"key_login": {"by": "paramiko_ssh"}},
-        {},
+    pytest.param({"key_login": {"by": "paramiko_ssh"}}, {},
         "connection paramiko_ssh to PI41: must be ssh in a run that ends logins with a password, because "
         "it tries a key first; run this once with `-e ansible_connection=ssh`, without Mitogen",
-        id="a way in that is not tried before passwords end",
-    ),
-    pytest.param(
-        {"board.bits": 32},
-        {},
+        id="a way in that is not tried before passwords end"),
+    pytest.param({"board.bits": 32}, {},
         "system of PI41 32-bit (kernel aarch64): must be 64-bit, as the images are; install the 64-bit one, "
-        "of Raspberry Pi OS `arm64`",
-        id="a 32-bit system under a 64-bit kernel",
-    ),
-    pytest.param(
-        {"board.machine": "x86_64"},
-        {},
+        "of Raspberry Pi OS `arm64`", id="a 32-bit system under a 64-bit kernel"),
+    pytest.param({"board.machine": "x86_64"}, {},
         "architecture of PI41 amd64: must be its node_architecture, arm64; correct that in "
         "group_vars/<board>/hardware.yml, or, of this machine alone, host_vars/<address>/node.yml",
-        id="a machine of another architecture",
-    ),
-    pytest.param(
-        {"board.memory_mb": 3791},
-        {"memory_mb": 8000},
+        id="a machine of another architecture"),
+    pytest.param({"board.memory_mb": 3791}, {"memory_mb": 8000},
         "memory of PI41 3791 MiB (MemTotal): must be 95 % of its node_memory_mb, 8000, at least; correct "
         "that in group_vars/<board>/hardware.yml, or, of this machine alone, host_vars/<address>/node.yml",
-        id="a board of 4 GB that is said to have 8",
-    ),
-    pytest.param(
-        {"board.l4t": "36.4.3"},
-        {"engine.coming": COMING},
+        id="a board of 4 GB that is said to have 8"),
+    pytest.param({"board.l4t": "36.4.3"}, {"engine.coming": COMING},
         f"L4T of PI41 36.4.3: {NO_PORTS}this run would install the newest docker-ce{WAYS_OUT}",
-        id="an engine to be installed that is too new for the Jetson's kernel",
-    ),
-    pytest.param(
-        {"board.l4t": "36.3.0", "engine.version": "28.0.1"},
-        {"engine": {**WANTED["engine"], **BOARD}},
-        f"L4T of PI41 36.3.0: {NO_PORTS}28.0.1 is there{WAYS_OUT}",
-        id="an engine that is there and too new for the Jetson's kernel",
-    ),
-    pytest.param(
-        {"key_login": {**NO_KEY, "port": None, "key": None}},
-        {},
+        id="an engine to be installed that is too new for the Jetson's kernel"),
+    pytest.param({"board.l4t": "36.3.0", "engine.version": "28.0.1"},
+        {"engine": {**WANTED["engine"], **BOARD}}, f"L4T of PI41 36.3.0: {NO_PORTS}28.0.1 is there{WAYS_OUT}",
+        id="an engine that is there and too new for the Jetson's kernel"),
+    pytest.param({"key_login": {**NO_KEY, "port": None, "key": None}}, {},
         "login of ansible@10.0.0.5 on PI41 with a key, in a new connection: Permission denied (publickey): "
         "must work before this run ends logins with a password; `ssh-copy-id ansible@10.0.0.5` (`ssh-keygen` "
-        "first, if you have no key)",
-        id="a user who logs in with a password only",
-    ),
-    pytest.param(
-        {"key_login": NO_KEY},
-        {},
+        "first, if you have no key)", id="a user who logs in with a password only"),
+    pytest.param({"key_login": NO_KEY}, {},
         "login of ansible@10.0.0.5 on PI41 with a key, in a new connection: Permission denied (publickey): "
         "must work before this run ends logins with a password; `ssh-copy-id -i '/my keys/id' -p 2222 "
         "ansible@10.0.0.5` (`ssh-keygen` first, if you have no key)",
-        id="a key of one's own, its path with a space, and another port",
-    ),
-    pytest.param(
-        {"board.absent": ["nvidia-container-runtime"]},
-        {},
+        id="a key of one's own, its path with a space, and another port"),
+    pytest.param({"board.absent": ["nvidia-container-runtime"]}, {},
         "program nvidia-container-runtime of PI41 absent: must be there, because docker_engine_runtimes "
         "names it; `sudo apt-get install nvidia-container-toolkit` there",
-        id="a Jetson without NVIDIA's container runtime",
-    ),
-    pytest.param(
-        {"board.absent": ["/opt/kata/bin/kata"]},
-        {"packages": ["nvidia-container-toolkit"]},
+        id="a Jetson without NVIDIA's container runtime"),
+    pytest.param({"board.absent": ["/opt/kata/bin/kata"]}, {"packages": ["nvidia-container-toolkit"]},
         "program /opt/kata/bin/kata of PI41 absent: must be there, because docker_engine_runtimes names it; "
-        "install it there",
-        id="a runtime nobody here knows the package of",
-    ),
-    pytest.param(
-        {"memory_cgroup": {**OFF, "cmdline": "/boot/firmware/cmdline.txt"}},
-        {},
+        "install it there", id="a runtime nobody here knows the package of"),
+    pytest.param({"memory_cgroup": {**OFF, "cmdline": "/boot/firmware/cmdline.txt"}}, {},
         "memory cgroup of PI41 not in /sys/fs/cgroup/cgroup.controllers: must be on, or the memory limit of "
         "every container is silently ignored; `sudo sed -i '1s/$/ cgroup_enable=memory cgroup_memory=1/' "
-        "/boot/firmware/cmdline.txt && sudo reboot`",
-        id="the memory cgroup is off on a Raspberry Pi",
-    ),
-    pytest.param(
-        {"memory_cgroup": {**OFF, "cmdline": "/boot/extlinux/extlinux.conf"}},
-        {},
+        "/boot/firmware/cmdline.txt && sudo reboot`", id="the memory cgroup is off on a Raspberry Pi"),
+    pytest.param({"memory_cgroup": {**OFF, "cmdline": "/boot/extlinux/extlinux.conf"}}, {},
         "memory cgroup of PI41 not in /sys/fs/cgroup/cgroup.controllers: must be on, or the memory limit of "
         "every container is silently ignored; append `cgroup_enable=memory cgroup_memory=1` to the kernel's "
         "arguments (APPEND) in /boot/extlinux/extlinux.conf and reboot",
-        id="the memory cgroup is off on a Jetson",
-    ),
-    pytest.param(
-        {"memory_cgroup": {**OFF, "cmdline": ""}},
-        {},
+        id="the memory cgroup is off on a Jetson"),
+    pytest.param({"memory_cgroup": {**OFF, "cmdline": ""}}, {},
         "memory cgroup of PI41 not in /sys/fs/cgroup/cgroup.controllers: must be on, or the memory limit of "
         "every container is silently ignored; append `cgroup_enable=memory cgroup_memory=1` to "
         "GRUB_CMDLINE_LINUX in /etc/default/grub, then `sudo update-grub && sudo reboot`",
-        id="the memory cgroup is off elsewhere",
-    ),
-    pytest.param(
-        {"engine": {"absent": True, "version": "", "api": ""}, "compose": None},
-        {"only": "redis"},
+        id="the memory cgroup is off elsewhere"),
+    pytest.param({"engine": {"absent": True, "version": "", "api": ""}, "compose": None}, {"only": "redis"},
         "Docker Engine of PI41 absent: must be there before role redis; put the role docker_engine before "
-        "it, as in `roles: [docker_engine, redis]`",
-        id="one role alone without the engine",
-    ),
-    pytest.param(
-        {"engine": {"absent": True, "version": "", "api": ""}, "compose": None},
+        "it, as in `roles: [docker_engine, redis]`", id="one role alone without the engine"),
+    pytest.param({"engine": {"absent": True, "version": "", "api": ""}, "compose": None},
         {"engine": {**WANTED["engine"], **BOARD}},
         "Docker Engine of PI41 absent: must be there, because docker_engine_source is board and installs "
         "none; `sudo apt-get install docker.io` there, or another docker_engine_source in "
-        "group_vars/<board>/hardware.yml",
-        id="no engine and none that is going to be installed",
-    ),
-    pytest.param(
-        {"engine": {"absent": False, "version": "19.03.15", "api": "1.40"}},
-        {},
+        "group_vars/<board>/hardware.yml", id="no engine and none that is going to be installed"),
+    pytest.param({"engine": {"absent": False, "version": "19.03.15", "api": "1.40"}}, {},
         "Docker Engine of PI41 19.03.15 (API 1.40): must be 20.10 (API 1.41) or newer, "
         "roles/docker_engine/vars/main.yml; `sudo apt-get update && sudo apt-get install --only-upgrade "
-        "docker-ce` there",
-        id="an engine that is too old",
-    ),
-    pytest.param(
-        {"compose": "2.17.3"},
-        {},
+        "docker-ce` there", id="an engine that is too old"),
+    pytest.param({"compose": "2.17.3"}, {},
         "compose plugin of PI41 2.17.3: must be 2.26 or newer, roles/docker_engine/vars/main.yml; "
         "`sudo apt-get update && sudo apt-get install docker-compose-plugin` there",
-        id="a compose plugin that is too old",
-    ),
-    pytest.param(
-        {"compose": ""},
-        {"engine": {**WANTED["engine"], **BOARD}},
+        id="a compose plugin that is too old"),
+    pytest.param({"compose": ""}, {"engine": {**WANTED["engine"], **BOARD}},
         "compose plugin of PI41 absent: must be 2.26 or newer, roles/docker_engine/vars/main.yml; put "
         "docker-compose-linux-aarch64 of a newer release there as "
         "/usr/local/lib/docker/cli-plugins/docker-compose, mode 0755",
-        id="a board without the compose plugin",
-    ),
-    pytest.param(
-        {"disks.0.free_mb": 120, "disks.1.free_mb": 120, "disks.2.device": 2},
-        {},
+        id="a board without the compose plugin"),
+    pytest.param({"disks.0.free_mb": 120, "disks.1.free_mb": 120, "disks.2.device": 2}, {},
         "disk of / and /opt/aicluster (file system /) on PI41 120 MiB free of 29.0 GiB: must have 500 MiB "
         "(stack_disk_floor_mb); look with `sudo du -xh --max-depth=2 / | sort -h | tail`; "
         "`sudo docker image prune --all` there frees unused images",
-        id="a full disk, named once for all that lies on it",
-    ),
-    pytest.param(
-        {
-            "disks": [
-                *FOUND["disks"],
-                {**DISK, "path": "/var/lib/containerd", "mount": "/var/lib", "free_mb": 80},
-            ]
-        },
-        {},
-        "disk of /var/lib/containerd (file system /var/lib) on PI41 80 MiB free of 29.0 GiB: must have "
+        id="a full disk, named once for all that lies on it"),
+    pytest.param({"disks": [*FOUND["disks"], {**DISK, "path": "/var/lib/containerd", "mount": "/var/lib",
+        "free_mb": 80}]},
+        {}, "disk of /var/lib/containerd (file system /var/lib) on PI41 80 MiB free of 29.0 GiB: must have "
         "500 MiB (stack_disk_floor_mb); look with `sudo du -xh --max-depth=2 /var/lib | sort -h | tail`; "
         "`sudo docker image prune --all` there frees unused images",
-        id="a full disk that images alone lie on",
-    ),
-    pytest.param(
-        {
-            "disks": [
-                *FOUND["disks"],
-                {**DISK, "path": "/srv/docker/volumes", "docker": True, "free_mb": 2048},
-            ]
-        },
+        id="a full disk that images alone lie on"),
+    pytest.param({"disks": [*FOUND["disks"], {**DISK, "path": "/srv/docker/volumes", "docker": True,
+        "free_mb": 2048}]},
         {"coming_gb": {"redis": 1}},
         "disk of /srv/docker/volumes on PI41 2.0 GiB free of 29.0 GiB: must hold the 9 GiB still to come "
         "(redis 1, 8 reserved); free space there, lower disk_gb of a service in "
         "group_vars/<tier>/services.yml, or move Docker's data to a bigger disk (data-root in "
-        "/etc/docker/daemon.json)",
-        id="services to come that do not fit where volumes lie",
-    ),
-    pytest.param(
-        start(
-            {"log-driver": "journald"}, "unable to configure with file /dev/stdin: log-driver: (from flag: x)"
-        ),
-        {},
-        f"{TO_COME} (log-driver: (from flag: x)): must be accepted by "
-        f"`/usr/sbin/dockerd -H fd://`{MEND_START}",
-        id="a file the engine itself refuses, with its flags",
-    ),
-    pytest.param(
-        start(
-            {"hosts": [], "log-opts": {}, "debug": True}, None, flags=["-D", "--log-opt=a=b", "--group", "x"]
-        ),
-        {},
-        f"{TO_COME} (specified both as a flag and in the configuration file: debug, "
+        "/etc/docker/daemon.json)", id="services to come that do not fit where volumes lie"),
+    pytest.param(start({"log-driver": "journald"},
+        "unable to configure with file /dev/stdin: log-driver: (from flag: x)"),
+        {}, f"{TO_COME} (log-driver: (from flag: x)): must be accepted by "
+        f"`/usr/sbin/dockerd -H fd://`{MEND_START}", id="a file the engine itself refuses, with its flags"),
+    pytest.param(start({"hosts": [], "log-opts": {}, "debug": True}, None, flags=["-D", "--log-opt=a=b",
+        "--group", "x"]),
+        {}, f"{TO_COME} (specified both as a flag and in the configuration file: debug, "
         "hosts, log-opts): must be accepted by `/usr/sbin/dockerd -H fd:// -D --log-opt=a=b --group x`"
-        f"{MEND_START}",
-        id="flags and keys of one meaning, with an engine too old to say so",
-    ),
-    pytest.param(
-        start({"live-restore": True}, swarm=True),
-        {},
+        f"{MEND_START}", id="flags and keys of one meaning, with an engine too old to say so"),
+    pytest.param(start({"live-restore": True}, swarm=True), {},
         f"{TO_COME} (live-restore: true): must be off on a member of a swarm{NO_START}`sudo docker swarm "
         f"leave` there, or `live-restore: false` in {ENGINE_OPTIONS}",
-        id="live-restore on a member of a swarm",
-    ),
-    pytest.param(
-        start({"log-driver": "journald", "log-opts": {"tag": "x", "max-size": "10m", "max-file": "3"}}),
-        {},
-        f"{TO_COME} (log-opts: max-file, max-size): must be options of its log-driver, journald{NO_START}"
+        id="live-restore on a member of a swarm"),
+    pytest.param(start({"log-driver": "journald", "log-opts": {"tag": "x", "max-size": "10m",
+        "max-file": "3"}}),
+        {}, f"{TO_COME} (log-opts: max-file, max-size): must be options of its log-driver, journald{NO_START}"
         f"take them out of {DAEMON} there, or keep their log-driver in {ENGINE_OPTIONS}",
-        id="options of the log driver that was there before",
-    ),
+        id="options of the log driver that was there before"),
     *(
-        pytest.param(
-            start(file, flags=flags),
-            {},
+        pytest.param(start(file, flags=flags), {},
             f"{TO_COME} (log-opts: {others}): must be options of its log-driver, journald{NO_START}"
-            f"take them out {where}, or keep their log-driver in {ENGINE_OPTIONS}",
-            id=why,
-        )
+            f"take them out {where}, or keep their log-driver in {ENGINE_OPTIONS}", id=why)
         for file, flags, others, where, why in (
-            (
-                {"log-driver": "journald", "log-opts": {"gelf-address": "udp://x", "mode": "non-blocking"}},
-                (),
-                "gelf-address",
-                f"of {DAEMON} there",
-                "an option of a log driver that is far away",
-            ),
-            (
-                {"log-driver": "journald"},
-                ("--log-opt", "max-size=10m", "--log-opt=tag=x"),
-                "max-size",
-                FLAGS_THERE,
-                "an option of another log driver on the engine's command line",
-            ),
-            (
-                {"log-opts": {"max-size": "1m"}},
-                ("--log-driver=journald",),
-                "max-size",
-                f"of {DAEMON} there",
-                "a log driver on the engine's command line that does not know the options of the file",
-            ),
+            ({"log-driver": "journald", "log-opts": {"gelf-address": "udp://x", "mode": "non-blocking"}}, (),
+                "gelf-address", f"of {DAEMON} there", "an option of a log driver that is far away"),
+            ({"log-driver": "journald"}, ("--log-opt", "max-size=10m", "--log-opt=tag=x"), "max-size",
+                FLAGS_THERE, "an option of another log driver on the engine's command line"),
+            ({"log-opts": {"max-size": "1m"}}, ("--log-driver=journald",), "max-size", f"of {DAEMON} there",
+                "a log driver on the engine's command line that does not know the options of the file"),
         )
     ),
     *(
-        pytest.param(
-            start(file, flags=flags),
-            {},
+        pytest.param(start(file, flags=flags), {},
             f"{TO_COME} ({said}): {rule}{NO_START}take one of them out of {ENGINE_OPTIONS}, "
-            f"of {DAEMON} there, or of the flags there (`systemctl cat docker`, /etc/default/docker)",
-            id=why,
-        )
+            f"of {DAEMON} there, or of the flags there (`systemctl cat docker`, /etc/default/docker)", id=why)
         for file, flags, said, rule, why in (
-            (
-                {"iptables": False, "icc": False},
-                (),
-                "iptables: false, icc: false",
-                NOT_BOTH_OFF,
-                "no iptables and no icc",
-            ),
-            (
-                {"icc": False},
-                ("--iptables=false",),
-                "iptables: false, icc: false",
-                NOT_BOTH_OFF,
-                "no icc, and a flag that turns iptables off",
-            ),
-            (
-                {"bridge": "br0", "bip": "10.9.0.1/24"},
-                (),
-                "bridge: br0, bip: 10.9.0.1/24",
-                NOT_BOTH_SET,
-                "a bridge that is there, and an address for the engine's own",
-            ),
-            (
-                {"bip": "10.9.0.1/24"},
-                ("-b", "br0"),
-                "bridge: br0, bip: 10.9.0.1/24",
-                NOT_BOTH_SET,
-                "an address for the engine's own bridge, and a flag that names another",
-            ),
+            ({"iptables": False, "icc": False}, (), "iptables: false, icc: false", NOT_BOTH_OFF,
+                "no iptables and no icc"),
+            ({"icc": False}, ("--iptables=false",), "iptables: false, icc: false", NOT_BOTH_OFF,
+                "no icc, and a flag that turns iptables off"),
+            ({"bridge": "br0", "bip": "10.9.0.1/24"}, (), "bridge: br0, bip: 10.9.0.1/24", NOT_BOTH_SET,
+                "a bridge that is there, and an address for the engine's own"),
+            ({"bip": "10.9.0.1/24"}, ("-b", "br0"), "bridge: br0, bip: 10.9.0.1/24", NOT_BOTH_SET,
+                "an address for the engine's own bridge, and a flag that names another"),
         )
     ),
     *(
-        pytest.param(
-            found,
-            {},
+        pytest.param(found, {},
             f"{TO_COME} ({said}): must be what containers and volumes of the project were made with, or the "
             f"engine starts with none of them; {fix}; or leave {said.partition(':')[0]} as it was, "
-            f"{ENGINE_OPTIONS} or the file there",
-            id=why,
-        )
+            f"{ENGINE_OPTIONS} or the file there", id=why)
         for found, said, fix, why in (
-            (
-                {**start({"data-root": "/mnt/d"}, root_to_come="/mnt/d", containers=False), **VOLUMES},
-                "data-root: /mnt/d, until now /var/lib/docker",
-                MOVE,
-                "another folder, and volumes in the one there is",
-            ),
-            (
-                start({"data-root": "/mnt/d"}, root_to_come="/mnt/d"),
-                "data-root: /mnt/d, until now /var/lib/docker",
-                MOVE,
-                "another folder, and containers in the one there is",
-            ),
-            (
-                {**start({}, root="/mnt/d", containers=False), **VOLUMES},
+            ({**start({"data-root": "/mnt/d"}, root_to_come="/mnt/d", containers=False), **VOLUMES},
+                "data-root: /mnt/d, until now /var/lib/docker", MOVE,
+                "another folder, and volumes in the one there is"),
+            (start({"data-root": "/mnt/d"}, root_to_come="/mnt/d"),
+                "data-root: /mnt/d, until now /var/lib/docker", MOVE,
+                "another folder, and containers in the one there is"),
+            ({**start({}, root="/mnt/d", containers=False), **VOLUMES},
                 "data-root: /var/lib/docker, until now /mnt/d",
                 MOVE.replace("/var/lib/docker/ /mnt/d/", "/mnt/d/ /var/lib/docker/"),
-                "a file that names the folder with the volumes no more",
-            ),
-            (
-                {**start({"userns-remap": "default"}, containers=False), **VOLUMES},
-                "userns-remap: default, until now off",
-                SAVE,
-                "users that are to be remapped, and volumes of those that are not",
-            ),
-            (
-                start({}, remapped=True),
-                "userns-remap: off, until now on",
-                SAVE,
-                "users that are remapped no more",
-            ),
-            (
-                start({"storage-driver": "btrfs"}),
-                "storage-driver: btrfs, until now overlay2",
-                ANEW,
-                "another storage driver",
-            ),
-            (
-                start({"features": {"containerd-snapshotter": True}}),
-                "features.containerd-snapshotter: true, until now false",
-                ANEW,
-                "containerd's store instead of the engine's",
-            ),
-            (
-                start(
-                    {"features": {"containerd-snapshotter": False}}, driver="overlayfs", in_containerd=True
-                ),
-                "features.containerd-snapshotter: false, until now true",
-                ANEW,
-                "the engine's store instead of containerd's",
-            ),
+                "a file that names the folder with the volumes no more"),
+            ({**start({"userns-remap": "default"}, containers=False), **VOLUMES},
+                "userns-remap: default, until now off", SAVE,
+                "users that are to be remapped, and volumes of those that are not"),
+            (start({}, remapped=True), "userns-remap: off, until now on", SAVE,
+                "users that are remapped no more"),
+            (start({"storage-driver": "btrfs"}), "storage-driver: btrfs, until now overlay2", ANEW,
+                "another storage driver"),
+            (start({"features": {"containerd-snapshotter": True}}),
+                "features.containerd-snapshotter: true, until now false", ANEW,
+                "containerd's store instead of the engine's"),
+            (start({"features": {"containerd-snapshotter": False}}, driver="overlayfs", in_containerd=True),
+                "features.containerd-snapshotter: false, until now true", ANEW,
+                "the engine's store instead of containerd's"),
         )
     ),
-    pytest.param(
-        start({"default-runtime": "nvidia", "runtimes": {"kata": {"path": "kata"}}}),
-        {},
+    pytest.param(start({"default-runtime": "nvidia", "runtimes": {"kata": {"path": "kata"}}}), {},
         f"{TO_COME} (default-runtime: nvidia): must be among its runtimes{MEND_RUNTIME}",
-        id="a default runtime that is none",
-    ),
+        id="a default runtime that is none"),
     *(
-        pytest.param(
-            start({"runtimes": {name: runtime}}),
-            {},
+        pytest.param(start({"runtimes": {name: runtime}}), {},
             f"{TO_COME} (runtime {name}): must have a name other than runc, and "
-            f"either path or runtimeType{MEND_RUNTIME}",
-            id=why,
-        )
+            f"either path or runtimeType{MEND_RUNTIME}", id=why)
         for name, runtime, why in (
             ("runc", {"path": "x"}, "a runtime with the name of the engine's own"),
             ("x", {}, "a runtime of neither path nor type"),
@@ -471,74 +298,46 @@ REFUSED = [
             ("x", None, "a runtime of nothing"),
         )
     ),
-    pytest.param(
-        {},
-        {"coming_gb": {"postgres": 100, "redis": 1, "nginx": 0}},
+    pytest.param({}, {"coming_gb": {"postgres": 100, "redis": 1, "nginx": 0}},
         "disk of /var/lib/docker on PI41 20.0 GiB free of 29.0 GiB: must hold the 109 GiB still to come "
         "(postgres 100, redis 1, 8 reserved); free space there, lower disk_gb of a service in "
         "group_vars/<tier>/services.yml, or move Docker's data to a bigger disk (data-root in "
-        "/etc/docker/daemon.json)",
-        id="services to come that do not fit on the disk",
-    ),
-    pytest.param(
-        image("manifest unknown: manifest unknown", status=404),
-        {},
+        "/etc/docker/daemon.json)", id="services to come that do not fit on the disk"),
+    pytest.param(image("manifest unknown: manifest unknown", status=404), {},
         "image redis:8.10.1 of service redis on PI41 (manifest unknown: manifest unknown): registry "
         "docker.io has no such tag; look up which exist and correct image of redis in "
-        "roles/redis/meta/service.yml",
-        id="a tag that was removed",
-    ),
-    pytest.param(
-        image("manifest for redis:8.10.1 not found: manifest unknown: manifest unknown"),
-        {},
+        "roles/redis/meta/service.yml", id="a tag that was removed"),
+    pytest.param(image("manifest for redis:8.10.1 not found: manifest unknown: manifest unknown"), {},
         "image redis:8.10.1 of service redis on PI41 (manifest for redis:8.10.1 not found: manifest unknown: "
         "manifest unknown): registry docker.io has no such tag; look up which exist and correct image of "
-        "redis in roles/redis/meta/service.yml",
-        id="a tag that was removed, as a pull says it",
-    ),
-    pytest.param(
-        image("denied: requested access to the resource is denied", status=403),
-        {},
+        "redis in roles/redis/meta/service.yml", id="a tag that was removed, as a pull says it"),
+    pytest.param(image("denied: requested access to the resource is denied", status=403), {},
         "image redis:8.10.1 of service redis on PI41 (denied: requested access to the resource is denied): "
         "must be there for everyone, but registry docker.io has no such image or wants a login; look it up "
         "and correct image of redis in roles/redis/meta/service.yml, or `sudo docker login docker.io` there",
-        id="a repository that was removed, or a private one",
-    ),
-    pytest.param(
-        image('Get "https://ghcr.io/v2/": dial tcp: lookup ghcr.io: no such host', "ghcr.io/a/b:1"),
+        id="a repository that was removed, or a private one"),
+    pytest.param(image('Get "https://ghcr.io/v2/": dial tcp: lookup ghcr.io: no such host', "ghcr.io/a/b:1"),
         {},
         'image ghcr.io/a/b:1 of service b on PI41 (Get "https://ghcr.io/v2/": dial tcp: lookup ghcr.io: no '
         "such host): registry ghcr.io must be reachable from the node; check name, network and proxy of the "
         "node (`sudo systemctl edit docker`, Environment=HTTPS_PROXY=...), or name a mirror it can reach: "
-        "site_image_mirror in group_vars/all/images.yml",
-        id="a registry that cannot be reached",
-    ),
-    pytest.param(
-        {"images": {name: answered(500, "dial tcp: i/o timeout") for name in ("m:5000/x:1", "m:5000/y:2")}},
+        "site_image_mirror in group_vars/all/images.yml", id="a registry that cannot be reached"),
+    pytest.param({"images": {name: answered(500, "dial tcp: i/o timeout") for name in ("m:5000/x:1",
+        "m:5000/y:2")}},
         {},
         "images of services x and y on PI41 (dial tcp: i/o timeout): registry m:5000 must be reachable from "
         "the node; check name, network and proxy of the node (`sudo systemctl edit docker`, "
         "Environment=HTTPS_PROXY=...), or name a mirror it can reach: site_image_mirror in "
-        "group_vars/all/images.yml",
-        id="a registry that cannot be reached, named once for all its images",
-    ),
-    pytest.param(
-        image("http: server gave HTTP response to HTTPS client", "m:5000/x:1"),
-        {},
+        "group_vars/all/images.yml", id="a registry that cannot be reached, named once for all its images"),
+    pytest.param(image("http: server gave HTTP response to HTTPS client", "m:5000/x:1"), {},
         "image m:5000/x:1 of service x on PI41 (http: server gave HTTP response to HTTPS client): registry "
         "m:5000 must speak TLS or be named as one that does not; add `m:5000` to "
-        "docker_engine_insecure_registries in group_vars/all/images.yml",
-        id="a mirror without TLS",
-    ),
-    pytest.param(
-        {"images": {"redis:8.10.1": answered(200, "", ["linux/amd64", "unknown/unknown"])}},
-        {},
+        "docker_engine_insecure_registries in group_vars/all/images.yml", id="a mirror without TLS"),
+    pytest.param({"images": {"redis:8.10.1": answered(200, "", ["linux/amd64", "unknown/unknown"])}}, {},
         "image redis:8.10.1 of service redis on PI41 (no build for linux/arm64, only linux/amd64): must be "
         "built for the node's architecture; take a tag that is, or another image, for redis in "
-        "roles/redis/meta/service.yml",
-        id="an image that was not built for the board",
-    ),
-]
+        "roles/redis/meta/service.yml", id="an image that was not built for the board"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("found", "wanted", "sentence"), REFUSED)
@@ -572,71 +371,46 @@ ACCEPTED = [
     pytest.param({"board.memory_mb": 1758}, {}, id="a kernel that keeps a little more"),
     pytest.param({"board.memory_mb": 64000}, {}, id="more memory than was said"),
     pytest.param({"board.memory_mb": None}, {}, id="memory that cannot be told"),
-    pytest.param(
-        {"board.memory_mb": 1}, {"memory_mb": None}, id="nodes that share the memory of one machine"
-    ),
+    pytest.param({"board.memory_mb": 1}, {"memory_mb": None},
+        id="nodes that share the memory of one machine"),
     pytest.param({"board.l4t": "36.4.3", "engine.version": OLD}, {}, id="an old Jetson with an old engine"),
-    pytest.param(
-        {"board.l4t": "36.4.3", "board.held": ["docker-ce"]},
-        {"engine.coming": COMING},
-        id="an old Jetson on which the engine is held",
-    ),
-    pytest.param(
-        {"board.l4t": "36.4.3", "engine": {"absent": True, "version": "", "api": ""}},
+    pytest.param({"board.l4t": "36.4.3", "board.held": ["docker-ce"]}, {"engine.coming": COMING},
+        id="an old Jetson on which the engine is held"),
+    pytest.param({"board.l4t": "36.4.3", "engine": {"absent": True, "version": "", "api": ""}},
         {"engine.coming": COMING, "engine.source": "distro"},
-        id="an old Jetson that gets the engine of its distribution, whichever that is",
-    ),
-    pytest.param(
-        {"board.absent": ["/usr/bin/nvidia-container-runtime"]},
-        {"packages": ["nvidia-container-toolkit"]},
-        id="a runtime that a package of this run brings",
-    ),
+        id="an old Jetson that gets the engine of its distribution, whichever that is"),
+    pytest.param({"board.absent": ["/usr/bin/nvidia-container-runtime"]},
+        {"packages": ["nvidia-container-toolkit"]}, id="a runtime that a package of this run brings"),
     *(
         pytest.param({"board.l4t": release, "engine.version": NEW}, {}, id=f"a new engine on L4T {release}")
         for release in ("36.4.4", "36.4.7", "36.5.2", "39.2.1", "35.6.4", "32.7.6")
     ),
-    pytest.param(
-        {"memory_cgroup": {**OFF, "cmdline": ""}}, {"containers": False}, id="no container to limit"
-    ),
+    pytest.param({"memory_cgroup": {**OFF, "cmdline": ""}}, {"containers": False},
+        id="no container to limit"),
     pytest.param({"memory_cgroup": {"on": None}}, {}, id="a memory cgroup that cannot be told"),
-    pytest.param(
-        {"engine": {"absent": True, "version": "", "api": ""}, "compose": None},
+    pytest.param({"engine": {"absent": True, "version": "", "api": ""}, "compose": None},
         {"engine.coming": {"engine": True, "compose": True}},
-        id="no engine, and one that is about to be installed",
-    ),
-    pytest.param(
-        {"engine": {"absent": False, "version": "19.03", "api": "1.40"}},
+        id="no engine, and one that is about to be installed"),
+    pytest.param({"engine": {"absent": False, "version": "19.03", "api": "1.40"}},
         {"engine.coming": {"engine": True, "compose": True}},
-        id="an old engine of another package, about to be replaced",
-    ),
-    pytest.param(
-        {"engine": {"absent": False, "version": "20.10.21", "api": "1.41"}}, {}, id="the engine of JetPack 4"
-    ),
+        id="an old engine of another package, about to be replaced"),
+    pytest.param({"engine": {"absent": False, "version": "20.10.21", "api": "1.41"}}, {},
+        id="the engine of JetPack 4"),
     pytest.param({"engine": {"absent": False, "version": "", "api": ""}}, {}, id="an engine that is down"),
     pytest.param(start({"live-restore": True, "hosts": []}), {}, id="a file the engine takes with its flags"),
     pytest.param(start({"live-restore": False}, swarm=True), {}, id="a swarm without live-restore"),
-    pytest.param(
-        start({"log-driver": "json-file", "log-opts": {"max-size": "1m"}}),
-        {},
-        id="options of their own driver",
-    ),
-    pytest.param(
-        start(
-            {"default-runtime": "nvidia", "runtimes": {"nvidia": {"path": "x"}, "w": {"runtimeType": "y"}}}
-        ),
-        {},
-        id="a default runtime of the file",
-    ),
+    pytest.param(start({"log-driver": "json-file", "log-opts": {"max-size": "1m"}}), {},
+        id="options of their own driver"),
+    pytest.param(start({"default-runtime": "nvidia", "runtimes": {"nvidia": {"path": "x"},
+        "w": {"runtimeType": "y"}}}),
+        {}, id="a default runtime of the file"),
     *(
         pytest.param(start({"log-driver": "journald", **file}, flags=flags), {}, id=why)
         for file, flags, why in (
             ({"log-opts": None, "runtimes": None, "default-runtime": None}, (), "keys without a value"),
             ({"log-opts": {"tag": "x", "labels": "a", "env-regex": "b"}}, (), "options of journald"),
-            (
-                {"log-opts": {"mode": "non-blocking", "max-buffer-size": "1m", "cache-disabled": "true"}},
-                (),
-                "options of every log driver",
-            ),
+            ({"log-opts": {"mode": "non-blocking", "max-buffer-size": "1m", "cache-disabled": "true"}}, (),
+                "options of every log driver"),
             ({}, ("--log-opt", "tag=x"), "an option of journald on the engine's command line"),
             ({"iptables": False}, (), "no iptables"),
             ({"icc": False, "iptables": True}, (), "no icc"),
@@ -647,62 +421,32 @@ ACCEPTED = [
     *(
         pytest.param({**start(file, **there), **volumes}, {}, id=why)
         for file, there, volumes, why in (
-            (
-                {"data-root": "/d"},
-                {"root_to_come": "/d", "containers": False},
-                {},
-                "a folder to come, nothing yet",
-            ),
-            (
-                {"data-root": "/d"},
-                {"root": "/d", "root_to_come": "/d"},
-                VOLUMES,
-                "the folder there is, written down",
-            ),
+            ({"data-root": "/d"}, {"root_to_come": "/d", "containers": False}, {},
+                "a folder to come, nothing yet"),
+            ({"data-root": "/d"}, {"root": "/d", "root_to_come": "/d"}, VOLUMES,
+                "the folder there is, written down"),
             ({}, {"root": "/d", "flags": ["--data-root=/d"]}, VOLUMES, "a folder that a flag names"),
             ({}, {"remapped": True, "flags": ["--userns-remap=x"]}, VOLUMES, "users that a flag remaps"),
             ({"userns-remap": "x"}, {"remapped": True}, VOLUMES, "users that stay remapped"),
-            (
-                {"userns-remap": "x"},
-                {"remapped": None},
-                VOLUMES,
-                "an engine that cannot tell whether it remaps",
-            ),
+            ({"userns-remap": "x"}, {"remapped": None}, VOLUMES,
+                "an engine that cannot tell whether it remaps"),
             ({"storage-driver": "overlay2"}, {}, VOLUMES, "the storage driver there is"),
-            (
-                {"storage-driver": "btrfs"},
-                {"containers": False},
-                VOLUMES,
-                "a storage driver, and only volumes",
-            ),
-            (
-                {"storage-driver": "btrfs"},
-                {"driver": None},
-                VOLUMES,
-                "a storage driver, and one nobody can tell",
-            ),
-            (
-                {"storage-driver": "overlay2", "features": {"containerd-snapshotter": True}},
-                {"driver": "overlayfs", "in_containerd": True},
-                VOLUMES,
-                "containerd's store under another name",
-            ),
+            ({"storage-driver": "btrfs"}, {"containers": False}, VOLUMES,
+                "a storage driver, and only volumes"),
+            ({"storage-driver": "btrfs"}, {"driver": None}, VOLUMES,
+                "a storage driver, and one nobody can tell"),
+            ({"storage-driver": "overlay2", "features": {"containerd-snapshotter": True}},
+                {"driver": "overlayfs", "in_containerd": True}, VOLUMES,
+                "containerd's store under another name"),
             ({"features": None}, {"in_containerd": True}, VOLUMES, "no word of a store"),
         )
     ),
-    pytest.param(
-        {"starting": {**start({"debug": True})["starting"], "command": []}},
-        {},
-        id="an engine of which nobody knows how it is started",
-    ),
-    pytest.param(
-        start({"default-runtime": "io.containerd.runc.v2"}), {}, id="a default runtime known by its type"
-    ),
-    pytest.param(
-        start({"default-runtime": "x", "runtimes": {}}, None, flags=["--add-runtime", "x=/x"]),
-        {},
-        id="a default runtime, and runtimes, of the command line",
-    ),
+    pytest.param({"starting": {**start({"debug": True})["starting"], "command": []}}, {},
+        id="an engine of which nobody knows how it is started"),
+    pytest.param(start({"default-runtime": "io.containerd.runc.v2"}), {},
+        id="a default runtime known by its type"),
+    pytest.param(start({"default-runtime": "x", "runtimes": {}}, None, flags=["--add-runtime", "x=/x"]), {},
+        id="a default runtime, and runtimes, of the command line"),
     pytest.param({"compose": None}, {}, id="a compose plugin nobody asked about"),
     pytest.param({"compose": "v2.32.4"}, {}, id="a version with a v"),
     pytest.param({"compose": "dev"}, {}, id="a version that is none"),
@@ -712,12 +456,9 @@ ACCEPTED = [
     pytest.param({"images": {"redis:8.10.1": None}}, {}, id="an image nobody could ask for yet"),
     pytest.param({"images": {"redis:8.10.1": answered(None, "")}}, {}, id="a registry left to the pull"),
     pytest.param({"images": {"redis:8.10.1": answered(200, "")}}, {}, id="an image of unsaid platforms"),
-    pytest.param(
-        {"images": {"redis:8.10.1": answered(200, "", ["linux/amd64", "linux/arm64"])}},
-        {},
-        id="an image for all",
-    ),
-]
+    pytest.param({"images": {"redis:8.10.1": answered(200, "", ["linux/amd64", "linux/arm64"])}}, {},
+        id="an image for all"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("found", "wanted"), ACCEPTED)

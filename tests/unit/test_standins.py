@@ -1,6 +1,6 @@
 """A stand-in refuses what the real service would refuse, and what it would not heed itself.
 
-What is asked of a stand-in is asked in every run of the lab: by `bin/verify`, Prometheus, Kong and `tests/e2e`.
+What is asked of one is asked in every run of the lab: by `bin/verify`, Prometheus, Kong and `tests/e2e`.
 """
 
 import pytest
