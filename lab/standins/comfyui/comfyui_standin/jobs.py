@@ -17,7 +17,7 @@ from .png import png
 
 Send = Callable[[str, dict[str, Any], str], None]
 # A graph without a sampler takes no time worth waiting for.
-STEPS_AT_MOST = 20
+STEPS_AT_MOST, SAMPLING_S = 20, 1
 TEMPORARY = "ComfyUI_temp_standin"
 
 
@@ -41,11 +41,11 @@ class Job:
 
 
 class Jobs:
-    """The jobs of the ComfyUI in a folder; `seconds` is how long sampling takes."""
+    """The jobs of the ComfyUI in a folder."""
 
-    def __init__(self, root: Path, seconds: float = 1) -> None:
+    def __init__(self, root: Path) -> None:
         """Begin with an empty queue."""
-        self.root, self._seconds = root, seconds
+        self.root = root
         self.waiting: list[Job] = []
         self.running: Job | None = None
         self.history: dict[str, dict[str, Any]] = {}
@@ -123,7 +123,7 @@ class Jobs:
         if kind == "KSampler":
             steps = min(inputs["steps"], STEPS_AT_MOST)
             for step in range(steps):
-                await asyncio.sleep(self._seconds / steps)
+                await asyncio.sleep(SAMPLING_S / steps)
                 self._stop_if_asked()
                 tell("progress", {"node": node, "value": step + 1, "max": steps})
         self._stop_if_asked()

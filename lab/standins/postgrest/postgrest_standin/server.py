@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from .api import ApiError, AuthenticationError, LostError
+from .postgres import PostgresStore
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 COMPACT = functools.partial(json.dumps, separators=(",", ":"))
@@ -21,23 +21,10 @@ pgrst_schema_cache_loads_total{{status="SUCCESS"}} {loaded}
 """
 
 
-class Store(Protocol):
-    """What is asked of the database; all raise LostError, and the last one ApiError."""
-
-    async def schema(self) -> frozenset[str]:
-        """Read the schema cache: the names of tables and views."""
-
-    def changes(self) -> AsyncIterator[str]:
-        """Yield "" when listening has begun, then every notification."""
-
-    async def rows(self, relation: str) -> str:
-        """Return the rows as JSON text."""
-
-
 class State:
     """Keeps the schema cache: loaded when the database is there, again when it says so or has been away."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: PostgresStore) -> None:
         """Nothing is loaded yet."""
         self._store = store
         self.schema: frozenset[str] | None = None
@@ -92,7 +79,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 class Api:
     """The API of one schema, without tokens: every caller is the anonymous role."""
 
-    def __init__(self, store: Store, state: State) -> None:
+    def __init__(self, store: PostgresStore, state: State) -> None:
         """Rows are those of `store`, relations those `state` knows."""
         self._store, self._state = store, state
 

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from . import VERSION
-from .store import SALT_BYTES, DatabaseError, Store, hashed, matches, weakness
+from .postgres import PostgresStore
+from .store import SALT_BYTES, DatabaseError, hashed, matches, weakness
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PAGE = "<!doctype html><title>SonarQube</title><p>This is a stand-in for SonarQube: it analyses nothing.</p>"
@@ -56,7 +57,7 @@ async def without_database(request: web.Request, handler: Handler) -> web.Stream
 class Api:
     """One method per call."""
 
-    def __init__(self, store: Store, passcode: str) -> None:
+    def __init__(self, store: PostgresStore, passcode: str) -> None:
         """`passcode` opens the metrics; an empty one opens nothing."""
         self._store, self._passcode = store, passcode
 

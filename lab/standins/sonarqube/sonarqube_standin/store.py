@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from typing import Protocol
 
 SHORTEST_PASSWORD = 12
 SALT_BYTES = 16
@@ -20,28 +19,6 @@ CLASSES = {
 
 class DatabaseError(Exception):
     """The database does not answer, or refuses."""
-
-
-class Store(Protocol):
-    """Users and projects."""
-
-    async def ping(self) -> None:
-        """Raise DatabaseError if the database does not answer."""
-
-    async def secret_of(self, login: str) -> bytes | None:
-        """Return what is kept of a user's password; None for an unknown user."""
-
-    async def keep_secret(self, login: str, secret: bytes) -> None:
-        """Keep it."""
-
-    async def projects(self) -> dict[str, str]:
-        """Return key -> name."""
-
-    async def add_project(self, key: str, name: str) -> bool:
-        """Return False if there is one with this key."""
-
-    async def delete_project(self, key: str) -> bool:
-        """Return False if there is none."""
 
 
 def hashed(password: str, salt: bytes) -> bytes:
