@@ -17,7 +17,6 @@ from aicluster_lab.ask import ask
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
-HEADING = "## Variables"
 BEGIN, END = "<!-- variables: written by docs/generate.py -->", "<!-- /variables -->"
 
 
@@ -30,8 +29,6 @@ def shown(value: object) -> str:
 
 def variable_table(options: dict[str, dict[str, Any]]) -> str:
     """Return a Markdown table of a role's options; the sentence of each is its description."""
-    if not options:
-        return "This role has no variables."
     rows = ["| variable | type | default | meaning |", "|---|---|---|---|"]
     for name, option in options.items():
         meaning = option["description"]
@@ -40,19 +37,10 @@ def variable_table(options: dict[str, dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def with_table(readme: str, table: str) -> str:
-    """Return the README with the table between its markers.
-
-    Where they are missing they follow the heading, which is added at the end if it is missing, too.
-    """
-    if BEGIN not in readme:
-        if HEADING not in readme.splitlines():
-            readme = f"{readme.rstrip()}\n\n{HEADING}\n"
-        before, _, after = f"{readme.rstrip()}\n".partition(f"\n{HEADING}\n")
-        readme = f"{before}\n{HEADING}\n\n{BEGIN}\n{END}\n{after}"
-    head, _, rest = readme.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n{table}\n{END}{tail}"
+def between(text: str, begin: str, end: str, table: str) -> str:
+    """Return a page with the table between its markers."""
+    head, _, rest = text.partition(begin)
+    return f"{head}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
 
 
 FLOWS_BEGIN, FLOWS_END = "<!-- flows: written by docs/generate.py -->", "<!-- /flows -->"
@@ -66,12 +54,6 @@ def flows() -> dict[str, dict[str, str]]:
             if isinstance(node, ast.Assign) and [ast.unparse(one) for one in node.targets] == ["FLOWS"]:
                 found[path.stem] = dict(ast.literal_eval(node.value))
     return found
-
-
-def with_flows(text: str, table: str) -> str:
-    """Return a page with the table between its markers, which must be there."""
-    head, _, rest = text.partition(FLOWS_BEGIN)
-    return f"{head}{FLOWS_BEGIN}\n{table}\n{FLOWS_END}{rest.partition(FLOWS_END)[2]}"
 
 
 def production() -> dict[str, Any]:
@@ -101,12 +83,12 @@ def derived() -> dict[Path, str]:
     """Return every file with a derived part, and what it should hold."""
     wanted = reference_pages()
     operate = ROOT / "docs" / "operate.md"
-    wanted[operate] = with_flows(operate.read_text(), reference.flows_table(flows()))
+    wanted[operate] = between(operate.read_text(), FLOWS_BEGIN, FLOWS_END, reference.flows_table(flows()))
     for spec in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
         readme = spec.parents[1] / "README.md"
         options = yaml.safe_load(spec.read_text())["argument_specs"]["main"].get("options") or {}
-        if readme.is_file():
-            wanted[readme] = with_table(readme.read_text(), variable_table(options))
+        if options and readme.is_file():
+            wanted[readme] = between(readme.read_text(), BEGIN, END, variable_table(options))
     return wanted
 
 
