@@ -55,77 +55,41 @@ RELOAD, RESTART = "~ reload container kong", "~ restart docker"
         pytest.param(NOTHING, {"packages": ["jq"]}, ["+ package jq"], id="a missing package"),
         pytest.param(NOTHING, broken("jq", "jq"), ["~ package jq (unpacked)"], id="a package to repair"),
         pytest.param(NOTHING, broken("theirs"), [], id="no broken package of others alone"),
-        pytest.param(
-            NOTHING,
-            broken("theirs", "jq"),
-            ["~ package theirs (unpacked)", "+ package jq"],
-            id="but before ours",
-        ),
+        pytest.param(NOTHING, broken("theirs", "jq"), ["~ package theirs (unpacked)", "+ package jq"],
+            id="but before ours"),
         pytest.param(NOTHING, files("missing", "/etc/a"), ["+ file /etc/a"], id="a missing file"),
-        pytest.param(
-            READ_BY_MANY,
-            files("content", "/opt/a") | owed("restart > y"),
+        pytest.param(READ_BY_MANY, files("content", "/opt/a") | owed("restart > y"),
             ["~ file /opt/a (content)", "~ reload z", "~ restart x", "~ restart y"],
-            id="a restart of each unit that reads a changed file",
-        ),
-        pytest.param(
-            DOCKER, {"leftover": [DAEMON]}, [f"- file {DAEMON}", RESTART], id="a removed file, and its reader"
-        ),
-        pytest.param(
-            DOCKER,
-            owed("restart > docker", "restart > gone", "reload > docker"),
-            [RESTART],
-            id="what an interrupted run owes, unless nobody owes it any more",
-        ),
-        pytest.param(
-            KONG, files("content", KONG_YML), [f"~ file {KONG_YML} (content)", RELOAD], id="a file to reload"
-        ),
-        pytest.param(
-            KONG, files("content", PAGE), [f"~ file {PAGE} (content)"], id="no more for a file read each time"
-        ),
-        pytest.param(
-            KONG, owed("reload container > kong", "reload container > gone"), [RELOAD], id="a reload owed"
-        ),
-        pytest.param(
-            KONG,
-            OWED | container("changed", "kong"),
-            ["~ container kong (changed)"],
-            id="no reload of a new one",
-        ),
-        pytest.param(
-            KONG,
-            OWED | container("unhealthy", "kong"),
-            [RELOAD, "~ container kong (unhealthy)"],
-            id="a reload of an unhealthy one that runs on",
-        ),
+            id="a restart of each unit that reads a changed file"),
+        pytest.param(DOCKER, {"leftover": [DAEMON]}, [f"- file {DAEMON}", RESTART],
+            id="a removed file, and its reader"),
+        pytest.param(DOCKER, owed("restart > docker", "restart > gone", "reload > docker"), [RESTART],
+            id="what an interrupted run owes, unless nobody owes it any more"),
+        pytest.param(KONG, files("content", KONG_YML), [f"~ file {KONG_YML} (content)", RELOAD],
+            id="a file to reload"),
+        pytest.param(KONG, files("content", PAGE), [f"~ file {PAGE} (content)"],
+            id="no more for a file read each time"),
+        pytest.param(KONG, owed("reload container > kong", "reload container > gone"), [RELOAD],
+            id="a reload owed"),
+        pytest.param(KONG, OWED | container("changed", "kong"), ["~ container kong (changed)"],
+            id="no reload of a new one"),
+        pytest.param(KONG, OWED | container("unhealthy", "kong"), [RELOAD, "~ container kong (unhealthy)"],
+            id="a reload of an unhealthy one that runs on"),
         pytest.param(KONG, OWED | INACTIVE, [], id="no reload of an inactive one"),
-        pytest.param(
-            NOTHING, {"orphans": ["old"]}, ["- container old"], id="a container of a service that has left"
-        ),
-        pytest.param(
-            POSTGRES,
-            container("missing", "pg") | PROVISIONED,
+        pytest.param(NOTHING, {"orphans": ["old"]}, ["- container old"],
+            id="a container of a service that has left"),
+        pytest.param(POSTGRES, container("missing", "pg") | PROVISIONED,
             ["+ container pg", "~ provision postgres"],
-            id="provisioning of a new container, whatever was provisioned before",
-        ),
+            id="provisioning of a new container, whatever was provisioned before"),
         pytest.param(POSTGRES, {}, ["~ provision postgres"], id="provisioning with changed inputs"),
-        pytest.param(
-            POSTGRES,
-            container("starting", "pg") | PROVISIONED,
-            ["~ container pg (starting)"],
-            id="no provisioning of a container that only has to become healthy",
-        ),
-        pytest.param(
-            POSTGRES, container("missing", "pg") | INACTIVE, ["+ container pg"], id="nor of an inactive one"
-        ),
-        pytest.param(
-            POSTGRES,
-            {"unexpected": ["pg"]} | INACTIVE,
-            ["~ container pg (inactive in profile llm)"],
-            id="a container that runs although its profile is not active",
-        ),
+        pytest.param(POSTGRES, container("starting", "pg") | PROVISIONED, ["~ container pg (starting)"],
+            id="no provisioning of a container that only has to become healthy"),
+        pytest.param(POSTGRES, container("missing", "pg") | INACTIVE, ["+ container pg"],
+            id="nor of an inactive one"),
+        pytest.param(POSTGRES, {"unexpected": ["pg"]} | INACTIVE, ["~ container pg (inactive in profile llm)"],
+            id="a container that runs although its mode is not active"),
     ],
-)
+)  # fmt: skip
 def test_the_plan_names_in_one_line(wanted, found, lines):
     plan = make_plan(wanted, inspected(**found), {})
     assert plan["lines"] == lines
