@@ -53,15 +53,6 @@ def dashboards_of_the_node(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("root", PORTS, ids=["at its port", "through nginx"])
-def test_a_grafana_that_works_is_told_with_what_was_seen(root):
-    kit = kit_of(ANSWERS, root)
-    evidence = grafana.check(kit)
-    assert "2 dashboards" in evidence
-    assert "2 targets" in evidence
-    assert kit.asked == [f"GET {root}api/health"]
-
-
 FAILED: dict[str, tuple[Any, ...]] = {
     "a lost database": ("api/health", (503, {"database": "failing"}), "answered 503"),
     "a sick database": ("api/health", (200, {"database": "failing"}), "database is 'failing'"),

@@ -46,13 +46,6 @@ def gateway(changed: Changed | None = None, edge: bool = False) -> ScriptedKit:
 # --- the gateway ---
 
 
-def test_on_the_gateway_a_chat_is_answered_by_an_ai_node_that_gets_the_key():
-    def chat(_data: Any, headers: Any) -> Any:
-        return ANSWER if headers["apikey"] == "the-key" else (401, {})
-
-    assert nginx.check(gateway({CHAT: chat})) == "the portal and its states; a chat is answered by AGX0"
-
-
 def test_an_answer_of_the_edge_is_told_as_what_it_is():
     kit = gateway({CHAT: (*OF_NANO, ("X-AI-Fallback", "NANO"))})
     assert nginx.check(kit).endswith("; a chat is answered by NANO because no AI node does")
@@ -121,18 +114,6 @@ def edge(changed: Changed | None = None, second: str = "HIT") -> ScriptedKit:
     return kit_of("edge", ["ollama"], healthy | (changed or {}))
 
 
-def test_on_the_edge_a_new_question_is_answered_by_the_model_and_then_from_the_cache():
-    seen = []
-
-    def chat(data: Any, _headers: Any) -> Any:
-        seen.append(str(data))
-        return (*OF_NANO, ("X-Cache-Status", "HIT" if len(seen) > 1 else "MISS"))
-
-    found = nginx.check(edge({"POST /api/chat": chat}))
-    assert found == "/healthz; a chat is answered by the model, then from the cache"
-    assert seen[0] == seen[1] and "run-1" in seen[0], "a question nobody asked before"
-
-
 @pytest.mark.parametrize(
     ("kit", "evidence"),
     [
@@ -163,12 +144,6 @@ def node(changed: Changed | None = None) -> ScriptedKit:
     kit = kit_of("secondary_ai", ["comfyui", "jupyterhub"], healthy | (changed or {}))
     kit.services["comfyui"]["login"] = "basic"
     return kit
-
-
-def test_on_another_node_each_page_behind_the_door_is_opened():
-    kit = node()
-    assert nginx.check(kit) == "/healthz and the node's page answer, /comfyui/, /jupyter/"
-    assert kit.asked == ["GET /healthz", "GET /", "GET /comfyui/", "GET /jupyter/"]
 
 
 WRONG_PAGES: dict[str, tuple[Any, ...]] = {
