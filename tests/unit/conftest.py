@@ -1,5 +1,7 @@
 """What holds for every unit test, however it is started."""
 
+import asyncio
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -24,3 +26,13 @@ def own_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in the place of a node."""
     node_half.use_folder(tmp_path, monkeypatch)
     return tmp_path
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine in a loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True

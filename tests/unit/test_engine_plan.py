@@ -86,8 +86,9 @@ RELOAD, RESTART = "~ reload container kong", "~ restart docker"
             id="no provisioning of a container that only has to become healthy"),
         pytest.param(POSTGRES, container("missing", "pg") | INACTIVE, ["+ container pg"],
             id="nor of an inactive one"),
-        pytest.param(POSTGRES, {"unexpected": ["pg"]} | INACTIVE, ["~ container pg (inactive in profile llm)"],
-            id="a container that runs although its mode is not active"),
+        pytest.param(POSTGRES, {"unexpected": ["pg"]} | INACTIVE,
+            ["~ container pg (inactive in profile llm)"],
+            id="a container that runs although its profile is not active"),
     ],
 )  # fmt: skip
 def test_the_plan_names_in_one_line(wanted, found, lines):

@@ -13,7 +13,7 @@ import yaml
 
 from .fields import InvalidError, Problem, filled, record_problems
 from .lua_functions import syntax_problem
-from .schema import PLUGINS, TOP
+from .schema import FUNCTION_PLUGINS, PLUGINS, TOP
 
 EMPTY_HASH = "0" * 32
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -218,7 +218,7 @@ class Reader:
         yield from record_problems(PLUGINS[name], config, f"{where}.config")
         if name == "rate-limiting" and config.get("policy") == "redis" and not config.get("redis"):
             yield Problem(f"{where}.config.redis.host", "required field missing")
-        if name == "post-function":
+        if name in FUNCTION_PLUGINS:
             texts = [text for phase in PLUGINS[name] for text in config.get(phase) or []]
             if not texts:
                 message = f"at least one of these fields must be non-empty: {', '.join(PLUGINS[name])}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
 from multidict import CIMultiDict
@@ -39,6 +39,7 @@ class Try:
     """One attempt; `code` is set when it failed."""
 
     address: Address
+    state: str | None = None
     code: int | None = None
     status: int | None = None
     connect_seconds: float = 0.0
@@ -66,8 +67,10 @@ class Exchange:
     route: Route | None = None
     credential: Credential | None = None
     correlation_id: str = ""
-    # For Lua.
+    # For Lua: the phase, `kong.ctx.shared`, and what it adds to the record of http-log.
     phase: str = ""
+    context: Any = None
+    serialized: list[tuple[str, Any]] = field(default_factory=list)
 
     # What is sent on; plugins change these, never what came in.
     out_path: str = ""

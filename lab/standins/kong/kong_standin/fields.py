@@ -57,6 +57,7 @@ TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "number": (lambda v: isinstance(v, int | float) and not isinstance(v, bool), "expected a number"),
     "array": (lambda v: isinstance(v, list), "expected an array"),
     "set": (lambda v: isinstance(v, list), "expected a set"),
+    "map": (lambda v: isinstance(v, dict), "expected a map"),
     "record": (lambda v: isinstance(v, dict), "expected a record"),
 }
 
@@ -79,8 +80,9 @@ def problems_of(field: Field, value: Value, path: str) -> Iterator[Problem]:
     if field.fields is not None:
         yield from record_problems(field.fields, value, path)
     if field.elements:
-        for index, member in enumerate(value, start=1):
-            yield from problems_of(field.elements, member, f"{path}[{index}]")
+        members = value.items() if isinstance(value, dict) else enumerate(value, start=1)
+        for key, member in members:
+            yield from problems_of(field.elements, member, f"{path}[{key}]")
 
 
 def record_problems(fields: Mapping[str, Field], record: dict[str, Any], path: str = "") -> Iterator[Problem]:

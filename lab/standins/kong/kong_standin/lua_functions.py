@@ -1,4 +1,4 @@
-"""Runs the Lua of post-function with LuaJIT, in the sandbox Kong puts it in."""
+"""Runs the Lua of pre-function and post-function with LuaJIT, in the sandbox Kong puts it in."""
 
 from __future__ import annotations
 

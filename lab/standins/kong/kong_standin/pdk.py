@@ -24,8 +24,9 @@ return function(members, value)
 end
 """
 BEFORE_CONTENT = ("access",)
-AFTER_HEADERS = ("header_filter",)
-ANY = ("access", "header_filter")
+HEADERS = ("access", "header_filter")
+AFTER_HEADERS = ("header_filter", "log")
+ANY = ("access", "header_filter", "log")
 
 
 def bytes_text(text: str) -> str:
@@ -142,20 +143,34 @@ def get_credential(pdk: Pdk) -> LuaValue:
     return credential and pdk.lua.table_from({"id": credential.id, "key": bytes_text(credential.key)})
 
 
+def set_serialize_value(pdk: Pdk, name: str, value: LuaValue) -> None:
+    """Add a value to the record that http-log sends; dots lead into its objects."""
+    pdk.exchange.serialized.append((name, plain(value)))
+
+
+def shared_context(pdk: Pdk) -> LuaValue:
+    """Return a table that lives as long as the request."""
+    if pdk.exchange.context is None:
+        pdk.exchange.context = pdk.lua.table()
+    return pdk.exchange.context
+
+
 FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[..., LuaValue]]] = {
     "cjson.safe.decode": (ANY, decode),
     "kong.client.get_credential": (ANY, get_credential),
+    "kong.log.set_serialize_value": (ANY, set_serialize_value),
     "kong.request.get_method": (ANY, lambda pdk: pdk.exchange.method),
     "kong.request.get_raw_body": (BEFORE_CONTENT, get_raw_body),
     "kong.response.exit": (BEFORE_CONTENT, exit_),
     "kong.response.get_source": (AFTER_HEADERS, lambda pdk: pdk.exchange.source),
     "kong.response.get_status": (AFTER_HEADERS, lambda pdk: pdk.exchange.status),
-    "kong.response.set_header": (ANY, set_header),
+    "kong.response.set_header": (HEADERS, set_header),
     "kong.service.request.clear_header": (BEFORE_CONTENT, clear_header),
     "kong.service.request.set_raw_body": (BEFORE_CONTENT, set_raw_body),
 }
 """Function -> the phases it may be called in, as in Kong's PDK, and what it does."""
 VALUES: dict[str, Callable[[Pdk], LuaValue]] = {
     "cjson.safe.null": lambda pdk: pdk.null,
+    "kong.ctx.shared": shared_context,
     "ngx.var.upstream_addr": lambda pdk: pdk.exchange.upstream_addr or None,
 }

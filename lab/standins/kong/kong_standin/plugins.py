@@ -7,7 +7,9 @@ from uuid import uuid4
 
 from .config import Credential, Plugin
 from .exchange import Exchange
+from .http_log import HttpLog
 from .lua_functions import Functions
+from .metrics import Metrics
 from .rate_limiting import RateLimits
 
 CHALLENGE = {"WWW-Authenticate": "Key"}
@@ -21,12 +23,14 @@ class Tools:
     credentials: dict[str, Credential]
     functions: Functions
     limits: RateLimits
+    metrics: Metrics
+    http_log: HttpLog
 
 
 async def access(exchange: Exchange, plugin: Plugin, tools: Tools) -> None:
     """Run a plugin's access phase. Raises ExitError if it answers, PluginError if it fails."""
     match plugin.name:
-        case "post-function":
+        case "pre-function" | "post-function":
             if texts := plugin.config["access"]:
                 await exchange.read_body()
                 tools.functions.run(exchange, texts, "access")
@@ -43,10 +47,21 @@ async def access(exchange: Exchange, plugin: Plugin, tools: Tools) -> None:
 def header_filter(exchange: Exchange, plugin: Plugin, tools: Tools) -> None:
     """Run a plugin's header_filter phase."""
     match plugin.name:
-        case "post-function":
+        case "pre-function" | "post-function":
             tools.functions.run(exchange, plugin.config["header_filter"], "header_filter")
         case "correlation-id":
             exchange.answer_headers[plugin.config["header_name"]] = exchange.correlation_id or str(uuid4())
+
+
+def log(exchange: Exchange, plugin: Plugin, tools: Tools) -> None:
+    """Run a plugin's log phase."""
+    match plugin.name:
+        case "pre-function":
+            tools.functions.run(exchange, plugin.config["log"], "log")
+        case "prometheus":
+            tools.metrics.count(exchange)
+        case "http-log":
+            tools.http_log.put(exchange, plugin)
 
 
 def correlation_id(exchange: Exchange, header: str) -> None:

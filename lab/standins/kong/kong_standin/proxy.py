@@ -16,6 +16,7 @@ from .access_log import log_line
 from .balancer import Checker, NoPeerError
 from .config import Config, Route
 from .exchange import Exchange, ExitError, PluginError, Try
+from .http_log import HttpLog
 from .lua_functions import Functions
 from .metrics import Metrics
 from .plugins import Tools
@@ -65,7 +66,7 @@ class Gateway:
     def __init__(self, settings: Settings, config: Config) -> None:
         """Serve `config`; `start` of a generation begins to probe."""
         self.settings, self.metrics = settings, Metrics()
-        self._limits = RateLimits()
+        self._limits, self._http_log = RateLimits(), HttpLog()
         self.now = Generation(config, settings)
         self.under_way = 0
 
@@ -78,11 +79,12 @@ class Gateway:
     def stop(self) -> None:
         """End all work in the background."""
         self.now.stop()
+        self._http_log.stop()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request."""
         now, exchange = self.now, self._arrived(request)
-        tools = Tools(now.config.credentials, now.functions, self._limits)
+        tools = Tools(now.config.credentials, now.functions, self._limits, self.metrics, self._http_log)
         self.under_way += 1
         try:
             match = now.router.match(exchange.method, exchange.path)
@@ -105,7 +107,7 @@ class Gateway:
             raise
         finally:
             self.under_way -= 1
-            self._finish(exchange, now)
+            self._finish(exchange, now, tools)
 
     def _arrived(self, request: web.BaseRequest) -> Exchange:
         path, _, query = request.raw_path.partition("?")
@@ -201,7 +203,7 @@ class Gateway:
                 LOG.error("%s, upstream: %s, request: %s", problem, target.name, exchange.path)
                 if streamed:
                     return cut_off(request, streamed[0])
-                one.code = problem.code
+                one.state, one.code = "failed", problem.code
                 seen = problem.sent and exchange.method in NON_IDEMPOTENT
                 if seen or not problem.repeatable or number == service.retries:
                     exchange.fail(problem.code)
@@ -271,15 +273,17 @@ class Gateway:
         await response.write_eof()
         return response
 
-    def _finish(self, exchange: Exchange, now: Generation) -> None:
-        """Count the request, and tell the health checker of a timeout."""
+    def _finish(self, exchange: Exchange, now: Generation, tools: Tools) -> None:
+        """Run the log phase, and tell the health checker of a timeout."""
         last = exchange.tries[-1] if exchange.tries else None
         # As in Kong, a refused last try counts as an answer of 502, and no answer of a request counts.
         if exchange.route and last and TIMED_OUT in (last.status, last.code):
             now.checkers[exchange.route.service.host].report_failure(last.address, "timeouts")
         for plugin in exchange.route.plugins if exchange.route else ():
-            if plugin.name == "prometheus":
-                self.metrics.count(exchange)
+            try:
+                plugins.log(exchange, plugin, tools)
+            except PluginError as problem:
+                LOG.error("log: %s", problem)
         print(log_line(self.settings.access_log, exchange), flush=True)
 
 

@@ -171,6 +171,7 @@ REDIS = {
 }
 # In the order they run in.
 PLUGINS: dict[str, dict[str, Field]] = {
+    "pre-function": {"access": LUA, "header_filter": LUA, "log": LUA},
     "correlation-id": {
         "header_name": Field("string", default="Kong-Request-ID"),
         "generator": always("uuid", kong_default="uuid#counter"),
@@ -200,5 +201,16 @@ PLUGINS: dict[str, dict[str, Field]] = {
         for name in ("per_consumer", "status_code_metrics", "latency_metrics", "bandwidth_metrics",
                      "upstream_health_metrics")
     },
+    "http-log": {
+        "http_endpoint": Field("string", required=True),
+        "timeout": Field("number", default=10000),
+        "headers": Field("map", default={}, elements=STRING),
+        # One record in a batch, which is Kong's default.
+        "queue": record({
+            "max_entries": integer(1, 1000000, 10000),
+            "max_retry_time": Field("number", default=60),
+        }),
+    },
     "post-function": {"access": LUA, "header_filter": LUA},
 }  # fmt: skip
+FUNCTION_PLUGINS = ("pre-function", "post-function")

@@ -1,0 +1,115 @@
+"""http-log: one JSON record per request, sent in the background and retried."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from .config import Plugin
+from .exchange import Exchange
+from .upstream import Outgoing, Timeouts, UpstreamError, send
+
+LOG = logging.getLogger("kong.http-log")
+REDACTED = ("authorization", "proxy-authorization")
+INITIAL_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.01, 60
+
+
+class HttpLog:
+    """A queue and a sender per plugin; a full queue drops its oldest record."""
+
+    def __init__(self) -> None:
+        """Start with nothing to send."""
+        self._queues: dict[str, asyncio.Queue[dict[str, Any]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def put(self, exchange: Exchange, plugin: Plugin) -> None:
+        """Queue the record of a finished request."""
+        if plugin.id not in self._queues:
+            self._queues[plugin.id] = asyncio.Queue(plugin.config["queue"]["max_entries"])
+            self._tasks.add(asyncio.create_task(self._send_for_ever(self._queues[plugin.id], plugin)))
+        queue = self._queues[plugin.id]
+        if queue.full():
+            LOG.error("queue full, dropping old entries until processing is successful again")
+            queue.get_nowait()
+        queue.put_nowait(record_of(exchange))
+
+    def stop(self) -> None:
+        """End all senders."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _send_for_ever(self, queue: asyncio.Queue[dict[str, Any]], plugin: Plugin) -> None:
+        limit = plugin.config["queue"]["max_retry_time"]
+        while True:
+            body = json.dumps(await queue.get()).encode()
+            began, delay = time.monotonic(), INITIAL_RETRY_DELAY_S
+            while problem := await attempt(body, plugin.config):
+                if time.monotonic() - began + delay > limit:
+                    LOG.error("could not send entries, giving up: %s", problem)
+                    break
+                LOG.warning("handler could not process entries, will retry: %s", problem)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, MAX_RETRY_DELAY_S)
+
+
+async def attempt(body: bytes, config: dict[str, Any]) -> str:
+    """Send once; return what went wrong, or nothing."""
+    url = urlsplit(config["http_endpoint"])
+    headers = {"Host": url.netloc, "Content-Type": "application/json"} | config["headers"]
+    headers["Content-Length"] = str(len(body))
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    seconds = config["timeout"] / 1000
+    try:
+        request = Outgoing("POST", target, list(headers.items()), body)
+        timeouts = Timeouts(seconds, seconds, seconds)
+        async with send(url.hostname or "", url.port or 80, request, timeouts) as answer:
+            # Kong takes anything below 300 for success.
+            return "" if answer.status < HTTPStatus.MULTIPLE_CHOICES else f"status {answer.status}"
+    except UpstreamError as problem:
+        return str(problem)
+
+
+def record_of(exchange: Exchange) -> dict[str, Any]:
+    """Return the record, in Kong's shape."""
+    shown = {n.lower(): "REDACTED" if n.lower() in REDACTED else v for n, v in exchange.headers.items()}
+    total = int((time.monotonic() - exchange.started) * 1000)
+    waited = int(sum(one.seconds for one in exchange.tries) * 1000)
+    route, credential = exchange.route, exchange.credential
+    record: dict[str, Any] = {
+        "request": {
+            "id": exchange.id, "method": exchange.method, "headers": shown, "size": len(exchange.body),
+            "uri": exchange.path + (f"?{exchange.query}" if exchange.query else ""),
+            "querystring": dict(parse_qsl(exchange.query)),
+        },
+        "response": {
+            "status": exchange.status, "size": exchange.bytes_sent,
+            "headers": {name.lower(): value for name, value in exchange.answer_headers.items()},
+        },
+        "upstream_uri": exchange.out_path,
+        "upstream_status": ", ".join(str(one.status or one.code) for one in exchange.tries),
+        "source": "upstream" if exchange.source == "service" else "kong",
+        "tries": [
+            {"ip": t.address.target.host, "port": t.address.target.port, "state": t.state, "code": t.code}
+            for t in exchange.tries
+        ],
+        "service": route and {"id": route.service.id, "name": route.service.name, "host": route.service.host},
+        "route": route and {"id": route.id, "name": route.name},
+        "consumer": credential and {"id": credential.consumer_id, "username": credential.username},
+        "latencies": {"request": total, "proxy": waited, "kong": total - waited},
+        "client_ip": exchange.client_ip,
+        "started_at": int(time.time() * 1000) - total,
+    }  # fmt: skip
+    if exchange.correlation_id:
+        record["correlation_id"] = exchange.correlation_id
+    for name, value in exchange.serialized:
+        *parents, last = name.split(".")
+        place = record
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return record

@@ -1,0 +1,126 @@
+"""The stand-in for Kong implements what this project uses of Kong: no less, and no more."""
+
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from functools import cache
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+import render
+import yaml
+from standins.kong.kong_standin import metrics, settings
+from standins.kong.kong_standin.access_log import VARIABLES
+from standins.kong.kong_standin.fields import Field
+from standins.kong.kong_standin.pdk import FUNCTIONS, VALUES
+from standins.kong.kong_standin.schema import PLUGINS, TOP
+from standins.kong.kong_standin.server import Api
+from tree import ROOT
+
+# Exchanges are to be kept in PostgreSQL: http-log sends their records, pre-function adds what was said.
+NOT_YET_SHIPPED = {"http-log", "pre-function"}
+NOT_YET_SHIPPED_LUA = {"kong.ctx.shared", "kong.log.set_serialize_value"}
+RULES = "roles/prometheus/templates/opt/aicluster/prometheus/rules/gateway.yml"
+# Each path of the admin and the status interface: who asks for it, and in which words.
+ASKED = {
+    ("admin", "/upstreams/{upstream}/health"): (
+        "roles/kong/templates/opt/aicluster/checks/kong.py", '"admin", "/upstreams/%s/health"',
+    ),
+    ("status", "/metrics"): ("roles/kong/meta/service.yml", "metrics: {port: status, path: /metrics}"),
+    ("status", "/status"): ("roles/kong/meta/service.yml", "ask /status |"),
+    ("status", "/status/ready"): ("roles/kong/meta/service.yml", "ask /status/ready)"),
+    ("status", "/upstreams/{upstream}/health"): (RULES, "/upstreams/{{ $labels.upstream }}/health"),
+    ("status", "/upstreams/{upstream}/targets"): ("tests/e2e/test_reload.py", "/upstreams/ai-chat/targets"),
+}  # fmt: skip
+
+
+@cache
+def shipped() -> list[dict[str, Any]]:
+    """Every form of the declarative file: both inventories, and a cluster without a Redis."""
+    nodes = deepcopy(render.cluster("production"))
+    for node in nodes:
+        node["services"].pop("redis", None)
+    forms = [("production", {}), ("lab", {}), ("production", {"cluster_nodes": nodes})]
+    files = [render.render_role("kong", inventory, overrides=overrides) for inventory, overrides in forms]
+    return [yaml.safe_load(one["/opt/aicluster/kong/secrets/kong.yml"]) for one in files]
+
+
+def plugins(tree: dict[str, Any]) -> list[dict[str, Any]]:
+    """The plugins of a file, wherever they stand."""
+    routes = [route for service in tree["services"] for route in service["routes"]]
+    return [*tree["plugins"], *(plugin for route in routes for plugin in route["plugins"])]
+
+
+def set_in(value: Any, path: str = "") -> Iterator[str]:
+    """Every field that is set, `services.routes.name`."""
+    for one in value if isinstance(value, list) else [value]:
+        for name, member in one.items() if isinstance(one, dict) else ():
+            yield f"{path}{name}"
+            yield from set_in(member, f"{path}{name}.") if name != "config" else ()
+
+
+def implemented(fields: Mapping[str, Field], path: str = "") -> Iterator[str]:
+    """Every field of a schema."""
+    for name, field in fields.items():
+        yield f"{path}{name}"
+        inside = field.fields or (field.elements and field.elements.fields) or {}
+        yield from implemented(inside, f"{path}{name}.")
+
+
+def test_every_field_of_an_entity_that_is_set_is_implemented_and_no_other():
+    assert {name for tree in shipped() for name in set_in(tree)} == set(implemented(TOP))
+
+
+def test_every_plugin_that_ships_is_implemented_and_no_other():
+    assert {one["name"] for tree in shipped() for one in plugins(tree)} == PLUGINS.keys() - NOT_YET_SHIPPED
+
+
+@pytest.mark.parametrize("name", sorted(PLUGINS.keys() - NOT_YET_SHIPPED))
+def test_every_field_of_a_plugin_that_is_set_is_implemented_and_no_other(name):
+    configs = [one["config"] for tree in shipped() for one in plugins(tree) if one["name"] == name]
+    assert {field for config in configs for field in set_in(config)} == set(implemented(PLUGINS[name]))
+
+
+def test_every_name_the_shipped_lua_uses_is_implemented_and_no_other():
+    texts = [path.read_text() for path in (ROOT / "roles/kong/files").glob("*.lua")]
+    used = {name for text in texts for name in re.findall(r"\b(?:kong|ngx|json)(?:\.\w+)+", text)}
+    names = {re.sub(r"^json\b", "cjson.safe", name) for name in used}
+    assert names == {*FUNCTIONS, *VALUES} - NOT_YET_SHIPPED_LUA
+
+
+def environment() -> dict[str, str]:
+    found: dict[str, str] = render.compose_of("kong")["services"]["kong"]["environment"]
+    return {name: value.replace("$$", "$") for name, value in found.items()}
+
+
+def test_every_setting_of_the_container_is_implemented_and_no_other():
+    settings.settings_of(environment())
+    known = {*settings.FIXED, *settings.READ, *settings.WITHOUT_EFFECT}
+    assert {name.removeprefix("KONG_").lower() for name in environment()} == known
+
+
+def test_every_variable_of_the_access_log_is_implemented_and_no_other():
+    assert set(re.findall(r"\$(\w+)", environment()["KONG_NGINX_HTTP_LOG_FORMAT"])) == VARIABLES.keys()
+
+
+def test_every_series_that_rules_and_dashboards_read_is_on_the_page_and_no_other():
+    read = [
+        *ROOT.glob("roles/prometheus/templates/**/gateway.yml"),
+        *ROOT.glob("roles/grafana/files/**/*.yml"),
+    ]
+    series = {name for path in read for name in re.findall(r"\bkong_[a-z_]+(?=[{\[])", path.read_text())}
+    page = (ROOT / "lab/standins/kong/kong_standin/metrics.py").read_text()
+    shown = {*re.findall(r'samples\("(kong_\w+)"', page), *metrics.LATENCIES}
+    assert {name.removesuffix("_bucket") for name in series} == shown
+
+
+def test_every_path_that_is_asked_is_served_and_no_other():
+    api = Api(Mock())
+    served = {("admin", path) for path in api.admin_paths} | {("status", path) for path in api.status_paths}
+    assert served == ASKED.keys()
+
+
+@pytest.mark.parametrize(("asker", "words"), ASKED.values(), ids=[" ".join(where) for where in ASKED])
+def test_somebody_asks_for_each_path(asker, words):
+    assert words in (ROOT / asker).read_text()
