@@ -22,8 +22,9 @@ def receivers(**overrides: Any) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("name", ["page", "default", "deadman"])
 def test_a_receiver_without_a_url_tells_nobody(name):
-    assert receivers()[name] == {"name": name}
-    assert CONF + f"secrets/{name}_url" not in render.render_role("alertmanager")
+    overrides = {f"alertmanager_{name}_url": ""}
+    assert receivers(**overrides)[name] == {"name": name}
+    assert CONF + f"secrets/{name}_url" not in render.render_role("alertmanager", overrides=overrides)
 
 
 @pytest.mark.parametrize("name", ["page", "default", "deadman"])
