@@ -75,7 +75,7 @@ def reference_pages() -> dict[Path, str]:
         REFERENCE / "ports.md": reference.ports_page(site["nodes"]),
         REFERENCE / "memory.md": reference.memory_page(site["nodes"], site["budget"]),
         REFERENCE / "hardening.md": reference.hardening_page(exceptions),
-        REFERENCE / "lab.md": reference.lab_page(site["nodes"], ROOT / "lab"),
+        REFERENCE / "lab.md": reference.lab_page(site["nodes"], ROOT),
     }
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aicluster_lab.images import recipe_for
+
 from aicluster.site.catalogue import DECLARED, FIELDS
 from aicluster.site.schema import NAMED, Field
 
@@ -190,18 +192,21 @@ def hardening_page(exceptions: Mapping[str, Mapping[str, str]]) -> str:
     return page("Hardening", text, table(("service", "rule", "reason"), rows))
 
 
-def lab_page(nodes: Sequence[Node], lab: Path) -> str:
-    """Return what each service is in the lab: the real program or a stand-in; `lab` is the folder lab/."""
+def lab_page(nodes: Sequence[Node], root: Path) -> str:
+    """Return what each service is in the lab: the real program or a stand-in, by its recipe below `root`.
+
+    Raises LabError for an image without a recipe.
+    """
 
     def kind(entry: Mapping[str, Any]) -> str:
         if not entry["image"]:
             return "real, on the node"
-        name = entry["image"].rpartition("/")[2].partition(":")[0]
-        if (lab / "images" / name).is_dir():
-            return f"real, built from packages ([lab/images/{name}](../../lab/images/{name}/Dockerfile))"
-        standin = f"**stand-in** ([lab/standins/{name}](../../lab/standins/{name}/README.md))"
-        if (lab / "full" / name).is_dir():
-            real = f"[real](../../lab/full/{name}/Dockerfile)"
+        folder = recipe_for(root, entry["image"], "").folder.relative_to(root)
+        if folder.parent.name == "images":
+            return f"real, built from packages ([{folder}](../../{folder}/Dockerfile))"
+        standin = f"**stand-in** ([{folder}](../../{folder}/README.md))"
+        if (root / "lab/full" / folder.name).is_dir():
+            real = f"[real](../../lab/full/{folder.name}/Dockerfile)"
             return f"{standin}; with `AICLUSTER_LAB_FULL=1` the {real} one, built from packages"
         return standin
 
