@@ -17,20 +17,15 @@ def networks(*audiences: str, operators: list[str] | None = None) -> list[str]:
     return [entry["network"] for entry in found]
 
 
-@pytest.mark.parametrize(
-    ("audiences", "expected"),
-    [
-        pytest.param(["localhost"], [], id="localhost is no place on the network"),
-        pytest.param(["gateway"], ["10.0.0.2/32"], id="a tier is its node"),
-        pytest.param(["primary_ai"], ["10.0.0.3/32", "10.0.0.4/32"], id="a tier is all of its nodes"),
-        pytest.param(["lan"], ["10.0.0.0/24"], id="lan is the network of the site"),
-        pytest.param(
-            ["operators", "lan", "gateway"],
-            ["10.0.0.2/32", "10.0.0.0/24", "10.0.0.9/32", "10.8.0.0/24"],
-            id="nodes come first, then the network, then operators",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("audiences", "expected"), [
+    pytest.param(["localhost"], [], id="localhost is no place on the network"),
+    pytest.param(["gateway"], ["10.0.0.2/32"], id="a tier is its node"),
+    pytest.param(["primary_ai"], ["10.0.0.3/32", "10.0.0.4/32"], id="a tier is all of its nodes"),
+    pytest.param(["lan"], ["10.0.0.0/24"], id="lan is the network of the site"),
+    pytest.param(["operators", "lan", "gateway"],
+        ["10.0.0.2/32", "10.0.0.0/24", "10.0.0.9/32", "10.8.0.0/24"],
+        id="nodes come first, then the network, then operators"),
+])  # fmt: skip
 def test_an_audience_means(audiences, expected):
     assert networks(*audiences) == expected
 

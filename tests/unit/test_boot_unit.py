@@ -56,14 +56,11 @@ def test_where_profiles_are_what_belongs_to_another_one_is_stopped_first(host, n
     assert settles is bool(node["profiles"])
 
 
-@pytest.mark.parametrize(
-    "others",
-    [
-        pytest.param({}, id="nothing else is set"),
-        pytest.param({"net.ipv4.ip_nonlocal_bind": 0}, id="a site sets it off"),
-        pytest.param({"vm.swappiness": 10}, id="a site sets what sorts after it"),
-    ],
-)
+@pytest.mark.parametrize("others", [
+    pytest.param({}, id="nothing else is set"),
+    pytest.param({"net.ipv4.ip_nonlocal_bind": 0}, id="a site sets it off"),
+    pytest.param({"vm.swappiness": 10}, id="a site sets what sorts after it"),
+])  # fmt: skip
 def test_an_address_that_comes_after_docker_stops_no_container(others):
     files = render.render_role("base", host=NODES[0][0], overrides={"base_sysctl": others})
     text = files["/etc/sysctl.d/90-aicluster.conf"]

@@ -24,12 +24,8 @@ def page(text: str) -> dict[str, Any]:
 
 
 FAILED: dict[str, tuple[Any, ...]] = {
-    "a store that is open to strangers": (
-        "minio",
-        MINIO | {"GET /images/": (200, "<ListBucketResult/>")},
-        says(None),
-        "answered 200 instead of 403",
-    ),
+    "a store that is open to strangers": ("minio", MINIO | {"GET /images/": (200, "<ListBucketResult/>")},
+        says(None), "answered 200 instead of 403"),
     "a store that gives something else back": ("minio", MINIO, says("else"), "read 'else"),
     "no console": ("minio", MINIO | {"GET /": (200, "{}")}, says(None), "the console's page is none"),
     "a row that is lost": ("postgres", {}, says("3"), "wrote 'run-1 PI52' and read"),
@@ -39,7 +35,7 @@ FAILED: dict[str, tuple[Any, ...]] = {
     "a role without rights": ("postgres_exporter", page("pg_up 1\n"), "", "lacks pg_monitor"),
     "its password": ("redis_exporter", page(f"{WRONG_PASSWORD}\nredis_up 0\n"), "", WRONG_PASSWORD),
     "no numbers": ("redis_exporter", page("redis_up 1\n"), "", "no number of Redis"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("service", "answers", "inside", "evidence"), FAILED.values(), ids=FAILED)

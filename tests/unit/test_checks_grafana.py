@@ -58,12 +58,9 @@ FAILED: dict[str, tuple[Any, ...]] = {
     "a sick database": ("api/health", (200, {"database": "failing"}), "database is 'failing'"),
     "another password": ("api/user", (401, {}), "refuses the password of its secret file"),
     "a visitor instead of the administrator": ("api/user", (200, {"login": ""}), "answered as ''"),
-    "a dashboard missing": (
-        "api/search?type=dash-db&limit=1000",
-        (200, [{"uid": "one"}]),
-        "dashboards missing: two",
-    ),
-}
+    "a dashboard missing": ("api/search?type=dash-db&limit=1000", (200, [{"uid": "one"}]),
+        "dashboards missing: two"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("path", "answer", "evidence"), FAILED.values(), ids=FAILED)

@@ -109,22 +109,15 @@ STATE = 'aicluster_service_state{name="ollama",state="%s"} %s'
 LATER, EARLIER = (f"aicluster_containers_seen_timestamp_seconds {at}" for at in (995, 985))
 
 
-@pytest.mark.parametrize(
-    ("metrics", "state"),
-    [
-        pytest.param([STATE % ("healthy", 0), STATE % ("inactive", "1.0"), LATER], "inactive", id="inactive"),
-        pytest.param(
-            [STATE % ("inactive", 1), EARLIER], "inactive", id="inactive already when this check began"
-        ),
-        pytest.param([STATE % ("healthy", 1), STATE % ("inactive", 0), LATER], "healthy", id="active"),
-        pytest.param([STATE % ("failed", 1), LATER], "failed", id="stopped"),
-        pytest.param(
-            [STATE % ("healthy", 1), EARLIER], "", id="active when it last looked, which is long ago"
-        ),
-        pytest.param([], "", id="nothing is known yet"),
-        pytest.param(None, "unknown", id="the node says nothing"),
-    ],
-)
+@pytest.mark.parametrize(("metrics", "state"), [
+    pytest.param([STATE % ("healthy", 0), STATE % ("inactive", "1.0"), LATER], "inactive", id="inactive"),
+    pytest.param([STATE % ("inactive", 1), EARLIER], "inactive", id="inactive already when this check began"),
+    pytest.param([STATE % ("healthy", 1), STATE % ("inactive", 0), LATER], "healthy", id="active"),
+    pytest.param([STATE % ("failed", 1), LATER], "failed", id="stopped"),
+    pytest.param([STATE % ("healthy", 1), EARLIER], "", id="active when it last looked, which is long ago"),
+    pytest.param([], "", id="nothing is known yet"),
+    pytest.param(None, "unknown", id="the node says nothing"),
+])  # fmt: skip
 def test_a_node_reports_itself_whether_its_ollama_is_inactive(metrics, state):
     node = ai("ORIN0", "10.0.0.2")
     node["services"]["node_exporter"] = {"ports": {"metrics": 9100}}
@@ -133,16 +126,13 @@ def test_a_node_reports_itself_whether_its_ollama_is_inactive(metrics, state):
     assert kong.state_of(kit, "ollama", "10.0.0.2", time.monotonic() - 10) == state
 
 
-@pytest.mark.parametrize(
-    ("states", "probed_within_s", "hopeless"),
-    [
-        pytest.param(["failed"], 10, True, id="it is down"),
-        pytest.param(["failed", ""], 10, False, id="a node has not looked yet"),
-        pytest.param(["healthy"], 10, False, id="it is up, and may not have been probed yet"),
-        pytest.param(["healthy"], -1, True, id="it is up, and still not reached"),
-        pytest.param([""], -1, False, id="a node is slower to look than Kong to probe"),
-    ],
-)
+@pytest.mark.parametrize(("states", "probed_within_s", "hopeless"), [
+    pytest.param(["failed"], 10, True, id="it is down"),
+    pytest.param(["failed", ""], 10, False, id="a node has not looked yet"),
+    pytest.param(["healthy"], 10, False, id="it is up, and may not have been probed yet"),
+    pytest.param(["healthy"], -1, True, id="it is up, and still not reached"),
+    pytest.param([""], -1, False, id="a node is slower to look than Kong to probe"),
+])  # fmt: skip
 def test_nobody_waits_for_what_will_not_come(monkeypatch, states, probed_within_s, hopeless):
     monkeypatch.setattr(kong, "PROBED_WITHIN_S", probed_within_s)
     assert kong.hopeless(states, time.monotonic()) is hopeless
@@ -153,14 +143,11 @@ def test_nobody_waits_for_what_will_not_come(monkeypatch, states, probed_within_
 
 WORKING: dict[str, tuple[Any, ...]] = {
     "all healthy": (None, NODES, "abababab, AGX0 and ORIN0 healthy, no key no answer, requests counted"),
-    "a drained node may be away": (
-        [target("10.0.0.1", 0, "UNHEALTHY"), target("10.0.0.2")],
-        NODES,
-        "abababab, ORIN0 healthy",
-    ),
+    "a drained node may be away": ([target("10.0.0.1", 0, "UNHEALTHY"), target("10.0.0.2")], NODES,
+        "abababab, ORIN0 healthy"),
     "nothing to balance, and no way in": ([], [], "there is no AI node"),
     "images and code quality": ([], HOME, "image, code quality"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("targets", "nodes", "evidence"), WORKING.values(), ids=WORKING)
@@ -215,14 +202,11 @@ def test_an_inactive_service_is_reported_as_inactive(tell):
 
 
 @pytest.mark.usefixtures("tell")
-@pytest.mark.parametrize(
-    ("way", "evidence"),
-    [
-        pytest.param("POST /api/v1/image", "empty graph is answered 503", id="no way for a job"),
-        pytest.param(QUEUE, "queue of images answers 503", id="no way to ComfyUI"),
-        pytest.param(QUALITY, "code quality answers 503", id="no way to SonarQube"),
-    ],
-)
+@pytest.mark.parametrize(("way", "evidence"), [
+    pytest.param("POST /api/v1/image", "empty graph is answered 503", id="no way for a job"),
+    pytest.param(QUEUE, "queue of images answers 503", id="no way to ComfyUI"),
+    pytest.param(QUALITY, "code quality answers 503", id="no way to SonarQube"),
+])  # fmt: skip
 def test_a_way_that_leads_nowhere_while_its_service_is_active_has_failed(way, evidence):
     found = failure_of(kong.check, kit_of({way: (503, {})}, [], HOME))
     assert evidence in found.evidence

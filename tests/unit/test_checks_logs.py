@@ -33,16 +33,11 @@ def ask_exporter(metrics: str, status: int = 200) -> str:
     return str(check_of("node_exporter").check(kit))
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "evidence"),
-    [
-        pytest.param(
-            os.uname().nodename, "other", "measures another machine", id="another machine's metrics"
-        ),
-        pytest.param("aicluster_node_info{", "x{", "aicluster_node_info of PI41", id="our file is not read"),
-        pytest.param("scrape_error 0", "scrape_error 1", "cannot be read", id="a broken file"),
-    ],
-)
+@pytest.mark.parametrize(("before", "after", "evidence"), [
+    pytest.param(os.uname().nodename, "other", "measures another machine", id="another machine's metrics"),
+    pytest.param("aicluster_node_info{", "x{", "aicluster_node_info of PI41", id="our file is not read"),
+    pytest.param("scrape_error 0", "scrape_error 1", "cannot be read", id="a broken file"),
+])  # fmt: skip
 def test_an_exporter_has_failed(before, after, evidence):
     with pytest.raises(CheckError) as failure:
         ask_exporter(METRICS.replace(before, after))
@@ -72,14 +67,11 @@ def ask_store(page: str | None, status: int = 200, together: Sequence[str] = (*N
     return said
 
 
-@pytest.mark.parametrize(
-    ("lines", "missing"),
-    [
-        pytest.param([line("PI41")], "AGX0", id="another node is missing"),
-        pytest.param([line("PI41"), line("AGX0", run=0)], "AGX0", id="a line of an earlier run"),
-        pytest.param([line("PI41"), line("AGX01")], "AGX0", id="a node of a similar name"),
-    ],
-)
+@pytest.mark.parametrize(("lines", "missing"), [
+    pytest.param([line("PI41")], "AGX0", id="another node is missing"),
+    pytest.param([line("PI41"), line("AGX0", run=0)], "AGX0", id="a line of an earlier run"),
+    pytest.param([line("PI41"), line("AGX01")], "AGX0", id="a node of a similar name"),
+])  # fmt: skip
 def test_a_store_names_the_nodes_whose_lines_are_missing(lines, missing):
     with pytest.raises(CheckError) as failure:
         ask_store(stored(lines))

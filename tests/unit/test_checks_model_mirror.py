@@ -52,24 +52,15 @@ def check(changed: Any = None, said: str = LISTED) -> str:
 
 
 FAILED: dict[str, tuple[Any, ...]] = {
-    "another manifest": (
-        "GET /v2/library/phi3/manifests/mini",
-        (200, MANIFEST + " "),
-        "the manifest of phi3:mini is not the one Ollama has",
-    ),
-    "no Location": (
-        f"GET /v2/library/phi3/blobs/{DIGESTS['model']}",
-        layer("model", location=False),
-        "comes without a Location",
-    ),
-    "a layer of another size": (
-        f"GET /v2/library/phi3/blobs/{DIGESTS['model']}",
-        layer("model", size=7),
-        "has 7 bytes, not 400",
-    ),
+    "another manifest": ("GET /v2/library/phi3/manifests/mini", (200, MANIFEST + " "),
+        "the manifest of phi3:mini is not the one Ollama has"),
+    "no Location": (f"GET /v2/library/phi3/blobs/{DIGESTS['model']}", layer("model", location=False),
+        "comes without a Location"),
+    "a layer of another size": (f"GET /v2/library/phi3/blobs/{DIGESTS['model']}", layer("model", size=7),
+        "has 7 bytes, not 400"),
     "something can be deleted": ("DELETE /v2/library/x/manifests/latest", (202, ""), "DELETE"),
     "the key is served": ("GET /id_ed25519", (200, "key"), "GET /id_ed25519 answers 200"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("path", "says", "evidence"), FAILED.values(), ids=FAILED)

@@ -66,30 +66,24 @@ def test_the_edge_is_asked_without_the_key_while_an_ai_node_still_loads_its_mode
     assert found.endswith("a chat is answered by AGX0; NANO would if no AI node did")
 
 
-@pytest.mark.parametrize(
-    ("said", "caused_by"),
-    [
-        pytest.param((502, {}), ["nginx on NANO"], id="its nginx is down"),
-        pytest.param(SLOW, ["ollama on NANO", "nginx on NANO"], id="no answer in time"),
-    ],
-)
+@pytest.mark.parametrize(("said", "caused_by"), [
+    pytest.param((502, {}), ["nginx on NANO"], id="its nginx is down"),
+    pytest.param(SLOW, ["ollama on NANO", "nginx on NANO"], id="no answer in time"),
+])  # fmt: skip
 def test_an_edge_that_would_not_answer_is_told_by_the_gateway(said, caused_by):
     found = failure_of(nginx.check, gateway({NANO: said}, edge=True))
     assert "NANO would not answer when no AI node does" in found.evidence
     assert found.caused_by == caused_by
 
 
-@pytest.mark.parametrize(
-    ("way", "said", "evidence", "caused_by"),
-    [
-        pytest.param("GET /healthz", (502, ""), "/healthz: answered 502", "kong", id="Kong is not ready"),
-        pytest.param("GET /portal/health", (502, ""), "answered 502", "prometheus", id="the portal's states"),
-        pytest.param(CHAT, (401, {}), "answered 401 instead of 200", "kong", id="a key that is not taken"),
-        pytest.param(CHAT, (503, "nobody"), "instead of 200: nobody", "kong", id="nobody answers"),
-        pytest.param(CHAT, (200, MESSAGE), "X-AI-Node is missing", "kong", id="an answer of nobody"),
-        pytest.param(CHAT, SLOW, SLOWLY, "kong", id="a slow answer"),
-    ],
-)
+@pytest.mark.parametrize(("way", "said", "evidence", "caused_by"), [
+    pytest.param("GET /healthz", (502, ""), "/healthz: answered 502", "kong", id="Kong is not ready"),
+    pytest.param("GET /portal/health", (502, ""), "answered 502", "prometheus", id="the portal's states"),
+    pytest.param(CHAT, (401, {}), "answered 401 instead of 200", "kong", id="a key that is not taken"),
+    pytest.param(CHAT, (503, "nobody"), "instead of 200: nobody", "kong", id="nobody answers"),
+    pytest.param(CHAT, (200, MESSAGE), "X-AI-Node is missing", "kong", id="an answer of nobody"),
+    pytest.param(CHAT, SLOW, SLOWLY, "kong", id="a slow answer"),
+])  # fmt: skip
 def test_a_gateway_that_does_not_work_has_failed_and_the_possible_causes_are_named(
     way, said, evidence, caused_by
 ):
@@ -114,17 +108,11 @@ def edge(changed: Changed | None = None, second: str = "HIT") -> ScriptedKit:
     return kit_of("edge", ["ollama"], healthy | (changed or {}))
 
 
-@pytest.mark.parametrize(
-    ("kit", "evidence"),
-    [
-        pytest.param(edge(second="MISS"), "not answered from the cache (MISS, then MISS)", id="it forgets"),
-        pytest.param(
-            edge({"GET /api/tags": (200, {})}),
-            "/api/tags: answered 200 instead of 404",
-            id="it lets everything through",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("kit", "evidence"), [
+    pytest.param(edge(second="MISS"), "not answered from the cache (MISS, then MISS)", id="it forgets"),
+    pytest.param(edge({"GET /api/tags": (200, {})}), "/api/tags: answered 200 instead of 404",
+        id="it lets everything through"),
+])  # fmt: skip
 def test_an_edge_that_does_not_keep_its_promises_has_failed(kit, evidence):
     assert evidence in failure_of(nginx.check, kit).evidence
 

@@ -72,16 +72,12 @@ def test_the_smallest_alias_is_asked_for_a_single_token():
 
 
 FAILED: dict[str, tuple[Any, ...]] = {
-    "an alias is missing": (
-        tags("llama3.2:latest", "codellama:7b", "chat:latest"),
-        "no model named code:latest",
-    ),
-    "a model without an alias is missing": (
-        tags("codellama:7b", "chat:latest", "code:latest"),
-        "no model named llama3.2:latest",
-    ),
+    "an alias is missing": (tags("llama3.2:latest", "codellama:7b", "chat:latest"),
+        "no model named code:latest"),
+    "a model without an alias is missing": (tags("codellama:7b", "chat:latest", "code:latest"),
+        "no model named llama3.2:latest"),
     "no token": ({GENERATE: (200, {"done": True, "eval_count": 0})}, "code:latest generated no token"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("changed", "evidence"), FAILED.values(), ids=FAILED)
@@ -98,13 +94,10 @@ def test_slow_is_told_from_failed(in_memory, state):
     assert "curl -m 900" in found.next_command
 
 
-@pytest.mark.parametrize(
-    ("in_memory", "end"),
-    [
-        pytest.param([model("code:latest", 100, size_vram=100)], "s, 100 % on the GPU", id="all of it"),
-        pytest.param([model("code:latest", 100, size_vram=60)], "s, 60 % on the GPU", id="a part of it"),
-    ],
-)
+@pytest.mark.parametrize(("in_memory", "end"), [
+    pytest.param([model("code:latest", 100, size_vram=100)], "s, 100 % on the GPU", id="all of it"),
+    pytest.param([model("code:latest", 100, size_vram=60)], "s, 60 % on the GPU", id="a part of it"),
+])  # fmt: skip
 @pytest.mark.usefixtures("gpu")
 def test_a_container_with_the_gpu_says_how_much_is_there(in_memory, end):
     assert re.search(f"{end}$", ollama.check(kit_of(loaded(*in_memory))))

@@ -93,14 +93,11 @@ FAILED: dict[str, tuple[Any, ...]] = {
     "no rules": ({"rules": [[]]}, "has no rules"),
     "a rule that cannot be evaluated": (
         {"rules": [[{"rules": [RULE, {"name": "Bad", "health": "err", "lastError": "many-to-many"}]}]]},
-        "rule Bad: many-to-many",
-    ),
+        "rule Bad: many-to-many"),
     "nobody to tell": ({"alertmanagers": [[]]}, "does not know the Alertmanager on PI41 .10.0.0.4:9093."),
-    "a page without a metric": (
-        {"query": [[{"metric": {"job": "kong", "instance": "10.0.0.1:8100"}}]]},
-        "no metric from kong at 10.0.0.1:8100",
-    ),
-}
+    "a page without a metric": ({"query": [[{"metric": {"job": "kong", "instance": "10.0.0.1:8100"}}]]},
+        "no metric from kong at 10.0.0.1:8100"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("pages", "evidence"), FAILED.values(), ids=FAILED)

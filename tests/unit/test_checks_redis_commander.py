@@ -51,14 +51,11 @@ def kit_of(**differing: Any) -> ScriptedKit:
     return ScriptedKit(site("PI52", {"redis_commander": {"web": 8081}}), answers, secrets=secrets)
 
 
-@pytest.mark.parametrize(
-    ("differing", "evidence"),
-    [
-        pytest.param({"closed": False}, "answered 200 instead of 401", id="open to strangers"),
-        pytest.param({"password": "an old one"}, "refuses the password", id="another password"),
-        pytest.param({"listed": []}, "connections missing: redis:6379", id="a connection lost"),
-        pytest.param({"info": [AWAY]}, "no answer from Redis at redis:6379", id="a Redis away"),
-    ],
-)
+@pytest.mark.parametrize(("differing", "evidence"), [
+    pytest.param({"closed": False}, "answered 200 instead of 401", id="open to strangers"),
+    pytest.param({"password": "an old one"}, "refuses the password", id="another password"),
+    pytest.param({"listed": []}, "connections missing: redis:6379", id="a connection lost"),
+    pytest.param({"info": [AWAY]}, "no answer from Redis at redis:6379", id="a Redis away"),
+])  # fmt: skip
 def test_one_that_does_not_is_named_with_the_evidence(differing, evidence):
     assert evidence in failure_of(redis_commander.check, kit_of(**differing)).evidence

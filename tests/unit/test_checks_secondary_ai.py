@@ -69,13 +69,10 @@ def test_a_node_without_a_gpu_may_compute_on_its_processor(wanted):
     assert "computes on cpu" in comfyui.check(comfyui_kit({"GET /system_stats": stats("cpu")}))
 
 
-@pytest.mark.parametrize(
-    ("there", "missing"),
-    [
-        pytest.param(["sd.safetensors", "xl/turbo.safetensors", "more.ckpt"], "", id="all are there"),
-        pytest.param(["sd.safetensors"], "xl/turbo.safetensors", id="one is missing"),
-    ],
-)
+@pytest.mark.parametrize(("there", "missing"), [
+    pytest.param(["sd.safetensors", "xl/turbo.safetensors", "more.ckpt"], "", id="all are there"),
+    pytest.param(["sd.safetensors"], "xl/turbo.safetensors", id="one is missing"),
+])  # fmt: skip
 def test_a_declared_checkpoint_that_is_missing_is_a_failure_with_the_way_to_bring_it(wanted, there, missing):
     wanted(checkpoints=["sd.safetensors", "xl/turbo.safetensors"])
     kit = comfyui_kit({"GET /models/checkpoints": (200, there)})
@@ -93,12 +90,10 @@ def test_a_declared_checkpoint_that_is_missing_is_a_failure_with_the_way_to_brin
 BROKEN_COMFYUIS: dict[str, tuple[Any, ...]] = {
     "the GPU is not used": ({"GET /system_stats": stats("cpu")}, "given a GPU but computes on cpu"),
     "the job does not end": ({"GET /history/p1": (200, "{}")}, "did not end"),
-    "the job fails": (
-        {"GET /history/p1": (200, {"p1": {**JOB, "status": {"status_str": "error"}}})},
-        "ended as",
-    ),
+    "the job fails": ({"GET /history/p1": (200, {"p1": {**JOB, "status": {"status_str": "error"}}})},
+        "ended as"),
     "the picture is none": ({"GET /view": (200, "<html>")}, "is no PNG"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("changed", "evidence"), BROKEN_COMFYUIS.values(), ids=BROKEN_COMFYUIS)
@@ -119,13 +114,10 @@ QUEUES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("queue", "said", "interrupted"),
-    [
-        pytest.param("idle", "nothing ran, 0 waiting", False, id="nothing to wait for"),
-        pytest.param("busy", "interrupted, 2 waiting", True, id="a picture that does not end is interrupted"),
-    ],
-)
+@pytest.mark.parametrize(("queue", "said", "interrupted"), [
+    pytest.param("idle", "nothing ran, 0 waiting", False, id="nothing to wait for"),
+    pytest.param("busy", "interrupted, 2 waiting", True, id="a picture that does not end is interrupted"),
+])  # fmt: skip
 def test_before_it_is_stopped_comfyui_ends_its_work_and_frees_its_memory(queue, said, interrupted):
     kit = comfyui_kit({"GET /queue": (200, QUEUES[queue])})
     assert said in rest.rest(kit)
@@ -197,13 +189,10 @@ def test_a_picture_made_now_becomes_an_object_and_nothing_is_left(profile):
     assert kit.asked[-3:-1] == ["POST /queue", "POST /history"]
 
 
-@pytest.mark.parametrize(
-    ("present", "changed"),
-    [
-        pytest.param("llm", {}, id="it is inactive"),
-        pytest.param("image", {"GET /queue": None}, id="it does not answer, which its own check tells"),
-    ],
-)
+@pytest.mark.parametrize(("present", "changed"), [
+    pytest.param("llm", {}, id="it is inactive"),
+    pytest.param("image", {"GET /queue": None}, id="it does not answer, which its own check tells"),
+])  # fmt: skip
 def test_where_comfyui_makes_no_picture_a_text_is_moved(profile, present, changed):
     profile(present)
     kit = Mover(None, changed)
@@ -212,13 +201,10 @@ def test_where_comfyui_makes_no_picture_a_text_is_moved(profile, present, change
 
 
 @pytest.mark.parametrize("present", ["image", "llm"])
-@pytest.mark.parametrize(
-    ("arrives", "evidence"),
-    [
-        pytest.param(b"another", "is not what the bucket gives back", id="something else is read back"),
-        pytest.param(CheckError("403 Forbidden"), "object: 403 Forbidden", id="the store does not take it"),
-    ],
-)
+@pytest.mark.parametrize(("arrives", "evidence"), [
+    pytest.param(b"another", "is not what the bucket gives back", id="something else is read back"),
+    pytest.param(CheckError("403 Forbidden"), "object: 403 Forbidden", id="the store does not take it"),
+])  # fmt: skip
 def test_what_does_not_become_an_object_is_named_and_nothing_is_left(profile, present, arrives, evidence):
     profile(present)
     kit = Mover(arrives)
@@ -226,15 +212,10 @@ def test_what_does_not_become_an_object_is_named_and_nothing_is_left(profile, pr
     assert kit.outputs == {}
 
 
-@pytest.mark.parametrize(
-    ("command", "evidence"),
-    [
-        pytest.param(
-            "outputs-healthy", "no pass succeeded lately", id="it has not reached the store for long"
-        ),
-        pytest.param("outputs-bucket", "cannot be listed", id="its key does not open the bucket"),
-    ],
-)
+@pytest.mark.parametrize(("command", "evidence"), [
+    pytest.param("outputs-healthy", "no pass succeeded lately", id="it has not reached the store for long"),
+    pytest.param("outputs-bucket", "cannot be listed", id="its key does not open the bucket"),
+])  # fmt: skip
 def test_a_mover_that_moves_nothing_is_named(command, evidence):
     commands: dict[str, Any] = {**GOOD, f"comfyui_outputs: */{command}": CheckError("rc 1")}
     failing = ScriptedKit(site("ORIN0", {}), commands=commands)
@@ -273,18 +254,13 @@ def sonar_kit(changed: dict[str, Any] | None = None, password: str = "Right-Pass
 BROKEN_SONARQUBES: dict[str, tuple[Any, ...]] = {
     "its database is too old": (
         sonar_kit({"GET /api/system/status": (200, {"status": "DB_MIGRATION_NEEDED"})}),
-        "DB_MIGRATION_NEEDED",
-    ),
+        "DB_MIGRATION_NEEDED"),
     "provisioning did not happen": (sonar_kit(password="admin"), "delivered password"),
-    "Prometheus is not let in": (
-        sonar_kit({"GET /api/monitoring/metrics": (403, "")}),
-        "metrics answered 403",
-    ),
-    "it cannot forget": (
-        sonar_kit({"POST /api/projects/delete": (500, "")}),
-        "deleting the project answered 500",
-    ),
-}
+    "Prometheus is not let in": (sonar_kit({"GET /api/monitoring/metrics": (403, "")}),
+        "metrics answered 403"),
+    "it cannot forget": (sonar_kit({"POST /api/projects/delete": (500, "")}),
+        "deleting the project answered 500"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("kit", "evidence"), BROKEN_SONARQUBES.values(), ids=BROKEN_SONARQUBES)
@@ -339,14 +315,11 @@ def settings(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("settings")
-@pytest.mark.parametrize(
-    ("said", "end"),
-    [
-        pytest.param(None, "one started in 0.0 s", id="a notebook starts"),
-        pytest.param((429, "limit exceeded"), "no place was free for one more", id="all places are taken"),
-        pytest.param((400, "already running"), "another verify starts one", id="two verifies at once"),
-    ],
-)
+@pytest.mark.parametrize(("said", "end"), [
+    pytest.param(None, "one started in 0.0 s", id="a notebook starts"),
+    pytest.param((429, "limit exceeded"), "no place was free for one more", id="all places are taken"),
+    pytest.param((400, "already running"), "another verify starts one", id="two verifies at once"),
+])  # fmt: skip
 def test_a_hub_where_people_can_work_is_healthy_and_nothing_goes_on_running(said, end):
     kit = hub_kit({f"POST {USER}/server": said} if said else None)
     evidence = jupyterhub.check(kit)
@@ -359,13 +332,11 @@ NEVER_READY = (200, {"servers": {"": {"ready": False}}})
 
 BROKEN_HUBS: dict[str, tuple[Any, ...]] = {
     "the password was not taken over": (hub_kit(password="other"), "does not let in who knows"),
-    "it lets in everybody": (
-        hub_kit({f"POST {HUB}/login": (302, "", SESSION)}),
-        "does not know the password",
-    ),
+    "it lets in everybody": (hub_kit({f"POST {HUB}/login": (302, "", SESSION)}),
+        "does not know the password"),
     "it ends as it starts": (hub_kit({f"GET {USER}": NEVER_READY}), "does not come up"),
     "Prometheus is not let in": (hub_kit({f"GET {HUB}/metrics": (403, "")}), "answered 403"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.usefixtures("settings")

@@ -22,14 +22,11 @@ def one(**variables: Any) -> dict[str, Any]:
     return cluster_nodes([host("10.0.0.1", **variables)], CATALOGUE)[0]
 
 
-@pytest.mark.parametrize(
-    ("base", "override", "result"),
-    [
-        pytest.param({"a": 1, "b": 2}, {"b": 3}, {"a": 1, "b": 3}, id="a key is replaced, the others stay"),
-        pytest.param({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}, {"a": {"b": 1, "c": 3}}, id="at any depth"),
-        pytest.param({"a": {"b": 1}}, {"a": None}, {"a": None}, id="null takes a value away"),
-    ],
-)
+@pytest.mark.parametrize(("base", "override", "result"), [
+    pytest.param({"a": 1, "b": 2}, {"b": 3}, {"a": 1, "b": 3}, id="a key is replaced, the others stay"),
+    pytest.param({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}, {"a": {"b": 1, "c": 3}}, id="at any depth"),
+    pytest.param({"a": {"b": 1}}, {"a": None}, {"a": None}, id="null takes a value away"),
+])  # fmt: skip
 def test_overrides_are_laid_over_the_catalogue(base, override, result):
     assert merged(base, override) == result
 
@@ -50,27 +47,19 @@ def test_a_bare_host_is_described_as_far_as_it_is_known():
     assert node["drained"] is False
 
 
-@pytest.mark.parametrize(
-    ("groups", "tier"),
-    [
-        pytest.param(["nodes", "jetsons"], None, id="none without such a group"),
-        pytest.param(
-            ["monitoring", "backend"], "backend", id="the first in order of the tiers if there are two"
-        ),
-    ],
-)
+@pytest.mark.parametrize(("groups", "tier"), [
+    pytest.param(["nodes", "jetsons"], None, id="none without such a group"),
+    pytest.param(["monitoring", "backend"], "backend", id="the first in order of the tiers if there are two"),
+])  # fmt: skip
 def test_the_tier_of_a_node(groups, tier):
     assert one(group_names=groups)["tier"] == tier
 
 
-@pytest.mark.parametrize(
-    ("variables", "port"),
-    [
-        pytest.param({}, 22, id="nothing said"),
-        pytest.param({"ansible_port": 2222}, 2222, id="ansible_port"),
-        pytest.param({"ansible_port": 2222, "ansible_ssh_port": 2022}, 2022, id="what Ansible prefers"),
-    ],
-)
+@pytest.mark.parametrize(("variables", "port"), [
+    pytest.param({}, 22, id="nothing said"),
+    pytest.param({"ansible_port": 2222}, 2222, id="ansible_port"),
+    pytest.param({"ansible_port": 2222, "ansible_ssh_port": 2022}, 2022, id="what Ansible prefers"),
+])  # fmt: skip
 def test_a_node_has_the_ssh_port_of_its_inventory(variables, port):
     assert one(**variables)["ssh_port"] == port
 

@@ -90,14 +90,11 @@ def test_the_options_a_version_knows_are_read_from_its_source(folder):
     assert start.known_switches(folder) == ["--lowvram", "--cpu"]
 
 
-@pytest.mark.parametrize(
-    ("optional", "passed"),
-    [
-        pytest.param("--disable-dynamic-vram", [], id="a switch it does not know is left out"),
-        pytest.param("--cpu,--disable-dynamic-vram", ["--cpu"], id="one it knows is passed on"),
-        pytest.param("", [], id="none"),
-    ],
-)
+@pytest.mark.parametrize(("optional", "passed"), [
+    pytest.param("--disable-dynamic-vram", [], id="a switch it does not know is left out"),
+    pytest.param("--cpu,--disable-dynamic-vram", ["--cpu"], id="one it knows is passed on"),
+    pytest.param("", [], id="none"),
+])  # fmt: skip
 def test_only_switches_the_version_knows_are_passed_on(folder, monkeypatch, optional, passed):
     manager(folder, "'default', 'ComfyUI-Manager'")
     monkeypatch.chdir(folder)
@@ -151,14 +148,11 @@ def remote(text: str) -> dict[str, str]:
     return dict(settings["store"])
 
 
-@pytest.mark.parametrize(
-    ("store", "endpoint"),
-    [
-        pytest.param("PI52", "http://192.168.1.247:9000", id="on another node by its published port"),
-        pytest.param("PI41", "http://192.168.1.204:9000", id="wherever it was moved to"),
-        pytest.param("ORIN0", "http://minio:9001", id="on the same node by its name"),
-    ],
-)
+@pytest.mark.parametrize(("store", "endpoint"), [
+    pytest.param("PI52", "http://192.168.1.247:9000", id="on another node by its published port"),
+    pytest.param("PI41", "http://192.168.1.204:9000", id="wherever it was moved to"),
+    pytest.param("ORIN0", "http://minio:9001", id="on the same node by its name"),
+])  # fmt: skip
 def test_the_store_is_found_where_it_runs(store, endpoint):
     found = remote(mover(store)[CONF])
     assert found["endpoint"] == endpoint

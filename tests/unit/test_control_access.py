@@ -48,13 +48,10 @@ def test_the_line_is_put_back_when(text, wanted):
     assert is_wanted(text) is wanted
 
 
-@pytest.mark.parametrize(
-    ("host_vars", "user"),
-    [
-        pytest.param({}, "ansible", id="the inventory's"),
-        pytest.param({"ansible_ssh_user": "pi", "ansible_user": "me"}, "pi", id="the one Ansible prefers"),
-    ],
-)
+@pytest.mark.parametrize(("host_vars", "user"), [
+    pytest.param({}, "ansible", id="the inventory's"),
+    pytest.param({"ansible_ssh_user": "pi", "ansible_user": "me"}, "pi", id="the one Ansible prefers"),
+])  # fmt: skip
 def test_the_file_of_the_user_playbooks_log_in_as_is_read(host_vars, user):
     _, _, provision = state_on(NODE, **host_vars)
     assert provision["probe"] == f"~{user}/.ssh/authorized_keys"
@@ -83,17 +80,13 @@ def plan(*provision: str) -> dict[str, Any]:
     return {"deploy": {"provision": list(provision)}}
 
 
-@pytest.mark.parametrize(
-    ("host", "plan_of_control", "does_it"),
-    [
-        pytest.param(NODE, None, True, id="a node alone, as with --limit"),
-        pytest.param(NODE, plan("control_node"), True, id="a node, while the control node has it all"),
-        pytest.param(
-            NODE, plan("control_node", "control_access"), False, id="not where the control node does it later"
-        ),
-        pytest.param(CONTROL, plan("control_access"), True, id="the control node itself"),
-    ],
-)
+@pytest.mark.parametrize(("host", "plan_of_control", "does_it"), [
+    pytest.param(NODE, None, True, id="a node alone, as with --limit"),
+    pytest.param(NODE, plan("control_node"), True, id="a node, while the control node has it all"),
+    pytest.param(NODE, plan("control_node", "control_access"), False,
+        id="not where the control node does it later"),
+    pytest.param(CONTROL, plan("control_access"), True, id="the control node itself"),
+])  # fmt: skip
 def test_it_is_done_by(host, plan_of_control, does_it):
     assert evaluated(f"{{{{ {INCLUDE['when']} }}}}", host, plan_of_control) is does_it
 
@@ -141,12 +134,9 @@ def ask(lines: str) -> str:
 MISSING: dict[str, tuple[Any, ...]] = {
     "no line": ("", "does not let PI31 (192.168.1.234) in", "site.yml"),
     "another address": (LINE.replace(CONTROL, "192.168.1.2"), "does not let PI31", "site.yml"),
-    "the place of a line": (
-        f"# no key yet of {MARK}\n",
-        "PI31 had no key when",
-        "site.yml --limit pi31.example",
-    ),
-}
+    "the place of a line": (f"# no key yet of {MARK}\n", "PI31 had no key when",
+        "site.yml --limit pi31.example"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("lines", "evidence", "mends"), MISSING.values(), ids=MISSING)

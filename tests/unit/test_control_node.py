@@ -69,22 +69,19 @@ def test_every_folder_that_ansible_cfg_names_belongs_to_it():
     assert folders <= {name.split("/")[0] for name in toolkit.own_files(ROOT)}
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        pytest.param("secrets/vault.yml", "kong_api_key: x", id="the folder of secrets"),
-        pytest.param("group_vars/all/vault.yml", "$ANSIBLE_VAULT;1.1;AES256\n61", id="an encrypted file"),
-        pytest.param(".lab/ssh/id_ed25519", "key", id="the lab's keys"),
-        pytest.param("tests/unit/test_x.py", "", id="tests"),
-        pytest.param("roles/x/__pycache__/a.cpython-311.pyc", "", id="a cache of Python"),
-        *(
-            pytest.param(f"roles/x/tasks/{name}", "", id=f"what an editor or a Mac left: {name}")
-            for name in ("main.yml~", ".main.yml.swo", "#main.yml#", ".DS_Store", "._main.yml")
-        ),
-        pytest.param("filter_plugins/native.so", "", id="something compiled"),
-        pytest.param("notes.txt", "", id="anything else in the root"),
-    ],
-)
+@pytest.mark.parametrize(("name", "content"), [
+    pytest.param("secrets/vault.yml", "kong_api_key: x", id="the folder of secrets"),
+    pytest.param("group_vars/all/vault.yml", "$ANSIBLE_VAULT;1.1;AES256\n61", id="an encrypted file"),
+    pytest.param(".lab/ssh/id_ed25519", "key", id="the lab's keys"),
+    pytest.param("tests/unit/test_x.py", "", id="tests"),
+    pytest.param("roles/x/__pycache__/a.cpython-311.pyc", "", id="a cache of Python"),
+    *(
+        pytest.param(f"roles/x/tasks/{name}", "", id=f"what an editor or a Mac left: {name}")
+        for name in ("main.yml~", ".main.yml.swo", "#main.yml#", ".DS_Store", "._main.yml")
+    ),
+    pytest.param("filter_plugins/native.so", "", id="something compiled"),
+    pytest.param("notes.txt", "", id="anything else in the root"),
+])  # fmt: skip
 def test_what_does_not_belong_neither_ships_nor_counts(checkout, name, content):
     before = digest(checkout), set(toolkit.own_files(checkout))
     (checkout / name).parent.mkdir(parents=True, exist_ok=True)
@@ -92,18 +89,13 @@ def test_what_does_not_belong_neither_ships_nor_counts(checkout, name, content):
     assert (digest(checkout), set(toolkit.own_files(checkout))) == before
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param(lambda root: (root / "site.yml").write_text("# other\n"), id="a file's content"),
-        pytest.param(lambda root: (root / "site.yml").chmod(0o755), id="that it may be started"),
-        pytest.param(lambda root: (root / "roles/x/new.yml").write_text(""), id="a new file"),
-        pytest.param(lambda root: (root / "roles/x/tasks/main.yml").unlink(), id="a file that went"),
-        pytest.param(
-            lambda root: (root / "site.yml").rename(root / "requirements.yml"), id="the name of a file"
-        ),
-    ],
-)
+@pytest.mark.parametrize("change", [
+    pytest.param(lambda root: (root / "site.yml").write_text("# other\n"), id="a file's content"),
+    pytest.param(lambda root: (root / "site.yml").chmod(0o755), id="that it may be started"),
+    pytest.param(lambda root: (root / "roles/x/new.yml").write_text(""), id="a new file"),
+    pytest.param(lambda root: (root / "roles/x/tasks/main.yml").unlink(), id="a file that went"),
+    pytest.param(lambda root: (root / "site.yml").rename(root / "requirements.yml"), id="the name of a file"),
+])  # fmt: skip
 def test_the_digest_changes_with(checkout, change):
     before = digest(checkout)
     change(checkout)
@@ -237,13 +229,10 @@ def test_the_backup_takes_no_more_memory_than_the_budget_has_for_it():
     assert unit("service")["Service"]["MemoryMax"] == f"{placed}M"
 
 
-@pytest.mark.parametrize(
-    ("host_vars", "port"),
-    [
-        pytest.param({"ansible_host": "10.0.0.9", "ansible_port": 2222}, 2222, id="another port"),
-        pytest.param({"ansible_ssh_args": "-F /home/me/cluster.ssh"}, 22, id="a file of another machine"),
-    ],
-)
+@pytest.mark.parametrize(("host_vars", "port"), [
+    pytest.param({"ansible_host": "10.0.0.9", "ansible_port": 2222}, 2222, id="another port"),
+    pytest.param({"ansible_ssh_args": "-F /home/me/cluster.ssh"}, 22, id="a file of another machine"),
+])  # fmt: skip
 def test_the_control_node_goes_to_the_address_whose_key_it_knows_whatever_host_vars_say(host_vars, port):
     node = {"host": "pi51", "address": "192.168.1.147", "ssh_port": port, "services": {}}
     nodes = {"cluster_nodes": [*render.cluster("production"), node]}
@@ -260,14 +249,11 @@ def test_the_control_node_goes_to_the_address_whose_key_it_knows_whatever_host_v
     assert found == [load_ini("ansible.cfg")["ssh_connection"]["ssh_args"], "-o IdentitiesOnly=yes", ""]
 
 
-@pytest.mark.parametrize(
-    ("command", "gets_it"),
-    [
-        pytest.param("ansible-playbook", True, id="a playbook"),
-        pytest.param("ansible-inventory", True, id="the inventory"),
-        pytest.param("ansible-config", False, id="nor the configuration"),
-    ],
-)
+@pytest.mark.parametrize(("command", "gets_it"), [
+    pytest.param("ansible-playbook", True, id="a playbook"),
+    pytest.param("ansible-inventory", True, id="the inventory"),
+    pytest.param("ansible-config", False, id="nor the configuration"),
+])  # fmt: skip
 def test_the_way_in_is_given_to(command, gets_it, tmp_path):
     """The wrapper starts a Python that only says what it was given."""
     (tmp_path / "current").mkdir()
@@ -352,22 +338,13 @@ def kit_of(printed: Mapping[str, str | CheckError] = {}) -> ScriptedKit:
     return ScriptedKit(site("PI31", {}, cluster), commands=commands)
 
 
-@pytest.mark.parametrize(
-    ("answers", "evidence"),
-    [
-        pytest.param(
-            {"*--list-hosts": "  hosts (1):\n    agx0\n"},
-            "its inventory has 1 nodes, the cluster 2",
-            id="another inventory",
-        ),
-        pytest.param(
-            {"*raw*": "10.0.0.2 | CHANGED | rc=0 >>\n\nagx0 | UNREACHABLE! => {}\nrc=4\n"},
-            "cannot work on AGX0",
-            id="a node that does not let it in",
-        ),
-        pytest.param({"*ActiveState*": "inactive\n"}, "aicluster-backup.timer is inactive", id="no timer"),
-    ],
-)
+@pytest.mark.parametrize(("answers", "evidence"), [
+    pytest.param({"*--list-hosts": "  hosts (1):\n    agx0\n"}, "its inventory has 1 nodes, the cluster 2",
+        id="another inventory"),
+    pytest.param({"*raw*": "10.0.0.2 | CHANGED | rc=0 >>\n\nagx0 | UNREACHABLE! => {}\nrc=4\n"},
+        "cannot work on AGX0", id="a node that does not let it in"),
+    pytest.param({"*ActiveState*": "inactive\n"}, "aicluster-backup.timer is inactive", id="no timer"),
+])  # fmt: skip
 def test_a_control_node_that_could_not_do_its_work_has_failed(answers, evidence):
     with pytest.raises(CheckError, match=evidence):
         check_file.check(kit_of(answers))

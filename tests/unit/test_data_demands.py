@@ -69,19 +69,16 @@ def allowed(policy: dict[str, Any], action: str, resource: str) -> bool:
     return "Allow" in effects and "Deny" not in effects
 
 
-@pytest.mark.parametrize(
-    ("action", "resource", "expected"),
-    [
-        ("s3:GetObject", "arn:aws:s3:::images/a", True),
-        ("s3:PutObject", "arn:aws:s3:::images/a/b", True),
-        ("s3:DeleteObject", "arn:aws:s3:::images/a", True),
-        ("s3:ListBucket", "arn:aws:s3:::images", True),
-        ("s3:GetObject", "arn:aws:s3:::images-of-others/a", False),
-        ("s3:ListBucket", "arn:aws:s3:::models", False),
-        ("s3:DeleteBucket", "arn:aws:s3:::images", False),
-        ("s3:PutBucketPolicy", "arn:aws:s3:::images", False),
-        ("admin:CreateServiceAccount", "", False),
-    ],
-)
+@pytest.mark.parametrize(("action", "resource", "expected"), [
+    ("s3:GetObject", "arn:aws:s3:::images/a", True),
+    ("s3:PutObject", "arn:aws:s3:::images/a/b", True),
+    ("s3:DeleteObject", "arn:aws:s3:::images/a", True),
+    ("s3:ListBucket", "arn:aws:s3:::images", True),
+    ("s3:GetObject", "arn:aws:s3:::images-of-others/a", False),
+    ("s3:ListBucket", "arn:aws:s3:::models", False),
+    ("s3:DeleteBucket", "arn:aws:s3:::images", False),
+    ("s3:PutBucketPolicy", "arn:aws:s3:::images", False),
+    ("admin:CreateServiceAccount", "", False),
+])  # fmt: skip
 def test_a_user_may_use_his_buckets_and_do_nothing_else(action, resource, expected):
     assert allowed(bucket_policy(["images"]), action, resource) is expected

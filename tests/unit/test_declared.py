@@ -9,18 +9,12 @@ from aicluster.engine.desired import desired_state
 from aicluster.errors import SiteError
 
 
-@pytest.mark.parametrize(
-    ("said", "rendered"),
-    [
-        pytest.param({"packages": "{{ some }}"}, "packages of service x '{{ some }}'", id="a list"),
-        pytest.param({"files": "{{ some }}"}, "files of service x '{{ some }}'", id="a mapping"),
-        pytest.param(
-            {"units": [{"name": "a", "enabled": "{{ some }}"}]},
-            "units.0.enabled of service x '{{ some }}'",
-            id="a truth, three levels down",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("said", "rendered"), [
+    pytest.param({"packages": "{{ some }}"}, "packages of service x '{{ some }}'", id="a list"),
+    pytest.param({"files": "{{ some }}"}, "files of service x '{{ some }}'", id="a mapping"),
+    pytest.param({"units": [{"name": "a", "enabled": "{{ some }}"}]},
+        "units.0.enabled of service x '{{ some }}'", id="a truth, three levels down"),
+])  # fmt: skip
 def test_a_template_may_stand_for(said, rendered):
     assert not list(problems("x", said, templates=True))
     [problem] = problems("x", said)
@@ -36,25 +30,22 @@ def test_the_same_table_holds_for_a_role_that_is_no_service():
     ]
 
 
-@pytest.mark.parametrize(
-    ("said", "message"),
-    [
-        pytest.param(
-            {"packages": "{{ 'jq' }}", "units": "{{ {} }}"},
-            "packages of service redis 'jq': must be a list of names; correct it in "
-            "roles/redis/meta/service.yml\n"
-            "units of service redis {}: must be a list of mappings with name, enabled, boot, waits; "
-            "correct it in roles/redis/meta/service.yml",
-            id="templates that give something else",
-        ),
-        pytest.param(
-            {"containers": {"rediss": {"check": "true"}}},
-            "containers.rediss of service redis unknown: must be one of the role's compose file, redis; "
-            "write redis in roles/redis/meta/service.yml",
-            id="a container that its compose file does not have",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("said", "message"), [
+    pytest.param(
+        {"packages": "{{ 'jq' }}", "units": "{{ {} }}"},
+        "packages of service redis 'jq': must be a list of names; correct it in "
+        "roles/redis/meta/service.yml\n"
+        "units of service redis {}: must be a list of mappings with name, enabled, boot, waits; "
+        "correct it in roles/redis/meta/service.yml",
+        id="templates that give something else",
+    ),
+    pytest.param(
+        {"containers": {"rediss": {"check": "true"}}},
+        "containers.rediss of service redis unknown: must be one of the role's compose file, redis; "
+        "write redis in roles/redis/meta/service.yml",
+        id="a container that its compose file does not have",
+    ),
+])  # fmt: skip
 def test_a_run_refuses_before_it_asks_the_node(monkeypatch, said, message):
     rendering = renderer("production", hosts_running("redis")[0])
     read = rendering._yaml

@@ -21,23 +21,16 @@ def files(phase: str, part: str = "prepare") -> dict[str, Any]:
     return {"phase": phase, "part": part, "plan": PLAN}
 
 
-@pytest.mark.parametrize(
-    ("action", "options", "request_"),
-    [
-        (stack_hold, {"state": "held"}, {"verb": "hold"}),
-        (stack_hold, {"state": "released"}, {"verb": "release"}),
-        (stack_images, {"plan": PLAN}, {"verb": "pull", "images": ["redis:8"]}),
-        (
-            stack_files,
-            files("record"),
-            {"verb": "record", "packages": ["jq", "python3-debian"], "sources": ["/etc/a.sources"]},
-        ),
-        (stack_files, files("handled"), {"verb": "handled", "reactions": [["reload", "ssh"]]}),
-        (stack_files, files("handled", "engine"), {"verb": "handled", "reactions": [["restart", "docker"]]}),
-        (stack_files, files("restore"), {"verb": "restore"}),
-    ],
-    ids=["hold", "release", "pull", "record", "handled", "handled, the engine's part", "restore"],
-)
+@pytest.mark.parametrize(("action", "options", "request_"), [
+    (stack_hold, {"state": "held"}, {"verb": "hold"}),
+    (stack_hold, {"state": "released"}, {"verb": "release"}),
+    (stack_images, {"plan": PLAN}, {"verb": "pull", "images": ["redis:8"]}),
+    (stack_files, files("record"),
+        {"verb": "record", "packages": ["jq", "python3-debian"], "sources": ["/etc/a.sources"]}),
+    (stack_files, files("handled"), {"verb": "handled", "reactions": [["reload", "ssh"]]}),
+    (stack_files, files("handled", "engine"), {"verb": "handled", "reactions": [["restart", "docker"]]}),
+    (stack_files, files("restore"), {"verb": "restore"}),
+], ids=["hold", "release", "pull", "record", "handled", "handled, the engine's part", "restore"])  # fmt: skip
 def test_an_action_sends(monkeypatch, action, options, request_):
     sent: list[Mapping[str, Any]] = []
 

@@ -55,17 +55,14 @@ HEALTH = {"test": ["CMD", "true"], "interval": "10s", "timeout": "3s", "retries"
 REACHED = ["10.0.0.1:80:8080", "127.0.0.1:8001:8001"]
 
 
-@pytest.mark.parametrize(
-    ("service", "node", "key", "value"),
-    [
-        pytest.param("nginx", NODE, "ports", REACHED, id="ports for those who may reach them"),
-        pytest.param("nginx", NODE, "healthcheck", {**HEALTH, "start_interval": "5s"}, id="its health check"),
-        pytest.param("nginx", OLD, "healthcheck", HEALTH, id="one that an older engine understands"),
-        pytest.param("nginx", NODE, "profiles", ["day"], id="the profiles it starts in"),
-        pytest.param("third", NODE, "profiles", None, id="none where it starts in all"),
-        pytest.param("nginx", NODE, "image", "mirror:5000/nginx:1.30.4", id="its image from a mirror"),
-    ],
-)
+@pytest.mark.parametrize(("service", "node", "key", "value"), [
+    pytest.param("nginx", NODE, "ports", REACHED, id="ports for those who may reach them"),
+    pytest.param("nginx", NODE, "healthcheck", {**HEALTH, "start_interval": "5s"}, id="its health check"),
+    pytest.param("nginx", OLD, "healthcheck", HEALTH, id="one that an older engine understands"),
+    pytest.param("nginx", NODE, "profiles", ["day"], id="the profiles it starts in"),
+    pytest.param("third", NODE, "profiles", None, id="none where it starts in all"),
+    pytest.param("nginx", NODE, "image", "mirror:5000/nginx:1.30.4", id="its image from a mirror"),
+])  # fmt: skip
 def test_a_container_has(service, node, key, value):
     assert container_baseline(service, ENTRY, node, "mirror:5000").get(key) == value
 
@@ -79,17 +76,11 @@ def test_what_an_editor_leaves_in_a_template_folder_is_not_delivered(tmp_path):
     assert template_sources(tmp_path) == [tmp_path / "kong.yml.j2"]
 
 
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        pytest.param([], r"service kong: no template renders .*roles/kong/templates", id="none"),
-        pytest.param(
-            [File("/opt/aicluster/kong/compose.yaml", b"services: [", "kong")],
-            r"service kong: .*is not a compose file",
-            id="one that is not YAML",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("files", "message"), [
+    pytest.param([], r"service kong: no template renders .*roles/kong/templates", id="none"),
+    pytest.param([File("/opt/aicluster/kong/compose.yaml", b"services: [", "kong")],
+        r"service kong: .*is not a compose file", id="one that is not YAML"),
+])  # fmt: skip
 def test_a_compose_file_that_cannot_be_read_is_refused_by_name(files, message):
     with pytest.raises(SiteError, match=message):
         compose_project(files, "kong")

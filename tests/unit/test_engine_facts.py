@@ -46,30 +46,23 @@ REDIS = Desired(
 NO_FILE, NO_CONTAINER = files("missing", COMPOSE, CHECK), container("missing", "redis")
 
 
-@pytest.mark.parametrize(
-    ("found", "new"),
-    [
-        pytest.param(NO_FILE | NO_CONTAINER, ["redis"], id="nothing of it is there"),
-        pytest.param(files("missing", COMPOSE) | NO_CONTAINER, [], id="an interrupted run left files"),
-        pytest.param(NO_FILE, [], id="its container is there"),
-        pytest.param(
-            NO_FILE | NO_CONTAINER | conditions(volumes=["redis_data"]), [], id="a cleanup left its data"
-        ),
-    ],
-)
+@pytest.mark.parametrize(("found", "new"), [
+    pytest.param(NO_FILE | NO_CONTAINER, ["redis"], id="nothing of it is there"),
+    pytest.param(files("missing", COMPOSE) | NO_CONTAINER, [], id="an interrupted run left files"),
+    pytest.param(NO_FILE, [], id="its container is there"),
+    pytest.param(NO_FILE | NO_CONTAINER | conditions(volumes=["redis_data"]), [],
+        id="a cleanup left its data"),
+])  # fmt: skip
 def test_a_service_is_new_when_a_node_has_nothing_of_it(found, new):
     assert new_services(REDIS, inspected(**found)) == new
 
 
-@pytest.mark.parametrize(
-    ("packages", "coming", "recorded"),
-    [
-        pytest.param([], {"engine": False, "compose": False}, False, id="nothing"),
-        pytest.param(["docker-ce"], {"engine": True, "compose": True}, True, id="the engine"),
-        pytest.param(["docker-ce-cli"], {"engine": False, "compose": True}, True, id="the client"),
-        pytest.param(["jq"], {"engine": False, "compose": False}, False, id="something else"),
-    ],
-)
+@pytest.mark.parametrize(("packages", "coming", "recorded"), [
+    pytest.param([], {"engine": False, "compose": False}, False, id="nothing"),
+    pytest.param(["docker-ce"], {"engine": True, "compose": True}, True, id="the engine"),
+    pytest.param(["docker-ce-cli"], {"engine": False, "compose": True}, True, id="the client"),
+    pytest.param(["jq"], {"engine": False, "compose": False}, False, id="something else"),
+])  # fmt: skip
 def test_what_a_run_installs_is_not_missed_and_recorded_with_its_repository(packages, coming, recorded):
     found = inspected(packages=packages, unfinished=[{"name": "theirs", "why": "unpacked"}])
     wanted = wanted_of(REDIS, found)
@@ -84,14 +77,11 @@ def test_a_node_is_asked_for_the_programs_of_its_runtimes():
     assert engine_question(REDIS)["programs"] == ["nvidia-container-runtime"]
 
 
-@pytest.mark.parametrize(
-    ("api", "units", "absent"),
-    [
-        pytest.param("1.45", [], False, id="one that answers"),
-        pytest.param("", [{"name": "docker", "why": "inactive"}], False, id="one that is stopped"),
-        pytest.param("", [{"name": "docker", "why": "not there, inactive"}], True, id="none"),
-    ],
-)
+@pytest.mark.parametrize(("api", "units", "absent"), [
+    pytest.param("1.45", [], False, id="one that answers"),
+    pytest.param("", [{"name": "docker", "why": "inactive"}], False, id="one that is stopped"),
+    pytest.param("", [{"name": "docker", "why": "not there, inactive"}], True, id="none"),
+])  # fmt: skip
 def test_an_engine_that_is_stopped_is_not_absent(api, units, absent):
     found = inspected(units=units, **conditions(engine={"version": "", "api": api}))
     assert found_of(found)["engine"]["absent"] is absent

@@ -70,26 +70,14 @@ def test_the_archive_keeps_owner_and_mode():
     assert (member.name, member.mode, member.uid) == (SECRET.path.lstrip("/"), 0o400, 1001)
 
 
-@pytest.mark.parametrize(
-    ("item", "said"),
-    [
-        pytest.param(
-            {"path": SECRET.path, "reason": "content", "before": ""},
-            "content changes and is not shown",
-            id="a secret",
-        ),
-        pytest.param(
-            {"path": "/etc/a", "reason": "content", "before": None},
-            "content changes and is not shown",
-            id="content too long to be shown",
-        ),
-        pytest.param(
-            {"path": "/etc/a", "reason": "owner or mode 0666 0:0", "before": None},
-            "owner or mode 0666 0:0 -> 0644 0:0",
-            id="a mode",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("item", "said"), [
+    pytest.param({"path": SECRET.path, "reason": "content", "before": ""}, "content changes and is not shown",
+        id="a secret"),
+    pytest.param({"path": "/etc/a", "reason": "content", "before": None}, "content changes and is not shown",
+        id="content too long to be shown"),
+    pytest.param({"path": "/etc/a", "reason": "owner or mode 0666 0:0", "before": None},
+        "owner or mode 0666 0:0 -> 0644 0:0", id="a mode"),
+])  # fmt: skip
 def test_a_diff_without_text_says_what_changes(item, said):
     shown = file_diffs([File("/etc/a", b"x", "base"), SECRET], [item], ["/etc/old"])
     assert [diff["prepared"] for diff in shown] == ["/etc/old: removed\n", f"{item['path']}: {said}\n"]

@@ -50,17 +50,14 @@ REFUSED = {
 SSH, MITOGEN = "ansible.builtin.ssh", "mitogen_ssh"
 
 
-@pytest.mark.parametrize(
-    ("by", "body", "path", "found"),
-    [
-        pytest.param(SSH, DENIED, "/etc/ssh/a.conf", REFUSED, id="no key opens the node"),
-        pytest.param(SSH, DENIED, "/etc/other", None, id="passwords are not ended"),
-        pytest.param(SSH, "exit 0", "/etc/ssh/a.conf", None, id="a key opens it"),
-        pytest.param("ssh", "exit 0", "/etc/ssh/a.conf", None, id="ssh under its short name"),
-        pytest.param(MITOGEN, "exit 0", "/etc/ssh/a.conf", {"by": MITOGEN}, id="another ssh is not tried"),
-        pytest.param(MITOGEN, "exit 0", "/etc/other", None, id="another ssh, and passwords are not ended"),
-    ],
-)
+@pytest.mark.parametrize(("by", "body", "path", "found"), [
+    pytest.param(SSH, DENIED, "/etc/ssh/a.conf", REFUSED, id="no key opens the node"),
+    pytest.param(SSH, DENIED, "/etc/other", None, id="passwords are not ended"),
+    pytest.param(SSH, "exit 0", "/etc/ssh/a.conf", None, id="a key opens it"),
+    pytest.param("ssh", "exit 0", "/etc/ssh/a.conf", None, id="ssh under its short name"),
+    pytest.param(MITOGEN, "exit 0", "/etc/ssh/a.conf", {"by": MITOGEN}, id="another ssh is not tried"),
+    pytest.param(MITOGEN, "exit 0", "/etc/other", None, id="another ssh, and passwords are not ended"),
+])  # fmt: skip
 def test_a_login_that_only_a_password_opens_is_found_before_passwords_end(tmp_path, by, body, path, found):
     program = tmp_path / "ssh"
     program.write_text(f"#!/bin/sh\n{body}\n")

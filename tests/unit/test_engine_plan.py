@@ -122,36 +122,25 @@ def test_after_a_restart_of_the_engine_a_run_waits_until_its_containers_are_heal
     assert plan["deploy"]["wait_for_health"] is plan["deploy_needed"] is bool(containers)
 
 
-@pytest.mark.parametrize(
-    ("found", "reads"),
-    [
-        pytest.param({}, False, id="nothing changed"),
-        pytest.param(files("missing", UNIT), True, id="a unit is new"),
-        pytest.param(owed("restart > x"), True, id="a run ended before systemd read a unit"),
-    ],
-)
+@pytest.mark.parametrize(("found", "reads"), [
+    pytest.param({}, False, id="nothing changed"),
+    pytest.param(files("missing", UNIT), True, id="a unit is new"),
+    pytest.param(owed("restart > x"), True, id="a run ended before systemd read a unit"),
+])  # fmt: skip
 def test_systemd_reads_its_units_again_where(found, reads):
     wanted = Desired(rules={UNIT: {"restart": "x"}})
     assert make_plan(wanted, inspected(**found), {})["prepare"]["daemon_reload"] is reads
 
 
-@pytest.mark.parametrize(
-    ("wanted", "reactions", "asked"),
-    [
-        pytest.param({}, [], {"enabled": True, "state": "started"}, id="it does not run"),
-        pytest.param({"enabled": False}, [], {"enabled": False, "state": "started"}, id="others start it"),
-        pytest.param({"boot": True}, [], {"enabled": True}, id="it works at boot only"),
-        pytest.param(
-            {},
-            ["restart"],
-            {"enabled": True, "state": "restarted"},
-            id="it is to read a file: one call does both",
-        ),
-        pytest.param(
-            {"name": "b"}, ["restart", "reload"], {"state": "restarted"}, id="it runs: a restart also reloads"
-        ),
-    ],
-)
+@pytest.mark.parametrize(("wanted", "reactions", "asked"), [
+    pytest.param({}, [], {"enabled": True, "state": "started"}, id="it does not run"),
+    pytest.param({"enabled": False}, [], {"enabled": False, "state": "started"}, id="others start it"),
+    pytest.param({"boot": True}, [], {"enabled": True}, id="it works at boot only"),
+    pytest.param({}, ["restart"], {"enabled": True, "state": "restarted"},
+        id="it is to read a file: one call does both"),
+    pytest.param({"name": "b"}, ["restart", "reload"], {"state": "restarted"},
+        id="it runs: a restart also reloads"),
+])  # fmt: skip
 def test_systemd_is_asked_once_for_all_that_a_unit_needs(wanted, reactions, asked):
     states = unit_states([{"name": "a", **wanted}], {"a"}, [(verb, "a") for verb in reactions])
     assert states == [{"name": "a", **asked}]
@@ -173,18 +162,14 @@ def test_a_reload_is_owed_once_files_are_replaced_though_its_container_is_recrea
     assert (plan["owed"], plan["deploy"]["reloads"]) == ([["reload container", "kong"]], [])
 
 
-@pytest.mark.parametrize(
-    ("found", "recreated"),
-    [
-        pytest.param(files("content", SETTINGS), ["kong"], id="one whose settings somebody edited"),
-        pytest.param(
-            files("content", SETTINGS) | container("changed", "kong"), [], id="not one that is new anyway"
-        ),
-        pytest.param(files("content", SETTINGS) | {"inactive": ["kong"]}, [], id="not an inactive one"),
-        pytest.param(files("content", KONG_YML), [], id="not one that can read the file again"),
-        pytest.param(owed("recreate container > kong"), ["kong"], id="one an earlier run owed it"),
-    ],
-)
+@pytest.mark.parametrize(("found", "recreated"), [
+    pytest.param(files("content", SETTINGS), ["kong"], id="one whose settings somebody edited"),
+    pytest.param(files("content", SETTINGS) | container("changed", "kong"), [],
+        id="not one that is new anyway"),
+    pytest.param(files("content", SETTINGS) | {"inactive": ["kong"]}, [], id="not an inactive one"),
+    pytest.param(files("content", KONG_YML), [], id="not one that can read the file again"),
+    pytest.param(owed("recreate container > kong"), ["kong"], id="one an earlier run owed it"),
+])  # fmt: skip
 def test_a_container_that_started_with_an_edited_file_is_recreated(found, recreated):
     plan = make_plan(KONG, inspected(**found), {})
     assert plan["deploy"]["recreate"] == recreated
@@ -194,15 +179,12 @@ def test_a_container_that_started_with_an_edited_file_is_recreated(found, recrea
     ]
 
 
-@pytest.mark.parametrize(
-    ("paths", "asked"),
-    [
-        pytest.param([KONG_YML], [KONG_YML], id="a file it reads"),
-        pytest.param([SETTINGS], [SETTINGS], id="its settings"),
-        pytest.param([PAGE], None, id="a file it never parses"),
-        pytest.param(["/opt/aicluster/nginx/nginx.conf", "/etc/kong"], None, id="files of others"),
-    ],
-)
+@pytest.mark.parametrize(("paths", "asked"), [
+    pytest.param([KONG_YML], [KONG_YML], id="a file it reads"),
+    pytest.param([SETTINGS], [SETTINGS], id="its settings"),
+    pytest.param([PAGE], None, id="a file it never parses"),
+    pytest.param(["/opt/aicluster/nginx/nginx.conf", "/etc/kong"], None, id="files of others"),
+])  # fmt: skip
 def test_the_program_that_will_read_a_file_checks_it_before_it_is_replaced(paths, asked):
     checks = checks_for(KONG, paths)
     assert checks == ({"kong": {"command": "kong config parse x", "files": asked}} if asked else {})
@@ -253,13 +235,10 @@ UNKNOWN = ["~ images and containers (unknown until docker runs)", "~ provision s
 ALL_NEW = [f"+ image {IMAGE}", "+ container redis", "~ provision ssh", "~ provision redis"]
 
 
-@pytest.mark.parametrize(
-    ("why", "lines"),
-    [
-        pytest.param("inactive", UNKNOWN, id="one that is stopped"),
-        pytest.param("not there, inactive", ALL_NEW, id="none"),
-    ],
-)
+@pytest.mark.parametrize(("why", "lines"), [
+    pytest.param("inactive", UNKNOWN, id="one that is stopped"),
+    pytest.param("not there, inactive", ALL_NEW, id="none"),
+])  # fmt: skip
 def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one(why, lines):
     facts = conditions(engine={"version": "", "api": ""}, images={IMAGE: None})
     units = [{"name": "docker", "why": why}]
@@ -273,13 +252,10 @@ def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one(why, lines
 PACKAGES: list[dict[str, Any]] = yaml.safe_load((ROLES / "stack/tasks/packages.yml").read_text())
 
 
-@pytest.mark.parametrize(
-    ("repair", "state", "keeps"),
-    [
-        pytest.param([], "present", False, id="packages are whole, and others may give way to ours"),
-        pytest.param(["theirs"], "fixed", True, id="one is broken, whoever owns it"),
-    ],
-)
+@pytest.mark.parametrize(("repair", "state", "keeps"), [
+    pytest.param([], "present", False, id="packages are whole, and others may give way to ours"),
+    pytest.param(["theirs"], "fixed", True, id="one is broken, whoever owns it"),
+])  # fmt: skip
 def test_apt_is_given_our_packages_alone_and_repairs_without_removing(repair, state, keeps):
     [apt] = [task["ansible.builtin.apt"] for task in PACKAGES[-1]["block"] if "ansible.builtin.apt" in task]
     plan = {"prepare": {"repair": repair, "packages": ["jq"]}}

@@ -42,15 +42,12 @@ def test_a_run_whose_process_lives_is_not_dead_and_one_that_was_killed_is(proces
     assert is_dead(holder, me), "though nobody has waited for it yet"
 
 
-@pytest.mark.parametrize(
-    ("changes", "dead"),
-    [
-        pytest.param({"pid": GONE}, True, id="one whose process is gone"),
-        pytest.param({"began": "1"}, True, id="one whose number another process has now"),
-        pytest.param({"boot": "the last one"}, True, id="one before the last boot of this machine"),
-        pytest.param({"machine": "laptop", "pid": GONE}, False, id="one of another machine: who knows"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "dead"), [
+    pytest.param({"pid": GONE}, True, id="one whose process is gone"),
+    pytest.param({"began": "1"}, True, id="one whose number another process has now"),
+    pytest.param({"boot": "the last one"}, True, id="one before the last boot of this machine"),
+    pytest.param({"machine": "laptop", "pid": GONE}, False, id="one of another machine: who knows"),
+])  # fmt: skip
 def test_only_a_run_that_can_be_seen_to_be_over_is_dead(changes, dead):
     me = this_run(os.getpid(), "")
     assert is_dead({**me, **changes}, me) is dead
@@ -98,15 +95,10 @@ def held(**changes: Any) -> dict[str, Any]:
     return {"held_by": {**holder, **changes}, "lock": "/l"}
 
 
-@pytest.mark.parametrize(
-    ("answers", "overs"),
-    [
-        pytest.param([{"changed": False}], [None], id="a free node is asked once"),
-        pytest.param(
-            [held(pid=GONE), {"changed": False}], [None, "r1"], id="a dead run is taken over by name"
-        ),
-    ],
-)
+@pytest.mark.parametrize(("answers", "overs"), [
+    pytest.param([{"changed": False}], [None], id="a free node is asked once"),
+    pytest.param([held(pid=GONE), {"changed": False}], [None, "r1"], id="a dead run is taken over by name"),
+])  # fmt: skip
 def test_a_step_that_changes_a_node_holds_it(answers, overs):
     step = Step(*answers)
     assert step.change(NODE, {"verb": "hold"}) == {"changed": False}

@@ -31,20 +31,12 @@ def places(*sizes: tuple[int, int]) -> list[tuple[int, int, int, int]]:
 # --- places ---
 
 
-@pytest.mark.parametrize(
-    ("sizes", "expected"),
-    [
-        pytest.param([(12, 8), (12, 8)], [(0, 1, 12, 8), (12, 1, 12, 8)], id="two halves fill a line"),
-        pytest.param(
-            [(16, 8), (12, 8)], [(0, 1, 16, 8), (0, 9, 12, 8)], id="what does not fit begins a line"
-        ),
-        pytest.param(
-            [(6, 4), (6, 10), (16, 3)],
-            [(0, 1, 6, 4), (6, 1, 6, 10), (0, 11, 16, 3)],
-            id="a line is as high as its highest panel",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("sizes", "expected"), [
+    pytest.param([(12, 8), (12, 8)], [(0, 1, 12, 8), (12, 1, 12, 8)], id="two halves fill a line"),
+    pytest.param([(16, 8), (12, 8)], [(0, 1, 16, 8), (0, 9, 12, 8)], id="what does not fit begins a line"),
+    pytest.param([(6, 4), (6, 10), (16, 3)], [(0, 1, 6, 4), (6, 1, 6, 10), (0, 11, 16, 3)],
+        id="a line is as high as its highest panel"),
+])  # fmt: skip
 def test_panels_flow_from_left_to_right(sizes, expected):
     assert places(*sizes) == expected
 
@@ -128,26 +120,17 @@ def test_a_label_leads_to_the_dashboard_of_what_it_names():
     assert first["properties"][0]["value"][0]["url"].startswith("/d/n?var-node=${__value.text}")
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        pytest.param({"unit": None}, "T: panel Up: unit must be said", id="without a unit"),
-        pytest.param(
-            {"description": ""}, "T: panel Up: description must be said", id="without a description"
-        ),
-        pytest.param({"expr": ""}, "T: panel Up: expr must be said", id="without a query"),
-        pytest.param({"uint": "s"}, r"T: panel Up: unknown keys \['uint'\]", id="a misspelt key"),
-        pytest.param({"kind": "pie"}, "kind 'pie': must be one of", id="an unknown kind"),
-        pytest.param({"width": 25}, "width 25: must be from 1 to 24", id="wider than the page"),
-        pytest.param(
-            {"colors": ["green", 1]}, "must be color, bound, color", id="colors that end with a bound"
-        ),
-        pytest.param(
-            {"colors": ["green", "1", "red"]}, "must be color, bound, color", id="a bound that is text"
-        ),
-        pytest.param({"kind": "table"}, "a table needs labels and columns", id="a table of nothing"),
-    ],
-)
+@pytest.mark.parametrize(("change", "message"), [
+    pytest.param({"unit": None}, "T: panel Up: unit must be said", id="without a unit"),
+    pytest.param({"description": ""}, "T: panel Up: description must be said", id="without a description"),
+    pytest.param({"expr": ""}, "T: panel Up: expr must be said", id="without a query"),
+    pytest.param({"uint": "s"}, r"T: panel Up: unknown keys \['uint'\]", id="a misspelt key"),
+    pytest.param({"kind": "pie"}, "kind 'pie': must be one of", id="an unknown kind"),
+    pytest.param({"width": 25}, "width 25: must be from 1 to 24", id="wider than the page"),
+    pytest.param({"colors": ["green", 1]}, "must be color, bound, color", id="colors that end with a bound"),
+    pytest.param({"colors": ["green", "1", "red"]}, "must be color, bound, color", id="a bound that is text"),
+    pytest.param({"kind": "table"}, "a table needs labels and columns", id="a table of nothing"),
+])  # fmt: skip
 def test_a_bad_description_names_the_panel_and_the_mistake(change, message):
     with pytest.raises(SiteError, match=message):
         grafana_dashboard(described(STAT | change))
@@ -227,29 +210,26 @@ def cluster(**ports: list[str]) -> list[dict[str, Any]]:
     return nodes
 
 
-@pytest.mark.parametrize(
-    ("here", "expected"),
-    [
-        pytest.param(
-            "PI41",
-            {
-                "prometheus": "http://192.0.2.5:9090",
-                "prometheus-watch": "http://prometheus:9090",
-                "alertmanager": "http://alertmanager:9093",
-            },
-            id="on the monitoring node: neighbours by name, the cluster's Prometheus by its address",
-        ),
-        pytest.param(
-            "PI51",
-            {
-                "prometheus": "http://prometheus:9090",
-                "prometheus-watch": "http://192.0.2.4:9095",
-                "alertmanager": "http://192.0.2.4:9093",
-            },
-            id="on the gateway: the other way round, with the published port",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("here", "expected"), [
+    pytest.param(
+        "PI41",
+        {
+            "prometheus": "http://192.0.2.5:9090",
+            "prometheus-watch": "http://prometheus:9090",
+            "alertmanager": "http://alertmanager:9093",
+        },
+        id="on the monitoring node: neighbours by name, the cluster's Prometheus by its address",
+    ),
+    pytest.param(
+        "PI51",
+        {
+            "prometheus": "http://prometheus:9090",
+            "prometheus-watch": "http://192.0.2.4:9095",
+            "alertmanager": "http://192.0.2.4:9093",
+        },
+        id="on the gateway: the other way round, with the published port",
+    ),
+])  # fmt: skip
 def test_data_sources_follow_placement(here, expected):
     found = grafana_datasources(CLUSTER, here)
     assert {source["uid"]: source["url"] for source in found} == expected

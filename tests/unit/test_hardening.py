@@ -58,14 +58,11 @@ def test_the_code_of_users_reaches_no_container_beside_it(service):
         assert within_reach(service, dict(ChainMap(*composed))) == set(), node["name"]
 
 
-@pytest.mark.parametrize(
-    ("networks", "reached"),
-    [
-        pytest.param({}, {"web"}, id="without a network of its own it is with everybody"),
-        pytest.param({"networks": ["own"]}, set(), id="on its own it is with those who hand requests to it"),
-        pytest.param({"networks": ["own", "default"]}, {"web"}, id="on two it is with both's"),
-    ],
-)
+@pytest.mark.parametrize(("networks", "reached"), [
+    pytest.param({}, {"web"}, id="without a network of its own it is with everybody"),
+    pytest.param({"networks": ["own"]}, set(), id="on its own it is with those who hand requests to it"),
+    pytest.param({"networks": ["own", "default"]}, {"web"}, id="on two it is with both's"),
+])  # fmt: skip
 def test_who_is_within_reach_of_users_code(networks, reached):
     beside = {"web": GOOD, "nginx": {**GOOD, "networks": ["default", "own"]}}
     assert within_reach("jupyterhub", {"jupyterhub": networks, **beside}) == reached
@@ -81,34 +78,30 @@ def test_a_container_that_keeps_everything_deviates_in_nothing():
     assert deviations(GOOD) == set()
 
 
-@pytest.mark.parametrize(
-    ("change", "rule"),
-    [
-        ({"security_opt": []}, "no-new-privileges"),
-        ({"cap_drop": ["NET_RAW"]}, "cap_drop"),
-        ({"cap_add": ["CHOWN"]}, "cap_add"),
-        ({"read_only": False}, "read_only"),
-        ({"user": "0:0"}, "user"),
-        ({"user": "root"}, "user"),
-        ({"pids_limit": -1}, "pids_limit"),
-        ({"memswap_limit": "128m"}, "mem_limit"),
-        ({"environment": {"GOMEMLIMIT": "64MiB"}}, "GOMEMLIMIT"),
-        ({"logging": {"driver": "json-file"}}, "logging"),
-        ({"image": "web:latest"}, "image"),
-        ({"image": "registry:5000/web"}, "image"),
-        ({"restart": "always"}, "restart"),
-        ({"healthcheck": {}}, "healthcheck"),
-        ({"privileged": True}, "privileged"),
-        ({"devices": ["/dev/mem"]}, "devices"),
-        ({"network_mode": "host"}, "host-namespaces"),
-        ({"volumes": ["/run/docker.sock:/run/docker.sock:ro"]}, "docker.sock"),
-        ({"volumes": ["/etc:/host:ro"]}, "mounts"),
-        ({"volumes": ["/opt/aicluster/web/conf:/conf"]}, "mounts-read-only"),
-        ({"ports": ["80:80"]}, "published-to-all"),
-        ({"ports": ["0.0.0.0:80:80"]}, "published-to-all"),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize(("change", "rule"), [
+    ({"security_opt": []}, "no-new-privileges"),
+    ({"cap_drop": ["NET_RAW"]}, "cap_drop"),
+    ({"cap_add": ["CHOWN"]}, "cap_add"),
+    ({"read_only": False}, "read_only"),
+    ({"user": "0:0"}, "user"),
+    ({"user": "root"}, "user"),
+    ({"pids_limit": -1}, "pids_limit"),
+    ({"memswap_limit": "128m"}, "mem_limit"),
+    ({"environment": {"GOMEMLIMIT": "64MiB"}}, "GOMEMLIMIT"),
+    ({"logging": {"driver": "json-file"}}, "logging"),
+    ({"image": "web:latest"}, "image"),
+    ({"image": "registry:5000/web"}, "image"),
+    ({"restart": "always"}, "restart"),
+    ({"healthcheck": {}}, "healthcheck"),
+    ({"privileged": True}, "privileged"),
+    ({"devices": ["/dev/mem"]}, "devices"),
+    ({"network_mode": "host"}, "host-namespaces"),
+    ({"volumes": ["/run/docker.sock:/run/docker.sock:ro"]}, "docker.sock"),
+    ({"volumes": ["/etc:/host:ro"]}, "mounts"),
+    ({"volumes": ["/opt/aicluster/web/conf:/conf"]}, "mounts-read-only"),
+    ({"ports": ["80:80"]}, "published-to-all"),
+    ({"ports": ["0.0.0.0:80:80"]}, "published-to-all"),
+], ids=str)  # fmt: skip
 def test_a_rule_finds_what_breaks_it(change, rule):
     assert rule in deviations(GOOD | change)
 

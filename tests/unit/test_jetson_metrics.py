@@ -130,28 +130,20 @@ def verified(tmp_path: Path, lines: set[str], age_s: float, jetson: bool) -> str
     return evidence
 
 
-@pytest.mark.parametrize(
-    ("lines", "jetson", "evidence"),
-    [
-        (ORIN_SAYS, True, "values: 1 of load, 1 of clock, 1 of temperature, 2 of power"),
-        (NANO_SAYS, True, "values: 1 of load, 1 of clock, 1 of temperature; none of power"),
-        ({"jetson_collector_up 0.0"}, False, "this machine is no Jetson, and its metrics say so"),
-    ],
-    ids=["a board that shows all", "a board without a power monitor", "a node of the lab"],
-)
+@pytest.mark.parametrize(("lines", "jetson", "evidence"), [
+    (ORIN_SAYS, True, "values: 1 of load, 1 of clock, 1 of temperature, 2 of power"),
+    (NANO_SAYS, True, "values: 1 of load, 1 of clock, 1 of temperature; none of power"),
+    ({"jetson_collector_up 0.0"}, False, "this machine is no Jetson, and its metrics say so"),
+], ids=["a board that shows all", "a board without a power monitor", "a node of the lab"])  # fmt: skip
 def test_a_board_is_healthy_when_it_shows_something_or_is_no_jetson(tmp_path, lines, jetson, evidence):
     assert verified(tmp_path, lines, 20, jetson) == evidence
 
 
-@pytest.mark.parametrize(
-    ("lines", "age_s", "evidence"),
-    [
-        (set(), 20, "no metrics of the board"),
-        (ORIN_SAYS, 500, "last looked at 500 s ago"),
-        ({"jetson_collector_up 0.0"}, 20, "neither GPU nor temperatures nor power"),
-    ],
-    ids=["nothing is handed out", "it no longer looks", "a Jetson of which nothing can be read"],
-)
+@pytest.mark.parametrize(("lines", "age_s", "evidence"), [
+    (set(), 20, "no metrics of the board"),
+    (ORIN_SAYS, 500, "last looked at 500 s ago"),
+    ({"jetson_collector_up 0.0"}, 20, "neither GPU nor temperatures nor power"),
+], ids=["nothing is handed out", "it no longer looks", "a Jetson of which nothing can be read"])  # fmt: skip
 def test_a_board_has_failed(tmp_path, lines, age_s, evidence):
     with pytest.raises(CheckError) as failure:
         verified(tmp_path, lines, age_s, jetson=True)

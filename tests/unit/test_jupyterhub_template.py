@@ -113,13 +113,10 @@ def test_another_path_is_followed_everywhere():
     assert json.loads(files["/opt/aicluster/jupyterhub/conf/settings.json"])["base_url"] == "/notebooks/"
 
 
-@pytest.mark.parametrize(
-    ("users", "allow_all", "allowed"),
-    [
-        pytest.param([], True, set(), id="without names anyone with the password"),
-        pytest.param(["ada"], False, {"ada", "aicluster-verify"}, id="with names these, and verify"),
-    ],
-)
+@pytest.mark.parametrize(("users", "allow_all", "allowed"), [
+    pytest.param([], True, set(), id="without names anyone with the password"),
+    pytest.param(["ada"], False, {"ada", "aicluster-verify"}, id="with names these, and verify"),
+])  # fmt: skip
 def test_who_may_log_in_needs_the_password(users, allow_all, allowed):
     found = configuration(jupyterhub_users=users)
     assert found["JupyterHub"]["authenticator_class"] == "shared-password", "never the dummy one"

@@ -63,23 +63,20 @@ def test_the_file_that_is_read_is_the_text_that_ships(route, file, phase):
 # --- access: the alias ---
 
 
-@pytest.mark.parametrize(
-    ("body", "sent"),
-    [
-        pytest.param('{"stream":false}', '{"stream":false,"model":"chat"}', id="no model gets the alias"),
-        pytest.param("{}", '{"model":"chat"}', id="an empty object gets no stray comma"),
-        pytest.param('{"model":""}', '{"model":"","model":"chat"}', id="an empty model is overruled"),
-        pytest.param('{"model":null}', '{"model":null,"model":"chat"}', id="null is overruled"),
-        *(
-            pytest.param(f"{{{members}}}\r\n", f'{{{members},"model":"chat"}}', id=name)
-            for name, members in {
-                "empty arrays and big numbers arrive as they were sent": '"a":[],"seed":12345678901234567',
-                "braces and letters inside text stay": '"messages":[{"content":"} \\u00e9 é"}]',
-                "a big body is passed on whole": '"content":"%s"' % ("x" * 3_000_000),
-            }.items()
-        ),
-    ],
-)
+@pytest.mark.parametrize(("body", "sent"), [
+    pytest.param('{"stream":false}', '{"stream":false,"model":"chat"}', id="no model gets the alias"),
+    pytest.param("{}", '{"model":"chat"}', id="an empty object gets no stray comma"),
+    pytest.param('{"model":""}', '{"model":"","model":"chat"}', id="an empty model is overruled"),
+    pytest.param('{"model":null}', '{"model":null,"model":"chat"}', id="null is overruled"),
+    *(
+        pytest.param(f"{{{members}}}\r\n", f'{{{members},"model":"chat"}}', id=name)
+        for name, members in {
+            "empty arrays and big numbers arrive as they were sent": '"a":[],"seed":12345678901234567',
+            "braces and letters inside text stay": '"messages":[{"content":"} \\u00e9 é"}]',
+            "a big body is passed on whole": '"content":"%s"' % ("x" * 3_000_000),
+        }.items()
+    ),
+])  # fmt: skip
 def test_a_request_without_a_model_is_given_one(body, sent):
     asked = access(body)
     assert (asked.status, asked.out_body.decode()) == (0, sent)
@@ -91,13 +88,10 @@ def test_the_alias_is_the_routes():
     assert sent == [b'{"model":"code"}', b'{"model":"chat"}']
 
 
-@pytest.mark.parametrize(
-    ("method", "body"),
-    [
-        pytest.param("POST", '{"model": "llama3.2:1b"}', id="a request that names a model"),
-        pytest.param("GET", "", id="a list of models has no body to look at"),
-    ],
-)
+@pytest.mark.parametrize(("method", "body"), [
+    pytest.param("POST", '{"model": "llama3.2:1b"}', id="a request that names a model"),
+    pytest.param("GET", "", id="a list of models has no body to look at"),
+])  # fmt: skip
 def test_a_request_is_not_touched(method, body):
     asked = access(body, route="ai-openai", method=method)
     assert (asked.status, asked.out_body.decode()) == (0, body)
@@ -110,20 +104,17 @@ TOO_BIG = f"The request body is larger than {LIMIT} bytes."
 NO_STRING = 'The field "model" must be a string; leave it out to use "chat".'
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "message"),
-    [
-        pytest.param("", 400, NO_OBJECT, id="nothing"),
-        pytest.param("{", 400, NO_OBJECT, id="half an object"),
-        pytest.param("[]", 400, NO_OBJECT, id="an array"),
-        pytest.param("model=chat", 400, NO_OBJECT, id="a form"),
-        *(
-            pytest.param(f'{{"model": {model}}}', 400, NO_STRING, id=f"{model} as a model")
-            for model in ("7", "true", "[]", "{}")
-        ),
-        pytest.param("x" * (LIMIT + 1), 413, TOO_BIG, id="over the limit"),
-    ],
-)
+@pytest.mark.parametrize(("body", "status", "message"), [
+    pytest.param("", 400, NO_OBJECT, id="nothing"),
+    pytest.param("{", 400, NO_OBJECT, id="half an object"),
+    pytest.param("[]", 400, NO_OBJECT, id="an array"),
+    pytest.param("model=chat", 400, NO_OBJECT, id="a form"),
+    *(
+        pytest.param(f'{{"model": {model}}}', 400, NO_STRING, id=f"{model} as a model")
+        for model in ("7", "true", "[]", "{}")
+    ),
+    pytest.param("x" * (LIMIT + 1), 413, TOO_BIG, id="over the limit"),
+])  # fmt: skip
 def test_a_body_is_refused(body, status, message):
     asked = access(body)
     assert (asked.status, json.loads(asked.answer_body)) == (status, {"error": message})
@@ -136,16 +127,13 @@ def test_the_node_does_not_check_a_browsers_origin():
 # --- header_filter: who answered ---
 
 
-@pytest.mark.parametrize(
-    ("inventory", "upstream_addr", "node"),
-    [
-        pytest.param("production", AGX0, "AGX0", id="the only try answered"),
-        pytest.param("production", f"{AGX0}, {ORIN0}", "ORIN0", id="the last try answered"),
-        pytest.param("production", f"{AGX0}, {AGX0} : {ORIN0}", "ORIN0", id="after a redirect"),
-        pytest.param("production", "192.168.1.9:11434", None, id="an address nobody knows is not guessed"),
-        pytest.param("production", "", None, id="no try"),
-    ],
-)
+@pytest.mark.parametrize(("inventory", "upstream_addr", "node"), [
+    pytest.param("production", AGX0, "AGX0", id="the only try answered"),
+    pytest.param("production", f"{AGX0}, {ORIN0}", "ORIN0", id="the last try answered"),
+    pytest.param("production", f"{AGX0}, {AGX0} : {ORIN0}", "ORIN0", id="after a redirect"),
+    pytest.param("production", "192.168.1.9:11434", None, id="an address nobody knows is not guessed"),
+    pytest.param("production", "", None, id="no try"),
+])  # fmt: skip
 def test_the_header_names_the_node_that_answered(monkeypatch, inventory, upstream_addr, node):
     monkeypatch.setattr(Exchange, "upstream_addr", upstream_addr)
     assert answered(inventory) == ({"X-AI-Node": node} if node else {})
@@ -160,19 +148,16 @@ def test_when_no_ai_node_answers_nginx_is_told_to_ask_the_edge_and_no_node_is_na
     assert answered(source=source, status=status) == {"X-Accel-Redirect": "@edge"}
 
 
-@pytest.mark.parametrize(
-    "what",
-    [
-        pytest.param({"source": "exit", "status": 401, "credential": None}, id="a missing key"),
-        pytest.param({"source": "exit", "status": 429}, id="too many requests"),
-        pytest.param({"source": "exit", "status": 400}, id="a bad body"),
-        pytest.param({"source": "exit", "status": 413}, id="a big body"),
-        pytest.param({"source": "error", "status": 500}, id="a mistake in the gateway"),
-        pytest.param({"source": "error", "status": 503, "credential": None}, id="a key nobody looked at"),
-        pytest.param({"source": "service", "status": 503}, id="a busy AI node"),
-        pytest.param({"source": "service", "status": 502}, id="an AI node's own error"),
-    ],
-)
+@pytest.mark.parametrize("what", [
+    pytest.param({"source": "exit", "status": 401, "credential": None}, id="a missing key"),
+    pytest.param({"source": "exit", "status": 429}, id="too many requests"),
+    pytest.param({"source": "exit", "status": 400}, id="a bad body"),
+    pytest.param({"source": "exit", "status": 413}, id="a big body"),
+    pytest.param({"source": "error", "status": 500}, id="a mistake in the gateway"),
+    pytest.param({"source": "error", "status": 503, "credential": None}, id="a key nobody looked at"),
+    pytest.param({"source": "service", "status": 503}, id="a busy AI node"),
+    pytest.param({"source": "service", "status": 502}, id="an AI node's own error"),
+])  # fmt: skip
 def test_what_is_no_failure_of_all_ai_nodes_does_not_lead_to_the_edge(what):
     assert answered(**what) == {}
 
@@ -180,18 +165,15 @@ def test_what_is_no_failure_of_all_ai_nodes_does_not_lead_to_the_edge(what):
 # --- the sandbox ---
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "io.open('/etc/passwd')",
-        "os.execute('true')",
-        "require('resty.http')",
-        "python.eval('1')",
-        "kong.request.get_hedaer('a')",
-        "ngx.status = 200",
-        "error('x')",
-    ],
-)
+@pytest.mark.parametrize("text", [
+    "io.open('/etc/passwd')",
+    "os.execute('true')",
+    "require('resty.http')",
+    "python.eval('1')",
+    "kong.request.get_hedaer('a')",
+    "ngx.status = 200",
+    "error('x')",
+])  # fmt: skip
 def test_what_kongs_sandbox_refuses_does_not_run_in_the_lab_either(text):
     with pytest.raises(PluginError):
         Functions(["cjson.safe"]).run(exchange(), [text], "access")

@@ -58,13 +58,10 @@ def upstream(config: dict[str, Any], name: str) -> dict[str, Any]:
     return dict(found)
 
 
-@pytest.mark.parametrize(
-    "where",
-    [
-        pytest.param({"inventory": "production"}, id="production"),
-        pytest.param({"overrides": {"kong_rate_limit_per_minute": 1}}, id="a site with a limit of its own"),
-    ],
-)
+@pytest.mark.parametrize("where", [
+    pytest.param({"inventory": "production"}, id="production"),
+    pytest.param({"overrides": {"kong_rate_limit_per_minute": 1}}, id="a site with a limit of its own"),
+])  # fmt: skip
 def test_kong_accepts_the_file_with_the_plugins_it_loads(where):
     config = parse(render.render_role("kong", **where)[KONG_YML], environment()["KONG_PLUGINS"].split(","))
     assert config.routes
@@ -88,13 +85,10 @@ def test_a_node_taken_into_the_balancing_becomes_a_target():
     assert targets(parsed(overrides={"cluster_nodes": nodes}))["192.168.1.159:11434"] == 1
 
 
-@pytest.mark.parametrize(
-    ("shares", "retries"),
-    [
-        pytest.param((80, 20), 5, id="a small wheel keeps the smallest number of retries"),
-        pytest.param((95, 5), 19, id="a long run of one node's slots raises the retries"),
-    ],
-)
+@pytest.mark.parametrize(("shares", "retries"), [
+    pytest.param((80, 20), 5, id="a small wheel keeps the smallest number of retries"),
+    pytest.param((95, 5), 19, id="a long run of one node's slots raises the retries"),
+])  # fmt: skip
 def test_retries_reach_another_node_wherever_the_wheel_stands(shares, retries):
     nodes = cluster_with(AGX0={"share": shares[0]}, ORIN0={"share": shares[1]})
     config = parsed(overrides={"cluster_nodes": nodes})
@@ -248,17 +242,14 @@ def test_everything_has_a_name_so_that_ids_and_counters_stay():
 # --- the container ---
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        pytest.param("KONG_ADMIN_GUI_LISTEN", "off", id="no admin pages on all interfaces"),
-        pytest.param("KONG_REQUEST_DEBUG", "off", id="no debugging by header for what looks like loopback"),
-        pytest.param("KONG_ANONYMOUS_REPORTS", "off", id="nothing is reported to anybody"),
-        pytest.param("KONG_DNS_VALID_TTL", "5", id="a Redis that was recreated is found again soon"),
-        pytest.param("KONG_UNTRUSTED_LUA", "sandbox", id="Lua of the configuration runs in the sandbox"),
-        pytest.param("KONG_UNTRUSTED_LUA_SANDBOX_REQUIRES", "cjson.safe", id="it may require one module"),
-    ],
-)
+@pytest.mark.parametrize(("name", "value"), [
+    pytest.param("KONG_ADMIN_GUI_LISTEN", "off", id="no admin pages on all interfaces"),
+    pytest.param("KONG_REQUEST_DEBUG", "off", id="no debugging by header for what looks like loopback"),
+    pytest.param("KONG_ANONYMOUS_REPORTS", "off", id="nothing is reported to anybody"),
+    pytest.param("KONG_DNS_VALID_TTL", "5", id="a Redis that was recreated is found again soon"),
+    pytest.param("KONG_UNTRUSTED_LUA", "sandbox", id="Lua of the configuration runs in the sandbox"),
+    pytest.param("KONG_UNTRUSTED_LUA_SANDBOX_REQUIRES", "cjson.safe", id="it may require one module"),
+])  # fmt: skip
 def test_kong_runs_with(name, value):
     assert environment()[name] == value
 

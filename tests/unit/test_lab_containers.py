@@ -39,14 +39,11 @@ def test_its_own_lab_stays(take_over):
     assert not own.removed
 
 
-@pytest.mark.parametrize(
-    "things",
-    [
-        pytest.param({"containers": [Thing(THERE, "exited")]}, id="containers that stand still"),
-        pytest.param({"networks": [Thing(THERE)]}, id="a network alone"),
-        pytest.param({"volumes": [Thing(THERE)]}, id="a volume alone"),
-    ],
-)
+@pytest.mark.parametrize("things", [
+    pytest.param({"containers": [Thing(THERE, "exited")]}, id="containers that stand still"),
+    pytest.param({"networks": [Thing(THERE)]}, id="a network alone"),
+    pytest.param({"volumes": [Thing(THERE)]}, id="a volume alone"),
+])  # fmt: skip
 def test_another_lab_is_refused_by_the_name_of_its_checkout(things):
     with pytest.raises(LabError, match=str(THERE)):
         Containers(engine(**things), HERE).require_own()

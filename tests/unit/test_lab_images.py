@@ -12,15 +12,12 @@ from aicluster_lab.errors import LabError
 from tree import ROOT, catalogue
 
 
-@pytest.mark.parametrize(
-    ("wanted", "reachable", "mode"),
-    [
-        pytest.param("", True, "pull", id="pulled where a registry answers"),
-        pytest.param("", False, "build", id="built where none does"),
-        pytest.param("build", True, "build", id="built when asked for, registry or not"),
-        pytest.param("pull", False, "pull", id="pulled when asked for, without a probe"),
-    ],
-)
+@pytest.mark.parametrize(("wanted", "reachable", "mode"), [
+    pytest.param("", True, "pull", id="pulled where a registry answers"),
+    pytest.param("", False, "build", id="built where none does"),
+    pytest.param("build", True, "build", id="built when asked for, registry or not"),
+    pytest.param("pull", False, "pull", id="pulled when asked for, without a probe"),
+])  # fmt: skip
 def test_mode(wanted, reachable, mode):
     assert images.choose_mode(wanted, lambda: reachable) == mode
 
@@ -38,15 +35,12 @@ def checkout(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("image", "full", "folder"),
-    [
-        pytest.param("nginx:1.30.4", True, "images/nginx", id="a real one is in lab/images"),
-        pytest.param("ollama/ollama:0.32.15", True, "standins/ollama", id="a stand-in by its last name"),
-        pytest.param("sonarqube:26-community", False, "standins/sonarqube", id="a stand-in on other days"),
-        pytest.param("sonarqube:26-community", True, "full/sonarqube", id="the real one where there is one"),
-    ],
-)
+@pytest.mark.parametrize(("image", "full", "folder"), [
+    pytest.param("nginx:1.30.4", True, "images/nginx", id="a real one is in lab/images"),
+    pytest.param("ollama/ollama:0.32.15", True, "standins/ollama", id="a stand-in by its last name"),
+    pytest.param("sonarqube:26-community", False, "standins/sonarqube", id="a stand-in on other days"),
+    pytest.param("sonarqube:26-community", True, "full/sonarqube", id="the real one where there is one"),
+])  # fmt: skip
 def test_recipes(checkout, image, full, folder):
     assert images.recipe_for(checkout, image, "x", full=full) == images.Recipe("x", checkout / "lab" / folder)
 
@@ -100,14 +94,11 @@ def compiled(folder):
     (folder / "conf" / "__pycache__" / "server.cpython-311.pyc").write_bytes(b"1")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param(private, id="a checkout only its owner can read"),
-        pytest.param(compiled, id="Python that was compiled"),
-        pytest.param(lambda folder: os.utime(folder / "run.sh", (1, 1)), id="an older file"),
-    ],
-)
+@pytest.mark.parametrize("change", [
+    pytest.param(private, id="a checkout only its owner can read"),
+    pytest.param(compiled, id="Python that was compiled"),
+    pytest.param(lambda folder: os.utime(folder / "run.sh", (1, 1)), id="an older file"),
+])  # fmt: skip
 def test_what_does_not_change_an_image_changes_neither_its_context_nor_its_hash(recipe, change):
     before = (context(recipe), images.content_hash(recipe))
     change(recipe)
@@ -135,20 +126,13 @@ def test_a_stand_in_is_told_the_version_of_its_tag():
     assert [images.version_of(tag) for tag in tags] == ["3.9.5", "16.4", "26.8"]
 
 
-@pytest.mark.parametrize(
-    ("sources", "more"),
-    [
-        pytest.param(
-            "deb http://mirror.lan/debian bookworm main", ["http://mirror.lan/debian"], id="one line"
-        ),
-        pytest.param(
-            "deb [arch=amd64] http://m.lan/debian/ x main", ["http://m.lan/debian"], id="with options"
-        ),
-        pytest.param("URIs: http://mirror.lan/debian", ["http://mirror.lan/debian"], id="deb822"),
-        pytest.param("# deb http://mirror.lan/debian x main", [], id="not what is commented out"),
-        pytest.param("deb http://other.lan/ubuntu jammy main", [], id="not another distribution's"),
-    ],
-)
+@pytest.mark.parametrize(("sources", "more"), [
+    pytest.param("deb http://mirror.lan/debian bookworm main", ["http://mirror.lan/debian"], id="one line"),
+    pytest.param("deb [arch=amd64] http://m.lan/debian/ x main", ["http://m.lan/debian"], id="with options"),
+    pytest.param("URIs: http://mirror.lan/debian", ["http://mirror.lan/debian"], id="deb822"),
+    pytest.param("# deb http://mirror.lan/debian x main", [], id="not what is commented out"),
+    pytest.param("deb http://other.lan/ubuntu jammy main", [], id="not another distribution's"),
+])  # fmt: skip
 def test_mirrors_to_try_in_order(sources, more):
     assert base_image.mirrors(sources) == more
 
@@ -160,18 +144,13 @@ def test_a_port_that_is_none_is_refused(setting):
         registry.published_port(setting)
 
 
-@pytest.mark.parametrize(
-    ("listing", "expected"),
-    [
-        pytest.param("mirror/kong:3 sha256:new", [], id="the registry's own is up to date"),
-        pytest.param(
-            "mirror/kong:3 sha256:old", ["mirror/kong:3"], id="another digest under the tag is outdated"
-        ),
-        pytest.param(
-            "mirror/kong:3 sha256:old\nmirror/kong:3 sha256:new", [], id="an older digest beside it is fine"
-        ),
-    ],
-)
+@pytest.mark.parametrize(("listing", "expected"), [
+    pytest.param("mirror/kong:3 sha256:new", [], id="the registry's own is up to date"),
+    pytest.param("mirror/kong:3 sha256:old", ["mirror/kong:3"],
+        id="another digest under the tag is outdated"),
+    pytest.param("mirror/kong:3 sha256:old\nmirror/kong:3 sha256:new", [],
+        id="an older digest beside it is fine"),
+])  # fmt: skip
 def test_images_on_a_node_follow_the_registry(listing, expected):
     assert node_images.outdated(listing, {"mirror/kong:3": "sha256:new"}) == expected
 

@@ -11,15 +11,12 @@ LAST = len(nodes.CAPABILITIES) - 1
 NODE = Node(name="PI31", address=IPv4Address("198.18.77.234"), board="Raspberry Pi 3", memory_mb=1024)
 
 
-@pytest.mark.parametrize(
-    ("bounding_set", "last", "expected"),
-    [
-        pytest.param(ALL, LAST, (), id="a full machine lacks nothing"),
-        pytest.param(ALL & ~(1 << 24), LAST, ("SYS_RESOURCE",), id="a cleared bit is a missing capability"),
-        pytest.param((1 << 38) - 1, 37, (), id="an older kernel does not lack what it does not know"),
-        pytest.param(ALL, LAST + 1, (), id="a newer kernel's unknown capabilities are not asked for"),
-    ],
-)
+@pytest.mark.parametrize(("bounding_set", "last", "expected"), [
+    pytest.param(ALL, LAST, (), id="a full machine lacks nothing"),
+    pytest.param(ALL & ~(1 << 24), LAST, ("SYS_RESOURCE",), id="a cleared bit is a missing capability"),
+    pytest.param((1 << 38) - 1, 37, (), id="an older kernel does not lack what it does not know"),
+    pytest.param(ALL, LAST + 1, (), id="a newer kernel's unknown capabilities are not asked for"),
+])  # fmt: skip
 def test_missing_capabilities(bounding_set, last, expected):
     assert nodes.missing_capabilities(bounding_set, last) == expected
 

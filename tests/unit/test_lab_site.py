@@ -48,33 +48,23 @@ def test_a_site_has_its_network_its_registry_its_nodes_and_the_images_of_what_ru
     assert found.images == ("nginx:1", "redis:1", "redis:2")
 
 
-@pytest.mark.parametrize(
-    ("port", "url"),
-    [
-        pytest.param(80, "http://198.18.77.147", id="port 80 is not spelled out"),
-        pytest.param(8080, "http://198.18.77.147:8080", id="any other is"),
-    ],
-)
+@pytest.mark.parametrize(("port", "url"), [
+    pytest.param(80, "http://198.18.77.147", id="port 80 is not spelled out"),
+    pytest.param(8080, "http://198.18.77.147:8080", id="any other is"),
+])  # fmt: skip
 def test_gateway_url(port, url):
     assert site({"nginx": NGINX | {"ports": {"http": {"port": port}}}}).gateway_url == url
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        pytest.param({"board": None}, "198.18.77.147: .*node_board is missing", id="a node without a board"),
-        pytest.param({"services": {"ngnix": {}}}, "PI51: .*`ngnix`.*not in service_catalogue", id="a typo"),
-        pytest.param(
-            {"services": {"redis": {"image": "redis:1"}}},
-            "No host of the group `gateway` runs nginx",
-            id="no ingress",
-        ),
-        pytest.param({"site_router": "10.0.0.1"}, "site_router 10.0.0.1.*inside it", id="a router elsewhere"),
-        pytest.param(
-            {"site_image_mirror": "10.0.0.2:5000"}, "site_image_mirror 10.0.0.2", id="a registry elsewhere"
-        ),
-    ],
-)
+@pytest.mark.parametrize(("changes", "message"), [
+    pytest.param({"board": None}, "198.18.77.147: .*node_board is missing", id="a node without a board"),
+    pytest.param({"services": {"ngnix": {}}}, "PI51: .*`ngnix`.*not in service_catalogue", id="a typo"),
+    pytest.param({"services": {"redis": {"image": "redis:1"}}}, "No host of the group `gateway` runs nginx",
+        id="no ingress"),
+    pytest.param({"site_router": "10.0.0.1"}, "site_router 10.0.0.1.*inside it", id="a router elsewhere"),
+    pytest.param({"site_image_mirror": "10.0.0.2:5000"}, "site_image_mirror 10.0.0.2",
+        id="a registry elsewhere"),
+])  # fmt: skip
 def test_what_is_wrong_is_named(changes, message):
     with pytest.raises(LabError, match=message):
         site(**changes)
@@ -94,12 +84,9 @@ def test_the_projects_own_lab_inventory_describes_seven_nodes():
     assert found.secrets_file == ROOT / ".lab" / "secrets.yml"
 
 
-@pytest.mark.parametrize(
-    ("base", "source"),
-    [
-        pytest.param("", "inventory/lab", id="the seven nodes"),
-        pytest.param("molecule/one_node", "molecule/one_node", id="another inventory in their place"),
-    ],
-)
+@pytest.mark.parametrize(("base", "source"), [
+    pytest.param("", "inventory/lab", id="the seven nodes"),
+    pytest.param("molecule/one_node", "molecule/one_node", id="another inventory in their place"),
+])  # fmt: skip
 def test_a_lab_is_made_from(base, source):
     assert sitedata.inventory("", base) == ("-i", "inventory/groups.yml", "-i", source)

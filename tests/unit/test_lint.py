@@ -36,17 +36,15 @@ def test_what_has_passed_is_not_run_again(project, capsys):
     assert "passed before" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("name", "count"),
-    [("a.py", 2), ("new.py", 2), ("pyproject.toml", 2), ("requirements.lock", 2), ("a.md", 1)],
-    ids=[
-        "a file it reads",
-        "a new file it reads",
-        "its configuration",
-        "its version",
-        "no file of its kind",
-    ],
-)
+@pytest.mark.parametrize(("name", "count"), [
+    ("a.py", 2),
+    ("new.py", 2),
+    ("pyproject.toml", 2),
+    ("requirements.lock", 2),
+    ("a.md", 1),
+], ids=[
+    "a file it reads", "a new file it reads", "its configuration", "its version", "no file of its kind",
+])  # fmt: skip
 def test_it_is_run_again_only_after_a_change_of(project, name, count):
     runs(project)
     (project / name).write_text("b = 2\n")

@@ -136,18 +136,11 @@ def test_other_buckets_become_the_users(store):
     assert store.state["policies"]["aicluster-painter"] == bucket_policy(["sketches"])
 
 
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (
-            {"policies": ["readwrite", "aicluster-painter"]},
-            "changed: rights of painter\n",
-        ),
-        ({"policies": []}, "changed: rights of painter\n"),
-        ({"enabled": False}, "changed: user painter and its secret\n"),
-    ],
-    ids=["more rights", "no rights", "locked out"],
-)
+@pytest.mark.parametrize(("spoil", "said"), [
+    ({"policies": ["readwrite", "aicluster-painter"]}, "changed: rights of painter\n"),
+    ({"policies": []}, "changed: rights of painter\n"),
+    ({"enabled": False}, "changed: user painter and its secret\n"),
+], ids=["more rights", "no rights", "locked out"])  # fmt: skip
 def test_what_was_done_by_hand_is_undone(store, spoil, said):
     store.provision(painter=["images"])
     users = store.state["users"]

@@ -28,12 +28,8 @@ def given(monkeypatch):
 
 REACHED: dict[str, tuple[Any, ...]] = {
     "the way through another machine": (
-        {
-            "ansible_ssh_common_args": '-o ProxyCommand="ssh -W %h:%p jump"',
-            "ansible_ssh_extra_args": "-4",
-        },
-        "ssh -o 'ProxyCommand=ssh -W %h:%p jump' -4 pi51",
-    ),
+        {"ansible_ssh_common_args": '-o ProxyCommand="ssh -W %h:%p jump"', "ansible_ssh_extra_args": "-4"},
+        "ssh -o 'ProxyCommand=ssh -W %h:%p jump' -4 pi51"),
     "of two names the one that Ansible prefers": (
         {
             **{
@@ -47,7 +43,7 @@ REACHED: dict[str, tuple[Any, ...]] = {
         },
         "ssh -p 2 -i f e@d",
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("hostvars", "command"), REACHED.values(), ids=REACHED)
@@ -75,18 +71,11 @@ def test_a_node_is_reached_with_what_this_run_was_given(environment, options, co
     assert ssh_command(HOST) == command
 
 
-@pytest.mark.parametrize(
-    ("folder", "sources", "command"),
-    [
-        pytest.param(Path("/"), OWN, f"cd {ROOT} && ansible-playbook", id="elsewhere"),
-        pytest.param(
-            ROOT / "docs",
-            [f"{ROOT}/inventory/lab", "pi51,"],
-            f"cd {ROOT} && ansible-playbook -i inventory/lab -i pi51,",
-            id="in a folder of the toolkit",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("folder", "sources", "command"), [
+    pytest.param(Path("/"), OWN, f"cd {ROOT} && ansible-playbook", id="elsewhere"),
+    pytest.param(ROOT / "docs", [f"{ROOT}/inventory/lab", "pi51,"],
+        f"cd {ROOT} && ansible-playbook -i inventory/lab -i pi51,", id="in a folder of the toolkit"),
+])  # fmt: skip
 def test_a_playbook_and_inventories_are_found_from_the_folder_one_is_in(
     folder, sources, command, monkeypatch
 ):
@@ -94,38 +83,25 @@ def test_a_playbook_and_inventories_are_found_from_the_folder_one_is_in(
     assert ansible_command(sources) == command
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        pytest.param({"ask_vault_pass": True}, "--ask-vault-pass", id="asks for the vault's password"),
-        pytest.param(
-            {"vault_password_files": ["/home/me/my pass", f"{ROOT}/site.yml"]},
-            "'--vault-password-file=/home/me/my pass' --vault-password-file=site.yml",
-            id="reads it from files",
-        ),
-        pytest.param(
-            {"vault_ids": ["lab@prompt", f"home@{ROOT}/site.yml"]},
-            "--vault-id=lab@prompt --vault-id=home@site.yml",
-            id="names vaults",
-        ),
-        pytest.param({"ssh_common_args": "-4"}, "--ssh-common-args=-4", id="has arguments for ssh"),
-        pytest.param({"tags": ["all"], "remote_user": "me"}, "", id="has what is not for the next run"),
-    ],
-)
+@pytest.mark.parametrize(("options", "words"), [
+    pytest.param({"ask_vault_pass": True}, "--ask-vault-pass", id="asks for the vault's password"),
+    pytest.param({"vault_password_files": ["/home/me/my pass", f"{ROOT}/site.yml"]},
+        "'--vault-password-file=/home/me/my pass' --vault-password-file=site.yml", id="reads it from files"),
+    pytest.param({"vault_ids": ["lab@prompt", f"home@{ROOT}/site.yml"]},
+        "--vault-id=lab@prompt --vault-id=home@site.yml", id="names vaults"),
+    pytest.param({"ssh_common_args": "-4"}, "--ssh-common-args=-4", id="has arguments for ssh"),
+    pytest.param({"tags": ["all"], "remote_user": "me"}, "", id="has what is not for the next run"),
+])  # fmt: skip
 def test_the_next_run_is_given_what_this_one_was_given_that(options, words, given):
     given(options)
     assert ansible_command(OWN) == f"ansible-playbook {words}".strip()
 
 
-@pytest.mark.parametrize(
-    ("options", "file", "command"),
-    [
-        pytest.param({}, None, "ansible-playbook --ask-vault-pass", id="nothing gives it"),
-        pytest.param(
-            {"vault_password_files": ["/f"]}, None, "ansible-playbook --vault-password-file=/f", id="a file"
-        ),
-    ],
-)
+@pytest.mark.parametrize(("options", "file", "command"), [
+    pytest.param({}, None, "ansible-playbook --ask-vault-pass", id="nothing gives it"),
+    pytest.param({"vault_password_files": ["/f"]}, None, "ansible-playbook --vault-password-file=/f",
+        id="a file"),
+])  # fmt: skip
 def test_the_password_of_the_vault_is_asked_once_at_most_when(options, file, command, given, monkeypatch):
     given(options)
     monkeypatch.setattr(constants, "DEFAULT_VAULT_PASSWORD_FILE", file)

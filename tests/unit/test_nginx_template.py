@@ -113,15 +113,12 @@ def test_a_key_or_password_stays_at_the_door(node, location, headers):
         assert [header, '""'] in values(location, "proxy_set_header", node=node)
 
 
-@pytest.mark.parametrize(
-    ("asked", "upgrade", "connection"),
-    [
-        pytest.param("", '""', '""', id="no upgrade, no word of the connection"),
-        pytest.param("websocket", "websocket", "upgrade", id="a WebSocket"),
-        pytest.param("WebSocket", "websocket", "upgrade", id="a WebSocket in another spelling"),
-        pytest.param("h2c", '""', '""', id="nothing but a WebSocket"),
-    ],
-)
+@pytest.mark.parametrize(("asked", "upgrade", "connection"), [
+    pytest.param("", '""', '""', id="no upgrade, no word of the connection"),
+    pytest.param("websocket", "websocket", "upgrade", id="a WebSocket"),
+    pytest.param("WebSocket", "websocket", "upgrade", id="a WebSocket in another spelling"),
+    pytest.param("h2c", '""', '""', id="nothing but a WebSocket"),
+])  # fmt: skip
 def test_a_connection_to_kong_may_become_a_websocket(asked, upgrade, connection):
     [http] = inner(ingress(), "http")
     given = {words[0]: words[1] for words in values("/api/", "proxy_set_header")}
@@ -186,18 +183,12 @@ def test_what_is_kept_is_decided_by_length(length, kept):
     assert (mapped(http, "$edge_refuses_body", length) == '""') is kept
 
 
-@pytest.mark.parametrize(
-    ("body", "mapped_to"),
-    [
-        ('{"stream":false}', """'$edge_members,"model":"$edge_alias"}'"""),
-        (
-            '{"messages":[{"content":"}"}],\n "model":"gpt-oss"}\n',
-            """'$edge_members,"model":"$edge_alias"}'""",
-        ),
-        (" { } ", """'{"model":"$edge_alias"}'"""),
-        ("[]", "$request_body"),
-    ],
-)
+@pytest.mark.parametrize(("body", "mapped_to"), [
+    ('{"stream":false}', """'$edge_members,"model":"$edge_alias"}'"""),
+    ('{"messages":[{"content":"}"}],\n "model":"gpt-oss"}\n', """'$edge_members,"model":"$edge_alias"}'"""),
+    (" { } ", """'{"model":"$edge_alias"}'"""),
+    ("[]", "$request_body"),
+])  # fmt: skip
 def test_the_edge_answers_with_its_own_model_whatever_was_asked_for(body, mapped_to):
     [http] = inner(ingress(), "http")
     assert mapped(http, "$edge_body", body) == mapped_to
@@ -282,13 +273,10 @@ def test_shares_stand_beside_the_page_which_reads_them_when_it_is_opened():
 # --- pages behind nginx on another node ---
 
 
-@pytest.mark.parametrize(
-    ("user", "users"),
-    [
-        pytest.param("operator", "/run/secrets/nginx/pages", id="its user"),
-        pytest.param("operators", "/dev/null", id="a user of another page, in the same file"),
-    ],
-)
+@pytest.mark.parametrize(("user", "users"), [
+    pytest.param("operator", "/run/secrets/nginx/pages", id="its user"),
+    pytest.param("operators", "/dev/null", id="a user of another page, in the same file"),
+])  # fmt: skip
 def test_comfyui_opens_to_its_own_user_only(user, users):
     [http] = inner(ingress(node=PAGES), "http")
     assert mapped(http, "$comfyui_users", user) == users
@@ -305,15 +293,12 @@ def test_the_password_of_comfyui_is_hashed_and_nginxs_alone():
     assert "/opt/aicluster/nginx/secrets:/run/secrets/nginx:ro" in mounts
 
 
-@pytest.mark.parametrize(
-    ("asked", "handed_on"),
-    [
-        ("/comfyui/", "/"),
-        ("/comfyui/ws?clientId=a", "/ws?clientId=a"),
-        ("/comfyui/api/userdata/workflows%2Fboat.json", "/api/userdata/workflows%2Fboat.json"),
-        ("//comfyui/queue", None),
-    ],
-)
+@pytest.mark.parametrize(("asked", "handed_on"), [
+    ("/comfyui/", "/"),
+    ("/comfyui/ws?clientId=a", "/ws?clientId=a"),
+    ("/comfyui/api/userdata/workflows%2Fboat.json", "/api/userdata/workflows%2Fboat.json"),
+    ("//comfyui/queue", None),
+])  # fmt: skip
 def test_comfyui_is_asked_letter_by_letter_without_the_path_of_the_page(asked, handed_on):
     [http] = inner(ingress(node=PAGES), "http")
     assert locations(node=PAGES)["/comfyui/"]["proxy_pass"] == ["http://$comfyui:7860$comfyui_uri"]
@@ -323,16 +308,13 @@ def test_comfyui_is_asked_letter_by_letter_without_the_path_of_the_page(asked, h
     assert (found and found["comfyui_rest"]) == handed_on
 
 
-@pytest.mark.parametrize(
-    ("origin", "refused"),
-    [
-        pytest.param("", False, id="no browser, or a page that is opened"),
-        pytest.param("http://10.0.0.3:8080", False, id="its own page"),
-        pytest.param("http://evil.example", True, id="a page of somebody else's"),
-        pytest.param("http://10.0.0.3", True, id="a page of another port"),
-        pytest.param("null", True, id="a page without a name"),
-    ],
-)
+@pytest.mark.parametrize(("origin", "refused"), [
+    pytest.param("", False, id="no browser, or a page that is opened"),
+    pytest.param("http://10.0.0.3:8080", False, id="its own page"),
+    pytest.param("http://evil.example", True, id="a page of somebody else's"),
+    pytest.param("http://10.0.0.3", True, id="a page of another port"),
+    pytest.param("null", True, id="a page without a name"),
+])  # fmt: skip
 def test_a_browsers_password_is_not_lent_to_other_pages(origin, refused):
     [http] = inner(ingress(node=PAGES), "http")
     assert (mapped(http, "$foreign_origin", f"{origin} 10.0.0.3:8080") == "1") is refused

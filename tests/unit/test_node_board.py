@@ -21,18 +21,15 @@ def shown(tmp_path, monkeypatch):
     return write
 
 
-@pytest.mark.parametrize(
-    ("v2", "v1", "on"),
-    [
-        pytest.param("cpuset cpu io memory pids\n", None, True, id="version 2 with it"),
-        pytest.param("cpuset cpu io pids\n", None, False, id="version 2 without it: Raspberry Pi OS"),
-        pytest.param("cpu pids\n", V1_ON, False, id="version 2 counts where both are"),
-        pytest.param(None, V1_ON, True, id="version 1, also in a container: the lab"),
-        pytest.param(None, V1_ON.replace("211\t1", "1\t0"), False, id="version 1, switched off"),
-        pytest.param(None, "#subsys_name\ncpu\t1\t1\t1\n", False, id="version 1, not in the kernel"),
-        pytest.param(None, None, None, id="no cgroups to be seen: it cannot be told"),
-    ],
-)
+@pytest.mark.parametrize(("v2", "v1", "on"), [
+    pytest.param("cpuset cpu io memory pids\n", None, True, id="version 2 with it"),
+    pytest.param("cpuset cpu io pids\n", None, False, id="version 2 without it: Raspberry Pi OS"),
+    pytest.param("cpu pids\n", V1_ON, False, id="version 2 counts where both are"),
+    pytest.param(None, V1_ON, True, id="version 1, also in a container: the lab"),
+    pytest.param(None, V1_ON.replace("211\t1", "1\t0"), False, id="version 1, switched off"),
+    pytest.param(None, "#subsys_name\ncpu\t1\t1\t1\n", False, id="version 1, not in the kernel"),
+    pytest.param(None, None, None, id="no cgroups to be seen: it cannot be told"),
+])  # fmt: skip
 def test_whether_the_kernel_counts_memory_per_container(shown, v2, v1, on):
     shown(CGROUPS_V2=v2, CGROUPS_V1=v1)
     assert board.memory_cgroup()["on"] is on
@@ -46,17 +43,13 @@ def test_a_memory_cgroup_that_is_off_comes_with_the_file_to_mend(tmp_path, monke
     assert "started with cgroup_disable=memory" in found["evidence"]
 
 
-@pytest.mark.parametrize(
-    ("line", "release"),
-    [
-        ("# R32 (release), REVISION: 7.6, GCID: 38171779, BOARD: t210ref, EABI: aarch64, DATE: x", "32.7.6"),
-        ("# R36 (release), REVISION: 4.7, GCID: 42132812, BOARD: generic, EABI: aarch64, DATE: x", "36.4.7"),
-        ("# R39 (release), REVISION: 2.1\n# KERNEL_VARIANT: oot\n", "39.2.1"),
-        ("# R36 (release)\n", ""),
-        (None, ""),
-    ],
-    ids=["JetPack 4", "JetPack 6", "JetPack 7, with more lines", "no revision", "no Jetson"],
-)
+@pytest.mark.parametrize(("line", "release"), [
+    ("# R32 (release), REVISION: 7.6, GCID: 38171779, BOARD: t210ref, EABI: aarch64, DATE: x", "32.7.6"),
+    ("# R36 (release), REVISION: 4.7, GCID: 42132812, BOARD: generic, EABI: aarch64, DATE: x", "36.4.7"),
+    ("# R39 (release), REVISION: 2.1\n# KERNEL_VARIANT: oot\n", "39.2.1"),
+    ("# R36 (release)\n", ""),
+    (None, ""),
+], ids=["JetPack 4", "JetPack 6", "JetPack 7, with more lines", "no revision", "no Jetson"])  # fmt: skip
 def test_the_release_of_a_jetson_is_known_and_only_a_jetson_is_asked_for_held_packages(
     monkeypatch, shown, line, release
 ):
@@ -66,11 +59,10 @@ def test_the_release_of_a_jetson_is_known_and_only_a_jetson_is_asked_for_held_pa
     assert (found["l4t"], found["held"]) == (release, ["docker-ce"] if release else [])
 
 
-@pytest.mark.parametrize(
-    ("text", "memory_mb"),
-    [("MemTotal:        1893688 kB\nMemFree:          100 kB\n", 1849), (None, None)],
-    ids=["a board", "a kernel that does not tell"],
-)
+@pytest.mark.parametrize(("text", "memory_mb"), [
+    ("MemTotal:        1893688 kB\nMemFree:          100 kB\n", 1849),
+    (None, None),
+], ids=["a board", "a kernel that does not tell"])  # fmt: skip
 def test_a_board_is_described_by_what_its_system_shows(shown, text, memory_mb):
     shown(MEMORY_FILE=text, RELEASE_FILE='ID=debian\nVERSION_CODENAME="trixie"\n')
     found = board.board([])

@@ -46,32 +46,29 @@ def test_the_account_adds_up_what_is_reserved_and_what_the_services_may_use():
     }
 
 
-@pytest.mark.parametrize(
-    ("services", "problems"),
-    [
-        pytest.param({"a": service(1698, 92)}, [], id="a node may be filled to the last MiB and GiB"),
-        pytest.param(
-            {
-                "a": service(**open_port(9000)),
-                "b": service(**open_port(9000)),
-                "c": service(**open_port(9001)),
-            },
-            [
-                "port 9000 of PI41 a.web and b.web: must belong to one of them; move one, for instance with "
-                "`- b: {ports: {web: {port: 9002}}}`"
-            ],
-            id="the port it proposes is free",
-        ),
-        pytest.param(
-            {
-                "a": service(ports={"x": {"port": 1, "from": []}}),
-                "b": service(ports={"x": {"port": 1, "from": []}}),
-            },
-            [],
-            id="a port that is not published clashes with nothing",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("services", "problems"), [
+    pytest.param({"a": service(1698, 92)}, [], id="a node may be filled to the last MiB and GiB"),
+    pytest.param(
+        {
+            "a": service(**open_port(9000)),
+            "b": service(**open_port(9000)),
+            "c": service(**open_port(9001)),
+        },
+        [
+            "port 9000 of PI41 a.web and b.web: must belong to one of them; move one, for instance with "
+            "`- b: {ports: {web: {port: 9002}}}`"
+        ],
+        id="the port it proposes is free",
+    ),
+    pytest.param(
+        {
+            "a": service(ports={"x": {"port": 1, "from": []}}),
+            "b": service(ports={"x": {"port": 1, "from": []}}),
+        },
+        [],
+        id="a port that is not published clashes with nothing",
+    ),
+])  # fmt: skip
 def test_what_cannot_work_on_a_node(services, problems):
     found = account(services)["problems"]
     assert len(found) == len(problems)
@@ -79,13 +76,10 @@ def test_what_cannot_work_on_a_node(services, problems):
         assert text.startswith(start)
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        pytest.param({"memory_mb": None}, id="a size nobody gave"),
-        pytest.param({"services": {"a": service("512m")}}, id="a service with a unit in its size"),
-    ],
-)
+@pytest.mark.parametrize("more", [
+    pytest.param({"memory_mb": None}, id="a size nobody gave"),
+    pytest.param({"services": {"a": service("512m")}}, id="a service with a unit in its size"),
+])  # fmt: skip
 def test_a_sum_with_an_unusable_number_is_unknown_and_the_other_is_not(more):
     result = node_budget([node({}) | more])[0]
     assert result["memory_mb"] is result["memory_planned_mb"] is result["memory_free_mb"] is None

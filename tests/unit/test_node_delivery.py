@@ -39,15 +39,13 @@ def test_drift_is_found_and_mended(tmp_path, spoil, reason):
     assert [folder.stat().st_mode for folder in path.parents[:3]] == modes
 
 
-@pytest.mark.parametrize(
-    ("content", "difference"),
-    [
-        (b"image", None),
-        (b"garbage", {"reason": "content", "before": "garbage"}),
-        (b"x" * (files.DIFF_LIMIT_BYTES + 1), {"reason": "content", "before": None}),
-    ],
-    ids=["an accepted content is right", "any other differs", "one too long for a diff is not shown"],
-)
+@pytest.mark.parametrize(("content", "difference"), [
+    (b"image", None),
+    (b"garbage", {"reason": "content", "before": "garbage"}),
+    (b"x" * (files.DIFF_LIMIT_BYTES + 1), {"reason": "content", "before": None}),
+], ids=[
+    "an accepted content is right", "any other differs", "one too long for a diff is not shown",
+])  # fmt: skip
 def test_a_file_may_hold_any_content_that_is_accepted(tmp_path, content, difference):
     path = tmp_path / "stack" / ".env"
     deliver({path: content})

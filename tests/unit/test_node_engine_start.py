@@ -29,31 +29,22 @@ def dockerd(tmp_path, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize(
-    ("flags", "environment", "text", "words"),
-    [
-        pytest.param("", "", "", [], id="those of the unit"),
-        pytest.param(
-            " $OPTS", "", "# Docker's\nOPTS='-D -l warn'\n", ["-D", "-l", "warn"], id="those of a file"
-        ),
-        pytest.param(" $OPTS", '"OPTS=-D -l warn"', "", ["-D", "-l", "warn"], id="those of a drop-in"),
-        pytest.param(" $OPTS --group=${WHO}", "WHO=me OPTS=-D", "OPTS=", ["--group=me"], id="the file last"),
-    ],
-)
+@pytest.mark.parametrize(("flags", "environment", "text", "words"), [
+    pytest.param("", "", "", [], id="those of the unit"),
+    pytest.param(" $OPTS", "", "# Docker's\nOPTS='-D -l warn'\n", ["-D", "-l", "warn"], id="those of a file"),
+    pytest.param(" $OPTS", '"OPTS=-D -l warn"', "", ["-D", "-l", "warn"], id="those of a drop-in"),
+    pytest.param(" $OPTS --group=${WHO}", "WHO=me OPTS=-D", "OPTS=", ["--group=me"], id="the file last"),
+])  # fmt: skip
 def test_the_engine_is_known_by_the_flags_systemd_starts_it_with(dockerd, flags, environment, text, words):
     known = dockerd("exit 0", flags, environment, text)
     assert engine_start.engine_command() == known + words
 
 
-@pytest.mark.parametrize(
-    ("verdict", "said"),
-    [
-        ('echo "configuration OK" >&2', ""),
-        ('echo "$*: $(cat)"; exit 1', "-H fd:// --validate --config-file /dev/stdin: {}"),
-        ('echo "Status: unknown flag: --validate"; exit 125', None),
-    ],
-    ids=["it takes it", "it does not", "it is too old to validate"],
-)
+@pytest.mark.parametrize(("verdict", "said"), [
+    ('echo "configuration OK" >&2', ""),
+    ('echo "$*: $(cat)"; exit 1', "-H fd:// --validate --config-file /dev/stdin: {}"),
+    ('echo "Status: unknown flag: --validate"; exit 125', None),
+], ids=["it takes it", "it does not", "it is too old to validate"])  # fmt: skip
 def test_the_engine_validates_a_file_with_its_own_flags(dockerd, verdict, said):
     assert engine_start.engine_said(dockerd(verdict), "{}") == said
 
@@ -100,24 +91,20 @@ def systemctl(monkeypatch):
     return make
 
 
-@pytest.mark.parametrize(
-    "act",
-    [
-        pytest.param(lambda: deliver({}, reactions=[RESTART, ["reload", "ssh"]]), id="before a restart"),
-        pytest.param(lambda: shared_files.restore({}), id="before a cleanup restarts it"),
-    ],
-)
+@pytest.mark.parametrize("act", [
+    pytest.param(lambda: deliver({}, reactions=[RESTART, ["reload", "ssh"]]), id="before a restart"),
+    pytest.param(lambda: shared_files.restore({}), id="before a cleanup restarts it"),
+])  # fmt: skip
 def test_an_engine_that_was_restarted_often_is_restarted_again(systemctl, act):
     ran = systemctl(True)
     act()
     assert ran == [["systemctl", "reset-failed", "docker.service", "docker.socket"]]
 
 
-@pytest.mark.parametrize(
-    ("comes_back", "said"),
-    [(True, "the engine runs with it."), (False, "the engine does not start with it either.")],
-    ids=["runs", "does not"],
-)
+@pytest.mark.parametrize(("comes_back", "said"), [
+    (True, "the engine runs with it."),
+    (False, "the engine does not start with it either."),
+], ids=["runs", "does not"])  # fmt: skip
 def test_an_engine_that_does_not_start_any_more_gets_back_its_file(tmp_path, systemctl, comes_back, said):
     path, ours = tmp_path / "daemon.json", {"live-restore": True}
     path.write_text('{"theirs": 1}')
@@ -144,13 +131,10 @@ def test_a_file_that_was_not_there_before_goes_again(tmp_path, systemctl):
     assert not (tmp_path / "daemon.json").exists()
 
 
-@pytest.mark.parametrize(
-    "done",
-    [
-        pytest.param(lambda: delivery.handled({"reactions": [RESTART]}), id="it was restarted"),
-        pytest.param(lambda: inspect(provisioned_now={}), id="the run has ended well"),
-    ],
-)
+@pytest.mark.parametrize("done", [
+    pytest.param(lambda: delivery.handled({"reactions": [RESTART]}), id="it was restarted"),
+    pytest.param(lambda: inspect(provisioned_now={}), id="the run has ended well"),
+])  # fmt: skip
 def test_the_file_of_an_engine_that_runs_with_it_stays(tmp_path, systemctl, done):
     path = tmp_path / "daemon.json"
     path.write_text("{}")

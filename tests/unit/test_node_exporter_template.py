@@ -50,16 +50,13 @@ def test_the_state_of_services_and_timers_is_collected(unit, seen):
     assert bool(re.fullmatch(flag("collector.systemd.unit-include"), unit)) is seen
 
 
-@pytest.mark.parametrize(
-    ("mount", "seen"),
-    [
-        ("/", True),
-        ("/boot/firmware", True),
-        ("/var/lib/docker", True),
-        ("/var/lib/docker/overlay2/x/merged", False),
-        ("/run/user/1000", False),
-    ],
-)
+@pytest.mark.parametrize(("mount", "seen"), [
+    ("/", True),
+    ("/boot/firmware", True),
+    ("/var/lib/docker", True),
+    ("/var/lib/docker/overlay2/x/merged", False),
+    ("/run/user/1000", False),
+])  # fmt: skip
 def test_disks_are_measured_once_and_containers_file_systems_not(mount, seen):
     excluded = re.search(flag("collector.filesystem.mount-points-exclude"), mount)
     assert (excluded is None) is seen

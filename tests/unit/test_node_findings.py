@@ -345,20 +345,16 @@ def test_a_finding_is_named_with_node_value_rule_and_fix(found, wanted, sentence
     assert findings(found, wanted) == [sentence]
 
 
-@pytest.mark.parametrize(
-    ("message", "said"),
-    [
-        ("toomanyrequests: You have reached your pull rate limit", "too many requests"),
-        ('Get "https://m/v2/": x509: certificate signed by unknown authority', "/etc/docker/certs.d/"),
-        ("failed to register layer: write /x: no space left on device", "must fit on the disk"),
-        ("no matching manifest for linux/arm64/v8 in the manifest list entries", "architecture"),
-        ("proxyconnect tcp: Forbidden", "proxy of the node"),
-        ("pull access denied for minio/minio, repository does not exist", "no such image or wants a login"),
-        ("received unexpected HTTP status: 502 Bad Gateway", "must be reachable"),
-        ("", "status 500"),
-    ],
-    ids=lambda text: text[:30] or "nothing",
-)
+@pytest.mark.parametrize(("message", "said"), [
+    ("toomanyrequests: You have reached your pull rate limit", "too many requests"),
+    ('Get "https://m/v2/": x509: certificate signed by unknown authority', "/etc/docker/certs.d/"),
+    ("failed to register layer: write /x: no space left on device", "must fit on the disk"),
+    ("no matching manifest for linux/arm64/v8 in the manifest list entries", "architecture"),
+    ("proxyconnect tcp: Forbidden", "proxy of the node"),
+    ("pull access denied for minio/minio, repository does not exist", "no such image or wants a login"),
+    ("received unexpected HTTP status: 502 Bad Gateway", "must be reachable"),
+    ("", "status 500"),
+], ids=lambda text: text[:30] or "nothing")  # fmt: skip
 def test_what_a_registry_says_leads_to_its_own_advice(message, said):
     [finding] = findings(image(message))
     assert said in finding
@@ -509,15 +505,12 @@ def test_a_version_is_the_numbers_it_starts_with(text, numbers):
     assert version(text) == numbers
 
 
-@pytest.mark.parametrize(
-    ("name", "registry"),
-    [
-        ("redis:8", "docker.io"),
-        ("grafana/grafana:12", "docker.io"),
-        ("quay.io/minio/minio:1", "quay.io"),
-        ("198.18.77.2:5000/redis:8", "198.18.77.2:5000"),
-        ("localhost/redis:8", "localhost"),
-    ],
-)
+@pytest.mark.parametrize(("name", "registry"), [
+    ("redis:8", "docker.io"),
+    ("grafana/grafana:12", "docker.io"),
+    ("quay.io/minio/minio:1", "quay.io"),
+    ("198.18.77.2:5000/redis:8", "198.18.77.2:5000"),
+    ("localhost/redis:8", "localhost"),
+])  # fmt: skip
 def test_the_registry_of_an_image_is_what_docker_takes_for_it(name, registry):
     assert registry_of(name) == registry

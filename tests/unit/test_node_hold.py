@@ -70,14 +70,11 @@ def test_a_dead_run_is_taken_over_by_name_only():
     assert "held_by" in ask("hold", ANNA), "and does not come back"
 
 
-@pytest.mark.parametrize(
-    ("passed_s", "free"),
-    [
-        pytest.param(hold.SILENT_S - 60, False, id="not yet"),
-        pytest.param(hold.SILENT_S + 60, True, id="after a day"),
-        pytest.param(-60, True, id="when the machine has rebooted under a lock that stayed"),
-    ],
-)
+@pytest.mark.parametrize(("passed_s", "free"), [
+    pytest.param(hold.SILENT_S - 60, False, id="not yet"),
+    pytest.param(hold.SILENT_S + 60, True, id="after a day"),
+    pytest.param(-60, True, id="when the machine has rebooted under a lock that stayed"),
+])  # fmt: skip
 def test_a_silent_run_is_taken_over(clock, passed_s, free):
     ask("hold", ANNA)
     clock(passed_s)

@@ -34,13 +34,10 @@ def test_the_login_of_root_is_shown_to_the_registry_it_is_for(tmp_path):
     assert "X-Registry-Auth" not in without
 
 
-@pytest.mark.parametrize(
-    ("file", "content"),
-    [
-        pytest.param("logins.json", {"credsStore": "pass"}, id="a helper program keeps the logins"),
-        pytest.param("daemon.json", {"registry-mirrors": ["http://m"]}, id="a pull also uses a mirror"),
-    ],
-)
+@pytest.mark.parametrize(("file", "content"), [
+    pytest.param("logins.json", {"credsStore": "pass"}, id="a helper program keeps the logins"),
+    pytest.param("daemon.json", {"registry-mirrors": ["http://m"]}, id="a pull also uses a mirror"),
+])  # fmt: skip
 def test_what_a_question_cannot_tell_is_left_to_the_pull(tmp_path, file, content):
     (tmp_path / file).write_text(json.dumps(content))
     assert images.ask_registry("redis:8")["status"] is None

@@ -30,18 +30,16 @@ def test_a_container_that_somebody_runs_once_in_a_services_name_is_not_the_servi
     assert json.loads(parse_qs(query)["filters"][0]) == {"label": labels}
 
 
-@pytest.mark.parametrize(
-    ("found", "why"),
-    [
-        (None, "missing"),
-        ({"digest": "other"}, "changed"),
-        ({"state": "exited"}, "exited"),
-        ({"health": "unhealthy"}, "unhealthy"),
-        ({"health": "starting"}, "starting"),
-        ({}, None),
-    ],
-    ids=["no container", "another digest", "not running", "unhealthy", "not yet healthy", "as wanted"],
-)
+@pytest.mark.parametrize(("found", "why"), [
+    (None, "missing"),
+    ({"digest": "other"}, "changed"),
+    ({"state": "exited"}, "exited"),
+    ({"health": "unhealthy"}, "unhealthy"),
+    ({"health": "starting"}, "starting"),
+    ({}, None),
+], ids=[
+    "no container", "another digest", "not running", "unhealthy", "not yet healthy", "as wanted",
+])  # fmt: skip
 def test_a_container_deviates_for_one_reason(running, found, why):
     running(*([] if found is None else [container("redis", **found)]))
     assert inspect(**REDIS)["containers"] == ([{"service": "redis", "why": why}] if why else [])
@@ -69,17 +67,14 @@ def test_a_node_is_in_the_profile_it_was_switched_to_or_in_its_first(tmp_path, c
     assert inspect(**PROFILES)["profile"] == profile
 
 
-@pytest.mark.parametrize(
-    ("paint", "why", "unexpected"),
-    [
-        pytest.param({"state": "created"}, None, False, id="exists and does not run"),
-        pytest.param({"state": "running"}, None, True, id="runs"),
-        pytest.param({"state": "restarting"}, None, True, id="crashes repeatedly"),
-        pytest.param({"state": "paused"}, None, True, id="is paused"),
-        pytest.param(None, "missing", False, id="is missing"),
-        pytest.param({"state": "exited", "digest": "old"}, "changed", False, id="is of older files"),
-    ],
-)
+@pytest.mark.parametrize(("paint", "why", "unexpected"), [
+    pytest.param({"state": "created"}, None, False, id="exists and does not run"),
+    pytest.param({"state": "running"}, None, True, id="runs"),
+    pytest.param({"state": "restarting"}, None, True, id="crashes repeatedly"),
+    pytest.param({"state": "paused"}, None, True, id="is paused"),
+    pytest.param(None, "missing", False, id="is missing"),
+    pytest.param({"state": "exited", "digest": "old"}, "changed", False, id="is of older files"),
+])  # fmt: skip
 def test_an_inactive_service_has_a_container_that_does_not_run(running, paint, why, unexpected):
     running(container("always"), container("chat"), *([container("paint", **paint)] if paint else []))
     found = inspect(**PROFILES)
@@ -91,15 +86,12 @@ def test_an_inactive_service_has_a_container_that_does_not_run(running, paint, w
 # --- provisioning ---
 
 
-@pytest.mark.parametrize(
-    ("now", "known"),
-    [
-        pytest.param([container("sql")], {"sql": "s1", "host": "h1"}, id="the one that was provisioned"),
-        pytest.param([container("sql", state="exited")], {"sql": "s1", "host": "h1"}, id="it, stopped"),
-        pytest.param([container("sql", id="sql-2")], {"host": "h1"}, id="one that somebody made anew"),
-        pytest.param([], {"host": "h1"}, id="none, and a run that dies before it provisions the next"),
-    ],
-)
+@pytest.mark.parametrize(("now", "known"), [
+    pytest.param([container("sql")], {"sql": "s1", "host": "h1"}, id="the one that was provisioned"),
+    pytest.param([container("sql", state="exited")], {"sql": "s1", "host": "h1"}, id="it, stopped"),
+    pytest.param([container("sql", id="sql-2")], {"host": "h1"}, id="one that somebody made anew"),
+    pytest.param([], {"host": "h1"}, id="none, and a run that dies before it provisions the next"),
+])  # fmt: skip
 def test_provisioned_is_a_container_not_a_name(running, now, known):
     running(container("sql"))
     inspect(provisioned_now={"sql": "s1", "host": "h1"})
@@ -145,13 +137,10 @@ def test_nothing_is_asked_of_engine_or_registry_where_no_container_differs(tmp_p
     assert [request.split()[1] for request in asked if request] == ["/info"]
 
 
-@pytest.mark.parametrize(
-    ("path", "said", "platforms"),
-    [
-        pytest.param("/images/redis:8/json", {}, None, id="is not asked of an image that is there"),
-        pytest.param("/distribution/redis:8/json", OFFERED, ["linux/arm64"], id="is asked of a missing one"),
-    ],
-)
+@pytest.mark.parametrize(("path", "said", "platforms"), [
+    pytest.param("/images/redis:8/json", {}, None, id="is not asked of an image that is there"),
+    pytest.param("/distribution/redis:8/json", OFFERED, ["linux/arm64"], id="is asked of a missing one"),
+])  # fmt: skip
 def test_the_registry(tmp_path, path, said, platforms):
     found = {"redis:8": {"status": 200, "message": "", "platforms": platforms}} if platforms else {}
     with an_engine(tmp_path / "docker.sock", {**INFO, path: (200, said)}) as asked:
@@ -159,15 +148,12 @@ def test_the_registry(tmp_path, path, said, platforms):
     assert not [request for request in asked if request.startswith("POST")], "nothing is downloaded"
 
 
-@pytest.mark.parametrize(
-    ("changes", "pending"),
-    [
-        pytest.param({"packages": ["docker-ce"]}, [], id="it is still to be installed"),
-        pytest.param({"units": [{"name": "docker"}]}, [], id="it does not run"),
-        pytest.param({}, [["restart", "docker"]], id="it still has to be restarted"),
-        pytest.param({"engine": {**ENGINE, "files": ["/daemon"]}}, [], id="its file differs"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "pending"), [
+    pytest.param({"packages": ["docker-ce"]}, [], id="it is still to be installed"),
+    pytest.param({"units": [{"name": "docker"}]}, [], id="it does not run"),
+    pytest.param({}, [["restart", "docker"]], id="it still has to be restarted"),
+    pytest.param({"engine": {**ENGINE, "files": ["/daemon"]}}, [], id="its file differs"),
+])  # fmt: skip
 def test_an_engine_that_is_not_as_wanted_is_not_asked_about_registries(
     tmp_path, monkeypatch, changes, pending
 ):

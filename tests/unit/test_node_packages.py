@@ -16,15 +16,12 @@ def dpkg(monkeypatch):
     return lambda said: monkeypatch.setattr(system, "run", lambda _command: said)
 
 
-@pytest.mark.parametrize(
-    ("said", "missing"),
-    [
-        pytest.param("curl installed\ncurl config-files\n", [], id="another architecture was removed"),
-        pytest.param("curl config-files\ncurl installed\n", [], id="another one is listed first"),
-        pytest.param("curl config-files\ncurl not-installed\n", ["curl"], id="none is installed"),
-        pytest.param("curl unpacked\n", ["curl"], id="it is half there"),
-    ],
-)
+@pytest.mark.parametrize(("said", "missing"), [
+    pytest.param("curl installed\ncurl config-files\n", [], id="another architecture was removed"),
+    pytest.param("curl config-files\ncurl installed\n", [], id="another one is listed first"),
+    pytest.param("curl config-files\ncurl not-installed\n", ["curl"], id="none is installed"),
+    pytest.param("curl unpacked\n", ["curl"], id="it is half there"),
+])  # fmt: skip
 def test_a_package_is_there_when_one_of_its_architectures_is(dpkg, said, missing):
     dpkg(said)
     assert inspect(packages=["curl"])["packages"] == missing
@@ -33,15 +30,12 @@ def test_a_package_is_there_when_one_of_its_architectures_is(dpkg, said, missing
 HALF_THERE = "jq half-configured\ncurl unpacked\nsudo installed\n"
 
 
-@pytest.mark.parametrize(
-    ("said", "updates", "found"),
-    [
-        pytest.param("jq installed\nold config-files\n", [], {}, id="all is done"),
-        pytest.param(HALF_THERE, ["1"], {"curl": "unpacked", "jq": "half-configured"}, id="wanted or not"),
-        pytest.param("jq installed\n", ["3", "tmp.i"], {"dpkg": "was cut off"}, id="not yet in the database"),
-        pytest.param("jq installed\n", ["tmp.i"], {}, id="a scratch file is no work"),
-    ],
-)
+@pytest.mark.parametrize(("said", "updates", "found"), [
+    pytest.param("jq installed\nold config-files\n", [], {}, id="all is done"),
+    pytest.param(HALF_THERE, ["1"], {"curl": "unpacked", "jq": "half-configured"}, id="wanted or not"),
+    pytest.param("jq installed\n", ["3", "tmp.i"], {"dpkg": "was cut off"}, id="not yet in the database"),
+    pytest.param("jq installed\n", ["tmp.i"], {}, id="a scratch file is no work"),
+])  # fmt: skip
 def test_what_a_dpkg_that_was_killed_left_behind_is_found(tmp_path, dpkg, said, updates, found):
     dpkg(said)
     for name in updates:

@@ -26,16 +26,12 @@ def served(answer):
         thread.join(timeout=5)
 
 
-@pytest.mark.parametrize(
-    ("answer", "value"),
-    [
-        (b'HTTP/1.0 200 OK\r\nA: b\r\n\r\n{"models": []}', {"models": []}),
-        (b"HTTP/1.0 404 Not Found\r\n\r\n{}", None),
-        (b"HTTP/1.0 200 OK\r\n\r\n<html>", None),
-        (b"", None),
-    ],
-    ids=["JSON", "another status than 200", "no JSON", "a connection closed without a word"],
-)
+@pytest.mark.parametrize(("answer", "value"), [
+    (b'HTTP/1.0 200 OK\r\nA: b\r\n\r\n{"models": []}', {"models": []}),
+    (b"HTTP/1.0 404 Not Found\r\n\r\n{}", None),
+    (b"HTTP/1.0 200 OK\r\n\r\n<html>", None),
+    (b"", None),
+], ids=["JSON", "another status than 200", "no JSON", "a connection closed without a word"])  # fmt: skip
 def test_a_probe_of_a_service_is_the_json_of_a_good_answer_or_nothing(answer, value):
     with served(answer) as (host, port):
         assert probe(f"http://{host}:{port}/api/tags") == value

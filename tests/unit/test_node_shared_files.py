@@ -11,25 +11,19 @@ NVIDIA, KATA = {"nvidia": {"path": "nvidia-container-runtime"}}, {"kata": {"path
 OURS = {"live-restore": True, "runtimes": NVIDIA}
 
 
-@pytest.mark.parametrize(
-    "leave",
-    [
-        pytest.param(lambda path: deliver({}, remove=[path]), id="our part no longer belongs"),
-        pytest.param(lambda _path: shared_files.restore({}), id="a cleanup"),
-    ],
-)
-@pytest.mark.parametrize(
-    ("before", "between"),
-    [
-        pytest.param({}, OURS, id="an empty file"),
-        pytest.param({"theirs": 1}, {**OURS, "theirs": 1}, id="a key of others"),
-        pytest.param({"live-restore": False}, OURS, id="a key of ours with another value"),
-        pytest.param({"live-restore": True}, OURS, id="a key of ours with our value"),
-        pytest.param({"runtimes": KATA}, {**OURS, "runtimes": {**NVIDIA, **KATA}}, id="another runtime"),
-        pytest.param({"runtimes": {"nvidia": {"path": "n", "runtimeArgs": []}}}, OURS, id="our runtime"),
-        pytest.param({"runtimes": "x"}, OURS, id="a value where we want a mapping"),
-    ],
-)
+@pytest.mark.parametrize("leave", [
+    pytest.param(lambda path: deliver({}, remove=[path]), id="our part no longer belongs"),
+    pytest.param(lambda _path: shared_files.restore({}), id="a cleanup"),
+])  # fmt: skip
+@pytest.mark.parametrize(("before", "between"), [
+    pytest.param({}, OURS, id="an empty file"),
+    pytest.param({"theirs": 1}, {**OURS, "theirs": 1}, id="a key of others"),
+    pytest.param({"live-restore": False}, OURS, id="a key of ours with another value"),
+    pytest.param({"live-restore": True}, OURS, id="a key of ours with our value"),
+    pytest.param({"runtimes": KATA}, {**OURS, "runtimes": {**NVIDIA, **KATA}}, id="another runtime"),
+    pytest.param({"runtimes": {"nvidia": {"path": "n", "runtimeArgs": []}}}, OURS, id="our runtime"),
+    pytest.param({"runtimes": "x"}, OURS, id="a value where we want a mapping"),
+])  # fmt: skip
 def test_a_shared_file_is_afterwards_what_it_was_before_us(tmp_path, before, between, leave):
     path = tmp_path / "stack" / "daemon.json"
     path.parent.mkdir()

@@ -11,15 +11,12 @@ OVERLAY2 = {"Driver": "overlay2", "DriverStatus": [["Backing Filesystem", "extfs
 ROOT_FIRST = 'version = 2\n  root = "/data/containerd"\n[plugins]\nroot = "/no"\n'
 
 
-@pytest.mark.parametrize(
-    ("path", "mount"),
-    [
-        pytest.param("data/docker", "/data", id="a folder on a disk of its own"),
-        pytest.param("link/docker", "/data", id="a folder behind a link to another disk"),
-        pytest.param("later/docker", "/data", id="a folder behind a link to what is not made yet"),
-        pytest.param("docker", "", id="a folder on the disk around it"),
-    ],
-)
+@pytest.mark.parametrize(("path", "mount"), [
+    pytest.param("data/docker", "/data", id="a folder on a disk of its own"),
+    pytest.param("link/docker", "/data", id="a folder behind a link to another disk"),
+    pytest.param("later/docker", "/data", id="a folder behind a link to what is not made yet"),
+    pytest.param("docker", "", id="a folder on the disk around it"),
+])  # fmt: skip
 def test_a_disk_is_the_one_that_links_lead_to_also_of_a_folder_to_come(tmp_path, monkeypatch, path, mount):
     (tmp_path / "data").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "data")
@@ -32,29 +29,23 @@ def test_a_disk_is_the_one_that_links_lead_to_also_of_a_folder_to_come(tmp_path,
     assert 0 < found["free_mb"] <= found["size_mb"]
 
 
-@pytest.mark.parametrize(
-    ("info", "toml", "path"),
-    [
-        pytest.param(OVERLAY2, "", "/docker/overlay2", id="the engine's own store is in its folder"),
-        pytest.param(OVERLAYFS, "", "/var/lib/containerd", id="containerd's store is in containerd's folder"),
-        pytest.param(OVERLAYFS, ROOT_FIRST, "/data/containerd", id="which its own file may move"),
-        pytest.param(
-            OVERLAYFS, "[plugins]\nroot = '/no'\n", "/var/lib/containerd", id="but not a plugin's part"
-        ),
-        pytest.param(MANAGED, "", "/docker/containerd", id="the engine keeps data of a containerd it starts"),
-        pytest.param({}, "", "/var/lib/containerd", id="an engine that does not answer may use either"),
-    ],
-)
+@pytest.mark.parametrize(("info", "toml", "path"), [
+    pytest.param(OVERLAY2, "", "/docker/overlay2", id="the engine's own store is in its folder"),
+    pytest.param(OVERLAYFS, "", "/var/lib/containerd", id="containerd's store is in containerd's folder"),
+    pytest.param(OVERLAYFS, ROOT_FIRST, "/data/containerd", id="which its own file may move"),
+    pytest.param(OVERLAYFS, "[plugins]\nroot = '/no'\n", "/var/lib/containerd", id="but not a plugin's part"),
+    pytest.param(MANAGED, "", "/docker/containerd", id="the engine keeps data of a containerd it starts"),
+    pytest.param({}, "", "/var/lib/containerd", id="an engine that does not answer may use either"),
+])  # fmt: skip
 def test_images_are_where_the_engine_says(tmp_path, info, toml, path):
     (tmp_path / "containerd.toml").write_text(toml)
     assert storage.image_root(info, "/docker") == path
 
 
-@pytest.mark.parametrize(
-    ("volumes", "images", "more"),
-    [(3, 1, [("/d/volumes", True)]), (2, 4, [("/var/lib/containerd", False)])],
-    ids=["volumes", "images"],
-)
+@pytest.mark.parametrize(("volumes", "images", "more"), [
+    (3, 1, [("/d/volumes", True)]),
+    (2, 4, [("/var/lib/containerd", False)]),
+], ids=["volumes", "images"])  # fmt: skip
 def test_images_and_volumes_are_named_where_they_have_a_disk_of_their_own(monkeypatch, volumes, images, more):
     devices = {"/": 1, system.STACK_ROOT: 1, "/d": 2, "/d/volumes": volumes, "/var/lib/containerd": images}
     monkeypatch.setattr(
@@ -64,15 +55,12 @@ def test_images_and_volumes_are_named_where_they_have_a_disk_of_their_own(monkey
     assert found == [("/", False), (system.STACK_ROOT, False), ("/d", True), *more]
 
 
-@pytest.mark.parametrize(
-    ("info", "text", "root"),
-    [
-        pytest.param({}, "", None, id="the default where nothing says otherwise"),
-        pytest.param({}, '{"data-root": "/mnt/nvme/docker"}', "/mnt/nvme/docker", id="its file"),
-        pytest.param({}, "# broken", None, id="the default where the file is broken"),
-        pytest.param({"DockerRootDir": "/by/a/flag"}, '{"data-root": "/mnt"}', "/by/a/flag", id="itself"),
-    ],
-)
+@pytest.mark.parametrize(("info", "text", "root"), [
+    pytest.param({}, "", None, id="the default where nothing says otherwise"),
+    pytest.param({}, '{"data-root": "/mnt/nvme/docker"}', "/mnt/nvme/docker", id="its file"),
+    pytest.param({}, "# broken", None, id="the default where the file is broken"),
+    pytest.param({"DockerRootDir": "/by/a/flag"}, '{"data-root": "/mnt"}', "/by/a/flag", id="itself"),
+])  # fmt: skip
 def test_where_the_engine_keeps_its_data_is_said_by(tmp_path, info, text, root):
     (tmp_path / "daemon.json").write_text(text)
     assert storage.docker_root(info) == (root or str(tmp_path / "docker"))
@@ -83,21 +71,14 @@ REMAPPED = {"DockerRootDir": "/d/231072.231072", **OVERLAY2, "SecurityOptions": 
 CONTAINERD = {"DockerRootDir": "/d", **OVERLAYFS, "SecurityOptions": None}
 
 
-@pytest.mark.parametrize(
-    ("info", "text", "root", "root_to_come", "kept"),
-    [
-        pytest.param(PLAIN, "{}", "/d/1.2", None, ("overlay2", False, False), id="with its own store"),
-        pytest.param(
-            REMAPPED, "{}", "/d", None, ("overlay2", False, True), id="in a folder of remapped users"
-        ),
-        pytest.param(CONTAINERD, "{}", "/d", None, ("overlayfs", True, False), id="in containerd's store"),
-        pytest.param(
-            {}, '{"data-root": "/e"}', None, "/e", (None, None, None), id="unknown, if it is silent"
-        ),
-        pytest.param({}, '{"graph": "/e"}', None, "/e", (None, None, None), id="in a folder of the old name"),
-        pytest.param({}, "{", None, None, (None, None, None), id="in the default folder, by a broken file"),
-    ],
-)
+@pytest.mark.parametrize(("info", "text", "root", "root_to_come", "kept"), [
+    pytest.param(PLAIN, "{}", "/d/1.2", None, ("overlay2", False, False), id="with its own store"),
+    pytest.param(REMAPPED, "{}", "/d", None, ("overlay2", False, True), id="in a folder of remapped users"),
+    pytest.param(CONTAINERD, "{}", "/d", None, ("overlayfs", True, False), id="in containerd's store"),
+    pytest.param({}, '{"data-root": "/e"}', None, "/e", (None, None, None), id="unknown, if it is silent"),
+    pytest.param({}, '{"graph": "/e"}', None, "/e", (None, None, None), id="in a folder of the old name"),
+    pytest.param({}, "{", None, None, (None, None, None), id="in the default folder, by a broken file"),
+])  # fmt: skip
 def test_an_engine_keeps_its_data(tmp_path, info, text, root, root_to_come, kept):
     folder = str(tmp_path / "docker")
     found = {"root": root or folder, "root_to_come": root_to_come or folder}

@@ -4,22 +4,18 @@ import pytest
 from aicluster_node import system, units
 
 
-@pytest.mark.parametrize(
-    ("unit", "shown", "why"),
-    [
-        pytest.param({}, {}, None, id="a unit that runs is as it should be"),
-        pytest.param({}, {"ActiveState": "activating"}, "activating", id="one that keeps starting is not"),
-        pytest.param(
-            {"waits": True}, {"ActiveState": "activating"}, None, id="one that waits for another node may"
-        ),
-        pytest.param({"waits": True}, {"ActiveState": "failed"}, "failed", id="but it may not have given up"),
-        pytest.param({"waits": True}, {"ActiveState": "inactive"}, "inactive", id="nor be stopped"),
-        pytest.param({"boot": True}, {"ActiveState": "inactive"}, None, id="one for the boot need not run"),
-        pytest.param({}, {"UnitFileState": "disabled"}, "disabled", id="one that will not start at boot"),
-        pytest.param({"enabled": False}, {}, "enabled", id="one that shall not start at boot and does"),
-        pytest.param({}, {"LoadState": "not-found"}, "not there", id="one that systemd does not know"),
-    ],
-)
+@pytest.mark.parametrize(("unit", "shown", "why"), [
+    pytest.param({}, {}, None, id="a unit that runs is as it should be"),
+    pytest.param({}, {"ActiveState": "activating"}, "activating", id="one that keeps starting is not"),
+    pytest.param({"waits": True}, {"ActiveState": "activating"}, None,
+        id="one that waits for another node may"),
+    pytest.param({"waits": True}, {"ActiveState": "failed"}, "failed", id="but it may not have given up"),
+    pytest.param({"waits": True}, {"ActiveState": "inactive"}, "inactive", id="nor be stopped"),
+    pytest.param({"boot": True}, {"ActiveState": "inactive"}, None, id="one for the boot need not run"),
+    pytest.param({}, {"UnitFileState": "disabled"}, "disabled", id="one that will not start at boot"),
+    pytest.param({"enabled": False}, {}, "enabled", id="one that shall not start at boot and does"),
+    pytest.param({}, {"LoadState": "not-found"}, "not there", id="one that systemd does not know"),
+])  # fmt: skip
 def test_a_unit_is_as_it_should_be(monkeypatch, unit, shown, why):
     states = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", **shown}
     listing = "".join(f"{key}={value}\n" for key, value in states.items())
@@ -27,15 +23,11 @@ def test_a_unit_is_as_it_should_be(monkeypatch, unit, shown, why):
     assert units.deviating_units([{"name": "a", **unit}]) == ([{"name": "a", "why": why}] if why else [])
 
 
-@pytest.mark.parametrize(
-    ("names", "forgotten"),
-    [
-        (["docker"], ["docker.service", "docker.socket"]),
-        (["a.timer"], ["a.timer"]),
-        ([], None),
-    ],
-    ids=["a service may have a socket", "a timer is itself", "nothing was restarted"],
-)
+@pytest.mark.parametrize(("names", "forgotten"), [
+    (["docker"], ["docker.service", "docker.socket"]),
+    (["a.timer"], ["a.timer"]),
+    ([], None),
+], ids=["a service may have a socket", "a timer is itself", "nothing was restarted"])  # fmt: skip
 def test_systemd_does_not_count_our_restarts(monkeypatch, names, forgotten):
     ran: list[list[str]] = []
     monkeypatch.setattr(system, "run", ran.append)

@@ -153,22 +153,18 @@ MODEL, PHI_ABSENT = "llama3.2:1b-q4_K_M", {"name": "phi3:mini", "state": "absent
 RUNS: dict[str, tuple[Any, ...]] = {
     "a missing model is pulled and what nobody lists stays": (
         *({"mine:latest": "d"}, {"models": ["phi3:mini"]}),
-        *({"pulled": ["phi3:mini"]}, {"mine:latest", "phi3:mini"}),
-    ),
+        *({"pulled": ["phi3:mini"]}, {"mine:latest", "phi3:mini"})),
     "the model behind an alias comes first": (
         *({}, {"models": ["codellama:34b", "gpt-oss"], "aliases": {"chat": "gpt-oss"}}),
         {"pulled": ["gpt-oss", "codellama:34b"], "aliased": ["chat -> gpt-oss"]},
-        {"gpt-oss:latest", "codellama:34b", "chat:latest"},
-    ),
+        {"gpt-oss:latest", "codellama:34b", "chat:latest"}),
     "a model is deleted and its alias stays": (
         *({"phi3:mini": "d", "chat:latest": "d"}, {"models": [PHI_ABSENT]}),
-        *({"removed": ["phi3:mini"]}, {"chat:latest"}),
-    ),
+        *({"removed": ["phi3:mini"]}, {"chat:latest"})),
     "an alias with another digest is made again": (
         *({"phi3:mini": "new", "chat:latest": "old"}, {"aliases": {"chat": "phi3:mini"}}),
-        *({"aliased": ["chat -> phi3:mini"]}, {"phi3:mini", "chat:latest"}),
-    ),
-}
+        *({"aliased": ["chat -> phi3:mini"]}, {"phi3:mini", "chat:latest"})),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("there", "wanted", "done", "left"), RUNS.values(), ids=RUNS)
@@ -199,15 +195,12 @@ def test_a_removed_model_makes_room_before_anything_is_pulled(ollama, run):
 # --- streams that break ---
 
 
-@pytest.mark.parametrize(
-    "first_attempt",
-    [
-        pytest.param([MANIFEST, pulling(0), pulling(GIGA)], id="the stream ends without success"),
-        pytest.param([MANIFEST, pulling(GIGA), SILENCE], id="nothing comes any more"),
-        pytest.param([pulling(0), pulling(GIGA), REPEAT], id="lines come and no bytes with them"),
-        pytest.param((500, "pull model manifest: i/o timeout"), id="the server cannot reach its registry"),
-    ],
-)
+@pytest.mark.parametrize("first_attempt", [
+    pytest.param([MANIFEST, pulling(0), pulling(GIGA)], id="the stream ends without success"),
+    pytest.param([MANIFEST, pulling(GIGA), SILENCE], id="nothing comes any more"),
+    pytest.param([pulling(0), pulling(GIGA), REPEAT], id="lines come and no bytes with them"),
+    pytest.param((500, "pull model manifest: i/o timeout"), id="the server cannot reach its registry"),
+])  # fmt: skip
 def test_a_pull_is_resumed_when(ollama, run, first_attempt, monkeypatch):
     monkeypatch.setattr(ollama_model, "STALL_S", 0.5)
     ollama.scripts = [first_attempt]
@@ -229,14 +222,11 @@ def test_a_long_verification_is_not_a_stall(ollama, run, monkeypatch):
     assert ollama.pulls == ["phi3:mini"] * 2, "it has a limit of its own"
 
 
-@pytest.mark.parametrize(
-    ("script", "cure"),
-    [
-        pytest.param(NO_SPACE, "take models off ollama_models", id="a full disk"),
-        pytest.param([{"error": "digest mismatch"}], "look at proxies between", id="damaged bytes"),
-        pytest.param((404, "page not found"), "is this an Ollama server?", id="a server of another kind"),
-    ],
-)
+@pytest.mark.parametrize(("script", "cure"), [
+    pytest.param(NO_SPACE, "take models off ollama_models", id="a full disk"),
+    pytest.param([{"error": "digest mismatch"}], "look at proxies between", id="damaged bytes"),
+    pytest.param((404, "page not found"), "is this an Ollama server?", id="a server of another kind"),
+])  # fmt: skip
 def test_what_trying_again_cannot_cure_fails_at_once(ollama, run, script, cure):
     ollama.scripts = [script]
     result = run(["phi3:mini"])
@@ -269,15 +259,11 @@ def test_a_model_that_names_its_registry_comes_from_there(ollama, run):
     assert "HEAD" not in [method for method, *_ in ollama.requests]
 
 
-@pytest.mark.parametrize(
-    ("scripts", "why"),
-    [
-        pytest.param([[{"error": "digest mismatch: want a"}]], "digest mismatch", id="damaged bytes"),
-        pytest.param(
-            [[pulling(GIGA)]] * 3, "gave up after 3 attempts", id="a stream that breaks off again and again"
-        ),
-    ],
-)
+@pytest.mark.parametrize(("scripts", "why"), [
+    pytest.param([[{"error": "digest mismatch: want a"}]], "digest mismatch", id="damaged bytes"),
+    pytest.param([[pulling(GIGA)]] * 3, "gave up after 3 attempts",
+        id="a stream that breaks off again and again"),
+])  # fmt: skip
 def test_a_mirror_is_passed_over_and_named_for(ollama, run, there, scripts, why):
     ollama.scripts = list(scripts)
     result = run([MODEL], mirrors=[ollama.mirror])
@@ -315,13 +301,10 @@ def test_models_that_do_not_fit_are_refused_before_the_first_byte(ollama, run, v
     )
 
 
-@pytest.mark.parametrize(
-    ("model", "script"),
-    [
-        pytest.param({"size_gb": 8.002}, WHOLE, id="a part of it is there already"),
-        pytest.param({"size_gb": 90, "state": "absent"}, WHOLE, id="it is to go"),
-    ],
-)
+@pytest.mark.parametrize(("model", "script"), [
+    pytest.param({"size_gb": 8.002}, WHOLE, id="a part of it is there already"),
+    pytest.param({"size_gb": 90, "state": "absent"}, WHOLE, id="it is to go"),
+])  # fmt: skip
 def test_a_model_is_not_refused_if(ollama, run, volume, model, script):
     blobs = volume / "models" / "blobs"
     blobs.mkdir(parents=True)

@@ -35,16 +35,14 @@ SAID = ["not from a mirror: model b: damaged", "a is there, copied from m:1"]
 
 TASKS: dict[str, tuple[Any, ...]] = {
     "a node with all its models costs one call": ({}, [{"finished": True}], [], [0]),
-    "a long pull has a first line soon and then one a minute and says nothing twice": (
-        {},
+    "a long pull has a first line soon and then one a minute and says nothing twice": ({},
         [BEGUN, BEGUN, MEANWHILE, MEANWHILE, BEGUN, DONE],
         ["pulling b: about to start"] * 2 + SAID + ["pulling b: about to start"] * 2 + ["b is there"],
-        [0, 15, 30, 60, 60, 60],
-    ),
+        [0, 15, 30, 60, 60, 60]),
     "nobody waits who need not": ({"wait": False}, [BEGUN], ["pulls beside the rest of this run"], [0]),
     "a failure ends the task": ({}, [BEGUN, {**MEANWHILE, "failed": True}], SAID, [0, 15]),
     "check mode does not say that models are there": ({"check": True}, [DONE], [], [0]),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("task", "results", "lines", "watched"), TASKS.values(), ids=TASKS)

@@ -24,25 +24,13 @@ PHI = [{"name": "phi3:mini", "size_gb": 2.3}]
 
 DIFFERENCES: dict[str, tuple[Any, ...]] = {
     "a silent server has nothing": (None, PHI, {}, ["model phi3:mini: pull"]),
-    "an alias has the model's digest": (
-        tags(phi3__mini="d", chat__latest="d"),
-        PHI,
-        {"chat": "phi3:mini"},
-        [],
-    ),
-    "an alias with another digest is made again": (
-        tags(phi3__mini="new", chat__latest="old"),
-        PHI,
-        {"chat": "phi3:mini"},
-        ["alias chat -> phi3:mini: make"],
-    ),
-    "an alias whose model is missing is made after the pull": (
-        tags(chat__latest="d"),
-        PHI,
-        {"chat": "phi3:mini"},
-        ["model phi3:mini: pull", "alias chat -> phi3:mini: make"],
-    ),
-}
+    "an alias has the model's digest": (tags(phi3__mini="d", chat__latest="d"), PHI, {"chat": "phi3:mini"},
+        []),
+    "an alias with another digest is made again": (tags(phi3__mini="new", chat__latest="old"), PHI,
+        {"chat": "phi3:mini"}, ["alias chat -> phi3:mini: make"]),
+    "an alias whose model is missing is made after the pull": (tags(chat__latest="d"), PHI,
+        {"chat": "phi3:mini"}, ["model phi3:mini: pull", "alias chat -> phi3:mini: make"]),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -74,27 +62,16 @@ AI_TIERS = ["primary_ai", "secondary_ai"]
 
 
 MIRRORS: dict[str, tuple[Any, ...]] = {
-    "the mirror of another node": (
-        node("O", "secondary_ai"),
-        [node("AGX", "primary_ai", mirror_for=AI_TIERS)],
-        ["10.0.0.3:11436"],
-    ),
-    "never its own": (
-        node("AGX", "primary_ai", mirror_for=AI_TIERS),
+    "the mirror of another node": (node("O", "secondary_ai"),
+        [node("AGX", "primary_ai", mirror_for=AI_TIERS)], ["10.0.0.3:11436"]),
+    "never its own": (node("AGX", "primary_ai", mirror_for=AI_TIERS),
         [node("AGX", "primary_ai", mirror_for=AI_TIERS), node("AGX1", "primary_ai", mirror_for=AI_TIERS)],
-        ["10.0.0.4:11436"],
-    ),
-    "none whose port is closed to it": (
-        node("N", "edge"),
-        [node("AGX", "primary_ai", mirror_for=AI_TIERS)],
-        [],
-    ),
-    "one that is open to the whole network": (
-        node("N", "edge"),
-        [node("AGX", "primary_ai", mirror_for=["lan"])],
-        ["10.0.0.3:11436"],
-    ),
-}
+        ["10.0.0.4:11436"]),
+    "none whose port is closed to it": (node("N", "edge"), [node("AGX", "primary_ai", mirror_for=AI_TIERS)],
+        []),
+    "one that is open to the whole network": (node("N", "edge"),
+        [node("AGX", "primary_ai", mirror_for=["lan"])], ["10.0.0.3:11436"]),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("pulling", "nodes", "mirrors"), MIRRORS.values(), ids=MIRRORS)

@@ -43,15 +43,12 @@ def test_the_password_the_image_exports_to_the_server_is_one_that_opens_nothing(
     assert "/proc/sys/kernel/random/uuid" not in mounted, "it is the kernel's: another text each time"
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        pytest.param("UPGRADE_CHECK_ENABLED", "False", id="the maker is not asked for versions"),
-        pytest.param("SHOW_GRAVATAR_IMAGE", "False", id="nobody's face is fetched"),
-        pytest.param("LLM_ENABLED", "False", id="no schema goes to a language model"),
-        pytest.param("PROXY_X_FOR_COUNT", "0", id="the address of a browser is not what a header says"),
-    ],
-)
+@pytest.mark.parametrize(("name", "value"), [
+    pytest.param("UPGRADE_CHECK_ENABLED", "False", id="the maker is not asked for versions"),
+    pytest.param("SHOW_GRAVATAR_IMAGE", "False", id="nobody's face is fetched"),
+    pytest.param("LLM_ENABLED", "False", id="no schema goes to a language model"),
+    pytest.param("PROXY_X_FOR_COUNT", "0", id="the address of a browser is not what a header says"),
+])  # fmt: skip
 def test_nothing_leaves_the_cluster_and_no_header_is_believed(name, value):
     assert container()["environment"][f"PGADMIN_CONFIG_{name}"] == value
 
@@ -70,14 +67,11 @@ def test_no_password_of_a_database_is_preloaded():
     assert not [key for server in servers() for key in server if "pass" in key.lower()]
 
 
-@pytest.mark.parametrize(
-    ("password", "locked", "attempts"),
-    [
-        pytest.param("an old one", False, 0, id="another password"),
-        pytest.param("the right one", False, 3, id="no attempt left"),
-        pytest.param("the right one", True, 3, id="locked after wrong passwords"),
-    ],
-)
+@pytest.mark.parametrize(("password", "locked", "attempts"), [
+    pytest.param("an old one", False, 0, id="another password"),
+    pytest.param("the right one", False, 3, id="no attempt left"),
+    pytest.param("the right one", True, 3, id="locked after wrong passwords"),
+])  # fmt: skip
 def test_provisioning_leaves_a_user_who_can_sign_in(
     monkeypatch, tmp_path, capsys, password, locked, attempts
 ):

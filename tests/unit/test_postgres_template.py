@@ -61,14 +61,11 @@ def test_it_is_reachable_on_the_lan_address_only():
     assert container()["ports"] == [f"{PI52}:5432:5432"]
 
 
-@pytest.mark.parametrize(
-    ("memory_mb", "expected"),
-    [
-        pytest.param(1024, ["256MB", "4369kB", "64MB"], id="1 GB"),
-        pytest.param(4096, ["1024MB", "17476kB", "256MB"], id="4 GB"),
-        pytest.param(128, ["32MB", "1024kB", "16MB"], id="the smallest values still work"),
-    ],
-)
+@pytest.mark.parametrize(("memory_mb", "expected"), [
+    pytest.param(1024, ["256MB", "4369kB", "64MB"], id="1 GB"),
+    pytest.param(4096, ["1024MB", "17476kB", "256MB"], id="4 GB"),
+    pytest.param(128, ["32MB", "1024kB", "16MB"], id="the smallest values still work"),
+])  # fmt: skip
 def test_buffers_follow_the_memory_of_the_catalogue(memory_mb, expected):
     rendered = files(memory_mb=memory_mb)
     found = settings(rendered)

@@ -16,36 +16,30 @@ def found(value):
     return preflight.secrets_of({"site_secrets_file": "vault.yml", "site_secrets": {"redis_password": value}})
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        pytest.param("123456789012", id="digits in quotes"),
-        pytest.param("a b\"c'd\\e$f#g`h", id="signs that mean something to a shell, YAML, Redis or rclone"),
-        pytest.param("100 % (sure) $ {x} )s ${", id="pieces of a placeholder"),
-    ],
-)
+@pytest.mark.parametrize("value", [
+    pytest.param("123456789012", id="digits in quotes"),
+    pytest.param("a b\"c'd\\e$f#g`h", id="signs that mean something to a shell, YAML, Redis or rclone"),
+    pytest.param("100 % (sure) $ {x} )s ${", id="pieces of a placeholder"),
+])  # fmt: skip
 def test_a_line_of_printable_ascii_means_the_same_everywhere(value):
     described = found(value)
     assert (described["names"], described["malformed"]) == (["redis_password"], {})
     assert described["problem"] is described["fix"] is None
 
 
-@pytest.mark.parametrize(
-    ("value", "flaw"),
-    [
-        pytest.param(12345678, "number", id="a number, which Kong refuses"),
-        pytest.param(True, "truth value", id="a word that YAML reads as true"),
-        pytest.param("elevensigns", "fewer than 12", id="what SonarQube takes for too short"),
-        pytest.param("pässword", "ASCII", id="a letter that JSON writes as an escape Redis does not know"),
-        pytest.param("password\n", "line break", id="a line break that a shell strips"),
-        pytest.param("password ", "space", id="a space at the end, which Go strips"),
-        pytest.param(" password", "space", id="a space at the beginning, which a header of HTTP loses"),
-        pytest.param("a%(region)sb", "placeholder", id="what rclone replaces by another of its settings"),
-        pytest.param("a${env:HOME}b", "placeholder", id="what SonarQube replaces by its environment"),
-        pytest.param("{b64}cGFzcw==", "placeholder", id="what SonarQube decodes"),
-        pytest.param("{vault://env/home}", "placeholder", id="what Kong looks up"),
-    ],
-)
+@pytest.mark.parametrize(("value", "flaw"), [
+    pytest.param(12345678, "number", id="a number, which Kong refuses"),
+    pytest.param(True, "truth value", id="a word that YAML reads as true"),
+    pytest.param("elevensigns", "fewer than 12", id="what SonarQube takes for too short"),
+    pytest.param("pässword", "ASCII", id="a letter that JSON writes as an escape Redis does not know"),
+    pytest.param("password\n", "line break", id="a line break that a shell strips"),
+    pytest.param("password ", "space", id="a space at the end, which Go strips"),
+    pytest.param(" password", "space", id="a space at the beginning, which a header of HTTP loses"),
+    pytest.param("a%(region)sb", "placeholder", id="what rclone replaces by another of its settings"),
+    pytest.param("a${env:HOME}b", "placeholder", id="what SonarQube replaces by its environment"),
+    pytest.param("{b64}cGFzcw==", "placeholder", id="what SonarQube decodes"),
+    pytest.param("{vault://env/home}", "placeholder", id="what Kong looks up"),
+])  # fmt: skip
 def test_what_programs_would_read_differently_is_refused_with_the_reason(value, flaw):
     assert flaw in found(value)["malformed"]["redis_password"]
 

@@ -148,11 +148,10 @@ def test_a_way_back_that_fails_as_well_does_not_hide_why_it_was_taken(a_node_in_
     assert a_node_in_profile_llm.read_text() == "COMPOSE_PROFILES=llm\n"
 
 
-@pytest.mark.parametrize(
-    ("start_s", "limits"),
-    [(None, ["300", "150"]), (10, ["10", "10"])],
-    ids=["the slowest of its services", "somebody says"],
-)
+@pytest.mark.parametrize(("start_s", "limits"), [
+    (None, ["300", "150"]),
+    (10, ["10", "10"]),
+], ids=["the slowest of its services", "somebody says"])  # fmt: skip
 def test_a_profile_may_take_as_long_to_start_as(start_s, limits):
     node = Node(["web", "chat"], fails=["paint"])
     with pytest.raises(CheckError):

@@ -93,33 +93,23 @@ def test_a_service_that_moves_takes_its_target_with_it():
     assert target["labels"]["node"] == "PI41"
 
 
-@pytest.mark.parametrize(
-    ("audience", "image", "same_node", "expected"),
-    [
-        pytest.param(["gateway"], "x:1", False, "10.0.0.9:81", id="published, from another node"),
-        pytest.param(
-            ["gateway"], "x:1", True, "10.0.0.9:81", id="published, on the same node as others see it"
-        ),
-        pytest.param(["gateway"], None, True, "10.0.0.9:81", id="run by the host itself"),
-        pytest.param([], "x:1", True, "web:80", id="published to nobody: by the name of the container"),
-        pytest.param(
-            ["localhost"], "x:1", True, "web:80", id="on loopback only: by the name of the container"
-        ),
-    ],
-)
+@pytest.mark.parametrize(("audience", "image", "same_node", "expected"), [
+    pytest.param(["gateway"], "x:1", False, "10.0.0.9:81", id="published, from another node"),
+    pytest.param(["gateway"], "x:1", True, "10.0.0.9:81", id="published, on the same node as others see it"),
+    pytest.param(["gateway"], None, True, "10.0.0.9:81", id="run by the host itself"),
+    pytest.param([], "x:1", True, "web:80", id="published to nobody: by the name of the container"),
+    pytest.param(["localhost"], "x:1", True, "web:80", id="on loopback only: by the name of the container"),
+])  # fmt: skip
 def test_a_port_is_asked_where_it_is(audience, image, same_node, expected):
     one = node("N", "10.0.0.9", "edge", web={**service({"http": port(81, audience, 80)}), "image": image})
     asker = one if same_node else node("PI51", GATEWAY, "gateway")
     assert reach(one, "web", "http", asker) == expected
 
 
-@pytest.mark.parametrize(
-    ("audience", "image"),
-    [
-        pytest.param([], "x:1", id="published to nobody, on another node"),
-        pytest.param(["localhost"], None, id="run by the host, on its loopback only"),
-    ],
-)
+@pytest.mark.parametrize(("audience", "image"), [
+    pytest.param([], "x:1", id="published to nobody, on another node"),
+    pytest.param(["localhost"], None, id="run by the host, on its loopback only"),
+])  # fmt: skip
 def test_a_port_nobody_can_reach_is_refused_with_the_fix(audience, image):
     one = node("N", "10.0.0.9", "edge", web={**service({"http": port(81, audience)}), "image": image})
     with pytest.raises(SiteError, match=r"port http of web on N .*must let gateway in.*add it"):
@@ -153,16 +143,13 @@ def test_nodes_that_override_the_path_get_a_job_of_their_own_under_the_same_labe
     assert jobs["kong-2"]["static_configs"][0]["labels"]["job"] == "kong"
 
 
-@pytest.mark.parametrize(
-    ("profiles", "label"),
-    [
-        pytest.param({}, None, id="a node without profiles"),
-        pytest.param({"a": ["kong"], "b": []}, None, id="a service of no profile always runs"),
-        pytest.param({"a": ["build"], "b": []}, "a", id="a service of one profile"),
-        pytest.param({"a": ["build"], "b": ["build"], "c": []}, "a,b", id="a service of two profiles"),
-        pytest.param({"a": ["build"], "b": ["build"]}, None, id="a service of all profiles always runs"),
-    ],
-)
+@pytest.mark.parametrize(("profiles", "label"), [
+    pytest.param({}, None, id="a node without profiles"),
+    pytest.param({"a": ["kong"], "b": []}, None, id="a service of no profile always runs"),
+    pytest.param({"a": ["build"], "b": []}, "a", id="a service of one profile"),
+    pytest.param({"a": ["build"], "b": ["build"], "c": []}, "a,b", id="a service of two profiles"),
+    pytest.param({"a": ["build"], "b": ["build"]}, None, id="a service of all profiles always runs"),
+])  # fmt: skip
 def test_a_target_that_does_not_always_run_says_so(profiles, label):
     one = {**cluster()[1], "profiles": profiles}
     assert labels_of(one, "build").get("profile") == label
@@ -215,13 +202,10 @@ def test_both_prometheus_give_a_target_the_same_labels():
         assert watch[name]["static_configs"] == everything[name]["static_configs"]
 
 
-@pytest.mark.parametrize(
-    ("host", "scope", "message"),
-    [
-        pytest.param("10.9.9.9", "all", "host '10.9.9.9': is no host", id="an unknown host"),
-        pytest.param(GATEWAY, "some", "scope 'some': must be one of all, watch", id="an unknown scope"),
-    ],
-)
+@pytest.mark.parametrize(("host", "scope", "message"), [
+    pytest.param("10.9.9.9", "all", "host '10.9.9.9': is no host", id="an unknown host"),
+    pytest.param(GATEWAY, "some", "scope 'some': must be one of all, watch", id="an unknown scope"),
+])  # fmt: skip
 def test_what_is_misspelt_is_refused(host, scope, message):
     with pytest.raises(SiteError, match=message):
         scrape_jobs(cluster(), host, scope)

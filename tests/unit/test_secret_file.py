@@ -33,16 +33,12 @@ def test_lines_that_are_there_are_kept_as_they_are():
     assert made == ["b"]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("- a\n", "no `name: value` lines"),
-        ("a: [", "is not YAML: line 1"),
-        ("a:\n", "has a without a value"),
-        ("{b: 1}\n", "one `name: value` a line"),
-    ],
-    ids=["a list", "broken YAML", "a name without a value", "braces around the lines"],
-)
+@pytest.mark.parametrize(("text", "message"), [
+    ("- a\n", "no `name: value` lines"),
+    ("a: [", "is not YAML: line 1"),
+    ("a:\n", "has a without a value"),
+    ("{b: 1}\n", "one `name: value` a line"),
+], ids=["a list", "broken YAML", "a name without a value", "braces around the lines"])  # fmt: skip
 def test_a_file_that_cannot_be_completed_is_refused(text, message):
     with pytest.raises(AnsibleActionFail, match=message):
         completed(text, ["a"])
@@ -111,13 +107,10 @@ def work_tree(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("place", "content", "exposed"),
-    [
-        pytest.param("secrets/vault.yml", "a: b\n", False, id="a folder that git ignores"),
-        pytest.param("inventory/secrets/vault.yml", "a: b\n", True, id="a folder of that name elsewhere"),
-    ],
-)
+@pytest.mark.parametrize(("place", "content", "exposed"), [
+    pytest.param("secrets/vault.yml", "a: b\n", False, id="a folder that git ignores"),
+    pytest.param("inventory/secrets/vault.yml", "a: b\n", True, id="a folder of that name elsewhere"),
+])  # fmt: skip
 def test_plain_text_that_git_would_commit_is_exposed(work_tree, place, content, exposed):
     file = work_tree / place
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -13,21 +13,18 @@ SECRETS = {"db_password": "q7Zt9wKx3LmP5vRs", "api_key": "aN8cD2fG6hJ4kB1e"}
 VALUE = SECRETS["db_password"]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        pytest.param("x" * 3_000_000 + VALUE, id="deep in a long line"),
-        pytest.param(f"\0\x80{VALUE}\0", id="among bytes that are no text"),
-        *(
-            pytest.param(
-                base64.b64encode(f"{user}:{VALUE} and more".encode()).decode(), id=f"login of {user}"
-            )
-            for user in ("a", "ab", "abc")
-        ),
-        pytest.param(VALUE[:-1], id="all but its last sign is no value"),
-        pytest.param(VALUE.swapcase(), id="other letters are no value"),
-    ],
-)
+@pytest.mark.parametrize("text", [
+    pytest.param("x" * 3_000_000 + VALUE, id="deep in a long line"),
+    pytest.param(f"\0\x80{VALUE}\0", id="among bytes that are no text"),
+    *(
+        pytest.param(
+            base64.b64encode(f"{user}:{VALUE} and more".encode()).decode(), id=f"login of {user}"
+        )
+        for user in ("a", "ab", "abc")
+    ),
+    pytest.param(VALUE[:-1], id="all but its last sign is no value"),
+    pytest.param(VALUE.swapcase(), id="other letters are no value"),
+])  # fmt: skip
 def test_a_value_is_found_where_it_is(text):
     with tempfile.TemporaryFile() as content:
         content.write(text.encode())
@@ -73,27 +70,21 @@ def test_a_secret_that_docker_shows_is_found_with_its_container(search, what):
     assert found == [("db_password", f"docker {what} first")]
 
 
-@pytest.mark.parametrize(
-    ("path", "mode", "right"),
-    [
-        pytest.param("etc/app/conf", 0o600, False, id="a file nobody else may read is no secret's place"),
-        pytest.param("etc/app/secrets/key", 0o440, False, id="a secret file with two readers"),
-        pytest.param("etc/app/secrets.bak/key", 0o400, False, id="a folder that is only called alike"),
-        pytest.param("etc/app/secrets/deeper/key", 0o400, True, id="its own place"),
-    ],
-)
+@pytest.mark.parametrize(("path", "mode", "right"), [
+    pytest.param("etc/app/conf", 0o600, False, id="a file nobody else may read is no secret's place"),
+    pytest.param("etc/app/secrets/key", 0o440, False, id="a secret file with two readers"),
+    pytest.param("etc/app/secrets.bak/key", 0o400, False, id="a folder that is only called alike"),
+    pytest.param("etc/app/secrets/deeper/key", 0o400, True, id="its own place"),
+])  # fmt: skip
 def test_a_secret_in_a_file_of_the_wrong_place_or_mode_is_found(place, search, path, mode, right):
     file = place(path, SECRETS["api_key"], mode)
     assert search() == ([] if right else [("api_key", f"file {file} ({mode:o})")])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "variables", "part"),
-    [
-        pytest.param([VALUE], {}, "cmdline", id="in a command line"),
-        pytest.param([], {"PASSWORD": VALUE}, "environ", id="in an environment"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "variables", "part"), [
+    pytest.param([VALUE], {}, "cmdline", id="in a command line"),
+    pytest.param([], {"PASSWORD": VALUE}, "environ", id="in an environment"),
+])  # fmt: skip
 def test_a_secret_of_a_process_is_found(search, arguments, variables, part):
     waits = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)", *arguments]
     with subprocess.Popen(waits, env=os.environ | variables, stdout=subprocess.PIPE) as process:

@@ -14,13 +14,10 @@ def ansible(*command: str, **environment: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        pytest.param(["ansible-inventory", "--list"], id="an inventory"),
-        pytest.param(["ansible-playbook", "site.yml"], id="a run"),
-    ],
-)
+@pytest.mark.parametrize("command", [
+    pytest.param(["ansible-inventory", "--list"], id="an inventory"),
+    pytest.param(["ansible-playbook", "site.yml"], id="a run"),
+])  # fmt: skip
 def test_a_checkout_that_was_not_set_up_is_told_so_in_one_sentence(tmp_path, command):
     (tmp_path / "aicluster").mkdir()
     (tmp_path / "aicluster/__init__.py").touch()
@@ -43,13 +40,10 @@ def test_a_role_without_the_file_is_no_service():
     assert "base" not in catalogue.load(ROOT / "roles")
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        pytest.param("summary: [", "did not find expected node", id="a bracket that is not closed"),
-        pytest.param("uid: 1\nuid: 2\n", "the same key twice: ['uid']", id="a key twice"),
-    ],
-)
+@pytest.mark.parametrize(("text", "reason"), [
+    pytest.param("summary: [", "did not find expected node", id="a bracket that is not closed"),
+    pytest.param("uid: 1\nuid: 2\n", "the same key twice: ['uid']", id="a key twice"),
+])  # fmt: skip
 def test_files_that_cannot_be_read_are_named_together(tmp_path, text, reason):
     for service in ("kong", "redis"):
         (tmp_path / service / "meta").mkdir(parents=True)

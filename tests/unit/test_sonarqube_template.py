@@ -30,27 +30,21 @@ def moved_to(node: str) -> dict[str, str]:
     return properties(files[f"{SECRETS}/sonar.properties"])
 
 
-@pytest.mark.parametrize(
-    ("node", "host"),
-    [
-        pytest.param("AGX0", "192.168.1.154", id="on another node by its address"),
-        pytest.param("ORIN0", "postgres", id="on the same node by its name"),
-    ],
-)
+@pytest.mark.parametrize(("node", "host"), [
+    pytest.param("AGX0", "192.168.1.154", id="on another node by its address"),
+    pytest.param("ORIN0", "postgres", id="on the same node by its name"),
+])  # fmt: skip
 def test_a_moved_database_is_followed(node, host):
     assert Database.of(moved_to(node)).host == host
 
 
-@pytest.mark.parametrize(
-    ("secret", "password"),
-    [
-        pytest.param("Good-Enough-123", "Good-Enough-123", id="one of all four kinds stays as it is"),
-        pytest.param("AbcdefghIjkl123", "AbcdefghIjkl123_Aa1", id="letters and digits alone get a sign"),
-        pytest.param("abc-defghi-jkl1", "abc-defghi-jkl1_Aa1", id="no capital letter"),
-        pytest.param("ABC-DEFGHI-JKL1", "ABC-DEFGHI-JKL1_Aa1", id="no small letter"),
-        pytest.param("Abc-defghi-jklm", "Abc-defghi-jklm_Aa1", id="no digit"),
-    ],
-)
+@pytest.mark.parametrize(("secret", "password"), [
+    pytest.param("Good-Enough-123", "Good-Enough-123", id="one of all four kinds stays as it is"),
+    pytest.param("AbcdefghIjkl123", "AbcdefghIjkl123_Aa1", id="letters and digits alone get a sign"),
+    pytest.param("abc-defghi-jkl1", "abc-defghi-jkl1_Aa1", id="no capital letter"),
+    pytest.param("ABC-DEFGHI-JKL1", "ABC-DEFGHI-JKL1_Aa1", id="no small letter"),
+    pytest.param("Abc-defghi-jklm", "Abc-defghi-jklm_Aa1", id="no digit"),
+])  # fmt: skip
 def test_the_password_of_the_administrator_is_one_that_sonarqube_takes(secret, password):
     files = render.render_role("sonarqube", overrides=secrets(sonarqube_admin_password=secret))
     assert files[f"{SECRETS}/admin_password"].strip() == password

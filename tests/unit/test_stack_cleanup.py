@@ -22,16 +22,12 @@ class Node:
         return 0, self.answers.get(command[1], ""), ""
 
 
-@pytest.mark.parametrize(
-    ("keep_data", "keep_models", "kept"),
-    [
-        (False, False, []),
-        (True, False, ["aicluster_minio", "aicluster_postgres"]),
-        (False, True, ["aicluster_ollama"]),
-        (True, True, sorted(VOLUMES)),
-    ],
-    ids=["nothing", "data", "models", "both"],
-)
+@pytest.mark.parametrize(("keep_data", "keep_models", "kept"), [
+    (False, False, []),
+    (True, False, ["aicluster_minio", "aicluster_postgres"]),
+    (False, True, ["aicluster_ollama"]),
+    (True, True, sorted(VOLUMES)),
+], ids=["nothing", "data", "models", "both"])  # fmt: skip
 def test_volumes_that_stay(keep_data, keep_models, kept):
     assert cleanup.kept_volumes(VOLUMES, keep_data, keep_models, ["ollama"]) == kept
 
@@ -53,11 +49,10 @@ def test_a_node_without_docker_has_no_containers_to_remove():
     assert cleanup.image_lists(Node()) == ([], [])
 
 
-@pytest.mark.parametrize(
-    ("bystander", "packages", "files"),
-    [("", ["docker.io", "jq"], ["docker.sources"]), ("x:1 theirs \n", ["jq"], [])],
-    ids=["alone", "with others"],
-)
+@pytest.mark.parametrize(("bystander", "packages", "files"), [
+    ("", ["docker.io", "jq"], ["docker.sources"]),
+    ("x:1 theirs \n", ["jq"], []),
+], ids=["alone", "with others"])  # fmt: skip
 def test_the_engine_and_its_repository_stay_while_containers_of_others_run_on_it(
     tmp_path, monkeypatch, bystander, packages, files
 ):
@@ -82,25 +77,13 @@ def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one():
         cleanup.image_lists(Stopped(ps="x"))
 
 
-@pytest.mark.parametrize(
-    ("placed", "volumes", "images", "kept"),
-    [
-        pytest.param(
-            True,
-            ["aicluster_sonarqube"],
-            ["m:5000/nginx:1", "m:5000/sonarqube:9"],
-            ["aicluster_ollama", "aicluster_redis"],
-            id="a service that is down, and one that moved away",
-        ),
-        pytest.param(
-            False,
-            ["aicluster_redis", "aicluster_sonarqube"],
-            ["m:5000/nginx:1", "m:5000/redis:8", "m:5000/sonarqube:9"],
-            ["aicluster_ollama"],
-            id="a node without services",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("placed", "volumes", "images", "kept"), [
+    pytest.param(True, ["aicluster_sonarqube"], ["m:5000/nginx:1", "m:5000/sonarqube:9"],
+        ["aicluster_ollama", "aicluster_redis"], id="a service that is down, and one that moved away"),
+    pytest.param(False, ["aicluster_redis", "aicluster_sonarqube"],
+        ["m:5000/nginx:1", "m:5000/redis:8", "m:5000/sonarqube:9"], ["aicluster_ollama"],
+        id="a node without services"),
+])  # fmt: skip
 def test_leftovers_are_what_no_container_uses_and_no_service_of_the_node_names(
     tmp_path, monkeypatch, placed, volumes, images, kept
 ):

@@ -52,22 +52,17 @@ def test_a_reload_runs_inside_the_container_and_counts_once_the_container_says_s
     assert began - 1 < float(since.removeprefix("SINCE=")) <= time.time() + 0.001
 
 
-@pytest.mark.parametrize(
-    ("answers", "message"),
-    [
-        pytest.param(
-            [(0, "Kong reloaded"), (1, "hash of the old file")],
-            "kong: `kong reload` had no effect within 0 s for /a, /b: hash of the old file\n"
-            "Its log since then:\nthe log",
-            id="one without effect, whatever the command said",
-        ),
-        pytest.param(
-            [(1, "nginx not running"), (0, "")],
-            "kong: `kong reload` ended with 1 for /a, /b: nginx not running\nIts log since then:\nthe log",
-            id="one that ends with an error",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("answers", "message"), [
+    pytest.param(
+        [(0, "Kong reloaded"), (1, "hash of the old file")],
+        "kong: `kong reload` had no effect within 0 s for /a, /b: hash of the old file\n"
+        "Its log since then:\nthe log",
+        id="one without effect, whatever the command said",
+    ),
+    pytest.param([(1, "nginx not running"), (0, "")],
+        "kong: `kong reload` ended with 1 for /a, /b: nginx not running\nIts log since then:\nthe log",
+        id="one that ends with an error"),
+])  # fmt: skip
 def test_a_reload_that_fails_names_file_service_and_program_with_their_words(compose, answers, message):
     compose(*answers)
     assert module.reload(KONG, 0, 5) == message
@@ -78,16 +73,12 @@ def test_a_reload_an_earlier_run_owed_has_no_files_to_name(compose):
     assert "for files of an earlier run: nothing was said" in module.reload({**KONG, "files": []}, 0, 5)
 
 
-@pytest.mark.parametrize(
-    ("state", "asked"),
-    [
-        pytest.param(
-            "running unhealthy", [("restart", "kong")], id="a sick one is restarted, and then waited for"
-        ),
-        pytest.param("exited ", [], id="one that does not run reads its files when it starts"),
-        pytest.param("", [], id="one that is not there"),
-    ],
-)
+@pytest.mark.parametrize(("state", "asked"), [
+    pytest.param("running unhealthy", [("restart", "kong")],
+        id="a sick one is restarted, and then waited for"),
+    pytest.param("exited ", [], id="one that does not run reads its files when it starts"),
+    pytest.param("", [], id="one that is not there"),
+])  # fmt: skip
 def test_a_container_that_is_not_healthy_is_not_asked_to_reload(compose, state, asked):
     stand_in = compose((0, ""), (0, ""), state=state)
     assert module.reload(KONG, 0, 5) is None

@@ -59,19 +59,16 @@ async def until(what):
 # --- tries ---
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "method", "statuses"),
-    [
-        pytest.param("refuses", "POST", [200, 200], id="a refused POST goes on to the next node"),
-        pytest.param("is off", "POST", [200, 200], id="a POST goes on after the connect timeout"),
-        pytest.param("hangs up", "POST", [200, 502], id="a POST that was sent is not repeated"),
-        pytest.param("hangs up", "GET", [200, 200], id="a GET that was sent is repeated"),
-        pytest.param("is silent", "POST", [200, 504], id="a POST that timed out is not repeated"),
-        pytest.param("is silent", "GET", [200, 200], id="a GET that timed out is repeated"),
-        pytest.param("talks nonsense", "GET", [200, 502], id="nonsense is not repeated"),
-        pytest.param("is busy", "GET", [200, 503], id="an answer is an answer, also 503"),
-    ],
-)
+@pytest.mark.parametrize(("behaviour", "method", "statuses"), [
+    pytest.param("refuses", "POST", [200, 200], id="a refused POST goes on to the next node"),
+    pytest.param("is off", "POST", [200, 200], id="a POST goes on after the connect timeout"),
+    pytest.param("hangs up", "POST", [200, 502], id="a POST that was sent is not repeated"),
+    pytest.param("hangs up", "GET", [200, 200], id="a GET that was sent is repeated"),
+    pytest.param("is silent", "POST", [200, 504], id="a POST that timed out is not repeated"),
+    pytest.param("is silent", "GET", [200, 200], id="a GET that timed out is repeated"),
+    pytest.param("talks nonsense", "GET", [200, 502], id="nonsense is not repeated"),
+    pytest.param("is busy", "GET", [200, 503], id="an answer is an answer, also 503"),
+])  # fmt: skip
 async def test_what_is_tried_again(behaviour, method, statuses):
     """Of two requests to a good and a bad node one meets the bad one first."""
     async with (
@@ -82,14 +79,11 @@ async def test_what_is_tried_again(behaviour, method, statuses):
         assert sorted([(await client.ask(method)).status for _ in range(2)]) == statuses
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "weights", "status", "message"),
-    [
-        pytest.param("refuses", [1], 502, "An invalid response was received", id="refused"),
-        pytest.param("is off", [1], 504, "The upstream server is timing out", id="off"),
-        pytest.param("refuses", [0], 503, "failure to get a peer from the ring-balancer", id="weight 0"),
-    ],
-)
+@pytest.mark.parametrize(("behaviour", "weights", "status", "message"), [
+    pytest.param("refuses", [1], 502, "An invalid response was received", id="refused"),
+    pytest.param("is off", [1], 504, "The upstream server is timing out", id="off"),
+    pytest.param("refuses", [0], 503, "failure to get a peer from the ring-balancer", id="weight 0"),
+])  # fmt: skip
 async def test_when_no_node_answers_the_last_failure_is_the_answer(behaviour, weights, status, message):
     async with bad_node(behaviour) as address:
         tree = chat(*[(address, weight) for weight in weights], retries=2, **PATIENCE.get(behaviour, {}))
@@ -105,14 +99,11 @@ async def test_there_is_one_try_more_than_retries():
     assert len(bad.seen) == 5
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "others", "left"),
-    [
-        pytest.param("refuses", 1, [False, True], id="a refused connection takes the node out at once"),
-        pytest.param("refuses", 0, [True], id="a refused last try counts as a 502, not as a refusal"),
-        pytest.param("is silent", 0, [False], id="a last try that timed out counts"),
-    ],
-)
+@pytest.mark.parametrize(("behaviour", "others", "left"), [
+    pytest.param("refuses", 1, [False, True], id="a refused connection takes the node out at once"),
+    pytest.param("refuses", 0, [True], id="a refused last try counts as a 502, not as a refusal"),
+    pytest.param("is silent", 0, [False], id="a last try that timed out counts"),
+])  # fmt: skip
 async def test_a_request_counts_against_the_health_of_its_node(behaviour, others, left):
     async with bad_node(behaviour) as address, node() as good:
         targets = [(address, 1), *[(good.address, 1)] * others]
@@ -146,13 +137,10 @@ async def test_a_node_that_breaks_in_mid_stream_cuts_the_answer_and_the_status_s
     assert (answer.status, len(one.seen)) == (200, 1)
 
 
-@pytest.mark.parametrize(
-    ("trusted", "client", "scheme"),
-    [
-        pytest.param("192.0.2.0/24", "127.0.0.1", "http", id="a stranger says it in vain"),
-        pytest.param("127.0.0.0/8", "203.0.113.9", "https", id="a trusted proxy says who asks"),
-    ],
-)
+@pytest.mark.parametrize(("trusted", "client", "scheme"), [
+    pytest.param("192.0.2.0/24", "127.0.0.1", "http", id="a stranger says it in vain"),
+    pytest.param("127.0.0.0/8", "203.0.113.9", "https", id="a trusted proxy says who asks"),
+])  # fmt: skip
 async def test_the_node_sees_body_path_and_for_whom(trusted, client, scheme):
     headers = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "TE": "x", "A": "b"}
     async with node() as one, kong(chat((one.address, 1)), KONG_TRUSTED_IPS=trusted) as gateway:
@@ -182,17 +170,14 @@ async def ask(*plugins, requests=1, everywhere=(), **what):
     return answer, SimpleNamespace(headers=headers, count=len(one.seen))
 
 
-@pytest.mark.parametrize(
-    ("what", "status", "message"),
-    [
-        pytest.param({}, 401, "No API key found in request", id="no key"),
-        pytest.param({"headers": {"apikey": "wrong"}}, 401, "Unauthorized", id="an unknown key"),
-        pytest.param({"headers": [("apikey", "a"), ("apikey", "b")]}, 401, "Duplicate API", id="two keys"),
-        pytest.param({"path": "/chat?apikey=secret"}, 401, "No API key found", id="a key in the query"),
-        pytest.param({"headers": {"Authorization": "Bearer secret"}}, 401, "Unauthorized", id="Bearer too"),
-        pytest.param({"headers": {"Authorization": "secret"}}, 200, None, id="under its second name"),
-    ],
-)
+@pytest.mark.parametrize(("what", "status", "message"), [
+    pytest.param({}, 401, "No API key found in request", id="no key"),
+    pytest.param({"headers": {"apikey": "wrong"}}, 401, "Unauthorized", id="an unknown key"),
+    pytest.param({"headers": [("apikey", "a"), ("apikey", "b")]}, 401, "Duplicate API", id="two keys"),
+    pytest.param({"path": "/chat?apikey=secret"}, 401, "No API key found", id="a key in the query"),
+    pytest.param({"headers": {"Authorization": "Bearer secret"}}, 401, "Unauthorized", id="Bearer too"),
+    pytest.param({"headers": {"Authorization": "secret"}}, 200, None, id="under its second name"),
+])  # fmt: skip
 async def test_a_key_is_asked_for(what, status, message):
     answer, seen = await ask(plugin("key-auth"), **what)
     assert (answer.status, seen.count) == (status, int(status == 200))
@@ -224,13 +209,10 @@ async def test_big_bodies_are_refused(more, status):
     assert (answer.status, seen.count) == (status, int(status == 200))
 
 
-@pytest.mark.parametrize(
-    ("requests", "status", "remaining"),
-    [
-        pytest.param(1, 200, "2", id="a request within the limit is told what remains"),
-        pytest.param(4, 429, "0", id="a request beyond it is refused until the minute ends"),
-    ],
-)
+@pytest.mark.parametrize(("requests", "status", "remaining"), [
+    pytest.param(1, 200, "2", id="a request within the limit is told what remains"),
+    pytest.param(4, 429, "0", id="a request beyond it is refused until the minute ends"),
+])  # fmt: skip
 async def test_requests_are_counted_by_the_minute(one_minute, requests, status, remaining):
     everywhere = [plugin("rate-limiting", minute=9)]  # the route's own counts
     answer, seen = await ask(plugin("rate-limiting", minute=3), requests=requests, everywhere=everywhere)

@@ -12,28 +12,22 @@ from standins.sonarqube.sonarqube_standin.properties import Database
 POSTGREST_CONF = "/opt/aicluster/postgrest/secrets/postgrest.conf"
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        pytest.param("GF_SERVER_ENABLE_GZIPP", "false", id="a setting nobody has heard of"),
-        pytest.param("GF_SECURITY_ADMIN_PASSWORD__FILE", "/x", id="one that only the image's run.sh knows"),
-    ],
-)
+@pytest.mark.parametrize(("name", "value"), [
+    pytest.param("GF_SERVER_ENABLE_GZIPP", "false", id="a setting nobody has heard of"),
+    pytest.param("GF_SECURITY_ADMIN_PASSWORD__FILE", "/x", id="one that only the image's run.sh knows"),
+])  # fmt: skip
 def test_a_wrong_setting_of_grafana_is_refused(name, value):
     with pytest.raises(ValueError, match=name):
         settings_of({name: value})
 
 
-@pytest.mark.parametrize(
-    ("line", "refusal"),
-    [
-        ('jwt-secret = "x"', "no setting this stand-in knows"),
-        ("server-port = 30x", "cannot be read"),
-        ("server-port = 3001", "cannot be the same"),
-        ('log-level = "loud"', "Invalid logging level"),
-        ('server-host = "!4"', "cannot ask"),
-    ],
-)
+@pytest.mark.parametrize(("line", "refusal"), [
+    ('jwt-secret = "x"', "no setting this stand-in knows"),
+    ("server-port = 30x", "cannot be read"),
+    ("server-port = 3001", "cannot be the same"),
+    ('log-level = "loud"', "Invalid logging level"),
+    ('server-host = "!4"', "cannot ask"),
+])  # fmt: skip
 def test_a_mistake_in_the_shipped_configuration_of_postgrest_is_refused(line, refusal):
     shipped = render.render_role("postgrest")[POSTGREST_CONF]
     assert Config.of(shipped)

@@ -30,14 +30,10 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(
-    ("host", "restarted"),
-    [
-        ("192.168.1.157", ["aicluster-containers", "aicluster-jetson"]),
-        ("192.168.1.234", ["aicluster-containers"]),
-    ],
-    ids=["a Jetson", "a node with a timer of ours"],
-)
+@pytest.mark.parametrize(("host", "restarted"), [
+    ("192.168.1.157", ["aicluster-containers", "aicluster-jetson"]),
+    ("192.168.1.234", ["aicluster-containers"]),
+], ids=["a Jetson", "a node with a timer of ours"])  # fmt: skip
 def test_programs_that_run_for_ever_start_again_with_what_they_import(host, restarted):
     rendering = render.renderer("production", host)
     rules = rendering.state("stack", rendering.variables("stack", {"stack_services": []}))["files"]

@@ -28,40 +28,31 @@ def weights(listed: list[dict[str, Any]], **options: Any) -> list[int]:
     return [endpoint["weight"] for endpoint in upstream_weights(listed, **options)]
 
 
-@pytest.mark.parametrize(
-    ("shares", "expected"),
-    [
-        pytest.param([80, 20], [4, 1], id="80/20 is four and one"),
-        pytest.param([99, 1], [19, 1], id="99/1 does not, but its one percent gets a slot"),
-        pytest.param([81, 19], [13, 3], id="81/19 is nearest as 13/16"),
-        pytest.param([33.3, 33.3, 33.4], [1, 1, 1], id="decimals add up exactly and become thirds"),
-        pytest.param([(80, DRAINED), 20], [0, 1], id="a drained endpoint leaves all to the other"),
-        pytest.param([60, (20, DRAINED), 20], [3, 0, 1], id="the others are rescaled when one is drained"),
-    ],
-)
+@pytest.mark.parametrize(("shares", "expected"), [
+    pytest.param([80, 20], [4, 1], id="80/20 is four and one"),
+    pytest.param([99, 1], [19, 1], id="99/1 does not, but its one percent gets a slot"),
+    pytest.param([81, 19], [13, 3], id="81/19 is nearest as 13/16"),
+    pytest.param([33.3, 33.3, 33.4], [1, 1, 1], id="decimals add up exactly and become thirds"),
+    pytest.param([(80, DRAINED), 20], [0, 1], id="a drained endpoint leaves all to the other"),
+    pytest.param([60, (20, DRAINED), 20], [3, 0, 1], id="the others are rescaled when one is drained"),
+])  # fmt: skip
 def test_shares_become_weights(shares, expected):
     assert weights(endpoints(*shares)) == expected
 
 
-@pytest.mark.parametrize(
-    ("capacities", "expected"),
-    [
-        pytest.param([41.5, 12], [7, 2], id="as near as a small wheel comes"),
-        pytest.param([40, (None, DRAINED)], [1, 0], id="a drained node may be without measurement"),
-        pytest.param([None], [1], id="a single endpoint needs none"),
-    ],
-)
+@pytest.mark.parametrize(("capacities", "expected"), [
+    pytest.param([41.5, 12], [7, 2], id="as near as a small wheel comes"),
+    pytest.param([40, (None, DRAINED)], [1, 0], id="a drained node may be without measurement"),
+    pytest.param([None], [1], id="a single endpoint needs none"),
+])  # fmt: skip
 def test_capacities_count_where_no_share_is_declared(capacities, expected):
     assert weights(endpoints(*capacities, field="capacity")) == expected
 
 
-@pytest.mark.parametrize(
-    ("others", "expected"),
-    [
-        pytest.param([(None, 40), (None, 10)], [0, 4, 1], id="the others are weighed by capacity"),
-        pytest.param([(80, None), (20, None)], [0, 4, 1], id="or by their shares"),
-    ],
-)
+@pytest.mark.parametrize(("others", "expected"), [
+    pytest.param([(None, 40), (None, 10)], [0, 4, 1], id="the others are weighed by capacity"),
+    pytest.param([(80, None), (20, None)], [0, 4, 1], id="or by their shares"),
+])  # fmt: skip
 def test_a_share_of_nothing_keeps_an_endpoint_out_whatever_the_others_declare(others, expected):
     out = {"node": "NANO", "share": 0, "capacity": 3}
     rest = [{"node": f"N{n}", "share": share, "capacity": part} for n, (share, part) in enumerate(others)]

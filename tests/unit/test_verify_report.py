@@ -51,28 +51,19 @@ def test_a_node_is_asked_without_a_terminal_on_which_others_write():
 
 
 NO_ANSWERS: dict[str, tuple[Any, ...]] = {
-    "a node that is away": (
-        {"unreachable": True, "msg": "ssh: connect to host: timed out"},
-        "the node cannot be reached: ssh: connect to host: timed out",
-        "",
-    ),
+    "a node that is away": ({"unreachable": True, "msg": "ssh: connect to host: timed out"},
+        "the node cannot be reached: ssh: connect to host: timed out", ""),
     "a runner that ends with an error, on a terminal that mixes all it hears": (
         {"rc": 1, "stdout": "hello\r\nTraceback\r\n", "stderr": "Shared connection\n closed"},
-        "verify does not run: hello Traceback Shared connection closed",
-        "",
-    ),
+        "verify does not run: hello Traceback Shared connection closed", ""),
     "a runner that is not there, and nothing but words says so": (
         {"rc": 1, "stderr": f"sudo: unable to execute {RUNNER}: No such file or directory"},
         f"verify does not run: sudo: unable to execute {RUNNER}: No such file or directory",
-        "ansible-playbook site.yml",
-    ),
-    "a node never deployed": (
-        {"rc": 127, "stderr": "sudo: aicluster_verify.py: command not found"},
-        "verify does not run: sudo: aicluster_verify.py: command not found",
-        "ansible-playbook site.yml",
-    ),
+        "ansible-playbook site.yml"),
+    "a node never deployed": ({"rc": 127, "stderr": "sudo: aicluster_verify.py: command not found"},
+        "verify does not run: sudo: aicluster_verify.py: command not found", "ansible-playbook site.yml"),
     "no answer at all": ({}, "verify does not run: no answer", ""),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("answer", "evidence", "next_command"), NO_ANSWERS.values(), ids=NO_ANSWERS)
@@ -83,14 +74,11 @@ def test_every_service_has_failed_on_a_node_that_cannot_be_asked(answer, evidenc
     assert {one["next"] for one in results} == {next_command}
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        pytest.param("sudo: unable to resolve host PI41: Name or service not known\r\n", "", id="sudo"),
-        pytest.param('[motd] {"load": 1} [{"news": 0}] [', "", id="brackets, and no end of the line"),
-        pytest.param('motd: [{"service": "a", "since": 3}]\n[]\n', "", id="lists of services"),
-    ],
-)
+@pytest.mark.parametrize(("before", "after"), [
+    pytest.param("sudo: unable to resolve host PI41: Name or service not known\r\n", "", id="sudo"),
+    pytest.param('[motd] {"load": 1} [{"news": 0}] [', "", id="brackets, and no end of the line"),
+    pytest.param('motd: [{"service": "a", "since": 3}]\n[]\n', "", id="lists of services"),
+])  # fmt: skip
 def test_what_sudo_pam_and_shells_print_around_the_answer_is_no_part_of_it(before, after):
     answer = {"stdout": before + json.dumps([result("a", evidence="[{x}]")]) + after, "rc": 0}
     assert [(one["state"], one["evidence"]) for one in node_results(["a"], answer)] == [("healthy", "[{x}]")]
@@ -124,13 +112,10 @@ STORE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("shipper", "caused_by"),
-    [
-        pytest.param("failed", [("shipper", "BB", []), ("store", "A", ["shipper on BB"])], id="it is"),
-        pytest.param("healthy", [("store", "A", [])], id="it is not"),
-    ],
-)
+@pytest.mark.parametrize(("shipper", "caused_by"), [
+    pytest.param("failed", [("shipper", "BB", []), ("store", "A", ["shipper on BB"])], id="it is"),
+    pytest.param("healthy", [("store", "A", [])], id="it is not"),
+])  # fmt: skip
 def test_a_check_may_name_its_cause_which_counts_if_that_failed_too(shipper, caused_by):
     missing = result("store", "failed", caused_by=["shipper on BB"])
     content = summary([node("A", missing, result("shipper")), node("BB", result("shipper", shipper))], STORE)

@@ -78,16 +78,12 @@ def address() -> Iterator[str]:
 # --- containers ---
 
 
-@pytest.mark.parametrize(
-    ("found", "evidence"),
-    [
-        ([], "has no container"),
-        ([{"name": "a", "state": "running", "status": "Up 9 minutes (unhealthy)"}], "(unhealthy)"),
-        ([{"name": "a", "state": "running", "status": "Up 40 seconds (health: starting)"}], "starting"),
-        ([*HEALTHY["web"], {"name": "b", "state": "created", "status": "Created"}], "container b: Created"),
-    ],
-    ids=["none", "an unhealthy one", "one that still starts", "one of two not started"],
-)
+@pytest.mark.parametrize(("found", "evidence"), [
+    ([], "has no container"),
+    ([{"name": "a", "state": "running", "status": "Up 9 minutes (unhealthy)"}], "(unhealthy)"),
+    ([{"name": "a", "state": "running", "status": "Up 40 seconds (health: starting)"}], "starting"),
+    ([*HEALTHY["web"], {"name": "b", "state": "created", "status": "Created"}], "container b: Created"),
+], ids=["none", "an unhealthy one", "one that still starts", "one of two not started"])  # fmt: skip
 def test_a_service_has_failed_with_containers_that_are_not_healthy(found, evidence):
     with pytest.raises(CheckError, match=evidence.replace("(", r"\(").replace(")", r"\)")) as failure:
         require_healthy("web", found)
@@ -124,13 +120,10 @@ def nobody_waits(monkeypatch):
 
 
 @pytest.mark.usefixtures("nobody_waits")
-@pytest.mark.parametrize(
-    "states",
-    [
-        pytest.param(["active"], id="it runs"),
-        pytest.param(["activating"] * 15 + ["active"], id="it is tried again after a failure"),
-    ],
-)
+@pytest.mark.parametrize("states", [
+    pytest.param(["active"], id="it runs"),
+    pytest.param(["activating"] * 15 + ["active"], id="it is tried again after a failure"),
+])  # fmt: skip
 def test_a_unit_that_is_active_in_time_is_healthy(states):
     require_active(units(*states), "shipper.service")
 
@@ -191,14 +184,11 @@ def test_a_service_without_a_check_on_the_node_was_not_deployed(kit):
 ENABLED, COMEBACK = "UnitFileState=enabled", "runs now, but may not come back after a reboot: unit "
 
 
-@pytest.mark.parametrize(
-    ("states", "warning"),
-    [
-        pytest.param([ENABLED, ENABLED], None, id="both units are enabled"),
-        pytest.param([ENABLED, "UnitFileState=disabled"], "aicluster-stack is disabled", id="one is off"),
-        pytest.param(["UnitFileState=masked", ENABLED], "docker is masked", id="the engine is off"),
-    ],
-)
+@pytest.mark.parametrize(("states", "warning"), [
+    pytest.param([ENABLED, ENABLED], None, id="both units are enabled"),
+    pytest.param([ENABLED, "UnitFileState=disabled"], "aicluster-stack is disabled", id="one is off"),
+    pytest.param(["UnitFileState=masked", ENABLED], "docker is masked", id="the engine is off"),
+])  # fmt: skip
 def test_a_container_that_would_not_come_back_after_a_reboot_is_named(checks, monkeypatch, states, warning):
     checks("web", 'return "healthy"')
     checks("host", 'return "healthy"')
@@ -217,16 +207,13 @@ def test_a_service_is_only_asked_in_its_profile(kit, profile, state):
 
 
 @pytest.mark.usefixtures("checks")
-@pytest.mark.parametrize(
-    ("state", "verdict_of_it"),
-    [
-        ("created", "inactive"),
-        ("exited", "inactive"),
-        ("running", "failed"),
-        ("restarting", "failed"),
-        ("paused", "failed"),
-    ],
-)
+@pytest.mark.parametrize(("state", "verdict_of_it"), [
+    ("created", "inactive"),
+    ("exited", "inactive"),
+    ("running", "failed"),
+    ("restarting", "failed"),
+    ("paused", "failed"),
+])  # fmt: skip
 def test_a_service_of_another_profile_that_still_runs_has_failed_and_can_be_stopped(
     kit, state, verdict_of_it
 ):

@@ -44,11 +44,10 @@ def test_the_node_knows_where_nginx_must_ask_for_a_password(ingress, login):
     assert verify_site([node("A", ingress=ingress)], "A")["services"]["web"]["login"] == login
 
 
-@pytest.mark.parametrize(
-    ("health", "limit_s"),
-    [({"start_s": 240, "interval_s": 25, "timeout_s": 10, "retries": 3}, 345), (None, 0)],
-    ids=["its health check allows", "without one"],
-)
+@pytest.mark.parametrize(("health", "limit_s"), [
+    ({"start_s": 240, "interval_s": 25, "timeout_s": 10, "retries": 3}, 345),
+    (None, 0),
+], ids=["its health check allows", "without one"])  # fmt: skip
 def test_the_node_knows_how_long_a_container_may_take_to_become_healthy(health, limit_s):
     assert verify_site([node("A", health=health)], "A")["services"]["web"]["health_limit_s"] == limit_s
 

@@ -15,13 +15,10 @@ def flags(**where: Any) -> dict[str, str]:
     return dict(one.removeprefix("-").split("=", 1) for one in service(**where)["command"])
 
 
-@pytest.mark.parametrize(
-    ("memory_mb", "caches", "program"),
-    [
-        pytest.param(384, "96MiB", "256MiB", id="a board of 2 GB"),
-        pytest.param(768, "192MiB", "512MiB", id="more memory, larger caches"),
-    ],
-)
+@pytest.mark.parametrize(("memory_mb", "caches", "program"), [
+    pytest.param(384, "96MiB", "256MiB", id="a board of 2 GB"),
+    pytest.param(768, "192MiB", "512MiB", id="more memory, larger caches"),
+])  # fmt: skip
 def test_caches_and_the_whole_program_stay_inside_the_containers_memory(memory_mb, caches, program):
     entry = {"memory_mb": memory_mb}
     assert flags(entry=entry)["memory.allowedBytes"] == caches
