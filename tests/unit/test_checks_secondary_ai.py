@@ -64,11 +64,6 @@ def test_a_comfyui_that_makes_a_picture_is_healthy_and_forgets_it():
     assert kit.asked[-2:] == ["POST /queue", "POST /history"]
 
 
-def test_a_node_without_a_gpu_may_compute_on_its_processor(wanted):
-    wanted(gpu=False)
-    assert "computes on cpu" in comfyui.check(comfyui_kit({"GET /system_stats": stats("cpu")}))
-
-
 @pytest.mark.parametrize(("there", "missing"), [
     pytest.param(["sd.safetensors", "xl/turbo.safetensors", "more.ckpt"], "", id="all are there"),
     pytest.param(["sd.safetensors"], "xl/turbo.safetensors", id="one is missing"),

@@ -1,7 +1,6 @@
-"""The dashboards: panels say what they show, none lies on another, links lead to one."""
+"""The dashboards: panels have units Grafana knows and ask Prometheus, links lead to one."""
 
 import json
-from itertools import combinations
 
 import dashboards
 import pytest
@@ -41,35 +40,9 @@ def test_every_grafana_has_the_same_panels(inventory):
 
 
 @every_dashboard
-def test_a_dashboard_is_in_the_last_schema_that_files_may_have_and_asks_for_no_input(dashboard):
-    assert dashboard["schemaVersion"] == 42
-    assert not {"__inputs", "__requires", "apiVersion", "spec", "id"} & set(dashboard)
-    assert dashboard["editable"] is False
-    assert dashboard["description"]
-
-
-@every_dashboard
 def test_no_two_panels_share_a_title(dashboard):
     titles = [panel["title"] for panel in dashboard["panels"] if panel["type"] != "row"]
     assert len(titles) == len(set(titles))
-
-
-@every_dashboard
-def test_no_panel_lies_on_another_or_beside_the_grid(dashboard):
-    def cells(panel):
-        g = panel["gridPos"]
-        return {(x, y) for x in range(g["x"], g["x"] + g["w"]) for y in range(g["y"], g["y"] + g["h"])}
-
-    for one, other in combinations(dashboard["panels"], 2):
-        assert not cells(one) & cells(other), (one["title"], other["title"])
-    for panel in dashboard["panels"]:
-        assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24, panel["title"]
-
-
-@every_panel
-def test_a_panel_says_what_it_shows(panel):
-    said = panel["options"]["content"] if panel["type"] == "text" else panel["description"]
-    assert len(said) > 20, panel["title"]
 
 
 @every_panel
