@@ -144,3 +144,9 @@ def compose_of(role: str, **where: Any) -> dict[str, Any]:
         render_role(role, **where)[f"/opt/aicluster/{role}/compose.yaml"], Loader=yaml.CSafeLoader
     )
     return parsed
+
+
+def container(service: str, **where: Any) -> dict[str, Any]:
+    """The container of a service's own name in its compose file."""
+    found: dict[str, Any] = compose_of(service, **where)["services"][service]
+    return found

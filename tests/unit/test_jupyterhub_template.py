@@ -21,11 +21,6 @@ start_notebook = import_file(f"{BIN}/start_notebook.py", "jupyterhub_start_noteb
 hub_settings = import_file(f"{BIN}/hub_settings.py", "jupyterhub_hub_settings")
 
 
-def compose(**where: Any) -> dict[str, Any]:
-    found: dict[str, Any] = render.compose_of("jupyterhub", **where)["services"]["jupyterhub"]
-    return found
-
-
 def settings(**overrides: Any) -> dict[str, Any]:
     files = render.render_role("jupyterhub", overrides=overrides)
     found: dict[str, Any] = json.loads(files["/opt/aicluster/jupyterhub/conf/settings.json"])
@@ -146,7 +141,7 @@ def test_a_token_opens_the_metrics_and_nothing_else():
 
 
 def test_the_hub_has_the_powers_it_needs_to_keep_users_apart_and_no_other():
-    found = compose()
+    found = render.container("jupyterhub")
     assert found["cap_drop"] == ["ALL"]
     assert found["cap_add"] == ["SETUID", "SETGID", "CHOWN", "KILL"]
     assert found["read_only"]
@@ -156,7 +151,8 @@ def test_the_hub_has_the_powers_it_needs_to_keep_users_apart_and_no_other():
     ("url", "said"), [("", None), ("http://192.0.2.1/simple", "http://192.0.2.1/simple")]
 )
 def test_a_site_without_the_internet_names_its_mirror(url, said):
-    assert compose(overrides={"jupyterhub_pip_index_url": url})["environment"].get("PIP_INDEX_URL") == said
+    found = render.container("jupyterhub", overrides={"jupyterhub_pip_index_url": url})
+    assert found["environment"].get("PIP_INDEX_URL") == said
 
 
 # --- the lock ---

@@ -30,7 +30,7 @@ def kong_yml(inventory: str = "production") -> dict[str, Any]:
 
 @cache
 def environment(inventory: str = "production") -> dict[str, str]:
-    found: dict[str, str] = render.compose_of("kong", inventory=inventory)["services"]["kong"]["environment"]
+    found: dict[str, str] = render.container("kong", inventory=inventory)["environment"]
     return found
 
 
@@ -255,7 +255,7 @@ def test_kong_runs_with(name, value):
 
 
 def test_the_prefix_belongs_to_the_user_kong_runs_as():
-    kong = render.compose_of("kong")["services"]["kong"]
+    kong = render.container("kong")
     assert kong["user"] == "64101:0"
     [prefix] = [mount for mount in kong["tmpfs"] if mount.startswith("/run/kong:")]
     assert "uid=64101,gid=0" in prefix

@@ -10,7 +10,7 @@ from typing import Any
 
 import fake_mc
 import pytest
-from render import cluster, compose_of, made_up_secrets, render_role
+from render import cluster, made_up_secrets, render_role
 
 from aicluster.site.data import bucket_policy
 
@@ -36,11 +36,6 @@ def asking(**buckets: list[str]) -> dict[str, Any]:
     node["services"] = {**node["services"], **extra}
     secrets = {f"{name}_s3_secret": f"made-up-{name}-s3-secret" for name in buckets}
     return {"cluster_nodes": nodes, "site_secrets": made_up_secrets() | secrets}
-
-
-def container() -> dict[str, Any]:
-    merged: dict[str, Any] = compose_of("minio", host=PI52)["services"]["minio"]
-    return merged
 
 
 # --- provisioning: the rendered script with a client that remembers ---

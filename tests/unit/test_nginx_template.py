@@ -144,7 +144,7 @@ def test_a_recreated_kong_is_found_within_seconds():
 
 
 def test_the_container_asks_for_the_health_of_nginx_itself():
-    nginx = render.compose_of("nginx")["services"]["nginx"]
+    nginx = render.container("nginx")
     assert "http://127.0.0.1/healthz/nginx" in nginx["healthcheck"]["test"][-1]
 
 
@@ -244,7 +244,7 @@ def test_a_stream_passes_the_cache_by():
 
 def test_the_cache_is_in_memory_and_smaller_than_the_memory_it_is_in():
     host = next(node["host"] for node in render.cluster("production") if node["name"] == EDGE)
-    nginx = render.compose_of("nginx", host=host)["services"]["nginx"]
+    nginx = render.container("nginx", host=host)
     [cache] = [mount for mount in nginx["tmpfs"] if mount.startswith("/var/cache/edge:")]
     assert "size=32m" in cache and "uid=101" in cache
     [http] = inner(ingress(node=EDGE), "http")
@@ -289,7 +289,7 @@ def test_the_password_of_comfyui_is_hashed_and_nginxs_alone():
     assert (file.mode, file.uid) == ("0400", 101)
     assert file.content.startswith(b"operator:{SSHA}")
     assert not [path for path, one in files.items() if b"made-up-comfyui-password" in one.content]
-    mounts = render.compose_of("nginx", host=host)["services"]["nginx"]["volumes"]
+    mounts = render.container("nginx", host=host)["volumes"]
     assert "/opt/aicluster/nginx/secrets:/run/secrets/nginx:ro" in mounts
 
 
@@ -357,6 +357,6 @@ def test_a_log_line_names_request_upstream_time_and_node_and_no_query():
 
 
 def test_streams_are_finished_before_nginx_stops():
-    nginx = render.compose_of("nginx")["services"]["nginx"]
+    nginx = render.container("nginx")
     assert nginx["stop_signal"] == "SIGQUIT"
     assert seconds(nginx["stop_grace_period"]) >= 60

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from ansible.template import trust_as_template
-from render import SOURCES, compose_of, hosts_running, render_role, renderer
+from render import SOURCES, container, hosts_running, render_role, renderer
 from tree import load
 
 from aicluster.models import normalise
@@ -24,13 +24,8 @@ def trusted(value: Any) -> Any:
 every_ai_tier = pytest.mark.parametrize("tier", AI_TIERS)
 
 
-def container(host: str, inventory: str = "production") -> dict[str, Any]:
-    merged: dict[str, Any] = compose_of("ollama", inventory=inventory, host=host)["services"]["ollama"]
-    return merged
-
-
 def test_a_board_with_a_gpu_gets_it_and_knows_its_jetpack():
-    rendered = container(AGX0)
+    rendered = container("ollama", host=AGX0)
     assert rendered["runtime"] == "nvidia"
     assert rendered["environment"]["JETSON_JETPACK"] == "6"
     assert rendered["environment"]["NVIDIA_VISIBLE_DEVICES"] == "all"
@@ -43,7 +38,8 @@ def test_the_engine_of_a_node_knows_the_runtime_its_container_asks_for(inventory
         daemon = json.loads(
             render_role("docker_engine", inventory=inventory, host=host)["/etc/docker/daemon.json"]
         )
-        assert container(host, inventory).get("runtime", "runc") in {"runc", *daemon.get("runtimes", {})}
+        runtime = container("ollama", inventory=inventory, host=host).get("runtime", "runc")
+        assert runtime in {"runc", *daemon.get("runtimes", {})}
 
 
 # --- pulling ---

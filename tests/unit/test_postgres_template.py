@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from render import cluster, compose_of, made_up_secrets, render_role
+from render import cluster, container, made_up_secrets, render_role
 
 PI52 = "192.168.1.247"
 HOME = "/opt/aicluster/postgres"
@@ -29,23 +29,8 @@ def rules(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines() if line and not line.startswith("#")]
 
 
-def container() -> dict[str, Any]:
-    merged: dict[str, Any] = compose_of("postgres", inventory="production", host=PI52)["services"]["postgres"]
-    return merged
-
-
-@pytest.mark.parametrize(
-    ("secret", "file"),
-    [("postgres_password", "password"), ("postgrest_db_password", "roles"), ("web_db_password", "roles")],
-)
-def test_a_password_is_in_its_secret_file_and_nowhere_else(secret, file):
-    password = made_up_secrets().get(secret, "made-up web")
-    found = TestDatabasesOfServices.rendered(web=["web"])
-    assert [path for path, text in found.items() if password in text] == [f"{HOME}/secrets/{file}"]
-
-
 def test_the_password_the_image_exports_to_the_server_is_one_that_opens_nothing():
-    assert container()["environment"]["POSTGRES_PASSWORD_FILE"] == "/proc/sys/kernel/random/uuid"
+    assert container("postgres")["environment"]["POSTGRES_PASSWORD_FILE"] == "/proc/sys/kernel/random/uuid"
     assert 'PGPASSWORD="$(cat /run/secrets/postgres/password)"' in files()[f"{HOME}/provision"]
 
 
@@ -55,10 +40,6 @@ def test_the_data_is_in_the_volume_whatever_the_version_of_the_image(image):
     rendered = yaml.safe_load(files(image=image)[f"{HOME}/compose.yaml"])["services"]["postgres"]
     mounts = [volume.split(":")[:2] for volume in rendered["volumes"] if not volume.startswith("/")]
     assert mounts == [["postgres", rendered["environment"]["PGDATA"]]]
-
-
-def test_it_is_reachable_on_the_lan_address_only():
-    assert container()["ports"] == [f"{PI52}:5432:5432"]
 
 
 @pytest.mark.parametrize(("memory_mb", "expected"), [

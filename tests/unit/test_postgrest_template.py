@@ -29,11 +29,6 @@ def away() -> tuple[Config, dict[str, Any]]:
     return Config.of(files[CONF]), yaml.safe_load(files["/opt/aicluster/postgrest/compose.yaml"])
 
 
-def container() -> dict[str, Any]:
-    found: dict[str, Any] = render.compose_of("postgrest")["services"]["postgrest"]
-    return found
-
-
 def test_on_another_node_it_has_its_address_and_nothing_here_waits_for_it():
     found, compose = away()
     assert urlsplit(found.uri).hostname == "192.168.1.154"
@@ -45,4 +40,4 @@ def test_the_database_is_that_of_the_site():
 
 
 def test_it_starts_when_the_database_knows_its_password():
-    assert container()["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert render.container("postgrest")["depends_on"] == {"postgres": {"condition": "service_healthy"}}

@@ -22,22 +22,11 @@ def config(host: str = BIG, **where: Any) -> dict[str, Any]:
 
 
 def container(host: str = BIG) -> dict[str, Any]:
-    found: dict[str, Any] = render.compose_of("prometheus", host=host)["services"]["prometheus"]
-    return found
+    return render.container("prometheus", host=host)
 
 
 def options(host: str) -> dict[str, str]:
     return dict(option.split("=", 1) for option in container(host)["command"])
-
-
-def with_tokens(*services: str) -> list[dict[str, Any]]:
-    """The cluster, in which the pages of these services ask for a token and no others do."""
-    nodes = copy.deepcopy(render.cluster("production"))
-    for node in nodes:
-        for name, entry in node["services"].items():
-            if entry["metrics"]:
-                entry["metrics"] = {**entry["metrics"], "token": "kong_api_key" if name in services else None}
-    return nodes
 
 
 def test_without_an_alertmanager_nobody_is_told():
@@ -50,24 +39,6 @@ def test_without_an_alertmanager_nobody_is_told():
 def test_an_alert_of_both_is_one_alert():
     for host in (BIG, SMALL):
         assert "external_labels" not in config(host)["global"]
-
-
-def test_a_token_is_in_a_secret_file_and_nowhere_else():
-    files = {
-        file.path: file
-        for file in render.files_of("prometheus", overrides={"cluster_nodes": with_tokens("kong")})
-    }
-    secret = files.pop(CONF + "secrets/scrape.yml")
-    token = render.made_up_secrets()["kong_api_key"]
-    [job] = yaml.safe_load(secret.content)["scrape_configs"]
-    assert job["job_name"] == "kong"
-    assert job["authorization"] == {"credentials": token}
-    assert "token" not in job
-    assert (secret.mode, secret.uid) == ("0400", 65534)
-    assert not [path for path, file in files.items() if token in file.content.decode()]
-    assert "kong" not in [
-        job["job_name"] for job in yaml.safe_load(files[CONF + "prometheus.yml"].content)["scrape_configs"]
-    ]
 
 
 @pytest.mark.parametrize("host", [BIG, SMALL])

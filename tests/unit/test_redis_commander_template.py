@@ -12,13 +12,6 @@ HOST, ADDRESS = "192.168.1.247", "192.168.1.247"
 GATEWAY = "192.168.1.147"
 
 
-def container(**where: Any) -> dict[str, Any]:
-    merged: dict[str, Any] = render.compose_of("redis_commander", **{"host": HOST, **where})["services"][
-        "redis_commander"
-    ]
-    return merged
-
-
 def settings(**overrides: Any) -> dict[str, Any]:
     files = render.render_role("redis_commander", host=HOST, overrides=overrides or None)
     found: dict[str, Any] = json.loads(files[SECRET])
@@ -56,5 +49,6 @@ def test_a_redis_of_another_node_that_is_open_to_this_tier_is_reached_at_its_pub
 
 @pytest.mark.parametrize("memory_mb", [192, 256])
 def test_the_heap_ends_well_below_the_limit(memory_mb):
-    options = container(entry={"memory_mb": memory_mb})["environment"]["NODE_OPTIONS"]
+    found = render.container("redis_commander", entry={"memory_mb": memory_mb})
+    options = found["environment"]["NODE_OPTIONS"]
     assert int(options.removeprefix("--max-old-space-size=")) == memory_mb // 2

@@ -52,7 +52,7 @@ def test_the_password_of_the_administrator_is_one_that_sonarqube_takes(secret, p
 
 
 def test_no_setting_is_in_the_environment_where_it_would_win_over_the_file():
-    found = render.compose_of("sonarqube")["services"]["sonarqube"]
+    found = render.container("sonarqube")
     assert "environment" not in found
     mounted = f"{SECRETS}/sonar.properties:/opt/sonarqube/conf/sonar.properties:ro"
     assert mounted in found["volumes"]
@@ -61,7 +61,7 @@ def test_no_setting_is_in_the_environment_where_it_would_win_over_the_file():
 def test_the_heaps_leave_room_in_the_container():
     found = settings()
     heaps = [int(found[f"sonar.{part}.javaOpts"].split()[0][4:-1]) for part in ("web", "ce", "search")]
-    entry = render.compose_of("sonarqube")["services"]["sonarqube"]
+    entry = render.container("sonarqube")
     assert sum(heaps) * 1.7 < int(entry["mem_limit"][:-1])
 
 
@@ -78,8 +78,8 @@ def test_the_host_gets_what_the_search_engine_needs_and_nothing_is_lowered():
 
 
 def test_limits_are_raised_where_the_machine_lets_them_be():
-    assert render.compose_of("sonarqube")["services"]["sonarqube"]["ulimits"]["nofile"] == 131072
-    assert "ulimits" not in render.compose_of("sonarqube", inventory="lab")["services"]["sonarqube"]
+    assert render.container("sonarqube")["ulimits"]["nofile"] == 131072
+    assert "ulimits" not in render.container("sonarqube", inventory="lab")
 
 
 def test_passwords_reach_curl_by_its_input_and_the_script_can_be_run():

@@ -6,13 +6,9 @@ import pytest
 import render
 
 
-def service(**where: Any) -> dict[str, Any]:
-    found: dict[str, Any] = render.compose_of("victorialogs", **where)["services"]["victorialogs"]
-    return found
-
-
 def flags(**where: Any) -> dict[str, str]:
-    return dict(one.removeprefix("-").split("=", 1) for one in service(**where)["command"])
+    command = render.container("victorialogs", **where)["command"]
+    return dict(one.removeprefix("-").split("=", 1) for one in command)
 
 
 @pytest.mark.parametrize(("memory_mb", "caches", "program"), [
@@ -22,8 +18,8 @@ def flags(**where: Any) -> dict[str, str]:
 def test_caches_and_the_whole_program_stay_inside_the_containers_memory(memory_mb, caches, program):
     entry = {"memory_mb": memory_mb}
     assert flags(entry=entry)["memory.allowedBytes"] == caches
-    assert service(entry=entry)["environment"]["GOMEMLIMIT"] == program
-    assert service(entry=entry)["mem_limit"] == f"{memory_mb}m"
+    found = render.container("victorialogs", entry=entry)
+    assert (found["environment"]["GOMEMLIMIT"], found["mem_limit"]) == (program, f"{memory_mb}m")
 
 
 def test_old_days_go_by_age_and_before_the_disk_is_full():
