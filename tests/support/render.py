@@ -1,6 +1,7 @@
 """Renders a role's templates as the engine does, from a real inventory and secrets made up here."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -62,6 +63,14 @@ def cluster(inventory: str) -> list[dict[str, Any]]:
     first = site(inventory).inventory.list_hosts("nodes")[0].name
     nodes: list[dict[str, Any]] = renderer(inventory, first).shared["cluster_nodes"]
     return nodes
+
+
+def moved(service: str, name: str, **changed: Any) -> dict[str, Any]:
+    """`overrides` of a production whose service runs on the node `name` alone; `changed` is of its entry."""
+    nodes = deepcopy(cluster("production"))
+    entry, *_ = [node["services"].pop(service) for node in nodes if service in node["services"]]
+    next(node for node in nodes if node["name"] == name)["services"][service] = entry | changed
+    return {"cluster_nodes": nodes}
 
 
 def choose(monkeypatch: pytest.MonkeyPatch, **values: Any) -> dict[str, Any]:

@@ -121,18 +121,7 @@ def test_comfyui_starts_only_when_its_manager_is_strict(folder, monkeypatch, sou
 # --- the mover of its pictures ---
 
 CONF = "/opt/aicluster/comfyui_outputs/secrets/rclone.conf"
-MINIO = {"image": "minio", "ports": {"api": {"port": 9000, "container": 9001, "from": []}}}
-
-
-def mover(store: str, inventory: str = "production", **overrides: Any) -> dict[str, str]:
-    """Target path -> text where the object store runs on the node called `store` and nowhere else."""
-    [host] = render.hosts_running("comfyui_outputs", inventory)
-    renderer = render._renderer(inventory, host, overrides)  # one that no other test shares
-    for node in renderer.shared["cluster_nodes"]:
-        node["services"].pop("minio", None)
-        if node["name"] == store:
-            node["services"]["minio"] = MINIO
-    return {file.path: file.content.decode() for file in render._rendered("comfyui_outputs", renderer, {})}
+PORTS = {"api": {"port": 9000, "container": 9001, "from": []}}
 
 
 def remote(text: str) -> dict[str, str]:
@@ -147,7 +136,8 @@ def remote(text: str) -> dict[str, str]:
     pytest.param("ORIN0", "http://minio:9001", id="on the same node by its name"),
 ])  # fmt: skip
 def test_the_store_is_found_where_it_runs(store, endpoint):
-    found = remote(mover(store)[CONF])
+    away = render.moved("minio", store, ports=PORTS)
+    found = remote(render.render_role("comfyui_outputs", overrides=away)[CONF])
     assert found["endpoint"] == endpoint
     assert found["access_key_id"] == "comfyui_outputs"
     assert found["secret_access_key"] == f"`{render.made_up_secrets()['comfyui_outputs_s3_secret']}`"

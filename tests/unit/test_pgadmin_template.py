@@ -2,7 +2,6 @@
 
 import json
 import sys
-from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -12,24 +11,19 @@ import render
 from by_path import import_file
 
 HOME = "/opt/aicluster/pgadmin/"
-HOST, ADDRESS = "192.168.1.247", "192.168.1.247"
+HOST = "192.168.1.247"
 PROVISION = "roles/pgadmin/templates/opt/aicluster/pgadmin/bin/provision.py"
 
 
-def servers(nodes: list[dict[str, Any]] | None = None, **variables: Any) -> list[dict[str, Any]]:
-    """The listed databases; `nodes` is the cluster if not that of production."""
-    overrides = variables | ({"cluster_nodes": nodes} if nodes else {})
-    files = render.render_role("pgadmin", host=HOST, overrides=overrides or None)
+def servers(**overrides: Any) -> list[dict[str, Any]]:
+    """The listed databases."""
+    files = render.render_role("pgadmin", host=HOST, overrides=overrides)
     return list(json.loads(files[f"{HOME}servers.json"])["Servers"].values())
 
 
-def moved(to_tier: str, reach: list[str]) -> list[dict[str, Any]]:
-    """Production with PostgreSQL taken from its node to the first one of a tier, its port open to `reach`."""
-    nodes = deepcopy(render.cluster("production"))
-    entry = next(node["services"].pop("postgres") for node in nodes if "postgres" in node["services"])
-    entry["ports"]["sql"] = {"port": 5433, "container": 5432, "from": reach}
-    next(node for node in nodes if node["tier"] == to_tier)["services"]["postgres"] = entry
-    return nodes
+def away(reach: list[str]) -> dict[str, Any]:
+    """PostgreSQL on another node, its port open to `reach`."""
+    return render.moved("postgres", "AGX0", ports={"sql": {"port": 5433, "container": 5432, "from": reach}})
 
 
 def test_the_password_the_image_exports_to_the_server_is_one_that_opens_nothing():
@@ -50,13 +44,12 @@ def test_nothing_leaves_the_cluster_and_no_header_is_believed(name, value):
 
 
 def test_a_database_on_another_node_is_reached_at_its_published_port():
-    [server] = servers(moved("primary_ai", ["backend"]))
-    node = next(node for node in render.cluster("production") if node["tier"] == "primary_ai")
-    assert (server["Name"], server["Host"], server["Port"]) == (node["name"], node["address"], 5433)
+    [server] = servers(**away(["backend"]))
+    assert (server["Name"], server["Host"], server["Port"]) == ("AGX0", "192.168.1.154", 5433)
 
 
 def test_a_database_that_does_not_let_this_node_in_is_not_listed():
-    assert servers(moved("primary_ai", ["gateway"])) == []
+    assert servers(**away(["gateway"])) == []
 
 
 @pytest.mark.parametrize(("password", "locked", "attempts"), [

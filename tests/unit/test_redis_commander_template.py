@@ -8,7 +8,7 @@ import pytest
 import render
 
 SECRET = "/opt/aicluster/redis_commander/secrets/local-production.json"
-HOST, ADDRESS = "192.168.1.247", "192.168.1.247"
+HOST = "192.168.1.247"
 GATEWAY = "192.168.1.147"
 
 

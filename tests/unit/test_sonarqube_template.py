@@ -19,23 +19,12 @@ def secrets(**values: str) -> dict[str, Any]:
     return {"site_secrets": {**render.made_up_secrets(), **values}}
 
 
-def moved_to(node: str) -> dict[str, str]:
-    """The settings where PostgreSQL runs on another node."""
-    [host] = render.hosts_running("sonarqube")
-    renderer = render._renderer("production", host, {})  # one that no other test shares
-    nodes = renderer.shared["cluster_nodes"]
-    [postgres] = [one["services"].pop("postgres") for one in nodes if "postgres" in one["services"]][:1]
-    next(one for one in nodes if one["name"] == node)["services"]["postgres"] = postgres
-    files = {file.path: file.content.decode() for file in render._rendered("sonarqube", renderer, {})}
-    return properties(files[f"{SECRETS}/sonar.properties"])
-
-
 @pytest.mark.parametrize(("node", "host"), [
     pytest.param("AGX0", "192.168.1.154", id="on another node by its address"),
     pytest.param("ORIN0", "postgres", id="on the same node by its name"),
 ])  # fmt: skip
 def test_a_moved_database_is_followed(node, host):
-    assert Database.of(moved_to(node)).host == host
+    assert Database.of(settings(overrides=render.moved("postgres", node))).host == host
 
 
 @pytest.mark.parametrize(("secret", "password"), [
