@@ -12,7 +12,7 @@ from aicluster.adapters.node_action import NodeAction, Options
 from aicluster.adapters.rendering import desired_of
 from aicluster.engine.desired import Desired
 from aicluster.engine.diffs import file_diffs
-from aicluster.engine.facts import found_of, refusal, services_there, wanted_of
+from aicluster.engine.facts import engine_changes, found_of, refusal, services_there, wanted_of
 from aicluster.engine.login import ends_passwords, login_refused
 from aicluster.engine.plan import make_plan
 from aicluster.engine.requests import inspection
@@ -26,7 +26,7 @@ class ActionModule(NodeAction):
     OPTIONS: ClassVar[Options] = {
         "refuse": {"type": "bool", "default": True},
         "only": {"type": "str", "default": ""},
-        "engine_comes": {"type": "bool", "default": False},
+        "predicted": {"type": "dict", "default": {}},
     }
     PREDICTS = True
 
@@ -43,7 +43,10 @@ class ActionModule(NodeAction):
             actual = self.ask(task_vars, inspection(desired, self._task.diff))
         if "differing" not in actual:
             return actual
-        actual = scope.seen(actual)
+        actual, predicted = scope.seen(actual), options["predicted"]
+        if engine_changes(predicted):
+            # What the engine says of a registry counts once it is as it will be.
+            actual["conditions"]["images"] = dict.fromkeys(actual["conditions"]["images"])
         wanted_by_probe = {
             service: renderer.holds(when, variables[service], actual["probes"].get(service))
             for service, when in desired.provision_when.items()
@@ -52,8 +55,9 @@ class ActionModule(NodeAction):
         for line in plan["lines"]:
             Display().display(f"{node:<6} {line}")
         plan["scope"] = scope.plain
+        plan["engine_changes"] = engine_changes(predicted) or engine_changes(plan)
         plan["differing"] = actual["differing"]
-        plan["wanted"] = wanted_of(desired, actual, only, options["engine_comes"])
+        plan["wanted"] = wanted_of(desired, actual, only, predicted)
         plan["found"] = {**found_of(actual), "key_login": self._key_login(desired, actual)}
         plan["findings"] = node_findings(plan["found"], node, plan["wanted"])
         if plan["findings"] and options["refuse"]:

@@ -16,10 +16,10 @@ options:
     description: The one role to bring to its desired state; by default all of the node.
     type: str
     default: ""
-  engine_comes:
-    description: For check mode, whether a role before V(only) would have installed the engine by now.
-    type: bool
-    default: false
+  predicted:
+    description: In check mode, the plan of the role before V(only), which may have been about the engine.
+    type: dict
+    default: {}
 attributes:
   check_mode: {support: full, description: The same question; the plan is the prediction.}
   diff_mode: {support: full, description: In check mode it shows each changed file that is not a secret.}
@@ -33,6 +33,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+engine_changes:
+  description: Whether this role, or one predicted before it, changes the engine.
+  type: bool
+  returned: success
 scope:
   description: The role the plan is about (only), and the services that are there without it (there).
   type: dict

@@ -40,6 +40,12 @@ def services_there(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
     return [service for service in desired.limits["disk_gb"] if service in there]
 
 
+def engine_changes(plan: Mapping[str, Any]) -> bool:
+    """Whether a plan, or one that was predicted before it, changes the engine."""
+    about_it = plan.get("scope", {}).get("only") == ENGINE_ROLE
+    return bool(plan.get("engine_changes") or (about_it and plan["prepare_needed"]))
+
+
 def new_services(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
     """Return the services of which a node has nothing yet: no file, no container, no volume."""
     missing = {str(item["path"]) for item in actual["differing"] if item["reason"] == "missing"}
@@ -52,20 +58,21 @@ def new_services(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
 
 
 def wanted_of(
-    desired: Desired, actual: Mapping[str, Any], only: str = "", engine_comes: bool = False
+    desired: Desired, actual: Mapping[str, Any], only: str = "", predicted: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return what `node_findings` compares a node with.
 
-    `only`: the one role of this run; `engine_comes`: a role before it would have installed the engine.
+    `only`: the one role of this run; `predicted`: in check mode, the plan of the role before it.
     """
     limits, missing = desired.limits, set(actual["packages"])
+    comes = predicted["wanted"]["engine"]["coming"] if predicted else {"engine": False, "compose": False}
     images: dict[str, list[str]] = {}
     for container, image in desired.images.items():
         images.setdefault(image, []).append(desired.container_owner[container])
     coming = {
-        "engine": engine_comes or limits["engine"]["packages"].get("engine") in missing,
+        "engine": comes["engine"] or limits["engine"]["packages"].get("engine") in missing,
         # The plugin works with the client, which is a package of its own.
-        "compose": engine_comes or bool(missing & set(limits["engine_packages"])),
+        "compose": comes["compose"] or bool(missing & set(limits["engine_packages"])),
     }
     return {
         "only": only,

@@ -4,7 +4,7 @@ import pytest
 from render import cluster, hosts_running, renderer
 
 from aicluster.engine.desired import desired_state
-from aicluster.engine.facts import services_there
+from aicluster.engine.facts import engine_changes, services_there
 from aicluster.engine.requests import delivery
 from aicluster.engine.scope import Scope, refuse_misplaced
 from aicluster.errors import SiteError
@@ -85,3 +85,18 @@ def test_a_service_that_is_not_placed_on_the_node_is_refused_with_the_ways_out()
     )
     for placed in ("redis", "base", ""):
         refuse_misplaced(placed, node, nodes)
+
+
+def role_plan(only, **more):
+    """A plan about one role."""
+    return {"scope": {"only": only}, "prepare_needed": True, **more}
+
+
+@pytest.mark.parametrize(("plan", "changes"), [
+    pytest.param({}, False, id="none"),
+    pytest.param(role_plan("docker_engine"), True, id="of the engine, with work"),
+    pytest.param(role_plan("docker_engine", prepare_needed=False), False, id="of an engine as it should be"),
+    pytest.param(role_plan("redis", engine_changes=True), True, id="of a service after the engine's"),
+])  # fmt: skip
+def test_in_check_mode_the_engine_is_as_predicted_after_a_plan(plan, changes):
+    assert engine_changes(plan) is changes
