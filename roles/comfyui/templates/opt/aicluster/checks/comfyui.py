@@ -1,4 +1,4 @@
-"""ComfyUI makes a small picture and shows it, and means to compute on the device it was given."""
+"""ComfyUI generates a small image, returns it, and uses the device it was given."""
 
 import json
 import os
@@ -8,8 +8,8 @@ from aicluster_verify import Answer, CheckError, Kit
 
 FLOWS = {
     "image": (
-        "the declared checkpoints are there; a small picture is made and shown; the GPU, where one was "
-        "given, is what it means to compute on"
+        "the declared checkpoints are present; a small image is generated and fetched; ComfyUI uses the GPU "
+        "it was given"
     )
 }
 # A whole job that needs no model: one grey picture, shown as a preview, so that nothing stays in the outputs.

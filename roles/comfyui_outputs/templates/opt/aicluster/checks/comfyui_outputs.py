@@ -1,11 +1,11 @@
-"""Pictures become objects: one ComfyUI makes now is moved to the bucket, read back and removed."""
+"""ComfyUI's new image is moved to the bucket, read back and removed."""
 
 import hashlib
 from typing import Any, Dict, Optional, Tuple
 
 from aicluster_verify import CheckError, Kit, active_profile
 
-FLOWS = {"image": "a picture made now becomes an object, which is read back and removed"}
+FLOWS = {"image": "a new image becomes an object, which is read back and removed"}
 SERVICE = "comfyui_outputs"
 # A whole job that needs no model: one grey picture.
 SIZE = {"width": 64, "height": 64, "batch_size": 1, "color": 0x808080}

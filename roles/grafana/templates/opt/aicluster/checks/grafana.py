@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from aicluster_verify import CheckError, Kit, possible_causes
 
 FLOWS = {
-    "dashboards": "opened as people do (on the gateway: behind nginx); every one there, and Prometheus asked",
+    "dashboards": "every dashboard opens as in a browser (on the gateway: behind nginx); Prometheus is queried",
 }
 DASHBOARDS = "/opt/aicluster/grafana/dashboards"
 DATASOURCE = "prometheus"

@@ -1,4 +1,4 @@
-"""JupyterHub lets in who knows the password and nobody else, starts a notebook, counts for Prometheus."""
+"""JupyterHub accepts the password and no other, starts a notebook, and serves its metrics."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Kong has its configuration, reaches the nodes behind each way in, and lets nobody in without a key."""
+"""Kong has its configuration, reaches the nodes of each route, and refuses requests without a key."""
 
 import json
 import re
@@ -9,8 +9,8 @@ from aicluster_verify import Answer, CheckError, Kit
 
 FLOWS = {
     "code": "through the gateway, with a key; requests count against their limit",
-    "image": "through the gateway: the queue is shown, and ComfyUI refuses an empty graph",
-    "code quality": "through the gateway: SonarQube says that it is up",
+    "image": "through the gateway: ComfyUI shows its queue and refuses an empty graph",
+    "code quality": "through the gateway: SonarQube reports that it is up",
 }
 UPSTREAM = "ai-chat"
 OK, BAD_REQUEST, UNAUTHORIZED = 200, 400, 401

@@ -7,8 +7,8 @@ from typing import Any, Dict, List, Sequence, Tuple
 from aicluster_verify import Answer, CheckError, Kit, possible_causes
 
 FLOWS = {
-    "chat": "through the ingress, with a key; and the portal shows its page and its states",
-    "edge fallback": "the gateway asks the edge as it would without AI nodes; the edge asks its model",
+    "chat": "through the ingress, with a key; the portal shows its page and the states of services",
+    "edge fallback": "the gateway sends a request to the edge as without AI nodes; the edge's model answers",
 }
 # On the node's page: (service, path) of what is behind the same nginx.
 LINK = re.compile(r'data-service="(\w+)">(?:(?!</li>).)*?<a href="(/[^"]*)"', re.DOTALL)

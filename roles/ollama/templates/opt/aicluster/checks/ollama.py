@@ -8,7 +8,7 @@ from typing import Any, Dict, List, cast
 from aicluster_verify import Answer, CheckError, Kit
 
 FLOWS = {
-    "chat": "every model is there; the smallest of the aliases writes a token, on the GPU where there is one"
+    "chat": "every model is present; the smallest alias generates a token, on the GPU where there is one"
 }
 # What the site wants this node to have. The container does not tell: its image asks for a GPU on any node.
 WANTED = os.path.splitext(__file__)[0] + ".json"

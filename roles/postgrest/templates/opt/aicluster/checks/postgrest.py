@@ -2,7 +2,7 @@
 
 from aicluster_verify import CheckError, Kit
 
-FLOWS = {"data": "the database answers over HTTP, and shows its schema only"}
+FLOWS = {"data": "the database answers over HTTP and shows only its schema"}
 OK, NOT_FOUND = 200, 404
 PROVISION = "sudo docker compose --project-directory /opt/aicluster exec -T postgres /opt/aicluster/provision"
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prometheus: is every target of its own configuration up and telling, are its rules sound, is it heard."""
+"""Prometheus: every configured target is up with metrics, rules evaluate, Alertmanager is reached."""
 
 import urllib.parse
 from typing import Any, Dict, List, Tuple
 
 from aicluster_verify import CheckError, Kit
 
-FLOWS = {"metrics": "every target is up and gives its metrics"}
+FLOWS = {"metrics": "every target is up and returns its metrics"}
 # Nearly every target is looked at once a minute or more often.
 NEXT_LOOK_S = 65
 # Targets and Alertmanagers are known some seconds after Prometheus has started.

@@ -1,4 +1,4 @@
-"""The page shows nothing to strangers, and to operators what each Redis says of itself."""
+"""The page shows nothing without a login, and to operators the INFO of each Redis."""
 
 import json
 from urllib.parse import urlencode

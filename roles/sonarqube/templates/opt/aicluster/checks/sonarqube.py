@@ -1,11 +1,11 @@
-"""SonarQube is up with its database, knows its administrator, and keeps and forgets a project."""
+"""SonarQube is up with its database, accepts its administrator, and creates and deletes a project."""
 
 import base64
 from urllib.parse import urlencode
 
 from aicluster_verify import Answer, CheckError, Kit
 
-FLOWS = {"code quality": "a project is made, found and deleted"}
+FLOWS = {"code quality": "a project is created, found and deleted"}
 DELIVERED = "admin"
 PROVISION = (
     "sudo docker compose --project-directory /opt/aicluster exec sonarqube /opt/aicluster/bin/provision"

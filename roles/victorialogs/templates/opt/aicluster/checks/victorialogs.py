@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from aicluster_verify import CheckError, Kit, journal_line
 
-FLOWS = {"logs": "a line that every node wrote now is found"}
+FLOWS = {"logs": "a line that every node has just written is found"}
 ARRIVED_WITHIN_S = 30
 
 
