@@ -16,7 +16,7 @@ from ansible.plugins.action import ActionBase
 from aicluster.site.secrecy import git_shows
 
 SECRET_BYTES = 32
-HEADER = "# Secrets of this site, one `name: value` a line. Missing ones are made by `make secrets`.\n"
+HEADER = "# Secrets of this site, one `name: value` a line. `make secrets` adds missing ones.\n"
 
 
 def random_value() -> str:
@@ -42,7 +42,7 @@ def completed(
         present = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         # The parser's own message quotes the line, and with it a secret.
-        raise AnsibleActionFail(f"is not YAML{place_of(error)}; mend that line") from None
+        raise AnsibleActionFail(f"is not YAML{place_of(error)}; correct that line") from None
     if not isinstance(present, dict):
         raise AnsibleActionFail("holds no `name: value` lines")
     empty = sorted(name for name in names if name in present and present[name] in (None, ""))
@@ -105,7 +105,7 @@ class ActionModule(ActionBase):
     def _read(self, path: Path) -> str:
         if path.is_symlink() and not path.exists():
             # A disk that is away: new secrets would take the place of those in use.
-            raise AnsibleActionFail(f"is a link to {path.readlink()}, which is not there; bring that back")
+            raise AnsibleActionFail(f"is a link to {path.readlink()}, which does not exist; restore it")
         content = path.read_bytes() if path.exists() else b""
         vault = self._loader._vault
         if not vault.is_encrypted(content):

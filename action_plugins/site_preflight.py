@@ -82,17 +82,17 @@ def secrets_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
             flaws = {name: flaw_of(secrets[name]) for name in names}
             malformed = {name: flaw for name, flaw in flaws.items() if flaw}
         elif secrets is not None:
-            problem, fix = "holds no `name: value` lines", "mend it"
+            problem, fix = "holds no `name: value` lines", "correct it"
     except KeyError as error:
         problem, fix = f"variable {error} is not set", "set it in group_vars/all/secrets.yml"
     except AnsibleError as error:
         if any(isinstance(cause, AnsibleVaultError) for cause in causes_of(error)):
-            problem = "is encrypted, and no password that was given opens it"
+            problem = "is encrypted, and no given password decrypts it"
             fix = "add --ask-vault-pass (or --vault-password-file FILE) and give the one it was made with"
         elif file is not None and is_absent(Path(file)):
             problem = "does not exist"
         else:
-            problem, fix = f"cannot be read, {one_line(error)}", "mend it: what runs uses what is in it"
+            problem, fix = f"cannot be read, {one_line(error)}", "correct it: running services use its values"
     found = {"file": file, "names": names, "malformed": malformed, "problem": problem, "fix": fix}
     return {**found, "exposed": False}
 
@@ -183,5 +183,5 @@ class ActionModule(ActionBase):
         if errors:
             result.update(failed=True, msg=report(errors))
         else:
-            result["msg"] = f"The description of {len(site['hosts'])} nodes holds."
+            result["msg"] = f"The description of {len(site['hosts'])} nodes has no mistakes."
         return result

@@ -31,7 +31,7 @@ class ActionModule(NodeAction):
         plan = make_plan(desired, scope.seen(actual), {})
         if plan["lines"]:
             raise SiteError(
-                f"{name_of(task_vars)} is not as it should be after this run: {'; '.join(plan['lines'])}. "
-                f"Run the playbook again; if the same lines come back, something on the node undoes them"
+                f"{name_of(task_vars)} still differs after this run: {'; '.join(plan['lines'])}. "
+                f"Run the playbook again; if the same lines return, something on the node undoes them"
             )
         return {"changed": False, "facts": plan["facts"]}

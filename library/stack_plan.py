@@ -27,7 +27,7 @@ author: [AI cluster toolkit authors]
 """
 
 EXAMPLES = r"""
-- name: Ask the node once what differs from its desired state
+- name: Inspect the node once for differences from its desired state
   stack_plan:
   register: __stack_plan
 """

@@ -172,8 +172,8 @@ def main():
             changed=bool(reloaded),
             reloaded=reloaded,
             msg="\n".join(failures[name] for name in names if name in failures)
-            + "\nIt works on with what it had loaded before. When it is mended, run the same playbook again: "
-            "the reload is still owed.",
+            + "\nIt keeps the configuration loaded before. Fix the cause, then run the same playbook again, "
+            "which retries the reload.",
         )
     module.exit_json(changed=True, reloaded=reloaded)
 

@@ -18,7 +18,7 @@ author: [AI cluster toolkit authors]
 """
 
 EXAMPLES = r"""
-- name: Ask again whether anything still differs
+- name: Inspect again whether anything still differs
   stack_verify:
     plan: "{{ __stack_plan }}"
 """

@@ -3,7 +3,7 @@
 
 DOCUMENTATION = r"""
 module: verify_nodes
-short_description: Ask every service of every node to do its work
+short_description: Test every service of every node
 description:
   - Each node asks its own services (role stack, C(aicluster_verify.py)); this action starts that with one
     command per node and adds up the answers, for people and for programs.
@@ -38,7 +38,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Ask every service of the node to do its work
+- name: Test every service of the node
   verify_nodes:
     phase: ask
     begun: "{{ __verify_begun }}"

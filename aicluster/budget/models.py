@@ -83,7 +83,7 @@ def memory_problems(node: str, models: Models, memory_mb: float | None, at_once:
     if not too_big and at_once > 1 and together * GB > limit:
         listed = " + ".join(f"{name} {need:g}" for name, need in hungriest)
         yield (
-            f"models of {node} {together:g} GB loaded together ({listed}): the {at_once} hungriest must fit "
+            f"models of {node} {together:g} GB loaded together ({listed}): the {at_once} largest must fit "
             f"into the {limit / GB:.1f} GB of ollama there; lower ollama_max_loaded_models in {MODELS_FILE}"
         )
 

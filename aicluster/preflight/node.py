@@ -226,7 +226,7 @@ def engine_start(case: Case) -> Iterator[str]:
     """The engine starts again with the file to come; one that runs is not taken down for nothing."""
     start = case.found["starting"]
     for value, rule, fix in start_faults(start) if start else ():
-        subject = f"{DAEMON_FILE} to come of {case.node} ({value})"
+        subject = f"new {DAEMON_FILE} of {case.node} ({value})"
         yield f"{subject}: {rule}, or the engine does not start again; {fix}"
 
 
@@ -235,7 +235,7 @@ def store_to_come(case: Case) -> Iterator[str]:
     start = case.found["starting"]
     for key, now, then, fix in store_changes(start, bool(case.found["volumes"])) if start else ():
         yield (
-            f"{DAEMON_FILE} to come of {case.node} ({key}: {then}, until now {now}): must be what containers "
+            f"new {DAEMON_FILE} of {case.node} ({key}: {then}, until now {now}): must be what containers "
             f"and volumes of the project were made with, or the engine starts with none of them; {fix}; or "
             f"leave {key} as it was, {OPTIONS} or the file there"
         )
@@ -249,7 +249,7 @@ def full_disk(case: Case) -> Iterator[str]:
             yield (
                 f"disk of {disk['paths']} (file system {disk['mount']}) on {case.node} "
                 f"{size(disk['free_mb'])} free of {size(disk['size_mb'])}: must have {size(floor)} "
-                f"(stack_disk_floor_mb); look with `sudo du -xh --max-depth=2 {disk['mount']} | sort -h | "
+                f"(stack_disk_floor_mb); see `sudo du -xh --max-depth=2 {disk['mount']} | sort -h | "
                 "tail`; `sudo docker image prune --all` there frees unused images"
             )
 

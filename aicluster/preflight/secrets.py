@@ -15,10 +15,10 @@ from .subjects import Site
 # Placeholders: `%(name)s` of rclone and Grafana, `${env:NAME}` and `{b64}` of SonarQube, `{vault://...}` of
 # Kong.
 FLAWS = {
-    r"[\x00-\x1f\x7f]": "holds a line break, a tab or another control character",
-    r"[^\x00-\x7f]": "holds a letter or sign beyond ASCII",
+    r"[\x00-\x1f\x7f]": "has a line break, a tab or another control character",
+    r"[^\x00-\x7f]": "has a character that is not ASCII",
     r"^ | $": "begins or ends with a space",
-    r"%\([^)]+\)s|\$\{[^}]*\}|^\{[^}]*\}": "holds a placeholder (`%(...)s`, `${...}` or a leading `{...}`)",
+    r"%\([^)]+\)s|\$\{[^}]*\}|^\{[^}]*\}": "has a placeholder (`%(...)s`, `${...}` or a leading `{...}`)",
     # SonarQube takes none that is shorter, the object store none below 8.
     r"^.{0,11}$": "has fewer than 12 characters",
 }
@@ -58,18 +58,18 @@ def secret_errors(site: Site) -> Iterator[str]:
             f"`ansible-vault encrypt {shlex.quote(secrets['file'])}`, or name it in .gitignore"
         )
     if needs and secrets["problem"]:
-        fix = secrets["fix"] or f"{make} makes it, with a random value for each of {wanted}"
+        fix = secrets["fix"] or f"{make} creates it, with a random value for each of {wanted}"
         yield f"secrets file {secrets['file']}: {secrets['problem']}; {fix}"
         return
     for name, services in needs.items():
         if name not in secrets["names"]:
             yield (
                 f"secret {name} of service {' and '.join(services)} missing: must have a value in "
-                f"{secrets['file']}; {make} makes what is missing"
+                f"{secrets['file']}; {make} adds missing ones"
             )
         elif name in secrets["malformed"]:
             yield (
                 f"secret {name} of service {' and '.join(services)} (hidden) {secrets['malformed'][name]}: "
-                f"must be one line of printable ASCII that means itself to every program; write "
+                f"must be one line of printable ASCII that every program reads unchanged; write "
                 f"`{name}: '<value>'`, in quotes and without that, in {secrets['file']}"
             )

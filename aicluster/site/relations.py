@@ -97,7 +97,7 @@ def reach_problems(node: Node, askers: Mapping[str, list[Node]]) -> Iterator[str
                 if other["host"] != node["host"] and not is_open({"from": audience}, other["tier"]):
                     yield (
                         f"from of port {page['port']} of service {service} on {node['name']} {audience}: "
-                        f"must have {other['tier']}, where {asker} on {other['name']} asks for its {key}; "
+                        f"must include {other['tier']}: {asker} on {other['name']} asks for its {key}; "
                         f"add it in {file_of(service)}"
                     )
 

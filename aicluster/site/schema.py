@@ -90,7 +90,7 @@ class Reader:
             path, field = f"{prefix}{name}", fields.get(name)
             if field is None:
                 fix = suggestion(name, known, "write one of them")
-                yield self.wrong(path, shown(said), f"is none of the keys {listed}", fix)
+                yield self.wrong(path, shown(said), f"is not among the keys {listed}", fix)
             elif field.fixed and base is not None:
                 yield self.wrong(path, shown(said), *field.fixed)
             else:
@@ -120,7 +120,7 @@ class Reader:
             for name, item in value.items():
                 if isinstance(base, Mapping) and name not in base:
                     fix = suggestion(name, map(str, base)) if base else "remove it"
-                    yield self.wrong(f"{key}.{name}", shown(item), "is none that the service has", fix)
+                    yield self.wrong(f"{key}.{name}", shown(item), "is not among those of the service", fix)
                 else:
                     yield from self.mapping(f"{key}.{name}", item, field.keys, below(base, name))
         elif field.keys:

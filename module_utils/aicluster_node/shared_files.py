@@ -64,7 +64,7 @@ def without_our_part(path, records):
         return restored(json.loads(system.read_text(path) or "{}"), records)
     except ValueError as error:
         raise system.RefusedError(
-            "%s: must be JSON, we add to what others wrote: %s; mend it" % (path, error)
+            "%s: must be JSON, because our part is merged into it: %s; correct it" % (path, error)
         )
 
 

@@ -103,12 +103,12 @@ def test_one_mark_finds_the_line_wherever_it_is_looked_for():
         if "ansible.builtin.lineinfile" in task
     ]
     assert patterns == [f" {MARK}$"]
-    let_in = TASKS["Let the control node in, from its address only"]["ansible.builtin.lineinfile"]
+    let_in = TASKS["Allow the control node to log in, from its address only"]["ansible.builtin.lineinfile"]
     assert let_in["regexp"] == " {{ __control_node_key_comment }}$", "a new key replaces the old one"
 
 
 def test_the_key_opens_nothing_from_elsewhere():
-    line = TASKS["Let the control node in, from its address only"]["vars"]["__control_node_line"]
+    line = TASKS["Allow the control node to log in, from its address only"]["vars"]["__control_node_line"]
     assert line.startswith(
         'from="{{ hostvars[__control_node_host].node_address }}",no-agent-forwarding,no-port-forwarding'
     )

@@ -94,7 +94,7 @@ NO_PORTS = (
 )
 
 DAEMON = "/etc/docker/daemon.json"
-TO_COME = f"{DAEMON} to come of PI41"
+TO_COME = f"new {DAEMON} of PI41"
 NO_START = ", or the engine does not start again; "
 ENGINE_OPTIONS = "docker_engine_options in host_vars/<address>/node.yml"
 MEND_START = (
@@ -191,13 +191,13 @@ REFUSED = [
         id="a board without the compose plugin"),
     pytest.param({"disks.0.free_mb": 120, "disks.1.free_mb": 120, "disks.2.device": 2}, {},
         "disk of / and /opt/aicluster (file system /) on PI41 120 MiB free of 29.0 GiB: must have 500 MiB "
-        "(stack_disk_floor_mb); look with `sudo du -xh --max-depth=2 / | sort -h | tail`; "
+        "(stack_disk_floor_mb); see `sudo du -xh --max-depth=2 / | sort -h | tail`; "
         "`sudo docker image prune --all` there frees unused images",
         id="a full disk, named once for all that lies on it"),
     pytest.param({"disks": [*FOUND["disks"], {**DISK, "path": "/var/lib/containerd", "mount": "/var/lib",
         "free_mb": 80}]},
         {}, "disk of /var/lib/containerd (file system /var/lib) on PI41 80 MiB free of 29.0 GiB: must have "
-        "500 MiB (stack_disk_floor_mb); look with `sudo du -xh --max-depth=2 /var/lib | sort -h | tail`; "
+        "500 MiB (stack_disk_floor_mb); see `sudo du -xh --max-depth=2 /var/lib | sort -h | tail`; "
         "`sudo docker image prune --all` there frees unused images",
         id="a full disk that images alone lie on"),
     pytest.param({"disks": [*FOUND["disks"], {**DISK, "path": "/srv/docker/volumes", "docker": True,

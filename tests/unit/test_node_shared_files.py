@@ -75,6 +75,6 @@ def test_a_shared_file_of_an_earlier_version_which_noted_names_only_is_still_kno
 def test_a_shared_file_that_is_not_json_is_not_overwritten(tmp_path):
     path = tmp_path / "daemon.json"
     path.write_text("# mine")
-    with pytest.raises(system.RefusedError, match=r"daemon.json: must be JSON.*mend it"):
+    with pytest.raises(system.RefusedError, match=r"daemon.json: must be JSON.*correct it"):
         deliver_shared(path, {})
     assert path.read_text() == "# mine"

@@ -80,7 +80,7 @@ def asked(file, **more):
 def test_a_vault_that_stays_closed_is_asked_for_its_password(file, given):
     file.write_bytes(VaultLib(password("right")).encrypt("redis_password: x\n"))
     described = asked(file, **given)
-    assert described["problem"] == "is encrypted, and no password that was given opens it"
+    assert described["problem"] == "is encrypted, and no given password decrypts it"
     assert "--ask-vault-pass" in described["fix"]
     assert asked(file, password="right")["names"] == ["redis_password"]
 
@@ -101,4 +101,4 @@ def test_what_is_there_is_mended_and_not_made_anew(file, spoil, problem):
     spoil(file)
     described = asked(file)
     assert described["problem"].startswith(problem)
-    assert described["fix"].startswith("mend it")
+    assert described["fix"].startswith("correct it")

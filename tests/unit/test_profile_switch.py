@@ -142,7 +142,7 @@ def test_a_way_back_that_fails_as_well_does_not_hide_why_it_was_taken(a_node_in_
     with pytest.raises(CheckError) as failure:
         switch(node)
     assert failure.value.evidence == (
-        "image did not come up: paint is unhealthy; llm does not come up again either: chat is unhealthy"
+        "image did not come up: paint is unhealthy; llm did not come up again either: chat is unhealthy"
     )
     assert node.steps[-1] == "unblock 11435"
     assert a_node_in_profile_llm.read_text() == "COMPOSE_PROFILES=llm\n"

@@ -141,7 +141,7 @@ def test_the_place_of_the_vault_is_ignored_by_git_wherever_the_inventory_lies():
 
 
 def test_a_check_says_what_would_be_made_and_writes_nothing(run, vault):
-    assert "made" in run("--check").stdout
+    assert "generated" in run("--check").stdout
     assert not vault.exists()
 
 

@@ -26,7 +26,7 @@ def test_a_port_with_metrics_must_be_open_to_the_tier_of_prometheus(audience, pr
     service = EXPORTER | {"ports": {"metrics": {"port": 9100, "from": audience}}}
     found = service_relations([node("A", "gateway", prometheus={}), node("B", "backend", exporter=service)])
     assert len(found) == problems
-    assert all("must have gateway" in text and "prometheus on A" in text for text in found)
+    assert all("must include gateway" in text and "prometheus on A" in text for text in found)
 
 
 def test_a_neighbour_of_prometheus_needs_no_open_port():

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from aicluster_verify import CheckError, Kit, possible_causes
 
 FLOWS = {
-    "dashboards": "every dashboard opens as in a browser (on the gateway: behind nginx); Prometheus is queried",
+    "dashboards": "every dashboard opens (on the gateway: through nginx); Prometheus is queried",
 }
 DASHBOARDS = "/opt/aicluster/grafana/dashboards"
 DATASOURCE = "prometheus"

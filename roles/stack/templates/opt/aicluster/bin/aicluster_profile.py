@@ -126,7 +126,7 @@ def rest(kit: Kit, service: str) -> None:
     try:
         say("  %s: %s" % (service, module.rest(kit)))
     except CheckError as failure:  # it is stopped next, which frees everything
-        say("  %s did not free its memory by itself: %s" % (service, failure.evidence))
+        say("  %s did not free its memory: %s" % (service, failure.evidence))
 
 
 def start(kit: Kit, services: Sequence[str], limit_s: Optional[int]) -> None:
@@ -162,7 +162,7 @@ def go_back(kit: Kit, profile: str, services: Sequence[str], start_s: Optional[i
         settle(kit, profile)
         start(kit, services, start_s)
     except CheckError as failure:
-        return "%s does not come up again either: %s" % (profile or "none", failure.evidence)
+        return "%s did not come up again either: %s" % (profile or "none", failure.evidence)
     return "profile %s is active again" % (profile or "none")
 
 
@@ -203,7 +203,7 @@ def alone(path: str = LOCK) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise CheckError("another switch of this node is under way") from None
+            raise CheckError("another switch of this node is in progress") from None
         yield
 
 
@@ -223,13 +223,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("profile", nargs="?", help="one of %s; or settle" % (", ".join(profiles) or "none"))
     parser.add_argument(
-        "--drain", type=int, default=60, metavar="SECONDS", help="how long running work may take"
+        "--drain", type=int, default=60, metavar="SECONDS", help="limit for running work to finish"
     )
     parser.add_argument(
         "--start",
         type=int,
         metavar="SECONDS",
-        help="how long starting may take; as long as the health checks of the profile allow if not given",
+        help="limit for the start; the default is what the health checks of the profile allow",
     )
     options = parser.parse_args(arguments)
     present = active_profile()

@@ -133,7 +133,7 @@ class Kit:
         """URL of a port that a service of this node publishes."""
         published = self.services[service]["ports"][port]["published"]
         if not published:
-            raise CheckError("port %s of %s is published to nobody" % (port, service))
+            raise CheckError("port %s of %s is not published" % (port, service))
         return "http://%s:%d%s" % (published, self.services[service]["ports"][port]["port"], path)
 
     def endpoints(self, service: str, port: str) -> List[Tuple[str, str]]:
