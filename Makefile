@@ -100,7 +100,7 @@ lab: setup ## seven nodes on this machine, from nothing to an answered chat requ
 	@$(LAB) up
 
 .PHONY: lab-down
-lab-down: setup ## remove the lab, all but its build cache
+lab-down: setup ## remove the lab but keep its build cache
 	@$(LAB) down
 
 .PHONY: lab-status
@@ -120,11 +120,11 @@ plan: setup ## what a run of site.yml would change, without changing it
 	$(VENV)/bin/ansible-playbook $(inventory_args) site.yml --check --diff $(ARGS)
 
 .PHONY: secrets
-secrets: setup ## make the secrets that are missing (real boards: ARGS=--ask-vault-pass)
+secrets: setup ## generate missing secrets (real boards: ARGS=--ask-vault-pass)
 	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/secrets.yml $(ARGS)
 
 .PHONY: verify
-verify: setup ## ask every service of every node to do its work (ARGS=--json for programs)
+verify: setup ## test every service of every node (ARGS=--json for programs)
 	@bin/verify $(inventory_args) $(ARGS)
 
 .PHONY: profile
@@ -196,13 +196,13 @@ test-lab-verify: setup ## its second part: idempotence, another check, testinfra
 	fi
 
 .PHONY: test-lab-down
-test-lab-down: setup ## its last part: remove the lab, look that nothing is left
+test-lab-down: setup ## its last part: remove the lab, check that nothing is left
 	@if [ ! -e $(MADE_FOR_TESTS) ]; then exit 0; fi
 	molecule destroy -s default
 	$(PYTEST) tests/lab_down --junitxml=$(RESULTS)/lab-down.xml
 
 .PHONY: test-lab-quick
-test-lab-quick: setup ## converge a lab that stays and look at every node, for the edit-and-look loop
+test-lab-quick: setup ## converge a lab that stays and check every node, for quick edits
 	@rm -rf "$(MOLECULE_STATE)"
 	molecule converge -s default
 	$(PYTEST) tests/testinfra $(ARGS)
@@ -243,7 +243,7 @@ test-role: setup ## one role by itself on a lab node, with what it needs: make t
 	molecule test -s role
 
 .PHONY: bench
-bench: setup ## on a running lab: a run with nothing to do, next to other ways of doing it (ARGS=3: rounds)
+bench: setup ## on a running lab: the cost of a run without changes, compared with other ways (ARGS=3: rounds)
 	@PYTHONPATH=.:filter_plugins:action_plugins:vars_plugins:library:module_utils:tests/support:lab $(VENV)/bin/python tests/bench/bench.py $(ARGS)
 
 .PHONY: clean

@@ -241,4 +241,4 @@ def flows_table(asked: Mapping[str, Mapping[str, str]]) -> str:
         checks = {service: told[flow] for service, told in asked.items() if flow in told}
         says = "; ".join(f"[{one}](../roles/{one}/README.md): {text}" for one, text in checks.items())
         rows.append((flow, way, says or "**nothing**"))
-    return table(("flow", "way", "what verify asks"), rows)
+    return table(("flow", "path", "what verify tests"), rows)

@@ -178,7 +178,7 @@ def main(arguments: list[str]) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            "\nlab: interrupted; run the same command again to go on from here.", file=sys.stderr, flush=True
+            "\nlab: interrupted; run the same command again to continue.", file=sys.stderr, flush=True
         )
         os._exit(130)  # builds under way in threads would hold a normal exit
     return 0

@@ -79,7 +79,7 @@ PORT = {
     "port": Field(PORT_NUMBER, "number on the node"),
     "container": Field(PORT_NUMBER, "number inside the container", fixed=IMAGES_OWN),
     "from": Field(
-        AUDIENCE, "who may reach it; Docker enforces `localhost` and `[]`, a firewall for the rest is to come"
+        AUDIENCE, "who may reach it; Docker enforces `localhost` and `[]`, nothing enforces the rest yet"
     ),
 }
 HEALTH = {
@@ -88,16 +88,16 @@ HEALTH = {
     "timeout_s": Field(SECONDS, "a check that takes longer has failed"),
     "retries": Field(Kind(is_whole(1), "a whole number from 1"), "failures in a row that make it unhealthy"),
     "start_s": Field(
-        Kind(is_whole(0), "a whole number of seconds"), "failures this soon after a start do not count"
+        Kind(is_whole(0), "a whole number of seconds"), "failures within this time after the start do not count"
     ),
 }
 PAGE = {"port": Field(PORT_NAME, "port of the page"), "path": Field(PATH, "path of the page")}
 METRICS = PAGE | {
-    "interval_s": Field(SECONDS, "if Prometheus should ask less often", False),
-    "token": Field(NAME, "secret that Prometheus shows", False),
+    "interval_s": Field(SECONDS, "scrape interval, if longer than the default", False),
+    "token": Field(NAME, "secret that Prometheus sends as its token", False),
 }
 DASHBOARD = PAGE | {
-    "title": Field(NAME, "what people call the page, else the service's name", False),
+    "title": Field(NAME, "title of the page, else the service's name", False),
     "link": Field(BOOLEAN, "whether the dashboards of Grafana link to it for operators", False),
 }
 INGRESS = {
@@ -108,13 +108,13 @@ INGRESS = {
         "`none`: nobody logs in through nginx",
         False,
     ),
-    "user": Field(NAME, "who logs in with `basic`, else the service's name", False),
+    "user": Field(NAME, "user name for `basic`, else the service's name", False),
     "login_path": Field(NAME, "path below the page that nginx refuses if `login` is `none`", False),
-    "strip": Field(BOOLEAN, "whether nginx removes the path, because the page does not know it", False),
+    "strip": Field(BOOLEAN, "whether nginx removes the path from requests", False),
     "websocket": Field(
-        BOOLEAN, "whether WebSockets and uploads pass; else 60 s and 1 MiB for a request", False
+        BOOLEAN, "whether WebSockets and uploads pass; else 60 s and 1 MiB per request", False
     ),
-    "network": Field(NAME, "network of the page that nginx joins, else the node's", False),
+    "network": Field(NAME, "Docker network of the page, which nginx joins, else the node's", False),
 }
 DATASOURCE = {
     "type": Field(one_of("prometheus", "alertmanager"), "type of the data source in Grafana"),
@@ -135,34 +135,34 @@ UNIT = {
 RULE = optional(
     change=Field(
         one_of(*CHANGES),
-        f"what a change means for the service's containers; {CHANGES[0]} if nothing is said",
+        f"what a change means for the service's containers; default: {CHANGES[0]}",
     ),
     restart=Field(UNITS, "restarted after a change"),
     reload=Field(UNITS, "reloaded after a change"),
     mode=Field(MODE, "permissions; else 0644, 0755 for what is executable here, 0400 below `secrets`"),
-    merge=Field(Kind(is_text, "json", ("json",)), "it is our part of a file that others write to, too"),
-    accept=Field(Kind(is_names, "a list of texts"), "other contents that are right, too"),
+    merge=Field(Kind(is_text, "json", ("json",)), "merges our part into a file shared with others"),
+    accept=Field(Kind(is_names, "a list of texts"), "other accepted contents"),
     validate=Field(Kind(is_kind(str), "a command"), "checks a new version on the node; `%s` is its path"),
     keys_only=Field(BOOLEAN, "true: it ends password logins; refused unless a key opens a new connection"),
 )
 PROGRAMS = optional(
     check=Field(COMMAND_LINE, "reads new files at their paths; `@arguments@` are those of the container"),
     reload=Field(COMMAND_LINE, "makes the running container read its files again"),
-    confirm=Field(COMMAND_LINE, "succeeds in it once it works with the new files"),
+    confirm=Field(COMMAND_LINE, "succeeds in the container once it uses the new files"),
 )
 PROVISION = optional(
     command=Field(COMMAND_LINE, "runs in the container; without it `tasks/provision.yml` is included"),
-    inputs=Field(MAPPING, "what it depends on; a change provisions again"),
+    inputs=Field(MAPPING, "values it depends on; a change provisions again"),
     probe=Field(Kind(is_text, "a path or a URL"), "file or page of the node that `when` tests as `probe`"),
-    when=Field(Kind(is_text, "a condition"), "also provisions if it holds, as a task's `when`"),
-    last=Field(BOOLEAN, "true: it needs another node, so everything else on this one is done first"),
+    when=Field(Kind(is_text, "a condition"), "also provisions if true, as a task's `when`"),
+    last=Field(BOOLEAN, "true: it needs another node, so it runs last on this one"),
 )
 DECLARED = optional(
     ROLES_OWN,
     packages=Field(NAMES, "packages of the distribution"),
     units=Field(LISTED, "systemd units that run", keys=UNIT),
-    files=Field(NAMED, "what a change of a file means; the first pattern that matches counts", keys=RULE),
-    containers=Field(NAMED, "what checks a container's files, and reads them again", keys=PROGRAMS),
+    files=Field(NAMED, "what a change of a file means; the first matching pattern applies", keys=RULE),
+    containers=Field(NAMED, "what checks and reloads a container's files", keys=PROGRAMS),
     provision=Field(ONE, "what sets up the running service", keys=PROVISION),
 )
 FIELDS = {
@@ -170,33 +170,33 @@ FIELDS = {
     "image": Field(IMAGE, "image of its container; null: the host itself runs it", nullable=True),
     "architectures": Field(BUILDS, "what the image is built for"),
     "memory_mb": Field(Kind(is_whole(1), "a whole number of MiB from 1"), "hard limit of the main container"),
-    "disk_gb": Field(Kind(is_whole(0), "a whole number of GiB"), "what its data may grow to"),
+    "disk_gb": Field(Kind(is_whole(0), "a whole number of GiB"), "size its data may reach"),
     "ports": Field(NAMED, "what it listens on", keys=PORT),
     "health": Field(
         ONE, "the container's own health check; null without an image", nullable=True, keys=HEALTH
     ),
     "secrets": Field(NAMES, "names that need a value in `site_secrets`"),
     "metrics": Field(ONE, "the page Prometheus scrapes", nullable=True, keys=METRICS),
-    "backup": Field(LISTED, "what must survive the node", keys=KEPT),
+    "backup": Field(LISTED, "data to back up", keys=KEPT),
     "uid": Field(
         Kind(is_whole(0), "a numeric user id"), "user who may read its secret files, else root", False
     ),
     "unit": Field(
         Kind(is_text, "the name of a systemd unit"),
-        "its state is the service's, if the host runs it",
+        "unit whose state is the service's, if the host runs it",
         False,
         nullable=True,
     ),
     "needs": Field(SERVICES, "what must run on some node", False),
     "beside": Field(SERVICES, "what must run on the same node", False),
     "databases": Field(
-        NAMES, "made by postgres, each with a role and the secret `<name>_db_password`", False
+        NAMES, "created by postgres, each with a role and the secret `<name>_db_password`", False
     ),
     "buckets": Field(
-        NAMES, "made by the object store, with a user and the secret `<service>_s3_secret`", False
+        NAMES, "created by the object store, with a user and the secret `<service>_s3_secret`", False
     ),
-    "probe": Field(ONE, "the page the blackbox exporter asks", False, nullable=True, keys=PAGE),
-    "dashboard": Field(ONE, "the page a person opens", False, nullable=True, keys=DASHBOARD),
+    "probe": Field(ONE, "the page the blackbox exporter probes", False, nullable=True, keys=PAGE),
+    "dashboard": Field(ONE, "its web page", False, nullable=True, keys=DASHBOARD),
     "ingress": Field(
         ONE,
         "how nginx on the same node serves `dashboard`, below its path; not if that is /",
@@ -207,7 +207,7 @@ FIELDS = {
     "datasource": Field(ONE, "what Grafana queries", False, nullable=True, keys=DATASOURCE),
     "database_roles": Field(
         NAMED,
-        "roles made by postgres besides those of `databases`; `roles/<service>/files/postgres.sql` yields "
+        "roles created by postgres besides those of `databases`; `roles/<service>/files/postgres.sql` yields "
         "the statements that are missing for them",
         False,
         keys=DATABASE_ROLE,

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Asks the services of this node to do their work, and says what was seen.
+"""Tests the services of this node end to end, and reports what it saw.
 
 On a node: `sudo /opt/aicluster/bin/aicluster_verify.py [service ...]`. For all nodes: playbooks/verify.yml.
 Every service brings one file `checks/<service>.py` with a function `check(kit) -> evidence`, or `(evidence,
