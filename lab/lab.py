@@ -177,9 +177,7 @@ def main(arguments: list[str]) -> int:
         print(f"\nlab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(
-            "\nlab: interrupted; run the same command again to continue.", file=sys.stderr, flush=True
-        )
+        print("\nlab: interrupted; run the same command again to continue.", file=sys.stderr, flush=True)
         os._exit(130)  # builds under way in threads would hold a normal exit
     return 0
 

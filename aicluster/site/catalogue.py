@@ -88,7 +88,7 @@ HEALTH = {
     "timeout_s": Field(SECONDS, "a check that takes longer has failed"),
     "retries": Field(Kind(is_whole(1), "a whole number from 1"), "failures in a row that make it unhealthy"),
     "start_s": Field(
-        Kind(is_whole(0), "a whole number of seconds"), "failures within this time after the start do not count"
+        Kind(is_whole(0), "a whole number of seconds"), "failures this soon after the start do not count"
     ),
 }
 PAGE = {"port": Field(PORT_NAME, "port of the page"), "path": Field(PATH, "path of the page")}
@@ -114,7 +114,7 @@ INGRESS = {
     "websocket": Field(
         BOOLEAN, "whether WebSockets and uploads pass; else 60 s and 1 MiB per request", False
     ),
-    "network": Field(NAME, "Docker network of the page, which nginx joins, else the node's", False),
+    "network": Field(NAME, "network of the page, which nginx joins, else the node's", False),
 }
 DATASOURCE = {
     "type": Field(one_of("prometheus", "alertmanager"), "type of the data source in Grafana"),
