@@ -48,5 +48,5 @@ def test_an_ingress_that_does_not_answer_has_failed_and_its_possible_causes_are_
 
 def test_without_pings_it_says_what_that_means():
     assert check.check(kit_of(pings=0)).endswith(
-        "no ping comes back, so NodeDown goes by node_exporter alone"
+        "no ping comes back, so NodeDown depends on node_exporter alone"
     )

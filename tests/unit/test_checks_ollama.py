@@ -112,7 +112,7 @@ def test_a_gpu_that_is_silently_not_used_is_a_failure():
 def test_a_node_of_which_no_model_is_wanted_is_asked_for_none(wanted):
     wanted([], [])
     kit = kit_of(tags())
-    assert ollama.check(kit) == "Ollama 0.32.15; the site wants no models here"
+    assert ollama.check(kit) == "Ollama 0.32.15; no models are declared here"
     assert kit.asked == ["GET /api/version", "GET /api/tags"]
 
 

@@ -59,7 +59,7 @@ def comfyui_kit(changed: dict[str, Any] | None = None) -> ScriptedKit:
 def test_a_comfyui_that_makes_a_picture_is_healthy_and_forgets_it():
     kit = comfyui_kit()
     assert comfyui.check(kit) == (
-        "a picture of 11 bytes was made; computes on cuda; no checkpoint declared: only the way was tried"
+        "a picture of 11 bytes was made; computes on cuda; no checkpoint declared: only the path was tested"
     )
     assert kit.asked[-2:] == ["POST /queue", "POST /history"]
 
@@ -99,7 +99,7 @@ def test_a_comfyui_that_does_not_work_is_named_with_the_evidence(changed, eviden
 def test_a_comfyui_at_work_for_somebody_else_is_healthy():
     busy = (200, {"queue_running": [[0, "theirs"]], "queue_pending": [[1, "p1"]]})
     kit = comfyui_kit({"GET /history/p1": (200, "{}"), "GET /queue": busy})
-    assert comfyui.check(kit).startswith("is at work for somebody on cuda")
+    assert comfyui.check(kit).startswith("is busy for a user on cuda")
     assert kit.asked[-2:] == ["POST /queue", "POST /history"]
 
 
@@ -310,15 +310,18 @@ def settings(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("settings")
-@pytest.mark.parametrize(("said", "end"), [
-    pytest.param(None, "one started in 0.0 s", id="a notebook starts"),
-    pytest.param((429, "limit exceeded"), "no place was free for one more", id="all places are taken"),
-    pytest.param((400, "already running"), "another verify starts one", id="two verifies at once"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("said", "end"),
+    [
+        pytest.param(None, "one started in 0.0 s", id="a notebook starts"),
+        pytest.param((429, "limit exceeded"), "no notebook slot was free", id="all places are taken"),
+        pytest.param((400, "already running"), "another verify starts one", id="two verifies at once"),
+    ],
+)
 def test_a_hub_where_people_can_work_is_healthy_and_nothing_goes_on_running(said, end):
     kit = hub_kit({f"POST {USER}/server": said} if said else None)
     evidence = jupyterhub.check(kit)
-    assert evidence == f"version 5.5.4 let the verifier in and a stranger not; 1 notebooks run, {end}"
+    assert evidence == f"version 5.5.4 accepted the password and no other; 1 notebooks run, {end}"
     assert (kit.asked[-1] == f"DELETE {USER}/server") is (said is None)
 
 

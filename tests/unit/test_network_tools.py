@@ -57,8 +57,8 @@ VERIFY = {
         "PI51 does not answer: x ['node_exporter on PI51']"),
     "a router is no node": ("echo fail router x; (exit 1)", "router does not answer: x []"),
     "a tool that could do nothing has failed": ("echo no network >&2; (exit 2)", "no network []"),
-    "silence is no health": ("true", "aicluster-net says nothing []"),
-}  # fmt: skip
+    "silence is no health": ("true", "aicluster-net prints nothing []"),
+}
 
 
 @pytest.mark.parametrize(("tool", "said"), VERIFY.values(), ids=VERIFY)

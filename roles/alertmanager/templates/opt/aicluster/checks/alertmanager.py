@@ -121,7 +121,7 @@ def check(kit: Kit) -> Seen:
         kit.http(url, method="POST", data=test_alert(kit, mark, time.time()))
     if '"receiver":"verify"' not in delivered.replace('": "', '":"'):
         raise CheckError(
-            "a test alert (run_id %s) was taken, but not delivered within %d s: %s"
+            "a test alert (run_id %s) was accepted, but not delivered within %d s: %s"
             % (mark, DELIVERY_S, delivered[:200] or "nothing came")
         )
     seen = "a test alert was delivered in %.1f s" % (time.time() - began)

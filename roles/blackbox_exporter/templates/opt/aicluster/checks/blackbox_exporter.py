@@ -52,5 +52,5 @@ def check(kit: Kit) -> str:
     pings = probe(kit, "icmp", address).get("probe_success") == 1
     return "the ingress %s; %s" % (
         told(seen),
-        "nodes can be pinged" if pings else "no ping comes back, so NodeDown goes by node_exporter alone",
+        "nodes can be pinged" if pings else "no ping comes back, so NodeDown depends on node_exporter alone",
     )

@@ -50,7 +50,7 @@ def device(kit: Kit, gpu: bool) -> str:
 def checkpoints(kit: Kit, declared: List[str]) -> str:
     """Return what there is of checkpoints; raise CheckError with the way to bring one that is missing."""
     if not declared:
-        return "no checkpoint declared: only the way was tried"
+        return "no checkpoint declared: only the path was tested"
     there = kit.expect(kit.url("comfyui", "ui", "/models/checkpoints")).json()
     missing = [name for name in declared if name not in there]
     if missing:
@@ -105,9 +105,7 @@ def check(kit: Kit) -> str:
         kit.http(kit.url("comfyui", "ui", "/queue"), method="POST", data={"delete": [prompt_id]})
         kit.http(kit.url("comfyui", "ui", "/history"), method="POST", data={"delete": [prompt_id]})
     if body is None:
-        return "is at work for somebody on {}; the check's own picture was not waited for; {}".format(
-            kind, models
-        )
+        return "is busy for a user on {}; the check did not wait for its own image; {}".format(kind, models)
     if not body.startswith(PNG):
         raise CheckError("the picture is no PNG: it begins with {!r}".format(body[:8]))
     return "a picture of {} bytes was made; computes on {}; {}".format(len(body), kind, models)

@@ -18,7 +18,7 @@ def check(kit: Kit) -> str:
     age = time.time() - float(seen[0].split()[-1])
     if age > FRESH_S:
         raise CheckError(
-            "the containers were last looked at %d s ago" % age, "systemctl status aicluster-containers"
+            "the containers were last read %d s ago" % age, "systemctl status aicluster-containers"
         )
     states = {line for line in lines if line.startswith("aicluster_service_state{")}
     missing = [name for name in kit.services if not any('name="%s"' % name in line for line in states)]

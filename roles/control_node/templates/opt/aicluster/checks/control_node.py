@@ -26,7 +26,7 @@ def check(kit: Kit) -> str:
     if state != "active":
         raise CheckError("%s is %s" % (TIMER, state), "systemctl status %s" % TIMER)
     waiting = "" if has(kit, PLAYBOOK) else "; the timer waits for a backup playbook"
-    return "%s; %d nodes let it in%s" % (version, listed, waiting)
+    return "%s; %d nodes accept its key%s" % (version, listed, waiting)
 
 
 def let_in(kit: Kit) -> None:

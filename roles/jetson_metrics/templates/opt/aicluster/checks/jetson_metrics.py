@@ -26,7 +26,7 @@ def check(kit: Kit) -> str:
         raise CheckError("node_exporter has no metrics of the board", LOOK)
     age = time.time() - float(seen[0].split()[-1])
     if age > FRESH_S:
-        raise CheckError("the board was last looked at %d s ago" % age, LOOK)
+        raise CheckError("the board was last read %d s ago" % age, LOOK)
     counts = {part: sum(line.startswith(name) for line in values) for part, name in PARTS.items()}
     shown = ["%d of %s" % (count, part) for part, count in counts.items() if count]
     missing = [part for part, count in counts.items() if not count]

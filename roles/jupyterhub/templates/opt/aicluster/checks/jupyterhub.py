@@ -46,7 +46,7 @@ def notebook(kit: Kit, hub: str, session: Dict[str, str]) -> str:
     began = time.monotonic()
     asked = kit.http(url + "/server", method="POST", headers=headers, timeout=30)
     if asked.status == TAKEN:
-        return "no place was free for one more"
+        return "no notebook slot was free"
     if asked.status == THERE:
         return "another verify starts one"
     if asked.status not in (201, 202):
@@ -71,10 +71,10 @@ def check(kit: Kit) -> str:
     version = kit.expect(kit.url("jupyterhub", "hub", hub + "api")).json().get("version")
     password = kit.secret("jupyterhub", "password")
     if "jupyterhub-hub-login" in log_in(kit, hub, "not-" + password):
-        raise CheckError("it lets in whoever does not know the password")
+        raise CheckError("it accepts a wrong password")
     session = log_in(kit, hub, password)
     if "jupyterhub-hub-login" not in session:
-        raise CheckError("it does not let in who knows the password")
+        raise CheckError("it refuses the right password")
     keep_cookies(
         kit.expect(kit.url("jupyterhub", "hub", hub + "home"), headers=cookie_header(session)), session
     )
@@ -84,6 +84,6 @@ def check(kit: Kit) -> str:
         line.split()[-1] for line in metrics.splitlines() if line.startswith("jupyterhub_running_servers ")
     ]
     count = int(float(running[0])) if running else 0
-    return "version {} let the verifier in and a stranger not; {} notebooks run, {}".format(
+    return "version {} accepted the password and no other; {} notebooks run, {}".format(
         version, count, notebook(kit, hub, session)
     )

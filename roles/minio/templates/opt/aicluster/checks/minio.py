@@ -15,6 +15,6 @@ def check(kit: Kit) -> str:
     if kit.services["minio"]["ports"]["console"]["published"]:
         page = kit.expect(kit.url("minio", "console"))
         if "<title>" not in page.text:
-            raise CheckError("the console's page is none: %r" % page.text[:200])
+            raise CheckError("the console shows no page: %r" % page.text[:200])
         seen += "; console answers"
     return seen

@@ -13,7 +13,7 @@ def check(kit: Kit) -> str:
     silent = [(name, shown) for state, name, shown in rows if state == "fail"]
     if silent or not rows:
         raise CheckError(
-            "; ".join("%s does not answer: %s" % row for row in silent) or "aicluster-net says nothing",
+            "; ".join("%s does not answer: %s" % row for row in silent) or "aicluster-net prints nothing",
             NET,
             ["node_exporter on %s" % name for name, _ in silent if name != "router"],
         )

@@ -38,7 +38,7 @@ def check(kit: Kit) -> str:
             "Ollama %s has no model named %s" % (version, ", ".join(missing)), "ansible-playbook site.yml"
         )
     if not models:
-        return "Ollama %s; the site wants no models here" % version
+        return "Ollama %s; no models are declared here" % version
     model = min(aliases or models, key=lambda name: sizes[name])
     began = time.monotonic()
     answer = one_token(kit, model).json()

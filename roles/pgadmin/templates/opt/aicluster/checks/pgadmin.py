@@ -31,7 +31,7 @@ def check(kit: Kit) -> str:
     page = kit.expect(kit.url("pgadmin", "web", "/login"))
     token = re.search(r'"csrfToken": "([^"]+)"', page.text)
     if not token:
-        raise CheckError("the login page is none: %s" % page.text.strip()[:200])
+        raise CheckError("there is no login page: %s" % page.text.strip()[:200])
 
     email = kit.execute("pgadmin", ["printenv", "PGADMIN_DEFAULT_EMAIL"]).strip()
     form = {"csrf_token": token.group(1), "email": email, "password": kit.secret("pgadmin", "password")}

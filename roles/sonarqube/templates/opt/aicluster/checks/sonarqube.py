@@ -42,9 +42,9 @@ def check(kit: Kit) -> str:
         raise CheckError("its status is {}".format(state.get("status")))
     password = kit.secret("sonarqube", "admin_password")
     if knows(kit, DELIVERED):
-        raise CheckError("admin still enters with the delivered password", PROVISION)
+        raise CheckError("admin can still log in with the default password", PROVISION)
     if not knows(kit, password):
-        raise CheckError("admin cannot enter with the password of the site's secrets", PROVISION)
+        raise CheckError("admin cannot log in with the password of the site's secrets", PROVISION)
     passcode = {"Authorization": "Bearer " + kit.secret("sonarqube", "passcode")}
     require(
         kit.http(kit.url("sonarqube", "web", "/api/monitoring/metrics"), headers=passcode), 200, "metrics"
