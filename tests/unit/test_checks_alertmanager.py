@@ -81,7 +81,7 @@ def test_an_alert_that_is_taken_but_not_delivered_is_a_failure(manager, monkeypa
     handler, kit = manager
     handler.deliver = False
     monkeypatch.setattr(check, "DELIVERY_S", 1)
-    with pytest.raises(CheckError, match=r"taken, but not delivered within 1 s: nothing came"):
+    with pytest.raises(CheckError, match=r"accepted, but not delivered within 1 s: nothing came"):
         check.check(kit)
     assert len(handler.taken) == 2, "taken back all the same"
 

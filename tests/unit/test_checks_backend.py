@@ -27,7 +27,7 @@ FAILED: dict[str, tuple[Any, ...]] = {
     "a store that is open to strangers": ("minio", MINIO | {"GET /images/": (200, "<ListBucketResult/>")},
         says(None), "answered 200 instead of 403"),
     "a store that gives something else back": ("minio", MINIO, says("else"), "read 'else"),
-    "no console": ("minio", MINIO | {"GET /": (200, "{}")}, says(None), "the console's page is none"),
+    "no console": ("minio", MINIO | {"GET /": (200, "{}")}, says(None), "the console shows no page"),
     "a row that is lost": ("postgres", {}, says("3"), "wrote 'run-1 PI52' and read"),
     "another password of Redis": ("redis", {}, says("NOAUTH"), "SET answered 'NOAUTH"),
     "a database out of reach": ("postgres_exporter", page("pg_up 0\n"), "", "pg_up 0"),

@@ -249,13 +249,18 @@ def sonar_kit(changed: dict[str, Any] | None = None, password: str = "Right-Pass
 BROKEN_SONARQUBES: dict[str, tuple[Any, ...]] = {
     "its database is too old": (
         sonar_kit({"GET /api/system/status": (200, {"status": "DB_MIGRATION_NEEDED"})}),
-        "DB_MIGRATION_NEEDED"),
-    "provisioning did not happen": (sonar_kit(password="admin"), "delivered password"),
-    "Prometheus is not let in": (sonar_kit({"GET /api/monitoring/metrics": (403, "")}),
-        "metrics answered 403"),
-    "it cannot forget": (sonar_kit({"POST /api/projects/delete": (500, "")}),
-        "deleting the project answered 500"),
-}  # fmt: skip
+        "DB_MIGRATION_NEEDED",
+    ),
+    "provisioning did not happen": (sonar_kit(password="admin"), "default password"),
+    "Prometheus is not let in": (
+        sonar_kit({"GET /api/monitoring/metrics": (403, "")}),
+        "metrics answered 403",
+    ),
+    "it cannot forget": (
+        sonar_kit({"POST /api/projects/delete": (500, "")}),
+        "deleting the project answered 500",
+    ),
+}
 
 
 @pytest.mark.parametrize(("kit", "evidence"), BROKEN_SONARQUBES.values(), ids=BROKEN_SONARQUBES)
@@ -329,9 +334,11 @@ NEVER_READY = (200, {"servers": {"": {"ready": False}}})
 
 
 BROKEN_HUBS: dict[str, tuple[Any, ...]] = {
-    "the password was not taken over": (hub_kit(password="other"), "does not let in who knows"),
-    "it lets in everybody": (hub_kit({f"POST {HUB}/login": (302, "", SESSION)}),
-        "does not know the password"),
+    "the password was not taken over": (hub_kit(password="other"), "refuses the right password"),
+    "it lets in everybody": (
+        hub_kit({f"POST {HUB}/login": (302, "", SESSION)}),
+        "accepts a wrong password",
+    ),
     "it ends as it starts": (hub_kit({f"GET {USER}": NEVER_READY}), "does not come up"),
     "Prometheus is not let in": (hub_kit({f"GET {HUB}/metrics": (403, "")}), "answered 403"),
 }  # fmt: skip

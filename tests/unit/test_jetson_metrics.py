@@ -139,11 +139,15 @@ def test_a_board_is_healthy_when_it_shows_something_or_is_no_jetson(tmp_path, li
     assert verified(tmp_path, lines, 20, jetson) == evidence
 
 
-@pytest.mark.parametrize(("lines", "age_s", "evidence"), [
-    (set(), 20, "no metrics of the board"),
-    (ORIN_SAYS, 500, "last looked at 500 s ago"),
-    ({"jetson_collector_up 0.0"}, 20, "neither GPU nor temperatures nor power"),
-], ids=["nothing is handed out", "it no longer looks", "a Jetson of which nothing can be read"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("lines", "age_s", "evidence"),
+    [
+        (set(), 20, "no metrics of the board"),
+        (ORIN_SAYS, 500, "last read 500 s ago"),
+        ({"jetson_collector_up 0.0"}, 20, "neither GPU nor temperatures nor power"),
+    ],
+    ids=["nothing is handed out", "it no longer looks", "a Jetson of which nothing can be read"],
+)
 def test_a_board_has_failed(tmp_path, lines, age_s, evidence):
     with pytest.raises(CheckError) as failure:
         verified(tmp_path, lines, age_s, jetson=True)
