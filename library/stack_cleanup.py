@@ -13,7 +13,7 @@ description:
   - What is the toolkit's is known from the file its runs leave on the node (files, parts of shared files,
     packages it installed) and from its compose project (containers, networks, volumes, images).
   - The file its runs left stays, for the caller to remove once all it does after this module is done. So do
-    our parts of shared files, which C(stack_node) takes out, as it put them in.
+    our parts of shared files, which C(stack_files) takes out, as it put them in.
   - Kernel settings that were applied stay until the next boot.
 options:
   keep_data:
