@@ -2,8 +2,8 @@
 
 import os
 
-import pytest
 import site_under_test as site
+from tree import ROOT
 
 ROLE = os.environ["AICLUSTER_ROLE"]
 PLAY = "molecule/role/converge.yml"
@@ -22,32 +22,44 @@ def containers() -> dict[str, str]:
     return dict(line.split("=", 1) for line in listed.splitlines())
 
 
-@pytest.mark.skipif(not SERVICE.get("image"), reason="it has no container")
-def test_its_container_is_healthy_or_waits_for_its_turn():
-    wanted = "created" if ROLE in NODE.inactive else "(healthy)"
-    assert wanted in containers()[ROLE]
+# Which of these a role has to keep depends on what it is; none is left out for one it applies to.
+if SERVICE.get("image"):
+
+    def test_its_container_is_healthy_or_waits_for_its_profile():
+        wanted = "created" if ROLE in NODE.inactive else "(healthy)"
+        assert wanted in containers()[ROLE]
 
 
-@pytest.mark.skipif(not SERVICE.get("unit"), reason="it has no unit")
-def test_its_unit_is_active():
-    assert site.shell(NODE, f"systemctl show --value -p ActiveState {SERVICE['unit']}").strip() in (
-        "active",
-        "activating",
-    )
+if SERVICE.get("unit"):
+
+    def test_its_unit_is_active():
+        state = site.shell(NODE, f"systemctl show --value -p ActiveState {SERVICE['unit']}").strip()
+        assert state in ("active", "activating")
 
 
-@pytest.mark.skipif(not SERVICE, reason="it brings no service")
-def test_no_other_service_came_with_it():
-    there = site.shell(NODE, "ls /opt/aicluster").split()
-    assert set(there) & set(NODE.services) <= {ROLE, *NEEDED}
-    if SERVICE["image"]:
-        assert set(containers()) <= {ROLE, *NEEDED}
+if SERVICE:
+
+    def test_no_other_service_came_with_it():
+        there = site.shell(NODE, "ls /opt/aicluster").split()
+        assert set(there) & set(NODE.services) <= {ROLE, *NEEDED}
+        if SERVICE["image"]:
+            assert set(containers()) <= {ROLE, *NEEDED}
+
+else:
+
+    def test_its_files_are_there():
+        templates = ROOT / "roles" / ROLE / "templates"
+        files = [path.relative_to(templates) for path in templates.rglob("*") if path.is_file()]
+        assert files
+        for file in files:
+            site.shell(NODE, f"test -s /{str(file).removesuffix('.j2')}")
 
 
-@pytest.mark.skipif(not SERVICE or not ELSEWHERE, reason="it may run on every node")
-def test_it_refuses_a_host_it_is_not_placed_on():
-    other = ELSEWHERE[0].address
-    done = site.run_playbook(PLAY, "--limit", other, "-e", f"role_host={other}")
-    assert done.code != 0
-    assert f"service {ROLE} is not placed on {ELSEWHERE[0].name}" in done.output
-    assert site.shell(ELSEWHERE[0], f"find /opt -path '/opt/aicluster/{ROLE}*'") == ""
+if SERVICE and ELSEWHERE:
+
+    def test_it_refuses_a_host_it_is_not_placed_on():
+        other = ELSEWHERE[0].address
+        done = site.run_playbook(PLAY, "--limit", other, "-e", f"role_host={other}")
+        assert done.code != 0
+        assert f"service {ROLE} is not placed on {ELSEWHERE[0].name}" in done.output
+        assert site.shell(ELSEWHERE[0], f"find /opt -path '/opt/aicluster/{ROLE}*'") == ""
