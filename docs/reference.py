@@ -116,19 +116,16 @@ def fields_page() -> str:
 
 def ports_page(nodes: Sequence[Node]) -> str:
     """Return every published port and whom it is meant for."""
-    rows = [
-        (
-            node["name"],
-            port["port"],
-            f"{service} ({name})",
-            ", ".join(port["from"]).replace("_", "-"),
-            "metrics" if (entry.get("metrics") or {}).get("port") == name else "",
-        )
-        for node in nodes
-        for service, entry in node["services"].items()
-        for name, port in sorted(entry["ports"].items(), key=lambda item: int(item[1]["port"]))
-        if port["from"]
-    ]
+    published: dict[tuple[str, ...], list[str]] = {}
+    for node in nodes:
+        for service, entry in node["services"].items():
+            for name, port in entry["ports"].items():
+                if port["from"]:
+                    clients = ", ".join(port["from"]).replace("_", "-")
+                    metrics = "metrics" if (entry.get("metrics") or {}).get("port") == name else ""
+                    row = (f"{service} ({name})", str(port["port"]), clients, metrics)
+                    published.setdefault(row, []).append(node["name"])
+    rows = [(*row, ", ".join(names)) for row, names in sorted(published.items())]
     text = (
         "Every port a node publishes, and its intended clients: a tier, `lan`, `operators` "
         "(`site_operators`), or `localhost`. Docker binds `localhost` to the loopback interface and all else "
@@ -136,12 +133,16 @@ def ports_page(nodes: Sequence[Node]) -> str:
         "client addresses itself. No other port is published. Port "
         f"{' or '.join(sorted({str(node['ssh_port']) for node in nodes}))} (ssh) is open too."
     )
-    return page("Ports", text, table(("node", "port", "service", "from", ""), rows))
+    return page("Ports", text, table(("service", "port", "from", "", "on"), rows))
 
 
-def works(service: str, profiles: Mapping[str, Sequence[str]]) -> str:
-    """Return the profiles a service runs in, or `always`."""
-    return ", ".join(profile for profile, services in profiles.items() if service in services) or "always"
+def need(service: str, node: Node) -> str:
+    """Return the MiB and GiB a service needs on a node, and the profiles it runs in if not in all."""
+    if service not in node["services"]:
+        return ""
+    entry = node["services"][service]
+    profiles = ", ".join(name for name, services in node["profiles"].items() if service in services)
+    return f"{entry['memory_mb']} / {entry['disk_gb']}{f' ({profiles})' if profiles else ''}"
 
 
 def memory_page(nodes: Sequence[Node], budget: Sequence[Mapping[str, Any]]) -> str:
@@ -158,21 +159,19 @@ def memory_page(nodes: Sequence[Node], budget: Sequence[Mapping[str, Any]]) -> s
         )
         for node, account in zip(nodes, budget, strict=True)
     ]
-    parts = [table(("node", "board", "MiB", "planned", "free", "disk GiB", "planned"), rows)]
-    for node in nodes:
-        lines = [
-            (service, entry["memory_mb"], entry["disk_gb"], works(service, node["profiles"]))
-            for service, entry in node["services"].items()
-        ]
-        reserved = ("(system, reserved)", node["memory_reserved_mb"], node["disk_reserved_gb"], "always")
-        parts.append(
-            f"## {node['name']}\n\n" + table(("service", "MiB", "disk GiB", "runs"), [reserved, *lines])
-        )
+    reserved = [f"{node['memory_reserved_mb']} / {node['disk_reserved_gb']}" for node in nodes]
+    needs = [(service, *(need(service, node) for node in nodes)) for service in sorted(entries(nodes))]
     text = (
         "Capacity of every board and what its services plan to use; preflight refuses a plan that does not "
         "fit. A container's memory is a hard limit. Where a node has profiles, only the largest one counts."
     )
-    return page("Memory and disk", text, *parts)
+    return page(
+        "Memory and disk",
+        text,
+        table(("node", "board", "MiB", "planned", "free", "disk GiB", "planned"), rows),
+        "## Services\n\nMiB of memory and GiB of disk; in parentheses the profiles a service runs in.",
+        table(("service", *(node["name"] for node in nodes)), [("(reserved)", *reserved), *needs]),
+    )
 
 
 def hardening_page(exceptions: Mapping[str, Mapping[str, str]]) -> str:
@@ -234,11 +233,15 @@ FLOWS = {
 }
 
 
-def flows_table(asked: Mapping[str, Mapping[str, str]]) -> str:
+def flows_page(asked: Mapping[str, Mapping[str, str]]) -> str:
     """Return what verify asks of every flow; `asked`: service -> flow -> what the service's check asks."""
     rows = []
     for flow, way in FLOWS.items():
         checks = {service: told[flow] for service, told in asked.items() if flow in told}
-        says = "; ".join(f"[{one}](../roles/{one}/README.md): {text}" for one, text in checks.items())
+        says = "; ".join(f"[{one}](../../roles/{one}/README.md): {text}" for one, text in checks.items())
         rows.append((flow, way, says or "**nothing**"))
-    return table(("flow", "path", "what verify tests"), rows)
+    text = (
+        "Every flow of the cluster, and the services whose checks cover it: on each node that runs the "
+        "service, unless it is inactive there."
+    )
+    return page("What verify tests", text, table(("flow", "path", "what verify tests"), rows))
