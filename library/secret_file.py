@@ -9,23 +9,14 @@ description:
   - The answer names what was made. No value is printed, logged or returned.
 author: The AI cluster toolkit
 options:
-  path:
-    description: The file; made with mode 0600 when there is none.
-    type: path
-    required: true
-  names:
-    description: Names that must have a value.
-    type: list
-    elements: str
-    required: true
+  path: {description: The file; made with mode 0600 when there is none., type: path, required: true}
+  names: {description: Names that must have a value., type: list, elements: str, required: true}
   encrypted:
     description: Whether the file is written as an ansible-vault; the password is that of the run.
     type: bool
     required: true
 attributes:
-  check_mode:
-    description: Says what would be made and writes nothing.
-    support: full
+  check_mode: {description: Says what would be made and writes nothing., support: full}
 """
 
 EXAMPLES = r"""
@@ -38,12 +29,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-made:
-  description: Names that were missing.
-  returned: always
-  type: list
-path:
-  description: The file.
-  returned: always
-  type: str
+made: {description: Names that were missing., returned: always, type: list}
+path: {description: The file., returned: always, type: str}
 """

@@ -13,14 +13,9 @@ options:
     description: The inventory file with all groups and no hosts, the vocabulary.
     type: path
     required: true
-  roles_folder:
-    description: The folder that holds one folder per service.
-    type: path
-    required: true
+  roles_folder: {description: The folder that holds one folder per service., type: path, required: true}
 attributes:
-  check_mode:
-    description: Runs the same in check mode, for it changes nothing.
-    support: full
+  check_mode: {description: "Runs the same in check mode, for it changes nothing.", support: full}
 """
 
 EXAMPLES = r"""

@@ -23,10 +23,7 @@ options:
     type: str
     choices: [prepare, engine]
     default: prepare
-  plan:
-    description: What C(stack_plan) returned; V(restore) needs none.
-    type: dict
-    default: {}
+  plan: {description: What C(stack_plan) returned; V(restore) needs none., type: dict, default: {}}
 attributes:
   check_mode: {support: none, description: Nothing is done in check mode; C(stack_plan) predicts.}
   diff_mode: {support: full, description: The text of every changed file that is not a secret.}
@@ -41,8 +38,5 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-changed:
-  description: Whether files were written or removed.
-  type: bool
-  returned: success
+changed: {description: Whether files were written or removed., type: bool, returned: success}
 """

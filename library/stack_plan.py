@@ -8,10 +8,7 @@ description:
   - Renders everything that belongs on the node, asks the node once what differs, and returns the work to do.
   - Fails with every finding about the node, before anything is changed there.
 options:
-  refuse:
-    description: Whether to fail with findings, or only to return them.
-    type: bool
-    default: true
+  refuse: {description: "Whether to fail with findings, or only to return them.", type: bool, default: true}
   only:
     description: The one role to bring to its desired state; by default all of the node.
     type: str
@@ -41,10 +38,7 @@ scope:
   description: The role the plan is about (only), and the services that are there without it (there).
   type: dict
   returned: success
-facts:
-  description: The few facts of the node that the toolkit uses.
-  type: dict
-  returned: success
+facts: {description: The few facts of the node that the toolkit uses., type: dict, returned: success}
 prepare:
   description: Work below the containers (repair, packages, files, remove, reactions, units, daemon_reload).
   type: dict
@@ -57,10 +51,7 @@ engine:
   description: What of RV(prepare), in its shape, must be done before images are pulled.
   type: dict
   returned: success
-images:
-  description: The images that are missing on the node.
-  type: list
-  returned: success
+images: {description: The images that are missing on the node., type: list, returned: success}
 owed:
   description: What the node owes its containers once its files are replaced, as pairs of verb and container.
   type: list
@@ -71,32 +62,11 @@ deploy:
       wait_for_health).
   type: dict
   returned: success
-deploy_needed:
-  description: Whether RV(deploy) has work.
-  type: bool
-  returned: success
-inactive:
-  description: Services of inactive profiles.
-  type: list
-  returned: success
-lines:
-  description: The plan for people, one difference a line.
-  type: list
-  returned: success
-findings:
-  description: The findings about the node, one sentence each.
-  type: list
-  returned: success
-differing:
-  description: The files that differ, as the node described them.
-  type: list
-  returned: success
-wanted:
-  description: What the preflight compares the node with.
-  type: dict
-  returned: success
-found:
-  description: The facts that the preflight checks.
-  type: dict
-  returned: success
+deploy_needed: {description: Whether RV(deploy) has work., type: bool, returned: success}
+inactive: {description: Services of inactive profiles., type: list, returned: success}
+lines: {description: "The plan for people, one difference a line.", type: list, returned: success}
+findings: {description: "The findings about the node, one sentence each.", type: list, returned: success}
+differing: {description: "The files that differ, as the node described them.", type: list, returned: success}
+wanted: {description: What the preflight compares the node with., type: dict, returned: success}
+found: {description: The facts that the preflight checks., type: dict, returned: success}
 """

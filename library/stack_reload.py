@@ -35,14 +35,8 @@ options:
         type: list
         elements: str
         default: []
-  timeout_s:
-    description: How long a container may take.
-    type: int
-    default: 30
-  log_lines:
-    description: How many lines of its log tell why a reload failed.
-    type: int
-    default: 15
+  timeout_s: {description: How long a container may take., type: int, default: 30}
+  log_lines: {description: How many lines of its log tell why a reload failed., type: int, default: 15}
 attributes:
   check_mode: {support: full, description: Nothing is reloaded.}
   diff_mode: {support: none, description: The files were in the diff of C(stack_node).}

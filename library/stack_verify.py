@@ -7,10 +7,7 @@ short_description: Ask a node once more after a run
 description:
   - Fails if anything still differs. Remembers what was provisioned, and ends what C(stack_hold) began.
 options:
-  plan:
-    description: What C(stack_plan) returned.
-    type: dict
-    required: true
+  plan: {description: What C(stack_plan) returned., type: dict, required: true}
 attributes:
   check_mode: {support: none, description: Nothing is done in check mode; C(stack_plan) predicts.}
   diff_mode: {support: none, description: The plan has the differences.}
@@ -24,8 +21,5 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-facts:
-  description: The few facts of the node that the toolkit uses.
-  type: dict
-  returned: success
+facts: {description: The few facts of the node that the toolkit uses., type: dict, returned: success}
 """

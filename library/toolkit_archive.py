@@ -19,9 +19,7 @@ options:
     type: str
     required: true
 attributes:
-  check_mode:
-    description: Runs the same in check mode, for it changes nothing.
-    support: full
+  check_mode: {description: "Runs the same in check mode, for it changes nothing.", support: full}
 """
 
 EXAMPLES = r"""
@@ -37,10 +35,7 @@ path:
   description: Where the archive of the toolkit's own files lies on the controller.
   returned: always
   type: str
-library_path:
-  description: Where the archive of what it runs on lies.
-  returned: always
-  type: str
+library_path: {description: Where the archive of what it runs on lies., returned: always, type: str}
 library_digest:
   description: Sixteen hexadecimal digits that change with a version of what it runs on.
   returned: always

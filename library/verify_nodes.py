@@ -14,14 +14,8 @@ options:
     type: str
     choices: [begin, ask, report]
     required: true
-  begun:
-    description: What V(begin) returned.
-    type: dict
-    default: {}
-  node:
-    description: For V(ask), the node as C(cluster_node) has it.
-    type: dict
-    default: {}
+  begun: {description: What V(begin) returned., type: dict, default: {}}
+  node: {description: "For V(ask), the node as C(cluster_node) has it.", type: dict, default: {}}
   nodes:
     description: For V(report), the variable C(cluster_nodes); each host's answer is its variable C(__verify).
     type: list
@@ -32,9 +26,7 @@ options:
     type: str
     default: ""
 attributes:
-  check_mode:
-    description: Runs the same in check mode; the checks leave nothing behind.
-    support: full
+  check_mode: {description: Runs the same in check mode; the checks leave nothing behind., support: full}
 """
 
 EXAMPLES = r"""
@@ -62,8 +54,5 @@ results:
     - The state is healthy, inactive or failed.
   returned: phase is ask
   type: list
-msg:
-  description: How many services are healthy.
-  returned: phase is report
-  type: str
+msg: {description: How many services are healthy., returned: phase is report, type: str}
 """
