@@ -21,14 +21,9 @@ options:
     type: bool
     default: false
   keep_models:
-    description: Keep the volumes named in O(model_volumes), whatever O(keep_data) says.
+    description: Keep the volumes with models, which are long to download, whatever O(keep_data) says.
     type: bool
     default: false
-  model_volumes:
-    description: Names of compose volumes that hold models, which are long to download.
-    type: list
-    elements: str
-    default: [ollama, comfyui_models]
   repositories:
     description: Images the toolkit uses, without tag; those of them that no container uses any more go, too.
     type: list
@@ -78,6 +73,8 @@ from ansible.module_utils.basic import AnsibleModule
 # What runs of the toolkit tell each other until the next boot.
 RUN_FOLDER = "/run/aicluster"
 LABEL = "com.docker.compose.project=" + PROJECT
+# Names in the compose files.
+MODEL_VOLUMES = ("ollama", "comfyui_models")
 # Removing it would take the containers of others along.
 ENGINE = (
     "docker-ce",
@@ -88,40 +85,42 @@ ENGINE = (
     "docker-cli",
     "docker-compose",
 )
+# What is removed of each kind, and how. Units first: one of them may watch, or start, what goes next.
+REMOVALS = (
+    ("units", "systemctl disable --now"),
+    ("containers", "docker rm --force"),
+    ("networks", "docker network rm"),
+    ("volumes", "docker volume rm"),
+    ("images", "docker image rm --force"),
+)
 
 
-def lines(module, command):
+def docker(module, command, shape=None):
     """Return the lines a read-only command of Docker prints; none where Docker is not installed."""
-    if not module.get_bin_path(command[0]):
+    if not module.get_bin_path("docker"):
         return []
-    code, out, err = module.run_command(command)
+    words = ["docker"] + command.split() + (["--format", shape] if shape else [])
+    code, out, err = module.run_command(words)
     if code:
         # An engine that does not answer is not an empty one.
         module.fail_json(
             msg="`%s` failed: %s. Nothing was removed, as what Docker holds cannot be seen. Mend it (is it "
             "stopped: sudo systemctl start docker) and run the cleanup again."
-            % (" ".join(command), err.strip() or out.strip())
+            % (" ".join(words), err.strip() or out.strip())
         )
     return [line for line in out.splitlines() if line]
 
 
 def owned_volumes(module):
     """Return volume name -> name in the compose file, of the toolkit's project."""
-    listed = lines(
-        module,
-        [
-            *"docker volume ls --filter".split(),
-            "label=" + LABEL,
-            "--format",
-            '{{.Name}} {{.Label "com.docker.compose.volume"}}',
-        ],
-    )
+    shape = '{{.Name}} {{.Label "com.docker.compose.volume"}}'
+    listed = docker(module, "volume ls --filter label=" + LABEL, shape)
     return dict(line.split(" ", 1) for line in listed if " " in line)
 
 
-def kept_volumes(volumes, keep_data, keep_models, model_volumes):
+def kept_volumes(volumes, keep_data, keep_models):
     """Return the names of the volumes that stay."""
-    models = {name for name, short in volumes.items() if short in model_volumes}
+    models = {name for name, short in volumes.items() if short in MODEL_VOLUMES}
     kept = models if keep_models else set()
     return sorted(kept | (set(volumes) - models if keep_data else set()))
 
@@ -129,16 +128,7 @@ def kept_volumes(volumes, keep_data, keep_models, model_volumes):
 def image_lists(module):
     """Return (images that only the toolkit's containers use, names of the containers of others)."""
     ours, others, bystanders = set(), set(), []
-    for line in lines(
-        module,
-        [
-            "docker",
-            "ps",
-            "--all",
-            "--format",
-            '{{.Image}} {{.Names}} {{.Label "com.docker.compose.project"}}',
-        ],
-    ):
+    for line in docker(module, "ps --all", '{{.Image}} {{.Names}} {{.Label "com.docker.compose.project"}}'):
         image, name, project = (line + " ").split(" ")[:3]
         if project == PROJECT:
             ours.add(image)
@@ -150,14 +140,14 @@ def image_lists(module):
 
 def unused_volumes(module, volumes):
     """Return those of the volumes that no container uses, running or not."""
-    listed = set(lines(module, ["docker", "volume", "ls", "--quiet", "--filter", "dangling=true"]))
+    listed = set(docker(module, "volume ls --quiet --filter dangling=true"))
     return {name: short for name, short in volumes.items() if name in listed}
 
 
 def unused_images(module, repositories):
     """Return the images of these repositories that no container uses, running or not."""
-    used = set(lines(module, ["docker", "ps", "--all", "--format", "{{.Image}}"]))
-    there = lines(module, ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"])
+    used = set(docker(module, "ps --all", "{{.Image}}"))
+    there = docker(module, "image ls", "{{.Repository}}:{{.Tag}}")
     named = {name for name in there if not name.endswith(":<none>")}
     return sorted(name for name in named - used if name.rpartition(":")[0] in repositories)
 
@@ -166,39 +156,37 @@ def project_names(module, kind):
     """Return the `volumes` (as in the compose file) or `images` that services placed on this node name."""
     if not os.path.isfile(os.path.join(STACK_ROOT, "compose.yaml")):
         return set()
-    command = ["docker", "compose", "--project-directory", STACK_ROOT, "--profile", "*", "config"]
-    return set(lines(module, command + ["--" + kind]))
+    return set(docker(module, "compose --project-directory %s --profile * config --%s" % (STACK_ROOT, kind)))
 
 
 def leftovers(module, params):
     """Return what nothing uses any more, in the shape of RETURN; a service may be down for an hour."""
     volumes = unused_volumes(module, owned_volumes(module))
     wanted = project_names(module, "volumes")
-    kept = kept_volumes(volumes, params["keep_data"], params["keep_models"], params["model_volumes"])
+    kept = kept_volumes(volumes, params["keep_data"], params["keep_models"])
     kept = sorted(set(kept) | {name for name, short in volumes.items() if short in wanted})
-    found = {
-        kind: [] for kind in ("containers", "networks", "files", "shared", "units", "packages", "bystanders")
-    }
+    untouched = ("containers", "networks", "files", "shared", "units", "packages", "bystanders")
     images = set(unused_images(module, params["repositories"])) - project_names(module, "images")
-    return dict(found, volumes=sorted(set(volumes) - set(kept)), kept=kept, images=sorted(images))
+    return dict(
+        {kind: [] for kind in untouched},
+        volumes=sorted(set(volumes) - set(kept)),
+        kept=kept,
+        images=sorted(images),
+    )
 
 
 def survey(module, params):
     """Return what is there; see RETURN."""
     state = node_state.read_state()
     volumes = owned_volumes(module)
-    kept = kept_volumes(volumes, params["keep_data"], params["keep_models"], params["model_volumes"])
+    kept = kept_volumes(volumes, params["keep_data"], params["keep_models"])
     images, bystanders = image_lists(module)
     # An engine that stays gets its updates from where it came.
     ours = state["files"] + ([] if bystanders else state["sources"])
     files = sorted(path for path in ours if os.path.lexists(path))
     return {
-        "containers": lines(
-            module, ["docker", "ps", "--all", "--filter", "label=" + LABEL, "--format", "{{.Names}}"]
-        ),
-        "networks": lines(
-            module, ["docker", "network", "ls", "--filter", "label=" + LABEL, "--format", "{{.Name}}"]
-        ),
+        "containers": docker(module, "ps --all --filter label=" + LABEL, "{{.Names}}"),
+        "networks": docker(module, "network ls --filter label=" + LABEL, "{{.Name}}"),
         "volumes": sorted(set(volumes) - set(kept)),
         "kept": kept,
         "images": sorted(images + unused_images(module, params["repositories"])),
@@ -211,24 +199,16 @@ def survey(module, params):
 
 
 def remove(module, found):
-    """Remove what the survey found, containers first."""
+    """Remove what the survey found."""
 
     def must(command):
         code, out, err = module.run_command(command)
         if code:
             module.fail_json(msg="`%s` failed: %s. Run the cleanup again." % (" ".join(command), err or out))
 
-    # Units first: one of them may watch, or start, what goes next.
-    if found["units"]:
-        must(["systemctl", "disable", "--now"] + found["units"])
-    if found["containers"]:
-        must(["docker", "rm", "--force"] + found["containers"])
-    if found["networks"]:
-        must(["docker", "network", "rm"] + found["networks"])
-    if found["volumes"]:
-        must(["docker", "volume", "rm"] + found["volumes"])
-    if found["images"]:
-        must(["docker", "image", "rm", "--force"] + found["images"])
+    for kind, command in REMOVALS:
+        if found[kind]:
+            must(command.split() + found[kind])
     for path in found["files"]:
         os.unlink(path)
         remove_empty_parents(path)
@@ -252,7 +232,6 @@ def main():
         argument_spec={
             "keep_data": {"type": "bool", "default": False},
             "keep_models": {"type": "bool", "default": False},
-            "model_volumes": {"type": "list", "elements": "str", "default": ["ollama", "comfyui_models"]},
             "repositories": {"type": "list", "elements": "str", "default": []},
             "leftovers": {"type": "bool", "default": False},
         },
@@ -262,7 +241,7 @@ def main():
     found = (survey if everything else leftovers)(module, module.params)
     folders = (STACK_ROOT, os.path.dirname(node_state.STATE_FILE))
     there = everything and any(os.path.isdir(folder) for folder in folders)
-    gone = ("containers", "networks", "volumes", "images", "files", "shared", "units")
+    gone = [kind for kind, _ in REMOVALS] + ["files", "shared"]
     changed = there or any(found[kind] for kind in gone)
     if changed and not module.check_mode:
         remove(module, found)

@@ -35,7 +35,6 @@ options:
         type: list
         elements: str
         default: []
-  timeout_s: {description: How long a container may take., type: int, default: 30}
   log_lines: {description: How many lines of its log tell why a reload failed., type: int, default: 15}
 attributes:
   check_mode: {support: full, description: Nothing is reloaded.}
@@ -64,7 +63,8 @@ from ansible.module_utils.aicluster_node.system import STACK_ROOT
 from ansible.module_utils.basic import AnsibleModule
 
 COMPOSE = ["docker", "compose", "--ansi", "never", "--project-directory", STACK_ROOT]
-PAUSE_S = 0.3
+# How long a container may take, and the pause between two questions.
+TIMEOUT_S, PAUSE_S = 30, 0.3
 
 
 def run(command):
@@ -112,20 +112,16 @@ def reload(one, timeout_s, log_lines):
         return None  # it reads its files when it starts
     # What is sick may hear nothing, and would be called sick until its next check.
     anew = state.endswith("unhealthy")
-    code, said = (
-        compose("restart", service) if anew else compose("exec", "-T", service, *shlex.split(one["command"]))
-    )
+    inside = ("exec", "-T", service) + tuple(shlex.split(one["command"]))
+    code, said = compose("restart", service) if anew else compose(*inside)
     failure = "ended with %d" % code
-    if code == 0 and anew:
-        return None
     if code == 0:
-        said = confirmed(service, one["confirm"], since, timeout_s)
+        said = None if anew else confirmed(service, one["confirm"], since, timeout_s)
         failure = "had no effect within %d s" % timeout_s
         if said is None:
             return None
-    _code, log = compose(
-        "logs", "--no-log-prefix", "--since", "%.3f" % since, "--tail", str(log_lines), service
-    )
+    shown = ("--no-log-prefix", "--since", "%.3f" % since, "--tail", str(log_lines))
+    _code, log = compose("logs", *shown, service)
     return "%s: `%s` %s for %s: %s\nIts log since then:\n%s" % (
         service,
         one["command"],
@@ -147,7 +143,6 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "reloads": {"type": "list", "elements": "dict", "required": True, "options": options},
-            "timeout_s": {"type": "int", "default": 30},
             "log_lines": {"type": "int", "default": 15},
         },
         supports_check_mode=True,
@@ -155,17 +150,13 @@ def main():
     names = [one["service"] for one in module.params["reloads"]]
     if module.check_mode:
         module.exit_json(changed=True, reloaded=names)
-    failures = {}
-    for one in module.params["reloads"]:
-        failure = reload(one, module.params["timeout_s"], module.params["log_lines"])
-        if failure:
-            failures[one["service"]] = failure
-    reloaded = [name for name in names if name not in failures]
-    if failures:
+    failures = [reload(one, TIMEOUT_S, module.params["log_lines"]) for one in module.params["reloads"]]
+    reloaded = [name for name, failure in zip(names, failures) if not failure]
+    if any(failures):
         module.fail_json(
             changed=bool(reloaded),
             reloaded=reloaded,
-            msg="\n".join(failures[name] for name in names if name in failures)
+            msg="\n".join(filter(None, failures))
             + "\nIt keeps the configuration loaded before. Fix the cause, then run the same playbook again, "
             "which retries the reload.",
         )

@@ -29,7 +29,7 @@ class Node:
     (True, True, sorted(VOLUMES)),
 ], ids=["nothing", "data", "models", "both"])  # fmt: skip
 def test_volumes_that_stay(keep_data, keep_models, kept):
-    assert cleanup.kept_volumes(VOLUMES, keep_data, keep_models, ["ollama"]) == kept
+    assert cleanup.kept_volumes(VOLUMES, keep_data, keep_models) == kept
 
 
 def test_an_image_somebody_else_uses_too_is_not_the_toolkits():
@@ -60,7 +60,7 @@ def test_the_engine_and_its_repository_stay_while_containers_of_others_run_on_it
     (tmp_path / "docker.sources").touch()
     sources = [str(tmp_path / name) for name in ("docker.sources", "docker.asc")]
     (tmp_path / "state.json").write_text(json.dumps({"packages": ["jq", "docker.io"], "sources": sources}))
-    asked = {"keep_data": False, "keep_models": False, "model_volumes": [], "repositories": []}
+    asked = {"keep_data": False, "keep_models": False, "repositories": []}
     found = cleanup.survey(Node(ps=bystander), asked)
     assert (found["packages"], found["files"]) == (packages, [str(tmp_path / name) for name in files])
 
@@ -110,7 +110,6 @@ def test_leftovers_are_what_no_container_uses_and_no_service_of_the_node_names(
     asked = {
         "keep_data": False,
         "keep_models": True,
-        "model_volumes": ["ollama"],
         "repositories": ["m:5000/nginx", "m:5000/redis", "m:5000/sonarqube"],
     }
     found = cleanup.leftovers(Tables(ps="x"), asked)
