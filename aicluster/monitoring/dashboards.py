@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .grafana import PROMETHEUS
-from .panels import COLUMNS, SIZES, complain, only, panel_json
+from .panels import COLUMNS, KINDS, complain, only, panel_json
 
 SCHEMA_VERSION = 42
 TAG = "aicluster"
@@ -27,22 +27,14 @@ def placed(title: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, 
         only(f"{title}: row {row.get('title')}", row, ROW_KEYS, ROW_KEYS)
         number += 1
         grid = {"h": 1, "w": COLUMNS, "x": 0, "y": y}
-        yield {
-            "type": "row",
-            "title": row["title"],
-            "id": number,
-            "collapsed": False,
-            "panels": [],
-            "gridPos": grid,
-        }
+        shown = {"title": row["title"], "id": number, "collapsed": False}
+        yield {"type": "row", **shown, "panels": [], "gridPos": grid}
         x, y, tallest = 0, y + 1, 0
         for panel in row["panels"]:
             where = f"{title}: panel {panel.get('title')}"
             built = panel_json(where, panel)
-            width, height = (
-                panel.get(key, size)
-                for key, size in zip(("width", "height"), SIZES[panel["kind"]], strict=True)
-            )
+            kind = KINDS[panel["kind"]]
+            width, height = panel.get("width", kind.width), panel.get("height", kind.height)
             if not 1 <= width <= COLUMNS:
                 raise complain(where, f"width {width}: must be from 1 to {COLUMNS}")
             if x + width > COLUMNS:
@@ -55,15 +47,12 @@ def placed(title: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, 
 
 def variable_json(title: str, variable: Mapping[str, Any]) -> dict[str, Any]:
     """Return a choice at the top of the dashboard: the values one label has among some series."""
-    only(
-        f"{title}: variable {variable.get('name')}",
-        variable,
-        VARIABLE_KEYS,
-        ["name", "label", "values", "of"],
-    )
+    where = f"{title}: variable {variable.get('name')}"
+    only(where, variable, VARIABLE_KEYS, VARIABLE_KEYS - {"all"})
     query = f"label_values({variable['of']}, {variable['values']})"
     every = bool(variable.get("all"))
-    chosen = {"current": {"text": ["All"], "value": ["$__all"]}} if every else {}
+    # All means all, also what has no such label at the moment.
+    all_of_it = {"allValue": ".*", "current": {"text": ["All"], "value": ["$__all"]}} if every else {}
     return {
         "type": "query",
         "name": variable["name"],
@@ -75,9 +64,7 @@ def variable_json(title: str, variable: Mapping[str, Any]) -> dict[str, Any]:
         "sort": 1,
         "multi": every,
         "includeAll": every,
-        # All means all, also what has no such label at the moment.
-        **({"allValue": ".*"} if every else {}),
-        **chosen,
+        **all_of_it,
         "options": [],
         "hide": 0,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import SiteError
 from .grafana import PROMETHEUS
@@ -16,41 +16,10 @@ from .grafana import PROMETHEUS
 PANEL_VERSION = "12.4.0"
 COLUMNS = 24
 
-# Kind -> width and height in cells of Grafana's grid, where a panel does not say its own.
-SIZES = {
-    "stat": (4, 4),
-    "lines": (12, 8),
-    "stacked": (12, 8),
-    "bars": (12, 8),
-    "states": (24, 8),
-    "table": (24, 9),
-    "text": (24, 4),
-}
-PLUGINS = {
-    "stat": "stat",
-    "lines": "timeseries",
-    "stacked": "timeseries",
-    "bars": "bargauge",
-    "states": "state-timeline",
-    "table": "table",
-    "text": "text",
-}
 PANEL_KEYS = {
-    *(
-        "title",
-        "kind",
-        "description",
-        "width",
-        "height",
-        "unit",
-        "decimals",
-        "min",
-        "max",
-        "colors",
-        "states",
-    ),
-    *("expr", "legend", "queries", "trend", "none", "labels", "columns", "sort", "text"),
-}
+    "title", "kind", "description", "width", "height", "unit", "decimals", "min", "max", "colors", "states",
+    "expr", "legend", "queries", "trend", "none", "labels", "columns", "sort", "text",
+}  # fmt: skip
 QUERY_KEYS = {"expr", "legend"}
 COLUMN_KEYS = {"name", "expr", "unit", "decimals", "colors", "states", "cell", "min", "max"}
 LABEL_KEYS = {"label", "name", "dashboard"}
@@ -151,6 +120,7 @@ def targets_of(where: str, panel: Panel, how: Mapping[str, object]) -> list[dict
 
 # ---------------------------------------------------------------- panels
 
+HIDDEN_FROM_NOTHING = {"legend": False, "tooltip": False, "viz": False}
 LAST = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 LEGEND_BESIDE = {
     "showLegend": True,
@@ -208,7 +178,7 @@ def lines(where: str, panel: Panel) -> dict[str, Any]:
         "axisSoftMin": 0,
         "scaleDistribution": {"type": "linear"},
         "thresholdsStyle": {"mode": "dashed" if "colors" in panel else "off"},
-        "hideFrom": {"legend": False, "tooltip": False, "viz": False},
+        "hideFrom": HIDDEN_FROM_NOTHING,
     }
     return {
         "targets": targets,
@@ -244,11 +214,7 @@ def bars(where: str, panel: Panel) -> dict[str, Any]:
 def states(where: str, panel: Panel) -> dict[str, Any]:
     """One stripe per series, colored by what its value means."""
     defaults = field_defaults(where, panel)
-    defaults["custom"] = {
-        "lineWidth": 0,
-        "fillOpacity": 80,
-        "hideFrom": {"legend": False, "tooltip": False, "viz": False},
-    }
+    defaults["custom"] = {"lineWidth": 0, "fillOpacity": 80, "hideFrom": HIDDEN_FROM_NOTHING}
     return {
         "targets": targets_of(where, panel, OVER_TIME),
         "fieldConfig": {"defaults": defaults, "overrides": []},
@@ -342,26 +308,35 @@ def text(_where: str, panel: Panel) -> dict[str, Any]:
     return {"options": {"mode": "markdown", "content": panel["text"].strip()}}
 
 
-BUILDERS: dict[str, Callable[[str, Panel], dict[str, Any]]] = {
-    "stat": stat,
-    "lines": lines,
-    "stacked": lines,
-    "bars": bars,
-    "states": states,
-    "table": table,
-    "text": text,
+class Kind(NamedTuple):
+    """A kind of panel: Grafana's plugin, and its usual size in cells of Grafana's grid."""
+
+    build: Callable[[str, Panel], dict[str, Any]]
+    plugin: str
+    width: int
+    height: int
+    required: tuple[str, ...] = ("title", "description", "unit")
+
+
+KINDS = {
+    "stat": Kind(stat, "stat", 4, 4),
+    "lines": Kind(lines, "timeseries", 12, 8),
+    "stacked": Kind(lines, "timeseries", 12, 8),
+    "bars": Kind(bars, "bargauge", 12, 8),
+    "states": Kind(states, "state-timeline", 24, 8),
+    "table": Kind(table, "table", 24, 9, ("title", "description")),
+    "text": Kind(text, "text", 24, 4, ("title", "text")),
 }
 
 
 def panel_json(where: str, panel: Panel) -> dict[str, Any]:
     """Return a panel without its id and place."""
-    kind = panel.get("kind")
-    if kind not in BUILDERS:
-        raise complain(where, f"kind {kind!r}: must be one of {sorted(BUILDERS)}")
-    required = {"text": ["title", "text"], "table": ["title", "description"]}
-    only(where, panel, PANEL_KEYS, required.get(kind, ["title", "description", "unit"]))
-    built = {"type": PLUGINS[kind], "title": panel["title"], "pluginVersion": PANEL_VERSION}
-    if kind != "text":
+    if panel.get("kind") not in KINDS:
+        raise complain(where, f"kind {panel.get('kind')!r}: must be one of {sorted(KINDS)}")
+    kind = KINDS[panel["kind"]]
+    only(where, panel, PANEL_KEYS, kind.required)
+    built = {"type": kind.plugin, "title": panel["title"], "pluginVersion": PANEL_VERSION}
+    if "description" in kind.required:
         built["datasource"] = {"type": "prometheus", "uid": PROMETHEUS}
         built["description"] = " ".join(panel["description"].split())
-    return built | BUILDERS[kind](where, panel)
+    return built | kind.build(where, panel)
