@@ -11,7 +11,6 @@ enough.
 import argparse
 import contextlib
 import fcntl
-import importlib.util
 import json
 import os
 import signal
@@ -20,7 +19,7 @@ import sys
 import time
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
-from aicluster_verify import ACTIVE, ROOT, CheckError, Kit, active_profile
+from aicluster_verify import ACTIVE, ROOT, CheckError, Kit, active_profile, load
 
 # For making the containers, so that in the end it is Docker that says which of them is unhealthy.
 SLACK_S = 60
@@ -115,16 +114,10 @@ def drain(kit: Kit, services: Sequence[str], limit_s: int) -> None:
 
 def rest(kit: Kit, service: str) -> None:
     """Let a service free what it holds before it is stopped, if it brings a file rest/<service>.py."""
-    path = "%s/rest/%s.py" % (ROOT, service)
-    if not os.path.isfile(path):
+    if not os.path.isfile("%s/rest/%s.py" % (ROOT, service)):
         return
-    spec = importlib.util.spec_from_file_location("aicluster_rest_" + service, path)
-    if spec is None or spec.loader is None:
-        return
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     try:
-        say("  %s: %s" % (service, module.rest(kit)))
+        say("  %s: %s" % (service, load("rest", service, ROOT + "/rest")(kit)))
     except CheckError as failure:  # it is stopped next, which frees everything
         say("  %s did not free its memory: %s" % (service, failure.evidence))
 

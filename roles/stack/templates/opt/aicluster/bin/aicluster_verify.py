@@ -21,20 +21,7 @@ import time
 import urllib.error
 import urllib.request
 from email.message import Message
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    Iterator,
-    List,
-    Mapping,
-    Optional,
-    Sequence,
-    Tuple,
-    TypeVar,
-    Union,
-    cast,
-)
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
 
 ROOT = "/opt/aicluster"
 AT_ONCE = 6
@@ -260,16 +247,13 @@ def settled(kit: Kit) -> Found:
         time.sleep(1)
 
 
-def require_healthy(service: str, found: Sequence[Mapping[str, Any]]) -> None:
-    """Raise CheckError unless a service has containers that all run and are healthy."""
-    logs = "sudo docker compose --project-directory %s logs --tail 50 %s" % (ROOT, service)
+def require_healthy(found: Sequence[Mapping[str, Any]]) -> None:
+    """Raise CheckError unless a service has containers that all run and are healthy; its log tells more."""
     if not found:
         raise CheckError("has no container", "ansible-playbook site.yml")
     for container in found:
         if container["state"] != "running" or "(healthy)" not in container["status"]:
-            raise CheckError(
-                "container %s: %s" % (container["name"], container["status"] or "not started"), logs
-            )
+            raise CheckError("container %s: %s" % (container["name"], container["status"] or "not started"))
 
 
 def require_inactive(found: Sequence[Mapping[str, Any]]) -> None:
@@ -324,15 +308,15 @@ def no_comeback(kit: Kit) -> str:
     return ", ".join("unit %s is %s" % (unit, state or "missing") for unit, state in off)
 
 
-def load_check(service: str, folder: str) -> Callable[[Kit], Seen]:
-    """Return the function `check` of a service's file."""
+def load(kind: str, service: str, folder: str) -> Any:
+    """Return the function `check` or `rest` (`kind`) of a service's file."""
     path = "%s/%s.py" % (folder, service)
-    spec = importlib.util.spec_from_file_location("aicluster_check_" + service, path)
+    spec = importlib.util.spec_from_file_location("aicluster_%s_%s" % (kind, service), path)
     if spec is None or spec.loader is None or not os.path.isfile(path):
         raise CheckError("%s is missing" % path, "ansible-playbook site.yml")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return cast("Callable[[Kit], Seen]", module.check)
+    return getattr(module, kind)
 
 
 def told(seen: Seen) -> Dict[str, str]:
@@ -340,15 +324,18 @@ def told(seen: Seen) -> Dict[str, str]:
     return {"evidence": seen} if isinstance(seen, str) else {"evidence": seen[0], "warning": seen[1]}
 
 
+def result_of(service: str, state: str, evidence: str = "", seconds: float = 0) -> Dict[str, Any]:
+    """Return the result of a service, as `verdict` completes it."""
+    result = {"service": service, "state": state, "evidence": evidence}
+    return dict(result, next="", caused_by=[], seconds=seconds)
+
+
 def verdict(service: str, kit: Kit, found: Union[Found, CheckError], profile: str) -> Dict[str, Any]:
     """Return {service, state, evidence, next, caused_by, seconds} of one service, and warning if it has one.
 
     `state` is healthy, inactive or failed.
     """
-    entry, began = kit.services[service], time.monotonic()
-    result = {
-        "service": service, "state": "healthy", "evidence": "", "next": "", "caused_by": [],
-    }  # type: Dict[str, Any]  # fmt: skip
+    entry, began, result = kit.services[service], time.monotonic(), result_of(service, "healthy")
     try:
         if entry["container"] and isinstance(found, CheckError):
             raise found
@@ -361,10 +348,10 @@ def verdict(service: str, kit: Kit, found: Union[Found, CheckError], profile: st
             if entry["container"]:
                 # A full disk first: it is why a container is not healthy, or soon will not be.
                 require_room(own, kit.disk_floor_mb)
-                require_healthy(service, own)
+                require_healthy(own)
             elif entry["unit"]:
                 require_active(kit, entry["unit"])
-            result.update(told(load_check(service, ROOT + "/checks")(kit)))
+            result.update(told(load("check", service, ROOT + "/checks")(kit)))
     except CheckError as failure:
         result.update(
             state="failed", evidence=failure.evidence, next=failure.next_command, caused_by=failure.caused_by
@@ -404,16 +391,7 @@ def verdicts(kit: Kit, wanted: Sequence[str]) -> List[Dict[str, Any]]:
             results.append(future.result(timeout=max(0.0, kit.end - time.monotonic())))
         except concurrent.futures.TimeoutError:
             seen = "gave no answer within %d s" % CHECK_LIMIT_S
-            results.append(
-                {
-                    "service": service,
-                    "state": "failed",
-                    "evidence": seen,
-                    "next": "",
-                    "caused_by": [],
-                    "seconds": CHECK_LIMIT_S,
-                }
-            )
+            results.append(result_of(service, "failed", seen, CHECK_LIMIT_S))
         if lost and kit.services[service]["container"] and results[-1]["state"] == "healthy":
             said = "runs now, but may not come back after a reboot: %s" % lost
             results[-1]["warning"] = "; ".join(filter(None, [results[-1].get("warning"), said]))
