@@ -39,12 +39,11 @@ def derived() -> dict[Path, str]:
     }
     return {
         REFERENCE / "flows.md": reference.flows_page(flows()),
-        REFERENCE / "services.md": reference.services_page(site["nodes"]),
+        REFERENCE / "services.md": reference.services_page(site["nodes"], ROOT),
         REFERENCE / "service-fields.md": reference.fields_page(),
         REFERENCE / "ports.md": reference.ports_page(site["nodes"]),
         REFERENCE / "memory.md": reference.memory_page(site["nodes"], site["budget"]),
         REFERENCE / "hardening.md": reference.hardening_page(exceptions),
-        REFERENCE / "lab.md": reference.lab_page(site["nodes"], ROOT),
     }
 
 

@@ -60,8 +60,26 @@ BEHIND = {
 }
 
 
-def services_page(nodes: Sequence[Node]) -> str:
-    """Return which services there are, in which version, where, and what they need."""
+def in_lab(entry: Mapping[str, Any], root: Path) -> str:
+    """Return what a service is in the lab, by the recipe of its image below `root`.
+
+    Raises LabError for an image without a recipe.
+    """
+    if not entry["image"]:
+        return "real"
+    folder = recipe_for(root, entry["image"], "").folder.relative_to(root)
+    if folder.parent.name == "images":
+        return f"[real](../../{folder}/Dockerfile)"
+    full = f"lab/full/{folder.name}"
+    more = f", [real](../../{full}/Dockerfile) on request" if (root / full).is_dir() else ""
+    return f"[stand-in](../../{folder}/README.md){more}"
+
+
+def services_page(nodes: Sequence[Node], root: Path) -> str:
+    """Return which services there are, in which version, where, what they need and what the lab runs.
+
+    `root`: the folder of the toolkit.
+    """
     rows = [
         (
             f"[{service}](../../roles/{service}/README.md)",
@@ -72,10 +90,11 @@ def services_page(nodes: Sequence[Node]) -> str:
             ", ".join(
                 [*entry.get("needs", []), *(f"{name} (same node)" for name in entry.get("beside", []))]
             ),
+            in_lab(entry, root),
         )
         for service, entry in sorted(entries(nodes).items())
     ]
-    columns = ("service", "what it is", "image", "built for", "runs on", "needs")
+    columns = ("service", "what it is", "image", "built for", "runs on", "needs", "in the lab")
     behind = [
         (service, f"`{entries(nodes)[service]['image'].rpartition(':')[2]}`", newest, why)
         for service, (newest, why) in BEHIND.items()
@@ -83,7 +102,10 @@ def services_page(nodes: Sequence[Node]) -> str:
     ]
     return page(
         "Services",
-        "Every placed service, its pinned image, and its nodes.",
+        "Every placed service, its pinned image, its nodes, and what runs in its place in the lab when no "
+        "container registry is reachable. A stand-in speaks the part of the real protocol that this project "
+        "uses, and is never shipped to a board. With a registry, the lab pulls the real images except "
+        "Ollama's and ComfyUI's; `AICLUSTER_LAB_FULL=1` requests the real program instead of a stand-in.",
         table(columns, rows),
         "## More than a patch release behind\n\n"
         "All others are the newest patch release of their line known then. No registry could be queried, so "
@@ -189,33 +211,6 @@ def hardening_page(exceptions: Mapping[str, Mapping[str, str]]) -> str:
         "These are the exceptions:"
     )
     return page("Hardening", text, table(("service", "rule", "reason"), rows))
-
-
-def lab_page(nodes: Sequence[Node], root: Path) -> str:
-    """Return what each service is in the lab: the real program or a stand-in, by its recipe below `root`.
-
-    Raises LabError for an image without a recipe.
-    """
-
-    def kind(entry: Mapping[str, Any]) -> str:
-        if not entry["image"]:
-            return "real, on the node"
-        folder = recipe_for(root, entry["image"], "").folder.relative_to(root)
-        if folder.parent.name == "images":
-            return f"real, built from packages ([{folder}](../../{folder}/Dockerfile))"
-        standin = f"**stand-in** ([{folder}](../../{folder}/README.md))"
-        if (root / "lab/full" / folder.name).is_dir():
-            real = f"[real](../../lab/full/{folder.name}/Dockerfile)"
-            return f"{standin}; with `AICLUSTER_LAB_FULL=1` the {real} one, built from packages"
-        return standin
-
-    rows = [(service, kind(entry)) for service, entry in sorted(entries(nodes).items())]
-    text = (
-        "What runs as each service in the lab when no container registry is reachable. A stand-in speaks the "
-        "part of the real protocol that this project uses, and is never shipped to a board. With a registry, "
-        "the lab pulls the real images except Ollama's and ComfyUI's."
-    )
-    return page("What is real in the lab", text, table(("service", "in the lab"), rows))
 
 
 # What the cluster is there for, and the way it takes. A check says in its FLOWS which of them it asks.
