@@ -44,7 +44,7 @@ def is_outside(endpoint: Mapping[str, Any]) -> bool:
     return isinstance(share, int | float) and not isinstance(share, bool) and share == 0
 
 
-def _parts(endpoints: Sequence[Mapping[str, Any]], complete: bool) -> list[Fraction]:
+def _parts(endpoints: Sequence[Mapping[str, Any]]) -> list[Fraction]:
     """Return what each endpoint declares of the load, not yet scaled, drained endpoints included."""
     # A share of 0 keeps its own endpoint out and says nothing of how the others are measured.
     if all(endpoint.get("share") is None or is_outside(endpoint) for endpoint in endpoints):
@@ -56,7 +56,7 @@ def _parts(endpoints: Sequence[Mapping[str, Any]], complete: bool) -> list[Fract
                 f"must; set node_ai_share of {_name(endpoint)}, or of no node to use node_ai_capacity"
             )
     shares = [_number(endpoint, "share") for endpoint in endpoints]
-    if complete and sum(shares) != WHOLE:
+    if sum(shares) != WHOLE:
         listed = " + ".join(f"{_name(endpoint)} {endpoint['share']}" for endpoint in endpoints)
         raise SiteError(
             f"upstream_weights: shares {listed} = {float(sum(shares)):g}: must add up to {WHOLE}, "
@@ -115,19 +115,16 @@ def wheel(parts: Sequence[int], slots: int) -> list[int]:
     return best[1] if best else []
 
 
-def upstream_weights(
-    endpoints: Sequence[Mapping[str, Any]], slots: int = 20, complete: bool = True
-) -> list[dict[str, Any]]:
+def upstream_weights(endpoints: Sequence[Mapping[str, Any]], slots: int = 20) -> list[dict[str, Any]]:
     """Return the endpoints in their order, each with an integer `weight`; together they share no divisor.
 
     `endpoints`: mappings as `service_endpoints` gives them; read are node, share (percent), capacity (one
     unit for all) and drained. Shares count if any endpoint declares one above 0, capacities otherwise. An
     endpoint with the share 0 gets 0 either way. Drained endpoints get 0, the others are rescaled; one with a
     positive part that is not drained gets at least 1.
-    `slots` bounds the sum of the weights. `complete=False` is for a subset of a service's endpoints (the
-    nodes that have one model): its shares need not add up to 100.
-    Raises SiteError for shares that do not add up to 100 or are declared by some only, for negative
-    or missing numbers, if nothing is left to balance, or if there are more endpoints than slots.
+    `slots` bounds the sum of the weights. Raises SiteError for shares that do not add up to 100 or are
+    declared by some only, for negative or missing numbers, if nothing is left to balance, or if there are
+    more endpoints than slots.
     """
     if isinstance(slots, bool) or not isinstance(slots, int) or slots < 1:
         raise SiteError(f"upstream_weights: slots {slots!r}: must be a whole number from 1; try 20")
@@ -135,7 +132,7 @@ def upstream_weights(
         raise SiteError(
             "upstream_weights: endpoints []: nothing to balance; add the service to node_services of a tier"
         )
-    parts = _parts(endpoints, complete)
+    parts = _parts(endpoints)
     active = [
         (part, endpoint)
         for part, endpoint in zip(parts, endpoints, strict=True)

@@ -64,10 +64,6 @@ def test_declared_shares_win_over_capacities():
     assert weights(listed) == [4, 1]
 
 
-def test_a_subset_of_a_service_is_rescaled_when_asked_for():
-    assert weights(endpoints(60, 20), complete=False) == [3, 1]
-
-
 def test_an_endpoint_keeps_what_it_says_and_the_input_is_left_alone():
     given_endpoint = {"node": "A", "address": "10.0.0.1", "port": 11434, "share": 100, "drained": False}
     before = dict(given_endpoint)
