@@ -67,11 +67,7 @@ KINDS = (
         True,
     ),
     Kind(r"no space left", "its layers must fit on the disk", "`sudo docker image prune --all` there"),
-    Kind(
-        r"manifest unknown|not found",
-        "registry {registry} has no such tag",
-        CORRECT,
-    ),
+    Kind(r"manifest unknown|not found", "registry {registry} has no such tag", CORRECT),
     Kind("", UNREACHABLE, MIRROR, True),
 )
 

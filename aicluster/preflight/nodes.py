@@ -3,13 +3,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from ..site.catalogue import ARCHITECTURES
-from ..site.rules import LAST_PORT, is_names, is_number, is_text, is_whole, or_null, shown, suggestion
+from ..site.rules import (
+    LAST_PORT,
+    is_names,
+    is_number,
+    is_text,
+    is_whole,
+    matches,
+    or_null,
+    shown,
+    suggestion,
+)
+from ..site.schema import is_kind
 from .subjects import BOARD_FILE, HOST_FILE, NODE_FILE, TIER_FILE, Site, groups_of, label, place_of
 
 
@@ -22,27 +32,17 @@ class Rule(NamedTuple):
     where: str = ""
 
 
+NAME = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 MAC = r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}"
+PERCENTAGE = Rule(or_null(is_number(0, 100)), "a percentage from 0 to 100, or null", False, TIER_FILE)
 NODE_RULES: dict[str, Rule] = {
-    "node_name": Rule(
-        lambda value: (
-            isinstance(value, str)
-            and bool(re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", value))
-        ),
-        "a host name of letters, digits and inner hyphens",
-        where=HOST_FILE,
-    ),
+    "node_name": Rule(matches(NAME), "a host name of letters, digits and inner hyphens", where=HOST_FILE),
     "node_address": Rule(is_text, "an IPv4 address", where=HOST_FILE),
     "node_mac": Rule(
-        or_null(lambda value: isinstance(value, str) and re.fullmatch(MAC, value) is not None),
-        "a MAC address such as aa:bb:cc:dd:ee:ff in quotes, or null",
-        required=False,
-        where=HOST_FILE,
+        or_null(matches(MAC)), "a MAC address such as aa:bb:cc:dd:ee:ff in quotes, or null", False, HOST_FILE
     ),
     "node_board": Rule(is_text, "the name of the board", where=BOARD_FILE),
-    "node_architecture": Rule(
-        lambda value: value in ARCHITECTURES, " or ".join(ARCHITECTURES), where=BOARD_FILE
-    ),
+    "node_architecture": Rule(lambda one: one in ARCHITECTURES, " or ".join(ARCHITECTURES), where=BOARD_FILE),
     "node_memory_mb": Rule(is_whole(1), "a whole number of MiB", where=BOARD_FILE),
     "node_memory_reserved_mb": Rule(is_whole(0), "a whole number of MiB", where=NODE_FILE),
     "node_health_start_interval_s": Rule(is_whole(0), "a whole number of seconds", where=NODE_FILE),
@@ -54,27 +54,13 @@ NODE_RULES: dict[str, Rule] = {
         required=False,
         where=f"the inventory or {HOST_FILE}",
     ),
-    "node_drained": Rule(
-        lambda value: isinstance(value, bool), "true or false, without quotes", where=HOST_FILE
-    ),
-    "node_ai_share": Rule(
-        or_null(is_number(0, 100)), "a percentage from 0 to 100, or null", required=False, where=TIER_FILE
-    ),
-    "node_ai_tier_share": Rule(
-        or_null(is_number(0, 100)), "a percentage from 0 to 100, or null", required=False, where=TIER_FILE
-    ),
-    "node_ai_capacity": Rule(
-        or_null(is_number(0, 1e12)), "a number from 0, or null", required=False, where=HOST_FILE
-    ),
-    "node_cuda_cores": Rule(is_whole(0), "a whole number", required=False, where=BOARD_FILE),
-    "node_services": Rule(
-        lambda value: isinstance(value, list),
-        "a list of services, `[]` for none",
-        where=TIER_FILE,
-    ),
-    "node_common_services": Rule(
-        lambda value: isinstance(value, list), "a list of services, `[]` for none", where=NODE_FILE
-    ),
+    "node_drained": Rule(is_kind(bool), "true or false, without quotes", where=HOST_FILE),
+    "node_ai_share": PERCENTAGE,
+    "node_ai_tier_share": PERCENTAGE,
+    "node_ai_capacity": Rule(or_null(is_number(0, 1e12)), "a number from 0, or null", False, HOST_FILE),
+    "node_cuda_cores": Rule(is_whole(0), "a whole number", False, BOARD_FILE),
+    "node_services": Rule(is_kind(list), "a list of services, `[]` for none", where=TIER_FILE),
+    "node_common_services": Rule(is_kind(list), "a list of services, `[]` for none", where=NODE_FILE),
     "node_profiles": Rule(
         lambda value: isinstance(value, Mapping) and all(map(is_names, value.values())),
         "a mapping from profile to a list of services, `{}` for none",

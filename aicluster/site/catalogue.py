@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from .rules import LAST_PORT, is_names, is_text, is_whole
+from .rules import LAST_PORT, is_names, is_text, is_whole, matches
 from .schema import LISTED, MAPPING, NAME, NAMED, NAMES, ONE, Field, Kind, Reader, below, is_kind
 from .vocabulary import YAML_LOADER
 
@@ -57,10 +57,7 @@ COMMAND_LINE = Kind(is_text, "a command")
 UNITS = Kind(lambda value: is_text(value) or is_names(value), "the name of a systemd unit, or a list of them")
 # What a change of a file means for the containers of its service; the first where nothing is said.
 CHANGES = ("recreate", "reload", "none")
-MODE = Kind(
-    lambda value: isinstance(value, str) and re.fullmatch("[0-7]{4}", value) is not None,
-    'four octal digits in quotes, as "0600"',
-)
+MODE = Kind(matches("[0-7]{4}"), 'four octal digits in quotes, as "0600"')
 
 # Why a site cannot override a field, and what to do instead.
 ROLES_OWN = ("belongs to the role alone, whose files need it", "take it off")

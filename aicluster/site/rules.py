@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
@@ -31,6 +32,11 @@ def is_number(least: float, most: float) -> Callable[[Any], bool]:
 def is_text(value: object) -> bool:
     """A string with something in it."""
     return isinstance(value, str) and bool(value.strip())
+
+
+def matches(pattern: str) -> Callable[[Any], bool]:
+    """Return the predicate "a text that a regular expression describes"."""
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
 def is_names(value: object) -> bool:

@@ -23,13 +23,10 @@ def git_shows(path: Path) -> bool:
     # A work tree of another user is one all the same.
     trusting = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
     try:
-        # 0: ignored, 1: not, 128: no work tree.
-        return (
-            subprocess.run(ask, env={**os.environ, **trusting}, capture_output=True, check=False).returncode
-            == 1
-        )
+        done = subprocess.run(ask, env={**os.environ, **trusting}, capture_output=True, check=False)
     except FileNotFoundError:
         return False  # without git nobody commits anything
+    return done.returncode == 1  # 0: ignored, 128: no work tree
 
 
 def is_exposed(path: Path) -> bool:
