@@ -77,8 +77,5 @@ def still_provisioned(state, ids):
     Another container may have started without data, whoever made it.
     """
     return {
-        service: done[0]
-        for service, done in state["provisioned"].items()
-        # Earlier versions recorded the digest alone.
-        if done[1:] == [ids.get(service, [])]
+        service: done[0] for service, done in state["provisioned"].items() if done[1] == ids.get(service, [])
     }

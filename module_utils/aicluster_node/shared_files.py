@@ -38,12 +38,8 @@ def overridden(content, fragment):
 
 def restored(content, records):
     """Return the JSON object `content` as it was before us; `records` are what `overridden` returned."""
-    for record in records:
-        if not isinstance(record, str):
-            content = with_value(content, *record)
-        elif not isinstance(content.get(record), dict):
-            # Earlier versions recorded names only. What a mapping held before them is not known, so it stays.
-            content = with_value(content, [record], [])
+    for keys, value in records:
+        content = with_value(content, keys, value)
     return content
 
 

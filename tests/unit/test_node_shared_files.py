@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from aicluster_node import shared_files, state, system
+from aicluster_node import shared_files, system
 from node_half import deliver, deliver_shared, inspect, want_shared
 
 pytestmark = pytest.mark.usefixtures("own_node")
@@ -59,17 +59,6 @@ def test_what_was_there_before_is_known_from_the_first_run_on_however_often_one_
     deliver({}, remove=[str(path)])
     assert json.loads(path.read_text()) == {"a": "theirs"}
     assert inspect()["leftover"] == []
-
-
-def test_a_shared_file_of_an_earlier_version_which_noted_names_only_is_still_known(tmp_path):
-    path = tmp_path / "daemon.json"
-    path.write_text('{"a": 1, "runtimes": {"nvidia": {}}, "theirs": 2}')
-    state.write_state({**state.read_state(), "fragments": {str(path): ["a", "runtimes"]}})
-    ours = {"a": 2, "runtimes": {"nvidia": {"path": "ours"}}}
-    assert inspect(want_shared(path, ours))["differing"]
-    deliver_shared(path, ours)
-    deliver({}, remove=[str(path)])
-    assert json.loads(path.read_text()) == {"runtimes": {"nvidia": {}}, "theirs": 2}
 
 
 def test_a_shared_file_that_is_not_json_is_not_overwritten(tmp_path):
