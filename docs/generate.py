@@ -1,4 +1,7 @@
-"""Write docs/reference/ from the production inventory as Ansible resolves it."""
+"""Write what the documentation derives: docs/reference/ and the table of variables in each role's README.
+
+The pages come from the production inventory as Ansible resolves it, a table from meta/argument_specs.yml.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,36 @@ from aicluster_lab.ask import ask
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
+BEGIN, END = "<!-- variables: written by docs/generate.py -->", "<!-- /variables -->"
+
+
+def shown(value: object) -> str:
+    """Return a default as one would type it in YAML."""
+    return (
+        yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("\n...")
+    )
+
+
+def variable_table(options: dict[str, dict[str, Any]]) -> str:
+    """Return a Markdown table of a role's options; the sentence of each is its description."""
+    rows = ["| variable | type | default | meaning |", "|---|---|---|---|"]
+    for name, option in options.items():
+        meaning = option["description"]
+        meaning = " ".join(meaning if isinstance(meaning, list) else [meaning]).replace("|", "\\|")
+        rows.append(f"| `{name}` | {option['type']} | `{shown(option.get('default'))}` | {meaning.strip()} |")
+    return "\n".join(rows)
+
+
+def readmes() -> dict[Path, str]:
+    """Return the README of each role with variables, its table up to date."""
+    found = {}
+    for spec in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
+        readme = spec.parents[1] / "README.md"
+        options = yaml.safe_load(spec.read_text())["argument_specs"]["main"].get("options") or {}
+        if options and readme.is_file():
+            head, _, rest = readme.read_text().partition(BEGIN)
+            found[readme] = f"{head}{BEGIN}\n{variable_table(options)}\n{END}{rest.partition(END)[2]}"
+    return found
 
 
 def flows() -> dict[str, dict[str, str]]:
@@ -31,13 +64,14 @@ def production() -> dict[str, Any]:
 
 
 def derived() -> dict[Path, str]:
-    """Return every page of docs/reference/, and what it should hold."""
+    """Return every file with a derived part, and what it should hold."""
     site = production()
     exceptions = {
         path.parents[1].name: yaml.safe_load(path.read_text())
         for path in sorted(ROOT.glob("roles/*/meta/hardening.yml"))
     }
     return {
+        **readmes(),
         REFERENCE / "flows.md": reference.flows_page(flows()),
         REFERENCE / "services.md": reference.services_page(site["nodes"], ROOT),
         REFERENCE / "service-fields.md": reference.fields_page(),
