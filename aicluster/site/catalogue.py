@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from .rules import LAST_PORT, is_names, is_text, is_whole, matches
+from .rules import LAST_PORT, is_names, is_text, is_whole, matches, shown
 from .schema import LISTED, MAPPING, NAME, NAMED, NAMES, ONE, Field, Kind, Reader, below, is_kind
 from .vocabulary import YAML_LOADER
 
@@ -38,6 +38,11 @@ def is_command(value: object) -> bool:
     return isinstance(value, list) and is_names(value) and len(value) > 1 and value[0] in ("CMD", "CMD-SHELL")
 
 
+def is_relative(value: object) -> bool:
+    """Tell whether a value is a path that stays below a folder."""
+    return isinstance(value, str) and is_text(value) and value[0] != "/" and ".." not in value.split("/")
+
+
 def one_of(*words: str) -> Kind:
     """Return the kind "one of these words"."""
     return Kind(is_text, f"one of {', '.join(words)}", words)
@@ -49,6 +54,10 @@ AUDIENCE = Kind(is_names, "a list of tiers, lan, operators, localhost; `[]` publ
 BOOLEAN = Kind(is_kind(bool), "true or false")
 COMMAND = Kind(is_command, "a list that starts with CMD or CMD-SHELL")
 PATH = Kind(lambda value: isinstance(value, str) and value.startswith("/"), "a path that starts with /")
+RELATIVE = Kind(is_relative, "a relative path")
+RELATIVES = Kind(
+    lambda value: isinstance(value, list) and all(map(is_relative, value)), "a list of relative paths"
+)
 PORT_NAME = Kind(is_text, "the name of one of the service's ports", "ports")
 PORT_NUMBER = Kind(is_whole(1, LAST_PORT), f"a port from 1 to {LAST_PORT}")
 SECONDS = Kind(is_whole(1), "a whole number of seconds from 1")
@@ -119,9 +128,29 @@ DATASOURCE = {
     "interval_s": Field(SECONDS, "time between two samples of `prometheus`", False),
 }
 DATABASE_ROLE = {"secret": Field(NAME, "secret with its password")}
-KEPT = {
-    "volume": Field(NAME, "a volume", False),
-    "database": Field(NAME, "a database, or all of them", False),
+KEPT = optional(
+    volume=Field(NAME, "a volume: copied, covered by `dump`, or not kept because of `none`"),
+    dump=Field(
+        RELATIVE,
+        "program below the service's folder on the node; as root it leaves consistent files in the folder "
+        "that is its argument, or fails with one sentence",
+    ),
+    path=Field(PATH, "files of the host"),
+    none=Field(Kind(is_text, "the reason, a sentence"), "why `volume` is not kept"),
+    sqlite=Field(RELATIVES, "database files in `volume`, copied while they are in use"),
+    exclude=Field(RELATIVES, "what is not copied, relative to `volume` or `path`; `*` and `**` as in restic"),
+    copies=Field(Kind(is_whole(1, 2), "1 or 2"), "how many stores have it, else 2"),
+    disk_gb=Field(
+        Kind(is_whole(0), "a whole number of GiB"),
+        "size it may reach in a store, else the service's `disk_gb`",
+    ),
+)
+# Way to keep what an entry names, the first that fits, and the keys that go with it.
+KEEPING: dict[str, tuple[str, ...]] = {
+    "none": ("volume",),
+    "dump": ("volume", "copies", "disk_gb"),
+    "path": ("exclude", "copies", "disk_gb"),
+    "volume": ("sqlite", "exclude", "copies", "disk_gb"),
 }
 UNIT = {
     "name": Field(NAME, "name of the unit; `.service` may be left out"),
@@ -174,7 +203,12 @@ FIELDS = {
     ),
     "secrets": Field(NAMES, "names that need a value in `site_secrets`"),
     "metrics": Field(ONE, "the page Prometheus scrapes", nullable=True, keys=METRICS),
-    "backup": Field(LISTED, "data to back up", keys=KEPT),
+    "backup": Field(
+        LISTED,
+        "what is kept of its data, each entry in one way: `volume`, `dump`, `path` or `none`",
+        False,
+        keys=KEPT,
+    ),
     "uid": Field(
         Kind(is_whole(0), "a numeric user id"), "user who may read its secret files, else root", False
     ),
@@ -280,6 +314,29 @@ def merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, An
     return {**base, **override, **deep}
 
 
+def keeping_problems(reader: Reader, backup: object) -> Iterator[str]:
+    """Yield entries of `backup`, with known keys only, that say not exactly one way to keep something."""
+    seen: list[object] = []
+    for number, kept in enumerate(backup if isinstance(backup, list) else []):
+        if not isinstance(kept, Mapping) or not kept or not set(kept) <= set(KEPT):
+            continue
+        key, ways = f"backup.{number}", [way for way in KEEPING if way in kept]
+        if not ways:
+            yield reader.wrong(key, shown(kept), "must have volume, dump, path or none", "add one of them")
+            continue
+        for other in [name for name in kept if name not in (ways[0], *KEEPING[ways[0]])]:
+            yield reader.wrong(
+                f"{key}.{other}", shown(kept[other]), f"does not go with {ways[0]}", "remove it"
+            )
+        if ways == ["none"]:
+            yield reader.wrong(f"{key}.volume", "missing", "must be the volume that is not kept", "add it")
+        if kept.get("volume") in seen:
+            yield reader.wrong(
+                f"{key}.volume", shown(kept["volume"]), "is in an entry before this one", "keep one of them"
+            )
+        seen += [kept["volume"]] if "volume" in kept else []
+
+
 def problems(
     subject: str, entry: object, place: str, tiers: Sequence[str], base: Mapping[str, Any] | None = None
 ) -> Iterator[str]:
@@ -290,4 +347,6 @@ def problems(
     layers = [below(layer, "ports") for layer in (base, entry) if isinstance(layer, Mapping)]
     ports = [str(name) for layer in layers if isinstance(layer, Mapping) for name in layer]
     words = {"architectures": ARCHITECTURES, "audiences": (*tiers, *AUDIENCES), "ports": ports}
-    yield from Reader(subject, place, words).mapping("", entry, FIELDS, base)
+    reader = Reader(subject, place, words)
+    yield from reader.mapping("", entry, FIELDS, base)
+    yield from keeping_problems(reader, below(entry, "backup"))

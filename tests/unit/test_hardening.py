@@ -134,12 +134,12 @@ def test_data_outlives_the_container(service):
 
 
 KEPT = {
-    service: {kept["volume"] for kept in entry["backup"] if "volume" in kept}
+    service: {kept["volume"] for kept in entry.get("backup", []) if "volume" in kept}
     for service, entry in tree.catalogue().items()
 }
 
 
 @pytest.mark.parametrize("service", [service for service, volumes in KEPT.items() if volumes])
-def test_what_must_survive_the_node_is_a_volume_of_the_service(service):
+def test_what_a_backup_names_is_a_volume_of_the_service(service):
     mounts = [mount for _, container in containers(service) for mount in container["volumes"]]
     assert KEPT[service] <= {mount.partition(":")[0] for mount in mounts}

@@ -37,6 +37,8 @@ FOLDER = {
     "templates/opt/aicluster/made_up/compose.yaml.j2": """
         services:
           made_up: {{ stack_service | to_json }}
+        volumes:
+          made_up_data:
         """,
 }
 # What other services of the site are given, and what the preflight says of the whole.
