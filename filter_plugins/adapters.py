@@ -14,6 +14,9 @@ from ansible import constants
 from ansible.errors import AnsibleFilterError
 from ansible.plugins.loader import connection_loader
 
+from aicluster.backup.jobs import backup_jobs, backup_mounts
+from aicluster.backup.secrets import backup_secret
+from aicluster.backup.stores import backup_clients, backup_stores
 from aicluster.budget.nodes import node_budget
 from aicluster.errors import SiteError
 from aicluster.gateway.passwords import password_line
@@ -47,6 +50,11 @@ def ssh_command(hostvars: Mapping[str, Any]) -> str:
 
 FILTERS: tuple[Callable[..., Any], ...] = (
     audience_networks,
+    backup_clients,
+    backup_jobs,
+    backup_mounts,
+    backup_secret,
+    backup_stores,
     bucket_policy,
     bucket_users,
     cluster_nodes,

@@ -1,0 +1,139 @@
+"""What the backup of a node copies follows from what its services say they keep."""
+
+from typing import Any
+
+import pytest
+import render
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aicluster.backup.jobs import SQLITE_FILES, backup_jobs, backup_mounts
+from aicluster.errors import SiteError
+
+
+def nodes(**backup: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    services: dict[str, Any] = {service: {"backup": entries} for service, entries in backup.items()}
+    return [{"name": "A", "host": "10.0.0.1", "services": {"backup": {}, **services}}]
+
+
+def job(name: str, **changed: Any) -> dict[str, Any]:
+    nothing: dict[str, Any] = {"dumps": [], "sqlite": {}, "paths": [], "exclude": []}
+    return {"name": name, **nothing, "copies": 2, **changed}
+
+
+@pytest.mark.parametrize(("entries", "jobs", "volumes", "paths"), [
+    pytest.param([], [], [], [], id="nothing: no job"),
+    pytest.param([{"volume": "v", "none": "It fills again."}], [], [], [],
+        id="a volume with a reason: no job"),
+    pytest.param(
+        [{"volume": "v", "exclude": ["cache", "*/tmp"]}],
+        [job("web", paths=["/volumes/v"], exclude=["/volumes/v/cache", "/volumes/v/*/tmp"])],
+        ["v"], [],
+        id="a volume without its caches",
+    ),
+    pytest.param(
+        [{"path": "/etc/ssh/", "exclude": ["moduli"]}, {"path": "/srv"}],
+        [job("web", paths=["/host/etc/ssh", "/host/srv"], exclude=["/host/etc/ssh/moduli"])],
+        [], ["/etc/ssh/", "/srv"],
+        id="files of the host",
+    ),
+    pytest.param(
+        [{"volume": "v", "dump": "bin/backup"}],
+        [job("web", dumps=["/opt/aicluster/web/bin/backup"], paths=["/staging/web"])],
+        [], [],
+        id="a volume that a dump covers is not read itself",
+    ),
+    pytest.param(
+        [{"volume": "v", "sqlite": ["a.db"]}],
+        [job(
+            "web",
+            sqlite={"v": ["a.db"]},
+            paths=["/staging/web", "/volumes/v"],
+            exclude=[f"/volumes/v/a.db{end}" for end in ("", "-journal", "-shm", "-wal")],
+        )],
+        ["v"], [],
+        id="a database file is copied into the staging folder, and not with its volume",
+    ),
+    pytest.param(
+        [{"volume": "v", "copies": 1}], [job("web", paths=["/volumes/v"], copies=1)], ["v"], [],
+        id="all of it has one copy: one job",
+    ),
+    pytest.param(
+        [{"volume": "big", "copies": 1}, {"dump": "bin/backup"}, {"volume": "v"}],
+        [
+            job("web", dumps=["/opt/aicluster/web/bin/backup"], paths=["/staging/web", "/volumes/v"]),
+            job("web_bulk", paths=["/volumes/big"], copies=1),
+        ],
+        ["big", "v"], [],
+        id="some of it has one copy: two jobs",
+    ),
+])  # fmt: skip
+def test_a_job_for_what_a_service_keeps(entries, jobs, volumes, paths):
+    site = nodes(web=entries)
+    assert backup_jobs(site, "10.0.0.1") == {"node": "A", "stores": [], "jobs": jobs}
+    assert backup_mounts(site, "10.0.0.1") == {"volumes": volumes, "paths": paths}
+
+
+def test_jobs_are_in_the_order_of_the_services_of_the_node_and_of_no_other():
+    [node] = nodes(web=[{"volume": "v"}], art=[{"volume": "a"}])
+    other = {**node, "name": "B", "host": "10.0.0.2", "services": {"far": {"backup": [{"volume": "f"}]}}}
+    assert [one["name"] for one in backup_jobs([other, node], "10.0.0.1")["jobs"]] == ["web", "art"]
+
+
+def test_a_host_that_is_none_is_refused():
+    with pytest.raises(SiteError, match=r"10\.0\.0\.9.*must be in cluster_nodes; give the inventory key"):
+        backup_jobs(nodes(), "10.0.0.9")
+
+
+FILE = st.sampled_from(["a.db", "b/c.db"])
+COPIES = st.fixed_dictionaries({}, optional={"copies": st.sampled_from([1, 2])})
+WAYS = st.one_of(
+    st.fixed_dictionaries({"sqlite": st.lists(FILE, unique=True)}),
+    st.fixed_dictionaries({"dump": st.just("bin/backup")}),
+    st.fixed_dictionaries({"none": st.just("A reason.")}),
+)
+
+
+@given(st.lists(st.tuples(WAYS, COPIES), max_size=5))
+def test_each_volume_is_read_once_or_dumped_or_not_kept(drawn):
+    entries = [{"volume": f"v{number}", **way, **copies} for number, (way, copies) in enumerate(drawn)]
+    site = nodes(web=entries)
+    jobs, mounts = backup_jobs(site, "10.0.0.1")["jobs"], backup_mounts(site, "10.0.0.1")
+    paths = [path for one in jobs for path in one["paths"] if path.startswith("/volumes/")]
+    assert sorted(paths) == [f"/volumes/{volume}" for volume in mounts["volumes"]]
+    assert mounts["volumes"] == [kept["volume"] for kept in entries if "sqlite" in kept]
+    # Each database file is copied in the one way or the other, never both, never neither.
+    for one in jobs:
+        copied = [f"/volumes/{volume}/{file}" for volume, files in one["sqlite"].items() for file in files]
+        assert one["exclude"] == [f"{file}{end}" for file in copied for end in SQLITE_FILES]
+        assert bool(one["dumps"] or copied) == (f"/staging/{one['name']}" in one["paths"])
+
+
+@pytest.mark.parametrize("name", ["PI51", "PI52", "PI41", "ORIN0", "AGX0"])
+def test_no_job_of_the_site_reads_a_volume_that_its_services_do_not_have(name):
+    site = render.cluster("production")
+    [node] = [node for node in site if node["name"] == name]
+    there = {
+        volume
+        for service in node["services"].keys() - {"backup"}
+        if render.ROLES.joinpath(f"{service}/templates/opt/aicluster/{service}/compose.yaml.j2").is_file()
+        for volume in render.compose_of(service, host=node["host"]).get("volumes") or {}
+    }
+    assert set(backup_mounts(site, node["host"])["volumes"]) <= there
+
+
+@pytest.mark.parametrize(("name", "jobs"), [
+    pytest.param("PI51", {"grafana": 2}, id="PI51"),
+    pytest.param("PI52", {"postgres": 2, "minio": 1}, id="PI52"),
+    pytest.param(
+        "ORIN0",
+        {"ollama": 2, "comfyui": 2, "comfyui_bulk": 1, "jupyterhub": 2, "jupyterhub_bulk": 1},
+        id="ORIN0",
+    ),
+    pytest.param("PI31", {}, id="PI31 keeps nothing"),
+])  # fmt: skip
+def test_the_jobs_of_the_site_and_their_copies(name, jobs):
+    site = render.cluster("production")
+    [host] = [node["host"] for node in site if node["name"] == name]
+    found = {one["name"]: one["copies"] for one in backup_jobs(site, host)["jobs"]}
+    assert {name: copies for name, copies in found.items() if name not in ("backup", "backup_store")} == jobs

@@ -1,0 +1,89 @@
+"""Which stores have the copies of a node, and the secrets both are given."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aicluster.backup.jobs import backup_jobs
+from aicluster.backup.secrets import backup_secret
+from aicluster.backup.stores import backup_clients, backup_stores, stores_of
+from aicluster.errors import SiteError
+
+
+def node(name: str, disk_gb: int = 0, port: str = "rest", keeps: bool = True) -> dict[str, Any]:
+    """A node; with `disk_gb` a store, without `keeps` one that keeps nothing."""
+    store = {"disk_gb": disk_gb, "ports": {port: {"port": 8000}}}
+    ends = {"address": f"{name}.lan", "share": None, "capacity": None, "drained": False}
+    services = {**({"backup": {}} if keeps else {}), **({"backup_store": store} if disk_gb else {})}
+    return {"name": name, "host": f"host-{name}", **ends, "services": services}
+
+
+SITE = [node("PI31", keeps=False), node("PI51"), node("ORIN0", 60), node("AGX0", 1000), node("PI52", 100)]
+
+
+@pytest.mark.parametrize(("name", "stores"), [
+    pytest.param("PI51", ["AGX0", "PI52"], id="the two largest"),
+    pytest.param("PI52", ["AGX0", "ORIN0"], id="a store sends to the others: the second largest"),
+    pytest.param("AGX0", ["PI52", "ORIN0"], id="a store sends to the others: the largest"),
+])  # fmt: skip
+def test_the_stores_of_a_node(name, stores):
+    ends = [{"node": store, "address": f"{store}.lan", "port": 8000} for store in stores]
+    assert backup_stores(SITE, f"host-{name}") == ends
+    assert backup_jobs(SITE, f"host-{name}")["stores"] == stores
+
+
+def test_of_equal_stores_the_name_decides():
+    site = [node("C", 5), node("A", 5), node("B", 5)]
+    assert [store["name"] for store in stores_of(site, "host-elsewhere")] == ["A", "B"]
+
+
+def test_a_lone_store_keeps_its_own_copies_nowhere():
+    assert backup_stores([node("A", 5)], "host-A") == []
+
+
+def test_a_store_without_its_port_is_refused():
+    with pytest.raises(SiteError, match="port rest of backup_store on A: is not among its ports"):
+        backup_stores([node("A", 5, port="web")], "host-B")
+
+
+@pytest.mark.parametrize(("store", "clients"), [
+    ("AGX0", ["ORIN0", "PI51", "PI52"]), ("PI52", ["AGX0", "ORIN0", "PI51"]), ("ORIN0", ["AGX0", "PI52"]),
+])  # fmt: skip
+def test_a_store_has_those_who_keep_something_and_name_it(store, clients):
+    assert backup_clients(SITE, f"host-{store}") == clients
+
+
+@given(st.lists(st.integers(0, 3), max_size=7))
+def test_a_node_and_its_stores_agree_whatever_the_sizes(sizes):
+    site = [node(f"N{number}", size) for number, size in enumerate(sizes)]
+    sent = {(one["name"], end["node"]) for one in site for end in backup_stores(site, one["host"])}
+    assert sent == {(name, one["name"]) for one in site for name in backup_clients(site, one["host"])}
+    assert all(name != store for name, store in sent)
+    for one in site:
+        others = sum(bool(size) for size in sizes) - ("backup_store" in one["services"])
+        assert len(backup_stores(site, one["host"])) == min(2, others)
+
+
+def test_a_secret_stays_the_same_and_is_the_hmac_of_its_purpose():
+    # `printf 'repository PI52' | openssl dgst -sha256 -hmac correct-horse-battery`
+    known = "a356440754d794b4d1a6218102f437f0cdb2e2e30a45751a6f71d6f4929ea318"
+    assert backup_secret("correct-horse-battery", "repository PI52") == known
+
+
+def test_no_two_purposes_and_no_two_masters_have_the_same_secret():
+    names = ["A", "B", "AB"]
+    purposes = [f"repository {name}" for name in names]
+    purposes += [f"login {one} {other}" for one in names for other in names]
+    secrets = [backup_secret(master, purpose) for master in ("one", "two") for purpose in purposes]
+    assert len(set(secrets)) == len(secrets)
+
+
+@pytest.mark.parametrize(("master", "purpose"), [
+    ("secret", "repo PI52"), ("secret", "login PI52"), ("secret", "repository "), ("", "repository PI52"),
+], ids=["misspelt", "without the store", "without the node", "of an empty master"])  # fmt: skip
+def test_a_secret_that_nobody_else_derives_is_refused_and_not_shown(master, purpose):
+    with pytest.raises(SiteError, match="must be") as refused:
+        backup_secret(master, purpose)
+    assert "'secret'" not in str(refused.value)
