@@ -17,6 +17,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.vault import AnsibleVaultError
 from ansible.plugins.action import ActionBase
 
+from aicluster.backup.findings import named_volumes
+from aicluster.engine.files import STACK_ROOT
 from aicluster.preflight.description import preflight_errors, report
 from aicluster.preflight.secrets import flaw_of
 from aicluster.site.catalogue import load, split
@@ -113,6 +115,17 @@ def causes_of(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
+def volumes_of(roles_folder: Path) -> dict[str, list[str]]:
+    """Return service -> the named volumes of its compose file; raise AnsibleError if one cannot be read."""
+    found = {}
+    for path in sorted(roles_folder.glob(f"*/templates{STACK_ROOT}/*/compose.yaml.j2")):
+        try:
+            found[path.parent.name] = named_volumes(path.read_text())
+        except ValueError as error:
+            raise AnsibleError(f"{path}: volumes: must be YAML; correct them: {error}") from error
+    return found
+
+
 def describe(
     groups: Mapping[str, Iterable[str]], hostvars: Mapping[str, Any], groups_file: Path, roles_folder: Path
 ) -> dict[str, Any]:
@@ -128,6 +141,7 @@ def describe(
         "unreadable": {host: unreadable for host, (_, unreadable) in hosts.items() if unreadable},
         "services": {},
         "declared": {service: split(said)[1] for service, said in load(roles_folder).items()},
+        "volumes": volumes_of(roles_folder),
         "overrides": {},
         "catalogue": None,
         "roles": roles,

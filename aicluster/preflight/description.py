@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..backup.findings import backup_problems, volume_problems
+from ..backup.stores import BACKUP
 from ..budget.models import model_budget
 from ..budget.nodes import node_budget
 from ..errors import SiteError
@@ -30,11 +32,11 @@ def site_errors(site: Site, validate: Validate) -> list[str]:
     `site`: vocabulary {tiers, boards, groups: names}, groups (name -> hosts), hosts (host -> variables:
     node_*, site_network, site_router, site_operators and those of roles), unreadable (host or `site` ->
     variable -> reason), services (service_definitions), declared (service -> what it deploys to a node, with
-    templates), overrides (service_overrides), catalogue (services with overrides), roles (name -> options of
-    its argument_specs, None without one), secrets {file, names (those that have a value), malformed, problem:
-    text or None, fix: text or None (make it), exposed: whether it is plain text that git does not ignore},
-    inventories (of this run, below the toolkit's root or absolute), playbook (how one that opens the secrets
-    is run on these nodes).
+    templates), volumes (service -> named volumes of its compose file), overrides (service_overrides),
+    catalogue (services with overrides), roles (name -> options of its argument_specs, None without one),
+    secrets {file, names (those that have a value), malformed, problem: text or None, fix: text or None (make
+    it), exposed: whether it is plain text that git does not ignore}, inventories (of this run, below the
+    toolkit's root or absolute), playbook (how one that opens the secrets is run on these nodes).
     `validate`: how Ansible validates variables of roles.
     """
     checks = (
@@ -109,7 +111,11 @@ def sum_errors(site: Site) -> list[str]:
     nodes = cluster_of(site)
     budgets = [problem for account in node_budget(nodes) for problem in account["problems"]]
     relations = service_relations(nodes)
-    return [*budgets, *relations, *model_errors(site, nodes), *share_errors(nodes)]
+    unnamed = volume_problems([site["catalogue"], *(node["services"] for node in nodes)], site["volumes"])
+    # A toolkit without that service keeps nothing.
+    unkept = backup_problems(nodes) if BACKUP in site["catalogue"] else []
+    kept = [*dict.fromkeys(unnamed), *unkept]
+    return [*budgets, *relations, *kept, *model_errors(site, nodes), *share_errors(nodes)]
 
 
 def preflight_errors(site: Site, validate: Validate) -> list[str]:

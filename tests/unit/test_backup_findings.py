@@ -1,0 +1,128 @@
+"""What of a site would not be backed up is found before a node is touched."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import render
+from site_description import errors_of, production
+from tree import ROOT
+
+from aicluster.backup.findings import backup_problems, named_volumes, volume_problems
+
+DATA = {"backup": [{"volume": "v"}], "disk_gb": 30}
+
+
+def node(name: str, store: int = 0, keeps: bool = True, **services: Any) -> dict[str, Any]:
+    """A node; with `store` one of that many GiB, without `keeps` one that runs no backup."""
+    own: dict[str, Any] = {"backup": {}} if keeps else {}
+    own |= {"backup_store": {"disk_gb": store}} if store else {}
+    return {"name": name, "host": name, "services": {**own, **services}}
+
+
+STORES = [node("B", 100), node("C", 50)]
+
+
+@pytest.mark.parametrize("services", [
+    pytest.param({"web": DATA}, id="of all the service may have"),
+    pytest.param({"web": DATA, "art": {"backup": [{"volume": "a", "copies": 1}], "disk_gb": 60}},
+        id="of what has one copy only the larger one"),
+    pytest.param({"web": {"backup": [{"volume": "v", "disk_gb": 9}], "disk_gb": 900}},
+        id="of an entry that says how much it may have"),
+    pytest.param({"web": {"backup": [{"volume": "v", "none": "It fills again."}], "disk_gb": 900}},
+        id="of a volume that is not kept"),
+])  # fmt: skip
+def test_a_store_has_room_for_what_is_sent_there(services):
+    assert backup_problems([node("A", **services), *STORES]) == []
+
+
+def test_a_store_that_is_too_small_is_named_with_what_is_sent_there():
+    entries = [
+        {"volume": "v"},
+        {"volume": "w"},
+        {"dump": "bin/backup", "disk_gb": 5},
+        {"volume": "x", "copies": 1},
+    ]
+    nodes = [node("A", web={"backup": entries, "disk_gb": 40}), node("D", art=DATA), *STORES]
+    assert backup_problems(nodes) == [
+        "disk_gb of backup_store on C 50: must hold the 75 GiB that are kept there (web of A 45, art of D "
+        "30); raise it, or write a smaller disk_gb or `copies: 1` into an entry in backup of one of them"
+    ]
+
+
+@pytest.mark.parametrize(("found", "nodes"), [
+    pytest.param(
+        "service web on A has data to keep: must run beside backup",
+        [node("A", keeps=False, web=DATA), *STORES],
+        id="a node without the service that keeps it",
+    ),
+    pytest.param(
+        "service backup on B has no store: backup_store must run on another node",
+        [node("B", 100, web=DATA)],
+        id="the only store is the node itself",
+    ),
+])  # fmt: skip
+def test_data_without_a_way_into_a_store_is_found(found, nodes):
+    assert [problem.partition(";")[0] for problem in backup_problems(nodes)] == [found]
+
+
+def test_a_node_without_data_needs_neither():
+    assert backup_problems([node("A", keeps=False, web={})]) == []
+
+
+@pytest.mark.parametrize(("services", "unnamed"), [
+    pytest.param({"web": {"backup": [{"volume": "v"}, {"dump": "bin/x", "volume": "w"}]}}, [],
+        id="all named"),
+    pytest.param({"web": {"backup": [{"volume": "v", "none": "It fills again."}]}}, ["w"],
+        id="one forgotten"),
+    pytest.param({"web": {"backup": [{"dump": "bin/x"}]}}, ["v", "w"], id="a dump that does not say of what"),
+    pytest.param({"web": {"beside": ["db"]}, "db": {"backup": [{"volume": "v"}, {"volume": "w"}]}}, [],
+        id="volumes of the service it works beside"),
+    pytest.param({"web": {}, "db": {"backup": [{"volume": "v"}, {"volume": "w"}]}}, ["v", "w"],
+        id="volumes of another service"),
+])  # fmt: skip
+def test_a_volume_that_no_entry_names_is_found(services, unnamed):
+    found = [problem.partition(":")[0] for problem in volume_problems([services], {"web": ["v", "w"]})]
+    assert found == [f"volume {volume} of service web unnamed" for volume in unnamed]
+
+
+def test_an_override_that_forgets_a_volume_is_found():
+    site = production()
+    site["hosts"]["192.168.1.247"]["node_services"] = [{"postgres": {"backup": []}}]
+    found = [error for error in errors_of(site) if error.startswith("volume ")]
+    assert [error.partition(":")[0] for error in found] == ["volume postgres of service postgres unnamed"]
+
+
+@pytest.mark.parametrize(("template", "volumes"), [
+    pytest.param("services:\n  a:\n    volumes:\n      - v:/v\n", [], id="none"),
+    pytest.param("volumes:\n  v:\n  # of another\n  w: {name: x}\nnetworks:\n  n:\n", ["v", "w"],
+        id="before other keys"),
+    pytest.param("volumes: {v: , w: {}}", ["v", "w"], id="in one line"),
+    pytest.param("volumes:\n{% if a %}\n  v:\n{% else %}\n  w:\n{% endif %}\n", ["v", "w"],
+        id="each under a condition"),
+    pytest.param("volumes:\n{% for v in all %}\n  {{ v }}:\n{% endfor %}\n", [],
+        id="computed, as those of others are"),
+])  # fmt: skip
+def test_the_volumes_of_a_template_are_read_without_rendering_it(template, volumes):
+    assert named_volumes(template) == volumes
+
+
+@pytest.mark.parametrize("inventory", ["production", "lab"])
+def test_what_is_read_of_a_template_is_what_compose_is_given(inventory):
+    read = production()["volumes"]
+    for one in deepcopy(render.cluster(inventory)):
+        for service in [service for service in one["services"] if service in read and service != "backup"]:
+            given = render.compose_of(service, inventory=inventory, host=one["host"])
+            assert read[service] == list(given.get("volumes") or {}), (service, one["name"])
+
+
+def test_a_template_whose_volumes_are_no_yaml_is_named(tmp_path):
+    import site_preflight
+    from ansible.errors import AnsibleError
+
+    file = tmp_path / "web/templates/opt/aicluster/web/compose.yaml.j2"
+    file.parent.mkdir(parents=True)
+    file.write_text("volumes:\n  v: [\n")
+    with pytest.raises(AnsibleError, match=r"web/compose\.yaml\.j2: volumes: must be YAML"):
+        site_preflight.volumes_of(tmp_path)
+    assert site_preflight.volumes_of(ROOT / "roles")["redis"] == ["redis_data"]
