@@ -127,6 +127,10 @@ secrets: setup ## generate missing secrets (real boards: ARGS=--ask-vault-pass)
 verify: setup ## test every service of every node (ARGS=--json for programs)
 	@bin/verify $(inventory_args) $(ARGS)
 
+.PHONY: backup
+backup: setup ## back up every node now, as PI31 does at night (ARGS=--json for programs)
+	@bin/backup $(inventory_args) $(ARGS)
+
 .PHONY: profile
 profile: setup ## switch nodes to another profile: make profile TO=image (without TO: list the profiles)
 	@$(if $(TO),$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/profile.yml -e to=$(TO) $(ARGS),$(VENV)/bin/ansible $(inventory_args) nodes -m ansible.builtin.command -a /opt/aicluster/bin/aicluster_profile.py $(ARGS))

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of a node is copied, to which stores, and with which secrets."""
+"""Backups: what is kept of each node, where, with which secrets, and the nightly run over all nodes."""

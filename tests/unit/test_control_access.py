@@ -11,8 +11,11 @@ from ansible.template import Templar, trust_as_template
 from tree import load
 
 NODE, CONTROL = "192.168.1.147", "192.168.1.234"
-MARK = load("roles/control_access/vars/main.yml")["__control_access_mark"]
-LINE = f'from="{CONTROL}",no-agent-forwarding ssh-ed25519 AAAA {MARK}\n'
+MARKS = load("roles/control_access/vars/main.yml")["__control_access_marks"]
+MARK, BACKUP = MARKS
+LOGIN = f'from="{CONTROL}",no-agent-forwarding ssh-ed25519 AAAA {MARK}\n'
+LINE = LOGIN + f'from="{CONTROL}",restrict,command="x" ssh-ed25519 BBBB {BACKUP}\n'
+COMING = "".join(f"# no key yet of {mark}\n" for mark in MARKS)
 MINE = "ssh-ed25519 AAAA somebody@home\n"
 TASKS = {task["name"]: task for task in load("roles/control_node/tasks/let_in.yml")}
 
@@ -36,10 +39,11 @@ PUT_BACK: dict[str, tuple[Any, ...]] = {
     "a node set up anew, without the file": ("", True),
     "the line was taken away": (MINE, True),
     "the line is there": (MINE + LINE, False),
-    "its place is held for a key to come": (f"# no key yet of {MARK}\n" + MINE, False),
+    "the line of one key was taken away": (LOGIN, True),
+    "their place is held for keys to come": (COMING + MINE, False),
     "the control node has another address": (LINE.replace(CONTROL, "192.168.1.2"), True),
     "a dot of the address is no other character": (LINE.replace(CONTROL, "192.168.11234"), True),
-    "a line of somebody else from there": (LINE.replace(MARK, "somebody"), True),
+    "a line of somebody else from there": (LINE.replace(BACKUP, "somebody"), True),
 }
 
 
@@ -94,23 +98,31 @@ def test_it_is_done_by(host, plan_of_control, does_it):
 # --- what is done ---
 
 
-def test_one_mark_finds_the_line_wherever_it_is_looked_for():
-    assert load("roles/control_node/vars/main.yml")["__control_node_key_comment"] == MARK
+def test_one_mark_finds_a_line_wherever_it_is_looked_for():
+    keys = load("roles/control_node/vars/main.yml")["__control_node_keys"]
+    assert [key["comment"] for key in keys.values()] == MARKS
     [cleanup] = load("playbooks/cleanup.yml")
     patterns = [
         task["ansible.builtin.lineinfile"]["regexp"]
         for task in cleanup["tasks"]
         if "ansible.builtin.lineinfile" in task
     ]
-    assert patterns == [f" {MARK}$"]
+    assert patterns == [f" {MARK}(-backup)?$"]
     let_in = TASKS["Allow the control node to log in, from its address only"]["ansible.builtin.lineinfile"]
-    assert let_in["regexp"] == " {{ __control_node_key_comment }}$", "a new key replaces the old one"
+    assert let_in["regexp"] == " {{ __control_node_kind.comment }}$", "a new key replaces the old one"
 
 
-def test_the_key_opens_nothing_from_elsewhere():
+def test_the_keys_open_nothing_from_elsewhere_and_one_of_them_only_starts_the_backup():
     line = TASKS["Allow the control node to log in, from its address only"]["vars"]["__control_node_line"]
     assert line.startswith(
-        'from="{{ hostvars[__control_node_host].node_address }}",no-agent-forwarding,no-port-forwarding'
+        'from="{{ hostvars[__control_node_host].node_address }}",{{ __control_node_kind.options }}'
+    )
+    options = [
+        key["options"] for key in load("roles/control_node/vars/main.yml")["__control_node_keys"].values()
+    ]
+    assert options[0] == "no-agent-forwarding,no-port-forwarding,no-X11-forwarding"
+    assert options[1].startswith(
+        'restrict,command="sudo -n /opt/aicluster/bin/aicluster_backup.py follow --start --by '
     )
 
 
@@ -133,8 +145,9 @@ def ask(lines: str) -> str:
 
 MISSING: dict[str, tuple[Any, ...]] = {
     "no line": ("", "does not let PI31 (192.168.1.234) in", "site.yml"),
+    "the line of one key": (LOGIN, "does not let PI31", "site.yml"),
     "another address": (LINE.replace(CONTROL, "192.168.1.2"), "does not let PI31", "site.yml"),
-    "the place of a line": (f"# no key yet of {MARK}\n", "PI31 had no key when",
+    "the place of a line": (COMING, "PI31 had no key when",
         "site.yml --limit pi31.example"),
 }  # fmt: skip
 

@@ -28,7 +28,7 @@ from aicluster.toolkit import files as toolkit
 from aicluster.toolkit.archive import pack
 
 INVENTORIES = ["inventory/groups.yml", "inventory/production.yml"]
-UNITS = "/etc/systemd/system/aicluster-backup"
+UNITS = "/etc/systemd/system/aicluster-nightly"
 VARS = load("roles/control_node/vars/main.yml")
 DECLARED = load("roles/control_node/meta/service.yml")
 
@@ -332,7 +332,6 @@ def kit_of(printed: Mapping[str, str | CheckError] = {}) -> ScriptedKit:
         "*--list-hosts": HOSTS,
         "*raw*": ALL_WELL,
         "*ActiveState*": "active\n",
-        "*backup*": "",
         **printed,
     }
     return ScriptedKit(site("PI31", {}, cluster), commands=commands)
@@ -343,7 +342,7 @@ def kit_of(printed: Mapping[str, str | CheckError] = {}) -> ScriptedKit:
         id="another inventory"),
     pytest.param({"*raw*": "10.0.0.2 | CHANGED | rc=0 >>\n\nagx0 | UNREACHABLE! => {}\nrc=4\n"},
         "cannot work on AGX0", id="a node that does not let it in"),
-    pytest.param({"*ActiveState*": "inactive\n"}, "aicluster-backup.timer is inactive", id="no timer"),
+    pytest.param({"*ActiveState*": "inactive\n"}, "aicluster-nightly.timer is inactive", id="no timer"),
 ])  # fmt: skip
 def test_a_control_node_that_could_not_do_its_work_has_failed(answers, evidence):
     with pytest.raises(CheckError, match=evidence):

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One backup of all nodes: start each node's own, side by side, and tell what comes of it.
+
+No data comes here. Each node is one process that prints a JSON object a line: `event` (start, done, failed,
+at last end), `job`, `store`, `bytes`, `seconds`, `message`; its exit code is that of the node's backup.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+UNREACHABLE = 255  # ssh's own exit code
+STEP = 1000  # from one unit of bytes to the next
+AGENT = "/opt/aicluster/bin/aicluster_backup.py"
+
+
+@dataclass
+class Outcome:
+    """What came of one node: the snapshots it made, and a sentence for each failure."""
+
+    node: str
+    made: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def command(ssh: Sequence[str], by: str) -> list[str]:
+    """Return what starts a node's backup over ssh, in the name of `by`, and follows it."""
+    return [*ssh, "-o", "BatchMode=yes", "sudo", "-n", AGENT, "follow", "--start", "--by", by]
+
+
+def size(count: float) -> str:
+    """Return bytes for people, as 1.5 MB."""
+    for unit in ("B", "kB", "MB"):
+        if count < STEP:
+            return f"{count:.3g} {unit}"
+        count /= STEP
+    return f"{count:.3g} GB"
+
+
+def line_of(node: str, event: Mapping[str, Any]) -> str:
+    """Return what a person reads about an event of a node; empty for one that says nothing new."""
+    subject = f"{node}: {event.get('job', '')}"
+    if event["event"] == "done":
+        added, seconds = size(event.get("bytes", 0)), event.get("seconds", 0)
+        return f"{subject} -> {event.get('store')}: {added} added in {seconds:.0f} s"
+    if event["event"] == "failed":
+        return f"{subject}: FAILED: {event.get('message', '')}"
+    return ""
+
+
+def heard(outcome: Outcome, text: str) -> str:
+    """Add one line of a node to its outcome; return what a person reads of it, or nothing."""
+    try:
+        event = json.loads(text)
+        kind = event["event"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    if kind == "done":
+        outcome.made.append({key: event.get(key) for key in ("job", "store", "bytes", "seconds")})
+    elif kind == "failed":
+        outcome.failures.append(f"{event.get('job', '')}: {event.get('message', '')}")
+    return line_of(outcome.node, event)
+
+
+def ended(outcome: Outcome, status: int, errors: str) -> None:
+    """Add to an outcome what the end of its process says."""
+    last = (errors.strip().splitlines() or [f"exit code {status}"])[-1]
+    if status == UNREACHABLE:
+        outcome.failures.append(f"does not answer over ssh: {last}")
+    elif status != 0 and not outcome.failures:
+        outcome.failures.append(last)
+
+
+def run(commands: Mapping[str, Sequence[str]], tell: Callable[[str], None]) -> list[Outcome]:
+    """Run one process per node, all at once; `tell` gets each line for people as it comes."""
+
+    def follow(node: str) -> Outcome:
+        outcome = Outcome(node)
+        with subprocess.Popen(
+            commands[node],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout and process.stderr
+            for text in process.stdout:
+                if line := heard(outcome, text):
+                    tell(line)
+            errors = process.stderr.read()
+        ended(outcome, process.returncode, errors)
+        return outcome
+
+    with ThreadPoolExecutor(max_workers=max(1, len(commands))) as pool:
+        return list(pool.map(follow, commands))
+
+
+def report(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
+    """Return the outcome of all nodes as one document."""
+    return {
+        "ok": not any(outcome.failures for outcome in outcomes),
+        "seconds": round(seconds, 1),
+        "bytes": sum(made["bytes"] or 0 for outcome in outcomes for made in outcome.made),
+        "nodes": [
+            {"node": outcome.node, "snapshots": outcome.made, "failures": outcome.failures}
+            for outcome in outcomes
+        ],
+    }
+
+
+def summary(document: Mapping[str, Any]) -> list[str]:
+    """Return the last lines of a run: every failure, then one sentence about all nodes."""
+    nodes = document["nodes"]
+    failed = [node for node in nodes if node["failures"]]
+    lines = [f"{node['node']}: {failure}" for node in failed for failure in node["failures"]]
+    made = sum(len(node["snapshots"]) for node in nodes)
+    added = f"{size(document['bytes'])} added in {document['seconds']:.0f} s"
+    names = ", ".join(node["node"] for node in failed)
+    return [
+        *lines,
+        f"backup: {made} snapshots of {len(nodes)} nodes, {added}"
+        + (f"; FAILED on {names}" if failed else ""),
+    ]

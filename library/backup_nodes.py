@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation of the action in action_plugins/backup_nodes.py; the node's part is aicluster_backup.py."""
+
+DOCUMENTATION = r"""
+module: backup_nodes
+short_description: Back up every node
+description:
+  - Starts the backup of each node that runs the service C(backup), all at once over ssh, and shows their
+    progress. The nodes send their data to the stores themselves; none of it comes to the controller.
+  - Fails when the backup of a node fails, after all others have ended. A node whose backup runs already
+    refuses and names that run.
+author: The AI cluster toolkit
+options:
+  nodes:
+    description: The variable C(cluster_nodes); of it the hosts of the play are backed up.
+    type: list
+    elements: dict
+    required: true
+  by:
+    description: Who starts it, for the node's journal and for the refusal of a second run.
+    type: str
+    required: true
+  json_file:
+    description: File on the controller the report is written to as JSON; empty for none.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    description: Names the nodes and starts nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Back up every node
+  backup_nodes:
+    nodes: "{{ cluster_nodes }}"
+    by: PI31
+  run_once: true
+"""
+
+RETURN = r"""
+msg:
+  description: How many snapshots were made, how much was added, and which nodes failed.
+  returned: always
+  type: str
+"""

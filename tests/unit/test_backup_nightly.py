@@ -1,0 +1,88 @@
+"""The nightly run: every node at once, every line as it comes, every failure by name."""
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from aicluster.backup.nightly import command, line_of, report, run, size, summary
+
+DONE = {"event": "done", "job": "postgres", "store": "AGX0", "bytes": 1500000, "seconds": 2.4}
+FAILED = {"event": "failed", "job": "minio", "message": "mc mirror: no space left"}
+
+
+def node(*events: Any, status: int = 0, errors: str = "") -> list[str]:
+    """A process that speaks as a node does."""
+    lines = "".join(json.dumps(event) + "\n" if isinstance(event, dict) else event for event in events)
+    program = f"import sys; sys.stdout.write({lines!r}); sys.stderr.write({errors!r}); sys.exit({status})"
+    return [sys.executable, "-c", program]
+
+
+SAYS: dict[str, tuple[list[str], list[str], int]] = {
+    "a node that made its snapshots has no failure": (node(DONE), [], 1),
+    "a job that failed is named with its reason": (
+        node(DONE, FAILED, status=1), ["minio: mc mirror: no space left"], 1,
+    ),
+    "a node whose backup runs already says which": (
+        node(status=3, errors="a backup runs since 02:00, started by PI31 (process 12)\n"),
+        ["a backup runs since 02:00, started by PI31 (process 12)"], 0,
+    ),
+    "a node that is off does not answer": (
+        node(status=255, errors="ssh: connect to host 192.0.2.1 port 22: No route to host\n"),
+        ["does not answer over ssh: ssh: connect to host 192.0.2.1 port 22: No route to host"], 0,
+    ),
+    "a node that ends without a word is no success": (node(status=1), ["exit code 1"], 0),
+    "a greeting of the machine is no event": (node("Welcome\n", DONE), [], 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "failures", "snapshots"), SAYS.values(), ids=SAYS)
+def test_what_a_node_says_is_its_outcome(said, failures, snapshots):
+    [outcome] = run({"PI52": said}, [].append)
+    assert outcome.failures == failures
+    assert len(outcome.made) == snapshots
+
+
+def test_one_failing_node_stops_no_other_and_all_are_told():
+    lines: list[str] = []
+    outcomes = run({"PI52": node(FAILED, status=1), "AGX0": node(DONE)}, lines.append)
+    document = report(outcomes, 12.3)
+    assert sorted(lines) == [
+        "AGX0: postgres -> AGX0: 1.5 MB added in 2 s",
+        "PI52: minio: FAILED: mc mirror: no space left",
+    ]
+    assert not document["ok"]
+    assert summary(document) == [
+        "PI52: minio: mc mirror: no space left",
+        "backup: 1 snapshots of 2 nodes, 1.5 MB added in 12 s; FAILED on PI52",
+    ]
+
+
+def test_all_nodes_run_at_the_same_time(tmp_path):
+    # Each waits until the other has begun.
+    wait = """
+import pathlib, sys, time
+pathlib.Path(sys.argv[1]).touch()
+deadline = time.time() + 20
+while not pathlib.Path(sys.argv[2]).exists():
+    assert time.time() < deadline
+    time.sleep(0.01)
+"""
+    program, a, b = [sys.executable, "-c", wait], str(tmp_path / "a"), str(tmp_path / "b")
+    assert not any(outcome.failures for outcome in run({"A": [*program, a, b], "B": [*program, b, a]}, print))
+
+
+def test_a_start_is_no_news():
+    assert line_of("PI52", {"event": "start", "job": "postgres"}) == ""
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2.5e9, "2.5 GB")])
+def test_sizes_are_for_people(count, text):
+    assert size(count) == text
+
+
+def test_the_command_asks_for_no_password():
+    words = command(["ssh", "ansible@192.0.2.1"], "PI31")
+    assert words[:4] == ["ssh", "ansible@192.0.2.1", "-o", "BatchMode=yes"]
+    assert words[4:6] == ["sudo", "-n"]
