@@ -1,0 +1,125 @@
+"""Every node's data reaches two other nodes at night, and nothing that is stored can be taken back."""
+
+import json
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import site_under_test as site
+from tree import ROOT
+
+AGENT = "/opt/aicluster/bin/aicluster_backup.py"
+MEMORY_LIMIT_MB = 300
+RESTIC = "docker exec backup restic --repository-file /run/secrets/backup/store_1"
+
+
+def backed_up() -> list[site.Node]:
+    """The nodes with something to keep."""
+    return site.running("backup")
+
+
+def status(node: site.Node) -> dict[str, Any]:
+    """What a node says of its copies."""
+    return dict(json.loads(site.shell(node, f"{AGENT} status")))
+
+
+def restic(node: site.Node, command: str) -> subprocess.CompletedProcess[str]:
+    """A command of restic with the credentials of a node."""
+    return subprocess.run(
+        [*site.as_root(node), "sh", "-c", shlex.quote(f"{RESTIC} {command}")],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def by_hand() -> tuple[int, dict[str, Any]]:
+    """Exit code and report of `bin/backup --json`."""
+    ran = subprocess.run(
+        ["bin/backup", "--json", *site.inventory_arguments()],
+        cwd=ROOT, env=site.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    sys.stdout.write(ran.stderr)
+    return ran.returncode, json.loads(ran.stdout)
+
+
+@pytest.fixture(scope="module")
+def night() -> dict[str, str]:
+    """One night: the unit that PI31's timer starts, and what systemd counted of it."""
+    [control] = site.running("control_node")
+    site.shell(control, "systemctl start aicluster-nightly.service")
+    properties = "Result,ExecMainStatus,MemoryPeak"
+    said = site.shell(control, f"systemctl show aicluster-nightly.service --property {properties}")
+    return dict(line.split("=", 1) for line in said.splitlines())
+
+
+def test_the_unit_of_the_timer_backs_up_all_of_every_node(night):
+    assert night["Result"] == "success"
+    for node in backed_up():
+        copies = status(node)["copies"]
+        assert copies, node.name
+        assert [one["job"] for one in copies if one["exit_code"]] == [], node.name
+        assert all("success_at" in one for one in copies), node.name
+
+
+def test_the_night_fits_into_the_memory_of_the_control_node(night):
+    if not night["MemoryPeak"].isdigit():
+        pytest.skip("systemd here counts no memory")
+    assert int(night["MemoryPeak"]) < MEMORY_LIMIT_MB * 2**20
+
+
+def test_what_a_node_keeps_is_on_two_other_nodes(night):
+    stores = {node.name for node in site.running("backup_store")}
+    for node in backed_up():
+        copies = status(node)["copies"]
+        assert {one["store"] for one in copies} <= stores - {node.name}
+        assert {one["copy"] for one in copies} == {1, 2}
+
+
+def test_a_second_night_adds_next_to_nothing(night):
+    code, report = by_hand()
+    assert code == 0, report
+    assert report["ok"]
+    made = [made for node in report["nodes"] for made in node["snapshots"]]
+    assert len(made) == sum(len(status(node)["copies"]) for node in backed_up())
+    # Logs of the last minutes and new dumps: nothing is stored twice.
+    assert (
+        report["bytes"]
+        < sum(one["total_bytes"] for node in backed_up() for one in status(node)["copies"]) / 2
+    )
+
+
+def test_the_dump_of_the_database_can_be_read_from_the_store_and_has_its_manifest(night):
+    [node] = site.running("postgres")
+    read = restic(node, "dump --tag postgres latest /staging/postgres/manifest.json")
+    assert read.returncode == 0, read.stderr
+    manifest = json.loads(read.stdout)
+    database = site.variable(node, "site_database")
+    assert database in manifest["databases"]
+    dump = f"{RESTIC} dump --tag postgres latest /staging/postgres/{database}.dump"
+    listed = site.shell(node, f"{dump} | docker exec -i postgres pg_restore --list")
+    assert "dbname: " + database in listed
+
+
+@pytest.mark.parametrize("command", ["forget latest --tag postgres", "forget latest --prune --tag postgres"])
+def test_with_the_credentials_of_a_node_nothing_stored_can_be_deleted(night, command):
+    [node] = site.running("postgres")
+    before = json.loads(restic(node, "snapshots --json").stdout)
+    refused = restic(node, command)
+    assert refused.returncode != 0 or "403" in refused.stderr, refused.stdout
+    assert json.loads(restic(node, "snapshots --json").stdout) == before
+
+
+def test_the_key_of_the_timer_can_only_start_the_backup(night):
+    [control] = site.running("control_node")
+    [node] = site.running("postgres")
+    key = "/var/lib/aicluster-toolkit/.ssh/backup_ed25519"
+    login = (
+        f"sudo -u aicluster ssh -o BatchMode=yes -o IdentitiesOnly=yes -i {key} {node.user}@{node.address}"
+    )
+    answer = site.shell(control, f"{login} cat /etc/shadow || true")
+    assert "root:" not in answer
+    assert json.loads(answer.splitlines()[-1])["event"] == "end"
