@@ -37,13 +37,15 @@ def present(models: object) -> list[dict[str, Any]]:
 
 
 def list_problems(node: str, models: Models, aliases: Mapping[str, Any]) -> Iterator[str]:
-    """Yield models that are listed twice, and aliases of models that are not listed."""
+    """Yield models that are listed twice, and aliases that hide a model or name one that is not listed."""
     names = [normalise(model["name"]) for model in models]
     for name in dict.fromkeys(names):
         if names.count(name) > 1:
             times = names.count(name)
             yield f"model {name} of {node} {times} times: must be listed once; correct {MODELS_FILE}"
     for alias, target in aliases.items():
+        if normalise(str(alias)) in names:
+            yield f"alias {alias} of {node}: must not be a listed model; rename it in {MODELS_FILE}"
         if normalise(str(target)) not in names:
             yield (
                 f"alias {alias} of {node} {target!r}: must be the name of a listed model; add it to "

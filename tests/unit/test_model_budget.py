@@ -47,8 +47,28 @@ def test_the_hungriest_that_may_be_loaded_together_must_fit_together():
     assert "lower ollama_max_loaded_models" in problem
 
 
-@pytest.mark.parametrize(
-    ("target", "count"), [("a", 0), ("a:latest", 0), ("b", 1)], ids=["by name", "with its tag", "not listed"]
-)
-def test_an_alias_needs_a_listed_model(target, count):
-    assert len(problems(model("a"), aliases={"chat": target})) == count
+LISTS: dict[str, tuple[Any, ...]] = {
+    "an alias of a model by its name": (["a"], {"chat": "a"}, []),
+    "an alias of a model with its tag": (["a"], {"chat": "a:latest"}, []),
+    "an alias of a model that is not listed": (
+        ["a"],
+        {"chat": "b"},
+        ["alias chat of AGX0 'b': must be the name"],
+    ),
+    "an alias with the name of a model": (
+        ["a", "b"],
+        {"b": "a"},
+        ["alias b of AGX0: must not be a listed model"],
+    ),
+    "a model that is listed twice": (
+        ["a", "a:latest"],
+        {},
+        ["model a:latest of AGX0 2 times: must be listed"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("names", "aliases", "found"), LISTS.values(), ids=LISTS)
+def test_the_lists_of_models_and_aliases_agree(names, aliases, found):
+    listed = problems(*map(model, names), aliases=aliases)
+    assert [problem[: len(start)] for problem, start in zip(listed, found, strict=True)] == found

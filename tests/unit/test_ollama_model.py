@@ -1,116 +1,41 @@
 """The module `ollama_model` against a server that speaks the pull protocol, with every way it breaks."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.module_utils.aicluster_models import background, disk, pull, server
 from ansible.module_utils.testing import patch_module_args
 from by_path import import_file
-from listening import Listening
+from fake_ollama import GIGA, MANIFEST, REPEAT, SILENCE, VERIFYING, FakeOllama, pulling
 
 ollama_model = import_file("library/ollama_model.py", "ollama_model_by_path")
 
-GIGA, MEGA = 10**9, 10**6
-# What a pull may do besides sending lines: say nothing, or its last line, until the client has had enough.
-SILENCE, REPEAT = "silence", "repeat"
-
-
-def pulling(completed: float, total: float = 2 * GIGA, layer: str = "6e") -> dict[str, Any]:
-    sha = "sha256:" + layer * 32
-    return {"status": f"pulling {sha[7:19]}", "digest": sha, "total": int(total), "completed": int(completed)}
-
-
-MANIFEST = {"status": "pulling manifest"}
-VERIFYING, SUCCESS = {"status": "verifying sha256 digest"}, {"status": "success"}
-WHOLE = [MANIFEST, pulling(0), pulling(GIGA), pulling(2 * GIGA), VERIFYING, SUCCESS]
-NO_SPACE = [pulling(GIGA), {"error": "write /root/.ollama: no space left on device"}]
-
-
-class FakeOllama:
-    """A server whose pulls follow scripts: a list of steps, or (status, text), per attempt; then `WHOLE`."""
-
-    def __init__(self) -> None:
-        self.models: dict[str, str] = {}
-        self.scripts: list[Any] = []
-        # What it offers as a mirror: repository:tag.
-        self.offers: set[str] = set()
-        self.requests: list[tuple[str, str, Any]] = []
-        self.hung_up = threading.Event()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: object) -> None:
-                pass
-
-            def answer(self, status: int, body: Any) -> None:
-                self.send_response(status)
-                self.end_headers()
-                self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
-
-            def do_GET(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
-                outer.requests.append((self.command, self.path, body))
-                name = ollama_model.normalise(body.get("model", body.get("source", "x")))
-                if self.command == "HEAD":
-                    repository, _, tag = self.path.removeprefix("/v2/").partition("/manifests/")
-                    self.answer(200 if f"{repository}:{tag}" in outer.offers else 404, b"")
-                elif self.path == "/api/tags":
-                    listed = [{"name": name, "digest": digest} for name, digest in outer.models.items()]
-                    self.answer(200, {"models": listed})
-                elif self.path == "/api/delete":
-                    self.answer(200 if outer.models.pop(name, None) else 404, {"error": "not found"})
-                elif self.path == "/api/copy":
-                    outer.models[ollama_model.normalise(body["destination"])] = outer.models[name]
-                    self.answer(200, b"")
-                else:
-                    self.pull(name, outer.scripts.pop(0) if outer.scripts else WHOLE)
-
-            def pull(self, name: str, script: Any) -> None:
-                if isinstance(script, tuple):
-                    return self.answer(script[0], {"error": script[1]})
-                self.answer(200, b"")
-                try:
-                    for index, step in enumerate(script):
-                        while step == SILENCE and self.connection.recv(1):
-                            pass
-                        while step == REPEAT:
-                            self.say(script[index - 1])
-                        if step == SUCCESS:
-                            outer.models[name] = f"digest of {name.rsplit('/', 1)[-1]}"
-                        self.say(step)
-                except OSError:
-                    outer.hung_up.set()
-                return None
-
-            def say(self, line: Any) -> None:
-                self.wfile.write(json.dumps(line).encode() + b"\n")
-
-        for method in ("HEAD", "POST", "DELETE"):
-            setattr(Handler, f"do_{method}", Handler.do_GET)
-        self.server = Listening(Handler)
-        self.url = self.server.url
-        self.mirror = f"127.0.0.1:{self.server.server_port}"
-
-    @property
-    def pulls(self) -> list[str]:
-        return [body["model"] for _, path, body in self.requests if path == "/api/pull"]
+MODEL = "llama3.2:1b-q4_K_M"
 
 
 @pytest.fixture
 def ollama(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOllama]:
     fake = FakeOllama()
-    monkeypatch.setattr(ollama_model, "ATTEMPTS", 3)
-    monkeypatch.setattr(ollama_model, "BACKOFF_S", 0)
+    monkeypatch.setattr(server, "BACKOFF_S", 0)
     monkeypatch.setattr(ollama_model, "LOOK_S", 0.01)
     # The background process is this one, and has ended when the module returns.
     monkeypatch.setattr(ollama_model, "detach", lambda task: task())
     with fake.server:
         yield fake
+
+
+@pytest.fixture(autouse=True)
+def volume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A volume with 10 GB free, of which 2 are reserved."""
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=10 * GIGA))
+    monkeypatch.setattr(ollama_model.AnsibleModule, "run_command", lambda *_: (0, f"{tmp_path}\n", ""))
+    return tmp_path
 
 
 @pytest.fixture
@@ -122,14 +47,17 @@ def file(tmp_path: Path) -> Path:
 def call(ollama: FakeOllama, file: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
     """Run the module's real entry point once; models may be given as plain names."""
 
-    def once(models: list[Any] | None = None, *, check: bool = False, **more: Any) -> dict[str, Any]:
-        listed = [{"name": m} if isinstance(m, str) else m for m in models or []]
-        arguments = {"url": ollama.url, "models": listed, "progress_file": str(file), **more}
+    def once(models: Any = (), *, check: bool = False, **more: Any) -> dict[str, Any]:
+        arguments = {
+            "url": ollama.url,
+            "models": [{"name": model} if isinstance(model, str) else model for model in models],
+            **{"aliases": {}, "mirrors": [], "volume": "v", "disk_reserve_gb": 2},
+            **{"progress_file": str(file), "wait": True, "_ansible_check_mode": check, **more},
+        }
         capsys.readouterr()
-        with patch_module_args({**arguments, "_ansible_check_mode": check}), pytest.raises(SystemExit):
+        with patch_module_args(arguments), pytest.raises(SystemExit):
             ollama_model.main()
-        result: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return result
+        return dict(json.loads(capsys.readouterr().out))
 
     return once
 
@@ -147,8 +75,7 @@ def run(call: Any) -> Callable[..., dict[str, Any]]:
 
 # --- present, absent, aliases ---
 
-MODEL, PHI_ABSENT = "llama3.2:1b-q4_K_M", {"name": "phi3:mini", "state": "absent"}
-
+PHI_ABSENT = {"name": "phi3:mini", "state": "absent"}
 
 RUNS: dict[str, tuple[Any, ...]] = {
     "a missing model is pulled and what nobody lists stays": (
@@ -175,13 +102,13 @@ def test_a_run_does_what_check_mode_predicts_and_a_second_one_nothing(ollama, ru
     real = run(**wanted)
     for result in (predicted, real):
         assert result["changed"] and result["finished"]
-        assert {key: result[key] for key in ollama_model.REPORTED if result[key]} == done
+        assert {key: result[key] for key in ("pulled", "removed", "aliased") if result[key]} == done
         assert result["diff"]["before"] != result["diff"]["after"]
-    assert predicted["diff"]["before"] == real["diff"]["before"]
+    assert predicted["diff"] == real["diff"]
     assert set(ollama.models) == left
     ollama.requests.clear()
     again = run(**wanted)
-    assert not again["changed"] and again["diff"]["before"] == again["diff"]["after"]
+    assert not again["changed"] and again["diff"] == {"before": "", "after": ""}
     assert [(method, path) for method, path, _ in ollama.requests] == [("GET", "/api/tags")]
 
 
@@ -195,44 +122,59 @@ def test_a_removed_model_makes_room_before_anything_is_pulled(ollama, run):
 # --- streams that break ---
 
 
-@pytest.mark.parametrize("first_attempt", [
-    pytest.param([MANIFEST, pulling(0), pulling(GIGA)], id="the stream ends without success"),
-    pytest.param([MANIFEST, pulling(GIGA), SILENCE], id="nothing comes any more"),
-    pytest.param([pulling(0), pulling(GIGA), REPEAT], id="lines come and no bytes with them"),
-    pytest.param((500, "pull model manifest: i/o timeout"), id="the server cannot reach its registry"),
+@pytest.mark.parametrize(("limits", "first_attempt"), [
+    pytest.param({}, [MANIFEST, pulling(0), pulling(GIGA)], id="the stream ends without success"),
+    pytest.param({"STALL_S": 0.5}, [MANIFEST, pulling(GIGA), SILENCE], id="nothing comes any more"),
+    pytest.param({"STALL_S": 0.5}, [pulling(GIGA), REPEAT], id="lines come and no bytes with them"),
+    pytest.param({"VERIFY_S": 0.2}, [VERIFYING, SILENCE], id="the checksums exceed their own limit"),
+    pytest.param({}, [{"error": "i/o timeout"}], id="the server cannot reach its registry"),
 ])  # fmt: skip
-def test_a_pull_is_resumed_when(ollama, run, first_attempt, monkeypatch):
-    monkeypatch.setattr(ollama_model, "STALL_S", 0.5)
+def test_a_pull_is_resumed_when(ollama, run, monkeypatch, limits, first_attempt):
+    for name, seconds in limits.items():
+        monkeypatch.setattr(pull, name, seconds)
     ollama.scripts = [first_attempt]
     assert run(["phi3:mini"])["pulled"] == ["phi3:mini"]
-    assert len(ollama.pulls) > 1
+    assert ollama.pulls == ["phi3:mini"] * 2
 
 
-def test_attempts_count_only_while_no_byte_arrives(ollama, run):
+def test_a_pull_goes_on_as_long_as_bytes_arrive(ollama, run):
     ollama.scripts = [[pulling(step * 1e8), pulling((step + 1) * 1e8)] for step in range(6)]
     assert run(["phi3:mini"])["changed"]
     assert len(ollama.pulls) == 7
 
 
-def test_a_long_verification_is_not_a_stall(ollama, run, monkeypatch):
-    monkeypatch.setattr(ollama_model, "STALL_S", 60)
-    monkeypatch.setattr(ollama_model, "VERIFY_S", 0.2)
-    ollama.scripts = [[pulling(GIGA), VERIFYING, SILENCE]]
-    run(["phi3:mini"])
-    assert ollama.pulls == ["phi3:mini"] * 2, "it has a limit of its own"
+FATAL: dict[str, tuple[Any, ...]] = {
+    "a full disk": (
+        [pulling(GIGA), {"error": "write blob: no space left on device"}],
+        "take models off ollama_models",
+        1,
+    ),
+    "damaged bytes": ([{"error": "digest mismatch"}], "look at proxies between", 1),
+    "no new byte again and again": (
+        [pulling(GIGA)],
+        "gave up after 5 attempts without a new byte, at 1.0 of",
+        5,
+    ),
+}
 
 
-@pytest.mark.parametrize(("script", "cure"), [
-    pytest.param(NO_SPACE, "take models off ollama_models", id="a full disk"),
-    pytest.param([{"error": "digest mismatch"}], "look at proxies between", id="damaged bytes"),
-    pytest.param((404, "page not found"), "is this an Ollama server?", id="a server of another kind"),
-])  # fmt: skip
-def test_what_trying_again_cannot_cure_fails_at_once(ollama, run, script, cure):
-    ollama.scripts = [script]
+@pytest.mark.parametrize(("script", "says", "attempts"), FATAL.values(), ids=FATAL)
+def test_a_pull_fails_for(ollama, run, script, says, attempts):
+    ollama.scripts = [script] * attempts
     result = run(["phi3:mini"])
     assert result["failed"]
-    assert "model phi3:mini: " in result["msg"] and ollama.url in result["msg"] and cure in result["msg"]
-    assert len(ollama.pulls) == 1
+    assert f"model phi3:mini: {ollama.url}" in result["msg"] and says in result["msg"]
+    assert len(ollama.pulls) == attempts
+
+
+@pytest.mark.parametrize(("script", "says", "attempts"), FATAL.values(), ids=FATAL)
+def test_a_mirror_is_passed_over_for(ollama, run, there, script, says, attempts):
+    ollama.scripts = [script] * attempts
+    result = run([MODEL], mirrors=[ollama.mirror])
+    assert ollama.pulls == [there] * attempts + [MODEL]
+    given_up, pulled = result["messages"]
+    assert re.match(f"not from a mirror: model {re.escape(there)}: .*{says}", given_up)
+    assert (pulled, result["pulled"]) == (f"{MODEL} is there", [MODEL])
 
 
 # --- mirrors ---
@@ -241,59 +183,38 @@ def test_what_trying_again_cannot_cure_fails_at_once(ollama, run, script, cure):
 @pytest.fixture
 def there(ollama: FakeOllama) -> str:
     """The name of the model that the server offers as a mirror."""
-    ollama.offers = {"library/llama3.2:1b-q4_K_M"}
-    return f"{ollama.mirror}/library/llama3.2:1b-q4_K_M"
+    ollama.offers = {f"library/{MODEL.replace(':', '/manifests/')}"}
+    return f"{ollama.mirror}/library/{MODEL}"
 
 
 def test_a_model_is_copied_from_the_first_mirror_that_has_it(ollama, run, there):
     result = run([MODEL], mirrors=["127.0.0.1:9", ollama.mirror])
-    assert ollama.pulls == [there], "with its capitals: a registry knows no others"
-    assert [body["insecure"] for _, path, body in ollama.requests if path == "/api/pull"] == [True]
-    assert (result["pulled"], result["copied"]) == ([MODEL], [f"{MODEL} from {ollama.mirror}"])
+    assert ollama.asked("/api/pull") == [{"model": there, "insecure": True}], (
+        "with its capitals: a registry knows no others"
+    )
+    assert result["pulled"] == [MODEL]
+    assert result["messages"] == [f"{MODEL} is there, copied from {ollama.mirror}"]
     assert list(ollama.models) == [MODEL.lower()], "its name on the mirror is gone"
 
 
 def test_a_model_that_names_its_registry_comes_from_there(ollama, run):
-    assert run(["hf.co/me/phi3:mini"], mirrors=[ollama.mirror])["copied"] == []
+    run(["hf.co/me/phi3:mini"], mirrors=[ollama.mirror])
     assert ollama.pulls == ["hf.co/me/phi3:mini"]
     assert "HEAD" not in [method for method, *_ in ollama.requests]
 
 
-@pytest.mark.parametrize(("scripts", "why"), [
-    pytest.param([[{"error": "digest mismatch: want a"}]], "digest mismatch", id="damaged bytes"),
-    pytest.param([[pulling(GIGA)]] * 3, "gave up after 3 attempts",
-        id="a stream that breaks off again and again"),
-])  # fmt: skip
-def test_a_mirror_is_passed_over_and_named_for(ollama, run, there, scripts, why):
-    ollama.scripts = list(scripts)
-    result = run([MODEL], mirrors=[ollama.mirror])
-    assert ollama.pulls == [there] * len(scripts) + [MODEL]
-    assert (result["pulled"], result["copied"]) == ([MODEL], [])
-    assert why in result["given_up"][0] and there in result["given_up"][0]
-
-
-def test_a_name_below_a_mirror_that_a_killed_process_left_is_removed(ollama, run):
-    there = f"{ollama.mirror}/library/phi3:mini"
-    ollama.models = {"phi3:mini": "d", there: "d"}
-    assert run(["phi3:mini"], mirrors=[ollama.mirror])["removed"] == [there]
-    assert ollama.models == {"phi3:mini": "d"}
+def test_a_name_below_a_mirror_that_a_killed_process_left_is_removed(ollama, run, there):
+    ollama.models = {MODEL.lower(): "d", there.lower(): "d"}
+    assert run([MODEL], mirrors=[ollama.mirror])["removed"] == [there]
+    assert list(ollama.models) == [MODEL.lower()]
 
 
 # --- the disk ---
 
 
-@pytest.fixture
-def volume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A volume with 10 GB free, of which 2 are reserved."""
-    free = SimpleNamespace(f_bavail=10 * MEGA, f_frsize=1000)
-    monkeypatch.setattr(ollama_model.os, "statvfs", lambda _: free)
-    monkeypatch.setattr(ollama_model.AnsibleModule, "run_command", lambda *_: (0, f"{tmp_path}\n", ""))
-    return tmp_path
-
-
 @pytest.mark.parametrize("check", [True, False], ids=["in check mode", "in a run"])
 def test_models_that_do_not_fit_are_refused_before_the_first_byte(ollama, run, volume, check):
-    result = run([{"name": "a", "size_gb": 4}, {"name": "b", "size_gb": 4.5}], volume="v", check=check)
+    result = run([{"name": "a", "size_gb": 4}, {"name": "b", "size_gb": 4.5}], check=check)
     assert result["failed"] and not ollama.pulls
     assert result["msg"].startswith(
         "pull refused before the first byte (a 4.0 + b 4.5 GB, 0.0 of it there in part), 8.5 GB to come: "
@@ -301,24 +222,23 @@ def test_models_that_do_not_fit_are_refused_before_the_first_byte(ollama, run, v
     )
 
 
-@pytest.mark.parametrize(("model", "script"), [
-    pytest.param({"size_gb": 8.002}, WHOLE, id="a part of it is there already"),
-    pytest.param({"size_gb": 90, "state": "absent"}, WHOLE, id="it is to go"),
+@pytest.mark.parametrize("model", [
+    pytest.param({"size_gb": 8.002}, id="a part of it is there already"),
+    pytest.param({"size_gb": 90, "state": "absent"}, id="it is to go"),
 ])  # fmt: skip
-def test_a_model_is_not_refused_if(ollama, run, volume, model, script):
+def test_a_model_is_not_refused_if(ollama, run, volume, model):
     blobs = volume / "models" / "blobs"
     blobs.mkdir(parents=True)
     with (blobs / ("sha256-" + "6e" * 32 + "-partial")).open("wb") as part:
         part.write(b"x" * 3_000_000)
         part.truncate(9 * GIGA)  # sparse, as Ollama's are
-    ollama.models, ollama.scripts = ({"a:latest": "d"} if "state" in model else {}), [script]
-    assert run([{"name": "a", **model}], volume="v")["changed"]
+    ollama.models = {"a:latest": "d"} if "state" in model else {}
+    assert run([{"name": "a", **model}])["changed"]
 
 
-@pytest.mark.usefixtures("volume")
 def test_a_model_bigger_than_declared_is_stopped_at_its_layer(ollama, run):
-    ollama.scripts = [[pulling(0, MEGA, "22"), pulling(0, 9 * GIGA), REPEAT]]
-    message = run([{"name": "a", "size_gb": 1}], volume="v")["msg"]
+    ollama.scripts = [[pulling(0, 1e6, "22"), pulling(0, 9 * GIGA), REPEAT]]
+    message = run([{"name": "a", "size_gb": 1}])["msg"]
     assert message.startswith("model a stopped before its layer 6e6e6e6e6e6e, 9.0 GB to come: must fit")
     assert ollama.hung_up.wait(10), "hanging up is what stops the server's download"
 
@@ -329,10 +249,10 @@ def test_a_model_bigger_than_declared_is_stopped_at_its_layer(ollama, run):
 @pytest.fixture
 def another(file: Path) -> Any:
     """A background process that an earlier task has begun."""
-    progress = ollama_model.Progress(str(file))
+    progress = background.Progress(str(file))
     assert progress.lock()
     progress.read()
-    progress.write(before={}, progress={"model": "gpt-oss", "completed": 1, "total": 9})
+    progress.write(progress="gpt-oss: 11 % of 9.0 GB")
     return progress
 
 
@@ -348,10 +268,10 @@ def test_a_process_at_work_is_watched_and_another_begins_when_it_has_ended(ollam
     models = ["llama3.2", "gpt-oss"]
     for seconds in (0, 0.1):
         result = call(models, watch_s=seconds)
-        assert not result["finished"] and result["progress"]["model"] == "gpt-oss"
+        assert not result["finished"] and result["progress"] == "gpt-oss: 11 % of 9.0 GB"
     assert call(models, check=True)["finished"], "check mode waits for nobody"
-    another.told["done"]["pulled"].append("llama3.2")
-    another.write(ended=True)
+    another.add("pulled", "llama3.2")
+    another.write(progress="")
     ollama.models["llama3.2:latest"] = "d"
     threading.Timer(0.1, another.close).start()
     assert not call(models, watch_s=30)["finished"]
@@ -364,18 +284,20 @@ def test_who_watches_a_process_is_told_when_it_is_killed(call, another):
     assert "was killed; run the playbook again" in call(["phi3:mini"], watch_s=1)["msg"]
 
 
-# --- what is refused ---
-
-
-CONTRADICTIONS: dict[str, tuple[Any, ...]] = {
-    "a model twice": (["phi3", "phi3:latest"], {}, "model 'phi3:latest': listed twice"),
-    "an alias of a model nobody has": ([], {"chat": "phi3"}, "alias chat -> phi3: "),
-    "an alias of a removed model": ([PHI_ABSENT], {"chat": "phi3:mini"}, "choose one of: none"),
+LINES: dict[str, tuple[Any, ...]] = {
+    "no size is declared": (0, [], "gpt-oss: about to start"),
+    "nothing has come": (13.8, [], "gpt-oss: 0 % of 13.8 GB"),
+    "nothing has come in this stream": (13.8, [4.6], "gpt-oss: 33 % of 13.8 GB"),
+    "it is in the middle": (13.8, [0, 4.6], "gpt-oss: 33 % of 13.8 GB, 23.0 MB/s, 7 min left"),
+    "it is at the end": (13.8, [0, 13.7], "gpt-oss: 99 % of 13.8 GB, 68.5 MB/s, less than a minute left"),
 }
 
 
-@pytest.mark.parametrize(("models", "aliases", "message"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
-def test_contradictions_are_refused(ollama, run, models, aliases, message):
-    result = run(models, aliases=aliases)
-    assert result["failed"] and message in result["msg"]
-    assert {method for method, *_ in ollama.requests} <= {"GET"}
+@pytest.mark.parametrize(("declared", "came", "line"), LINES.values(), ids=LINES)
+def test_a_line_says_how_far_how_fast_how_long_when(monkeypatch, declared, came, line):
+    clock = iter([1000, 1200])
+    monkeypatch.setattr(pull, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    stream = pull.Pull("gpt-oss", int(declared * GIGA))
+    for completed in came:
+        stream.read(pulling(completed * GIGA, 13.8 * GIGA))
+    assert str(stream) == line

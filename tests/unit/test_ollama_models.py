@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from by_path import import_file
+from ansible.module_utils.aicluster_models.names import normalise
+from ansible.module_utils.aicluster_models.plan import predict
 
 from aicluster.errors import SiteError
 from aicluster.models import model_mirrors, ollama_differences
-
-module = import_file("library/ollama_model.py", "ollama_model_module")
 
 
 def tags(**digests: str) -> dict[str, Any]:
@@ -39,12 +38,13 @@ DIFFERENCES: dict[str, tuple[Any, ...]] = {
 def test_differences(answer, models, aliases, differences):
     assert ollama_differences(answer, models, aliases) == differences
 
-    installed = {module.normalise(m["name"]): m["digest"] for m in (answer or {}).get("models") or []}
-    listed = [{"state": "present", **model} for model in models]
-    by_module = [f"model {name}: remove" for name in module.to_remove(installed, listed)]
-    by_module += [f"model {name}: pull" for name in module.to_pull(installed, listed, aliases)]
-    by_module += [f"alias {alias} -> {target}: make" for alias, target in module.to_alias(installed, aliases)]
-    assert by_module == differences, "the module would do something else"
+    installed = {normalise(m["name"]): m["digest"] for m in (answer or {}).get("models") or []}
+    todo = predict(installed, models, aliases, [])
+    assert differences == [
+        *(f"model {name}: remove" for name in todo["removed"]),
+        *(f"model {name}: pull" for name in todo["pulled"]),
+        *(f"alias {pair}: make" for pair in todo["aliased"]),
+    ], "the module would do something else"
 
 
 def test_another_service_on_the_port_is_said():

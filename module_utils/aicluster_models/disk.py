@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The disk that holds the models."""
+
+import glob
+import os
+import shutil
+
+from .server import ModelError
+
+GIGA = 1e9
+
+
+class Disk:
+    """The disk of a folder of models, of which `reserve_gb` stay free for everybody else."""
+
+    def __init__(self, folder, reserve_gb):
+        """Look at nothing yet."""
+        self._folder = folder
+        self._reserve = reserve_gb * GIGA
+
+    def require(self, needed, what):
+        """Raise ModelError if `needed` bytes more do not fit; `what` is the sentence's subject."""
+        room = max(0, shutil.disk_usage(self._folder).free - self._reserve)
+        if needed > room:
+            raise ModelError(
+                "%s, %.1f GB to come: must fit into the %.1f GB that the disk of %s has left beside a "
+                "reserve of %.1f GB; free some there, take models off ollama_models, or move Docker's data "
+                "to a bigger disk" % (what, needed / GIGA, room / GIGA, self._folder, self._reserve / GIGA)
+            )
+
+    def require_all(self, models):
+        """Raise ModelError if these models do not fit by their declared sizes."""
+        sizes = [(model["name"], model.get("size_gb") or 0) for model in models]
+        # Partial layers are sparse files: only written blocks count.
+        partial = glob.glob(os.path.join(self._folder, "models", "blobs", "sha256-*-partial"))
+        written = sum(os.stat(file).st_blocks * 512 for file in partial)
+        self.require(
+            sum(size for _name, size in sizes) * GIGA - written,
+            "pull refused before the first byte (%s GB, %.1f of it there in part)"
+            % (" + ".join("%s %.1f" % one for one in sizes), written / GIGA),
+        )
