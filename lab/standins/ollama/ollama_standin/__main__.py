@@ -13,7 +13,7 @@ from typing import Any
 
 from . import VERSION
 
-USAGE = "usage: ollama serve | list | pull [--insecure] MODEL | rm MODEL | --version"
+USAGE = "usage: ollama serve | list | rm MODEL | --version"
 
 
 def call(method: str, path: str, body: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
@@ -43,22 +43,11 @@ def serve() -> None:
     importlib.import_module("ollama_standin.server").serve()
 
 
-def pull_model(name: str, *, insecure: bool = False) -> None:
-    """Pull a model and print each line of progress; `insecure`: from a registry that speaks plain http."""
-    for line in call("POST", "/api/pull", {"model": name, "insecure": insecure}):
-        if "error" in line:
-            sys.exit(f"Error: {line['error']}")
-        print(line["status"])
-
-
 def main(arguments: list[str]) -> None:
     """Run one command."""
-    insecure = arguments[:1] == ["pull"] and "--insecure" in arguments
-    arguments = [word for word in arguments if not (insecure and word == "--insecure")]
     commands: dict[tuple[str, int], Callable[..., object]] = {
         ("serve", 0): serve,
         ("list", 0): show_models,
-        ("pull", 1): lambda name: pull_model(name, insecure=insecure),
         ("rm", 1): lambda name: list(call("DELETE", "/api/delete", {"model": name})),
         ("--version", 0): lambda: print(f"ollama version is {VERSION} (stand-in)"),
     }

@@ -7,8 +7,6 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +15,19 @@ from aiohttp import web
 from . import VERSION, answers
 from .names import Name, parse
 from .pull import pull
-from .scheduler import FOREVER, BusyError, Scheduler, seconds
 from .store import Model, Store
 
-BUSY = "server busy, please try again.  maximum pending requests exceeded"
-NEVER = "2318-01-01T00:00:00Z"
+MODELS = Path.home() / ".ollama" / "models"
+# An answer has a pace: a gateway that holds a stream back shall be seen.
+TOKENS_PER_SECOND = 400
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Where models are, the bytes per second of a pull, and the speed of an answer; 0 = no limit."""
-
-    models: Path
-    pull_rate: int
-    tokens_per_second: float
-
-    @classmethod
-    def from_environment(cls) -> Settings:
-        """Read OLLAMA_MODELS. Tokens have a pace: a gateway that holds a stream back shall be seen."""
-        return cls(Path(os.environ.get("OLLAMA_MODELS", str(Path.home() / ".ollama" / "models"))), 0, 400)
-
-    def present_pull_rate(self) -> int:
-        """Return the bytes per second of a pull: what the file `standin-pull-rate` says, else `pull_rate`."""
-        try:
-            return int((self.models / "standin-pull-rate").read_text())
-        except (OSError, ValueError):
-            return self.pull_rate
-
-
-def scheduler_from_environment() -> Scheduler:
-    """Read the OLLAMA_ variables that decide about loads."""
-    return Scheduler(
-        max_loaded=int(os.environ.get("OLLAMA_MAX_LOADED_MODELS", "3")),
-        max_queue=int(os.environ.get("OLLAMA_MAX_QUEUE", "512")),
-        num_parallel=int(os.environ.get("OLLAMA_NUM_PARALLEL", "1")),
-        keep_alive_s=seconds(os.environ.get("OLLAMA_KEEP_ALIVE"), 300.0),
-    )
+def pull_rate() -> int:
+    """Return the bytes per second of a pull: what the file `standin-pull-rate` says, 0 = no limit."""
+    try:
+        return int((MODELS / "standin-pull-rate").read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def error(status: int, text: str) -> web.Response:
@@ -76,16 +51,16 @@ def details(model: Model) -> dict[str, Any]:
 class Api:
     """One method per endpoint."""
 
-    def __init__(self, settings: Settings, scheduler: Scheduler) -> None:
-        """Serve the models below `settings.models`."""
-        self._settings, self._scheduler, self._store = settings, scheduler, Store(settings.models)
+    def __init__(self) -> None:
+        """Serve the models on disk; none is in memory yet."""
+        self._store = Store(MODELS)
+        self._loaded: set[Name] = set()
 
     def application(self) -> web.Application:
         """Return the application with all routes."""
         app = web.Application(client_max_size=64 * 2**20)
         app.add_routes(
             [
-                web.get("/", self.alive),
                 web.get("/api/version", self.version),
                 web.get("/api/tags", self.tags),
                 web.get("/api/ps", self.ps),
@@ -100,10 +75,6 @@ class Api:
         )
         return app
 
-    async def alive(self, _request: web.Request) -> web.Response:
-        """Liveness."""
-        return web.Response(text="Ollama is running")
-
     async def version(self, _request: web.Request) -> web.Response:
         """Liveness and version."""
         return web.json_response({"version": VERSION})
@@ -113,18 +84,9 @@ class Api:
         return web.json_response({"models": [details(model) for model in self._store.all()]})
 
     async def ps(self, _request: web.Request) -> web.Response:
-        """Models in memory, the first to go first."""
-        running = sorted(self._scheduler.running().items(), key=lambda item: item[1].expires)
-        return web.json_response({"models": [self._loaded(name, slot.expires) for name, slot in running]})
-
-    def _loaded(self, name: str, expires: float) -> dict[str, Any]:
-        model = self._store.get(parse(name))
-        size = model.size if model else 0
-        left = timedelta(seconds=max(0.0, expires - time.monotonic())) if expires != FOREVER else None
-        until = (datetime.now(UTC) + left).isoformat() if left is not None else NEVER
-        shown = details(model) if model else {"name": name, "model": name}
-        context = int(os.environ.get("OLLAMA_CONTEXT_LENGTH", "4096"))
-        return {**shown, "size": size, "size_vram": size, "expires_at": until, "context_length": context}
+        """Models in memory."""
+        models = [model for model in map(self._store.get, self._loaded) if model]
+        return web.json_response({"models": [{**details(m), "size_vram": m.size} for m in models]})
 
     async def copy(self, request: web.Request) -> web.Response:
         """Give a model a second name."""
@@ -144,18 +106,14 @@ class Api:
         return web.Response()
 
     async def pull(self, request: web.Request) -> web.StreamResponse:
-        """Stream a pull, or answer once at its end with `stream: false`."""
+        """Stream a pull."""
         body, name = await self._named(request)
         if name is None:
             return error(400, "invalid model name")
-        insecure = bool(body.get("insecure"))
-        lines = pull(self._store, name, self._settings.present_pull_rate, insecure=insecure)
-        if body.get("stream", True):
-            return await self._stream(
-                request, "application/x-ndjson", (json.dumps(line) + "\n" async for line in lines)
-            )
-        last = [line async for line in lines][-1]
-        return web.json_response(last, status=500 if "error" in last else 200)
+        lines = pull(self._store, name, pull_rate, insecure=bool(body.get("insecure")))
+        return await self._stream(
+            request, "application/x-ndjson", (json.dumps(line) + "\n" async for line in lines)
+        )
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Answer a conversation."""
@@ -187,23 +145,18 @@ class Api:
         asked = str(body.get("model", ""))
         if name is None or self._store.get(name) is None:
             return error(404, f"model '{asked}' not found")
-        keep_alive = body.get("keep_alive")
-        try:
-            async with self._scheduler.use(name.short, keep_alive):
-                if body.get("stream", kind != "openai"):
-                    media = "text/event-stream" if kind == "openai" else "application/x-ndjson"
-                    return await self._stream(request, media, self._said(kind, asked, body))
-                return web.json_response(await self._whole(kind, asked, body))
-        except BusyError:
-            return error(503, BUSY)
-        except ValueError as problem:
-            return error(400, str(problem))
+        self._loaded.add(name)
+        if body.get("keep_alive") == 0:
+            self._loaded.discard(name)
+        if not body.get("stream", kind != "openai"):
+            return web.json_response(await self._whole(kind, asked, body))
+        media = "text/event-stream" if kind == "openai" else "application/x-ndjson"
+        return await self._stream(request, media, self._said(kind, asked, body))
 
     async def _words(self, model: str, prompt: str) -> AsyncIterator[str]:
-        pause = 1 / self._settings.tokens_per_second if self._settings.tokens_per_second else 0.0
         for word in answers.tokens(model, prompt) if prompt else []:
             yield word
-            await asyncio.sleep(pause)
+            await asyncio.sleep(1 / TOKENS_PER_SECOND)
 
     async def _said(self, kind: str, model: str, body: dict[str, Any]) -> AsyncIterator[str]:
         started, prompt, count = time.monotonic(), answers.prompt_of(body), 0
@@ -260,9 +213,13 @@ class Api:
 def serve() -> None:
     """Run until told to stop."""
     host, _, port = os.environ.get("OLLAMA_HOST", "127.0.0.1:11434").rpartition(":")
-    api = Api(Settings.from_environment(), scheduler_from_environment())
     print(f"STAND-IN for Ollama {VERSION} listening on {host}:{port}", flush=True)
     # A client that hangs up ends its answer, as with Ollama.
     web.run_app(
-        api.application(), host=host, port=int(port), access_log=None, print=None, handler_cancellation=True
+        Api().application(),
+        host=host,
+        port=int(port),
+        access_log=None,
+        print=None,
+        handler_cancellation=True,
     )
