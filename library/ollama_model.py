@@ -22,7 +22,6 @@ options:
     elements: str
     required: true
   volume: {description: Docker volume the server keeps its models in., type: str, required: true}
-  disk_reserve_gb: {description: GB (10^9 bytes) of its disk that stay free., type: float, required: true}
   progress_file:
     description: File on the node that the background process keeps locked while it works.
     type: path
@@ -49,7 +48,6 @@ EXAMPLES = r"""
     aliases: {chat: phi3:mini}
     mirrors: ["192.168.1.154:11436"]
     volume: aicluster_ollama
-    disk_reserve_gb: 2
     progress_file: /run/models.json
     wait: true
 """
@@ -78,7 +76,6 @@ OPTIONS = {
     "aliases": {"type": "dict", "required": True},
     "mirrors": {"type": "list", "elements": "str", "required": True},
     "volume": {"type": "str", "required": True},
-    "disk_reserve_gb": {"type": "float", "required": True},
     "progress_file": {"type": "path", "required": True},
     "wait": {"type": "bool", "required": True},
     "watch_s": {"type": "float", "default": 0},
@@ -98,7 +95,7 @@ def disk_of(module):
             "volume %s: cannot be asked for its disk (%s). Is the service up? On the node: docker volume ls"
             % (volume, complaint.strip())
         )
-    return Disk(output.strip(), module.params["disk_reserve_gb"])
+    return Disk(output.strip())
 
 
 def finished(done):

@@ -8,24 +8,25 @@ import shutil
 from .server import ModelError
 
 GIGA = 1e9
+# Bytes that stay free for everybody else.
+RESERVE = 2 * GIGA
 
 
 class Disk:
-    """The disk of a folder of models, of which `reserve_gb` stay free for everybody else."""
+    """The disk of the folder with the models."""
 
-    def __init__(self, folder, reserve_gb):
+    def __init__(self, folder):
         """Look at nothing yet."""
         self._folder = folder
-        self._reserve = reserve_gb * GIGA
 
     def require(self, needed, what):
         """Raise ModelError if `needed` bytes more do not fit; `what` is the sentence's subject."""
-        room = max(0, shutil.disk_usage(self._folder).free - self._reserve)
+        room = max(0, shutil.disk_usage(self._folder).free - RESERVE)
         if needed > room:
             raise ModelError(
                 "%s, %.1f GB to come: must fit into the %.1f GB that the disk of %s has left beside a "
                 "reserve of %.1f GB; free some there, take models off ollama_models, or move Docker's data "
-                "to a bigger disk" % (what, needed / GIGA, room / GIGA, self._folder, self._reserve / GIGA)
+                "to a bigger disk" % (what, needed / GIGA, room / GIGA, self._folder, RESERVE / GIGA)
             )
 
     def require_all(self, models):

@@ -51,7 +51,7 @@ def call(ollama: FakeOllama, file: Path, capsys: pytest.CaptureFixture[str]) -> 
         arguments = {
             "url": ollama.url,
             "models": [{"name": model} if isinstance(model, str) else model for model in models],
-            **{"aliases": {}, "mirrors": [], "volume": "v", "disk_reserve_gb": 2},
+            **{"aliases": {}, "mirrors": [], "volume": "v"},
             **{"progress_file": str(file), "wait": True, "_ansible_check_mode": check, **more},
         }
         capsys.readouterr()
