@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Any
-
-NANOSECOND = 1_000_000_000
-
-
-def now() -> str:
-    """Return the time as Ollama writes it."""
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 def tokens(model: str, prompt: str) -> list[str]:
@@ -27,30 +19,15 @@ def prompt_of(body: dict[str, Any]) -> str:
     return str(messages[-1].get("content", ""))
 
 
-def counts(prompt: str, count: int, started: float) -> dict[str, Any]:
-    """Return the figures of the last line; durations in nanoseconds."""
-    elapsed = int((time.monotonic() - started) * NANOSECOND)
-    return {
-        "done": True,
-        "done_reason": "stop",
-        "total_duration": elapsed,
-        "load_duration": 1_000_000,
-        "prompt_eval_count": len(prompt.split()),
-        "prompt_eval_duration": 1_000_000,
-        "eval_count": count,
-        "eval_duration": max(elapsed, 1),
-    }
-
-
-def loaded(keep_alive: str | float | None) -> dict[str, Any]:
-    """Return the end of an answer to an empty prompt: the model was only loaded, or unloaded."""
-    return {"done": True, "done_reason": "unload" if keep_alive == 0 else "load"}
+def end(prompt: str, count: int) -> dict[str, Any]:
+    """Return the end of an answer. An empty prompt has only loaded or unloaded the model."""
+    return {"done": True, "done_reason": "stop" if prompt else "load", "eval_count": count}
 
 
 def piece(kind: str, model: str, text: str) -> dict[str, Any]:
     """Return one object of /api/chat or /api/generate without its end."""
     content = {"message": {"role": "assistant", "content": text}} if kind == "chat" else {"response": text}
-    return {"model": model, "created_at": now(), **content, "done": False}
+    return {"model": model, **content, "done": False}
 
 
 def openai_piece(model: str, text: str, *, last: bool) -> dict[str, Any]:
@@ -65,9 +42,8 @@ def openai_piece(model: str, text: str, *, last: bool) -> dict[str, Any]:
     }
 
 
-def openai_whole(model: str, text: str, prompt: str) -> dict[str, Any]:
+def openai_whole(model: str, text: str) -> dict[str, Any]:
     """Return the answer of /v1/chat/completions in one piece."""
-    used = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(text.split())}
     message = {"role": "assistant", "content": text}
     return {
         "id": "chatcmpl-standin",
@@ -75,5 +51,4 @@ def openai_whole(model: str, text: str, prompt: str) -> dict[str, Any]:
         "created": int(time.time()),
         "model": model,
         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-        "usage": {**used, "total_tokens": sum(used.values())},
     }

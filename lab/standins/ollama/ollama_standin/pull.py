@@ -9,7 +9,7 @@ from typing import Any
 
 from .names import Name
 from .published import digest_of
-from .sources import PullError, Source, source_of
+from .sources import MadeUp, PullError, Remote, source_of
 from .store import Store
 
 # Bytes per second, asked anew before each wait; 0 = no limit.
@@ -45,7 +45,9 @@ def digests(manifest: bytes) -> list[str]:
         raise PullError(f"pull model manifest: {problem}") from problem
 
 
-async def pull_blob(store: Store, source: Source, digest: str, rate: Rate) -> AsyncIterator[dict[str, Any]]:
+async def pull_blob(
+    store: Store, source: MadeUp | Remote, digest: str, rate: Rate
+) -> AsyncIterator[dict[str, Any]]:
     """Yield progress of one blob; a partial file stays behind when the client goes away. Raises PullError."""
     done, partial = store.blob(digest), store.blob(digest, "-partial")
     status: dict[str, Any] = {"status": f"pulling {digest[7:19]}", "digest": digest}

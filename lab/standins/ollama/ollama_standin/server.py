@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -37,15 +36,7 @@ def error(status: int, text: str) -> web.Response:
 
 def details(model: Model) -> dict[str, Any]:
     """Return a model as /api/tags shows it."""
-    family = model.name.model
-    return {
-        "name": model.name.short,
-        "model": model.name.short,
-        "modified_at": model.modified.isoformat(),
-        "size": model.size,
-        "digest": model.digest,
-        "details": {"format": "gguf", "family": family, "families": [family], "quantization_level": "Q4_0"},
-    }
+    return {"name": model.name.short, "size": model.size, "digest": model.digest}
 
 
 class Api:
@@ -125,15 +116,7 @@ class Api:
 
     async def openai_models(self, _request: web.Request) -> web.Response:
         """Installed models, as OpenAI lists them."""
-        models = [
-            {
-                "id": m.name.short,
-                "object": "model",
-                "created": int(m.modified.timestamp()),
-                "owned_by": m.name.namespace,
-            }
-            for m in self._store.all()
-        ]
+        models = [{"id": model.name.short, "object": "model"} for model in self._store.all()]
         return web.json_response({"object": "list", "data": models})
 
     async def openai_chat(self, request: web.Request) -> web.StreamResponse:
@@ -159,7 +142,7 @@ class Api:
             await asyncio.sleep(1 / TOKENS_PER_SECOND)
 
     async def _said(self, kind: str, model: str, body: dict[str, Any]) -> AsyncIterator[str]:
-        started, prompt, count = time.monotonic(), answers.prompt_of(body), 0
+        prompt, count = answers.prompt_of(body), 0
         async for word in self._words(model, prompt):
             count += 1
             if kind == "openai":
@@ -169,19 +152,15 @@ class Api:
         if kind == "openai":
             yield f"data: {json.dumps(answers.openai_piece(model, '', last=True))}\n\ndata: [DONE]\n\n"
         else:
-            yield json.dumps(answers.piece(kind, model, "") | self._end(body, count, started)) + "\n"
+            yield json.dumps(answers.piece(kind, model, "") | answers.end(prompt, count)) + "\n"
 
     async def _whole(self, kind: str, model: str, body: dict[str, Any]) -> dict[str, Any]:
-        started, prompt = time.monotonic(), answers.prompt_of(body)
+        prompt = answers.prompt_of(body)
         words = [word async for word in self._words(model, prompt)]
         text = "".join(words).strip()
         if kind == "openai":
-            return answers.openai_whole(model, text, prompt)
-        return answers.piece(kind, model, text) | self._end(body, len(words), started)
-
-    def _end(self, body: dict[str, Any], count: int, started: float) -> dict[str, Any]:
-        prompt = answers.prompt_of(body)
-        return answers.counts(prompt, count, started) if prompt else answers.loaded(body.get("keep_alive"))
+            return answers.openai_whole(model, text)
+        return answers.piece(kind, model, text) | answers.end(prompt, len(words))
 
     async def _body(self, request: web.Request) -> dict[str, Any]:
         try:

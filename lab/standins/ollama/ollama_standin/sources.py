@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Protocol
 from urllib.parse import urljoin
 
 import aiohttp
@@ -21,19 +20,6 @@ TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=30)
 
 class PullError(Exception):
     """A pull that failed, in Ollama's words."""
-
-
-class Source(Protocol):
-    """A registry. Every method raises PullError."""
-
-    async def manifest(self) -> bytes:
-        """Return the manifest of the model, byte by byte as it is there."""
-
-    async def size(self, digest: str) -> int:
-        """Return the bytes of a blob."""
-
-    def blob(self, digest: str, start: int) -> AsyncIterator[bytes]:
-        """Yield a blob in pieces, from byte `start` on."""
 
 
 class MadeUp:
@@ -115,7 +101,7 @@ async def refuse(answer: aiohttp.ClientResponse) -> None:
 
 
 @asynccontextmanager
-async def source_of(name: Name, *, insecure: bool) -> AsyncIterator[Source]:
+async def source_of(name: Name, *, insecure: bool) -> AsyncIterator[MadeUp | Remote]:
     """Give the registry a model name points to. Only the public one can be had without `insecure`."""
     if name.host == HOST:
         yield MadeUp(name)

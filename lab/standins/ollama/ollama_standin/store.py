@@ -7,7 +7,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ class Model:
     name: Name
     manifest: dict[str, Any]
     digest: str
-    modified: datetime
 
     @property
     def size(self) -> int:
@@ -59,17 +57,13 @@ class Store:
         if not path.is_file():
             return None
         content = path.read_bytes()
-        modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        return Model(name, json.loads(content), sha256(content).hexdigest(), modified)
+        return Model(name, json.loads(content), sha256(content).hexdigest())
 
     def all(self) -> Iterator[Model]:
-        """Yield every model, newest first."""
-        paths = [
-            path for path in self._manifests.rglob("*") if path.is_file() and not path.name.startswith(".")
-        ]
-        for path in sorted(paths, key=lambda p: p.stat().st_mtime, reverse=True):
-            rest, tag = str(path.parent.relative_to(self._manifests)), path.name
-            if model := self.get(parse(f"{rest}:{tag}")):
+        """Yield every model."""
+        for path in self._manifests.rglob("[!.]*"):
+            name = path.relative_to(self._manifests)
+            if path.is_file() and (model := self.get(parse(f"{name.parent}:{name.name}"))):
                 yield model
 
     def write(self, name: Name, content: bytes) -> None:
