@@ -16,7 +16,6 @@ SILENCE, REPEAT = "silence", "repeat"
 
 
 def pulling(completed: float, total: float = 2 * GIGA, layer: str = "6e") -> dict[str, Any]:
-    """Return a line of a pull that is at work on a layer."""
     sha = "sha256:" + layer * 32
     return {"status": f"pulling {sha[7:19]}", "digest": sha, "total": int(total), "completed": int(completed)}
 
@@ -30,7 +29,6 @@ class FakeOllama:
     """A server, which is a mirror too. A script is a list of lines; it has one per pull, then `WHOLE`."""
 
     def __init__(self) -> None:
-        """Have no models, and listen."""
         self.models: dict[str, str] = {}
         self.scripts: list[list[Any]] = []
         # What it offers as a mirror: <repository>/manifests/<tag>.
@@ -43,12 +41,10 @@ class FakeOllama:
         self.mirror = self.url.removeprefix("http://")
 
     def asked(self, path: str) -> list[Any]:
-        """Return the bodies of the requests for a path."""
         return [body for _, asked, body in self.requests if asked == path]
 
     @property
     def pulls(self) -> list[str]:
-        """The names that were pulled, each time."""
         return [body["model"] for body in self.asked("/api/pull")]
 
 
@@ -64,16 +60,14 @@ class Handler(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        pass
 
     def answer(self, status: int, body: Any = None) -> None:
-        """Send JSON, or nothing."""
         self.send_response(status)
         self.end_headers()
         self.wfile.write(json.dumps(body).encode() if body else b"")
 
     def respond(self) -> None:
-        """Answer as Ollama does."""
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
         self.fake.requests.append((self.command, self.path, body))
         name, models = normalise(body.get("model", body.get("source", ""))), self.fake.models
@@ -105,5 +99,4 @@ class Handler(BaseHTTPRequestHandler):
             self.fake.hung_up.set()
 
     def say(self, line: Any) -> None:
-        """Send a line."""
         self.wfile.write(json.dumps(line).encode() + b"\n")

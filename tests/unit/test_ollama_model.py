@@ -14,6 +14,8 @@ from ansible.module_utils.testing import patch_module_args
 from by_path import import_file
 from fake_ollama import GIGA, MANIFEST, REPEAT, SILENCE, VERIFYING, FakeOllama, pulling
 
+from aicluster.models import ollama_differences
+
 ollama_model = import_file("library/ollama_model.py", "ollama_model_by_path")
 
 MODEL = "llama3.2:1b-q4_K_M"
@@ -38,6 +40,11 @@ def volume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def listed(models: Any) -> list[dict[str, Any]]:
+    """Models, which may be given as plain names."""
+    return [{"name": model} if isinstance(model, str) else model for model in models]
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "run" / "models.json"
@@ -45,14 +52,14 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def call(ollama: FakeOllama, file: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
-    """Run the module's real entry point once; models may be given as plain names."""
+    """Run the module's real entry point once."""
 
     def once(models: Any = (), *, check: bool = False, **more: Any) -> dict[str, Any]:
         arguments = {
             "url": ollama.url,
-            "models": [{"name": model} if isinstance(model, str) else model for model in models],
-            **{"aliases": {}, "mirrors": [], "volume": "v"},
-            **{"progress_file": str(file), "wait": True, "_ansible_check_mode": check, **more},
+            "models": listed(models),
+            **{"aliases": {}, "mirrors": [], "volume": "v", "progress_file": str(file), "wait": True},
+            **{"_ansible_check_mode": check, **more},
         }
         capsys.readouterr()
         with patch_module_args(arguments), pytest.raises(SystemExit):
@@ -79,35 +86,44 @@ PHI_ABSENT = {"name": "phi3:mini", "state": "absent"}
 
 RUNS: dict[str, tuple[Any, ...]] = {
     "a missing model is pulled and what nobody lists stays": (
-        *({"mine:latest": "d"}, {"models": ["phi3:mini"]}),
-        *({"pulled": ["phi3:mini"]}, {"mine:latest", "phi3:mini"})),
+        {"mine:latest": "d"}, ["phi3:mini"], {},
+        {"pulled": ["phi3:mini"]}, {"mine:latest", "phi3:mini"}),
     "the model behind an alias comes first": (
-        *({}, {"models": ["codellama:34b", "gpt-oss"], "aliases": {"chat": "gpt-oss"}}),
+        {}, ["codellama:34b", "gpt-oss"], {"chat": "gpt-oss"},
         {"pulled": ["gpt-oss", "codellama:34b"], "aliased": ["chat -> gpt-oss"]},
         {"gpt-oss:latest", "codellama:34b", "chat:latest"}),
     "a model is deleted and its alias stays": (
-        *({"phi3:mini": "d", "chat:latest": "d"}, {"models": [PHI_ABSENT]}),
-        *({"removed": ["phi3:mini"]}, {"chat:latest"})),
+        {"phi3:mini": "d", "chat:latest": "d"}, [PHI_ABSENT], {},
+        {"removed": ["phi3:mini"]}, {"chat:latest"}),
     "an alias with another digest is made again": (
-        *({"phi3:mini": "new", "chat:latest": "old"}, {"aliases": {"chat": "phi3:mini"}}),
-        *({"aliased": ["chat -> phi3:mini"]}, {"phi3:mini", "chat:latest"})),
+        {"phi3:mini": "new", "chat:latest": "old"}, ["phi3:mini"], {"chat": "phi3:mini"},
+        {"aliased": ["chat -> phi3:mini"]}, {"phi3:mini", "chat:latest"}),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("there", "wanted", "done", "left"), RUNS.values(), ids=RUNS)
-def test_a_run_does_what_check_mode_predicts_and_a_second_one_nothing(ollama, run, there, wanted, done, left):
+@pytest.mark.parametrize(("there", "models", "aliases", "done", "left"), RUNS.values(), ids=RUNS)
+def test_a_run_does_what_check_mode_predicts_and_a_second_one_nothing(
+    ollama, run, there, models, aliases, done, left
+):
+    def seen() -> list[str]:
+        """What the controller sees in the answer of the server."""
+        answer = {"models": [{"name": name, "digest": digest} for name, digest in ollama.models.items()]}
+        return ollama_differences(answer, listed(models), aliases)
+
     ollama.models = dict(there)
-    predicted = run(check=True, **wanted)
+    assert len(seen()) == sum(map(len, done.values()))
+    predicted = run(models, aliases=aliases, check=True)
     assert {method for method, *_ in ollama.requests} == {"GET"}, "check mode touches nothing"
-    real = run(**wanted)
+    real = run(models, aliases=aliases)
     for result in (predicted, real):
         assert result["changed"] and result["finished"]
         assert {key: result[key] for key in ("pulled", "removed", "aliased") if result[key]} == done
         assert result["diff"]["before"] != result["diff"]["after"]
     assert predicted["diff"] == real["diff"]
     assert set(ollama.models) == left
+    assert seen() == []
     ollama.requests.clear()
-    again = run(**wanted)
+    again = run(models, aliases=aliases)
     assert not again["changed"] and again["diff"] == {"before": "", "after": ""}
     assert [(method, path) for method, path, _ in ollama.requests] == [("GET", "/api/tags")]
 
@@ -282,22 +298,3 @@ def test_a_process_at_work_is_watched_and_another_begins_when_it_has_ended(ollam
 def test_who_watches_a_process_is_told_when_it_is_killed(call, another):
     another.close()
     assert "was killed; run the playbook again" in call(["phi3:mini"], watch_s=1)["msg"]
-
-
-LINES: dict[str, tuple[Any, ...]] = {
-    "no size is declared": (0, [], "gpt-oss: about to start"),
-    "nothing has come": (13.8, [], "gpt-oss: 0 % of 13.8 GB"),
-    "nothing has come in this stream": (13.8, [4.6], "gpt-oss: 33 % of 13.8 GB"),
-    "it is in the middle": (13.8, [0, 4.6], "gpt-oss: 33 % of 13.8 GB, 23.0 MB/s, 7 min left"),
-    "it is at the end": (13.8, [0, 13.7], "gpt-oss: 99 % of 13.8 GB, 68.5 MB/s, less than a minute left"),
-}
-
-
-@pytest.mark.parametrize(("declared", "came", "line"), LINES.values(), ids=LINES)
-def test_a_line_says_how_far_how_fast_how_long_when(monkeypatch, declared, came, line):
-    clock = iter([1000, 1200])
-    monkeypatch.setattr(pull, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    stream = pull.Pull("gpt-oss", int(declared * GIGA))
-    for completed in came:
-        stream.read(pulling(completed * GIGA, 13.8 * GIGA))
-    assert str(stream) == line

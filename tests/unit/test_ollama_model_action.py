@@ -1,4 +1,4 @@
-"""The action plugin `ollama_model`: it watches the module's background process and prints how far it is."""
+"""What the action plugin `ollama_model` prints of the background process it watches, and how often."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.module_utils.aicluster_models import pull
 from by_path import import_file
+from fake_ollama import GIGA, pulling
 
 action = import_file("action_plugins/ollama_model.py", "action_by_path")
 
@@ -46,3 +48,22 @@ def test_a_task_is_watched_to_its_end(waits, results, lines, watched, monkeypatc
     assert plugin.run(task_vars={"node_name": "AGX0"}) == results[-1]
     assert [line.removeprefix("  AGX0: ") for line in shown] == lines
     assert calls == watched
+
+
+LINES: dict[str, tuple[Any, ...]] = {
+    "no size is declared": (0, [], "gpt-oss: about to start"),
+    "nothing has come": (13.8, [], "gpt-oss: 0 % of 13.8 GB"),
+    "nothing has come in this stream": (13.8, [4.6], "gpt-oss: 33 % of 13.8 GB"),
+    "it is in the middle": (13.8, [0, 4.6], "gpt-oss: 33 % of 13.8 GB, 23.0 MB/s, 7 min left"),
+    "it is at the end": (13.8, [0, 13.7], "gpt-oss: 99 % of 13.8 GB, 68.5 MB/s, less than a minute left"),
+}
+
+
+@pytest.mark.parametrize(("declared", "came", "line"), LINES.values(), ids=LINES)
+def test_a_line_says_how_far_how_fast_how_long_when(monkeypatch, declared, came, line):
+    clock = iter([1000, 1200])
+    monkeypatch.setattr(pull, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    stream = pull.Pull("gpt-oss", int(declared * GIGA))
+    for completed in came:
+        stream.read(pulling(completed * GIGA, 13.8 * GIGA))
+    assert str(stream) == line
