@@ -54,11 +54,11 @@ def file(tmp_path: Path) -> Path:
 def call(ollama: FakeOllama, file: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
     """Run the module's real entry point once."""
 
-    def once(models: Any = (), *, check: bool = False, **more: Any) -> dict[str, Any]:
+    def once(models: Any, aliases: Any = None, *, check: bool = False, **more: Any) -> dict[str, Any]:
         arguments = {
             "url": ollama.url,
-            "models": listed(models),
-            **{"aliases": {}, "mirrors": [], "volume": "v", "progress_file": str(file), "wait": True},
+            **{"models": listed(models), "aliases": aliases or {}, "mirrors": []},
+            **{"volume": "v", "progress_file": str(file), "wait": True},
             **{"_ansible_check_mode": check, **more},
         }
         capsys.readouterr()
@@ -73,9 +73,9 @@ def call(ollama: FakeOllama, file: Path, capsys: pytest.CaptureFixture[str]) -> 
 def run(call: Any) -> Callable[..., dict[str, Any]]:
     """Run the module as the action plugin does: once more to hear what the background process did."""
 
-    def whole(*models: Any, **more: Any) -> dict[str, Any]:
-        result: dict[str, Any] = call(*models, **more)
-        return result if result.get("finished", True) else dict(call(*models, **more, watch_s=5))
+    def whole(*wanted: Any, **more: Any) -> dict[str, Any]:
+        result: dict[str, Any] = call(*wanted, **more)
+        return result if result.get("finished", True) else dict(call(*wanted, **more, watch_s=5))
 
     return whole
 
@@ -86,35 +86,33 @@ PHI_ABSENT = {"name": "phi3:mini", "state": "absent"}
 
 RUNS: dict[str, tuple[Any, ...]] = {
     "a missing model is pulled and what nobody lists stays": (
-        {"mine:latest": "d"}, ["phi3:mini"], {},
+        {"mine:latest": "d"}, (["phi3:mini"], {}),
         {"pulled": ["phi3:mini"]}, {"mine:latest", "phi3:mini"}),
     "the model behind an alias comes first": (
-        {}, ["codellama:34b", "gpt-oss"], {"chat": "gpt-oss"},
+        {}, (["codellama:34b", "gpt-oss"], {"chat": "gpt-oss"}),
         {"pulled": ["gpt-oss", "codellama:34b"], "aliased": ["chat -> gpt-oss"]},
         {"gpt-oss:latest", "codellama:34b", "chat:latest"}),
     "a model is deleted and its alias stays": (
-        {"phi3:mini": "d", "chat:latest": "d"}, [PHI_ABSENT], {},
+        {"phi3:mini": "d", "chat:latest": "d"}, ([PHI_ABSENT], {}),
         {"removed": ["phi3:mini"]}, {"chat:latest"}),
     "an alias with another digest is made again": (
-        {"phi3:mini": "new", "chat:latest": "old"}, ["phi3:mini"], {"chat": "phi3:mini"},
+        {"phi3:mini": "new", "chat:latest": "old"}, (["phi3:mini"], {"chat": "phi3:mini"}),
         {"aliased": ["chat -> phi3:mini"]}, {"phi3:mini", "chat:latest"}),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("there", "models", "aliases", "done", "left"), RUNS.values(), ids=RUNS)
-def test_a_run_does_what_check_mode_predicts_and_a_second_one_nothing(
-    ollama, run, there, models, aliases, done, left
-):
+@pytest.mark.parametrize(("there", "wanted", "done", "left"), RUNS.values(), ids=RUNS)
+def test_a_run_does_what_check_mode_predicts_and_a_second_one_nothing(ollama, run, there, wanted, done, left):
     def seen() -> list[str]:
         """What the controller sees in the answer of the server."""
         answer = {"models": [{"name": name, "digest": digest} for name, digest in ollama.models.items()]}
-        return ollama_differences(answer, listed(models), aliases)
+        return ollama_differences(answer, listed(wanted[0]), wanted[1])
 
     ollama.models = dict(there)
     assert len(seen()) == sum(map(len, done.values()))
-    predicted = run(models, aliases=aliases, check=True)
+    predicted = run(*wanted, check=True)
     assert {method for method, *_ in ollama.requests} == {"GET"}, "check mode touches nothing"
-    real = run(models, aliases=aliases)
+    real = run(*wanted)
     for result in (predicted, real):
         assert result["changed"] and result["finished"]
         assert {key: result[key] for key in ("pulled", "removed", "aliased") if result[key]} == done
@@ -123,7 +121,7 @@ def test_a_run_does_what_check_mode_predicts_and_a_second_one_nothing(
     assert set(ollama.models) == left
     assert seen() == []
     ollama.requests.clear()
-    again = run(models, aliases=aliases)
+    again = run(*wanted)
     assert not again["changed"] and again["diff"] == {"before": "", "after": ""}
     assert [(method, path) for method, path, _ in ollama.requests] == [("GET", "/api/tags")]
 
