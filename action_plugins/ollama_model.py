@@ -17,8 +17,8 @@ from aicluster.adapters.node_action import name_of
 
 display = Display()
 
-# Seconds between two lines: a first word soon, then one a minute.
-WATCHES = (15.0, 30.0, 60.0)
+# Seconds for which each call watches: a first word soon, then one a minute.
+WATCHES = (0.0, 15.0, 30.0, 60.0)
 
 
 class ActionModule(ActionBase):
@@ -31,21 +31,20 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         super().run(tmp, variables)
         node = name_of(variables)
-        result: dict[str, Any] = self._execute_module(task_vars=variables)
-        # A failure need not say that it has finished.
-        if not result.get("finished", True) and not self._task.args["wait"]:
-            display.display(f"  {node}: pulls beside the rest of this run")
-            return result
-        said = 0
         watches = chain(WATCHES, repeat(WATCHES[-1]))
+        said = 0
         while True:
+            watching = {**self._task.args, "watch_s": next(watches)}
+            result: dict[str, Any] = self._execute_module(module_args=watching, task_vars=variables)
+            # A failure need not say that it has finished.
+            finished = result.get("finished", True)
+            if not finished and not self._task.args["wait"]:
+                display.display(f"  {node}: pulls beside the rest of this run")
+                return result
             messages = result.get("messages", [])
             for message in messages[said:]:
                 display.display(f"  {node}: {message}")
             said = len(messages)
-            if result.get("finished", True):
+            if finished:
                 return result
-            watching = {**self._task.args, "watch_s": next(watches)}
-            result = self._execute_module(module_args=watching, task_vars=variables)
-            if not result.get("finished", True):
-                display.display(f"  {node}: pulling {result['progress']}")
+            display.display(f"  {node}: pulling {result['progress']}")

@@ -22,18 +22,12 @@ options:
     elements: str
     required: true
   volume: {description: Docker volume the server keeps its models in., type: str, required: true}
-  progress_file:
-    description: File on the node that the background process keeps locked while it works.
-    type: path
-    required: true
+  progress_file: {description: File that the background process keeps locked., type: path, required: true}
   wait:
     description: Whether to wait for the models. A later task with the same O(progress_file) reports them.
     type: bool
     required: true
-  watch_s:
-    description: Seconds for which to watch what an earlier call has begun. The action plugin sets it.
-    type: float
-    default: 0
+  watch_s: {description: Seconds to watch the process; set by the action plugin., type: float, default: 0}
 attributes:
   check_mode: {support: full, description: "Predicts pulls, deletions and aliases."}
   diff_mode: {support: full, description: "Lists what goes, and what is pulled or aliased."}
@@ -65,7 +59,7 @@ import time
 from contextlib import closing
 
 from ansible.module_utils.aicluster_models.background import Progress, detach, work
-from ansible.module_utils.aicluster_models.disk import Disk
+from ansible.module_utils.aicluster_models.disk import require_all
 from ansible.module_utils.aicluster_models.plan import predict
 from ansible.module_utils.aicluster_models.server import ModelError, Server
 from ansible.module_utils.basic import AnsibleModule
@@ -81,12 +75,12 @@ OPTIONS = {
     "watch_s": {"type": "float", "default": 0},
 }
 LOOK_S = 1
-STARTING = "about to start"
+STARTING = "models: about to start"
 KILLED = "the process that pulls was killed; run the playbook again: it goes on where it stopped"
 
 
-def disk_of(module):
-    """Return the disk of the volume. Raises ModelError if there is no such volume."""
+def folder_of(module):
+    """Return the folder of the volume. Raises ModelError if there is no such volume."""
     volume = module.params["volume"]
     command = ["docker", "volume", "inspect", "--format", "{{ .Mountpoint }}", volume]
     code, output, complaint = module.run_command(command)
@@ -95,7 +89,7 @@ def disk_of(module):
             "volume %s: cannot be asked for its disk (%s). Is the service up? On the node: docker volume ls"
             % (volume, complaint.strip())
         )
-    return Disk(output.strip())
+    return output.strip()
 
 
 def finished(done):
@@ -119,7 +113,7 @@ def todo(params, server):
 def predicted(module, server):
     """Return what a run would do. Raises ModelError if its models do not fit on the disk."""
     would = todo(module.params, server)
-    disk_of(module).require_all([m for m in module.params["models"] if m["name"] in would["pulled"]])
+    require_all(folder_of(module), [m for m in module.params["models"] if m["name"] in would["pulled"]])
     return finished(would)
 
 
@@ -143,9 +137,9 @@ def begin_or_watch(module, server, progress):
     if not any(todo(module.params, server).values()):
         progress.forget()
         return finished(told)
-    disk = disk_of(module)
+    folder = folder_of(module)
     progress.write(progress=STARTING, error=None)
-    detach(lambda: work(server, module.params, disk, progress))
+    detach(lambda: work(server, module.params, folder, progress))
     return {"finished": False, "progress": STARTING, "messages": told["messages"]}
 
 

@@ -8,6 +8,7 @@ import traceback
 
 from ansible.module_utils.service import fork_process
 
+from .disk import require_all
 from .names import normalise
 from .plan import to_alias, to_pull, to_remove
 from .pull import Puller
@@ -81,11 +82,11 @@ def detach(task):
             os._exit(0)
 
 
-def work(server, params, disk, progress):
+def work(server, params, folder, progress):
     """Bring the server to the wanted state; what happens is told in the progress file."""
     error = None
     try:
-        converge(server, params, disk, progress)
+        converge(server, params, folder, progress)
     except ModelError as failure:
         error = str(failure)
     except Exception:
@@ -93,16 +94,16 @@ def work(server, params, disk, progress):
     progress.write(error=error, progress="")
 
 
-def converge(server, params, disk, progress):
+def converge(server, params, folder, progress):
     """Remove, pull, alias, in this order: deleting makes room, and an alias needs its model."""
     models, aliases, tags = params["models"], params["aliases"], server.tags()
     for name in to_remove(tags, models, params["mirrors"]):
         server.delete(name)
         progress.add("removed", name)
     missing = to_pull(tags, models, aliases)
-    disk.require_all(missing)
+    require_all(folder, missing)
     for model in missing:
-        Puller(server, disk, progress).fetch(model, params["mirrors"])
+        Puller(server, folder, progress).fetch(model, params["mirrors"])
         progress.add("pulled", model["name"])
         # At once: the other models may take hours.
         key = normalise(model["name"])

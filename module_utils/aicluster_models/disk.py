@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The disk that holds the models."""
+"""Is there room for models on the disk of their folder?"""
 
 import glob
 import os
@@ -12,31 +12,26 @@ GIGA = 1e9
 RESERVE = 2 * GIGA
 
 
-class Disk:
-    """The disk of the folder with the models."""
-
-    def __init__(self, folder):
-        """Look at nothing yet."""
-        self._folder = folder
-
-    def require(self, needed, what):
-        """Raise ModelError if `needed` bytes more do not fit; `what` is the sentence's subject."""
-        room = max(0, shutil.disk_usage(self._folder).free - RESERVE)
-        if needed > room:
-            raise ModelError(
-                "%s, %.1f GB to come: must fit into the %.1f GB that the disk of %s has left beside a "
-                "reserve of %.1f GB; free some there, take models off ollama_models, or move Docker's data "
-                "to a bigger disk" % (what, needed / GIGA, room / GIGA, self._folder, RESERVE / GIGA)
-            )
-
-    def require_all(self, models):
-        """Raise ModelError if these models do not fit by their declared sizes."""
-        sizes = [(model["name"], model.get("size_gb") or 0) for model in models]
-        # Partial layers are sparse files: only written blocks count.
-        partial = glob.glob(os.path.join(self._folder, "models", "blobs", "sha256-*-partial"))
-        written = sum(os.stat(file).st_blocks * 512 for file in partial)
-        self.require(
-            sum(size for _name, size in sizes) * GIGA - written,
-            "pull refused before the first byte (%s GB, %.1f of it there in part)"
-            % (" + ".join("%s %.1f" % one for one in sizes), written / GIGA),
+def require(folder, needed, what):
+    """Raise ModelError if `needed` bytes more do not fit; `what` is the sentence's subject."""
+    room = max(0, shutil.disk_usage(folder).free - RESERVE)
+    if needed > room:
+        raise ModelError(
+            "%s, %.1f GB to come: must fit into the %.1f GB that the disk of %s has left beside a "
+            "reserve of %.1f GB; free some there, take models off ollama_models, or move Docker's data "
+            "to a bigger disk" % (what, needed / GIGA, room / GIGA, folder, RESERVE / GIGA)
         )
+
+
+def require_all(folder, models):
+    """Raise ModelError if these models do not fit by their declared sizes."""
+    sizes = [(model["name"], model.get("size_gb") or 0) for model in models]
+    # Partial layers are sparse files: only written blocks count.
+    partial = glob.glob(os.path.join(folder, "models", "blobs", "sha256-*-partial"))
+    written = sum(os.stat(file).st_blocks * 512 for file in partial)
+    require(
+        folder,
+        sum(size for _name, size in sizes) * GIGA - written,
+        "pull refused before the first byte (%s GB, %.1f of it there in part)"
+        % (" + ".join("%s %.1f" % one for one in sizes), written / GIGA),
+    )

@@ -6,7 +6,7 @@ import json
 import socket
 import time
 
-from .disk import GIGA
+from .disk import GIGA, require
 from .names import name_on, public_address
 from .server import ATTEMPTS, JSON, ModelError, connect, mirror_has, pause
 
@@ -67,11 +67,8 @@ class Pull:
         """Say 'gpt-oss: 34 % of 13.8 GB, 22.1 MB/s, 7 min left'."""
         if not self.total:
             return "%s: about to start" % self._label
-        size = "%s: %d %% of %.1f GB" % (
-            self._label,
-            100 * self.completed // self.total,
-            self.total / GIGA,
-        )
+        percent = 100 * self.completed // self.total
+        size = "%s: %d %% of %.1f GB" % (self._label, percent, self.total / GIGA)
         rate = self.received / max(time.monotonic() - self._began, 0.001)
         if rate < 1:
             return size
@@ -83,9 +80,9 @@ class Pull:
 class Puller:
     """Pulls models into one server; checks the disk at each layer, and writes its progress."""
 
-    def __init__(self, server, disk, progress):
-        """Take what it works with."""
-        self._server, self._disk, self._progress = server, disk, progress
+    def __init__(self, server, folder, progress):
+        """Take the server, the folder of its models, and the progress file."""
+        self._server, self._folder, self._progress = server, folder, progress
 
     def fetch(self, model, mirrors):
         """Bring one model: from the first mirror that has it, else from the registry its name points to."""
@@ -167,5 +164,6 @@ class Puller:
             raise PullBrokenError("the server said: %s" % text)
         to_come = pull.read(line)
         if to_come:
-            self._disk.require(to_come, "model %s stopped before its layer %s" % (name, line["digest"][7:19]))
+            what = "model %s stopped before its layer %s" % (name, line["digest"][7:19])
+            require(self._folder, to_come, what)
         self._progress.write(progress=str(pull))

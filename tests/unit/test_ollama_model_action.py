@@ -23,11 +23,11 @@ TASKS: dict[str, tuple[Any, ...]] = {
     "a node with all its models costs one call": (True, [{**DONE, "messages": []}], [], [0]),
     "a long pull has a first line soon and then one a minute and says nothing twice": (True,
         [BEGUN, BEGUN, MEANWHILE, MEANWHILE, DONE],
-        [PULLING, PULLING, GIVEN_UP, FIRST, PULLING, SECOND], [0, 15, 30, 60, 60]),
+        [PULLING, PULLING, GIVEN_UP, FIRST, PULLING, PULLING, SECOND], [0, 15, 30, 60, 60]),
     "nobody waits who need not": (False, [BEGUN], ["pulls beside the rest of this run"], [0]),
     "a failure ends the task": (True, [BEGUN, {**MEANWHILE, "finished": True, "failed": True}],
-        [GIVEN_UP, FIRST], [0, 15]),
-    "a fault of the module ends it, too": (True, [BEGUN, {"failed": True, "msg": "?"}], [], [0, 15]),
+        [PULLING, GIVEN_UP, FIRST], [0, 15]),
+    "a fault of the module ends it, too": (True, [BEGUN, {"failed": True, "msg": "?"}], [PULLING], [0, 15]),
 }  # fmt: skip
 
 
@@ -36,8 +36,8 @@ def test_a_task_is_watched_to_its_end(waits, results, lines, watched, monkeypatc
     calls: list[float] = []
     shown: list[str] = []
 
-    def execute(_: Any, module_args: Any = None, **__: Any) -> Any:
-        calls.append((module_args or {}).get("watch_s", 0))
+    def execute(_: Any, module_args: Any, **__: Any) -> Any:
+        calls.append(module_args["watch_s"])
         return results[len(calls) - 1]
 
     monkeypatch.setattr(action.ActionBase, "run", lambda *_: {})

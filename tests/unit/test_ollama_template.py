@@ -10,8 +10,7 @@ from tree import load
 
 from aicluster.models import normalise
 
-AGX0, ORIN0, NANO = "192.168.1.154", "192.168.1.157", "192.168.1.159"
-AI_TIERS = ("primary_ai", "secondary_ai", "edge")
+AGX0 = "192.168.1.154"
 
 
 def trusted(value: Any) -> Any:
@@ -19,9 +18,6 @@ def trusted(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: trusted(one) for key, one in value.items()}
     return trust_as_template(value) if isinstance(value, str) else value
-
-
-every_ai_tier = pytest.mark.parametrize("tier", AI_TIERS)
 
 
 def test_a_board_with_a_gpu_gets_it_and_knows_its_jetpack():
@@ -45,11 +41,11 @@ def test_the_engine_of_a_node_knows_the_runtime_its_container_asks_for(inventory
 # --- pulling ---
 
 
-def arguments(host: str, inventory: str = "production", **more: Any) -> dict[str, Any]:
+def arguments(host: str, inventory: str = "production") -> dict[str, Any]:
     """The task that pulls, with what a node gives to it."""
     rendering = renderer(inventory, host)
     service = rendering.shared["cluster_node"]["services"]["ollama"]
-    variables = rendering.variables("ollama", {"service_name": "ollama", "service": service, **more})
+    variables = rendering.variables("ollama", {"service_name": "ollama", "service": service})
     [task] = load("roles/ollama/tasks/provision.yml")
     given: dict[str, Any] = rendering._resolve(trusted(task["ollama_model"]), variables)
     return given
@@ -63,7 +59,7 @@ def test_declared_sizes_count_on_boards_and_not_with_the_labs_small_models():
 # --- the lists of the tiers ---
 
 
-@every_ai_tier
+@pytest.mark.parametrize("tier", ["primary_ai", "secondary_ai", "edge"])
 def test_every_ai_tier_has_the_aliases_the_gateway_balances(tier):
     models = load(f"group_vars/{tier}/models.yml")
     assert set(models["ollama_aliases"]) == {"chat", "code"}

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,10 @@ class Api:
                 web.post("/api/pull", self.pull),
                 web.post("/api/copy", self.copy),
                 web.delete("/api/delete", self.delete),
-                web.post("/api/chat", self.chat),
-                web.post("/api/generate", self.generate),
+                web.post("/api/chat", partial(self._answer, "chat")),
+                web.post("/api/generate", partial(self._answer, "generate")),
                 web.get("/v1/models", self.openai_models),
-                web.post("/v1/chat/completions", self.openai_chat),
+                web.post("/v1/chat/completions", partial(self._answer, "openai")),
             ]
         )
         return app
@@ -106,24 +107,13 @@ class Api:
             request, "application/x-ndjson", (json.dumps(line) + "\n" async for line in lines)
         )
 
-    async def chat(self, request: web.Request) -> web.StreamResponse:
-        """Answer a conversation."""
-        return await self._answer(request, "chat")
-
-    async def generate(self, request: web.Request) -> web.StreamResponse:
-        """Answer a prompt."""
-        return await self._answer(request, "generate")
-
     async def openai_models(self, _request: web.Request) -> web.Response:
         """Installed models, as OpenAI lists them."""
         models = [{"id": model.name.short, "object": "model"} for model in self._store.all()]
         return web.json_response({"object": "list", "data": models})
 
-    async def openai_chat(self, request: web.Request) -> web.StreamResponse:
-        """Answer a conversation in OpenAI's shape; a stream is off unless asked for."""
-        return await self._answer(request, "openai")
-
-    async def _answer(self, request: web.Request, kind: str) -> web.StreamResponse:
+    async def _answer(self, kind: str, request: web.Request) -> web.StreamResponse:
+        """Answer a prompt or a conversation; OpenAI's shape is a stream only if asked for."""
         body, name = await self._named(request)
         asked = str(body.get("model", ""))
         if name is None or self._store.get(name) is None:
