@@ -8,7 +8,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from . import VERSION
@@ -16,14 +16,15 @@ from . import VERSION
 USAGE = "usage: ollama serve | list | rm MODEL | --version"
 
 
-def call(method: str, path: str, body: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the JSON lines the server answers. Raises SystemExit with its error."""
+def call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the JSON the server answers. Raises SystemExit with its error."""
     port = os.environ.get("OLLAMA_HOST", ":11434").rpartition(":")[2]
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=data, method=method)
     try:
         with urllib.request.urlopen(request, timeout=3600) as answer:
-            yield from (json.loads(line) for line in answer if line.strip())
+            found: dict[str, Any] = json.loads(answer.read() or "{}")
+            return found
     except urllib.error.HTTPError as refused:
         sys.exit(f"Error: {json.loads(refused.read()).get('error')}")
     except OSError as problem:
@@ -31,11 +32,9 @@ def call(method: str, path: str, body: dict[str, Any] | None = None) -> Iterator
 
 
 def show_models() -> None:
-    """Print a table of the models."""
-    print(f"{'NAME':<32}{'ID':<16}SIZE")
-    for answer in call("GET", "/api/tags"):
-        for model in answer["models"]:
-            print(f"{model['name']:<32}{model.get('digest', '')[:12]:<16}{model['size']} B")
+    """Print the names of the models."""
+    for model in call("GET", "/api/tags")["models"]:
+        print(model["name"])
 
 
 def serve() -> None:
@@ -48,7 +47,7 @@ def main(arguments: list[str]) -> None:
     commands: dict[tuple[str, int], Callable[..., object]] = {
         ("serve", 0): serve,
         ("list", 0): show_models,
-        ("rm", 1): lambda name: list(call("DELETE", "/api/delete", {"model": name})),
+        ("rm", 1): lambda name: call("DELETE", "/api/delete", {"model": name}),
         ("--version", 0): lambda: print(f"ollama version is {VERSION} (stand-in)"),
     }
     command, *rest = arguments or [""]

@@ -30,19 +30,7 @@ def piece(kind: str, model: str, text: str) -> dict[str, Any]:
     return {"model": model, **content, "done": False}
 
 
-def openai_piece(model: str, text: str, *, last: bool) -> dict[str, Any]:
-    """Return one event of a streamed /v1/chat/completions."""
-    choice = {"index": 0, "delta": {} if last else {"role": "assistant", "content": text}}
-    return {
-        "id": "chatcmpl-standin",
-        "object": "chat.completion.chunk",
-        "created": int(time.time()),
-        "model": model,
-        "choices": [{**choice, "finish_reason": "stop" if last else None}],
-    }
-
-
-def openai_whole(model: str, text: str) -> dict[str, Any]:
+def openai(model: str, text: str) -> dict[str, Any]:
     """Return the answer of /v1/chat/completions in one piece."""
     message = {"role": "assistant", "content": text}
     return {

@@ -103,9 +103,7 @@ class Api:
         if name is None:
             return error(400, "invalid model name")
         lines = pull(self._store, name, pull_rate, insecure=bool(body.get("insecure")))
-        return await self._stream(
-            request, "application/x-ndjson", (json.dumps(line) + "\n" async for line in lines)
-        )
+        return await self._stream(request, lines)
 
     async def openai_models(self, _request: web.Request) -> web.Response:
         """Installed models, as OpenAI lists them."""
@@ -113,7 +111,7 @@ class Api:
         return web.json_response({"object": "list", "data": models})
 
     async def _answer(self, kind: str, request: web.Request) -> web.StreamResponse:
-        """Answer a prompt or a conversation; OpenAI's shape is a stream only if asked for."""
+        """Answer a prompt or a conversation; in OpenAI's shape only as a whole."""
         body, name = await self._named(request)
         asked = str(body.get("model", ""))
         if name is None or self._store.get(name) is None:
@@ -121,35 +119,28 @@ class Api:
         self._loaded.add(name)
         if body.get("keep_alive") == 0:
             self._loaded.discard(name)
-        if not body.get("stream", kind != "openai"):
+        if kind == "openai" or not body.get("stream", True):
             return web.json_response(await self._whole(kind, asked, body))
-        media = "text/event-stream" if kind == "openai" else "application/x-ndjson"
-        return await self._stream(request, media, self._said(kind, asked, body))
+        return await self._stream(request, self._said(kind, asked, body))
 
     async def _words(self, model: str, prompt: str) -> AsyncIterator[str]:
         for word in answers.tokens(model, prompt) if prompt else []:
             yield word
             await asyncio.sleep(1 / TOKENS_PER_SECOND)
 
-    async def _said(self, kind: str, model: str, body: dict[str, Any]) -> AsyncIterator[str]:
+    async def _said(self, kind: str, model: str, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         prompt, count = answers.prompt_of(body), 0
         async for word in self._words(model, prompt):
             count += 1
-            if kind == "openai":
-                yield f"data: {json.dumps(answers.openai_piece(model, word, last=False))}\n\n"
-            else:
-                yield json.dumps(answers.piece(kind, model, word)) + "\n"
-        if kind == "openai":
-            yield f"data: {json.dumps(answers.openai_piece(model, '', last=True))}\n\ndata: [DONE]\n\n"
-        else:
-            yield json.dumps(answers.piece(kind, model, "") | answers.end(prompt, count)) + "\n"
+            yield answers.piece(kind, model, word)
+        yield answers.piece(kind, model, "") | answers.end(prompt, count)
 
     async def _whole(self, kind: str, model: str, body: dict[str, Any]) -> dict[str, Any]:
         prompt = answers.prompt_of(body)
         words = [word async for word in self._words(model, prompt)]
         text = "".join(words).strip()
         if kind == "openai":
-            return answers.openai_whole(model, text)
+            return answers.openai(model, text)
         return answers.piece(kind, model, text) | answers.end(prompt, len(words))
 
     async def _body(self, request: web.Request) -> dict[str, Any]:
@@ -168,13 +159,11 @@ class Api:
         except ValueError:
             return body, None
 
-    async def _stream(
-        self, request: web.Request, media: str, lines: AsyncIterator[str]
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": media})
+    async def _stream(self, request: web.Request, lines: AsyncIterator[dict[str, Any]]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         async for line in lines:
-            await response.write(line.encode())
+            await response.write(json.dumps(line).encode() + b"\n")
         await response.write_eof()
         return response
 
