@@ -20,28 +20,20 @@ def normalise(name: str) -> str:
     return short if ":" in short.rsplit("/", 1)[-1] else f"{short}:latest"
 
 
-def digests(tags: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return {name: digest} from the answer of GET /api/tags; None (no answer) counts as empty."""
-    listed = (tags or {}).get("models") or []
-    try:
-        return {normalise(model["name"]): model["digest"] for model in listed}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise SiteError(
-            f"ollama_differences: {tags!r}: not an answer of GET /api/tags; is another service on that port?"
-        ) from error
-
-
 def ollama_differences(
     tags: Mapping[str, Any] | None, models: Sequence[Mapping[str, Any]], aliases: Mapping[str, str]
 ) -> list[str]:
     """Return what is missing, too much or pointing elsewhere, one sentence each; empty if all is as wanted.
 
-    tags: answer of GET /api/tags, or None if the server did not answer.
+    tags: answer of GET /api/tags, or None if the server did not answer. Raises SiteError for another answer.
     models: [{name, state?: present | absent}]; aliases: {alias: model}.
-    Whether the registry has something newer is not looked at.
-    Errors: SiteError if `tags` is something else.
     """
-    has = digests(tags)
+    try:
+        has = {normalise(model["name"]): model["digest"] for model in (tags or {}).get("models") or []}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SiteError(
+            f"ollama_differences: {tags!r}: not an answer of GET /api/tags; is another service on that port?"
+        ) from error
     found = []
     for model in models:
         absent = model.get("state", "present") == "absent"

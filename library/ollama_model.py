@@ -14,19 +14,10 @@ options:
   url: {description: The server as the node sees it., type: str, required: true}
   models: {description: C(ollama_models) of the role C(ollama)., type: list, elements: dict, required: true}
   aliases: {description: C(ollama_aliases) of the role C(ollama)., type: dict, required: true}
-  mirrors:
-    description:
-      - Registries on the LAN as C(host:port), asked in plain http, in this order, before the public registry.
-        Models whose name has a host of its own are never looked for there.
-    type: list
-    elements: str
-    required: true
+  mirrors: {description: "Registries to ask first, as host:port.", type: list, elements: str, required: true}
   volume: {description: Docker volume the server keeps its models in., type: str, required: true}
   progress_file: {description: File that the background process keeps locked., type: path, required: true}
-  wait:
-    description: Whether to wait for the models. A later task with the same O(progress_file) reports them.
-    type: bool
-    required: true
+  wait: {description: "Whether to wait; if not, a later task reports.", type: bool, required: true}
   watch_s: {description: Seconds to watch the process; set by the action plugin., type: float, default: 0}
 attributes:
   check_mode: {support: full, description: "Predicts pulls, deletions and aliases."}

@@ -42,14 +42,8 @@ class Progress:
 
     def read(self):
         """Return what is told."""
-        self.told = {
-            "removed": [],
-            "pulled": [],
-            "aliased": [],
-            "messages": [],
-            "progress": "",
-            "error": None,
-        }
+        self.told = {"removed": [], "pulled": [], "aliased": [], "messages": []}
+        self.told.update(progress="", error=None)
         try:
             self.told.update(json.loads(os.pread(self._file, 1 << 20, 0).decode("utf-8")))
         except ValueError:

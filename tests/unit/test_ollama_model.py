@@ -32,7 +32,7 @@ def ollama(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOllama]:
         yield fake
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def volume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A volume with 10 GB free, of which 2 are reserved."""
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=10 * GIGA))
@@ -46,19 +46,14 @@ def listed(models: Any) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "run" / "models.json"
-
-
-@pytest.fixture
-def call(ollama: FakeOllama, file: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+def call(ollama: FakeOllama, volume: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     """Run the module's real entry point once."""
 
     def once(models: Any, aliases: Any = None, *, check: bool = False, **more: Any) -> dict[str, Any]:
         arguments = {
             "url": ollama.url,
             **{"models": listed(models), "aliases": aliases or {}, "mirrors": []},
-            **{"volume": "v", "progress_file": str(file), "wait": True},
+            **{"volume": "v", "progress_file": f"{volume}/run/models.json", "wait": True},
             **{"_ansible_check_mode": check, **more},
         }
         capsys.readouterr()
@@ -261,9 +256,9 @@ def test_a_model_bigger_than_declared_is_stopped_at_its_layer(ollama, run):
 
 
 @pytest.fixture
-def another(file: Path) -> Any:
+def another(tmp_path: Path) -> Any:
     """A background process that an earlier task has begun."""
-    progress = background.Progress(str(file))
+    progress = background.Progress(f"{tmp_path}/run/models.json")
     assert progress.lock()
     progress.read()
     progress.write(progress="gpt-oss: 11 % of 9.0 GB")

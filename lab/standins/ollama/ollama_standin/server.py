@@ -82,19 +82,15 @@ class Api:
 
     async def copy(self, request: web.Request) -> web.Response:
         """Give a model a second name."""
-        body = await self._body(request)
-        source, destination = str(body.get("source", "")), str(body.get("destination", ""))
-        try:
-            copied = self._store.copy(parse(source), parse(destination))
-        except ValueError as problem:
-            return error(400, str(problem))
-        return web.Response() if copied else error(404, f'model "{source}" not found')
+        body = json.loads(await request.text())
+        copied = self._store.copy(parse(body["source"]), parse(body["destination"]))
+        return web.Response() if copied else error(404, f'model "{body["source"]}" not found')
 
     async def delete(self, request: web.Request) -> web.Response:
         """Remove a model."""
         body, name = await self._named(request)
         if name is None or not self._store.delete(name):
-            return error(404, f"model '{body.get('model', body.get('name', ''))}' not found")
+            return error(404, f"model '{body.get('model')}' not found")
         return web.Response()
 
     async def pull(self, request: web.Request) -> web.StreamResponse:
@@ -143,19 +139,10 @@ class Api:
             return answers.openai(model, text)
         return answers.piece(kind, model, text) | answers.end(prompt, len(words))
 
-    async def _body(self, request: web.Request) -> dict[str, Any]:
-        try:
-            body = json.loads(await request.text() or "{}")
-        except ValueError as problem:
-            raise web.HTTPBadRequest(
-                text=json.dumps({"error": str(problem)}), content_type="application/json"
-            ) from None
-        return body if isinstance(body, dict) else {}
-
     async def _named(self, request: web.Request) -> tuple[dict[str, Any], Name | None]:
-        body = await self._body(request)
+        body: dict[str, Any] = json.loads(await request.text() or "{}")
         try:
-            return body, parse(str(body.get("model") or body.get("name") or ""))
+            return body, parse(str(body.get("model", "")))
         except ValueError:
             return body, None
 
