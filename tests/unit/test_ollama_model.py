@@ -153,18 +153,12 @@ def test_a_pull_goes_on_as_long_as_bytes_arrive(ollama, run):
 
 
 FATAL: dict[str, tuple[Any, ...]] = {
-    "a full disk": (
-        [pulling(GIGA), {"error": "write blob: no space left on device"}],
-        "take models off ollama_models",
-        1,
-    ),
+    "a full disk": ([pulling(GIGA), {"error": "write blob: no space left on device"}],
+        "take models off ollama_models", 1),
     "damaged bytes": ([{"error": "digest mismatch"}], "look at proxies between", 1),
-    "no new byte again and again": (
-        [pulling(GIGA)],
-        "gave up after 5 attempts without a new byte, at 1.0 of",
-        5,
-    ),
-}
+    "no new byte again and again": ([pulling(GIGA)],
+        "gave up after 5 attempts without a new byte, at 1.0 of", 5),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("script", "says", "attempts"), FATAL.values(), ids=FATAL)
@@ -198,9 +192,8 @@ def there(ollama: FakeOllama) -> str:
 
 def test_a_model_is_copied_from_the_first_mirror_that_has_it(ollama, run, there):
     result = run([MODEL], mirrors=["127.0.0.1:9", ollama.mirror])
-    assert ollama.asked("/api/pull") == [{"model": there, "insecure": True}], (
-        "with its capitals: a registry knows no others"
-    )
+    # With its capitals: a registry knows no others.
+    assert ollama.asked("/api/pull") == [{"model": there, "insecure": True}]
     assert result["pulled"] == [MODEL]
     assert result["messages"] == [f"{MODEL} is there, copied from {ollama.mirror}"]
     assert list(ollama.models) == [MODEL.lower()], "its name on the mirror is gone"
