@@ -9,13 +9,11 @@ from typing import Any
 from .errors import SiteError
 from .site.addresses import is_open
 
-SHORT = ("registry.ollama.ai/", "library/")
-
 
 def normalise(name: str) -> str:
     """Return the name under which the server lists a model: 'Llama3.2' -> 'llama3.2:latest'."""
     short = name.strip().lower()
-    for prefix in SHORT:
+    for prefix in ("registry.ollama.ai/", "library/"):
         short = short.removeprefix(prefix)
     return short if ":" in short.rsplit("/", 1)[-1] else f"{short}:latest"
 

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of models: [host/][namespace/]model[:tag]."""
 
-PUBLIC = ("registry.ollama.ai/", "library/")
-
 
 def complete(name):
     """Return a name without the public registry and with its tag: 'library/Llama3.2' -> 'Llama3.2:latest'."""
-    for prefix in PUBLIC:
+    for prefix in ("registry.ollama.ai/", "library/"):
         if name.lower().startswith(prefix):
             name = name[len(prefix) :]
     return name if ":" in name.rsplit("/", 1)[-1] else name + ":latest"
