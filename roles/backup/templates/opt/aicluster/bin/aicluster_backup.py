@@ -1,0 +1,251 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Sends encrypted copies of what this node keeps to other nodes.
+
+Exit codes: 0 all copies were made, 1 one was not, 75 refused because another run is under way.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+
+import aicluster_backup_job as work
+import aicluster_backup_record as record
+
+UNIT = "aicluster-backup.service"
+# Who started the unit: its command line is always the same.
+BY = "/run/aicluster/backup-by"
+REFUSED = 75
+OVERDUE_S = 20 * 3600
+# A clock may be set back by so much.
+AHEAD_S = 300
+PAUSE_S = 0.5
+
+
+# --- run ---
+
+
+def prepared(job: work.Job) -> Optional[Exception]:
+    """Write what a job copies; return why that failed."""
+    try:
+        work.prepare(job)
+        work.require_sources(job)
+    except Exception as error:  # whatever stops a job, the next one is tried
+        return error
+    return None
+
+
+def outcome(job: work.Job, node: str, number: int, problem: Optional[Exception]) -> record.Record:
+    """Make one copy; return what is new in its record. `problem`: why there is nothing to copy."""
+    tried_at = int(time.time())
+    try:
+        if problem:
+            raise problem
+        made = work.send(job, node, number)
+    except Exception as error:  # whatever stops a copy, the next one is tried
+        own = isinstance(error, work.FailedError)
+        text = str(error) if own else "%s: %s" % (type(error).__name__, error)
+        return {"tried_at": tried_at, "exit_code": getattr(error, "exit_code", 1), "error": text}
+    return {"tried_at": tried_at, "exit_code": 0, "error": "", "success_at": int(time.time()), **made}
+
+
+def back_up(job: work.Job, plan: Mapping[str, Any], records: List[record.Record], tell: record.Tell) -> bool:
+    """Make the copies of one job, and keep what came of each; return whether all succeeded."""
+    own = [one for one in records if one["job"] == job["name"]]
+    began = time.monotonic()
+    problem = prepared(job)
+    before, good = time.monotonic() - began, True
+    for one in own:
+        tell("start", one)
+        began = time.monotonic()
+        news = outcome(job, plan["node"], one["copy"], problem)
+        took = time.monotonic() - began + before
+        if not news["exit_code"]:
+            news["seconds"] = round(took, 1)
+        one.update(news)
+        try:
+            record.keep(plan["node"], records)
+        except OSError as error:
+            one.update(exit_code=1, error="made, but its record cannot be written: %s" % error)
+        tell("failed" if one["exit_code"] else "done", one, took)
+        good = good and not one["exit_code"]
+    return good
+
+
+def run(by: str) -> int:
+    """Make all copies; return 1 when one was not made."""
+    with record.only_one(by):
+        plan = record.plan()
+        tell, records = record.begin_progress(), record.copies(plan)
+        if plan["jobs"] and not plan["stores"]:
+            print("no other node runs backup_store: nothing is copied", file=sys.stderr)
+            return 1
+        work.end_leftovers()
+        try:
+            good = [back_up(job, plan, records, tell) for job in plan["jobs"]]
+            return int(not all(good))
+        finally:
+            # Of a run that is ended from outside.
+            work.end_leftovers()
+
+
+def end(_signal: int, _frame: Any) -> None:
+    """End as a program that was told to."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+# --- the unit ---
+
+
+def started_by(by: str) -> str:
+    """Return who started this run, as the program that started its unit noted."""
+    if by:
+        return by
+    try:
+        with open(BY) as handle:
+            noted = handle.read().strip()
+        os.remove(BY)
+    except FileNotFoundError:
+        return "systemctl"
+    return noted
+
+
+def note(by: str) -> None:
+    """Leave the run that is about to start a note of who wants it."""
+    os.makedirs(os.path.dirname(BY), mode=0o755, exist_ok=True)
+    with open(BY, "w") as handle:
+        handle.write(by + "\n")
+
+
+def unit() -> Dict[str, str]:
+    """Return what systemd says of the unit: ActiveState, Result, ExecMainStatus."""
+    argv = ["systemctl", "show", "--property", "ActiveState,Result,ExecMainStatus", UNIT]
+    said = subprocess.run(argv, stdout=subprocess.PIPE, check=False).stdout.decode()
+    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+
+
+def started() -> "subprocess.Popen[bytes]":
+    """Start the unit; what is returned ends with it."""
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(record.PROGRESS)
+    return subprocess.Popen(["systemctl", "start", UNIT], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def lines_of(running: Callable[[], bool]) -> Iterator[str]:
+    """Yield the lines of the progress as they come, until nothing runs and all are read."""
+    handle, rest = None, ""
+    while True:
+        last = not running()
+        if handle is None:
+            with contextlib.suppress(FileNotFoundError):
+                handle = open(record.PROGRESS)
+        if handle is not None:
+            *whole, rest = (rest + handle.read()).split("\n")
+            yield from whole
+        if last:
+            break
+        time.sleep(PAUSE_S)
+    if handle is not None:
+        handle.close()
+
+
+def failures(lines: Sequence[str], result: str) -> List[Dict[str, str]]:
+    """Return {job, store, message} of every copy of a run that was not made."""
+    latest = {}  # type: Dict[Any, Dict[str, Any]]
+    for event in map(json.loads, lines):
+        latest[event["job"], event["store"]] = event
+    ended = "the run ended before it (%s)" % result
+    return [
+        {"job": one["job"], "store": one["store"], "message": one["message"] or ended}
+        for one in latest.values()
+        if one["event"] != "done"
+    ]
+
+
+def follow(by: str, start: bool) -> int:
+    """Print the progress of a run, which is started first where that is wanted; return its exit code."""
+    with contextlib.ExitStack() as stack:
+        if start:
+            # Two who start at once: systemd would take the second for the first.
+            stack.enter_context(record.only_one(by, record.LOCK + "-start"))
+            held = record.holder()
+            if held is not None:
+                raise record.RefusedError(record.refusal(held))
+            note(by)
+            starter = started()
+        lines = []
+        for line in lines_of(lambda: starter.poll() is None if start else record.holder() is not None):
+            lines.append(line)
+            print(line, flush=True)
+    said = unit()
+    good = said.get("Result") == "success"
+    print(json.dumps({"event": "end", "failed": failures(lines, said.get("Result", "unknown"))}), flush=True)
+    return 0 if good else int(said.get("ExecMainStatus", 0)) or 1
+
+
+def overdue(records: Sequence[record.Record], now: float) -> str:
+    """Return why a backup has to be made, an empty text where none has to be."""
+    for one in records:
+        name = "%s to %s" % (one["job"], one["store"])
+        if "success_at" not in one:
+            return "%s was never copied" % name
+        if one["success_at"] > now + AHEAD_S:
+            return "the last copy of %s is of the future: the clock was wrong" % name
+        if now - one["success_at"] > OVERDUE_S:
+            return "the last copy of %s is %d h old" % (name, (now - one["success_at"]) // 3600)
+    return ""
+
+
+def fallback() -> int:
+    """Start a run where the last good one is too old, as when the control node was off."""
+    reason = overdue(record.copies(record.plan()), time.time())
+    held = record.holder()
+    if held is not None or not reason:
+        print(record.refusal(held) if held is not None else "nothing is overdue", flush=True)
+        return 0
+    print(reason, flush=True)
+    note("the fallback timer")
+    return subprocess.call(["systemctl", "start", "--no-block", UNIT])
+
+
+def status() -> int:
+    """Print the state of all copies and who runs a backup now, as JSON."""
+    plan = record.plan()
+    told = {"node": plan["node"], "running": record.holder(), "copies": record.copies(plan)}
+    print(json.dumps(told, indent=1, sort_keys=True))
+    return 0
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands.required = True
+    running = commands.add_parser("run", help="make all copies")
+    following = commands.add_parser("follow", help="print the progress of the unit's run, and its result")
+    following.add_argument("--start", action="store_true", help="start the unit first")
+    for one in (running, following):
+        one.add_argument("--by", default="", help="who wants it, for the others")
+    commands.add_parser("status", help="print the state of all copies as JSON")
+    commands.add_parser("fallback", help="start the unit if a copy is missing, or older than 20 hours")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "run":
+            signal.signal(signal.SIGTERM, end)
+            return run(started_by(options.by))
+        if options.command == "follow":
+            return follow(options.by or "a person", options.start)
+        return status() if options.command == "status" else fallback()
+    except record.RefusedError as refused:
+        print(refused, file=sys.stderr, flush=True)
+        return REFUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One job of a backup: dumps and copies of databases first, then restic to one store after the other."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+import urllib.parse
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
+
+import aicluster_backup_record as record
+
+SECRETS = "/opt/aicluster/backup/secrets"
+IN_CONTAINER = "/run/secrets/backup"
+RESTIC = ["docker", "exec", "backup", "restic"]
+CONNECT_S = 10.0
+SQLITE_S = 600.0
+# A store that checks or prunes a repository has it for itself.
+LOCKED_S, LOCKED_PAUSE_S = 1800.0, 30.0
+# How long what an interrupted run left may take to end.
+LEFTOVER_S = 15.0
+# Exit codes of restic since 0.17; older ones say it in words alone.
+INCOMPLETE, NO_REPOSITORY, LOCKED = 3, 10, 11
+NO_REPOSITORY_WORDS = re.compile(r"unable to open config file: .*(does not exist|no such file)")
+LOCKED_WORDS = re.compile(r"repository is already locked|unable to create lock")
+MISSING_WORDS = re.compile(r"does not exist, skipping")
+Job = Mapping[str, Any]
+
+
+class FailedError(Exception):
+    """A copy was not made: why, and the exit code that is recorded."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        """`message` is one sentence."""
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def plain(line: str) -> str:
+    """Return what a line of restic's standard error says, whether it is JSON or not."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return line.strip()
+    if not isinstance(said, dict):
+        return line.strip()
+    error = said.get("error")
+    text = error.get("message") if isinstance(error, dict) else said.get("message", error)
+    return "error: %s: %s" % (said["item"], text) if said.get("item") else str(text or "").strip()
+
+
+class Answer(NamedTuple):
+    """What restic said."""
+
+    code: int
+    out: str
+    error: str
+
+    def lines(self) -> List[str]:
+        """Return its complaints; since 0.18 it writes some of them as JSON."""
+        return [text for text in map(plain, self.error.splitlines()) if text]
+
+    def complaint(self) -> str:
+        """Return the line that says most about a failure."""
+        lines = self.lines()
+        fatal = [line for line in lines if line.startswith("Fatal: ")]
+        told = [line for line in lines if MISSING_WORDS.search(line) or "error" in line.lower()]
+        line = [*fatal, *told, *lines[-1:], "restic said nothing"][0]
+        return re.sub("^Fatal: ", "", line)[:300]
+
+    def says(self, words: "re.Pattern[str]") -> bool:
+        """Tell whether one of the complaints has these words."""
+        return any(words.search(line) for line in self.lines())
+
+
+# --- what is written before ---
+
+
+def staging_of(job: Job) -> str:
+    """Return the folder of the host for what a job writes before it is copied."""
+    [inside] = [path for path in job["paths"] if path.startswith("/staging/")]
+    return "%s%s" % (record.STAGING, inside[len("/staging") :])
+
+
+def prepare(job: Job) -> None:
+    """Dump databases and copy those of SQLite; raise FailedError, and leave what the last run wrote."""
+    if not job["dumps"] and not job["sqlite"]:
+        return
+    folder = staging_of(job)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    for program in job["dumps"]:
+        dump(program, folder)
+    for volume, files in sorted(job["sqlite"].items()):
+        place = mountpoint(volume)
+        for file in files:
+            copy_sqlite(os.path.join(place, file), os.path.join(folder, volume, file))
+
+
+def dump(program: str, folder: str) -> None:
+    """Run the program of a service that leaves consistent files in a folder."""
+    done = subprocess.run([program, folder], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    if done.returncode:
+        raise FailedError("%s: %s" % (program, said[-1] if said else "ended with %d" % done.returncode))
+
+
+def mountpoint(volume: str) -> str:
+    """Return where a volume lies on the node."""
+    argv = ["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", "aicluster_" + volume]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise FailedError("volume %s: %s" % (volume, done.stderr.decode("utf-8", "replace").strip()))
+    return done.stdout.decode().strip()
+
+
+def copy_sqlite(source: str, target: str) -> None:
+    """Copy a database that others may write to at the same time, and read the copy in full.
+
+    Needs Python 3.7 on the node; SQLite gives files it makes beside the database the owner of the database.
+    """
+    if not os.path.isfile(source):
+        raise FailedError("%s does not exist" % source)
+    end = time.monotonic() + SQLITE_S
+
+    def patience(_status: int, _left: int, _total: int) -> None:
+        if time.monotonic() > end:
+            raise FailedError("%s stays locked (waited %d s)" % (source, SQLITE_S))
+
+    os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(target + ".new")
+    uri = "file:%s?mode=ro" % urllib.parse.quote(source)
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as theirs:
+        with contextlib.closing(sqlite3.connect(target + ".new")) as ours:
+            theirs.backup(ours, progress=patience)
+            # One file, whatever the mode of the original.
+            ours.execute("PRAGMA journal_mode=DELETE")
+            [verdict] = ours.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise FailedError("%s is damaged: %s" % (source, verdict))
+    os.rename(target + ".new", target)
+
+
+# --- restic ---
+
+
+def require_sources(job: Job) -> None:
+    """Raise FailedError for a path of the host that is missing: restic would pass it over."""
+    for path in job["paths"]:
+        for inside, outside in (("/host/", "/"), ("/staging/", record.STAGING + "/")):
+            there = path.startswith(inside) and outside + path[len(inside) :]
+            if there and not os.path.lexists(there):
+                raise FailedError("%s does not exist" % there)
+
+
+def require_store(number: int) -> None:
+    """Raise FailedError where a store does not answer: restic would try for a quarter of an hour."""
+    with open("%s/store_%d" % (SECRETS, number)) as handle:
+        address = urllib.parse.urlsplit(handle.read().strip().partition("rest:")[2])
+    if not address.hostname:
+        return
+    try:
+        socket.create_connection((address.hostname, address.port or 80), CONNECT_S).close()
+    except OSError as error:
+        raise FailedError("%s:%s does not answer: %s" % (address.hostname, address.port, error))
+
+
+def restic(verb: str, number: int, arguments: Sequence[str] = ()) -> Answer:
+    """Run restic for the repository in the store of this number."""
+    repository = "--repository-file=%s/store_%d" % (IN_CONTAINER, number)
+    done = subprocess.run(
+        [*RESTIC, verb, repository, "--json", *arguments],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    return Answer(
+        done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+    )
+
+
+def attempt(number: int, arguments: Sequence[str]) -> Answer:
+    """Run `restic backup`, with a repository if there was none, and wait for a store that has it locked."""
+    end = time.monotonic() + LOCKED_S
+    while True:
+        answer = restic("backup", number, arguments)
+        if answer.code == NO_REPOSITORY or (answer.code and answer.says(NO_REPOSITORY_WORDS)):
+            made = restic("init", number)
+            if made.code:
+                raise FailedError("no repository can be made: " + made.complaint(), made.code)
+            answer = restic("backup", number, arguments)
+        locked = answer.code == LOCKED or (answer.code and answer.says(LOCKED_WORDS))
+        if not locked or time.monotonic() >= end:
+            return answer
+        time.sleep(LOCKED_PAUSE_S)
+
+
+def send(job: Job, node: str, number: int) -> Dict[str, Any]:
+    """Make a snapshot in the store of this number; return {added_bytes, size_bytes, files, snapshot}."""
+    require_store(number)
+    excludes = ["--exclude=" + path for path in job["exclude"]]
+    arguments = ["--host=" + node, "--tag=" + job["name"], *excludes, *job["paths"]]
+    answer = attempt(number, arguments)
+    if answer.code == INCOMPLETE:
+        # Files that vanish while they are read are rare; what cannot be read stays so.
+        answer = attempt(number, arguments)
+    if answer.code or answer.says(MISSING_WORDS):
+        raise FailedError(answer.complaint(), answer.code or 1)
+    for line in reversed(answer.out.splitlines()):
+        if '"summary"' in line:
+            said = json.loads(line)
+            return {
+                "added_bytes": said["data_added"],
+                "size_bytes": said["total_bytes_processed"],
+                "files": said["total_files_processed"],
+                "snapshot": said["snapshot_id"],
+            }
+    raise FailedError("restic named no snapshot")
+
+
+# --- what an interrupted run left ---
+
+
+def leftovers() -> List[int]:
+    """Return the processes of a `restic` of ours: the engine does not end one with its client."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            with open("/proc/%s/cmdline" % pid, "rb") as handle:
+                words = handle.read().decode("utf-8", "replace").split("\0")
+            ours = [word for word in words if word.startswith("--repository-file=%s/" % IN_CONTAINER)]
+            verbs = [two for two in zip(words, words[1:]) if two[0].rpartition("/")[2] == "restic"]
+            if ours and any(verb in ("backup", "init") for _, verb in verbs):
+                found.append(int(pid))
+    return found
+
+
+def end_leftovers() -> None:
+    """End what an interrupted run left; the holder of the lock alone may do that."""
+    end = time.monotonic() + LEFTOVER_S
+    how = signal.SIGTERM
+    while True:
+        there = leftovers()
+        if not there:
+            return
+        for pid in there:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, how)
+        if time.monotonic() >= end:
+            how = signal.SIGKILL
+        time.sleep(0.2)

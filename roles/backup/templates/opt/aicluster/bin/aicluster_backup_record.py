@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a backup leaves behind: who runs it, its progress, the state of every copy, and metrics."""
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+
+import aicluster_textfile
+from aicluster_textfile import Sample
+
+JOBS = "/opt/aicluster/backup/jobs.json"
+STAGING = "/var/lib/aicluster/backup"
+STATE = STAGING + "/state.json"
+PROGRESS = "/run/aicluster/backup-progress"
+LOCK = "/run/lock/aicluster-backup"
+# A reader of the lock holds it for an instant.
+LOCK_PATIENCE_S = 1.0
+HELP = {
+    "backup_last_success_timestamp_seconds": "When the last copy that succeeded was complete.",
+    "backup_last_duration_seconds": "How long the last copy that succeeded took.",
+    "backup_last_added_bytes": "What it added to the repository.",
+    "backup_last_size_bytes": "What it holds, before compression.",
+    "backup_last_exit_code": "0 if the last try succeeded, else the exit code of restic, or 1.",
+}
+# Metric -> what a record calls it.
+OF_A_SUCCESS = {
+    "backup_last_success_timestamp_seconds": "success_at",
+    "backup_last_duration_seconds": "seconds",
+    "backup_last_added_bytes": "added_bytes",
+    "backup_last_size_bytes": "size_bytes",
+}
+# {job, copy, store}; after a try also {tried_at, exit_code, error}, after a success {success_at, seconds,
+# added_bytes, size_bytes, files, snapshot}, which a failure leaves as they were.
+Record = Dict[str, Any]
+
+
+Tell = Callable[..., None]
+
+
+class RefusedError(Exception):
+    """Another run holds the lock."""
+
+
+def _read(path: str) -> Dict[str, Any]:
+    """Return the JSON object in a file; {} where there is none, or only a part of one."""
+    try:
+        with open(path) as handle:
+            found = json.load(handle)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _locked(handle: IO[str], how: int, patience_s: float) -> bool:
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(handle, how | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def only_one(by: str, path: str = "") -> Iterator[None]:
+    """Hold a lock, LOCK if no other is named; raise RefusedError, which names who holds it."""
+    path = path or LOCK
+    with open(path, "a+") as handle:
+        if not _locked(handle, fcntl.LOCK_EX, LOCK_PATIENCE_S):
+            raise RefusedError(refusal(_read(path)))
+        handle.truncate(0)
+        handle.write(json.dumps({"pid": os.getpid(), "since": int(time.time()), "by": by}))
+        handle.flush()
+        yield
+
+
+def holder() -> Optional[Dict[str, Any]]:
+    """Return {pid, since, by} of the run that holds the lock, None where nobody does."""
+    try:
+        with open(LOCK) as handle:
+            return None if _locked(handle, fcntl.LOCK_SH, 0.0) else _read(LOCK)
+    except OSError:
+        return None
+
+
+def refusal(held: Mapping[str, Any]) -> str:
+    """Return the sentence that names the run that holds the lock."""
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(held.get("since", 0)))
+    return "a backup runs already: pid %s, since %s, started by %s" % (
+        held.get("pid", "unknown"), since if held else "a moment ago", held.get("by", "unknown"),
+    )  # fmt: skip
+
+
+def begin_progress() -> Tell:
+    """Begin a new file, since one that is followed belongs to one run; return what adds an event to it."""
+    os.makedirs(os.path.dirname(PROGRESS), mode=0o755, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(PROGRESS)
+    with open(PROGRESS, "w"):
+        pass
+
+    def tell(event: str, one: Record, seconds: float = 0.0) -> None:
+        added = one["added_bytes"] if event == "done" else 0
+        message = one["error"] if event == "failed" else ""
+        line = {
+            "at": round(time.time(), 1), "job": one["job"], "store": one["store"], "event": event,
+            "bytes": added, "seconds": round(seconds, 1), "message": message,
+        }  # fmt: skip
+        with open(PROGRESS, "a") as handle:
+            handle.write(json.dumps(line) + "\n")
+        told = " (%d bytes added in %.0f s)" % (added, seconds) if event == "done" else ""
+        print(
+            "%s to %s: %s%s%s" % (one["job"], one["store"], event, told, message and ": " + message),
+            flush=True,
+        )
+
+    return tell
+
+
+def plan() -> Dict[str, Any]:
+    """Return what this node is to back up: {node, stores, jobs}."""
+    with open(JOBS) as handle:
+        return dict(json.load(handle))
+
+
+def expected(wanted: Mapping[str, Any], known: Sequence[Record]) -> List[Record]:
+    """Return one record for every copy there is to be; of a new one, or of a moved one, only its name."""
+    by_name = {(one["job"], one["copy"], one["store"]): one for one in known}
+    names = [
+        (job["name"], number, store)
+        for job in wanted["jobs"]
+        for number, store in enumerate(wanted["stores"][: job["copies"]], 1)
+    ]
+    return [by_name.get(name) or dict(zip(("job", "copy", "store"), name)) for name in names]
+
+
+def copies(wanted: Mapping[str, Any]) -> List[Record]:
+    """Return the records of all copies; what can no longer be read counts as never done."""
+    known = _read(STATE).get("copies", [])
+    return expected(wanted, known)
+
+
+def keep(node: str, records: Sequence[Record]) -> None:
+    """Replace state and metrics, each in one step; raises OSError, as where the disk is full."""
+    os.makedirs(os.path.dirname(STATE), mode=0o700, exist_ok=True)
+    with open(STATE + ".new", "w") as handle:
+        json.dump({"node": node, "copies": records}, handle, indent=1, sort_keys=True)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.rename(STATE + ".new", STATE)
+    os.makedirs(aicluster_textfile.FOLDER, exist_ok=True)
+    path = aicluster_textfile.FOLDER + "/aicluster_backup.prom"
+    aicluster_textfile.write(path, aicluster_textfile.text(samples(records), HELP))
+
+
+def samples(records: Sequence[Record]) -> Iterator[Sample]:
+    """Yield the metrics; a copy that never succeeded has no sample that tells of a success."""
+    for one in records:
+        labels = {"job_name": one["job"], "copy": str(one["copy"]), "store": one["store"]}
+        if "success_at" in one:
+            for metric, key in OF_A_SUCCESS.items():
+                yield metric, labels, float(one[key])
+        if "exit_code" in one:
+            yield "backup_last_exit_code", labels, float(one["exit_code"])
