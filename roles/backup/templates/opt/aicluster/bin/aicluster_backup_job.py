@@ -45,13 +45,11 @@ def plain(line: str) -> str:
     """Return what a line of restic's standard error says, whether it is JSON or not."""
     try:
         said = json.loads(line)
-    except ValueError:
+        error = said.get("error")
+        text = error["message"] if isinstance(error, dict) else said["message"]
+    except (ValueError, AttributeError, KeyError):
         return line.strip()
-    if not isinstance(said, dict):
-        return line.strip()
-    error = said.get("error")
-    text = error.get("message") if isinstance(error, dict) else said.get("message", error)
-    return "error: %s: %s" % (said["item"], text) if said.get("item") else str(text or "").strip()
+    return ("error: %s: %s" % (said["item"], text) if "item" in said else str(text)).partition("\n")[0]
 
 
 class Answer(NamedTuple):
