@@ -21,13 +21,11 @@ RESTIC = ["docker", "exec", "backup", "restic"]
 CONNECT_S = 10.0
 SQLITE_S = 600.0
 # A store that checks or prunes a repository has it for itself.
-LOCKED_S, LOCKED_PAUSE_S = 1800.0, 30.0
+LOCK_LIMIT = "30m"
 # How long what an interrupted run left may take to end.
 LEFTOVER_S = 15.0
-# Exit codes of restic since 0.17; older ones say it in words alone.
-INCOMPLETE, NO_REPOSITORY, LOCKED = 3, 10, 11
-NO_REPOSITORY_WORDS = re.compile(r"unable to open config file: .*(does not exist|no such file)")
-LOCKED_WORDS = re.compile(r"repository is already locked|unable to create lock")
+# Exit codes of restic.
+INCOMPLETE, NO_REPOSITORY = 3, 10
 MISSING_WORDS = re.compile(r"does not exist, skipping")
 Job = Mapping[str, Any]
 
@@ -71,9 +69,10 @@ class Answer(NamedTuple):
         line = [*fatal, *told, *lines[-1:], "restic said nothing"][0]
         return re.sub("^Fatal: ", "", line)[:300]
 
-    def says(self, words: "re.Pattern[str]") -> bool:
-        """Tell whether one of the complaints has these words."""
-        return any(words.search(line) for line in self.lines())
+    @property
+    def skipped(self) -> bool:
+        """Whether restic passed over a path that is missing, which it takes for a success."""
+        return any(MISSING_WORDS.search(line) for line in self.lines())
 
 
 # --- what is written before ---
@@ -172,7 +171,7 @@ def restic(verb: str, number: int, arguments: Sequence[str] = ()) -> Answer:
     """Run restic for the repository in the store of this number."""
     repository = "--repository-file=%s/store_%d" % (IN_CONTAINER, number)
     done = subprocess.run(
-        [*RESTIC, verb, repository, "--json", *arguments],
+        [*RESTIC, verb, repository, "--retry-lock=" + LOCK_LIMIT, "--json", *arguments],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
     )  # fmt: skip
     return Answer(
@@ -181,19 +180,14 @@ def restic(verb: str, number: int, arguments: Sequence[str] = ()) -> Answer:
 
 
 def attempt(number: int, arguments: Sequence[str]) -> Answer:
-    """Run `restic backup`, with a repository if there was none, and wait for a store that has it locked."""
-    end = time.monotonic() + LOCKED_S
-    while True:
-        answer = restic("backup", number, arguments)
-        if answer.code == NO_REPOSITORY or (answer.code and answer.says(NO_REPOSITORY_WORDS)):
-            made = restic("init", number)
-            if made.code:
-                raise FailedError("no repository can be made: " + made.complaint(), made.code)
-            answer = restic("backup", number, arguments)
-        locked = answer.code == LOCKED or (answer.code and answer.says(LOCKED_WORDS))
-        if not locked or time.monotonic() >= end:
-            return answer
-        time.sleep(LOCKED_PAUSE_S)
+    """Run `restic backup`, and make the repository first if there is none."""
+    answer = restic("backup", number, arguments)
+    if answer.code != NO_REPOSITORY:
+        return answer
+    made = restic("init", number)
+    if made.code:
+        raise FailedError("no repository can be made: " + made.complaint(), made.code)
+    return restic("backup", number, arguments)
 
 
 def send(job: Job, node: str, number: int) -> Dict[str, Any]:
@@ -205,7 +199,7 @@ def send(job: Job, node: str, number: int) -> Dict[str, Any]:
     if answer.code == INCOMPLETE:
         # Files that vanish while they are read are rare; what cannot be read stays so.
         answer = attempt(number, arguments)
-    if answer.code or answer.says(MISSING_WORDS):
+    if answer.code or answer.skipped:
         raise FailedError(answer.complaint(), answer.code or 1)
     for line in reversed(answer.out.splitlines()):
         if '"summary"' in line:
