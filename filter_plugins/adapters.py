@@ -19,7 +19,7 @@ from aicluster.backup.secrets import backup_secret
 from aicluster.backup.stores import backup_clients, backup_stores
 from aicluster.budget.nodes import node_budget
 from aicluster.errors import SiteError
-from aicluster.gateway.passwords import password_line
+from aicluster.gateway.passwords import password_line, sha_password_line
 from aicluster.gateway.weights import upstream_weights
 from aicluster.models import model_mirrors, ollama_differences
 from aicluster.monitoring.dashboards import grafana_dashboard
@@ -72,6 +72,7 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     scrape_jobs,
     secret_names,
     service_endpoints,
+    sha_password_line,
     ssh_command,
     toolkit_digest,
     upstream_weights,
