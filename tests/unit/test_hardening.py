@@ -113,6 +113,7 @@ def test_a_container_without_a_user_runs_as_root():
 # Service -> where its program keeps what a new container must find again.
 DATA = {
     "alertmanager": ["alertmanager_data:/alertmanager"],
+    "backup_store": ["backup_store_data:/data"],
     "comfyui": ["comfyui_models:/opt/ComfyUI/models", "comfyui_user:/opt/ComfyUI/user"],
     "grafana": ["grafana_data:/var/lib/grafana"],
     "jupyterhub": ["jupyterhub_state:/srv/jupyterhub", "jupyterhub_homes:/home"],

@@ -150,4 +150,9 @@ def test_the_templates_of_a_service_stay_in_its_folder_or_are_host_files_of_its_
         for name in (f"checks/{service}.py", f"checks/{service}.json.j2", f"rest/{service}.py")
     }
     others = [name for name in shipped if name not in asked]
-    assert not [str(name) for name in others if root / "etc" not in name.parents or service not in name.name]
+    host = {root / "etc", root / "opt/aicluster/bin"}
+    assert not [
+        str(name)
+        for name in others
+        if not host & set(name.parents) or service not in name.name.replace("-", "_")
+    ]

@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Checks and prunes the repositories that this node stores for others, and hands out metrics of them.
+
+usage: aicluster_backup_store.py --keep-daily N --keep-weekly N --keep-monthly N
+
+A node adds to its repository and removes nothing, so snapshots are removed here and nowhere else.
+"""
+
+import argparse
+import calendar
+import datetime
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from aicluster_textfile import FOLDER, Sample, text, write
+from aicluster_verify import ROOT
+
+# Lines of a node and the password of its repository.
+PASSWORDS = ROOT + "/backup_store/secrets/repositories"
+STATE = "/var/lib/aicluster/backup_store.json"
+VOLUME = "aicluster_backup_store_data"
+# Container with restic, which has the volume at /store.
+RESTIC = "backup"
+# As many days read all data.
+PARTS = 30
+# If the newest snapshot is older, no backup runs any more.
+FRESH_S = 26 * 3600
+# What two good clocks may differ.
+CLOCKS_DIFFER_S = 300
+# A backup renews its lock every five minutes. restic takes one this old for left behind.
+LOCK_LIFE_S = 30 * 60
+# How long a check waits for a backup that is running.
+LOCK_LIMIT = "2h"
+SAID_AT_MOST = 300
+HELP = {
+    "backup_repository_check_timestamp_seconds": "When a part of the repository was last read without error.",
+    "backup_repository_newest_snapshot_timestamp_seconds": "Time of its newest snapshot.",
+    "backup_repository_bytes": "Size of the repository on the disk.",
+    "backup_store_free_bytes": "Free space on the disk of the repositories.",
+}
+Known = Dict[str, Any]
+
+
+class StoreError(Exception):
+    """Something could not be done with a repository; the text says what and why."""
+
+
+def seconds_of(moment: str) -> float:
+    """Return seconds since 1970 of a time as restic writes it, `2026-08-17T02:00:00.123456789+02:00`."""
+    found = re.match(r"(\d+-\d+-\d+T\d+:\d+:\d+)(\.\d+)?(?:Z|([+-])(\d+):(\d+))$", moment)
+    if not found:
+        raise StoreError("restic snapshots: %r is no time" % moment)
+    clock, fraction, sign, hours, minutes = found.groups()
+    offset = (int(hours) * 60 + int(minutes)) * 60 if sign else 0
+    utc = calendar.timegm(time.strptime(clock, "%Y-%m-%dT%H:%M:%S")) + float(fraction or 0)
+    return utc + offset if sign == "-" else utc - offset
+
+
+def part_of(day: datetime.date) -> str:
+    """Return the part of the data that is read on a day, as restic takes it."""
+    return "%d/%d" % (day.toordinal() % PARTS + 1, PARTS)
+
+
+def why_not_prune(newest: Optional[float], now: float) -> str:
+    """Return why old snapshots have to stay, from the time of the newest; "" if they may go."""
+    if newest is None:
+        return "it has no snapshot"
+    if newest > now + CLOCKS_DIFFER_S:
+        return "its newest snapshot is of a time to come; one of the two clocks is wrong"
+    if newest < now - FRESH_S:
+        return "its newest snapshot is %d hours old" % ((now - newest) / 3600)
+    return ""
+
+
+def remove_left_locks(folder: str, now: float) -> None:
+    """Remove the locks of backups that ended without it, as by a power cut.
+
+    `restic unlock` also removes the lock of a running backup if its node has the host name of this one.
+    """
+    for name in os.listdir(folder):
+        lock = os.path.join(folder, name)
+        try:
+            if os.stat(lock).st_mtime < now - LOCK_LIFE_S:
+                os.remove(lock)
+        except FileNotFoundError:
+            continue  # of a backup that has just ended
+
+
+def size_of(folder: str) -> float:
+    """Return the bytes of all files below a folder; some may vanish meanwhile."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(path, name)).st_size
+            except FileNotFoundError:
+                continue
+    return float(total)
+
+
+def run(argv: Sequence[str], environment: Optional[Mapping[str, str]] = None) -> str:
+    """Return what a command prints; raise StoreError with how its complaint begins, and log all of it."""
+    done = subprocess.run(
+        list(argv),
+        env=dict(os.environ, **(environment or {})),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode:
+        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+        print(said, file=sys.stderr, flush=True)
+        raise StoreError("rc %d: %s" % (done.returncode, " ".join(said.split())[:SAID_AT_MOST]))
+    return done.stdout.decode("utf-8", "replace")
+
+
+def restic(node: str, password: str, *arguments: str) -> str:
+    """Return what restic prints about a node's repository.
+
+    The password is in no argument, because every process of the node sees those.
+    """
+    # The container has the file of its own node's password, which restic would prefer.
+    secret = ["--env", "RESTIC_PASSWORD", "--env", "RESTIC_PASSWORD_FILE="]
+    command = ["restic", "--repo", "/store/" + node, "--no-cache", "--retry-lock", LOCK_LIMIT, *arguments]
+    try:
+        return run(["docker", "exec", *secret, RESTIC, *command], {"RESTIC_PASSWORD": password})
+    except StoreError as error:
+        raise StoreError("restic %s: %s" % (arguments[0], error)) from None
+
+
+def look_after(node: str, folder: str, password: str, keep: Sequence[str], known: Known) -> Known:
+    """Check a repository, then remove its old snapshots; return what is known of it now.
+
+    Known are `newest` and `checked` (times, if there is one) and `error`. After an error nothing is removed.
+    """
+    found = dict(known, error="")
+    try:
+        remove_left_locks(folder + "/locks", time.time())
+        snapshots = json.loads(restic(node, password, "snapshots", "--json", "--no-lock"))
+        newest = max((seconds_of(one["time"]) for one in snapshots), default=None)
+        found["newest"] = newest
+        restic(node, password, "check", "--read-data-subset", part_of(datetime.date.today()))
+        found["checked"] = time.time()
+        reason = why_not_prune(newest, time.time())
+        if reason:
+            print("%s: sound; nothing is removed, since %s" % (node, reason), flush=True)
+        else:
+            # By tag, which is the job: if its paths change, those snapshots would otherwise stay for ever.
+            restic(node, password, "forget", "--group-by", "host,tags", *keep, "--prune")
+            print("%s: sound and pruned" % node, flush=True)
+    except (StoreError, OSError) as error:
+        found["error"] = str(error)
+        print("%s: %s" % (node, error), file=sys.stderr, flush=True)
+    return found
+
+
+def samples(state: Mapping[str, Known], sizes: Mapping[str, float], free: float) -> List[Sample]:
+    """Return the samples of repositories; one that was never checked, or is empty, has no such time."""
+    keys = (
+        ("checked", "backup_repository_check_timestamp_seconds"),
+        ("newest", "backup_repository_newest_snapshot_timestamp_seconds"),
+    )
+    found = [
+        (metric, {"repository": node}, known[key])
+        for key, metric in keys
+        for node, known in sorted(state.items())
+        if known.get(key) is not None
+    ]  # type: List[Sample]
+    found += [("backup_repository_bytes", {"repository": node}, size) for node, size in sorted(sizes.items())]
+    return [*found, ("backup_store_free_bytes", {}, free)]
+
+
+def repositories(root: str) -> List[str]:
+    """Return the names of the repositories in a folder, also of nodes that send nothing any more."""
+    return sorted(name for name in os.listdir(root) if os.path.isfile("%s/%s/config" % (root, name)))
+
+
+def publish(state: Mapping[str, Known], root: str) -> None:
+    """Keep what is known, and hand it out."""
+    os.makedirs(os.path.dirname(STATE), exist_ok=True)
+    write(STATE, json.dumps(state, indent=2, sort_keys=True) + "\n")
+    disk = os.statvfs(root)
+    sizes = {name: size_of("%s/%s" % (root, name)) for name in repositories(root)}
+    os.makedirs(FOLDER, exist_ok=True)
+    write(
+        FOLDER + "/aicluster_backup_store.prom",
+        text(samples(state, sizes, float(disk.f_bavail * disk.f_frsize)), HELP),
+    )
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Look after every repository; return 1 if one is damaged or out of reach."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    for span in ("daily", "weekly", "monthly"):
+        parser.add_argument("--keep-" + span, type=int, required=True, metavar="N")
+    options = parser.parse_args(arguments)
+    keep = [
+        "--keep-%s=%d" % (span, getattr(options, "keep_" + span)) for span in ("daily", "weekly", "monthly")
+    ]
+    with open(PASSWORDS) as handle:
+        clients = dict(line.split() for line in handle)
+    try:
+        with open(STATE) as handle:
+            before = json.load(handle)
+    except FileNotFoundError:
+        before = {}
+    root = run(["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", VOLUME]).strip()
+    there = repositories(root)
+    state = {node: before.get(node, {"error": ""}) for node in clients if node in there}
+    publish(state, root)
+    for node, password in clients.items():
+        if node not in there:
+            print("%s: has sent nothing yet" % node, flush=True)
+            continue
+        state[node] = look_after(node, "%s/%s" % (root, node), password, keep, state[node])
+        publish(state, root)
+    return int(any(known["error"] for known in state.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

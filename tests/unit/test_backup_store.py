@@ -1,0 +1,296 @@
+"""What a store of copies checks, removes and says, and what its server is given."""
+
+import base64
+import datetime
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import aicluster_backup_store as store
+import pytest
+import render
+from a_kit import ScriptedKit, check_of, failure_of, site
+from aicluster_textfile import text
+
+from aicluster.backup.secrets import backup_secret
+from aicluster.gateway.passwords import sha_password_line
+
+NOW = datetime.datetime(2026, 8, 17, 5, 30, tzinfo=datetime.UTC).timestamp()
+HOUR = 3600
+
+
+@pytest.mark.parametrize(("moment", "offset"), [
+    pytest.param("2026-08-17T05:30:00Z", 0, id="universal time"),
+    pytest.param("2026-08-17T05:30:00.25Z", 0.25, id="a fraction"),
+    pytest.param("2026-08-17T05:30:00.123456789Z", 0.123456789, id="nanoseconds"),
+    pytest.param("2026-08-17T07:30:00+02:00", 0, id="east of Greenwich"),
+    pytest.param("2026-08-17T02:00:00-03:30", 0, id="west of Greenwich"),
+])  # fmt: skip
+def test_the_time_of_a_snapshot_is_read(moment, offset):
+    assert store.seconds_of(moment) == pytest.approx(NOW + offset)
+
+
+def test_a_time_that_is_none_is_refused():
+    with pytest.raises(store.StoreError, match="'yesterday' is no time"):
+        store.seconds_of("yesterday")
+
+
+def test_thirty_days_in_a_row_read_all_parts():
+    first = datetime.date(2026, 2, 20)
+    parts = {store.part_of(first + datetime.timedelta(days=day)) for day in range(30)}
+    assert parts == {f"{part}/30" for part in range(1, 31)}
+
+
+@pytest.mark.parametrize(("newest", "reason"), [
+    pytest.param(NOW - 3 * HOUR, "", id="the backup of the night"),
+    pytest.param(NOW + 60, "", id="clocks differ by a minute"),
+    pytest.param(None, "no snapshot", id="an empty repository"),
+    pytest.param(NOW - 27 * HOUR, "27 hours old", id="backups stopped"),
+    pytest.param(NOW + 2 * HOUR, "of a time to come", id="a node whose clock is wrong"),
+])  # fmt: skip
+def test_snapshots_are_removed_only_while_new_ones_arrive(newest, reason):
+    said = store.why_not_prune(newest, NOW)
+    assert (reason in said) and bool(said) is bool(reason)
+
+
+def test_a_lock_is_removed_once_no_backup_can_hold_it(tmp_path):
+    for name, age_s in (("held", 10 * 60), ("left", 40 * 60)):
+        (tmp_path / name).write_text("")
+        os.utime(tmp_path / name, (NOW - age_s, NOW - age_s))
+    store.remove_left_locks(str(tmp_path), NOW)
+    assert [path.name for path in tmp_path.iterdir()] == ["held"]
+
+
+# --- a night ---
+
+DOCKER = """#!/bin/sh
+case "$*" in
+  volume*) echo "$STORE_FOLDER" ;;
+  *"$STORE_FAILS"*) echo "Fatal: repository contains errors" >&2; exit 1 ;;
+  *" snapshots "*) echo '[{"time": "'"$STORE_NEWEST"'"}, {"time": "2020-01-01T00:00:00Z"}]' ;;
+esac
+printf '%s|%s\\n' "$RESTIC_PASSWORD" "$*" >> "$STORE_FOLDER/said"
+"""
+
+
+class Night:
+    """A node that stores the copies of PI52 and NANO; of the latter nothing has arrived."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.volume, self.environment = folder / "volume", monkeypatch
+        self.state, self.metrics = folder / "state.json", folder / "metrics" / "aicluster_backup_store.prom"
+        for name in ("PI52", "GONE"):
+            (self.volume / name / "locks").mkdir(parents=True)
+            (self.volume / name / "config").write_text("12345")
+        (folder / "docker").write_text(DOCKER)
+        (folder / "docker").chmod(0o755)
+        (folder / "repositories").write_text("NANO other-password\nPI52 its-password\n")
+        monkeypatch.setattr(store, "STATE", str(self.state))
+        monkeypatch.setattr(store, "PASSWORDS", str(folder / "repositories"))
+        monkeypatch.setattr(store, "FOLDER", str(folder / "metrics"))
+        monkeypatch.setenv("PATH", str(folder), prepend=":")
+        monkeypatch.setenv("STORE_FOLDER", str(self.volume))
+
+    def passes(self, fails: str = "no command", hours_old: int = 3) -> int:
+        """Run the program once; return its exit status."""
+        newest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=hours_old)
+        self.environment.setenv("STORE_FAILS", fails)
+        self.environment.setenv("STORE_NEWEST", newest.isoformat())
+        (self.volume / "said").write_text("")
+        return store.main(["--keep-daily=7", "--keep-weekly=4", "--keep-monthly=6"])
+
+    def commands(self) -> list[str]:
+        """Words of restic, in order."""
+        lines = (self.volume / "said").read_text().splitlines()
+        return [line.partition(" --retry-lock 2h ")[2] for line in lines if "restic" in line]
+
+    def metric(self, name: str) -> dict[str, float]:
+        """Label -> value."""
+        lines = [line for line in self.metrics.read_text().splitlines() if line.startswith(f"{name}{{")]
+        return {line.split('"')[1]: float(line.split()[-1]) for line in lines}
+
+
+@pytest.fixture
+def night(tmp_path, monkeypatch):
+    return Night(tmp_path, monkeypatch)
+
+
+CHECKED, NEWEST = (f"backup_repository_{name}_timestamp_seconds" for name in ("check", "newest_snapshot"))
+
+
+def test_a_sound_repository_is_checked_pruned_and_measured(night):
+    assert night.passes() == 0
+    assert night.commands() == [
+        "snapshots --json --no-lock",
+        f"check --read-data-subset {store.part_of(datetime.date.today())}",
+        "forget --group-by host,tags --keep-daily=7 --keep-weekly=4 --keep-monthly=6 --prune",
+    ]
+    assert night.metric(CHECKED)["PI52"] == pytest.approx(time.time(), abs=60)
+    assert night.metric(NEWEST)["PI52"] == pytest.approx(time.time() - 3 * HOUR, abs=60)
+    assert "backup_store_free_bytes " in night.metrics.read_text()
+
+
+def test_a_password_is_in_the_environment_and_in_no_argument(night):
+    night.passes()
+    said = (night.volume / "said").read_text()
+    assert "its-password|exec --env RESTIC_PASSWORD --env RESTIC_PASSWORD_FILE= backup restic" in said
+    assert "its-password" not in said.replace("its-password|", "")
+
+
+@pytest.mark.parametrize("command", [" snapshots ", " check "])
+def test_what_is_not_sound_is_not_pruned_and_keeps_the_time_of_its_last_check(night, command):
+    night.passes()
+    before = night.metric(CHECKED)
+    assert night.passes(fails=command) == 1
+    assert not [said for said in night.commands() if said.startswith("forget")]
+    assert night.metric(CHECKED) == before
+    error = json.loads(night.state.read_text())["PI52"]["error"]
+    assert error == f"restic {command.strip()}: rc 1: Fatal: repository contains errors"
+
+
+def test_an_error_is_forgotten_when_the_next_night_is_good(night):
+    night.passes(fails=" check ")
+    assert night.passes() == 0
+    assert json.loads(night.state.read_text())["PI52"]["error"] == ""
+
+
+def test_a_node_that_no_longer_sends_loses_nothing(night):
+    assert night.passes(hours_old=30) == 0
+    assert [said.split()[0] for said in night.commands()] == ["snapshots", "check"]
+
+
+def test_the_size_of_a_repository_counts_even_if_no_node_uses_it(night):
+    night.passes()
+    assert night.metric("backup_repository_bytes") == {"GONE": 5.0, "PI52": 5.0}
+
+
+def test_a_repository_of_which_nothing_is_known_has_no_time():
+    said = text(store.samples({"PI52": {"error": "locked", "newest": None}}, {}, 7.0), store.HELP)
+    assert [line for line in said.splitlines() if not line.startswith("#")] == ["backup_store_free_bytes 7.0"]
+
+
+# --- its server ---
+
+
+def files(name: str) -> dict[str, str]:
+    """Last part of the path -> content of what the store on a node is given."""
+    [node] = [node for node in render.cluster("production") if node["name"] == name]
+    return {
+        path.rpartition("/")[2]: content
+        for path, content in render.render_role("backup_store", host=node["host"]).items()
+    }
+
+
+def login(node: str, name: str) -> str:
+    return backup_secret("made-up-backup-password", f"login {node} {name}")
+
+
+def test_a_line_holds_what_rest_server_computes_from_a_password():
+    digest = base64.b64encode(hashlib.sha1(b"secret", usedforsecurity=False).digest()).decode()
+    assert sha_password_line("secret", "PI52") == f"PI52:{{SHA}}{digest}"
+
+
+@pytest.mark.parametrize(("name", "clients"), [
+    ("AGX0", ["NANO", "ORIN0", "PI41", "PI51", "PI52"]),
+    ("PI52", ["AGX0", "NANO", "ORIN0", "PI41", "PI51"]),
+    ("ORIN0", ["AGX0", "PI52"]),
+])  # fmt: skip
+def test_a_store_lets_in_the_nodes_that_use_it_and_knows_their_repositories(name, clients):
+    given = files(name)
+    assert given["htpasswd"].splitlines() == [
+        sha_password_line(login(node, name), node) for node in [*clients, ".verify"]
+    ]
+    assert given["repositories"].splitlines() == [
+        f"{node} {backup_secret('made-up-backup-password', f'repository {node}')}" for node in clients
+    ]
+    assert given["verify"] == login(".verify", name) + "\n"
+
+
+def test_the_server_sees_no_password_of_a_repository():
+    [secret] = [mount for mount in render.container("backup_store")["volumes"] if "secrets" in mount]
+    assert secret == "/opt/aicluster/backup_store/secrets/htpasswd:/run/secrets/htpasswd:ro"
+
+
+@pytest.mark.parametrize("flag", ["--append-only", "--private-repos"])
+def test_the_server_refuses_to_remove_and_to_show_others(flag):
+    assert flag in render.container("backup_store")["command"]
+
+
+def test_the_unit_passes_what_the_program_takes(night):
+    [start] = [
+        line for line in files("AGX0")["aicluster-backup-store.service"].splitlines() if "ExecStart=" in line
+    ]
+    program, *arguments = start.split()[1:]
+    assert program == "/opt/aicluster/bin/aicluster_backup_store.py"
+    night.passes()
+    assert store.main(arguments) == 0
+
+
+# --- its check ---
+
+check = check_of("backup_store")
+PATHS = ("/.verify/config", "/another/config", f"/.verify/data/{'0' * 64}")
+SOUND = {"error": "", "checked": time.time() - 7 * HOUR, "newest": time.time() - 9 * HOUR}
+
+
+def server(flags: str = "--append-only --private-repos") -> dict[str, Any]:
+    """Answers of rest-server with these flags."""
+    good = "Basic " + base64.b64encode(b".verify:secret").decode()
+
+    def answers(status: int) -> Any:
+        return lambda _data, sent: (status if sent.get("Authorization") == good else 401, "")
+
+    own, others, data = PATHS
+    return {
+        f"GET {own}": answers(404),
+        f"GET {others}": answers(401 if "--private-repos" in flags else 404),
+        f"DELETE {data}": answers(403 if "--append-only" in flags else 200),
+    }
+
+
+@pytest.fixture
+def verified(tmp_path):
+    """A function that runs the check against a server and the state that the last night left."""
+
+    def run(state: Any, answers: Any = None, timer: Any = "active\n") -> ScriptedKit:
+        check.STATE = str(tmp_path / "state.json")
+        if state is not None:
+            Path(check.STATE).write_text(json.dumps(state))
+        return ScriptedKit(
+            site("AGX0", {"backup_store": {"rest": 8000}}),
+            server() if answers is None else answers,
+            {"systemctl is-active aicluster-backup-store.timer": timer},
+            {"backup_store/verify": "secret"},
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(("state", "evidence"), [
+    pytest.param(None, "no repository was checked yet", id="before the first night"),
+    pytest.param({"PI52": {"error": ""}}, "no repository was checked yet", id="in the first night"),
+    pytest.param({"PI52": SOUND}, "1 repositories are sound, checked within 8 hours", id="after it"),
+])  # fmt: skip
+def test_a_store_is_healthy(verified, state, evidence):
+    assert check.check(verified(state)) == f"strangers refused, nothing can be deleted; {evidence}"
+
+
+@pytest.mark.parametrize(("state", "flags", "evidence"), [
+    pytest.param({}, "--private-repos", "answered 200 instead of 403", id="copies can be deleted"),
+    pytest.param({}, "--append-only", "answered 404 instead of 401", id="a node reads the copies of others"),
+    pytest.param({"PI52": {"error": "restic check: rc 1"}}, "", "copies of PI52: restic check: rc 1",
+        id="a damaged repository"),
+    pytest.param({"PI52": SOUND | {"checked": time.time() - 60 * HOUR}}, "", "last checked 60 hours ago",
+        id="checks stopped"),
+])  # fmt: skip
+def test_a_store_has_failed(verified, state, flags, evidence):
+    failure = failure_of(check.check, verified(state, server(flags) if flags else None))
+    assert evidence in failure.evidence and failure.next_command
+
+
+def test_a_store_whose_server_lets_everybody_in_has_failed(verified):
+    answers = dict.fromkeys(server(), (404, ""))
+    assert "answered 404 instead of 401" in failure_of(check.check, verified({}, answers)).evidence
