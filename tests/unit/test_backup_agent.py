@@ -152,7 +152,7 @@ FAILURES: dict[str, tuple[str, int, str]] = {
     ),
     "a full disk": ("echo 'Fatal: no space left on device' >&2; exit 1", 1, "no space left on device"),
     "an answer without a snapshot": ("exit 0", 1, "restic named no snapshot"),
-    "an end without a word": ("exit 137", 137, "restic said nothing"),
+    "an end without a word": ("exit 137", 137, "restic ended with 137 and said nothing"),
 }  # fmt: skip
 
 

@@ -10,7 +10,9 @@ from a_kit import ScriptedKit, check_of, failure_of, site
 backup = check_of("backup")
 HOUR = 3600
 JOURNAL, AGAIN = "sudo journalctl -u aicluster-backup -n 50", "sudo systemctl start aicluster-backup"
-CLUSTER = [{"name": name, "services": {"backup_store": {}}} for name in ("AGX0", "ORIN0")]
+CLUSTER: list[dict[str, Any]] = [
+    {"name": name, "services": {"backup_store": {}}} for name in ("AGX0", "ORIN0")
+]
 
 
 def copy(number: int = 1, age_h: float | None = 2, **more: Any) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Answer(NamedTuple):
         lines = self.lines()
         fatal = [line for line in lines if line.startswith("Fatal: ")]
         told = [line for line in lines if MISSING_WORDS.search(line) or "error" in line.lower()]
-        line = [*fatal, *told, *lines[-1:], "restic said nothing"][0]
+        line = [*fatal, *told, *lines[-1:], "restic ended with %d and said nothing" % self.code][0]
         return re.sub("^Fatal: ", "", line)[:300]
 
     @property
