@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..backup.findings import backup_problems, volume_problems
-from ..backup.stores import BACKUP
 from ..budget.models import model_budget
 from ..budget.nodes import node_budget
 from ..errors import SiteError
@@ -112,9 +111,7 @@ def sum_errors(site: Site) -> list[str]:
     budgets = [problem for account in node_budget(nodes) for problem in account["problems"]]
     relations = service_relations(nodes)
     unnamed = volume_problems([site["catalogue"], *(node["services"] for node in nodes)], site["volumes"])
-    # A toolkit without that service keeps nothing.
-    unkept = backup_problems(nodes) if BACKUP in site["catalogue"] else []
-    kept = [*dict.fromkeys(unnamed), *unkept]
+    kept = [*dict.fromkeys(unnamed), *backup_problems(nodes)]
     return [*budgets, *relations, *kept, *model_errors(site, nodes), *share_errors(nodes)]
 
 

@@ -10,6 +10,7 @@ import pytest
 import site_under_test as site
 from tree import ROOT
 
+pytestmark = pytest.mark.usefixtures("night")
 AGENT = "/opt/aicluster/bin/aicluster_backup.py"
 MEMORY_LIMIT_MB = 300
 RESTIC = "docker exec backup restic --repository-file /run/secrets/backup/store_1"
@@ -40,8 +41,13 @@ def by_hand() -> tuple[int, dict[str, Any]]:
     """Exit code and report of `bin/backup --json`."""
     ran = subprocess.run(
         ["bin/backup", "--json", *site.inventory_arguments()],
-        cwd=ROOT, env=site.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=site.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     sys.stdout.write(ran.stderr)
     return ran.returncode, json.loads(ran.stdout)
 
@@ -71,7 +77,7 @@ def test_the_night_fits_into_the_memory_of_the_control_node(night):
     assert int(night["MemoryPeak"]) < MEMORY_LIMIT_MB * 2**20
 
 
-def test_what_a_node_keeps_is_on_two_other_nodes(night):
+def test_what_a_node_keeps_is_on_two_other_nodes():
     stores = {node.name for node in site.running("backup_store")}
     for node in backed_up():
         copies = status(node)["copies"]
@@ -79,7 +85,7 @@ def test_what_a_node_keeps_is_on_two_other_nodes(night):
         assert {one["copy"] for one in copies} == {1, 2}
 
 
-def test_a_second_night_adds_next_to_nothing(night):
+def test_a_second_night_adds_next_to_nothing():
     code, report = by_hand()
     assert code == 0, report
     assert report["ok"]
@@ -88,11 +94,11 @@ def test_a_second_night_adds_next_to_nothing(night):
     # Logs of the last minutes and new dumps: nothing is stored twice.
     assert (
         report["bytes"]
-        < sum(one["total_bytes"] for node in backed_up() for one in status(node)["copies"]) / 2
+        < sum(one["size_bytes"] for node in backed_up() for one in status(node)["copies"]) / 2
     )
 
 
-def test_the_dump_of_the_database_can_be_read_from_the_store_and_has_its_manifest(night):
+def test_the_dump_of_the_database_can_be_read_from_the_store_and_has_its_manifest():
     [node] = site.running("postgres")
     read = restic(node, "dump --tag postgres latest /staging/postgres/manifest.json")
     assert read.returncode == 0, read.stderr
@@ -105,7 +111,7 @@ def test_the_dump_of_the_database_can_be_read_from_the_store_and_has_its_manifes
 
 
 @pytest.mark.parametrize("command", ["forget latest --tag postgres", "forget latest --prune --tag postgres"])
-def test_with_the_credentials_of_a_node_nothing_stored_can_be_deleted(night, command):
+def test_with_the_credentials_of_a_node_nothing_stored_can_be_deleted(command):
     [node] = site.running("postgres")
     before = json.loads(restic(node, "snapshots --json").stdout)
     refused = restic(node, command)
@@ -113,7 +119,7 @@ def test_with_the_credentials_of_a_node_nothing_stored_can_be_deleted(night, com
     assert json.loads(restic(node, "snapshots --json").stdout) == before
 
 
-def test_the_key_of_the_timer_can_only_start_the_backup(night):
+def test_the_key_of_the_timer_can_only_start_the_backup():
     [control] = site.running("control_node")
     [node] = site.running("postgres")
     key = "/var/lib/aicluster-toolkit/.ssh/backup_ed25519"
