@@ -93,8 +93,7 @@ def test_a_second_night_adds_next_to_nothing():
     assert len(made) == sum(len(status(node)["copies"]) for node in backed_up())
     # Logs of the last minutes and new dumps: nothing is stored twice.
     assert (
-        report["bytes"]
-        < sum(one["size_bytes"] for node in backed_up() for one in status(node)["copies"]) / 2
+        report["bytes"] < sum(one["size_bytes"] for node in backed_up() for one in status(node)["copies"]) / 2
     )
 
 
