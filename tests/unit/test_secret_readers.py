@@ -15,7 +15,7 @@ import render
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from standins.postgrest.postgrest_standin.config import Config
+from standins.postgrest.postgrest_standin.config import settings_of
 from standins.sonarqube.sonarqube_standin.properties import properties
 from tree import ROOT
 
@@ -101,7 +101,7 @@ def sonar_properties(text: str, _files: Files) -> Iterator[str]:
 
 
 def postgrest_conf(text: str, _files: Files) -> Iterator[str]:
-    userinfo = Config.of(text).uri.removeprefix("postgresql://").partition("@")[0]
+    userinfo = settings_of(text)["db-uri"].removeprefix("postgresql://").partition("@")[0]
     yield unquote(userinfo.split(":")[1])
 
 

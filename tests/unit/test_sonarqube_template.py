@@ -1,11 +1,11 @@
 """What SonarQube is told, and what its host is."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import render
-from standins.sonarqube.sonarqube_standin.properties import Database, properties
-from standins.sonarqube.sonarqube_standin.store import weakness
+from standins.sonarqube.sonarqube_standin.properties import database_url, properties, weakness
 
 SECRETS = "/opt/aicluster/sonarqube/secrets"
 
@@ -24,7 +24,7 @@ def secrets(**values: str) -> dict[str, Any]:
     pytest.param("ORIN0", "postgres", id="on the same node by its name"),
 ])  # fmt: skip
 def test_a_moved_database_is_followed(node, host):
-    assert Database.of(settings(overrides=render.moved("postgres", node))).host == host
+    assert urlsplit(database_url(settings(overrides=render.moved("postgres", node)))).hostname == host
 
 
 @pytest.mark.parametrize(("secret", "password"), [

@@ -1,34 +1,33 @@
 """Serve with the settings of `conf/sonar.properties`; without its database it ends, as SonarQube does."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sys
 from pathlib import Path
 
+import psycopg
 from aiohttp import web
 
 from . import VERSION
-from .postgres import PostgresStore
-from .properties import Database, properties
-from .server import Api
-from .store import DatabaseError
+from .database import DELIVERED, Database
+from .properties import database_url, properties
+from .server import application
 
 
 def main() -> None:
     """Serve until told to stop."""
-    path = Path(os.environ.get("SONARQUBE_HOME", "/opt/sonarqube")) / "conf" / "sonar.properties"
+    path = Path(os.environ["SONARQUBE_HOME"]) / "conf" / "sonar.properties"
     try:
         settings = properties(path.read_text())
-        store = PostgresStore(Database.of(settings))
-        asyncio.run(store.prepare())
-    except (OSError, ValueError, DatabaseError) as problem:
+        user, password = settings["sonar.jdbc.username"], settings["sonar.jdbc.password"]
+        database = Database(database_url(settings), user, password)
+        asyncio.run(database.ask(DELIVERED))
+        app = application(database, settings["sonar.web.systemPasscode"])
+        port = int(settings["sonar.web.port"])
+    except (OSError, ValueError, KeyError, psycopg.Error) as problem:
         sys.exit(f"STAND-IN for SonarQube: cannot start: {problem}")
-    port = int(settings.get("sonar.web.port", "9000"))
-    api = Api(store, settings.get("sonar.web.systemPasscode", ""))
     print(f"STAND-IN for SonarQube {VERSION} listening on {port}", flush=True)
-    web.run_app(api.application(), port=port, access_log=None, print=None)
+    web.run_app(app, port=port, access_log=None, print=None)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
-"""Settings as SonarQube reads them: a Java properties file, and the address of the database in it."""
-
-from __future__ import annotations
+"""Settings as SonarQube reads them: a Java properties file, and what its values must be."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-JDBC = re.compile(r"jdbc:postgresql://(?P<host>[^:/]+)(:(?P<port>\d+))?/(?P<name>[A-Za-z0-9_-]+)")
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "f": "\f"}
+JDBC = "jdbc:postgresql:"
+SHORTEST_PASSWORD = 12
+CLASSES = {
+    "one uppercase character": r"[A-Z]",
+    "one lowercase character": r"[a-z]",
+    "one digit": r"[0-9]",
+    "one special character": r"[^A-Za-z0-9]",
+}
 
 
 def unescaped(text: str) -> str:
@@ -22,21 +26,17 @@ def properties(text: str) -> dict[str, str]:
     return {unescaped(pair[0]): unescaped(pair[1]) if len(pair) > 1 else "" for pair in pairs}
 
 
-@dataclass(frozen=True)
-class Database:
-    """Where the database is, and who enters it."""
+def database_url(settings: Mapping[str, str]) -> str:
+    """Return where the database is, `postgresql://host:port/name`. Raises ValueError for another kind."""
+    url = settings["sonar.jdbc.url"]
+    if not url.startswith(JDBC):
+        raise ValueError("sonar.jdbc.url is no address of a PostgreSQL database")
+    return url.removeprefix("jdbc:")
 
-    host: str
-    port: int
-    name: str
-    user: str
-    password: str = field(repr=False)
 
-    @classmethod
-    def of(cls, settings: Mapping[str, str]) -> Database:
-        """Read the settings below `sonar.jdbc`. Raises ValueError without a PostgreSQL address."""
-        found = JDBC.fullmatch(settings.get("sonar.jdbc.url", ""))
-        if found is None:
-            raise ValueError("sonar.jdbc.url is no address of a PostgreSQL database")
-        user, password = settings.get("sonar.jdbc.username", ""), settings.get("sonar.jdbc.password", "")
-        return cls(found["host"], int(found["port"] or 5432), found["name"], user, password)
+def weakness(password: str) -> str:
+    """Return why SonarQube refuses a new password; an empty text if it does not."""
+    if len(password) < SHORTEST_PASSWORD:
+        return f"Password must be at least {SHORTEST_PASSWORD} characters long"
+    missing = [what for what, sign in CLASSES.items() if not re.search(sign, password)]
+    return f"Password must contain at least {missing[0]}" if missing else ""
