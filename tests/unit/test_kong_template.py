@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import render
 import yaml
-from standins.kong.kong_standin.config import EMPTY_HASH, parse
+from standins.kong.kong_standin.config import parse
 from standins.kong.kong_standin.router import Router, upstream_path
 from standins.kong.kong_standin.schema import PLUGINS
 
@@ -65,7 +65,6 @@ def upstream(config: dict[str, Any], name: str) -> dict[str, Any]:
 def test_kong_accepts_the_file_with_the_plugins_it_loads(where):
     config = parse(render.render_role("kong", **where)[KONG_YML], environment()["KONG_PLUGINS"].split(","))
     assert config.routes
-    assert config.hash != EMPTY_HASH
 
 
 # --- the wheel ---

@@ -1,7 +1,7 @@
 """The stand-in for Kong implements what this project uses of Kong: no less, and no more."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
 from typing import Any
@@ -12,7 +12,7 @@ import render
 import yaml
 from standins.kong.kong_standin import metrics, settings
 from standins.kong.kong_standin.access_log import VARIABLES
-from standins.kong.kong_standin.fields import Field
+from standins.kong.kong_standin.fields import Default, Field
 from standins.kong.kong_standin.pdk import FUNCTIONS, VALUES
 from standins.kong.kong_standin.schema import PLUGINS, TOP
 from standins.kong.kong_standin.server import Api
@@ -60,12 +60,16 @@ def set_in(value: Any, path: str = "") -> Iterator[str]:
             yield from set_in(member, f"{path}{name}.") if name != "config" else ()
 
 
-def implemented(fields: Mapping[str, Field], path: str = "") -> Iterator[str]:
+def implemented(field: Field, path: str = "") -> Iterator[str]:
     """Every field of a schema."""
-    for name, field in fields.items():
-        yield f"{path}{name}"
-        inside = field.fields or (field.elements and field.elements.fields) or {}
-        yield from implemented(inside, f"{path}{name}.")
+    if isinstance(field, Default):
+        yield from implemented(field.field, path)
+    elif isinstance(field, list):
+        yield from implemented(field[0], path)
+    elif isinstance(field, dict):
+        for name, member in field.items():
+            yield f"{path}{name}"
+            yield from implemented(member, f"{path}{name}.")
 
 
 def test_every_field_of_an_entity_that_is_set_is_implemented_and_no_other():

@@ -1,7 +1,5 @@
 """The command line, as `main.py` of ComfyUI."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from aiohttp import web

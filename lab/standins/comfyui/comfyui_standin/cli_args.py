@@ -1,7 +1,5 @@
 """The options this project passes to ComfyUI; like the real one, any other ends the program."""
 
-from __future__ import annotations
-
 import argparse
 
 

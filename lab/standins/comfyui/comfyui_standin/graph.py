@@ -1,7 +1,5 @@
 """Graphs in API format: the nodes this project uses. Their links and values are not checked."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The queue, the one worker that makes pictures, and what became of each job."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

@@ -1,7 +1,5 @@
 """Real PNG files from the standard library."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 

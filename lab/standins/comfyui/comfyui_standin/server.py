@@ -1,7 +1,5 @@
 """The HTTP interface: the paths this project uses, each also below /api, with ComfyUI's status codes."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import struct

@@ -1,7 +1,5 @@
 """The command line: `server`, and the one command of `cli` that provisioning needs."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

@@ -3,8 +3,6 @@
 A broken file of data sources or providers ends the start. A broken dashboard is left out and logged.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """The HTTP interface: the endpoints this project uses, with Grafana's status codes and words."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import binascii

@@ -1,7 +1,5 @@
 """Settings from `GF_<SECTION>_<KEY>` variables, under Grafana's names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

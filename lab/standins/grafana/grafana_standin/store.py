@@ -1,7 +1,5 @@
 """What outlives a restart: the administrator's password, as a hash in the data directory."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

@@ -1,7 +1,5 @@
 """The command `kong`."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

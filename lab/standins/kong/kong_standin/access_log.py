@@ -1,7 +1,5 @@
 """The access log, in the format nginx would be told."""
 
-from __future__ import annotations
-
 import json
 import re
 import time

@@ -1,7 +1,5 @@
 """The declarative file: read, checked as Kong checks it, and turned into entities."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import md5
@@ -15,7 +13,6 @@ from .fields import InvalidError, Problem, filled, record_problems
 from .lua_functions import syntax_problem
 from .schema import FUNCTION_PLUGINS, PLUGINS, TOP
 
-EMPTY_HASH = "0" * 32
 NOBODY = "00000000-0000-0000-0000-000000000000"
 Record = dict[str, Any]
 
@@ -117,8 +114,6 @@ def parse(text: str, plugins: Iterable[str]) -> Config:
     except yaml.YAMLError as problem:
         message = f"failed parsing declarative configuration: {problem}"
         raise InvalidError([Problem("file", message)]) from None
-    if not isinstance(tree, dict):
-        raise InvalidError([Problem("file", "expected an object")])
     if problems := list(record_problems(TOP, tree)):
         raise InvalidError(problems)
     return Reader(frozenset(plugins)).config(filled(TOP, tree), md5(text.encode()).hexdigest())
@@ -141,9 +136,7 @@ class Reader:
         credentials = dict(self._credentials(tree["consumers"]))
         if self._problems:
             raise InvalidError(self._problems)
-        # As in Kong, a file without entities has the hash of no configuration.
-        used = routes or upstreams or tree["consumers"] or everywhere
-        return Config(digest if used else EMPTY_HASH, routes, upstreams, credentials)
+        return Config(digest, routes, upstreams, credentials)
 
     def _wrong(self, path: str, message: str) -> None:
         self._problems.append(Problem(path, message))

@@ -1,32 +1,27 @@
-"""Checking records against tables of fields, with Kong's messages."""
+"""Checking what a file holds against a table of its fields, with Kong's messages.
 
-from __future__ import annotations
+A field is a type, a function that says what is wrong with a value, a list of one field, a record of fields by
+name, or else the one value that this stand-in does where Kong does more. All are required but a `Default`.
+"""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+Field: TypeAlias = Any
 # What a file holds: its type is what is being checked.
 Value: TypeAlias = Any
+Check = Callable[[Value], str | None]
 UNKNOWN = "unknown field; this stand-in for Kong has only the fields this project sets"
+TYPES = {str: "expected a string", bool: "expected a boolean", dict: "expected a record"}
 
 
 @dataclass(frozen=True)
-class Field:
-    """One field: its type and what its value must be. `check` returns a message, or None.
+class Default:
+    """A field that may be left out, and what Kong takes then."""
 
-    `only`: what the stand-in does, where Kong does more. It holds for Kong's default, too.
-    """
-
-    type: str
-    default: Any = None
-    required: bool = False
-    between: tuple[float, float] | None = None
-    one_of: tuple[Any, ...] = ()
-    only: tuple[Any, ...] = ()
-    elements: Field | None = None
-    fields: Mapping[str, Field] | None = None
-    check: Callable[[Any], str | None] | None = None
+    value: Value
+    field: Field
 
 
 @dataclass(frozen=True)
@@ -45,71 +40,69 @@ class InvalidError(Exception):
     """A configuration that must not be loaded."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        """Keep all problems, not only the first."""
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = problems
+        """Tell all problems, not only the first."""
+        super().__init__("\n".join(map(str, problems)))
 
 
-TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "string": (lambda v: isinstance(v, str), "expected a string"),
-    "boolean": (lambda v: isinstance(v, bool), "expected a boolean"),
-    "integer": (lambda v: isinstance(v, int) and not isinstance(v, bool), "expected an integer"),
-    "number": (lambda v: isinstance(v, int | float) and not isinstance(v, bool), "expected a number"),
-    "array": (lambda v: isinstance(v, list), "expected an array"),
-    "set": (lambda v: isinstance(v, list), "expected a set"),
-    "map": (lambda v: isinstance(v, dict), "expected a map"),
-    "record": (lambda v: isinstance(v, dict), "expected a record"),
-}
+def between(low: float, high: float, *, whole: bool = True) -> Check:
+    """Return a check for a number within limits."""
+
+    def check(value: Value) -> str | None:
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            return "expected an integer" if whole else "expected a number"
+        return None if low <= value <= high else f"value should be between {low:.15g} and {high:.15g}"
+
+    return check
+
+
+def text(problem: Callable[[str], str | None]) -> Check:
+    """Return a check for a string."""
+    return lambda value: problem(value) if isinstance(value, str) else TYPES[str]
 
 
 def problems_of(field: Field, value: Value, path: str) -> Iterator[Problem]:
     """Yield what is wrong with one value."""
-    fits, message = TYPES[field.type]
-    if not fits(value):
-        yield Problem(path, message)
-        return
-    if field.between and not field.between[0] <= value <= field.between[1]:
-        yield Problem(path, "value should be between {:.15g} and {:.15g}".format(*field.between))
-    if field.one_of and value not in field.one_of:
-        yield Problem(path, f"expected one of: {', '.join(map(str, field.one_of))}")
-    elif field.only and value not in field.only:
-        wanted = " or ".join(map(str, field.only))
-        yield Problem(path, f"{value} is not in this stand-in for Kong, only {wanted}")
-    if field.check and (wrong := field.check(value)):
-        yield Problem(path, wrong)
-    if field.fields is not None:
-        yield from record_problems(field.fields, value, path)
-    if field.elements:
-        members = value.items() if isinstance(value, dict) else enumerate(value, start=1)
-        for key, member in members:
-            yield from problems_of(field.elements, member, f"{path}[{key}]")
+    if isinstance(field, Default):
+        yield from problems_of(field.field, value, path)
+    elif isinstance(field, dict):
+        yield from record_problems(field, value, path)
+    elif isinstance(field, list):
+        if not isinstance(value, list):
+            yield Problem(path, "expected an array")
+            return
+        for index, member in enumerate(value, start=1):
+            yield from problems_of(field[0], member, f"{path}[{index}]")
+    elif isinstance(field, type):
+        if not isinstance(value, field):
+            yield Problem(path, TYPES[field])
+    elif callable(field):
+        if wrong := field(value):
+            yield Problem(path, wrong)
+    elif value != field or type(value) is not type(field):
+        yield Problem(path, f"{value} is not in this stand-in for Kong, only {field}")
 
 
-def record_problems(fields: Mapping[str, Field], record: dict[str, Any], path: str = "") -> Iterator[Problem]:
+def record_problems(fields: dict[str, Field], record: Value, path: str = "") -> Iterator[Problem]:
     """Yield what is wrong with a record: unknown, missing and bad fields."""
+    if not isinstance(record, dict):
+        yield Problem(path or "file", "expected a record")
+        return
     prefix = f"{path}." if path else ""
     for name in [name for name in record if name not in fields]:
         yield Problem(f"{prefix}{name}", UNKNOWN)
     for name, field in fields.items():
-        value = field.default if record.get(name) is None else record[name]
-        if value is not None:
-            yield from problems_of(field, value, f"{prefix}{name}")
-        elif field.required:
+        if record.get(name) is not None:
+            yield from problems_of(field, record[name], f"{prefix}{name}")
+        elif not isinstance(field, Default):
             yield Problem(f"{prefix}{name}", "required field missing")
 
 
-def filled(fields: Mapping[str, Field], record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record with all defaults, also in the records inside it."""
-    return {
-        name: with_defaults(field, field.default if record.get(name) is None else record[name])
-        for name, field in fields.items()
-    }
-
-
-def with_defaults(field: Field, value: Value) -> Value:
-    """Return a value with all defaults of the records in it."""
-    if value is not None and field.fields is not None:
-        return filled(field.fields, value)
-    if value is not None and field.elements and field.elements.fields is not None:
-        return [filled(field.elements.fields, member) for member in value]
+def filled(field: Field, value: Value) -> Value:
+    """Return a good value with all defaults, also those of the records in it."""
+    if isinstance(field, Default):
+        return filled(field.field, field.value if value is None else value)
+    if isinstance(field, dict) and value is not None:
+        return {name: filled(member, value.get(name)) for name, member in field.items()}
+    if isinstance(field, list) and value is not None:
+        return [filled(field[0], member) for member in value]
     return value

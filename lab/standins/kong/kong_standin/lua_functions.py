@@ -1,7 +1,5 @@
 """Runs the Lua of pre-function and post-function with LuaJIT, in the sandbox Kong puts it in."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 try:

@@ -1,7 +1,5 @@
 """The prometheus plugin: counters of requests, and the page they are read from."""
 
-from __future__ import annotations
-
 import json
 import time
 from bisect import bisect_left

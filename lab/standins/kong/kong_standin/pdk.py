@@ -3,8 +3,6 @@
 A name that is missing here fails loudly: look it up in Kong's documentation, then add it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any, TypeAlias

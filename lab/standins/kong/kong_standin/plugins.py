@@ -1,7 +1,5 @@
 """What the plugins do in each phase, and in which order they do it (`schema.PLUGINS`)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from uuid import uuid4
 

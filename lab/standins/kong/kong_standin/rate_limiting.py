@@ -1,7 +1,5 @@
 """rate-limiting: one window a minute, counted here or in Redis."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

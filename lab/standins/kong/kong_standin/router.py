@@ -1,7 +1,5 @@
 """Which route a request takes, and the path it is sent on with."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass

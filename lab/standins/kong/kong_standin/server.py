@@ -1,7 +1,5 @@
 """The process: listeners for clients, for the admin and the status API, signals, and a graceful end."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os
@@ -15,7 +13,7 @@ from aiohttp import web
 
 from . import SERVER, VERSION
 from .balancer import Checker
-from .config import EMPTY_HASH, Config, load
+from .config import Config, load
 from .fields import InvalidError
 from .proxy import Gateway
 from .settings import Settings
@@ -71,9 +69,7 @@ class Api:
         return answer(200, {"configuration_hash": self._gateway.now.config.hash})
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """503 with nothing configured."""
-        if self._gateway.now.config.hash == EMPTY_HASH:
-            return answer(503, {"message": "no configuration available (empty configuration present)"})
+        """It never serves without a configuration."""
         return answer(200, {"message": "ready"})
 
     async def metrics(self, _request: web.Request) -> web.Response:

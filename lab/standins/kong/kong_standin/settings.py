@@ -1,7 +1,5 @@
 """Settings from `KONG_*` variables, under Kong's names: the ones this project sets, and no others."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network

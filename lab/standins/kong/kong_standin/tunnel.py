@@ -1,7 +1,5 @@
 """A connection that has become a WebSocket: bytes pass both ways, unread, as in nginx after a 101."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """One HTTP/1.1 request to one address. It says how far it got: that decides whether it may be repeated."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import time
