@@ -3,17 +3,21 @@
 import asyncio
 import json
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from .graph import SHOWS, SIZED, below
 from .png import png
 
-Send = Callable[[str, dict[str, Any], str], None]
+Graph = dict[str, Any]
+# Event, data, and the client that hears of it: an empty name for all.
+Send = Callable[[str, dict[str, Any], str], Awaitable[None]]
+# The classes of nodes this project uses. Their links and values are not checked.
+SHOWS = ("SaveImage", "PreviewImage")
+SIZED = ("EmptyLatentImage", "EmptyImage")
+OTHERS = ("CheckpointLoaderSimple", "CLIPTextEncode", "KSampler", "VAEDecode")
 # A graph without a sampler takes no time worth waiting for.
 STEPS_AT_MOST, SAMPLING_S = 20, 1
 TEMPORARY = "ComfyUI_temp_standin"
@@ -29,25 +33,23 @@ class Job:
 
     number: int
     name: str
-    graph: dict[str, Any]
+    graph: Graph
     client: str
-    shown: list[str]
 
     def listed(self) -> list[Any]:
         """Return the job as /queue and /history show it."""
-        return [self.number, self.name, self.graph, {"client_id": self.client}, self.shown]
+        return [self.number, self.name, self.graph, {"client_id": self.client}, shown_by(self.graph)]
 
 
 class Jobs:
     """The jobs of the ComfyUI in a folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, send: Send) -> None:
         """Begin with an empty queue."""
-        self.root = root
+        self.root, self._send = root, send
         self.waiting: list[Job] = []
         self.running: Job | None = None
         self.history: dict[str, dict[str, Any]] = {}
-        self.send: Send = lambda _event, _data, _client: None
         self._number, self._interrupted = 0, False
         self._news = asyncio.Event()
 
@@ -55,25 +57,26 @@ class Jobs:
         """Return the queue's length as the `status` event shows it."""
         return {"exec_info": {"queue_remaining": len(self.waiting) + (self.running is not None)}}
 
-    def put(self, graph: Mapping[str, Any], name: str, client: str, shown: list[str]) -> int:
+    async def put(self, graph: Graph, name: str, client: str) -> int:
         """Queue a graph; return its number."""
         self._number += 1
-        self.waiting.append(Job(self._number, name, dict(graph), client, shown))
-        self._changed()
-        return self._number
+        number = self._number
+        self.waiting.append(Job(number, name, graph, client))
+        await self._changed()
+        return number
 
-    def drop(self, names: list[str] | None) -> None:
+    async def drop(self, names: list[str] | None) -> None:
         """Take waiting jobs off the queue; None means all."""
         self.waiting = [job for job in self.waiting if names is not None and job.name not in names]
-        self._changed()
+        await self._changed()
 
     def interrupt(self) -> None:
         """Stop the running job at its next step."""
         self._interrupted = True
 
-    def _changed(self) -> None:
+    async def _changed(self) -> None:
         self._news.set()
-        self.send("status", {"status": self.queue_info()}, "")
+        await self._send("status", {"status": self.queue_info()}, "")
 
     async def work(self) -> None:
         """Run jobs for ever, one at a time."""
@@ -82,66 +85,63 @@ class Jobs:
                 self._news.clear()
                 await self._news.wait()
             self.running, *self.waiting = self.waiting
-            try:
-                await self._run(self.running)
-            finally:
-                self.running = None
-                self._changed()
+            await self._run(self.running)
+            self.running = None
+            await self._changed()
 
     async def _run(self, job: Job) -> None:
         self._interrupted = False
         outputs: dict[str, Any] = {}
-        messages: list[list[Any]] = []
 
-        def tell(event: str, data: dict[str, Any], *, kept: bool = False) -> None:
-            said = {**data, "prompt_id": job.name}
-            if kept:
-                messages.append([event, {**said, "timestamp": int(time.time() * 1000)}])
+        async def tell(event: str, **data: object) -> None:
             if job.client:
-                self.send(event, said, job.client)
+                await self._send(event, {**data, "prompt_id": job.name}, job.client)
 
-        tell("execution_start", {}, kept=True)
-        verdict, node = "success", ""
+        await tell("execution_start")
+        verdict, shown = "success", shown_by(job.graph)
         try:
-            for node in dict.fromkeys(one for output in job.shown for one in below(job.graph, output)):
-                tell("executing", {"node": node})
-                if found := await self._execute(job, node, tell):
-                    outputs[node] = found
-                    tell("executed", {"node": node, "output": found})
-            tell("execution_success", {}, kept=True)
+            for node in [name for name in job.graph if name not in shown] + shown:
+                await tell("executing", node=node)
+                if job.graph[node]["class_type"] == "KSampler":
+                    steps = min(job.graph[node]["inputs"]["steps"], STEPS_AT_MOST)
+                    for step in range(steps):
+                        await asyncio.sleep(SAMPLING_S / steps)
+                        self._stop_if_asked()
+                        await tell("progress", node=node, value=step + 1, max=steps)
+                self._stop_if_asked()
+                if node in shown:
+                    outputs[node] = {"images": [self._picture(job.graph, node)]}
+                    await tell("executed", node=node, output=outputs[node])
         except InterruptedJobError:
             verdict = "error"
-            tell("execution_interrupted", {"node_id": node}, kept=True)
-        status = {"status_str": verdict, "completed": verdict == "success", "messages": messages}
+        status = {"status_str": verdict, "completed": verdict == "success"}
         self.history[job.name] = {"prompt": job.listed(), "outputs": outputs, "status": status}
-        tell("executing", {"node": None})
-
-    async def _execute(self, job: Job, node: str, tell: Callable[..., None]) -> dict[str, Any]:
-        kind, inputs = job.graph[node]["class_type"], job.graph[node]["inputs"]
-        if kind == "KSampler":
-            steps = min(inputs["steps"], STEPS_AT_MOST)
-            for step in range(steps):
-                await asyncio.sleep(SAMPLING_S / steps)
-                self._stop_if_asked()
-                tell("progress", {"node": node, "value": step + 1, "max": steps})
-        self._stop_if_asked()
-        return self._show(job, node) if kind in SHOWS else {}
+        await tell("executing", node=None)
 
     def _stop_if_asked(self) -> None:
         if self._interrupted:
             raise InterruptedJobError
 
-    def _show(self, job: Job, node: str) -> dict[str, Any]:
-        width, height, seed, batch = picture_of(job.graph, node)
-        prefix = job.graph[node]["inputs"].get("filename_prefix")
-        kind = "temp" if prefix is None else "output"
-        stem = TEMPORARY if prefix is None else str(prefix)
-        images = []
-        for index in range(batch):
-            name = f"{stem}_{next_number(self.root / kind, stem):05}_.png"
-            (self.root / kind / name).write_bytes(png(width, height, seed + index))
-            images.append({"filename": name, "subfolder": "", "type": kind})
-        return {"images": images}
+    def _picture(self, graph: Graph, node: str) -> dict[str, str]:
+        """Draw what a node shows; return where. Everything in the graph decides what it looks like."""
+        size = next(one["inputs"] for one in graph.values() if one["class_type"] in SIZED)
+        seed = int(sha256(json.dumps(graph, sort_keys=True).encode()).hexdigest()[:6], 16)
+        saved = graph[node]["class_type"] == "SaveImage"
+        stem, kind = (graph[node]["inputs"]["filename_prefix"], "output") if saved else (TEMPORARY, "temp")
+        name = f"{stem}_{next_number(self.root / kind, stem):05}_.png"
+        (self.root / kind / name).write_bytes(png(size["width"], size["height"], seed))
+        return {"filename": name, "subfolder": "", "type": kind}
+
+
+def shown_by(graph: Graph) -> list[str]:
+    """Return the ids of the nodes that show something. Raises ValueError for what cannot be queued."""
+    for name, node in graph.items():
+        if node.get("class_type") not in (*SHOWS, *SIZED, *OTHERS):
+            raise ValueError(f"Node {name}: the stand-in has no {node.get('class_type')}")
+    shown = [name for name, node in graph.items() if node["class_type"] in SHOWS]
+    if not shown:
+        raise ValueError("Nothing in the graph is shown or saved")
+    return shown
 
 
 def next_number(folder: Path, stem: str) -> int:
@@ -149,12 +149,3 @@ def next_number(folder: Path, stem: str) -> int:
     numbered = re.compile(re.escape(stem) + r"_(\d+)_")
     found = [int(match[1]) for path in folder.glob("*") if (match := numbered.match(path.name))]
     return max(found, default=0) + 1
-
-
-def picture_of(graph: Mapping[str, Any], node: str) -> tuple[int, int, int, int]:
-    """Return width, height (pixels), seed and number of the pictures a node shows: all that decides them."""
-    order = [graph[name] for name in below(graph, node)]
-    size = next(one["inputs"] for one in order if one["class_type"] in SIZED)
-    said = json.dumps([one["inputs"] for one in order], sort_keys=True)
-    seed = int(sha256(said.encode()).hexdigest()[:6], 16)
-    return size["width"], size["height"], seed, size["batch_size"]

@@ -9,10 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
-from .graph import RefusedError, shown_by
-from .jobs import Jobs
+from .jobs import Jobs, shown_by
 from .png import png
 
 PREVIEW, PREVIEW_PNG = 1, 2
@@ -22,11 +21,10 @@ PAGE = "<!doctype html><title>ComfyUI</title><p>This is a stand-in for ComfyUI: 
 class Api:
     """One method per path."""
 
-    def __init__(self, jobs: Jobs, device: str) -> None:
+    def __init__(self, root: Path, device: str) -> None:
         """`device` is the kind of device it pretends to compute on: cpu or cuda."""
-        self._jobs, self._device = jobs, device
+        self._jobs, self._device = Jobs(root, self._send), device
         self._sockets: dict[str, web.WebSocketResponse] = {}
-        self._sending: set[asyncio.Task[None]] = set()
 
     def application(self) -> web.Application:
         """Return the application with all paths, and the worker."""
@@ -38,7 +36,6 @@ class Api:
             ("POST", "/prompt", self.prompt),
             ("GET", "/queue", self.queue),
             ("POST", "/queue", self.change_queue),
-            ("GET", "/history", self.history),
             ("GET", "/history/{prompt_id}", self.history),
             ("POST", "/history", self.change_history),
             ("GET", "/view", self.view),
@@ -52,30 +49,19 @@ class Api:
         return app
 
     async def _worker(self, _app: web.Application) -> AsyncIterator[None]:
-        self._jobs.send = self._send
         task = asyncio.create_task(self._jobs.work())
         yield
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
-    def _send(self, event: str, data: dict[str, Any], client: str) -> None:
+    async def _send(self, event: str, data: dict[str, Any], client: str) -> None:
         """Send to one client, or to all with an empty name; who has gone misses it."""
         for name in [client] if client else list(self._sockets):
-            socket = self._sockets.get(name)
-            if socket is not None:
-                self._later(socket, json.dumps({"type": event, "data": data}))
+            with suppress(KeyError, ConnectionError):
+                socket = self._sockets[name]
+                await socket.send_json({"type": event, "data": data})
                 if event == "progress":
-                    self._later(socket, struct.pack(">II", PREVIEW, PREVIEW_PNG) + png(8, 8, data["value"]))
-
-    def _later(self, socket: web.WebSocketResponse, message: str | bytes) -> None:
-        async def send() -> None:
-            with suppress(ConnectionError):
-                await (socket.send_str(message) if isinstance(message, str) else socket.send_bytes(message))
-
-        task = asyncio.create_task(send())
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+                    header = struct.pack(">II", PREVIEW, PREVIEW_PNG)
+                    await socket.send_bytes(header + png(8, 8, data["value"]))
 
     async def page(self, _request: web.Request) -> web.Response:
         """The page a person opens."""
@@ -87,11 +73,9 @@ class Api:
         await socket.prepare(request)
         client = request.query.get("clientId") or uuid.uuid4().hex
         self._sockets[client] = socket
-        hello = {"status": self._jobs.queue_info(), "sid": client}
-        await socket.send_str(json.dumps({"type": "status", "data": hello}))
-        async for message in socket:
-            if message.type == WSMsgType.ERROR:
-                break
+        await socket.send_json({"type": "status", "data": {"status": self._jobs.queue_info(), "sid": client}})
+        async for _ in socket:
+            pass
         if self._sockets.get(client) is socket:
             del self._sockets[client]
         return socket
@@ -103,14 +87,13 @@ class Api:
     async def prompt(self, request: web.Request) -> web.Response:
         """Queue a graph, or refuse it."""
         body = await self._body(request, {"prompt", "client_id"})
-        if "prompt" not in body:
-            return web.json_response({"error": "no prompt", "node_errors": []}, status=400)
+        graph, name = body.get("prompt", {}), str(uuid.uuid4())
         try:
-            shown = shown_by(body["prompt"])
-        except RefusedError as refused:
-            return web.json_response({"error": refused.error, "node_errors": []}, status=400)
-        name = str(uuid.uuid4())
-        number = self._jobs.put(body["prompt"], name, str(body.get("client_id", "")), shown)
+            shown_by(graph)
+        except ValueError as refused:
+            error = {"type": "invalid_prompt", "message": str(refused), "details": "", "extra_info": {}}
+            return web.json_response({"error": error, "node_errors": []}, status=400)
+        number = await self._jobs.put(graph, name, str(body.get("client_id", "")))
         return web.json_response({"prompt_id": name, "number": number, "node_errors": {}})
 
     async def queue(self, _request: web.Request) -> web.Response:
@@ -122,14 +105,12 @@ class Api:
     async def change_queue(self, request: web.Request) -> web.Response:
         """`clear`, or `delete` some."""
         body = await self._body(request, {"clear", "delete"})
-        self._jobs.drop(None if body.get("clear") else body.get("delete", []))
+        await self._jobs.drop(None if body.get("clear") else body.get("delete", []))
         return web.Response()
 
     async def history(self, request: web.Request) -> web.Response:
-        """What became of one job ({} while it is not done), or of all."""
-        name, done = request.match_info.get("prompt_id"), self._jobs.history
-        if name is None:
-            return web.json_response(done)
+        """What became of a job; {} while it is not done."""
+        name, done = request.match_info["prompt_id"], self._jobs.history
         return web.json_response({name: done[name]} if name in done else {})
 
     async def change_history(self, request: web.Request) -> web.Response:
@@ -144,9 +125,7 @@ class Api:
         if Path(name).name != name or name in ("", "..") or kind not in ("output", "temp"):
             return web.Response(status=400)
         path = self._jobs.root / kind / name
-        if request.query.get("subfolder") or not path.is_file():
-            return web.Response(status=404)
-        return web.FileResponse(path)
+        return web.FileResponse(path) if path.is_file() else web.Response(status=404)
 
     async def interrupt(self, _request: web.Request) -> web.Response:
         """Stop the running job."""
