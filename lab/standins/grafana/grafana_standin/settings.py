@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 PREFIX, FROM_FILE = "GF_", re.compile(r"\$__file\{([^}]+)\}")
 WITHOUT_EFFECT = frozenset([
     "ANALYTICS_CHECK_FOR_PLUGIN_UPDATES", "ANALYTICS_CHECK_FOR_UPDATES", "ANALYTICS_FEEDBACK_LINKS_ENABLED",
-    "ANALYTICS_REPORTING_ENABLED", "AUTH_ANONYMOUS_HIDE_VERSION", "AUTH_DISABLE_LOGIN_FORM",
+    "ANALYTICS_REPORTING_ENABLED", "AUTH_ANONYMOUS_HIDE_VERSION", "AUTH_ANONYMOUS_ORG_ROLE",
+    "AUTH_DISABLE_LOGIN_FORM",
     "DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH", "DASHBOARDS_MIN_REFRESH_INTERVAL", "LIVE_MAX_CONNECTIONS",
     "NEWS_NEWS_FEED_ENABLED", "PATHS_CONFIG", "PATHS_HOME", "PLUGINS_PLUGIN_ADMIN_ENABLED",
     "PLUGINS_PREINSTALL_DISABLED", "PUBLIC_DASHBOARDS_ENABLED", "SECURITY_DISABLE_GRAVATAR",
@@ -24,53 +25,34 @@ class Settings:
     """What this stand-in understands of Grafana's settings."""
 
     port: int
-    root_url: str
-    serve_from_sub_path: bool
+    sub_path: str
+    """The path it answers below, without a `/` at its end: `/grafana`, or nothing."""
     data: Path
     provisioning: Path
     admin_password: str
     visitors: bool
     proxy_timeout_s: float
 
-    @property
-    def sub_path(self) -> str:
-        """The path it answers below, without a `/` at its end: `/grafana`, or nothing."""
-        return urlsplit(self.root_url).path.rstrip("/") if self.serve_from_sub_path else ""
 
+def settings_of(environment: Mapping[str, str]) -> Settings:
+    """Return the settings; `$__file{PATH}` in a value is the text of that file, as in Grafana.
 
-def values_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return option -> value; `$__file{PATH}` in any of them is the text of that file, as in Grafana.
-
-    Raises OSError for a file that cannot be read.
+    Raises ValueError for a name this stand-in does not know, OSError for a file that cannot be read.
     """
-    return {
+    values = {
         name.removeprefix(PREFIX): FROM_FILE.sub(lambda found: Path(found[1]).read_text().strip(), value)
         for name, value in environment.items()
         if name.startswith(PREFIX)
     }
-
-
-def settings_of(environment: Mapping[str, str]) -> Settings:
-    """Return the settings. Raises ValueError for what this stand-in does not know or cannot read."""
-    values = values_of(environment)
-
-    def switch(name: str) -> bool:
-        text = values.pop(name, "false")
-        if text not in ("true", "false"):
-            raise ValueError(f"{PREFIX}{name}: {text!r} is neither true nor false")
-        return text == "true"
-
-    if (role := values.pop("AUTH_ANONYMOUS_ORG_ROLE", "Viewer")) != "Viewer":
-        raise ValueError(f"GF_AUTH_ANONYMOUS_ORG_ROLE: {role!r}: visitors of this stand-in are Viewers only")
-    port = int(values.pop("SERVER_HTTP_PORT", "3000"))
+    below_a_path = values.pop("SERVER_SERVE_FROM_SUB_PATH", "false") == "true"
+    root_path = urlsplit(values.pop("SERVER_ROOT_URL", "")).path.rstrip("/")
     settings = Settings(
-        port=port,
-        root_url=values.pop("SERVER_ROOT_URL", f"http://localhost:{port}/"),
-        serve_from_sub_path=switch("SERVER_SERVE_FROM_SUB_PATH"),
+        port=int(values.pop("SERVER_HTTP_PORT", "3000")),
+        sub_path=root_path if below_a_path else "",
         data=Path(values.pop("PATHS_DATA", "/var/lib/grafana")),
         provisioning=Path(values.pop("PATHS_PROVISIONING", "/etc/grafana/provisioning")),
         admin_password=values.pop("SECURITY_ADMIN_PASSWORD", "admin"),
-        visitors=switch("AUTH_ANONYMOUS_ENABLED"),
+        visitors=values.pop("AUTH_ANONYMOUS_ENABLED", "false") == "true",
         proxy_timeout_s=float(values.pop("DATAPROXY_TIMEOUT", "30")),
     )
     if unknown := sorted(values.keys() - WITHOUT_EFFECT):
