@@ -6,7 +6,6 @@ from html import escape
 import aiohttp
 from aiohttp import BasicAuth, web
 
-from . import VERSION
 from .provisioning import read_dashboards, read_datasources
 from .settings import Settings
 from .store import USER, Store
@@ -129,5 +128,5 @@ class Api:
 def serve(settings: Settings) -> None:
     """Run until told to stop; raises an error where Grafana would not start."""
     app = Api(settings).application()
-    print(f"STAND-IN for Grafana {VERSION} listening on {settings.port}", flush=True)
+    print(f"STAND-IN for Grafana listening on {settings.port}", flush=True)
     web.run_app(app, port=settings.port, access_log=None, print=None)

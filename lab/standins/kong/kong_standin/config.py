@@ -58,7 +58,6 @@ class Route:
 class Target:
     """A member of an upstream; `name` is as written, with the port."""
 
-    id: str
     name: str
     host: str
     port: int
@@ -154,8 +153,8 @@ class Reader:
             for path, target in members(one["targets"], f"{where}.targets"):
                 self._take(f"{path}.target", f"target of {name}", target["target"])
                 host, _, port = target["target"].rpartition(":")
-                own_id, tags = id_of("targets", name, target["target"]), tuple(target["tags"])
-                targets.append(Target(own_id, target["target"], host, int(port), target["weight"], tags))
+                tags = tuple(target["tags"])
+                targets.append(Target(target["target"], host, int(port), target["weight"], tags))
             yield name, Upstream(name, one["healthchecks"], tuple(targets))
 
     def _routes(

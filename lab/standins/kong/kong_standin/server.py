@@ -34,13 +34,11 @@ def answer(status: int, body: dict[str, Any]) -> web.Response:
 
 @web.middleware
 async def not_found(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer what is not there, and what is not allowed, in Kong's words."""
+    """Answer what is not there in Kong's words."""
     try:
         return await handler(request)
     except web.HTTPNotFound:
         return answer(404, {"message": "Not found"})
-    except web.HTTPMethodNotAllowed:
-        return answer(405, {"message": "Method not allowed"})
 
 
 class Api:
@@ -99,7 +97,7 @@ def application(paths: dict[str, Handler]) -> web.Application:
 def listed(checker: Checker) -> list[dict[str, Any]]:
     """Return an upstream's targets as the API shows them."""
     return [
-        {"id": one.id, "target": one.name, "weight": one.weight, "tags": list(one.tags) or None}
+        {"target": one.name, "weight": one.weight, "tags": list(one.tags) or None}
         for one in checker.upstream.targets
     ]
 

@@ -146,9 +146,8 @@ async def write(writer: asyncio.StreamWriter, data: bytes, seconds: float) -> No
     """Send all. Raises UpstreamError."""
     try:
         async with asyncio.timeout(seconds):
-            for start in range(0, len(data), CHUNK_BYTES):
-                writer.write(data[start : start + CHUNK_BYTES])
-                await writer.drain()
+            writer.write(data)
+            await writer.drain()
     except TimeoutError:
         raise UpstreamError("upstream timed out while sending", TIMED_OUT) from None
     except OSError as problem:

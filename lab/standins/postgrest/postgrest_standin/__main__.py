@@ -8,7 +8,6 @@ from pathlib import Path
 
 from aiohttp import web
 
-from . import VERSION
 from .config import Settings, settings_of
 from .database import AuthenticationError, Database, LostError
 from .server import admin, api
@@ -33,7 +32,7 @@ async def serve(settings: Settings) -> None:
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, settings["server-host"], settings[name]).start()
-    print(f"STAND-IN for PostgREST {VERSION} listening on {settings['server-port']}", flush=True)
+    print(f"STAND-IN for PostgREST listening on {settings['server-port']}", flush=True)
     try:
         await (await database.connect()).close()
     except AuthenticationError:

@@ -8,7 +8,6 @@ from pathlib import Path
 import psycopg
 from aiohttp import web
 
-from . import VERSION
 from .database import DELIVERED, Database
 from .properties import database_url, properties
 from .server import application
@@ -26,7 +25,7 @@ def main() -> None:
         port = int(settings["sonar.web.port"])
     except (OSError, ValueError, KeyError, psycopg.Error) as problem:
         sys.exit(f"STAND-IN for SonarQube: cannot start: {problem}")
-    print(f"STAND-IN for SonarQube {VERSION} listening on {port}", flush=True)
+    print(f"STAND-IN for SonarQube listening on {port}", flush=True)
     web.run_app(app, port=port, access_log=None, print=None)
 
 
