@@ -27,7 +27,6 @@ class Lab:
     """One checkout's lab."""
 
     def __init__(self, progress: Progress) -> None:
-        """Read the lab's inventory."""
         self.progress = progress
         with progress.step("inventory"):
             self.site: Site = load_site(ROOT)

@@ -12,7 +12,6 @@ class Progress:
     """Prints steps as they start, a sign of life during long ones, and the seconds each one took."""
 
     def __init__(self) -> None:
-        """Print to the standard output."""
         self._lock = Lock()
 
     def say(self, text: str) -> None:
@@ -37,7 +36,6 @@ class Step:
     """One step under way."""
 
     def __init__(self, progress: Progress, name: str) -> None:
-        """Start the clock of the step `name`."""
         self.name = name
         self.detail = ""
         self._progress = progress

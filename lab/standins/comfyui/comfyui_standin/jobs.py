@@ -45,7 +45,6 @@ class Jobs:
     """The jobs of the ComfyUI in a folder."""
 
     def __init__(self, root: Path, send: Send) -> None:
-        """Begin with an empty queue."""
         self.root, self._send = root, send
         self.waiting: list[Job] = []
         self.running: Job | None = None

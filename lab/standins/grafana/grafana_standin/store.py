@@ -11,7 +11,6 @@ class Store:
     """The database. It is read anew for every login: the command line may have changed it."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep the file in `folder`."""
         self._path = folder / "grafana-stand-in"
 
     def begin(self, password: str) -> None:

@@ -40,7 +40,6 @@ class Wheel:
     """
 
     def __init__(self, targets: Iterable[Target]) -> None:
-        """Fill the wheel."""
         self.addresses, self._pointer = [Address(target) for target in targets], 0
         self.rebuild()
 
@@ -69,7 +68,6 @@ class Checker:
     """Health of one upstream's addresses."""
 
     def __init__(self, upstream: Upstream) -> None:
-        """Take every target for healthy."""
         self.upstream = upstream
         self.wheel = Wheel(upstream.targets)
         self._checks = upstream.healthchecks

@@ -122,7 +122,6 @@ class Reader:
     """Builds entities from a tree whose fields are known to be good; collects what does not fit together."""
 
     def __init__(self, enabled: frozenset[str]) -> None:
-        """Take the plugins that may be used."""
         self._enabled = enabled
         self._problems: list[Problem] = []
         self._taken: set[tuple[str, str]] = set()

@@ -40,7 +40,6 @@ class InvalidError(Exception):
     """A configuration that must not be loaded."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        """Tell all problems, not only the first."""
         super().__init__("\n".join(map(str, problems)))
 
 

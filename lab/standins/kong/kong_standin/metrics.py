@@ -26,7 +26,6 @@ class Histogram:
     """Counts per bucket, and the sum."""
 
     def __init__(self, bounds: tuple[int, ...]) -> None:
-        """Start at zero."""
         self.bounds, self.counts, self.sum = bounds, [0] * (len(bounds) + 1), 0.0
 
     def observe(self, value: float) -> None:
@@ -48,7 +47,6 @@ class Metrics:
     """All counters; they outlive a reload."""
 
     def __init__(self) -> None:
-        """Start at zero."""
         self._status: dict[Labels, float] = defaultdict(int)
         self._bandwidth: dict[Labels, float] = defaultdict(int)
         self._latency: dict[str, dict[Labels, Histogram]] = {name: {} for name in LATENCIES}

@@ -50,7 +50,6 @@ class Pdk:
     """The tables of one runtime, by name; `exchange` is what they are about."""
 
     def __init__(self, lua: LuaValue) -> None:
-        """Build the tables."""
         self.exchange: Exchange
         # JSON's null is a value of its own in Lua, because nil would drop the key.
         self.lua, self.null = lua, lua.eval("newproxy()")

@@ -64,7 +64,6 @@ class Gateway:
     """Serves requests with the configuration of the moment; those under way keep theirs."""
 
     def __init__(self, settings: Settings, config: Config) -> None:
-        """Serve `config`; `start` of a generation begins to probe."""
         self.settings, self.metrics = settings, Metrics()
         self._limits, self._http_log = RateLimits(), HttpLog()
         self.now = Generation(config, settings)

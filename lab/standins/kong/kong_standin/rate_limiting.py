@@ -27,7 +27,6 @@ class RateLimits:
     """Counters of all rate-limiting plugins; they outlive a reload."""
 
     def __init__(self) -> None:
-        """Start with no counters and no connections."""
         self._local: dict[str, int] = {}
         self._clients: dict[tuple[Any, ...], redis.asyncio.Redis] = {}
 

@@ -19,7 +19,6 @@ class Router:
     """Paths of routes in Kong's order: regexes before prefixes, the longest first."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        """Sort the paths once."""
         paths = [(route, path) for route in routes for path in route.paths]
         paths.sort(key=lambda pair: (not pair[1].startswith("~"), -len(pair[1])))
         self._patterns = [

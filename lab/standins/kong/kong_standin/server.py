@@ -111,7 +111,6 @@ class Server:
     """Three listeners over one gateway."""
 
     def __init__(self, settings: Settings, config: Config) -> None:
-        """Prepare to serve `config`."""
         self._settings = settings
         self.gateway = Gateway(settings, config)
         self.runners: list[web.BaseRunner] = []

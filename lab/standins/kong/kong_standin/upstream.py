@@ -23,7 +23,6 @@ class UpstreamError(Exception):
     """
 
     def __init__(self, text: str, code: int = 502, *, sent: bool = True, repeatable: bool = True) -> None:
-        """Say how far it got."""
         super().__init__(text)
         self.code, self.sent, self.repeatable = code, sent, repeatable
 

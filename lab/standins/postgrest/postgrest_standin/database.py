@@ -32,7 +32,6 @@ class LostError(ApiError):
     """The database does not answer."""
 
     def __init__(self, problem: psycopg.Error) -> None:
-        """Say why."""
         super().__init__(503, "PGRST000", "Database connection error.", str(problem).strip())
 
 
@@ -44,7 +43,6 @@ class Database:
     """Opens a connection per request: there are few, and a lost database shows at once."""
 
     def __init__(self, settings: Settings) -> None:
-        """`settings` say where, as whom and which schema."""
         self._settings = settings
 
     async def connect(self) -> psycopg.AsyncConnection:
