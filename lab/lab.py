@@ -1,6 +1,7 @@
 """The lab's commands: up, nodes, prepare, status, down. `make lab` and its siblings call this."""
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -122,7 +123,7 @@ class Lab:
         self.progress.say(status.firewall_text(firewall.dropped_packets(Containers(client, ROOT))))
         path = self.site.state / "card.json"
         if path.exists():
-            self.progress.say(card.card_text(card.read_card(path), self.site.state))
+            self.progress.say(card.card_text(json.loads(path.read_text()), self.site.state))
 
     def _image_mode(self) -> str:
         """As chosen when this lab was made: a registry that comes and goes must not change its images."""

@@ -6,7 +6,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TypedDict
+from typing import Any
 
 from .errors import LabError
 from .sitedata import Site
@@ -16,16 +16,8 @@ API_KEY_SECRET = "kong_api_key"
 CHAT_TIMEOUT_S = 60
 PATIENCE_S = 20
 QUESTION = {"messages": [{"role": "user", "content": "hello"}], "stream": False}
-
-
-class Card(TypedDict):
-    """Content of .lab/card.json."""
-
-    gateway_url: str
-    api_key: str
-    ssh_key: str
-    subnet: str
-    nodes: dict[str, str]
+Card = dict[str, Any]
+"""Content of .lab/card.json."""
 
 
 def make_card(site: Site, secrets: dict[str, str]) -> Card:
@@ -44,12 +36,6 @@ def write_card(path: Path, card: Card) -> None:
     path.touch(mode=0o600)
     path.chmod(0o600)
     path.write_text(json.dumps(card, indent=2) + "\n")
-
-
-def read_card(path: Path) -> Card:
-    """Read card.json as write_card left it."""
-    card: Card = json.loads(path.read_text())
-    return card
 
 
 def card_text(card: Card, state: Path) -> str:

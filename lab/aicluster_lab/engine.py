@@ -2,12 +2,14 @@
 
 import json
 import os
+import platform
 import re
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -185,6 +187,6 @@ def _start_ticks(pid: int) -> int:
 
 
 def _os_release() -> dict[str, str]:
-    path = Path("/etc/os-release")
-    lines = path.read_text().splitlines() if path.exists() else []
-    return {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines) if key}
+    with suppress(OSError):
+        return platform.freedesktop_os_release()
+    return {}

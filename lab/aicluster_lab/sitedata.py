@@ -33,7 +33,6 @@ class Node:
 
     name: str
     address: IPv4Address
-    board: str
     memory_mb: int
 
     @property
@@ -55,7 +54,6 @@ class Site:
     """Every image name:tag a placed service uses."""
     gateway_url: str
     """Where its clients knock; empty for a lab without a gateway."""
-    secrets_file: Path
 
     @property
     def state(self) -> Path:
@@ -66,6 +64,11 @@ class Site:
     def cache(self) -> Path:
         """Folder of the build cache, which `down` keeps."""
         return self.root / ".cache"
+
+    @property
+    def secrets_file(self) -> Path:
+        """The secrets of the placed services."""
+        return self.state / "secrets.yml"
 
     @property
     def private_key(self) -> Path:
@@ -119,7 +122,6 @@ def site_from(root: Path, answer: Mapping[str, Any]) -> Site:
         nodes=tuple(map(_node, nodes)),
         images=tuple(dict.fromkeys(image for node in nodes for image in _images(node))),
         gateway_url=_gateway_url([node for node in nodes if node["tier"] == "gateway"]),
-        secrets_file=root / ".lab" / "secrets.yml",
     )
     _require_addresses_inside(site)
     return site
@@ -136,13 +138,12 @@ def _images(node: Mapping[str, Any]) -> list[str]:
 
 
 def _node(node: Mapping[str, Any]) -> Node:
-    for key in ("board", "memory_mb"):
-        if node[key] is None:
-            raise LabError(
-                f"{node['host']}: the variable node_{key} is missing. "
-                "Add it to the lab's group_vars or host_vars."
-            )
-    return Node(node["name"], IPv4Address(node["address"]), node["board"], int(node["memory_mb"]))
+    if node["memory_mb"] is None:
+        raise LabError(
+            f"{node['host']}: the variable node_memory_mb is missing. "
+            "Add it to the lab's group_vars or host_vars."
+        )
+    return Node(node["name"], IPv4Address(node["address"]), int(node["memory_mb"]))
 
 
 def _gateway_url(gateways: Collection[Mapping[str, Any]]) -> str:

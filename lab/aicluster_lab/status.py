@@ -4,7 +4,6 @@ import json
 import subprocess
 import urllib.error
 import urllib.request
-from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import docker
@@ -16,17 +15,9 @@ from .sitedata import Node, Site
 
 MEBIBYTE = 1 << 20
 ASK_TIMEOUT_S = 10
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
-
-    node: str
-    state: str
-    address: str
-    memory: str
-    services: str
+HEADING = ("node", "state", "address", "memory", "services")
+Row = tuple[str, ...]
+"""A line of the table."""
 
 
 def node_row(client: docker.DockerClient, node: Node) -> Row:
@@ -34,15 +25,15 @@ def node_row(client: docker.DockerClient, node: Node) -> Row:
     try:
         container = client.containers.get(node.container)
     except NotFound:
-        return Row(node.name, "absent", str(node.address), "-", "-")
+        return node.name, "absent", str(node.address), "-", "-"
     if container.status != "running":
-        return Row(node.name, container.status, str(node.address), "-", "-")
+        return node.name, container.status, str(node.address), "-", "-"
     stats = container.stats(stream=False, one_shot=True)
     memory = stats["memory_stats"] if isinstance(stats, dict) else {}
     listing = exec_output(
         container, ["timeout", str(ASK_TIMEOUT_S), "docker", "ps", "--all", "--format", "json"]
     )
-    return Row(node.name, "running", str(node.address), memory_text(memory), services_text(listing))
+    return node.name, "running", str(node.address), memory_text(memory), services_text(listing)
 
 
 def memory_text(stats: dict[str, Any]) -> str:
@@ -87,12 +78,9 @@ def firewall_text(dropped: int) -> str:
 
 def table(rows: list[Row]) -> str:
     """Rows as aligned columns with a heading."""
-    lines = [tuple(field.name for field in fields(Row)), *(astuple(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    lines = [HEADING, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def show(client: docker.DockerClient, site: Site) -> str:

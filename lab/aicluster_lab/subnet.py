@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,12 @@ class Occupied:
     what: str
 
 
-def overlapping(subnet: IPv4Network, occupied: Iterable[Occupied]) -> list[str]:
-    """Say what the subnet would hide: one text per range in use that shares an address with it."""
-    return [item.what for item in occupied if item.network.overlaps(subnet)]
-
-
 def require_free(subnet: IPv4Network, occupied: Iterable[Occupied]) -> None:
     """Refuse a subnet that overlaps anything in use.
 
     Raises LabError naming the subnet, everything it overlaps and the files to edit.
     """
-    hits = overlapping(subnet, occupied)
+    hits = [item.what for item in occupied if item.network.overlaps(subnet)]
     if hits:
         raise LabError(
             f"The lab's network {subnet} overlaps what this machine already uses: {'; '.join(hits)}. "
@@ -71,14 +66,9 @@ def occupied_by_addresses(interfaces: Iterable[dict[str, Any]]) -> list[Occupied
 
 def resolvers(texts: Iterable[str]) -> list[IPv4Address]:
     """IPv4 name servers of resolv.conf texts, each once, without loopback ones."""
-    found: dict[IPv4Address, None] = {}
-    for line in (line for text in texts for line in text.splitlines()):
-        words = line.split()
-        if len(words) > 1 and words[0] == "nameserver":
-            address = _address(words[1])
-            if address and not address.is_loopback:
-                found[address] = None
-    return list(found)
+    lines = [line.split() for text in texts for line in text.splitlines()]
+    named = [_network(words[1]) for words in lines if words[:1] == ["nameserver"]]
+    return list(dict.fromkeys(one.network_address for one in named if one and not one.is_loopback))
 
 
 def host_resolvers() -> list[IPv4Address]:
@@ -117,11 +107,3 @@ def _network(text: str) -> IPv4Network | None:
     except ValueError:
         return None
     return network if isinstance(network, IPv4Network) else None
-
-
-def _address(text: str) -> IPv4Address | None:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return address if isinstance(address, IPv4Address) else None

@@ -1,5 +1,6 @@
 """Keys, secrets and the card: made once, kept, readable by their owner only."""
 
+import json
 import stat
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -21,10 +22,9 @@ def site(tmp_path) -> Site:
         network=IPv4Network("198.18.77.0/24"),
         router=IPv4Address("198.18.77.1"),
         registry=(IPv4Address("198.18.77.2"), 5000),
-        nodes=(Node("PI51", IPv4Address("198.18.77.147"), "Raspberry Pi 5", 8192),),
+        nodes=(Node("PI51", IPv4Address("198.18.77.147"), 8192),),
         images=(),
         gateway_url="http://198.18.77.147",
-        secrets_file=tmp_path / ".lab" / "secrets.yml",
     )
 
 
@@ -40,7 +40,7 @@ def test_the_key_is_made_once_and_is_private_and_half_a_key_is_replaced(site):
 def test_the_card_holds_the_key_for_its_owner_and_prints_a_request_to_try(site, tmp_path):
     path, content = tmp_path / "card.json", card.make_card(site, {"kong_api_key": "the key"})
     card.write_card(path, content)
-    assert (card.read_card(path), mode(path)) == (content, 0o600)
+    assert (json.loads(path.read_text()), mode(path)) == (content, 0o600)
     text = card.card_text(content, site.state)
     assert "curl --noproxy '*' -sS http://198.18.77.147/api/v1/chat -H 'apikey: the key'" in text
     assert "PI51   198.18.77.147" in text

@@ -8,7 +8,7 @@ from aicluster_lab.sitedata import Node
 
 ALL = (1 << len(nodes.CAPABILITIES)) - 1
 LAST = len(nodes.CAPABILITIES) - 1
-NODE = Node(name="PI31", address=IPv4Address("198.18.77.234"), board="Raspberry Pi 3", memory_mb=1024)
+NODE = Node(name="PI31", address=IPv4Address("198.18.77.234"), memory_mb=1024)
 
 
 @pytest.mark.parametrize(("bounding_set", "last", "expected"), [
@@ -44,7 +44,7 @@ def test_a_node_has_its_boards_memory_no_swap_beyond_it_and_the_rights_of_a_mach
 
 
 def test_a_container_is_made_anew_when_its_image_or_anything_about_it_changes():
-    moved = Node(NODE.name, IPv4Address("198.18.77.235"), NODE.board, NODE.memory_mb)
+    moved = Node(NODE.name, IPv4Address("198.18.77.235"), NODE.memory_mb)
     made = [(NODE, (), "1"), (NODE, (), "1"), (NODE, (), "2"), (NODE, ("BPF",), "1"), (moved, (), "1")]
     first, same, *others = [
         containers.description_hash(nodes.description(node, missing), f"sha256:{image}")

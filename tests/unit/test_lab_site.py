@@ -20,9 +20,9 @@ SITE = {
 
 def node(address: str, name: str, tier: str, services: dict[str, Any]) -> dict[str, Any]:
     """A node as Ansible resolves it."""
-    of_its_board = {"board": "Raspberry Pi 5", "memory_mb": 8192}
-    return of_its_board | {
+    return {
         "host": address, "address": address, "name": name, "tier": tier, "services": services,
+        "memory_mb": 8192,
     }  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def test_a_site_has_its_network_its_registry_its_nodes_and_the_images_of_what_ru
     found = site()
     assert found.network == IPv4Network("198.18.77.0/24")
     assert found.registry == (IPv4Address("198.18.77.2"), 5000)
-    assert found.nodes[0] == sitedata.Node("PI51", IPv4Address(GATEWAY), "Raspberry Pi 5", 8192)
+    assert found.nodes[0] == sitedata.Node("PI51", IPv4Address(GATEWAY), 8192)
     assert found.images == ("nginx:1", "redis:1", "redis:2")
 
 
@@ -57,7 +57,8 @@ def test_gateway_url(port, url):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    pytest.param({"board": None}, "198.18.77.147: .*node_board is missing", id="a node without a board"),
+    pytest.param({"memory_mb": None}, "198.18.77.147: .*node_memory_mb is missing",
+        id="a node without memory"),
     pytest.param({"services": {"ngnix": {}}}, "PI51: .*`ngnix`.*not in service_catalogue", id="a typo"),
     pytest.param({"services": {"redis": {"image": "redis:1"}}}, "No host of the group `gateway` runs nginx",
         id="no ingress"),
