@@ -53,8 +53,8 @@ class Lab:
         """Everything but the software: seven bare nodes that Ansible can reach. Returns the secrets."""
         client = self.prepare()
         containers = Containers(client, ROOT)
-        with self.progress.step("firewall") as step:
-            step.detail = _changed(firewall.apply(containers, self.site.network, subnet.host_resolvers()))
+        with self.progress.step("firewall"):
+            firewall.apply(containers, self.site.network, subnet.host_resolvers())
         wanted = {registry.CONTAINER, *(node.container for node in self.site.nodes)}
         if strangers := containers.remove_others(wanted):
             self.progress.say(f"  no longer in the inventory, removed: {', '.join(strangers)}")

@@ -6,7 +6,6 @@ no rule of Docker or of the machine is touched, and removing the table removes e
 """
 
 from collections.abc import Iterable
-from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
 
 from docker.errors import ImageNotFound
@@ -40,30 +39,20 @@ def ruleset(subnet: IPv4Network, resolvers: Iterable[IPv4Address]) -> str:
         lines += [f"ip daddr {{ {dns} }} {protocol} dport 53 accept" for protocol in ("udp", "tcp")]
     lines.append(f"ip daddr {{ {', '.join(FORBIDDEN)} }} counter drop")
     rules = "\n    ".join(lines)
-    mark = sha256(rules.encode()).hexdigest()[:16]
     return (
         f"table ip {TABLE} {{\n  chain lab_only {{\n"
         "    type filter hook prerouting priority -150; policy accept;\n"
-        f'    {rules} comment "lab {mark}"\n  }}\n}}\n'
+        f"    {rules}\n  }}\n}}\n"
     )
 
 
-def rules_mark(rules: str) -> str:
-    """The mark inside a ruleset that says which one it is."""
-    return rules.rpartition('comment "')[2].partition('"')[0]
-
-
-def apply(containers: Containers, subnet: IPv4Network, resolvers: Iterable[IPv4Address]) -> bool:
-    """Put the rules in place unless they are. True if they had to be set.
+def apply(containers: Containers, subnet: IPv4Network, resolvers: Iterable[IPv4Address]) -> None:
+    """Put the rules in the place of any earlier ones, in one transaction.
 
     Raises LabError if the kernel refuses them: then no node may run.
     """
-    rules = ruleset(subnet, resolvers)
-    script = (
-        f'if {THERE} && nft list table ip {TABLE} | grep -qF "$1"; then exit 0; fi\n'
-        f'printf "table ip {TABLE}\\ndelete table ip {TABLE}\\n%s" "$2" | nft -f - && echo set'
-    )
-    return "set" in _run(containers, ["sh", "-c", script, "sh", rules_mark(rules), rules])
+    rules = f"table ip {TABLE}\ndelete table ip {TABLE}\n{ruleset(subnet, resolvers)}"
+    _run(containers, ["sh", "-c", 'printf %s "$1" | nft -f -', "sh", rules])
 
 
 def remove(containers: Containers) -> None:

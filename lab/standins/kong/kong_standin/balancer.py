@@ -146,7 +146,7 @@ class Checker:
     async def probe(self, address: Address) -> None:
         """Ask one address and count the answer."""
         active, target = self._checks["active"], address.target
-        request = Outgoing("GET", active["http_path"], [("Host", target.host)], b"", version="1.0")
+        request = Outgoing("GET", active["http_path"], [("Host", target.host)], b"")
         timeout = float(active["timeout"])
         try:
             async with (

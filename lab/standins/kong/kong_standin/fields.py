@@ -4,6 +4,7 @@ A field is a type, a function that says what is wrong with a value, a list of on
 name, or else the one value that this stand-in does where Kong does more. All are required but a `Default`.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -57,6 +58,12 @@ def between(low: float, high: float, *, whole: bool = True) -> Check:
 def text(problem: Callable[[str], str | None]) -> Check:
     """Return a check for a string."""
     return lambda value: problem(value) if isinstance(value, str) else TYPES[str]
+
+
+def matching(pattern: str, what: str) -> Check:
+    """Return a check for a string of this form; `what` says what it must be."""
+    form = re.compile(pattern)
+    return text(lambda value: None if form.fullmatch(value) else f"invalid value '{value}': must be {what}")
 
 
 def problems_of(field: Field, value: Value, path: str) -> Iterator[Problem]:

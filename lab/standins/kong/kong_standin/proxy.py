@@ -180,9 +180,8 @@ class Gateway:
         """Try addresses until one answers; a POST that may have been seen is not repeated."""
         service = route.service
         timeouts = Timeouts(
-            service.connect_timeout / 1000, service.write_timeout / 1000, service.read_timeout / 1000,
-            socket_keepalive=True,
-        )  # fmt: skip
+            service.connect_timeout / 1000, service.write_timeout / 1000, service.read_timeout / 1000
+        )
         for number in range(service.retries + 1):
             try:
                 one = Try(checker.wheel.pick())

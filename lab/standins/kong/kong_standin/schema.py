@@ -2,7 +2,7 @@
 
 import re
 
-from .fields import Default, Field, between, text
+from .fields import Default, Field, between, matching, text
 
 MAX_TIMEOUT_MS = 2147483646
 MAX_PORT = MAX_SECONDS = MAX_WEIGHT = 65535
@@ -11,43 +11,12 @@ MAX_PORT = MAX_SECONDS = MAX_WEIGHT = 65535
 def path_problem(path: str) -> str | None:
     """Return what is wrong with a route's path; behind `~` it is a regex."""
     if not path.startswith("~"):
-        return plain_path_problem(path)
-    if not path.startswith("~/"):
-        return "should start with: ~/"
+        return PATH(path)
     try:
         re.compile(path[1:])
     except re.error as problem:
         return f"invalid regex: '{path[1:]}' ({problem})"
-    return None
-
-
-def plain_path_problem(path: str) -> str | None:
-    """Return what is wrong with a path that is no regex."""
-    if not path.startswith("/"):
-        return "should start with: /"
-    return "must not have empty segments" if "//" in path else None
-
-
-def name_problem(name: str) -> str | None:
-    """Return what is wrong with a name: an upstream's, the narrowest of all, is used as a host."""
-    return None if re.fullmatch(r"[A-Za-z0-9._\-]+", name) else f"Invalid name ('{name}'); must be a hostname"
-
-
-def target_problem(target: str) -> str | None:
-    """Return what is wrong with a target."""
-    if re.fullmatch(r"\d+\.\d+\.\d+\.\d+:\d{1,5}", target):
-        return None
-    return f"Invalid target ('{target}'); this stand-in takes ADDRESS:PORT, real Kong resolves names"
-
-
-def method_problem(method: str) -> str | None:
-    """Return what is wrong with an HTTP method."""
-    return None if re.fullmatch(r"[A-Z]+", method) else f"invalid value: {method}"
-
-
-def policy_problem(policy: str) -> str | None:
-    """Return what is wrong with the place of counters: without a database there is no policy `cluster`."""
-    return None if policy in ("local", "redis") else "expected one of: local, redis"
+    return PATH(path[1:])
 
 
 def always(value: object) -> Default:
@@ -55,8 +24,13 @@ def always(value: object) -> Default:
     return Default(value, value)
 
 
-NAME = text(name_problem)
-PATH = text(plain_path_problem)
+# An upstream's name, the narrowest of all, is used as a host.
+NAME = matching(r"[\w.\-]+", "a hostname")
+PATH = matching(r"/(?!/)(.(?!//))*", "a path without empty segments")
+ADDRESS = matching(r"(\d+\.){3}\d+:\d{1,5}", "ADDRESS:PORT in this stand-in; real Kong resolves names")
+METHOD = matching(r"[A-Z]+", "an HTTP method")
+# Without a database there is no policy `cluster`.
+POLICY = matching(r"local|redis", "local or redis")
 TAGS = Default([], [str])
 TIMEOUT_MS = Default(60000, between(1, MAX_TIMEOUT_MS))
 SECONDS = Default(0, between(0, MAX_SECONDS, whole=False))
@@ -90,7 +64,7 @@ ROUTE = {
     # Kong's default also has https.
     "protocols": Default(["http"], ["http"]),
     "paths": [text(path_problem)],
-    "methods": [text(method_problem)],
+    "methods": [METHOD],
     "strip_path": Default(True, bool),
     "request_buffering": always(True),
     "response_buffering": False,
@@ -108,7 +82,7 @@ SERVICE = {
     "routes": Default([], [ROUTE]),
 }
 TARGET = {
-    "target": text(target_problem),
+    "target": ADDRESS,
     "weight": Default(100, between(0, MAX_WEIGHT)),
     "tags": TAGS,
 }
@@ -151,7 +125,7 @@ PLUGINS: dict[str, dict[str, Field]] = {
     "rate-limiting": {
         "minute": between(0.000001, 2**53, whole=False),
         "limit_by": always("consumer"),
-        "policy": Default("local", text(policy_problem)),
+        "policy": Default("local", POLICY),
         "fault_tolerant": always(True),
         "redis": Default(None, REDIS),
     },

@@ -29,12 +29,11 @@ class UpstreamError(Exception):
 
 @dataclass(frozen=True)
 class Timeouts:
-    """In seconds: to connect, between writes, between reads; and whether the kernel asks in between."""
+    """In seconds: to connect, between writes, between reads."""
 
     connect: float
     write: float
     read: float
-    socket_keepalive: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,12 @@ class Outgoing:
     target: str
     headers: list[tuple[str, str]]
     body: bytes
-    version: str = "1.1"
     # Whether the connection may go on as a WebSocket.
     upgrade: bool = False
 
     def encoded(self) -> bytes:
         """Return head and body."""
-        lines = [f"{self.method} {self.target} HTTP/{self.version}"]
+        lines = [f"{self.method} {self.target} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in self.headers]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape") + self.body
 
@@ -179,8 +177,7 @@ async def send(host: str, port: int, request: Outgoing, timeouts: Timeouts) -> A
     began = time.monotonic()
     reader, writer = await connect(host, port, timeouts.connect)
     connect_s = time.monotonic() - began
-    if timeouts.socket_keepalive:
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     try:
         await write(writer, request.encoded(), timeouts.write)
         status, headers = await read_head(reader, timeouts.read, upgrade=request.upgrade)
