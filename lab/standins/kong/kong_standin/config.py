@@ -1,5 +1,6 @@
 """The declarative file: read, checked as Kong checks it, and turned into entities."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import md5
@@ -115,110 +116,89 @@ def parse(text: str, plugins: Iterable[str]) -> Config:
         raise InvalidError([Problem("file", message)]) from None
     if problems := list(record_problems(TOP, tree)):
         raise InvalidError(problems)
-    return Reader(frozenset(plugins)).config(filled(TOP, tree), md5(text.encode()).hexdigest())
+    tree = filled(TOP, tree)
+    if problems := list(misfits(tree, frozenset(plugins))):
+        raise InvalidError(problems)
+    upstreams = {
+        one["name"]: Upstream(one["name"], one["healthchecks"], tuple(map(target_of, one["targets"])))
+        for one in tree["upstreams"]
+    }
+    credentials = {
+        one["key"]: Credential(id_of("keys", one["key"]), one["key"], id_of("consumers", name), name)
+        for name, keys in ((one["username"], one["keyauth_credentials"]) for one in tree["consumers"])
+        for one in keys
+    }
+    everywhere = plugins_of(tree["plugins"], NOBODY)
+    routes = tuple(route for one in tree["services"] for route in routes_of(one, everywhere))
+    return Config(md5(text.encode()).hexdigest(), routes, upstreams, credentials)
 
 
-class Reader:
-    """Builds entities from a tree whose fields are known to be good; collects what does not fit together."""
-
-    def __init__(self, enabled: frozenset[str]) -> None:
-        self._enabled = enabled
-        self._problems: list[Problem] = []
-        self._taken: set[tuple[str, str]] = set()
-
-    def config(self, tree: Record, digest: str) -> Config:
-        """Return the configuration. Raises InvalidError."""
-        everywhere = self._plugins(tree["plugins"], "plugins", NOBODY)
-        upstreams = dict(self._upstreams(tree["upstreams"]))
-        routes = tuple(self._routes(tree["services"], upstreams, everywhere))
-        credentials = dict(self._credentials(tree["consumers"]))
-        if self._problems:
-            raise InvalidError(self._problems)
-        return Config(digest, routes, upstreams, credentials)
-
-    def _wrong(self, path: str, message: str) -> None:
-        self._problems.append(Problem(path, message))
-
-    def _take(self, path: str, kind: str, name: str) -> None:
-        if (kind, name) in self._taken:
-            self._wrong(path, f"uniqueness violation: '{name}' is used twice")
-        self._taken.add((kind, name))
-
-    def _upstreams(self, raw: list[Record]) -> Iterator[tuple[str, Upstream]]:
-        for where, one in members(raw, "upstreams"):
-            name = one["name"]
-            self._take(f"{where}.name", "upstream", name)
-            targets = []
-            for path, target in members(one["targets"], f"{where}.targets"):
-                self._take(f"{path}.target", f"target of {name}", target["target"])
-                host, _, port = target["target"].rpartition(":")
-                tags = tuple(target["tags"])
-                targets.append(Target(target["target"], host, int(port), target["weight"], tags))
-            yield name, Upstream(name, one["healthchecks"], tuple(targets))
-
-    def _routes(
-        self, raw: list[Record], upstreams: dict[str, Upstream], everywhere: list[Plugin]
-    ) -> Iterator[Route]:
-        for where, one in members(raw, "services"):
-            service = Service(
-                id_of("services", one["name"]), one["name"], one["host"], one["path"], one["retries"],
-                one["connect_timeout"], one["write_timeout"], one["read_timeout"],
-            )  # fmt: skip
-            self._take(f"{where}.name", "service", service.name)
-            if service.host not in upstreams:
-                message = f"there is no upstream '{service.host}'; this stand-in for Kong resolves no names"
-                self._wrong(f"{where}.host", message)
-            for path, route in members(one["routes"], f"{where}.routes"):
-                name, own_id = route["name"], id_of("routes", route["name"])
-                self._take(f"{path}.name", "route", name)
-                own = self._plugins(route["plugins"], f"{path}.plugins", own_id)
-                # The route's configuration of a plugin counts before everybody's.
-                by_name = {plugin.name: plugin for plugin in [*everywhere, *own]}
-                in_order = tuple(by_name[name] for name in PLUGINS if name in by_name)
-                paths, methods = tuple(route["paths"]), frozenset(route["methods"])
-                yield Route(own_id, name, service, paths, methods, route["strip_path"], in_order)
-
-    def _credentials(self, raw: list[Record]) -> Iterator[tuple[str, Credential]]:
-        for where, one in members(raw, "consumers"):
-            name = one["username"]
-            self._take(f"{where}.username", "consumer", name)
-            for path, credential in members(one["keyauth_credentials"], f"{where}.keyauth_credentials"):
-                key = credential["key"]
-                self._take(f"{path}.key", "key", key)
-                yield key, Credential(id_of("keys", key), key, id_of("consumers", name), name)
-
-    def _plugins(self, raw: list[Record], path: str, route: str) -> list[Plugin]:
-        found = []
-        for where, one in members(raw, path):
-            name = one["name"]
-            self._take(where, f"plugin of {route}", name)
-            problems = list(self._plugin_problems(name, one["config"], where))
-            self._problems += problems
-            if not problems:
-                full = filled(PLUGINS[name], one["config"])
-                found.append(Plugin(id_of("plugins", name, route), name, full, route))
-        return found
-
-    def _plugin_problems(self, name: str, config: Record, where: str) -> Iterator[Problem]:
-        if name not in PLUGINS:
-            yield Problem(f"{where}.name", f"plugin '{name}' is not in this stand-in for Kong")
-            return
-        if name not in self._enabled:
-            message = f"plugin '{name}' not enabled; add it to the 'plugins' configuration property"
-            yield Problem(f"{where}.name", message)
-        yield from record_problems(PLUGINS[name], config, f"{where}.config")
-        if name == "rate-limiting" and config.get("policy") == "redis" and not config.get("redis"):
-            yield Problem(f"{where}.config.redis.host", "required field missing")
-        if name in FUNCTION_PLUGINS:
-            texts = [text for phase in PLUGINS[name] for text in config.get(phase) or []]
-            if not texts:
-                message = f"at least one of these fields must be non-empty: {', '.join(PLUGINS[name])}"
-                yield Problem(f"{where}.config", message)
-            for problem in filter(None, map(syntax_problem, texts)):
-                yield Problem(f"{where}.config", f"error parsing {name}: {problem}")
+def target_of(one: Record) -> Target:
+    """Return a target."""
+    host, _, port = one["target"].rpartition(":")
+    return Target(one["target"], host, int(port), one["weight"], tuple(one["tags"]))
 
 
-def members(records: list[Record], path: str) -> Iterator[tuple[str, Record]]:
-    """Yield each record with its place, counted from 1 as Lua does."""
-    for index, record in enumerate(records, start=1):
-        yield f"{path}[{index}]", record
+def plugins_of(raw: list[Record], route: str) -> dict[str, Plugin]:
+    """Return name -> plugin, of a route or of nobody's."""
+    configs = {one["name"]: filled(PLUGINS[one["name"]], one["config"]) for one in raw}
+    return {
+        name: Plugin(id_of("plugins", name, route), name, config, route) for name, config in configs.items()
+    }
+
+
+def routes_of(raw: Record, everywhere: dict[str, Plugin]) -> Iterator[Route]:
+    """Yield the routes of a service. Their own configuration of a plugin counts before everybody's."""
+    named = {name: raw[name] for name in Service.__annotations__ if name != "id"}
+    service = Service(id=id_of("services", raw["name"]), **named)
+    for one in raw["routes"]:
+        own_id = id_of("routes", one["name"])
+        by_name = everywhere | plugins_of(one["plugins"], own_id)
+        in_order = tuple(by_name[name] for name in PLUGINS if name in by_name)
+        paths, methods = tuple(one["paths"]), frozenset(one["methods"])
+        yield Route(own_id, one["name"], service, paths, methods, one["strip_path"], in_order)
+
+
+def misfits(tree: Record, enabled: frozenset[str]) -> Iterator[Problem]:
+    """Yield what does not fit together, in a tree whose fields are good."""
+    routes = [route for service in tree["services"] for route in service["routes"]]
+    keys = [key for consumer in tree["consumers"] for key in consumer["keyauth_credentials"]]
+    plugins = {"plugins": tree["plugins"]} | {f"{one['name']}.plugins": one["plugins"] for one in routes}
+    once = [
+        *((path, "name", tree[path]) for path in ("upstreams", "services")),
+        *((f"{one['name']}.targets", "target", one["targets"]) for one in tree["upstreams"]),
+        *((path, "name", members) for path, members in plugins.items()),
+        ("routes", "name", routes),
+        ("consumers", "username", tree["consumers"]),
+        ("keyauth_credentials", "key", keys),
+    ]
+    for path, field, members in once:
+        for name, times in Counter(one[field] for one in members).items():
+            if times > 1:
+                yield Problem(path, f"uniqueness violation: '{name}' is used twice")
+    for service in tree["services"]:
+        if service["host"] not in {one["name"] for one in tree["upstreams"]}:
+            message = f"there is no upstream '{service['host']}'; this stand-in for Kong resolves no names"
+            yield Problem(f"services.{service['name']}.host", message)
+    for path, members in plugins.items():
+        for one in members:
+            yield from plugin_problems(one["name"], one["config"], f"{path}.{one['name']}", enabled)
+
+
+def plugin_problems(name: str, config: Record, path: str, enabled: frozenset[str]) -> Iterator[Problem]:
+    """Yield what is wrong with the configuration of a plugin."""
+    if name not in PLUGINS:
+        yield Problem(path, f"plugin '{name}' is not in this stand-in for Kong")
+        return
+    if name not in enabled:
+        yield Problem(path, f"plugin '{name}' not enabled; add it to the 'plugins' configuration property")
+    yield from record_problems(PLUGINS[name], config, path)
+    if name == "rate-limiting" and config.get("policy") == "redis" and not config.get("redis"):
+        yield Problem(f"{path}.redis.host", "required field missing")
+    if name in FUNCTION_PLUGINS:
+        texts = [text for phase in PLUGINS[name] for text in config.get(phase) or []]
+        if not texts:
+            message = f"at least one of these fields must be non-empty: {', '.join(PLUGINS[name])}"
+            yield Problem(path, message)
+        for problem in filter(None, map(syntax_problem, texts)):
+            yield Problem(path, f"error parsing {name}: {problem}")

@@ -85,7 +85,7 @@ def problems_of(field: Field, value: Value, path: str) -> Iterator[Problem]:
         if wrong := field(value):
             yield Problem(path, wrong)
     elif value != field or type(value) is not type(field):
-        yield Problem(path, f"{value} is not in this stand-in for Kong, only {field}")
+        yield Problem(path, f"expected one of: {field}; this stand-in for Kong does no other, not {value}")
 
 
 def record_problems(fields: dict[str, Field], record: Value, path: str = "") -> Iterator[Problem]:
