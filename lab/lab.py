@@ -66,9 +66,8 @@ class Lab:
                 lambda node: nodes.bring_up(containers, node, missing, public_key),
                 self.site.nodes,
             )
-            access.write_known_hosts(
-                self.site.private_key.with_name("known_hosts"), [ready for ready, _ in found]
-            )
+            known_hosts = "".join(line for line, _ in found)
+            access.write_private(self.site.private_key.with_name("known_hosts"), known_hosts)
             step.detail = _changed(any(changed for _, changed in found))
         self._renew_images(client)
         return access.ensure_secrets(self.site)
@@ -84,7 +83,7 @@ class Lab:
                     "site.yml failed (see above). The nodes stay as they are; repair it and run this again."
                 )
         content = card.make_card(self.site, secrets)
-        card.write_card(self.site.state / "card.json", content)
+        access.write_private(self.site.state / "card.json", json.dumps(content, indent=2) + "\n")
         with self.progress.step("first chat request") as step:
             node, words = card.first_chat(content)
             step.detail = f"answered by {node}"

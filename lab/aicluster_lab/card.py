@@ -31,13 +31,6 @@ def make_card(site: Site, secrets: dict[str, str]) -> Card:
     }
 
 
-def write_card(path: Path, card: Card) -> None:
-    """Write card.json, readable by its owner only: it holds the API key."""
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_text(json.dumps(card, indent=2) + "\n")
-
-
 def card_text(card: Card, state: Path) -> str:
     """The card for the eye."""
     nodes = "\n".join(f"    {name:<6} {address}" for name, address in card["nodes"].items())

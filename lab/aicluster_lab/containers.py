@@ -161,12 +161,10 @@ class Containers:
 
     def remove_all(self) -> int:
         """Remove the lab's containers, volumes and network. Returns how many containers."""
-        found = self.all()
-        for container in found:
-            container.remove(force=True, v=True)
-        for item in [*self._volumes(), *self._networks()]:
-            item.remove()
-        return len(found)
+        removed = self.remove_others(())
+        for network in self._networks():
+            network.remove()
+        return len(removed)
 
     def remove_others(self, names: Collection[str]) -> list[str]:
         """Remove the lab's containers and volumes but those of these names; return the containers' names."""

@@ -4,7 +4,6 @@ import io
 import socket
 import tarfile
 import time
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -30,15 +29,6 @@ READY_TIMEOUT_S = 120
 SSH_PORT = 22
 USERS = {"root": ("root/.ssh", 0), "ansible": ("home/ansible/.ssh", 1000)}
 """Users whose login the lab's key opens: folder, user id."""
-
-
-@dataclass(frozen=True)
-class Ready:
-    """What a node that is up says of itself."""
-
-    address: IPv4Address
-    host_key: str
-    """Its public ssh host key, `ssh-ed25519 AAAA...`."""
 
 
 def missing_capabilities(bounding_set: int, last: int) -> tuple[str, ...]:
@@ -95,8 +85,10 @@ def description(node: Node, missing: tuple[str, ...]) -> Description:
 
 def bring_up(
     containers: Containers, node: Node, missing: tuple[str, ...], public_key: str
-) -> tuple[Ready, bool]:
-    """Create or start a node and wait until its ssh and its engine answer. Also: did anything change?
+) -> tuple[str, bool]:
+    """Create or start a node and wait until its ssh and its engine answer.
+
+    Returns its line of known_hosts, and whether anything changed.
 
     Raises LabError with the node's own words after READY_TIMEOUT_S seconds.
     """
@@ -112,9 +104,8 @@ def bring_up(
         if lines[:2] == ["active", "active"] and _listens(node.address):
             if public_key not in lines:  # an earlier run was cut off, or the key is a new one
                 _authorize(container, public_key)
-            return Ready(
-                node.address, next(line for line in lines if line.startswith("ssh-")).rsplit(" ", 1)[0]
-            ), changed
+            host_key = next(line for line in lines if line.startswith("ssh-")).rsplit(" ", 1)[0]
+            return f"{node.address} {host_key}\n", changed
         time.sleep(0.5)
     logs = container.logs(tail=20).decode(errors="replace")
     raise LabError(

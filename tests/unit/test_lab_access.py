@@ -1,6 +1,5 @@
 """Keys, secrets and the card: made once, kept, readable by their owner only."""
 
-import json
 import stat
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -37,11 +36,8 @@ def test_the_key_is_made_once_and_is_private_and_half_a_key_is_replaced(site):
     assert access.ensure_key(site.private_key) != public
 
 
-def test_the_card_holds_the_key_for_its_owner_and_prints_a_request_to_try(site, tmp_path):
-    path, content = tmp_path / "card.json", card.make_card(site, {"kong_api_key": "the key"})
-    card.write_card(path, content)
-    assert (json.loads(path.read_text()), mode(path)) == (content, 0o600)
-    text = card.card_text(content, site.state)
+def test_the_card_prints_a_request_to_try(site):
+    text = card.card_text(card.make_card(site, {"kong_api_key": "the key"}), site.state)
     assert "curl --noproxy '*' -sS http://198.18.77.147/api/v1/chat -H 'apikey: the key'" in text
     assert "PI51   198.18.77.147" in text
 

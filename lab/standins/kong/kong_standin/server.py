@@ -21,10 +21,6 @@ from .settings import Settings
 LOG = logging.getLogger("kong")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LOG_FORMAT = "%(asctime)s [%(levelname)s] %(name)s: %(message)s"
-LEVELS = {
-    "debug": logging.DEBUG, "info": logging.INFO, "notice": 25, "warn": logging.WARNING,
-    "error": logging.ERROR, "crit": logging.CRITICAL,
-}  # fmt: skip
 
 
 def answer(status: int, body: dict[str, Any]) -> web.Response:
@@ -118,7 +114,8 @@ class Server:
     async def run(self) -> None:
         """Serve until told to stop."""
         logging.addLevelName(25, "NOTICE")
-        logging.basicConfig(level=LEVELS[self._settings.log_level], format=LOG_FORMAT)
+        logging.addLevelName(logging.CRITICAL, "CRIT")
+        logging.basicConfig(level=self._settings.log_level.upper(), format=LOG_FORMAT)
         loop = asyncio.get_running_loop()
         graceful: asyncio.Future[bool] = loop.create_future()
         loop.add_signal_handler(signal.SIGHUP, self.reload)

@@ -111,44 +111,25 @@ class Answer:
             yield chunk
 
 
-async def read(what: Awaitable[bytes], seconds: float) -> bytes:
-    """Return what is read. Raises UpstreamError."""
+@asynccontextmanager
+async def limited(seconds: float, doing: str, *, sent: bool = True) -> AsyncIterator[None]:
+    """Do something with an address for so long at most. Raises UpstreamError for whatever goes wrong."""
     try:
         async with asyncio.timeout(seconds):
-            return await what
-    except TimeoutError as problem:
-        if problem.errno:  # the kernel's: nobody answered its questions whether the other end is still there
-            raise UpstreamError(f"upstream broke the connection: {problem}") from None
-        raise UpstreamError("upstream timed out while reading", TIMED_OUT) from None
+            yield
     except (OSError, asyncio.IncompleteReadError) as problem:
-        raise UpstreamError(f"upstream broke the connection: {problem}") from None
+        # A timeout with a number is the kernel's: nobody answered whether the other end is still there.
+        if isinstance(problem, TimeoutError) and not problem.errno:
+            raise UpstreamError(f"upstream timed out while {doing}", TIMED_OUT, sent=sent) from None
+        raise UpstreamError(f"upstream failed while {doing}: {problem}", sent=sent) from None
     except (ValueError, asyncio.LimitOverrunError) as problem:
         raise UpstreamError(f"upstream sent too long a line: {problem}", repeatable=False) from None
 
 
-async def connect(host: str, port: int, seconds: float) -> Connection:
-    """Open a connection. Raises UpstreamError."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await asyncio.open_connection(host, port, limit=HEAD_BYTES)
-    except TimeoutError:
-        raise UpstreamError(
-            f"upstream timed out while connecting to {host}:{port}", TIMED_OUT, sent=False
-        ) from None
-    except OSError as problem:
-        raise UpstreamError(f"connect() to {host}:{port} failed: {problem}", sent=False) from None
-
-
-async def write(writer: asyncio.StreamWriter, data: bytes, seconds: float) -> None:
-    """Send all. Raises UpstreamError."""
-    try:
-        async with asyncio.timeout(seconds):
-            writer.write(data)
-            await writer.drain()
-    except TimeoutError:
-        raise UpstreamError("upstream timed out while sending", TIMED_OUT) from None
-    except OSError as problem:
-        raise UpstreamError(f"upstream broke the connection: {problem}") from None
+async def read(what: Awaitable[bytes], seconds: float) -> bytes:
+    """Return what is read. Raises UpstreamError."""
+    async with limited(seconds, "reading"):
+        return await what
 
 
 def parsed_head(head: bytes) -> tuple[int, list[tuple[str, str]]]:
@@ -175,11 +156,14 @@ async def read_head(
 async def send(host: str, port: int, request: Outgoing, timeouts: Timeouts) -> AsyncIterator[Answer]:
     """Send a request on a connection of its own, which is closed at the end. Raises UpstreamError."""
     began = time.monotonic()
-    reader, writer = await connect(host, port, timeouts.connect)
+    async with limited(timeouts.connect, f"connecting to {host}:{port}", sent=False):
+        reader, writer = await asyncio.open_connection(host, port, limit=HEAD_BYTES)
     connect_s = time.monotonic() - began
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     try:
-        await write(writer, request.encoded(), timeouts.write)
+        writer.write(request.encoded())
+        async with limited(timeouts.write, "sending"):
+            await writer.drain()
         status, headers = await read_head(reader, timeouts.read, upgrade=request.upgrade)
         bodyless = request.method == "HEAD" or status in NO_BODY
         yield Answer(status, headers, (reader, writer), bodyless, timeouts.read, connect_s)
