@@ -45,13 +45,9 @@ def connect(state: Path, progress: Progress) -> docker.DockerClient:
     """
     client = answering()
     if client:
-        refusal = why_not_usable(client.info())
-        if refusal:
-            raise LabError(refusal)
+        require_usable(client.info())
         return client
-    refusal = why_not_installable(os.geteuid(), _os_release(), "DOCKER_HOST" in os.environ)
-    if refusal:
-        raise LabError(refusal)
+    require_installable(os.geteuid(), _os_release(), "DOCKER_HOST" in os.environ)
     with progress.step("Docker Engine: install and start"):
         install_missing(("dockerd", "iptables", "ip", "ssh-keygen"))
         return _start(state)
@@ -67,43 +63,43 @@ def answering() -> docker.DockerClient | None:
     return client
 
 
-def why_not_installable(uid: int, os_release: Mapping[str, str], foreign_engine: bool) -> str:
-    """Say why the lab cannot install an engine here; an empty text if it can."""
+def require_installable(uid: int, os_release: Mapping[str, str], foreign_engine: bool) -> None:
+    """Raise LabError if the lab cannot install an engine here."""
     if foreign_engine:
-        return "No Docker Engine answers at DOCKER_HOST. Start that engine, or unset DOCKER_HOST."
+        raise LabError("No Docker Engine answers at DOCKER_HOST. Start that engine, or unset DOCKER_HOST.")
     system = {os_release.get("ID", ""), *os_release.get("ID_LIKE", "").split()}
     if not system & {"debian", "ubuntu"}:
-        return (
+        raise LabError(
             "No Docker Engine answers, and the lab cannot install one on "
             f"{os_release.get('PRETTY_NAME', 'this system')}: it knows Debian and Ubuntu. "
             "Install and start Docker Engine 20.10 or newer, then run this again."
         )
     if uid:
-        return (
+        raise LabError(
             "No Docker Engine answers for this user. Either start it and join its group "
             "(`sudo systemctl start docker; sudo usermod -aG docker $USER`, then log in again), or run this "
             "as root, which installs and starts one."
         )
-    return ""
 
 
-def why_not_usable(info: Mapping[str, Any]) -> str:
-    """Say why nodes cannot run on the engine that answered `docker info` so; an empty text if they can."""
+def require_usable(info: Mapping[str, Any]) -> None:
+    """Raise LabError if nodes cannot run on the engine that answered `docker info` so."""
     version = str(info.get("ServerVersion", ""))
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
     if numbers < OLDEST:
-        return f"Docker Engine {version} is too old for the lab: it needs {OLDEST[0]}.{OLDEST[1]} or newer."
+        raise LabError(
+            f"Docker Engine {version} is too old for the lab: it needs {OLDEST[0]}.{OLDEST[1]} or newer."
+        )
     if "name=rootless" in info.get("SecurityOptions", []):
-        return (
+        raise LabError(
             "This Docker Engine runs rootless, and the lab's nodes need the rights of a machine. Use the "
             "system's engine: unset DOCKER_HOST, or `docker context use default`."
         )
     if info.get("OperatingSystem") == "Docker Desktop":
-        return (
+        raise LabError(
             "Docker Desktop keeps its containers in a virtual machine where Ansible cannot reach them. Use a "
             "Docker Engine on Linux: `docker context use default` where one runs beside it."
         )
-    return ""
 
 
 def install_missing(commands: tuple[str, ...]) -> None:

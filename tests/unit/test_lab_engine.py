@@ -3,10 +3,12 @@
 import json
 import os
 import subprocess
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 from aicluster_lab import engine
+from aicluster_lab.errors import LabError
 
 DEBIAN = {"ID": "debian"}
 UBUNTU_LIKE = {"ID": "mint", "ID_LIKE": "ubuntu debian"}
@@ -20,9 +22,8 @@ UBUNTU_LIKE = {"ID": "mint", "ID_LIKE": "ubuntu debian"}
     pytest.param(0, DEBIAN, True, "DOCKER_HOST", id="not when another engine was asked for"),
 ])  # fmt: skip
 def test_why_an_engine_cannot_be_installed(uid, system, foreign, words):
-    reason = engine.why_not_installable(uid, system, foreign)
-    assert words in reason
-    assert bool(reason) == bool(words)
+    with pytest.raises(LabError, match=words) if words else nullcontext():
+        engine.require_installable(uid, system, foreign)
 
 
 @pytest.mark.parametrize(("info", "words"), [
@@ -36,9 +37,8 @@ def test_why_an_engine_cannot_be_installed(uid, system, foreign, words):
         id="Docker Desktop"),
 ])  # fmt: skip
 def test_why_nodes_cannot_run_on_an_engine(info, words):
-    reason = engine.why_not_usable(info)
-    assert words in reason
-    assert bool(reason) == bool(words)
+    with pytest.raises(LabError, match=words) if words else nullcontext():
+        engine.require_usable(info)
 
 
 SELF = {"unit": "", "pid": os.getpid(), "start_ticks": 1}

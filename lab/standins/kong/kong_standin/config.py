@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import yaml
 
-from .fields import InvalidError, Problem, filled, record_problems
+from .fields import InvalidError, filled, record_problems, wrong
 from .lua_functions import syntax_problem
 from .schema import FUNCTION_PLUGINS, PLUGINS, TOP
 
@@ -103,7 +103,7 @@ def id_of(kind: str, *names: str) -> str:
 def load(path: Path, plugins: Iterable[str]) -> Config:
     """Read a file. Raises InvalidError with every problem, OSError for a file that cannot be read."""
     if path.suffix not in (".yml", ".yaml", ".json"):
-        raise InvalidError([Problem(path.name, f"unknown file type: {path}. (Accepted types: json, yaml)")])
+        raise InvalidError(wrong(path.name, f"unknown file type: {path}. (Accepted types: json, yaml)"))
     return parse(path.read_text(), plugins)
 
 
@@ -112,12 +112,11 @@ def parse(text: str, plugins: Iterable[str]) -> Config:
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as problem:
-        message = f"failed parsing declarative configuration: {problem}"
-        raise InvalidError([Problem("file", message)]) from None
-    if problems := list(record_problems(TOP, tree)):
+        raise InvalidError(f"failed parsing declarative configuration: {problem}") from None
+    if problems := "\n".join(record_problems(TOP, tree)):
         raise InvalidError(problems)
     tree = filled(TOP, tree)
-    if problems := list(misfits(tree, frozenset(plugins))):
+    if problems := "\n".join(misfits(tree, frozenset(plugins))):
         raise InvalidError(problems)
     upstreams = {
         one["name"]: Upstream(one["name"], one["healthchecks"], tuple(map(target_of, one["targets"])))
@@ -159,7 +158,7 @@ def routes_of(raw: Record, everywhere: dict[str, Plugin]) -> Iterator[Route]:
         yield Route(own_id, one["name"], service, paths, methods, one["strip_path"], in_order)
 
 
-def misfits(tree: Record, enabled: frozenset[str]) -> Iterator[Problem]:
+def misfits(tree: Record, enabled: frozenset[str]) -> Iterator[str]:
     """Yield what does not fit together, in a tree whose fields are good."""
     routes = [route for service in tree["services"] for route in service["routes"]]
     keys = [key for consumer in tree["consumers"] for key in consumer["keyauth_credentials"]]
@@ -175,30 +174,30 @@ def misfits(tree: Record, enabled: frozenset[str]) -> Iterator[Problem]:
     for path, field, members in once:
         for name, times in Counter(one[field] for one in members).items():
             if times > 1:
-                yield Problem(path, f"uniqueness violation: '{name}' is used twice")
+                yield wrong(path, f"uniqueness violation: '{name}' is used twice")
     for service in tree["services"]:
         if service["host"] not in {one["name"] for one in tree["upstreams"]}:
             message = f"there is no upstream '{service['host']}'; this stand-in for Kong resolves no names"
-            yield Problem(f"services.{service['name']}.host", message)
+            yield wrong(f"services.{service['name']}.host", message)
     for path, members in plugins.items():
         for one in members:
             yield from plugin_problems(one["name"], one["config"], f"{path}.{one['name']}", enabled)
 
 
-def plugin_problems(name: str, config: Record, path: str, enabled: frozenset[str]) -> Iterator[Problem]:
+def plugin_problems(name: str, config: Record, path: str, enabled: frozenset[str]) -> Iterator[str]:
     """Yield what is wrong with the configuration of a plugin."""
     if name not in PLUGINS:
-        yield Problem(path, f"plugin '{name}' is not in this stand-in for Kong")
+        yield wrong(path, f"plugin '{name}' is not in this stand-in for Kong")
         return
     if name not in enabled:
-        yield Problem(path, f"plugin '{name}' not enabled; add it to the 'plugins' configuration property")
+        yield wrong(path, f"plugin '{name}' not enabled; add it to the 'plugins' configuration property")
     yield from record_problems(PLUGINS[name], config, path)
     if name == "rate-limiting" and config.get("policy") == "redis" and not config.get("redis"):
-        yield Problem(f"{path}.redis.host", "required field missing")
+        yield wrong(f"{path}.redis.host", "required field missing")
     if name in FUNCTION_PLUGINS:
         texts = [text for phase in PLUGINS[name] for text in config.get(phase) or []]
         if not texts:
             message = f"at least one of these fields must be non-empty: {', '.join(PLUGINS[name])}"
-            yield Problem(path, message)
+            yield wrong(path, message)
         for problem in filter(None, map(syntax_problem, texts)):
-            yield Problem(path, f"error parsing {name}: {problem}")
+            yield wrong(path, f"error parsing {name}: {problem}")

@@ -25,23 +25,13 @@ class Default:
     field: Field
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong, and where: `services[1].retries`."""
-
-    path: str
-    message: str
-
-    def __str__(self) -> str:
-        """Return both."""
-        return f"in '{self.path}': {self.message}"
-
-
 class InvalidError(Exception):
-    """A configuration that must not be loaded."""
+    """A configuration that must not be loaded: all that is wrong, a line each."""
 
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
+
+def wrong(path: str, message: str) -> str:
+    """Return what is wrong, and where: `services[1].retries`."""
+    return f"in '{path}': {message}"
 
 
 def between(low: float, high: float, *, whole: bool = True) -> Check:
@@ -66,7 +56,7 @@ def matching(pattern: str, what: str) -> Check:
     return text(lambda value: None if form.fullmatch(value) else f"invalid value '{value}': must be {what}")
 
 
-def problems_of(field: Field, value: Value, path: str) -> Iterator[Problem]:
+def problems_of(field: Field, value: Value, path: str) -> Iterator[str]:
     """Yield what is wrong with one value."""
     if isinstance(field, Default):
         yield from problems_of(field.field, value, path)
@@ -74,33 +64,33 @@ def problems_of(field: Field, value: Value, path: str) -> Iterator[Problem]:
         yield from record_problems(field, value, path)
     elif isinstance(field, list):
         if not isinstance(value, list):
-            yield Problem(path, "expected an array")
+            yield wrong(path, "expected an array")
             return
         for index, member in enumerate(value, start=1):
             yield from problems_of(field[0], member, f"{path}[{index}]")
     elif isinstance(field, type):
         if not isinstance(value, field):
-            yield Problem(path, TYPES[field])
+            yield wrong(path, TYPES[field])
     elif callable(field):
-        if wrong := field(value):
-            yield Problem(path, wrong)
+        if problem := field(value):
+            yield wrong(path, problem)
     elif value != field or type(value) is not type(field):
-        yield Problem(path, f"expected one of: {field}; this stand-in for Kong does no other, not {value}")
+        yield wrong(path, f"expected one of: {field}; this stand-in for Kong does no other, not {value}")
 
 
-def record_problems(fields: dict[str, Field], record: Value, path: str = "") -> Iterator[Problem]:
+def record_problems(fields: dict[str, Field], record: Value, path: str = "") -> Iterator[str]:
     """Yield what is wrong with a record: unknown, missing and bad fields."""
     if not isinstance(record, dict):
-        yield Problem(path or "file", "expected a record")
+        yield wrong(path or "file", "expected a record")
         return
     prefix = f"{path}." if path else ""
     for name in [name for name in record if name not in fields]:
-        yield Problem(f"{prefix}{name}", UNKNOWN)
+        yield wrong(f"{prefix}{name}", UNKNOWN)
     for name, field in fields.items():
         if record.get(name) is not None:
             yield from problems_of(field, record[name], f"{prefix}{name}")
         elif not isinstance(field, Default):
-            yield Problem(f"{prefix}{name}", "required field missing")
+            yield wrong(f"{prefix}{name}", "required field missing")
 
 
 def filled(field: Field, value: Value) -> Value:

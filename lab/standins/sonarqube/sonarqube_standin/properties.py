@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 
-ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "f": "\f"}
 JDBC = "jdbc:postgresql:"
 SHORTEST_PASSWORD = 12
 CLASSES = {
@@ -15,8 +14,8 @@ CLASSES = {
 
 
 def unescaped(text: str) -> str:
-    """Return a value without Java's escapes."""
-    return re.sub(r"\\(.)", lambda found: ESCAPES.get(found[1], found[1]), text)
+    """Return a value without Java's escapes, of which this project writes those of signs."""
+    return re.sub(r"\\(.)", r"\1", text)
 
 
 def properties(text: str) -> dict[str, str]:
