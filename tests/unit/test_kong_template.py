@@ -145,7 +145,8 @@ def sent_to(path: str, method: str) -> str | None:
     match = Router(config.routes).match(method, path)
     if not match:
         return None
-    return upstream_path(match.route.service.path, path, match.prefix, strip=match.route.strip_path)
+    route, prefix = match
+    return upstream_path(route.service.path, path, prefix, strip=route.strip_path)
 
 
 NO_ROUTE: dict[str, tuple[Any, ...]] = {

@@ -90,15 +90,16 @@ class Gateway:
             if match is None:
                 exchange.fail(404, "no Route matched with those values")
             else:
-                exchange.route = match.route
+                route, prefix = match
+                exchange.route = route
                 exchange.out_path = upstream_path(
-                    match.route.service.path, exchange.path, match.prefix, strip=match.route.strip_path
+                    route.service.path, exchange.path, prefix, strip=route.strip_path
                 )
-                await self._access(exchange, match.route, tools)
+                await self._access(exchange, route, tools)
                 if not exchange.status:
                     await exchange.read_body()
-                    checker = now.checkers[match.route.service.host]
-                    return await self._proxy(exchange, match.route, request, checker, tools)
+                    checker = now.checkers[route.service.host]
+                    return await self._proxy(exchange, route, request, checker, tools)
             return await self._own_answer(exchange, request, tools)
         except (asyncio.CancelledError, ConnectionError):
             # Hanging up is how a WebSocket ends.

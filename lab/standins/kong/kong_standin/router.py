@@ -2,17 +2,8 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from .config import Route
-
-
-@dataclass(frozen=True)
-class Match:
-    """A route and what its path matched: `prefix` is cut off by strip_path."""
-
-    route: Route
-    prefix: str
 
 
 class Router:
@@ -27,11 +18,11 @@ class Router:
             for route, path in paths
         ]
 
-    def match(self, method: str, path: str) -> Match | None:
-        """Return the first route that fits, or None."""
+    def match(self, method: str, path: str) -> tuple[Route, str] | None:
+        """Return the first route that fits and what it matched of the path, or None."""
         for route, pattern in self._patterns:
             if method in route.methods and (found := pattern.match(path)):
-                return Match(route, found.group(0))
+                return route, found.group(0)
         return None
 
 
