@@ -31,7 +31,7 @@ class Lab:
         self.progress = progress
         with progress.step("inventory"):
             self.site: Site = load_site(ROOT)
-        require_owner(self.site.state, self.site.cache)
+        require_owner(self.site.state, ROOT / ".cache")
         self.port = registry.published_port(os.environ.get(registry.PORT_VARIABLE, ""))
 
     def prepare(self) -> docker.DockerClient:
@@ -119,7 +119,9 @@ class Lab:
         if not client:
             raise LabError("No Docker Engine answers, so no lab is running. Start it with `make lab`.")
         self.progress.say(status.show(client, self.site))
-        self.progress.say(status.firewall_text(firewall.dropped_packets(Containers(client, ROOT))))
+        dropped = firewall.dropped_packets(Containers(client, ROOT))
+        rules = "not set" if dropped < 0 else f"set; {dropped} packets to other private networks dropped"
+        self.progress.say(f"firewall: {rules}")
         path = self.site.state / "card.json"
         if path.exists():
             self.progress.say(card.card_text(json.loads(path.read_text()), self.site.state))

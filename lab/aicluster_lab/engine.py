@@ -10,7 +10,6 @@ import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +26,6 @@ STOP_TIMEOUT_S = 30
 CLIENT_TIMEOUT_S = 600
 UNIT = "docker.service"
 BRIDGE = "docker0"
-
-
-@dataclass(frozen=True)
-class Started:
-    """An engine this lab started: by a systemd unit, or as a process (pid and its start time in ticks)."""
-
-    unit: str = ""
-    pid: int = 0
-    start_ticks: int = 0
 
 
 def connect(state: Path, progress: Progress) -> docker.DockerClient:
@@ -123,14 +113,14 @@ def _start(state: Path) -> docker.DockerClient:
     unit = Path("/run/systemd/system").is_dir()
     if unit:
         subprocess.run(["systemctl", "start", UNIT], check=False)
-        started = Started(unit=UNIT)
+        started: dict[str, Any] = {"unit": UNIT}
     elif client:
         return client
     else:
         with log.open("ab") as output:
             process = subprocess.Popen(["dockerd"], stdout=output, stderr=output, start_new_session=True)
-        started = Started(pid=process.pid, start_ticks=_start_ticks(process.pid))
-    (state / "engine.json").write_text(json.dumps(asdict(started)))
+        started = {"unit": "", "pid": process.pid, "start_ticks": _start_ticks(process.pid)}
+    (state / "engine.json").write_text(json.dumps(started))
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         client = answering()
@@ -150,26 +140,24 @@ def stop(state: Path) -> bool:
     client = answering()
     if client and client.containers.list():
         return False  # somebody else has come to use it
-    started = Started(**json.loads(record.read_text()))
+    started = json.loads(record.read_text())
     record.unlink()
-    if started.unit:
-        subprocess.run(["systemctl", "stop", "docker.socket", started.unit], check=False)
-    elif _start_ticks(started.pid) == started.start_ticks:
-        _end_process(started)
+    if started["unit"]:
+        subprocess.run(["systemctl", "stop", "docker.socket", started["unit"]], check=False)
+    elif _start_ticks(started["pid"]) == started["start_ticks"]:
+        _end_process(started["pid"], started["start_ticks"])
     else:
         return False
     subprocess.run(["ip", "link", "delete", BRIDGE], capture_output=True, check=False)
     return True
 
 
-def _end_process(started: Started) -> None:
-    os.kill(started.pid, signal.SIGTERM)
+def _end_process(pid: int, start_ticks: int) -> None:
+    os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_TIMEOUT_S
-    while _start_ticks(started.pid) == started.start_ticks:
+    while _start_ticks(pid) == start_ticks:
         if time.monotonic() > deadline:
-            raise LabError(
-                f"dockerd (process {started.pid}), which the lab started, does not end. Stop it by hand."
-            )
+            raise LabError(f"dockerd (process {pid}), which the lab started, does not end. Stop it by hand.")
         time.sleep(0.2)
 
 

@@ -3,7 +3,7 @@
 import io
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +22,8 @@ BASE = "aicluster-lab/base:latest"
 NODE = "aicluster-lab/node:latest"
 REGISTRY = "aicluster-lab/registry:latest"
 MODES = ("pull", "build")
+Names = tuple[str, str]
+"""A catalogue image, and the local tag it gets."""
 # Stand-ins wherever the lab runs: the real Ollama would pull the site's models, tens of gigabytes; the real
 # ComfyUI is for a Jetson only.
 ALWAYS_BUILT = ("ollama/ollama", "dustynv/comfyui")
@@ -95,14 +97,10 @@ def version_of(tag: str) -> str:
     return found[0] if found else ""
 
 
-def divide(
-    mode: str, services: Iterable[tuple[str, str]]
-) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Return which of the images, given as (image, local tag), are built and which are pulled."""
-    images = list(services)
-    built = [one for one in images if mode == "build" or one[0].rpartition(":")[0] in ALWAYS_BUILT]
-    pulled = [one for one in images if one not in built]
-    return built, pulled
+def divide(mode: str, services: list[Names]) -> tuple[list[Names], list[Names]]:
+    """Return which of the images are built and which are pulled."""
+    built = [one for one in services if mode == "build" or one[0].rpartition(":")[0] in ALWAYS_BUILT]
+    return built, [one for one in services if one not in built]
 
 
 def order(recipe: Recipe) -> int:
@@ -133,8 +131,8 @@ class Workshop:
                 make_base(self._client, self._mode, BASE, self._scratch, step)
         self._renew(self._own(name), inherited)
 
-    def make(self, services: Iterable[tuple[str, str]], made: Callable[[str], None]) -> None:
-        """Bring the node's image and those of services, given as (image, local tag), up to date.
+    def make(self, services: list[Names], made: Callable[[str], None]) -> None:
+        """Bring the node's image and those of services up to date.
 
         `made` is told each service's at once. The base is there; see make_own.
         """
@@ -149,7 +147,7 @@ class Workshop:
             if image != NODE:
                 made(image)
 
-        def fetch(names: tuple[str, str]) -> None:
+        def fetch(names: Names) -> None:
             self._pull(*names)
             made(names[0])
 

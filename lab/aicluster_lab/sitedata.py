@@ -61,11 +61,6 @@ class Site:
         return self.root / ".lab"
 
     @property
-    def cache(self) -> Path:
-        """Folder of the build cache, which `down` keeps."""
-        return self.root / ".cache"
-
-    @property
     def secrets_file(self) -> Path:
         """The secrets of the placed services."""
         return self.state / "secrets.yml"

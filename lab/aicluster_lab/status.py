@@ -69,13 +69,6 @@ def gateway_text(url: str) -> str:
         return f"no answer ({getattr(error, 'reason', error)})"
 
 
-def firewall_text(dropped: int) -> str:
-    """Say whether the nodes are kept inside the lab; `dropped` is firewall.dropped_packets."""
-    if dropped < 0:
-        return "firewall: not set"
-    return f"firewall: set; {dropped} packets to other private networks dropped"
-
-
 def table(rows: list[Row]) -> str:
     """Rows as aligned columns with a heading."""
     lines = [HEADING, *rows]

@@ -13,7 +13,8 @@ from .store import USER, Store
 NOTE = "This is a stand-in for Grafana: it has the dashboards and asks the data sources, but draws nothing."
 VISITOR = ""
 # What a visitor gets of an endpoint.
-WELCOME, NOBODY, FORBIDDEN = 200, 401, 403
+WELCOME = 200
+REFUSALS = {401: "Unauthorized", 403: "You'll need additional permissions to perform this action."}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -39,10 +40,10 @@ class Api:
         for path, handler in (
             ("/", self.page),
             ("/api/health", self.health),
-            ("/api/user", self._for(NOBODY, self.user)),
+            ("/api/user", self._for(401, self.user)),
             ("/api/search", self._for(WELCOME, self.search)),
             ("/api/dashboards/uid/{uid}", self._for(WELCOME, self.dashboard)),
-            ("/api/datasources", self._for(FORBIDDEN, self.datasources)),
+            ("/api/datasources", self._for(403, self.datasources)),
             ("/api/datasources/proxy/uid/{uid}/{path:.*}", self._for(WELCOME, self.proxy)),
         ):
             app.router.add_route("GET", self._settings.sub_path + path, handler)
@@ -66,11 +67,8 @@ class Api:
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             who = self._who(request)
-            if who is None or (who == VISITOR and visitors == NOBODY):
-                return refusal(401, "Unauthorized")
-            if who == VISITOR and visitors == FORBIDDEN:
-                return refusal(403, "You'll need additional permissions to perform this action.")
-            return await handler(request)
+            status = 401 if who is None else visitors if who == VISITOR else WELCOME
+            return refusal(status, REFUSALS[status]) if status != WELCOME else await handler(request)
 
         return guarded
 
