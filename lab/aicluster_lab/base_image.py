@@ -102,20 +102,11 @@ def make_base(client: docker.DockerClient, mode: str, tag: str, scratch: Path, s
         _import(client, target, tag, base_hash(mode))
 
 
-def mirrors(sources: str) -> list[str]:
-    """Debian mirrors that apt sources (either format) name, in order."""
-    found: dict[str, None] = {}
-    for line in sources.splitlines():
-        words = [word for word in line.split() if not word.startswith("[") and not word.endswith("]")]
-        if len(words) > 1 and words[0] in {"deb", "URIs:"} and words[1].rstrip("/").endswith("/debian"):
-            found[words[1].rstrip("/")] = None
-    return list(found)
-
-
 def _answering_mirror() -> str:
     """This machine's own mirror if it has the suite; an empty text lets debootstrap take its default."""
-    paths = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]
-    for mirror in mirrors("\n".join(path.read_text() for path in paths if path.is_file())):
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)"]
+    uris = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    for mirror in [uri for uri in dict.fromkeys(uri.rstrip("/") for uri in uris) if uri.endswith("/debian")]:
         with suppress(OSError):  # urllib's errors are of this kind; debootstrap will say if none answers
             urllib.request.urlopen(f"{mirror}/dists/{SUITE}/InRelease", timeout=MIRROR_TIMEOUT_S).close()
             return mirror

@@ -6,7 +6,7 @@ import re
 import tarfile
 
 import pytest
-from aicluster_lab import base_image, images, node_images, registry
+from aicluster_lab import images, node_images, registry
 from aicluster_lab.context import context
 from aicluster_lab.errors import LabError
 from tree import ROOT, catalogue
@@ -124,17 +124,6 @@ def test_a_stand_in_is_told_the_version_of_its_tag():
         "sonarqube:26.8-community",
     )
     assert [images.version_of(tag) for tag in tags] == ["3.9.5", "16.4", "26.8"]
-
-
-@pytest.mark.parametrize(("sources", "more"), [
-    pytest.param("deb http://mirror.lan/debian bookworm main", ["http://mirror.lan/debian"], id="one line"),
-    pytest.param("deb [arch=amd64] http://m.lan/debian/ x main", ["http://m.lan/debian"], id="with options"),
-    pytest.param("URIs: http://mirror.lan/debian", ["http://mirror.lan/debian"], id="deb822"),
-    pytest.param("# deb http://mirror.lan/debian x main", [], id="not what is commented out"),
-    pytest.param("deb http://other.lan/ubuntu jammy main", [], id="not another distribution's"),
-])  # fmt: skip
-def test_mirrors_to_try_in_order(sources, more):
-    assert base_image.mirrors(sources) == more
 
 
 @pytest.mark.parametrize("setting", ["0", "65536", "http", "-1"])

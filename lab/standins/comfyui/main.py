@@ -3,4 +3,4 @@
 import runpy
 
 if __name__ == "__main__":
-    runpy.run_module("comfyui_standin", run_name="__main__")
+    runpy.run_module("comfyui_standin.server", run_name="__main__")

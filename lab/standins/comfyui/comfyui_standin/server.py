@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from .cli_args import parser
 from .jobs import Jobs, shown_by
 from .png import png
 
@@ -150,3 +151,15 @@ class Api:
         if not isinstance(body, dict) or set(body) - known:
             raise web.HTTPBadRequest(text=f"stand-in: the body may hold {', '.join(sorted(known))}")
         return body
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    options = parser().parse_args()
+    api = Api(Path.cwd(), "cpu" if options.cpu else "cuda")
+    print(f"STAND-IN for ComfyUI listening on {options.listen}:{options.port}", flush=True)
+    web.run_app(api.application(), host=options.listen, port=options.port, access_log=None, print=None)
+
+
+if __name__ == "__main__":
+    main()
