@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import docker
-from aicluster_lab import access, card, engine, firewall, images, node_images, nodes, registry, status, subnet
+from aicluster_lab import access, card, engine, firewall, images, nodes, registry, status, subnet
 from aicluster_lab.base_image import remove_root
 from aicluster_lab.containers import NETWORK, TAKE_OVER, Containers, wake
 from aicluster_lab.errors import LabError
@@ -152,9 +152,7 @@ class Lab:
         wanted = {f"{mirror}/{image}": registry.stored_digest(image, self.port) for image in self.site.images}
         containers = [client.containers.get(node.container) for node in self.site.nodes]
         with self.progress.step("images on the nodes") as step:
-            renewed = sum(
-                in_parallel(NODES_AT_ONCE, lambda node: node_images.renew(node, wanted), containers)
-            )
+            renewed = sum(in_parallel(NODES_AT_ONCE, lambda node: registry.renew(node, wanted), containers))
             step.detail = f"{renewed} renewed" if renewed else "unchanged"
 
 

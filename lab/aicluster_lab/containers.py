@@ -57,7 +57,6 @@ class Containers:
         """Manage the containers of the checkout `root`."""
         self._client = client
         self._labels = {ROOT_LABEL: str(root)}
-        self._root = str(root)
 
     def require_own(self, take_over: bool = False) -> None:
         """Refuse to touch the lab of another checkout; with `take_over`, remove it if none of it runs.
@@ -66,7 +65,7 @@ class Containers:
         """
         containers = self.all()
         owners = {self._owner(item) for item in [*containers, *self._networks(), *self._volumes()]}
-        others = ", ".join(sorted(owners - {self._root}))
+        others = ", ".join(sorted(owners - {self._labels[ROOT_LABEL]}))
         if not others:
             return
         if take_over and not any(container.status in ALIVE for container in containers):

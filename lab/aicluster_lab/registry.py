@@ -1,16 +1,21 @@
-"""The lab's own registry: its storage is build cache, so a second lab finds every image already in it."""
+"""The lab's own registry: its storage is build cache, so a second lab finds every image already in it.
+
+Images on the nodes follow it: a tag that was built anew replaces what a node pulled before.
+"""
 
 import socket
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from http.client import HTTPResponse
 from ipaddress import IPv4Address
 
 import docker
 from docker.errors import NotFound
+from docker.models.containers import Container
 
-from .containers import Description
+from .containers import Description, exec_output
 from .errors import LabError
 from .images import REGISTRY
 from .sitedata import PREFIX
@@ -21,6 +26,13 @@ STORAGE = f"{PREFIX}-registry"
 PORT_VARIABLE = "AICLUSTER_LAB_REGISTRY_PORT"
 DEFAULT_PORT = 5077
 START_TIMEOUT_S = 30
+LIST = ["docker", "image", "ls", "--digests", "--format", "{{.Repository}}:{{.Tag}} {{.Digest}}"]
+# What ran from the old image is removed, so that the next run of site.yml sees it missing and makes it anew.
+RENEW = (
+    'old=$(docker image inspect --format "{{.Id}}" "$1") && docker pull --quiet "$1" >/dev/null '
+    '&& docker ps --all --quiet --filter "ancestor=$old" | xargs -r docker rm --force >/dev/null '
+    "&& echo renewed"
+)
 MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json,application/vnd.oci.image.manifest.v1+json,"
     "application/vnd.docker.distribution.manifest.list.v2+json,application/vnd.oci.image.index.v1+json"
@@ -125,6 +137,23 @@ def stored_digest(image: str, port: int) -> str:
             return str(answer.headers.get("Docker-Content-Digest", ""))
     except urllib.error.HTTPError:
         return ""
+
+
+def outdated(listing: str, wanted: Mapping[str, str]) -> list[str]:
+    """Images a node holds under a tag that now means another digest.
+
+    `listing` has lines `name:tag digest`; `wanted` maps name:tag to the registry's digest.
+    """
+    held: dict[str, set[str]] = {}
+    for image, _, digest in (line.partition(" ") for line in listing.splitlines()):
+        held.setdefault(image, set()).add(digest)
+    return [image for image, digest in wanted.items() if image in held and digest not in held[image]]
+
+
+def renew(node: Container, wanted: Mapping[str, str]) -> int:
+    """Pull what is outdated on a node and remove what runs from it. Returns how many images that were."""
+    stale = outdated(exec_output(node, LIST), wanted)
+    return sum("renewed" in exec_output(node, ["sh", "-c", RENEW, "sh", image]) for image in stale)
 
 
 def _get(port: int, path: str, method: str) -> HTTPResponse:

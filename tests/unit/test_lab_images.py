@@ -6,7 +6,7 @@ import re
 import tarfile
 
 import pytest
-from aicluster_lab import images, node_images, registry
+from aicluster_lab import images, registry
 from aicluster_lab.context import context
 from aicluster_lab.errors import LabError
 from tree import ROOT, catalogue
@@ -141,7 +141,7 @@ def test_a_port_that_is_none_is_refused(setting):
         id="an older digest beside it is fine"),
 ])  # fmt: skip
 def test_images_on_a_node_follow_the_registry(listing, expected):
-    assert node_images.outdated(listing, {"mirror/kong:3": "sha256:new"}) == expected
+    assert registry.outdated(listing, {"mirror/kong:3": "sha256:new"}) == expected
 
 
 def test_where_a_registry_answers_only_stand_ins_for_what_is_large_are_built():

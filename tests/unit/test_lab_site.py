@@ -11,8 +11,6 @@ from tree import ROOT
 
 GATEWAY, BACKEND = "198.18.77.147", "198.18.77.247"
 NGINX = {"image": "nginx:1", "ports": {"http": {"port": 80}}}
-
-
 SITE = {
     "site_network": "198.18.77.0/24", "site_router": "198.18.77.1", "site_image_mirror": "198.18.77.2:5000",
 }  # fmt: skip

@@ -19,7 +19,7 @@ SHOWS = ("SaveImage", "PreviewImage")
 SIZED = ("EmptyLatentImage", "EmptyImage")
 OTHERS = ("CheckpointLoaderSimple", "CLIPTextEncode", "KSampler", "VAEDecode")
 # A graph without a sampler takes no time worth waiting for.
-STEPS_AT_MOST, SAMPLING_S = 20, 1
+SAMPLING_S = 1
 TEMPORARY = "ComfyUI_temp_standin"
 
 
@@ -102,7 +102,7 @@ class Jobs:
             for node in [name for name in job.graph if name not in shown] + shown:
                 await tell("executing", node=node)
                 if job.graph[node]["class_type"] == "KSampler":
-                    steps = min(job.graph[node]["inputs"]["steps"], STEPS_AT_MOST)
+                    steps = job.graph[node]["inputs"]["steps"]
                     for step in range(steps):
                         await asyncio.sleep(SAMPLING_S / steps)
                         self._stop_if_asked()

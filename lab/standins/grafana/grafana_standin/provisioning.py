@@ -56,14 +56,11 @@ def read_dashboards(folder: Path) -> Entries:
                 model = json.loads(path.read_text())
                 models.append((model["uid"], model))
             except (ValueError, KeyError) as error:
-                log("error", f"failed to load dashboard from {path}: {error}")
+                print(f"level=error msg=failed to load dashboard from {path}: {error}", flush=True)
         if len(dict(models)) < len(models):
-            log("warn", f"{provider['name']}: no database write permissions because of duplicates")
+            print(
+                f"level=warn msg={provider['name']} has dashboards of the same uid: none is saved", flush=True
+            )
         else:
             found |= dict(models)
     return dict(sorted(found.items(), key=lambda one: str(one[1]["title"])))
-
-
-def log(level: str, message: str) -> None:
-    """Write a line as Grafana does."""
-    print(f"logger=provisioning level={level} msg={json.dumps(message)}", flush=True)
