@@ -6,8 +6,7 @@ import re
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -91,7 +90,11 @@ def make_base(client: docker.DockerClient, mode: str, tag: str, scratch: Path, s
             "(debootstrap). Run this as root once, or make a registry reachable (AICLUSTER_LAB_IMAGES=pull)."
         )
     install_missing(("debootstrap",))
-    with _folder(scratch / "base") as target:
+    target = scratch / "base"
+    remove_root(target)  # what an interrupted run left, and may have left mounted
+    target.mkdir(parents=True)
+    target.chmod(0o755)
+    try:
         _debootstrap(target, scratch / "debootstrap.log", step)
         for path in authorities():
             shutil.copy(path, target / AUTHORITIES.relative_to("/"))
@@ -100,6 +103,8 @@ def make_base(client: docker.DockerClient, mode: str, tag: str, scratch: Path, s
         )
         step.note("importing into the engine")
         _import(client, target, tag, base_hash(mode))
+    finally:
+        remove_root(target)
 
 
 def _answering_mirror() -> str:
@@ -157,18 +162,6 @@ def _import(client: docker.DockerClient, target: Path, tag: str, label: str) -> 
     )
     if archive.wait():
         raise LabError(f"tar of {target} failed with exit code {archive.returncode}.")
-
-
-@contextmanager
-def _folder(path: Path) -> Iterator[Path]:
-    """An empty folder for debootstrap, gone afterwards; also clears what an interrupted run left mounted."""
-    remove_root(path)
-    path.mkdir(parents=True)
-    path.chmod(0o755)
-    try:
-        yield path
-    finally:
-        remove_root(path)
 
 
 def remove_root(path: Path) -> None:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def connect(state: Path, progress: Progress) -> docker.DockerClient:
     if client:
         require_usable(client.info())
         return client
-    require_installable(os.geteuid(), _os_release(), "DOCKER_HOST" in os.environ)
+    require_installable(os.geteuid(), platform.freedesktop_os_release(), "DOCKER_HOST" in os.environ)
     with progress.step("Docker Engine: install and start"):
         install_missing(("dockerd", "iptables", "ip", "ssh-keygen"))
         return _start(state)
@@ -168,9 +167,3 @@ def _start_ticks(pid: int) -> int:
     except OSError:
         return 0
     return 0 if fields[0] == "Z" else int(fields[19])
-
-
-def _os_release() -> dict[str, str]:
-    with suppress(OSError):
-        return platform.freedesktop_os_release()
-    return {}

@@ -16,11 +16,9 @@ from .sitedata import Node, Site
 MEBIBYTE = 1 << 20
 ASK_TIMEOUT_S = 10
 HEADING = ("node", "state", "address", "memory", "services")
-Row = tuple[str, ...]
-"""A line of the table."""
 
 
-def node_row(client: docker.DockerClient, node: Node) -> Row:
+def node_row(client: docker.DockerClient, node: Node) -> tuple[str, ...]:
     """Ask one node: state, memory used of its board's, services inside."""
     try:
         container = client.containers.get(node.container)
@@ -30,9 +28,7 @@ def node_row(client: docker.DockerClient, node: Node) -> Row:
         return node.name, container.status, str(node.address), "-", "-"
     stats = container.stats(stream=False, one_shot=True)
     memory = stats["memory_stats"] if isinstance(stats, dict) else {}
-    listing = exec_output(
-        container, ["timeout", str(ASK_TIMEOUT_S), "docker", "ps", "--all", "--format", "json"]
-    )
+    listing = exec_output(container, f"timeout {ASK_TIMEOUT_S} docker ps --all --format json".split())
     return node.name, "running", str(node.address), memory_text(memory), services_text(listing)
 
 
@@ -69,7 +65,7 @@ def gateway_text(url: str) -> str:
         return f"no answer ({getattr(error, 'reason', error)})"
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[tuple[str, ...]]) -> str:
     """Rows as aligned columns with a heading."""
     lines = [HEADING, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
