@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from email.message import Message
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ SLOW = CheckError("GET http://192.0.2.9/: timed out")
 Printed = str | CheckError | Callable[[Sequence[str], str | None], str]
 
 
+@cache
 def check_of(service: str) -> Any:
     """The module of a service's check."""
     return import_file(f"roles/{service}/templates/opt/aicluster/checks/{service}.py", f"check_{service}")

@@ -1,0 +1,423 @@
+"""Nodes whose services work, as the checks of `verify` see them: a test changes one answer at a time."""
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from a_kit import ScriptedKit, site
+
+RIGHT = "the right password"
+Answer = Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True)
+class Healthy:
+    """Service -> port -> number, what is answered and printed, secrets, nodes, more of a service's entry."""
+
+    ports: Mapping[str, Mapping[str, int]]
+    said: Mapping[str, Any]
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    cluster: Sequence[Mapping[str, Any]] = ()
+    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def kit_of(
+    name: str, changed: Mapping[str, Any], together: Sequence[str] = ("PI41", "AGX0", "NANO")
+) -> ScriptedKit:
+    """A node `N` of HEALTHY, but for what is changed."""
+    node = HEALTHY[name]
+    said = {**node.said, **changed}
+    kit = ScriptedKit(site("N", node.ports, node.cluster), said, said, node.secrets, together)
+    for service, entry in node.entries.items():
+        kit.services[service].update(entry)
+    return kit
+
+
+def prints(text: str) -> Answer:
+    """A command that prints this, whatever it is given."""
+    return lambda _argv, _stdin: text
+
+
+def only_with(header: str, value: str, page: Any, refusal: int) -> Answer:
+    """A page that is refused without this header."""
+    return lambda _data, sent: (200, page) if sent.get(header) == value else (refusal, "")
+
+
+def basic(password: str) -> str:
+    """The login of `admin`, as a header has it."""
+    return "Basic " + base64.b64encode(f"admin:{password}".encode()).decode()
+
+
+# --- data ---
+
+REDIS_KEY = "aicluster:verify:run-1:N"
+ROW = {"time": "2026-11-23T11:34:30+00:00", "database": "aicluster", "version": "17.11"}
+SESSION_OF_PGADMIN = ("Set-Cookie", "pga4_session=one; Path=/")
+OPERATOR = {"username": "operator", "password": RIGHT}
+REDIS = {"host": "redis", "port": 6379}
+
+
+def signed_in(page: Any) -> Answer:
+    """A page of redis-commander."""
+    return only_with("Authorization", "Bearer tok", page, 401)
+
+
+def sign_in(form: str, _sent: Any) -> Any:
+    """The answer of redis-commander to a login."""
+    return 200, {"ok": dict(parse_qsl(form)) == OPERATOR, "bearerToken": "tok"}
+
+
+DATA = {
+    "minio": Healthy({"minio": {"api": 9000, "console": 9001}}, {
+        "GET /images/": (403, "AccessDenied"),
+        "GET /": (200, "<title>MinIO Console</title>"),
+        "minio: *": lambda _argv, stdin: stdin,
+    }),
+    "postgres": Healthy({"postgres": {"sql": 5432}}, {"postgres: *": prints("run-1 N\n4\n")}),
+    "redis": Healthy({"redis": {"redis": 6379}}, {
+        # It goes by itself when verify is killed.
+        f"redis: * SET {REDIS_KEY} * EX 60": "OK\n",
+        f"redis: * GET {REDIS_KEY}": "written by verify\n",
+        f"redis: * DEL {REDIS_KEY}": "1\n",
+    }),
+    "postgres_exporter": Healthy({"postgres_exporter": {"metrics": 9187}}, {
+        "GET /metrics": (200, 'pg_up 1\npg_database_size_bytes{datname="a"} 7\n'),
+    }),
+    "redis_exporter": Healthy({"redis_exporter": {"metrics": 9121}}, {
+        "GET /metrics": (200, "redis_up 1\nredis_memory_used_bytes 7\n"),
+    }),
+    "postgrest": Healthy({"postgrest": {"api": 3000, "admin": 3001}}, {
+        "GET /ready": (200, ""),
+        "GET /health": (200, [ROW]),
+        "GET /pg_roles": (404, ""),
+    }, {"postgrest/postgrest.conf": 'db-uri = "postgresql://a:x%2Fy@postgres:5432/aicluster"\n'}),
+    "pgadmin": Healthy({"pgadmin": {"web": 5050}}, {
+        "GET /misc/ping": (200, "PING"),
+        "GET /login": (200, '{ "csrfToken": "tok" }', SESSION_OF_PGADMIN),
+        "POST /authenticate/login": (302, "", SESSION_OF_PGADMIN, ("Location", "/browser/")),
+        "GET /logout": (302, ""),
+        "GET /browser/server_group/nodes/": (200, {"data": [{"_id": "1", "label": "aicluster"}]}),
+        "GET /browser/server_group/children/1": (200, {"data": [{"label": "PI52"}]}),
+        "pgadmin: printenv PGADMIN_DEFAULT_EMAIL": "operator@example.org\n",
+    }, {"pgadmin/password": RIGHT}),
+    "redis_commander": Healthy({"redis_commander": {"web": 8081}}, {
+        "POST /signin": sign_in,
+        "GET /connections": signed_in({"connections": [{"label": "PI52", "options": REDIS}]}),
+        "GET /apiv2/server/info": signed_in({"data": [REDIS | {"info": [{"key": "Redis version"}]}]}),
+    }, {"redis_commander/local-production.json": json.dumps(
+        {"server": {"httpAuth": OPERATOR}, "connections": [REDIS]}
+    )}),
+}  # fmt: skip
+
+# --- AI ---
+
+LAYERS = {"config": b"{}", "model": b"GGUF" * 100}
+BLOBS = {kind: "sha256:" + hashlib.sha256(content).hexdigest() for kind, content in LAYERS.items()}
+MANIFEST = json.dumps(
+    {
+        "config": {"digest": BLOBS["config"], "size": len(LAYERS["config"])},
+        "layers": [{"digest": BLOBS["model"], "size": len(LAYERS["model"])}],
+    }
+)
+
+
+def layer(kind: str, size: int | None = None, *, location: bool = True) -> Answer:
+    """What a layer answers to a question for its last bytes; size and Location can be wrong."""
+
+    def answer(_data: Any, sent: Any) -> Any:
+        first, last = sent["Range"].removeprefix("bytes=").split("-")
+        assert int(last) == len(LAYERS[kind]) - 1
+        headers = [("Content-Range", f"bytes {first}-{last}/{size or len(LAYERS[kind])}")]
+        return 206, LAYERS[kind][int(first) :], *headers, *([("Location", "/here")] if location else [])
+
+    return answer
+
+
+MODELS = ("llama3.2:latest", "codellama:7b", "chat:latest", "code:latest")
+
+
+def tags(*names: str) -> dict[str, Any]:
+    """The models Ollama has; the later in the list, the smaller."""
+    return {"GET /api/tags": (200, {"models": [{"name": n, "size": 9 - at} for at, n in enumerate(names)]})}
+
+
+JOB = {
+    "outputs": {"2": {"images": [{"filename": "a.png", "subfolder": "", "type": "temp"}]}},
+    "status": {"status_str": "success", "completed": True},
+}
+HUB = "/jupyter/hub"
+NOTEBOOK = f"{HUB}/api/users/aicluster-verify"
+SESSION = (302, "", ("Set-Cookie", f"jupyterhub-hub-login=session; HttpOnly; Path={HUB}/"))
+
+
+def log_in(form: str, _sent: Any) -> Any:
+    """The answer of JupyterHub to a login."""
+    return SESSION if ("password", RIGHT) in parse_qsl(form) else (403, "Invalid username or password")
+
+
+def validate(_data: Any, sent: Mapping[str, str]) -> Any:
+    """Whether SonarQube knows the login that is sent."""
+    return 200, {"valid": sent["Authorization"] == basic(RIGHT)}
+
+
+AI = {
+    "ollama": Healthy({"ollama": {"api": 11434}}, {
+        "GET /api/version": (200, {"version": "0.32.15"}),
+        **tags(*MODELS),
+        "GET /api/ps": (200, {"models": []}),
+        "POST /api/generate": (200, {"done": True, "response": "Yes", "eval_count": 1}),
+    }),
+    "model_mirror": Healthy({"model_mirror": {"registry": 80}}, {
+        "POST /v2/library/x/blobs/uploads/": (405, ""),
+        "DELETE /v2/library/x/manifests/latest": (405, ""),
+        "GET /id_ed25519": (404, ""),
+        "GET /v2/library/phi3/manifests/mini": (200, MANIFEST),
+        f"GET /v2/library/phi3/blobs/{BLOBS['config']}": layer("config"),
+        f"GET /v2/library/phi3/blobs/{BLOBS['model']}": layer("model"),
+        "model_mirror: *": f"{hashlib.sha256(MANIFEST.encode()).hexdigest()}  ./library/phi3/mini\n",
+    }),
+    "comfyui": Healthy({"comfyui": {"ui": 80}}, {
+        "GET /system_stats": (200, {"system": {}, "devices": [{"type": "cuda"}]}),
+        "POST /prompt": (200, {"prompt_id": "p1", "number": 1, "node_errors": {}}),
+        "GET /history/p1": (200, {"p1": JOB}),
+        "GET /queue": (200, {"queue_running": [], "queue_pending": []}),
+        "GET /view": (200, b"\x89PNG\r\n\x1a\n..."),
+        "GET /models/checkpoints": (200, ["sd.safetensors", "more.ckpt"]),
+        "POST /queue": (200, ""),
+        "POST /history": (200, ""),
+    }),
+    "sonarqube": Healthy({"sonarqube": {"web": 80}}, {
+        "GET /api/system/status": (200, {"version": "26.8", "status": "UP"}),
+        "GET /api/authentication/validate": validate,
+        "GET /api/monitoring/metrics": only_with("Authorization", "Bearer open", "", 403),
+        "POST /api/projects/create": (200, "{}"),
+        "GET /api/projects/search": (200, {"components": [{"key": "aicluster-verify-run-1"}]}),
+        "POST /api/projects/delete": (204, ""),
+    }, {"sonarqube/admin_password": RIGHT, "sonarqube/passcode": "open"}),
+    "jupyterhub": Healthy({"jupyterhub": {"hub": 80}}, {
+        f"GET {HUB}/health": (200, ""),
+        f"GET {HUB}/api": (200, {"version": "5.5.4"}),
+        f"GET {HUB}/login": (200, "<form>"),
+        f"POST {HUB}/login": log_in,
+        f"GET {HUB}/home": (200, ""),
+        f"GET {HUB}/metrics": (200, "# HELP\njupyterhub_running_servers 1.0\n"),
+        f"POST {NOTEBOOK}/server": (202, ""),
+        f"GET {NOTEBOOK}": (200, {"servers": {"": {"ready": True}}}),
+        f"DELETE {NOTEBOOK}/server": (204, ""),
+    }, {"jupyterhub/password": RIGHT, "jupyterhub/metrics_token": "metrics"}),
+}  # fmt: skip
+
+# --- monitoring ---
+
+UNAME = os.uname().nodename
+METRICS = f"""node_uname_info{{machine="aarch64",nodename="{UNAME}"}} 1
+aicluster_node_info{{board="Raspberry Pi 4",node="N",tier="monitoring"}} 1
+node_textfile_scrape_error 0
+"""
+
+
+def curled(status: int, body: Any) -> Answer:
+    """What curl prints inside Grafana's container: the login goes in by standard input, and nowhere else."""
+
+    def curl(argv: Sequence[str], stdin: str) -> str:
+        assert stdin == "Authorization: " + basic(RIGHT)
+        assert basic(RIGHT) not in " ".join(argv)
+        return f"{json.dumps(body)}\n{status}"
+
+    return curl
+
+
+def grafana(root: str) -> dict[str, Any]:
+    """What a Grafana prints that answers below this path."""
+    return {
+        "grafana: printenv *": f"http://192.0.2.4{root}\n",
+        "grafana: *health": curled(200, {"database": "ok"}),
+        "grafana: *user": curled(200, {"login": "admin"}),
+        "grafana: *search*": curled(200, [{"uid": uid} for uid in ("one", "two", "another")]),
+        "grafana: *query=up": curled(*api(result=[{"metric": {"job": "x"}}])),
+        f"GET {root}api/health": (200, {}),
+    }
+
+
+def probed(status: int, success: int) -> tuple[int, str]:
+    """A page of the blackbox exporter: what it got."""
+    return 200, f"probe_duration_seconds 0.012\nprobe_http_status_code {status}\nprobe_success {success}\n"
+
+
+def target(job: str, health: str = "up", seen: str = "t1", error: str = "", **labels: str) -> dict[str, Any]:
+    """A target of Prometheus."""
+    return {
+        "labels": {"job": job, "service": job, "node": "PI52", **labels},
+        "scrapePool": job,
+        "scrapeUrl": f"http://10.0.0.2/{job}/{labels.get('instance', '')}",
+        "health": health,
+        "lastScrape": seen,
+        "lastError": error,
+    }
+
+
+def targets(*found: dict[str, Any]) -> dict[str, Any]:
+    """What Prometheus says of its targets."""
+    return {"GET /api/v1/targets": api(activeTargets=found)}
+
+
+def rules(*found: dict[str, Any]) -> dict[str, Any]:
+    """What Prometheus says of its rules."""
+    return {"GET /api/v1/rules": api(groups=[{"rules": found}])}
+
+
+def api(**data: Any) -> tuple[int, Any]:
+    """An answer of Prometheus' API."""
+    return 200, {"status": "success", "data": data}
+
+
+RULE = {"name": "Watchdog", "health": "ok"}
+PI41 = {
+    "name": "PI41",
+    "address": "10.0.0.4",
+    "services": {"alertmanager": {"ports": {"web": 9093}}, "blackbox_exporter": {}, "prometheus": {}},
+}
+
+
+def stored(*lines: str) -> dict[str, Any]:
+    """What the log store holds: each line under the node it names."""
+    found = [json.dumps({"node": line.split()[-1], "_msg": f"aicluster verify {line}"}) for line in lines]
+    return {"GET /select/logsql/query": (200, "\n".join(found))}
+
+
+MONITORING = {
+    "node_exporter": Healthy({"node_exporter": {"metrics": 9100}}, {"GET /metrics": (200, METRICS)}),
+    "grafana": Healthy({"grafana": {"web": 3000}}, grafana("/"), {"grafana/admin_password": RIGHT}, [PI41]),
+    "grafana behind nginx": Healthy(
+        {"grafana": {}, "nginx": {"http": 80}}, grafana("/grafana/"), {"grafana/admin_password": RIGHT},
+        entries={"grafana": {"ports": {"web": {"container": 3000, "published": None}}}},
+    ),
+    "blackbox_exporter": Healthy({"blackbox_exporter": {"web": 9115}}, {
+        "GET /probe": probed(200, 1),
+    }, cluster=[
+        {"name": "ORIN0", "address": "10.0.0.3", "services": {"nginx": {"ports": {"http": 80}}}},
+        {"name": "PI51", "address": "10.0.0.1", "services": {"nginx": {"ports": {"http": 8080}}, "kong": {}}},
+    ]),
+    "prometheus": Healthy({"prometheus": {"web": 9090}}, {
+        **targets(target("kong"), target("probe")),
+        **rules(RULE, {"name": "NodeDown", "health": "unknown"}),
+        "GET /api/v1/query": api(result=[]),
+        "GET /api/v1/alertmanagers": api(activeAlertmanagers=[{"url": "http://10.0.0.4:9093/"}]),
+    }, cluster=[PI41]),
+    "victorialogs": Healthy({"victorialogs": {"api": 1234}}, stored("run-1 PI41", "run-1 AGX0"), cluster=[
+        {"name": "PI41", "services": {"log_shipper": {}, "victorialogs": {}}},
+        {"name": "AGX0", "services": {"log_shipper": {}}},
+        {"name": "GONE", "services": {}},
+    ]),
+}  # fmt: skip
+
+# --- the gateway and the edge ---
+
+MESSAGE = {"message": {"role": "assistant", "content": ""}}
+OF_NANO = (200, MESSAGE, ("X-AI-Node", "NANO"))
+PAGES = """
+<li data-node="N" data-service="comfyui"><a href="/comfyui/">open</a></li>
+<li data-node="N" data-service="sonarqube"><a href="http://10.0.0.3:9000/">open</a></li>
+<li data-node="N" data-service="jupyterhub">
+  <a href="/jupyter/">open</a>
+</li><p><a href="/healthz">"""
+THE_EDGE = {
+    "name": "NANO",
+    "tier": "edge",
+    "address": "10.0.0.6",
+    "services": {"nginx": {"ports": {"http": 8080}}, "ollama": {}},
+}
+
+
+def node_of(tier: str) -> dict[str, Any]:
+    """The node itself among the cluster's."""
+    return {"name": "N", "tier": tier, "services": {"prometheus": {}}}
+
+
+def gateway(*edges: dict[str, Any]) -> Healthy:
+    """An nginx before Kong, and nodes that answer when no AI node does."""
+    return Healthy(
+        {"kong": {}, "nginx": {"http": 80}},
+        {
+            "GET /healthz": (200, ""),
+            "GET /": (200, '<script src="portal.js">'),
+            "GET /portal/health": (200, ""),
+            "POST /api/v1/chat": (200, MESSAGE, ("X-AI-Node", "AGX0")),
+            "POST http://10.0.0.6:8080/api/chat": OF_NANO,
+        },
+        {"kong/api_key": "the-key"},
+        [node_of("gateway"), *edges],
+    )
+
+
+def ai(name: str, address: str, *, balanced: bool = True, **more: Any) -> dict[str, Any]:
+    """A node with Ollama, as Kong's check sees it."""
+    services = {"ollama": {"ports": {"api": 11434}}, "node_exporter": {"ports": {"metrics": 9100}}, **more}
+    return {"name": name, "address": address, "balanced": balanced, "services": services}
+
+
+def upstream(*found: tuple[str, int, str]) -> dict[str, Any]:
+    """What Kong says of its targets: (address, weight, health)."""
+    listed = [
+        {"target": f"{address}:11434", "weight": weight, "health": health}
+        for address, weight, health in found
+    ]
+    return {"GET /upstreams/ai-chat/health": (200, {"data": listed})}
+
+
+def with_key(*said: Any) -> Answer:
+    """An answer to those who have the key."""
+    return lambda _data, sent: said if sent.get("apikey") == "the-key" else (401, {})
+
+
+def kong(*nodes: dict[str, Any]) -> Healthy:
+    """A gateway before these nodes."""
+    return Healthy(
+        {"kong": {"proxy": 8000, "admin": 8001, "status": 8100}},
+        {
+            "GET /status/ready": (200, {}),
+            "GET /status": (200, {"configuration_hash": "ab" * 16}),
+            "POST /api/v1/chat": (401, {}),
+            "POST /api/v1/code": with_key(200, {"message": {"content": ""}}, ("X-AI-Node", "AGX0")),
+            "GET /api/v1/image/queue": with_key(200, {"queue_running": []}),
+            "POST /api/v1/image": with_key(400, {"error": {"type": "prompt_no_outputs"}}),
+            "GET /api/v1/code/quality/api/system/status": with_key(200, {"status": "UP"}),
+            "GET /v1/models": with_key(200, {}, ("RateLimit-Limit", "3000")),
+            **upstream(("10.0.0.1", 4, "HEALTHY"), ("10.0.0.2", 1, "HEALTHY")),
+        },
+        {"kong/api_key": "the-key"},
+        nodes,
+    )
+
+
+GATEWAY = {
+    "nginx": gateway(),
+    "nginx before an edge": gateway(THE_EDGE),
+    "nginx on the edge": Healthy({"ollama": {}, "nginx": {"http": 80}}, {
+        "GET /healthz": (200, ""),
+        "POST /api/chat": (*OF_NANO, ("X-Cache-Status", "HIT")),
+        "GET /api/tags": (404, ""),
+    }, cluster=[node_of("edge")]),
+    "nginx with pages": Healthy({"comfyui": {}, "jupyterhub": {}, "nginx": {"http": 80}}, {
+        "GET /healthz": (200, ""),
+        "GET /": (200, PAGES),
+        "GET /comfyui/": (401, ""),
+        "GET /jupyter/": (302, ""),
+    }, cluster=[node_of("secondary_ai")], entries={"comfyui": {"login": "basic"}}),
+    "kong": kong(
+        ai("AGX0", "10.0.0.1"),
+        ai("ORIN0", "10.0.0.2"),
+        ai("NANO", "10.0.0.3", balanced=False),
+        {"name": "PI52", "address": "", "services": {"redis": {}}},
+    ),
+    "kong without AI nodes": kong(),
+    "kong before one service each": kong(ai("ORIN0", "10.0.0.2", balanced=False, comfyui={}, sonarqube={})),
+}  # fmt: skip
+
+# The first word is the service whose check is meant.
+HEALTHY = DATA | AI | MONITORING | GATEWAY

@@ -1,0 +1,310 @@
+"""The check of each service passes where it works, and names what does not, with evidence and causes."""
+
+import json
+from typing import Any
+
+import aicluster_verify
+import healthy as node
+import pytest
+from a_kit import SLOW, check_of, failure_of, in_turn
+
+MANIFEST = "GET /v2/library/phi3/manifests/mini"
+MODEL = f"GET /v2/library/phi3/blobs/{node.BLOBS['model']}"
+LOGIN, START = f"POST {node.HUB}/login", f"POST {node.NOTEBOOK}/server"
+STOP = f"DELETE {node.NOTEBOOK}/server"
+CHAT, CODE = "POST /api/v1/chat", "POST /api/v1/code"
+OF_THE_EDGE = "POST http://10.0.0.6:8080/api/chat"
+QUEUE, QUALITY = "GET /api/v1/image/queue", "GET /api/v1/code/quality/api/system/status"
+SLOWLY = "a model that is not in memory may need longer"
+AWAY = node.upstream(("10.0.0.1", 4, "HEALTHY"), ("10.0.0.2", 1, "UNHEALTHY"))
+STATE = 'aicluster_service_state{name="%s",state="inactive"} 1\n'
+INACTIVE = (200, "".join(STATE % name for name in ("ollama", "comfyui", "sonarqube")))
+ORIN0 = "GET http://10.0.0.2:9100/metrics"
+
+
+@pytest.fixture(autouse=True)
+def files_of_the_node(tmp_path, monkeypatch):
+    """What checks read beside the network."""
+    files: dict[str, Any] = {
+        "comfyui.json": {"gpu": True, "checkpoints": ["sd.safetensors"]},
+        "ollama.json": {"models": ["llama3.2", "codellama:7b"], "aliases": ["chat", "code"], "gpu": False},
+        "servers.json": {"Servers": {"1": {"Name": "PI52"}}},
+        "jupyterhub/conf/settings.json": {"base_url": "/jupyter/"},
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(content))
+    monkeypatch.setattr(aicluster_verify, "ROOT", str(tmp_path))
+    monkeypatch.setattr(check_of("pgadmin"), "SERVERS", f"{tmp_path}/servers.json")
+    monkeypatch.setattr(check_of("grafana"), "shipped", lambda: {"one", "two"})
+    monkeypatch.setattr(check_of("kong"), "PROBED_WITHIN_S", -1)
+    for service in ("comfyui", "ollama"):
+        monkeypatch.setattr(check_of(service), "WANTED", f"{tmp_path}/{service}.json")
+
+
+def check_and_kit(case: str, changed: dict[str, Any]) -> tuple[Any, Any]:
+    """Of a case `node: what is so`; the node's first word is its service."""
+    name = case.partition(":")[0]
+    return check_of(name.split()[0]).check, node.kit_of(name, changed)
+
+
+@pytest.mark.parametrize("name", node.HEALTHY)
+def test_a_service_that_works_is_healthy(name):
+    check, kit = check_and_kit(name, {})
+    assert check(kit)
+
+
+# What is changed about a node that works, and what its check says all the same.
+WORKS: dict[str, tuple[dict[str, Any], str]] = {
+    "blackbox_exporter: what a missing answer to a ping means": (
+        {"GET /probe": in_turn(node.probed(200, 1), node.probed(0, 0))},
+        "the ingress answered 200 in 12 ms; no ping comes back, so NodeDown depends on node_exporter alone"),
+    "comfyui: a picture is being made for a user": (
+        {"GET /history/p1": (200, "{}"), "GET /queue": (200, {"queue_running": [[0, "theirs"], [1, "p1"]]})},
+        "is busy for a user on cuda"),
+    "jupyterhub: all places are taken": (
+        {START: (429, "limit exceeded"), STOP: None}, "no notebook slot was free"),
+    "jupyterhub: two verifies at once": (
+        {START: (400, "already running"), STOP: None}, "another verify starts one"),
+    "kong: a node in another profile may be away": (AWAY | {ORIN0: INACTIVE}, "AGX0 healthy, no key"),
+    "kong: a drained node may be away": (
+        node.upstream(("10.0.0.1", 0, "UNHEALTHY"), ("10.0.0.2", 1, "HEALTHY")), "abababab, ORIN0 healthy"),
+    "kong without AI nodes: there is nothing to balance, and no way in": (
+        {}, "abababab, there is no AI node"),
+    "kong before one service each: both are reached": ({}, "there is no AI node, image, code quality"),
+    "kong before one service each: both are inactive": (
+        {QUEUE: (503, {}), QUALITY: (503, {}), ORIN0: INACTIVE}, "image inactive, code quality inactive"),
+    "nginx: the edge answers": (
+        {CHAT: (*node.OF_NANO, ("X-AI-Fallback", "NANO"))},
+        "a chat is answered by NANO because no AI node does"),
+    "prometheus: a target came back since the last look": (
+        {"GET /api/v1/targets": in_turn(
+            *[node.targets(node.target("kong", "down", "t1"))["GET /api/v1/targets"]] * 2,
+            node.targets(node.target("kong", "up", "t2"))["GET /api/v1/targets"])},
+        "1 targets of 1 jobs up"),
+    "prometheus: a target was never looked at": (
+        node.targets(node.target("kong"), node.target("scanner", "unknown")),
+        "1 targets of 2 jobs up, 1 not asked yet"),
+    "prometheus: an inactive service is not missed": (
+        node.targets(node.target("kong"), node.target("scanner", "down", profile="scanning")),
+        "1 targets of 1 jobs up"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("case", "changed", "said"), [(case, *row) for case, row in WORKS.items()], ids=WORKS
+)
+def test_what_is_no_failure_is_told(case, changed, said):
+    check, kit = check_and_kit(case, changed)
+    assert said in check(kit)
+
+
+# What is changed, the evidence, and the possible causes.
+FAILS: dict[str, tuple[Any, ...]] = {
+    "minio: it is open to strangers": (
+        {"GET /images/": (200, "<ListBucketResult/>")}, "answered 200 instead of 403"),
+    "minio: it gives something else back": ({"minio: *": node.prints("else")}, "read 'else"),
+    "minio: there is no console": ({"GET /": (200, "{}")}, "the console shows no page"),
+    "postgres: a row is lost": ({"postgres: *": node.prints("3\n")}, "wrote 'run-1 N' and read"),
+    "redis: it has another password": (
+        {f"redis: * SET {node.REDIS_KEY} * EX 60": "NOAUTH\n"}, "SET answered 'NOAUTH"),
+    "postgres_exporter: the database is out of reach": ({"GET /metrics": (200, "pg_up 0\n")}, "pg_up 0"),
+    "postgres_exporter: it has asked no database": ({"GET /metrics": (200, "go_threads 7\n")}, "no pg_up"),
+    "postgres_exporter: its role has no rights": ({"GET /metrics": (200, "pg_up 1\n")}, "lacks pg_monitor"),
+    "redis_exporter: it has another password": (
+        {"GET /metrics": (200, 'redis_exporter_last_scrape_error{err="WRONGPASS"} 1\nredis_up 0\n')},
+        'redis_exporter_last_scrape_error{err="WRONGPASS"} 1'),
+    "redis_exporter: it has no numbers": ({"GET /metrics": (200, "redis_up 1\n")}, "no number of Redis"),
+    "postgrest: it is not ready": ({"GET /ready": (503, "")}, "/ready answered 503"),
+    "postgrest: its schema lacks the view": ({"GET /health": (404, "")}, "api.health answered 404"),
+    "postgrest: it serves another database": (
+        {"GET /health": (200, [node.ROW | {"database": "other"}])}, "not of database aicluster"),
+    "postgrest: it shows the catalogue": ({"GET /pg_roles": (200, "[]")}, "answered 200 instead of 404"),
+    "pgadmin: it has another password": (
+        {"POST /authenticate/login": (302, "", ("Location", "/login"))},
+        "refuses operator@example.org with the password"),
+    "pgadmin: a server was not loaded": (
+        {"GET /browser/server_group/children/1": (200, {"data": []})}, "not in its list: PI52"),
+    "redis_commander: it is open to strangers": (
+        {"GET /connections": (200, {})}, "answered 200 instead of 401"),
+    "redis_commander: it has another password": (
+        {"POST /signin": (200, {"ok": False})}, "refuses the password"),
+    "redis_commander: it lost a connection": (
+        {"GET /connections": node.signed_in({"connections": []})}, "connections missing: redis:6379"),
+    "redis_commander: a Redis is away": (
+        {"GET /apiv2/server/info": node.signed_in({"data": [node.REDIS | {"disabled": True}]})},
+        "no answer from Redis at redis:6379"),
+
+    "ollama: an alias is missing": (node.tags(*node.MODELS[:3]), "no model named code:latest"),
+    "ollama: a model without an alias is missing": (
+        node.tags(*node.MODELS[1:]), "no model named llama3.2:latest"),
+    "ollama: there is no token": (
+        {"POST /api/generate": (200, {"done": True, "eval_count": 0})}, "code:latest generated no token"),
+    "model_mirror: the manifest is another": (
+        {MANIFEST: (200, "{}")}, "the manifest of phi3:mini is not the one Ollama has"),
+    "model_mirror: a layer has no Location": (
+        {MODEL: node.layer("model", location=False)}, "without a Location"),
+    "model_mirror: a layer is of another size": ({MODEL: node.layer("model", 7)}, "has 7 bytes, not 400"),
+    "model_mirror: something can be deleted": (
+        {"DELETE /v2/library/x/manifests/latest": (202, "")},
+        "DELETE /v2/library/x/manifests/latest answers 202"),
+    "model_mirror: the private key is served": (
+        {"GET /id_ed25519": (200, "key")}, "GET /id_ed25519 answers 200"),
+    "comfyui: the GPU is not used": (
+        {"GET /system_stats": (200, {"devices": [{"type": "cpu"}]})}, "given a GPU but computes on cpu"),
+    "comfyui: a declared checkpoint is missing": (
+        {"GET /models/checkpoints": (200, ["more.ckpt"])}, "no checkpoint named sd.safetensors"),
+    "comfyui: the job does not end": ({"GET /history/p1": (200, "{}")}, "did not end"),
+    "comfyui: the job fails": (
+        {"GET /history/p1": (200, {"p1": node.JOB | {"status": {"status_str": "error"}}})}, "ended as"),
+    "comfyui: the picture is none": ({"GET /view": (200, "<html>")}, "is no PNG"),
+    "sonarqube: its database is too old": (
+        {"GET /api/system/status": (200, {"status": "DB_MIGRATION_NEEDED"})}, "DB_MIGRATION_NEEDED"),
+    "sonarqube: provisioning did not happen": (
+        {"GET /api/authentication/validate": (200, {"valid": True})}, "default password"),
+    "sonarqube: it has another password": (
+        {"GET /api/authentication/validate": (200, {"valid": False})}, "cannot log in"),
+    "sonarqube: Prometheus is not let in": (
+        {"GET /api/monitoring/metrics": (403, "")}, "metrics answered 403"),
+    "sonarqube: it cannot forget": (
+        {"POST /api/projects/delete": (500, "")}, "deleting the project answered 500"),
+    "jupyterhub: it has another password": ({LOGIN: (403, "")}, "refuses the right password"),
+    "jupyterhub: it lets in everybody": ({LOGIN: node.SESSION}, "accepts a wrong password"),
+    "jupyterhub: a notebook ends as it starts": (
+        {f"GET {node.NOTEBOOK}": (200, {"servers": {"": {"ready": False}}})}, "does not come up"),
+    "jupyterhub: Prometheus is not let in": ({f"GET {node.HUB}/metrics": (403, "")}, "answered 403"),
+
+    "node_exporter: it measures another machine": (
+        {"GET /metrics": (200, node.METRICS.replace(node.UNAME, "other"))}, "measures another machine"),
+    "node_exporter: our file is not read": (
+        {"GET /metrics": (200, node.METRICS.replace("aicluster_node_info{", "x{"))},
+        "aicluster_node_info of N"),
+    "node_exporter: a file is broken": (
+        {"GET /metrics": (200, node.METRICS.replace("scrape_error 0", "scrape_error 1"))}, "cannot be read"),
+    "grafana: its database is sick": (
+        {"grafana: *health": node.curled(200, {"database": "failing"})}, "database is 'failing'"),
+    "grafana: it has another password": (
+        {"grafana: *user": node.curled(401, {})}, "refuses the password of its secret file"),
+    "grafana: a visitor enters instead of the administrator": (
+        {"grafana: *user": node.curled(200, {"login": ""})}, "answered as ''"),
+    "grafana: a dashboard is missing": (
+        {"grafana: *search*": node.curled(200, [{"uid": "one"}])}, "dashboards missing: two"),
+    "grafana: its data source does not answer": (
+        {"grafana: *query=up": node.curled(502, {})}, "answered 502", "prometheus on PI41"),
+    "grafana behind nginx: the page does not open": (
+        {"GET /grafana/api/health": (502, {})}, "answered 502 instead of 200", "nginx on N"),
+    "blackbox_exporter: the ingress does not answer": (
+        {"GET /probe": node.probed(503, 0)}, "the ingress http://10.0.0.1:8080/healthz answered 503",
+        "nginx on PI51", "kong on PI51"),
+    "victorialogs: a node is missing": (
+        node.stored("run-1 PI41"), "no line of AGX0 within 30 s", "log_shipper on AGX0"),
+    "victorialogs: a line is of an earlier run": (
+        node.stored("run-1 PI41", "run-0 AGX0"), "no line of AGX0 within 30 s", "log_shipper on AGX0"),
+    "victorialogs: a node has a similar name": (
+        node.stored("run-1 PI41", "run-1 AGX01"), "no line of AGX0 within 30 s", "log_shipper on AGX0"),
+    "victorialogs: without any line it blames nobody else": (
+        node.stored(), "no line of PI41, AGX0 within 30 s"),
+    "prometheus: a target is down": (
+        node.targets(node.target("kong", "down", error="refused"), node.target("probe")),
+        "1 of 2 targets down: kong of PI52: refused", "kong on PI52"),
+    "prometheus: many probes through one dead exporter are one trouble": (
+        node.targets(*(node.target("ping", "down", error="refused", instance=str(n)) for n in range(9))),
+        "9 of 9 targets down: 9 probes through blackbox_exporter: refused", "blackbox_exporter on PI41"),
+    "prometheus: it has no rules": (node.rules(), "has no rules"),
+    "prometheus: a rule cannot be evaluated": (
+        node.rules(node.RULE, {"name": "Bad", "health": "err", "lastError": "many-to-many"}),
+        "rule Bad: many-to-many"),
+    "prometheus: there is nobody to tell": (
+        {"GET /api/v1/alertmanagers": node.api(activeAlertmanagers=[])},
+        "does not know the Alertmanager on PI41 (10.0.0.4:9093)"),
+    "prometheus: a page is without a metric": (
+        {"GET /api/v1/query": node.api(result=[{"metric": {"job": "kong", "instance": "10.0.0.1:8100"}}])},
+        "no metric from kong at 10.0.0.1:8100"),
+
+    "nginx: Kong is not ready": ({"GET /healthz": (502, "")}, "/healthz: answered 502", "kong on N"),
+    "nginx: the portal has no states": (
+        {"GET /portal/health": (502, "")}, "/portal/health: answered 502", "prometheus on N"),
+    "nginx: the key is not taken": ({CHAT: (401, {})}, "answered 401 instead of 200", "kong on N"),
+    "nginx: nobody answers": ({CHAT: (503, "nobody")}, "instead of 200: nobody", "kong on N"),
+    "nginx: an answer is of nobody": ({CHAT: (200, node.MESSAGE)}, "X-AI-Node is missing", "kong on N"),
+    "nginx before an edge: the answer is slow": ({CHAT: SLOW}, SLOWLY, "ollama on NANO", "kong on N"),
+    "nginx before an edge: the edge's nginx is down": (
+        {OF_THE_EDGE: (502, {})}, "NANO would not answer when no AI node does", "nginx on NANO"),
+    "nginx before an edge: the edge does not answer in time": (
+        {OF_THE_EDGE: SLOW}, "NANO would not answer when no AI node does", "ollama on NANO", "nginx on NANO"),
+    "nginx on the edge: it forgets": (
+        {"POST /api/chat": (*node.OF_NANO, ("X-Cache-Status", "MISS"))},
+        "not answered from the cache (MISS, then MISS)"),
+    "nginx on the edge: it lets everything through": (
+        {"GET /api/tags": (200, {})}, "/api/tags: answered 200 instead of 404"),
+    "nginx with pages: anybody computes": (
+        {"GET /comfyui/": (200, "")}, "/comfyui/: answered 200 without a password"),
+    "nginx with pages: one is away": (
+        {"GET /jupyter/": (503, "away")}, "/jupyter/: answered 503: away", "jupyterhub on N"),
+    "kong: it has no configuration": (
+        {"GET /status": (200, {"configuration_hash": "0" * 32})}, "without a configuration"),
+    "kong: it does not know a node": (node.upstream(("10.0.0.1", 4, "HEALTHY")), "does not know ORIN0"),
+    "kong: it cannot reach a node": (
+        AWAY, "for Kong ORIN0 (10.0.0.2:11434) is UNHEALTHY", "ollama on ORIN0"),
+    "kong: nobody is left, so it does not matter who is inactive": (
+        node.upstream(("10.0.0.1", 4, "UNHEALTHY"), ("10.0.0.2", 1, "UNHEALTHY")) | {ORIN0: INACTIVE},
+        "AGX0 (10.0.0.1:11434) is UNHEALTHY", "ollama on AGX0", "ollama on ORIN0"),
+    "kong: it is open to everybody": ({CHAT: (200, {})}, "without a key is answered with 200"),
+    "kong: nobody writes code, by its own fault": (
+        {CODE: (404, "no model")}, "for code is answered 404: no model"),
+    "kong: a node cannot write code": (
+        {CODE: (500, "cannot load", ("X-AI-Node", "AGX0"))}, "answered 500: cannot load", "ollama on AGX0"),
+    "kong: a model takes long": ({CODE: SLOW}, SLOWLY, "ollama on AGX0", "ollama on ORIN0"),
+    "kong: nobody counts requests": ({"GET /v1/models": (200, {})}, "no rate limit holds", "redis on PI52"),
+    "kong before one service each: no job is taken": (
+        {"POST /api/v1/image": (503, {})}, "empty graph is answered 503", "comfyui on ORIN0"),
+    "kong before one service each: ComfyUI is not reached": (
+        {QUEUE: (503, {})}, "queue of images answers 503", "comfyui on ORIN0"),
+    "kong before one service each: SonarQube is not reached": (
+        {QUALITY: (503, {})}, "code quality answers 503", "sonarqube on ORIN0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("case", "changed", "evidence", "causes"),
+    [(case, changed, evidence, causes) for case, (changed, evidence, *causes) in FAILS.items()],
+    ids=FAILS,
+)
+def test_what_does_not_work_is_named_with_evidence_and_causes(case, changed, evidence, causes):
+    found = failure_of(*check_and_kit(case, changed))
+    assert evidence in found.evidence
+    assert found.caused_by == causes
+
+
+@pytest.mark.parametrize(("case", "next_command"), [
+    ("blackbox_exporter: the ingress does not answer", "curl -v 'http://10.0.0.1:8080/healthz'"),
+    ("comfyui: a declared checkpoint is missing", "sudo docker compose --project-directory /opt/aicluster "
+        "cp sd.safetensors comfyui:/opt/ComfyUI/models/checkpoints/sd.safetensors"),
+    ("prometheus: a target is down", "curl -v 'http://10.0.0.2/kong/'"),
+    ("victorialogs: a node is missing", "on AGX0: systemctl status systemd-journal-upload"),
+])  # fmt: skip
+def test_the_next_command_is_told(case, next_command):
+    assert failure_of(*check_and_kit(case, FAILS[case][0])).next_command == next_command
+
+
+@pytest.mark.parametrize(("name", "requests"), [
+    pytest.param("comfyui", ["POST /queue", "POST /history"], id="a job"),
+    pytest.param("jupyterhub", [STOP], id="a notebook"),
+    pytest.param("pgadmin", ["GET /logout"], id="a session"),
+    pytest.param("sonarqube", ["POST /api/projects/delete"], id="a project"),
+])  # fmt: skip
+def test_what_a_check_made_is_gone_at_its_end(name, requests):
+    check, kit = check_and_kit(name, {})
+    check(kit)
+    assert kit.asked[-len(requests) :] == requests
+
+
+def test_nothing_else_is_asked_of_a_gateway_that_is_not_ready():
+    check, kit = check_and_kit("nginx", {"GET /healthz": (502, "")})
+    failure_of(check, kit)
+    assert kit.asked == ["GET /healthz"]
+
+
+def test_a_node_that_was_not_asked_in_this_run_owes_no_line():
+    kit = node.kit_of("victorialogs", node.stored("run-1 PI41"), together=["PI41"])
+    assert check_of("victorialogs").check(kit) == "a line of each of 1 nodes"
