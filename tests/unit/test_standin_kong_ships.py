@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 import render
@@ -15,24 +14,11 @@ from standins.kong.kong_standin.access_log import VARIABLES
 from standins.kong.kong_standin.fields import Default, Field
 from standins.kong.kong_standin.pdk import FUNCTIONS, VALUES
 from standins.kong.kong_standin.schema import PLUGINS, TOP
-from standins.kong.kong_standin.server import Api
 from tree import ROOT
 
 # Exchanges are to be kept in PostgreSQL: http-log sends their records, pre-function adds what was said.
 NOT_YET_SHIPPED = {"http-log", "pre-function"}
 NOT_YET_SHIPPED_LUA = {"kong.ctx.shared", "kong.log.set_serialize_value"}
-RULES = "roles/prometheus/templates/opt/aicluster/prometheus/rules/gateway.yml"
-# Each path of the admin and the status interface: who asks for it, and in which words.
-ASKED = {
-    ("admin", "/upstreams/{upstream}/health"): (
-        "roles/kong/templates/opt/aicluster/checks/kong.py", '"admin", "/upstreams/%s/health"',
-    ),
-    ("status", "/metrics"): ("roles/kong/meta/service.yml", "metrics: {port: status, path: /metrics}"),
-    ("status", "/status"): ("roles/kong/meta/service.yml", "ask /status |"),
-    ("status", "/status/ready"): ("roles/kong/meta/service.yml", "ask /status/ready)"),
-    ("status", "/upstreams/{upstream}/health"): (RULES, "/upstreams/{{ $labels.upstream }}/health"),
-    ("status", "/upstreams/{upstream}/targets"): ("tests/e2e/test_reload.py", "/upstreams/ai-chat/targets"),
-}  # fmt: skip
 
 
 @cache
@@ -117,14 +103,3 @@ def test_every_series_that_rules_and_dashboards_read_is_on_the_page_and_no_other
     page = (ROOT / "lab/standins/kong/kong_standin/metrics.py").read_text()
     shown = {*re.findall(r'samples\("(kong_\w+)"', page), *metrics.LATENCIES}
     assert {name.removesuffix("_bucket") for name in series} == shown
-
-
-def test_every_path_that_is_asked_is_served_and_no_other():
-    api = Api(Mock())
-    served = {("admin", path) for path in api.admin_paths} | {("status", path) for path in api.status_paths}
-    assert served == ASKED.keys()
-
-
-@pytest.mark.parametrize(("asker", "words"), ASKED.values(), ids=[" ".join(where) for where in ASKED])
-def test_somebody_asks_for_each_path(asker, words):
-    assert words in (ROOT / asker).read_text()
