@@ -2,31 +2,22 @@
 
 Run as `mc`; FAKE_MC names the file. The arguments of every call are kept: a test looks for secrets in them.
 Like the real store it gives the words of a policy in another order each time: that of a set in this process.
-Tests run it hundreds of times, and importing json takes as long as starting Python: only what needs it does.
 """
 
-from __future__ import annotations
-
-import marshal
+import json
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-EMPTY: dict[str, Any] = {
-    "calls": [],
-    "aliases": {},
-    "buckets": [],
-    "policies": {"readwrite": {}},
-    "users": {},
-    "root": ["aicluster", "made-up-minio-root-password"],
-}
+EMPTY: dict[str, Any] = {"calls": [], "buckets": [], "policies": {"readwrite": {}}, "users": {}}
+ROOT = ["aicluster", "made-up-minio-root-password"]
 
 
-class RefusedError(Exception):
-    """What the client says when it cannot do something."""
+def require(holds: object) -> None:
+    """End as the client does when the store refuses."""
+    if not holds:
+        sys.exit("mc: <ERROR> refused")
 
 
 def shuffled(policy: dict[str, Any]) -> dict[str, Any]:
@@ -37,110 +28,56 @@ def shuffled(policy: dict[str, Any]) -> dict[str, Any]:
     return {**policy, "Statement": statements}
 
 
-def set_alias(state: dict[str, Any], alias: str) -> None:
-    name, secret = sys.stdin.read().splitlines()
-    user = state["users"].get(name)
-    if [name, secret] != state["root"] and not (user and user["secret"] == secret and user["enabled"]):
-        raise RefusedError("The request signature does not match")
-    state["aliases"][alias] = name
+def run_policy(policies: dict[str, Any], users: dict[str, Any], words: list[str]) -> None:
+    match words:
+        case ["create", "root", name, path]:
+            policies[name] = json.loads(Path(path).read_text())
+        case ["info", "root", name, "--policy-file", path]:
+            require(name in policies)
+            Path(path).write_text(json.dumps(shuffled(policies[name]), indent=1))
+        case ["remove", "root", name]:
+            require(not any(name in user["policies"] for user in users.values()))
+            del policies[name]
+        case ["attach", "root", policy, "--user", name]:
+            require(policy in policies and policy not in users[name]["policies"])
+            users[name]["policies"].append(policy)
+        case ["detach", "root", policy, "--user", name]:
+            users[name]["policies"].remove(policy)
+        case ["list", "root"]:
+            for name in policies:
+                print(json.dumps({"policy": name, "isGroup": False}))
 
 
-def user_of(state: dict[str, Any], name: str) -> dict[str, Any]:
-    if name not in state["users"]:
-        raise RefusedError("The specified user does not exist")
-    found: dict[str, Any] = state["users"][name]
-    return found
-
-
-def user_info(state: dict[str, Any], name: str) -> None:
-    import json
-
-    print(json.dumps({"accessKey": name, "policyName": ",".join(user_of(state, name)["policies"])}))
-
-
-def add_user(state: dict[str, Any], name: str) -> None:
-    user = state["users"].setdefault(name, {"policies": []})
-    user.update(secret=sys.stdin.readline().rstrip("\n"), enabled=True)
-
-
-def remove_policy(state: dict[str, Any], name: str) -> None:
-    if any(name in user["policies"] for user in state["users"].values()):
-        raise RefusedError("policy in use")
-    del state["policies"][name]
-
-
-def attach(state: dict[str, Any], policy: str, _flag: str, name: str) -> None:
-    if policy not in state["policies"] or policy in user_of(state, name)["policies"]:
-        raise RefusedError("The specified policy change is already in effect")
-    user_of(state, name)["policies"].append(policy)
-
-
-def detach(state: dict[str, Any], policy: str, _flag: str, name: str) -> None:
-    user_of(state, name)["policies"].remove(policy)
-
-
-def policy_info(state: dict[str, Any], name: str, _flag: str, path: str) -> None:
-    if name not in state["policies"]:
-        raise RefusedError("The canned policy does not exist")
-    import json
-
-    with open(path, "w") as file:
-        json.dump(shuffled(state["policies"][name]), file, indent=1)
-
-
-def create_policy(state: dict[str, Any], name: str, path: str) -> None:
-    import json
-
-    with open(path) as file:
-        state["policies"][name] = json.load(file)
-
-
-def list_policies(state: dict[str, Any]) -> None:
-    import json
-
-    for name in state["policies"]:
-        print(json.dumps({"policy": name, "isGroup": False}))
-
-
-def bucket_info(state: dict[str, Any], name: str) -> None:
-    if name not in state["buckets"]:
-        raise RefusedError("Bucket does not exist")
-
-
-COMMANDS: dict[tuple[str, ...], Any] = {
-    ("alias", "set"): lambda state, alias, _url: set_alias(state, alias),
-    ("stat",): lambda state, path: bucket_info(state, path.partition("/")[2]),
-    ("mb",): lambda state, path: state["buckets"].append(path.partition("/")[2]),
-    ("admin", "user", "info", "root"): user_info,
-    ("admin", "user", "add", "root"): add_user,
-    ("admin", "user", "remove", "root"): lambda state, name: state["users"].pop(name),
-    ("admin", "policy", "create", "root"): create_policy,
-    ("admin", "policy", "info", "root"): policy_info,
-    ("admin", "policy", "remove", "root"): remove_policy,
-    ("admin", "policy", "attach", "root"): attach,
-    ("admin", "policy", "detach", "root"): detach,
-    ("admin", "policy", "list", "root"): list_policies,
-}
-
-
-def main(arguments: list[str]) -> int:
-    """Do what the arguments say."""
-    path = os.environ["FAKE_MC"]
-    with open(path, "rb") as file:
-        state = marshal.load(file)
-    state["calls"].append(arguments)
-    words = [word for word in arguments if word != "--json"]
-    [size] = [len(names) for names in COMMANDS if tuple(words[: len(names)]) == names]
-    try:
-        COMMANDS[tuple(words[:size])](state, *words[size:])
-    except RefusedError as refusal:
-        print(f"mc: <ERROR> {refusal}", file=sys.stderr)
-        return 1
-    finally:
-        with open(path, "wb") as file:
-            marshal.dump(state, file)
-    return 0
+def run(state: dict[str, Any], words: list[str]) -> None:
+    users, policies, buckets = state["users"], state["policies"], state["buckets"]
+    match words:
+        case ["alias", "set", _, _]:
+            name, secret = sys.stdin.read().splitlines()
+            known = users.get(name, {"secret": None, "enabled": False})
+            require([name, secret] == ROOT or (known["secret"] == secret and known["enabled"]))
+        case ["stat", path]:
+            require(path.removeprefix("root/") in buckets)
+        case ["mb", path]:
+            buckets.append(path.removeprefix("root/"))
+        case ["admin", "user", "info", "root", name]:
+            require(name in users)
+            print(json.dumps({"accessKey": name, "policyName": ",".join(users[name]["policies"])}))
+        case ["admin", "user", "add", "root", name]:
+            secret = sys.stdin.readline().rstrip("\n")
+            users[name] = {"policies": [], **users.get(name, {}), "secret": secret, "enabled": True}
+        case ["admin", "user", "remove", "root", name]:
+            del users[name]
+        case ["admin", "policy", *rest]:
+            run_policy(policies, users, rest)
+        case _:
+            sys.exit(f"no such command: {words}")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    file = Path(os.environ["FAKE_MC"])
+    now = json.loads(file.read_text())
+    now["calls"].append(sys.argv[1:])
+    try:
+        run(now, [word for word in sys.argv[1:] if word != "--json"])
+    finally:
+        file.write_text(json.dumps(now))
