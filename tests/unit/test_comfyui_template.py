@@ -79,10 +79,6 @@ def manager(folder, source, config=OLD, level=STRICT):
     settings.write_text(level)
 
 
-def test_the_options_a_version_knows_are_read_from_its_source(folder):
-    assert start.known_switches(folder) == ["--lowvram", "--cpu"]
-
-
 @pytest.mark.parametrize(("optional", "passed"), [
     pytest.param("--disable-dynamic-vram", [], id="a switch it does not know is left out"),
     pytest.param("--cpu,--disable-dynamic-vram", ["--cpu"], id="one it knows is passed on"),

@@ -30,21 +30,6 @@ def test_visitors_may_look_at_the_gateway_s_alone_and_only_through_nginx():
     assert welcome == ["false", "true"]
 
 
-# Compressing took whole boards down; nothing is told to the maker or fetched; rules are Prometheus'.
-OFF = (
-    "SERVER_ENABLE_GZIP", "ANALYTICS_REPORTING_ENABLED", "ANALYTICS_CHECK_FOR_UPDATES",
-    "ANALYTICS_CHECK_FOR_PLUGIN_UPDATES", "NEWS_NEWS_FEED_ENABLED", "PLUGINS_PLUGIN_ADMIN_ENABLED",
-    "UNIFIED_ALERTING_EXECUTE_ALERTS", "USERS_ALLOW_SIGN_UP",
-)  # fmt: skip
-
-
-@every_node
-def test_a_grafana_for_a_small_board(inventory, host):
-    environment = container(host, inventory)["environment"]
-    assert {environment[f"GF_{name}"] for name in OFF} == {"false"}
-    assert environment["GF_PLUGINS_PREINSTALL_DISABLED"] == "true"
-
-
 @every_node
 def test_every_setting_is_one_the_stand_in_knows(inventory, host, tmp_path):
     secret = tmp_path / "password"
@@ -56,15 +41,6 @@ def test_every_setting_is_one_the_stand_in_knows(inventory, host, tmp_path):
     settings = settings_of(environment | {"GF_SECURITY_ADMIN_PASSWORD": here})
     assert settings.admin_password == "a password"
     assert settings.sub_path == ("" if host.endswith(".204") else "/grafana")
-
-
-@pytest.mark.parametrize(
-    ("memory_mb", "expected"),
-    [pytest.param(512, "409MiB", id="four fifths of 512"), pytest.param(1024, "819MiB", id="and of 1024")],
-)
-def test_the_heap_is_collected_before_the_container_s_limit(memory_mb, expected):
-    found = render.container("grafana", host=PI41, entry={"memory_mb": memory_mb})
-    assert found["environment"]["GOMEMLIMIT"] == expected
 
 
 @every_node
@@ -82,16 +58,6 @@ def test_dashboards_are_files_that_nobody_edits():
     assert provider["options"]["path"] == mounted[f"{HOME}dashboards"]
     home = container()["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert f"{HOME}dashboards/{home.removeprefix(mounted[HOME + 'dashboards'] + '/')}" in files()
-
-
-@every_node
-def test_data_sources_that_are_not_listed_any_more_go(inventory, host):
-    text = render.render_role("grafana", inventory=inventory, host=host)[
-        f"{HOME}provisioning/datasources/all.yml"
-    ]
-    provisioned = yaml.safe_load(text)
-    assert (provisioned["apiVersion"], provisioned["prune"]) == (1, True)
-    assert isinstance(provisioned["datasources"], list)
 
 
 def test_who_may_log_in_may_do_so_through_nginx():

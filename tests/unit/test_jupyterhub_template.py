@@ -140,19 +140,10 @@ def test_a_token_opens_the_metrics_and_nothing_else():
     assert role["scopes"] == ["read:metrics"]
 
 
-def test_the_hub_has_the_powers_it_needs_to_keep_users_apart_and_no_other():
-    found = render.container("jupyterhub")
-    assert found["cap_drop"] == ["ALL"]
-    assert found["cap_add"] == ["SETUID", "SETGID", "CHOWN", "KILL"]
-    assert found["read_only"]
-
-
-@pytest.mark.parametrize(
-    ("url", "said"), [("", None), ("http://192.0.2.1/simple", "http://192.0.2.1/simple")]
-)
-def test_a_site_without_the_internet_names_its_mirror(url, said):
-    found = render.container("jupyterhub", overrides={"jupyterhub_pip_index_url": url})
-    assert found["environment"].get("PIP_INDEX_URL") == said
+def test_a_site_without_the_internet_names_its_mirror():
+    mirror = "http://192.0.2.1/simple"
+    found = render.container("jupyterhub", overrides={"jupyterhub_pip_index_url": mirror})
+    assert found["environment"]["PIP_INDEX_URL"] == mirror
 
 
 # --- the lock ---
@@ -180,57 +171,40 @@ def test_a_package_is_lacking_when_it_is_missing_or_of_another_version():
 
 
 @pytest.fixture
-def packages(tmp_path, monkeypatch):
+def installed(tmp_path, monkeypatch):
+    """The environments that were installed, by writing that down."""
     monkeypatch.setattr(start, "PACKAGES", tmp_path)
-    return tmp_path
-
-
-def test_an_image_that_has_everything_is_used_as_it_is(packages):
-    lock = f"pytest=={start.importlib.metadata.version('pytest')} \\\n    --hash=sha256:0\n"
-    assert start.prepared(lock) == Path(sys.executable)
-    assert not list(packages.iterdir())
-
-
-def pretend(monkeypatch, installed: list[Path]) -> None:
-    """Install by writing down where."""
+    found: list[Path] = []
 
     def install(environment: Path) -> None:
-        installed.append(environment)
-        environment.mkdir()
+        found.append(environment)
+        environment.mkdir(exist_ok=True)
         (environment / start.MARKER).write_text("")
 
     monkeypatch.setattr(start, "install", install)
+    return found
 
 
-def test_what_the_image_lacks_is_installed_once(packages, monkeypatch):
-    installed: list[Path] = []
-    pretend(monkeypatch, installed)
-    python = [start.prepared("no-such-package==1\n") for _ in "12"]
-    assert len(installed) == 1 and installed[0].parent == packages
-    assert python == [installed[0] / "bin/python"] * 2
+def test_an_image_that_has_everything_is_used_as_it_is(installed):
+    lock = f"pytest=={start.importlib.metadata.version('pytest')} \\\n    --hash=sha256:0\n"
+    assert start.prepared(lock) == Path(sys.executable)
+    assert not installed
 
 
-@pytest.mark.usefixtures("packages")
-def test_another_lock_is_another_environment_and_the_old_one_goes(monkeypatch):
-    installed: list[Path] = []
-    pretend(monkeypatch, installed)
-    for version in "12":
-        start.prepared(f"no-such-package=={version}\n")
+def test_what_the_image_lacks_is_installed_once_for_a_lock_and_the_old_environment_goes(installed):
+    python = [start.prepared(f"no-such-package=={version}\n") for version in "112"]
     assert [path.exists() for path in installed] == [False, True]
+    assert python == [installed[at] / "bin/python" for at in (0, 0, 1)]
 
 
-@pytest.mark.usefixtures("packages")
-def test_an_environment_that_was_interrupted_is_made_anew(monkeypatch):
-    installed: list[Path] = []
-    pretend(monkeypatch, installed)
+def test_an_environment_that_was_interrupted_is_made_anew(installed):
     half = start.environment_of("no-such-package==1\n")
-    monkeypatch.setattr(start, "install", installed.append)
     half.mkdir()
     start.prepared("no-such-package==1\n")
     assert installed == [half]
 
 
-@pytest.mark.usefixtures("packages")
+@pytest.mark.usefixtures("installed")
 def test_without_an_index_the_reason_and_the_way_out_are_said(monkeypatch):
     def fail(_environment: Path) -> None:
         raise subprocess.CalledProcessError(1, "pip")

@@ -103,40 +103,14 @@ def test_without_a_service_behind_it_there_is_no_route_but_still_a_gateway():
     assert set(config) == {"_format_version", "_transform", "consumers", "plugins"}
 
 
-# --- health ---
-
-
-@pytest.fixture
-def checks() -> dict[str, Any]:
-    """Of one upstream: those of all come from one loop."""
-    return dict(upstream(kong_yml(), "ai-chat")["healthchecks"])
-
-
-def test_a_busy_node_is_not_taken_for_a_dead_one(checks):
-    passive = checks["passive"]
-    assert passive["unhealthy"]["http_failures"] == 0, "Ollama answers 503 when its queue is full"
-    assert passive["healthy"]["successes"] == 0, "only probes clear what traffic found"
-
-
-def test_every_answer_of_the_probe_moves_a_counter(checks):
-    active = checks["active"]
+def test_every_answer_of_the_probe_moves_a_counter():
+    active = upstream(kong_yml(), "ai-chat")["healthchecks"]["active"]
     good, bad = set(active["healthy"]["http_statuses"]), set(active["unhealthy"]["http_statuses"])
     assert good == {200}
     assert bad >= {400, 401, 403, 404, 405, 429, 500, 501, 502, 503, 504}, "a status in no list freezes it"
-    assert not good & bad
-    assert active["unhealthy"]["http_failures"] > 0
 
 
 # --- services and routes ---
-
-
-@every_inventory
-def test_failover_happens_while_connecting(inventory):
-    for service in kong_yml(inventory)["services"]:
-        assert service["connect_timeout"] == 2000
-        assert service["read_timeout"] >= 600_000, "a cold model, or a whole answer that is not streamed"
-        assert service["write_timeout"] > 0
-    assert environment(inventory)["KONG_UPSTREAM_KEEPALIVE_POOL_SIZE"] == "0"
 
 
 def sent_to(path: str, method: str) -> str | None:
@@ -170,33 +144,17 @@ def test_what_does_not_infer_has_no_route(path, method):
 
 
 @every_inventory
-def test_every_route_asks_for_a_key_and_hides_it_from_the_node(inventory):
+def test_every_route_asks_for_a_key_and_counts_requests_in_the_redis_beside_it(inventory):
     for _, route in routes(kong_yml(inventory)):
-        config = plugin(route, "key-auth")
-        assert config["key_names"] == ["apikey", "authorization"]
-        assert config["hide_credentials"] is True
-        assert config["key_in_query"] is False, "a query ends up in logs"
-        assert config["key_in_body"] is False
+        assert plugin(route, "key-auth")["key_names"] == ["apikey", "authorization"]
+        redis = plugin(route, "rate-limiting")["redis"]
+        assert (redis["host"], redis["port"]) == ("redis", 6379)
 
 
 def test_the_same_key_is_taken_alone_and_as_bearer():
     [consumer] = kong_yml()["consumers"]
     key = render.made_up_secrets()["kong_api_key"]
     assert [credential["key"] for credential in consumer["keyauth_credentials"]] == [key, f"Bearer {key}"]
-
-
-@every_inventory
-def test_rate_limits_are_counted_in_redis_and_never_stop_a_request_when_it_is_away(inventory):
-    for service, route in routes(kong_yml(inventory)):
-        config = plugin(route, "rate-limiting")
-        assert config["policy"] == "redis"
-        assert config["limit_by"] == "consumer"
-        assert config["fault_tolerant"] is True
-        redis = config["redis"]
-        assert (redis["host"], redis["port"]) == ("redis", 6379)
-        assert redis["timeout"] <= 200 < service["connect_timeout"]
-        assert redis["password"] == render.made_up_secrets()["redis_password"]
-        assert not {key for key in config if key.startswith("redis_")}, "the old names are gone in Kong 4"
 
 
 def test_the_counters_may_live_on_another_node():
@@ -217,19 +175,6 @@ def test_without_any_redis_the_limits_are_counted_by_kong_itself():
     assert "redis" not in limits
 
 
-def test_a_request_keeps_its_id_from_nginx_to_the_client():
-    [config] = [p["config"] for p in kong_yml()["plugins"] if p["name"] == "correlation-id"]
-    assert config["header_name"] == "X-Request-ID"
-    assert config["echo_downstream"] is True
-
-
-def test_plugins_in_use_and_plugins_loaded_are_the_same():
-    config = kong_yml()
-    used = {p["name"] for p in config["plugins"]}
-    used |= {p["name"] for _, route in routes(config) for p in route["plugins"]}
-    assert set(environment()["KONG_PLUGINS"].split(",")) == used
-
-
 def test_everything_has_a_name_so_that_ids_and_counters_stay():
     config = kong_yml()
     named = [*config["upstreams"], *config["services"], *(route for _, route in routes(config))]
@@ -240,18 +185,6 @@ def test_everything_has_a_name_so_that_ids_and_counters_stay():
 
 
 # --- the container ---
-
-
-@pytest.mark.parametrize(("name", "value"), [
-    pytest.param("KONG_ADMIN_GUI_LISTEN", "off", id="no admin pages on all interfaces"),
-    pytest.param("KONG_REQUEST_DEBUG", "off", id="no debugging by header for what looks like loopback"),
-    pytest.param("KONG_ANONYMOUS_REPORTS", "off", id="nothing is reported to anybody"),
-    pytest.param("KONG_DNS_VALID_TTL", "5", id="a Redis that was recreated is found again soon"),
-    pytest.param("KONG_UNTRUSTED_LUA", "sandbox", id="Lua of the configuration runs in the sandbox"),
-    pytest.param("KONG_UNTRUSTED_LUA_SANDBOX_REQUIRES", "cjson.safe", id="it may require one module"),
-])  # fmt: skip
-def test_kong_runs_with(name, value):
-    assert environment()[name] == value
 
 
 def test_the_prefix_belongs_to_the_user_kong_runs_as():
@@ -276,8 +209,3 @@ def test_the_readme_names_every_way_in():
     for _, route in routes(kong_yml()):
         [path] = route["paths"]
         assert path.strip("~$") in readme, route["name"]
-
-
-def test_what_installs_code_or_deletes_results_has_no_way():
-    reached = {service["path"] for service in kong_yml()["services"] if service["host"] == "image"}
-    assert reached == {"/prompt", "/queue", "/history", "/view", "/ws"}

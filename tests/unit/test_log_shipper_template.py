@@ -4,10 +4,6 @@ from typing import Any
 
 import render
 
-from aicluster.engine.files import rule_for
-
-CONF = "/etc/systemd/journal-upload.conf.d/90-aicluster.conf"
-DROP_IN = "/etc/systemd/system/systemd-journal-upload.service.d/10-keep-trying.conf"
 NANO = "192.168.1.159"
 
 
@@ -20,12 +16,6 @@ def state(host: str, **overrides: Any) -> dict[str, Any]:
 def test_a_store_that_is_away_does_not_make_the_node_differ():
     [unit] = state("192.168.1.147")["units"]
     assert unit == {"name": "systemd-journal-upload", "enabled": True, "waits": True}
-
-
-def test_a_moved_store_restarts_it():
-    rules = state("192.168.1.147")["files"]
-    for path in (CONF, DROP_IN):
-        assert rule_for(path, rules) == {"restart": "systemd-journal-upload"}
 
 
 def test_packages_are_installed_where_the_toolkit_may():

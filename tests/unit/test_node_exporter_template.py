@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 import render
 
-from aicluster.engine.files import rule_for
-
 FLAGS = "/etc/default/prometheus-node-exporter"
 UNIT = "/etc/systemd/system/prometheus-node-exporter.service"
 NODES = [
@@ -88,9 +86,3 @@ def test_the_edge_node_gets_a_unit_for_the_program_that_was_put_there():
     unit.read_string(render.render_role("node_exporter", host=NANO)[UNIT])
     assert unit["Service"]["ExecStart"] == "/usr/local/bin/node_exporter $ARGS"
     assert unit["Service"]["EnvironmentFile"] == FLAGS
-
-
-def test_a_changed_flag_restarts_it():
-    rules = state("192.168.1.147")["files"]
-    for path in (FLAGS, UNIT, f"{UNIT}.d/10-keep-trying.conf"):
-        assert rule_for(path, rules) == {"restart": "prometheus-node-exporter"}

@@ -26,23 +26,6 @@ def away(reach: list[str]) -> dict[str, Any]:
     return render.moved("postgres", "AGX0", ports={"sql": {"port": 5433, "container": 5432, "from": reach}})
 
 
-def test_the_password_the_image_exports_to_the_server_is_one_that_opens_nothing():
-    found = render.container("pgadmin")
-    mounted = {volume.split(":")[1] for volume in found["volumes"]}
-    assert found["environment"]["PGADMIN_DEFAULT_PASSWORD_FILE"] == "/proc/sys/kernel/random/uuid"
-    assert "/proc/sys/kernel/random/uuid" not in mounted, "it is the kernel's: another text each time"
-
-
-@pytest.mark.parametrize(("name", "value"), [
-    pytest.param("UPGRADE_CHECK_ENABLED", "False", id="the maker is not asked for versions"),
-    pytest.param("SHOW_GRAVATAR_IMAGE", "False", id="nobody's face is fetched"),
-    pytest.param("LLM_ENABLED", "False", id="no schema goes to a language model"),
-    pytest.param("PROXY_X_FOR_COUNT", "0", id="the address of a browser is not what a header says"),
-])  # fmt: skip
-def test_nothing_leaves_the_cluster_and_no_header_is_believed(name, value):
-    assert render.container("pgadmin")["environment"][f"PGADMIN_CONFIG_{name}"] == value
-
-
 def test_a_database_on_another_node_is_reached_at_its_published_port():
     [server] = servers(**away(["backend"]))
     assert (server["Name"], server["Host"], server["Port"]) == ("AGX0", "192.168.1.154", 5433)

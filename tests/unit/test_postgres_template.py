@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from render import cluster, container, made_up_secrets, render_role
+from render import cluster, made_up_secrets, render_role
 
 PI52 = "192.168.1.247"
 HOME = "/opt/aicluster/postgres"
@@ -27,11 +27,6 @@ def settings(rendered: dict[str, str]) -> dict[str, str]:
 
 def rules(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines() if line and not line.startswith("#")]
-
-
-def test_the_password_the_image_exports_to_the_server_is_one_that_opens_nothing():
-    assert container("postgres")["environment"]["POSTGRES_PASSWORD_FILE"] == "/proc/sys/kernel/random/uuid"
-    assert 'PGPASSWORD="$(cat /run/secrets/postgres/password)"' in files()[f"{HOME}/provision"]
 
 
 @pytest.mark.parametrize("image", ["postgres:17.11", "postgres:18.6", "registry.example:5000/postgres:18.6"])
@@ -61,10 +56,6 @@ def test_all_sorts_and_the_cache_together_leave_half_of_the_memory():
 
 
 class TestWhoGetsIn:
-    def test_only_the_systems_own_user_gets_in_without_a_password(self):
-        found = [rule for rule in rules(files()[f"{HOME}/conf/pg_hba.conf"]) if rule[-1] != "scram-sha-256"]
-        assert found == [["local", "all", "postgres", "peer"]]
-
     @pytest.mark.parametrize(
         ("reach", "hosts"),
         [

@@ -29,10 +29,6 @@ def test_it_may_only_look_unless_the_site_says_otherwise(value):
     assert settings(redis_commander_read_only=value)["redis"]["readOnly"] is value
 
 
-def test_values_of_keys_do_not_get_into_the_journal():
-    assert settings()["noLogData"] is True
-
-
 def test_the_redis_beside_it_is_reached_by_name_and_one_that_keeps_to_itself_not_at_all():
     nodes = render.cluster("production")
     running = {node["name"] for node in nodes if "redis" in node["services"]}

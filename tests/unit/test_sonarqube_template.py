@@ -54,18 +54,6 @@ def test_the_heaps_leave_room_in_the_container():
     assert sum(heaps) * 1.7 < int(entry["mem_limit"][:-1])
 
 
-def test_nothing_leaves_the_house():
-    found = settings()
-    assert (found["sonar.telemetry.enable"], found["sonar.updatecenter.activate"]) == ("false", "false")
-
-
-def test_the_host_gets_what_the_search_engine_needs_and_nothing_is_lowered():
-    lines = render.render_role("sonarqube")["/etc/sysctl.d/92-sonarqube.conf"].splitlines()
-    values = dict(line.split(" = ") for line in lines if not line.startswith("#"))
-    assert int(values["vm.max_map_count"]) >= 1048576, "newer distributions begin with this"
-    assert int(values["fs.file-max"]) == 2**63 - 1
-
-
 def test_limits_are_raised_where_the_machine_lets_them_be():
     assert render.container("sonarqube")["ulimits"]["nofile"] == 131072
     assert "ulimits" not in render.container("sonarqube", inventory="lab")
