@@ -1,6 +1,8 @@
 """grafana_dashboard, grafana_datasources, grafana_links: descriptions and placement become files."""
 
 from copy import deepcopy
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import pytest
@@ -50,40 +52,27 @@ def test_a_row_begins_below_the_one_before():
 
 # --- panels ---
 
-
-def test_a_legend_gets_its_braces():
-    lines = built(STAT | {"kind": "lines", "legend": "{device} on {node}"})
-    assert lines["targets"][0]["legendFormat"] == "{{device}} on {{node}}"
-
-
-def test_an_expression_over_several_lines_is_one_line():
-    assert built(STAT | {"expr": "sum(\n  up\n)"})["targets"][0]["expr"] == "sum( up )"
-
-
-def test_a_number_now_is_asked_once_and_a_trend_over_time():
-    assert built(STAT)["targets"][0]["instant"] is True
-    assert built(STAT | {"trend": True})["targets"][0]["range"] is True
-
-
-def test_colors_are_bounds_between_colors():
-    steps = built(STAT | {"colors": ["green", 0.8, "orange", 0.9, "red"]})["fieldConfig"]["defaults"][
-        "thresholds"
-    ]
-    assert [(step["value"], step["color"]) for step in steps["steps"]] == [
-        (None, "green"),
-        (0.8, "orange"),
-        (0.9, "red"),
-    ]
+DEFAULTS = ("fieldConfig", "defaults")
+UP_IS_GREEN = {"type": "value", "options": {"1": {"text": "up", "color": "green", "index": 0}}}
+PANELS: dict[str, tuple[Any, ...]] = {
+    "a legend gets its braces": ({"kind": "lines", "legend": "{device} on {node}"},
+        ("targets", 0, "legendFormat"), "{{device}} on {{node}}"),
+    "an expression over several lines is one line": ({"expr": "sum(\n  up\n)"},
+        ("targets", 0, "expr"), "sum( up )"),
+    "a number now is asked once": ({}, ("targets", 0, "instant"), True),
+    "a trend is asked over time": ({"trend": True}, ("targets", 0, "range"), True),
+    "colors are bounds between colors": ({"colors": ["green", 0.8, "red"]},
+        (*DEFAULTS, "thresholds", "steps"),
+        [{"value": None, "color": "green"}, {"value": 0.8, "color": "red"}]),
+    "states are words and colors for values": ({"states": {1: ["up", "green"]}},
+        (*DEFAULTS, "mappings"), [UP_IS_GREEN]),
+    "a part of one is drawn up to 1": ({"unit": "percentunit"}, (*DEFAULTS, "max"), 1),
+}  # fmt: skip
 
 
-def test_states_are_words_and_colors_for_values():
-    [mapping] = built(STAT | {"states": {1: ["up", "green"]}})["fieldConfig"]["defaults"]["mappings"]
-    assert mapping == {"type": "value", "options": {"1": {"text": "up", "color": "green", "index": 0}}}
-
-
-def test_a_part_of_one_is_drawn_from_0_to_1():
-    defaults = built(STAT | {"unit": "percentunit"})["fieldConfig"]["defaults"]
-    assert (defaults["min"], defaults["max"]) == (0, 1)
+@pytest.mark.parametrize(("described_as", "path", "expected"), PANELS.values(), ids=PANELS)
+def test_a_description_becomes_a_panel(described_as, path, expected):
+    assert reduce(getitem, path, built(STAT | described_as)) == expected
 
 
 TABLE = {
@@ -100,24 +89,19 @@ TABLE = {
 
 def test_columns_of_a_table_are_joined_by_its_labels():
     table = built(TABLE)
-    assert [target["expr"] for target in table["targets"]] == [
-        "max by (node, tier) (up)",
-        "max by (node, tier) (node_load5)",
-    ]
+    expressions = [target["expr"] for target in table["targets"]]
+    assert expressions == ["max by (node, tier) (up)", "max by (node, tier) (node_load5)"]
+    names = {"node": "Node", "tier": "Tier", "Value #A": "Up", "Value #B": "Load"}
     organize = table["transformations"][1]["options"]
-    assert organize["renameByName"] == {"node": "Node", "tier": "Tier", "Value #A": "Up", "Value #B": "Load"}
-    assert organize["indexByName"] == {"node": 0, "tier": 1, "Value #A": 2, "Value #B": 3}
+    assert organize["renameByName"] == names
+    assert organize["indexByName"] == {name: at for at, name in enumerate(names)}
+    [first, *_] = table["fieldConfig"]["overrides"]
+    assert first["properties"][0]["value"][0]["url"].startswith("/d/n?var-node=${__value.text}")
 
 
 def test_the_value_of_a_table_s_only_column_has_no_letter():
     table = built(TABLE | {"columns": TABLE["columns"][:1]})
     assert "Value" in table["transformations"][1]["options"]["renameByName"]
-
-
-def test_a_label_leads_to_the_dashboard_of_what_it_names():
-    [first, *_] = built(TABLE)["fieldConfig"]["overrides"]
-    assert first["matcher"]["options"] == "Node"
-    assert first["properties"][0]["value"][0]["url"].startswith("/d/n?var-node=${__value.text}")
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -140,12 +124,6 @@ def test_a_bad_description_names_the_panel_and_the_mistake(change, message):
 def test_a_dashboard_says_what_it_is(missing):
     with pytest.raises(SiteError, match=f"{missing} must be said"):
         grafana_dashboard({key: value for key, value in described(STAT).items() if key != missing})
-
-
-def test_a_text_instead_of_a_description_is_refused():
-    text: Any = "title: T"
-    with pytest.raises(SiteError, match="must be a mapping"):
-        grafana_dashboard(text)
 
 
 def test_a_choice_of_all_means_everything():
@@ -210,38 +188,18 @@ def cluster(**ports: list[str]) -> list[dict[str, Any]]:
     return nodes
 
 
-@pytest.mark.parametrize(("here", "expected"), [
-    pytest.param(
-        "PI41",
-        {
-            "prometheus": "http://192.0.2.5:9090",
-            "prometheus-watch": "http://prometheus:9090",
-            "alertmanager": "http://alertmanager:9093",
-        },
-        id="on the monitoring node: neighbours by name, the cluster's Prometheus by its address",
-    ),
-    pytest.param(
-        "PI51",
-        {
-            "prometheus": "http://prometheus:9090",
-            "prometheus-watch": "http://192.0.2.4:9095",
-            "alertmanager": "http://192.0.2.4:9093",
-        },
-        id="on the gateway: the other way round, with the published port",
-    ),
+# By the name of the container where it runs beside, else by its address and published port.
+@pytest.mark.parametrize(("here", "urls"), [
+    pytest.param("PI41", ["192.0.2.5:9090", "prometheus:9090", "alertmanager:9093"],
+        id="on the monitoring node"),
+    pytest.param("PI51", ["prometheus:9090", "192.0.2.4:9095", "192.0.2.4:9093"], id="on the gateway"),
 ])  # fmt: skip
-def test_data_sources_follow_placement(here, expected):
-    found = grafana_datasources(CLUSTER, here)
-    assert {source["uid"]: source["url"] for source in found} == expected
-    assert [source["uid"] for source in found if source["isDefault"]] == ["prometheus"]
-    assert not any(source["editable"] for source in found)
-
-
-@pytest.mark.parametrize("here", ["PI41", "PI51"])
-def test_rates_are_taken_over_the_pace_of_each_prometheus(here):
-    found = {source["uid"]: source["jsonData"] for source in grafana_datasources(CLUSTER, here)}
-    assert found["prometheus"]["timeInterval"] == "30s"
-    assert found["prometheus-watch"]["timeInterval"] == "60s"
+def test_data_sources_follow_placement(here, urls):
+    found = {source["uid"]: source for source in grafana_datasources(CLUSTER, here)}
+    names = ["prometheus", "prometheus-watch", "alertmanager"]
+    assert [found[name]["url"] for name in names] == [f"http://{url}" for url in urls]
+    assert [name for name in found if found[name]["isDefault"]] == ["prometheus"]
+    assert [found[name]["jsonData"]["timeInterval"] for name in names[:2]] == ["30s", "60s"]
 
 
 def test_what_this_node_may_not_reach_is_no_data_source():

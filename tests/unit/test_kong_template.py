@@ -70,18 +70,17 @@ def test_kong_accepts_the_file_with_the_plugins_it_loads(where):
 # --- the wheel ---
 
 
-def test_shares_become_a_small_wheel_without_the_edge():
-    assert targets(kong_yml()) == {"192.168.1.154:11434": 4, "192.168.1.157:11435": 1}, "80 to 20"
+AGX0, ORIN0, NANO = (f"192.168.1.{end}" for end in ("154:11434", "157:11435", "159:11434"))
 
 
-def test_a_drained_node_stays_listed_with_weight_zero():
-    config = parsed(overrides={"cluster_nodes": cluster_with(AGX0={"drained": True})})
-    assert targets(config) == {"192.168.1.154:11434": 0, "192.168.1.157:11435": 1}
-
-
-def test_a_node_taken_into_the_balancing_becomes_a_target():
-    nodes = cluster_with(AGX0={"share": 70}, NANO={"share": 10})
-    assert targets(parsed(overrides={"cluster_nodes": nodes}))["192.168.1.159:11434"] == 1
+@pytest.mark.parametrize(("changes", "expected"), [
+    pytest.param({}, {AGX0: 4, ORIN0: 1}, id="shares become a small wheel without the edge"),
+    pytest.param({"AGX0": {"drained": True}}, {AGX0: 0, ORIN0: 1}, id="a drained node stays listed"),
+    pytest.param({"AGX0": {"share": 70}, "NANO": {"share": 10}}, {AGX0: 7, ORIN0: 2, NANO: 1},
+        id="a node taken into the balancing becomes a target"),
+])  # fmt: skip
+def test_the_targets_are_the_nodes_that_share_requests(changes, expected):
+    assert targets(parsed(overrides={"cluster_nodes": cluster_with(**changes)})) == expected
 
 
 @pytest.mark.parametrize(("shares", "retries"), [
@@ -157,22 +156,18 @@ def test_the_same_key_is_taken_alone_and_as_bearer():
     assert [credential["key"] for credential in consumer["keyauth_credentials"]] == [key, f"Bearer {key}"]
 
 
-def test_the_counters_may_live_on_another_node():
-    nodes = deepcopy(render.cluster("production"))
-    del nodes[0]["services"]["redis"]
-    config = parsed(overrides={"cluster_nodes": nodes})
-    redis = plugin(config["services"][0]["routes"][0], "rate-limiting")["redis"]
-    assert (redis["host"], redis["port"]) == ("192.168.1.247", 6379)
-
-
-def test_without_any_redis_the_limits_are_counted_by_kong_itself():
+@pytest.mark.parametrize(("without", "policy", "host"), [
+    pytest.param(["PI51"], "redis", "192.168.1.247", id="the counters may live on another node"),
+    pytest.param(["PI51", "PI52"], "local", None, id="without any Redis Kong counts by itself"),
+])  # fmt: skip
+def test_limits_are_counted_where_a_redis_is(without, policy, host):
     nodes = deepcopy(render.cluster("production"))
     for node in nodes:
-        node["services"].pop("redis", None)
-    config = parsed(overrides={"cluster_nodes": nodes})
-    limits = plugin(config["services"][0]["routes"][0], "rate-limiting")
-    assert limits["policy"] == "local"
-    assert "redis" not in limits
+        if node["name"] in without:
+            del node["services"]["redis"]
+    for _, route in routes(parsed(overrides={"cluster_nodes": nodes})):
+        limits = plugin(route, "rate-limiting")
+        assert (limits["policy"], limits.get("redis", {}).get("host")) == (policy, host)
 
 
 def test_everything_has_a_name_so_that_ids_and_counters_stay():
