@@ -18,7 +18,3 @@ def test_a_probe_ends_before_the_scrape_that_waits_for_it():
     scrape = yaml.safe_load(render.render_role("prometheus")["/opt/aicluster/prometheus/prometheus.yml"])
     patience = int(scrape["global"]["scrape_timeout"].removesuffix("s"))
     assert all(int(module["timeout"].removesuffix("s")) < patience for module in modules().values())
-
-
-def test_ways_through_the_network_are_ipv4():
-    assert all(module[module["prober"]]["preferred_ip_protocol"] == "ip4" for module in modules().values())

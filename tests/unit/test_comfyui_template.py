@@ -43,16 +43,13 @@ def test_the_arguments_are_ones_that_comfyui_takes(inventory):
     assert (options.listen, options.cpu) == ("0.0.0.0", inventory == "lab")
 
 
-def test_the_manager_may_install_nothing():
+def test_the_manager_may_install_nothing_and_is_reached_in_a_newer_image_by_one_variable():
     files = render.render_role("comfyui")
     settings = ConfigParser()
     settings.read_string(files["/opt/aicluster/comfyui/conf/manager.ini"])
     assert settings["default"]["security_level"] == "strong"
     mounted = f"/opt/aicluster/comfyui/conf/manager.ini:/opt/ComfyUI/{OLD}:ro"
     assert mounted in comfyui()["volumes"]
-
-
-def test_the_manager_of_a_newer_image_is_reached_by_one_variable():
     newer = comfyui(overrides={"comfyui_manager_config": NEW})
     assert f"/opt/aicluster/comfyui/conf/manager.ini:/opt/ComfyUI/{NEW}:ro" in newer["volumes"]
     assert newer["command"][0] == NEW

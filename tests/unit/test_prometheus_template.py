@@ -36,11 +36,6 @@ def test_without_an_alertmanager_nobody_is_told():
     assert "alerting" not in config(overrides={"cluster_nodes": nodes})
 
 
-def test_an_alert_of_both_is_one_alert():
-    for host in (BIG, SMALL):
-        assert "external_labels" not in config(host)["global"]
-
-
 @pytest.mark.parametrize("host", [BIG, SMALL])
 def test_samples_leave_a_fifth_of_the_disk(host):
     size = re.fullmatch(r"(\d+)(MB|GB)", options(host)["--storage.tsdb.retention.size"])

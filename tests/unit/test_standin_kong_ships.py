@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import render
 import yaml
-from standins.kong.kong_standin import metrics, settings
-from standins.kong.kong_standin.access_log import VARIABLES
+from standins.kong.kong_standin import settings
 from standins.kong.kong_standin.fields import Default, Field
 from standins.kong.kong_standin.pdk import FUNCTIONS, VALUES
 from standins.kong.kong_standin.schema import PLUGINS, TOP
@@ -88,18 +87,3 @@ def test_every_setting_of_the_container_is_implemented_and_no_other():
     settings.settings_of(environment())
     known = {*settings.FIXED, *settings.READ, *settings.WITHOUT_EFFECT}
     assert {name.removeprefix("KONG_").lower() for name in environment()} == known
-
-
-def test_every_variable_of_the_access_log_is_implemented_and_no_other():
-    assert set(re.findall(r"\$(\w+)", environment()["KONG_NGINX_HTTP_LOG_FORMAT"])) == VARIABLES.keys()
-
-
-def test_every_series_that_rules_and_dashboards_read_is_on_the_page_and_no_other():
-    read = [
-        *ROOT.glob("roles/prometheus/templates/**/gateway.yml"),
-        *ROOT.glob("roles/grafana/files/**/*.yml"),
-    ]
-    series = {name for path in read for name in re.findall(r"\bkong_[a-z_]+(?=[{\[])", path.read_text())}
-    page = (ROOT / "lab/standins/kong/kong_standin/metrics.py").read_text()
-    shown = {*re.findall(r'samples\("(kong_\w+)"', page), *metrics.LATENCIES}
-    assert {name.removesuffix("_bucket") for name in series} == shown

@@ -26,16 +26,3 @@ def test_old_days_go_by_age_and_before_the_disk_is_full():
     found = flags(entry={"disk_gb": 10})
     assert found["retentionPeriod"] == "14d"
     assert found["retention.maxDiskSpaceUsageBytes"] == f"{8 * 1024}MiB"
-
-
-def test_what_people_look_for_is_stored():
-    wanted = {
-        "MESSAGE",
-        "PRIORITY",
-        "SYSLOG_IDENTIFIER",
-        "_HOSTNAME",
-        "_SYSTEMD_UNIT",
-        "CONTAINER_NAME",
-        "_PID",
-    }
-    assert not wanted & set(flags()["journald.ignoreFields"].split(","))
