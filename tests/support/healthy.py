@@ -63,12 +63,10 @@ REDIS = {"host": "redis", "port": 6379}
 
 
 def signed_in(page: Any) -> Answer:
-    """A page of redis-commander."""
     return only_with("Authorization", "Bearer tok", page, 401)
 
 
 def sign_in(form: str, _sent: Any) -> Any:
-    """The answer of redis-commander to a login."""
     return 200, {"ok": dict(parse_qsl(form)) == OPERATOR, "bearerToken": "tok"}
 
 
@@ -156,12 +154,10 @@ SESSION = (302, "", ("Set-Cookie", f"jupyterhub-hub-login=session; HttpOnly; Pat
 
 
 def log_in(form: str, _sent: Any) -> Any:
-    """The answer of JupyterHub to a login."""
     return SESSION if ("password", RIGHT) in parse_qsl(form) else (403, "Invalid username or password")
 
 
 def validate(_data: Any, sent: Mapping[str, str]) -> Any:
-    """Whether SonarQube knows the login that is sent."""
     return 200, {"valid": sent["Authorization"] == basic(RIGHT)}
 
 
@@ -245,12 +241,10 @@ def grafana(root: str) -> dict[str, Any]:
 
 
 def probed(status: int, success: int) -> tuple[int, str]:
-    """A page of the blackbox exporter: what it got."""
     return 200, f"probe_duration_seconds 0.012\nprobe_http_status_code {status}\nprobe_success {success}\n"
 
 
 def target(job: str, health: str = "up", seen: str = "t1", error: str = "", **labels: str) -> dict[str, Any]:
-    """A target of Prometheus."""
     return {
         "labels": {"job": job, "service": job, "node": "PI52", **labels},
         "scrapePool": job,
@@ -262,17 +256,14 @@ def target(job: str, health: str = "up", seen: str = "t1", error: str = "", **la
 
 
 def targets(*found: dict[str, Any]) -> dict[str, Any]:
-    """What Prometheus says of its targets."""
     return {"GET /api/v1/targets": api(activeTargets=found)}
 
 
 def rules(*found: dict[str, Any]) -> dict[str, Any]:
-    """What Prometheus says of its rules."""
     return {"GET /api/v1/rules": api(groups=[{"rules": found}])}
 
 
 def api(**data: Any) -> tuple[int, Any]:
-    """An answer of Prometheus' API."""
     return 200, {"status": "success", "data": data}
 
 
@@ -335,7 +326,6 @@ THE_EDGE = {
 
 
 def node_of(tier: str) -> dict[str, Any]:
-    """The node itself among the cluster's."""
     return {"name": "N", "tier": tier, "services": {"prometheus": {}}}
 
 
@@ -376,7 +366,6 @@ def with_key(*said: Any) -> Answer:
 
 
 def kong(*nodes: dict[str, Any]) -> Healthy:
-    """A gateway before these nodes."""
     return Healthy(
         {"kong": {"proxy": 8000, "admin": 8001, "status": 8100}},
         {

@@ -1,6 +1,6 @@
 """Renders a role's templates as the engine does, from a real inventory and secrets made up here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
@@ -70,6 +70,15 @@ def moved(service: str, name: str, **changed: Any) -> dict[str, Any]:
     nodes = deepcopy(cluster("production"))
     entry, *_ = [node["services"].pop(service) for node in nodes if service in node["services"]]
     next(node for node in nodes if node["name"] == name)["services"][service] = entry | changed
+    return {"cluster_nodes": nodes}
+
+
+def without(*services: str, on: Sequence[str] = ()) -> dict[str, Any]:
+    """`overrides` of a production without these services, on these nodes or on all."""
+    nodes = deepcopy(cluster("production"))
+    for node in nodes:
+        if not on or node["name"] in on:
+            node["services"] = {name: one for name, one in node["services"].items() if name not in services}
     return {"cluster_nodes": nodes}
 
 

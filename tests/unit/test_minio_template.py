@@ -9,7 +9,8 @@ from typing import Any
 
 import fake_mc
 import pytest
-from render import cluster, made_up_secrets, render_role
+from render import made_up_secrets, render_role, without
+from tree import catalogue
 
 from aicluster.site.data import bucket_policy
 
@@ -21,20 +22,14 @@ COREUTILS = ("cat", "mktemp", "rm", "sort", "tr")
 
 def asking(**buckets: list[str]) -> dict[str, Any]:
     """Variables of a site where these services ask for these buckets, besides the store itself."""
-    nodes = [dict(node) for node in cluster("production")]
-    for node in nodes:
-        node["services"] = {
-            name: entry if name == "minio" else {**entry, "buckets": []}
-            for name, entry in node["services"].items()
-        }
-    node = next(node for node in nodes if node["host"] == PI52)
-    extra: dict[str, Any] = {
+    site = without(*(name for name, one in catalogue().items() if "buckets" in one and name != "minio"))
+    node = next(node for node in site["cluster_nodes"] if node["host"] == PI52)
+    node["services"] |= {
         name: {"image": None, "ports": {}, "memory_mb": 1, "buckets": names}
         for name, names in buckets.items()
     }
-    node["services"] = {**node["services"], **extra}
     secrets = {f"{name}_s3_secret": f"made-up-{name}-s3-secret" for name in buckets}
-    return {"cluster_nodes": nodes, "site_secrets": made_up_secrets() | secrets}
+    return site | {"site_secrets": made_up_secrets() | secrets}
 
 
 # --- provisioning: the rendered script with a client that remembers ---

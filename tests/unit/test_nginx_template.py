@@ -1,7 +1,6 @@
 """What nginx is told: the ingress of a node, made from what runs behind it."""
 
 import re
-from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -54,12 +53,10 @@ GATEWAY, EDGE, PAGES = "PI51", "NANO", "ORIN0"
 @cache
 def ingress(node: str = GATEWAY, edge: str = "there") -> Block:
     """The configuration of a node; `edge` is there, drained or without nginx."""
-    nodes = {entry["name"]: entry for entry in deepcopy(render.cluster("production"))}
+    site = render.without("nginx", on=[EDGE]) if edge == "without nginx" else render.without()
+    nodes = {entry["name"]: entry for entry in site["cluster_nodes"]}
     nodes[EDGE]["drained"] = edge == "drained"
-    if edge == "without nginx":
-        del nodes[EDGE]["services"]["nginx"]
-    overrides = {"cluster_nodes": list(nodes.values())}
-    files = render.render_role("nginx", host=nodes[node]["host"], overrides=overrides)
+    files = render.render_role("nginx", host=nodes[node]["host"], overrides=site)
     return included(parse(files[CONF + "nginx.conf"]), files)
 
 

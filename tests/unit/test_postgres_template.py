@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from render import cluster, made_up_secrets, render_role
+from render import made_up_secrets, render_role, without
+from tree import catalogue
 
 PI52 = "192.168.1.247"
 HOME = "/opt/aicluster/postgres"
@@ -81,17 +82,14 @@ class TestDatabasesOfServices:
     """tests/testinfra asks a real server; here is what the script is given."""
 
     @staticmethod
-    def rendered(without: tuple[str, ...] = (), **databases: list[str]) -> dict[str, str]:
+    def rendered(lacking: tuple[str, ...] = (), **databases: list[str]) -> dict[str, str]:
         """The role's files in a site where these services ask for these databases."""
-        nodes = [dict(node) for node in cluster("production")]
-        for node in nodes:
-            left = {name: entry for name, entry in node["services"].items() if name not in without}
-            node["services"] = {name: {**entry, "databases": []} for name, entry in left.items()}
-        nodes[0]["services"] |= {
+        site = without(*(name for name, entry in catalogue().items() if "databases" in entry), *lacking)
+        site["cluster_nodes"][0]["services"] |= {
             name: {"image": None, "ports": {}, "databases": names} for name, names in databases.items()
         }
         secrets = {f"{name}_db_password": f"made-up {name}" for names in databases.values() for name in names}
-        overrides = {"cluster_nodes": nodes, "site_secrets": made_up_secrets() | secrets}
+        overrides = site | {"site_secrets": made_up_secrets() | secrets}
         result: dict[str, str] = render_role("postgres", "production", PI52, overrides=overrides)
         return result
 
@@ -112,18 +110,18 @@ class TestDatabasesOfServices:
         assert re.search(r"<> ALL.*'{web,authenticator,monitor}'", script)
 
     def test_without_the_exporter_there_is_no_role_for_it(self):
-        found = self.rendered(without=("postgres_exporter",), web=["web"])
+        found = self.rendered(lacking=("postgres_exporter",), web=["web"])
         assert "monitor" not in found[f"{HOME}/secrets/roles"]
         assert "role monitor" not in found[f"{HOME}/provision"]
         assert "'{web,authenticator}'::text[]" in found[f"{HOME}/provision"]
 
     def test_a_site_that_asks_for_none_gets_a_script_that_is_one(self):
-        found = self.rendered(without=("postgres_exporter", "postgrest"))
+        found = self.rendered(lacking=("postgres_exporter", "postgrest"))
         assert f"{HOME}/secrets/roles" not in found
         assert "'{}'::text[]" in found[f"{HOME}/provision"]
 
     def test_without_postgrest_there_is_neither_role_nor_schema(self):
-        found = self.rendered(without=("postgrest",))
+        found = self.rendered(lacking=("postgrest",))
         assert not [path for path, text in found.items() if "authenticator" in text or "postgrest" in text]
 
 

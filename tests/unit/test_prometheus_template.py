@@ -1,6 +1,5 @@
 """What the two Prometheus are told: one looks at everything, one watches it."""
 
-import copy
 import re
 from typing import Any
 
@@ -9,16 +8,11 @@ import render
 import yaml
 from tree import load
 
+from aicluster.monitoring.scrape_jobs import SCOPES
+
 CONF = "/opt/aicluster/prometheus/"
 BIG, SMALL = "192.168.1.147", "192.168.1.204"
 UNITS = {"MB": 1 / 1024, "GB": 1}
-
-
-def config(host: str = BIG, **where: Any) -> dict[str, Any]:
-    parsed: dict[str, Any] = yaml.safe_load(
-        render.render_role("prometheus", host=host, **where)[CONF + "prometheus.yml"]
-    )
-    return parsed
 
 
 def container(host: str = BIG) -> dict[str, Any]:
@@ -30,10 +24,8 @@ def options(host: str) -> dict[str, str]:
 
 
 def test_without_an_alertmanager_nobody_is_told():
-    nodes = copy.deepcopy(render.cluster("production"))
-    for node in nodes:
-        node["services"].pop("alertmanager", None)
-    assert "alerting" not in config(overrides={"cluster_nodes": nodes})
+    text = render.render_role("prometheus", overrides=render.without("alertmanager"))[CONF + "prometheus.yml"]
+    assert "alerting" not in yaml.safe_load(text)
 
 
 @pytest.mark.parametrize("host", [BIG, SMALL])
@@ -57,7 +49,5 @@ def test_links_in_alerts_lead_to_this_prometheus():
 
 
 def test_the_scopes_of_the_role_are_those_of_the_filter():
-    from aicluster.monitoring.scrape_jobs import SCOPES
-
     spec = load("roles/prometheus/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     assert spec["prometheus_scope"]["choices"] == list(SCOPES)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -23,10 +22,7 @@ NOT_YET_SHIPPED_LUA = {"kong.ctx.shared", "kong.log.set_serialize_value"}
 @cache
 def shipped() -> list[dict[str, Any]]:
     """Every form of the declarative file: both inventories, and a cluster without a Redis."""
-    nodes = deepcopy(render.cluster("production"))
-    for node in nodes:
-        node["services"].pop("redis", None)
-    forms = [("production", {}), ("lab", {}), ("production", {"cluster_nodes": nodes})]
+    forms = [("production", {}), ("lab", {}), ("production", render.without("redis"))]
     files = [render.render_role("kong", inventory, overrides=overrides) for inventory, overrides in forms]
     return [yaml.safe_load(one["/opt/aicluster/kong/secrets/kong.yml"]) for one in files]
 
