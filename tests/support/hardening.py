@@ -47,21 +47,6 @@ RULES: dict[str, Callable[[Container], bool]] = {
     ),
 }
 
-# Services that run what their users write, each with those that may be on a network with it: who hands it
-# requests. Others may lack a login, and are asked through the gateway.
-USERS_CODE: dict[str, set[str]] = {"jupyterhub": {"nginx"}}
-
-
-def _networks(container: Container) -> set[str]:
-    return set(container.get("networks", ["default"]))
-
-
-def within_reach(service: str, containers: Mapping[str, Container]) -> set[str]:
-    """The containers of a node (name -> container) that users' code in `service` reaches, and must not."""
-    own = _networks(containers[service])
-    others = {name for name, container in containers.items() if own & _networks(container)}
-    return others - {service} - USERS_CODE[service]
-
 
 def deviations(container: Container) -> set[str]:
     """The rules a container of a rendered compose file does not keep."""

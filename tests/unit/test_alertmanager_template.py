@@ -28,16 +28,14 @@ def test_a_receiver_without_a_url_tells_nobody(name):
 
 
 @pytest.mark.parametrize("name", ["page", "default", "deadman"])
-def test_a_url_is_a_secret_file_and_nowhere_else(name):
+def test_a_url_is_in_a_secret_file_and_nowhere_else(name):
     overrides = {f"alertmanager_{name}_url": SECRET_URL}
-    assert receivers(**overrides)[name]["webhook_configs"] == [
-        {"url_file": f"/etc/alertmanager/secrets/{name}_url"}
-    ]
-    files = {file.path: file for file in render.files_of("alertmanager", overrides=overrides)}
-    secret = files.pop(CONF + f"secrets/{name}_url")
-    assert secret.content.decode().strip() == SECRET_URL
-    assert (secret.mode, secret.uid) == ("0400", 65534)
-    assert not [path for path, file in files.items() if SECRET_URL in file.content.decode()]
+    [webhook] = receivers(**overrides)[name]["webhook_configs"]
+    assert webhook == {"url_file": f"/etc/alertmanager/secrets/{name}_url"}
+    files = render.files_of("alertmanager", overrides=overrides)
+    [secret] = [file for file in files if SECRET_URL in file.content.decode()]
+    assert secret.path == CONF + f"secrets/{name}_url"
+    assert (secret.content.decode().strip(), secret.mode, secret.uid) == (SECRET_URL, "0400", 65534)
 
 
 def test_no_inhibition_meets_alerts_that_both_lack_a_label():

@@ -2,6 +2,7 @@
 
 import json
 from configparser import ConfigParser
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -91,7 +92,6 @@ def test_only_switches_the_version_knows_are_passed_on(folder, monkeypatch, opti
 
 
 MANAGERS: dict[str, tuple[Any, ...]] = {
-    "an old manager, settings where it reads them": ("'default'", OLD, STRICT, ""),
     "a new manager, settings where it reads them": ("'__manager'", NEW, STRICT, ""),
     "a new manager, old place": ("'__manager'", OLD, STRICT, f"comfyui_manager_config: {NEW}"),
     "an old manager, new place": ("'default'", NEW, STRICT, f"comfyui_manager_config: {OLD}"),
@@ -104,23 +104,17 @@ MANAGERS: dict[str, tuple[Any, ...]] = {
 def test_comfyui_starts_only_when_its_manager_is_strict(folder, monkeypatch, source, config, level, reason):
     manager(folder, source, config, level)
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(start.os, "execv", lambda *_: None)
-    assert start.problem(folder, config) == "" if not reason else reason in start.problem(folder, config)
-    if reason:
-        with pytest.raises(SystemExit, match=reason.partition(":")[0]):
-            start.main([config, "", "--listen", "0.0.0.0"])
+    started = []
+    monkeypatch.setattr(start.os, "execv", lambda *_: started.append(config))
+    with pytest.raises(SystemExit, match=reason) if reason else nullcontext():
+        start.main([config, "", "--listen", "0.0.0.0"])
+    assert bool(started) is not bool(reason)
 
 
 # --- the mover of its pictures ---
 
 CONF = "/opt/aicluster/comfyui_outputs/secrets/rclone.conf"
 PORTS = {"api": {"port": 9000, "container": 9001, "from": []}}
-
-
-def remote(text: str) -> dict[str, str]:
-    settings = ConfigParser(interpolation=None)
-    settings.read_string(text)
-    return dict(settings["store"])
 
 
 @pytest.mark.parametrize(("store", "endpoint"), [
@@ -130,7 +124,6 @@ def remote(text: str) -> dict[str, str]:
 ])  # fmt: skip
 def test_the_store_is_found_where_it_runs(store, endpoint):
     away = render.moved("minio", store, ports=PORTS)
-    found = remote(render.render_role("comfyui_outputs", overrides=away)[CONF])
-    assert found["endpoint"] == endpoint
-    assert found["access_key_id"] == "comfyui_outputs"
-    assert found["secret_access_key"] == f"`{render.made_up_secrets()['comfyui_outputs_s3_secret']}`"
+    settings = ConfigParser(interpolation=None)
+    settings.read_string(render.render_role("comfyui_outputs", overrides=away)[CONF])
+    assert settings["store"]["endpoint"] == endpoint

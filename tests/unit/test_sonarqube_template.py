@@ -15,10 +15,6 @@ def settings(**where: Any) -> dict[str, str]:
     return properties(render.render_role("sonarqube", **where)[f"{SECRETS}/sonar.properties"])
 
 
-def secrets(**values: str) -> dict[str, Any]:
-    return {"site_secrets": {**render.made_up_secrets(), **values}}
-
-
 @pytest.mark.parametrize(("node", "host"), [
     pytest.param("AGX0", "192.168.1.154", id="on another node by its address"),
     pytest.param("ORIN0", "postgres", id="on the same node by its name"),
@@ -35,7 +31,8 @@ def test_a_moved_database_is_followed(node, host):
     pytest.param("Abc-defghi-jklm", "Abc-defghi-jklm_Aa1", id="no digit"),
 ])  # fmt: skip
 def test_the_password_of_the_administrator_is_one_that_sonarqube_takes(secret, password):
-    files = render.render_role("sonarqube", overrides=secrets(sonarqube_admin_password=secret))
+    secrets = render.made_up_secrets() | {"sonarqube_admin_password": secret}
+    files = render.render_role("sonarqube", overrides={"site_secrets": secrets})
     assert files[f"{SECRETS}/admin_password"].strip() == password
     assert weakness(password) == ""
 

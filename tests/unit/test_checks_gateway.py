@@ -1,10 +1,12 @@
-"""The check of Kong: what nodes report of their services, and how long it waits for them."""
+"""The checks of Kong and nginx: whom they ask at the same time, and how long they wait for whom."""
 
+import threading
 import time
+from typing import Any
 
 import pytest
 from a_kit import ScriptedKit, check_of, site
-from healthy import ai
+from healthy import OF_NANO, ai, kit_of
 
 kong = check_of("kong")
 STATE = 'aicluster_service_state{name="ollama",state="%s"} %s'
@@ -38,3 +40,20 @@ def test_a_node_reports_itself_whether_its_ollama_is_inactive(metrics, state):
 def test_nobody_waits_for_what_will_not_come(monkeypatch, states, probed_within_s, hopeless):
     monkeypatch.setattr(kong, "PROBED_WITHIN_S", probed_within_s)
     assert kong.hopeless(states, time.monotonic()) is hopeless
+
+
+def test_the_edge_is_asked_at_the_same_time_and_without_the_key():
+    at_the_edge = threading.Event()
+
+    def loading(_data: Any, _headers: Any) -> Any:
+        assert at_the_edge.wait(5), "the edge was not asked"
+        return OF_NANO
+
+    def edge_chat(_data: Any, headers: Any) -> Any:
+        assert "apikey" not in headers, "the key is for the gateway"
+        at_the_edge.set()
+        return OF_NANO
+
+    changed = {"POST /api/v1/chat": loading, "POST http://10.0.0.6:8080/api/chat": edge_chat}
+    seen = check_of("nginx").check(kit_of("nginx before an edge", changed))
+    assert seen.endswith("; NANO would if no AI node did")
