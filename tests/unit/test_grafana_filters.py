@@ -141,42 +141,29 @@ def test_links_lead_outside_in_a_window_of_their_own():
 
 # --- data sources and links ---
 
-WEB = {"port": 9090, "container": 9090, "from": ["operators", "gateway", "monitoring"]}
-ALERTS = {"port": 9093, "container": 9093, "from": ["operators", "gateway", "monitoring"]}
-PAGE = {"port": "web", "path": "/", "link": True}
+OPEN = ["operators", "gateway", "monitoring"]
 
 
-def prometheus(interval_s: int, port: int = 9090) -> dict[str, Any]:
-    source = {"type": "prometheus", "port": "web", "interval_s": interval_s}
-    dashboard = PAGE | {"title": "Prometheus"}
-    return {"ports": {"web": WEB | {"port": port}}, "dashboard": dashboard, "datasource": source}
+def shown(kind: str, title: str, port: int, container: int, **more: int) -> dict[str, Any]:
+    """A service with a page that is linked and a data source."""
+    return {
+        "ports": {"web": {"port": port, "container": container, "from": OPEN}},
+        "dashboard": {"title": title, "port": "web", "path": "/", "link": True},
+        "datasource": {"type": kind, "port": "web", **more},
+    }
 
 
 CLUSTER: list[dict[str, Any]] = [
-    {
-        "name": "PI41",
-        "address": "192.0.2.4",
-        "tier": "monitoring",
-        "services": {
-            "grafana": {"ports": {"web": {"port": 3000, "container": 3000, "from": ["operators"]}}},
-            "prometheus": prometheus(60, 9095),
-            "alertmanager": {
-                "ports": {"web": ALERTS},
-                "dashboard": PAGE | {"title": "Alerts"},
-                "datasource": {"type": "alertmanager", "port": "web"},
-            },
-        },
-    },
-    {
-        "name": "PI51",
-        "address": "192.0.2.5",
-        "tier": "gateway",
-        "services": {
-            "grafana": {"ports": {}, "dashboard": {"port": "web", "path": "/"}},
-            "prometheus": prometheus(30),
-        },
-    },
-]
+    {"name": "PI41", "address": "192.0.2.4", "tier": "monitoring", "services": {
+        "grafana": {"ports": {"web": {"port": 3000, "container": 3000, "from": ["operators"]}}},
+        "prometheus": shown("prometheus", "Prometheus", 9095, 9090, interval_s=60),
+        "alertmanager": shown("alertmanager", "Alerts", 9093, 9093),
+    }},
+    {"name": "PI51", "address": "192.0.2.5", "tier": "gateway", "services": {
+        "grafana": {"ports": {}, "dashboard": {"port": "web", "path": "/"}},
+        "prometheus": shown("prometheus", "Prometheus", 9090, 9090, interval_s=30),
+    }},
+]  # fmt: skip
 
 
 def cluster(**ports: list[str]) -> list[dict[str, Any]]:
@@ -208,9 +195,8 @@ def test_what_this_node_may_not_reach_is_no_data_source():
 
 
 def test_a_prometheus_that_may_not_be_reached_is_an_error_with_the_way_out():
-    with pytest.raises(
-        SiteError, match="prometheus on PI51: must be open to monitoring, where grafana on PI41"
-    ):
+    refusal = "prometheus on PI51: must be open to monitoring, where grafana on PI41"
+    with pytest.raises(SiteError, match=refusal):
         grafana_datasources(cluster(PI51=["operators"]), "PI41")
 
 

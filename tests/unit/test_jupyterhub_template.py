@@ -21,34 +21,23 @@ start_notebook = import_file(f"{BIN}/start_notebook.py", "jupyterhub_start_noteb
 hub_settings = import_file(f"{BIN}/hub_settings.py", "jupyterhub_hub_settings")
 
 
-def settings(**overrides: Any) -> dict[str, Any]:
-    files = render.render_role("jupyterhub", overrides=overrides)
-    found: dict[str, Any] = json.loads(files["/opt/aicluster/jupyterhub/conf/settings.json"])
-    return found
-
-
 def configuration(**overrides: Any) -> dict[str, Any]:
     """What hub.py gives to JupyterHub."""
-    found: dict[str, Any] = hub_settings.configuration(
-        settings(**overrides), "pw", "token", "/env/bin/python"
-    )
+    files = render.render_role("jupyterhub", overrides=overrides)
+    settings = json.loads(files["/opt/aicluster/jupyterhub/conf/settings.json"])
+    found: dict[str, Any] = hub_settings.configuration(settings, "pw", "token", "/env/bin/python")
     return found
-
-
-def hub_module(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """hub.py, on a machine without JupyterHub."""
-    anything = MagicMock(SimpleLocalProcessSpawner=object)
-    for name in ("jupyterhub.app", "jupyterhub.spawner", "traitlets", "traitlets.config"):
-        monkeypatch.setitem(sys.modules, name, anything)
-    monkeypatch.setitem(sys.modules, "hub_settings", hub_settings)
-    return import_file(f"{BIN}/hub.py", "jupyterhub_hub")
 
 
 # --- who a notebook runs as ---
 
 
 def test_a_users_home_belongs_to_an_id_of_his_own_although_the_image_brought_it(tmp_path, monkeypatch):
-    hub, given = hub_module(monkeypatch), []
+    anything = MagicMock(SimpleLocalProcessSpawner=object)
+    for name in ("jupyterhub.app", "jupyterhub.spawner", "traitlets", "traitlets.config"):
+        monkeypatch.setitem(sys.modules, name, anything)
+    monkeypatch.setitem(sys.modules, "hub_settings", hub_settings)
+    hub, given = import_file(f"{BIN}/hub.py", "jupyterhub_hub"), []
     monkeypatch.setattr("os.chown", lambda *what: given.append(what))
     (tmp_path / "ubuntu").mkdir()
     home, _ = hub.home_of("ubuntu", tmp_path)
@@ -58,35 +47,22 @@ def test_a_users_home_belongs_to_an_id_of_his_own_although_the_image_brought_it(
 # --- a user's own packages ---
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found: Path = tmp_path_factory.mktemp("ada")
-    start_notebook.make(start_notebook.environment_of(found), [sysconfig.get_path("purelib")])
-    return found
-
-
-def python_of(home: Path) -> Path:
-    found: Path = start_notebook.environment_of(home) / "bin/python"
-    return found
-
-
 def said(*command: str | Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_the_next_start_keeps_what_is_installed_and_follows_the_hubs_packages(home):
-    own = Path(said(python_of(home), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"))
+def test_the_next_start_keeps_what_is_installed_follows_the_hubs_packages_and_mends_python(tmp_path):
+    environment = start_notebook.environment_of(tmp_path)
+    python = environment / "bin/python"
+    start_notebook.make(environment, [sysconfig.get_path("purelib")])
+    own = Path(said(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"))
     (own / "mine.py").write_text("print('here')")
-    start_notebook.make(start_notebook.environment_of(home), ["/srv/jupyter/env-new"])
-    assert said(python_of(home), "-c", "import mine") == "here"
+    start_notebook.make(environment, ["/srv/jupyter/env-new"])
     assert (own / "hub.pth").read_text() == "/srv/jupyter/env-new\n"
-
-
-def test_an_environment_whose_python_is_gone_is_mended(home):
-    python_of(home).unlink()
-    python_of(home).symlink_to(home / "no-such-python")
-    start_notebook.make(start_notebook.environment_of(home), [])
-    assert said(python_of(home), "-c", "import mine") == "here"
+    python.unlink()
+    python.symlink_to(tmp_path / "no-such-python")
+    start_notebook.make(environment, [])
+    assert said(python, "-c", "import mine") == "here"
 
 
 def test_temporary_files_have_the_room_of_the_home_and_go_at_the_next_start(tmp_path):
@@ -95,7 +71,7 @@ def test_temporary_files_have_the_room_of_the_home_and_go_at_the_next_start(tmp_
     found = start_notebook.settings(tmp_path, {"PATH": "/bin"})
     assert found["TMPDIR"] == str(tmp_path / ".tmp")
     assert not list((tmp_path / ".tmp").iterdir())
-    assert found["PATH"] == f"{python_of(tmp_path).parent}:/bin"
+    assert found["PATH"] == f"{start_notebook.environment_of(tmp_path)}/bin:/bin"
 
 
 # --- what the hub is told ---

@@ -86,9 +86,8 @@ def test_a_request_is_not_touched(method, body):
     assert (asked.status, asked.out_body.decode()) == (0, body)
 
 
-NO_OBJECT = (
-    'The request body must be one JSON object, such as {"messages": [{"role": "user", "content": "Hello"}]}.'
-)
+AN_OBJECT = '{"messages": [{"role": "user", "content": "Hello"}]}'
+NO_OBJECT = f"The request body must be one JSON object, such as {AN_OBJECT}."
 TOO_BIG = f"The request body is larger than {LIMIT} bytes."
 NO_STRING = 'The field "model" must be a string; leave it out to use "chat".'
 
