@@ -1,7 +1,7 @@
 """The real production site as the preflight sees it, and small overlays over it."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,6 @@ from tree import ROOT
 from aicluster.preflight.description import preflight_errors
 from aicluster.preflight.secrets import secret_needs
 from aicluster.site.catalogue import merged
-
-FIXTURES = ROOT / "tests/fixtures"
 
 
 @cache
@@ -54,62 +52,39 @@ def production() -> dict[str, Any]:
     return copy.deepcopy(_described())
 
 
-def changed(
-    site: Mapping[str, Any], overlay: Mapping[str, Any], without: Sequence[Sequence[str]] = ()
-) -> dict[str, Any]:
-    """Return the site with `overlay` merged in (lists are replaced) and the paths in `without` removed.
-
-    The catalogue follows from services and overrides, as in Ansible, unless the overlay has another one.
-    """
-    result = dict(merged(copy.deepcopy(dict(site)), overlay))
-    for *parents, last in without:
-        holder = result
-        for key in parents:
-            holder = holder[key]
-        del holder[last]
-    if "catalogue" not in overlay and isinstance(result["overrides"], dict):
-        result["catalogue"] = merged(result["services"], result["overrides"])
-    return result
-
-
 def errors_of(site: Mapping[str, Any]) -> list[str]:
     """Return what the playbook would list for this site, by the same code."""
     return preflight_errors(site, site_preflight.specification_errors)
-
-
-def fixtures(kind: str) -> list[Path]:
-    """Return the files of tests/fixtures/<kind>, sorted by name."""
-    return sorted((FIXTURES / kind).glob("*.yml"))
 
 
 # What a mistake in a description is shown with; a service more in production shall not change any of them.
 FEW = ("nginx", "kong", "redis", "ollama", "postgres")
 
 
-def small() -> dict[str, Any]:
-    """Return the production site with a few services only."""
+def site_of(fixture: Path) -> dict[str, Any]:
+    """Return production with a few services only, and with what one fixture changes.
+
+    `everywhere` is set for every host, `overlay` is merged in (lists are replaced), paths in `without` go.
+    The catalogue follows from services and overrides, as in Ansible, unless the overlay has another one.
+    """
+    document = yaml.load(fixture.read_text(), Loader=yaml.CSafeLoader)
+    overlay = document.get("overlay") or {}
     site = production()
-    for variables in site["hosts"].values():
-        listed = [
-            (item if isinstance(item, str) else next(iter(item)), item) for item in variables["node_services"]
-        ]
-        variables |= {
-            "node_services": [item for name, item in listed if name in FEW],
-            "node_common_services": [],
-        }
-        variables |= {"node_profiles": {}, "node_profile": None}
-    # And without data: what has some needs more services.
+    # Without data: what has some needs more services.
     site["volumes"] = {}
     for entry in [*site["services"].values(), *site["catalogue"].values()]:
         entry.pop("backup", None)
-    needs = secret_needs(site)
-    return site | {"secrets": site["secrets"] | {"names": list(needs)}}
-
-
-def site_of(fixture: Path) -> dict[str, Any]:
-    """Return the small site with the overlay of one fixture, and what it sets for every host."""
-    document = yaml.load(fixture.read_text(), Loader=yaml.CSafeLoader)
-    site = small()
     for variables in site["hosts"].values():
+        listed = variables["node_services"]
+        few = [item for item in listed if (item if isinstance(item, str) else next(iter(item))) in FEW]
+        variables.update(node_services=few, node_common_services=[], node_profiles={}, node_profile=None)
         variables.update(document.get("everywhere") or {})
-    return changed(site, document.get("overlay") or {}, document.get("without") or ())
+    site = dict(merged(site, overlay))
+    for *parents, last in document.get("without") or ():
+        holder = site
+        for key in parents:
+            holder = holder[key]
+        del holder[last]
+    if "catalogue" not in overlay and isinstance(site["overrides"], dict):
+        site["catalogue"] = merged(site["services"], site["overrides"])
+    return site
