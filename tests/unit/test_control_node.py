@@ -1,6 +1,5 @@
 """The toolkit on a node: what is shipped, what is not, and what runs there at night."""
 
-import ast
 import configparser
 import io
 import os
@@ -28,9 +27,6 @@ from aicluster.toolkit import files as toolkit
 from aicluster.toolkit.archive import pack
 
 INVENTORIES = ["inventory/groups.yml", "inventory/production.yml"]
-UNITS = "/etc/systemd/system/aicluster-nightly"
-VARS = load("roles/control_node/vars/main.yml")
-DECLARED = load("roles/control_node/meta/service.yml")
 
 
 @pytest.fixture
@@ -43,8 +39,8 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def digest(root: Path) -> str:
-    return toolkit.toolkit_digest(["inventory/production.yml"], root=root)
+def digest(root: Path, *secrets: Path) -> str:
+    return toolkit.toolkit_digest(["inventory/production.yml"], *map(str, secrets), root=root)
 
 
 # --- what belongs to it ---
@@ -54,19 +50,7 @@ def test_secrets_stay_here_in_plain_text_too_wherever_they_lie(checkout):
     secret = checkout / "inventory/secrets.yml"
     secret.write_text("kong_api_key: x")
     assert "inventory/secrets.yml" not in toolkit.own_files(checkout, str(secret))
-    assert toolkit.toolkit_digest(
-        ["inventory/production.yml"], str(secret), root=checkout
-    ) == toolkit.toolkit_digest(
-        ["inventory/production.yml"], str(secret.rename(checkout / "secrets.yml")), root=checkout
-    )
-
-
-def test_every_folder_that_ansible_cfg_names_belongs_to_it():
-    config = configparser.ConfigParser()
-    config.read(ROOT / "ansible.cfg")
-    folders = {value for value in config["defaults"].values() if (ROOT / value).is_dir()}
-    assert {"library", "module_utils", "roles"} <= folders
-    assert folders <= {name.split("/")[0] for name in toolkit.own_files(ROOT)}
+    assert digest(checkout, secret) == digest(checkout, secret.rename(checkout / "secrets.yml"))
 
 
 @pytest.mark.parametrize(("name", "content"), [
@@ -102,17 +86,12 @@ def test_the_digest_changes_with(checkout, change):
     assert digest(checkout) != before
 
 
-def test_the_digest_changes_with_the_version_of_a_library(checkout, monkeypatch):
-    before = digest(checkout)
-    monkeypatch.setattr(toolkit, "versions", lambda: {"ansible-core": "2.19.99"})
-    assert digest(checkout) != before
-
-
-def test_the_filter_toolkit_digest_tells_nothing_of_when_files_were_checked_out(checkout):
+def test_the_digest_changes_with_the_version_of_a_library_and_not_with_the_time(checkout, monkeypatch):
     before = digest(checkout)
     os.utime(checkout / "site.yml", (1, 1))
     assert digest(checkout) == before
-    assert re.fullmatch("[0-9a-f]{16}", before)
+    monkeypatch.setattr(toolkit, "versions", lambda: {"ansible-core": "2.19.99"})
+    assert digest(checkout) != before
 
 
 @pytest.mark.parametrize("inventory", ["inventory/home.yml", "/etc/ansible/hosts", "secrets/vault.yml"])
@@ -129,7 +108,7 @@ def test_every_requirement_is_shipped_or_a_package_of_the_node():
         name for library in toolkit.LIBRARIES for name in toolkit.requirements_of(distribution(library))
     }
     assert needed <= {*toolkit.LIBRARIES, *toolkit.COMPILED}
-    assert set(DECLARED["packages"]) == set(toolkit.COMPILED.values())
+    assert set(load("roles/control_node/meta/service.yml")["packages"]) == set(toolkit.COMPILED.values())
 
 
 def test_every_collection_that_is_called_is_shipped():
@@ -201,32 +180,9 @@ def rendered(path: str, **where: Any) -> str:
     return render.render_role("control_node", **where)[path]
 
 
-def load_ini(name: str) -> configparser.ConfigParser:
-    parsed = configparser.ConfigParser(interpolation=None)
-    parsed.read(ROOT / name)
-    return parsed
-
-
-def unit(kind: str) -> configparser.ConfigParser:
-    parsed = configparser.ConfigParser(strict=True, interpolation=None)  # keys lose their capitals
-    parsed.read_string(rendered(f"{UNITS}.{kind}"))
-    return parsed
-
-
-def test_the_backup_takes_little_and_may_do_little():
-    assert (
-        dict(unit("service")["Service"]).items()
-        >= {
-            **{"user": "aicluster", "nice": "10", "ioschedulingclass": "idle", "timeoutstartsec": "3h"},
-            **{"nonewprivileges": "yes", "protectsystem": "strict", "protecthome": "yes"},
-            **{"capabilityboundingset": "", "readwritepaths": "/var/lib/aicluster-toolkit"},
-        }.items()
-    )
-
-
 def test_the_backup_takes_no_more_memory_than_the_budget_has_for_it():
     placed = tree.catalogue()["control_node"]["memory_mb"]
-    assert unit("service")["Service"]["MemoryMax"] == f"{placed}M"
+    assert f"\nMemoryMax={placed}M\n" in rendered("/etc/systemd/system/aicluster-backup.service")
 
 
 @pytest.mark.parametrize(("host_vars", "port"), [
@@ -245,8 +201,10 @@ def test_the_control_node_goes_to_the_address_whose_key_it_knows_whatever_host_v
     ssh.set_options(var_options=inventory["all"]["hosts"]["pi51"] | host_vars | way)
     assert (ssh.get_option("host"), ssh.get_option("port")) == ("192.168.1.147", port)
     assert ssh.get_option("private_key_file") == "/var/lib/aicluster-toolkit/.ssh/id_ed25519"
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(ROOT / "ansible.cfg")
     found = [ssh.get_option(f"ssh_{name}") for name in ("args", "common_args", "extra_args")]
-    assert found == [load_ini("ansible.cfg")["ssh_connection"]["ssh_args"], "-o IdentitiesOnly=yes", ""]
+    assert found == [config["ssh_connection"]["ssh_args"], "-o IdentitiesOnly=yes", ""]
 
 
 @pytest.mark.parametrize(("command", "gets_it"), [
@@ -257,18 +215,15 @@ def test_the_control_node_goes_to_the_address_whose_key_it_knows_whatever_host_v
 def test_the_way_in_is_given_to(command, gets_it, tmp_path):
     """The wrapper starts a Python that only says what it was given."""
     (tmp_path / "current").mkdir()
-    (tmp_path / "python3").write_text(
-        '#!/bin/sh\nprintf "%s\\n" "$@" "$AICLUSTER_PLAYBOOK" "$AICLUSTER_SSH"\n'
-    )
-    (tmp_path / "python3").chmod(0o755)
+    python = tmp_path / "python3"
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@" "$AICLUSTER_PLAYBOOK" "$AICLUSTER_SSH"\n')
+    python.chmod(0o755)
     script = rendered("/opt/aicluster/bin/aicluster-toolkit").replace("/opt/aicluster-toolkit", str(tmp_path))
-    script = script.replace("/usr/bin/python3", str(tmp_path / "python3"))
-    (tmp_path / "toolkit").write_text(script.replace('"$(id -un)"', "aicluster"))
-    done = subprocess.run(
-        ["sh", tmp_path / "toolkit", command, "x y"], capture_output=True, text=True, check=True
-    )
+    script = script.replace("/usr/bin/python3", str(python)).replace('"$(id -un)"', "aicluster")
+    argv = ["sh", "-c", script, "toolkit", command, "x y"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
     _, _, module, *given, playbook, ssh = done.stdout.splitlines()
-    assert module == f"ansible.cli.{'adhoc' if command == 'ansible' else command[len('ansible-') :]}"
+    assert module == f"ansible.cli.{command.removeprefix('ansible-')}"
     assert given == [*(["--extra-vars", f"@{tmp_path}/way.yml"] if gets_it else []), "x y"]
     assert playbook == "sudo /opt/aicluster/bin/aicluster-toolkit ansible-playbook"
     assert ssh == "sudo -u aicluster ssh"
@@ -278,10 +233,10 @@ COMPILED = ("aicluster", "action_plugins", "filter_plugins", "vars_plugins")
 
 
 def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_path):
-    script = rendered("/opt/aicluster/bin/aicluster-toolkit-switch").replace(
-        "/opt/aicluster-toolkit", str(tmp_path)
+    script = rendered("/opt/aicluster/bin/aicluster-toolkit-switch")
+    script = script.replace("/opt/aicluster-toolkit", str(tmp_path)).replace(
+        "/usr/bin/python3", sys.executable
     )
-    (tmp_path / "switch").write_text(script.replace("/usr/bin/python3", sys.executable))
     tmp_path.chmod(0o755)
 
     def switch(release: str, lib: str) -> str:
@@ -289,7 +244,7 @@ def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_
         for part in (*parts, f"lib/{lib}"):
             (tmp_path / part).mkdir(parents=True, exist_ok=True)
             (tmp_path / part / "a.py").write_text("a = 1\n")
-        argv = ["sh", tmp_path / "switch", release, lib]
+        argv = ["sh", "-c", script, "switch", release, lib]
         return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
     assert switch("one", "old") == "switched to one\n"
@@ -297,12 +252,8 @@ def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_
     assert switch("two", "old") == "", "an interrupted run may come by again"
     assert switch("two", "new") == ""
     assert (tmp_path / "current").readlink() == Path("releases/two")
-    left = {
-        str(path.relative_to(tmp_path))
-        for part in ("releases", "lib")
-        for path in (tmp_path / part).iterdir()
-    }
-    assert left == {"releases/two", "lib/new"}
+    left = [path.name for part in ("releases", "lib") for path in (tmp_path / part).iterdir()]
+    assert left == ["two", "new"]
     (tmp_path / "releases" / "two" / "roles").chmod(0o700)
     (tmp_path / "lib" / "new").chmod(0o700)
     assert switch("two", "new") == "mended modes\n"
@@ -310,12 +261,6 @@ def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_
     compiled = {str(path.parent.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*.pyc")}
     own = {f"releases/two/{part}" for part in COMPILED}
     assert compiled == {"lib/new", *own}, "what lies in roles is shipped"
-
-
-def test_no_secret_is_in_what_is_shipped():
-    values = render.made_up_secrets().values()
-    for path, text in render.render_role("control_node").items():
-        assert not [value for value in values if value in text], path
 
 
 # --- the check of verify ---
@@ -356,9 +301,3 @@ def test_a_node_that_does_not_let_it_in_may_be_why():
     assert failure.value.next_command.endswith(" -m ansible.builtin.raw -a true"), (
         "a command and nothing else"
     )
-
-
-@pytest.mark.parametrize("name", ["control_node", "network_tools", "nginx", "kong", "ollama"])
-def test_a_check_is_old_python(name):
-    path = ROOT / f"roles/{name}/templates/opt/aicluster/checks/{name}.py"
-    ast.parse(path.read_text(), feature_version=(3, 6))

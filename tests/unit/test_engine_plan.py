@@ -262,8 +262,3 @@ def test_apt_is_given_our_packages_alone_and_repairs_without_removing(repair, st
     templar = Templar(loader=DataLoader(), variables={"__stack_plan": plan})
     asked = [templar.template(trust_as_template(apt[key])) for key in ("name", "state", "fail_on_autoremove")]
     assert asked == [["jq"], state, keeps]
-
-
-def test_what_dpkg_says_is_read_in_english():
-    ours = [task for task in (*PACKAGES, *PACKAGES[-1]["rescue"]) if "ansible.builtin.command" in task]
-    assert [task["environment"]["LC_ALL"] for task in ours] == ["C", "C"]

@@ -108,7 +108,8 @@ REFUSED: dict[str, tuple[Any, ...]] = {
         "`sudo apt-get update && sudo apt-get install docker-compose-plugin` there"),
     "a board without the compose plugin": ({"compose": ""}, BOARD,
         f"compose plugin of PI41 absent: must be 2.26 or newer, {ENGINE_FILE}; put "
-        "docker-compose-linux-aarch64 of a newer release there as /usr/local/lib/docker/cli-plugins/docker-compose, mode 0755"),
+        "docker-compose-linux-aarch64 of a newer release there as "
+        "/usr/local/lib/docker/cli-plugins/docker-compose, mode 0755"),
     "a full disk, named once for all that lies on it": (
         {"disks.0.free_mb": 120, "disks.1.free_mb": 120, "disks.2.device": 2}, {},
         "disk of / and /opt/aicluster (file system /) on PI41 120 MiB free of 29.0 GiB: must have 500 MiB "

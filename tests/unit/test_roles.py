@@ -24,16 +24,17 @@ every_service = pytest.mark.parametrize("service", SERVICES)
 every_task_file = pytest.mark.parametrize("name", TASK_FILES, ids=str)
 
 
-def defaults(role: str) -> dict[str, Any]:
-    path = ROOT / f"roles/{role}/defaults/main.yml"
+def values(role: str, kind: str) -> dict[str, Any]:
+    path = ROOT / f"roles/{role}/{kind}/main.yml"
     return (load(path) or {}) if path.is_file() else {}
+
+
+def defaults(role: str) -> dict[str, Any]:
+    return values(role, "defaults")
 
 
 def options(role: str) -> dict[str, Any]:
     return load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"].get("options") or {}
-
-
-# --- the spec of a role ---
 
 
 @every_role
@@ -44,22 +45,9 @@ def test_a_role_says_what_it_is(role):
 
 
 @every_role
-def test_the_spec_has_the_variables_of_the_defaults_and_only_required_ones_more(role):
-    spec = options(role)
-    assert not set(defaults(role)) - set(spec), "in defaults, not in argument_specs"
-    optional = {name for name, option in spec.items() if not option.get("required")}
-    assert not optional - set(defaults(role)), "in argument_specs and not required, but without a default"
-
-
-@every_role
-def test_the_spec_has_the_values_of_the_defaults(role):
-    spec = options(role)
-    differing = {
-        name: (value, spec[name].get("default"))
-        for name, value in defaults(role).items()
-        if name in spec and spec[name].get("default") != value
-    }
-    assert not differing, "(defaults, argument_specs)"
+def test_the_spec_has_the_variables_of_the_defaults_with_their_values_and_only_required_ones_more(role):
+    optional = {name: option for name, option in options(role).items() if not option.get("required")}
+    assert {name: option.get("default") for name, option in optional.items()} == defaults(role)
 
 
 @every_role
@@ -75,14 +63,7 @@ def test_the_spec_has_the_types_of_the_defaults_and_describes_every_variable(rol
 def test_a_variable_carries_the_name_of_its_role(role):
     foreign = [name for name in [*defaults(role), *options(role)] if not name.startswith(f"{role}_")]
     assert not foreign
-    private = ROOT / f"roles/{role}/vars/main.yml"
-    constants = (load(private) or {}) if private.is_file() else {}
-    assert not [name for name in constants if not name.startswith(f"__{role}_")], (
-        "vars/main.yml is private: __role_x"
-    )
-
-
-# --- services ---
+    assert not [name for name in values(role, "vars") if not name.startswith(f"__{role}_")]
 
 
 @every_service
@@ -116,13 +97,6 @@ def test_a_service_is_placed_somewhere(service):
     assert service in placed, "a service no tier runs is dead code"
 
 
-# --- tasks ---
-
-
-def text_of(name: Path) -> str:
-    return (ROOT / name).read_text()
-
-
 @every_task_file
 def test_no_task_lies_about_failure_or_change(name):
     for task in tree.tasks_of(name):
@@ -133,10 +107,7 @@ def test_no_task_lies_about_failure_or_change(name):
 
 @every_task_file
 def test_no_task_asks_whether_it_is_in_the_lab(name):
-    assert "'lab' in group_names" not in text_of(name), "branch on what a node can do, not on where it is"
-
-
-# --- templates ---
+    assert "'lab' in group_names" not in (ROOT / name).read_text(), "branch on what a node can do"
 
 
 @pytest.mark.parametrize("service", [role for role in ROLES if tree.is_service(role)])

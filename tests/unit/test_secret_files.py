@@ -8,7 +8,6 @@ CASES = [
     (inventory, host, service)
     for inventory in sorted(render.SOURCES)
     for service in sorted(tree.catalogue())
-    if tree.is_service(service)
     for host in render.hosts_running(service, inventory)
 ]
 
@@ -40,7 +39,7 @@ def test_secret_files_do_not_belong_to_a_person_of_the_board(service):
 
 @pytest.mark.parametrize(("inventory", "host", "service"), CASES)
 def test_a_container_reads_its_secrets_as_the_user_they_belong_to(inventory, host, service):
-    if any(file.secret for file in render.files_of(service, inventory, host)):
+    if tree.is_service(service) and any(file.secret for file in render.files_of(service, inventory, host)):
         uid = tree.catalogue()[service].get("uid", 0)
         user = render.compose_of(service, inventory=inventory, host=host)["services"][service].get("user")
         assert user is None or str(user).split(":")[0] == str(uid)

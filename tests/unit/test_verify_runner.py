@@ -1,6 +1,5 @@
 """The node's own verify: containers, checks, evidence, and the command that tells more."""
 
-import ast
 import http.server
 import itertools
 import json
@@ -16,26 +15,11 @@ from aicluster_verify import CheckError, Kit, require_active, require_healthy, r
 from listening import Listening
 from tree import ROOT
 
-SITE: dict[str, Any] = {
-    "node": "PI52",
-    "services": {
-        "web": {
-            "container": True,
-            "unit": None,
-            "memory_mb": 64,
-            "profiles": [],
-            "ports": {"http": {"port": 8080, "container": 80, "published": "10.0.0.1"}},
-        },
-        "host": {"container": False, "unit": None, "memory_mb": 8, "profiles": [], "ports": {}},
-        "night": {"container": True, "unit": None, "memory_mb": 8, "profiles": ["night"], "ports": {}},
-    },
-    "cluster": [],
-}
-HEALTHY = {
-    "web": [
-        {"name": "aicluster-web-1", "state": "running", "status": "Up 2 minutes (healthy)", "folders": []}
-    ]
-}
+WEB: dict[str, Any] = {"container": True, "unit": None, "memory_mb": 64, "profiles": [], "ports": {}}
+SERVICES = {"web": WEB, "host": WEB | {"container": False}, "night": WEB | {"profiles": ["night"]}}
+SITE: dict[str, Any] = {"node": "PI52", "services": SERVICES, "cluster": []}
+CONTAINER = {"name": "aicluster-web-1", "state": "running", "status": "Up 2 minutes (healthy)", "folders": []}
+HEALTHY = {"web": [CONTAINER]}
 
 
 @pytest.fixture
@@ -75,41 +59,30 @@ def address() -> Iterator[str]:
         yield server.url
 
 
-# --- containers ---
-
-
 @pytest.mark.parametrize(("found", "evidence"), [
     ([], "has no container"),
-    ([{"name": "a", "state": "running", "status": "Up 9 minutes (unhealthy)"}], "(unhealthy)"),
-    ([{"name": "a", "state": "running", "status": "Up 40 seconds (health: starting)"}], "starting"),
-    ([*HEALTHY["web"], {"name": "b", "state": "created", "status": "Created"}], "container b: Created"),
+    ([CONTAINER | {"status": "Up 9 minutes (unhealthy)"}], r"\(unhealthy\)"),
+    ([CONTAINER | {"status": "Up 40 seconds (health: starting)"}], "starting"),
+    ([CONTAINER, {"name": "b", "state": "created", "status": "Created"}], "container b: Created"),
 ], ids=["none", "an unhealthy one", "one that still starts", "one of two not started"])  # fmt: skip
 def test_a_service_has_failed_with_containers_that_are_not_healthy(found, evidence):
-    with pytest.raises(CheckError) as failure:
+    with pytest.raises(CheckError, match=evidence):
         require_healthy(found)
-    assert evidence in failure.value.evidence
 
 
 def test_a_service_without_room_for_its_data_is_reported_before_it_fails(tmp_path):
     found = [{"name": "a", "folders": [str(tmp_path)]}]
     require_room(found, 0)
-    with pytest.raises(
-        CheckError, match=f"the disk of {tmp_path} has .* MiB free; must be 1000000000"
-    ) as failure:
+    said = f"the disk of {tmp_path} has .* MiB free; must be 1000000000"
+    with pytest.raises(CheckError, match=said) as failure:
         require_room(found, 10**9)
     assert "df -h" in failure.value.next_command
 
 
-# --- units ---
-
-
 def units(*states: str) -> Kit:
     """A node whose unit goes through these states, the last one for ever; its journal has one line."""
-    commands: dict[str, Any] = {
-        "systemctl *": in_turn(*(f"ActiveState={state}\n" for state in states)),
-        "journalctl *": "Upload to http://10.0.0.4:9428 failed: Could not connect to server\n",
-    }
-    return ScriptedKit(SITE, commands=commands)
+    shown = in_turn(*(f"ActiveState={state}\n" for state in states))
+    return ScriptedKit(SITE, commands={"systemctl *": shown, "journalctl *": "Could not connect\n"})
 
 
 @pytest.fixture
@@ -133,36 +106,20 @@ def test_a_unit_that_is_active_in_time_is_healthy(states):
 def test_a_unit_that_is_not_active_has_failed_and_what_it_said_last_is_the_evidence(state):
     with pytest.raises(CheckError) as failure:
         require_active(units(state), "shipper.service")
-    said = "Upload to http://10.0.0.4:9428 failed: Could not connect to server"
-    assert failure.value.evidence == f"unit shipper.service is {state}: {said}"
+    assert failure.value.evidence == f"unit shipper.service is {state}: Could not connect"
     assert failure.value.next_command == "systemctl status shipper.service"
 
 
-# --- verdicts ---
-
-
-def strings_of_checks() -> Iterator[tuple[str, str]]:
-    """(service, text) of every text in every check."""
-    for path in sorted((ROOT / "roles").glob("*/templates/opt/aicluster/checks/*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield path.stem, node.value
-
-
 def test_a_command_for_people_can_be_typed_by_the_user_who_logs_in():
-    commands = [(service, text) for service, text in strings_of_checks() if "docker compose" in text]
-    assert commands
-    assert [found for found in commands if not found[1].startswith("sudo ")] == []
+    checks = (ROOT / "roles").glob("*/templates/opt/aicluster/checks/*.py")
+    before = [text for check in checks for text in check.read_text().split("docker compose")[:-1]]
+    assert before and all(text.endswith("sudo ") for text in before)
 
 
 def test_a_check_may_warn_of_what_breaks_nothing(kit, checks):
     checks("web", 'return "answered", "nobody listens"')
     result = verdict("web", kit, HEALTHY, "")
-    assert (result["state"], result["evidence"], result["warning"]) == (
-        "healthy",
-        "answered",
-        "nobody listens",
-    )
+    assert (result["state"], result["evidence"]) == ("healthy", "answered")
     assert aicluster_verify.report("PI52", [result]).splitlines()[1].strip() == "warning: nobody listens"
 
 
@@ -207,32 +164,23 @@ def test_a_service_is_only_asked_in_its_profile(kit, profile, state):
 
 
 @pytest.mark.usefixtures("checks")
-@pytest.mark.parametrize(("state", "verdict_of_it"), [
-    ("created", "inactive"),
-    ("exited", "inactive"),
-    ("running", "failed"),
-    ("restarting", "failed"),
-    ("paused", "failed"),
-])  # fmt: skip
-def test_a_service_of_another_profile_that_still_runs_has_failed_and_can_be_stopped(
-    kit, state, verdict_of_it
-):
-    found = {"night": [{"name": "aicluster-night-1", "state": state, "status": "so it is", "folders": []}]}
-    result = verdict("night", kit, found, "day")
-    assert result["state"] == verdict_of_it
-    if verdict_of_it == "failed":
-        assert "container aicluster-night-1: so it is" in result["evidence"]
-        assert result["next"].endswith("/bin/aicluster_profile.py settle")
+@pytest.mark.parametrize("state", ["running", "restarting", "paused"])
+def test_a_service_of_another_profile_that_still_runs_has_failed_and_can_be_stopped(kit, state):
+    result = verdict("night", kit, {"night": [CONTAINER | {"state": state}]}, "day")
+    assert result["state"] == "failed"
+    assert "container aicluster-web-1: Up 2 minutes" in result["evidence"]
+    assert result["next"].endswith("/bin/aicluster_profile.py settle")
 
 
-# --- what a check may use ---
+@pytest.mark.usefixtures("checks")
+@pytest.mark.parametrize("state", ["created", "exited"])
+def test_a_service_of_another_profile_that_does_not_run_is_inactive(kit, state):
+    assert verdict("night", kit, {"night": [CONTAINER | {"state": state}]}, "day")["state"] == "inactive"
 
 
 def test_what_breaks_while_somebody_is_blamed_names_them_after_its_own():
-    with (
-        pytest.raises(CheckError, match="no answer") as failure,
-        aicluster_verify.possible_causes(["web on PI52"]),
-    ):
+    causes = aicluster_verify.possible_causes(["web on PI52"])
+    with pytest.raises(CheckError, match="no answer") as failure, causes:
         raise CheckError("no answer", caused_by=["sql on PI51"])
     assert failure.value.caused_by == ["sql on PI51", "web on PI52"]
 
