@@ -97,9 +97,6 @@ def test_a_port_the_service_does_not_have_is_refused():
         service_endpoints(CLUSTER, "ollama", "web")
 
 
-# --- shares ---
-
-
 def shares(*nodes: tuple[str, float | None]) -> list[float | None]:
     """Shares of nodes given as (tier, share of its own); primary_ai gets 80 together, edge nothing."""
     tiers = {"primary_ai": 80, "edge": None}

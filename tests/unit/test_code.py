@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,12 +18,6 @@ from tree import ROOT
 FILTERS = adapters.FilterModule().filters()
 # Modules that only the controller of the lab or tests import.
 STANDARD_LIBRARY = set(sys.stdlib_module_names)
-
-
-@pytest.mark.parametrize("name", FILTERS)
-def test_a_filter_is_named_in_a_unit_test(name):
-    tests = [path for path in (ROOT / "tests/unit").glob("test_*.py") if path != Path(__file__)]
-    assert any(name in path.read_text() for path in tests)
 
 
 def test_ansible_finds_every_filter_and_its_sidecar():
@@ -80,11 +75,5 @@ def test_what_runs_on_nodes_needs_the_standard_library_only(name):
 
 @pytest.mark.parametrize("name", NODE_MODULES, ids=str)
 def test_a_module_that_runs_on_nodes_documents_itself(name):
-    assigned = {
-        target.id
-        for node in ast.parse((ROOT / name).read_text()).body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    assert {"DOCUMENTATION", "EXAMPLES", "RETURN"} <= assigned
+    assigned = re.findall(r"^[A-Z]+(?= = )", (ROOT / name).read_text(), re.MULTILINE)
+    assert {"DOCUMENTATION", "EXAMPLES", "RETURN"} <= set(assigned)

@@ -76,9 +76,3 @@ def test_every_service_with_containers_has_state_limit_restarts_and_memory():
 def test_where_no_cgroup_says_it_there_is_no_memory_instead_of_a_wrong_one():
     found = samples({"web": ALWAYS}, [container("web")], "", set())
     assert "aicluster_container_memory_bytes" not in {name for name, _labels, _value in found}
-
-
-def test_without_an_answer_of_the_engine_its_services_have_failed():
-    assert 'aicluster_service_state{name="web",state="failed"} 1.0' in text(
-        samples({"web": ALWAYS}, [], "", set()), HELP
-    )

@@ -17,7 +17,8 @@ LOGIN = f'from="{CONTROL}",no-agent-forwarding ssh-ed25519 AAAA {MARK}\n'
 LINE = LOGIN + f'from="{CONTROL}",restrict,command="x" ssh-ed25519 BBBB {BACKUP}\n'
 COMING = "".join(f"# no key yet of {mark}\n" for mark in MARKS)
 MINE = "ssh-ed25519 AAAA somebody@home\n"
-TASKS = {task["name"]: task for task in load("roles/control_node/tasks/let_in.yml")}
+TASKS = load("roles/control_node/tasks/let_in.yml")
+[LET_IN] = [task for task in TASKS if "__control_node_line" in str(task)]
 
 
 def state_on(host: str, **changes: Any) -> tuple[Any, Any, dict[str, Any]]:
@@ -30,9 +31,6 @@ def state_on(host: str, **changes: Any) -> tuple[Any, Any, dict[str, Any]]:
 def is_wanted(text: str) -> Any:
     rendering, variables, provision = state_on(NODE)
     return rendering.holds(provision["when"], variables, text)
-
-
-# --- when there is something to do ---
 
 
 PUT_BACK: dict[str, tuple[Any, ...]] = {
@@ -61,83 +59,54 @@ def test_the_file_of_the_user_playbooks_log_in_as_is_read(host_vars, user):
     assert provision["probe"] == f"~{user}/.ssh/authorized_keys"
 
 
-# --- who does it ---
-
-[INCLUDE] = load("roles/control_access/tasks/provision.yml")
-
-
-def evaluated(expression: str, host: str, plan_of_control: dict[str, Any] | None) -> Any:
-    hosts: dict[str, Any] = {NODE: {}, CONTROL: {}}
-    if plan_of_control is not None:
-        hosts[CONTROL]["__stack_plan"] = plan_of_control
+@pytest.mark.parametrize(("host", "provision", "does_it"), [
+    (NODE, None, True),
+    (NODE, ["control_node"], True),
+    (NODE, ["control_node", "control_access"], False),
+    (CONTROL, ["control_access"], True),
+], ids=[
+    "a node alone, as with --limit", "a node, while the control node has it all",
+    "not where the control node does it later", "the control node itself",
+])  # fmt: skip
+def test_it_is_done_by(host, provision, does_it):
+    plan = {"__stack_plan": {"deploy": {"provision": provision}}}
     variables = {
         "inventory_hostname": host,
         "__control_access_host": CONTROL,
         "cluster_nodes": [{"host": NODE}, {"host": CONTROL}],
-        "hostvars": hosts,
+        "hostvars": {NODE: {}, CONTROL: plan if provision else {}},
     }
     render.site("production")  # its filters
-    return Templar(loader=DataLoader(), variables=variables).template(trust_as_template(expression))
-
-
-def plan(*provision: str) -> dict[str, Any]:
-    return {"deploy": {"provision": list(provision)}}
-
-
-@pytest.mark.parametrize(("host", "plan_of_control", "does_it"), [
-    pytest.param(NODE, None, True, id="a node alone, as with --limit"),
-    pytest.param(NODE, plan("control_node"), True, id="a node, while the control node has it all"),
-    pytest.param(NODE, plan("control_node", "control_access"), False,
-        id="not where the control node does it later"),
-    pytest.param(CONTROL, plan("control_access"), True, id="the control node itself"),
-])  # fmt: skip
-def test_it_is_done_by(host, plan_of_control, does_it):
-    assert evaluated(f"{{{{ {INCLUDE['when']} }}}}", host, plan_of_control) is does_it
-
-
-# --- what is done ---
+    [include] = load("roles/control_access/tasks/provision.yml")
+    condition = trust_as_template(f"{{{{ {include['when']} }}}}")
+    assert Templar(loader=DataLoader(), variables=variables).template(condition) is does_it
 
 
 def test_one_mark_finds_a_line_wherever_it_is_looked_for():
     keys = load("roles/control_node/vars/main.yml")["__control_node_keys"]
     assert [key["comment"] for key in keys.values()] == MARKS
     [cleanup] = load("playbooks/cleanup.yml")
-    patterns = [
-        task["ansible.builtin.lineinfile"]["regexp"]
-        for task in cleanup["tasks"]
-        if "ansible.builtin.lineinfile" in task
-    ]
-    assert patterns == [f" {MARK}(-backup)?$"]
-    let_in = TASKS["Allow the control node to log in, from its address only"]["ansible.builtin.lineinfile"]
-    assert let_in["regexp"] == " {{ __control_node_kind.comment }}$", "a new key replaces the old one"
+    edits = [task.get("ansible.builtin.lineinfile") for task in cleanup["tasks"]]
+    assert [edit["regexp"] for edit in edits if edit] == [f" {MARK}(-backup)?$"]
+    regexp = LET_IN["ansible.builtin.lineinfile"]["regexp"]
+    assert regexp == " {{ __control_node_kind.comment }}$", "a new key replaces the old one"
 
 
 def test_the_keys_open_nothing_from_elsewhere_and_one_of_them_only_starts_the_backup():
-    line = TASKS["Allow the control node to log in, from its address only"]["vars"]["__control_node_line"]
-    assert line.startswith(
-        'from="{{ hostvars[__control_node_host].node_address }}",{{ __control_node_kind.options }}'
-    )
-    options = [
-        key["options"] for key in load("roles/control_node/vars/main.yml")["__control_node_keys"].values()
-    ]
-    assert options[0] == "no-agent-forwarding,no-port-forwarding,no-X11-forwarding"
-    assert options[1].startswith(
-        'restrict,command="sudo -n /opt/aicluster/bin/aicluster_backup.py follow --start --by '
-    )
-
-
-# --- the check of verify ---
+    line = LET_IN["vars"]["__control_node_line"]
+    address = "{{ hostvars[__control_node_host].node_address }}"
+    assert line.startswith(f'from="{address}",{{{{ __control_node_kind.options }}}}')
+    keys = load("roles/control_node/vars/main.yml")["__control_node_keys"]
+    assert keys["login"]["options"] == "no-agent-forwarding,no-port-forwarding,no-X11-forwarding"
+    starts = "sudo -n /opt/aicluster/bin/aicluster_backup.py follow --start --by "
+    assert keys["backup"]["options"].startswith(f'restrict,command="{starts}')
 
 
 def ask(lines: str) -> str:
+    control = {"name": "PI31", "host": "pi31.example", "address": CONTROL}
     cluster = [
         {"name": "PI51", "host": "pi51.example", "address": NODE, "services": {}},
-        {
-            "name": "PI31",
-            "host": "pi31.example",
-            "address": CONTROL,
-            "services": {"control_node": {"ports": {}}},
-        },
+        {**control, "services": {"control_node": {"ports": {}}}},
     ]
     kit = ScriptedKit(site("PI51", {}, cluster), commands={"find /root /home *": lines})
     return str(check_of("control_access").check(kit))

@@ -182,7 +182,7 @@ def rendered(path: str, **where: Any) -> str:
 
 def test_the_backup_takes_no_more_memory_than_the_budget_has_for_it():
     placed = tree.catalogue()["control_node"]["memory_mb"]
-    assert f"\nMemoryMax={placed}M\n" in rendered("/etc/systemd/system/aicluster-backup.service")
+    assert f"\nMemoryMax={placed}M\n" in rendered("/etc/systemd/system/aicluster-nightly.service")
 
 
 @pytest.mark.parametrize(("host_vars", "port"), [

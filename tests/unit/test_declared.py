@@ -21,15 +21,6 @@ def test_a_template_may_stand_for(said, rendered):
     assert problem.startswith(f"{rendered}: must be ") and problem.endswith("in roles/x/meta/service.yml")
 
 
-def test_the_same_table_holds_for_a_role_that_is_no_service():
-    assert list(problems("base", {"files": {"/etc/x": {"mod": "0600"}}, "engine": {}})) == [
-        "files./etc/x.mod of role base '0600': is not among the keys change, restart, reload, mode, merge, "
-        "accept, validate, keys_only; write mode in roles/base/vars/main.yml",
-        "engine of role base {}: is not among the keys packages, units, files, containers, provision; write "
-        "one of them in roles/base/vars/main.yml",
-    ]
-
-
 @pytest.mark.parametrize(("said", "message"), [
     pytest.param(
         {"packages": "{{ 'jq' }}", "units": "{{ {} }}"},

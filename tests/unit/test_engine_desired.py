@@ -18,20 +18,12 @@ def test_every_node_of_both_inventories_has_an_image_for_each_of_its_containers(
             assert set(desired.images) == set(desired.containers)
 
 
-def test_what_a_node_must_have_comes_from_its_description():
-    desired, _ = desired_state(renderer("production", hosts_running("redis")[0]))
-    assert "redis_data" in desired.volumes["redis"]
-    assert desired.limits["engine"]["oldest"]["api"] == "1.44"
-
-
 @pytest.mark.parametrize(("counts", "wanted"), [(True, True), ("no", False)])
 def test_memory_is_wanted_where_nodes_do_not_share_a_machine(counts, wanted):
     host = hosts_running("redis")[0]
     desired, _ = desired_state(renderer("production", host, {"stack_memory_budget": counts}))
     assert (desired.limits["memory_mb"] is not None) is wanted
 
-
-# --- containers ---
 
 ENTRY: dict[str, Any] = {
     "image": "nginx:1.30.4",
@@ -65,9 +57,6 @@ REACHED = ["10.0.0.1:80:8080", "127.0.0.1:8001:8001"]
 ])  # fmt: skip
 def test_a_container_has(service, node, key, value):
     assert container_baseline(service, ENTRY, node, "mirror:5000").get(key) == value
-
-
-# --- files of a role ---
 
 
 def test_what_an_editor_leaves_in_a_template_folder_is_not_delivered(tmp_path):

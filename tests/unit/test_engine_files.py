@@ -16,7 +16,6 @@ from aicluster.engine.files import File, digest_of, seal
 SECRET = File("/opt/aicluster/kong/secrets/kong.yml", b"hunter2", "kong", "0400", 1001, 1001)
 COMPOSE = File("/opt/aicluster/kong/compose.yaml", b"label: @stack-digest@", "kong")
 
-# --- digests ---
 
 paths = st.sampled_from(["/opt/aicluster/kong/a", "/opt/aicluster/kong/b", "/opt/aicluster/nginx/a"])
 files = st.builds(File, paths, st.binary(max_size=20), st.just("role"), st.sampled_from(["0644", "0400"]))
@@ -59,9 +58,6 @@ def test_a_file_can_say_which_files_were_loaded_together_with_it():
         for change in ("reload", "none")
     }
     assert len(loaded) == 3, "one for each content that is loaded, and one for both that are not"
-
-
-# --- what leaves the controller ---
 
 
 def test_the_archive_keeps_owner_and_mode():

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import stack_plan
-from ansible.playbook.play_context import PlayContext
-from ansible.plugins.loader import connection_loader
 from inspected import files, inspected
 from render import hosts_running, renderer
 
@@ -66,12 +64,6 @@ def test_a_login_that_only_a_password_opens_is_found_before_passwords_end(tmp_pa
     plugin = object.__new__(stack_plan.ActionModule)
     plugin._connection = SimpleNamespace(ansible_name=by, get_option=options.get)
     assert plugin._key_login(KEYS_ONLY, inspected(**files("missing", path))) == found
-
-
-def test_ansibles_own_connection_is_known_by_its_name():
-    for name in ("ssh", "ansible.builtin.ssh", "local"):
-        connection = connection_loader.get(name, PlayContext())
-        assert connection.ansible_name == f"ansible.builtin.{name.rpartition('.')[2]}"
 
 
 def test_the_file_that_ends_logins_with_a_password_says_so():

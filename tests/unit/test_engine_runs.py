@@ -27,13 +27,6 @@ def process():
         started.kill()
 
 
-def test_a_run_is_known_by_its_process_and_by_who_began_it(process):
-    run = this_run(process.pid, "site.yml")
-    assert this_run(process.pid, "site.yml") == run
-    assert run["run"] != this_run(os.getpid(), "site.yml")["run"]
-    assert run["who"].partition("@")[2] in run["machine"]
-
-
 def test_a_run_whose_process_lives_is_not_dead_and_one_that_was_killed_is(process):
     me, holder = this_run(os.getpid(), ""), this_run(process.pid, "")
     assert not is_dead(holder, me)
@@ -54,16 +47,10 @@ def test_only_a_run_that_can_be_seen_to_be_over_is_dead(changes, dead):
 
 
 def test_a_held_node_is_refused_with_who_holds_it_since_when_and_what_to_do():
-    holder = {
-        "who": "anna@laptop",
-        "pid": 4242,
-        "play": "site.yml",
-        "since": "2026-11-29 02:51:11 UTC",
-        "silent_s": 12,
-    }
-    assert held_sentence("PI31", holder, "/run/x.lock") == (
-        "node PI31 held by anna@laptop (pid 4242, site.yml) since 2026-11-29 02:51:11 UTC, last seen 12 s "
-        "ago: must be changed by one run at a time; wait until that one ends, or, if it is gone for good, "
+    who = {"who": "anna@laptop", "pid": 4242, "play": "site.yml"}
+    assert held_sentence("PI31", {**who, "since": "02:51 UTC", "silent_s": 12}, "/run/x.lock") == (
+        "node PI31 held by anna@laptop (pid 4242, site.yml) since 02:51 UTC, last seen 12 s ago: must be "
+        "changed by one run at a time; wait until that one ends, or, if it is gone for good, "
         "`sudo rm /run/x.lock` there, and run this again"
     )
 
@@ -71,9 +58,6 @@ def test_a_held_node_is_refused_with_who_holds_it_since_when_and_what_to_do():
 def test_a_task_knows_the_process_of_its_run_whatever_became_of_it():
     with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
         assert pool.submit(process_of_this_run).result() == os.getpid()
-
-
-# --- a step that changes a node ---
 
 
 class Step(NodeAction):

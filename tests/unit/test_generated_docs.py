@@ -17,12 +17,6 @@ def test_a_derived_file_is_up_to_date(path):
     assert path.read_text() == DERIVED[path], "run `make docs`"
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("roles/*/README.md")), ids=lambda path: path.parent.name)
-def test_no_page_has_a_heading_twice(path):
-    headings = [line for line in path.read_text().splitlines() if line.startswith("## ")]
-    assert sorted(set(headings)) == sorted(headings)
-
-
 def test_verify_asks_for_every_flow_and_every_flow_is_known():
     asked = [flow for told in generate.flows().values() for flow in told]
     assert set(asked) == set(generate.reference.FLOWS)

@@ -116,9 +116,6 @@ def test_where_nothing_of_a_jetson_can_be_read_that_is_all_there_is(board, files
     assert said() == ["jetson_collector_up 0.0", SEEN]
 
 
-# --- its check ---
-
-
 def verified(tmp_path: Path, lines: set[str], age_s: float, jetson: bool) -> str:
     """What verify says of these lines of node_exporter's page."""
     (tmp_path / "release").write_text("")

@@ -48,25 +48,9 @@ def test_an_error_in_the_node_half_names_module_and_line():
     assert b'File "aicluster_node.inspection", line ' in done.stderr
 
 
-@pytest.mark.parametrize("verb", answer.VERBS)
-def test_every_verb_is_a_function_of_its_module(verb):
-    module = answer.importlib.import_module(f"aicluster_node.{answer.VERBS[verb]}")
-    assert callable(getattr(module, verb))
-
-
 @pytest.mark.usefixtures("own_node")
 def test_programs_of_a_node_speak_english_whatever_its_language(monkeypatch):
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     monkeypatch.setenv("LANGUAGE", "de")
     answer.answer({"verb": "hold", "run": {"run": "x"}})
     assert system.run(["sh", "-c", "echo $LC_ALL $LANGUAGE"]) == "C C\n"
-
-
-def test_a_module_of_ansible_can_import_it():
-    argv = ["ansible", "localhost", "--inventory", "localhost,", "--connection", "local", "--check"]
-    argv += ["--extra-vars", json.dumps({"ansible_python_interpreter": sys.executable})]
-    reload = {"reloads": [{"service": "kong", "command": "true", "confirm": "true"}]}
-    argv += ["--module-name", "stack_reload", "--args", json.dumps(reload), "--one-line"]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert '"reloaded": ["kong"]' in done.stdout

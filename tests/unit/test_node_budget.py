@@ -12,25 +12,12 @@ def service(memory_mb: Any = 100, disk_gb: Any = 1, **more: Any) -> dict[str, An
 
 
 def node(services: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {
-        "name": "PI41",
-        "ssh_port": 22,
-        "architecture": "arm64",
-        "memory_mb": 2048,
-        "memory_reserved_mb": 350,
-        "disk_gb": 100,
-        "disk_reserved_gb": 8,
-        "services": services,
-        **more,
-    }
+    board = {"memory_mb": 2048, "memory_reserved_mb": 350, "disk_gb": 100, "disk_reserved_gb": 8}
+    return {"name": "PI41", "ssh_port": 22, "architecture": "arm64", **board, "services": services, **more}
 
 
 def account(services: dict[str, Any], **more: Any) -> dict[str, Any]:
     return node_budget([node(services, **more)])[0]
-
-
-def open_port(number: int, audience: str = "lan") -> dict[str, Any]:
-    return {"ports": {"web": {"port": number, "container": 80, "from": [audience]}}}
 
 
 def test_the_account_adds_up_what_is_reserved_and_what_the_services_may_use():
@@ -46,36 +33,6 @@ def test_the_account_adds_up_what_is_reserved_and_what_the_services_may_use():
     }
 
 
-@pytest.mark.parametrize(("services", "problems"), [
-    pytest.param({"a": service(1698, 92)}, [], id="a node may be filled to the last MiB and GiB"),
-    pytest.param(
-        {
-            "a": service(**open_port(9000)),
-            "b": service(**open_port(9000)),
-            "c": service(**open_port(9001)),
-        },
-        [
-            "port 9000 of PI41 a.web and b.web: must belong to one of them; move one, for instance with "
-            "`- b: {ports: {web: {port: 9002}}}`"
-        ],
-        id="the port it proposes is free",
-    ),
-    pytest.param(
-        {
-            "a": service(ports={"x": {"port": 1, "from": []}}),
-            "b": service(ports={"x": {"port": 1, "from": []}}),
-        },
-        [],
-        id="a port that is not published clashes with nothing",
-    ),
-])  # fmt: skip
-def test_what_cannot_work_on_a_node(services, problems):
-    found = account(services)["problems"]
-    assert len(found) == len(problems)
-    for text, start in zip(found, problems, strict=True):
-        assert text.startswith(start)
-
-
 @pytest.mark.parametrize("more", [
     pytest.param({"memory_mb": None}, id="a size nobody gave"),
     pytest.param({"services": {"a": service("512m")}}, id="a service with a unit in its size"),
@@ -86,8 +43,6 @@ def test_a_sum_with_an_unusable_number_is_unknown_and_the_other_is_not(more):
     assert result["disk_gb"] == 100
     assert result["problems"] == []
 
-
-# --- profiles ---
 
 BOARD = {"web": service(100), "chat": service(1000, 10), "paint": service(1500, 20)}
 

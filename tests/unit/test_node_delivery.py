@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from typing import Any
 
 import pytest
 from aicluster_node import delivery, files, state, system
@@ -11,22 +12,18 @@ from node_half import deliver, delivery_of, inspect, want
 pytestmark = pytest.mark.usefixtures("own_node")
 
 
-@pytest.mark.parametrize(
-    ("spoil", "reason"),
-    [
-        (lambda p: p.unlink(), "missing"),
-        (lambda p: p.write_bytes(b"y"), "content"),
-        (lambda p: p.chmod(0o666), "owner or mode 0666"),
-        (lambda p: (p.unlink(), p.symlink_to("/dev/null")), "not a regular file"),
-        (lambda p: p.parent.chmod(0o770), "mode 0770 of its folder"),
-        (lambda p: p.parents[1].chmod(0o770), "mode 0770 of its folder"),
-        (lambda p: p.parents[2].chmod(0o770), "mode 0770 of its folder"),
-    ],
-    ids=[
-        "somebody removed the file", "somebody edited it", "somebody opened it to the world",
-        "a link took its place", "its secrets folder", "the service's folder", "the project's folder",
-    ],
-)  # fmt: skip
+DRIFT: dict[str, tuple[Any, ...]] = {
+    "somebody removed the file": (lambda path: path.unlink(), "missing"),
+    "somebody edited it": (lambda path: path.write_bytes(b"y"), "content"),
+    "somebody opened it to the world": (lambda path: path.chmod(0o666), "owner or mode 0666"),
+    "a link took its place": (
+        lambda path: (path.unlink(), path.symlink_to("/dev/null")), "not a regular file"),
+    "its secrets folder": (lambda path: path.parent.chmod(0o770), "mode 0770 of its folder"),
+    "the project's folder": (lambda path: path.parents[2].chmod(0o770), "mode 0770 of its folder"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "reason"), DRIFT.values(), ids=DRIFT)
 def test_drift_is_found_and_mended(tmp_path, spoil, reason):
     path = tmp_path / "stack" / "kong" / "secrets" / "key"
     deliver({path: b"x"})
@@ -86,9 +83,6 @@ def test_what_is_made_has_its_mode_whatever_the_umask_of_root(tmp_path):
     assert {file.stat().st_mode & 0o777 for file in (secret, others)} == {0o640}
 
 
-# --- what no longer belongs ---
-
-
 def test_a_file_that_no_longer_belongs_goes_with_its_empty_folder_and_a_users_own_file_stays(tmp_path):
     gone, stays, theirs = (tmp_path / "stack" / name for name in ("old/conf", "conf", "mine"))
     deliver({gone: b"x", stays: b"x"})
@@ -117,9 +111,6 @@ def test_a_part_that_is_delivered_first_leaves_what_is_known_of_the_rest(tmp_pat
     deliver({first: b"y"}, partial=True)
     assert sorted(state.read_state()["files"]) == sorted([str(rest), str(first)])
     assert inspect(want(first, b"y"), want(rest, b"x"))["leftover"] == []
-
-
-# --- what is owed ---
 
 
 def test_a_reaction_is_owed_until_it_was_carried_out_or_the_run_has_verified(tmp_path):

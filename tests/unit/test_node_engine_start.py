@@ -71,9 +71,6 @@ def test_a_file_to_come_is_validated_before_it_is_there_and_while_it_waits_for_i
     assert (found["file"], found["said"], found["swarm"]) == ({}, "{}", True)
 
 
-# --- the way back ---
-
-
 @pytest.fixture
 def systemctl(monkeypatch):
     """An engine that systemd says is down, or back once it was started."""

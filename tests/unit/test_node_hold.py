@@ -43,20 +43,16 @@ def refused(path):
     answer({**delivery_of({path: b"x"}, validations={str(path): "false %s"}), "run": ANNA})
 
 
-@pytest.mark.parametrize(
-    "end",
-    [
-        lambda _path: ask("release", ANNA),
-        lambda _path: answer({**QUESTION, "provisioned_now": {}, "run": ANNA}),
-        refused,
-        lambda _path: Path(hold.LOCK_FILE).unlink(),
-        lambda _path: Path(hold.LOCK_FILE).write_text('{"run": "lap'),
-    ],
-    ids=[
-        "is released", "has verified", "delivered a file that is refused",
-        "has no lock any more, as after a boot", "was killed while it wrote the lock",
-    ],
-)  # fmt: skip
+VERIFIED = {**QUESTION, "provisioned_now": {}, "run": ANNA}
+
+
+@pytest.mark.parametrize("end", [
+    pytest.param(lambda _path: ask("release", ANNA), id="is released"),
+    pytest.param(lambda _path: answer(VERIFIED), id="has verified"),
+    pytest.param(refused, id="delivered a file that is refused"),
+    pytest.param(lambda _path: Path(hold.LOCK_FILE).unlink(), id="has no lock any more, as after a boot"),
+    pytest.param(lambda _path: Path(hold.LOCK_FILE).write_text('{"ru'), id="was killed while it wrote it"),
+])  # fmt: skip
 def test_a_node_is_free_when_its_run(tmp_path, end):
     ask("hold", ANNA)
     end(tmp_path / "stack" / "conf")

@@ -49,21 +49,15 @@ def keys(tmp_path, monkeypatch):
     return path
 
 
-@pytest.mark.parametrize(
-    ("change", "found"),
-    [
-        (lambda keys: keys.unlink(), ""),
-        (lambda keys: keys.parent.chmod(0o755), ""),
-        (lambda keys: keys.chmod(0o644), ""),
-        (lambda keys: os.chown(keys.parent, 4242, -1), ""),
-        (lambda keys: os.chown(keys, 4242, -1), ""),
-        (lambda keys: keys.chmod(0o400), "ssh-ed25519 AAAA J\ufffdrg\n"),
-    ],
-    ids=[
-        "no file", "its folder is open to others", "it is open to others", "its folder is another user's",
-        "it is another user's", "only the user may read it",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("change", "found"), [
+    pytest.param(lambda keys: keys.unlink(), "", id="no file"),
+    pytest.param(lambda keys: keys.parent.chmod(0o755), "", id="its folder is open to others"),
+    pytest.param(lambda keys: keys.chmod(0o644), "", id="it is open to others"),
+    pytest.param(lambda keys: os.chown(keys.parent, 4242, -1), "", id="its folder is another user's"),
+    pytest.param(lambda keys: os.chown(keys, 4242, -1), "", id="it is another user's"),
+    pytest.param(lambda keys: keys.chmod(0o400), "ssh-ed25519 AAAA J\ufffdrg\n",
+        id="only the user may read it"),
+])  # fmt: skip
 def test_a_probe_of_a_users_file_is_its_text_if_it_is_the_users_alone(keys, change, found):
     try:
         change(keys)

@@ -38,8 +38,6 @@ def test_what_is_staged_is_ours_with_the_owners_and_modes_that_the_containers_us
     assert found == {name: (mode, ME["uid"]) for name, mode in modes.items()}
 
 
-# --- checkers in containers ---
-
 KEPT = {
     "image": "kong:3.9.3",
     "user": "64101:0",

@@ -12,8 +12,6 @@ from tree import ROOT, load
 
 from aicluster.site.secrecy import git_shows, is_exposed
 
-# --- what is added ---
-
 
 def test_every_missing_secret_gets_a_long_value_of_its_own():
     text, made = completed("", ["b", "a"])
@@ -35,16 +33,12 @@ def test_lines_that_are_there_are_kept_as_they_are():
 
 @pytest.mark.parametrize(("text", "message"), [
     ("- a\n", "no `name: value` lines"),
-    ("a: [", "is not YAML: line 1"),
     ("a:\n", "has a without a value"),
     ("{b: 1}\n", "one `name: value` a line"),
-], ids=["a list", "broken YAML", "a name without a value", "braces around the lines"])  # fmt: skip
+], ids=["a list", "a name without a value", "braces around the lines"])  # fmt: skip
 def test_a_file_that_cannot_be_completed_is_refused(text, message):
     with pytest.raises(AnsibleActionFail, match=message):
         completed(text, ["a"])
-
-
-# --- as a user runs it ---
 
 
 @pytest.fixture
@@ -58,14 +52,8 @@ def run(tmp_path):
         if vault:
             environment["ANSIBLE_VAULT_PASSWORD_FILE"] = vault
         file = f"site_secrets_file={tmp_path}/secrets/vault.yml"
-        return subprocess.run(
-            ["ansible-playbook", "playbooks/secrets.yml", "-e", file, *more],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        argv = ["ansible-playbook", "playbooks/secrets.yml", "-e", file, *more]
+        return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
     return playbook
 
@@ -107,15 +95,14 @@ def work_tree(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(("place", "content", "exposed"), [
-    pytest.param("secrets/vault.yml", "a: b\n", False, id="a folder that git ignores"),
-    pytest.param("inventory/secrets/vault.yml", "a: b\n", True, id="a folder of that name elsewhere"),
+@pytest.mark.parametrize(("place", "exposed"), [
+    pytest.param("secrets/vault.yml", False, id="a folder that git ignores"),
+    pytest.param("inventory/secrets/vault.yml", True, id="a folder of that name elsewhere"),
 ])  # fmt: skip
-def test_plain_text_that_git_would_commit_is_exposed(work_tree, place, content, exposed):
+def test_plain_text_that_git_would_commit_is_exposed(work_tree, place, exposed):
     file = work_tree / place
     file.parent.mkdir(parents=True, exist_ok=True)
-    if content is not None:
-        file.write_text(content)
+    file.write_text("a: b\n")
     assert is_exposed(file) is exposed
 
 
@@ -145,9 +132,7 @@ def test_a_check_says_what_would_be_made_and_writes_nothing(run, vault):
     assert not vault.exists()
 
 
-@pytest.mark.parametrize(
-    "line", ['a: "hush', "a: @hush", "a: b: hush"], ids=["no end", "no text", "two colons"]
-)
+@pytest.mark.parametrize("line", ['a: "hush', "a: @hush", "a: b: hush"])
 def test_a_line_that_is_no_yaml_is_named_by_its_number_not_by_its_secret(line):
     with pytest.raises(AnsibleActionFail, match="is not YAML: line") as failed:
         completed(f"first: 1\n{line}\n", ["b"])

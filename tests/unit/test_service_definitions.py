@@ -26,11 +26,6 @@ def test_a_checkout_that_was_not_set_up_is_told_so_in_one_sentence(tmp_path, com
     assert refused.returncode != 0 and " ".join(refused.stderr.split()).count(said) == 1
 
 
-def test_the_plugin_documents_itself():
-    shown = ansible("ansible-doc", "--type", "vars", "service_definitions")
-    assert (shown.returncode, shown.stderr) == (0, "")
-
-
 def test_another_folder_of_roles_hides_no_service(tmp_path):
     shown = ansible("ansible-inventory", "--graph", "--vars", ANSIBLE_ROLES_PATH=f"{tmp_path}:{ROOT}/roles")
     assert "kong:3.9" in shown.stdout

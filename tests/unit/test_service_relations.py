@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from aicluster.site.relations import implied_secrets, secret_names, service_relations
+from aicluster.site.relations import service_relations
 
 
 def node(name: str, tier: str, **services: Any) -> dict[str, Any]:
@@ -32,18 +32,3 @@ def test_a_port_with_metrics_must_be_open_to_the_tier_of_prometheus(audience, pr
 def test_a_neighbour_of_prometheus_needs_no_open_port():
     service = EXPORTER | {"ports": {"metrics": {"port": 9100, "from": []}}}
     assert service_relations([node("A", "gateway", prometheus={}, exporter=service)]) == []
-
-
-def test_secrets_follow_from_databases_buckets_and_the_token_of_the_metrics():
-    entry = {"databases": ["one", "two"], "buckets": ["images"], "metrics": {"token": "pass"}}
-    assert set(implied_secrets("web", entry)) == {
-        "pass",
-        "one_db_password",
-        "two_db_password",
-        "web_s3_secret",
-    }
-
-
-def test_the_secrets_of_placed_services_are_named_once():
-    services = {"web": {"secrets": ["b", "a"]}, "sql": {"secrets": ["b"]}, "plain": {}}
-    assert secret_names([node("A", "edge", **services), node("B", "edge", **services)]) == ["a", "b"]

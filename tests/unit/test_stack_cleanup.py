@@ -37,14 +37,6 @@ def test_an_image_somebody_else_uses_too_is_not_the_toolkits():
     assert cleanup.image_lists(Node(ps=listing)) == (["nginx:1"], ["theirs"])
 
 
-def test_volumes_are_known_by_their_project():
-    listing = "aicluster_ollama ollama\naicluster_minio minio\n"
-    assert cleanup.owned_volumes(Node(volume=listing)) == {
-        "aicluster_ollama": "ollama",
-        "aicluster_minio": "minio",
-    }
-
-
 def test_a_node_without_docker_has_no_containers_to_remove():
     assert cleanup.image_lists(Node()) == ([], [])
 
@@ -107,14 +99,11 @@ def test_leftovers_are_what_no_container_uses_and_no_service_of_the_node_names(
             [answer] = [text for start, text in tables.items() if " ".join(command[1:]).startswith(start)]
             return 0, answer, ""
 
-    asked = {
-        "keep_data": False,
-        "keep_models": True,
-        "repositories": ["m:5000/nginx", "m:5000/redis", "m:5000/sonarqube"],
-    }
+    asked = {"keep_data": False, "keep_models": True}
+    asked["repositories"] = ["m:5000/nginx", "m:5000/redis", "m:5000/sonarqube"]
     found = cleanup.leftovers(Tables(ps="x"), asked)
     assert (found["volumes"], found["images"], found["kept"]) == (volumes, images, kept)
-    assert not any(found[kind] for kind in ("containers", "files", "shared", "units", "packages"))
+    assert not any(found[kind] for kind in ("containers", "files", "units", "packages"))
 
 
 def test_what_the_toolkit_made_is_known_until_the_caller_is_done_as_well(tmp_path, monkeypatch):

@@ -64,13 +64,6 @@ def test_declared_shares_win_over_capacities():
     assert weights(listed) == [4, 1]
 
 
-def test_an_endpoint_keeps_what_it_says_and_the_input_is_left_alone():
-    given_endpoint = {"node": "A", "address": "10.0.0.1", "port": 11434, "share": 100, "drained": False}
-    before = dict(given_endpoint)
-    assert upstream_weights([given_endpoint]) == [{**before, "weight": 1}]
-    assert given_endpoint == before
-
-
 NO_WHEEL: dict[str, tuple[Any, ...]] = {
     "the drained ones count": (endpoints(80, (10, DRAINED)), {}, r"shares .* = 90: must add up to 100"),
     "text": (endpoints(80, "20"), {}, "share of N1 '20': must be a number"),
@@ -87,8 +80,6 @@ def test_what_makes_no_wheel_is_refused_with_the_reason_and_the_fix(listed, opti
     with pytest.raises(SiteError, match=f"^upstream_weights: {message}.*; "):
         upstream_weights(listed, **options)
 
-
-# --- properties ---
 
 capacity_lists = st.lists(
     st.tuples(st.integers(0, 1000) | st.floats(0, 1000, allow_nan=False), st.sampled_from([None, DRAINED])),
