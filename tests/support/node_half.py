@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-from aicluster_node import delivery, docker, hold, images, inspection, packages, state, storage, system
+from aicluster_node import delivery, inspection
 
 ME = {"uid": os.getuid(), "gid": os.getgid()}
 DELIVERY: dict[str, Any] = {
@@ -27,25 +26,6 @@ QUESTION: dict[str, Any] = {
     "profile": None, "probes": {}, "images": {}, "engine": ENGINE, "provisioned_now": None, "done": None,
     "with_text": True,
 }  # fmt: skip
-
-
-def use_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Move what a node has of its own below `folder`; it has no engine, so nothing of this machine shows."""
-    for module, constant, name in (
-        (state, "STATE_FILE", "state/state.json"),
-        (system, "STACK_ROOT", "stack"),
-        (system, "DAEMON_FILE", "daemon.json"),
-        (docker, "DOCKER_SOCKET", "docker.sock"),
-        (images, "LOGINS_FILE", "logins.json"),
-        (storage, "DOCKER_ROOT", "docker"),
-        (storage, "CONTAINERD_FILE", "containerd.toml"),
-        (hold, "LOCK_FILE", "lock"),
-        (packages, "DPKG_FOLDER", "dpkg"),
-    ):
-        monkeypatch.setattr(module, constant, str(folder / name))
-    (folder / "dpkg" / "updates").mkdir(parents=True)
-    for name in ("LC_ALL", "LANGUAGE"):
-        monkeypatch.setenv(name, "C")  # so that what `answer` sets ends with the test
 
 
 def archive(files: Mapping[Path, bytes]) -> str:

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import ansible.module_utils
-import node_half
 import pytest
+from aicluster_node import docker, hold, images, packages, state, storage, system
 from hypothesis import settings
 from tree import ROOT
 
@@ -23,8 +23,22 @@ ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 
 @pytest.fixture
 def own_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in the place of a node."""
-    node_half.use_folder(tmp_path, monkeypatch)
+    """A folder in the place of a node. It has no engine, so nothing of this machine shows."""
+    for module, constant, name in (
+        (state, "STATE_FILE", "state/state.json"),
+        (system, "STACK_ROOT", "stack"),
+        (system, "DAEMON_FILE", "daemon.json"),
+        (docker, "DOCKER_SOCKET", "docker.sock"),
+        (images, "LOGINS_FILE", "logins.json"),
+        (storage, "DOCKER_ROOT", "docker"),
+        (storage, "CONTAINERD_FILE", "containerd.toml"),
+        (hold, "LOCK_FILE", "lock"),
+        (packages, "DPKG_FOLDER", "dpkg"),
+    ):
+        monkeypatch.setattr(module, constant, str(tmp_path / name))
+    (tmp_path / "dpkg" / "updates").mkdir(parents=True)
+    for name in ("LC_ALL", "LANGUAGE"):
+        monkeypatch.setenv(name, "C")  # so that what `answer` sets ends with the test
     return tmp_path
 
 

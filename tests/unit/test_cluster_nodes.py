@@ -64,19 +64,13 @@ def test_a_node_has_the_ssh_port_of_its_inventory(variables, port):
     assert one(**variables)["ssh_port"] == port
 
 
+MOVED = {"ollama": {"ports": {"api": {"port": 11435}}}}
+C = {"node_name": "C", "node_address": "10.0.9.3", "node_ai_share": 20, "node_ai_capacity": 7.5}
 CLUSTER = cluster_nodes(
     [
         host("10.0.0.1", node_name="A", node_services=["ollama", "redis"], node_ai_share=80),
         host("10.0.0.2", node_name="B", node_services=["redis"]),
-        host(
-            "10.0.0.3",
-            node_name="C",
-            node_address="10.0.9.3",
-            node_services=[{"ollama": {"ports": {"api": {"port": 11435}}}}],
-            node_ai_share=20,
-            node_ai_capacity=7.5,
-            node_drained=True,
-        ),
+        host("10.0.0.3", **C, node_services=[MOVED], node_drained=True),
     ],
     CATALOGUE,
 )
@@ -90,28 +84,12 @@ def test_service_endpoints_say_where_and_how_much():
 
 
 def test_a_port_the_service_does_not_have_is_refused():
-    with pytest.raises(
-        SiteError,
-        match=r"^service_endpoints: port web of ollama on A: is not among its ports \(api\); ",
-    ):
+    said = r"^service_endpoints: port web of ollama on A: is not among its ports \(api\); "
+    with pytest.raises(SiteError, match=said):
         service_endpoints(CLUSTER, "ollama", "web")
 
 
-def shares(*nodes: tuple[str, float | None]) -> list[float | None]:
-    """Shares of nodes given as (tier, share of its own); primary_ai gets 80 together, edge nothing."""
-    tiers = {"primary_ai": 80, "edge": None}
-    hosts = [
-        host(
-            f"10.0.0.{number}",
-            group_names=["nodes", tier],
-            node_ai_share=share,
-            node_ai_tier_share=tiers[tier],
-        )
-        for number, (tier, share) in enumerate(nodes, start=1)
-    ]
-    return [node["share"] for node in cluster_nodes(hosts, CATALOGUE)]
-
-
+# (tier, share of its own) of each node; primary_ai gets 80 together, edge nothing.
 SHARES: dict[str, tuple[Any, ...]] = {
     "one node gets it all": ([("primary_ai", None)], [80]),
     "two get equal parts": ([("primary_ai", None)] * 2, [40, 40]),
@@ -123,4 +101,9 @@ SHARES: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize(("nodes", "parts"), SHARES.values(), ids=SHARES)
 def test_the_nodes_of_a_tier_share_what_the_tier_gets(nodes, parts):
-    assert shares(*nodes) == parts
+    together = {"primary_ai": 80, "edge": None}
+    hosts = [
+        host("10.0.0.1", group_names=[tier], node_ai_share=share, node_ai_tier_share=together[tier])
+        for tier, share in nodes
+    ]
+    assert [node["share"] for node in cluster_nodes(hosts, CATALOGUE)] == parts

@@ -39,11 +39,9 @@ def test_a_service_of_another_profile_is_inactive(profile, state):
     assert service_state(ALWAYS | {"profiles": ["day"]}, [HEALTHY], profile, set()) == state
 
 
-@pytest.mark.parametrize(
-    ("entry", "units", "state"),
-    [(HOST, {"ssh.service"}, "healthy"), (HOST, set(), "failed"), (HOST | {"unit": None}, set(), "healthy")],
-    ids=["its unit is active", "its unit is not", "it has none: a tool"],
-)
+@pytest.mark.parametrize(("entry", "units", "state"), [
+    (HOST, {"ssh.service"}, "healthy"), (HOST, set(), "failed"), (HOST | {"unit": None}, set(), "healthy"),
+], ids=["its unit is active", "its unit is not", "it has none: a tool"])  # fmt: skip
 def test_what_the_host_itself_runs_is_as_well_as_its_unit(entry, units, state):
     assert service_state(entry, [], "", units) == state
 
@@ -58,13 +56,8 @@ def test_a_systemd_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch,
     assert "systemd does not answer" in capsys.readouterr().err
 
 
-@pytest.fixture
-def used(monkeypatch):
+def test_every_service_with_containers_has_state_limit_restarts_and_memory(monkeypatch):
     monkeypatch.setattr(aicluster_containers, "memory", lambda _identity: 1024.0)
-
-
-@pytest.mark.usefixtures("used")
-def test_every_service_with_containers_has_state_limit_restarts_and_memory():
     lines = text(samples({"web": ALWAYS}, [container("web")], "", set()), HELP).splitlines()
     assert 'aicluster_service_state{name="web",state="healthy"} 1.0' in lines
     assert 'aicluster_service_state{name="web",state="failed"} 0.0' in lines

@@ -39,8 +39,8 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def digest(root: Path, *secrets: Path) -> str:
-    return toolkit.toolkit_digest(["inventory/production.yml"], *map(str, secrets), root=root)
+def digest(root: Path, secret: Path | str = "") -> str:
+    return toolkit.toolkit_digest(["inventory/production.yml"], str(secret), root)
 
 
 # --- what belongs to it ---

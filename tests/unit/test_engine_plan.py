@@ -48,49 +48,39 @@ OWED, INACTIVE = owed("reload container > kong"), {"inactive": ["kong", "pg"], "
 RELOAD, RESTART = "~ reload container kong", "~ restart docker"
 
 
-@pytest.mark.parametrize(
-    ("wanted", "found", "lines"),
-    [
-        pytest.param(NOTHING, {}, [], id="nothing, when the node is as it should be"),
-        pytest.param(NOTHING, {"packages": ["jq"]}, ["+ package jq"], id="a missing package"),
-        pytest.param(NOTHING, broken("jq", "jq"), ["~ package jq (unpacked)"], id="a package to repair"),
-        pytest.param(NOTHING, broken("theirs"), [], id="no broken package of others alone"),
-        pytest.param(NOTHING, broken("theirs", "jq"), ["~ package theirs (unpacked)", "+ package jq"],
-            id="but before ours"),
-        pytest.param(NOTHING, files("missing", "/etc/a"), ["+ file /etc/a"], id="a missing file"),
-        pytest.param(READ_BY_MANY, files("content", "/opt/a") | owed("restart > y"),
-            ["~ file /opt/a (content)", "~ reload z", "~ restart x", "~ restart y"],
-            id="a restart of each unit that reads a changed file"),
-        pytest.param(DOCKER, {"leftover": [DAEMON]}, [f"- file {DAEMON}", RESTART],
-            id="a removed file, and its reader"),
-        pytest.param(DOCKER, owed("restart > docker", "restart > gone", "reload > docker"), [RESTART],
-            id="what an interrupted run owes, unless nobody owes it any more"),
-        pytest.param(KONG, files("content", KONG_YML), [f"~ file {KONG_YML} (content)", RELOAD],
-            id="a file to reload"),
-        pytest.param(KONG, files("content", PAGE), [f"~ file {PAGE} (content)"],
-            id="no more for a file read each time"),
-        pytest.param(KONG, owed("reload container > kong", "reload container > gone"), [RELOAD],
-            id="a reload owed"),
-        pytest.param(KONG, OWED | container("changed", "kong"), ["~ container kong (changed)"],
-            id="no reload of a new one"),
-        pytest.param(KONG, OWED | container("unhealthy", "kong"), [RELOAD, "~ container kong (unhealthy)"],
-            id="a reload of an unhealthy one that runs on"),
-        pytest.param(KONG, OWED | INACTIVE, [], id="no reload of an inactive one"),
-        pytest.param(NOTHING, {"orphans": ["old"]}, ["- container old"],
-            id="a container of a service that has left"),
-        pytest.param(POSTGRES, container("missing", "pg") | PROVISIONED,
-            ["+ container pg", "~ provision postgres"],
-            id="provisioning of a new container, whatever was provisioned before"),
-        pytest.param(POSTGRES, {}, ["~ provision postgres"], id="provisioning with changed inputs"),
-        pytest.param(POSTGRES, container("starting", "pg") | PROVISIONED, ["~ container pg (starting)"],
-            id="no provisioning of a container that only has to become healthy"),
-        pytest.param(POSTGRES, container("missing", "pg") | INACTIVE, ["+ container pg"],
-            id="nor of an inactive one"),
-        pytest.param(POSTGRES, {"unexpected": ["pg"]} | INACTIVE,
-            ["~ container pg (inactive in profile llm)"],
-            id="a container that runs although its profile is not active"),
-    ],
-)  # fmt: skip
+LINES: dict[str, tuple[Any, ...]] = {
+    "nothing, when the node is as it should be": (NOTHING, {}, []),
+    "a missing package": (NOTHING, {"packages": ["jq"]}, ["+ package jq"]),
+    "a package to repair": (NOTHING, broken("jq", "jq"), ["~ package jq (unpacked)"]),
+    "no broken package of others alone": (NOTHING, broken("theirs"), []),
+    "but before ours": (NOTHING, broken("theirs", "jq"), ["~ package theirs (unpacked)", "+ package jq"]),
+    "a missing file": (NOTHING, files("missing", "/etc/a"), ["+ file /etc/a"]),
+    "a restart of each unit that reads a changed file": (
+        READ_BY_MANY, files("content", "/opt/a") | owed("restart > y"),
+        ["~ file /opt/a (content)", "~ reload z", "~ restart x", "~ restart y"]),
+    "a removed file, and its reader": (DOCKER, {"leftover": [DAEMON]}, [f"- file {DAEMON}", RESTART]),
+    "what an interrupted run owes, unless nobody owes it any more": (
+        DOCKER, owed("restart > docker", "restart > gone", "reload > docker"), [RESTART]),
+    "a file to reload": (KONG, files("content", KONG_YML), [f"~ file {KONG_YML} (content)", RELOAD]),
+    "no more for a file read each time": (KONG, files("content", PAGE), [f"~ file {PAGE} (content)"]),
+    "a reload owed": (KONG, owed("reload container > kong", "reload container > gone"), [RELOAD]),
+    "no reload of a new one": (KONG, OWED | container("changed", "kong"), ["~ container kong (changed)"]),
+    "a reload of an unhealthy one that runs on": (
+        KONG, OWED | container("unhealthy", "kong"), [RELOAD, "~ container kong (unhealthy)"]),
+    "no reload of an inactive one": (KONG, OWED | INACTIVE, []),
+    "a container of a service that has left": (NOTHING, {"orphans": ["old"]}, ["- container old"]),
+    "provisioning of a new container, whatever was provisioned before": (
+        POSTGRES, container("missing", "pg") | PROVISIONED, ["+ container pg", "~ provision postgres"]),
+    "provisioning with changed inputs": (POSTGRES, {}, ["~ provision postgres"]),
+    "no provisioning of a container that only has to become healthy": (
+        POSTGRES, container("starting", "pg") | PROVISIONED, ["~ container pg (starting)"]),
+    "nor of an inactive one": (POSTGRES, container("missing", "pg") | INACTIVE, ["+ container pg"]),
+    "a container that runs although its profile is not active": (
+        POSTGRES, {"unexpected": ["pg"]} | INACTIVE, ["~ container pg (inactive in profile llm)"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("wanted", "found", "lines"), LINES.values(), ids=LINES)
 def test_the_plan_names_in_one_line(wanted, found, lines):
     plan = make_plan(wanted, inspected(**found), {})
     assert plan["lines"] == lines
@@ -109,9 +99,8 @@ def test_a_probe_that_finds_something_missing_calls_for_provisioning(finds):
 
 
 def test_what_needs_another_node_is_provisioned_last():
-    wanted = Desired(
-        provision_inputs={"control_access": "i1", "postgres": "i2"}, provision_last={"control_access"}
-    )
+    inputs = {"control_access": "i1", "postgres": "i2"}
+    wanted = Desired(provision_inputs=inputs, provision_last={"control_access"})
     assert make_plan(wanted, inspected(), {})["deploy"]["provision"] == ["postgres", "control_access"]
 
 
@@ -174,9 +163,7 @@ def test_a_container_that_started_with_an_edited_file_is_recreated(found, recrea
     plan = make_plan(KONG, inspected(**found), {})
     assert plan["deploy"]["recreate"] == recreated
     assert plan["deploy_needed"] is bool(recreated or found.get("containers") or plan["deploy"]["reloads"])
-    assert [line for line in plan["lines"] if "recreate" in line] == [
-        f"~ recreate container {name}" for name in recreated
-    ]
+    assert ("~ recreate container kong" in plan["lines"]) is bool(recreated)
 
 
 @pytest.mark.parametrize(("paths", "asked"), [
