@@ -25,7 +25,10 @@ def units_of(host: str) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize(("host", "node"), NODES, ids=[node["name"] for _, node in NODES])
+every_node = pytest.mark.parametrize(("host", "node"), NODES, ids=[node["name"] for _, node in NODES])
+
+
+@every_node
 def test_it_is_on_the_nodes_with_containers_enabled_and_not_started(host, node):
     contained = any(entry["image"] for entry in node["services"].values())
     assert (PATH in render.render_role("stack", host=host)) is contained
@@ -49,19 +52,15 @@ def test_a_restart_of_the_engine_does_not_touch_it():
     assert not {"requires", "bindsto", "partof"} & set(unit)
 
 
-@pytest.mark.parametrize(("host", "node"), NODES, ids=[node["name"] for _, node in NODES])
+@every_node
 def test_where_profiles_are_what_belongs_to_another_one_is_stopped_first(host, node):
     text = render.render_role("stack", host=host).get(PATH, "")
     settles = "ExecStartPre=/opt/aicluster/bin/aicluster_profile.py settle" in text
     assert settles is bool(node["profiles"])
 
 
-@pytest.mark.parametrize("others", [
-    pytest.param({}, id="nothing else is set"),
-    pytest.param({"net.ipv4.ip_nonlocal_bind": 0}, id="a site sets it off"),
-    pytest.param({"vm.swappiness": 10}, id="a site sets what sorts after it"),
-])  # fmt: skip
-def test_an_address_that_comes_after_docker_stops_no_container(others):
+def test_an_address_that_comes_after_docker_stops_no_container():
+    others = {"net.ipv4.ip_nonlocal_bind": 0, "vm.swappiness": 10}
     files = render.render_role("base", host=NODES[0][0], overrides={"base_sysctl": others})
     text = files["/etc/sysctl.d/90-aicluster.conf"]
     lines = [line for line in text.splitlines() if not line.startswith("#")]

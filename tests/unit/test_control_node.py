@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 import render
 import tree
 import yaml
-from a_kit import ScriptedKit, check_of, site
+from a_kit import ScriptedKit, check_of, failure_of, site
 from aicluster_verify import CheckError
 from ansible.playbook.play_context import PlayContext
 from ansible.plugins.loader import connection_loader
@@ -265,39 +264,24 @@ def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_
 
 # --- the check of verify ---
 
-check_file = check_of("control_node")
-HOSTS = "a line of PAM\n  hosts (2):\n    agx0\n    10.0.0.2\n"
-ALL_WELL = "10.0.0.1 | CHANGED | rc=0 >>\n\n10.0.0.2 | CHANGED | rc=0 >>\n\nrc=0\n"
+PRINTED: dict[str, str | CheckError] = {
+    "*--version": "ansible [core 2.19.14]\n  config file = x\n",
+    "*--list-hosts": "a line of PAM\n  hosts (2):\n    agx0\n    10.0.0.2\n",
+    "*raw*": "10.0.0.1 | CHANGED | rc=0 >>\n\n10.0.0.2 | CHANGED | rc=0 >>\n\nrc=0\n",
+    "*ActiveState*": "active\n",
+}
 
 
-def kit_of(printed: Mapping[str, str | CheckError] = {}) -> ScriptedKit:
-    cluster = [{"name": "AGX0", "host": "agx0"}, {"name": "NANO", "host": "10.0.0.2"}]
-    commands: dict[str, str | CheckError] = {
-        "*--version": "ansible [core 2.19.14]\n  config file = x\n",
-        "*--list-hosts": HOSTS,
-        "*raw*": ALL_WELL,
-        "*ActiveState*": "active\n",
-        **printed,
-    }
-    return ScriptedKit(site("PI31", {}, cluster), commands=commands)
-
-
-@pytest.mark.parametrize(("answers", "evidence"), [
-    pytest.param({"*--list-hosts": "  hosts (1):\n    agx0\n"}, "its inventory has 1 nodes, the cluster 2",
-        id="another inventory"),
+@pytest.mark.parametrize(("printed", "evidence", "caused_by"), [
+    pytest.param({"*--list-hosts": "  hosts (1):\n    agx0\n"},
+        "its inventory has 1 nodes, the cluster 2", [], id="another inventory"),
     pytest.param({"*raw*": "10.0.0.2 | CHANGED | rc=0 >>\n\nagx0 | UNREACHABLE! => {}\nrc=4\n"},
-        "cannot work on AGX0", id="a node that does not let it in"),
-    pytest.param({"*ActiveState*": "inactive\n"}, "aicluster-nightly.timer is inactive", id="no timer"),
+        "cannot work on AGX0", ["control_access on AGX0"], id="a node that does not let it in"),
+    pytest.param({"*ActiveState*": "inactive\n"}, "aicluster-nightly.timer is inactive", [], id="no timer"),
 ])  # fmt: skip
-def test_a_control_node_that_could_not_do_its_work_has_failed(answers, evidence):
-    with pytest.raises(CheckError, match=evidence):
-        check_file.check(kit_of(answers))
-
-
-def test_a_node_that_does_not_let_it_in_may_be_why():
-    with pytest.raises(CheckError) as failure:
-        check_file.check(kit_of({"*raw*": "10.0.0.1 | CHANGED\n10.0.0.2 | UNREACHABLE! => {\nrc=4\n"}))
-    assert failure.value.caused_by == ["control_access on NANO"]
-    assert failure.value.next_command.endswith(" -m ansible.builtin.raw -a true"), (
-        "a command and nothing else"
-    )
+def test_a_control_node_that_could_not_do_its_work_has_failed(printed, evidence, caused_by):
+    cluster = [{"name": "AGX0", "host": "agx0"}, {"name": "NANO", "host": "10.0.0.2"}]
+    kit = ScriptedKit(site("PI31", {}, cluster), commands=PRINTED | printed)
+    failure = failure_of(check_of("control_node").check, kit)
+    assert evidence in failure.evidence
+    assert failure.caused_by == caused_by

@@ -8,11 +8,9 @@ from render import hosts_running, renderer
 
 from aicluster.engine.desired import Desired, desired_state
 from aicluster.engine.facts import (
-    engine_question,
     found_of,
     new_services,
     pull_findings,
-    refusal,
     to_record,
     wanted_of,
 )
@@ -73,10 +71,6 @@ def test_what_a_run_installs_is_not_missed_and_recorded_with_its_repository(pack
     }
 
 
-def test_a_node_is_asked_for_the_programs_of_its_runtimes():
-    assert engine_question(REDIS)["programs"] == ["nvidia-container-runtime"]
-
-
 @pytest.mark.parametrize(("api", "units", "absent"), [
     pytest.param("1.45", [], False, id="one that answers"),
     pytest.param("", [{"name": "docker", "why": "inactive"}], False, id="one that is stopped"),
@@ -85,12 +79,6 @@ def test_a_node_is_asked_for_the_programs_of_its_runtimes():
 def test_an_engine_that_is_stopped_is_not_absent(api, units, absent):
     found = inspected(units=units, **conditions(engine={"version": "", "api": api}))
     assert found_of(found)["engine"]["absent"] is absent
-
-
-def test_a_refused_node_lists_its_findings_under_its_name():
-    assert refusal("PI41", ["a: b; c", "d: e; f"], "nothing was changed on it") == (
-        "PI41: 2 findings; nothing was changed on it.\n  1. a: b; c\n  2. d: e; f"
-    )
 
 
 def plan_of_a_real_node() -> dict[str, Any]:

@@ -14,9 +14,8 @@ UNSAFE = re.compile(r'(?<!")\$[({\w]|"\$\(CURDIR\)|(?:^| )["/~]*/')
 
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["make", "-C", str(folder), *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
+    argv = ["make", "-C", str(folder), *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
 
 
 def checkout(folder: Path) -> Path:
@@ -32,10 +31,8 @@ def test_a_checkout_with_a_strange_path_is_refused_and_its_neighbour_stays(tmp_p
     neighbour.mkdir()
     (neighbour / "data").touch()
     refused = make(checkout(tmp_path / name), target)
-    assert refused.returncode != 0
-    assert (
-        f"has a space or a sign that ssh and shells do not take as it is: {tmp_path}/{name}" in refused.stderr
-    )
+    said = f"has a space or a sign that ssh and shells do not take as it is: {tmp_path}/{name}"
+    assert refused.returncode != 0 and said in refused.stderr
     assert (neighbour / "data").exists()
 
 

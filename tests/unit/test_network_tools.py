@@ -53,10 +53,7 @@ def test_the_tool_says_what_it_found_and_its_exit_code_sums_it_up(tmp_path, argu
 
 VERIFY = {
     "all is healthy": ("echo ok router x; echo warn NANO y", "router and 1 nodes answer; NANO: y"),
-    "a node is the cause": (
-        "echo fail PI51 x; (exit 1)",
-        "PI51 does not answer: x ['node_exporter on PI51']",
-    ),
+    "a node is the cause": ("echo fail PI51 x; (exit 1)", "answer: x ['node_exporter on PI51']"),
     "a router is no node": ("echo fail router x; (exit 1)", "router does not answer: x []"),
     "a tool that could do nothing has failed": ("echo no network >&2; (exit 2)", "no network []"),
     "silence is no health": ("true", "aicluster-net prints nothing []"),

@@ -17,11 +17,9 @@ EXPORTER: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("audience", "problems"),
-    [(["gateway"], 0), (["lan"], 0), (["backend"], 1), ([], 1)],
-    ids=["open to its tier", "open to the LAN", "open to another tier only", "open to nobody"],
-)
+@pytest.mark.parametrize(("audience", "problems"), [
+    (["gateway"], 0), (["lan"], 0), (["backend"], 1), ([], 1),
+], ids=["open to its tier", "open to the LAN", "open to another tier only", "open to nobody"])  # fmt: skip
 def test_a_port_with_metrics_must_be_open_to_the_tier_of_prometheus(audience, problems):
     service = EXPORTER | {"ports": {"metrics": {"port": 9100, "from": audience}}}
     found = service_relations([node("A", "gateway", prometheus={}), node("B", "backend", exporter=service)])

@@ -9,34 +9,20 @@ from aicluster.verify.told import verify_site
 
 
 def node(name: str, **entry: Any) -> dict[str, Any]:
-    service = {
-        "image": "web:1.0",
-        "memory_mb": 64,
-        "secrets": ["web_password"],
-        "ports": {
-            "http": {"port": 8080, "container": 80, "from": ["lan"]},
-            "admin": {"port": 8081, "container": 81, "from": ["localhost"]},
-            "inner": {"port": 8082, "container": 82, "from": []},
-        },
+    ports = {
+        "http": {"port": 8080, "container": 80, "from": ["lan"]},
+        "admin": {"port": 8081, "container": 81, "from": ["localhost"]},
+        "inner": {"port": 8082, "container": 82, "from": []},
     }
-    return {
-        "name": name,
-        "host": f"{name}.example",
-        "address": f"10.0.0.{len(name)}",
-        "tier": "edge",
-        "share": None,
-        "profiles": {"day": ["web"], "night": []},
-        "services": {"web": service | entry},
-    }
+    service = {"image": "web:1.0", "memory_mb": 64, "secrets": ["web_password"], "ports": ports, **entry}
+    where = {"name": name, "host": f"{name}.example", "address": f"10.0.0.{len(name)}", "tier": "edge"}
+    return {**where, "share": None, "profiles": {"day": ["web"], "night": []}, "services": {"web": service}}
 
 
 def test_a_port_is_asked_where_it_is_published():
     ports = verify_site([node("A")], "A")["services"]["web"]["ports"]
-    assert {name: port["published"] for name, port in ports.items()} == {
-        "http": "10.0.0.1",
-        "admin": "127.0.0.1",
-        "inner": None,
-    }
+    published = {name: port["published"] for name, port in ports.items()}
+    assert published == {"http": "10.0.0.1", "admin": "127.0.0.1", "inner": None}
 
 
 @pytest.mark.parametrize(("ingress", "login"), [({"at": "node", "login": "basic"}, "basic"), (None, None)])
