@@ -3,7 +3,6 @@
 import ast
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import tree
 from ansible.errors import AnsibleFilterError
 from ansible.plugins.loader import filter_loader
+from programs import ansible
 from site_description import ansible_plugins
 from tree import ROOT
 
@@ -24,8 +24,7 @@ def test_ansible_finds_every_filter_and_its_sidecar():
     assert {name.stem for name in tree.named(".yml", below="filter_plugins")} == set(FILTERS)
     ansible_plugins()
     assert all(filter_loader.get(name).j2_function.__name__ == name for name in FILTERS)
-    argv = ["ansible-doc", "--type", "filter", "--json", *FILTERS]
-    shown = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+    shown = ansible("ansible-doc", "--type", "filter", "--json", *FILTERS)
     assert shown.stderr == ""
     for name, said in json.loads(shown.stdout).items():
         assert said["doc"]["name"] == name and said["doc"]["description"]

@@ -6,6 +6,7 @@ import aicluster_containers
 import pytest
 from aicluster_containers import HELP, active_units, samples, service_state
 from aicluster_textfile import text
+from programs import script
 
 ALWAYS: dict[str, Any] = {"container": True, "unit": None, "profiles": [], "memory_mb": 64}
 HOST = ALWAYS | {"container": False, "unit": "ssh.service"}
@@ -47,9 +48,7 @@ def test_what_the_host_itself_runs_is_as_well_as_its_unit(entry, units, state):
 
 
 def test_a_systemd_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch, capsys):
-    hangs = tmp_path / "systemctl"
-    hangs.write_text("#!/bin/sh\nexec sleep 5\n")
-    hangs.chmod(0o755)
+    script(tmp_path / "systemctl", "exec sleep 5")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(aicluster_containers, "SYSTEMCTL_LIMIT_S", 0.1)
     assert active_units(["ssh.service"]) == set()

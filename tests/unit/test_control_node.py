@@ -206,28 +206,6 @@ def test_the_control_node_goes_to_the_address_whose_key_it_knows_whatever_host_v
     assert found == [config["ssh_connection"]["ssh_args"], "-o IdentitiesOnly=yes", ""]
 
 
-@pytest.mark.parametrize(("command", "gets_it"), [
-    pytest.param("ansible-playbook", True, id="a playbook"),
-    pytest.param("ansible-inventory", True, id="the inventory"),
-    pytest.param("ansible-config", False, id="nor the configuration"),
-])  # fmt: skip
-def test_the_way_in_is_given_to(command, gets_it, tmp_path):
-    """The wrapper starts a Python that only says what it was given."""
-    (tmp_path / "current").mkdir()
-    python = tmp_path / "python3"
-    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@" "$AICLUSTER_PLAYBOOK" "$AICLUSTER_SSH"\n')
-    python.chmod(0o755)
-    script = rendered("/opt/aicluster/bin/aicluster-toolkit").replace("/opt/aicluster-toolkit", str(tmp_path))
-    script = script.replace("/usr/bin/python3", str(python)).replace('"$(id -un)"', "aicluster")
-    argv = ["sh", "-c", script, "toolkit", command, "x y"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    _, _, module, *given, playbook, ssh = done.stdout.splitlines()
-    assert module == f"ansible.cli.{command.removeprefix('ansible-')}"
-    assert given == [*(["--extra-vars", f"@{tmp_path}/way.yml"] if gets_it else []), "x y"]
-    assert playbook == "sudo /opt/aicluster/bin/aicluster-toolkit ansible-playbook"
-    assert ssh == "sudo -u aicluster ssh"
-
-
 COMPILED = ("aicluster", "action_plugins", "filter_plugins", "vars_plugins")
 
 

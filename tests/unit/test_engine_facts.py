@@ -7,13 +7,7 @@ from inspected import FOUND, conditions, container, files, inspected
 from render import hosts_running, renderer
 
 from aicluster.engine.desired import Desired, desired_state
-from aicluster.engine.facts import (
-    found_of,
-    new_services,
-    pull_findings,
-    to_record,
-    wanted_of,
-)
+from aicluster.engine.facts import found_of, new_services, pull_findings, to_record, wanted_of
 from aicluster.engine.files import File
 from aicluster.engine.plan import make_plan
 from aicluster.preflight.node import node_findings

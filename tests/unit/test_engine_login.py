@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import stack_plan
 from inspected import files, inspected
+from programs import script
 from render import hosts_running, renderer
 
 from aicluster.engine.desired import Desired
@@ -57,10 +58,7 @@ SSH, MITOGEN = "ansible.builtin.ssh", "mitogen_ssh"
     pytest.param(MITOGEN, "exit 0", "/etc/other", None, id="another ssh, and passwords are not ended"),
 ])  # fmt: skip
 def test_a_login_that_only_a_password_opens_is_found_before_passwords_end(tmp_path, by, body, path, found):
-    program = tmp_path / "ssh"
-    program.write_text(f"#!/bin/sh\n{body}\n")
-    program.chmod(0o755)
-    options = {**OPTIONS, "ssh_executable": str(program)}
+    options = {**OPTIONS, "ssh_executable": script(tmp_path / "ssh", body)}
     plugin = object.__new__(stack_plan.ActionModule)
     plugin._connection = SimpleNamespace(ansible_name=by, get_option=options.get)
     assert plugin._key_login(KEYS_ONLY, inspected(**files("missing", path))) == found

@@ -2,7 +2,6 @@
 
 import configparser
 import json
-import os
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import render
 import tree
+from programs import ansible
 from tree import ROOT, load
 
 from aicluster.site.nodes import TIERS
@@ -149,19 +149,10 @@ def test_both_inventories_place_the_same_nodes_in_the_same_groups():
     assert by_name("production", "host_vars") == by_name("lab", "inventory/lab/host_vars")
 
 
-def inventory_command(inventory: str) -> dict[str, Any]:
-    sources = [argument for source in render.SOURCES[inventory] for argument in ("-i", source)]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-    environment |= {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"}
-    listing = ["ansible-inventory", *sources, "--list"]
-    listed = subprocess.run(listing, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True).stdout
-    hostvars: dict[str, Any] = json.loads(listed)["_meta"]["hostvars"]
-    return hostvars
-
-
 @inventories
 def test_a_play_of_a_tier_gets_the_values_that_ansible_inventory_shows(inventory):
-    shown = inventory_command(inventory)
+    sources = [f"--inventory={source}" for source in render.SOURCES[inventory]]
+    shown = json.loads(ansible("ansible-inventory", *sources, "--list").stdout)["_meta"]["hostvars"]
     # Read as a run does: the executor makes the folder of the playbooks its base directory.
     site = render.site(inventory)
     assert set(shown) == {host.name for host in site.inventory.get_hosts("nodes")}

@@ -7,6 +7,7 @@ import pytest
 import render
 from a_kit import check_of
 from aicluster_verify import CheckError, Kit
+from programs import script
 
 # ORIN0 (.157) drops ping. A case sets who is `away`, the `other` device, and whether we are `elsewhere`.
 PROGRAMS = {
@@ -41,11 +42,9 @@ def test_the_tool_says_what_it_found_and_its_exit_code_sums_it_up(tmp_path, argu
     known = [{"name": "the printer", "mac": "AA:BB:CC:00:00:01"}]
     changed = {"cluster_nodes": nodes, "network_tools_known_devices": known}
     files = render.render_role("network_tools", overrides=changed)
-    programs = {name: f"#!/bin/sh\n{text}\n" for name, text in PROGRAMS.items()}
-    for name, text in {**programs, "aicluster-net": files["/opt/aicluster/bin/aicluster-net"]}.items():
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o755)
-    command = [tmp_path / "aicluster-net", *arguments.split()]
+    for name, text in PROGRAMS.items():
+        script(tmp_path / name, text)
+    command = ["bash", "-c", files["/opt/aicluster/bin/aicluster-net"], "aicluster-net", *arguments.split()]
     environment = {**world, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done

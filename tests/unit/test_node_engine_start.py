@@ -5,6 +5,7 @@ import json
 import pytest
 from aicluster_node import delivery, engine_start, shared_files, state, system
 from node_half import deliver, deliver_shared, inspect, want_shared
+from programs import script
 
 pytestmark = pytest.mark.usefixtures("own_node")
 RESTART = ["restart", "docker"]
@@ -15,16 +16,14 @@ def dockerd(tmp_path, monkeypatch):
     """A program that validates as dockerd does, and what systemd shows of the engine's unit."""
 
     def make(verdict, flags="", environment="", text=""):
-        program = tmp_path / "dockerd"
-        program.write_text(f"#!/bin/sh\n{verdict}\n")
-        program.chmod(0o755)
+        program = script(tmp_path / "dockerd", verdict)
         (tmp_path / "default").write_text(text)
         shown = (
             f"ExecStart={{ path={program} ; argv[]={program} -H fd://{flags} ; ignore_errors=no ; pid=0 }}\n"
             f"Environment={environment}\nEnvironmentFiles={tmp_path}/default (ignore_errors=yes)\n"
         )
         monkeypatch.setattr(system, "run", lambda command: shown if command[0] == "systemctl" else "")
-        return [str(program), "-H", "fd://"]
+        return [program, "-H", "fd://"]
 
     return make
 

@@ -7,6 +7,7 @@ import os
 import pytest
 from aicluster_node import docker, images
 from node_half import an_engine
+from programs import script
 
 pytestmark = pytest.mark.usefixtures("own_node")
 
@@ -44,13 +45,9 @@ def test_what_a_question_cannot_tell_is_left_to_the_pull(tmp_path, file, content
 
 
 def test_images_are_pulled_and_what_the_engine_says_of_the_others_is_returned(tmp_path, monkeypatch):
-    client = tmp_path / "docker"
-    client.write_text(
-        "#!/bin/sh\n"
-        'if [ "$1" = compose ]; then echo 2.26.1; exit; fi\n'
-        'case "$3" in (gone*) echo "Error response from daemon: manifest unknown" >&2; exit 1;; esac\n'
-    )
-    client.chmod(0o755)
+    version = 'if [ "$1" = compose ]; then echo 2.26.1; exit; fi'
+    refusal = 'case "$3" in (gone*) echo "Error response from daemon: manifest unknown" >&2; exit 1;; esac'
+    script(tmp_path / "docker", f"{version}\n{refusal}")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert images.pull({"images": ["here:1", "gone:1"]}) == {
         "changed": True,

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from aicluster_node import staging, system
 from node_half import ME, archive, deliver
+from programs import script
 
 pytestmark = pytest.mark.usefixtures("own_node")
 
@@ -83,7 +84,7 @@ def test_a_checker_that_says_much_is_not_quoted_whole(said, shown):
 
 
 # Compose and the programs in the images: what the last two say and how they end depends on the service.
-DOCKER = """#!/bin/sh
+DOCKER = """
 case "$*" in
   *" config "*) echo '{"services": {"kong": {"image": "kong"}, "nginx": {"image": "nginx"}}}' ;;
   *" run "*kong) echo 'weight 70000 is too much'; exit 1 ;;
@@ -96,11 +97,8 @@ esac
 @pytest.fixture
 def _programs(tmp_path, monkeypatch):
     """The node's Docker client."""
-    program = tmp_path / "bin" / "docker"
-    program.parent.mkdir()
-    program.write_text(DOCKER)
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    script(tmp_path / "bin" / "docker", DOCKER)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
 
 
 @pytest.mark.usefixtures("_programs")

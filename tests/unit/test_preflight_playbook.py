@@ -1,10 +1,10 @@
 """The preflight as a user runs it: every mistake at once, exit code not 0, nobody contacted."""
 
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
+from programs import ansible, script
 from site_description import production
 from tree import ROOT
 
@@ -25,18 +25,14 @@ def contacted(tmp_path):
 
 @pytest.fixture
 def run(tmp_path, contacted):
-    ssh = tmp_path / "ssh"
-    ssh.write_text(f"#!/bin/sh\ntouch {contacted}\nexit 255\n")
-    ssh.chmod(0o755)
+    ssh = script(tmp_path / "ssh", f"touch {contacted}\nexit 255")
     secrets = tmp_path / "secrets.yml"
 
     def playbook(name: str, inventory: Path, names: list[str]) -> subprocess.CompletedProcess[str]:
-        secrets.write_text("".join(f"{secret}: value-of-{secret}\n" for secret in names) or "{}\n")
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-        environment = kept | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-        argv = ["ansible-playbook", name, "-i", "inventory/groups.yml", "-i", str(inventory)]
-        argv += ["-e", f"site_secrets_file={secrets}", "-e", f"ansible_ssh_executable={ssh}"]
-        return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        secrets.write_text("".join(f"{secret}: value-of-{secret}\n" for secret in names))
+        inventories = ["-i", "inventory/groups.yml", "-i", str(inventory)]
+        variables = ["-e", f"site_secrets_file={secrets}", "-e", f"ansible_ssh_executable={ssh}"]
+        return ansible("ansible-playbook", name, *inventories, *variables)
 
     return playbook
 

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import render
 
-from aicluster.errors import SiteError
 from aicluster.monitoring.scrape_jobs import labels_of, reach, scrape_jobs
 
 GATEWAY, MONITORING = "10.0.0.1", "10.0.0.4"
@@ -73,21 +72,6 @@ def test_a_port_is_asked_where_it_is(audience, image, same_node, expected):
     one = node("N", "10.0.0.9", "edge", web={**service({"http": port(81, audience, 80)}), "image": image})
     asker = one if same_node else node("PI51", GATEWAY, "gateway")
     assert reach(one, "web", "http", asker) == expected
-
-
-@pytest.mark.parametrize(("audience", "image"), [
-    pytest.param([], "x:1", id="published to nobody, on another node"),
-    pytest.param(["localhost"], None, id="run by the host, on its loopback only"),
-])  # fmt: skip
-def test_a_port_nobody_can_reach_is_refused_with_the_fix(audience, image):
-    one = node("N", "10.0.0.9", "edge", web={**service({"http": port(81, audience)}), "image": image})
-    with pytest.raises(SiteError, match=r"port http of web on N .*must let gateway in.*add it"):
-        reach(one, "web", "http", node("PI51", GATEWAY, "gateway"))
-
-
-def test_a_port_that_does_not_exist_is_refused_by_name():
-    with pytest.raises(SiteError, match=r"port nope of kong on PI51: is not among its ports \(web\)"):
-        reach(cluster()[0], "kong", "nope", cluster()[0])
 
 
 @pytest.mark.parametrize(("interval_s", "timeout"), [(120, None), (5, "5s")], ids=["never longer", "as long"])

@@ -1,12 +1,12 @@
 """The file of secrets: what is missing is made and only that, and no value ever shows."""
 
-import os
 import stat
 import subprocess
 
 import pytest
 import yaml
 from ansible.errors import AnsibleActionFail
+from programs import ansible
 from secret_file import completed, random_value
 from tree import ROOT, load
 
@@ -45,17 +45,10 @@ def test_a_file_that_cannot_be_completed_is_refused(text, message):
 def run(tmp_path):
     password = tmp_path / "password"
     password.write_text("of the vault\n")
-
-    def playbook(*more: str, vault: str | None = str(password)) -> subprocess.CompletedProcess[str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-        environment = kept | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-        if vault:
-            environment["ANSIBLE_VAULT_PASSWORD_FILE"] = vault
-        file = f"site_secrets_file={tmp_path}/secrets/vault.yml"
-        argv = ["ansible-playbook", "playbooks/secrets.yml", "-e", file, *more]
-        return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-    return playbook
+    given = {"ANSIBLE_VAULT_PASSWORD_FILE": str(password)}
+    command = ["ansible-playbook", "playbooks/secrets.yml"]
+    command += ["--extra-vars", f"site_secrets_file={tmp_path}/secrets/vault.yml"]
+    return lambda *more, vault=given: ansible(*command, *more, **vault)
 
 
 @pytest.fixture
@@ -82,7 +75,7 @@ def test_no_value_is_printed_however_much_is_asked_for(run, vault):
 
 
 def test_without_a_password_nothing_is_written(run, vault):
-    refused = run(vault=None)
+    refused = run(vault={})
     assert refused.returncode != 0
     assert "there is no vault password" in refused.stdout + refused.stderr
     assert not vault.exists()

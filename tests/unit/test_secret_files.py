@@ -35,11 +35,3 @@ PEOPLE = range(1000, 2000)
 @pytest.mark.parametrize("service", [name for name, entry in tree.catalogue().items() if entry["secrets"]])
 def test_secret_files_do_not_belong_to_a_person_of_the_board(service):
     assert tree.catalogue()[service].get("uid", 0) not in PEOPLE
-
-
-@pytest.mark.parametrize(("inventory", "host", "service"), CASES)
-def test_a_container_reads_its_secrets_as_the_user_they_belong_to(inventory, host, service):
-    if tree.is_service(service) and any(file.secret for file in render.files_of(service, inventory, host)):
-        uid = tree.catalogue()[service].get("uid", 0)
-        user = render.compose_of(service, inventory=inventory, host=host)["services"][service].get("user")
-        assert user is None or str(user).split(":")[0] == str(uid)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import secret_scan
+from programs import script
 
 SECRETS = {"db_password": "q7Zt9wKx3LmP5vRs", "api_key": "aN8cD2fG6hJ4kB1e"}
 VALUE = SECRETS["db_password"]
@@ -53,7 +54,7 @@ def place(tmp_path):
 
 
 @pytest.fixture
-def search(place, tmp_path, monkeypatch):
+def search(tmp_path, monkeypatch):
     """Look on a node of one folder and of processes, containers and a journal that say what a test plants."""
     own = secret_scan.program
     roots = f"LASTING_S, ROOTS = 0.2, ({str(tmp_path / 'etc')!r},) or ("
@@ -62,8 +63,8 @@ def search(place, tmp_path, monkeypatch):
 
     def run(docker: str = "", journal: str = ":", secrets: Any = SECRETS) -> list[tuple[str, str]]:
         shown = f'case "$1 $2" in\n  ps*) echo "c1 first"; echo "c2 second";;\n{docker}\nesac'
-        for name, script in {"docker": shown, "journalctl": journal}.items():
-            place(f"bin/{name}", f"#!/bin/sh\n{script}\n", 0o755)
+        for name, text in {"docker": shown, "journalctl": journal}.items():
+            script(tmp_path / "bin" / name, text)
         return secret_scan.run([sys.executable], secrets)
 
     return run

@@ -1,17 +1,10 @@
 """What services say of themselves reaches Ansible as a variable, or one sentence says why not."""
 
-import os
-import subprocess
-
 import pytest
+from programs import ansible
 from tree import ROOT
 
 from aicluster.site import catalogue
-
-
-def ansible(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    known = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PYTHONPATH": str(ROOT)} | environment
-    return subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("command", [
