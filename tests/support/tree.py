@@ -56,11 +56,6 @@ def is_service(role: str) -> bool:
     return (ROOT / f"roles/{role}/templates/opt/aicluster/{role}/compose.yaml.j2").is_file()
 
 
-def group_hosts(inventory: Any) -> dict[str, list[str]]:
-    """Group -> host keys of an inventory that lists hosts in top-level groups only."""
-    return {group: list((body or {}).get("hosts") or {}) for group, body in inventory.items()}
-
-
 def tasks_of(path: Path | str) -> list[dict[str, Any]]:
     """Every task of a task file or playbook, those inside blocks included (blocks themselves too)."""
     found: list[dict[str, Any]] = []

@@ -12,11 +12,6 @@ NODES = [
 ]
 
 
-def networks(*audiences: str, operators: list[str] | None = None) -> list[str]:
-    found = audience_networks(audiences, NODES, LAN, OPERATORS if operators is None else operators)
-    return [entry["network"] for entry in found]
-
-
 @pytest.mark.parametrize(("audiences", "expected"), [
     pytest.param(["localhost"], [], id="localhost is no place on the network"),
     pytest.param(["gateway"], ["10.0.0.2/32"], id="a tier is its node"),
@@ -27,7 +22,8 @@ def networks(*audiences: str, operators: list[str] | None = None) -> list[str]:
         id="nodes come first, then the network, then operators"),
 ])  # fmt: skip
 def test_an_audience_means(audiences, expected):
-    assert networks(*audiences) == expected
+    found = audience_networks(audiences, NODES, LAN, OPERATORS)
+    assert [entry["network"] for entry in found] == expected
 
 
 def test_every_network_is_there_once_under_its_first_name():

@@ -10,12 +10,6 @@ PATH = "/etc/systemd/system/aicluster-stack.service"
 NODES = [(node["host"], node) for node in render.cluster("production")]
 
 
-def unit_of(host: str) -> dict[str, dict[str, str]]:
-    parsed = configparser.ConfigParser(interpolation=None)
-    parsed.read_string(render.render_role("stack", host=host)[PATH])
-    return {name: dict(parsed[name]) for name in parsed.sections()}
-
-
 def units_of(host: str) -> list[dict[str, Any]]:
     rendering = render.renderer("production", host)
     node = rendering.shared["cluster_node"]
@@ -35,21 +29,13 @@ def test_it_is_on_the_nodes_with_containers_enabled_and_not_started(host, node):
     assert units_of(host) == ([{"name": "aicluster-stack", "enabled": True, "boot": True}] * contained)
 
 
-def test_it_starts_what_is_there_and_tries_until_it_has():
-    unit = unit_of(render.hosts_running("postgres")[0])
-    command = unit["Service"]["execstart"].split()
-    assert command[:5] == ["/usr/bin/docker", "compose", "--project-directory", "/opt/aicluster", "up"]
-    assert set(command[5:]) == {"--detach", "--pull", "never", "--no-recreate"}
-    assert unit["Unit"]["startlimitintervalsec"] == "0"
-    assert (unit["Service"]["restart"], unit["Service"]["remainafterexit"]) == ("on-failure", "yes")
-    # The systemd of JetPack 4 (237) starts no `oneshot` again and knows no `exec`.
+def test_a_restart_of_the_engine_does_not_touch_it_and_any_systemd_takes_it():
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.read_string(render.render_role("stack", host=render.hosts_running("postgres")[0])[PATH])
+    assert (unit["Unit"]["wants"], unit["Unit"]["after"]) == ("docker.service", "docker.service")
+    assert not {"requires", "bindsto", "partof"} & set(unit["Unit"])
+    # That of JetPack 4 (237) starts no `oneshot` again and knows no `exec`.
     assert "type" not in unit["Service"]
-
-
-def test_a_restart_of_the_engine_does_not_touch_it():
-    unit = unit_of(render.hosts_running("postgres")[0])["Unit"]
-    assert (unit["wants"], unit["after"]) == ("docker.service", "docker.service")
-    assert not {"requires", "bindsto", "partof"} & set(unit)
 
 
 @every_node

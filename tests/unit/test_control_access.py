@@ -28,11 +28,6 @@ def state_on(host: str, **changes: Any) -> tuple[Any, Any, dict[str, Any]]:
     return (rendering, variables, rendering.state("control_access", variables)["provision"])
 
 
-def is_wanted(text: str) -> Any:
-    rendering, variables, provision = state_on(NODE)
-    return rendering.holds(provision["when"], variables, text)
-
-
 PUT_BACK: dict[str, tuple[Any, ...]] = {
     "a node set up anew, without the file": ("", True),
     "the line was taken away": (MINE, True),
@@ -47,7 +42,8 @@ PUT_BACK: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize(("text", "wanted"), PUT_BACK.values(), ids=PUT_BACK)
 def test_the_line_is_put_back_when(text, wanted):
-    assert is_wanted(text) is wanted
+    rendering, variables, provision = state_on(NODE)
+    assert rendering.holds(provision["when"], variables, text) is wanted
 
 
 @pytest.mark.parametrize(("host_vars", "user"), [

@@ -1,5 +1,6 @@
 """Databases and buckets follow from what placed services ask for."""
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -57,15 +58,13 @@ def test_a_bucket_that_s3_would_refuse_is_refused(name):
 
 
 def allowed(policy: dict[str, Any], action: str, resource: str) -> bool:
-    """What the store decides: somebody allows it and nobody denies it. `*` at the end means anything."""
-
-    def matches(statement: dict[str, Any]) -> bool:
-        resources = statement.get("Resource", [resource])
-        return action in statement["Action"] and any(
-            resource == one or (one.endswith("*") and resource.startswith(one[:-1])) for one in resources
-        )
-
-    effects = [statement["Effect"] for statement in policy["Statement"] if matches(statement)]
+    """What the store decides: somebody allows it and nobody denies it."""
+    effects = [
+        statement["Effect"]
+        for statement in policy["Statement"]
+        if action in statement["Action"]
+        and any(fnmatchcase(resource, one) for one in statement.get("Resource", [resource]))
+    ]
     return "Allow" in effects and "Deny" not in effects
 
 

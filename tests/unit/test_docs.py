@@ -12,40 +12,37 @@ TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), r
 every_page = pytest.mark.parametrize("name", PAGES, ids=str)
 
 
-def prose_and_code(name: Path) -> str:
-    return (ROOT / name).read_text()
+def code_of(name: Path | str) -> str:
+    """Fenced blocks and inline code of a page, one below the other."""
+    text = (ROOT / name).read_text()
+    fenced = re.findall(r"```.*?\n(.*?)```", text, re.DOTALL)
+    return "\n".join([*fenced, *re.findall(r"`([^`\n]+)`", text)])
 
 
 @every_page
 def test_a_relative_link_leads_somewhere(name):
-    for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose_and_code(name)):
+    for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", (ROOT / name).read_text()):
         if "://" not in link and not link.startswith("mailto:"):
             assert (ROOT / name.parent / link).exists(), link
 
 
 @every_page
 def test_a_make_target_that_is_named_exists(name):
-    named = set(re.findall(r"(?:^|[`$ ])make ([a-z][a-z-]+)", "\n".join(code_of(prose_and_code(name)))))
+    named = set(re.findall(r"(?:^|[`$ ])make ([a-z][a-z-]+)", code_of(name)))
     assert named <= TARGETS, named - TARGETS
 
 
 @every_page
 def test_a_playbook_that_is_named_exists(name):
-    for playbook in re.findall(r"\bplaybooks/[a-z-]+\.yml", "\n".join(code_of(prose_and_code(name)))):
+    for playbook in re.findall(r"\bplaybooks/[a-z-]+\.yml", code_of(name)):
         assert (ROOT / playbook).is_file(), playbook
 
 
 def test_a_path_that_the_layout_page_names_exists():
-    code = "\n".join(code_of(prose_and_code(Path("docs/explain/layout.md"))))
-    paths = set(re.findall(r"^[\w.-]+/[\w./<>-]*$", code, re.MULTILINE))
+    paths = set(re.findall(r"^[\w.-]+/[\w./<>-]*$", code_of("docs/explain/layout.md"), re.MULTILINE))
     assert len(paths) > 15
     for path in paths:
         assert list(ROOT.glob(re.sub(r"<[^>]*>", "*", path))), path
-
-
-def code_of(text: str) -> list[str]:
-    """Fenced blocks and inline code of a page."""
-    return re.findall(r"```.*?\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
 
 
 def test_no_file_names_the_folder_this_copy_lies_in():

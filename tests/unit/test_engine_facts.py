@@ -7,7 +7,7 @@ from inspected import FOUND, conditions, container, files, inspected
 from render import hosts_running, renderer
 
 from aicluster.engine.desired import Desired, desired_state
-from aicluster.engine.facts import found_of, new_services, pull_findings, to_record, wanted_of
+from aicluster.engine.facts import new_services, pull_findings, to_record, wanted_of
 from aicluster.engine.files import File
 from aicluster.engine.plan import make_plan
 from aicluster.preflight.node import node_findings
@@ -63,16 +63,6 @@ def test_what_a_run_installs_is_not_missed_and_recorded_with_its_repository(pack
         "packages": [*packages, *["python3-debian"] * recorded],
         "sources": ["/etc/docker.sources"] * recorded,
     }
-
-
-@pytest.mark.parametrize(("api", "units", "absent"), [
-    pytest.param("1.45", [], False, id="one that answers"),
-    pytest.param("", [{"name": "docker", "why": "inactive"}], False, id="one that is stopped"),
-    pytest.param("", [{"name": "docker", "why": "not there, inactive"}], True, id="none"),
-])  # fmt: skip
-def test_an_engine_that_is_stopped_is_not_absent(api, units, absent):
-    found = inspected(units=units, **conditions(engine={"version": "", "api": api}))
-    assert found_of(found)["engine"]["absent"] is absent
 
 
 def plan_of_a_real_node() -> dict[str, Any]:

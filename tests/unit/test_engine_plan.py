@@ -135,9 +135,6 @@ def test_systemd_is_asked_once_for_all_that_a_unit_needs(wanted, reactions, aske
     assert states == [{"name": "a", **asked}]
 
 
-# --- what a change means for a container ---
-
-
 def test_a_reload_says_how_it_is_done_how_it_is_confirmed_and_for_which_files():
     plan = make_plan(KONG, inspected(**files("content", KONG_YML)), {})
     reload = {"service": "kong", "command": "kong reload", "confirm": "sh -c 'grep new'", "files": [KONG_YML]}
@@ -176,8 +173,6 @@ def test_the_program_that_will_read_a_file_checks_it_before_it_is_replaced(paths
     checks = checks_for(KONG, paths)
     assert checks == ({"kong": {"command": "kong config parse x", "files": asked}} if asked else {})
 
-
-# --- what comes before the services ---
 
 COMPOSE, IMAGE = "/opt/aicluster/redis/compose.yaml", "redis:8.10.1"
 REDIS = Desired(
@@ -233,8 +228,6 @@ def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one(why, lines
     assert plan["lines"] == [f"~ unit docker ({why})", *lines]
     assert (plan["images"], plan["deploy"]["containers"]) == ([IMAGE], ["redis"]), "to be looked at"
 
-
-# --- packages ---
 
 PACKAGES: list[dict[str, Any]] = yaml.safe_load((ROLES / "stack/tasks/packages.yml").read_text())
 

@@ -4,9 +4,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any
 
 import pytest
 
@@ -16,7 +14,6 @@ from aicluster.engine.runs import held_sentence, is_dead, process_of_this_run, t
 from aicluster.errors import SiteError
 
 GONE = 2**22 + 1
-NODE = {"node_name": "PI31"}
 
 
 @pytest.fixture
@@ -60,42 +57,8 @@ def test_a_task_knows_the_process_of_its_run_whatever_became_of_it():
         assert pool.submit(process_of_this_run).result() == os.getpid()
 
 
-class Step(NodeAction):
-    """An action whose node answers what a test says."""
-
-    def __init__(self, *answers: dict[str, Any]) -> None:
-        """Answer each request with the next of `answers`."""
-        self.answers, self.requests = list(answers), list[Mapping[str, Any]]()
-
-    def ask(self, _task_vars: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
-        """Keep the request."""
-        self.requests.append(request)
-        return self.answers.pop(0)
-
-
-def held(**changes: Any) -> dict[str, Any]:
-    """The answer of a node that another run holds."""
-    holder = {**this_run(os.getpid(), "x"), "run": "r1", "since": "s", "silent_s": 0}
-    return {"held_by": {**holder, **changes}, "lock": "/l"}
-
-
-@pytest.mark.parametrize(("answers", "overs"), [
-    pytest.param([{"changed": False}], [None], id="a free node is asked once"),
-    pytest.param([held(pid=GONE), {"changed": False}], [None, "r1"], id="a dead run is taken over by name"),
-])  # fmt: skip
-def test_a_step_that_changes_a_node_holds_it(answers, overs):
-    step = Step(*answers)
-    assert step.change(NODE, {"verb": "hold"}) == {"changed": False}
-    assert [request.get("over") for request in step.requests] == overs
-    assert {(request["verb"], request["run"]["pid"]) for request in step.requests} == {("hold", os.getpid())}
-
-
-def test_a_living_run_of_others_ends_the_step():
-    with pytest.raises(SiteError, match="node PI31 held by "):
-        Step(held()).change(NODE, {"verb": "hold"})
-
-
 def test_what_is_left_of_a_killed_run_changes_nothing(monkeypatch):
     monkeypatch.setattr(runs, "process_of_this_run", lambda: GONE)
+    step = object.__new__(NodeAction)
     with pytest.raises(SiteError, match="the run of this task is gone: nothing was changed on PI31"):
-        Step().change(NODE, {"verb": "deliver"})
+        step.change({"node_name": "PI31"}, {"verb": "deliver"})

@@ -2,12 +2,10 @@
 
 import base64
 import json
-import os
 
 import pytest
 from aicluster_node import docker, images
 from node_half import an_engine
-from programs import script
 
 pytestmark = pytest.mark.usefixtures("own_node")
 
@@ -42,22 +40,6 @@ def test_the_login_of_root_is_shown_to_the_registry_it_is_for(tmp_path):
 def test_what_a_question_cannot_tell_is_left_to_the_pull(tmp_path, file, content):
     (tmp_path / file).write_text(json.dumps(content))
     assert images.ask_registry("redis:8")["status"] is None
-
-
-def test_images_are_pulled_and_what_the_engine_says_of_the_others_is_returned(tmp_path, monkeypatch):
-    version = 'if [ "$1" = compose ]; then echo 2.26.1; exit; fi'
-    refusal = 'case "$3" in (gone*) echo "Error response from daemon: manifest unknown" >&2; exit 1;; esac'
-    script(tmp_path / "docker", f"{version}\n{refusal}")
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert images.pull({"images": ["here:1", "gone:1"]}) == {
-        "changed": True,
-        "engine": {"version": "", "api": ""},
-        "compose": "2.26.1",
-        "images": {
-            "here:1": {"status": 200, "message": "", "platforms": []},
-            "gone:1": {"status": 500, "message": "manifest unknown", "platforms": []},
-        },
-    }
 
 
 def test_an_image_that_an_engine_has_once_it_runs_is_not_pulled(tmp_path, monkeypatch):

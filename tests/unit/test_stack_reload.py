@@ -1,7 +1,5 @@
 """What a node does to let a container read its files again, and what it takes for an effect."""
 
-import time
-
 import pytest
 from by_path import import_file
 
@@ -34,17 +32,6 @@ def compose(monkeypatch):
 
     monkeypatch.setattr(module, "PAUSE_S", 0)
     return put
-
-
-def test_a_reload_runs_inside_the_container_and_counts_once_the_container_says_so(compose):
-    began = time.time()
-    asked = compose((0, ""), (1, "old"), (1, "old"), (0, "")).asked
-    assert module.reload(KONG, 30, 5) is None
-    assert asked[0] == ("exec", "-T", "kong", "kong", "reload")
-    assert len(asked) == 4
-    [*before, since, service, shell, option, script] = asked[-1]
-    assert [*before, service, shell, option, script] == ["exec", "-T", "-e", "kong", "sh", "-c", "grep new"]
-    assert began - 1 < float(since.removeprefix("SINCE=")) <= time.time() + 0.001
 
 
 @pytest.mark.parametrize(("answers", "message"), [

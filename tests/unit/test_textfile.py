@@ -2,24 +2,9 @@
 
 import pytest
 import render
-from aicluster_textfile import text, write
+from aicluster_textfile import write
 
 from aicluster.engine.files import rule_for
-
-MEANINGS = {"a_total": "How often.", "b": "How much."}
-FOUND = [("b", {}, 1.5), ("a_total", {"y": "2", "x": "1"}, 3.0), ("b", {"x": "1"}, 0.0)]
-
-
-def test_samples_of_one_metric_stand_together_below_what_it_means():
-    assert text(FOUND, MEANINGS).splitlines() == [
-        "# HELP b How much.",
-        "# TYPE b gauge",
-        "b 1.5",
-        'b{x="1"} 0.0',
-        "# HELP a_total How often.",
-        "# TYPE a_total counter",
-        'a_total{x="1",y="2"} 3.0',
-    ]
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path):

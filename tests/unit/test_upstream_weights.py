@@ -65,9 +65,7 @@ def test_declared_shares_win_over_capacities():
 
 
 NO_WHEEL: dict[str, tuple[Any, ...]] = {
-    "the drained ones count": (endpoints(80, (10, DRAINED)), {}, r"shares .* = 90: must add up to 100"),
     "text": (endpoints(80, "20"), {}, "share of N1 '20': must be a number"),
-    "one unmeasured": (endpoints(None, 5, field="capacity"), {}, "capacity of N0 null"),
     "no endpoints": ([], {}, r"endpoints \[\]: nothing to balance"),
     "too many": (endpoints(40, 30, 30), {"slots": 2}, "endpoints 3: each needs one of the 2 slots"),
     "no slots": (endpoints(100), {"slots": 0}, "slots 0: must be a whole number from 1"),

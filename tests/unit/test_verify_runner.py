@@ -34,17 +34,14 @@ def checks(tmp_path, monkeypatch):
     folder.mkdir()
 
     def write(service: str, body: str) -> None:
-        (folder / f"{service}.py").write_text(
-            f"from aicluster_verify import CheckError, Kit\n\n\ndef check(kit):\n    {body}\n"
-        )
+        (folder / f"{service}.py").write_text(f"def check(kit):\n    {body}\n")
 
     return write
 
 
 class Server(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        status = int(self.path.rsplit("/", 1)[1])
-        self.send_response(status)
+        self.send_response(int(self.path[1:]))
         self.send_header("Location", "/nowhere")
         self.end_headers()
         self.wfile.write(json.dumps({"path": self.path}).encode())
@@ -163,19 +160,17 @@ def test_a_service_is_only_asked_in_its_profile(kit, profile, state):
     assert verdict("night", kit, {}, profile)["state"] == state
 
 
+SETTLE = "aicluster_profile.py settle"
+
+
 @pytest.mark.usefixtures("checks")
-@pytest.mark.parametrize("state", ["running", "restarting", "paused"])
-def test_a_service_of_another_profile_that_still_runs_has_failed_and_can_be_stopped(kit, state):
+@pytest.mark.parametrize(("state", "said", "command"), [
+    *((state, "failed", SETTLE) for state in ("running", "restarting", "paused")),
+    *((state, "inactive", "") for state in ("created", "exited")),
+])  # fmt: skip
+def test_a_service_of_another_profile_that_runs_has_failed_and_can_be_stopped(kit, state, said, command):
     result = verdict("night", kit, {"night": [CONTAINER | {"state": state}]}, "day")
-    assert result["state"] == "failed"
-    assert "container aicluster-web-1: Up 2 minutes" in result["evidence"]
-    assert result["next"].endswith("/bin/aicluster_profile.py settle")
-
-
-@pytest.mark.usefixtures("checks")
-@pytest.mark.parametrize("state", ["created", "exited"])
-def test_a_service_of_another_profile_that_does_not_run_is_inactive(kit, state):
-    assert verdict("night", kit, {"night": [CONTAINER | {"state": state}]}, "day")["state"] == "inactive"
+    assert (result["state"], result["next"].rpartition("/")[2]) == (said, command)
 
 
 def test_what_breaks_while_somebody_is_blamed_names_them_after_its_own():
@@ -193,7 +188,7 @@ def test_a_check_waits_no_longer_than_it_is_waited_for(kit, monkeypatch):
     assert kit.left() == 1
 
 
-@pytest.mark.parametrize("status", [200, 302, 404, 503])
+@pytest.mark.parametrize("status", [302, 404])
 def test_every_status_is_an_answer_and_no_redirect_is_followed(kit, address, status):
     answer = kit.http(f"{address}/{status}")
     assert (answer.status, answer.json()["path"]) == (status, f"/{status}")
