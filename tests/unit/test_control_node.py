@@ -40,9 +40,6 @@ def digest(root: Path, secret: Path | str = "") -> str:
     return toolkit.toolkit_digest(["inventory/production.yml"], str(secret), root)
 
 
-# --- what belongs to it ---
-
-
 def test_secrets_stay_here_in_plain_text_too_wherever_they_lie(checkout):
     secret = checkout / "inventory/secrets.yml"
     secret.write_text("kong_api_key: x")
@@ -95,9 +92,6 @@ def test_the_digest_changes_with_the_version_of_a_library_and_not_with_the_time(
 def test_an_inventory_that_would_not_be_there_is_refused(checkout, inventory):
     with pytest.raises(SiteError, match=r"not among the files of the toolkit; name a path"):
         toolkit.toolkit_digest([inventory], root=checkout)
-
-
-# --- the Python it runs on ---
 
 
 def test_every_requirement_is_shipped_or_a_package_of_the_node():
@@ -153,9 +147,6 @@ def test_a_link_leads_to_the_secrets_that_stay_and_the_others_lead_inside(unpack
     links = {str(p.relative_to(unpacked)): str(p.readlink()) for p in unpacked.rglob("*") if p.is_symlink()}
     assert links.pop("secrets") == "/var/lib/aicluster-toolkit/secrets"
     assert links == {"inventory/group_vars": "../group_vars", "inventory/host_vars": "../host_vars"}
-
-
-# --- on the node ---
 
 
 def rendered(path: str, **where: Any) -> str:
@@ -221,8 +212,6 @@ def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_
     own = {f"releases/two/{part}" for part in COMPILED}
     assert compiled == {"lib/new", *own}, "what lies in roles is shipped"
 
-
-# --- the check of verify ---
 
 PRINTED: dict[str, str | CheckError] = {
     "*--version": "ansible [core 2.19.14]\n  config file = x\n",

@@ -16,20 +16,13 @@ from aicluster.errors import SiteError
 GONE = 2**22 + 1
 
 
-@pytest.fixture
-def process():
-    """A process of this machine that lives."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as started:
-        yield started
-        started.kill()
-
-
-def test_a_run_whose_process_lives_is_not_dead_and_one_that_was_killed_is(process):
-    me, holder = this_run(os.getpid(), ""), this_run(process.pid, "")
-    assert not is_dead(holder, me)
-    process.kill()
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert is_dead(holder, me), "though nobody has waited for it yet"
+def test_a_run_whose_process_lives_is_not_dead_and_one_that_was_killed_is():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        me, holder = this_run(os.getpid(), ""), this_run(process.pid, "")
+        assert not is_dead(holder, me)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert is_dead(holder, me), "though nobody has waited for it yet"
 
 
 @pytest.mark.parametrize(("changes", "dead"), [

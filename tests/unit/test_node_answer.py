@@ -1,4 +1,4 @@
-"""The node's half as Ansible starts it: sent as sources, or imported by a module."""
+"""The node's half as Ansible starts it: sent as sources."""
 
 import base64
 import json
@@ -19,9 +19,8 @@ def sent(request, then=""):
     arguments = json.dumps({"request": encoded, "sources": sources()})
     program = (ROOT / "library/stack_node.py").read_text()
     program = program.replace("<<INCLUDE_ANSIBLE_MODULE_JSON_ARGS>>", arguments) + then
-    return subprocess.run(
-        [sys.executable, "-I", "-"], input=program.encode(), capture_output=True, check=False
-    )
+    python = [sys.executable, "-I", "-"]
+    return subprocess.run(python, input=program.encode(), capture_output=True, check=False)
 
 
 def test_the_node_answers_whatever_a_request_holds(tmp_path):

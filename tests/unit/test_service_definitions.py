@@ -24,10 +24,6 @@ def test_another_folder_of_roles_hides_no_service(tmp_path):
     assert "kong:3.9" in shown.stdout
 
 
-def test_a_role_without_the_file_is_no_service():
-    assert "base" not in catalogue.load(ROOT / "roles")
-
-
 @pytest.mark.parametrize(("text", "reason"), [
     pytest.param("summary: [", "did not find expected node", id="a bracket that is not closed"),
     pytest.param("uid: 1\nuid: 2\n", "the same key twice: ['uid']", id="a key twice"),

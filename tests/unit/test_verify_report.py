@@ -134,14 +134,11 @@ def test_the_report_gives_the_next_command_of_the_cause_through_ssh():
     ]
 
 
-WARNINGS: dict[str, tuple[Any, ...]] = {
-    "no command": ("", []),
-    "a playbook": ("ansible-playbook site.yml", ["    next: ansible-playbook -i home site.yml"]),
-    "a command there": ("x y", ["    next: ssh -p 2222 me@a.example 'x y'"]),
-}
-
-
-@pytest.mark.parametrize(("command", "lines"), WARNINGS.values(), ids=WARNINGS)
+@pytest.mark.parametrize(("command", "lines"), [
+    ("", []),
+    ("ansible-playbook site.yml", ["    next: ansible-playbook -i home site.yml"]),
+    ("x y", ["    next: ssh -p 2222 me@a.example 'x y'"]),
+], ids=["no command", "a playbook", "a command there"])  # fmt: skip
 def test_warnings_stand_before_the_last_line_each_with(command, lines):
     warned = result("cache", warning="nobody listens", next=command)
     assert said(node("A", result("sql"), warned)) == [
