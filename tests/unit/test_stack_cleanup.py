@@ -99,8 +99,8 @@ def test_leftovers_are_what_no_container_uses_and_no_service_of_the_node_names(
             [answer] = [text for start, text in tables.items() if " ".join(command[1:]).startswith(start)]
             return 0, answer, ""
 
-    asked = {"keep_data": False, "keep_models": True}
-    asked["repositories"] = ["m:5000/nginx", "m:5000/redis", "m:5000/sonarqube"]
+    images_of = ["m:5000/nginx", "m:5000/redis", "m:5000/sonarqube"]
+    asked = {"keep_data": False, "keep_models": True, "repositories": images_of}
     found = cleanup.leftovers(Tables(ps="x"), asked)
     assert (found["volumes"], found["images"], found["kept"]) == (volumes, images, kept)
     assert not any(found[kind] for kind in ("containers", "files", "units", "packages"))
