@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sqlite3
 import sys
 
 import yaml
@@ -26,7 +27,7 @@ def main(arguments: list[str]) -> None:
                 print("Admin password changed successfully ✔")
             case _:
                 sys.exit(USAGE)
-    except (ValueError, KeyError, OSError, yaml.YAMLError) as error:
+    except (ValueError, KeyError, OSError, sqlite3.Error, yaml.YAMLError) as error:
         sys.exit(f"Error: ✗ {error}")
 
 
