@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import json
-import shlex
 import time
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import filter_loader
 from ansible.utils.display import Display
 
+from aicluster.adapters.connection import ssh_arguments
 from aicluster.backup import nightly
 
 
@@ -32,9 +31,9 @@ class ActionModule(ActionBase):
                 "json_file": {"type": "str", "default": ""},
             }
         )
-        hosts, ssh_command = variables["hostvars"], filter_loader.get("ssh_command").j2_function
+        hosts = variables["hostvars"]
         commands = {
-            node["name"]: nightly.command(shlex.split(ssh_command(hosts[node["host"]])), arguments["by"])
+            node["name"]: nightly.command(ssh_arguments(hosts[node["host"]]), arguments["by"])
             for node in arguments["nodes"]
             if "backup" in node["services"] and node["host"] in variables["ansible_play_hosts_all"]
         }

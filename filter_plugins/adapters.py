@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from ansible import constants
 from ansible.errors import AnsibleFilterError
-from ansible.plugins.loader import connection_loader
 
+from aicluster.adapters.connection import ssh_arguments
 from aicluster.backup.jobs import backup_jobs, backup_mounts
 from aicluster.backup.secrets import backup_secret
 from aicluster.backup.stores import backup_clients, backup_stores
@@ -37,15 +36,7 @@ from aicluster.verify.told import health_limit_s, verify_site
 
 def ssh_command(hostvars: Mapping[str, Any]) -> str:
     """Return `ssh ...` with the user, host, port, key and options Ansible itself uses for this host."""
-    connection_loader.get("ssh", class_only=True)  # makes its options known
-
-    def option(name: str) -> tuple[object, str]:
-        value, origin = constants.config.get_config_value_and_origin(
-            name, plugin_type="connection", plugin_name="ssh", variables=hostvars
-        )
-        return value, origin
-
-    return commands.ssh_command(option)
+    return commands.ssh_command(ssh_arguments(hostvars))
 
 
 FILTERS: tuple[Callable[..., Any], ...] = (

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 UNREACHABLE = 255  # ssh's own exit code
+# Nobody is there to type a password; a node that is switched off meanwhile is noticed within a minute.
+SSH_OPTIONS = ("-oBatchMode=yes", "-oConnectTimeout=10", "-oServerAliveInterval=20")
 STEP = 1000  # from one unit of bytes to the next
 AGENT = "/opt/aicluster/bin/aicluster_backup.py"
 
@@ -29,8 +31,8 @@ class Outcome:
 
 
 def command(ssh: Sequence[str], by: str) -> list[str]:
-    """Return what starts a node's backup over ssh, in the name of `by`, and follows it."""
-    return [*ssh, "-o", "BatchMode=yes", "sudo", "-n", AGENT, "follow", "--start", "--by", by]
+    """Return what starts a node's backup in the name of `by`, and follows it; `ssh`: how ssh gets there."""
+    return ["ssh", *SSH_OPTIONS, *ssh, "sudo", "-n", AGENT, "follow", "--start", "--by", by]
 
 
 def size(count: float) -> str:

@@ -52,8 +52,8 @@ def started(name: str) -> str:
     return str(absolute.relative_to(ROOT)) if absolute.is_relative_to(ROOT) else str(absolute)
 
 
-def ssh_command(option: Callable[[str], tuple[object, str]]) -> str:
-    """Return `ssh ...` with the user, host, port, key and options of a connection.
+def ssh_arguments(option: Callable[[str], tuple[object, str]]) -> list[str]:
+    """Return the arguments of ssh for the user, host, port, key and options of a connection.
 
     `option`: name of an option of Ansible's connection plugin `ssh` -> its value and where that is from.
     """
@@ -67,7 +67,12 @@ def ssh_command(option: Callable[[str], tuple[object, str]]) -> str:
         *(["-i", str(Path(key).expanduser())] if key else []),
         *(word for text in texts for word in shlex.split(text)),
     ]
-    return shlex.join([*program(SSH, "ssh"), *words, f"{user}@{host}" if user else host])
+    return [*words, f"{user}@{host}" if user else host]
+
+
+def ssh_command(arguments: Sequence[str]) -> str:
+    """Return `ssh ...` as a person types it here, with these arguments."""
+    return shlex.join([*program(SSH, "ssh"), *arguments])
 
 
 def inventory_name(source: str) -> str:

@@ -83,6 +83,6 @@ def test_sizes_are_for_people(count, text):
 
 
 def test_the_command_asks_for_no_password():
-    words = command(["ssh", "ansible@192.0.2.1"], "PI31")
-    assert words[:4] == ["ssh", "ansible@192.0.2.1", "-o", "BatchMode=yes"]
-    assert words[4:6] == ["sudo", "-n"]
+    words = command(["-p", "22", "ansible@192.0.2.1"], "PI31")
+    assert words[:2] == ["ssh", "-oBatchMode=yes"]
+    assert words[4:9] == ["-p", "22", "ansible@192.0.2.1", "sudo", "-n"]
