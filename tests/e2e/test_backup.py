@@ -136,3 +136,56 @@ def test_the_key_of_the_timer_can_only_start_the_backup():
     answer = site.shell(control, f"{login} cat /etc/shadow || true")
     assert "root:" not in answer
     assert json.loads(answer.splitlines()[-1])["event"] == "end"
+
+
+def by_copy(node: site.Node) -> dict[tuple[str, str], Any]:
+    """What a node remembers of each copy, by job and store."""
+    return {(one["job"], one["store"]): one for one in status(node)["copies"]}
+
+
+def test_a_database_and_a_store_that_are_down_fail_their_copies_and_no_others():
+    [data] = site.running("postgres")
+    nodes = backed_up()
+    [store] = [node for node in site.running("backup_store") if "secondary_ai" in node.groups]
+    before = {node: by_copy(node) for node in nodes}
+    site.shell(data, f"{COMPOSE} stop postgres")
+    site.shell(store, f"{COMPOSE} stop backup_store")
+    try:
+        code, report = by_hand()
+    finally:
+        site.shell(store, f"{COMPOSE} start backup_store")
+        site.shell(data, f"{COMPOSE} up --detach --wait postgres")
+    after = {node: by_copy(node) for node in nodes}
+    expected = {
+        (node.name, *name)
+        for node, copies in before.items()
+        for name in copies
+        if name[1] == store.name or (node == data and name[0] == "postgres")
+    }
+    failed = {
+        (node.name, *name)
+        for node, copies in after.items()
+        for name, one in copies.items()
+        if one["exit_code"]
+    }
+    assert code != 0
+    assert failed == expected
+    told = {node["node"]: " ".join(node["failures"]) for node in report["nodes"]}
+    assert "postgres" in told[data.name]
+    assert "does not answer" in told[data.name]
+    for node, copies in before.items():
+        for name, one in copies.items():
+            same = after[node][name]["success_at"] == one["success_at"]
+            assert same is ((node.name, *name) in expected), (node.name, *name)
+    code, report = by_hand()
+    assert code == 0, report
+
+
+def test_a_second_run_at_the_same_time_is_refused_and_names_the_first():
+    [node] = site.running("postgres")
+    lock = "/run/lock/aicluster-backup"
+    held = f'echo \'{{"pid": 1, "since": 0, "by": "a test"}}\' > {lock}; flock {lock} {AGENT} run 2>&1; echo "rc=$?"'
+    said = site.shell(node, held)
+    assert "a backup runs already: pid 1" in said
+    assert "started by a test" in said
+    assert said.rstrip().endswith("rc=75")
