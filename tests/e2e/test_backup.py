@@ -183,8 +183,8 @@ def test_a_database_and_a_store_that_are_down_fail_their_copies_and_no_others():
 
 def test_a_second_run_at_the_same_time_is_refused_and_names_the_first():
     [node] = site.running("postgres")
-    lock = "/run/lock/aicluster-backup"
-    held = f'echo \'{{"pid": 1, "since": 0, "by": "a test"}}\' > {lock}; flock {lock} {AGENT} run 2>&1; echo "rc=$?"'
+    lock, holder = "/run/lock/aicluster-backup", json.dumps({"pid": 1, "since": 0, "by": "a test"})
+    held = f"echo {shlex.quote(holder)} > {lock}; flock {lock} {AGENT} run 2>&1; echo rc=$?"
     said = site.shell(node, held)
     assert "a backup runs already: pid 1" in said
     assert "started by a test" in said
