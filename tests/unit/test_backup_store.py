@@ -130,7 +130,9 @@ def test_a_sound_repository_is_checked_pruned_and_measured(night):
     ]
     assert night.metric(CHECKED)["PI52"] == pytest.approx(time.time(), abs=60)
     assert night.metric(NEWEST)["PI52"] == pytest.approx(time.time() - 3 * HOUR, abs=60)
-    assert "backup_store_free_bytes " in night.metrics.read_text()
+    lines = night.metrics.read_text().splitlines()
+    disk = dict(line.split() for line in lines if line.startswith("backup_store_"))
+    assert 0 < float(disk["backup_store_free_bytes"]) < float(disk["backup_store_size_bytes"])
 
 
 def test_a_password_is_in_the_environment_and_in_no_argument(night):
@@ -168,7 +170,7 @@ def test_the_size_of_a_repository_counts_even_if_no_node_uses_it(night):
 
 
 def test_a_repository_of_which_nothing_is_known_has_no_time():
-    said = text(store.samples({"PI52": {"error": "locked", "newest": None}}, {}, 7.0), store.HELP)
+    said = text(store.samples({"PI52": {"error": "locked", "newest": None}}, {}, {"free": 7.0}), store.HELP)
     assert [line for line in said.splitlines() if not line.startswith("#")] == ["backup_store_free_bytes 7.0"]
 
 

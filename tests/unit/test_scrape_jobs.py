@@ -1,14 +1,17 @@
 """scrape_jobs: what a Prometheus asks follows from what is placed where."""
 
+import re
 from typing import Any
 
 import pytest
 import render
+from tree import load
 
 from aicluster.monitoring.scrape_jobs import labels_of, reach, scrape_jobs
 
 GATEWAY, MONITORING = "10.0.0.1", "10.0.0.4"
 EVERYBODY = ["gateway", "monitoring"]
+METRIC = re.compile(r"\b\w+_(?:seconds|bytes|code)\b")
 
 
 def port(number: int, audience: list[str], container: int | None = None) -> dict[str, Any]:
@@ -134,10 +137,14 @@ def test_the_watch_looks_at_nodes_prometheus_and_the_ingress_at_its_own_pace():
     assert "scrape_interval" not in jobs["prometheus"]
 
 
-def test_the_watch_keeps_of_a_node_the_age_of_its_backups():
+def test_the_watch_keeps_of_a_node_what_rules_about_backups_read():
     job = by_name(cluster(), MONITORING, "watch")["node_exporter"]
     assert job["params"] == {"collect[]": ["textfile"]}
-    assert [rule["action"] for rule in job["metric_relabel_configs"]] == ["keep"]
+    [rule] = job["metric_relabel_configs"]
+    assert (rule["source_labels"], rule["action"]) == (["__name__"], "keep")
+    rules = load("roles/prometheus/templates/opt/aicluster/prometheus/rules/backup.yml")["groups"]
+    read = {name for group in rules for one in group["rules"] for name in METRIC.findall(one["expr"])}
+    assert read and all(re.fullmatch(rule["regex"], name) for name in read)
 
 
 def test_both_prometheus_give_a_target_the_same_labels():

@@ -43,8 +43,10 @@ HELP = {
     "backup_repository_newest_snapshot_timestamp_seconds": "Time of its newest snapshot.",
     "backup_repository_bytes": "Size of the repository on the disk.",
     "backup_store_free_bytes": "Free space on the disk of the repositories.",
+    "backup_store_size_bytes": "Size of that disk.",
 }
 Known = Dict[str, Any]
+Bytes = Mapping[str, float]
 
 
 class StoreError(Exception):
@@ -161,7 +163,7 @@ def look_after(node: str, folder: str, password: str, keep: Sequence[str], known
     return found
 
 
-def samples(state: Mapping[str, Known], sizes: Mapping[str, float], free: float) -> List[Sample]:
+def samples(state: Mapping[str, Known], sizes: Bytes, disk: Bytes) -> List[Sample]:
     """Return the samples of repositories; one that was never checked, or is empty, has no such time."""
     keys = (
         ("checked", "backup_repository_check_timestamp_seconds"),
@@ -174,7 +176,7 @@ def samples(state: Mapping[str, Known], sizes: Mapping[str, float], free: float)
         if known.get(key) is not None
     ]  # type: List[Sample]
     found += [("backup_repository_bytes", {"repository": node}, size) for node, size in sorted(sizes.items())]
-    return [*found, ("backup_store_free_bytes", {}, free)]
+    return found + [("backup_store_%s_bytes" % key, {}, amount) for key, amount in sorted(disk.items())]
 
 
 def repositories(root: str) -> List[str]:
@@ -186,13 +188,11 @@ def publish(state: Mapping[str, Known], root: str) -> None:
     """Keep what is known, and hand it out."""
     os.makedirs(os.path.dirname(STATE), exist_ok=True)
     write(STATE, json.dumps(state, indent=2, sort_keys=True) + "\n")
-    disk = os.statvfs(root)
+    told = os.statvfs(root)
+    disk = {"free": float(told.f_bavail * told.f_frsize), "size": float(told.f_blocks * told.f_frsize)}
     sizes = {name: size_of("%s/%s" % (root, name)) for name in repositories(root)}
     os.makedirs(FOLDER, exist_ok=True)
-    write(
-        FOLDER + "/aicluster_backup_store.prom",
-        text(samples(state, sizes, float(disk.f_bavail * disk.f_frsize)), HELP),
-    )
+    write(FOLDER + "/aicluster_backup_store.prom", text(samples(state, sizes, disk), HELP))
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
