@@ -24,7 +24,8 @@ SENSORS = (
 # A node without containers has none of their figures, nor has one whose kernel does not count memory.
 CONTAINERS = 'aicluster_container_restarts_total{node="$node"}'
 MEMORY = 'aicluster_container_memory_bytes{node="$node"}'
-BACKUP, DRILL = "backup_last_success_timestamp_seconds", "backup_last_restore_drill_success_timestamp_seconds"
+BACKUP, CHECK = "backup_last_success_timestamp_seconds", "backup_repository_check_timestamp_seconds"
+DRILL = "backup_last_restore_drill_success_timestamp_seconds"
 # Panels that may be empty, and the series without which they are: as soon as one exists, they have to answer.
 EMPTY_WITHOUT = {
     ("Node", "Hottest sensor"): SENSORS,
@@ -32,9 +33,17 @@ EMPTY_WITHOUT = {
     ("Node", "Restarts by themselves"): CONTAINERS,
     ("AI requests", "GPU of the AI nodes"): "jetson_gpu_load_ratio",
     ("Backups", "Oldest good copy"): BACKUP,
-    ("Backups", "Jobs"): BACKUP,
-    ("Backups", "Age of the last good copy"): BACKUP,
+    ("Backups", "Failed copies"): "backup_last_exit_code",
+    ("Backups", "Copies"): BACKUP,
+    ("Backups", "Age of the oldest copy"): BACKUP,
+    ("Backups", "Duration of a backup"): BACKUP,
+    ("Backups", "Oldest check of a repository"): CHECK,
+    ("Backups", "Room in the stores"): "backup_store_free_bytes",
+    ("Backups", "Repositories"): CHECK,
+    ("Backups", "Size of the repositories"): "backup_repository_bytes",
     ("Backups", "Last restore drill"): DRILL,
+    ("Backups", "Restores"): DRILL,
+    ("Backups", "Time to restore"): DRILL,
 }
 Ask = Callable[[str], list[Any]]
 Grafana = Callable[[str], Any]

@@ -52,4 +52,4 @@ def test_a_link_to_a_dashboard_leads_to_one():
 def test_nothing_is_called_healthy_because_nothing_is_known():
     # `or vector(0)` shows a green 0 for a metric that does not exist; where it does, 0 must be the truth.
     told = {q.expr for d in RENDERED for q in dashboards.queries(d) if "vector(0)" in q.expr}
-    assert told == {"count(count by (job_name) (backup_last_success_timestamp_seconds)) or vector(0)"}
+    assert told == {"count(count by (node, job_name) (backup_last_success_timestamp_seconds)) or vector(0)"}
