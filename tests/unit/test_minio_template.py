@@ -93,7 +93,7 @@ def store(request, tmp_path):
 def test_a_service_gets_buckets_and_a_user_with_its_secret_and_rights_on_exactly_these(store):
     assert "changed: made bucket sketches" in store.provision(painter=["images", "sketches"])
     state = store.state
-    assert state["buckets"] == ["backups", "images", "models", "sketches"]
+    assert state["buckets"] == ["images", "models", "sketches"]
     assert state["users"]["painter"] == {
         "secret": "made-up-painter-s3-secret",
         "enabled": True,

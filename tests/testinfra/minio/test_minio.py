@@ -17,7 +17,7 @@ def test_a_service_sees_its_own_buckets_only(host, node):
 
 
 def test_a_service_cannot_write_where_it_has_no_rights(host):
-    refused = inside(host, "echo x > /tmp/x; mc cp /tmp/x user/backups/x; status=$?; rm /tmp/x; exit $status")
+    refused = inside(host, "echo x > /tmp/x; mc cp /tmp/x user/models/x; status=$?; rm /tmp/x; exit $status")
     assert refused.rc != 0
     assert "Insufficient permissions" in refused.stdout + refused.stderr
 
