@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ DOCKER = """#!/bin/sh
 case "$*" in
   volume*) echo "$STORE_FOLDER" ;;
   *"$STORE_FAILS"*) echo "Fatal: repository contains errors" >&2; exit 1 ;;
-  *" snapshots "*) echo '[{"time": "'"$STORE_NEWEST"'"}, {"time": "2020-01-01T00:00:00Z"}]' ;;
+  *" snapshots "*) echo "$STORE_SNAPSHOTS" ;;
 esac
 printf '%s|%s\\n' "$RESTIC_PASSWORD" "$*" >> "$STORE_FOLDER/said"
 """
@@ -84,6 +85,7 @@ class Night:
         self.state, self.metrics = folder / "state.json", folder / "metrics" / "aicluster_backup_store.prom"
         for name in ("PI52", "GONE"):
             (self.volume / name / "locks").mkdir(parents=True)
+            (self.volume / name / "snapshots").mkdir()
             (self.volume / name / "config").write_text("12345")
         (folder / "docker").write_text(DOCKER)
         (folder / "docker").chmod(0o755)
@@ -94,11 +96,17 @@ class Night:
         monkeypatch.setenv("PATH", str(folder), prepend=":")
         monkeypatch.setenv("STORE_FOLDER", str(self.volume))
 
-    def passes(self, fails: str = "no command", hours_old: int = 3) -> int:
-        """Run the program once; return its exit status."""
-        newest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=hours_old)
+    def passes(self, fails: str = "no command", hours_old: int = 3, tells: timedelta = timedelta()) -> int:
+        """Run the program once; return its exit status. `tells`: how wrong a snapshot's own time is."""
+        snapshots = []
+        for name, age in (("newest", timedelta(hours=hours_old)), ("older", timedelta(days=40))):
+            came = datetime.datetime.now(datetime.UTC) - age
+            (self.volume / "PI52" / "snapshots" / name).write_text("")
+            os.utime(self.volume / "PI52" / "snapshots" / name, (came.timestamp(), came.timestamp()))
+            snapshots.append({"id": name, "short_id": name, "time": came.isoformat()})
+        snapshots[1]["time"] = (came + tells).isoformat()
         self.environment.setenv("STORE_FAILS", fails)
-        self.environment.setenv("STORE_NEWEST", newest.isoformat())
+        self.environment.setenv("STORE_SNAPSHOTS", json.dumps(snapshots))
         (self.volume / "said").write_text("")
         return store.main(["--keep-daily=7", "--keep-weekly=4", "--keep-monthly=6"])
 
@@ -162,6 +170,15 @@ def test_an_error_is_forgotten_when_the_next_night_is_good(night):
 def test_a_node_that_no_longer_sends_loses_nothing(night):
     assert night.passes(hours_old=30) == 0
     assert [said.split()[0] for said in night.commands()] == ["snapshots", "check"]
+
+
+@pytest.mark.parametrize("tells", [timedelta(days=-30), timedelta(days=30)], ids=["older", "newer"])
+def test_snapshots_with_a_false_time_push_out_no_real_ones(night, tells):
+    assert night.passes(tells=tells) == 1
+    assert [said.split()[0] for said in night.commands()] == ["snapshots", "check"]
+    error = json.loads(night.state.read_text())["PI52"]["error"]
+    assert error.startswith("snapshots older came at another time than they tell: nothing is removed until")
+    assert "docker exec backup restic --repo /store/PI52 forget older" in error
 
 
 def test_the_size_of_a_repository_counts_even_if_no_node_uses_it(night):

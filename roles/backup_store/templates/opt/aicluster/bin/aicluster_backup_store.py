@@ -33,11 +33,17 @@ PARTS = 30
 FRESH_S = 26 * 3600
 # What two good clocks may differ.
 CLOCKS_DIFFER_S = 300
+# What the time in a snapshot may differ from that of its file here.
+TOLD_DIFFERS_S = 24 * 3600
 # A backup renews its lock every five minutes. restic takes one this old for left behind.
 LOCK_LIFE_S = 30 * 60
 # How long a check waits for a backup that is running.
 LOCK_LIMIT = "2h"
 SAID_AT_MOST = 300
+DISPUTED = (
+    "snapshots %s came at another time than they tell: nothing is removed until they are, as root with "
+    "`docker exec backup restic --repo /store/%s forget %s`"
+)
 HELP = {
     "backup_repository_check_timestamp_seconds": "When a part of the repository was last read without error.",
     "backup_repository_newest_snapshot_timestamp_seconds": "Time of its newest snapshot.",
@@ -78,6 +84,18 @@ def why_not_prune(newest: Optional[float], now: float) -> str:
     if newest < now - FRESH_S:
         return "its newest snapshot is %d hours old" % ((now - newest) / 3600)
     return ""
+
+
+def disputed(snapshots: Sequence[Known], folder: str) -> List[str]:
+    """Return the snapshots that did not come at the time they tell.
+
+    A node adds snapshots of any time it likes; with enough of them `forget` would drop all its real ones.
+    """
+    return [
+        one["short_id"]
+        for one in snapshots
+        if abs(seconds_of(one["time"]) - os.stat("%s/%s" % (folder, one["id"])).st_mtime) > TOLD_DIFFERS_S
+    ]
 
 
 def remove_left_locks(folder: str, now: float) -> None:
@@ -150,6 +168,9 @@ def look_after(node: str, folder: str, password: str, keep: Sequence[str], known
         found["newest"] = newest
         restic(node, password, "check", "--read-data-subset", part_of(datetime.date.today()))
         found["checked"] = time.time()
+        strange = disputed(snapshots, folder + "/snapshots")
+        if strange:
+            raise StoreError(DISPUTED % (", ".join(strange), node, " ".join(strange)))
         reason = why_not_prune(newest, time.time())
         if reason:
             print("%s: sound; nothing is removed, since %s" % (node, reason), flush=True)
