@@ -1,7 +1,8 @@
-"""Cleanup removes what the toolkit made and nothing else, and site.yml makes it again."""
+"""Cleanup removes what the toolkit made and nothing else; site.yml makes it again, and a backup fills it."""
 
 import json
 import shlex
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 import site_under_test as site
+from interrupted import postgres
+from tree import ROOT
 from verified import verify
 
 BYSTANDER = "/etc/somebody-elses.conf"
@@ -28,6 +31,16 @@ def settings(node: site.Node) -> dict[str, Any]:
 
 def write_settings(node: site.Node, wanted: dict[str, Any]) -> None:
     site.shell(node, f"echo {shlex.quote(json.dumps(wanted))} > {DAEMON_FILE}")
+
+
+# A program of a service for its backup, and where the objects are when it has run.
+DUMP, OBJECTS = "/opt/aicluster/{}/bin/backup", "/var/lib/aicluster/backup/minio"
+SCRATCH = "/var/tmp/look"
+PUT = """docker compose --project-directory /opt/aicluster exec -T minio sh -c '
+. /opt/aicluster/bin/sign-in
+sign_in root aicluster "$(cat /run/secrets/minio/root_password)"
+head -c 3000000 /dev/urandom | mc --quiet pipe root/images/kept'
+"""
 
 
 @contextmanager
@@ -74,6 +87,16 @@ def look(node: site.Node) -> Inventory:
     )
 
 
+def data_of(node: site.Node) -> tuple[Any, str]:
+    """Rows and checksums of every table of every database, and the digests of all objects."""
+    site.shell(
+        node, f"mkdir -p {SCRATCH}; {DUMP.format('postgres')} {SCRATCH}; {DUMP.format('minio')} {OBJECTS}"
+    )
+    databases = json.loads(site.shell(node, f"cat {SCRATCH}/manifest.json; rm -r {SCRATCH}"))["databases"]
+    digests = site.shell(node, f"cd {OBJECTS} && find . -type f -exec sha256sum {{}} + | sort -k 2")
+    return {name: database["tables"] for name, database in databases.items()}, digests
+
+
 @dataclass(frozen=True)
 class Removed:
     """A node after a cleanup, and what was there before."""
@@ -85,10 +108,25 @@ class Removed:
 
 
 @pytest.fixture(scope="module")
-def removed() -> Iterator[dict[bool, Removed]]:
-    """Nodes whose services no other needs, each cleaned up: one all but its data, one with it."""
-    [edge] = [node for node in site.nodes() if node.entry["tier"] == "edge"]
-    nodes = {True: site.running("alertmanager")[0], False: edge}
+def data() -> tuple[Any, str]:
+    """What is in databases and buckets, all of it in a backup."""
+    [node] = site.running("postgres")
+    postgres("create table notes (id serial primary key, text text)")
+    postgres("insert into notes (text) select repeat($$x$$, n) from generate_series(1, 1000) n")
+    site.shell(node, PUT)
+    backup = subprocess.run(
+        ["bin/backup", *site.inventory_arguments()], cwd=ROOT, env=site.environment(), capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert backup.returncode == 0, backup.stdout
+    return data_of(node)
+
+
+@pytest.fixture(scope="module")
+def removed(data: object) -> Iterator[dict[bool, Removed]]:
+    """Two nodes, each cleaned up: one all but its data, and the one of all databases with it."""
+    assert data
+    nodes = {True: site.running("alertmanager")[0], False: site.running("postgres")[0]}
     with ExitStack() as stack:
         for node in nodes.values():
             stack.enter_context(bystanders(node))
@@ -136,3 +174,14 @@ def test_the_next_run_makes_it_again_and_leaves_what_others_set(removed):
         assert BYSTANDER_SETTINGS.items() < settings(node).items()
     verdict = verify()
     assert verdict.ok, verdict.report["failures"]
+
+
+def test_a_node_that_lost_everything_has_all_its_rows_and_objects_back(removed, data):
+    node, name = removed[False].node, site.variable(removed[False].node, "site_name")
+    assert data_of(node) != data
+    everything = ("-e", "service=all", "-e", f"node={node.name}", "-e", f"confirm={name}")
+    restored = site.run_playbook("playbooks/restore.yml", *everything)
+    assert restored.code == 0, restored.output
+    assert data_of(node) == data
+    site.shell(node, "/opt/aicluster/postgres/bin/restore --drop-before")
+    postgres("drop table notes")
