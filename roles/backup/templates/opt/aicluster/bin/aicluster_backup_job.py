@@ -140,6 +140,10 @@ def copy_sqlite(source: str, target: str) -> None:
             [verdict] = ours.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise FailedError("%s is damaged: %s" % (source, verdict))
+    # What a restore gives back.
+    state = os.stat(source)
+    os.chown(target + ".new", state.st_uid, state.st_gid)
+    os.chmod(target + ".new", state.st_mode & 0o7777)
     os.rename(target + ".new", target)
 
 

@@ -1,0 +1,265 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Brings back what the backups of this node hold.
+
+`list` says what there is, `plan` what would change, `apply` changes it. Both take jobs, a service, or `all`.
+Exit codes: 0 done, 1 failed, 2 refused before anything was changed, 75 refused because a run is under way.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+
+import aicluster_backup_job as job_work
+import aicluster_backup_record as record
+import aicluster_restore_part as work
+from aicluster_backup_job import FailedError
+from aicluster_restore_part import SHORT, Part, RefusedError, Source, Tell, nearest
+
+REFUSED, BUSY = 2, 75
+BULK = "_bulk"
+# The node itself: its files are laid beside, never over those it runs with.
+ITSELF = "backup"
+
+
+class Chosen(NamedTuple):
+    """A job, the snapshot it is brought back from, and its parts."""
+
+    job: Mapping[str, Any]
+    copy: int
+    store: str
+    snapshot: Mapping[str, Any]
+    parts: List[Part]
+
+    @property
+    def source(self) -> Source:
+        """What its parts are read from."""
+        return Source(self.job["name"], self.copy, self.snapshot["id"])
+
+
+def service_of(name: str) -> str:
+    """Return the service whose job has this name."""
+    return name[: -len(BULK)] if name.endswith(BULK) else name
+
+
+# --- what there is ---
+
+
+def snapshots(number: int) -> List[Dict[str, Any]]:
+    """Return the snapshots in the store of this number, the newest first; raises FailedError."""
+    if not os.path.isfile("%s/store_%d" % (job_work.SECRETS, number)):
+        raise FailedError("%s/store_%d is missing: run site.yml" % (job_work.SECRETS, number))
+    job_work.require_store(number)
+    answer = job_work.restic("snapshots", number)
+    if answer.code:
+        raise FailedError(answer.complaint(), answer.code)
+    return sorted(json.loads(answer.out) or [], key=lambda one: str(one["time"]), reverse=True)
+
+
+def shown(snapshot: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return what people choose a snapshot by."""
+    size = snapshot.get("summary", {}).get("total_bytes_processed")
+    return {"id": snapshot["id"][:SHORT], "time": snapshot["time"], "bytes": size, "paths": snapshot["paths"]}
+
+
+def listing(plan: Mapping[str, Any]) -> List[Dict[str, Any]]:
+    """Return {job, copy, store, snapshots} of every copy; instead of snapshots an error where one is lost."""
+    found, errors = {}, {}  # type: Dict[int, List[Dict[str, Any]]], Dict[int, str]
+    for number, _ in enumerate(plan["stores"], 1):
+        try:
+            found[number] = snapshots(number)
+        except FailedError as error:
+            errors[number] = str(error)
+    copies = record.expected(plan, [])
+    for one in copies:
+        number = one["copy"]
+        if number in errors:
+            one["error"] = errors[number]
+        else:
+            one["snapshots"] = [shown(two) for two in found[number] if one["job"] in (two["tags"] or ())]
+    return copies
+
+
+# --- what is meant ---
+
+
+def jobs_meant(plan: Mapping[str, Any], words: Sequence[str]) -> List[Mapping[str, Any]]:
+    """Return the jobs that the words name: jobs, services, or `all`, which is all but the node itself."""
+    jobs = {job["name"]: job for job in plan["jobs"]}
+    meant = []  # type: List[str]
+    for word in words:
+        of_word = [name for name in jobs if word in (name, service_of(name))]
+        if word == "all":
+            of_word = [name for name in jobs if name != ITSELF]
+        if not of_word:
+            raise RefusedError("%s keeps nothing of %s: %s" % (plan["node"], word, nearest(word, list(jobs))))
+        meant += [name for name in of_word if name not in meant]
+    return [jobs[name] for name in meant]
+
+
+def chosen(plan: Mapping[str, Any], options: argparse.Namespace) -> List[Chosen]:
+    """Return what the command line means; raises RefusedError for what there is not."""
+    if not 1 <= options.copy <= len(plan["stores"]):
+        words = ", ".join(str(number) for number, _ in enumerate(plan["stores"], 1))
+        raise RefusedError("there is no copy %d: write one of %s" % (options.copy, words or "(no store)"))
+    store = plan["stores"][options.copy - 1]
+    jobs = jobs_meant(plan, options.jobs)
+    for job in list(jobs):
+        if options.copy > job["copies"]:
+            raise RefusedError("%s has %d copy only: leave out --copy" % (job["name"], job["copies"]))
+    try:
+        there = snapshots(options.copy)
+    except FailedError as error:
+        others = [str(number) for number, _ in enumerate(plan["stores"], 1) if number != options.copy]
+        other = "; another copy: --copy %s" % others[0] if others else ""
+        raise RefusedError("copy %d on %s: %s%s" % (options.copy, store, error, other))
+    found, known = [], []  # type: List[Chosen], List[str]
+    for job in jobs:
+        own = [one for one in there if job["name"] in (one["tags"] or ())]
+        known += [one["id"][:SHORT] for one in own]
+        own = [one for one in own if one["id"].startswith(options.snapshot)]
+        if own:
+            parts = work.parts_of(job, own[0], options)
+            found += [Chosen(job, options.copy, store, own[0], parts)] if parts else []
+        elif not options.snapshot:
+            raise RefusedError("%s has no snapshot of %s (copy %d)" % (store, job["name"], options.copy))
+    if options.snapshot and not found and known:
+        fix = nearest(options.snapshot, known)
+        raise RefusedError("%s has no snapshot %s: %s" % (store, options.snapshot, fix))
+    if not found:
+        raise RefusedError("nothing of %s can be restored that way" % ", ".join(options.jobs))
+    for one in found:
+        work.require_paths(one.source, one.parts)
+    return found
+
+
+# --- plan and apply ---
+
+
+def begin_telling(as_json: bool) -> Tell:
+    """Return what prints an event, as JSON or for people."""
+
+    def tell(event: str, **words: Any) -> None:
+        if as_json:
+            print(json.dumps(dict(words, event=event, at=round(time.time(), 1)), sort_keys=True), flush=True)
+            return
+        told = ", ".join(
+            "%s %s" % (key, words[key]) for key in sorted(words) if words[key] not in ("", [], {})
+        )
+        print("%s: %s" % (event, told), flush=True)
+
+    return tell
+
+
+def foretell(one: Chosen, tell: Tell) -> List[Dict[str, Any]]:
+    """Tell what a job would change; return it."""
+    changes = []
+    for part in one.parts:
+        change = work.foreseen(one.source, part)
+        changes.append(change)
+        tell(
+            "plan", job=one.job["name"], what=part.name, snapshot=one.snapshot["id"][:SHORT],
+            taken=one.snapshot["time"], store=one.store, **change
+        )  # fmt: skip
+    return changes
+
+
+@contextlib.contextmanager
+def recorded(folder: str, by: str, meant: Sequence[Chosen]) -> Iterator[Dict[str, Any]]:
+    """Leave a record of a restore in its folder, whatever comes of it."""
+    words = [
+        {"job": one.job["name"], "copy": one.copy, "store": one.store, "snapshot": one.snapshot["id"],
+         "what": [part.name for part in one.parts]}
+        for one in meant
+    ]  # fmt: skip
+    kept = {"by": by, "began": int(time.time()), "jobs": words, "error": "was interrupted"}  # type: Dict[str, Any]
+    try:
+        yield kept
+        kept["error"] = ""
+    except Exception as error:
+        kept["error"] = "%s" % error
+        raise
+    finally:
+        kept["ended"] = int(time.time())
+        with open(folder + "/record.json", "w") as handle:
+            json.dump(kept, handle, indent=1, sort_keys=True)
+
+
+def apply(plan: Mapping[str, Any], options: argparse.Namespace, tell: Tell) -> None:
+    """Bring back what is meant; raises RefusedError before, FailedError after the first change."""
+    with record.only_one("restore of %s by %s" % (", ".join(options.jobs), options.by)):
+        work.end_leftovers()
+        meant = chosen(plan, options)
+        changes = [foretell(one, tell) for one in meant]
+        folder = "%s/%s" % (work.ROOT, time.strftime("%Y-%m-%dT%H%M%S"))
+        pairs = [(part, change) for one, own in zip(meant, changes) for part, change in zip(one.parts, own)]
+        work.require_room(pairs, options.safety)
+        os.makedirs(folder, mode=0o700)
+        tell("begin", folder=folder, safety=options.safety)
+        began = time.monotonic()
+        with recorded(folder, options.by, meant) as kept:
+            try:
+                for one, own in zip(meant, changes):
+                    users = sorted({name for change in own for name in change["stops"]})
+                    work.bring_back(one.source, one.parts, users, folder, options, tell)
+            finally:
+                work.end_leftovers()
+            kept["seconds"] = round(time.monotonic() - began, 1)
+        tell("end", folder=folder, seconds=kept["seconds"])
+
+
+def end(_signal: int, _frame: Any) -> None:
+    """End as a program that was told to."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands.required = True
+    commands.add_parser("list", help="print what can be restored, as JSON")
+    for name, what in (("plan", "say what would change"), ("apply", "restore")):
+        doing = commands.add_parser(name, help=what)
+        doing.add_argument("jobs", nargs="+", metavar="JOB", help="a job, a service, or all")
+        doing.add_argument("--snapshot", default="", metavar="ID", help="the newest unless named")
+        doing.add_argument("--copy", type=int, default=1, metavar="N", help="1 or 2, see `list`")
+        doing.add_argument(
+            "--database", action="append", default=[], metavar="NAME", help="no other database"
+        )
+        doing.add_argument("--bucket", default="", metavar="NAME", help="no other bucket")
+        doing.add_argument("--path", default="", help="no other file or folder, as /volumes/VOLUME/NAME")
+        doing.add_argument("--json", action="store_true", help="one JSON object a line")
+        doing.add_argument(
+            "--no-safety-copy", dest="safety", action="store_false", help="keep no copy of what is there"
+        )
+        doing.add_argument("--by", default="a person", help="who wants it, for the record")
+    options = parser.parse_args(arguments)
+    plan = record.plan()
+    try:
+        if options.command == "list":
+            print(json.dumps({"node": plan["node"], "copies": listing(plan)}, indent=1, sort_keys=True))
+            return 0
+        tell = begin_telling(options.json)
+        if options.command == "plan":
+            for one in chosen(plan, options):
+                foretell(one, tell)
+        else:
+            signal.signal(signal.SIGTERM, end)
+            apply(plan, options, tell)
+    except record.RefusedError as busy:
+        print(busy, file=sys.stderr, flush=True)
+        return BUSY
+    except (RefusedError, FailedError) as error:
+        print(error, file=sys.stderr, flush=True)
+        return REFUSED if isinstance(error, RefusedError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
