@@ -23,6 +23,14 @@ from aicluster_restore_part import SHORT, Part, RefusedError, Source, Tell, near
 
 REFUSED, BUSY = 2, 75
 BULK = "_bulk"
+# Event -> what a person reads of it.
+WORDS = {
+    "kept": "{about}: what was there is now in {folder}",
+    "beside": "{about}: laid into {folder}, nothing was replaced",
+    "stop": "stop {names}",
+    "start": "start {names}",
+    "end": "restored in {seconds:.0f} s; record: {folder}/record.json",
+}
 # The node itself: its files are laid beside, never over those it runs with.
 ITSELF = "backup"
 
@@ -141,17 +149,40 @@ def chosen(plan: Mapping[str, Any], options: argparse.Namespace) -> List[Chosen]
 # --- plan and apply ---
 
 
+def megabytes(count: float) -> str:
+    """Return bytes for people."""
+    return "%.1f MB" % (count / 1e6)
+
+
+def sentence(event: str, words: Mapping[str, Any]) -> str:
+    """Return what a person reads of an event."""
+    about = "%s: %s" % (words.get("job", "restore"), words.get("what", event))
+    if event == "plan":
+        told = "%s from %s of %s on %s: %d files (%s) would be written, %d deleted" % (
+            about, words["snapshot"], words["taken"][:16], words["store"], words["files"],
+            megabytes(words["bytes"]), words["deleted"],
+        )  # fmt: skip
+        stops = ["stops %s meanwhile" % ", ".join(words["stops"])] if words["stops"] else []
+        return "\n  ".join([told, *stops, *words["says"], *words["examples"]])
+    if event == "progress":
+        left = words["seconds_left"]
+        told = "%s: %s of %s" % (about, megabytes(words["bytes"]), megabytes(words["total"]))
+        return told + ("" if left is None else ", %d s left" % left)
+    if event in WORDS:
+        return WORDS[event].format(about=about, names=", ".join(words.get("containers", ())), **words)
+    return "%s: %s" % (about, words.get("message", event))
+
+
 def begin_telling(as_json: bool) -> Tell:
     """Return what prints an event, as JSON or for people."""
 
     def tell(event: str, **words: Any) -> None:
-        if as_json:
-            print(json.dumps(dict(words, event=event, at=round(time.time(), 1)), sort_keys=True), flush=True)
-            return
-        told = ", ".join(
-            "%s %s" % (key, words[key]) for key in sorted(words) if words[key] not in ("", [], {})
-        )
-        print("%s: %s" % (event, told), flush=True)
+        line = dict(words, event=event, at=round(time.time(), 1))
+        try:
+            print(json.dumps(line, sort_keys=True) if as_json else sentence(event, words), flush=True)
+        except BrokenPipeError:
+            # Who followed is gone; a restore that ended here would leave its containers stopped.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     return tell
 
@@ -200,7 +231,6 @@ def apply(plan: Mapping[str, Any], options: argparse.Namespace, tell: Tell) -> N
         pairs = [(part, change) for one, own in zip(meant, changes) for part, change in zip(one.parts, own)]
         work.require_room(pairs, options.safety)
         os.makedirs(folder, mode=0o700)
-        tell("begin", folder=folder, safety=options.safety)
         began = time.monotonic()
         with recorded(folder, options.by, meant) as kept:
             try:
@@ -251,6 +281,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
                 foretell(one, tell)
         else:
             signal.signal(signal.SIGTERM, end)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             apply(plan, options, tell)
     except record.RefusedError as busy:
         print(busy, file=sys.stderr, flush=True)

@@ -25,6 +25,8 @@ NOWHERE = "/nowhere"
 # What writes files with the owners they had, and nothing else.
 CAPABILITIES = ("CHOWN", "FOWNER", "DAC_OVERRIDE")
 STOP_LIMIT_S = 300
+# From one line of progress to the next.
+PACE_S = 5.0
 # Of a disk, what must stay free.
 SPARE = 256 << 20
 SHOWN = 20
@@ -365,11 +367,14 @@ class Pace:
 
     def __init__(self, tell: Tell, **words: Any) -> None:
         """`words` name the step."""
-        self.tell, self.words, self.began = tell, words, time.monotonic()
+        self.tell, self.words, self.began, self.next_s = tell, words, time.monotonic(), PACE_S
 
     def __call__(self, done: int, total: int) -> None:
-        """Tell how many of the bytes are done."""
+        """Tell how many of the bytes are done, unless that was told a moment ago."""
         took = time.monotonic() - self.began
+        if took < self.next_s and done < total:
+            return
+        self.next_s = took + PACE_S
         left = round(took * (total - done) / done) if done else None
         self.tell("progress", bytes=done, total=total, seconds_left=left, **self.words)
 
@@ -378,7 +383,8 @@ def unpack(source: Source, part: Part, target: str, pace: Pace) -> None:
     """Write a part of a snapshot into a folder with owners and modes, and read it again."""
     argv = [
         *container_of(target), "restore", "%s:%s" % (source.snapshot, part.source),
-        "--target=" + TARGET, "--verify", "--repository-file=%s/store_%d" % (job_work.IN_CONTAINER, source.number),
+        "--target=" + TARGET, "--verify",
+        "--repository-file=%s/store_%d" % (job_work.IN_CONTAINER, source.number),
         "--retry-lock=" + job_work.LOCK_LIMIT, "--json", *options_of(part),
     ]  # fmt: skip
     with tempfile.TemporaryFile() as errors:
@@ -488,6 +494,7 @@ def fill_volumes(source: Source, parts: Sequence[Part], folder: str, safety: boo
     for part in parts:
         if part.kind == SQLITE:
             put_databases(part, laid_out(source, part, folder))
+            shutil.rmtree(laid_out(source, part, folder))
 
 
 def take_back(source: Source, part: Part, folder: str, options: Any, tell: Tell) -> None:

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Restores of one node: chooses it, shows what would change, starts its program and follows that."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import filter_loader
+from ansible.utils.display import Display
+
+from aicluster.backup import restore
+from aicluster.errors import SiteError
+from aicluster.verify.report import RUNNER, lines_of, node_results
+
+
+class ActionModule(ActionBase):
+    """Action plugin `restore_node`: choose, list, plan, apply, verify."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run one phase."""
+        super().run(tmp, task_vars)
+        self._variables = task_vars or {}
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "phase": {
+                    "type": "str",
+                    "choices": ["choose", "list", "plan", "apply", "verify"],
+                    "required": True,
+                },
+                "nodes": {"type": "list", "elements": "dict", "default": []},
+                "node": {"type": "raw", "default": ""},
+                "service": {"type": "str", "default": ""},
+                "options": {"type": "dict", "default": {}},
+                "by": {"type": "str", "default": ""},
+            }
+        )
+        try:
+            result: dict[str, Any] = getattr(self, f"_{arguments['phase']}")(arguments)
+        except SiteError as error:
+            raise AnsibleActionFail(str(error)) from error
+        return {"changed": False, **result}
+
+    def _ask(self, command: str) -> dict[str, Any]:
+        """Run a command on the node, escalated as a module is."""
+        answer: dict[str, Any] = self._low_level_execute_command(command)
+        return answer
+
+    def _choose(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Name the hosts this run is about; everything that the description can refuse is refused here."""
+        if arguments["service"]:
+            restore.words(arguments["service"], arguments["options"])
+        hosts = self._variables["ansible_play_hosts_all"]
+        return {
+            "hosts": restore.targets(arguments["nodes"], hosts, arguments["service"], str(arguments["node"]))
+        }
+
+    def _list(self, _arguments: dict[str, Any]) -> dict[str, Any]:
+        answer = self._ask(restore.command("list", []))
+        if answer["rc"]:
+            return {"failed": True, "msg": answer["stderr"].strip() or answer["stdout"].strip()}
+        lines = restore.listed(answer["stdout"])
+        for line in lines:
+            Display().display(line)
+        return {"lines": lines}
+
+    def _plan(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        words = restore.words(arguments["service"], arguments["options"])
+        answer = self._ask(restore.command("plan", words))
+        name = arguments["node"]["name"]
+        if answer["rc"]:
+            last = (answer["stderr"].strip() or answer["stdout"].strip()).splitlines()[-1]
+            return {"failed": True, "msg": restore.failure(name, restore.REFUSED, last)}
+        for line in answer["stdout"].splitlines():
+            Display().display(f"{name}: {line}")
+        return {"lines": answer["stdout"].splitlines()}
+
+    def _apply(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        name = arguments["node"]["name"]
+        ssh = filter_loader.get("ssh_command").j2_function(
+            self._variables["hostvars"][arguments["node"]["host"]]
+        )
+        words = [*restore.words(arguments["service"], arguments["options"]), "--by", arguments["by"]]
+        argv = restore.over_ssh(shlex.split(ssh), "apply", words)
+        code, last = restore.follow(argv, lambda line: Display().display(f"{name}: {line}"))
+        if code:
+            return {"changed": True, "failed": True, "msg": restore.failure(name, code, last)}
+        return {"changed": True}
+
+    def _verify(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Test the restored service, or all of the node."""
+        node, service = arguments["node"], arguments["service"]
+        services = list(node["services"]) if service == restore.ALL else [service]
+        answer = self._ask(shlex.join([RUNNER, "--json", *services]))
+        results = node_results(services, answer)
+        for line in lines_of(node["name"], results):
+            Display().display(line)
+        failed = [result["service"] for result in results if result["state"] == "failed"]
+        if failed:
+            return {
+                "failed": True,
+                "msg": f"restored, but {', '.join(failed)} on {node['name']} failed its check",
+            }
+        return {"results": results}

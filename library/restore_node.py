@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation of the action in action_plugins/restore_node.py; the node's part is aicluster_restore.py."""
+
+DOCUMENTATION = r"""
+module: restore_node
+short_description: Restore a node or one of its services from a backup
+description:
+  - The node reads its snapshots from the stores itself (role backup, C(aicluster_restore.py)); this action
+    chooses the node, shows what would change, starts the program over ssh and shows its progress.
+author: The AI cluster toolkit
+options:
+  phase:
+    description: V(choose) once; the others on the chosen node, V(list) or V(plan), V(apply), V(verify).
+    type: str
+    choices: [choose, list, plan, apply, verify]
+    required: true
+  nodes:
+    description: For V(choose), the variable C(cluster_nodes).
+    type: list
+    elements: dict
+    default: []
+  node:
+    description: For V(choose) the name or address of a node, or nothing; else C(cluster_node).
+    type: raw
+    default: ""
+  service: {description: "A service, or V(all); empty to list.", type: str, default: ""}
+  options:
+    description: One of C(database), C(bucket), C(path); C(snapshot), C(copy), and C(safety).
+    type: dict
+    default: {}
+  by: {description: "For V(apply), who restores, for the node's record.", type: str, default: ""}
+attributes:
+  check_mode: {description: V(choose), V(list) and V(plan) change nothing in any mode., support: full}
+"""
+
+EXAMPLES = r"""
+- name: Show what would change
+  restore_node:
+    phase: plan
+    node: "{{ cluster_node }}"
+    service: postgres
+    options: {database: aicluster}
+"""
+
+RETURN = r"""
+hosts: {description: The hosts the run is about., returned: phase is choose, type: list}
+lines: {description: What the node said., returned: phase is list or plan, type: list}
+results: {description: One result per service, as of C(verify_nodes)., returned: phase is verify, type: list}
+"""
