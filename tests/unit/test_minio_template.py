@@ -152,3 +152,84 @@ def test_a_secret_the_store_would_refuse_is_named_without_being_shown(store):
     assert done.returncode != 0
     assert "the secret of painter must have 8 characters or more" in done.stderr
     assert "sevench" not in done.stdout + done.stderr
+
+
+# --- putting a copy back: the rendered script with a client whose store is a folder ---
+
+# What the role's script relies on: `mirror` passes over an object of the same size, `cp` does not.
+CLIENT = """#!/bin/sh
+here="{here}"
+while [ "${{1#--}}" != "$1" ]; do shift; done
+verb="$1"; shift
+last() {{ for word do :; done; echo "$here/store/${{word#root/}}"; }}
+from() {{ for word do case "$word" in --*) ;; *) echo "$word"; return ;; esac; done; }}
+case "$verb" in
+  alias) cat > /dev/null ;;
+  mb) mkdir -p "$(last "$@")" ;;
+  cp) cp -R "$(from "$@")." "$(last "$@")" ;;
+  mirror)
+    (cd "$(last "$@")" && find . -type f) | while read -r name; do
+      [ -e "$(from "$@")$name" ] || rm "$(last "$@")/$name"
+    done ;;
+  diff) [ ! -e "$here/differs" ] || echo "> root/images/x" ;;
+  ls) find "$(last "$@")" -type f ;;
+esac
+"""
+
+
+@pytest.fixture
+def put_back(tmp_path):
+    """Run the script for a copy of two buckets, and a store that has three."""
+    (tmp_path / "mc").write_text(CLIENT.format(here=tmp_path))
+    (tmp_path / "mc").chmod(0o755)
+    for name, text in {
+        "backup/images/a": "old", "backup/images/gone/b": "old", "backup/models/m": "old",
+        "store/images/a": "new", "store/images/later": "new", "store/models/m": "new", "store/other/o": "new",
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    rendered = render_role("minio", host=PI52)
+    (tmp_path / "root_password").write_text("long enough")
+    for name in ("sign-in", "put-back"):
+        text = rendered[f"{HOME}/bin/{name}"].replace("/opt/aicluster/bin", str(tmp_path))
+        text = text.replace("/run/secrets/minio", str(tmp_path)).replace("/backup/", f"{tmp_path}/backup/")
+        (tmp_path / name).write_text(text)
+
+    def run(*arguments: str) -> tuple[int, dict[str, str], str]:
+        done = subprocess.run(
+            ["sh", str(tmp_path / "put-back"), *arguments],
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        store = tmp_path / "store"
+        found = {
+            str(path.relative_to(store)): path.read_text() for path in store.rglob("*") if path.is_file()
+        }
+        return done.returncode, found, done.stdout + done.stderr
+
+    return run
+
+
+def test_buckets_become_what_their_copy_is_and_others_stay(put_back):
+    code, found, said = put_back()
+    assert code == 0, said
+    assert found == {"images/a": "old", "images/gone/b": "old", "models/m": "old", "other/o": "new"}
+    assert said == "bucket images: 2 objects\nbucket models: 1 objects\n"
+
+
+def test_one_bucket_is_put_back_by_itself(put_back):
+    _, found, _ = put_back("images")
+    assert found == {"images/a": "old", "images/gone/b": "old", "models/m": "new", "other/o": "new"}
+
+
+@pytest.mark.parametrize(("bucket", "differs", "message"), [
+    ("pictures", False, "the copy has no bucket pictures\n"),
+    ("images", True, "bucket images differs from its copy: > root/images/x\n"),
+], ids=["no copy", "a store that has something else afterwards"])  # fmt: skip
+def test_a_bucket_that_is_not_what_its_copy_is_fails(put_back, tmp_path, bucket, differs, message):
+    if differs:
+        (tmp_path / "differs").touch()
+    code, _, said = put_back(bucket)
+    assert (code, said) == (1, message)

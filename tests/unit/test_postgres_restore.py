@@ -1,0 +1,180 @@
+"""What the program that brings databases back asks of the server, and what it refuses before."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tree import ROOT
+
+PROGRAM = ROOT / "roles/postgres/templates/opt/aicluster/postgres/bin/restore"
+TABLE = {"rows": 2, "checksum": "7"}
+# Stands for Docker and the server in the container; what is asked of it is kept.
+DOCKER = r"""#!/bin/sh
+here=$(dirname "$(dirname "$0")")
+if [ "$1" = volume ]; then echo "$here"; exit; fi
+shift 3
+case "$*" in
+  *"SHOW server_version"*) echo 17.12 ;;
+  *--list*) printf '1; 1262 5 DATABASE - web web\n2; 0 0 ACL - DATABASE web web\n3; 1259 9 TABLE s t web\n' ;;
+  *--create*) printf '%s\n' "$*" >> "$here/asked"; cat "$here/statements" ;;
+  pg_restore*) cat > /dev/null; echo "$*" >> "$here/asked"; test ! -e "$here/broken" ;;
+  *psql*)
+    sql=$(cat)
+    case "$sql" in
+      *"FROM pg_tables"*) cat "$here/tables" ;;
+      *quote_ident*) printf 'postgres\nweb\n' ;;
+      *"FROM pg_database ORDER"*) printf 'postgres\nweb\nweb_before_20261101_020000\n' ;;
+      *) printf '%s\n' "$sql" >> "$here/asked" ;;
+    esac ;;
+  *) echo "$*" >> "$here/asked" ;;
+esac
+"""
+STATEMENTS = r"""\connect x
+CREATE DATABASE web WITH TEMPLATE = template0;
+ALTER DATABASE web OWNER TO web;
+ALTER ROLE web IN DATABASE web SET x TO '1';
+REVOKE CONNECT,TEMPORARY ON DATABASE web FROM PUBLIC;
+COMMENT ON DATABASE web IS 'DATABASE web of many';
+"""
+GLOBALS = """CREATE ROLE web;
+ALTER ROLE web WITH LOGIN PASSWORD 'old';
+CREATE ROLE byhand;
+ALTER ROLE byhand WITH LOGIN PASSWORD 'kept';
+GRANT byhand TO web;
+"""
+
+
+class Server:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "bin").mkdir()
+        (folder / "bin/docker").write_text(DOCKER)
+        (folder / "bin/docker").chmod(0o755)
+        texts = {"globals.sql": GLOBALS, "statements": STATEMENTS, "tables": "s.t|2|7\n\n"}
+        for name, text in {"web.dump": "", "asked": "", **texts}.items():
+            (folder / name).write_text(text)
+        self.manifest()
+
+    def manifest(self, server: str = "17.10", **changes: Any) -> None:
+        empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        web = {"bytes": 1, "size": 1, "sha256": empty, "tables": {"s.t": TABLE}, **changes}
+        (self.folder / "manifest.json").write_text(json.dumps({"server": server, "databases": {"web": web}}))
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [str(PROGRAM), *arguments],
+            env={"PATH": f"{self.folder}/bin:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr.strip()
+
+    @property
+    def asked(self) -> str:
+        return (self.folder / "asked").read_text()
+
+
+@pytest.fixture
+def server(tmp_path):
+    return Server(tmp_path)
+
+
+def test_a_database_takes_its_name_after_all_tables_were_compared(server):
+    code, said, error = server.run(str(server.folder))
+    assert code == 0, error
+    asked = server.asked
+    order = [
+        'CREATE DATABASE "web_restoring" WITH', "--exit-on-error --dbname web_restoring",
+        'ALTER DATABASE "web" ALLOW_CONNECTIONS false', "pg_terminate_backend", 'RENAME TO "web_before_',
+        'ALTER DATABASE "web_restoring" RENAME TO "web"', "/opt/aicluster/provision",
+    ]  # fmt: skip
+    places = [asked.index(words) for words in order]
+    assert places == sorted(places)
+    assert (
+        "1 databases, 2 rows, all tables compared; web_before_" in said
+        and "--drop-before` drops them" in said
+    )
+
+
+def test_owner_rights_and_settings_are_given_to_the_new_database_only(server):
+    server.run(str(server.folder))
+    made = server.asked
+    for line in (
+        'ALTER DATABASE "web_restoring" OWNER TO web;',
+        "ALTER ROLE web IN DATABASE \"web_restoring\" SET x TO '1';",
+        'REVOKE CONNECT,TEMPORARY ON DATABASE "web_restoring" FROM PUBLIC;',
+        "COMMENT ON DATABASE \"web_restoring\" IS 'DATABASE web of many';",
+    ):
+        assert line in made
+    assert "TABLE s t" not in made and "\\connect" not in made
+
+
+def test_roles_that_exist_keep_their_password_and_missing_ones_are_made(server):
+    server.run(str(server.folder))
+    assert "PASSWORD 'old'" not in server.asked and "CREATE ROLE web;" not in server.asked
+    assert "CREATE ROLE byhand;\nALTER ROLE byhand WITH LOGIN PASSWORD 'kept';" in server.asked
+
+
+@pytest.mark.parametrize("spoil", [
+    pytest.param(lambda server: (server.folder / "broken").touch(), id="a dump that does not restore"),
+    pytest.param(lambda server: (server.folder / "tables").write_text("s.t|2|8\n\n"), id="other rows"),
+    pytest.param(lambda server: (server.folder / "tables").write_text("\n"), id="a table that is missing"),
+])  # fmt: skip
+def test_what_is_not_what_was_dumped_never_takes_the_name(server, spoil):
+    spoil(server)
+    assert server.run(str(server.folder))[0] == 1
+    assert "RENAME" not in server.asked and "pg_terminate_backend" not in server.asked
+    assert server.asked.rstrip().endswith('DROP DATABASE IF EXISTS "web_restoring" WITH (FORCE);')
+
+
+REFUSALS: dict[str, tuple[Any, list[str], str]] = {
+    "another major version": (
+        lambda server: server.manifest("16.4"), [],
+        "postgres: the dump is of PostgreSQL 16.4, the server is 17.12: both must have one major version",
+    ),
+    "an unknown database": (
+        lambda _: None, ["--database", "webb"], "postgres: the dump has no database webb: write web",
+    ),
+    "a dump that is missing": (
+        lambda server: (server.folder / "web.dump").unlink(), [], "web.dump is missing",
+    ),
+    "a dump that is damaged": (
+        lambda server: (server.folder / "web.dump").write_text("x"), [], "its SHA-256 differs",
+    ),
+    "a disk without room": (
+        lambda server: server.manifest(size=1 << 60), [], "MB needed beside the present databases",
+    ),
+    "a folder without a dump": (
+        lambda server: (server.folder / "manifest.json").unlink(), [], "has no dump: ",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "arguments", "message"), REFUSALS.values(), ids=REFUSALS)
+def test_what_cannot_work_is_refused_before_anything_is_asked(server, spoil, arguments, message):
+    spoil(server)
+    code, _, error = server.run(str(server.folder), *arguments)
+    assert code == 1 and message in error
+    assert server.asked == ""
+
+
+@pytest.mark.parametrize(("tables", "said"), [
+    ("s.t|2|7\n\n", "database web: 1 tables, 2 rows in the dump; the same now\n"),
+    ("s.t|5|9\n\n", "database web: 1 tables, 2 rows in the dump; now s.t has 5 rows instead of 2\n"),
+    ("s.t|2|9\n\n", "database web: 1 tables, 2 rows in the dump; now s.t has other rows\n"),
+    ("s.u|1|1\n\n", "now s.t is missing, has 2 rows in the dump; s.u (1 rows) is not in the dump\n"),
+])  # fmt: skip
+def test_a_check_says_what_would_change_and_changes_nothing(server, tables, said):
+    (server.folder / "tables").write_text(tables)
+    (server.folder / "web.dump").unlink()
+    code, out, _ = server.run("--check", str(server.folder))
+    assert code == 0 and out.endswith(said)
+    assert server.asked == ""
+
+
+def test_what_a_restore_kept_is_dropped_by_a_command_and_nothing_else_is(server):
+    assert server.run("--drop-before")[1] == "dropped web_before_20261101_020000\n"
+    assert server.asked == 'DROP DATABASE "web_before_20261101_020000";\n'

@@ -1,0 +1,107 @@
+"""A restore from the controller: which node, which words for its program, and what people read."""
+
+import json
+import shlex
+import sys
+from typing import Any
+
+import pytest
+from render import cluster, hosts_running
+
+from aicluster.backup.restore import command, failure, follow, kept_on, listed, targets, words
+from aicluster.errors import SiteError
+
+NODES: Any = cluster("production")
+HOSTS = [node["host"] for node in NODES]
+[PI52] = hosts_running("postgres")
+
+
+def host_of(name: str) -> str:
+    return next(str(node["host"]) for node in NODES if node["name"] == name)
+
+
+@pytest.mark.parametrize(("hosts", "service", "name"), [
+    pytest.param(HOSTS, "postgres", "", id="the one that keeps a service"),
+    pytest.param([PI52], "all", "", id="the one the run is limited to"),
+    pytest.param(HOSTS, "all", "PI52", id="a named one"),
+    pytest.param(HOSTS, "backup", PI52, id="one named by its address"),
+])  # fmt: skip
+def test_a_restore_is_of_one_node(hosts, service, name):
+    assert targets(NODES, hosts, service, name) == [PI52]
+
+
+def test_a_list_is_of_every_node_that_keeps_something():
+    assert targets(NODES, HOSTS, "") == hosts_running("backup")
+
+
+REFUSALS: dict[str, tuple[list[str], str, str, str]] = {
+    "a service that is misspelt": (HOSTS, "postgers", "", "keeps; write postgres"),
+    "a service that keeps nothing": (HOSTS, "redis", "", "keeps; write one of alertmanager, "),
+    "a service of another node": (
+        [host_of("AGX0")], "postgres", "", "'postgres': must be one that AGX0 keeps; it is kept on PI52",
+    ),
+    "a service of several nodes": (HOSTS, "backup", "", "must be of one node; add --limit or -e node="),
+    "all of several nodes": (HOSTS, "all", "", "must be of one node; add --limit or -e node="),
+    "a node that is misspelt": (HOSTS, "postgres", "PI53", "node 'PI53': must be a node of the site; "),
+    "a node without backups": ([host_of("PI31")], "", "", "PI31: must run the service backup; name another"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("hosts", "service", "name", "message"), REFUSALS.values(), ids=REFUSALS)
+def test_what_cannot_be_meant_is_refused(hosts, service, name, message):
+    with pytest.raises(SiteError) as refused:
+        targets(NODES, hosts, service, name)
+    assert message in str(refused.value)
+
+
+def test_a_service_without_volumes_keeps_nothing():
+    [node] = [node for node in NODES if node["host"] == PI52]
+    assert "redis" in node["services"] and "redis" not in kept_on(node)
+
+
+def test_the_nodes_program_gets_what_was_asked_for_as_words_of_its_own():
+    given = words("jupyterhub", {"path": "homes/a b", "snapshot": "4f2a", "copy": "2", "safety": False})
+    line = command("apply", given)
+    assert shlex.split(line)[1:] == [
+        "apply", "jupyterhub", "--path=homes/a b", "--snapshot=4f2a", "--copy=2", "--no-safety-copy",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("service", "options", "message"), [
+    ("minio", {"database": "x", "bucket": "y"}, "database and bucket: must be one at a time"),
+    ("all", {"path": "/etc"}, "path with service=all: must be of one service"),
+    ("all", {"snapshot": "4f2a"}, "snapshot with service=all: must be of one service"),
+])  # fmt: skip
+def test_words_that_exclude_each_other_are_refused(service, options, message):
+    with pytest.raises(SiteError, match=message):
+        words(service, options)
+
+
+def test_the_lines_of_the_node_are_told_as_they_come_and_the_last_error_is_its_reason():
+    program = "print('a', flush=True); print('b'); import sys; sys.exit('disk full')"
+    lines: list[str] = []
+    assert follow([sys.executable, "-c", program], lines.append) == (1, "disk full")
+    assert lines == ["a", "b"]
+
+
+@pytest.mark.parametrize(("code", "untouched"), [(1, False), (2, True), (75, True), (255, False)])
+def test_a_refusal_says_that_nothing_was_changed(code, untouched):
+    assert failure("PI52", code, "no").endswith("no; nothing was changed") == untouched
+
+
+def test_a_list_names_each_copy_with_its_newest_snapshots_or_what_is_wrong_with_the_store():
+    one = {
+        "id": "4f2a91c0",
+        "time": "2026-11-29T02:00:07.3Z",
+        "bytes": 12_300_000,
+        "paths": ["/staging/minio"],
+    }
+    copies = [
+        {"job": "minio", "copy": 1, "store": "AGX0", "snapshots": [one] * 9},
+        {"job": "minio", "copy": 2, "store": "ORIN0", "error": "192.0.2.1:8000 does not answer"},
+    ]
+    said = "a greeting\n" + json.dumps({"node": "PI52", "copies": copies})
+    first, second, *rest = listed(said)
+    assert first == "PI52: minio, copy 1 on AGX0: 9 snapshots"
+    assert second.strip() == "4f2a91c0 of 2026-11-29 02:00 UTC, 12.3 MB"
+    assert (len(rest), rest[-1]) == (5, "PI52: minio, copy 2 on ORIN0: 192.0.2.1:8000 does not answer")

@@ -1,0 +1,355 @@
+"""What a node brings back, what it keeps of what was there, and what it refuses before any change."""
+
+import json
+import os
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import aicluster_backup_job
+import aicluster_backup_record as record
+import aicluster_restore_part
+import pytest
+from aicluster_restore import main
+
+# Stands for Docker, and for restic: a snapshot is a folder. Options as restic has them.
+DOCKER = """#!{python} -IS
+import json, pathlib, shutil, sys
+here, words = pathlib.Path(sys.argv[0]).parents[1], sys.argv[1:]
+with open(here / "asked", "a") as log:
+    print(*words, file=log)
+if words[0] == "volume":
+    print(here / "volumes" / words[-1].replace("aicluster_", "", 1))
+elif words[0] == "inspect":
+    config = {{"Config": {{"Env": ["TMPDIR=/cache"]}}, "HostConfig": {{"Memory": 9}}}}
+    print(json.dumps([{{"Image": "sha256:1", **config}}]))
+elif words[0] == "ps":
+    print("backup", *(["grafana"] if "aicluster_grafana_data" in " ".join(words) else []), sep="\\n")
+binds = dict(reversed(word[9:].split(":")[:2]) for word in words if word.startswith("--volume="))
+verb = next((word for word in words if word in ("snapshots", "ls", "restore", "dump")), "")
+if verb and (here / "says").exists():
+    sys.exit((here / "says").read_text())
+if verb == "snapshots":
+    print((here / "snapshots.json").read_text())
+rest = words[words.index(verb) + 1:] if verb else []
+named = [word for word in rest if not word.startswith("--")]
+options = [word for word in rest if word.startswith("--")]
+if verb == "ls":
+    folder = here / "snapshot" / named[1].strip("/")
+    for path in [folder, *folder.iterdir()]:
+        state = path.stat()
+        print(json.dumps({{"path": "/" + str(path.relative_to(here / "snapshot")), "uid": state.st_uid,
+                           "gid": state.st_gid, "mode": state.st_mode}}))
+elif verb == "dump":
+    print((here / "snapshot" / named[1].strip("/")).read_text())
+elif verb == "restore":
+    source = here / "snapshot" / named[0].partition(":")[2].strip("/")
+    target = pathlib.Path(next(word[9:] for word in options if word.startswith("--target=")))
+    real = pathlib.Path(binds.get(str(target), here / str(target).strip("/")))
+    only = [word[11:] for word in options if word.startswith("--include=/")]
+    never = [word[11:] for word in options if word.startswith("--exclude=/")]
+    skipped = lambda one: any((one + "/").startswith(no + "/") for no in never)
+    meant = lambda one: (not only or one in only) and not skipped(one)
+    files = [one for one in source.rglob("*") if one.is_file() and meant(str(one.relative_to(source)))]
+    gone = [one for one in real.rglob("*") if one.is_file() and meant(str(one.relative_to(real)))
+            and not (source / one.relative_to(real)).exists()] if "--delete" in options else []
+    for one in [] if "--dry-run" in options else files:
+        place = real / one.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(one, place)
+    for one in [] if "--dry-run" in options else gone:
+        one.unlink()
+    size = sum(one.stat().st_size for one in files)
+    print(json.dumps({{"message_type": "status", "bytes_restored": 0, "total_bytes": size}}))
+    print(json.dumps({{"message_type": "summary", "files_restored": len(files), "files_deleted": len(gone),
+                       "bytes_restored": size, "total_bytes": size}}))
+"""
+RESTORE = """#!/bin/sh
+if [ "$1" = --check ]; then echo "checked $3"; exit; fi
+echo restored "$@"
+cat "$1/all" > HERE/database
+"""
+BACKUP = "#!/bin/sh\ncat HERE/database > $1/all\n"
+GRAFANA = {
+    "name": "grafana", "dumps": [], "sqlite": {"grafana_data": ["grafana.db"]}, "copies": 2,
+    "paths": ["/staging/grafana", "/volumes/grafana_data"],
+    "exclude": ["/volumes/grafana_data/cache", "/volumes/grafana_data/grafana.db"],
+}  # fmt: skip
+HOMES = {
+    "name": "jupyterhub_bulk",
+    "dumps": [],
+    "sqlite": {},
+    "paths": ["/volumes/homes"],
+    "exclude": [],
+    "copies": 1,
+}
+HOST = {"name": "backup", "dumps": [], "sqlite": {}, "paths": ["/host/etc"], "exclude": [], "copies": 2}
+
+
+class Node:
+    """A node whose folders are below one of this test, and a snapshot of each of its jobs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        dumps = {
+            "name": "postgres",
+            "dumps": [str(folder / "postgres/backup")],
+            "paths": ["/staging/postgres"],
+        }
+        jobs = [GRAFANA, HOMES, HOST, {**HOST, **dumps}]
+        self.write("jobs.json", json.dumps({"node": "PI52", "stores": ["AGX0", "ORIN0"], "jobs": jobs}))
+        snapshots = [
+            {
+                "id": f"{number}{job['name']:x<20}",
+                "time": f"2026-11-0{number}T02:00:00Z",
+                "tags": [job["name"]],
+                "paths": job["paths"],
+            }
+            for number, job in enumerate(jobs, 1)
+        ]
+        self.write("snapshots.json", json.dumps(snapshots))
+        self.program("bin/docker", DOCKER.format(python=sys.executable))
+        self.program("postgres/restore", RESTORE.replace("HERE", str(folder)))
+        self.program("postgres/backup", BACKUP.replace("HERE", str(folder)))
+        for store in (1, 2):
+            self.write(f"secrets/store_{store}", "/repository\n")
+        self.write("snapshot/staging/postgres/all", "as it was")
+        self.write("snapshot/staging/postgres/manifest.json", "{}")
+        self.write("snapshot/volumes/grafana_data/sub/file", "as it was")
+        self.write("snapshot/volumes/homes/alice/notes.ipynb", "as it was")
+        self.write("snapshot/host/etc/hosts", "as it was")
+        self.database("snapshot/staging/grafana/grafana_data/grafana.db", 1)
+        self.database("volumes/grafana_data/grafana.db", 2)
+        self.write("volumes/grafana_data/grafana.db-wal", "of the present one")
+        self.write("volumes/grafana_data/cache/file", "not copied")
+        self.write("volumes/grafana_data/later", "newer")
+        self.write("volumes/homes/alice/later.ipynb", "newer")
+        self.write("database", "broken")
+        self.write("asked", "")
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def program(self, name: str, text: str) -> None:
+        self.write(name, text).chmod(0o755)
+
+    def database(self, name: str, value: int) -> None:
+        with closing(sqlite3.connect(self.write(name, ""))) as made:
+            made.executescript(f"CREATE TABLE a (x); INSERT INTO a VALUES ({value});")
+
+    def tree(self, name: str) -> dict[str, str]:
+        top = self.folder / name
+        return {
+            str(path.relative_to(top)): path.read_text(errors="replace")
+            for path in top.rglob("*")
+            if path.is_file()
+        }
+
+    def asked(self, verb: str) -> list[str]:
+        return [line for line in (self.folder / "asked").read_text().splitlines() if line.startswith(verb)]
+
+    def before(self) -> Path:
+        [folder] = (self.folder / "restore").iterdir()
+        return folder / "before"
+
+
+@pytest.fixture
+def node(tmp_path, monkeypatch):
+    for module, name, path in (
+        (record, "JOBS", "jobs.json"),
+        (record, "LOCK", "lock"),
+        (aicluster_backup_job, "SECRETS", "secrets"),
+        (aicluster_restore_part, "ROOT", "restore"),
+    ):
+        monkeypatch.setattr(module, name, str(tmp_path / path))
+    monkeypatch.setattr(record, "LOCK_PATIENCE_S", 0.0)
+    monkeypatch.setattr("signal.signal", lambda *_words: None)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    return Node(tmp_path)
+
+
+@pytest.mark.usefixtures("node")
+def test_the_list_names_the_snapshots_of_every_copy(capsys):
+    assert main(["list"]) == 0
+    said = {(one["job"], one["copy"]): one for one in json.loads(capsys.readouterr().out)["copies"]}
+    twice = [(job, number) for job in ("backup", "grafana", "postgres") for number in (1, 2)]
+    assert sorted(said) == sorted([*twice, ("jupyterhub_bulk", 1)])
+    [one] = said["grafana", 2]["snapshots"]
+    assert (one["id"], one["time"]) == ("1grafana", "2026-11-01T02:00:00Z")
+
+
+def test_a_store_that_is_off_is_named_and_the_other_one_is_listed(node, capsys):
+    node.write("secrets/store_1", "rest:http://PI52:secret@127.0.0.1:1/PI52/\n")
+    assert main(["list"]) == 0
+    first, second, *_ = json.loads(capsys.readouterr().out)["copies"]
+    assert first["error"].startswith("127.0.0.1:1 does not answer") and second["snapshots"]
+
+
+# --- restores ---
+
+
+def test_a_volume_becomes_what_it_was_but_for_what_is_not_copied(node):
+    assert main(["apply", "grafana"]) == 0
+    found = node.tree("volumes/grafana_data")
+    assert found.pop("grafana.db") == node.tree("snapshot/staging/grafana/grafana_data")["grafana.db"]
+    assert found == {"sub/file": "as it was", "cache/file": "not copied"}
+    assert (node.asked("stop"), node.asked("start")) == (["stop grafana"], ["start grafana"])
+
+
+def test_what_was_there_is_kept_and_the_restore_has_a_record(node):
+    was = node.tree("volumes/grafana_data")
+    main(["apply", "grafana", "--by", "Ada"])
+    kept = node.before()
+    assert node.tree(str(kept / "grafana_data")) == was
+    written = json.loads((kept.parent / "record.json").read_text())
+    assert (written["by"], written["error"]) == ("Ada", "")
+    assert written["jobs"][0]["what"] == ["volume grafana_data", "databases of grafana_data"]
+
+
+def test_restic_may_write_the_one_volume_and_read_its_secrets(node):
+    main(["apply", "grafana"])
+    line = node.asked("run")[-1]
+    folder = node.folder
+    assert f"--volume={folder}/secrets:/run/secrets/backup:ro" in line
+    assert f"--volume={folder}/volumes/grafana_data:/target" in line
+    assert line.count("--volume=") == 3, "the third is restic's cache"
+    assert "--cap-drop=ALL --cap-add=CHOWN --cap-add=FOWNER --cap-add=DAC_OVERRIDE --security" in line
+
+
+@pytest.mark.parametrize("path", ["/volumes/homes/alice/notes.ipynb", "homes/alice/notes.ipynb"])
+def test_one_path_comes_back_and_nothing_beside_it_changes(node, path):
+    assert main(["apply", "jupyterhub", "--path", path]) == 0
+    assert node.tree("volumes/homes") == {"alice/notes.ipynb": "as it was", "alice/later.ipynb": "newer"}
+
+
+def test_the_path_of_a_database_brings_back_its_copy(node):
+    assert main(["apply", "grafana", "--path", "grafana_data/grafana.db"]) == 0
+    assert set(node.tree("volumes/grafana_data")) == {"grafana.db", "cache/file", "later"}
+    assert set(node.tree(str(node.before()))) == {"grafana_data/grafana.db", "grafana_data/grafana.db-wal"}
+
+
+def test_a_dump_is_taken_back_by_the_program_of_its_service_which_copies_first(node, capsys):
+    assert main(["apply", "postgres", "--database", "web"]) == 0
+    assert (node.folder / "database").read_text() == "as it was"
+    assert (node.before() / "dump/all").read_text() == "broken"
+    assert "--database web" in capsys.readouterr().out
+
+
+def test_the_nodes_own_files_are_laid_beside(node, capsys):
+    assert main(["apply", "backup", "--path", "/etc/hosts"]) == 0
+    [folder] = (node.folder / "restore").iterdir()
+    assert (folder / "backup/host/etc/hosts").read_text() == "as it was"
+    assert "nothing was replaced" in capsys.readouterr().out
+
+
+def test_all_is_everything_but_the_node_itself(node):
+    assert main(["apply", "all"]) == 0
+    [folder] = (node.folder / "restore").iterdir()
+    jobs = json.loads((folder / "record.json").read_text())["jobs"]
+    assert [one["job"] for one in jobs] == ["grafana", "jupyterhub_bulk", "postgres"]
+
+
+def test_without_a_safety_copy_nothing_is_copied(node):
+    assert main(["apply", "all", "--no-safety-copy"]) == 0
+    assert not node.before().exists()
+
+
+def test_after_a_failure_containers_stay_stopped_and_are_named(node, capsys):
+    node.program("bin/cp", "#!/bin/sh\necho disk broken >&2; exit 1\n")
+    assert main(["apply", "grafana"]) == 1
+    said = capsys.readouterr().err
+    assert "disk broken; stopped for it: grafana (run the restore again)" in said
+    assert not node.asked("start")
+    [folder] = (node.folder / "restore").iterdir()
+    assert "disk broken" in json.loads((folder / "record.json").read_text())["error"]
+
+
+# --- what would change ---
+
+
+def test_a_plan_says_what_would_change_and_changes_nothing(node, capsys):
+    was = {key: text for key, text in node.tree(".").items() if key != "asked"}
+    assert main(["plan", "grafana", "postgres", "--json"]) == 0
+    volume, databases, dump = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (volume["files"], volume["deleted"], volume["stops"]) == (1, 2, ["grafana"])
+    assert (databases["files"], dump["says"]) == (1, ["checked "])
+    now = node.tree(".")
+    assert {key: now[key] for key in was} == was and not (node.folder / "restore").exists()
+
+
+REFUSALS: dict[str, tuple[list[str], str]] = {
+    "a service it does not keep": (["grafan"], "PI52 keeps nothing of grafan: write grafana"),
+    "a snapshot it does not have": (
+        ["grafana", "--snapshot", "1grafama"], "AGX0 has no snapshot 1grafama: write 1grafana",
+    ),
+    "the snapshot of another service": (
+        ["grafana", "--snapshot", "4postgre"], "AGX0 has no snapshot 4postgre: write one of 1grafana",
+    ),
+    "a store there is not": (["grafana", "--copy", "3"], "there is no copy 3: write one of 1, 2"),
+    "the second copy of what has one": (
+        ["jupyterhub", "--copy", "2"], "jupyterhub_bulk has 1 copy only: leave out --copy",
+    ),
+    "a file that is not in the snapshot": (
+        ["jupyterhub", "--path", "homes/alice/note.ipynb"],
+        "snapshot 2jupyter has no /volumes/homes/alice/note.ipynb: write notes.ipynb",
+    ),
+    "a database of what has none": (
+        ["grafana", "--database", "x"], "nothing of grafana can be restored that way",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["plan", "apply"])
+@pytest.mark.parametrize(("arguments", "message"), REFUSALS.values(), ids=REFUSALS)
+def test_what_cannot_be_meant_is_refused_before_anything_changes(node, capsys, command, arguments, message):
+    was = node.tree("volumes")
+    assert main([command, *arguments]) == 2
+    assert capsys.readouterr().err == message + "\n"
+    assert node.tree("volumes") == was and not (node.folder / "restore").exists()
+    assert not node.asked("stop")
+
+
+def test_a_wrong_password_is_refused_and_the_other_copy_is_named(node, capsys):
+    node.write("says", "Fatal: wrong password or no key found")
+    assert main(["apply", "grafana"]) == 2
+    said = capsys.readouterr().err
+    assert said == "copy 1 on AGX0: wrong password or no key found; another copy: --copy 2\n"
+
+
+def test_a_disk_without_room_is_refused(node, capsys, monkeypatch):
+    monkeypatch.setattr(aicluster_restore_part, "SPARE", 1 << 60)
+    assert main(["apply", "grafana"]) == 2
+    assert "make room there, or restore without a copy" in capsys.readouterr().err
+    assert not node.asked("stop")
+
+
+def test_what_the_program_of_a_service_refuses_is_refused(node, capsys):
+    node.program("postgres/restore", "#!/bin/sh\necho the dump has no database webb: write web >&2; exit 1\n")
+    assert main(["apply", "postgres", "--database", "webb"]) == 2
+    assert capsys.readouterr().err == "the dump has no database webb: write web\n"
+    assert (node.folder / "database").read_text() == "broken"
+
+
+@pytest.mark.usefixtures("node")
+def test_while_a_backup_runs_a_restore_is_refused(capsys):
+    with record.only_one("PI31"):
+        assert main(["apply", "grafana"]) == 75
+    assert f"a backup runs already: pid {os.getpid()}" in capsys.readouterr().err
+
+
+def test_somebody_who_stops_following_stops_no_restore(node):
+    reader, writer = os.pipe()
+    os.close(reader)
+    code: Any = os.fork()
+    if not code:
+        os.dup2(writer, 1)
+        sys.stdout = os.fdopen(1, "w")
+        os._exit(main(["apply", "grafana"]))
+    os.close(writer)
+    assert os.waitstatus_to_exitcode(os.waitpid(code, 0)[1]) == 0
+    assert node.asked("start") == ["start grafana"]
