@@ -26,7 +26,12 @@ elif words[0] == "inspect":
     config = {{"Config": {{"Env": ["TMPDIR=/cache"]}}, "HostConfig": {{"Memory": 9}}}}
     print(json.dumps([{{"Image": "sha256:1", **config}}]))
 elif words[0] == "ps":
-    print("backup", *(["grafana"] if "aicluster_grafana_data" in " ".join(words) else []), sep="\\n")
+    runs = "aicluster_grafana_data" in " ".join(words) and not (here / "stopped").exists()
+    print("backup", *(["grafana"] if runs else []), sep="\\n")
+elif words[0] == "stop":
+    (here / "stopped").touch()
+elif words[0] == "start":
+    (here / "stopped").unlink()
 binds = dict(reversed(word[9:].split(":")[:2]) for word in words if word.startswith("--volume="))
 verb = next((word for word in words if word in ("snapshots", "ls", "restore", "dump")), "")
 if verb and (here / "says").exists():
@@ -154,7 +159,7 @@ class Node:
         return [line for line in (self.folder / "asked").read_text().splitlines() if line.startswith(verb)]
 
     def before(self) -> Path:
-        [folder] = (self.folder / "restore").iterdir()
+        [folder] = (path for path in (self.folder / "restore").iterdir() if path.is_dir())
         return folder / "before"
 
 
@@ -265,8 +270,16 @@ def test_after_a_failure_containers_stay_stopped_and_are_named(node, capsys):
     said = capsys.readouterr().err
     assert "disk broken; stopped for it: grafana (run the restore again)" in said
     assert not node.asked("start")
-    [folder] = (node.folder / "restore").iterdir()
-    assert "disk broken" in json.loads((folder / "record.json").read_text())["error"]
+    assert "disk broken" in json.loads((node.before().parent / "record.json").read_text())["error"]
+
+
+def test_the_next_restore_starts_what_a_failed_one_left_stopped(node):
+    node.program("bin/cp", "#!/bin/sh\nexit 1\n")
+    main(["apply", "grafana"])
+    (node.folder / "bin/cp").unlink()
+    assert main(["apply", "grafana"]) == 0
+    assert node.asked("start") == ["start grafana"]
+    assert not list((node.folder / "restore").glob("*.stopped"))
 
 
 # --- what would change ---

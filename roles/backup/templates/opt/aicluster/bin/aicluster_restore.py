@@ -158,12 +158,14 @@ def sentence(event: str, words: Mapping[str, Any]) -> str:
     """Return what a person reads of an event."""
     about = "%s: %s" % (words.get("job", "restore"), words.get("what", event))
     if event == "plan":
-        told = "%s from %s of %s on %s: %d files (%s) would be written, %d deleted" % (
+        told = "%s from %s of %s on %s: %d files (%s) " % (
             about, words["snapshot"], words["taken"][:16], words["store"], words["files"],
-            megabytes(words["bytes"]), words["deleted"],
+            megabytes(words["bytes"]),
         )  # fmt: skip
+        # What a dump replaces its service knows.
+        told += "to take back" if words["says"] else "to write, %d to delete" % words["deleted"]
         stops = ["stops %s meanwhile" % ", ".join(words["stops"])] if words["stops"] else []
-        return "\n  ".join([told, *stops, *words["says"], *words["examples"]])
+        return "\n  ".join([told, *stops, *(words["says"] or words["examples"])])
     if event == "progress":
         left = words["seconds_left"]
         told = "%s: %s of %s" % (about, megabytes(words["bytes"]), megabytes(words["total"]))
@@ -221,21 +223,34 @@ def recorded(folder: str, by: str, meant: Sequence[Chosen]) -> Iterator[Dict[str
             json.dump(kept, handle, indent=1, sort_keys=True)
 
 
+def new_folder() -> str:
+    """Make the folder of a restore, named after the present time."""
+    while True:
+        folder = "%s/%s" % (work.ROOT, time.strftime("%Y-%m-%dT%H%M%S"))
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+            return folder
+        time.sleep(0.2)
+
+
 def apply(plan: Mapping[str, Any], options: argparse.Namespace, tell: Tell) -> None:
     """Bring back what is meant; raises RefusedError before, FailedError after the first change."""
     with record.only_one("restore of %s by %s" % (", ".join(options.jobs), options.by)):
         work.end_leftovers()
         meant = chosen(plan, options)
         changes = [foretell(one, tell) for one in meant]
-        folder = "%s/%s" % (work.ROOT, time.strftime("%Y-%m-%dT%H%M%S"))
         pairs = [(part, change) for one, own in zip(meant, changes) for part, change in zip(one.parts, own)]
         work.require_room(pairs, options.safety)
-        os.makedirs(folder, mode=0o700)
+        folder = new_folder()
         began = time.monotonic()
         with recorded(folder, options.by, meant) as kept:
             try:
                 for one, own in zip(meant, changes):
-                    users = sorted({name for change in own for name in change["stops"]})
+                    users = {
+                        part.volume: change["stops"]
+                        for part, change in zip(one.parts, own)
+                        if change["stops"]
+                    }
                     work.bring_back(one.source, one.parts, users, folder, options, tell)
             finally:
                 work.end_leftovers()

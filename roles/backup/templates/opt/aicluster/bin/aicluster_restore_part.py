@@ -29,7 +29,9 @@ STOP_LIMIT_S = 300
 PACE_S = 5.0
 # Of a disk, what must stay free.
 SPARE = 256 << 20
-SHOWN = 20
+SHOWN = 10
+# What restic says of a file -> what it means for the one that is there.
+ACTIONS = {"restored": "new", "updated": "changed", "deleted": "deleted"}
 VOLUME, SQLITE, DUMP, BESIDE = "volume", "sqlite", "dump", "beside"
 SQLITE_FILES = ("", "-journal", "-shm", "-wal")
 # Of a snapshot's name, what people type.
@@ -211,9 +213,9 @@ def foreseen(source: Source, part: Part) -> Change:
     change = {"files": 0, "bytes": 0, "deleted": 0, "examples": []}  # type: Change
     for said in map(json.loads, answer.out.splitlines()):
         action = said.get("action")
-        if action in ("restored", "updated", "deleted"):
+        if action in ACTIONS:
             if len(change["examples"]) < SHOWN:
-                change["examples"].append("%s %s" % (action, said["item"]))
+                change["examples"].append("%s %s" % (ACTIONS[action], said["item"]))
         if said.get("message_type") == "summary":
             change["files"] = said.get("files_restored", 0)
             change["bytes"] = said.get("bytes_restored", 0)
@@ -224,16 +226,15 @@ def foreseen(source: Source, part: Part) -> Change:
 
 
 def asked(source: Source, part: Part) -> List[str]:
-    """Return what the program of a service says of a dump that has a manifest; raises RefusedError."""
+    """Return what the program of a service says would change, from the dump's manifest if it has one."""
     manifest = "%s/manifest.json" % part.source
-    if manifest not in listed(source, part.source):
-        return []
-    answer = job_work.restic("dump", source.number, [source.snapshot, manifest])
-    if answer.code:
-        raise RefusedError("%s: %s" % (part.name, answer.complaint()))
     with tempfile.TemporaryDirectory() as folder:
-        with open(folder + "/manifest.json", "w") as handle:
-            handle.write(answer.out)
+        if manifest in listed(source, part.source):
+            answer = job_work.restic("dump", source.number, [source.snapshot, manifest])
+            if answer.code:
+                raise RefusedError("%s: %s" % (part.name, answer.complaint()))
+            with open(folder + "/manifest.json", "w") as handle:
+                handle.write(answer.out)
         done = subprocess.run(
             [part.program, "--check", folder, *part.arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
@@ -312,27 +313,40 @@ def docker(*words: str) -> str:
     return done.stdout.decode("utf-8", "replace")
 
 
+def note_of(volume: str) -> str:
+    """Return the file with the containers that a restore of a volume stopped and did not start again."""
+    return "%s/%s.stopped" % (ROOT, volume)
+
+
 def users_of(volume: str) -> List[str]:
-    """Return the containers that run and write to a volume."""
+    """Return the containers that run and use a volume, and those that an earlier restore left stopped."""
     names = docker("ps", "--filter", "volume=aicluster_" + volume, "--format", "{{.Names}}").split()
-    return sorted(name for name in names if name not in ("backup", CONTAINER))
+    with contextlib.suppress(FileNotFoundError):
+        with open(note_of(volume)) as handle:
+            names += handle.read().split()
+    return sorted({name for name in names if name not in ("backup", CONTAINER)})
 
 
 @contextlib.contextmanager
-def stopped(names: Sequence[str], tell: Tell) -> Iterator[None]:
-    """Stop containers, and start them again; after a failure they stay stopped."""
-    if names:
-        tell("stop", containers=list(names))
-        docker("stop", *names)
+def stopped(users: Mapping[str, Sequence[str]], tell: Tell) -> Iterator[None]:
+    """Stop the containers of volumes, and start them again; after a failure they stay stopped."""
+    names = sorted({name for own in users.values() for name in own})
+    if not names:
+        yield
+        return
+    for volume, own in users.items():
+        with open(note_of(volume), "w") as handle:
+            handle.write("\n".join(own))
+    tell("stop", containers=names)
+    docker("stop", *names)
     try:
         yield
     except FailedError as error:
-        if names:
-            raise FailedError("%s; stopped for it: %s (run the restore again)" % (error, ", ".join(names)))
-        raise
-    if names:
-        docker("start", *names)
-        tell("start", containers=list(names))
+        raise FailedError("%s; stopped for it: %s (run the restore again)" % (error, ", ".join(names)))
+    docker("start", *names)
+    for volume in users:
+        os.remove(note_of(volume))
+    tell("start", containers=names)
 
 
 def end_leftovers() -> None:
@@ -367,14 +381,15 @@ class Pace:
 
     def __init__(self, tell: Tell, **words: Any) -> None:
         """`words` name the step."""
-        self.tell, self.words, self.began, self.next_s = tell, words, time.monotonic(), PACE_S
+        self.tell, self.words, self.began = tell, words, time.monotonic()
+        self.next_s, self.full = PACE_S, False
 
     def __call__(self, done: int, total: int) -> None:
         """Tell how many of the bytes are done, unless that was told a moment ago."""
-        took = time.monotonic() - self.began
-        if took < self.next_s and done < total:
+        took, full = time.monotonic() - self.began, done == total > 0
+        if self.full or (took < self.next_s and not full):
             return
-        self.next_s = took + PACE_S
+        self.next_s, self.full = took + PACE_S, full
         left = round(took * (total - done) / done) if done else None
         self.tell("progress", bytes=done, total=total, seconds_left=left, **self.words)
 
@@ -510,9 +525,14 @@ def take_back(source: Source, part: Part, folder: str, options: Any, tell: Tell)
 
 
 def bring_back(
-    source: Source, parts: Sequence[Part], users: Sequence[str], folder: str, options: Any, tell: Tell
+    source: Source,
+    parts: Sequence[Part],
+    users: Mapping[str, Sequence[str]],
+    folder: str,
+    options: Any,
+    tell: Tell,
 ) -> None:
-    """Bring back the parts of one job; `users`: the containers that are stopped for it.
+    """Bring back the parts of one job; `users`: volume -> the containers that are stopped for it.
 
     What comes from a store is written beside first, as far as it does not go straight into a volume.
     """
