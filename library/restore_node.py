@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Documentation of the action in action_plugins/restore_node.py; the node's part is aicluster_restore.py."""
+"""Documentation of the action in action_plugins/restore_node.py; the node's is aicluster_backup_restore.py."""
 
 DOCUMENTATION = r"""
 module: restore_node
 short_description: Restore a node or one of its services from a backup
 description:
-  - The node reads its snapshots from the stores itself (role backup, C(aicluster_restore.py)); this action
-    chooses the node, shows what would change, starts the program over ssh and shows its progress.
+  - The node reads its snapshots from the stores itself (role backup, C(aicluster_backup_restore.py)); this
+    action chooses the node, shows what would change, starts the program over ssh and shows its progress.
 author: The AI cluster toolkit
 options:
   phase:

@@ -15,7 +15,7 @@ from .jobs import jobs_of
 from .nightly import size
 from .stores import BACKUP, Node
 
-PROGRAM = "/opt/aicluster/bin/aicluster_restore.py"
+PROGRAM = "/opt/aicluster/bin/aicluster_backup_restore.py"
 ALL = "all"
 # What narrows a restore: one of them, of one service.
 NARROW = ("database", "bucket", "path")

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import aicluster_backup_job
+import aicluster_backup_part
 import aicluster_backup_record as record
-import aicluster_restore_part
 import pytest
-from aicluster_restore import main
+from aicluster_backup_restore import main
 
 # Stands for Docker, and for restic: a snapshot is a folder. Options as restic has them.
 DOCKER = """#!{python} -IS
@@ -169,7 +169,7 @@ def node(tmp_path, monkeypatch):
         (record, "JOBS", "jobs.json"),
         (record, "LOCK", "lock"),
         (aicluster_backup_job, "SECRETS", "secrets"),
-        (aicluster_restore_part, "ROOT", "restore"),
+        (aicluster_backup_part, "ROOT", "restore"),
     ):
         monkeypatch.setattr(module, name, str(tmp_path / path))
     monkeypatch.setattr(record, "LOCK_PATIENCE_S", 0.0)
@@ -335,7 +335,7 @@ def test_a_wrong_password_is_refused_and_the_other_copy_is_named(node, capsys):
 
 
 def test_a_disk_without_room_is_refused(node, capsys, monkeypatch):
-    monkeypatch.setattr(aicluster_restore_part, "SPARE", 1 << 60)
+    monkeypatch.setattr(aicluster_backup_part, "SPARE", 1 << 60)
     assert main(["apply", "grafana"]) == 2
     assert "make room there, or restore without a copy" in capsys.readouterr().err
     assert not node.asked("stop")

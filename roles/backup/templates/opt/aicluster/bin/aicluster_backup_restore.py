@@ -16,10 +16,10 @@ import time
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 import aicluster_backup_job as job_work
+import aicluster_backup_part as work
 import aicluster_backup_record as record
-import aicluster_restore_part as work
 from aicluster_backup_job import FailedError
-from aicluster_restore_part import SHORT, Part, RefusedError, Source, Tell, nearest
+from aicluster_backup_part import SHORT, Part, RefusedError, Source, Tell, nearest
 
 REFUSED, BUSY = 2, 75
 BULK = "_bulk"
