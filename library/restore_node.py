@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Documentation of the action in action_plugins/restore_node.py; the node's is aicluster_backup_restore.py."""
+"""Documentation of action_plugins/restore_node.py; the part of the node is aicluster_backup_restore.py."""
 
 DOCUMENTATION = r"""
 module: restore_node
