@@ -142,6 +142,9 @@ def describe(
         "services": {},
         "declared": {service: split(said)[1] for service, said in load(roles_folder).items()},
         "volumes": volumes_of(roles_folder),
+        "programs": [
+            str(path.relative_to(roles_folder)) for path in sorted(roles_folder.glob("*/files/*.py"))
+        ],
         "overrides": {},
         "catalogue": None,
         "roles": roles,

@@ -13,6 +13,8 @@ from typing import Any, ParamSpec, TypeVar
 from ansible.errors import AnsibleFilterError
 
 from aicluster.adapters.connection import ssh_arguments
+from aicluster.backup.drills import backup_drills
+from aicluster.backup.jobs import backup_jobs, backup_mounts
 from aicluster.backup.jobs import backup_jobs, backup_mounts
 from aicluster.backup.secrets import backup_secret
 from aicluster.backup.stores import backup_clients, backup_stores
@@ -42,6 +44,7 @@ def ssh_command(hostvars: Mapping[str, Any]) -> str:
 FILTERS: tuple[Callable[..., Any], ...] = (
     audience_networks,
     backup_clients,
+    backup_drills,
     backup_jobs,
     backup_mounts,
     backup_secret,

@@ -56,6 +56,25 @@ def volume_problems(
                     )
 
 
+def drill_problems(services: Mapping[str, Any], programs: Sequence[str]) -> Iterator[str]:
+    """Yield services whose drill is no file of their role, or has nothing to restore.
+
+    `programs`: the Python files in files/ of all roles, as `<role>/files/<name>`.
+    """
+    for service, entry in services.items():
+        drill = entry.get("drill")
+        if drill and f"{service}/{drill}" not in programs:
+            yield (
+                f"drill of service {service} {drill!r}: must be a Python file below files/ of its role; add "
+                f"roles/{service}/{drill}, or correct it in {file_of(service)}"
+            )
+        if drill and not kept_by(entry):
+            yield (
+                f"drill of service {service} {drill!r}: must have something to restore, and its backup keeps "
+                f"nothing; remove it, or add an entry to backup in {file_of(service)}"
+            )
+
+
 def size_of(entry: Mapping[str, Any], position: int) -> int:
     """Return the GiB a service may have in the store at a position: of its entries, else its own."""
     kept = [one for one in kept_by(entry) if copies_of(one) > position]

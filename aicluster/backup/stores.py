@@ -18,12 +18,16 @@ COPIES = 2
 Node = Mapping[str, Any]
 
 
-def stores_of(nodes: Sequence[Node], host: str) -> list[Node]:
-    """Return the nodes that store what a node keeps, the first copy's first: the largest, never itself."""
-    stores = sorted(
+def all_stores(nodes: Sequence[Node]) -> list[Node]:
+    """Return the nodes that store copies, the largest first, then by name."""
+    return sorted(
         nodes_running(nodes, STORE), key=lambda node: (-node["services"][STORE]["disk_gb"], node["name"])
     )
-    return [node for node in stores if node["host"] != host][:COPIES]
+
+
+def stores_of(nodes: Sequence[Node], host: str) -> list[Node]:
+    """Return the nodes that store what a node keeps, the first copy's first: the largest, never itself."""
+    return [node for node in all_stores(nodes) if node["host"] != host][:COPIES]
 
 
 def backup_stores(nodes: Sequence[Node], host: str) -> list[dict[str, Any]]:

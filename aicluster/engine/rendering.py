@@ -9,10 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..backup.drills import drill_programs
+from ..backup.stores import STORE
 from ..errors import SiteError
 from ..toolkit.files import LEFTOVERS
 from .declared import declared, problems
-from .files import File
+from .files import STACK_ROOT, File
 
 
 def refuse(problems_found: Iterable[str]) -> None:
@@ -108,7 +110,15 @@ class Renderer:
             executable = bool(source.stat().st_mode & 0o100)
             file = File(path, content, role, "0755" if executable else "0644")
             rendered.append(replace(file, mode="0400", uid=uid, gid=uid) if file.secret else file)
-        return rendered
+        return [*rendered, *self._drills()] if role == STORE else rendered
+
+    def _drills(self) -> list[File]:
+        """Return the programs of other services that this store runs; the preflight knows they are there."""
+        programs = drill_programs(self.shared["cluster_nodes"], self.shared["cluster_node"]["host"])
+        return [
+            File(f"{STACK_ROOT}/{STORE}/drills/{service}.py", (self._roles / path).read_bytes(), STORE)
+            for service, path in programs.items()
+        ]
 
 
 def template_sources(root: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..backup.findings import backup_problems, volume_problems
+from ..backup.findings import backup_problems, drill_problems, volume_problems
 from ..budget.models import model_budget
 from ..budget.nodes import node_budget
 from ..errors import SiteError
@@ -31,11 +31,12 @@ def site_errors(site: Site, validate: Validate) -> list[str]:
     `site`: vocabulary {tiers, boards, groups: names}, groups (name -> hosts), hosts (host -> variables:
     node_*, site_network, site_router, site_operators and those of roles), unreadable (host or `site` ->
     variable -> reason), services (service_definitions), declared (service -> what it deploys to a node, with
-    templates), volumes (service -> named volumes of its compose file), overrides (service_overrides),
-    catalogue (services with overrides), roles (name -> options of its argument_specs, None without one),
-    secrets {file, names (those that have a value), malformed, problem: text or None, fix: text or None (make
-    it), exposed: whether it is plain text that git does not ignore}, inventories (of this run, below the
-    toolkit's root or absolute), playbook (how one that opens the secrets is run on these nodes).
+    templates), volumes (service -> named volumes of its compose file), programs (Python files in files/ of
+    roles), overrides (service_overrides), catalogue (services with overrides), roles (name -> options of its
+    argument_specs, None without one), secrets {file, names (those that have a value), malformed, problem:
+    text or None, fix: text or None (make it), exposed: whether it is plain text that git does not ignore},
+    inventories (of this run, below the toolkit's root or absolute), playbook (how one that opens the secrets
+    is run on these nodes).
     `validate`: how Ansible validates variables of roles.
     """
     checks = (
@@ -111,7 +112,8 @@ def sum_errors(site: Site) -> list[str]:
     budgets = [problem for account in node_budget(nodes) for problem in account["problems"]]
     relations = service_relations(nodes)
     unnamed = volume_problems([site["catalogue"], *(node["services"] for node in nodes)], site["volumes"])
-    kept = [*dict.fromkeys(unnamed), *backup_problems(nodes)]
+    drills = drill_problems(site["catalogue"], site["programs"])
+    kept = [*dict.fromkeys(unnamed), *drills, *backup_problems(nodes)]
     return [*budgets, *relations, *kept, *model_errors(site, nodes), *share_errors(nodes)]
 
 

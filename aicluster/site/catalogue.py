@@ -209,6 +209,13 @@ FIELDS = {
         False,
         keys=KEPT,
     ),
+    **optional(
+        ROLES_OWN,
+        drill=Field(
+            RELATIVE,
+            "program of the role, `files/drill.py`: a store runs it on a restored copy every night",
+        ),
+    ),
     "uid": Field(
         Kind(is_whole(0), "a numeric user id"), "user who may read its secret files, else root", False
     ),

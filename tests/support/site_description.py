@@ -74,6 +74,7 @@ def site_of(fixture: Path) -> dict[str, Any]:
     site["volumes"] = {}
     for entry in [*site["services"].values(), *site["catalogue"].values()]:
         entry.pop("backup", None)
+        entry.pop("drill", None)
     for variables in site["hosts"].values():
         listed = variables["node_services"]
         few = [item for item in listed if (item if isinstance(item, str) else next(iter(item))) in FEW]

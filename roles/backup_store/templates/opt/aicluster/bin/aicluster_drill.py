@@ -1,0 +1,385 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Restores the newest copies, has the drills of their services prove them, and deletes what was restored.
+
+Exit codes: 0 all copies are good, 1 one is not, 75 refused because a drill is under way.
+"""
+
+import argparse
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+import aicluster_textfile
+from aicluster_backup_store import VOLUME, StoreError, run, seconds_of
+from aicluster_drill_kit import LABEL, end
+from aicluster_textfile import Sample
+from aicluster_verify import ROOT
+
+DRILLS = ROOT + "/backup_store/drills.json"
+PROGRAMS = ROOT + "/backup_store/drills"
+# Lines of a node, the number of a copy, the password of the repository, and its address or HERE.
+SECRETS = ROOT + "/backup_store/secrets/drills"
+HERE = "here"
+STATE = "/var/lib/aicluster/drill.json"
+SCRATCH = "/var/lib/aicluster/drill"
+LOCK = "/run/lock/aicluster-drill"
+REFUSED = 75
+# How long a restore waits for a check or a pruning.
+LOCK_LIMIT = "2h"
+# What a restore leaves free on the disk.
+FREE_BYTES = 2 << 30
+NAMED_AT_MOST = 5
+HELP = {
+    "backup_last_restore_drill_success_timestamp_seconds": "When a restored copy was last proven.",
+    "backup_restore_drill_seconds": "From nothing to a verified service, when a copy was last proven.",
+    "backup_restore_drill_data_age_seconds": "How old the data was that was proven then.",
+    "backup_restore_drill_rows": "How many rows, objects or notebooks it had.",
+}
+# Metric -> what the record of a copy calls it.
+METRICS = {
+    "backup_last_restore_drill_success_timestamp_seconds": "at",
+    "backup_restore_drill_seconds": "seconds",
+    "backup_restore_drill_data_age_seconds": "age_seconds",
+    "backup_restore_drill_rows": "count",
+}
+# What is restored: an entry of DRILLS.
+Wanted = Mapping[str, Any]
+# {node, job, copies: {number: {store, at, seconds, age_seconds, count, snapshot}}}; after a try also
+# {tried_at, copy, error}, after a success {evidence, rows, newest}. A failure changes neither copies nor these.
+Record = Dict[str, Any]
+
+
+class FailedError(Exception):
+    """A copy is not proven: one sentence why."""
+
+
+# --- what is known ---
+
+
+def load(path: str, default: Any) -> Any:
+    """Return the content of a JSON file, the default if there is none or only a part of one."""
+    try:
+        with open(path) as handle:
+            return json.load(handle)
+    except (FileNotFoundError, ValueError):
+        return default
+
+
+def records_of(wanted: Sequence[Wanted], known: Sequence[Record]) -> List[Record]:
+    """Return one record for each job to restore, without copies that are in another store by now."""
+    by_name = {(one["node"], one["job"]): one for one in known}
+    found = []
+    for one in wanted:
+        record = dict(
+            by_name.get((one["node"], one["job"]), {"node": one["node"], "job": one["job"], "copies": {}})
+        )
+        stores = {str(number): store for number, store in enumerate(one["stores"], 1)}
+        record["copies"] = {n: copy for n, copy in record["copies"].items() if stores.get(n) == copy["store"]}
+        found.append(record)
+    return found
+
+
+def samples(records: Sequence[Record]) -> Iterator[Sample]:
+    """Yield the metrics; `node` would be overwritten by the label of the scraped node, so it is `source`."""
+    for metric, key in METRICS.items():
+        for one in records:
+            for number, copy in sorted(one["copies"].items()):
+                yield (
+                    metric,
+                    {"source": one["node"], "job_name": one["job"], "copy": number},
+                    float(copy[key]),
+                )
+
+
+def keep(records: Sequence[Record]) -> None:
+    """Replace state and metrics, each in one step."""
+    os.makedirs(os.path.dirname(STATE), exist_ok=True)
+    aicluster_textfile.write(STATE, json.dumps({"drills": records}, indent=1, sort_keys=True) + "\n")
+    os.makedirs(aicluster_textfile.FOLDER, exist_ok=True)
+    path = aicluster_textfile.FOLDER + "/aicluster_drill.prom"
+    aicluster_textfile.write(path, aicluster_textfile.text(samples(records), HELP))
+
+
+# --- restore ---
+
+
+def copy_of(wanted: Wanted, day: datetime.date) -> int:
+    """Return the number of the copy that is restored on a day: in turn."""
+    return day.toordinal() % len(wanted["stores"]) + 1
+
+
+def secrets() -> Dict[Tuple[str, int], Tuple[str, str]]:
+    """Return (node, number of the copy) -> password and address of its repository."""
+    with open(SECRETS) as handle:
+        lines = [line.split() for line in handle if line.strip()]
+    return {(node, int(number)): (password, address) for node, number, password, address in lines}
+
+
+class Repository:
+    """The repository of a node, here or in another store."""
+
+    def __init__(self, node: str, password: str, address: str) -> None:
+        """Look at the container that makes backups: restic comes from its image and takes as much memory."""
+        self._here = address == HERE
+        [container] = json.loads(run(["docker", "inspect", "backup"]))
+        memory = str(container["HostConfig"]["Memory"])
+        limits = [word for word in container["Config"]["Env"] if word.startswith("GOMEMLIMIT=")]
+        self._environment = {
+            "RESTIC_PASSWORD": password,
+            "RESTIC_REPOSITORY": "/repository" if self._here else address,
+        }
+        self._options = [
+            "--rm", "--label", LABEL, "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL",
+            "--security-opt", "no-new-privileges", "--memory", memory, "--memory-swap", memory,
+            "--network", "none" if self._here else "host",
+        ]  # fmt: skip
+        # By name alone, since every process of the node sees arguments.
+        for variable in [*sorted(self._environment), *limits]:
+            self._options += ["--env", variable]
+        if self._here:
+            folder = (
+                run(["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", VOLUME]).strip()
+                + "/"
+                + node
+            )
+            if not os.path.isdir(folder + "/locks"):
+                raise FailedError("nothing has arrived in its repository")
+            # A restore adds its lock, and nothing else.
+            self._options += [
+                "--volume",
+                folder + ":/repository:ro",
+                "--volume",
+                folder + "/locks:/repository/locks",
+            ]
+        self._image = container["Image"]
+
+    def restic(self, arguments: Sequence[str], options: Sequence[str] = ()) -> str:
+        """Return what restic prints, in a container of its own with more options."""
+        command = [
+            "--entrypoint",
+            "restic",
+            self._image,
+            "--no-cache",
+            "--retry-lock",
+            LOCK_LIMIT,
+            *arguments,
+        ]
+        try:
+            return run(["docker", "run", *self._options, *options, *command], self._environment)
+        except StoreError as error:
+            raise FailedError("restic %s: %s" % (arguments[0], error)) from None
+
+    def newest(self, node: str, job: str) -> Dict[str, Any]:
+        """Return the newest snapshot of a job."""
+        found = json.loads(
+            self.restic(["snapshots", "--json", "--no-lock", "--host", node, "--tag", job]) or "[]"
+        )
+        if not found:
+            raise FailedError("there is no snapshot of it")
+        return dict(max(found, key=lambda one: seconds_of(one["time"])))
+
+    def restore(self, snapshot: str, folder: str) -> None:
+        """Restore a snapshot with the owners and modes of its files."""
+        rights = [word for right in ("CHOWN", "FOWNER", "DAC_OVERRIDE") for word in ("--cap-add", right)]
+        self.restic(
+            ["restore", snapshot, "--target", "/target", "--quiet"],
+            [*rights, "--volume", folder + ":/target"],
+        )
+
+
+def require_room(snapshot: Mapping[str, Any]) -> None:
+    """Raise FailedError unless a snapshot fits on the disk."""
+    size, free = snapshot.get("summary", {}).get("total_bytes_processed", 0), shutil.disk_usage(SCRATCH).free
+    if free < size + FREE_BYTES:
+        raise FailedError(
+            "it has %d MB, and %s has %d MB free, of which %d MB stay so"
+            % (size // 10**6, SCRATCH, free // 10**6, FREE_BYTES // 10**6)
+        )
+
+
+def prove(wanted: Wanted, folder: str) -> Dict[str, Any]:
+    """Return the answer of a service's drill; raise FailedError if the copy is not good."""
+    environment = {
+        "PYTHONPATH": os.path.dirname(os.path.abspath(__file__)), "PYTHONDONTWRITEBYTECODE": "1",
+        "DRILL_IMAGE": wanted["image"], "DRILL_UID": str(wanted["uid"]),
+    }  # fmt: skip
+    program = "%s/%s.py" % (PROGRAMS, wanted["service"])
+    done = subprocess.run(
+        [sys.executable, program, folder],
+        env=dict(os.environ, **environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    try:
+        said = dict(json.loads(done.stdout.decode().strip().split("\n")[-1]))
+        evidence = str(said["evidence"])
+    except (ValueError, TypeError, KeyError):
+        raise FailedError("%s ended with %d and no answer" % (program, done.returncode)) from None
+    if done.returncode or not said.get("ok"):
+        raise FailedError(evidence)
+    return said
+
+
+def losses(before: Mapping[str, int], now: Mapping[str, int]) -> List[str]:
+    """Return what is empty by now, or lost more than half of its rows: probably by mistake."""
+    return [
+        "%s has %s rows, the time before %d" % (name, now.get(name, "no"), rows)
+        for name, rows in sorted(before.items())
+        if rows and now.get(name, 0) * 2 < rows
+    ]
+
+
+def require_sense(
+    record: Record, wanted: Wanted, said: Mapping[str, Any], taken: float, recent_days: int
+) -> None:
+    """Raise FailedError if what was restored cannot be what people have."""
+    lost = losses(record.get("rows", {}), said.get("rows", {}))
+    if lost:
+        raise FailedError(
+            "%s; if that is intended: sudo %s accept %s %s"
+            % ("; ".join(lost[:NAMED_AT_MOST]), os.path.abspath(__file__), wanted["node"], wanted["job"])
+        )
+    newest = said.get("newest")
+    if recent_days and newest is not None and taken - newest > recent_days * 86400:
+        raise FailedError("its newest record is %d days old" % ((taken - newest) // 86400))
+
+
+def drill(wanted: Wanted, record: Record, number: int, recent_days: int) -> None:
+    """Restore and prove one copy, and record it; raise FailedError or StoreError if it is not good."""
+    began = time.monotonic()
+    folder = "%s/%s/%s" % (SCRATCH, wanted["node"], wanted["job"])
+    password, address = secrets()[wanted["node"], number]
+    os.makedirs(SCRATCH, mode=0o700, exist_ok=True)
+    os.makedirs(folder, mode=0o700)
+    repository = Repository(wanted["node"], password, address)
+    snapshot = repository.newest(wanted["node"], wanted["job"])
+    taken = seconds_of(snapshot["time"])
+    require_room(snapshot)
+    repository.restore(snapshot["id"], folder)
+    said = prove(wanted, folder)
+    require_sense(record, wanted, said, taken, recent_days)
+    rows = said.get("rows", {})
+    record["copies"][str(number)] = {
+        "store": wanted["stores"][number - 1],
+        "at": int(time.time()),
+        "seconds": round(time.monotonic() - began, 1),
+        "age_seconds": int(time.time() - taken),
+        "count": sum(rows.values()),
+        "snapshot": snapshot["id"],
+    }
+    record.update(error="", evidence=said["evidence"], rows=rows, newest=said.get("newest"))
+
+
+def attempt(wanted: Wanted, record: Record, number: int, recent_days: int) -> bool:
+    """Drill one copy and leave nothing of it; return whether it is good."""
+    named = "%s of %s from %s" % (wanted["job"], wanted["node"], wanted["stores"][number - 1])
+    record.update(tried_at=int(time.time()), copy=number, error="it was ended half-way")
+    try:
+        drill(wanted, record, number, recent_days)
+        print(
+            "%s: %s, %.0f s" % (named, record["evidence"], record["copies"][str(number)]["seconds"]),
+            flush=True,
+        )
+    except (FailedError, StoreError) as error:
+        record["error"] = str(error)
+    except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
+        record["error"] = "%s: %s" % (type(error).__name__, error)
+    finally:
+        clean()
+    if record["error"]:
+        print("%s: FAILED: %s" % (named, record["error"]), file=sys.stderr, flush=True)
+    return not record["error"]
+
+
+# --- what must not stay ---
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[bool]:
+    """Hold the lock of all drills; yield False if another one has it."""
+    with open(LOCK, "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+
+
+def clean() -> None:
+    """Remove containers and files of drills, also of one that was killed."""
+    listed = ["docker", "ps", "--all", "--quiet", "--filter", "label=" + LABEL]
+    found = subprocess.run(listed, stdout=subprocess.PIPE, check=False).stdout.decode().split()
+    if found:
+        subprocess.call(["docker", "rm", "--force", "--volumes", *found], stdout=subprocess.DEVNULL)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(SCRATCH)
+
+
+# --- commands ---
+
+
+def run_all(recent_days: int) -> int:
+    """Drill every job; return 1 if one copy is not good."""
+    wanted = load(DRILLS, [])
+    records = records_of(wanted, load(STATE, {}).get("drills", []))
+    clean()
+    today, good = datetime.date.today(), True
+    for one, record in zip(wanted, records):
+        try:
+            good = attempt(one, record, copy_of(one, today), recent_days) and good
+        finally:
+            keep(records)
+    return int(not good)
+
+
+def accept(node: str, job: str) -> int:
+    """Forget how many rows a job had: the next drill takes those it finds."""
+    records = load(STATE, {}).get("drills", [])
+    found = [one for one in records if (one["node"], one["job"]) == (node, job)]
+    if not found:
+        names = ", ".join("%s %s" % (one["node"], one["job"]) for one in records)
+        print("no drill of %s %s: must be one of %s" % (node, job, names or "none"), file=sys.stderr)
+        return 1
+    found[0].pop("rows", None)
+    keep(records)
+    return 0
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands.required = True
+    running = commands.add_parser("run", help="restore and prove all jobs")
+    running.add_argument("--recent-days", type=int, default=0, help="age from which a newest record fails")
+    commands.add_parser("clean", help="remove what a drill left that was killed")
+    accepting = commands.add_parser("accept", help="a job lost rows, and that is intended")
+    accepting.add_argument("node")
+    accepting.add_argument("job")
+    options = parser.parse_args(arguments)
+    with alone() as free:
+        if not free:
+            print("a drill runs already: journalctl -u aicluster-drill --follow", file=sys.stderr)
+            return 0 if options.command == "clean" else REFUSED
+        if options.command == "run":
+            signal.signal(signal.SIGTERM, end)
+            return run_all(options.recent_days)
+        if options.command == "accept":
+            return accept(options.node, options.job)
+        clean()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

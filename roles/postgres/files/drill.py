@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tells whether a restored copy of PostgreSQL is good: a new server, without network, is made from it.
+
+Every database is restored, and rows and checksums of all tables are those of the manifest, for which every
+record is read. No foreign key points to nothing. The server is in a container of the cluster's own image; its
+files are in the folder of the copy, and both are gone afterwards.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from typing import Any, Dict, Iterator, List
+
+from aicluster_drill_kit import LABEL, Answer, DrillError, main, staged
+
+NAME = "aicluster_drill_postgres"
+MEMORY = "768m"
+START_S = 300
+NAMED_AT_MOST = 5
+DATA = "/var/lib/postgresql/data"
+PSQL = ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]
+# The server has this role from the start.
+SUPERUSER = b"CREATE ROLE postgres;"
+# A restore checks these, too, but not those that were declared NOT VALID.
+ORPHANS = r"""
+SELECT format(
+  'SELECT %L, count(*) FROM %s child WHERE %s AND NOT EXISTS (SELECT FROM %s parent WHERE %s)',
+  conname || ' of ' || conrelid::regclass, conrelid::regclass,
+  string_agg(format('child.%I IS NOT NULL', own.attname), ' AND '), confrelid::regclass,
+  string_agg(format('parent.%I = child.%I', other.attname, own.attname), ' AND '))
+FROM pg_constraint
+CROSS JOIN LATERAL unnest(conkey, confkey) AS pair (own, other)
+JOIN pg_attribute own ON own.attrelid = conrelid AND own.attnum = pair.own
+JOIN pg_attribute other ON other.attrelid = confrelid AND other.attnum = pair.other
+WHERE contype = 'f' AND conparentid = 0
+GROUP BY pg_constraint.oid, conname, conrelid, confrelid ORDER BY conname \gexec
+"""
+NEWEST = r"""
+SELECT format('SELECT extract(epoch FROM max(created_at))::bigint FROM %I.%I', table_schema, table_name)
+FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
+WHERE column_name = 'created_at' AND data_type ~ '^(timestamp|date)' AND table_type = 'BASE TABLE' \gexec
+"""
+
+
+def inside(command: List[str], **keys: Any) -> bytes:
+    """Return what a command in the container prints; raise DrillError when it fails."""
+    done = subprocess.run(
+        ["docker", "exec", "--interactive", NAME] + command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        check=False,
+        **keys,
+    )
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        errors = [line for line in said if re.search("error|fatal", line, re.IGNORECASE)]
+        cause = (errors or said or ["ended with %d" % done.returncode])[0]
+        raise DrillError("%s: %s" % (command[0], cause))
+    return bytes(done.stdout)
+
+
+def ask(database: str, sql: str) -> List[List[str]]:
+    """Return the rows that statements yield in a database, the last columns of each first split off."""
+    out = inside(PSQL + ["--dbname", database], input=sql.encode()).decode()
+    return [line.rsplit("|", 2) for line in out.split("\n") if line]
+
+
+def start(folder: str) -> None:
+    """Start the server, and wait until it answers."""
+    uid = int(os.environ["DRILL_UID"])
+    data = os.path.join(folder, "pgdata")
+    os.mkdir(data, 0o700)
+    os.chown(data, uid, uid)
+    user = "%d:%d" % (uid, uid)
+    argv = [
+        "docker", "run", "--detach", "--name", NAME, "--label", LABEL,
+        "--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
+        "--pids-limit", "256", "--memory", MEMORY, "--memory-swap", MEMORY, "--shm-size", "128m",
+        "--user", user, "--tmpfs", "/tmp:rw,noexec,nosuid,size=64m",
+        "--tmpfs", "/var/run/postgresql:rw,noexec,nosuid,size=1m,uid=%d,gid=%d,mode=0775" % (uid, uid),
+        "--volume", "%s:%s" % (data, DATA), "--env", "PGDATA=" + DATA,
+        # Nobody logs in with a password; the image does not start without one.
+        "--env", "POSTGRES_PASSWORD_FILE=/proc/sys/kernel/random/uuid",
+        "--env", "POSTGRES_INITDB_ARGS=--no-sync --encoding=UTF8",
+        # What is written here is gone in a few minutes.
+        os.environ["DRILL_IMAGE"], "postgres",
+        "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "autovacuum=off",
+    ]  # fmt: skip
+    made = subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    if made.returncode:
+        raise DrillError("no server: %s" % made.stderr.decode("utf-8", "replace").strip())
+    end = time.monotonic() + START_S
+    # Over the network's way in: while a new database is made, the official image listens on its socket only.
+    ready = ["docker", "exec", NAME, "pg_isready", "--quiet", "--host", "127.0.0.1"]
+    while subprocess.call(ready, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        if time.monotonic() > end:
+            raise DrillError("the server does not answer after %d s" % START_S)
+        if not subprocess.check_output(["docker", "ps", "--quiet", "--filter", "name=" + NAME]).strip():
+            logs = subprocess.run(
+                ["docker", "logs", "--tail", "3", NAME],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+            raise DrillError(
+                "the server ended: %s" % " ".join(logs.stdout.decode("utf-8", "replace").split())
+            )
+        time.sleep(0.2)
+
+
+def require_version(dumped: str) -> None:
+    """Raise DrillError if the dump is of another major version than the image."""
+    [[version]] = ask("postgres", "SHOW server_version;")
+    if version.partition(".")[0] != dumped.partition(".")[0]:
+        raise DrillError("the dump is of PostgreSQL %s, the image is %s" % (dumped, version))
+
+
+def restore(top: str, databases: Dict[str, Any]) -> None:
+    """Restore roles and databases; raise DrillError at the first statement that fails."""
+    with open(os.path.join(top, "globals.sql"), "rb") as file:
+        roles = b"\n".join(line for line in file.read().split(b"\n") if line != SUPERUSER)
+    inside(PSQL + ["--dbname", "template1"], input=roles)
+    command = ["pg_restore", "--exit-on-error", "--clean", "--if-exists", "--create", "--dbname", "template1"]
+    for name in databases:
+        try:
+            with open(os.path.join(top, name + ".dump"), "rb") as dump:
+                inside(command, stdin=dump)
+        except DrillError as error:
+            raise DrillError("database %s: %s" % (name, error)) from None
+
+
+def differences(wanted: Dict[str, Any], found: Dict[str, Any]) -> Iterator[str]:
+    """Yield what the tables of a database lack, or have too much, compared with the manifest."""
+    for table in sorted(set(wanted) | set(found)):
+        one, other = wanted.get(table), found.get(table)
+        if one is None or other is None:
+            yield "table %s is %s" % (table, "missing" if other is None else "not in the manifest")
+        elif one["rows"] != other["rows"]:
+            yield "table %s has %d rows instead of %d" % (table, other["rows"], one["rows"])
+        elif one["checksum"] != other["checksum"]:
+            yield "table %s has other contents" % table
+
+
+def compare(name: str, tables: Dict[str, Any], query: str) -> None:
+    """Raise DrillError if a restored database is not what was dumped."""
+    found = {table: {"rows": int(rows), "checksum": sum_} for table, rows, sum_ in ask(name, query)}
+    wrong = list(differences(tables, found))
+    if wrong:
+        raise DrillError("database %s: %s" % (name, "; ".join(wrong[:NAMED_AT_MOST])))
+
+
+def foreign_keys(name: str) -> int:
+    """Return how many foreign keys a database has; raise DrillError for one that points to nothing."""
+    keys = [("|".join(words[:-1]), int(words[-1])) for words in ask(name, ORPHANS)]
+    for key, orphans in keys:
+        if orphans:
+            raise DrillError("database %s: %d orphans by foreign key %s" % (name, orphans, key))
+    return len(keys)
+
+
+def prove(folder: str) -> Answer:
+    """Restore everything into the running server, and compare it."""
+    top = staged(folder)
+    with open(os.path.join(top, "manifest.json")) as file:
+        manifest = json.load(file)
+    databases = manifest["databases"]
+    if not databases:
+        raise DrillError("the manifest names no database")
+    needed, free = 3 * sum(one["bytes"] for one in databases.values()), shutil.disk_usage(folder).free
+    if free < needed:
+        raise DrillError("%d MB free, a restore may take %d MB" % (free // 10**6, needed // 10**6))
+    start(folder)
+    require_version(manifest["server"])
+    restore(top, databases)
+    keys, times = 0, []
+    for name, one in databases.items():
+        compare(name, one["tables"], manifest["query"])
+        keys += foreign_keys(name)
+        times += [int(words[0]) for words in ask(name, NEWEST)]
+    rows = {
+        "%s.%s" % (name, table): said["rows"]
+        for name, one in databases.items()
+        for table, said in one["tables"].items()
+    }
+    evidence = "%d databases, %d tables and %d rows are as dumped, %d foreign keys hold"
+    found = {"evidence": evidence % (len(databases), len(rows), sum(rows.values()), keys), "rows": rows}  # type: Answer
+    if times:
+        found["newest"] = max(times)
+    return found
+
+
+def drill(folder: str) -> Answer:
+    """Prove the copy, and remove the server whatever came of it."""
+    try:
+        return prove(folder)
+    finally:
+        subprocess.call(
+            ["docker", "rm", "--force", "--volumes", NAME],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+
+if __name__ == "__main__":
+    main(drill)
