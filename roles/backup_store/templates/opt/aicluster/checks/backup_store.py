@@ -1,9 +1,9 @@
-"""Strangers are refused, nobody can delete anything, and every repository was checked without an error."""
+"""Strangers are refused, nobody can delete, every repository was checked, and its copies were restored."""
 
 import base64
 import json
 import time
-from typing import Dict, Optional
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 from aicluster_verify import CheckError, Kit
 
@@ -12,11 +12,15 @@ TIMER = "aicluster-backup-store.timer"
 JOURNAL = "journalctl -u aicluster-backup-store --lines 50"
 # Checked every night, after a backup that still runs.
 CHECKED_S = 50 * 3600
+DRILLS = "/opt/aicluster/backup_store/drills.json"
+DRILL_STATE = "/var/lib/aicluster/drill.json"
+DRILL = "sudo systemctl start aicluster-drill"
+PROVEN_S = 48 * 3600
 # A user of the store that no node has, and who stores nothing.
 USER = ".verify"
 
 
-def check(kit: Kit) -> str:
+def check(kit: Kit) -> Union[str, Tuple[str, str]]:
     """Try what must be refused, and read what the last night found."""
     password = kit.secret("backup_store", "verify")
     for said, method, path, status in (
@@ -29,7 +33,14 @@ def check(kit: Kit) -> str:
     ):
         kit.expect(kit.url("backup_store", "rest", path), status, method, headers=login(said))
     kit.run(["systemctl", "is-active", TIMER])
-    return "strangers refused, nothing can be deleted; %s" % checked()
+    seen = "strangers refused, nothing can be deleted; %s" % checked()
+    wanted = load(DRILLS, [])
+    if not wanted:
+        return seen
+    kit.run(["systemctl", "is-active", "aicluster-drill.timer"])
+    proven, never = drilled(wanted, load(DRILL_STATE, {}).get("drills", []))
+    seen = "; ".join([seen, *proven])
+    return (seen, "never restored: %s; `%s` does it" % (", ".join(never), DRILL)) if never else seen
 
 
 def login(password: Optional[str]) -> Dict[str, str]:
@@ -40,13 +51,43 @@ def login(password: Optional[str]) -> Dict[str, str]:
     return {"Authorization": "Basic " + pair}
 
 
+def load(path: str, default: Any) -> Any:
+    """Return the content of a JSON file, the default if there is none."""
+    try:
+        with open(path) as handle:
+            return json.load(handle)
+    except FileNotFoundError:
+        return default
+
+
+def drilled(wanted: List[Dict[str, Any]], known: List[Dict[str, Any]]) -> Tuple[List[str], List[str]]:
+    """Return a sentence about the last drills, and the jobs that had none; raise CheckError for one that failed."""
+    journal = "journalctl -u aicluster-drill --lines 50"
+    records = {(one["node"], one["job"]): one for one in known}
+    last, never = [], []  # type: Tuple[List[Dict[str, Any]], List[str]]
+    for one in wanted:
+        name, record = "%s of %s" % (one["job"], one["node"]), records.get((one["node"], one["job"]), {})
+        if record.get("error"):
+            raise CheckError("restore of %s: %s" % (name, record["error"]), journal)
+        if not record.get("copies"):
+            never.append(name)
+            continue
+        newest = max(record["copies"].values(), key=lambda copy: copy["at"])
+        age = time.time() - newest["at"]
+        if age > PROVEN_S:
+            raise CheckError("%s was last restored %d hours ago" % (name, age / 3600), DRILL)
+        last.append(newest)
+    if not last:
+        return [], never
+    text = "%d jobs restored within %d hours, the slowest in %d s, of data up to %d hours old"
+    oldest = (time.time() - min(copy["at"] for copy in last)) / 3600
+    age = max(copy["age_seconds"] for copy in last) / 3600
+    return [text % (len(last), oldest + 1, max(copy["seconds"] for copy in last), age + 1)], never
+
+
 def checked() -> str:
     """Return how the repositories were at their last check; raise CheckError for one that is not sound."""
-    try:
-        with open(STATE) as handle:
-            state = json.load(handle)
-    except FileNotFoundError:
-        state = {}
+    state = load(STATE, {})
     for node, known in sorted(state.items()):
         if known["error"]:
             raise CheckError("copies of %s: %s" % (node, known["error"]), JOURNAL)
