@@ -15,7 +15,6 @@ from ansible.errors import AnsibleFilterError
 from aicluster.adapters.connection import ssh_arguments
 from aicluster.backup.drills import backup_drills
 from aicluster.backup.jobs import backup_jobs, backup_mounts
-from aicluster.backup.jobs import backup_jobs, backup_mounts
 from aicluster.backup.secrets import backup_secret
 from aicluster.backup.stores import backup_clients, backup_stores
 from aicluster.budget.nodes import node_budget

@@ -112,7 +112,7 @@ def sum_errors(site: Site) -> list[str]:
     budgets = [problem for account in node_budget(nodes) for problem in account["problems"]]
     relations = service_relations(nodes)
     unnamed = volume_problems([site["catalogue"], *(node["services"] for node in nodes)], site["volumes"])
-    drills = drill_problems(site["catalogue"], site["programs"])
+    drills = drill_problems(site["services"], site["programs"])
     kept = [*dict.fromkeys(unnamed), *drills, *backup_problems(nodes)]
     return [*budgets, *relations, *kept, *model_errors(site, nodes), *share_errors(nodes)]
 

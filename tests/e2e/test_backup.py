@@ -12,6 +12,7 @@ from tree import ROOT
 
 pytestmark = pytest.mark.usefixtures("night")
 AGENT = "/opt/aicluster/bin/aicluster_backup.py"
+DRILL = "/opt/aicluster/bin/aicluster_drill.py"
 MEMORY_LIMIT_MB = 300
 COMPOSE = "docker compose --project-directory /opt/aicluster"
 RESTIC = "docker exec backup restic --repository-file /run/secrets/backup/store_1"
@@ -189,3 +190,19 @@ def test_a_second_run_at_the_same_time_is_refused_and_names_the_first():
     assert "a backup runs already: pid 1" in said
     assert "started by a test" in said
     assert said.rstrip().endswith("rc=75")
+
+
+@pytest.mark.parametrize("copy", [1, 2])
+def test_the_first_store_restores_what_has_a_drill_and_leaves_nothing(copy):
+    store = max(site.running("backup_store"), key=lambda node: node.services["backup_store"]["disk_gb"])
+    site.shell(store, f"{DRILL} run --copy {copy}")
+    wanted = json.loads(site.shell(store, "cat /opt/aicluster/backup_store/drills.json"))
+    drills = json.loads(site.shell(store, "cat /var/lib/aicluster/drill.json"))["drills"]
+    assert {(one["node"], one["job"]) for one in drills} == {(one["node"], one["job"]) for one in wanted}
+    assert {one["job"] for one in drills} >= {"postgres", "minio", "jupyterhub", "grafana"}
+    for one, asked in zip(drills, wanted, strict=True):
+        assert not one["error"], one
+        number = min(copy, len(asked["stores"]))
+        assert one["copies"][str(number)]["store"] == asked["stores"][number - 1]
+    left = "ls -d /var/lib/aicluster/drill; docker ps --all --quiet --filter label=aicluster.drill"
+    assert site.shell(store, f"{left} 2>/dev/null || true").strip() == ""

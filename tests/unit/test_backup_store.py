@@ -273,15 +273,17 @@ def server(flags: str = "--append-only --private-repos") -> dict[str, Any]:
 @pytest.fixture
 def verified(tmp_path):
     """A function that runs the check against a server and the state that the last night left."""
+    check.STATE, check.DRILLS, check.DRILL_STATE = (
+        str(tmp_path / name) for name in ("state.json", "drills.json", "drill.json")
+    )
 
     def run(state: Any, answers: Any = None, timer: Any = "active\n") -> ScriptedKit:
-        check.STATE = str(tmp_path / "state.json")
         if state is not None:
             Path(check.STATE).write_text(json.dumps(state))
         return ScriptedKit(
             site("AGX0", {"backup_store": {"rest": 8000}}),
             server() if answers is None else answers,
-            {"systemctl is-active aicluster-backup-store.timer": timer},
+            {f"systemctl is-active aicluster-{name}.timer": timer for name in ("backup-store", "drill")},
             {"backup_store/verify": "secret"},
         )
 
@@ -313,3 +315,38 @@ def test_a_store_has_failed(verified, state, flags, evidence):
 def test_a_store_whose_server_lets_everybody_in_has_failed(verified):
     answers = dict.fromkeys(server(), (404, ""))
     assert "answered 404 instead of 401" in failure_of(check.check, verified({}, answers)).evidence
+
+
+def drilled(hours_ago: float, **more: Any) -> dict[str, Any]:
+    """What is known of a job that was restored some hours ago, of data three hours old."""
+    copy = {"at": time.time() - hours_ago * HOUR, "seconds": 12.5, "age_seconds": 3 * HOUR}
+    return {"node": "PI52", "job": "postgres", "error": "", "copies": {"1": copy}, **more}
+
+
+def with_drills(verified: Any, *known: dict[str, Any]) -> ScriptedKit:
+    """The first of all stores, which restores postgres."""
+    kit: ScriptedKit = verified({"PI52": SOUND})
+    Path(check.DRILLS).write_text('[{"node": "PI52", "job": "postgres"}]')
+    if known:
+        Path(check.DRILL_STATE).write_text(json.dumps({"drills": known}))
+    return kit
+
+
+def test_the_last_restore_is_told_with_its_time_and_the_age_of_its_data(verified):
+    said = "; 1 jobs restored within 6 hours, the slowest in 12 s, of data up to 4 hours old"
+    assert check.check(with_drills(verified, drilled(5))).endswith(said)
+
+
+def test_never_restored_is_a_warning(verified):
+    _, warning = check.check(with_drills(verified))
+    assert warning == "never restored: postgres of PI52; `sudo systemctl start aicluster-drill` does it"
+
+
+@pytest.mark.parametrize(("known", "evidence"), [
+    pytest.param(drilled(5, error="table a is missing"), "restore of postgres of PI52: table a is missing",
+        id="the last one failed, however young the one before"),
+    pytest.param(drilled(49), "postgres of PI52 was last restored 49 hours ago", id="two nights without"),
+])  # fmt: skip
+def test_a_store_that_proves_no_copies_has_failed(verified, known, evidence):
+    failure = failure_of(check.check, with_drills(verified, known))
+    assert failure.evidence == evidence and failure.next_command

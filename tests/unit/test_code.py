@@ -58,9 +58,10 @@ def imports_of(name: Path) -> set[str]:
 NODE_MODULES = tree.named(".py", below="library")
 NODE_CODE = [*NODE_MODULES, *tree.named(".py", below="module_utils")]
 CHECKS = [name for name in tree.named(".py", below="roles") if name.parent.name == "checks"]
+DRILLS = tree.named("drill.py", "drill_kit.py", below="roles")
 
 
-@pytest.mark.parametrize("name", [*NODE_CODE, *CHECKS], ids=str)
+@pytest.mark.parametrize("name", [*NODE_CODE, *CHECKS, *DRILLS], ids=str)
 def test_what_runs_on_nodes_is_python_3_6(name):
     ast.parse((ROOT / name).read_text(), filename=str(name), feature_version=(3, 6))
 

@@ -30,8 +30,10 @@ FOLDER = {
         databases: [made_up]
         database_roles: {made_up_reader: {secret: made_up_reader_password}}
         backup: [{volume: made_up_data}]
+        drill: files/drill.py
         """,
     "meta/argument_specs.yml": "argument_specs: {main: {short_description: a service of this test}}",
+    "files/drill.py": "made up",
     "files/postgres.sql": "SELECT 'GRANT made_up TO made_up_reader;' WHERE true;",
     "templates/opt/aicluster/made_up/compose.yaml.j2": """
         services:
@@ -44,7 +46,7 @@ FOLDER = {
 ASK = """
 import json, render, site_description
 nodes = {node["name"]: node["host"] for node in render.cluster("production")}
-asked = [("nginx", "ORIN0"), ("prometheus", "PI51"), ("postgres", "PI52")]
+asked = [("nginx", "ORIN0"), ("prometheus", "PI51"), ("postgres", "PI52"), ("backup_store", "AGX0")]
 files = {role: render.render_role(role, host=nodes[name]) for role, name in asked}
 print(json.dumps([files, site_description.errors_of(site_description.production())]))
 """
@@ -57,6 +59,7 @@ WHERE = {
     "the database": ("postgres/provision", "\ndatabase made_up\n"),
     "the role": ("postgres/provision", "\nrole made_up_reader\n"),
     "what the role may do": ("postgres/provision", "GRANT made_up TO made_up_reader;"),
+    "the drill": ("backup_store/drills/made_up.py", "made up"),
     "the password": ("postgres/secrets/roles", "made_up made-up-made-up-db-password\n"),
 }
 

@@ -54,7 +54,7 @@ METRICS = {
 # What is restored: an entry of DRILLS.
 Wanted = Mapping[str, Any]
 # {node, job, copies: {number: {store, at, seconds, age_seconds, count, snapshot}}}; after a try also
-# {tried_at, copy, error}, after a success {evidence, rows, newest}. A failure changes neither copies nor these.
+# {tried_at, copy, error}, after a success {evidence, rows, newest}. A failure changes only what a try adds.
 Record = Dict[str, Any]
 
 
@@ -112,9 +112,10 @@ def keep(records: Sequence[Record]) -> None:
 # --- restore ---
 
 
-def copy_of(wanted: Wanted, day: datetime.date) -> int:
-    """Return the number of the copy that is restored on a day: in turn."""
-    return day.toordinal() % len(wanted["stores"]) + 1
+def copy_of(wanted: Wanted, copy: int, day: datetime.date) -> int:
+    """Return the number of the copy that is restored: the one that is asked for, or with 0 each in turn."""
+    copies = len(wanted["stores"])
+    return min(copy, copies) or day.toordinal() % copies + 1
 
 
 def secrets() -> Dict[Tuple[str, int], Tuple[str, str]]:
@@ -329,15 +330,15 @@ def clean() -> None:
 # --- commands ---
 
 
-def run_all(recent_days: int) -> int:
-    """Drill every job; return 1 if one copy is not good."""
+def run_all(recent_days: int, copy: int) -> int:
+    """Drill every job; return 1 if one copy is not good. `copy`: 1, 2 or 0 for the one whose turn it is."""
     wanted = load(DRILLS, [])
     records = records_of(wanted, load(STATE, {}).get("drills", []))
     clean()
     today, good = datetime.date.today(), True
     for one, record in zip(wanted, records):
         try:
-            good = attempt(one, record, copy_of(one, today), recent_days) and good
+            good = attempt(one, record, copy_of(one, copy, today), recent_days) and good
         finally:
             keep(records)
     return int(not good)
@@ -363,6 +364,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     commands.required = True
     running = commands.add_parser("run", help="restore and prove all jobs")
     running.add_argument("--recent-days", type=int, default=0, help="age from which a newest record fails")
+    running.add_argument("--copy", type=int, choices=(1, 2), default=0, help="else they take turns")
     commands.add_parser("clean", help="remove what a drill left that was killed")
     accepting = commands.add_parser("accept", help="a job lost rows, and that is intended")
     accepting.add_argument("node")
@@ -374,7 +376,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             return 0 if options.command == "clean" else REFUSED
         if options.command == "run":
             signal.signal(signal.SIGTERM, end)
-            return run_all(options.recent_days)
+            return run_all(options.recent_days, options.copy)
         if options.command == "accept":
             return accept(options.node, options.job)
         clean()

@@ -61,7 +61,7 @@ def load(path: str, default: Any) -> Any:
 
 
 def drilled(wanted: List[Dict[str, Any]], known: List[Dict[str, Any]]) -> Tuple[List[str], List[str]]:
-    """Return a sentence about the last drills, and the jobs that had none; raise CheckError for one that failed."""
+    """Return a sentence about the last drills, and jobs that had none; raise CheckError if one failed."""
     journal = "journalctl -u aicluster-drill --lines 50"
     records = {(one["node"], one["job"]): one for one in known}
     last, never = [], []  # type: Tuple[List[Dict[str, Any]], List[str]]
