@@ -312,6 +312,7 @@ FAILURES: dict[str, tuple[Callable[[Night], object], str]] = {
         "restic restore: rc 1: Fatal: ciphertext verification failed",
     ),
     "nothing was sent": (lambda night: night.snapshots(), "there is no snapshot of it"),
+    "a clock is wrong": (lambda night: night.snapshots(-2, 3), "its newest snapshot is of a time to come"),
     "it does not fit": (lambda night: night.snapshots(1, size=10**18), "it has 1000000000000 MB, and"),
     "a table was emptied by mistake": (
         lambda night: night.answers({**GOOD, "rows": {"a": 99, "b": 0}}), "b has 0 rows, the time before 3",

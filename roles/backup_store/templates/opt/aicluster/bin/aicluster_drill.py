@@ -19,7 +19,7 @@ import time
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import aicluster_textfile
-from aicluster_backup_store import VOLUME, StoreError, run, seconds_of
+from aicluster_backup_store import CLOCKS_DIFFER_S, VOLUME, StoreError, run, seconds_of
 from aicluster_drill_kit import LABEL, end
 from aicluster_textfile import Sample
 from aicluster_verify import ROOT
@@ -265,6 +265,8 @@ def drill(wanted: Wanted, record: Record, number: int, recent_days: int) -> None
     repository = Repository(wanted["node"], password, address)
     snapshot = repository.newest(wanted["node"], wanted["job"])
     taken = seconds_of(snapshot["time"])
+    if taken > time.time() + CLOCKS_DIFFER_S:
+        raise FailedError("its newest snapshot is of a time to come; one of the two clocks is wrong")
     require_room(snapshot)
     repository.restore(snapshot["id"], folder)
     said = prove(wanted, folder)
