@@ -122,8 +122,10 @@ def test_the_templates_of_a_service_stay_in_its_folder_or_are_host_files_of_its_
     }
     others = [name for name in shipped if name not in asked]
     host = {root / "etc", root / "opt/aicluster/bin"}
+    # The drill is about the copies in all stores, so it has a name of its own.
+    own = {"backup_store": ("backup_store", "aicluster_drill")}.get(service, (service,))
     assert not [
         str(name)
         for name in others
-        if not host & set(name.parents) or service not in name.name.replace("-", "_")
+        if not host & set(name.parents) or not any(word in name.name.replace("-", "_") for word in own)
     ]
