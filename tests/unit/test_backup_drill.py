@@ -166,6 +166,8 @@ print("a line before", said, sep="\\n")
 time.sleep(60 if said == "sleep" else 0)
 sys.exit(0 if said and json.loads(said)["ok"] else 1)
 """
+# A port that nobody listens to.
+LOGIN = "rest:http://PI52:login@127.0.0.1:9/PI52/"
 GOOD = {"ok": True, "evidence": "all is there", "rows": {"a": 100, "b": 3, "c": 0}}
 WANTED = {
     "node": "PI52",
@@ -188,9 +190,7 @@ class Night:
         (folder / "bin/docker").chmod(0o755)
         (folder / "programs/web.py").write_text(PROGRAM)
         (folder / "drills.json").write_text(json.dumps([{**WANTED, "job": "web"}]))
-        (folder / "secrets").write_text(
-            "PI52 1 its-password here\nPI52 2 its-password rest:http://a:login@b/PI52/\n"
-        )
+        (folder / "secrets").write_text(f"PI52 1 its-password here\nPI52 2 its-password {LOGIN}\n")
         (folder / "containers").write_text("")
         self.snapshots(3, 30)
         self.answers(GOOD)
@@ -287,9 +287,10 @@ def test_what_has_one_copy_is_restored_from_that_one(copy):
 
 @pytest.mark.parametrize(("number", "address", "network"), [
     pytest.param(1, "/repository", "none", id="of the copy that is here"),
-    pytest.param(2, "rest:http://a:login@b/PI52/", "host", id="of the copy in another store"),
+    pytest.param(2, LOGIN, "host", id="of the copy in another store"),
 ])  # fmt: skip
-def test_a_restore_may_write_to_its_folder_and_to_no_copy(night, number, address, network):
+def test_a_restore_may_write_to_its_folder_and_to_no_copy(night, monkeypatch, number, address, network):
+    monkeypatch.setattr(aicluster_drill, "require_answer", lambda _: None)
     run(copy=number)
     listed, restored = night.said()
     assert listed.startswith(f"its-password {address} run ") and f"--network {network} " in listed
@@ -353,6 +354,11 @@ def test_a_copy_is_proven(night, said, recent_days):
     run()
     night.answers(said)
     assert run(recent_days) == 0
+
+
+def test_a_store_that_is_off_fails_at_once(night):
+    assert run(copy=2) == 1
+    assert night.record()["error"].startswith("127.0.0.1:9 does not answer: ")
 
 
 def test_a_job_that_fails_keeps_no_other_from_its_drill(night):

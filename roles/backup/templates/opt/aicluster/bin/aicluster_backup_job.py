@@ -160,9 +160,14 @@ def require_sources(job: Job) -> None:
 
 
 def require_store(number: int) -> None:
-    """Raise FailedError where a store does not answer: restic would try for a quarter of an hour."""
+    """Raise FailedError where the store of this number does not answer."""
     with open("%s/store_%d" % (SECRETS, number)) as handle:
-        address = urllib.parse.urlsplit(handle.read().strip().partition("rest:")[2])
+        require_answer(handle.read().strip())
+
+
+def require_answer(repository: str) -> None:
+    """Raise FailedError where nobody answers for a repository: restic would try for a quarter of an hour."""
+    address = urllib.parse.urlsplit(repository.partition("rest:")[2])
     if not address.hostname:
         return
     try:

@@ -19,6 +19,7 @@ import time
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import aicluster_textfile
+from aicluster_backup_job import FailedError, require_answer
 from aicluster_backup_store import CLOCKS_DIFFER_S, VOLUME, StoreError, run, seconds_of
 from aicluster_drill_kit import LABEL, end
 from aicluster_textfile import Sample
@@ -56,10 +57,6 @@ Wanted = Mapping[str, Any]
 # {node, job, copies: {number: {store, at, seconds, age_seconds, count, snapshot}}}; after a try also
 # {tried_at, copy, error}, after a success {evidence, rows, newest}. A failure changes only what a try adds.
 Record = Dict[str, Any]
-
-
-class FailedError(Exception):
-    """A copy is not proven: one sentence why."""
 
 
 # --- what is known ---
@@ -262,6 +259,7 @@ def drill(wanted: Wanted, record: Record, number: int, recent_days: int) -> None
     password, address = secrets()[wanted["node"], number]
     os.makedirs(SCRATCH, mode=0o700, exist_ok=True)
     os.makedirs(folder, mode=0o700)
+    require_answer(address)
     repository = Repository(wanted["node"], password, address)
     snapshot = repository.newest(wanted["node"], wanted["job"])
     taken = seconds_of(snapshot["time"])
