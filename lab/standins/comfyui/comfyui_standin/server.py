@@ -90,10 +90,12 @@ class Api:
         body = await self._body(request, {"prompt", "client_id"})
         graph, name = body.get("prompt", {}), str(uuid.uuid4())
         try:
-            shown_by(graph)
-        except ValueError as refused:
-            error = {"type": "invalid_prompt", "message": str(refused), "details": "", "extra_info": {}}
-            return web.json_response({"error": error, "node_errors": []}, status=400)
+            refused = None if shown_by(graph) else ("prompt_no_outputs", "Prompt has no outputs")
+        except ValueError as error:
+            refused = ("invalid_prompt", str(error))
+        if refused:
+            error_of = {"type": refused[0], "message": refused[1], "details": "", "extra_info": {}}
+            return web.json_response({"error": error_of, "node_errors": []}, status=400)
         number = await self._jobs.put(graph, name, str(body.get("client_id", "")))
         return web.json_response({"prompt_id": name, "number": number, "node_errors": {}})
 
