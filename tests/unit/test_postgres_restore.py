@@ -14,7 +14,7 @@ TABLE = {"rows": 2, "checksum": "7"}
 DOCKER = r"""#!/bin/sh
 here=$(dirname "$(dirname "$0")")
 if [ "$1" = volume ]; then echo "$here"; exit; fi
-shift 3
+shift 6
 case "$*" in
   *"SHOW server_version"*) echo 17.12 ;;
   *--list*) printf '1; 1262 5 DATABASE - web web\n2; 0 0 ACL - DATABASE web web\n3; 1259 9 TABLE s t web\n' ;;
