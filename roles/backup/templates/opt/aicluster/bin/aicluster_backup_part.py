@@ -514,7 +514,7 @@ def fill_volumes(source: Source, parts: Sequence[Part], folder: str, safety: boo
 
 def take_back(source: Source, part: Part, folder: str, options: Any, tell: Tell) -> None:
     """Let the program of a service take its dump back; its own backup copies what is there before."""
-    dump, before = laid_out(source, part, folder), folder + "/before/dump"
+    dump, before = laid_out(source, part, folder), "%s/before/%s" % (folder, source.job)
     if options.safety:
         os.makedirs(before, mode=0o700)
         backup = [posixpath.dirname(part.program) + "/backup", before]
