@@ -116,11 +116,10 @@ def back_to_normal(chat) -> Iterator[None]:
 
 
 @pytest.fixture
-def ollama_on_agx0() -> Iterator[tuple[site.Node, str]]:
-    agx0 = site.node("AGX0")
-    container = site.shell(agx0, "docker ps --all --quiet --filter label=aicluster.service=ollama").strip()
-    yield agx0, container
-    site.shell(agx0, f"docker start {container}")
+def agx0() -> Iterator[site.Node]:
+    node = site.node("AGX0")
+    yield node
+    site.shell(node, f"{site.COMPOSE} start ollama")
 
 
 def test_500_requests_are_shared_as_declared_and_none_fails(chat, record_property):
@@ -145,18 +144,17 @@ def test_a_request_without_a_key_is_refused(gateway_url):
 
 
 def test_when_ollama_stops_on_agx0_nothing_fails_and_orin0_answers_and_all_comes_back(
-    chat, ollama_on_agx0, record_property
+    chat, agx0, record_property
 ):
-    agx0, container = ollama_on_agx0
     with Load(chat) as load:
         load.wait_until(balanced, window=20, limit_s=10)
-        site.shell(agx0, f"docker stop {container}")
+        site.shell(agx0, f"{site.COMPOSE} stop ollama")
         stopped = time.monotonic()
         load.wait_until(all_by("ORIN0"), window=100, limit_s=BACK_WITHIN_S)
         after = load.good(since=stopped)
         assert load.failed() == []
         assert {answer.headers["X-AI-Node"] for answer in after} == {"ORIN0"}
-        site.shell(agx0, f"docker start {container}")
+        site.shell(agx0, f"{site.COMPOSE} start ollama")
         seconds = load.wait_until(balanced, window=20, limit_s=BACK_WITHIN_S)
         assert load.failed() == []
     print(f"{len(after)} requests while AGX0 was away, 0 failed; 80/20 again after {seconds:.1f} s")

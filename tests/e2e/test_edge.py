@@ -20,18 +20,14 @@ def question(text: str) -> dict[str, object]:
 
 @contextmanager
 def stopped(nodes: list[site.Node], service: str) -> Iterator[None]:
-    """Containers of a service that are away, and back afterwards."""
-    containers = {
-        node: site.shell(node, f"docker ps --quiet --filter label=aicluster.service={service}").strip()
-        for node in nodes
-    }
-    for node, container in containers.items():
-        site.shell(node, f"docker stop {container}")
+    """A service that is away on these nodes, and back afterwards."""
+    for node in nodes:
+        site.shell(node, f"{site.COMPOSE} stop {service}")
     try:
         yield
     finally:
-        for node, container in containers.items():
-            site.shell(node, f"docker start {container}")
+        for node in nodes:
+            site.shell(node, f"{site.COMPOSE} start {service}")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from verified import verify
 # Seven minutes for a model of the stand-in, and a byte within the minute after which a pull counts as stuck.
 BYTES_PER_S = 600
 PATIENCE_S = 240
-CONTAINER = "docker ps --quiet --filter label=aicluster.service="
 RATE_FILE = "/root/.ollama/models/standin-pull-rate"
 
 
@@ -26,7 +25,7 @@ def digests(node: site.Node) -> dict[str, str]:
 
 
 def in_ollama(node: site.Node, command: str) -> str:
-    return site.shell(node, f"docker exec $({CONTAINER}ollama) {command}")
+    return site.shell(node, f"{site.COMPOSE} exec -T ollama {command}")
 
 
 def declared(node: site.Node) -> set[str]:
@@ -94,11 +93,11 @@ def test_a_long_pull_does_not_hold_up_other_tiers(slow):
     later = site.running("alertmanager")[0]
     model = min(declared(slow))
     in_ollama(slow, f"ollama rm {model}")
-    site.shell(later, f"docker stop $({CONTAINER}alertmanager)")
+    site.shell(later, f"{site.COMPOSE} stop alertmanager")
     with ThreadPoolExecutor(1) as pool:
         run = pool.submit(site.run_site)
         deadline = time.monotonic() + PATIENCE_S
-        while not run.done() and not site.shell(later, f"{CONTAINER}alertmanager").strip():
+        while not run.done() and not site.shell(later, f"{site.COMPOSE} ps --quiet alertmanager").strip():
             assert time.monotonic() < deadline, "the monitoring tier waits"
             time.sleep(1)
         try:

@@ -23,7 +23,6 @@ from pictures import Job
 from verified import verify
 
 Test = TypeVar("Test", bound=Callable[..., object])
-COMPOSE = "docker compose --project-directory /opt/aicluster"
 [NODE] = [node for node in site.nodes() if node.entry["profiles"]]
 PROFILES: dict[str, list[str]] = NODE.entry["profiles"]
 SOMETIMES = {service for services in PROFILES.values() for service in services}
@@ -186,7 +185,7 @@ def in_the_store(command: str) -> str:
     sign_in = '. /opt/aicluster/bin/sign-in; sign_in user minio "$(secret_of minio)"'
     inside = shlex.quote(f"{sign_in}; {command}")
     [store] = site.running("minio")
-    return site.shell(store, f"{COMPOSE} exec -T minio sh -c {inside}")
+    return site.shell(store, f"{site.COMPOSE} exec -T minio sh -c {inside}")
 
 
 def objects(name: str) -> list[str]:
@@ -224,13 +223,13 @@ def test_the_picture_becomes_an_object_in_the_store_and_leaves_its_node(job, mov
 @in_profiles(*ORDER[:-1])
 def test_a_service_of_the_profile_that_stops_is_named(entered):
     services = PROFILES[entered.profile]
-    site.shell(NODE, f"{COMPOSE} kill {' '.join(services)}")
+    site.shell(NODE, f"{site.COMPOSE} kill {' '.join(services)}")
     assert {(service, NODE.name) for service in services} <= verify().failed
 
 
 @in_profiles(NODE.entry["profile"])
 def test_a_service_of_another_profile_that_somebody_started_is_named_with_what_stops_it():
-    site.shell(NODE, f"{COMPOSE} up --detach comfyui")
+    site.shell(NODE, f"{site.COMPOSE} up --detach comfyui")
     failure = verify().failure("comfyui", NODE.name)
     site.shell(NODE, failure["next"])
     assert "comfyui" not in running()

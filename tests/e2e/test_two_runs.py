@@ -12,13 +12,12 @@ import site_under_test as site
 
 EDGE = next(node for node in site.nodes() if "edge" in node.groups)
 LOCK = "/run/aicluster.lock"
-COMPOSE = "docker compose --project-directory /opt/aicluster"
 # Somebody tries a setting by hand: a run has the file to put back and the container to make anew.
 EDITED = f"""
 sed -i 's/pids_limit: .*/pids_limit: 99/' /opt/aicluster/nginx/compose.yaml
-{COMPOSE} up --detach nginx
+{site.COMPOSE} up --detach nginx
 """
-PIDS = f"docker inspect --format '{{{{.HostConfig.PidsLimit}}}}' $({COMPOSE} ps --quiet nginx)"
+PIDS = f"docker inspect --format '{{{{.HostConfig.PidsLimit}}}}' $({site.COMPOSE} ps --quiet nginx)"
 
 
 def holder() -> dict[str, object]:

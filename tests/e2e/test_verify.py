@@ -12,7 +12,6 @@ from verified import Verdict, verify
 
 # One after the other takes long; otherwise as many at once as do not need each other.
 ONE_AT_A_TIME = "AICLUSTER_FULL" in os.environ
-COMPOSE = "docker compose --project-directory /opt/aicluster"
 Stopped = list[tuple[site.Node, str]]
 
 
@@ -62,10 +61,10 @@ def switch(node: site.Node, *services: str, on: bool) -> None:
     """Stop services as an accident would, or start them again and wait until they are healthy."""
     units = " ".join(node.services[name]["unit"] for name in services if not node.services[name]["image"])
     containers = " ".join(name for name in services if node.services[name]["image"])
-    start = f"{COMPOSE} up --detach --wait --wait-timeout 120 {containers}"
+    start = f"{site.COMPOSE} up --detach --wait --wait-timeout 120 {containers}"
     commands = [
         *([f"systemctl {'start' if on else 'stop'} {units}"] if units else []),
-        *([start if on else f"{COMPOSE} kill {containers}"] if containers else []),
+        *([start if on else f"{site.COMPOSE} kill {containers}"] if containers else []),
     ]
     site.shell(node, "; ".join(["set -e", *commands]))
 
@@ -148,14 +147,14 @@ def side_by_side(*faults: AbstractContextManager[site.Node]) -> Iterator[list[si
 def foreign_password() -> Iterator[site.Node]:
     """The database's monitor has another password than its exporter knows."""
     node = site.running("postgres_exporter")[0]
-    sql = f"{COMPOSE} exec -T postgres psql -U postgres -c"
+    sql = f"{site.COMPOSE} exec -T postgres psql -U postgres -c"
     site.shell(node, f"{sql} \"ALTER ROLE monitor PASSWORD 'another'\"")
     # Sessions that were open stay open.
-    site.shell(node, f"{COMPOSE} restart postgres_exporter")
+    site.shell(node, f"{site.COMPOSE} restart postgres_exporter")
     try:
         yield node
     finally:
-        site.shell(node, f"{COMPOSE} exec -T postgres /opt/aicluster/provision")
+        site.shell(node, f"{site.COMPOSE} exec -T postgres /opt/aicluster/provision")
 
 
 # Whoever is connected must sign in again, which only the other password opens.
@@ -169,12 +168,12 @@ REDISCLI_AUTH=another redis-cli -e CLIENT KILL TYPE normal
 def lost_counters() -> Iterator[site.Node]:
     """Kong's password does not open its Redis any more."""
     node = next(node for node in site.running("kong") if "redis" in node.services)
-    site.shell(node, f"{COMPOSE} exec -T redis sh -ec {shlex.quote(ANOTHER_PASSWORD)}")
+    site.shell(node, f"{site.COMPOSE} exec -T redis sh -ec {shlex.quote(ANOTHER_PASSWORD)}")
     try:
         yield node
     finally:
         # It starts with the password of its file; healthy again, it is waited for.
-        site.shell(node, f"{COMPOSE} restart redis")
+        site.shell(node, f"{site.COMPOSE} restart redis")
         switch(node, "redis", on=True)
 
 

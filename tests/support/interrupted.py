@@ -45,5 +45,5 @@ def kill_after(seconds: float, root: Path = ROOT) -> str:
 def postgres(statement: str) -> str:
     """What the cluster's database answers."""
     [backend, *_] = site.running("postgres")
-    container = site.shell(backend, "docker ps --quiet --filter label=aicluster.service=postgres").strip()
-    return site.shell(backend, f"docker exec -u postgres {container} psql -tAc '{statement}'").strip()
+    psql = f"{site.COMPOSE} exec -T -u postgres postgres psql -tAc"
+    return site.shell(backend, f"{psql} '{statement}'").strip()

@@ -15,6 +15,8 @@ from tree import ROOT, load
 
 # Which inventory the tests look at; `lab`, or the name of a file inventory/<name>.yml.
 INVENTORY = os.environ.get("AICLUSTER_INVENTORY", "lab")
+# What of a node's containers one asks on it.
+COMPOSE = "docker compose --project-directory /opt/aicluster"
 BOARDS = ("-i", "inventory/groups.yml", "-i", f"inventory/{INVENTORY}.yml")
 
 

@@ -6,7 +6,7 @@ Expectations come from the inventory (fixture `node`), facts from the node (fixt
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,7 @@ import testinfra
 
 HERE = Path(__file__).parent
 LOG_LINES = 30
-EVERYWHERE = {"all", "base", "docker_engine"}
-
-
+EVERYWHERE = {"all", "base"}
 # A tier's own scenario looks at the nodes of that tier only; without it all are looked at.
 TIER = os.environ.get("AICLUSTER_TIER", "nodes")
 
@@ -68,6 +66,17 @@ def host(node: site.Node, connections: dict[str, Any]) -> Any:
     return connections[node.name]
 
 
+@pytest.fixture
+def inside(host: Any) -> Callable[..., Any]:
+    """Runs a command in the container of a service: `inside("redis", "redis-cli", "ping")`."""
+
+    def run(service: str, *argv: str) -> Any:
+        words = " ".join(["%s"] * len(argv))
+        return host.run(f"{site.COMPOSE} exec -T {service} {words}", *argv)
+
+    return run
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """A failed test shows the last words of the node's containers."""
@@ -75,8 +84,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     host = getattr(item, "funcargs", {}).get("host")
     if report.when == "call" and report.failed and host is not None:
         logs = host.run(
-            f"docker compose --project-directory /opt/aicluster ps --all 2>&1; "
-            f"docker compose --project-directory /opt/aicluster logs --no-color --tail {LOG_LINES} 2>&1"
+            f"{site.COMPOSE} ps --all 2>&1; {site.COMPOSE} logs --no-color --tail {LOG_LINES} 2>&1"
         )
         report.sections.append(("containers of the node", logs.stdout))
     return report

@@ -7,16 +7,6 @@ def test_the_node_has_no_failed_unit(host):
     assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""
 
 
-def test_the_containers_are_those_of_the_placed_services_with_their_memory_and_start_again(host, node):
-    shape = '{{index .Config.Labels "aicluster.service"}} {{.HostConfig.Memory}} '
-    shape += "{{.HostConfig.RestartPolicy.Name}}"
-    ids = host.check_output("docker ps --all --quiet --filter label=aicluster.service").split()
-    found = host.check_output(f"docker inspect --format '{shape}' {' '.join(ids)}") if ids else ""
-    assert set(found.splitlines()) == {
-        f"{service} {entry['memory_mb'] << 20} unless-stopped" for service, entry in node.containers.items()
-    }
-
-
 def test_only_published_ports_of_the_catalogue_listen_beside_ssh(host, node):
     expected = {node.entry["ssh_port"]} | {
         port["port"]
@@ -38,6 +28,11 @@ def test_the_run_left_the_system_folders_to_root(host, path):
     folder = host.file(path)
     assert (folder.user, folder.group) == ("root", "root")
     assert not folder.mode & 0o022
+
+
+def test_the_engine_runs_with_the_configuration_of_the_toolkit(host):
+    shown = host.check_output("docker info --format '{{.LiveRestoreEnabled}} {{.LoggingDriver}}'")
+    assert shown == "true journald"
 
 
 def test_the_run_left_no_half_written_file(host):

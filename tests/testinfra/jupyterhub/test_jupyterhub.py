@@ -1,6 +1,7 @@
 """A notebook's user cannot read what the hub may, and can install what he needs."""
 
 import pytest
+import site_under_test as site
 
 # As the spawner does: another user, no group, no capability.
 AS_A_USER = "import os; os.setgroups([]); os.setgid(200999); os.setuid(200999); open({path!r}).read()"
@@ -17,22 +18,17 @@ CONNECT = "import socket; socket.create_connection(({host!r}, {port}), timeout=5
         "/proc/1/environ",
     ],
 )
-def test_what_the_hub_knows_is_closed_to_notebooks(host, path):
-    container = host.check_output("docker ps --quiet --filter label=aicluster.service=jupyterhub").split()[0]
-    assert host.run("docker exec %s test -e %s", container, path).rc == 0
-    refused = host.run("docker exec %s python3 -c %s", container, AS_A_USER.format(path=path))
-    assert "PermissionError" in refused.stderr
+def test_what_the_hub_knows_is_closed_to_notebooks(inside, path):
+    assert inside("jupyterhub", "test", "-e", path).rc == 0
+    assert "PermissionError" in inside("jupyterhub", "python3", "-c", AS_A_USER.format(path=path)).stderr
 
 
-def test_a_notebook_reaches_no_container_beside_it(host):
+def test_a_notebook_reaches_no_container_beside_it(host, inside):
     """Ollama has no login; on the network of the other containers it answers whoever asks."""
-    hub, ollama = (
-        host.check_output(f"docker ps --quiet --filter label=aicluster.service={service}").split()[0]
-        for service in ("jupyterhub", "ollama")
-    )
     shape = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-    for there in ("ollama", host.check_output("docker inspect --format %s %s", shape, ollama).strip()):
-        asked = host.run("docker exec %s python3 -c %s", hub, CONNECT.format(host=there, port=11434))
+    address = host.check_output(f"docker inspect --format '{shape}' $({site.COMPOSE} ps --quiet ollama)")
+    for there in ("ollama", address.strip()):
+        asked = inside("jupyterhub", "python3", "-c", CONNECT.format(host=there, port=11434))
         assert "gaierror" in asked.stderr or "TimeoutError" in asked.stderr
 
 
@@ -59,11 +55,9 @@ manager.shutdown_kernel()
 """
 
 
-def test_a_notebook_installs_a_large_package_and_has_it_after_a_restart(host):
-    hub = host.check_output("docker ps --quiet --filter label=aicluster.service=jupyterhub").split()[0]
-
+def test_a_notebook_installs_a_large_package_and_has_it_after_a_restart(host, inside):
     def run(cell: str) -> str:
-        asked = host.run("docker exec %s python3 -c %s", hub, f"CELL = {cell!r}{NOTEBOOK}")
+        asked = inside("jupyterhub", "python3", "-c", f"CELL = {cell!r}{NOTEBOOK}")
         assert asked.rc == 0, asked.stderr
         return str(asked.stdout)
 
@@ -72,8 +66,7 @@ def test_a_notebook_installs_a_large_package_and_has_it_after_a_restart(host):
         assert "Successfully installed heavy-1.0" in installed
         assert "it weighs 100" in run("import heavy; print('it weighs', heavy.weight)")
     finally:
-        owner = host.check_output("docker exec %s stat --format %%u /home/ada", hub)
-        host.check_output(
-            "docker exec --user %s --workdir / %s find /home/ada -mindepth 1 -delete", owner, hub
-        )
-        host.check_output("docker exec %s rmdir /home/ada", hub)
+        owner = inside("jupyterhub", "stat", "--format", "%u", "/home/ada").stdout.strip()
+        as_the_owner = f"{site.COMPOSE} exec -T --user {owner} --workdir / jupyterhub"
+        host.check_output(f"{as_the_owner} find /home/ada -mindepth 1 -delete")
+        assert inside("jupyterhub", "rmdir", "/home/ada").rc == 0

@@ -1,29 +1,29 @@
 """What a caller of the API is to the database, and what not."""
 
+import pytest
 import site_under_test as site
 
-PROJECT = "docker compose --project-directory /opt/aicluster"
-ASK = f"{PROJECT} exec -T postgres psql -U postgres -d %s -qtAc %s"
+SIGNS_IN = (
+    "select rolcanlogin, rolinherit, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, "
+    "(select string_agg(roleid::regrole::text, ',') from pg_auth_members where member = pg_roles.oid) "
+    "from pg_roles where rolname = 'authenticator'"
+)
+ANONYMOUS = (
+    "select rolcanlogin, has_schema_privilege('web_anon', 'api', 'create'), "
+    "has_schema_privilege('web_anon', 'public', 'create'), "
+    "has_table_privilege('web_anon', 'api.health', 'insert, update, delete') "
+    "from pg_roles where rolname = 'web_anon'"
+)
 
 
-def asked(host, node, sql):
-    return host.check_output(ASK, site.variable(node, "site_database"), sql)
-
-
-def test_the_role_that_signs_in_may_only_become_the_anonymous_one(host, node):
-    sql = (
-        "select rolcanlogin, rolinherit, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, "
-        "(select string_agg(roleid::regrole::text, ',') from pg_auth_members where member = pg_roles.oid) "
-        "from pg_roles where rolname = 'authenticator'"
-    )
-    assert asked(host, node, sql) == "t|f|f|f|f|f|web_anon"
-
-
-def test_the_anonymous_role_cannot_sign_in_and_writes_nowhere(host, node):
-    sql = (
-        "select rolcanlogin, has_schema_privilege('web_anon', 'api', 'create'), "
-        "has_schema_privilege('web_anon', 'public', 'create'), "
-        "has_table_privilege('web_anon', 'api.health', 'insert, update, delete') "
-        "from pg_roles where rolname = 'web_anon'"
-    )
-    assert asked(host, node, sql) == "f|f|f|f"
+@pytest.mark.parametrize(
+    ("sql", "rights"),
+    [
+        pytest.param(SIGNS_IN, "t|f|f|f|f|f|web_anon", id="who signs in may only become the anonymous role"),
+        pytest.param(ANONYMOUS, "f|f|f|f", id="the anonymous role cannot sign in and writes nowhere"),
+    ],
+)
+def test_the_roles_have_no_more_rights_than_they_need(inside, node, sql, rights):
+    database = site.variable(node, "site_database")
+    found = inside("postgres", "psql", "-U", "postgres", "-d", database, "-qtAc", sql)
+    assert found.stdout.strip() == rights
