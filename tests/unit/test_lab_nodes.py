@@ -21,28 +21,6 @@ def test_missing_capabilities(bounding_set, last, expected):
     assert nodes.missing_capabilities(bounding_set, last) == expected
 
 
-@pytest.mark.parametrize(
-    ("missing", "rights"),
-    [
-        pytest.param((), {"Privileged": True}, id="privileged where the host lacks nothing"),
-        pytest.param(
-            ("SYS_RESOURCE",),
-            {
-                "CapAdd": ["ALL"], "CapDrop": ["SYS_RESOURCE"], "MaskedPaths": [], "ReadonlyPaths": [],
-                "SecurityOpt": ["seccomp=unconfined", "apparmor=unconfined"],
-                "DeviceCgroupRules": ["a *:* rwm"],
-            },
-            id="everything but what the host lacks",
-        ),
-    ],
-)  # fmt: skip
-def test_a_node_has_its_boards_memory_no_swap_beyond_it_and_the_rights_of_a_machine(missing, rights):
-    config = nodes.host_config(1024, missing)
-    assert config["Memory"] == config["MemorySwap"] == 1 << 30
-    shared = {"Memory", "MemorySwap", "CgroupnsMode", "Tmpfs"}
-    assert {name: value for name, value in config.items() if name not in shared} == rights
-
-
 def test_a_container_is_made_anew_when_its_image_or_anything_about_it_changes():
     moved = Node(NODE.name, IPv4Address("198.18.77.235"), NODE.memory_mb)
     made = [(NODE, (), "1"), (NODE, (), "1"), (NODE, (), "2"), (NODE, ("BPF",), "1"), (moved, (), "1")]

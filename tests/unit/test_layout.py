@@ -33,24 +33,6 @@ def test_site_yml_only_imports():
     assert all(value in allowed for value in values), "values live in the inventory"
 
 
-def test_site_yml_imports_the_preflight_first_and_then_every_tier_once():
-    imported = [entry["import_playbook"] for entry in load("site.yml")]
-    assert imported[0] == "playbooks/preflight.yml"
-    tiers = [f"playbooks/{tier.replace('_', '-')}.yml" for tier in TIERS]
-    assert Counter(name for name in imported if name in tiers) == Counter(tiers)
-
-
-def test_pulls_are_begun_with_their_tier_and_waited_for_behind_all_others():
-    entries = load("site.yml")
-    begun = {entry["import_playbook"] for entry in entries if entry.get("vars", {}).get("ollama_pull_later")}
-    tiers = {tier for tier in TIERS if (ROOT / f"group_vars/{tier}/models.yml").is_file()}
-    assert begun == {f"playbooks/{tier.replace('_', '-')}.yml" for tier in tiers}
-    assert entries[-1]["import_playbook"] == "playbooks/models.yml"
-    [play] = load("playbooks/models.yml")
-    tags = {tier.replace("_", "-") for tier in tiers}
-    assert set(play["tags"]) == {"models", *tags}, "a run of one tier waits for its models, too"
-
-
 @pytest.mark.parametrize("tier", TIERS)
 def test_every_tier_has_a_playbook_for_its_group_with_its_tag(tier):
     [play] = load(f"playbooks/{tier.replace('_', '-')}.yml")
@@ -118,16 +100,6 @@ def test_every_variable_of_the_lab_exists_elsewhere():
     lab = variables_of(ROOT / "inventory/lab/group_vars") | variables_of(ROOT / "inventory/lab/host_vars")
     unknown = {key for key in lab if not key.startswith("ansible_")} - known
     assert not unknown, f"misspelt, or gone from the shared tree: {sorted(unknown)}"
-
-
-def test_the_vocabulary_has_no_hosts_and_no_variables():
-    def check(name: str, body: Any) -> None:
-        assert set(body or {}) <= {"children"}, f"groups.yml: {name} holds {set(body) - {'children'}}"
-        for child, child_body in ((body or {}).get("children") or {}).items():
-            check(child, child_body)
-
-    for name, body in load("inventory/groups.yml").items():
-        check(name, body)
 
 
 @inventories

@@ -30,18 +30,6 @@ def test_the_node_answers_whatever_a_request_holds(tmp_path):
     assert json.loads(done.stdout)["differing"] == [{"path": str(path), "reason": "content", "before": "x"}]
 
 
-def test_an_inspection_imports_only_what_it_needs():
-    done = sent(QUESTION, then="\nprint(*sys.modules, file=sys.stderr)\n")
-    imported = set(done.stderr.decode().split())
-    ours = {name.partition(".")[2] for name in imported if name.startswith("aicluster_node.")}
-    assert ours == {
-        "answer", "board", "conditions", "docker", "engine_start", "files", "images", "inspection",
-        "local_http", "packages", "probes", "shared_files", "state", "storage", "system", "units",
-    }  # fmt: skip
-    costly = {"base64", "concurrent.futures", "shlex", "shutil", "tarfile", "tempfile", "http.client"}
-    assert not costly & imported
-
-
 def test_an_error_in_the_node_half_names_module_and_line():
     done = sent({**QUESTION, "units": None, "probes": None})
     assert b'File "aicluster_node.inspection", line ' in done.stderr

@@ -1,6 +1,5 @@
 """Contracts of roles and services: one anatomy, a spec that does not lie, no dishonest task."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,24 +107,3 @@ def test_no_task_lies_about_failure_or_change(name):
 @every_task_file
 def test_no_task_asks_whether_it_is_in_the_lab(name):
     assert "'lab' in group_names" not in (ROOT / name).read_text(), "branch on what a node can do"
-
-
-@pytest.mark.parametrize("service", [role for role in ROLES if tree.is_service(role)])
-def test_the_templates_of_a_service_stay_in_its_folder_or_are_host_files_of_its_name(service):
-    root = Path("roles") / service / "templates"
-    home = root / "opt/aicluster" / service
-    shipped = [name for name in tree.files() if root in name.parents and home not in name.parents]
-    # What the node's own tools ask a service: does it work (verify), free your memory (profile).
-    asked = {
-        root / "opt/aicluster" / name
-        for name in (f"checks/{service}.py", f"checks/{service}.json.j2", f"rest/{service}.py")
-    }
-    others = [name for name in shipped if name not in asked]
-    host = {root / "etc", root / "opt/aicluster/bin"}
-    # The drill is about the copies in all stores, so it has a name of its own.
-    own = {"backup_store": ("backup_store", "aicluster_drill")}.get(service, (service,))
-    assert not [
-        str(name)
-        for name in others
-        if not host & set(name.parents) or not any(word in name.name.replace("-", "_") for word in own)
-    ]

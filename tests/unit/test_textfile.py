@@ -1,18 +1,9 @@
-"""Metrics of our own programs, as node_exporter reads them."""
+"""Programs of ours that run for ever and what they import."""
 
 import pytest
 import render
-from aicluster_textfile import write
 
 from aicluster.engine.files import rule_for
-
-
-def test_a_reader_never_sees_half_a_file(tmp_path):
-    path = tmp_path / "a.prom"
-    write(str(path), "x\n")
-    assert path.read_text() == "x\n"
-    assert path.stat().st_mode & 0o777 == 0o644
-    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(("host", "restarted"), [
