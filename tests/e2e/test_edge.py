@@ -53,16 +53,6 @@ def test_the_edge_answers_and_says_so(gateway_url, api_key, path):
 
 
 @pytest.mark.usefixtures("without_ai_nodes")
-def test_a_question_asked_again_is_answered_from_the_edges_cache(gateway_url, api_key):
-    asked = question("Again")
-    sources = [
-        http_client.post(f"{gateway_url}/api/v1/chat", asked, key=api_key).headers["X-Cache-Status"]
-        for _ in range(2)
-    ]
-    assert sources == ["MISS", "HIT"]
-
-
-@pytest.mark.usefixtures("without_ai_nodes")
 @pytest.mark.parametrize("key", [None, "wrong"])
 def test_nobody_without_a_key_gets_to_the_edge(gateway_url, key):
     answer = http_client.post(f"{gateway_url}/api/v1/chat", question("Hello"), key=key)

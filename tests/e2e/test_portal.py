@@ -28,29 +28,13 @@ MEASURED = re.compile(r'data-measured="([^"]*)"')
 
 def browser(*arguments: str) -> str:
     """Run Chromium on the lab's network; returns what it prints."""
-    ran = subprocess.run(
-        [
-            "docker",
-            "run",
-            "--rm",
-            "--network",
-            "aicluster-lab",
-            "--volume",
-            f"{ARTIFACTS}:/out",
-            IMAGE,
-            *arguments,
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return ran.stdout
+    command = ["docker", "run", "--rm", "--network=aicluster-lab", f"--volume={ARTIFACTS}:/out:ro", IMAGE]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="module", autouse=True)
 def image() -> None:
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
-    ARTIFACTS.chmod(0o777)
     folder = ROOT / "lab" / "images" / "browser"
     subprocess.run(
         ["docker", "build", "--quiet", "--tag", IMAGE, str(folder)], check=True, capture_output=True
@@ -99,18 +83,6 @@ def test_the_page_says_how_requests_are_balanced(page):
 def test_every_link_to_a_page_of_the_gateway_answers(page, gateway_url):
     for path in set(re.findall(r'href="(/[^"]*)"', page)):
         assert get(f"{gateway_url}{path}").status in {200, 302}, path
-
-
-@pytest.mark.parametrize(
-    ("name", "size"),
-    [("portal-desktop", "1280,1700"), ("portal-phone", "390,2600")],
-    ids=["desktop", "phone"],
-)
-def test_a_picture_of_the_page_is_kept(gateway_url, name, size):
-    browser(f"--screenshot=/out/{name}.png", f"--window-size={size}", f"{gateway_url}/")
-    picture = (ARTIFACTS / f"{name}.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
-    assert len(picture) > 20_000, "an empty page"
 
 
 def test_on_a_phone_nothing_sticks_out_and_the_text_keeps_off_the_edge(gateway_url):
