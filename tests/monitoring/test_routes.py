@@ -50,13 +50,6 @@ def test_a_route_leads_to_its_receiver(labels, receiver, config):
     monitoring.succeeds("alertmanager", script, config)
 
 
-def test_amtool_notices_a_route_that_leads_elsewhere(config):
-    script = (
-        "amtool config routes test --config.file=alertmanager.yml --verify.receivers=page severity=warning"
-    )
-    assert monitoring.shell("alertmanager", script, config).returncode == 1
-
-
 # Alertmanager itself, with alerts that were given to it; it prints those that are held back.
 INHIBITED = """
 alertmanager --config.file=alertmanager.yml --storage.path=/tmp/alertmanager-test-$$ \

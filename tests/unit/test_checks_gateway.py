@@ -30,18 +30,6 @@ def test_a_node_reports_itself_whether_its_ollama_is_inactive(metrics, state):
     assert kong.state_of(kit, "ollama", "10.0.0.2", time.monotonic() - 10) == state
 
 
-@pytest.mark.parametrize(("states", "probed_within_s", "hopeless"), [
-    pytest.param(["failed"], 10, True, id="it is down"),
-    pytest.param(["failed", ""], 10, False, id="a node has not looked yet"),
-    pytest.param(["healthy"], 10, False, id="it is up, and may not have been probed yet"),
-    pytest.param(["healthy"], -1, True, id="it is up, and still not reached"),
-    pytest.param([""], -1, False, id="a node is slower to look than Kong to probe"),
-])  # fmt: skip
-def test_nobody_waits_for_what_will_not_come(monkeypatch, states, probed_within_s, hopeless):
-    monkeypatch.setattr(kong, "PROBED_WITHIN_S", probed_within_s)
-    assert kong.hopeless(states, time.monotonic()) is hopeless
-
-
 def test_the_edge_is_asked_at_the_same_time_and_without_the_key():
     at_the_edge = threading.Event()
 

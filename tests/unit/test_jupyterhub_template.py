@@ -116,12 +116,6 @@ def test_a_token_opens_the_metrics_and_nothing_else():
     assert role["scopes"] == ["read:metrics"]
 
 
-def test_a_site_without_the_internet_names_its_mirror():
-    mirror = "http://192.0.2.1/simple"
-    found = render.container("jupyterhub", overrides={"jupyterhub_pip_index_url": mirror})
-    assert found["environment"]["PIP_INDEX_URL"] == mirror
-
-
 # --- the lock ---
 
 

@@ -1,9 +1,7 @@
 """Which images the lab makes, from what, and when it leaves them alone."""
 
-import io
 import os
 import re
-import tarfile
 
 import pytest
 from aicluster_lab import images, registry
@@ -103,27 +101,6 @@ def test_what_does_not_change_an_image_changes_neither_its_context_nor_its_hash(
     before = (context(recipe), images.content_hash(recipe))
     change(recipe)
     assert (context(recipe), images.content_hash(recipe)) == before
-
-
-def test_everybody_may_read_what_is_built_from_a_private_checkout(recipe):
-    private(recipe)
-    with tarfile.open(fileobj=io.BytesIO(context(recipe))) as archive:
-        modes = {entry.name: (entry.mode, entry.uid, entry.isdir()) for entry in archive}
-    assert modes == {
-        "Dockerfile": (0o644, 0, False),
-        "conf": (0o755, 0, True),
-        "conf/nginx.conf": (0o644, 0, False),
-        "run.sh": (0o755, 0, False),
-    }
-
-
-def test_a_stand_in_is_told_the_version_of_its_tag():
-    tags = (
-        "127.0.0.1:5077/kong:3.9.5",
-        "127.0.0.1:5077/postgrest/postgrest:v16.4",
-        "sonarqube:26.8-community",
-    )
-    assert [images.version_of(tag) for tag in tags] == ["3.9.5", "16.4", "26.8"]
 
 
 @pytest.mark.parametrize("setting", ["0", "65536", "http", "-1"])

@@ -81,11 +81,3 @@ def test_the_projects_own_lab_inventory_describes_seven_nodes():
     found = sitedata.load_site(ROOT)
     assert [node.name for node in found.nodes] == ["PI51", "AGX0", "ORIN0", "PI52", "PI41", "NANO", "PI31"]
     assert found.secrets_file == ROOT / ".lab" / "secrets.yml"
-
-
-@pytest.mark.parametrize(("base", "source"), [
-    pytest.param("", "inventory/lab", id="the seven nodes"),
-    pytest.param("molecule/one_node", "molecule/one_node", id="another inventory in their place"),
-])  # fmt: skip
-def test_a_lab_is_made_from(base, source):
-    assert sitedata.inventory("", base) == ("-i", "inventory/groups.yml", "-i", source)

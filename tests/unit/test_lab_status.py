@@ -5,17 +5,6 @@ import json
 import pytest
 from aicluster_lab import status
 
-MEBIBYTE = 1 << 20
-
-
-@pytest.mark.parametrize(("cache", "expected"), [
-    pytest.param({"total_inactive_file": 40 * MEBIBYTE}, "60 / 1024 MiB", id="cgroup v1: no page cache"),
-    pytest.param({"inactive_file": 30 * MEBIBYTE}, "70 / 1024 MiB", id="cgroup v2: no page cache"),
-])  # fmt: skip
-def test_memory(cache, expected):
-    assert status.memory_text({"usage": 100 * MEBIBYTE, "limit": 1 << 30, "stats": cache}) == expected
-    assert status.memory_text({}) == "0 / 0 MiB", "a node that just ended"
-
 
 def listed(name: str, state: str, text: str, service: str = "") -> str:
     labels = f"a=b,com.docker.compose.service={service}" if service else ""

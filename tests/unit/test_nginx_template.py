@@ -110,17 +110,6 @@ def test_a_longer_timeout_of_kong_makes_nginx_wait_longer():
     assert "proxy_read_timeout 920s;" in files[CONF + "kong_proxy.conf"]
 
 
-def test_a_recreated_kong_is_found_within_seconds():
-    [resolver] = [words for name, words, _ in http() if name == "resolver"]
-    assert resolver[:2] == ["127.0.0.11", "valid=2s"]
-    assert ["$kong", "kong"] in [words for name, words, _ in server() if name == "set"]
-
-
-def test_the_container_asks_for_the_health_of_nginx_itself():
-    nginx = render.container("nginx")
-    assert "http://127.0.0.1/healthz/nginx" in nginx["healthcheck"]["test"][-1]
-
-
 # --- when no AI node answers ---
 
 

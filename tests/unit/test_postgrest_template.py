@@ -22,7 +22,3 @@ def test_on_another_node_it_has_its_address_and_nothing_here_waits_for_it():
 
 def test_the_database_is_that_of_the_site():
     assert database(overrides={"site_database": "other"}).endswith("/other")
-
-
-def test_it_starts_when_the_database_knows_its_password():
-    assert render.container("postgrest")["depends_on"] == {"postgres": {"condition": "service_healthy"}}

@@ -42,10 +42,6 @@ def test_one_query_cannot_take_the_containers_memory(host):
     assert int(options(host)["--query.max-samples"]) * 16 < entry(host)["memory_mb"] * 2**20 / 2
 
 
-def test_links_in_alerts_lead_to_this_prometheus():
-    assert options(SMALL)["--web.external-url"] == f"http://{SMALL}:9090/"
-
-
 def test_the_scopes_of_the_role_are_those_of_the_filter():
     spec = load("roles/prometheus/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     assert spec["prometheus_scope"]["choices"] == list(SCOPES)

@@ -173,13 +173,6 @@ def test_a_service_of_another_profile_that_runs_has_failed_and_can_be_stopped(ki
     assert (result["state"], result["next"].rpartition("/")[2]) == (said, command)
 
 
-def test_what_breaks_while_somebody_is_blamed_names_them_after_its_own():
-    causes = aicluster_verify.possible_causes(["web on PI52"])
-    with pytest.raises(CheckError, match="no answer") as failure, causes:
-        raise CheckError("no answer", caused_by=["sql on PI51"])
-    assert failure.value.caused_by == ["sql on PI51", "web on PI52"]
-
-
 def test_a_check_waits_no_longer_than_it_is_waited_for(kit, monkeypatch):
     kit.end = time.monotonic() + 30
     monkeypatch.setattr(aicluster_verify, "LAST_WORDS_S", 10)
