@@ -48,11 +48,11 @@ def small() -> site.Node:
     return found
 
 
-def test_a_model_another_node_has_is_copied_from_there(big, small):
+def test_a_tier_alone_copies_a_model_another_node_has_and_ends_with_it_there(big, small):
     model = min(declared(big) & declared(small))
     in_ollama(small, f"ollama rm {model}")
     assert model not in digests(small)
-    run = site.run_site("--limit", small.address)
+    run = site.run_playbook("playbooks/secondary-ai.yml", "--limit", small.address)
     assert run.code == 0, run.output
     mirror = f"{big.address}:{big.port('model_mirror', 'registry')}"
     assert f"{small.name}: {model} is there, copied from {mirror}" in run.output
@@ -60,14 +60,6 @@ def test_a_model_another_node_has_is_copied_from_there(big, small):
     assert not [name for name in digests(small) if mirror in name], "only its own name is left"
     assert run.changed[small.address] > 0
     assert site.run_site("--limit", small.address).changed[small.address] == 0
-
-
-def test_a_tier_alone_ends_with_its_models_there(small):
-    model = min(declared(small))
-    in_ollama(small, f"ollama rm {model}")
-    run = site.run_playbook("playbooks/secondary-ai.yml", "--limit", small.address)
-    assert run.code == 0, run.output
-    assert model in digests(small)
 
 
 def test_models_can_be_waited_for_or_pulled_alone(small):

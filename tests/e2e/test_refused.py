@@ -231,10 +231,3 @@ def test_an_engine_that_does_not_start_runs_again_with_the_file_it_had(layer):
     assert BELOW_A_FILE.rpartition("/")[0] in said
     assert f"{ENGINE_FILE} is again what it was before this run; the engine runs with it." in said
     site.shell(EDGE, "systemctl is-active docker")
-
-
-def test_all_findings_are_named_in_one_run(layer):
-    with spoilt(DISK_FULL + CGROUPS_OFF, f"{DISK_AS_BEFORE}; {CGROUPS_ON}"):
-        run = site.run_site(*layer({"nginx": {"image": "nginx:0.0.404"}}), "--limit", EDGE.address)
-    assert [sentence.split(" of ")[0] for sentence in sentences(run)][:2] == ["memory cgroup", "disk"]
-    assert len(sentences(run)) == 3

@@ -143,7 +143,7 @@ FILES = {
     f"{path.parts[-3]}/secrets/{path.name.removesuffix('.j2')}"
     for path in ROOT.glob("roles/*/templates/opt/aicluster/*/secrets/*")
 }
-# A hash, for which test_password_file.py asks; addresses that the site gives; what is derived from a secret.
+# A hash, which tests/e2e/test_node_pages.py logs in with; addresses that the site gives; derived values.
 FILES -= {"nginx/secrets/pages", *(path for path in FILES if path.startswith(("alertmanager/", "backup")))}
 ROLES = sorted({path.partition("/")[0] for path in FILES})
 
