@@ -10,10 +10,10 @@ import pytest
 import yaml
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import filter_loader, init_plugin_loader
 from ansible.template import Templar, trust_as_template
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
-from site_description import ansible_plugins
 from tree import ROOT, catalogue
 
 from aicluster.engine.desired import role_variables
@@ -34,6 +34,14 @@ class Site:
     loader: DataLoader
     inventory: InventoryManager
     variables: VariableManager
+    hostvars: HostVars
+
+
+@cache
+def ansible_plugins() -> None:
+    """Make Ansible's plugins and this project's filters loadable, once per process."""
+    init_plugin_loader()
+    filter_loader.add_directory(str(ROOT / "filter_plugins"))
 
 
 @cache
@@ -45,10 +53,8 @@ def site(inventory: str) -> Site:
     loader.set_basedir(str(ROOT / "playbooks"))
     manager = InventoryManager(loader=loader, sources=[str(ROOT / source) for source in SOURCES[inventory]])
     variables = VariableManager(loader=loader, inventory=manager)
-    HostVars(
-        inventory=manager, variable_manager=variables, loader=loader
-    )  # makes itself known to the manager
-    return Site(loader, manager, variables)
+    hostvars = HostVars(inventory=manager, variable_manager=variables, loader=loader)
+    return Site(loader, manager, variables, hostvars)
 
 
 def made_up_secrets() -> dict[str, str]:

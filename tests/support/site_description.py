@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import render
 import site_preflight
 import yaml
 from tree import ROOT
@@ -16,34 +17,14 @@ from aicluster.site.catalogue import merged
 
 
 @cache
-def ansible_plugins() -> None:
-    """Make Ansible's plugins and this project's filters loadable, once per process."""
-    from ansible.plugins.loader import filter_loader, init_plugin_loader
-
-    init_plugin_loader()
-    filter_loader.add_directory(str(ROOT / "filter_plugins"))
-
-
-@cache
 def _described() -> dict[str, Any]:
-    from ansible.inventory.manager import InventoryManager
-    from ansible.parsing.dataloader import DataLoader
-    from ansible.vars.hostvars import HostVars
-    from ansible.vars.manager import VariableManager
-
-    ansible_plugins()
-    loader = DataLoader()
-    sources = [str(ROOT / "inventory/groups.yml"), str(ROOT / "inventory/production.yml")]
-    inventory = InventoryManager(loader=loader, sources=sources)
-    manager = VariableManager(loader=loader, inventory=inventory)
-    hostvars = HostVars(inventory=inventory, variable_manager=manager, loader=loader)
-    groups = inventory.get_groups_dict()
-    site = site_preflight.describe(groups, hostvars, ROOT / "inventory/groups.yml", ROOT / "roles")
+    read = render.site("production")
+    groups = read.inventory.get_groups_dict()
+    site = site_preflight.describe(groups, read.hostvars, ROOT / "inventory/groups.yml", ROOT / "roles")
     # The secrets of the real site are not in the repository: here it has all it needs.
     names = list(secret_needs(site))
     secrets = {"file": "secrets/vault.yml", "names": names, "problem": None, "fix": None}
-    # Of the command line.
-    sources = ["inventory/groups.yml", "inventory/production.yml"]
+    sources = list(render.SOURCES["production"])
     return site | {"secrets": site["secrets"] | secrets, "inventories": sources}
 
 

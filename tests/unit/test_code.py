@@ -12,7 +12,7 @@ import tree
 from ansible.errors import AnsibleFilterError
 from ansible.plugins.loader import filter_loader
 from programs import ansible
-from site_description import ansible_plugins
+from render import ansible_plugins
 from tree import ROOT
 
 FILTERS = adapters.FilterModule().filters()
