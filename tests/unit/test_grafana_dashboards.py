@@ -6,7 +6,6 @@ import dashboards
 import pytest
 
 RENDERED = dashboards.rendered()
-every_dashboard = pytest.mark.parametrize("dashboard", RENDERED, ids=[d["title"] for d in RENDERED])
 every_panel = pytest.mark.parametrize(
     "panel",
     [
@@ -24,12 +23,6 @@ def units(panel):
     defaults, overrides = panel["fieldConfig"]["defaults"], panel["fieldConfig"]["overrides"]
     own = [p["value"] for each in overrides for p in each["properties"] if p["id"] == "unit"]
     return own or [defaults["unit"]]
-
-
-@every_dashboard
-def test_no_two_panels_share_a_title(dashboard):
-    titles = [panel["title"] for panel in dashboard["panels"] if panel["type"] != "row"]
-    assert len(titles) == len(set(titles))
 
 
 @every_panel

@@ -2,7 +2,6 @@
 
 import configparser
 import json
-import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -59,17 +58,6 @@ def test_every_tier_has_a_scenario_that_runs_its_playbook_and_looks_at_its_nodes
     converges = SCENARIOS[scenario]["ansible"]["playbooks"]["converge"]
     assert (ROOT / "molecule" / scenario / converges).resolve() == ROOT / f"playbooks/{scenario}.yml"
     assert SCENARIOS[scenario]["verifier"]["env"] == {"AICLUSTER_TIER": tier}
-
-
-def made_by_make(variable):
-    """The words of a variable of the Makefile."""
-    show = ["make", "--silent", f"--eval=show:\n\t@echo $({variable})", "show"]
-    return set(subprocess.run(show, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
-
-
-def test_make_runs_every_scenario_and_every_role_by_itself():
-    assert made_by_make("SCENARIOS") == set(SCENARIOS) - {"default", "role"}
-    assert made_by_make("ROLES") | {"stack", "preflight"} == set(tree.roles())
 
 
 @pytest.mark.parametrize(
