@@ -31,9 +31,9 @@ class Query:
         return f"{self.dashboard} / {self.panel} / {self.letter}"
 
 
-def rendered(inventory: str = "production", host: str | None = None) -> list[Dashboard]:
-    """Every dashboard as it lies on a node, by default on the first that runs Grafana."""
-    files = render.render_role("grafana", inventory=inventory, host=host)
+def rendered() -> list[Dashboard]:
+    """Every dashboard as it lies on a node."""
+    files = render.render_role("grafana")
     return [json.loads(text) for path, text in sorted(files.items()) if path.startswith(FOLDER)]
 
 

@@ -49,17 +49,6 @@ def test_a_play_carries_no_values(name):
         assert not kept, f"{name}: {kept}: values live in group_vars, host_vars and role defaults"
 
 
-SCENARIOS = {path.parent.name: load(path) for path in sorted((ROOT / "molecule").glob("*/molecule.yml"))}
-
-
-@pytest.mark.parametrize("tier", TIERS)
-def test_every_tier_has_a_scenario_that_runs_its_playbook_and_looks_at_its_nodes(tier):
-    scenario = tier.replace("_", "-")
-    converges = SCENARIOS[scenario]["ansible"]["playbooks"]["converge"]
-    assert (ROOT / "molecule" / scenario / converges).resolve() == ROOT / f"playbooks/{scenario}.yml"
-    assert SCENARIOS[scenario]["verifier"]["env"] == {"AICLUSTER_TIER": tier}
-
-
 @pytest.mark.parametrize(
     "folder", ["group_vars", "host_vars", "inventory/lab/group_vars", "inventory/lab/host_vars"]
 )

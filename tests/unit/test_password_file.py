@@ -1,6 +1,5 @@
 """A line of a password file, as nginx reads it."""
 
-
 import pytest
 
 from aicluster.errors import SiteError

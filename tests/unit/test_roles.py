@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import tree
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from render import cluster
 from tree import ROOT, load
 
 ROLES = tree.roles()
@@ -88,12 +87,6 @@ def test_services_of_one_image_have_one_version():
     images = {entry["image"] for entry in tree.catalogue().values() if entry["image"]}
     names = [image.rpartition(":")[0] for image in images]
     assert sorted(set(names)) == sorted(names)
-
-
-@every_service
-def test_a_service_is_placed_somewhere(service):
-    placed = {name for node in cluster("production") for name in node["services"]}
-    assert service in placed, "a service no tier runs is dead code"
 
 
 @every_task_file
