@@ -59,16 +59,13 @@ def page(gateway_url: str) -> str:
     )
 
 
-def test_every_service_of_every_node_is_listed_with_its_live_state(page):
+def test_every_service_of_every_node_is_listed_with_its_live_state_and_they_are_added_up(page):
     states = {(service, node): state for node, service, state in ITEM.findall(page)}
     assert set(states) == {(service, node.name) for node in site.nodes() for service in node.services}
     for node in site.nodes():
         for service in node.services:
             expected = "inactive" if service in node.inactive else "healthy"
             assert states[service, node.name] == expected, f"{service} on {node.name}"
-
-
-def test_the_page_adds_them_up(page):
     [text] = SUMMARY.findall(page)
     assert re.match(r"\d+ of \d+ services are healthy", text)
     assert "failed" not in text and "unknown" not in text

@@ -87,12 +87,8 @@ def changed(tmp_path_factory, gateway_url, api_key) -> Iterator[Changed]:
     (layer / "group_vars").mkdir()
     for tier, share in SHARES.items():
         (layer / "group_vars" / f"{tier}.yml").write_text(f"node_ai_tier_share: {share}\n")
-    clients, stop, before, weights_before = (
-        Clients(f"{gateway_url}/api/v1/chat", api_key),
-        threading.Event(),
-        containers(),
-        weights(),
-    )
+    clients, stop = Clients(f"{gateway_url}/api/v1/chat", api_key), threading.Event()
+    before, weights_before = containers(), weights()
     try:
         with ThreadPoolExecutor(CLIENTS) as streaming:
             streams = [streaming.submit(clients.ask_until, stop) for _ in range(CLIENTS)]

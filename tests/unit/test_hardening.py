@@ -7,6 +7,22 @@ import tree
 from hardening import RULES, deviations, exceptions
 from render import cluster, compose_of
 
+GOOD: dict[str, Any] = {
+    "image": "web:1.2",
+    "security_opt": ["no-new-privileges:true"],
+    "cap_drop": ["ALL"],
+    "read_only": True,
+    "user": "101:101",
+    "pids_limit": 256,
+    "mem_limit": "64m",
+    "memswap_limit": "64m",
+    "logging": {"driver": "journald"},
+    "restart": "unless-stopped",
+    "healthcheck": {"test": ["CMD", "true"]},
+    "volumes": ["data:/data", "/opt/aicluster/web/conf:/conf:ro"],
+    "ports": ["10.0.0.1:80:80"],
+}
+
 
 def containers(service: str) -> list[tuple[str, dict[str, Any]]]:
     """(where, container) of a service on every node of both inventories that runs it."""
@@ -46,6 +62,34 @@ def test_the_code_of_users_reaches_no_container_but_who_hands_it_requests(invent
 def test_an_exception_names_a_rule_and_has_a_reason(service):
     assert set(exceptions(service)) <= set(RULES)
     assert all(len(reason.split()) > 3 for reason in exceptions(service).values())
+
+
+def test_a_container_that_keeps_everything_deviates_in_nothing():
+    assert deviations(GOOD) == set()
+
+
+# The other rules find something in containers whose role says why.
+@pytest.mark.parametrize(("change", "rule"), [
+    ({"security_opt": []}, "no-new-privileges"),
+    ({"cap_drop": ["NET_RAW"]}, "cap_drop"),
+    ({"user": "root"}, "user"),
+    ({"pids_limit": -1}, "pids_limit"),
+    ({"memswap_limit": "128m"}, "mem_limit"),
+    ({"environment": {"GOMEMLIMIT": "64MiB"}}, "GOMEMLIMIT"),
+    ({"logging": {"driver": "json-file"}}, "logging"),
+    ({"image": "web:latest"}, "image"),
+    ({"restart": "always"}, "restart"),
+    ({"healthcheck": {}}, "healthcheck"),
+    ({"privileged": True}, "privileged"),
+    ({"devices": ["/dev/mem"]}, "devices"),
+    ({"network_mode": "host"}, "host-namespaces"),
+    ({"volumes": ["/run/docker.sock:/run/docker.sock:ro"]}, "docker.sock"),
+    ({"volumes": ["/opt/aicluster/web/conf:/conf"]}, "mounts-read-only"),
+    ({"ports": ["80:80"]}, "published-to-all"),
+    ({"ports": ["0.0.0.0:80:80"]}, "published-to-all"),
+], ids=str)  # fmt: skip
+def test_a_rule_finds_what_breaks_it(change, rule):
+    assert rule in deviations(GOOD | change)
 
 
 # Service -> where its program keeps what a new container must find again.
