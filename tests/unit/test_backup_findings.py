@@ -50,26 +50,6 @@ def test_a_store_that_is_too_small_is_named_with_what_is_sent_there():
     ]
 
 
-@pytest.mark.parametrize(("found", "nodes"), [
-    pytest.param(
-        "service web on A has data to keep: must run beside backup",
-        [node("A", keeps=False, web=DATA), *STORES],
-        id="a node without the service that keeps it",
-    ),
-    pytest.param(
-        "service backup on B has no store: backup_store must run on another node",
-        [node("B", 100, web=DATA)],
-        id="the only store is the node itself",
-    ),
-])  # fmt: skip
-def test_data_without_a_way_into_a_store_is_found(found, nodes):
-    assert [problem.partition(";")[0] for problem in backup_problems(nodes)] == [found]
-
-
-def test_a_node_without_data_needs_neither():
-    assert backup_problems([node("A", keeps=False, web={})]) == []
-
-
 @pytest.mark.parametrize(("services", "unnamed"), [
     pytest.param({"web": {"backup": [{"volume": "v"}, {"dump": "bin/x", "volume": "w"}]}}, [],
         id="all named"),

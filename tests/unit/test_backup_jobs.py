@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import render
+from backups import job
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,11 +15,6 @@ from aicluster.errors import SiteError
 def nodes(**backup: list[dict[str, Any]]) -> list[dict[str, Any]]:
     services: dict[str, Any] = {service: {"backup": entries} for service, entries in backup.items()}
     return [{"name": "A", "host": "10.0.0.1", "services": {"backup": {}, **services}}]
-
-
-def job(name: str, **changed: Any) -> dict[str, Any]:
-    nothing: dict[str, Any] = {"dumps": [], "sqlite": {}, "paths": [], "exclude": []}
-    return {"name": name, **nothing, "copies": 2, **changed}
 
 
 @pytest.mark.parametrize(("entries", "jobs", "volumes", "paths"), [
@@ -120,20 +116,3 @@ def test_no_job_of_the_site_reads_a_volume_that_its_services_do_not_have(name):
         for volume in render.compose_of(service, host=node["host"]).get("volumes") or {}
     }
     assert set(backup_mounts(site, node["host"])["volumes"]) <= there
-
-
-@pytest.mark.parametrize(("name", "jobs"), [
-    pytest.param("PI51", {"grafana": 2}, id="PI51"),
-    pytest.param("PI52", {"postgres": 2, "minio": 1}, id="PI52"),
-    pytest.param(
-        "ORIN0",
-        {"ollama": 2, "comfyui": 2, "comfyui_bulk": 1, "jupyterhub": 2, "jupyterhub_bulk": 1},
-        id="ORIN0",
-    ),
-    pytest.param("PI31", {}, id="PI31 keeps nothing"),
-])  # fmt: skip
-def test_the_jobs_of_the_site_and_their_copies(name, jobs):
-    site = render.cluster("production")
-    [host] = [node["host"] for node in site if node["name"] == name]
-    found = {one["name"]: one["copies"] for one in backup_jobs(site, host)["jobs"]}
-    assert {name: copies for name, copies in found.items() if name not in ("backup", "backup_store")} == jobs

@@ -82,23 +82,6 @@ def server(tmp_path):
     return Server(tmp_path)
 
 
-def test_a_database_takes_its_name_after_all_tables_were_compared(server):
-    code, said, error = server.run(str(server.folder))
-    assert code == 0, error
-    asked = server.asked
-    order = [
-        'CREATE DATABASE "web_restoring" WITH', "--exit-on-error --dbname web_restoring",
-        'ALTER DATABASE "web" ALLOW_CONNECTIONS false', "pg_terminate_backend", 'RENAME TO "web_before_',
-        'ALTER DATABASE "web_restoring" RENAME TO "web"', "/opt/aicluster/provision",
-    ]  # fmt: skip
-    places = [asked.index(words) for words in order]
-    assert places == sorted(places)
-    assert (
-        "1 databases, 2 rows, all tables compared; web_before_" in said
-        and "--drop-before` drops them" in said
-    )
-
-
 def test_owner_rights_and_settings_are_given_to_the_new_database_only(server):
     server.run(str(server.folder))
     made = server.asked

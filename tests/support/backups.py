@@ -1,0 +1,43 @@
+"""What the tests of backups share: a folder that stands for a node, and a job as the node gets it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+
+def job(name: str, **changed: Any) -> dict[str, Any]:
+    """A job that copies nothing yet."""
+    nothing: dict[str, Any] = {"dumps": [], "sqlite": {}, "paths": [], "exclude": [], "copies": 2}
+    return {"name": name, **nothing, **changed}
+
+
+class Folder:
+    """A node whose files are below a folder of the test; its programs keep in `asked` what they are asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def program(self, name: str, text: str) -> None:
+        self.write(name, text).chmod(0o755)
+
+    def read(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+    def asked(self, start: str = "") -> list[str]:
+        return [line for line in self.read("asked").splitlines() if line.startswith(start)]
+
+    def use(self, monkeypatch: pytest.MonkeyPatch, places: Mapping[ModuleType, Mapping[str, str]]) -> None:
+        """Let the constants of modules name paths in the folder, and find its programs first."""
+        for module, names in places.items():
+            for name, path in names.items():
+                monkeypatch.setattr(module, name, str(self.folder / path))
+        monkeypatch.setenv("PATH", str(self.folder / "bin"), prepend=":")
