@@ -1,5 +1,6 @@
 """What the tests of backups share: a folder that stands for a node, and a job as the node gets it."""
 
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -32,8 +33,19 @@ class Folder:
     def read(self, name: str) -> str:
         return (self.folder / name).read_text()
 
+    def tree(self, name: str) -> dict[str, str]:
+        """Path of every file below a folder -> its text."""
+        top = self.folder / name
+        files = [path for path in top.rglob("*") if path.is_file()]
+        return {str(path.relative_to(top)): path.read_text(errors="replace") for path in files}
+
     def asked(self, start: str = "") -> list[str]:
         return [line for line in self.read("asked").splitlines() if line.startswith(start)]
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command that finds the node's programs first."""
+        path = {"PATH": f"{self.folder}/bin:/usr/bin:/bin"}
+        return subprocess.run(command, env=path, capture_output=True, text=True, check=False)
 
     def use(self, monkeypatch: pytest.MonkeyPatch, places: Mapping[ModuleType, Mapping[str, str]]) -> None:
         """Let the constants of modules name paths in the folder, and find its programs first."""

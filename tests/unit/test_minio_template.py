@@ -9,6 +9,7 @@ from typing import Any
 
 import fake_mc
 import pytest
+from backups import Folder
 from render import made_up_secrets, render_role, without
 from tree import catalogue
 
@@ -177,59 +178,43 @@ esac
 """
 
 
+NEW = {"images/a": "new", "images/later": "new", "models/m": "new", "other/o": "new"}
+COPY = {"images/a": "old", "images/gone/b": "old", "models/m": "old"}
+
+
 @pytest.fixture
-def put_back(tmp_path):
-    """Run the script for a copy of two buckets, and a store that has three."""
-    (tmp_path / "mc").write_text(CLIENT.format(here=tmp_path))
-    (tmp_path / "mc").chmod(0o755)
-    for name, text in {
-        "backup/images/a": "old", "backup/images/gone/b": "old", "backup/models/m": "old",
-        "store/images/a": "new", "store/images/later": "new", "store/models/m": "new", "store/other/o": "new",
-    }.items():  # fmt: skip
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+def node(tmp_path):
+    """A node with a copy of two buckets, and a store that has three."""
+    made = Folder(tmp_path)
+    made.program("bin/mc", CLIENT.format(here=tmp_path))
+    for folder, objects in (("backup", COPY), ("store", NEW)):
+        for name, text in objects.items():
+            made.write(f"{folder}/{name}", text)
+    made.write("root_password", "long enough")
     rendered = render_role("minio", host=PI52)
-    (tmp_path / "root_password").write_text("long enough")
     for name in ("sign-in", "put-back"):
         text = rendered[f"{HOME}/bin/{name}"].replace("/opt/aicluster/bin", str(tmp_path))
         text = text.replace("/run/secrets/minio", str(tmp_path)).replace("/backup/", f"{tmp_path}/backup/")
-        (tmp_path / name).write_text(text)
-
-    def run(*arguments: str) -> tuple[int, dict[str, str], str]:
-        done = subprocess.run(
-            ["sh", str(tmp_path / "put-back"), *arguments],
-            env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        store = tmp_path / "store"
-        found = {
-            str(path.relative_to(store)): path.read_text() for path in store.rglob("*") if path.is_file()
-        }
-        return done.returncode, found, done.stdout + done.stderr
-
-    return run
+        made.write(name, text)
+    return made
 
 
-def test_buckets_become_what_their_copy_is_and_others_stay(put_back):
-    code, found, said = put_back()
-    assert code == 0, said
-    assert found == {"images/a": "old", "images/gone/b": "old", "models/m": "old", "other/o": "new"}
-    assert said == "bucket images: 2 objects\nbucket models: 1 objects\n"
+@pytest.mark.parametrize(("buckets", "after", "said"), [
+    pytest.param([], COPY | {"other/o": "new"}, "bucket images: 2 objects\nbucket models: 1 objects\n",
+        id="all that have a copy"),
+    pytest.param(["images"], COPY | {"models/m": "new", "other/o": "new"}, "bucket images: 2 objects\n",
+        id="one by itself"),
+])  # fmt: skip
+def test_buckets_become_what_their_copy_is_and_others_stay(node, buckets, after, said):
+    done = node.run("sh", str(node.folder / "put-back"), *buckets)
+    assert (done.returncode, done.stdout, node.tree("store")) == (0, said, after)
 
 
-def test_one_bucket_is_put_back_by_itself(put_back):
-    _, found, _ = put_back("images")
-    assert found == {"images/a": "old", "images/gone/b": "old", "models/m": "new", "other/o": "new"}
-
-
-@pytest.mark.parametrize(("bucket", "differs", "message"), [
-    ("pictures", False, "the copy has no bucket pictures\n"),
-    ("images", True, "bucket images differs from its copy: > root/images/x\n"),
+@pytest.mark.parametrize(("bucket", "message"), [
+    ("pictures", "the copy has no bucket pictures\n"),
+    ("images", "bucket images differs from its copy: > root/images/x\n"),
 ], ids=["no copy", "a store that has something else afterwards"])  # fmt: skip
-def test_a_bucket_that_is_not_what_its_copy_is_fails(put_back, tmp_path, bucket, differs, message):
-    if differs:
-        (tmp_path / "differs").touch()
-    code, _, said = put_back(bucket)
-    assert (code, said) == (1, message)
+def test_a_bucket_that_is_not_what_its_copy_is_fails(node, bucket, message):
+    node.write("differs", "")
+    done = node.run("sh", str(node.folder / "put-back"), bucket)
+    assert (done.returncode, done.stdout + done.stderr) == (1, message)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backups import Folder
 from tree import ROOT
 
 PROGRAM = ROOT / "roles/postgres/templates/opt/aicluster/postgres/bin/restore"
@@ -46,35 +47,22 @@ GRANT byhand TO web;
 """
 
 
-class Server:
+class Server(Folder):
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "bin").mkdir()
-        (folder / "bin/docker").write_text(DOCKER)
-        (folder / "bin/docker").chmod(0o755)
+        super().__init__(folder)
+        self.program("bin/docker", DOCKER)
         texts = {"globals.sql": GLOBALS, "statements": STATEMENTS, "tables": "s.t|2|7\n\n"}
         for name, text in {"web.dump": "", "asked": "", **texts}.items():
-            (folder / name).write_text(text)
+            self.write(name, text)
         self.manifest()
 
     def manifest(self, server: str = "17.10", **changes: Any) -> None:
         empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         web = {"bytes": 1, "size": 1, "sha256": empty, "tables": {"s.t": TABLE}, **changes}
-        (self.folder / "manifest.json").write_text(json.dumps({"server": server, "databases": {"web": web}}))
+        self.write("manifest.json", json.dumps({"server": server, "databases": {"web": web}}))
 
-    def run(self, *arguments: str) -> tuple[int, str, str]:
-        done = subprocess.run(
-            [str(PROGRAM), *arguments],
-            env={"PATH": f"{self.folder}/bin:/usr/bin:/bin"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr.strip()
-
-    @property
-    def asked(self) -> str:
-        return (self.folder / "asked").read_text()
+    def restore(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.run(str(PROGRAM), *arguments)
 
 
 @pytest.fixture
@@ -83,8 +71,8 @@ def server(tmp_path):
 
 
 def test_owner_rights_and_settings_are_given_to_the_new_database_only(server):
-    server.run(str(server.folder))
-    made = server.asked
+    server.restore(str(server.folder))
+    made = server.read("asked")
     for line in (
         'ALTER DATABASE "web_restoring" OWNER TO web;',
         "ALTER ROLE web IN DATABASE \"web_restoring\" SET x TO '1';",
@@ -96,21 +84,21 @@ def test_owner_rights_and_settings_are_given_to_the_new_database_only(server):
 
 
 def test_roles_that_exist_keep_their_password_and_missing_ones_are_made(server):
-    server.run(str(server.folder))
-    assert "PASSWORD 'old'" not in server.asked and "CREATE ROLE web;" not in server.asked
-    assert "CREATE ROLE byhand;\nALTER ROLE byhand WITH LOGIN PASSWORD 'kept';" in server.asked
+    server.restore(str(server.folder))
+    assert "PASSWORD 'old'" not in server.read("asked") and "CREATE ROLE web;" not in server.read("asked")
+    assert "CREATE ROLE byhand;\nALTER ROLE byhand WITH LOGIN PASSWORD 'kept';" in server.read("asked")
 
 
 @pytest.mark.parametrize("spoil", [
     pytest.param(lambda server: (server.folder / "broken").touch(), id="a dump that does not restore"),
-    pytest.param(lambda server: (server.folder / "tables").write_text("s.t|2|8\n\n"), id="other rows"),
-    pytest.param(lambda server: (server.folder / "tables").write_text("\n"), id="a table that is missing"),
+    pytest.param(lambda server: server.write("tables", "s.t|2|8\n\n"), id="other rows"),
+    pytest.param(lambda server: server.write("tables", "\n"), id="a table that is missing"),
 ])  # fmt: skip
 def test_what_is_not_what_was_dumped_never_takes_the_name(server, spoil):
     spoil(server)
-    assert server.run(str(server.folder))[0] == 1
-    assert "RENAME" not in server.asked and "pg_terminate_backend" not in server.asked
-    assert server.asked.rstrip().endswith('DROP DATABASE IF EXISTS "web_restoring" WITH (FORCE);')
+    assert server.restore(str(server.folder)).returncode == 1
+    assert "RENAME" not in server.read("asked") and "pg_terminate_backend" not in server.read("asked")
+    assert server.read("asked").rstrip().endswith('DROP DATABASE IF EXISTS "web_restoring" WITH (FORCE);')
 
 
 REFUSALS: dict[str, tuple[Any, list[str], str]] = {
@@ -125,7 +113,7 @@ REFUSALS: dict[str, tuple[Any, list[str], str]] = {
         lambda server: (server.folder / "web.dump").unlink(), [], "web.dump is missing",
     ),
     "a dump that is damaged": (
-        lambda server: (server.folder / "web.dump").write_text("x"), [], "its SHA-256 differs",
+        lambda server: server.write("web.dump", "x"), [], "its SHA-256 differs",
     ),
     "a disk without room": (
         lambda server: server.manifest(size=1 << 60), [], "MB needed beside the present databases",
@@ -139,9 +127,9 @@ REFUSALS: dict[str, tuple[Any, list[str], str]] = {
 @pytest.mark.parametrize(("spoil", "arguments", "message"), REFUSALS.values(), ids=REFUSALS)
 def test_what_cannot_work_is_refused_before_anything_is_asked(server, spoil, arguments, message):
     spoil(server)
-    code, _, error = server.run(str(server.folder), *arguments)
-    assert code == 1 and message in error
-    assert server.asked == ""
+    done = server.restore(str(server.folder), *arguments)
+    assert done.returncode == 1 and message in done.stderr
+    assert server.read("asked") == ""
 
 
 @pytest.mark.parametrize(("tables", "said"), [
@@ -151,13 +139,13 @@ def test_what_cannot_work_is_refused_before_anything_is_asked(server, spoil, arg
     ("s.u|1|1\n\n", "now s.t is missing, has 2 rows in the dump; s.u (1 rows) is not in the dump\n"),
 ])  # fmt: skip
 def test_a_check_says_what_would_change_and_changes_nothing(server, tables, said):
-    (server.folder / "tables").write_text(tables)
+    server.write("tables", tables)
     (server.folder / "web.dump").unlink()
-    code, out, _ = server.run("--check", str(server.folder))
-    assert code == 0 and out.endswith(said)
-    assert server.asked == ""
+    done = server.restore("--check", str(server.folder))
+    assert done.returncode == 0 and done.stdout.endswith(said)
+    assert server.read("asked") == ""
 
 
 def test_what_a_restore_kept_is_dropped_by_a_command_and_nothing_else_is(server):
-    assert server.run("--drop-before")[1] == "dropped web_before_20261101_020000\n"
-    assert server.asked == 'DROP DATABASE "web_before_20261101_020000";\n'
+    assert server.restore("--drop-before").stdout == "dropped web_before_20261101_020000\n"
+    assert server.read("asked") == 'DROP DATABASE "web_before_20261101_020000";\n'

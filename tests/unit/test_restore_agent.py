@@ -13,6 +13,7 @@ import aicluster_backup_part
 import aicluster_backup_record as record
 import pytest
 from aicluster_backup_restore import main
+from backups import Folder, job
 
 # Stands for Docker, and for restic: a snapshot is a folder. Options as restic has them.
 DOCKER = """#!{python} -IS
@@ -77,44 +78,32 @@ echo restored "$@"
 cat "$1/all" > HERE/database
 """
 BACKUP = "#!/bin/sh\ncat HERE/database > $1/all\n"
-GRAFANA = {
-    "name": "grafana", "dumps": [], "sqlite": {"grafana_data": ["grafana.db"]}, "copies": 2,
-    "paths": ["/staging/grafana", "/volumes/grafana_data"],
-    "exclude": ["/volumes/grafana_data/cache", "/volumes/grafana_data/grafana.db"],
-}  # fmt: skip
-HOMES = {
-    "name": "jupyterhub_bulk",
-    "dumps": [],
-    "sqlite": {},
-    "paths": ["/volumes/homes"],
-    "exclude": [],
-    "copies": 1,
-}
-HOST = {"name": "backup", "dumps": [], "sqlite": {}, "paths": ["/host/etc"], "exclude": [], "copies": 2}
+GRAFANA = job(
+    "grafana",
+    sqlite={"grafana_data": ["grafana.db"]},
+    paths=["/staging/grafana", "/volumes/grafana_data"],
+    exclude=["/volumes/grafana_data/cache", "/volumes/grafana_data/grafana.db"],
+)
 
 
-class Node:
-    """A node whose folders are below one of this test, and a snapshot of each of its jobs."""
+class Node(Folder):
+    """A node with four jobs, and a snapshot of each of them."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        dumps = {
-            "name": "postgres",
-            "dumps": [str(folder / "postgres/backup")],
-            "paths": ["/staging/postgres"],
-        }
-        jobs = [GRAFANA, HOMES, HOST, {**HOST, **dumps}]
+        super().__init__(folder)
+        jobs = [
+            GRAFANA,
+            job("jupyterhub_bulk", paths=["/volumes/homes"], copies=1),
+            job("backup", paths=["/host/etc"]),
+            job("postgres", dumps=[str(folder / "postgres/backup")], paths=["/staging/postgres"]),
+        ]
         self.write("jobs.json", json.dumps({"node": "PI52", "stores": ["AGX0", "ORIN0"], "jobs": jobs}))
         snapshots = [
-            {
-                "id": f"{number}{job['name']:x<20}",
-                "time": f"2026-11-0{number}T02:00:00Z",
-                "tags": [job["name"]],
-                "paths": job["paths"],
-            }
-            for number, job in enumerate(jobs, 1)
+            {"id": f"{number}{one['name']:x<20}", "tags": [one["name"]], "paths": one["paths"]}
+            for number, one in enumerate(jobs, 1)
         ]
-        self.write("snapshots.json", json.dumps(snapshots))
+        night = {"time": "2026-11-01T02:00:00Z"}
+        self.write("snapshots.json", json.dumps([night | one for one in snapshots]))
         self.program("bin/docker", DOCKER.format(python=sys.executable))
         self.program("postgres/restore", RESTORE.replace("HERE", str(folder)))
         self.program("postgres/backup", BACKUP.replace("HERE", str(folder)))
@@ -134,48 +123,30 @@ class Node:
         self.write("database", "broken")
         self.write("asked", "")
 
-    def write(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
-
-    def program(self, name: str, text: str) -> None:
-        self.write(name, text).chmod(0o755)
-
     def database(self, name: str, value: int) -> None:
         with closing(sqlite3.connect(self.write(name, ""))) as made:
             made.executescript(f"CREATE TABLE a (x); INSERT INTO a VALUES ({value});")
 
-    def tree(self, name: str) -> dict[str, str]:
-        top = self.folder / name
-        return {
-            str(path.relative_to(top)): path.read_text(errors="replace")
-            for path in top.rglob("*")
-            if path.is_file()
-        }
-
-    def asked(self, verb: str) -> list[str]:
-        return [line for line in (self.folder / "asked").read_text().splitlines() if line.startswith(verb)]
-
-    def before(self) -> Path:
+    def made(self) -> Path:
+        """The folder of the one restore."""
         [folder] = (path for path in (self.folder / "restore").iterdir() if path.is_dir())
-        return folder / "before"
+        return folder
+
+    def record(self) -> dict[str, Any]:
+        return dict(json.loads((self.made() / "record.json").read_text()))
 
 
 @pytest.fixture
 def node(tmp_path, monkeypatch):
-    for module, name, path in (
-        (record, "JOBS", "jobs.json"),
-        (record, "LOCK", "lock"),
-        (aicluster_backup_job, "SECRETS", "secrets"),
-        (aicluster_backup_part, "ROOT", "restore"),
-    ):
-        monkeypatch.setattr(module, name, str(tmp_path / path))
+    made = Node(tmp_path)
+    made.use(monkeypatch, {
+        record: {"JOBS": "jobs.json", "LOCK": "lock"},
+        aicluster_backup_job: {"SECRETS": "secrets"},
+        aicluster_backup_part: {"ROOT": "restore"},
+    })  # fmt: skip
     monkeypatch.setattr(record, "LOCK_PATIENCE_S", 0.0)
     monkeypatch.setattr("signal.signal", lambda *_words: None)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
-    return Node(tmp_path)
+    return made
 
 
 def test_a_store_that_is_off_is_named_and_the_other_one_is_listed(node, capsys):
@@ -188,12 +159,15 @@ def test_a_store_that_is_off_is_named_and_the_other_one_is_listed(node, capsys):
 # --- restores ---
 
 
-def test_a_volume_becomes_what_it_was_but_for_what_is_not_copied(node):
-    assert main(["apply", "grafana"]) == 0
+def test_a_volume_becomes_what_it_was_but_for_what_is_not_copied_and_what_was_there_is_kept(node):
+    was = node.tree("volumes/grafana_data")
+    assert main(["apply", "grafana", "--by", "Ada"]) == 0
     found = node.tree("volumes/grafana_data")
     assert found.pop("grafana.db") == node.tree("snapshot/staging/grafana/grafana_data")["grafana.db"]
     assert found == {"sub/file": "as it was", "cache/file": "not copied"}
     assert (node.asked("stop"), node.asked("start")) == (["stop grafana"], ["start grafana"])
+    assert node.tree(str(node.made() / "before/grafana_data")) == was
+    assert (node.record()["by"], node.record()["error"]) == ("Ada", "")
 
 
 def test_restic_may_write_the_one_volume_and_read_its_secrets(node):
@@ -215,30 +189,40 @@ def test_one_path_comes_back_and_nothing_beside_it_changes(node, path):
 def test_the_path_of_a_database_brings_back_its_copy(node):
     assert main(["apply", "grafana", "--path", "grafana_data/grafana.db"]) == 0
     assert set(node.tree("volumes/grafana_data")) == {"grafana.db", "cache/file", "later"}
-    assert set(node.tree(str(node.before()))) == {"grafana_data/grafana.db", "grafana_data/grafana.db-wal"}
+    kept = node.tree(str(node.made() / "before"))
+    assert set(kept) == {"grafana_data/grafana.db", "grafana_data/grafana.db-wal"}
 
 
 def test_a_dump_is_taken_back_by_the_program_of_its_service_which_copies_first(node, capsys):
     assert main(["apply", "postgres", "--database", "web"]) == 0
-    assert (node.folder / "database").read_text() == "as it was"
-    assert (node.before() / "dump/all").read_text() == "broken"
+    assert node.read("database") == "as it was"
+    assert (node.made() / "before/dump/all").read_text() == "broken"
     assert "--database web" in capsys.readouterr().out
 
 
 def test_the_nodes_own_files_are_laid_beside(node, capsys):
     assert main(["apply", "backup", "--path", "/etc/hosts"]) == 0
-    [folder] = (node.folder / "restore").iterdir()
-    assert (folder / "backup/host/etc/hosts").read_text() == "as it was"
+    assert (node.made() / "backup/host/etc/hosts").read_text() == "as it was"
     assert "nothing was replaced" in capsys.readouterr().out
 
 
-def test_after_a_failure_containers_stay_stopped_and_are_named(node, capsys):
+def test_all_is_everything_but_the_node_itself_and_no_copy_is_made_where_none_is_wanted(node):
+    assert main(["apply", "all", "--no-safety-copy"]) == 0
+    assert [one["job"] for one in node.record()["jobs"]] == ["grafana", "jupyterhub_bulk", "postgres"]
+    assert not (node.made() / "before").exists()
+
+
+def test_after_a_failure_containers_stay_stopped_until_the_next_restore_succeeds(node, capsys):
     node.program("bin/cp", "#!/bin/sh\necho disk broken >&2; exit 1\n")
     assert main(["apply", "grafana"]) == 1
     said = capsys.readouterr().err
     assert "disk broken; stopped for it: grafana (run the restore again)" in said
     assert not node.asked("start")
-    assert "disk broken" in json.loads((node.before().parent / "record.json").read_text())["error"]
+    assert "disk broken" in node.record()["error"]
+    (node.folder / "bin/cp").unlink()
+    assert main(["apply", "grafana"]) == 0
+    assert node.asked("start") == ["start grafana"]
+    assert not list((node.folder / "restore").glob("*.stopped"))
 
 
 # --- what would change ---
@@ -304,7 +288,7 @@ def test_what_the_program_of_a_service_refuses_is_refused(node, capsys):
     node.program("postgres/restore", "#!/bin/sh\necho the dump has no database webb: write web >&2; exit 1\n")
     assert main(["apply", "postgres", "--database", "webb"]) == 2
     assert capsys.readouterr().err == "the dump has no database webb: write web\n"
-    assert (node.folder / "database").read_text() == "broken"
+    assert node.read("database") == "broken"
 
 
 @pytest.mark.usefixtures("node")
