@@ -1,4 +1,4 @@
-"""What the tests of backups share: a folder that stands for a node, and a job as the node gets it."""
+"""What the tests of backups share: a node and a job as data, and a folder that stands for a node."""
 
 import subprocess
 from collections.abc import Mapping
@@ -13,6 +13,14 @@ def job(name: str, **changed: Any) -> dict[str, Any]:
     """A job that copies nothing yet."""
     nothing: dict[str, Any] = {"dumps": [], "sqlite": {}, "paths": [], "exclude": [], "copies": 2}
     return {"name": name, **nothing, **changed}
+
+
+def node(name: str, store: int = 0, keeps: bool = True, **services: Any) -> dict[str, Any]:
+    """A node; with `store` one of that many GiB, without `keeps` one that runs no backup."""
+    own: dict[str, Any] = {"backup": {}} if keeps else {}
+    own |= {"backup_store": {"disk_gb": store, "ports": {"rest": {"port": 8000}}}} if store else {}
+    ends = {"address": f"{name}.lan", "share": None, "capacity": None, "drained": False}
+    return {"name": name, "host": f"host-{name}", **ends, "services": {**own, **services}}
 
 
 class Folder:

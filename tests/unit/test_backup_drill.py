@@ -18,7 +18,7 @@ import aicluster_drill_kit
 import aicluster_textfile
 import pytest
 import render
-from backups import Folder
+from backups import Folder, node
 from by_path import import_file
 
 from aicluster.backup.drills import backup_drills
@@ -27,11 +27,6 @@ DAY = 86400
 HOST = {node["name"]: node["host"] for node in render.cluster("production")}
 
 # --- which copies, and where ---
-
-
-def node(name: str, store: int = 0, **services: Any) -> dict[str, Any]:
-    own = {"backup": {}, **({"backup_store": {"disk_gb": store}} if store else {})}
-    return {"name": name, "host": f"host-{name}", "services": {**own, **services}}
 
 
 WEB = {"image": "web:1", "uid": 7, "drill": "files/drill.py", "backup": [{"volume": "v"}]}

@@ -1,23 +1,16 @@
 """What of a site would not be backed up is found before a node is touched."""
 
 from copy import deepcopy
-from typing import Any
 
 import pytest
 import render
+from backups import node
 from site_description import errors_of, production
 from tree import ROOT
 
 from aicluster.backup.findings import backup_problems, named_volumes, volume_problems
 
 DATA = {"backup": [{"volume": "v"}], "disk_gb": 30}
-
-
-def node(name: str, store: int = 0, keeps: bool = True, **services: Any) -> dict[str, Any]:
-    """A node; with `store` one of that many GiB, without `keeps` one that runs no backup."""
-    own: dict[str, Any] = {"backup": {}} if keeps else {}
-    own |= {"backup_store": {"disk_gb": store}} if store else {}
-    return {"name": name, "host": name, "services": {**own, **services}}
 
 
 STORES = [node("B", 100), node("C", 50)]

@@ -1,8 +1,7 @@
 """Which stores have the copies of a node, and the secrets both are given."""
 
-from typing import Any
-
 import pytest
+from backups import node
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,15 +9,6 @@ from aicluster.backup.jobs import backup_jobs
 from aicluster.backup.secrets import backup_secret
 from aicluster.backup.stores import backup_clients, backup_stores, stores_of
 from aicluster.errors import SiteError
-
-
-def node(name: str, disk_gb: int = 0, port: str = "rest", keeps: bool = True) -> dict[str, Any]:
-    """A node; with `disk_gb` a store, without `keeps` one that keeps nothing."""
-    store = {"disk_gb": disk_gb, "ports": {port: {"port": 8000}}}
-    ends = {"address": f"{name}.lan", "share": None, "capacity": None, "drained": False}
-    services = {**({"backup": {}} if keeps else {}), **({"backup_store": store} if disk_gb else {})}
-    return {"name": name, "host": f"host-{name}", **ends, "services": services}
-
 
 SITE = [node("PI31", keeps=False), node("PI51"), node("ORIN0", 60), node("AGX0", 1000), node("PI52", 100)]
 
@@ -41,7 +31,7 @@ def test_of_equal_stores_the_name_decides():
 
 def test_a_store_without_its_port_is_refused():
     with pytest.raises(SiteError, match="port rest of backup_store on A: is not among its ports"):
-        backup_stores([node("A", 5, port="web")], "host-B")
+        backup_stores([node("A", backup_store={"disk_gb": 5, "ports": {}})], "host-B")
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=7))

@@ -85,6 +85,7 @@ def test_owner_rights_and_settings_are_given_to_the_new_database_only(server):
 
 def test_roles_that_exist_keep_their_password_and_missing_ones_are_made(server):
     server.restore(str(server.folder))
+    assert server.read("asked").rstrip().endswith("/opt/aicluster/provision")
     assert "PASSWORD 'old'" not in server.read("asked") and "CREATE ROLE web;" not in server.read("asked")
     assert "CREATE ROLE byhand;\nALTER ROLE byhand WITH LOGIN PASSWORD 'kept';" in server.read("asked")
 
