@@ -70,6 +70,16 @@ def server(tmp_path):
     return Server(tmp_path)
 
 
+def test_the_present_database_is_kept_under_another_name(server):
+    said = server.restore(str(server.folder)).stdout
+    asked = server.read("asked")
+    swap = asked.rpartition("BEGIN;")[2].partition("COMMIT;")[0]
+    assert 'ALTER DATABASE "web" RENAME TO "web_before_' in swap
+    assert 'ALTER DATABASE "web_restoring" RENAME TO "web"' in swap
+    assert asked.index('"web" ALLOW_CONNECTIONS false') < asked.index("pg_terminate") < asked.index(swap)
+    assert "--drop-before` drops them" in said
+
+
 def test_owner_rights_and_settings_are_given_to_the_new_database_only(server):
     server.restore(str(server.folder))
     made = server.read("asked")
