@@ -196,7 +196,7 @@ def test_the_path_of_a_database_brings_back_its_copy(node):
 def test_a_dump_is_taken_back_by_the_program_of_its_service_which_copies_first(node, capsys):
     assert main(["apply", "postgres", "--database", "web"]) == 0
     assert node.read("database") == "as it was"
-    assert (node.made() / "before/dump/all").read_text() == "broken"
+    assert (node.made() / "before/postgres/all").read_text() == "broken"
     assert "--database web" in capsys.readouterr().out
 
 
