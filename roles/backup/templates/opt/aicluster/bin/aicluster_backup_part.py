@@ -24,7 +24,6 @@ TARGET = "/target"
 NOWHERE = "/nowhere"
 # What writes files with the owners they had, and nothing else.
 CAPABILITIES = ("CHOWN", "FOWNER", "DAC_OVERRIDE")
-STOP_LIMIT_S = 300
 # From one line of progress to the next.
 PACE_S = 5.0
 # Of a disk, what must stay free.
