@@ -17,7 +17,8 @@ import aicluster_backup_record as record
 import aicluster_textfile
 import pytest
 from aicluster_backup import failures, main, overdue
-from aicluster_backup_job import FailedError, copy_sqlite, leftovers
+from aicluster_backup_job import copy_sqlite, leftovers
+from aicluster_backup_tools import FailedError
 from backups import Folder, job
 
 # Stands for Docker, and for the restic in the container; `says_N` is what happens at store N.

@@ -17,14 +17,13 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 
 import aicluster_backup_job as work
 import aicluster_backup_record as record
+from aicluster_backup_tools import CLOCKS_DIFFER_S, FailedError, ask, end
 
 UNIT = "aicluster-backup.service"
 # Who started the unit: its command line is always the same.
 BY = "/run/aicluster/backup-by"
 REFUSED = 75
 OVERDUE_S = 20 * 3600
-# A clock may be set back by so much.
-AHEAD_S = 300
 PAUSE_S = 0.5
 
 
@@ -49,7 +48,7 @@ def outcome(job: work.Job, node: str, number: int, problem: Optional[Exception])
             raise problem
         made = work.send(job, node, number)
     except Exception as error:  # whatever stops a copy, the next one is tried
-        own = isinstance(error, work.FailedError)
+        own = isinstance(error, FailedError)
         text = str(error) if own else "%s: %s" % (type(error).__name__, error)
         return {"tried_at": tried_at, "exit_code": getattr(error, "exit_code", 1), "error": text}
     return {"tried_at": tried_at, "exit_code": 0, "error": "", "success_at": int(time.time()), **made}
@@ -95,11 +94,6 @@ def run(by: str) -> int:
             work.end_leftovers()
 
 
-def end(_signal: int, _frame: Any) -> None:
-    """End as a program that was told to."""
-    raise SystemExit(128 + signal.SIGTERM)
-
-
 # --- the unit ---
 
 
@@ -126,8 +120,7 @@ def note(by: str) -> None:
 def unit() -> Dict[str, str]:
     """Return what systemd says of the unit: ActiveState, Result, ExecMainStatus."""
     argv = ["systemctl", "show", "--property", "ActiveState,Result,ExecMainStatus", UNIT]
-    said = subprocess.run(argv, stdout=subprocess.PIPE, check=False).stdout.decode()
-    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    return dict(line.split("=", 1) for line in ask(argv).out.splitlines() if "=" in line)
 
 
 def started() -> "subprocess.Popen[bytes]":
@@ -195,7 +188,7 @@ def overdue(records: Sequence[record.Record], now: float) -> str:
         name = "%s to %s" % (one["job"], one["store"])
         if "success_at" not in one:
             return "%s was never copied" % name
-        if one["success_at"] > now + AHEAD_S:
+        if one["success_at"] > now + CLOCKS_DIFFER_S:
             return "the last copy of %s is of the future: the clock was wrong" % name
         if now - one["success_at"] > OVERDUE_S:
             return "the last copy of %s is %d h old" % (name, (now - one["success_at"]) // 3600)

@@ -4,21 +4,18 @@
 import contextlib
 import json
 import os
-import re
 import signal
-import socket
 import sqlite3
-import subprocess
 import time
 import urllib.parse
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 import aicluster_backup_record as record
+from aicluster_backup_tools import Answer, FailedError, ask, mountpoint, require_answer, run
 
 SECRETS = "/opt/aicluster/backup/secrets"
 IN_CONTAINER = "/run/secrets/backup"
 RESTIC = ["docker", "exec", "backup", "restic"]
-CONNECT_S = 10.0
 SQLITE_S = 600.0
 # A store that checks or prunes a repository has it for itself.
 LOCK_LIMIT = "30m"
@@ -26,53 +23,7 @@ LOCK_LIMIT = "30m"
 LEFTOVER_S = 15.0
 # Exit codes of restic.
 INCOMPLETE, NO_REPOSITORY = 3, 10
-MISSING_WORDS = re.compile(r"does not exist, skipping")
 Job = Mapping[str, Any]
-
-
-class FailedError(Exception):
-    """A copy was not made: why, and the exit code that is recorded."""
-
-    def __init__(self, message: str, exit_code: int = 1) -> None:
-        """`message` is one sentence."""
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
-def plain(line: str) -> str:
-    """Return what a line of restic's standard error says, whether it is JSON or not."""
-    try:
-        said = json.loads(line)
-        error = said.get("error")
-        text = error["message"] if isinstance(error, dict) else said["message"]
-    except (ValueError, AttributeError, KeyError):
-        return line.strip()
-    return ("error: %s: %s" % (said["item"], text) if "item" in said else str(text)).partition("\n")[0]
-
-
-class Answer(NamedTuple):
-    """What restic said."""
-
-    code: int
-    out: str
-    error: str
-
-    def lines(self) -> List[str]:
-        """Return its complaints; since 0.18 it writes some of them as JSON."""
-        return [text for text in map(plain, self.error.splitlines()) if text]
-
-    def complaint(self) -> str:
-        """Return the line that says most about a failure."""
-        lines = self.lines()
-        fatal = [line for line in lines if line.startswith("Fatal: ")]
-        told = [line for line in lines if MISSING_WORDS.search(line) or "error" in line.lower()]
-        line = [*fatal, *told, *lines[-1:], "restic ended with %d and said nothing" % self.code][0]
-        return re.sub("^Fatal: ", "", line)[:300]
-
-    @property
-    def skipped(self) -> bool:
-        """Whether restic passed over a path that is missing, which it takes for a success."""
-        return any(MISSING_WORDS.search(line) for line in self.lines())
 
 
 # --- what is written before ---
@@ -91,28 +42,11 @@ def prepare(job: Job) -> None:
     folder = staging_of(job)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     for program in job["dumps"]:
-        dump(program, folder)
+        print(run([program, folder], program), end="", flush=True)
     for volume, files in sorted(job["sqlite"].items()):
         place = mountpoint(volume)
         for file in files:
             copy_sqlite(os.path.join(place, file), os.path.join(folder, volume, file))
-
-
-def dump(program: str, folder: str) -> None:
-    """Run the program of a service that leaves consistent files in a folder."""
-    done = subprocess.run([program, folder], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
-    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    if done.returncode:
-        raise FailedError("%s: %s" % (program, said[-1] if said else "ended with %d" % done.returncode))
-
-
-def mountpoint(volume: str) -> str:
-    """Return where a volume lies on the node."""
-    argv = ["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", "aicluster_" + volume]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-    if done.returncode:
-        raise FailedError("volume %s: %s" % (volume, done.stderr.decode("utf-8", "replace").strip()))
-    return done.stdout.decode().strip()
 
 
 def copy_sqlite(source: str, target: str) -> None:
@@ -165,27 +99,10 @@ def require_store(number: int) -> None:
         require_answer(handle.read().strip())
 
 
-def require_answer(repository: str) -> None:
-    """Raise FailedError where nobody answers for a repository: restic would try for a quarter of an hour."""
-    address = urllib.parse.urlsplit(repository.partition("rest:")[2])
-    if not address.hostname:
-        return
-    try:
-        socket.create_connection((address.hostname, address.port or 80), CONNECT_S).close()
-    except OSError as error:
-        raise FailedError("%s:%s does not answer: %s" % (address.hostname, address.port, error))
-
-
 def restic(verb: str, number: int, arguments: Sequence[str] = ()) -> Answer:
     """Run restic for the repository in the store of this number."""
     repository = "--repository-file=%s/store_%d" % (IN_CONTAINER, number)
-    done = subprocess.run(
-        [*RESTIC, verb, repository, "--retry-lock=" + LOCK_LIMIT, "--json", *arguments],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
-    )  # fmt: skip
-    return Answer(
-        done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
-    )
+    return ask([*RESTIC, verb, repository, "--retry-lock=" + LOCK_LIMIT, "--json", *arguments])
 
 
 def attempt(number: int, arguments: Sequence[str]) -> Answer:

@@ -2,22 +2,27 @@
 """One part of a restore: a volume, a database of SQLite, a dump, or files that are laid beside."""
 
 import contextlib
-import difflib
 import json
 import os
 import posixpath
-import re
 import shutil
-import subprocess
 import tempfile
 import time
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import aicluster_backup_job as job_work
-from aicluster_backup_job import FailedError
+from aicluster_backup_choice import BESIDE, DUMP, SQLITE, VOLUME, Part, RefusedError, Source, listed, plain
+from aicluster_backup_tools import (
+    RESTORE_CAPABILITIES,
+    FailedError,
+    ask,
+    docker,
+    follow,
+    mountpoint,
+    run,
+)  # fmt: skip
 
 ROOT = "/var/lib/aicluster/restore"
-SERVICES = "/opt/aicluster"
 CONTAINER = "aicluster-restore"
 TARGET = "/target"
 # Where nothing is, so that everything of a dump would be new.
@@ -31,154 +36,9 @@ SPARE = 256 << 20
 SHOWN = 10
 # What restic says of a file -> what it means for the one that is there.
 ACTIONS = {"restored": "new", "updated": "changed", "deleted": "deleted"}
-VOLUME, SQLITE, DUMP, BESIDE = "volume", "sqlite", "dump", "beside"
 SQLITE_FILES = ("", "-journal", "-shm", "-wal")
-# Of a snapshot's name, what people type.
-SHORT = 8
 Tell = Callable[..., None]
 Change = Dict[str, Any]
-
-
-class RefusedError(Exception):
-    """What is asked for is not possible; nothing was changed."""
-
-
-class Part(NamedTuple):
-    """What is brought back in one step."""
-
-    kind: str
-    name: str
-    # A folder of the snapshot, and patterns below it.
-    source: str
-    only: Sequence[str] = ()
-    exclude: Sequence[str] = ()
-    volume: str = ""
-    program: str = ""
-    arguments: Sequence[str] = ()
-
-
-class Source(NamedTuple):
-    """A snapshot: of which job, in which copy."""
-
-    job: str
-    number: int
-    snapshot: str
-
-
-# --- what is meant ---
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Return which of the known words was probably meant, or all of them."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return "write %s" % close[0] if close else "write one of %s" % (", ".join(known) or "(there is none)")
-
-
-def below(path: str, folder: str) -> bool:
-    """Tell whether a path is a folder or something in it."""
-    return path == folder or path.startswith(folder + "/")
-
-
-def plain(pattern: str) -> str:
-    """Return the path that a pattern of `literal` means, without the slash before it."""
-    return re.sub(r"\\(.)", r"\1", pattern)[1:]
-
-
-def literal(path: str) -> str:
-    """Return the pattern of restic that means a path and no other."""
-    return re.sub(r"([\\*?\[])", r"\\\1", path)
-
-
-def restorer_of(program: str) -> str:
-    """Return the program that takes a dump back, the empty text where it is a list for people."""
-    path = posixpath.join(posixpath.dirname(program), "restore")
-    return path if os.path.isfile(path) else ""
-
-
-def all_parts(job: Mapping[str, Any], snapshot: Mapping[str, Any]) -> Iterator[Part]:
-    """Yield all parts of a job that a snapshot has: volumes first, then their databases, then dumps."""
-    name, held = job["name"], [path for path in job["paths"] if path in snapshot["paths"]]
-    for path in held:
-        if path.startswith("/volumes/"):
-            inside = [one[len(path) :] for one in job["exclude"] if below(one, path)]
-            volume = path[len("/volumes/") :]
-            yield Part(VOLUME, "volume " + volume, path, exclude=inside, volume=volume)
-        elif path.startswith("/host/"):
-            yield Part(BESIDE, path[len("/host") :], path)
-    staging = "/staging/" + name
-    if staging in held:
-        for volume, files in sorted(job["sqlite"].items()):
-            only = [literal("/" + file) for file in files]
-            yield Part(SQLITE, "databases of " + volume, "%s/%s" % (staging, volume), only, volume=volume)
-        for program in job["dumps"]:
-            back, exclude = restorer_of(program), ["/" + literal(volume) for volume in job["sqlite"]]
-            kind = DUMP if back else BESIDE
-            yield Part(
-                kind, ("dump of " if back else "list of ") + name, staging, exclude=exclude, program=back
-            )
-
-
-def path_parts(parts: Sequence[Part], path: str) -> Iterator[Part]:
-    """Yield what brings back one path: as the snapshot names it, of the host, or below a volume."""
-    path = posixpath.normpath(path)
-    volumes = [part for part in parts if part.kind in (VOLUME, SQLITE)]
-    if path.lstrip("/").split("/")[0] in [part.volume for part in volumes]:
-        path = "/volumes/" + path.lstrip("/")
-    if not path.startswith(("/volumes/", "/staging/", "/host/")):
-        path = "/host" + path
-    for part in parts:
-        if part.kind == SQLITE:
-            only = [one for one in part.only if "/volumes/%s%s" % (part.volume, one) == literal(path)]
-            if only:
-                yield part._replace(only=only, name=path)
-        elif path == part.source:
-            yield part
-        elif below(path, part.source):
-            kind = VOLUME if part.kind == VOLUME else BESIDE
-            yield part._replace(
-                kind=kind, name=path, only=[literal(path[len(part.source) :])], exclude=(), program=""
-            )
-
-
-def parts_of(job: Mapping[str, Any], snapshot: Mapping[str, Any], options: Any) -> List[Part]:
-    """Return the parts of a job that the command line means; [] where it means none of this job."""
-    parts = list(all_parts(job, snapshot))
-    if options.path:
-        found = list(path_parts(parts, options.path))
-        # A database lies in the volume, too, where it is not copied.
-        return [part for part in found if part.kind == SQLITE] or found
-    if options.database or options.bucket:
-        arguments = [word for name in options.database for word in ("--database", name)]
-        only = ["/" + literal(options.bucket)] if options.bucket else []
-        arguments += ["--bucket", options.bucket] if options.bucket else []
-        return [
-            part._replace(only=only, exclude=(), arguments=arguments) for part in parts if part.kind == DUMP
-        ]
-    return parts
-
-
-def listed(source: Source, folder: str) -> Dict[str, Dict[str, Any]]:
-    """Return path -> what a snapshot says of a folder and of everything directly in it."""
-    answer = job_work.restic("ls", source.number, [source.snapshot, folder])
-    found = {}
-    for line in answer.out.splitlines():
-        said = json.loads(line)
-        if said.get("path"):
-            found[said["path"]] = said
-    return found
-
-
-def require_paths(source: Source, parts: Sequence[Part]) -> None:
-    """Raise RefusedError, with the nearest name, for a path that is not in the snapshot."""
-    for part in parts:
-        for pattern in part.only if part.kind != SQLITE else ():
-            path = "%s/%s" % (part.source, plain(pattern))
-            folder = posixpath.dirname(path)
-            there = listed(source, folder)
-            if path not in there:
-                names = [posixpath.basename(one) for one in sorted(there) if one != folder]
-                fix = nearest(posixpath.basename(path), names)
-                raise RefusedError("snapshot %s has no %s: %s" % (source.snapshot[:SHORT], path, fix))
 
 
 # --- what would change ---
@@ -234,35 +94,21 @@ def asked(source: Source, part: Part) -> List[str]:
                 raise RefusedError("%s: %s" % (part.name, answer.complaint()))
             with open(folder + "/manifest.json", "w") as handle:
                 handle.write(answer.out)
-        done = subprocess.run(
-            [part.program, "--check", folder, *part.arguments],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
-        )  # fmt: skip
-    if done.returncode:
-        raise RefusedError(last_line(done.stderr, done.returncode))
-    return done.stdout.decode("utf-8", "replace").splitlines()
-
-
-def last_line(said: bytes, code: int) -> str:
-    """Return the sentence a program ended with."""
-    lines = said.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else "ended with %d" % code
+        said = ask([part.program, "--check", folder, *part.arguments])
+    if said.code:
+        raise RefusedError(said.last_line)
+    return said.out.splitlines()
 
 
 def size_of(path: str) -> int:
     """Return how many bytes a folder takes on its disk; 0 where there is none."""
-    done = subprocess.run(
-        ["du", "--summarize", "--block-size=1", path],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
-    return int(done.stdout.split()[0]) if done.stdout else 0
+    said = ask(["du", "--summarize", "--block-size=1", path]).out
+    return int(said.split()[0]) if said else 0
 
 
 def place_of(part: Part) -> str:
     """Return the file or folder of the node that a part of a volume replaces."""
-    place = job_work.mountpoint(part.volume)
+    place = mountpoint(part.volume)
     if part.kind == VOLUME and part.only:
         return posixpath.join(place, plain(part.only[0]))
     return place
@@ -279,7 +125,7 @@ def require_room(pairs: Sequence[Tuple[Part, Change]], safety: bool) -> None:
 
     for part, change in pairs:
         in_volume = part.kind == VOLUME
-        need(job_work.mountpoint(part.volume) if in_volume else ROOT, change["bytes"])
+        need(mountpoint(part.volume) if in_volume else ROOT, change["bytes"])
         if safety and in_volume:
             need(ROOT, size_of(place_of(part)))
         elif safety and part.kind == DUMP:
@@ -296,20 +142,6 @@ def require_room(pairs: Sequence[Tuple[Part, Change]], safety: bool) -> None:
 
 
 # --- containers ---
-
-
-def docker(*words: str) -> str:
-    """Return what a command of docker prints; raise FailedError when it fails."""
-    done = subprocess.run(
-        ["docker", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
-    if done.returncode:
-        raise FailedError("docker %s: %s" % (words[0], last_line(done.stderr, done.returncode)))
-    return done.stdout.decode("utf-8", "replace")
 
 
 def note_of(volume: str) -> str:
@@ -362,7 +194,7 @@ def container_of(target: str) -> List[str]:
     ]
     return [
         "docker", "run", "--rm", "--pull=never", "--name=" + CONTAINER, "--network=host", "--user=0:0",
-        "--read-only", "--cap-drop=ALL", *("--cap-add=" + name for name in CAPABILITIES),
+        "--read-only", "--cap-drop=ALL", *("--cap-add=" + name for name in RESTORE_CAPABILITIES),
         "--security-opt=no-new-privileges", "--log-driver=none",
         "--memory=%d" % known["HostConfig"]["Memory"], *("--env=" + one for one in environment),
         "--env=RESTIC_PROGRESS_FPS=0.5", "--entrypoint=restic",
@@ -401,18 +233,14 @@ def unpack(source: Source, part: Part, target: str, pace: Pace) -> None:
         "--repository-file=%s/store_%d" % (job_work.IN_CONTAINER, source.number),
         "--retry-lock=" + job_work.LOCK_LIMIT, "--json", *options_of(part),
     ]  # fmt: skip
-    with tempfile.TemporaryFile() as errors:
-        with subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, universal_newlines=True
-        ) as process:
-            assert process.stdout
-            for line in process.stdout:
-                with contextlib.suppress(ValueError):
-                    event = json.loads(line)
-                    if event.get("message_type") in ("status", "summary"):
-                        pace(event.get("bytes_restored", 0), event.get("total_bytes", 0))
-        errors.seek(0)
-        answer = job_work.Answer(process.returncode, "", errors.read().decode("utf-8", "replace"))
+
+    def hear(line: str) -> None:
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if event.get("message_type") in ("status", "summary"):
+                pace(event.get("bytes_restored", 0), event.get("total_bytes", 0))
+
+    answer = follow(argv, hear)
     if answer.code:
         raise FailedError("%s: %s" % (part.name, answer.complaint()), answer.code)
 
@@ -421,28 +249,26 @@ def own_root(source: Source, part: Part) -> None:
     """Give the folder of a volume the owner and mode it had: restic sets those of what is in it."""
     said = listed(source, part.source).get(part.source)
     if said:
-        place = job_work.mountpoint(part.volume)
+        place = mountpoint(part.volume)
         os.chown(place, said["uid"], said["gid"])
         os.chmod(place, said["mode"] & 0o7777)
 
 
 def keep_volume(part: Part, folder: str) -> None:
     """Copy what a part of a volume replaces into a folder."""
-    place, target = job_work.mountpoint(part.volume), posixpath.join(folder, part.volume)
+    place, target = mountpoint(part.volume), posixpath.join(folder, part.volume)
     os.makedirs(target, mode=0o700, exist_ok=True)
     whole = part.kind == VOLUME and not part.only
     names = ["."] if whole else [plain(pattern) + end for pattern in part.only for end in SQLITE_FILES]
     there = [name for name in names if os.path.lexists(posixpath.join(place, name))]
     if there:
         argv = ["cp", "--archive", "--parents", "--reflink=auto", "--", *there, target]
-        done = subprocess.run(argv, cwd=place, stderr=subprocess.PIPE, check=False)
-        if done.returncode:
-            raise FailedError("no copy of %s: %s" % (place, last_line(done.stderr, done.returncode)))
+        run(argv, "no copy of " + place, cwd=place)
 
 
 def put_databases(part: Part, folder: str) -> None:
     """Replace databases of SQLite, whose programs are stopped, by copies in a folder."""
-    place = job_work.mountpoint(part.volume)
+    place = mountpoint(part.volume)
     for pattern in part.only:
         name = plain(pattern)
         source, target = posixpath.join(folder, name), posixpath.join(place, name)
@@ -460,25 +286,17 @@ def put_databases(part: Part, folder: str) -> None:
 def run_program(argv: Sequence[str], tell: Tell, **words: Any) -> None:
     """Run the program of a service; its lines of JSON are progress, its other lines are told."""
     pace = Pace(tell, **words)
-    with tempfile.TemporaryFile() as errors:
-        with subprocess.Popen(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            universal_newlines=True,
-        ) as process:
-            assert process.stdout
-            for line in process.stdout:
-                try:
-                    said = json.loads(line)
-                    pace(said["bytes"], said["total"])
-                except (ValueError, KeyError, TypeError):
-                    tell("said", message=line.strip(), **words)
-        errors.seek(0)
-        said = errors.read()
-    if process.returncode:
-        raise FailedError("%s: %s" % (argv[0], last_line(said, process.returncode)))
+
+    def hear(line: str) -> None:
+        try:
+            said = json.loads(line)
+            pace(said["bytes"], said["total"])
+        except (ValueError, KeyError, TypeError):
+            tell("said", message=line.strip(), **words)
+
+    answer = follow(argv, hear)
+    if answer.code:
+        raise FailedError("%s: %s" % (argv[0], answer.last_line))
 
 
 def lay_out(source: Source, parts: Sequence[Part], folder: str, tell: Tell) -> None:
@@ -501,7 +319,7 @@ def fill_volumes(source: Source, parts: Sequence[Part], folder: str, safety: boo
             tell("kept", job=source.job, what=part.name, folder=folder + "/before")
     for part in parts:
         if part.kind == VOLUME:
-            place = job_work.mountpoint(part.volume)
+            place = mountpoint(part.volume)
             unpack(source, part, place, Pace(tell, job=source.job, what=part.name))
             if not part.only:
                 own_root(source, part)

@@ -18,8 +18,9 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 import aicluster_backup_job as job_work
 import aicluster_backup_part as work
 import aicluster_backup_record as record
-from aicluster_backup_job import FailedError
-from aicluster_backup_part import SHORT, Part, RefusedError, Source, Tell, nearest
+from aicluster_backup_choice import SHORT, Part, RefusedError, Source, nearest, parts_of, require_paths
+from aicluster_backup_part import Tell
+from aicluster_backup_tools import FailedError, end
 
 REFUSED, BUSY = 2, 75
 BULK = "_bulk"
@@ -132,7 +133,7 @@ def chosen(plan: Mapping[str, Any], options: argparse.Namespace) -> List[Chosen]
         known += [one["id"][:SHORT] for one in own]
         own = [one for one in own if one["id"].startswith(options.snapshot)]
         if own:
-            parts = work.parts_of(job, own[0], options)
+            parts = parts_of(job, own[0], options)
             found += [Chosen(job, options.copy, store, own[0], parts)] if parts else []
         elif not options.snapshot:
             raise RefusedError("%s has no snapshot of %s (copy %d)" % (store, job["name"], options.copy))
@@ -142,7 +143,7 @@ def chosen(plan: Mapping[str, Any], options: argparse.Namespace) -> List[Chosen]
     if not found:
         raise RefusedError("nothing of %s can be restored that way" % ", ".join(options.jobs))
     for one in found:
-        work.require_paths(one.source, one.parts)
+        require_paths(one.source, one.parts)
     return found
 
 
@@ -256,11 +257,6 @@ def apply(plan: Mapping[str, Any], options: argparse.Namespace, tell: Tell) -> N
                 work.end_leftovers()
             kept["seconds"] = round(time.monotonic() - began, 1)
         tell("end", folder=folder, seconds=kept["seconds"])
-
-
-def end(_signal: int, _frame: Any) -> None:
-    """End as a program that was told to."""
-    raise SystemExit(128 + signal.SIGTERM)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the programs of backups share: they run commands, and read what those answer."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import tempfile
+import urllib.parse
+from typing import Any, Callable, List, NamedTuple, Sequence
+
+CONNECT_S = 10.0
+# What two good clocks may differ.
+CLOCKS_DIFFER_S = 300
+# What writes files with the owners they had, and nothing else.
+RESTORE_CAPABILITIES = ("CHOWN", "FOWNER", "DAC_OVERRIDE")
+MISSING_WORDS = re.compile(r"does not exist, skipping")
+
+
+class FailedError(Exception):
+    """Something was not done: why, and the exit code that is recorded."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        """`message` is one sentence."""
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def end(_signal: int, _frame: Any) -> None:
+    """End as a program that was told to, so that it cleans up."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+# --- commands ---
+
+
+def plain(line: str) -> str:
+    """Return what a line of restic's standard error says, whether it is JSON or not."""
+    try:
+        said = json.loads(line)
+        error = said.get("error")
+        text = error["message"] if isinstance(error, dict) else said["message"]
+    except (ValueError, AttributeError, KeyError):
+        return line.strip()
+    return ("error: %s: %s" % (said["item"], text) if "item" in said else str(text)).partition("\n")[0]
+
+
+class Answer(NamedTuple):
+    """What a command said."""
+
+    code: int
+    out: str
+    error: str
+
+    @property
+    def last_line(self) -> str:
+        """The sentence it ended with."""
+        lines = self.error.strip().splitlines()
+        return lines[-1] if lines else "ended with %d" % self.code
+
+    def lines(self) -> List[str]:
+        """Return the complaints of restic; since 0.18 it writes some of them as JSON."""
+        return [text for text in map(plain, self.error.splitlines()) if text]
+
+    def complaint(self) -> str:
+        """Return the line of restic that says most about a failure."""
+        lines = self.lines()
+        fatal = [line for line in lines if line.startswith("Fatal: ")]
+        told = [line for line in lines if MISSING_WORDS.search(line) or "error" in line.lower()]
+        line = [*fatal, *told, *lines[-1:], "restic ended with %d and said nothing" % self.code][0]
+        return re.sub("^Fatal: ", "", line)[:300]
+
+    @property
+    def skipped(self) -> bool:
+        """Whether restic passed over a path that is missing, which it takes for a success."""
+        return any(MISSING_WORDS.search(line) for line in self.lines())
+
+
+def ask(argv: Sequence[str], **keys: Any) -> Answer:
+    """Run a command; return what it says."""
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, **keys
+    )
+    return Answer(
+        done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+    )
+
+
+def follow(argv: Sequence[str], hear: Callable[[str], None]) -> Answer:
+    """Run a command whose lines are heard as they come; return what else it says."""
+    with tempfile.TemporaryFile() as errors:
+        with subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, universal_newlines=True
+        ) as process:
+            assert process.stdout
+            for line in process.stdout:
+                hear(line)
+        errors.seek(0)
+        return Answer(process.returncode, "", errors.read().decode("utf-8", "replace"))
+
+
+def run(argv: Sequence[str], subject: str, **keys: Any) -> str:
+    """Return what a command prints; raise FailedError, which begins with the subject, where it fails."""
+    answer = ask(argv, **keys)
+    if answer.code:
+        raise FailedError("%s: %s" % (subject, answer.last_line))
+    return answer.out
+
+
+def docker(*words: str) -> str:
+    """Return what a command of docker prints."""
+    return run(["docker", *words], "docker " + words[0])
+
+
+def mountpoint(volume: str) -> str:
+    """Return where a volume lies on the node."""
+    argv = ["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", "aicluster_" + volume]
+    return run(argv, "volume " + volume).strip()
+
+
+def require_answer(repository: str) -> None:
+    """Raise FailedError where nobody answers for a repository: restic would try for a quarter of an hour."""
+    address = urllib.parse.urlsplit(repository.partition("rest:")[2])
+    if not address.hostname:
+        return
+    try:
+        socket.create_connection((address.hostname, address.port or 80), CONNECT_S).close()
+    except OSError as error:
+        raise FailedError("%s:%s does not answer: %s" % (address.hostname, address.port, error))
