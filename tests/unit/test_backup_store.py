@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import aicluster_backup_store as store
+import aicluster_textfile
 import pytest
 import render
 from a_kit import ScriptedKit, check_of, failure_of, site
+from aicluster_backup_tools import FailedError
 from aicluster_textfile import text
 from backups import Folder
 
@@ -34,7 +36,7 @@ def test_the_time_of_a_snapshot_is_read(moment, offset):
 
 
 def test_a_time_that_is_none_is_refused():
-    with pytest.raises(store.StoreError, match="'yesterday' is no time"):
+    with pytest.raises(FailedError, match="'yesterday' is no time"):
         store.seconds_of("yesterday")
 
 
@@ -88,8 +90,8 @@ class Night(Folder):
             (self.volume / name / "config").write_text("12345")
         self.program("bin/docker", DOCKER)
         self.write("repositories", "NANO other-password\nPI52 its-password\n")
-        places = {"STATE": "state", "PASSWORDS": "repositories", "FOLDER": "metrics"}
-        self.use(monkeypatch, {store: places})
+        places = {"STATE": "state", "PASSWORDS": "repositories"}
+        self.use(monkeypatch, {store: places, aicluster_textfile: {"FOLDER": "metrics"}})
         monkeypatch.setenv("STORE_FOLDER", str(self.volume))
 
     def passes(self, fails: str = "no command", hours_old: int = 3, tells: timedelta = timedelta()) -> int:

@@ -9,7 +9,8 @@ import os
 import random
 from typing import List
 
-from aicluster_drill_kit import Answer, DrillError, main, sqlite_rows, staged
+from aicluster_backup_tools import FailedError
+from aicluster_drill_kit import Answer, main, sqlite_rows, staged
 
 READ_AT_MOST = 50
 
@@ -43,7 +44,7 @@ def drill(folder: str) -> Answer:
     # Users may leave one that never was any; of many, all cannot be broken.
     good = sum(map(is_notebook, chosen))
     if chosen and not good:
-        raise DrillError("none of %d notebooks can be read, such as %s" % (len(chosen), chosen[0]))
+        raise FailedError("none of %d notebooks can be read, such as %s" % (len(chosen), chosen[0]))
     evidence = "%d notebooks, %d of %d opened can be read" % (len(found), good, len(chosen))
     return {"evidence": evidence, "rows": {"notebooks": len(found)}}
 

@@ -5,7 +5,8 @@ import os
 import random
 from typing import Dict, List
 
-from aicluster_drill_kit import Answer, DrillError, main, staged
+from aicluster_backup_tools import FailedError
+from aicluster_drill_kit import Answer, main, staged
 
 READ_AT_MOST = 200
 
@@ -35,7 +36,7 @@ def drill(folder: str) -> Answer:
     """Count the objects of each bucket, and read some of them."""
     top = staged(folder)
     if not os.path.isdir(top):
-        raise DrillError("the copy has no folder of buckets")
+        raise FailedError("the copy has no folder of buckets")
     buckets = objects_in(top)
     every = [path for paths in buckets.values() for path in paths]
     chosen = random.sample(every, min(len(every), READ_AT_MOST))

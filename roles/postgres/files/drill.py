@@ -10,11 +10,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import time
 from typing import Any, Dict, Iterator, List
 
-from aicluster_drill_kit import LABEL, Answer, DrillError, main, staged
+from aicluster_backup_tools import FailedError
+from aicluster_backup_tools import ask as run
+from aicluster_drill_kit import LABEL, Answer, main, staged
 
 NAME = "aicluster_drill_postgres"
 MEMORY = "768m"
@@ -45,26 +46,19 @@ WHERE column_name = 'created_at' AND data_type ~ '^(timestamp|date)' AND table_t
 """
 
 
-def inside(command: List[str], **keys: Any) -> bytes:
-    """Return what a command in the container prints; raise DrillError when it fails."""
-    done = subprocess.run(
-        ["docker", "exec", "--interactive", NAME] + command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        check=False,
-        **keys,
-    )
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+def inside(command: List[str], **keys: Any) -> str:
+    """Return what a command in the container prints; raise FailedError when it fails."""
+    answer = run(["docker", "exec", "--interactive", NAME, *command], **keys)
+    if answer.code:
+        said = answer.error.strip().splitlines()
         errors = [line for line in said if re.search("error|fatal", line, re.IGNORECASE)]
-        cause = (errors or said or ["ended with %d" % done.returncode])[0]
-        raise DrillError("%s: %s" % (command[0], cause))
-    return bytes(done.stdout)
+        raise FailedError("%s: %s" % (command[0], (errors or said or [answer.last_line])[0]))
+    return answer.out
 
 
 def ask(database: str, sql: str) -> List[List[str]]:
     """Return the rows that statements yield in a database, the last columns of each first split off."""
-    out = inside(PSQL + ["--dbname", database], input=sql.encode()).decode()
+    out = inside([*PSQL, "--dbname", database], input=sql.encode())
     return [line.rsplit("|", 2) for line in out.split("\n") if line]
 
 
@@ -89,47 +83,40 @@ def start(folder: str) -> None:
         os.environ["DRILL_IMAGE"], "postgres",
         "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "autovacuum=off",
     ]  # fmt: skip
-    made = subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
-    if made.returncode:
-        raise DrillError("no server: %s" % made.stderr.decode("utf-8", "replace").strip())
+    made = run(argv)
+    if made.code:
+        raise FailedError("no server: %s" % made.error.strip())
     end = time.monotonic() + START_S
     # Over the network's way in: while a new database is made, the official image listens on its socket only.
     ready = ["docker", "exec", NAME, "pg_isready", "--quiet", "--host", "127.0.0.1"]
-    while subprocess.call(ready, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+    while run(ready).code:
         if time.monotonic() > end:
-            raise DrillError("the server does not answer after %d s" % START_S)
-        if not subprocess.check_output(["docker", "ps", "--quiet", "--filter", "name=" + NAME]).strip():
-            logs = subprocess.run(
-                ["docker", "logs", "--tail", "3", NAME],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
-            raise DrillError(
-                "the server ended: %s" % " ".join(logs.stdout.decode("utf-8", "replace").split())
-            )
+            raise FailedError("the server does not answer after %d s" % START_S)
+        if not run(["docker", "ps", "--quiet", "--filter", "name=" + NAME]).out.strip():
+            logs = run(["docker", "logs", "--tail", "3", NAME])
+            raise FailedError("the server ended: %s" % " ".join((logs.out + logs.error).split()))
         time.sleep(0.2)
 
 
 def require_version(dumped: str) -> None:
-    """Raise DrillError if the dump is of another major version than the image."""
+    """Raise FailedError if the dump is of another major version than the image."""
     [[version]] = ask("postgres", "SHOW server_version;")
     if version.partition(".")[0] != dumped.partition(".")[0]:
-        raise DrillError("the dump is of PostgreSQL %s, the image is %s" % (dumped, version))
+        raise FailedError("the dump is of PostgreSQL %s, the image is %s" % (dumped, version))
 
 
 def restore(top: str, databases: Dict[str, Any]) -> None:
-    """Restore roles and databases; raise DrillError at the first statement that fails."""
+    """Restore roles and databases; raise FailedError at the first statement that fails."""
     with open(os.path.join(top, "globals.sql"), "rb") as file:
         roles = b"\n".join(line for line in file.read().split(b"\n") if line != SUPERUSER)
-    inside(PSQL + ["--dbname", "template1"], input=roles)
+    inside([*PSQL, "--dbname", "template1"], input=roles)
     command = ["pg_restore", "--exit-on-error", "--clean", "--if-exists", "--create", "--dbname", "template1"]
     for name in databases:
         try:
             with open(os.path.join(top, name + ".dump"), "rb") as dump:
                 inside(command, stdin=dump)
-        except DrillError as error:
-            raise DrillError("database %s: %s" % (name, error)) from None
+        except FailedError as error:
+            raise FailedError("database %s: %s" % (name, error)) from None
 
 
 def differences(wanted: Dict[str, Any], found: Dict[str, Any]) -> Iterator[str]:
@@ -145,19 +132,19 @@ def differences(wanted: Dict[str, Any], found: Dict[str, Any]) -> Iterator[str]:
 
 
 def compare(name: str, tables: Dict[str, Any], query: str) -> None:
-    """Raise DrillError if a restored database is not what was dumped."""
+    """Raise FailedError if a restored database is not what was dumped."""
     found = {table: {"rows": int(rows), "checksum": sum_} for table, rows, sum_ in ask(name, query)}
     wrong = list(differences(tables, found))
     if wrong:
-        raise DrillError("database %s: %s" % (name, "; ".join(wrong[:NAMED_AT_MOST])))
+        raise FailedError("database %s: %s" % (name, "; ".join(wrong[:NAMED_AT_MOST])))
 
 
 def foreign_keys(name: str) -> int:
-    """Return how many foreign keys a database has; raise DrillError for one that points to nothing."""
+    """Return how many foreign keys a database has; raise FailedError for one that points to nothing."""
     keys = [("|".join(words[:-1]), int(words[-1])) for words in ask(name, ORPHANS)]
     for key, orphans in keys:
         if orphans:
-            raise DrillError("database %s: %d orphans by foreign key %s" % (name, orphans, key))
+            raise FailedError("database %s: %d orphans by foreign key %s" % (name, orphans, key))
     return len(keys)
 
 
@@ -168,10 +155,10 @@ def prove(folder: str) -> Answer:
         manifest = json.load(file)
     databases = manifest["databases"]
     if not databases:
-        raise DrillError("the manifest names no database")
+        raise FailedError("the manifest names no database")
     needed, free = 3 * sum(one["bytes"] for one in databases.values()), shutil.disk_usage(folder).free
     if free < needed:
-        raise DrillError("%d MB free, a restore may take %d MB" % (free // 10**6, needed // 10**6))
+        raise FailedError("%d MB free, a restore may take %d MB" % (free // 10**6, needed // 10**6))
     start(folder)
     require_version(manifest["server"])
     restore(top, databases)
@@ -197,11 +184,7 @@ def drill(folder: str) -> Answer:
     try:
         return prove(folder)
     finally:
-        subprocess.call(
-            ["docker", "rm", "--force", "--volumes", NAME],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        run(["docker", "rm", "--force", "--volumes", NAME])
 
 
 if __name__ == "__main__":

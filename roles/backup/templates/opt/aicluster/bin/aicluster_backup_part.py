@@ -27,8 +27,6 @@ CONTAINER = "aicluster-restore"
 TARGET = "/target"
 # Where nothing is, so that everything of a dump would be new.
 NOWHERE = "/nowhere"
-# What writes files with the owners they had, and nothing else.
-CAPABILITIES = ("CHOWN", "FOWNER", "DAC_OVERRIDE")
 # From one line of progress to the next.
 PACE_S = 5.0
 # Of a disk, what must stay free.

@@ -9,6 +9,7 @@ import time
 from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import aicluster_textfile
+from aicluster_backup_tools import load, save
 from aicluster_textfile import Sample
 
 JOBS = "/opt/aicluster/backup/jobs.json"
@@ -35,23 +36,11 @@ OF_A_SUCCESS = {
 # {job, copy, store}; after a try also {tried_at, exit_code, error}, after a success {success_at, seconds,
 # added_bytes, size_bytes, files, snapshot}, which a failure leaves as they were.
 Record = Dict[str, Any]
-
-
 Tell = Callable[..., None]
 
 
 class RefusedError(Exception):
     """Another run holds the lock."""
-
-
-def _read(path: str) -> Dict[str, Any]:
-    """Return the JSON object in a file; {} where there is none, or only a part of one."""
-    try:
-        with open(path) as handle:
-            found = json.load(handle)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _locked(handle: IO[str], how: int, patience_s: float) -> bool:
@@ -72,7 +61,7 @@ def only_one(by: str, path: str = "") -> Iterator[None]:
     path = path or LOCK
     with open(path, "a+") as handle:
         if not _locked(handle, fcntl.LOCK_EX, LOCK_PATIENCE_S):
-            raise RefusedError(refusal(_read(path)))
+            raise RefusedError(refusal(load(path, {})))
         handle.truncate(0)
         handle.write(json.dumps({"pid": os.getpid(), "since": int(time.time()), "by": by}))
         handle.flush()
@@ -83,7 +72,7 @@ def holder() -> Optional[Dict[str, Any]]:
     """Return {pid, since, by} of the run that holds the lock, None where nobody does."""
     try:
         with open(LOCK) as handle:
-            return None if _locked(handle, fcntl.LOCK_SH, 0.0) else _read(LOCK)
+            return None if _locked(handle, fcntl.LOCK_SH, 0.0) else load(LOCK, {})
     except OSError:
         return None
 
@@ -141,21 +130,14 @@ def expected(wanted: Mapping[str, Any], known: Sequence[Record]) -> List[Record]
 
 def copies(wanted: Mapping[str, Any]) -> List[Record]:
     """Return the records of all copies; what can no longer be read counts as never done."""
-    known = _read(STATE).get("copies", [])
-    return expected(wanted, known)
+    return expected(wanted, load(STATE, {}).get("copies", []))
 
 
 def keep(node: str, records: Sequence[Record]) -> None:
     """Replace state and metrics, each in one step; raises OSError, as where the disk is full."""
     os.makedirs(os.path.dirname(STATE), mode=0o700, exist_ok=True)
-    with open(STATE + ".new", "w") as handle:
-        json.dump({"node": node, "copies": records}, handle, indent=1, sort_keys=True)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.rename(STATE + ".new", STATE)
-    os.makedirs(aicluster_textfile.FOLDER, exist_ok=True)
-    path = aicluster_textfile.FOLDER + "/aicluster_backup.prom"
-    aicluster_textfile.write(path, aicluster_textfile.text(samples(records), HELP))
+    save(STATE, {"node": node, "copies": records})
+    aicluster_textfile.publish("aicluster_backup", samples(records), HELP)
 
 
 def samples(records: Sequence[Record]) -> Iterator[Sample]:

@@ -20,7 +20,7 @@ import aicluster_backup_part as work
 import aicluster_backup_record as record
 from aicluster_backup_choice import SHORT, Part, RefusedError, Source, nearest, parts_of, require_paths
 from aicluster_backup_part import Tell
-from aicluster_backup_tools import FailedError, end
+from aicluster_backup_tools import FailedError, end, save
 
 REFUSED, BUSY = 2, 75
 BULK = "_bulk"
@@ -220,8 +220,7 @@ def recorded(folder: str, by: str, meant: Sequence[Chosen]) -> Iterator[Dict[str
         raise
     finally:
         kept["ended"] = int(time.time())
-        with open(folder + "/record.json", "w") as handle:
-            json.dump(kept, handle, indent=1, sort_keys=True)
+        save(folder + "/record.json", kept)
 
 
 def new_folder() -> str:

@@ -2,6 +2,7 @@
 """What the programs of backups share: they run commands, and read what those answer."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -30,6 +31,26 @@ class FailedError(Exception):
 def end(_signal: int, _frame: Any) -> None:
     """End as a program that was told to, so that it cleans up."""
     raise SystemExit(128 + signal.SIGTERM)
+
+
+def load(path: str, default: Any) -> Any:
+    """Return the content of a JSON file, the default if there is none or only a part of one."""
+    try:
+        with open(path) as handle:
+            return json.load(handle)
+    except (OSError, ValueError):
+        return default
+
+
+def save(path: str, document: Any) -> None:
+    """Replace a JSON file in one step; raises OSError, as where the disk is full."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path + ".new", "w") as handle:
+        json.dump(document, handle, indent=1, sort_keys=True)
+        handle.write("\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.rename(path + ".new", path)
 
 
 # --- commands ---
@@ -78,10 +99,10 @@ class Answer(NamedTuple):
 
 
 def ask(argv: Sequence[str], **keys: Any) -> Answer:
-    """Run a command; return what it says."""
-    done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, **keys
-    )
+    """Run a command, without an input unless there is one among `keys`; return what it says."""
+    if "input" not in keys:
+        keys.setdefault("stdin", subprocess.DEVNULL)
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, **keys)
     return Answer(
         done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
     )

@@ -13,26 +13,25 @@ import datetime
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from aicluster_textfile import FOLDER, Sample, text, write
+import aicluster_textfile
+from aicluster_backup_tools import CLOCKS_DIFFER_S, FailedError, ask, load, mountpoint, save
+from aicluster_textfile import Sample
 from aicluster_verify import ROOT
 
 # Lines of a node and the password of its repository.
 PASSWORDS = ROOT + "/backup_store/secrets/repositories"
 STATE = "/var/lib/aicluster/backup_store.json"
-VOLUME = "aicluster_backup_store_data"
+VOLUME = "backup_store_data"
 # Container with restic, which has the volume at /store.
 RESTIC = "backup"
 # As many days read all data.
 PARTS = 30
 # If the newest snapshot is older, no backup runs any more.
 FRESH_S = 26 * 3600
-# What two good clocks may differ.
-CLOCKS_DIFFER_S = 300
 # What the time in a snapshot may differ from that of its file here.
 TOLD_DIFFERS_S = 24 * 3600
 # A backup renews its lock every five minutes. restic takes one this old for left behind.
@@ -55,15 +54,11 @@ Known = Dict[str, Any]
 Bytes = Mapping[str, float]
 
 
-class StoreError(Exception):
-    """Something could not be done with a repository; the text says what and why."""
-
-
 def seconds_of(moment: str) -> float:
     """Return seconds since 1970 of a time as restic writes it, `2026-08-17T02:00:00.123456789+02:00`."""
     found = re.match(r"(\d+-\d+-\d+T\d+:\d+:\d+)(\.\d+)?(?:Z|([+-])(\d+):(\d+))$", moment)
     if not found:
-        raise StoreError("restic snapshots: %r is no time" % moment)
+        raise FailedError("restic snapshots: %r is no time" % moment)
     clock, fraction, sign, hours, minutes = found.groups()
     offset = (int(hours) * 60 + int(minutes)) * 60 if sign else 0
     utc = calendar.timegm(time.strptime(clock, "%Y-%m-%dT%H:%M:%S")) + float(fraction or 0)
@@ -124,21 +119,14 @@ def size_of(folder: str) -> float:
     return float(total)
 
 
-def run(argv: Sequence[str], environment: Optional[Mapping[str, str]] = None) -> str:
-    """Return what a command prints; raise StoreError with how its complaint begins, and log all of it."""
-    done = subprocess.run(
-        list(argv),
-        env=dict(os.environ, **(environment or {})),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
-    if done.returncode:
-        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+def output(argv: Sequence[str], verb: str, environment: Mapping[str, str]) -> str:
+    """Return what restic prints; raise FailedError with how its complaint begins, and log all of it."""
+    answer = ask(argv, env=dict(os.environ, **environment))
+    if answer.code:
+        said = (answer.error or answer.out).strip()
         print(said, file=sys.stderr, flush=True)
-        raise StoreError("rc %d: %s" % (done.returncode, " ".join(said.split())[:SAID_AT_MOST]))
-    return done.stdout.decode("utf-8", "replace")
+        raise FailedError("restic %s: rc %d: %s" % (verb, answer.code, " ".join(said.split())[:SAID_AT_MOST]))
+    return answer.out
 
 
 def restic(node: str, password: str, *arguments: str) -> str:
@@ -149,10 +137,8 @@ def restic(node: str, password: str, *arguments: str) -> str:
     # The container has the file of its own node's password, which restic would prefer.
     secret = ["--env", "RESTIC_PASSWORD", "--env", "RESTIC_PASSWORD_FILE="]
     command = ["restic", "--repo", "/store/" + node, "--no-cache", "--retry-lock", LOCK_LIMIT, *arguments]
-    try:
-        return run(["docker", "exec", *secret, RESTIC, *command], {"RESTIC_PASSWORD": password})
-    except StoreError as error:
-        raise StoreError("restic %s: %s" % (arguments[0], error)) from None
+    argv = ["docker", "exec", *secret, RESTIC, *command]
+    return output(argv, arguments[0], {"RESTIC_PASSWORD": password})
 
 
 def look_after(node: str, folder: str, password: str, keep: Sequence[str], known: Known) -> Known:
@@ -170,7 +156,7 @@ def look_after(node: str, folder: str, password: str, keep: Sequence[str], known
         found["checked"] = time.time()
         strange = disputed(snapshots, folder + "/snapshots")
         if strange:
-            raise StoreError(DISPUTED % (", ".join(strange), node, " ".join(strange)))
+            raise FailedError(DISPUTED % (", ".join(strange), node, " ".join(strange)))
         reason = why_not_prune(newest, time.time())
         if reason:
             print("%s: sound; nothing is removed, since %s" % (node, reason), flush=True)
@@ -178,7 +164,7 @@ def look_after(node: str, folder: str, password: str, keep: Sequence[str], known
             # By tag, which is the job: if its paths change, those snapshots would otherwise stay for ever.
             restic(node, password, "forget", "--group-by", "host,tags", *keep, "--prune")
             print("%s: sound and pruned" % node, flush=True)
-    except (StoreError, OSError) as error:
+    except (FailedError, OSError) as error:
         found["error"] = str(error)
         print("%s: %s" % (node, error), file=sys.stderr, flush=True)
     return found
@@ -207,13 +193,11 @@ def repositories(root: str) -> List[str]:
 
 def publish(state: Mapping[str, Known], root: str) -> None:
     """Keep what is known, and hand it out."""
-    os.makedirs(os.path.dirname(STATE), exist_ok=True)
-    write(STATE, json.dumps(state, indent=2, sort_keys=True) + "\n")
+    save(STATE, state)
     told = os.statvfs(root)
     disk = {"free": float(told.f_bavail * told.f_frsize), "size": float(told.f_blocks * told.f_frsize)}
     sizes = {name: size_of("%s/%s" % (root, name)) for name in repositories(root)}
-    os.makedirs(FOLDER, exist_ok=True)
-    write(FOLDER + "/aicluster_backup_store.prom", text(samples(state, sizes, disk), HELP))
+    aicluster_textfile.publish("aicluster_backup_store", samples(state, sizes, disk), HELP)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -227,12 +211,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     ]
     with open(PASSWORDS) as handle:
         clients = dict(line.split() for line in handle)
-    try:
-        with open(STATE) as handle:
-            before = json.load(handle)
-    except FileNotFoundError:
-        before = {}
-    root = run(["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", VOLUME]).strip()
+    before = load(STATE, {})
+    root = mountpoint(VOLUME)
     there = repositories(root)
     state = {node: before.get(node, {"error": ""}) for node in clients if node in there}
     publish(state, root)

@@ -8,7 +8,6 @@ Exit codes: 0 all copies are good, 1 one is not, 75 refused because a drill is u
 import argparse
 import contextlib
 import datetime
-import fcntl
 import json
 import os
 import shutil
@@ -19,9 +18,21 @@ import time
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import aicluster_textfile
-from aicluster_backup_job import FailedError, require_answer
-from aicluster_backup_store import CLOCKS_DIFFER_S, VOLUME, StoreError, run, seconds_of
-from aicluster_drill_kit import LABEL, end
+from aicluster_backup_record import RefusedError, only_one
+from aicluster_backup_store import VOLUME, output, seconds_of
+from aicluster_backup_tools import (
+    CLOCKS_DIFFER_S,
+    RESTORE_CAPABILITIES,
+    FailedError,
+    ask,
+    docker,
+    end,
+    load,
+    mountpoint,
+    require_answer,
+    save,
+)  # fmt: skip
+from aicluster_drill_kit import LABEL
 from aicluster_textfile import Sample
 from aicluster_verify import ROOT
 
@@ -62,23 +73,13 @@ Record = Dict[str, Any]
 # --- what is known ---
 
 
-def load(path: str, default: Any) -> Any:
-    """Return the content of a JSON file, the default if there is none or only a part of one."""
-    try:
-        with open(path) as handle:
-            return json.load(handle)
-    except (FileNotFoundError, ValueError):
-        return default
-
-
 def records_of(wanted: Sequence[Wanted], known: Sequence[Record]) -> List[Record]:
     """Return one record for each job to restore, without copies that are in another store by now."""
     by_name = {(one["node"], one["job"]): one for one in known}
     found = []
     for one in wanted:
-        record = dict(
-            by_name.get((one["node"], one["job"]), {"node": one["node"], "job": one["job"], "copies": {}})
-        )
+        new = {"node": one["node"], "job": one["job"], "copies": {}}
+        record = dict(by_name.get((one["node"], one["job"]), new))
         stores = {str(number): store for number, store in enumerate(one["stores"], 1)}
         record["copies"] = {n: copy for n, copy in record["copies"].items() if stores.get(n) == copy["store"]}
         found.append(record)
@@ -90,20 +91,14 @@ def samples(records: Sequence[Record]) -> Iterator[Sample]:
     for metric, key in METRICS.items():
         for one in records:
             for number, copy in sorted(one["copies"].items()):
-                yield (
-                    metric,
-                    {"source": one["node"], "job_name": one["job"], "copy": number},
-                    float(copy[key]),
-                )
+                labels = {"source": one["node"], "job_name": one["job"], "copy": number}
+                yield metric, labels, float(copy[key])
 
 
 def keep(records: Sequence[Record]) -> None:
     """Replace state and metrics, each in one step."""
-    os.makedirs(os.path.dirname(STATE), exist_ok=True)
-    aicluster_textfile.write(STATE, json.dumps({"drills": records}, indent=1, sort_keys=True) + "\n")
-    os.makedirs(aicluster_textfile.FOLDER, exist_ok=True)
-    path = aicluster_textfile.FOLDER + "/aicluster_drill.prom"
-    aicluster_textfile.write(path, aicluster_textfile.text(samples(records), HELP))
+    save(STATE, {"drills": records})
+    aicluster_textfile.publish("aicluster_drill", samples(records), HELP)
 
 
 # --- restore ---
@@ -128,7 +123,7 @@ class Repository:
     def __init__(self, node: str, password: str, address: str) -> None:
         """Look at the container that makes backups: restic comes from its image and takes as much memory."""
         self._here = address == HERE
-        [container] = json.loads(run(["docker", "inspect", "backup"]))
+        [container] = json.loads(docker("inspect", "backup"))
         memory = str(container["HostConfig"]["Memory"])
         limits = [word for word in container["Config"]["Env"] if word.startswith("GOMEMLIMIT=")]
         self._environment = {
@@ -144,20 +139,12 @@ class Repository:
         for variable in [*sorted(self._environment), *limits]:
             self._options += ["--env", variable]
         if self._here:
-            folder = (
-                run(["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", VOLUME]).strip()
-                + "/"
-                + node
-            )
+            folder = "%s/%s" % (mountpoint(VOLUME), node)
             if not os.path.isdir(folder + "/locks"):
                 raise FailedError("nothing has arrived in its repository")
             # A restore adds its lock, and nothing else.
-            self._options += [
-                "--volume",
-                folder + ":/repository:ro",
-                "--volume",
-                folder + "/locks:/repository/locks",
-            ]
+            mounts = (folder + ":/repository:ro", folder + "/locks:/repository/locks")
+            self._options += [word for mount in mounts for word in ("--volume", mount)]
         self._image = container["Image"]
 
     def restic(self, arguments: Sequence[str], options: Sequence[str] = ()) -> str:
@@ -171,27 +158,21 @@ class Repository:
             LOCK_LIMIT,
             *arguments,
         ]
-        try:
-            return run(["docker", "run", *self._options, *options, *command], self._environment)
-        except StoreError as error:
-            raise FailedError("restic %s: %s" % (arguments[0], error)) from None
+        return output(["docker", "run", *self._options, *options, *command], arguments[0], self._environment)
 
     def newest(self, node: str, job: str) -> Dict[str, Any]:
         """Return the newest snapshot of a job."""
-        found = json.loads(
-            self.restic(["snapshots", "--json", "--no-lock", "--host", node, "--tag", job]) or "[]"
-        )
+        said = self.restic(["snapshots", "--json", "--no-lock", "--host", node, "--tag", job])
+        found = json.loads(said or "[]")
         if not found:
             raise FailedError("there is no snapshot of it")
         return dict(max(found, key=lambda one: seconds_of(one["time"])))
 
     def restore(self, snapshot: str, folder: str) -> None:
         """Restore a snapshot with the owners and modes of its files."""
-        rights = [word for right in ("CHOWN", "FOWNER", "DAC_OVERRIDE") for word in ("--cap-add", right)]
-        self.restic(
-            ["restore", snapshot, "--target", "/target", "--quiet"],
-            [*rights, "--volume", folder + ":/target"],
-        )
+        rights = [word for right in RESTORE_CAPABILITIES for word in ("--cap-add", right)]
+        options = [*rights, "--volume", folder + ":/target"]
+        self.restic(["restore", snapshot, "--target", "/target", "--quiet"], options)
 
 
 def require_room(snapshot: Mapping[str, Any]) -> None:
@@ -253,7 +234,7 @@ def require_sense(
 
 
 def drill(wanted: Wanted, record: Record, number: int, recent_days: int) -> None:
-    """Restore and prove one copy, and record it; raise FailedError or StoreError if it is not good."""
+    """Restore and prove one copy, and record it; raise FailedError if it is not good."""
     began = time.monotonic()
     folder = "%s/%s/%s" % (SCRATCH, wanted["node"], wanted["job"])
     password, address = secrets()[wanted["node"], number]
@@ -287,11 +268,9 @@ def attempt(wanted: Wanted, record: Record, number: int, recent_days: int) -> bo
     record.update(tried_at=int(time.time()), copy=number, error="it was ended half-way")
     try:
         drill(wanted, record, number, recent_days)
-        print(
-            "%s: %s, %.0f s" % (named, record["evidence"], record["copies"][str(number)]["seconds"]),
-            flush=True,
-        )
-    except (FailedError, StoreError) as error:
+        took = record["copies"][str(number)]["seconds"]
+        print("%s: %s, %.0f s" % (named, record["evidence"], took), flush=True)
+    except FailedError as error:
         record["error"] = str(error)
     except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
         record["error"] = "%s: %s" % (type(error).__name__, error)
@@ -305,24 +284,11 @@ def attempt(wanted: Wanted, record: Record, number: int, recent_days: int) -> bo
 # --- what must not stay ---
 
 
-@contextlib.contextmanager
-def alone() -> Iterator[bool]:
-    """Hold the lock of all drills; yield False if another one has it."""
-    with open(LOCK, "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True
-
-
 def clean() -> None:
     """Remove containers and files of drills, also of one that was killed."""
-    listed = ["docker", "ps", "--all", "--quiet", "--filter", "label=" + LABEL]
-    found = subprocess.run(listed, stdout=subprocess.PIPE, check=False).stdout.decode().split()
+    found = ask(["docker", "ps", "--all", "--quiet", "--filter", "label=" + LABEL]).out.split()
     if found:
-        subprocess.call(["docker", "rm", "--force", "--volumes", *found], stdout=subprocess.DEVNULL)
+        ask(["docker", "rm", "--force", "--volumes", *found])
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(SCRATCH)
 
@@ -370,17 +336,18 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     accepting.add_argument("node")
     accepting.add_argument("job")
     options = parser.parse_args(arguments)
-    with alone() as free:
-        if not free:
-            print("a drill runs already: journalctl -u aicluster-drill --follow", file=sys.stderr)
-            return 0 if options.command == "clean" else REFUSED
-        if options.command == "run":
-            signal.signal(signal.SIGTERM, end)
-            return run_all(options.recent_days, options.copy)
-        if options.command == "accept":
-            return accept(options.node, options.job)
-        clean()
-        return 0
+    try:
+        with only_one(options.command, LOCK):
+            if options.command == "run":
+                signal.signal(signal.SIGTERM, end)
+                return run_all(options.recent_days, options.copy)
+            if options.command == "accept":
+                return accept(options.node, options.job)
+            clean()
+            return 0
+    except RefusedError:
+        print("a drill runs already: journalctl -u aicluster-drill --follow", file=sys.stderr)
+        return 0 if options.command == "clean" else REFUSED
 
 
 if __name__ == "__main__":

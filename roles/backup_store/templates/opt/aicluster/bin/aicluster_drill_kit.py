@@ -22,25 +22,18 @@ import sys
 import urllib.parse
 from typing import Any, Callable, Dict, Sequence
 
+from aicluster_backup_tools import FailedError, end
+
 # Containers of a drill have this label; whoever ends one abruptly finds them by it.
 LABEL = "aicluster.drill"
 Answer = Dict[str, Any]
-
-
-class DrillError(Exception):
-    """One sentence about why a copy is no good."""
-
-
-def end(_signal: int, _frame: Any) -> None:
-    """End as a program that was told to, so that it cleans up."""
-    raise SystemExit(128 + signal.SIGTERM)
 
 
 def answer(drill: Callable[[str], Answer], folder: str) -> Answer:
     """Return what a drill says of a folder; whatever stops it, the copy is not proven."""
     try:
         return dict(drill(folder), ok=True)
-    except DrillError as error:
+    except FailedError as error:
         return {"ok": False, "evidence": str(error)}
     except (OSError, ValueError, KeyError, sqlite3.Error, subprocess.SubprocessError) as error:
         return {"ok": False, "evidence": "%s: %s" % (type(error).__name__, error)}
@@ -67,14 +60,14 @@ def sqlite_rows(path: str, tables: Sequence[str]) -> Dict[str, int]:
     """Have a database of SQLite check itself in full; return the rows of some of its tables."""
     name = os.path.basename(path)
     if not os.path.isfile(path):
-        raise DrillError("%s is not in the copy" % name)
+        raise FailedError("%s is not in the copy" % name)
     uri = "file:%s?mode=ro" % urllib.parse.quote(path)
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
             [verdict] = database.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
-                raise DrillError("%s is damaged: %s" % (name, verdict))
+                raise FailedError("%s is damaged: %s" % (name, verdict))
             counted = [database.execute('SELECT count(*) FROM "%s"' % table).fetchone() for table in tables]
     except sqlite3.Error as error:
-        raise DrillError("%s cannot be read: %s" % (name, error)) from None
+        raise FailedError("%s cannot be read: %s" % (name, error)) from None
     return {table: int(rows) for table, (rows,) in zip(tables, counted)}
