@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import filter_loader
 from ansible.utils.display import Display
 
-from aicluster.backup import restore
+from aicluster.backup import nightly, restore
 from aicluster.errors import SiteError
 from aicluster.verify.report import RUNNER, lines_of, node_results
 
@@ -89,7 +89,7 @@ class ActionModule(ActionBase):
         )
         words = [*restore.words(arguments["service"], arguments["options"]), "--by", arguments["by"]]
         argv = restore.over_ssh(shlex.split(ssh), "apply", words)
-        code, last = restore.follow(argv, lambda line: Display().display(f"{name}: {line}"))
+        code, last = nightly.follow(argv, lambda line: Display().display(f"{name}: {line}"))
         if code:
             return {"changed": True, "failed": True, "msg": restore.failure(name, code, last)}
         return {"changed": True}

@@ -69,37 +69,41 @@ def heard(outcome: Outcome, text: str) -> str:
     return line_of(outcome.node, event)
 
 
-def ended(outcome: Outcome, status: int, errors: str) -> None:
+def ended(outcome: Outcome, status: int, last: str) -> None:
     """Add to an outcome what the end of its process says."""
-    last = (errors.strip().splitlines() or [f"exit code {status}"])[-1]
     if status == UNREACHABLE:
         outcome.failures.append(f"does not answer over ssh: {last}")
     elif status != 0 and not outcome.failures:
         outcome.failures.append(last)
 
 
+def follow(argv: Sequence[str], hear: Callable[[str], None]) -> tuple[int, str]:
+    """Hear the lines of a process as they come; return its exit code and the last line of its errors."""
+    with subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout and process.stderr
+        for line in process.stdout:
+            hear(line.rstrip("\n"))
+        errors = process.stderr.read().strip().splitlines()
+    return process.returncode, errors[-1] if errors else f"exit code {process.returncode}"
+
+
 def run(commands: Mapping[str, Sequence[str]], tell: Callable[[str], None]) -> list[Outcome]:
     """Run one process per node, all at once; `tell` gets each line for people as it comes."""
 
-    def follow(node: str) -> Outcome:
+    def outcome_of(node: str) -> Outcome:
         outcome = Outcome(node)
-        with subprocess.Popen(
-            commands[node],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdout and process.stderr
-            for text in process.stdout:
-                if line := heard(outcome, text):
-                    tell(line)
-            errors = process.stderr.read()
-        ended(outcome, process.returncode, errors)
+
+        def hear(text: str) -> None:
+            if line := heard(outcome, text):
+                tell(line)
+
+        ended(outcome, *follow(commands[node], hear))
         return outcome
 
     with ThreadPoolExecutor(max_workers=max(1, len(commands))) as pool:
-        return list(pool.map(follow, commands))
+        return list(pool.map(outcome_of, commands))
 
 
 def report(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import SiteError
@@ -93,18 +92,6 @@ def command(verb: str, arguments: Sequence[str]) -> str:
 def over_ssh(ssh: Sequence[str], verb: str, arguments: Sequence[str]) -> list[str]:
     """Return what runs the program over ssh, so that its lines come as it writes them."""
     return [*ssh, "-o", "BatchMode=yes", f"sudo -n {command(verb, arguments)}"]
-
-
-def follow(argv: Sequence[str], tell: Callable[[str], None]) -> tuple[int, str]:
-    """Run a process and tell its lines as they come; return its exit code and the last line of its errors."""
-    with subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout and process.stderr
-        for line in process.stdout:
-            tell(line.rstrip("\n"))
-        errors = process.stderr.read().strip().splitlines()
-    return process.returncode, errors[-1] if errors else f"exit code {process.returncode}"
 
 
 def failure(node: str, code: int, last: str) -> str:

@@ -7,6 +7,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tree import ROOT
+
+# What the programs of services import on a node.
+PROGRAMS = ROOT / "roles/backup/templates/opt/aicluster/bin"
 
 
 def job(name: str, **changed: Any) -> dict[str, Any]:
@@ -52,8 +56,8 @@ class Folder:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command that finds the node's programs first."""
-        path = {"PATH": f"{self.folder}/bin:/usr/bin:/bin"}
-        return subprocess.run(command, env=path, capture_output=True, text=True, check=False)
+        paths = {"PATH": f"{self.folder}/bin:/usr/bin:/bin", "PYTHONPATH": str(PROGRAMS)}
+        return subprocess.run(command, env=paths, capture_output=True, text=True, check=False)
 
     def use(self, monkeypatch: pytest.MonkeyPatch, places: Mapping[ModuleType, Mapping[str, str]]) -> None:
         """Let the constants of modules name paths in the folder, and find its programs first."""

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from render import cluster, hosts_running
 
-from aicluster.backup.restore import command, failure, follow, kept_on, listed, targets, words
+from aicluster.backup.nightly import follow
+from aicluster.backup.restore import command, failure, kept_on, listed, targets, words
 from aicluster.errors import SiteError
 
 NODES: Any = cluster("production")

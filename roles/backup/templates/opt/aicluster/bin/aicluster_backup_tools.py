@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the programs of backups share: they run commands, and read what those answer."""
 
+import hashlib
 import json
 import os
 import re
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import urllib.parse
 from typing import Any, Callable, List, NamedTuple, Sequence
@@ -51,6 +53,25 @@ def save(path: str, document: Any) -> None:
         handle.flush()
         os.fsync(handle.fileno())
     os.rename(path + ".new", path)
+
+
+def digest(path: str) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        for part in iter(lambda: file.read(1 << 20), b""):
+            found.update(part)
+    return found.hexdigest()
+
+
+def serve(service: str, back_up: Callable[[str], str]) -> None:
+    """Be the program `backup FOLDER` of a service: print the sentence about what is in the folder now."""
+    if not sys.argv[1:]:
+        sys.exit("usage: backup FOLDER")
+    try:
+        print(back_up(sys.argv[1]))
+    except (FailedError, OSError, ValueError) as error:
+        sys.exit("%s: %s" % (service, error))
 
 
 # --- commands ---
@@ -99,13 +120,13 @@ class Answer(NamedTuple):
 
 
 def ask(argv: Sequence[str], **keys: Any) -> Answer:
-    """Run a command, without an input unless there is one among `keys`; return what it says."""
+    """Run a command; return what it says. `keys`: its input and output, if they are others than usual."""
     if "input" not in keys:
         keys.setdefault("stdin", subprocess.DEVNULL)
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, **keys)
-    return Answer(
-        done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
-    )
+    keys.setdefault("stdout", subprocess.PIPE)
+    done = subprocess.run(argv, stderr=subprocess.PIPE, check=False, **keys)
+    out, error = (said.decode("utf-8", "replace") for said in (done.stdout or b"", done.stderr))
+    return Answer(done.returncode, out, error)
 
 
 def follow(argv: Sequence[str], hear: Callable[[str], None]) -> Answer:
