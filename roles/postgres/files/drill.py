@@ -9,11 +9,10 @@ files are in the folder of the copy, and both are gone afterwards.
 import json
 import os
 import re
-import shutil
 import time
 from typing import Any, Dict, Iterator, List
 
-from aicluster_backup_tools import FailedError
+from aicluster_backup_tools import FailedError, require_room
 from aicluster_backup_tools import ask as run
 from aicluster_drill_kit import LABEL, Answer, main, staged
 
@@ -156,9 +155,7 @@ def prove(folder: str) -> Answer:
     databases = manifest["databases"]
     if not databases:
         raise FailedError("the manifest names no database")
-    needed, free = 3 * sum(one["bytes"] for one in databases.values()), shutil.disk_usage(folder).free
-    if free < needed:
-        raise FailedError("%d MB free, a restore may take %d MB" % (free // 10**6, needed // 10**6))
+    require_room(folder, 3 * sum(one["bytes"] for one in databases.values()), " to restore it")
     start(folder)
     require_version(manifest["server"])
     restore(top, databases)

@@ -29,17 +29,11 @@ Job = Mapping[str, Any]
 # --- what is written before ---
 
 
-def staging_of(job: Job) -> str:
-    """Return the folder of the host for what a job writes before it is copied."""
-    [inside] = [path for path in job["paths"] if path.startswith("/staging/")]
-    return "%s%s" % (record.STAGING, inside[len("/staging") :])
-
-
 def prepare(job: Job) -> None:
     """Dump databases and copy those of SQLite; raise FailedError, and leave what the last run wrote."""
     if not job["dumps"] and not job["sqlite"]:
         return
-    folder = staging_of(job)
+    folder = "%s/%s" % (record.STAGING, job["name"])
     os.makedirs(folder, mode=0o700, exist_ok=True)
     for program in job["dumps"]:
         print(run([program, folder], program), end="", flush=True)

@@ -8,19 +8,12 @@ import posixpath
 import shutil
 import tempfile
 import time
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple
 
 import aicluster_backup_job as job_work
+import aicluster_backup_tools as tools
 from aicluster_backup_choice import BESIDE, DUMP, SQLITE, VOLUME, Part, RefusedError, Source, listed, plain
-from aicluster_backup_tools import (
-    RESTORE_CAPABILITIES,
-    FailedError,
-    ask,
-    docker,
-    follow,
-    mountpoint,
-    run,
-)  # fmt: skip
+from aicluster_backup_tools import FailedError, docker, mountpoint
 
 ROOT = "/var/lib/aicluster/restore"
 CONTAINER = "aicluster-restore"
@@ -92,7 +85,7 @@ def asked(source: Source, part: Part) -> List[str]:
                 raise RefusedError("%s: %s" % (part.name, answer.complaint()))
             with open(folder + "/manifest.json", "w") as handle:
                 handle.write(answer.out)
-        said = ask([part.program, "--check", folder, *part.arguments])
+        said = tools.ask([part.program, "--check", folder, *part.arguments])
     if said.code:
         raise RefusedError(said.last_line)
     return said.out.splitlines()
@@ -100,7 +93,7 @@ def asked(source: Source, part: Part) -> List[str]:
 
 def size_of(path: str) -> int:
     """Return how many bytes a folder takes on its disk; 0 where there is none."""
-    said = ask(["du", "--summarize", "--block-size=1", path]).out
+    said = tools.ask(["du", "--summarize", "--block-size=1", path]).out
     return int(said.split()[0]) if said else 0
 
 
@@ -130,13 +123,8 @@ def require_room(pairs: Sequence[Tuple[Part, Change]], safety: bool) -> None:
             # As large as what is brought back, as far as anybody knows.
             need(ROOT, change["bytes"])
     for path, count in needed.values():
-        free = shutil.disk_usage(path).free
-        if free < count + SPARE:
-            raise RefusedError(
-                "%s: %d MB free, %d MB needed; make room there%s"
-                % (path, free // 10**6, (count + SPARE) // 10**6,
-                   ", or restore without a copy of what is there (--no-safety-copy)" if safety else "")
-            )  # fmt: skip
+        other = ", or restore without a copy of what is there (--no-safety-copy)" if safety else ""
+        tools.require_room(path, count + SPARE, "; make room there" + other, RefusedError)
 
 
 # --- containers ---
@@ -157,8 +145,9 @@ def users_of(volume: str) -> List[str]:
 
 
 @contextlib.contextmanager
-def stopped(users: Mapping[str, Sequence[str]], tell: Tell) -> Iterator[None]:
+def stopped(volumes: Iterable[str], tell: Tell) -> Iterator[None]:
     """Stop the containers of volumes, and start them again; after a failure they stay stopped."""
+    users = {volume: users_of(volume) for volume in volumes}
     names = sorted({name for own in users.values() for name in own})
     if not names:
         yield
@@ -192,7 +181,7 @@ def container_of(target: str) -> List[str]:
     ]
     return [
         "docker", "run", "--rm", "--pull=never", "--name=" + CONTAINER, "--network=host", "--user=0:0",
-        "--read-only", "--cap-drop=ALL", *("--cap-add=" + name for name in RESTORE_CAPABILITIES),
+        "--read-only", "--cap-drop=ALL", *("--cap-add=" + name for name in tools.RESTORE_CAPABILITIES),
         "--security-opt=no-new-privileges", "--log-driver=none",
         "--memory=%d" % known["HostConfig"]["Memory"], *("--env=" + one for one in environment),
         "--env=RESTIC_PROGRESS_FPS=0.5", "--entrypoint=restic",
@@ -238,7 +227,7 @@ def unpack(source: Source, part: Part, target: str, pace: Pace) -> None:
             if event.get("message_type") in ("status", "summary"):
                 pace(event.get("bytes_restored", 0), event.get("total_bytes", 0))
 
-    answer = follow(argv, hear)
+    answer = tools.follow(argv, hear)
     if answer.code:
         raise FailedError("%s: %s" % (part.name, answer.complaint()), answer.code)
 
@@ -261,7 +250,7 @@ def keep_volume(part: Part, folder: str) -> None:
     there = [name for name in names if os.path.lexists(posixpath.join(place, name))]
     if there:
         argv = ["cp", "--archive", "--parents", "--reflink=auto", "--", *there, target]
-        run(argv, "no copy of " + place, cwd=place)
+        tools.run(argv, "no copy of " + place, cwd=place)
 
 
 def put_databases(part: Part, folder: str) -> None:
@@ -292,7 +281,7 @@ def run_program(argv: Sequence[str], tell: Tell, **words: Any) -> None:
         except (ValueError, KeyError, TypeError):
             tell("said", message=line.strip(), **words)
 
-    answer = follow(argv, hear)
+    answer = tools.follow(argv, hear)
     if answer.code:
         raise FailedError("%s: %s" % (argv[0], answer.last_line))
 
@@ -339,20 +328,13 @@ def take_back(source: Source, part: Part, folder: str, options: Any, tell: Tell)
     shutil.rmtree(dump)
 
 
-def bring_back(
-    source: Source,
-    parts: Sequence[Part],
-    users: Mapping[str, Sequence[str]],
-    folder: str,
-    options: Any,
-    tell: Tell,
-) -> None:
-    """Bring back the parts of one job; `users`: volume -> the containers that are stopped for it.
+def bring_back(source: Source, parts: Sequence[Part], folder: str, options: Any, tell: Tell) -> None:
+    """Bring back the parts of one job.
 
     What comes from a store is written beside first, as far as it does not go straight into a volume.
     """
     lay_out(source, parts, folder, tell)
-    with stopped(users, tell):
+    with stopped({part.volume for part in parts if part.kind in (VOLUME, SQLITE)}, tell):
         fill_volumes(source, parts, folder, options.safety, tell)
     for part in parts:
         if part.kind == DUMP:

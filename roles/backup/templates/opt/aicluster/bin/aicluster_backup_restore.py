@@ -13,13 +13,13 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import aicluster_backup_job as job_work
 import aicluster_backup_part as work
 import aicluster_backup_record as record
 from aicluster_backup_choice import SHORT, Part, RefusedError, Source, nearest, parts_of, require_paths
-from aicluster_backup_part import Tell
+from aicluster_backup_part import Change, Tell
 from aicluster_backup_tools import FailedError, end, save
 
 REFUSED, BUSY = 2, 75
@@ -190,12 +190,12 @@ def begin_telling(as_json: bool) -> Tell:
     return tell
 
 
-def foretell(one: Chosen, tell: Tell) -> List[Dict[str, Any]]:
-    """Tell what a job would change; return it."""
+def foretell(one: Chosen, tell: Tell) -> List[Tuple[Part, Change]]:
+    """Tell what each part of a job would change; return it."""
     changes = []
     for part in one.parts:
         change = work.foreseen(one.source, part)
-        changes.append(change)
+        changes.append((part, change))
         tell(
             "plan", job=one.job["name"], what=part.name, snapshot=one.snapshot["id"][:SHORT],
             taken=one.snapshot["time"], store=one.store, **change
@@ -238,20 +238,14 @@ def apply(plan: Mapping[str, Any], options: argparse.Namespace, tell: Tell) -> N
     with record.only_one("restore of %s by %s" % (", ".join(options.jobs), options.by)):
         work.end_leftovers()
         meant = chosen(plan, options)
-        changes = [foretell(one, tell) for one in meant]
-        pairs = [(part, change) for one, own in zip(meant, changes) for part, change in zip(one.parts, own)]
-        work.require_room(pairs, options.safety)
+        changes = [change for one in meant for change in foretell(one, tell)]
+        work.require_room(changes, options.safety)
         folder = new_folder()
         began = time.monotonic()
         with recorded(folder, options.by, meant) as kept:
             try:
-                for one, own in zip(meant, changes):
-                    users = {
-                        part.volume: change["stops"]
-                        for part, change in zip(one.parts, own)
-                        if change["stops"]
-                    }
-                    work.bring_back(one.source, one.parts, users, folder, options, tell)
+                for one in meant:
+                    work.bring_back(one.source, one.parts, folder, options, tell)
             finally:
                 work.end_leftovers()
             kept["seconds"] = round(time.monotonic() - began, 1)

@@ -5,13 +5,14 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import urllib.parse
-from typing import Any, Callable, List, NamedTuple, Sequence
+from typing import Any, Callable, List, NamedTuple, Sequence, Type
 
 CONNECT_S = 10.0
 # What two good clocks may differ.
@@ -72,6 +73,13 @@ def serve(service: str, back_up: Callable[[str], str]) -> None:
         print(back_up(sys.argv[1]))
     except (FailedError, OSError, ValueError) as error:
         sys.exit("%s: %s" % (service, error))
+
+
+def require_room(path: str, needed: int, words: str = "", refuse: Type[Exception] = FailedError) -> None:
+    """Raise an exception unless a disk has room for so many bytes; `words`: what for, or what helps."""
+    free = shutil.disk_usage(path).free
+    if free < needed:
+        raise refuse("%s: %d MB free, %d MB needed%s" % (path, free // 10**6, needed // 10**6, words))
 
 
 # --- commands ---

@@ -41,10 +41,7 @@ def answer(drill: Callable[[str], Answer], folder: str) -> Answer:
 
 def main(drill: Callable[[str], Answer]) -> None:
     """Run a drill on the folder in the arguments."""
-    try:
-        _, folder = sys.argv
-    except ValueError:
-        sys.exit("usage: %s FOLDER" % sys.argv[0])
+    [folder] = sys.argv[1:]
     signal.signal(signal.SIGTERM, end)
     found = answer(drill, folder)
     print(json.dumps(found))
