@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of a snapshot a restore means: parts of jobs, chosen on the command line."""
 
-import difflib
 import json
 import os
 import posixpath
@@ -9,6 +8,7 @@ import re
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
 import aicluster_backup_job as job_work
+from aicluster_backup_tools import nearest
 
 VOLUME, SQLITE, DUMP, BESIDE = "volume", "sqlite", "dump", "beside"
 # Of a snapshot's name, what people type.
@@ -39,12 +39,6 @@ class Source(NamedTuple):
     job: str
     number: int
     snapshot: str
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Return which of the known words was probably meant, or all of them."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return "write %s" % close[0] if close else "write one of %s" % (", ".join(known) or "(there is none)")
 
 
 def below(path: str, folder: str) -> bool:

@@ -18,9 +18,9 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 import aicluster_backup_job as job_work
 import aicluster_backup_part as work
 import aicluster_backup_record as record
-from aicluster_backup_choice import SHORT, Part, RefusedError, Source, nearest, parts_of, require_paths
+from aicluster_backup_choice import SHORT, Part, RefusedError, Source, parts_of, require_paths
 from aicluster_backup_part import Change, Tell
-from aicluster_backup_tools import FailedError, end, save
+from aicluster_backup_tools import FailedError, end, nearest, save
 
 REFUSED, BUSY = 2, 75
 BULK = "_bulk"

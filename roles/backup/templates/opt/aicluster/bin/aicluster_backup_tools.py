@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the programs of backups share: they run commands, and read what those answer."""
 
+import difflib
 import hashlib
 import json
 import os
@@ -82,6 +83,12 @@ def require_room(path: str, needed: int, words: str = "", refuse: Type[Exception
         raise refuse("%s: %d MB free, %d MB needed%s" % (path, free // 10**6, needed // 10**6, words))
 
 
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return which of the known words was probably meant, or all of them."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return "write %s" % close[0] if close else "write one of %s" % (", ".join(known) or "(there is none)")
+
+
 # --- commands ---
 
 
@@ -131,9 +138,8 @@ def ask(argv: Sequence[str], **keys: Any) -> Answer:
     """Run a command; return what it says. `keys`: its input and output, if they are others than usual."""
     if "input" not in keys:
         keys.setdefault("stdin", subprocess.DEVNULL)
-    keys.setdefault("stdout", subprocess.PIPE)
-    done = subprocess.run(argv, stderr=subprocess.PIPE, check=False, **keys)
-    out, error = (said.decode("utf-8", "replace") for said in (done.stdout or b"", done.stderr))
+    done = subprocess.run(argv, check=False, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **keys})
+    out, error = ((said or b"").decode("utf-8", "replace") for said in (done.stdout, done.stderr))
     return Answer(done.returncode, out, error)
 
 

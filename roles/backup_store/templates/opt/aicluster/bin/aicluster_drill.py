@@ -12,26 +12,15 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+import aicluster_backup_tools as tools
 import aicluster_textfile
 from aicluster_backup_record import RefusedError, only_one
 from aicluster_backup_store import VOLUME, output, seconds_of
-from aicluster_backup_tools import (
-    CLOCKS_DIFFER_S,
-    RESTORE_CAPABILITIES,
-    FailedError,
-    ask,
-    docker,
-    end,
-    load,
-    mountpoint,
-    require_answer,
-    save,
-)  # fmt: skip
+from aicluster_backup_tools import CLOCKS_DIFFER_S, FailedError, end, load, require_answer, save
 from aicluster_drill_kit import LABEL
 from aicluster_textfile import Sample
 from aicluster_verify import ROOT
@@ -123,7 +112,7 @@ class Repository:
     def __init__(self, node: str, password: str, address: str) -> None:
         """Look at the container that makes backups: restic comes from its image and takes as much memory."""
         self._here = address == HERE
-        [container] = json.loads(docker("inspect", "backup"))
+        [container] = json.loads(tools.docker("inspect", "backup"))
         memory = str(container["HostConfig"]["Memory"])
         limits = [word for word in container["Config"]["Env"] if word.startswith("GOMEMLIMIT=")]
         self._environment = {
@@ -139,7 +128,7 @@ class Repository:
         for variable in [*sorted(self._environment), *limits]:
             self._options += ["--env", variable]
         if self._here:
-            folder = "%s/%s" % (mountpoint(VOLUME), node)
+            folder = "%s/%s" % (tools.mountpoint(VOLUME), node)
             if not os.path.isdir(folder + "/locks"):
                 raise FailedError("nothing has arrived in its repository")
             # A restore adds its lock, and nothing else.
@@ -149,16 +138,9 @@ class Repository:
 
     def restic(self, arguments: Sequence[str], options: Sequence[str] = ()) -> str:
         """Return what restic prints, in a container of its own with more options."""
-        command = [
-            "--entrypoint",
-            "restic",
-            self._image,
-            "--no-cache",
-            "--retry-lock",
-            LOCK_LIMIT,
-            *arguments,
-        ]
-        return output(["docker", "run", *self._options, *options, *command], arguments[0], self._environment)
+        container = ["docker", "run", *self._options, *options, "--entrypoint", "restic", self._image]
+        argv = [*container, "--no-cache", "--retry-lock", LOCK_LIMIT, *arguments]
+        return output(argv, arguments[0], self._environment)
 
     def newest(self, node: str, job: str) -> Dict[str, Any]:
         """Return the newest snapshot of a job."""
@@ -170,7 +152,7 @@ class Repository:
 
     def restore(self, snapshot: str, folder: str) -> None:
         """Restore a snapshot with the owners and modes of its files."""
-        rights = [word for right in RESTORE_CAPABILITIES for word in ("--cap-add", right)]
+        rights = [word for right in tools.RESTORE_CAPABILITIES for word in ("--cap-add", right)]
         options = [*rights, "--volume", folder + ":/target"]
         self.restic(["restore", snapshot, "--target", "/target", "--quiet"], options)
 
@@ -192,19 +174,14 @@ def prove(wanted: Wanted, folder: str) -> Dict[str, Any]:
         "DRILL_IMAGE": wanted["image"], "DRILL_UID": str(wanted["uid"]),
     }  # fmt: skip
     program = "%s/%s.py" % (PROGRAMS, wanted["service"])
-    done = subprocess.run(
-        [sys.executable, program, folder],
-        env=dict(os.environ, **environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        check=False,
-    )
+    # Its complaints belong into the journal.
+    answer = tools.ask([sys.executable, program, folder], env=dict(os.environ, **environment), stderr=None)
     try:
-        said = dict(json.loads(done.stdout.decode().strip().split("\n")[-1]))
+        said = dict(json.loads(answer.out.strip().split("\n")[-1]))
         evidence = str(said["evidence"])
     except (ValueError, TypeError, KeyError):
-        raise FailedError("%s ended with %d and no answer" % (program, done.returncode)) from None
-    if done.returncode or not said.get("ok"):
+        raise FailedError("%s ended with %d and no answer" % (program, answer.code)) from None
+    if answer.code or not said.get("ok"):
         raise FailedError(evidence)
     return said
 
@@ -272,7 +249,7 @@ def attempt(wanted: Wanted, record: Record, number: int, recent_days: int) -> bo
         print("%s: %s, %.0f s" % (named, record["evidence"], took), flush=True)
     except FailedError as error:
         record["error"] = str(error)
-    except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, KeyError) as error:
         record["error"] = "%s: %s" % (type(error).__name__, error)
     finally:
         clean()
@@ -286,9 +263,9 @@ def attempt(wanted: Wanted, record: Record, number: int, recent_days: int) -> bo
 
 def clean() -> None:
     """Remove containers and files of drills, also of one that was killed."""
-    found = ask(["docker", "ps", "--all", "--quiet", "--filter", "label=" + LABEL]).out.split()
+    found = tools.ask(["docker", "ps", "--all", "--quiet", "--filter", "label=" + LABEL]).out.split()
     if found:
-        ask(["docker", "rm", "--force", "--volumes", *found])
+        tools.ask(["docker", "rm", "--force", "--volumes", *found])
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(SCRATCH)
 
