@@ -1,10 +1,10 @@
 """Strangers are refused, nobody can delete, every repository was checked, and its copies were restored."""
 
 import base64
-import json
 import time
 from typing import Any, Dict, List, Optional, Tuple, Union
 
+from aicluster_backup_tools import load
 from aicluster_verify import CheckError, Kit
 
 STATE = "/var/lib/aicluster/backup_store.json"
@@ -49,15 +49,6 @@ def login(password: Optional[str]) -> Dict[str, str]:
         return {}
     pair = base64.b64encode(("%s:%s" % (USER, password)).encode()).decode()
     return {"Authorization": "Basic " + pair}
-
-
-def load(path: str, default: Any) -> Any:
-    """Return the content of a JSON file, the default if there is none."""
-    try:
-        with open(path) as handle:
-            return json.load(handle)
-    except FileNotFoundError:
-        return default
 
 
 def drilled(wanted: List[Dict[str, Any]], known: List[Dict[str, Any]]) -> Tuple[List[str], List[str]]:
