@@ -58,7 +58,6 @@ NODE_RULES: dict[str, Rule] = {
     "node_ai_share": PERCENTAGE,
     "node_ai_tier_share": PERCENTAGE,
     "node_ai_capacity": Rule(or_null(is_number(0, 1e12)), "a number from 0, or null", False, HOST_FILE),
-    "node_cuda_cores": Rule(is_whole(0), "a whole number", False, BOARD_FILE),
     "node_services": Rule(is_kind(list), "a list of services, `[]` for none", where=TIER_FILE),
     "node_common_services": Rule(is_kind(list), "a list of services, `[]` for none", where=NODE_FILE),
     "node_profiles": Rule(
