@@ -17,7 +17,8 @@ from aicluster.site.vocabulary import roles_in
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
-BEGIN, END = "<!-- variables: written by docs/generate.py -->", "<!-- /variables -->"
+# What follows it in the README of a role is written here.
+HEADING = "## Variables\n"
 
 
 def shown(value: object) -> str:
@@ -43,8 +44,8 @@ def readmes() -> dict[Path, str]:
     for role, options in roles_in(ROOT / "roles").items():
         readme = ROOT / "roles" / role / "README.md"
         if options:
-            head, _, rest = readme.read_text().partition(BEGIN)
-            found[readme] = f"{head}{BEGIN}\n{variable_table(options)}\n{END}{rest.partition(END)[2]}"
+            head = readme.read_text().partition(HEADING)[0].rstrip()
+            found[readme] = f"{head}\n\n{HEADING}\n{variable_table(options)}\n"
     return found
 
 
