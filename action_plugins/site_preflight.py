@@ -5,8 +5,6 @@ It gathers what inventory, group_vars, host_vars, roles and the secrets file say
 hands that to `aicluster.preflight` and fails with all errors at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 The pages come from the production inventory as Ansible resolves it, a table from the files of its role.
 """
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 from typing import Any

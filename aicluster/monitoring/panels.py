@@ -4,8 +4,6 @@
 Source of the JSON: the kinds of the npm package @grafana/schema 12.4.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The groups and variables of each node, each value by itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple

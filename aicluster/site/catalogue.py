@@ -7,8 +7,6 @@ DECLARED are the fields that say what the service deploys to a node. They are fo
 in them need the role's variables, so they are no part of the variable `service_definitions`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path

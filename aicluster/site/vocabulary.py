@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the site may say: the groups of inventory/groups.yml, and the options of each role."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
