@@ -172,7 +172,6 @@ def specification_errors(options: Mapping[str, Any], values: Mapping[str, Any]) 
 class ActionModule(ActionBase):
     """Ansible's entry point; options in library/site_preflight.py."""
 
-    TRANSFERS_FILES = False
     _requires_connection = False
     _VALID_ARGS = frozenset({"groups_file", "roles_folder"})
 

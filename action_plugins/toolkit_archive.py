@@ -23,7 +23,6 @@ def archive_of(files: Mapping[str, Path], links: Mapping[str, str]) -> str:
 class ActionModule(ActionBase):
     """Ansible's entry point."""
 
-    TRANSFERS_FILES = False
     _requires_connection = False
     _VALID_ARGS = frozenset({"links", "secret"})
 
