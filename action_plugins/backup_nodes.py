@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts the backup of every node and follows all of them in one process."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path

@@ -5,8 +5,6 @@ A module cannot print while it runs, and a model of 20 GB takes an hour. So its 
 this plugin calls it again and again until that has ended. A task with nothing to do is one module call.
 """
 
-from __future__ import annotations
-
 from itertools import chain, repeat
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Restores of one node: chooses it, shows what would change, starts its program and follows that."""
 
-from __future__ import annotations
-
 import shlex
 import time
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Completes the one file that holds an inventory's secrets: what is missing is made, what is there stays."""
 
-from __future__ import annotations
-
 import os
 import secrets
 from collections.abc import Callable, Iterable

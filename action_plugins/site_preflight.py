@@ -5,8 +5,6 @@ It gathers what inventory, group_vars, host_vars, roles and the secrets file say
 hands that to `aicluster.preflight` and fails with all errors at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -174,7 +172,6 @@ def specification_errors(options: Mapping[str, Any], values: Mapping[str, Any]) 
 class ActionModule(ActionBase):
     """Ansible's entry point; options in library/site_preflight.py."""
 
-    TRANSFERS_FILES = False
     _requires_connection = False
     _VALID_ARGS = frozenset({"groups_file", "roles_folder"})
 

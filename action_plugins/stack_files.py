@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Delivers the files of a plan, and keeps what the node remembers of them up to date."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 

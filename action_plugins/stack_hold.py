@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Holds the node for this run, or lets other runs change it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 

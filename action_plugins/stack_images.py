@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pulls the images of a plan, before any file of a service is replaced."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 

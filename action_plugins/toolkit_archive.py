@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packs the toolkit and the Python it runs on, on the controller; options in library/toolkit_archive.py."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -25,7 +23,6 @@ def archive_of(files: Mapping[str, Path], links: Mapping[str, str]) -> str:
 class ActionModule(ActionBase):
     """Ansible's entry point."""
 
-    TRANSFERS_FILES = False
     _requires_connection = False
     _VALID_ARGS = frozenset({"links", "secret"})
 

@@ -5,8 +5,6 @@
 says. `phase: report` (once) adds up: what failed, what caused it, what to do next.
 """
 
-from __future__ import annotations
-
 import json
 import shlex
 import time

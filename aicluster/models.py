@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares what an Ollama server has with what it should have, and tells where it may copy the rest from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,9 +1,7 @@
 """Write what the documentation derives: docs/reference/ and the table of variables in each role's README.
 
-The pages come from the production inventory as Ansible resolves it, a table from meta/argument_specs.yml.
+The pages come from the production inventory as Ansible resolves it, a table from the files of its role.
 """
-
-from __future__ import annotations
 
 import ast
 from pathlib import Path
@@ -13,9 +11,12 @@ import reference
 import yaml
 from aicluster_lab.ask import ask
 
+from aicluster.site.vocabulary import roles_in
+
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
-BEGIN, END = "<!-- variables: written by docs/generate.py -->", "<!-- /variables -->"
+# What follows it in the README of a role is written here.
+HEADING = "## Variables\n"
 
 
 def shown(value: object) -> str:
@@ -38,12 +39,11 @@ def variable_table(options: dict[str, dict[str, Any]]) -> str:
 def readmes() -> dict[Path, str]:
     """Return the README of each role with variables, its table up to date."""
     found = {}
-    for spec in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
-        readme = spec.parents[1] / "README.md"
-        options = yaml.safe_load(spec.read_text())["argument_specs"]["main"].get("options") or {}
-        if options and readme.is_file():
-            head, _, rest = readme.read_text().partition(BEGIN)
-            found[readme] = f"{head}{BEGIN}\n{variable_table(options)}\n{END}{rest.partition(END)[2]}"
+    for role, options in roles_in(ROOT / "roles").items():
+        readme = ROOT / "roles" / role / "README.md"
+        if options:
+            head = readme.read_text().partition(HEADING)[0].rstrip()
+            found[readme] = f"{head}\n\n{HEADING}\n{variable_table(options)}\n"
     return found
 
 

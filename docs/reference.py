@@ -3,8 +3,6 @@
 A node is an entry of `cluster_nodes`; every function is pure. docs/generate.py writes what they return.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

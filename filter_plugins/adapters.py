@@ -4,8 +4,6 @@
 Without the package no run comes this far: vars_plugins/service_definitions.py refuses it and says what to do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar

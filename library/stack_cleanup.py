@@ -2,10 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Remove from a node what the toolkit made there, and nothing else."""
 
-from __future__ import absolute_import, division, print_function
-
-__metaclass__ = type
-
 DOCUMENTATION = r"""
 module: stack_cleanup
 short_description: Remove from a node what the toolkit made there, and nothing else

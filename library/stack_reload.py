@@ -2,10 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Let running containers read their changed files again, and see that they did."""
 
-from __future__ import absolute_import, division, print_function
-
-__metaclass__ = type
-
 DOCUMENTATION = r"""
 module: stack_reload
 short_description: Let running containers read their changed files again, and see that they did

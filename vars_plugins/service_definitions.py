@@ -5,8 +5,6 @@ Not a lookup plugin: each worker process would read the files again, about 15 ms
 reads them once, together with the inventory, and costs what the same text in group_vars did.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path

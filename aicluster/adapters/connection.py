@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Ansible knows of its connection to a host."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

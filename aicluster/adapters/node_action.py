@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the actions of the engine share: their options, one call of the node's half, the hold of this run."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The desired state of the node a task is for, rendered with Ansible's templar."""
 
-from __future__ import annotations
-
 from collections import ChainMap
 from collections.abc import Mapping
 from pathlib import Path

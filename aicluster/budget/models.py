@@ -5,8 +5,6 @@ Source: `ollama_models`, `ollama_aliases` and `ollama_max_loaded_models` of a no
 `disk_gb` its service ollama is given.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

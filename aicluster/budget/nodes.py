@@ -4,8 +4,6 @@
 Source: `cluster_nodes`, that is boards (group_vars/<board>/hardware.yml), the catalogue and the placement.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one archive that a node gets."""
 
-from __future__ import annotations
-
 import base64
 import io
 import tarfile

@@ -5,8 +5,6 @@ A service says it in roles/<service>/meta/service.yml, next to what it is; a rol
 variable `__<role>_state`. One table, DECLARED, describes both.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The desired state of one node: what its roles render and declare, put together."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import ChainMap

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the preflight checks a node by: the facts of an inspection, and what the node must have."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files of the desired state: their digests, and the rules that say what a change of one means."""
 
-from __future__ import annotations
-
 import fnmatch
 import hashlib
 import json

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plan for people."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a key opens the node, before a run ends other logins."""
 
-from __future__ import annotations
-
 import shlex
 import subprocess
 from collections.abc import Callable, Iterable, Mapping

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's half of the engine, as each request carries it."""
 
-from __future__ import annotations
-
 import base64
 import json
 import zlib

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the differences of one inspection to what a run has to do on the node."""
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 

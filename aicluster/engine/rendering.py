@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Renders what the roles of a node want."""
 
-from __future__ import annotations
-
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two questions to a node that carry its desired state; library/stack_node.py answers them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run at a time: who changes a node, and whether that run is over."""
 
-from __future__ import annotations
-
 import getpass
 import multiprocessing
 import os

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much of a node a run is about: all of it, or one role alone."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from ..errors import SiteError
 
@@ -21,7 +19,7 @@ class Scope:
     there: tuple[str, ...] = ()
 
     @classmethod
-    def of_plan(cls, plan: Mapping[str, Any]) -> Scope:
+    def of_plan(cls, plan: Mapping[str, Any]) -> Self:
         """Return the scope a plan was made for."""
         said = plan.get("scope", {})
         return cls(said.get("only", ""), tuple(said.get("there", ())))

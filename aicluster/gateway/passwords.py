@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Password files of nginx and rest-server: a line per user, without the password itself."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 

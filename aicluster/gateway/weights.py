@@ -5,8 +5,6 @@ Why a small wheel: Kong's round robin moves one slot per retry, so the number of
 one dead node can eat; 80/20 as 4 + 1 needs five.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import lcm

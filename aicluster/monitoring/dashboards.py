@@ -4,8 +4,6 @@
 Source of the JSON: dashboards of schema version 42, the last one Grafana reads from files.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@
 Source: `cluster_nodes`; the keys `datasource` and `dashboard` of the services.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

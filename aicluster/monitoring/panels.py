@@ -4,8 +4,6 @@
 Source of the JSON: the kinds of the npm package @grafana/schema 12.4.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -66,7 +64,7 @@ def field_defaults(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
     states = given.get("states", {})
     colored = "colors" in given or states
     shown: dict[str, Any] = {
-        "unit": given["unit"],
+        "unit": given.get("unit", "short"),
         "color": {"mode": "thresholds" if colored else "palette-classic"},
         "thresholds": thresholds(where, given.get("colors", ["text" if states else "green"])),
         "mappings": mappings(states) if states else [],
@@ -74,7 +72,7 @@ def field_defaults(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for key, name in (("decimals", "decimals"), ("min", "min"), ("max", "max"), ("none", "noValue")):
         if key in given:
             shown[name] = given[key]
-    if given["unit"] == "percentunit":
+    if shown["unit"] == "percentunit":
         shown = {"min": 0, "max": 1, **shown}
     return shown
 
@@ -237,7 +235,7 @@ def table(where: str, panel: Panel) -> dict[str, Any]:
     for label in labels:
         only(where, label, LABEL_KEYS, ["label", "name"])
     for column in columns:
-        only(f"{where}, column {column.get('name')}", column, COLUMN_KEYS, ["name", "expr", "unit"])
+        only(f"{where}, column {column.get('name')}", column, COLUMN_KEYS, ["name", "expr"])
     # A single query keeps the plain name of its value; of several each has its letter.
     values = ["Value"] if len(columns) == 1 else [f"Value #{chr(ord('A') + n)}" for n in range(len(columns))]
     keys = [label["label"] for label in labels]
@@ -263,7 +261,7 @@ def table(where: str, panel: Panel) -> dict[str, Any]:
         ],
         "fieldConfig": {
             "defaults": {
-                "unit": panel.get("unit", "short"),
+                "unit": "short",
                 "color": {"mode": "thresholds"},
                 "thresholds": thresholds(where, ["text"]),
                 "mappings": [],
@@ -315,7 +313,7 @@ class Kind(NamedTuple):
     plugin: str
     width: int
     height: int
-    required: tuple[str, ...] = ("title", "description", "unit")
+    required: tuple[str, ...] = ("title", "description")
 
 
 KINDS = {
@@ -324,7 +322,7 @@ KINDS = {
     "stacked": Kind(lines, "timeseries", 12, 8),
     "bars": Kind(bars, "bargauge", 12, 8),
     "states": Kind(states, "state-timeline", 24, 8),
-    "table": Kind(table, "table", 24, 9, ("title", "description")),
+    "table": Kind(table, "table", 24, 9),
     "text": Kind(text, "text", 24, 4, ("title", "text")),
 }
 

@@ -4,8 +4,6 @@
 Source: `cluster_nodes`; of each service the keys `metrics` and `probe` of the catalogue.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

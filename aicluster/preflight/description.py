@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a site description holds: each value by itself, then what they add up to."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images that a node cannot have: what its engine was told, as a rule and a fix."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple

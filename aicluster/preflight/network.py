@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The site's networks, and the names and addresses of its nodes."""
 
-from __future__ import annotations
-
 import ipaddress
 from collections import defaultdict
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ Every finding is one sentence `<object> <value>: <rule>; <fix>`, as in `site_err
 library/stack_node.py. What a node could not tell (None) is no finding: a refusal must be right.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The groups and variables of each node, each value by itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -58,7 +56,6 @@ NODE_RULES: dict[str, Rule] = {
     "node_ai_share": PERCENTAGE,
     "node_ai_tier_share": PERCENTAGE,
     "node_ai_capacity": Rule(or_null(is_number(0, 1e12)), "a number from 0, or null", False, HOST_FILE),
-    "node_cuda_cores": Rule(is_whole(0), "a whole number", False, BOARD_FILE),
     "node_services": Rule(is_kind(list), "a list of services, `[]` for none", where=TIER_FILE),
     "node_common_services": Rule(is_kind(list), "a list of services, `[]` for none", where=NODE_FILE),
     "node_profiles": Rule(

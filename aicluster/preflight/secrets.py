@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The secrets that placed services need: none is missing, and each means the same to every program."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Iterator, Mapping

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files of services, what the site overrides, and the lists that place them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@
 Every error is one sentence `<object> <value>: <rule>; <fix>`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Variables of roles, and the inventories the control node is to read."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath

@@ -5,8 +5,6 @@ Source: `from` of a port of the catalogue, the nodes in `cluster_nodes`, and `si
 `site_operators` of the site.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -7,8 +7,6 @@ DECLARED are the fields that say what the service deploys to a node. They are fo
 in them need the role's variables, so they are no part of the variable `service_definitions`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -197,12 +195,12 @@ FIELDS = {
     "architectures": Field(BUILDS, "what the image is built for"),
     "memory_mb": Field(Kind(is_whole(1), "a whole number of MiB from 1"), "hard limit of the main container"),
     "disk_gb": Field(Kind(is_whole(0), "a whole number of GiB"), "size its data may reach"),
-    "ports": Field(NAMED, "what it listens on", keys=PORT),
+    "ports": Field(NAMED, "what it listens on", False, keys=PORT),
     "health": Field(
-        ONE, "the container's own health check; null without an image", nullable=True, keys=HEALTH
+        ONE, "the container's own health check; null without an image", False, nullable=True, keys=HEALTH
     ),
-    "secrets": Field(NAMES, "names that need a value in `site_secrets`"),
-    "metrics": Field(ONE, "the page Prometheus scrapes", nullable=True, keys=METRICS),
+    "secrets": Field(NAMES, "names that need a value in `site_secrets`", False),
+    "metrics": Field(ONE, "the page Prometheus scrapes", False, nullable=True, keys=METRICS),
     "backup": Field(
         LISTED,
         "what is kept of its data, each entry in one way: `volume`, `dump`, `path` or `none`",
@@ -283,6 +281,13 @@ def file_of(service: str) -> str:
     return f"roles/{service}/meta/service.yml"
 
 
+def completed(said: object) -> object:
+    """Return what a service's file says, with what every reader asks for and the file may leave out."""
+    if not isinstance(said, Mapping):
+        return said
+    return {"ports": {}, "health": None, "secrets": [], "metrics": None, **said}
+
+
 def load(roles: Path) -> dict[str, Any]:
     """Return service -> what its file says; a role without that file is no service.
 
@@ -293,7 +298,7 @@ def load(roles: Path) -> dict[str, Any]:
     for path in sorted(roles.glob("*/meta/service.yml")):
         service = path.parents[1].name
         try:
-            found[service] = parsed(path.read_bytes())
+            found[service] = completed(parsed(path.read_bytes()))
         except yaml.YAMLError as error:
             invalid.append(f"{file_of(service)}: {' '.join(str(error).split())}")
     if invalid:

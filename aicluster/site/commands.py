@@ -4,8 +4,6 @@
 Every message that names a command takes it from here, so that it runs as it is printed.
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 import shutil

@@ -4,8 +4,6 @@
 Source: the keys `databases`, `database_roles` and `buckets` of the services in `cluster_nodes`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any

@@ -4,8 +4,6 @@
 Source: the keys `dashboard` and `ingress` of the services in `cluster_nodes`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -6,8 +6,6 @@ node), ``service_catalogue`` (what a service is), ``node_services`` and ``node_c
 runs, with overrides).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

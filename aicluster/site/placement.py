@@ -4,8 +4,6 @@
 Source: `node_services` and `node_common_services`, with overrides, over `service_catalogue`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 

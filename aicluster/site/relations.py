@@ -4,8 +4,6 @@
 Source: `cluster_nodes`; the fields of the catalogue named in the messages.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a value can be held to, and the words of the error when it does not hold."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the keys of a file are described, and the one reader that holds a file to such a description."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -29,7 +27,7 @@ class Field(NamedTuple):
     meaning: str
     required: bool = True
     nullable: bool = False
-    keys: Mapping[str, Field] = {}
+    keys: Mapping[str, "Field"] = {}
     fixed: tuple[str, str] | None = None
 
     @property

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a file keeps its secrets: encrypted as a whole, or where git does not take it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

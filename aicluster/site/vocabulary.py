@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the site may say: the groups of inventory/groups.yml, and the options of each role."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,10 +49,15 @@ def vocabulary_of(tree: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def roles_in(folder: Path) -> dict[str, dict[str, Any] | None]:
-    """Return role name -> the options of its main entry point, None for a role without a specification."""
+    """Return role name -> its options with their defaults, None for a role without a specification."""
     roles = {}
     for role in sorted(path for path in folder.iterdir() if path.is_dir()):
         document = load_yaml(role / "meta" / "argument_specs.yml")
         main = document.get("argument_specs", {}).get("main")
-        roles[role.name] = None if main is None else dict(main.get("options") or {})
+        defaults = load_yaml(role / "defaults" / "main.yml")
+        options = {} if main is None else main.get("options") or {}
+        roles[role.name] = main and {
+            name: option | ({"default": defaults[name]} if name in defaults else {})
+            for name, option in options.items()
+        }
     return roles

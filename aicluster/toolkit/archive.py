@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of the toolkit as one archive, the same from the same files."""
 
-from __future__ import annotations
-
 import io
 import tarfile
 from collections.abc import Mapping

@@ -6,8 +6,6 @@ hashes: no index has to be reached, neither from here nor from the node. Only pu
 on any processor and any Python from 3.11; what is compiled comes from the node's distribution (COMPILED).
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all nodes answered, in one report: what failed, what caused it, and what to do next."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

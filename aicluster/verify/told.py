@@ -4,8 +4,6 @@
 Source: `cluster_nodes`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

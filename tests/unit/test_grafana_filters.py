@@ -105,7 +105,6 @@ def test_the_value_of_a_table_s_only_column_has_no_letter():
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    pytest.param({"unit": None}, "T: panel Up: unit must be said", id="without a unit"),
     pytest.param({"description": ""}, "T: panel Up: description must be said", id="without a description"),
     pytest.param({"expr": ""}, "T: panel Up: expr must be said", id="without a query"),
     pytest.param({"uint": "s"}, r"T: panel Up: unknown keys \['uint'\]", id="a misspelt key"),

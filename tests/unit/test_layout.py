@@ -57,11 +57,13 @@ def test_no_name_is_both_a_file_and_a_folder(folder):
     assert max(names.values()) == 1, "the folder hides the file without a word"
 
 
-def test_a_command_without_an_inventory_means_production_and_no_host_is_no_success():
+def test_a_command_without_an_inventory_means_production_no_host_is_no_success_and_no_play_gathers_facts():
     config = configparser.ConfigParser(inline_comment_prefixes=(";",))
     config.read(ROOT / "ansible.cfg")
     assert config["defaults"]["inventory"] == "inventory/groups.yml,inventory/production.yml"
     assert config["inventory"]["host_pattern_mismatch"] == "error"
+    # Plays do not say so themselves.
+    assert config["defaults"]["gathering"] == "explicit"
 
 
 def test_every_variable_has_one_owner_among_the_files_of_group_vars_all():

@@ -43,9 +43,14 @@ def test_a_role_says_what_it_is(role):
 
 
 @every_role
-def test_the_spec_has_the_variables_of_the_defaults_with_their_values_and_only_required_ones_more(role):
-    optional = {name: option for name, option in options(role).items() if not option.get("required")}
-    assert {name: option.get("default") for name, option in optional.items()} == defaults(role)
+def test_the_spec_has_the_variables_of_the_defaults_and_only_required_ones_more(role):
+    optional = {name for name, option in options(role).items() if not option.get("required")}
+    assert optional == set(defaults(role))
+
+
+@every_role
+def test_a_default_is_written_once(role):
+    assert not [name for name, option in options(role).items() if "default" in option]
 
 
 @every_role

@@ -2,9 +2,9 @@
 
 import json
 import os
-from typing import Any, Dict, List, Optional, cast
+from typing import Any, Dict, List, Optional, Tuple, cast
 
-from aicluster_verify import Answer, CheckError, Kit
+from aicluster_verify import CheckError, Kit
 
 FLOWS = {
     "image": (
@@ -12,13 +12,11 @@ FLOWS = {
         "it was given"
     )
 }
-# A whole job that needs no model: one grey picture, shown as a preview, so that nothing stays in the outputs.
-# It goes the way of every job but through the GPU: only a model computes there, and none may be here yet.
-SIZE = {"width": 64, "height": 64, "batch_size": 1, "color": 0x808080}
-GRAPH = {
-    "1": {"class_type": "EmptyImage", "inputs": SIZE},
-    "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
-}
+# A whole job that needs no model: one grey picture. It goes the way of every job but through the GPU: only a
+# model computes there, and none may be here yet.
+GREY = {"width": 64, "height": 64, "batch_size": 1, "color": 0x808080}
+# Nothing stays in the outputs of what is a preview.
+PREVIEW = {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}
 PNG = b"\x89PNG\r\n\x1a\n"
 CHECKPOINTS = "/opt/ComfyUI/models/checkpoints/"
 # A big picture of a user takes minutes on the small board, and that is no fault.
@@ -31,11 +29,6 @@ def wanted() -> Dict[str, Any]:
     """Return {gpu: whether the container is given one; checkpoints: files there shall be}."""
     with open(WANTED) as handle:
         return cast("Dict[str, Any]", json.load(handle))
-
-
-def post(kit: Kit, path: str, body: Dict[str, Any]) -> Answer:
-    """Send JSON; return the answer, which must be good."""
-    return kit.expect(kit.url("comfyui", "ui", path), method="POST", data=body)
 
 
 def device(kit: Kit, gpu: bool) -> str:
@@ -69,43 +62,56 @@ def others_at_work(kit: Kit, prompt_id: str) -> int:
     return len([job for job in queue.get("queue_running", []) if job[1] != prompt_id])
 
 
-def picture(kit: Kit, prompt_id: str) -> Optional[bytes]:
-    """Wait for the job's end and return its picture; None if another job is still before it.
+def job_of(kit: Kit, prompt_id: str) -> Optional[Dict[str, Any]]:
+    """Return a job once it has ended, None if another one is still before it."""
+    url = kit.url("comfyui", "ui", "/history/" + prompt_id)
 
-    Raises CheckError with what the job says.
-    """
+    def ended() -> Optional[Dict[str, Any]]:
+        return cast("Optional[Dict[str, Any]]", kit.expect(url).json().get(prompt_id))
+
     try:
-        job = kit.wait(
-            PATIENCE_S,
-            lambda: kit.expect(kit.url("comfyui", "ui", "/history/" + prompt_id)).json().get(prompt_id),
-            "job {} did not end".format(prompt_id),
-        )
+        return kit.wait(PATIENCE_S, ended, "job {} did not end".format(prompt_id))
     except CheckError:
         if others_at_work(kit, prompt_id):
             return None
         raise
-    status = job.get("status", {})
-    if status.get("status_str", "success") != "success":
-        raise CheckError("the job ended as {}".format(str(status)[:300]))
-    images = [image for output in job.get("outputs", {}).values() for image in output.get("images", [])]
-    if not images:
-        raise CheckError("the job ended without a picture")
-    query = "&".join("{}={}".format(key, images[0].get(key, "")) for key in ("filename", "subfolder", "type"))
-    return kit.expect(kit.url("comfyui", "ui", "/view?" + query)).body
+
+
+def picture(kit: Kit, shown_by: Dict[str, Any]) -> Optional[Tuple[str, bytes]]:
+    """Have a picture made; return its file's name and content, None while ComfyUI works for somebody else.
+
+    `shown_by`: the node of the graph that shows it. Raises CheckError with what the job says.
+    """
+    graph = {"1": {"class_type": "EmptyImage", "inputs": GREY}, "2": shown_by}
+    job = {"prompt": graph, "client_id": kit.run_id}
+    queued = kit.expect(kit.url("comfyui", "ui", "/prompt"), method="POST", data=job)
+    prompt_id = str(queued.json()["prompt_id"])
+    try:
+        ended = job_of(kit, prompt_id)
+        if ended is None:
+            return None
+        status = ended.get("status", {})
+        if status.get("status_str", "success") != "success":
+            raise CheckError("the job ended as {}".format(str(status)[:300]))
+        images = [image for output in ended.get("outputs", {}).values() for image in output.get("images", [])]
+        if not images:
+            raise CheckError("the job ended without a picture")
+        words = ("{}={}".format(key, images[0].get(key, "")) for key in ("filename", "subfolder", "type"))
+        body = kit.expect(kit.url("comfyui", "ui", "/view?" + "&".join(words))).body
+        return str(images[0]["filename"]), body
+    finally:
+        for path in ("/queue", "/history"):
+            kit.http(kit.url("comfyui", "ui", path), method="POST", data={"delete": [prompt_id]})
 
 
 def check(kit: Kit) -> str:
     """Return size and device of a picture made now; raise CheckError where the way to it ends."""
     site = wanted()
     kind, models = device(kit, site["gpu"]), checkpoints(kit, site["checkpoints"])
-    prompt_id = str(post(kit, "/prompt", {"prompt": GRAPH, "client_id": kit.run_id}).json()["prompt_id"])
-    try:
-        body = picture(kit, prompt_id)
-    finally:
-        kit.http(kit.url("comfyui", "ui", "/queue"), method="POST", data={"delete": [prompt_id]})
-        kit.http(kit.url("comfyui", "ui", "/history"), method="POST", data={"delete": [prompt_id]})
-    if body is None:
+    made = picture(kit, PREVIEW)
+    if made is None:
         return "is busy for a user on {}; the check did not wait for its own image; {}".format(kind, models)
+    body = made[1]
     if not body.startswith(PNG):
         raise CheckError("the picture is no PNG: it begins with {!r}".format(body[:8]))
     return "a picture of {} bytes was made; computes on {}; {}".format(len(body), kind, models)
