@@ -92,30 +92,6 @@ def test_a_rule_finds_what_breaks_it(change, rule):
     assert rule in deviations(GOOD | change)
 
 
-# Service -> where its program keeps what a new container must find again.
-DATA = {
-    "alertmanager": ["alertmanager_data:/alertmanager"],
-    "backup_store": ["backup_store_data:/data"],
-    "comfyui": ["comfyui_models:/opt/ComfyUI/models", "comfyui_user:/opt/ComfyUI/user"],
-    "grafana": ["grafana_data:/var/lib/grafana"],
-    "jupyterhub": ["jupyterhub_state:/srv/jupyterhub", "jupyterhub_homes:/home"],
-    "minio": ["minio_data:/data"],
-    "ollama": ["ollama:/root/.ollama"],
-    "pgadmin": ["pgadmin_data:/var/lib/pgadmin"],
-    "postgres": ["postgres:/var/lib/postgresql/data"],
-    "prometheus": ["prometheus_data:/prometheus"],
-    "redis": ["redis_data:/data"],
-    "sonarqube": ["sonarqube_data:/opt/sonarqube/data", "sonarqube_extensions:/opt/sonarqube/extensions"],
-    "victorialogs": ["victorialogs_data:/vlogs"],
-}
-
-
-@pytest.mark.parametrize("service", DATA)
-def test_data_outlives_the_container(service):
-    for where, container in containers(service):
-        assert set(DATA[service]) <= set(container["volumes"]), where
-
-
 KEPT = {
     service: {kept["volume"] for kept in entry.get("backup", []) if "volume" in kept}
     for service, entry in tree.catalogue().items()

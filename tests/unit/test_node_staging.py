@@ -75,14 +75,6 @@ def test_a_checker_runs_like_its_service_but_alone_and_far_from_its_data():
     }
 
 
-@pytest.mark.parametrize(("said", "shown"), [
-    ("bad value\nusage", "bad value\nusage"),
-    ("a\nb\nc\nd\ne", "a\n[3 more lines]\ne"),
-], ids=["little is shown whole", "of much, the beginning and the end"])  # fmt: skip
-def test_a_checker_that_says_much_is_not_quoted_whole(said, shown):
-    assert staging.both_ends(said, lines=1) == shown
-
-
 # Compose and the programs in the images: what the last two say and how they end depends on the service.
 DOCKER = """
 case "$*" in

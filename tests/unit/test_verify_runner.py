@@ -113,13 +113,6 @@ def test_a_command_for_people_can_be_typed_by_the_user_who_logs_in():
     assert before and all(text.endswith("sudo ") for text in before)
 
 
-def test_a_check_may_warn_of_what_breaks_nothing(kit, checks):
-    checks("web", 'return "answered", "nobody listens"')
-    result = verdict("web", kit, HEALTHY, "")
-    assert (result["state"], result["evidence"]) == ("healthy", "answered")
-    assert aicluster_verify.report("PI52", [result]).splitlines()[1].strip() == "warning: nobody listens"
-
-
 def test_a_check_that_stumbles_breaks_its_service_and_no_other(kit, checks):
     checks("web", 'return {}["missing"]')
     result = verdict("web", kit, HEALTHY, "")
@@ -160,19 +153,6 @@ def test_a_service_is_only_asked_in_its_profile(kit, profile, state):
     assert verdict("night", kit, {}, profile)["state"] == state
 
 
-SETTLE = "aicluster_profile.py settle"
-
-
-@pytest.mark.usefixtures("checks")
-@pytest.mark.parametrize(("state", "said", "command"), [
-    *((state, "failed", SETTLE) for state in ("running", "restarting", "paused")),
-    *((state, "inactive", "") for state in ("created", "exited")),
-])  # fmt: skip
-def test_a_service_of_another_profile_that_runs_has_failed_and_can_be_stopped(kit, state, said, command):
-    result = verdict("night", kit, {"night": [CONTAINER | {"state": state}]}, "day")
-    assert (result["state"], result["next"].rpartition("/")[2]) == (said, command)
-
-
 def test_a_check_waits_no_longer_than_it_is_waited_for(kit, monkeypatch):
     kit.end = time.monotonic() + 30
     monkeypatch.setattr(aicluster_verify, "LAST_WORDS_S", 10)
@@ -201,11 +181,3 @@ def test_a_server_that_does_not_answer_in_time_breaks_the_service_with_the_words
 def test_a_command_that_fails_breaks_the_service_with_what_it_said(kit):
     with pytest.raises(CheckError, match=r"rc 3\): no such thing"):
         kit.run(["sh", "-c", "echo no such thing >&2; exit 3"])
-
-
-@pytest.mark.usefixtures("nobody_waits")
-def test_waiting_ends_with_the_first_answer_or_with_what_was_waited_for(kit):
-    answers = iter([0, 0, "here"])
-    assert kit.wait(5, lambda: next(answers), "it") == "here"
-    with pytest.raises(CheckError, match="the line"):
-        kit.wait(0, lambda: None, "the line")
