@@ -100,21 +100,12 @@ LISTS: dict[str, tuple[Any, ...]] = {
     "an alias of a model by its name": (["a"], {"chat": "a"}, []),
     "an alias of a model with its tag": (["a"], {"chat": "a:latest"}, []),
     "an alias of a model that is not listed": (
-        ["a"],
-        {"chat": "b"},
-        ["alias chat of AGX0 'b': must be the name"],
-    ),
+        ["a"], {"chat": "b"}, ["alias chat of AGX0 'b': must be the name"]),
     "an alias with the name of a model": (
-        ["a", "b"],
-        {"b": "a"},
-        ["alias b of AGX0: must not be a listed model"],
-    ),
+        ["a", "b"], {"b": "a"}, ["alias b of AGX0: must not be a listed model"]),
     "a model that is listed twice": (
-        ["a", "a:latest"],
-        {},
-        ["model a:latest of AGX0 2 times: must be listed"],
-    ),
-}
+        ["a", "a:latest"], {}, ["model a:latest of AGX0 2 times: must be listed"]),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("names", "aliases", "found"), LISTS.values(), ids=LISTS)

@@ -1,6 +1,5 @@
 """What ComfyUI and the mover of its pictures are told."""
 
-import json
 from configparser import ConfigParser
 from contextlib import nullcontext
 from typing import Any
@@ -30,12 +29,6 @@ def test_a_board_with_a_gpu_gets_it_and_a_node_without_one_no_trace_of_it():
     assert "runtime" not in lab and lab["read_only"]
     assert lab["environment"]["NVIDIA_VISIBLE_DEVICES"] == "void", "the image itself says `all`"
     assert not [name for name in lab["environment"] if name.startswith(("NVIDIA_DRIVER", "CUDA"))]
-
-
-@pytest.mark.parametrize("inventory", sorted(render.SOURCES))
-def test_the_check_knows_whether_the_container_has_a_gpu(inventory):
-    written = render.render_role("comfyui", inventory=inventory)["/opt/aicluster/checks/comfyui.json"]
-    assert json.loads(written)["gpu"] is ("runtime" in comfyui(inventory=inventory))
 
 
 @pytest.mark.parametrize("inventory", sorted(render.SOURCES))

@@ -35,7 +35,6 @@ PUT_BACK: dict[str, tuple[Any, ...]] = {
     "the line of one key was taken away": (LOGIN, True),
     "their place is held for keys to come": (COMING + MINE, False),
     "the control node has another address": (LINE.replace(CONTROL, "192.168.1.2"), True),
-    "a dot of the address is no other character": (LINE.replace(CONTROL, "192.168.11234"), True),
     "a line of somebody else from there": (LINE.replace(BACKUP, "somebody"), True),
 }
 

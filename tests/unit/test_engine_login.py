@@ -8,10 +8,9 @@ import pytest
 import stack_plan
 from inspected import files, inspected
 from programs import script
-from render import hosts_running, renderer
 
 from aicluster.engine.desired import Desired
-from aicluster.engine.login import ends_passwords, key_login
+from aicluster.engine.login import key_login
 
 OPTIONS: dict[str, Any] = {
     "ssh_executable": "ssh",
@@ -62,10 +61,3 @@ def test_a_login_that_only_a_password_opens_is_found_before_passwords_end(tmp_pa
     plugin = object.__new__(stack_plan.ActionModule)
     plugin._connection = SimpleNamespace(ansible_name=by, get_option=options.get)
     assert plugin._key_login(KEYS_ONLY, inspected(**files("missing", path))) == found
-
-
-def test_the_file_that_ends_logins_with_a_password_says_so():
-    rendering = renderer("production", hosts_running("redis")[0])
-    rules = rendering.state("base", rendering.variables("base", {}))["files"]
-    assert ends_passwords(["/etc/ssh/sshd_config.d/00-aicluster.conf"], rules)
-    assert not ends_passwords(["/etc/sysctl.d/90-aicluster.conf"], rules)

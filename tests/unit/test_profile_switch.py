@@ -102,13 +102,6 @@ def test_a_switch_that_is_cut_off_while_it_turns_callers_away_opens_the_doors_ag
     assert node.steps[-2:] == ["block 11435", "unblock 11435"]
 
 
-def test_running_work_ends_before_its_service_is_stopped(capsys):
-    node = Node(["web", "chat"], connected=[2, 1, 0])
-    switch(node)
-    assert node.connected == []
-    assert "drained chat" in capsys.readouterr().out
-
-
 def test_work_that_does_not_end_is_not_waited_for_for_ever(capsys, monkeypatch):
     node = Node(["web", "chat"], connected=[1] * 1000)
     monkeypatch.setattr(aicluster_profile, "drain", lambda kit, services, _s: REAL_DRAIN(kit, services, 0))
@@ -129,17 +122,6 @@ def test_a_profile_that_does_not_come_up_is_taken_back(a_node_in_profile_llm, fa
         switch(node)
     assert node.steps[-2:] == ["start chat", "unblock 11435"]
     assert a_node_in_profile_llm.read_text() == "COMPOSE_PROFILES=llm\n"
-
-
-@pytest.mark.parametrize(("start_s", "limits"), [
-    (None, ["300", "150"]),
-    (10, ["10", "10"]),
-], ids=["the slowest of its services", "somebody says"])  # fmt: skip
-def test_a_profile_may_take_as_long_to_start_as(start_s, limits):
-    node = Node(["web", "chat"], fails=["paint"])
-    with pytest.raises(CheckError):
-        switch(node, start_s=start_s)
-    assert node.limits == limits
 
 
 @pytest.mark.parametrize("state", ["restarting", "paused"])

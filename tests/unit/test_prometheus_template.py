@@ -6,9 +6,6 @@ from typing import Any
 import pytest
 import render
 import yaml
-from tree import load
-
-from aicluster.monitoring.scrape_jobs import SCOPES
 
 CONF = "/opt/aicluster/prometheus/"
 BIG, SMALL = "192.168.1.147", "192.168.1.204"
@@ -40,8 +37,3 @@ def test_samples_leave_a_fifth_of_the_disk(host):
 @pytest.mark.parametrize("host", [BIG, SMALL])
 def test_one_query_cannot_take_the_containers_memory(host):
     assert int(options(host)["--query.max-samples"]) * 16 < entry(host)["memory_mb"] * 2**20 / 2
-
-
-def test_the_scopes_of_the_role_are_those_of_the_filter():
-    spec = load("roles/prometheus/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    assert spec["prometheus_scope"]["choices"] == list(SCOPES)

@@ -37,28 +37,8 @@ def test_the_password_of_the_administrator_is_one_that_sonarqube_takes(secret, p
     assert weakness(password) == ""
 
 
-def test_no_setting_is_in_the_environment_where_it_would_win_over_the_file():
-    found = render.container("sonarqube")
-    assert "environment" not in found
-    mounted = f"{SECRETS}/sonar.properties:/opt/sonarqube/conf/sonar.properties:ro"
-    assert mounted in found["volumes"]
-
-
 def test_the_heaps_leave_room_in_the_container():
     found = settings()
     heaps = [int(found[f"sonar.{part}.javaOpts"].split()[0][4:-1]) for part in ("web", "ce", "search")]
     entry = render.container("sonarqube")
     assert sum(heaps) * 1.7 < int(entry["mem_limit"][:-1])
-
-
-def test_limits_are_raised_where_the_machine_lets_them_be():
-    assert render.container("sonarqube")["ulimits"]["nofile"] == 131072
-    assert "ulimits" not in render.container("sonarqube", inventory="lab")
-
-
-def test_passwords_reach_curl_by_its_input_and_the_script_can_be_run():
-    [script] = [file for file in render.files_of("sonarqube") if file.path.endswith("/bin/provision")]
-    assert script.mode == "0755"
-    text = script.content.decode()
-    assert "--config -" in text
-    assert "--user" not in text and " -u " not in text
