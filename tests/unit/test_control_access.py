@@ -45,15 +45,6 @@ def test_the_line_is_put_back_when(text, wanted):
     assert rendering.holds(provision["when"], variables, text) is wanted
 
 
-@pytest.mark.parametrize(("host_vars", "user"), [
-    pytest.param({}, "ansible", id="the inventory's"),
-    pytest.param({"ansible_ssh_user": "pi", "ansible_user": "me"}, "pi", id="the one Ansible prefers"),
-])  # fmt: skip
-def test_the_file_of_the_user_playbooks_log_in_as_is_read(host_vars, user):
-    _, _, provision = state_on(NODE, **host_vars)
-    assert provision["probe"] == f"~{user}/.ssh/authorized_keys"
-
-
 @pytest.mark.parametrize(("host", "provision", "does_it"), [
     (NODE, None, True),
     (NODE, ["control_node"], True),

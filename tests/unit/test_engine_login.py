@@ -13,17 +13,11 @@ from aicluster.engine.desired import Desired
 from aicluster.engine.login import key_login
 
 OPTIONS: dict[str, Any] = {
-    "ssh_executable": "ssh",
-    "host": "10.0.0.5",
-    "port": 2222,
-    "remote_user": "ansible",
-    "private_key_file": "/keys/my id",
-    "timeout": 15,
-    "host_key_checking": False,
-    "ssh_args": "-o ControlMaster=auto -o ControlPersist=10m",
-    "ssh_common_args": "-o ProxyJump=gate",
+    "ssh_executable": "ssh", "host": "10.0.0.5", "port": 2222, "remote_user": "ansible",
+    "private_key_file": "/keys/my id", "timeout": 15, "host_key_checking": False,
+    "ssh_args": "-o ControlMaster=auto -o ControlPersist=10m", "ssh_common_args": "-o ProxyJump=gate",
     "ssh_extra_args": None,
-}
+}  # fmt: skip
 KEYS_ONLY = Desired(rules={"/etc/ssh/a.conf": {"keys_only": True}})
 
 
@@ -39,12 +33,9 @@ def test_the_login_is_tried_as_ansible_does_without_its_open_connection_and_with
 
 DENIED = "echo Warning: a name >&2; echo 'Permission denied (publickey).' >&2; exit 255"
 REFUSED = {
-    "user": "ansible",
-    "host": "10.0.0.5",
-    "port": 2222,
-    "key": "/keys/my id",
+    "user": "ansible", "host": "10.0.0.5", "port": 2222, "key": "/keys/my id",
     "said": "Permission denied (publickey).",
-}
+}  # fmt: skip
 SSH, MITOGEN = "ansible.builtin.ssh", "mitogen_ssh"
 
 

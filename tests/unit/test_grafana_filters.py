@@ -187,11 +187,6 @@ def test_a_prometheus_that_may_not_be_reached_is_an_error_with_the_way_out():
         grafana_datasources(cluster(PI51=["operators"]), "PI41")
 
 
-def test_the_only_prometheus_is_the_cluster_s_wherever_it_runs():
-    [found, _] = grafana_datasources(CLUSTER[:1], "PI41")
-    assert (found["uid"], found["url"]) == ("prometheus", "http://prometheus:9090")
-
-
 def test_links_lead_to_the_pages_operators_may_open():
     alerts = {"title": "Alerts", "url": "http://192.0.2.4:9093/"}
     assert grafana_links(CLUSTER) == [alerts, {"title": "Prometheus", "url": "http://192.0.2.5:9090/"}]

@@ -8,20 +8,11 @@ from hardening import RULES, deviations, exceptions
 from render import cluster, compose_of
 
 GOOD: dict[str, Any] = {
-    "image": "web:1.2",
-    "security_opt": ["no-new-privileges:true"],
-    "cap_drop": ["ALL"],
-    "read_only": True,
-    "user": "101:101",
-    "pids_limit": 256,
-    "mem_limit": "64m",
-    "memswap_limit": "64m",
-    "logging": {"driver": "journald"},
-    "restart": "unless-stopped",
-    "healthcheck": {"test": ["CMD", "true"]},
-    "volumes": ["data:/data", "/opt/aicluster/web/conf:/conf:ro"],
-    "ports": ["10.0.0.1:80:80"],
-}
+    "image": "web:1.2", "security_opt": ["no-new-privileges:true"], "cap_drop": ["ALL"], "read_only": True,
+    "user": "101:101", "pids_limit": 256, "mem_limit": "64m", "memswap_limit": "64m",
+    "logging": {"driver": "journald"}, "restart": "unless-stopped", "healthcheck": {"test": ["CMD", "true"]},
+    "volumes": ["data:/data", "/opt/aicluster/web/conf:/conf:ro"], "ports": ["10.0.0.1:80:80"],
+}  # fmt: skip
 
 
 def containers(service: str) -> list[tuple[str, dict[str, Any]]]:

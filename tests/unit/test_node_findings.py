@@ -60,7 +60,6 @@ WAYS_OUT = (
     f"docker-ce-cli`, or have the board's own engine: `docker_engine_source: board` in {HARDWARE}"
 )
 NO_PORTS = "must be 36.4.4 (JetPack 6.2.1) or newer, or Docker Engine 28.0 and newer cannot publish ports"
-VOLUMES_DISK = {"path": "/srv/docker/volumes", "mount": "/x", "device": 7, "docker": True, "size_mb": 29696}
 
 REFUSED: dict[str, tuple[Any, ...]] = {
     "a way in that is not tried before passwords end": ({"key_login": {"by": "paramiko_ssh"}}, {},
@@ -111,13 +110,6 @@ REFUSED: dict[str, tuple[Any, ...]] = {
         "disk of / and /opt/aicluster (file system /) on PI41 120 MiB free of 29.0 GiB: must have 500 MiB "
         "(stack_disk_floor_mb); see `sudo du -xh --max-depth=2 / | sort -h | tail`; "
         "`sudo docker image prune --all` there frees unused images"),
-    "services to come that do not fit where volumes lie": (
-        {"disks": [*FOUND["disks"], {**VOLUMES_DISK, "free_mb": 2048}]},
-        {"coming_gb": {"postgres": 100, "redis": 1, "nginx": 0}},
-        "disk of /srv/docker/volumes on PI41 2.0 GiB free of 29.0 GiB: must hold the 109 GiB still to come "
-        "(postgres 100, redis 1, 8 reserved); free space there, lower disk_gb of a service in "
-        "group_vars/<tier>/services.yml, or move Docker's data to a bigger disk (data-root in "
-        "/etc/docker/daemon.json)"),
 }  # fmt: skip
 
 
@@ -186,9 +178,6 @@ NO_START: dict[str, tuple[Any, ...]] = {
         start({"hosts": [], "log-opts": {}, "debug": True}, "-D", "--log-opt=a=b", "--group", "x", said=None),
         "specified both as a flag and in the configuration file: debug, hosts, log-opts",
         f"{ACCEPTED_BY} -D --log-opt=a=b --group x`", MEND),
-    "live-restore on a member of a swarm": (start({"live-restore": True}, swarm=True),
-        "live-restore: true", "must be off on a member of a swarm",
-        f"`sudo docker swarm leave` there, or `live-restore: false` in {OPTIONS}"),
     "options of the log driver that was there before": (
         start({**JOURNALD, "log-opts": {"tag": "x", "max-size": "10m", "gelf-address": "udp://x"}}),
         "log-opts: gelf-address, max-size", OF_JOURNALD, OUT_OF_FILE),
@@ -265,16 +254,6 @@ def answered(status, message, platforms=()):
 
 def image(message, status=500):
     return {"images": {"redis:8.10.1": answered(status, message)}}
-
-
-def test_a_registry_that_cannot_be_reached_is_named_once_for_all_its_images():
-    answers = {name: answered(500, "dial tcp: i/o timeout") for name in ("m:5000/x:1", "m:5000/y:2")}
-    assert findings({"images": answers}) == [
-        "images of services x and y on PI41 (dial tcp: i/o timeout): registry m:5000 must be reachable from "
-        "the node; check name, network and proxy of the node (`sudo systemctl edit docker`, "
-        "Environment=HTTPS_PROXY=...), or name a mirror it can reach: site_image_mirror in "
-        "group_vars/all/images.yml"
-    ]
 
 
 def test_an_image_that_was_not_built_for_the_board_is_named_with_what_it_was_built_for():

@@ -27,6 +27,14 @@ def test_without_an_alertmanager_nobody_is_told():
     assert "alerting" not in yaml.safe_load(text)
 
 
+def test_a_probe_ends_before_the_scrape_that_waits_for_it():
+    scrape = yaml.safe_load(render.render_role("prometheus")[CONF + "prometheus.yml"])
+    exporter = render.render_role("blackbox_exporter")["/opt/aicluster/blackbox_exporter/config.yml"]
+    patience = int(scrape["global"]["scrape_timeout"].removesuffix("s"))
+    probes = yaml.safe_load(exporter)["modules"].values()
+    assert all(int(one["timeout"].removesuffix("s")) < patience for one in probes)
+
+
 @pytest.mark.parametrize("host", [BIG, SMALL])
 def test_samples_leave_a_fifth_of_the_disk(host):
     size = re.fullmatch(r"(\d+)(MB|GB)", options(host)["--storage.tsdb.retention.size"])

@@ -86,14 +86,6 @@ def test_a_page_is_asked_with_its_token_and_at_its_pace_for_no_longer_than_that(
     assert job.get("scrape_timeout") == timeout
 
 
-def test_nodes_that_override_the_path_get_a_job_of_their_own_under_the_same_label():
-    nodes = cluster()
-    nodes[2]["services"]["kong"] = exporter(8100, "/elsewhere")
-    jobs = by_name(nodes)
-    assert jobs["kong-2"]["metrics_path"] == "/elsewhere"
-    assert jobs["kong-2"]["static_configs"][0]["labels"]["job"] == "kong"
-
-
 @pytest.mark.parametrize(("profiles", "label"), [
     pytest.param({}, None, id="a node without profiles"),
     pytest.param({"a": ["kong"], "b": []}, None, id="a service of no profile always runs"),

@@ -1,11 +1,10 @@
 """What SonarQube is told, and what its host is."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import render
-from standins.sonarqube.sonarqube_standin.properties import database_url, properties, weakness
+from standins.sonarqube.sonarqube_standin.properties import properties, weakness
 
 SECRETS = "/opt/aicluster/sonarqube/secrets"
 
@@ -13,14 +12,6 @@ SECRETS = "/opt/aicluster/sonarqube/secrets"
 def settings(**where: Any) -> dict[str, str]:
     """The settings, read by the stand-in as Java reads them."""
     return properties(render.render_role("sonarqube", **where)[f"{SECRETS}/sonar.properties"])
-
-
-@pytest.mark.parametrize(("node", "host"), [
-    pytest.param("AGX0", "192.168.1.154", id="on another node by its address"),
-    pytest.param("ORIN0", "postgres", id="on the same node by its name"),
-])  # fmt: skip
-def test_a_moved_database_is_followed(node, host):
-    assert urlsplit(database_url(settings(overrides=render.moved("postgres", node)))).hostname == host
 
 
 @pytest.mark.parametrize(("secret", "password"), [

@@ -88,8 +88,8 @@ async def address_of_one_that(behaviour):
 @asynccontextmanager
 async def kong(*addresses, **service):
     """A gateway with one route to these nodes: how to ask it, and how to see which are available."""
-    pool = {"name": "pool", "healthchecks": PASSIVE}
-    pool["targets"] = [{"target": address, "weight": 1} for address in addresses]
+    targets = [{"target": address, "weight": 1} for address in addresses]
+    pool = {"name": "pool", "healthchecks": PASSIVE, "targets": targets}
     route = {"name": "chat", "paths": ["/chat"], "methods": ["GET", "POST"], "plugins": []}
     chat = {"name": "chat", "host": "pool", "path": "/", "connect_timeout": 5000, "read_timeout": 5000}
     chat |= {"routes": [route | {"response_buffering": False}], **service}

@@ -121,13 +121,6 @@ def test_a_check_that_stumbles_breaks_its_service_and_no_other(kit, checks):
     assert "logs --tail 50 web" in result["next"]
 
 
-@pytest.mark.usefixtures("checks")
-def test_a_service_without_a_check_on_the_node_was_not_deployed(kit):
-    result = verdict("host", kit, {}, "")
-    assert result["state"] == "failed"
-    assert "host.py is missing" in result["evidence"]
-
-
 ENABLED, COMEBACK = "UnitFileState=enabled", "runs now, but may not come back after a reboot: unit "
 
 
