@@ -1,6 +1,6 @@
 """MinIO's client, as far as the role's scripts use it: remembers users, policies and buckets in a file.
 
-Run as `mc`; FAKE_MC names the file.
+Run as `mc`; FAKE_MC names the file. The arguments of every call are kept: a test looks for secrets in them.
 Like the real store it gives the words of a policy in another order each time: that of a set in this process.
 """
 
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-EMPTY: dict[str, Any] = {"buckets": [], "policies": {"readwrite": {}}, "users": {}}
+EMPTY: dict[str, Any] = {"calls": [], "buckets": [], "policies": {"readwrite": {}}, "users": {}}
 ROOT = ["aicluster", "made-up-minio-root-password"]
 
 
@@ -76,6 +76,7 @@ def run(state: dict[str, Any], words: list[str]) -> None:
 if __name__ == "__main__":
     file = Path(os.environ["FAKE_MC"])
     now = json.loads(file.read_text())
+    now["calls"].append(sys.argv[1:])
     try:
         run(now, [word for word in sys.argv[1:] if word != "--json"])
     finally:

@@ -52,14 +52,6 @@ def test_what_is_wrong_is_named(changes, message):
         site(**changes)
 
 
-def test_a_lab_without_a_gateway_is_a_small_one_and_an_empty_one_is_refused():
-    small = answer()
-    small["nodes"] = [node for node in small["nodes"] if node["tier"] != "gateway"]
-    assert sitedata.site_from(Path("/checkout"), small).gateway_url == ""
-    with pytest.raises(LabError, match="no host in the group `lab`"):
-        sitedata.site_from(Path("/checkout"), {"nodes": [], "lab": []})
-
-
 def test_the_projects_own_lab_inventory_describes_seven_nodes():
     found = sitedata.load_site(ROOT)
     assert [node.name for node in found.nodes] == ["PI51", "AGX0", "ORIN0", "PI52", "PI41", "NANO", "PI31"]

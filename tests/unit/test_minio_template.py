@@ -134,6 +134,13 @@ def test_the_user_of_a_service_that_went_away_goes_too_and_nobody_else(store):
     assert "sketches" in store.state["buckets"], "data is nobody's to throw away"
 
 
+def test_no_secret_is_ever_an_argument_or_said(store):
+    done = store.run(asking(painter=["images"]))
+    for secret in ("made-up-painter-s3-secret", *made_up_secrets().values()):
+        assert secret not in json.dumps(store.state["calls"])
+        assert secret not in done.stdout + done.stderr
+
+
 def test_a_secret_the_store_would_refuse_is_named_without_being_shown(store):
     overrides = asking(painter=["images"])
     overrides["site_secrets"]["painter_s3_secret"] = "sevench"

@@ -11,7 +11,7 @@ from typing import Any
 import aicluster_verify
 import pytest
 from a_kit import ScriptedKit, in_turn
-from aicluster_verify import CheckError, Kit, require_active, require_healthy, require_room, verdict
+from aicluster_verify import CheckError, Kit, require_active, require_healthy, verdict
 from listening import Listening
 from tree import ROOT
 
@@ -65,15 +65,6 @@ def address() -> Iterator[str]:
 def test_a_service_has_failed_with_containers_that_are_not_healthy(found, evidence):
     with pytest.raises(CheckError, match=evidence):
         require_healthy(found)
-
-
-def test_a_service_without_room_for_its_data_is_reported_before_it_fails(tmp_path):
-    found = [{"name": "a", "folders": [str(tmp_path)]}]
-    require_room(found, 0)
-    said = f"the disk of {tmp_path} has .* MiB free; must be 1000000000"
-    with pytest.raises(CheckError, match=said) as failure:
-        require_room(found, 10**9)
-    assert "df -h" in failure.value.next_command
 
 
 def units(*states: str) -> Kit:

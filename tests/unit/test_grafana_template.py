@@ -1,0 +1,12 @@
+"""What the role `grafana` puts on its nodes: the operators' Grafana, and the one behind nginx for looking."""
+
+import render
+
+PI51, PI41 = "192.168.1.147", "192.168.1.204"
+
+
+def test_visitors_may_look_at_the_gateway_s_alone_and_only_through_nginx():
+    seen = {host: render.container("grafana", host=host) for host in (PI41, PI51)}
+    assert [seen[host].get("ports") for host in seen] == [[f"{PI41}:3000:3000"], None]
+    welcome = [seen[host]["environment"]["GF_AUTH_ANONYMOUS_ENABLED"] for host in seen]
+    assert welcome == ["false", "true"]
