@@ -74,17 +74,13 @@ def server(**which: Any) -> Block:
     return found
 
 
-def locations(**which: Any) -> dict[str, dict[str, list[str]]]:
-    """Location -> directive -> its (last) arguments."""
-    found = [(words, content) for name, words, content in server(**which) if name == "location"]
-    return {" ".join(words): {name: words for name, words, _ in content} for words, content in found}
+def locations(**which: Any) -> dict[str, Block]:
+    return {" ".join(words): inside or [] for name, words, inside in server(**which) if name == "location"}
 
 
 def values(location: str, directive: str, **which: Any) -> list[list[str]]:
     """The arguments of every such directive of a location."""
-    place = ("location", location.split())
-    [found] = [block for name, arguments, block in server(**which) if (name, arguments) == place]
-    return [arguments for name, arguments, _ in found if name == directive]
+    return [words for name, words, _ in locations(**which)[location] if name == directive]
 
 
 # The ways in at the gateway that the edge can answer.
@@ -93,7 +89,7 @@ WAYS = ("= /api/v1/chat", "= /api/v1/code", "= /v1/chat/completions")
 
 @pytest.mark.parametrize("location", ["/api/", "/v1/", "@kong_only"])
 def test_a_service_behind_kong_sends_requests_nowhere_else(location):
-    assert locations()[location]["proxy_ignore_headers"] == ["X-Accel-Redirect"]
+    assert values(location, "proxy_ignore_headers") == [["X-Accel-Redirect"]]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +139,7 @@ def test_the_cache_is_in_memory_and_smaller_than_the_memory_it_is_in():
     ("//comfyui/queue", None),
 ])  # fmt: skip
 def test_comfyui_is_asked_letter_by_letter_without_the_path_of_the_page(asked, handed_on):
-    assert locations(node=PAGES)["/comfyui/"]["proxy_pass"] == ["http://$comfyui:7860$comfyui_uri"]
+    assert values("/comfyui/", "proxy_pass", node=PAGES) == [["http://$comfyui:7860$comfyui_uri"]]
     [entries] = [
         block for name, words, block in http(node=PAGES) if name == "map" and words[1] == "$comfyui_uri"
     ]
@@ -158,8 +154,8 @@ def test_a_page_of_somebody_elses_is_refused():
 
 @pytest.mark.parametrize("location", ["/comfyui/", "/jupyter/"])
 def test_a_page_may_have_websockets_and_takes_no_memory(location):
-    found = locations(node=PAGES)[location]
-    assert found["proxy_buffering"] == found["proxy_request_buffering"] == ["off"]
+    for buffering in ("proxy_buffering", "proxy_request_buffering"):
+        assert values(location, buffering, node=PAGES) == [["off"]]
     given = {words[0]: words[1] for words in values(location, "proxy_set_header", node=PAGES)}
     assert (given["Upgrade"], given["Connection"]) == ("$websocket_upgrade", "$websocket_connection")
     assert given["Host"] == "$http_host"
