@@ -12,21 +12,14 @@ from xml.etree import ElementTree
 SHOWN = 25
 
 
-def count(report: str) -> Counter[str]:
-    """Passed, failed and skipped test cases of one JUnit XML text."""
-    totals: Counter[str] = Counter()
-    for suite in ElementTree.fromstring(report).iter("testsuite"):
-        failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
-        skipped = int(suite.get("skipped", 0))
-        totals.update(passed=int(suite.get("tests", 0)) - failed - skipped, failed=failed, skipped=skipped)
-    return totals
-
-
-def slowest(report: str, number: int) -> list[tuple[float, str]]:
-    """The tests of one JUnit XML text that took longest, with their fixtures: seconds and name."""
-    cases = ElementTree.fromstring(report).iter("testcase")
-    taken = [(float(case.get("time", 0)), f"{case.get('classname')}: {case.get('name')}") for case in cases]
-    return sorted(taken, reverse=True)[:number]
+def cases(report: Path) -> list[tuple[float, str, str]]:
+    """The tests of a JUnit file: seconds with their fixtures, name, and `passed`, `failed` or `skipped`."""
+    found = []
+    for case in ElementTree.parse(report).iter("testcase"):
+        tags = {child.tag for child in case}
+        how = "failed" if tags & {"failure", "error"} else "skipped" if "skipped" in tags else "passed"
+        found.append((float(case.get("time", 0)), f"{case.get('classname')}: {case.get('name')}", how))
+    return found
 
 
 def sentence(counts: Counter[str]) -> str:
@@ -40,14 +33,15 @@ def main(folder: Path) -> int:
     for line in phases.read_text().splitlines() if phases.exists() else []:
         name, _, seconds = line.partition("\t")
         print(f"{seconds:>6} s  {name}")
-    if (lab := folder / "lab.xml").exists():
+    reports = {path.stem: cases(path) for path in sorted(folder.glob("*.xml"))}
+    if lab := reports.get("lab"):
         print("The longest tests of the lab:")
-        for taken, name in slowest(lab.read_text(), SHOWN):
+        for taken, name, _ in sorted(lab, reverse=True)[:SHOWN]:
             print(f"{taken:6.0f} s  {name}")
     total: Counter[str] = Counter()
-    for path in sorted(folder.glob("*.xml")):
-        counts = count(path.read_text())
-        print(f"{path.stem:>8}: {sentence(counts)}")
+    for name, report in reports.items():
+        counts = Counter(how for *_, how in report)
+        print(f"{name:>8}: {sentence(counts)}")
         total += counts
     print(sentence(total))
     return 0 if total["passed"] and not total["failed"] else 1

@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 import time
@@ -129,11 +130,14 @@ def install() -> None:
         return
     subprocess.run([sys.executable, "-m", "venv", "--clear", tools], check=True)
     pip = [str(tools / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--require-hashes", "--requirement", str(lock)], check=True)
+    subprocess.run([*pip, "--no-deps", "--require-hashes", "--requirement", str(lock)], check=True)
+    # What both need is in the lock of the toolkit alone.
+    [packages] = tools.glob("lib/python*/site-packages")
+    (packages / "toolkit.pth").write_text(sysconfig.get_path("purelib"))
     # Ansible imports mitogen from a folder of its own, or the other packages would lie over those of ours.
     (tools / "mitogen").mkdir()
     for name in ("mitogen", "ansible_mitogen"):
-        (tools / "mitogen" / name).symlink_to(next(tools.glob(f"lib/python*/site-packages/{name}")))
+        (tools / "mitogen" / name).symlink_to(packages / name)
     shutil.copy(lock, done)  # last: an interrupted installation is done again
 
 

@@ -29,20 +29,14 @@ def test_amtool_takes_the_configuration(inventory, urls, tmp_path):
     monitoring.succeeds("alertmanager", "amtool check-config alertmanager.yml", tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("labels", "receiver"),
-    [
-        pytest.param("alertname=Watchdog severity=none node=cluster", "deadman", id="the watchdog leaves"),
-        pytest.param("alertname=NodeDown severity=critical node=PI52", "page", id="what is critical pages"),
-        pytest.param("alertname=TargetDown severity=warning node=PI52", "default", id="a warning does not"),
-        pytest.param("alertname=Other node=PI52", "default", id="nor does what has no severity"),
-        pytest.param(
-            "alertname=VerifyTest severity=test run_id=1 node=PI41",
-            "verify",
-            id="a test alert reaches verify and nobody else",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("labels", "receiver"), [
+    pytest.param("alertname=Watchdog severity=none node=cluster", "deadman", id="the watchdog leaves"),
+    pytest.param("alertname=NodeDown severity=critical node=PI52", "page", id="what is critical pages"),
+    pytest.param("alertname=TargetDown severity=warning node=PI52", "default", id="a warning does not"),
+    pytest.param("alertname=Other node=PI52", "default", id="nor does what has no severity"),
+    pytest.param("alertname=VerifyTest severity=test run_id=1 node=PI41", "verify",
+        id="a test alert reaches verify and nobody else"),
+])  # fmt: skip
 def test_a_route_leads_to_its_receiver(labels, receiver, config):
     script = (
         f"amtool config routes test --config.file=alertmanager.yml --verify.receivers={receiver} {labels}"

@@ -3,22 +3,11 @@
 from typing import Any
 
 NOTHING_DIFFERS: dict[str, Any] = {
-    "facts": {"os": "debian"},
-    "differing": [],
-    "leftover": [],
-    "packages": [],
-    "unfinished": [],
-    "units": [],
-    "containers": [],
-    "orphans": [],
-    "profile": None,
-    "inactive": [],
-    "unexpected": [],
-    "pending": [],
-    "provisioned": {},
-    "probes": {},
+    "facts": {"os": "debian"}, "differing": [], "leftover": [], "packages": [], "unfinished": [], "units": [],
+    "containers": [], "orphans": [], "profile": None, "inactive": [], "unexpected": [], "pending": [],
+    "provisioned": {}, "probes": {},
     "conditions": {"engine": {"version": "26.1.5", "api": "1.45"}, "volumes": [], "images": {}},
-}
+}  # fmt: skip
 
 
 def inspected(**changes: Any) -> dict[str, Any]:

@@ -118,19 +118,9 @@ def _renderer(inventory: str, host: str, overrides: Mapping[str, Any]) -> Render
     return Renderer(templar, read.loader, trust_as_template, variables, ROLES)
 
 
-def render_role(
-    role: str,
-    inventory: str = "production",
-    host: str | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    entry: Mapping[str, Any] | None = None,
-) -> dict[str, str]:
-    """Target path -> text of every file of a role on a node.
-
-    `host` is an inventory name, by default the first node that runs the service. `overrides` are variables
-    that win over the inventory's; `entry` replaces keys of the service's catalogue entry on this node.
-    """
-    return {file.path: file.content.decode() for file in files_of(role, inventory, host, overrides, entry)}
+def render_role(*what: Any, **where: Any) -> dict[str, str]:
+    """Target path -> text of every file of a role on a node; see `files_of`."""
+    return {file.path: file.content.decode() for file in files_of(*what, **where)}
 
 
 def files_of(
@@ -140,7 +130,11 @@ def files_of(
     overrides: Mapping[str, Any] | None = None,
     entry: Mapping[str, Any] | None = None,
 ) -> list[File]:
-    """The same with mode and owner, sealed with their digest."""
+    """Every file of a role on a node, with mode and owner, sealed with their digest.
+
+    `host` is an inventory name, by default the first node that runs the service. `overrides` are variables
+    that win over the inventory's; `entry` replaces keys of the service's catalogue entry on this node.
+    """
     chosen = host or hosts_running(role, inventory)[0]
     if not overrides and not entry:
         return list(_as_placed(role, inventory, chosen))

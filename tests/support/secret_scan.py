@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 import stat
 import subprocess
 import time
@@ -25,11 +24,11 @@ LASTING_S = 15
 ROOTS = ("/etc", "/home", "/opt", "/root", "/run", "/tmp", "/usr/local", "/var")
 # What others keep: images, layers and volumes of the engine; and journals, which are asked for apart.
 PASSED_BY = ("/var/lib/docker", "/var/lib/containerd", "/var/log/journal", "/run/log/journal")
+# Units, containers, sudo's and Ansible's notes of what they ran.
 JOURNAL = (
     *("journalctl", "--quiet", "--no-pager", "--all", "--output=export"),
-    "--output-fields=MESSAGE,_CMDLINE,SYSLOG_IDENTIFIER,_SYSTEMD_UNIT",
+    "--output-fields=MESSAGE,_CMDLINE",
 )
-WRITER = re.compile(rb"^(?:_SYSTEMD_UNIT|SYSLOG_IDENTIFIER)=(.*)$", re.MULTILINE)
 
 
 def shapes(value: bytes) -> list[bytes]:
@@ -156,23 +155,6 @@ def in_containers(finder: Finder) -> Iterator[tuple[str, str]]:
             yield from in_output(finder, ["docker", what, container], f"docker {what} {name}")
 
 
-def in_journal(finder: Finder, argv: Sequence[str] = JOURNAL) -> Iterator[tuple[str, str]]:
-    """Look into the whole journal: units, containers, sudo's and Ansible's notes of what they ran."""
-    # Who wrote it is only asked for, slowly, when there is something.
-    for secret, _ in list(in_output(finder, argv, "journal")):
-        writers = set()
-        with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            entry = b""
-            for line in process.stdout:
-                entry += line
-                if line == b"\n":
-                    if any(shape in entry for shape, name in finder.names.items() if name == secret):
-                        writers |= {one.decode("utf-8", "replace") for one in WRITER.findall(entry)}
-                    entry = b""
-        yield secret, f"journal of {', '.join(sorted(writers)) or 'somebody'}"
-
-
 def everywhere(secrets: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return (name, place) of every secret seen on this node where it must not be, sorted."""
     finder = Finder(secrets)
@@ -181,7 +163,7 @@ def everywhere(secrets: Mapping[str, str]) -> list[tuple[str, str]]:
             *in_files(finder, ROOTS, PASSED_BY),
             *in_processes(finder),
             *in_containers(finder),
-            *in_journal(finder),
+            *in_output(finder, JOURNAL, "journal"),
         }
     )
 

@@ -22,9 +22,15 @@ BOARDS = ("-i", "inventory/groups.yml", "-i", f"inventory/{INVENTORY}.yml")
 
 @dataclass(frozen=True)
 class Node:
-    """A node as the inventory describes it; `entry` is its element of `cluster_nodes`."""
+    """A node as the inventory describes it; `entry` is its element of `cluster_nodes`.
+
+    `name` is for people, e.g. PI51; `services`: service name -> merged catalogue entry.
+    """
 
     entry: dict[str, Any]
+    name: str
+    address: str
+    services: dict[str, Any]
     groups: frozenset[str]
     user: str
     key: str
@@ -33,22 +39,7 @@ class Node:
 
     def __hash__(self) -> int:
         """A node is its address."""
-        return hash(self.entry["address"])
-
-    @property
-    def name(self) -> str:
-        """Name for people, e.g. PI51."""
-        return str(self.entry["name"])
-
-    @property
-    def address(self) -> str:
-        """IP address."""
-        return str(self.entry["address"])
-
-    @property
-    def services(self) -> dict[str, Any]:
-        """Service name -> merged catalogue entry."""
-        return dict(self.entry["services"])
+        return hash(self.address)
 
     @property
     def containers(self) -> dict[str, Any]:
@@ -83,7 +74,8 @@ def ask(pattern: str, expression: str) -> list[Any]:
 
 
 _NODE = (
-    "{'entry': cluster_node, 'groups': group_names, 'user': cluster_login, 'ssh': cluster_ssh,"
+    "{'entry': cluster_node, 'name': cluster_node.name, 'address': cluster_node.address,"
+    " 'services': cluster_node.services, 'groups': group_names, 'user': cluster_login, 'ssh': cluster_ssh,"
     " 'key': ansible_ssh_private_key_file | default(''),"
     " 'ssh_args': ansible_ssh_common_args | default('')}"
 )

@@ -36,10 +36,3 @@ def test_a_url_is_in_a_secret_file_and_nowhere_else(name):
     [secret] = [file for file in files if SECRET_URL in file.content.decode()]
     assert secret.path == CONF + f"secrets/{name}_url"
     assert (secret.content.decode().strip(), secret.mode, secret.uid) == (SECRET_URL, "0400", 65534)
-
-
-def test_no_inhibition_meets_alerts_that_both_lack_a_label():
-    for rule in config()["inhibit_rules"]:
-        asked = " ".join(rule["target_matchers"])
-        for label in set(rule["equal"]) - {"node"} or {"node"}:
-            assert f'{label}=~".+"' in asked

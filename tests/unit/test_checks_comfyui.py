@@ -112,13 +112,3 @@ def test_what_does_not_become_an_object_is_named_and_nothing_is_left(profile, pr
     kit = Mover(arrives)
     assert evidence in failure_of(outputs.check, kit).evidence
     assert kit.outputs == {}
-
-
-@pytest.mark.parametrize(("command", "evidence"), [
-    pytest.param("outputs-healthy", "no pass succeeded lately", id="it has not reached the store for long"),
-    pytest.param("outputs-bucket", "cannot be listed", id="its key does not open the bucket"),
-])  # fmt: skip
-def test_a_mover_that_moves_nothing_is_named(command, evidence):
-    commands: dict[str, Any] = {**GOOD, f"comfyui_outputs: */{command}": CheckError("rc 1")}
-    found = failure_of(outputs.check, ScriptedKit(site("ORIN0", {}), commands=commands))
-    assert evidence in found.evidence and "rc 1" in found.evidence

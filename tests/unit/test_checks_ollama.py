@@ -29,17 +29,6 @@ def kit_of(size_vram: int | None = None, **changed: Any) -> Any:
     return healthy.kit_of("ollama", {"GET /api/ps": (200, {"models": loaded}), **changed})
 
 
-def test_the_smallest_alias_is_asked_for_a_single_token():
-    questions = []
-
-    def generate(data: Any, _headers: Any) -> Any:
-        questions.append((data["model"], data["options"]))
-        return 200, {"done": True, "eval_count": 1}
-
-    ollama.check(kit_of(100, **{GENERATE: generate}))
-    assert questions == [("code:latest", {"num_predict": 1})]
-
-
 @pytest.mark.parametrize(("size_vram", "state"), [
     pytest.param(None, "is still being loaded", id="not in memory"),
     pytest.param(0, "is in memory and busy", id="in memory"),

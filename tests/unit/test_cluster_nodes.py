@@ -40,13 +40,6 @@ def test_an_override_on_one_node_leaves_the_catalogue_and_the_other_nodes_alone(
     assert second == CATALOGUE["ollama"]
 
 
-def test_a_bare_host_is_described_as_far_as_it_is_known():
-    node = one()
-    assert (node["name"], node["address"], node["services"]) == ("10.0.0.1", "10.0.0.1", {})
-    assert node["tier"] is node["board"] is node["memory_mb"] is node["share"] is None
-    assert node["drained"] is False
-
-
 @pytest.mark.parametrize(("groups", "tier"), [
     pytest.param(["nodes", "jetsons"], None, id="none without such a group"),
     pytest.param(["monitoring", "backend"], "backend", id="the first in order of the tiers if there are two"),
@@ -92,7 +85,6 @@ def test_a_port_the_service_does_not_have_is_refused():
 # (tier, share of its own) of each node; primary_ai gets 80 together, edge nothing.
 SHARES: dict[str, tuple[Any, ...]] = {
     "one node gets it all": ([("primary_ai", None)], [80]),
-    "two get equal parts": ([("primary_ai", None)] * 2, [40, 40]),
     "three get parts that add up exactly": ([("primary_ai", None)] * 3, [26.6668, 26.6666, 26.6666]),
     "a tier without a share gives none": ([("primary_ai", None), ("edge", None)], [80, None]),
     "a share of its own comes first": ([("primary_ai", 30), ("primary_ai", None)], [30, 80]),

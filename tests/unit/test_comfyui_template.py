@@ -1,6 +1,5 @@
 """What ComfyUI and the mover of its pictures are told."""
 
-import json
 from configparser import ConfigParser
 from contextlib import nullcontext
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import pytest
 import render
 from by_path import import_file
-from standins.comfyui.comfyui_standin.cli_args import parser
 
 BIN = "roles/comfyui/templates/opt/aicluster/comfyui/bin/start.py"
 start = import_file(BIN, "comfyui_start")
@@ -30,18 +28,6 @@ def test_a_board_with_a_gpu_gets_it_and_a_node_without_one_no_trace_of_it():
     assert "runtime" not in lab and lab["read_only"]
     assert lab["environment"]["NVIDIA_VISIBLE_DEVICES"] == "void", "the image itself says `all`"
     assert not [name for name in lab["environment"] if name.startswith(("NVIDIA_DRIVER", "CUDA"))]
-
-
-@pytest.mark.parametrize("inventory", sorted(render.SOURCES))
-def test_the_check_knows_whether_the_container_has_a_gpu(inventory):
-    written = render.render_role("comfyui", inventory=inventory)["/opt/aicluster/checks/comfyui.json"]
-    assert json.loads(written)["gpu"] is ("runtime" in comfyui(inventory=inventory))
-
-
-@pytest.mark.parametrize("inventory", sorted(render.SOURCES))
-def test_the_arguments_are_ones_that_comfyui_takes(inventory):
-    options = parser().parse_args(comfyui(inventory=inventory)["command"][2:])
-    assert (options.listen, options.cpu) == ("0.0.0.0", inventory == "lab")
 
 
 def test_the_manager_may_install_nothing_and_is_reached_in_a_newer_image_by_one_variable():

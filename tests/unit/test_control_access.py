@@ -35,7 +35,6 @@ PUT_BACK: dict[str, tuple[Any, ...]] = {
     "the line of one key was taken away": (LOGIN, True),
     "their place is held for keys to come": (COMING + MINE, False),
     "the control node has another address": (LINE.replace(CONTROL, "192.168.1.2"), True),
-    "a dot of the address is no other character": (LINE.replace(CONTROL, "192.168.11234"), True),
     "a line of somebody else from there": (LINE.replace(BACKUP, "somebody"), True),
 }
 
@@ -44,15 +43,6 @@ PUT_BACK: dict[str, tuple[Any, ...]] = {
 def test_the_line_is_put_back_when(text, wanted):
     rendering, variables, provision = state_on(NODE)
     assert rendering.holds(provision["when"], variables, text) is wanted
-
-
-@pytest.mark.parametrize(("host_vars", "user"), [
-    pytest.param({}, "ansible", id="the inventory's"),
-    pytest.param({"ansible_ssh_user": "pi", "ansible_user": "me"}, "pi", id="the one Ansible prefers"),
-])  # fmt: skip
-def test_the_file_of_the_user_playbooks_log_in_as_is_read(host_vars, user):
-    _, _, provision = state_on(NODE, **host_vars)
-    assert provision["probe"] == f"~{user}/.ssh/authorized_keys"
 
 
 @pytest.mark.parametrize(("host", "provision", "does_it"), [

@@ -153,11 +153,6 @@ def rendered(path: str, **where: Any) -> str:
     return render.render_role("control_node", **where)[path]
 
 
-def test_the_backup_takes_no_more_memory_than_the_budget_has_for_it():
-    placed = tree.catalogue()["control_node"]["memory_mb"]
-    assert f"\nMemoryMax={placed}M\n" in rendered("/etc/systemd/system/aicluster-nightly.service")
-
-
 @pytest.mark.parametrize(("host_vars", "port"), [
     pytest.param({"ansible_host": "10.0.0.9", "ansible_port": 2222}, 2222, id="another port"),
     pytest.param({"ansible_ssh_args": "-F /home/me/cluster.ssh"}, 22, id="a file of another machine"),

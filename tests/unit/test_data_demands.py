@@ -1,12 +1,11 @@
 """Databases and buckets follow from what placed services ask for."""
 
-from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
 from aicluster.errors import SiteError
-from aicluster.site.data import bucket_policy, bucket_users, database_roles
+from aicluster.site.data import bucket_users, database_roles
 
 
 def nodes(*services: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -55,29 +54,3 @@ def test_a_database_with_a_name_that_is_taken_is_refused(name):
 def test_a_bucket_that_s3_would_refuse_is_refused(name):
     with pytest.raises(SiteError, match=r"buckets of service web on N0 .*must be 3 to 63"):
         bucket_users(nodes({"web": {"buckets": [name]}}))
-
-
-def allowed(policy: dict[str, Any], action: str, resource: str) -> bool:
-    """What the store decides: somebody allows it and nobody denies it."""
-    effects = [
-        statement["Effect"]
-        for statement in policy["Statement"]
-        if action in statement["Action"]
-        and any(fnmatchcase(resource, one) for one in statement.get("Resource", [resource]))
-    ]
-    return "Allow" in effects and "Deny" not in effects
-
-
-@pytest.mark.parametrize(("action", "resource", "expected"), [
-    ("s3:GetObject", "arn:aws:s3:::images/a", True),
-    ("s3:PutObject", "arn:aws:s3:::images/a/b", True),
-    ("s3:DeleteObject", "arn:aws:s3:::images/a", True),
-    ("s3:ListBucket", "arn:aws:s3:::images", True),
-    ("s3:GetObject", "arn:aws:s3:::images-of-others/a", False),
-    ("s3:ListBucket", "arn:aws:s3:::models", False),
-    ("s3:DeleteBucket", "arn:aws:s3:::images", False),
-    ("s3:PutBucketPolicy", "arn:aws:s3:::images", False),
-    ("admin:CreateServiceAccount", "", False),
-])  # fmt: skip
-def test_a_user_may_use_his_buckets_and_do_nothing_else(action, resource, expected):
-    assert allowed(bucket_policy(["images"]), action, resource) is expected

@@ -22,20 +22,14 @@ def test_a_template_may_stand_for(said, rendered):
 
 
 @pytest.mark.parametrize(("said", "message"), [
-    pytest.param(
-        {"packages": "{{ 'jq' }}", "units": "{{ {} }}"},
+    pytest.param({"packages": "{{ 'jq' }}", "units": "{{ {} }}"},
         "packages of service redis 'jq': must be a list of names; correct it in "
         "roles/redis/meta/service.yml\n"
         "units of service redis {}: must be a list of mappings with name, enabled, boot, waits; "
-        "correct it in roles/redis/meta/service.yml",
-        id="templates that give something else",
-    ),
-    pytest.param(
-        {"containers": {"rediss": {"check": "true"}}},
+        "correct it in roles/redis/meta/service.yml", id="templates that give something else"),
+    pytest.param({"containers": {"rediss": {"check": "true"}}},
         "containers.rediss of service redis unknown: must be one of the role's compose file, redis; "
-        "write redis in roles/redis/meta/service.yml",
-        id="a container that its compose file does not have",
-    ),
+        "write redis in roles/redis/meta/service.yml", id="a container that its compose file does not have"),
 ])  # fmt: skip
 def test_a_run_refuses_before_it_asks_the_node(monkeypatch, said, message):
     rendering = renderer("production", hosts_running("redis")[0])

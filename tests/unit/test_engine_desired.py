@@ -3,27 +3,11 @@
 from typing import Any
 
 import pytest
-from render import cluster, hosts_running, renderer
 
-from aicluster.engine.desired import compose_project, container_baseline, desired_state
+from aicluster.engine.desired import compose_project, container_baseline
 from aicluster.engine.files import File
 from aicluster.engine.rendering import template_sources
 from aicluster.errors import SiteError
-
-
-def test_every_node_of_both_inventories_has_an_image_for_each_of_its_containers():
-    for inventory in ("production", "lab"):
-        for node in cluster(inventory):
-            desired, _ = desired_state(renderer(inventory, node["host"]))
-            assert set(desired.images) == set(desired.containers)
-
-
-@pytest.mark.parametrize(("counts", "wanted"), [(True, True), ("no", False)])
-def test_memory_is_wanted_where_nodes_do_not_share_a_machine(counts, wanted):
-    host = hosts_running("redis")[0]
-    desired, _ = desired_state(renderer("production", host, {"stack_memory_budget": counts}))
-    assert (desired.limits["memory_mb"] is not None) is wanted
-
 
 ENTRY: dict[str, Any] = {
     "image": "nginx:1.30.4",

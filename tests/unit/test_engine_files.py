@@ -1,15 +1,11 @@
 """Files of the desired state: their digests, and what leaves the controller of them."""
 
-import base64
-import io
-import tarfile
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aicluster.engine.archive import pack
 from aicluster.engine.diffs import file_diffs, masked
 from aicluster.engine.files import File, digest_of, seal
 
@@ -30,13 +26,6 @@ def test_the_owner_of_a_file_is_part_of_the_digest():
     assert digest_of([SECRET]) != digest_of([replace(SECRET, uid=999, gid=999)])
 
 
-def test_sealing_writes_the_digest_of_the_services_own_files_only():
-    host_file = File("/etc/sysctl.d/kong.conf", b"a = 1", "kong")
-    sealed, digest = seal([COMPOSE, host_file], "kong")
-    assert sealed[0].content == f"label: {digest}".encode()
-    assert seal([COMPOSE], "kong")[1] == digest
-
-
 @pytest.mark.parametrize("change", ["reload", "none"])
 def test_a_file_that_a_running_container_reads_again_is_no_part_of_what_recreates_it(change):
     one, other = (replace(SECRET, content=content, change=change) for content in (b"a", b"b"))
@@ -51,12 +40,6 @@ def test_a_file_can_say_which_files_were_loaded_together_with_it():
         for change in ("reload", "none")
     }
     assert len(loaded) == 3, "one for each content that is loaded, and one for both that are not"
-
-
-def test_the_archive_keeps_owner_and_mode():
-    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(pack([SECRET])))) as tar:
-        [member] = tar.getmembers()
-    assert (member.name, member.mode, member.uid) == (SECRET.path.lstrip("/"), 0o400, 1001)
 
 
 @pytest.mark.parametrize(("item", "said"), [

@@ -8,23 +8,16 @@ import pytest
 import stack_plan
 from inspected import files, inspected
 from programs import script
-from render import hosts_running, renderer
 
 from aicluster.engine.desired import Desired
-from aicluster.engine.login import ends_passwords, key_login
+from aicluster.engine.login import key_login
 
 OPTIONS: dict[str, Any] = {
-    "ssh_executable": "ssh",
-    "host": "10.0.0.5",
-    "port": 2222,
-    "remote_user": "ansible",
-    "private_key_file": "/keys/my id",
-    "timeout": 15,
-    "host_key_checking": False,
-    "ssh_args": "-o ControlMaster=auto -o ControlPersist=10m",
-    "ssh_common_args": "-o ProxyJump=gate",
+    "ssh_executable": "ssh", "host": "10.0.0.5", "port": 2222, "remote_user": "ansible",
+    "private_key_file": "/keys/my id", "timeout": 15, "host_key_checking": False,
+    "ssh_args": "-o ControlMaster=auto -o ControlPersist=10m", "ssh_common_args": "-o ProxyJump=gate",
     "ssh_extra_args": None,
-}
+}  # fmt: skip
 KEYS_ONLY = Desired(rules={"/etc/ssh/a.conf": {"keys_only": True}})
 
 
@@ -40,12 +33,9 @@ def test_the_login_is_tried_as_ansible_does_without_its_open_connection_and_with
 
 DENIED = "echo Warning: a name >&2; echo 'Permission denied (publickey).' >&2; exit 255"
 REFUSED = {
-    "user": "ansible",
-    "host": "10.0.0.5",
-    "port": 2222,
-    "key": "/keys/my id",
+    "user": "ansible", "host": "10.0.0.5", "port": 2222, "key": "/keys/my id",
     "said": "Permission denied (publickey).",
-}
+}  # fmt: skip
 SSH, MITOGEN = "ansible.builtin.ssh", "mitogen_ssh"
 
 
@@ -62,10 +52,3 @@ def test_a_login_that_only_a_password_opens_is_found_before_passwords_end(tmp_pa
     plugin = object.__new__(stack_plan.ActionModule)
     plugin._connection = SimpleNamespace(ansible_name=by, get_option=options.get)
     assert plugin._key_login(KEYS_ONLY, inspected(**files("missing", path))) == found
-
-
-def test_the_file_that_ends_logins_with_a_password_says_so():
-    rendering = renderer("production", hosts_running("redis")[0])
-    rules = rendering.state("base", rendering.variables("base", {}))["files"]
-    assert ends_passwords(["/etc/ssh/sshd_config.d/00-aicluster.conf"], rules)
-    assert not ends_passwords(["/etc/sysctl.d/90-aicluster.conf"], rules)

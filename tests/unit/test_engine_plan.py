@@ -92,12 +92,6 @@ def test_a_container_of_another_profile_is_created_without_being_started():
     assert (plan["deploy"]["create_only"], plan["inactive"]) == (["pg"], ["postgres"])
 
 
-@pytest.mark.parametrize("finds", [True, False])
-def test_a_probe_that_finds_something_missing_calls_for_provisioning(finds):
-    plan = make_plan(POSTGRES, inspected(**PROVISIONED), {"postgres": finds})
-    assert plan["deploy"]["provision"] == ["postgres"] * finds
-
-
 def test_what_needs_another_node_is_provisioned_last():
     inputs = {"control_access": "i1", "postgres": "i2"}
     wanted = Desired(provision_inputs=inputs, provision_last={"control_access"})
@@ -200,17 +194,6 @@ def test_the_engine_is_brought_up_before_images_are_pulled_and_they_before_files
         [{"name": "ssh", "state": "reloaded", "enabled": True}],
     ]  # fmt: skip
     assert (plan["images"], f"+ image {IMAGE}" in plan["lines"]) == ([IMAGE], True)
-
-
-def test_without_an_image_to_pull_everything_is_prepared_at_once():
-    plan = make_plan(REDIS, inspected(**files("missing", DAEMON, COMPOSE)), {})
-    assert plan["prepare"]["files"] == [DAEMON, COMPOSE]
-    assert plan["prepare"]["reactions"] == [["reload", "ssh"], ["restart", "docker"]]
-    assert not any(plan["engine"].values())
-
-
-def test_an_image_to_pull_is_work_though_no_file_differs():
-    assert make_plan(REDIS, inspected(**TO_PULL), {})["prepare_needed"] is True
 
 
 UNKNOWN = ["~ images and containers (unknown until docker runs)", "~ provision ssh"]

@@ -17,13 +17,6 @@ def desired(only, *there):
     return desired_state(renderer("production", HOST), Scope(only, there))[0]
 
 
-def test_a_service_comes_with_the_engine_s_own_files_and_nothing_else():
-    state = desired("redis")
-    assert {file.owner for file in state.files} == {"redis", "stack"}
-    assert set(state.containers) == {"redis"}
-    assert state.packages == []
-
-
 def test_the_project_includes_the_service_and_what_is_there():
     files = {file.path: file.content for file in desired("postgrest", "postgres").files}
     included = b"include:\n  - postgres/compose.yaml\n  - postgrest/compose.yaml\n"
@@ -44,13 +37,6 @@ def test_its_own_files_are_those_of_a_run_about_the_whole_node():
     for service in ("postgres", "postgrest"):
         alone = [file for file in desired(service).files if file.owner == service]
         assert alone == [file for file in whole.files if file.owner == service]
-
-
-@pytest.mark.parametrize("role", ["base", "docker_engine"])
-def test_a_role_that_is_no_service_comes_alone(role):
-    state = desired(role)
-    assert {file.owner for file in state.files} == {role}
-    assert not state.containers
 
 
 def test_a_service_is_there_if_the_project_can_include_it():

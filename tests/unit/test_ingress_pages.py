@@ -37,8 +37,7 @@ def test_nginx_serves(services, expected):
     pytest.param({"art": page("/web/"), "web": page("/web/")},
         r"dashboard.path of service web on N '/web/': is that of art, too; change it in roles/web/",
         id="two pages at one path"),
-    pytest.param(
-        {"art": page("/art/", login="basic", user="me"), "web": page("/web/", login="basic", user="me")},
+    pytest.param({name: page(f"/{name}/", login="basic", user="me") for name in ("art", "web")},
         "ingress.user of service web on N 'me': is that of art, too",
         id="two pages with one user, of whose passwords only one would be asked for"),
 ])  # fmt: skip

@@ -107,33 +107,26 @@ def test_where_nothing_of_a_jetson_can_be_read_that_is_all_there_is(board, files
     assert said() == ["jetson_collector_up 0.0", SEEN]
 
 
-def verified(tmp_path: Path, lines: set[str], age_s: float, jetson: bool) -> str:
-    """What verify says of these lines of node_exporter's page."""
+@pytest.mark.parametrize(("lines", "age_s", "jetson", "said"), [
+    (ORIN_SAYS, 20, True, "values: 1 of load, 1 of clock, 1 of temperature, 2 of power"),
+    (NANO_SAYS, 20, True, "values: 1 of load, 1 of clock, 1 of temperature; none of power"),
+    ({"jetson_collector_up 0.0"}, 20, False, "this machine is no Jetson, and its metrics say so"),
+    (set(), 20, True, "failed: node_exporter has no metrics of the board"),
+    (ORIN_SAYS, 500, True, "failed: the board was last read 500 s ago"),
+    ({"jetson_collector_up 0.0"}, 20, True, "failed: a Jetson, and neither GPU nor temperatures"),
+], ids=[
+    "a board that shows all", "a board without a power monitor", "a node of the lab", "nothing is handed out",
+    "it no longer looks", "a Jetson of which nothing can be read",
+])  # fmt: skip
+def test_verify_says_of_a_board(tmp_path, monkeypatch, lines, age_s, jetson, said):
     (tmp_path / "release").write_text("")
+    monkeypatch.setattr(check, "RELEASE", str(tmp_path / ("release" if jetson else "none")))
     seen = f"jetson_collector_seen_timestamp_seconds {time.time() - age_s}"
     page = {"GET /metrics": (200, "\n".join([*sorted(lines), *([seen] if lines else [])]))}
     kit = ScriptedKit(site("AGX0", {"node_exporter": {"metrics": 9100}}), page)
-    check.RELEASE = str(tmp_path / ("release" if jetson else "none"))
-    evidence: str = check.check(kit)
-    return evidence
-
-
-@pytest.mark.parametrize(("lines", "jetson", "evidence"), [
-    (ORIN_SAYS, True, "values: 1 of load, 1 of clock, 1 of temperature, 2 of power"),
-    (NANO_SAYS, True, "values: 1 of load, 1 of clock, 1 of temperature; none of power"),
-    ({"jetson_collector_up 0.0"}, False, "this machine is no Jetson, and its metrics say so"),
-], ids=["a board that shows all", "a board without a power monitor", "a node of the lab"])  # fmt: skip
-def test_a_board_is_healthy_when_it_shows_something_or_is_no_jetson(tmp_path, lines, jetson, evidence):
-    assert verified(tmp_path, lines, 20, jetson) == evidence
-
-
-@pytest.mark.parametrize(("lines", "age_s", "evidence"), [
-    (set(), 20, "no metrics of the board"),
-    (ORIN_SAYS, 500, "last read 500 s ago"),
-    ({"jetson_collector_up 0.0"}, 20, "neither GPU nor temperatures nor power"),
-], ids=["nothing is handed out", "it no longer looks", "a Jetson of which nothing can be read"])  # fmt: skip
-def test_a_board_has_failed(tmp_path, lines, age_s, evidence):
-    with pytest.raises(CheckError) as failure:
-        verified(tmp_path, lines, age_s, jetson=True)
-    assert evidence in failure.value.evidence
-    assert failure.value.next_command
+    try:
+        told = check.check(kit)
+    except CheckError as failure:
+        assert failure.next_command
+        told = f"failed: {failure.evidence}"
+    assert told.startswith(said)

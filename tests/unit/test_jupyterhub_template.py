@@ -12,7 +12,7 @@ from unittest.mock import MagicMock
 import pytest
 import render
 from by_path import import_file
-from tree import ROOT, catalogue
+from tree import ROOT
 
 BIN = "roles/jupyterhub/templates/opt/aicluster/jupyterhub/bin"
 LOCK = ROOT / "roles/jupyterhub/templates/opt/aicluster/jupyterhub/conf/requirements.txt"
@@ -102,20 +102,6 @@ def test_a_name_becomes_a_folder_and_nothing_else():
     assert [name for name in names if re.match(pattern, name)] == ["ada", "aicluster-verify"]
 
 
-def test_idle_notebooks_are_stopped_and_few_run_at_a_time():
-    found = configuration(jupyterhub_idle_timeout_s=60, jupyterhub_active_servers=3)["JupyterHub"]
-    [culler] = [one for one in found["services"] if one["name"] == "idle-culler"]
-    assert "--timeout=60" in culler["command"] and culler["command"][0] == "/env/bin/python"
-    assert found["active_server_limit"] == 3
-
-
-def test_a_token_opens_the_metrics_and_nothing_else():
-    found = configuration()["JupyterHub"]
-    assert {"name": "metrics", "api_token": "token"} in found["services"]
-    [role] = [one for one in found["load_roles"] if one["name"] == "metrics"]
-    assert role["scopes"] == ["read:metrics"]
-
-
 # --- the lock ---
 
 
@@ -124,11 +110,6 @@ def test_the_lock_pins_what_was_asked_for_and_everything_it_needs():
     asked = start.pins("\n".join(line for line in wanted.splitlines() if not line.startswith("#")))
     assert asked.items() <= start.pins(LOCK.read_text()).items()
     assert len(start.pins(LOCK.read_text())) > 50
-
-
-def test_the_hub_is_of_the_series_of_the_image():
-    tag = catalogue()["jupyterhub"]["image"].rpartition(":")[2]
-    assert start.pins(LOCK.read_text())["jupyterhub"].split(".")[:2] == tag.split(".")[:2]
 
 
 # --- the first process ---

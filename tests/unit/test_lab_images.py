@@ -10,37 +10,9 @@ from aicluster_lab.errors import LabError
 from tree import ROOT, catalogue
 
 
-@pytest.mark.parametrize(("wanted", "reachable", "mode"), [
-    pytest.param("", True, "pull", id="pulled where a registry answers"),
-    pytest.param("", False, "build", id="built where none does"),
-    pytest.param("build", True, "build", id="built when asked for, registry or not"),
-    pytest.param("pull", False, "pull", id="pulled when asked for, without a probe"),
-])  # fmt: skip
-def test_mode(wanted, reachable, mode):
-    assert images.choose_mode(wanted, lambda: reachable) == mode
-
-
 def test_an_unknown_mode_is_refused_by_name():
     with pytest.raises(LabError, match="AICLUSTER_LAB_IMAGES is `fetch`; it must be one of pull, build"):
         images.choose_mode("fetch", lambda: True)
-
-
-@pytest.fixture
-def checkout(tmp_path):
-    for folder in ("images/nginx", "standins/ollama", "standins/sonarqube", "full/sonarqube"):
-        (tmp_path / "lab" / folder).mkdir(parents=True)
-        (tmp_path / "lab" / folder / "Dockerfile").write_text("FROM aicluster-lab/base\n")
-    return tmp_path
-
-
-@pytest.mark.parametrize(("image", "full", "folder"), [
-    pytest.param("nginx:1.30.4", True, "images/nginx", id="a real one is in lab/images"),
-    pytest.param("ollama/ollama:0.32.15", True, "standins/ollama", id="a stand-in by its last name"),
-    pytest.param("sonarqube:26-community", False, "standins/sonarqube", id="a stand-in on other days"),
-    pytest.param("sonarqube:26-community", True, "full/sonarqube", id="the real one where there is one"),
-])  # fmt: skip
-def test_recipes(checkout, image, full, folder):
-    assert images.recipe_for(checkout, image, "x", full=full) == images.Recipe("x", checkout / "lab" / folder)
 
 
 def test_the_full_lab_has_the_versions_of_the_catalogue():
@@ -48,13 +20,6 @@ def test_the_full_lab_has_the_versions_of_the_catalogue():
     for recipe in (ROOT / "lab/full").iterdir():
         [version] = re.findall(r"^ARG VERSION=(.+)$", (recipe / "Dockerfile").read_text(), re.MULTILINE)
         assert f":{version}" in services[recipe.name]["image"], recipe
-
-
-def test_an_image_without_a_recipe_names_the_folder_to_make(checkout):
-    with pytest.raises(
-        LabError, match=r"minio/minio:1 .*lab/images/minio/Dockerfile.*AICLUSTER_LAB_IMAGES=pull"
-    ):
-        images.recipe_for(checkout, "minio/minio:1", "x")
 
 
 @pytest.fixture
@@ -119,9 +84,3 @@ def test_a_port_that_is_none_is_refused(setting):
 ])  # fmt: skip
 def test_images_on_a_node_follow_the_registry(listing, expected):
     assert registry.outdated(listing, {"mirror/kong:3": "sha256:new"}) == expected
-
-
-def test_where_a_registry_answers_only_stand_ins_for_what_is_large_are_built():
-    services = [("nginx:1.30.4", "local/nginx:1.30.4"), ("ollama/ollama:0.32.15", "local/ollama:0.32.15")]
-    assert images.divide("build", services) == (services, [])
-    assert images.divide("pull", services) == (services[1:], services[:1])

@@ -1,6 +1,5 @@
 """The lab takes everything from the inventory: no address, image or secret is written twice."""
 
-from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +37,6 @@ def site(services: dict[str, Any] | None = None, **changes: Any) -> sitedata.Sit
     return sitedata.site_from(Path("/checkout"), answer(services, **changes))
 
 
-def test_a_site_has_its_network_its_registry_its_nodes_and_the_images_of_what_runs_in_containers():
-    found = site()
-    assert found.network == IPv4Network("198.18.77.0/24")
-    assert found.registry == (IPv4Address("198.18.77.2"), 5000)
-    assert found.nodes[0] == sitedata.Node("PI51", IPv4Address(GATEWAY), 8192)
-    assert found.images == ("nginx:1", "redis:1", "redis:2")
-
-
-@pytest.mark.parametrize(("port", "url"), [
-    pytest.param(80, "http://198.18.77.147", id="port 80 is not spelled out"),
-    pytest.param(8080, "http://198.18.77.147:8080", id="any other is"),
-])  # fmt: skip
-def test_gateway_url(port, url):
-    assert site({"nginx": NGINX | {"ports": {"http": {"port": port}}}}).gateway_url == url
-
-
 @pytest.mark.parametrize(("changes", "message"), [
     pytest.param({"memory_mb": None}, "198.18.77.147: .*node_memory_mb is missing",
         id="a node without memory"),
@@ -67,14 +50,6 @@ def test_gateway_url(port, url):
 def test_what_is_wrong_is_named(changes, message):
     with pytest.raises(LabError, match=message):
         site(**changes)
-
-
-def test_a_lab_without_a_gateway_is_a_small_one_and_an_empty_one_is_refused():
-    small = answer()
-    small["nodes"] = [node for node in small["nodes"] if node["tier"] != "gateway"]
-    assert sitedata.site_from(Path("/checkout"), small).gateway_url == ""
-    with pytest.raises(LabError, match="no host in the group `lab`"):
-        sitedata.site_from(Path("/checkout"), {"nodes": [], "lab": []})
 
 
 def test_the_projects_own_lab_inventory_describes_seven_nodes():

@@ -49,14 +49,6 @@ def test_a_play_carries_no_values(name):
         assert not kept, f"{name}: {kept}: values live in group_vars, host_vars and role defaults"
 
 
-@pytest.mark.parametrize(
-    "folder", ["group_vars", "host_vars", "inventory/lab/group_vars", "inventory/lab/host_vars"]
-)
-def test_no_name_is_both_a_file_and_a_folder(folder):
-    names = Counter(path.stem if path.is_file() else path.name for path in (ROOT / folder).iterdir())
-    assert max(names.values()) == 1, "the folder hides the file without a word"
-
-
 def test_a_command_without_an_inventory_means_production_no_host_is_no_success_and_no_play_gathers_facts():
     config = configparser.ConfigParser(inline_comment_prefixes=(";",))
     config.read(ROOT / "ansible.cfg")
@@ -79,13 +71,6 @@ def test_every_variable_of_the_lab_exists_elsewhere():
     lab = variables_of(ROOT / "inventory/lab/group_vars") | variables_of(ROOT / "inventory/lab/host_vars")
     unknown = {key for key in lab if not key.startswith("ansible_")} - known
     assert not unknown, f"misspelt, or gone from the shared tree: {sorted(unknown)}"
-
-
-@inventories
-def test_an_inventory_places_hosts_and_nothing_else(inventory):
-    for group, body in load(INVENTORIES[inventory]).items():
-        assert set(body) == {"hosts"}, f"{inventory}: {group}"
-        assert not any(body["hosts"].values()), f"{inventory}: {group} gives a host variables"
 
 
 def test_both_inventories_place_the_same_nodes_in_the_same_groups():

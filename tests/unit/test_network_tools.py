@@ -18,20 +18,17 @@ PROGRAMS = {
     "etherwake": 'echo "$@"',
 }
 TOOL: dict[str, tuple[str, dict[str, str], int, str]] = {
-    "a node answers": ("check", {}, 0, "AGX0        192.168.1.154    ping 0.5 ms, sshd answers"),
     "a node without ping is a warning": ("check", {}, 0, "warn  ORIN0       192.168.1.157    ping -, sshd a"),
     "a silent node is a failure": ("check", {"away": "192.168.1.154"}, 1, "fail  AGX0"),
     "a silent router is a failure": ("check", {"away": "192.168.1.1"}, 1, "fail  router"),
     "a node is known by its MAC address": ("scan", {}, 0, "AGX0\t192.168.1.154"),
     "the router is known by its address": ("scan", {"other": "1\taa:00:00:00:00:01\tX"}, 0, "router\t192"),
-    "a device is known": ("scan", {"other": "9\taa:bb:cc:00:00:01\tX"}, 0, "the printer\t192.168.1.9"),
     "a device is not known": ("scan", {"other": "9\taa:bb:cc:00:00:02\tX"}, 1, "unknown\t192.168.1.9"),
     "a device has the address of a node": ("scan", {"other": "154\taa:00:00:00:00:02\tX"}, 1, "unknown\t192"),
     "nothing leaves the site": ("scan", {"elsewhere": "1"}, 2, "no address in 192.168.1.0/24"),
     "a node is woken by name": ("wake agx0", {}, 0, "-b -i eth0 48:B0:2D:00:00:01\n"),
     "an unknown name lists the names": ("wake AGX1", {}, 2, "no other node AGX1; there are PI51, AGX0"),
     "a MAC address is missing": ("wake NANO", {}, 2, "node_mac in host_vars/192.168.1.159/node.yml"),
-    "a name is missing": ("wake", {}, 2, "usage: aicluster-net check | scan | wake NODE"),
 }  # fmt: skip
 
 

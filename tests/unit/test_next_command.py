@@ -41,11 +41,6 @@ def test_a_node_is_reached_as_ansible_reaches_it(hostvars, command):
     assert ssh_command(HOST | hostvars) == command
 
 
-def test_a_key_in_the_home_folder_is_found_behind_quotes(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/me")
-    assert ssh_command(HOST | {"ansible_ssh_private_key_file": "~/.ssh/id"}) == "ssh -i /home/me/.ssh/id pi51"
-
-
 GIVEN: dict[str, tuple[Any, ...]] = {
     "a key of the command line": ({}, {"private_key_file": "/k"}, "ssh -i /k pi51"),
     "arguments of the command line": ({}, {"ssh_extra_args": "-4"}, "ssh -4 pi51"),
@@ -83,13 +78,3 @@ def test_a_playbook_and_inventories_are_found_from_a_folder(folder, sources, com
 def test_the_next_run_is_given_what_this_one_was_given_that(options, words, given):
     given(options)
     assert ansible_command(OWN) == f"ansible-playbook {words}".strip()
-
-
-@pytest.mark.parametrize(("options", "option"), [
-    pytest.param({}, "--ask-vault-pass", id="nothing gives it"),
-    pytest.param({"vault_password_files": ["/f"]}, "--vault-password-file=/f", id="a file"),
-])  # fmt: skip
-def test_the_password_of_the_vault_is_asked_once_at_most_when(options, option, given, monkeypatch):
-    given(options)
-    monkeypatch.setattr(constants, "DEFAULT_VAULT_PASSWORD_FILE", None)
-    assert ansible_command(OWN, ask_vault=True) == f"ansible-playbook {option}"

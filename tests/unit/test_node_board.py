@@ -1,7 +1,5 @@
 """The machine, its kernel and its system."""
 
-import os
-
 import pytest
 from aicluster_node import board, system
 
@@ -57,17 +55,6 @@ def test_the_release_of_a_jetson_is_known_and_only_a_jetson_is_asked_for_held_pa
     shown(L4T_FILE=line)
     found = board.board([])
     assert (found["l4t"], found["held"]) == (release, ["docker-ce"] if release else [])
-
-
-@pytest.mark.parametrize(("text", "memory_mb"), [
-    ("MemTotal:        1893688 kB\nMemFree:          100 kB\n", 1849),
-    (None, None),
-], ids=["a board", "a kernel that does not tell"])  # fmt: skip
-def test_a_board_is_described_by_what_its_system_shows(shown, text, memory_mb):
-    shown(MEMORY_FILE=text, RELEASE_FILE='ID=debian\nVERSION_CODENAME="trixie"\n')
-    found = board.board([])
-    assert (found["memory_mb"], found["bits"], found["machine"]) == (memory_mb, 64, os.uname().machine)
-    assert board.facts() == {"os": "debian", "os_codename": "trixie"}
 
 
 def test_the_program_of_a_runtime_is_looked_for_where_the_engine_finds_it(tmp_path, monkeypatch):

@@ -120,13 +120,6 @@ def test_an_engine_that_does_not_start_any_more_gets_back_its_file(tmp_path, sys
     assert engine_start.release({}) == {"changed": False, "engine": ""}, "once"
 
 
-def test_a_file_that_was_not_there_before_goes_again(tmp_path, systemctl):
-    deliver_shared(tmp_path / "daemon.json", {"debug": True}, reactions=[RESTART])
-    systemctl(True)
-    assert engine_start.release({})["changed"] is True
-    assert not (tmp_path / "daemon.json").exists()
-
-
 @pytest.mark.parametrize("done", [
     pytest.param(lambda: delivery.handled({"reactions": [RESTART]}), id="it was restarted"),
     pytest.param(lambda: inspect(provisioned_now={}), id="the run has ended well"),

@@ -67,11 +67,6 @@ def state(host: str) -> dict[str, Any]:
     return found
 
 
-def test_a_board_with_a_distribution_of_today_takes_its_package():
-    assert "prometheus-node-exporter" in state("192.168.1.147")["packages"]
-    assert UNIT not in render.render_role("node_exporter", host="192.168.1.147")
-
-
 def test_the_edge_node_gets_a_unit_for_the_program_that_was_put_there():
     assert state(NANO)["packages"] == []
     unit = configparser.ConfigParser()

@@ -1,6 +1,5 @@
 """One run at a time on a node."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -75,13 +74,3 @@ def test_a_silent_run_is_taken_over(clock, passed_s, free):
     ask("hold", ANNA)
     clock(passed_s)
     assert ("held_by" not in ask("hold", PI31)) is free
-
-
-def test_each_request_of_a_run_shows_that_it_lives(clock):
-    ask("hold", ANNA)
-    since = json.loads(Path(hold.LOCK_FILE).read_text())["since"]
-    clock(hold.SILENT_S - 1)
-    ask("handled", ANNA, reactions=[])
-    clock(hold.SILENT_S + 9)
-    holder = ask("hold", PI31)["held_by"]
-    assert (holder["silent_s"], holder["since"]) == (10, since)

@@ -111,12 +111,6 @@ INFO: dict[str, Any] = {"/info": (200, {"Driver": "overlay2"})}
 REDIS = {"containers": {"redis": "d"}, "images": {"redis": "redis:8"}}
 
 
-def test_the_engine_names_its_version_and_api_in_the_headers_of_any_answer(tmp_path):
-    assert docker.engine() == ({"version": "", "api": ""}, {}), "no engine"
-    with an_engine(tmp_path / "docker.sock", INFO):
-        assert docker.engine() == ({"version": "20.10.24+dfsg1", "api": "1.41"}, {"Driver": "overlay2"})
-
-
 def test_nothing_is_asked_of_engine_or_registry_where_no_container_differs(tmp_path, monkeypatch, running):
     monkeypatch.setattr(docker, "compose_version", lambda: pytest.fail("half a second of a small board"))
     running(container("redis"))

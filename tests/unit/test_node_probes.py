@@ -66,12 +66,6 @@ def test_a_probe_of_a_users_file_is_its_text_if_it_is_the_users_alone(keys, chan
     assert probe("~/.ssh/authorized_keys") == found
 
 
-def test_a_probe_of_any_other_file_is_its_text_whoever_may_read_it(keys):
-    keys.chmod(0o644)
-    assert probe(str(keys)).startswith("ssh-ed25519 AAAA J")
-    assert probe(f"{keys}-none") == ""
-
-
 def test_a_probe_of_a_folder_is_what_in_it_not_everyone_may_read(tmp_path):
     root = tmp_path / "toolkit"
     for name in ("open/a", "open/b", "closed/c"):

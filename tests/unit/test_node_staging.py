@@ -1,11 +1,10 @@
 """Files are checked before they are put in place, also by the programs in the containers that read them."""
 
 import os
-from pathlib import Path
 
 import pytest
 from aicluster_node import staging, system
-from node_half import ME, archive, deliver
+from node_half import deliver
 from programs import script
 
 pytestmark = pytest.mark.usefixtures("own_node")
@@ -17,26 +16,6 @@ def test_a_checker_sees_the_new_file_and_if_it_refuses_nothing_is_replaced(tmp_p
     with pytest.raises(system.RefusedError, match="bad was refused by `grep`"):
         deliver({good: b"new", bad: b"new"}, validations={str(bad): "grep -q old %s"})
     assert good.read_bytes() == bad.read_bytes() == b"old"
-
-
-def test_what_is_staged_is_ours_with_the_owners_and_modes_that_the_containers_user_will_meet(
-    tmp_path, monkeypatch
-):
-    folder = tmp_path / "stack" / "kong"
-    old, secret = folder / "compose.yaml", folder / "secrets" / "kong.yml"
-    deliver({old: b"x"})
-    old.chmod(0o604)
-    (folder / "dump.sql").write_bytes(b"somebody's own, and large")
-    found: dict[str, tuple[int, int]] = {}
-
-    def look(directory, _checks):
-        for path in Path(f"{directory}{folder}").rglob("*"):
-            found[path.name] = (path.stat().st_mode & 0o777, path.stat().st_uid)
-
-    monkeypatch.setattr(staging, "check_project", look)
-    deliver({old: b"x", secret: b"key"}, archive=archive({secret: b"key"}), compose_check=True)
-    modes = {"compose.yaml": 0o604, "secrets": 0o500, "kong.yml": 0o640}
-    assert found == {name: (mode, ME["uid"]) for name, mode in modes.items()}
 
 
 KEPT = {
@@ -73,14 +52,6 @@ def test_a_checker_runs_like_its_service_but_alone_and_far_from_its_data():
             {"type": "tmpfs", "target": "/data"},
         ],
     }
-
-
-@pytest.mark.parametrize(("said", "shown"), [
-    ("bad value\nusage", "bad value\nusage"),
-    ("a\nb\nc\nd\ne", "a\n[3 more lines]\ne"),
-], ids=["little is shown whole", "of much, the beginning and the end"])  # fmt: skip
-def test_a_checker_that_says_much_is_not_quoted_whole(said, shown):
-    assert staging.both_ends(said, lines=1) == shown
 
 
 # Compose and the programs in the images: what the last two say and how they end depends on the service.

@@ -76,12 +76,6 @@ def test_an_engine_keeps_its_data(tmp_path, info, text, root, kept):
     assert found["root_to_come"] == str(tmp_path / ("docker" if info else root))
 
 
-def test_a_link_to_the_folder_of_the_engine_is_the_folder(tmp_path):
-    (tmp_path / "link").symlink_to(tmp_path / "docker")
-    found = storage.store({"DockerRootDir": f"{tmp_path}/docker"}, f'{{"data-root": "{tmp_path}/link"}}')
-    assert found["root"] == found["root_to_come"]
-
-
 def test_volumes_of_the_project_are_known_without_an_engine(tmp_path):
     for name in ("aicluster_redis_data", "somebody_else"):
         (tmp_path / "docker" / "volumes" / name).mkdir(parents=True)

@@ -21,15 +21,3 @@ def test_a_unit_is_as_it_should_be(monkeypatch, unit, shown, why):
     listing = "".join(f"{key}={value}\n" for key, value in states.items())
     monkeypatch.setattr(system, "run", lambda _command: listing)
     assert units.deviating_units([{"name": "a", **unit}]) == ([{"name": "a", "why": why}] if why else [])
-
-
-@pytest.mark.parametrize(("names", "forgotten"), [
-    (["docker"], ["docker.service", "docker.socket"]),
-    (["a.timer"], ["a.timer"]),
-    ([], None),
-], ids=["a service may have a socket", "a timer is itself", "nothing was restarted"])  # fmt: skip
-def test_systemd_does_not_count_our_restarts(monkeypatch, names, forgotten):
-    ran: list[list[str]] = []
-    monkeypatch.setattr(system, "run", ran.append)
-    units.forget_starts(names)
-    assert ran == ([["systemctl", "reset-failed", *forgotten]] if forgotten else [])

@@ -6,9 +6,6 @@ from typing import Any
 import pytest
 import render
 import yaml
-from tree import load
-
-from aicluster.monitoring.scrape_jobs import SCOPES
 
 CONF = "/opt/aicluster/prometheus/"
 BIG, SMALL = "192.168.1.147", "192.168.1.204"
@@ -30,6 +27,14 @@ def test_without_an_alertmanager_nobody_is_told():
     assert "alerting" not in yaml.safe_load(text)
 
 
+def test_a_probe_ends_before_the_scrape_that_waits_for_it():
+    scrape = yaml.safe_load(render.render_role("prometheus")[CONF + "prometheus.yml"])
+    exporter = render.render_role("blackbox_exporter")["/opt/aicluster/blackbox_exporter/config.yml"]
+    patience = int(scrape["global"]["scrape_timeout"].removesuffix("s"))
+    probes = yaml.safe_load(exporter)["modules"].values()
+    assert all(int(one["timeout"].removesuffix("s")) < patience for one in probes)
+
+
 @pytest.mark.parametrize("host", [BIG, SMALL])
 def test_samples_leave_a_fifth_of_the_disk(host):
     size = re.fullmatch(r"(\d+)(MB|GB)", options(host)["--storage.tsdb.retention.size"])
@@ -40,8 +45,3 @@ def test_samples_leave_a_fifth_of_the_disk(host):
 @pytest.mark.parametrize("host", [BIG, SMALL])
 def test_one_query_cannot_take_the_containers_memory(host):
     assert int(options(host)["--query.max-samples"]) * 16 < entry(host)["memory_mb"] * 2**20 / 2
-
-
-def test_the_scopes_of_the_role_are_those_of_the_filter():
-    spec = load("roles/prometheus/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    assert spec["prometheus_scope"]["choices"] == list(SCOPES)

@@ -4,7 +4,6 @@ import json
 from copy import deepcopy
 from typing import Any
 
-import pytest
 import render
 
 SECRET = "/opt/aicluster/redis_commander/secrets/local-production.json"
@@ -23,12 +22,6 @@ def reached(nodes: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
     return [(each["label"], each["host"], each["port"]) for each in connections]
 
 
-@pytest.mark.parametrize("value", [True, False])
-def test_it_may_only_look_unless_the_site_says_otherwise(value):
-    assert settings()["redis"]["readOnly"] is True
-    assert settings(redis_commander_read_only=value)["redis"]["readOnly"] is value
-
-
 def test_the_redis_beside_it_is_reached_by_name_and_one_that_keeps_to_itself_not_at_all():
     nodes = render.cluster("production")
     running = {node["name"] for node in nodes if "redis" in node["services"]}
@@ -41,10 +34,3 @@ def test_a_redis_of_another_node_that_is_open_to_this_tier_is_reached_at_its_pub
     gateway = next(node for node in nodes if node["host"] == GATEWAY)
     gateway["services"]["redis"]["ports"]["redis"] = {"port": 6380, "container": 6379, "from": ["backend"]}
     assert set(reached(nodes)) == {(gateway["name"], GATEWAY, 6380), ("PI52", "redis", 6379)}
-
-
-@pytest.mark.parametrize("memory_mb", [192, 256])
-def test_the_heap_ends_well_below_the_limit(memory_mb):
-    found = render.container("redis_commander", entry={"memory_mb": memory_mb})
-    options = found["environment"]["NODE_OPTIONS"]
-    assert int(options.removeprefix("--max-old-space-size=")) == memory_mb // 2

@@ -67,7 +67,6 @@ def test_every_service_with_metrics_is_a_job_with_one_target_per_node():
 @pytest.mark.parametrize(("audience", "image", "same_node", "expected"), [
     pytest.param(["gateway"], "x:1", False, "10.0.0.9:81", id="published, from another node"),
     pytest.param(["gateway"], "x:1", True, "10.0.0.9:81", id="published, on the same node, too"),
-    pytest.param(["gateway"], None, True, "10.0.0.9:81", id="run by the host itself"),
     pytest.param([], "x:1", True, "web:80", id="published to nobody: by the name of the container"),
     pytest.param(["localhost"], "x:1", True, "web:80", id="on loopback only: by the name of the container"),
 ])  # fmt: skip
@@ -85,14 +84,6 @@ def test_a_page_is_asked_with_its_token_and_at_its_pace_for_no_longer_than_that(
     assert (job["metrics_path"], job["token"]) == ("/m", "build_token")
     assert job["scrape_interval"] == f"{interval_s}s"
     assert job.get("scrape_timeout") == timeout
-
-
-def test_nodes_that_override_the_path_get_a_job_of_their_own_under_the_same_label():
-    nodes = cluster()
-    nodes[2]["services"]["kong"] = exporter(8100, "/elsewhere")
-    jobs = by_name(nodes)
-    assert jobs["kong-2"]["metrics_path"] == "/elsewhere"
-    assert jobs["kong-2"]["static_configs"][0]["labels"]["job"] == "kong"
 
 
 @pytest.mark.parametrize(("profiles", "label"), [
@@ -114,18 +105,6 @@ def test_pages_are_asked_through_the_blackbox_exporter():
     assert probe["relabel_configs"][-1] == {"target_label": "__address__", "replacement": "10.0.0.4:9115"}
 
 
-def test_every_node_is_pinged():
-    ping = by_name(cluster())["ping"]
-    assert targets(ping) == ["10.0.0.1", "10.0.0.3", "10.0.0.4"]
-    assert ping["static_configs"][1]["labels"] == {"node": "ORIN0", "tier": "secondary_ai"}
-
-
-def test_without_a_blackbox_exporter_nothing_is_probed():
-    nodes = cluster()
-    del nodes[2]["services"]["blackbox_exporter"]
-    assert not {"probe", "ping"} & set(by_name(nodes))
-
-
 def test_the_watch_looks_at_nodes_prometheus_and_the_ingress_at_its_own_pace():
     nodes = cluster()
     for one in (nodes[0], nodes[2]):
@@ -145,13 +124,6 @@ def test_the_watch_keeps_of_a_node_what_rules_about_backups_read():
     rules = load("roles/prometheus/templates/opt/aicluster/prometheus/rules/backup.yml")["groups"]
     read = {name for group in rules for one in group["rules"] for name in METRIC.findall(one["expr"])}
     assert read and all(re.fullmatch(rule["regex"], name) for name in read)
-
-
-def test_both_prometheus_give_a_target_the_same_labels():
-    """Else one alert of two Prometheus would be two."""
-    everything, watch = by_name(cluster()), by_name(cluster(), MONITORING, "watch")
-    for name in ("node_exporter", "prometheus", "ping"):
-        assert watch[name]["static_configs"] == everything[name]["static_configs"]
 
 
 @pytest.mark.parametrize("inventory", sorted(render.SOURCES))

@@ -1,11 +1,10 @@
 """What SonarQube is told, and what its host is."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import render
-from standins.sonarqube.sonarqube_standin.properties import database_url, properties, weakness
+from standins.sonarqube.sonarqube_standin.properties import properties, weakness
 
 SECRETS = "/opt/aicluster/sonarqube/secrets"
 
@@ -13,14 +12,6 @@ SECRETS = "/opt/aicluster/sonarqube/secrets"
 def settings(**where: Any) -> dict[str, str]:
     """The settings, read by the stand-in as Java reads them."""
     return properties(render.render_role("sonarqube", **where)[f"{SECRETS}/sonar.properties"])
-
-
-@pytest.mark.parametrize(("node", "host"), [
-    pytest.param("AGX0", "192.168.1.154", id="on another node by its address"),
-    pytest.param("ORIN0", "postgres", id="on the same node by its name"),
-])  # fmt: skip
-def test_a_moved_database_is_followed(node, host):
-    assert urlsplit(database_url(settings(overrides=render.moved("postgres", node)))).hostname == host
 
 
 @pytest.mark.parametrize(("secret", "password"), [
@@ -37,28 +28,8 @@ def test_the_password_of_the_administrator_is_one_that_sonarqube_takes(secret, p
     assert weakness(password) == ""
 
 
-def test_no_setting_is_in_the_environment_where_it_would_win_over_the_file():
-    found = render.container("sonarqube")
-    assert "environment" not in found
-    mounted = f"{SECRETS}/sonar.properties:/opt/sonarqube/conf/sonar.properties:ro"
-    assert mounted in found["volumes"]
-
-
 def test_the_heaps_leave_room_in_the_container():
     found = settings()
     heaps = [int(found[f"sonar.{part}.javaOpts"].split()[0][4:-1]) for part in ("web", "ce", "search")]
     entry = render.container("sonarqube")
     assert sum(heaps) * 1.7 < int(entry["mem_limit"][:-1])
-
-
-def test_limits_are_raised_where_the_machine_lets_them_be():
-    assert render.container("sonarqube")["ulimits"]["nofile"] == 131072
-    assert "ulimits" not in render.container("sonarqube", inventory="lab")
-
-
-def test_passwords_reach_curl_by_its_input_and_the_script_can_be_run():
-    [script] = [file for file in render.files_of("sonarqube") if file.path.endswith("/bin/provision")]
-    assert script.mode == "0755"
-    text = script.content.decode()
-    assert "--config -" in text
-    assert "--user" not in text and " -u " not in text

@@ -6,7 +6,6 @@ import pytest
 from by_path import import_file
 
 cleanup = import_file("library/stack_cleanup.py", "stack_cleanup_module")
-VOLUMES = {"aicluster_ollama": "ollama", "aicluster_postgres": "postgres", "aicluster_minio": "minio"}
 
 
 class Node:
@@ -20,20 +19,6 @@ class Node:
 
     def run_command(self, command: list[str]) -> tuple[int, str, str]:
         return 0, self.answers.get(command[1], ""), ""
-
-
-@pytest.mark.parametrize(("keep_data", "keep_models", "kept"), [
-    (False, False, []),
-    (True, False, ["aicluster_minio", "aicluster_postgres"]),
-    (False, True, ["aicluster_ollama"]),
-    (True, True, sorted(VOLUMES)),
-], ids=["nothing", "data", "models", "both"])  # fmt: skip
-def test_volumes_that_stay(keep_data, keep_models, kept):
-    assert cleanup.kept_volumes(VOLUMES, keep_data, keep_models) == kept
-
-
-def test_a_node_without_docker_has_no_containers_to_remove():
-    assert cleanup.image_lists(Node()) == ([], [])
 
 
 @pytest.mark.parametrize(("bystander", "packages", "files"), [

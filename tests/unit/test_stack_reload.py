@@ -50,11 +50,6 @@ def test_a_reload_that_fails_names_file_service_and_program_with_their_words(com
     assert module.reload(KONG, 0, 5) == message
 
 
-def test_a_reload_an_earlier_run_owed_has_no_files_to_name(compose):
-    compose((1, ""), (0, ""))
-    assert "for files of an earlier run: nothing was said" in module.reload({**KONG, "files": []}, 0, 5)
-
-
 @pytest.mark.parametrize(("state", "asked"), [
     pytest.param("running unhealthy", [("restart", "kong")],
         id="a sick one is restarted, and then waited for"),

@@ -115,11 +115,6 @@ def said(*nodes: dict[str, Any]) -> list[str]:
     return verdict_lines(summary(nodes, ENTRIES) | {"seconds": 3.0}, WAYS, "ansible-playbook -i home")
 
 
-def test_a_command_for_another_node_is_typed_there_asked_or_not():
-    lines = said(node("A", result("sql", "failed", next="on BB: systemctl status x")))
-    assert lines[1] == "    next: ssh ansible@10.0.0.2 'systemctl status x'"
-
-
 def test_the_report_gives_the_next_command_of_the_cause_through_ssh():
     lines = said(
         node("A", result("sql", "failed", next="sudo docker logs 'sql'")),

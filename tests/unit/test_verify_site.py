@@ -25,24 +25,12 @@ def test_a_port_is_asked_where_it_is_published():
     assert published == {"http": "10.0.0.1", "admin": "127.0.0.1", "inner": None}
 
 
-@pytest.mark.parametrize(("ingress", "login"), [({"at": "node", "login": "basic"}, "basic"), (None, None)])
-def test_the_node_knows_where_nginx_must_ask_for_a_password(ingress, login):
-    assert verify_site([node("A", ingress=ingress)], "A")["services"]["web"]["login"] == login
-
-
 @pytest.mark.parametrize(("health", "limit_s"), [
     ({"start_s": 240, "interval_s": 25, "timeout_s": 10, "retries": 3}, 345),
     (None, 0),
 ], ids=["its health check allows", "without one"])  # fmt: skip
 def test_the_node_knows_how_long_a_container_may_take_to_become_healthy(health, limit_s):
     assert verify_site([node("A", health=health)], "A")["services"]["web"]["health_limit_s"] == limit_s
-
-
-@pytest.mark.parametrize(("share", "balanced"), [(80, True), (None, True), (0, False)])
-def test_every_node_knows_whom_the_gateway_balances_but_not_with_what_share(share, balanced):
-    [one] = verify_site([node("A") | {"share": share}], "A")["cluster"]
-    assert one["balanced"] is balanced
-    assert "share" not in one
 
 
 def test_a_name_that_is_no_node_is_refused_with_the_names_that_are():

@@ -44,12 +44,6 @@ def test_verify_on_the_node_finds_it_at_work(placed):
     assert "failed" not in site.shell(NODE, "/opt/aicluster/bin/aicluster_verify.py")
 
 
-def test_a_second_run_changes_nothing(placed):
-    again = deploy()
-    assert again.changed == {NODE.address: 0}
-    assert containers() == placed
-
-
 def test_a_changed_setting_is_read_again_by_the_container_that_runs(placed):
     told = deploy(blackbox_exporter_timeout_s=7).output
     assert f"~ file {FOLDER}/config.yml (content)" in told

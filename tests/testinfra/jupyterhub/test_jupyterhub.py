@@ -8,16 +8,13 @@ AS_A_USER = "import os; os.setgroups([]); os.setgid(200999); os.setuid(200999); 
 CONNECT = "import socket; socket.create_connection(({host!r}, {port}), timeout=5)"
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/run/secrets/jupyterhub/password",
-        "/run/secrets/jupyterhub/metrics_token",
-        "/srv/jupyterhub/jupyterhub.sqlite",
-        "/srv/jupyterhub/jupyterhub_cookie_secret",
-        "/proc/1/environ",
-    ],
-)
+@pytest.mark.parametrize("path", [
+    "/run/secrets/jupyterhub/password",
+    "/run/secrets/jupyterhub/metrics_token",
+    "/srv/jupyterhub/jupyterhub.sqlite",
+    "/srv/jupyterhub/jupyterhub_cookie_secret",
+    "/proc/1/environ",
+])  # fmt: skip
 def test_what_the_hub_knows_is_closed_to_notebooks(inside, path):
     assert inside("jupyterhub", "test", "-e", path).rc == 0
     assert "PermissionError" in inside("jupyterhub", "python3", "-c", AS_A_USER.format(path=path)).stderr

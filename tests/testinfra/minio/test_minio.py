@@ -18,13 +18,10 @@ def test_a_service_sees_its_own_buckets_only(as_a_service, node):
     assert [line.split()[-1].rstrip("/") for line in listed] == node.services["minio"]["buckets"]
 
 
-@pytest.mark.parametrize(
-    ("script", "refusal"),
-    [
-        pytest.param(WRITE_ELSEWHERE, "Insufficient permissions", id="write where it has no rights"),
-        pytest.param("mc admin accesskey create user minio", "Access Denied", id="make keys"),
-    ],
-)
+@pytest.mark.parametrize(("script", "refusal"), [
+    pytest.param(WRITE_ELSEWHERE, "Insufficient permissions", id="write where it has no rights"),
+    pytest.param("mc admin accesskey create user minio", "Access Denied", id="make keys"),
+])  # fmt: skip
 def test_a_service_cannot(as_a_service, script, refusal):
     refused = as_a_service(script)
     assert refused.rc != 0

@@ -16,13 +16,10 @@ ANONYMOUS = (
 )
 
 
-@pytest.mark.parametrize(
-    ("sql", "rights"),
-    [
-        pytest.param(SIGNS_IN, "t|f|f|f|f|f|web_anon", id="who signs in may only become the anonymous role"),
-        pytest.param(ANONYMOUS, "f|f|f|f", id="the anonymous role cannot sign in and writes nowhere"),
-    ],
-)
+@pytest.mark.parametrize(("sql", "rights"), [
+    pytest.param(SIGNS_IN, "t|f|f|f|f|f|web_anon", id="who signs in may only become the anonymous role"),
+    pytest.param(ANONYMOUS, "f|f|f|f", id="the anonymous role cannot sign in and writes nowhere"),
+])  # fmt: skip
 def test_the_roles_have_no_more_rights_than_they_need(inside, node, sql, rights):
     database = site.variable(node, "site_database")
     found = inside("postgres", "psql", "-U", "postgres", "-d", database, "-qtAc", sql)
