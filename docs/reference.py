@@ -50,7 +50,7 @@ BEHIND = {
         "12.4 takes dashboards from files as they are and has security releases until May 2027",
     ),
     "jupyterhub": ("6.1.1", "migrates its database; needs a backup and a rehearsal first"),
-    "ollama": ("0.40.10", "its responses must be compared with the modules and the stand-in first"),
+    "ollama": ("0.40.10", "its responses must be compared with the modules and the lab's runner first"),
     "pgadmin": ("9.18", "needs a new lock for the lab's copy in which sign-in still works"),
     "postgres": ("19.0", "another major version cannot read older data; 17 has releases until November 2029"),
     "prometheus": ("3.16.0", "not tried against the rules and the scrape configuration"),

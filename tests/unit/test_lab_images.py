@@ -27,7 +27,7 @@ def test_an_unknown_mode_is_refused_by_name():
 
 @pytest.fixture
 def checkout(tmp_path):
-    for folder in ("images/nginx", "standins/ollama", "standins/sonarqube", "full/sonarqube"):
+    for folder in ("images/nginx", "standins/comfyui", "standins/sonarqube", "full/sonarqube"):
         (tmp_path / "lab" / folder).mkdir(parents=True)
         (tmp_path / "lab" / folder / "Dockerfile").write_text("FROM aicluster-lab/base\n")
     return tmp_path
@@ -35,7 +35,7 @@ def checkout(tmp_path):
 
 @pytest.mark.parametrize(("image", "full", "folder"), [
     pytest.param("nginx:1.30.4", True, "images/nginx", id="a real one is in lab/images"),
-    pytest.param("ollama/ollama:0.32.15", True, "standins/ollama", id="a stand-in by its last name"),
+    pytest.param("dustynv/comfyui:r36.4.3", True, "standins/comfyui", id="a stand-in by its last name"),
     pytest.param("sonarqube:26-community", False, "standins/sonarqube", id="a stand-in on other days"),
     pytest.param("sonarqube:26-community", True, "full/sonarqube", id="the real one where there is one"),
 ])  # fmt: skip
@@ -48,6 +48,11 @@ def test_the_full_lab_has_the_versions_of_the_catalogue():
     for recipe in (ROOT / "lab/full").iterdir():
         [version] = re.findall(r"^ARG VERSION=(.+)$", (recipe / "Dockerfile").read_text(), re.MULTILINE)
         assert f":{version}" in services[recipe.name]["image"], recipe
+
+
+def test_the_labs_ollama_is_the_one_of_the_catalogue():
+    version = catalogue()["ollama"]["image"].rpartition(":")[2]
+    assert f"require github.com/ollama/ollama v{version}\n" in (ROOT / "lab/images/ollama/go.mod").read_text()
 
 
 def test_an_image_without_a_recipe_names_the_folder_to_make(checkout):
@@ -121,7 +126,7 @@ def test_images_on_a_node_follow_the_registry(listing, expected):
     assert registry.outdated(listing, {"mirror/kong:3": "sha256:new"}) == expected
 
 
-def test_where_a_registry_answers_only_stand_ins_for_what_is_large_are_built():
+def test_where_a_registry_answers_only_what_is_large_is_built():
     services = [("nginx:1.30.4", "local/nginx:1.30.4"), ("ollama/ollama:0.32.15", "local/ollama:0.32.15")]
     assert images.divide("build", services) == (services, [])
     assert images.divide("pull", services) == (services[1:], services[:1])
