@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The internet of the lab's Ollama: a proxy on loopback, and the public registry with made-up models behind it.
+"""The internet of the lab's Ollama: a proxy on loopback, behind it the public registry with made-up models.
 
 It has every model whose name does not begin with `missing`; layers depend on the name alone. A number in the
 file ~/.ollama/lab/pull-bytes-per-s limits the rate of a layer, from then on.
