@@ -134,7 +134,7 @@ class Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def send(self, content: bytes) -> None:
-        """Send content or a range of it, at the pace that is set. Without a Location Ollama would give up."""
+        """Send content, or a range of it at the pace that is set. Without a Location Ollama would give up."""
         wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         begin, end = (int(wanted[1]), int(wanted[2]) + 1) if wanted else (0, len(content))
         self.send_response(206 if wanted else 200)
@@ -143,7 +143,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         saved = 0.0
         while self.command == "GET" and begin < end:
-            limit = rate()
+            limit = rate() if wanted else 0
             saved += limit * STEP_S
             size = min(end - begin, int(saved) if limit else CHUNK)
             try:
