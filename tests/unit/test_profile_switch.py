@@ -102,6 +102,13 @@ def test_a_switch_that_is_cut_off_while_it_turns_callers_away_opens_the_doors_ag
     assert node.steps[-2:] == ["block 11435", "unblock 11435"]
 
 
+def test_a_service_is_stopped_as_in_a_switch_without_leaving_the_profile():
+    node = Node(["web", "chat"], connected=[1, 0])
+    aicluster_profile.stop(node, ["chat"], drain_s=60)
+    assert node.steps == ["unblock 11435", "block 11435", "stop chat", "unblock 11435"]
+    assert node.connected == []
+
+
 def test_running_work_ends_before_its_service_is_stopped(capsys):
     node = Node(["web", "chat"], connected=[2, 1, 0])
     switch(node)
