@@ -68,11 +68,10 @@ def in_lab(entry: Mapping[str, Any], root: Path) -> str:
     if not entry["image"]:
         return "real"
     folder = recipe_for(root, entry["image"], "").folder.relative_to(root)
-    if folder.parent.name == "images":
-        return f"[real](../../{folder}/Dockerfile)"
     full = f"lab/full/{folder.name}"
-    more = f", [real](../../{full}/Dockerfile) on request" if (root / full).is_dir() else ""
-    return f"[stand-in](../../{folder}/README.md){more}"
+    more = f", [complete](../../{full}/Dockerfile) on request" if (root / full).is_dir() else ""
+    real = folder.parent.name == "images"
+    return (f"[real](../../{folder}/Dockerfile)" if real else f"[stand-in](../../{folder}/README.md)") + more
 
 
 def services_page(nodes: Sequence[Node], root: Path) -> str:
