@@ -48,7 +48,7 @@ BEHIND = {
         "12.4 takes dashboards from files as they are and has security releases until May 2027",
     ),
     "jupyterhub": ("6.1.1", "migrates its database; needs a backup and a rehearsal first"),
-    "ollama": ("0.40.10", "its responses must be compared with the modules and the stand-in first"),
+    "ollama": ("0.40.10", "its responses must be compared with the modules and the lab's runner first"),
     "pgadmin": ("9.18", "needs a new lock for the lab's copy in which sign-in still works"),
     "postgres": ("19.0", "another major version cannot read older data; 17 has releases until November 2029"),
     "prometheus": ("3.16.0", "not tried against the rules and the scrape configuration"),
@@ -66,11 +66,10 @@ def in_lab(entry: Mapping[str, Any], root: Path) -> str:
     if not entry["image"]:
         return "real"
     folder = recipe_for(root, entry["image"], "").folder.relative_to(root)
-    if folder.parent.name == "images":
-        return f"[real](../../{folder}/Dockerfile)"
     full = f"lab/full/{folder.name}"
-    more = f", [real](../../{full}/Dockerfile) on request" if (root / full).is_dir() else ""
-    return f"[stand-in](../../{folder}/README.md){more}"
+    more = f", [complete](../../{full}/Dockerfile) on request" if (root / full).is_dir() else ""
+    real = folder.parent.name == "images"
+    return (f"[real](../../{folder}/Dockerfile)" if real else f"[stand-in](../../{folder}/README.md)") + more
 
 
 def services_page(nodes: Sequence[Node], root: Path) -> str:

@@ -49,6 +49,15 @@ def to_recreate(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
     return sorted(readers - made_by_up(actual) - set(actual["inactive"]))
 
 
+def to_drain(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
+    """Return the containers to replace whose service brings a program that lets its work end before."""
+    replaced = {item["service"] for item in actual["containers"] if item["why"] == "changed"}
+    replaced |= set(to_recreate(desired, actual))
+    paths = {file.path for file in desired.files}
+    programs = {name: f"{STACK_ROOT}/rest/{owner}.py" for name, owner in desired.container_owner.items()}
+    return sorted(name for name in replaced - set(actual["inactive"]) if programs[name] in paths)
+
+
 def reloads_due(
     desired: Desired, actual: Mapping[str, Any], names: Iterable[str], changed: Sequence[str]
 ) -> list[dict[str, Any]]:
@@ -165,6 +174,7 @@ def make_plan(
             item["service"] for item in actual["containers"] if item["service"] in actual["inactive"]
         ],
         "unexpected": list(actual["unexpected"]),
+        "drain": to_drain(desired, actual),
         "recreate": recreating,
         "reloads": reloads,
         "provision": services_to_provision(desired, actual, wanted_by_probe),

@@ -24,13 +24,13 @@ REGISTRY = "aicluster-lab/registry:latest"
 MODES = ("pull", "build")
 Names = tuple[str, str]
 """A catalogue image, and the local tag it gets."""
-# Stand-ins wherever the lab runs: the real Ollama would pull the site's models, tens of gigabytes; the real
+# Built wherever the lab runs: the official Ollama would pull the site's models, tens of gigabytes; the real
 # ComfyUI is for a Jetson only.
 ALWAYS_BUILT = ("ollama/ollama", "dustynv/comfyui")
 PROBE_TIMEOUT_S = 8
 # Builds wait for the network and the disk half of their time; who takes longest begins first.
 BUILDS_AT_ONCE = 3
-SLOWEST = ("minio", "jupyterhub", "victoria-logs", "pgadmin4", "node", "redis-commander")
+SLOWEST = ("minio", "ollama", "jupyterhub", "victoria-logs", "pgadmin4", "node", "redis-commander")
 PARENT = re.compile(r"^FROM aicluster-lab/(?!base\b)([\w-]+)", re.MULTILINE)
 LOG_TAIL = 30
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")

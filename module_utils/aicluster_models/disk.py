@@ -2,6 +2,7 @@
 """Is there room for models on the disk of their folder?"""
 
 import glob
+import json
 import os
 import shutil
 
@@ -21,6 +22,26 @@ def require(folder, needed, what):
             "reserve of %.1f GB; free some there, take models off ollama_models, or move Docker's data "
             "to a bigger disk" % (what, needed / GIGA, room / GIGA, folder, RESERVE / GIGA)
         )
+
+
+def remove_unreadable(folder):
+    """Remove the parts of each layer that has an unreadable note of its progress; return these layers.
+
+    A server that is stopped while it writes a note leaves it empty, and then answers each pull with `EOF`.
+    """
+    removed = []
+    for note in glob.glob(os.path.join(folder, "models", "blobs", "sha256-*-partial-*")):
+        layer = note.rpartition("-partial-")[0]
+        try:
+            with open(note) as file:
+                json.load(file)
+        except ValueError:
+            for part in glob.glob(layer + "-partial*"):
+                os.unlink(part)
+            removed.append(os.path.basename(layer)[7:19])
+        except OSError:  # gone with another of its layer
+            continue
+    return removed
 
 
 def require_all(folder, models):

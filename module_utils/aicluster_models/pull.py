@@ -6,7 +6,7 @@ import json
 import socket
 import time
 
-from .disk import GIGA, require
+from .disk import GIGA, remove_unreadable, require
 from .names import name_on, public_address
 from .server import ATTEMPTS, JSON, ModelError, connect, mirror_has, pause
 
@@ -87,21 +87,26 @@ class Puller:
     def fetch(self, model, mirrors):
         """Bring one model: from the first mirror that has it, else from the registry its name points to."""
         name, declared = model["name"], int((model.get("size_gb") or 0) * GIGA)
+        reasons = []
         for mirror in mirrors if public_address(name) else []:
-            if not mirror_has(mirror, name):
-                continue
             there = name_on(mirror, name)
             try:
+                if not mirror_has(mirror, name):
+                    continue
                 self._pull(there, "%s from %s" % (name, mirror), declared, insecure=True)
             except ModelError as failure:
-                self._progress.add("messages", "not from a mirror: %s" % failure)
+                reasons.append("not from a mirror: %s" % failure)
+                self._progress.add("messages", reasons[-1])
                 continue
             # Both names share one set of blobs, so this copies a file of a few hundred bytes.
             self._server.copy(there, name)
             self._server.delete(there)
             self._progress.add("messages", "%s is there, copied from %s" % (name, mirror))
             return
-        self._pull(name, name, declared)
+        try:
+            self._pull(name, name, declared)
+        except ModelError as failure:
+            raise ModelError("; ".join([str(failure)] + reasons))
         self._progress.add("messages", "%s is there" % name)
 
     def _pull(self, name, label, declared, insecure=False):
@@ -161,6 +166,10 @@ class Puller:
                         "model %s: %s cannot pull it. The server said: %s. What helps: %s"
                         % (name, self._server.url, text, cure)
                     )
+            for layer in [] if pull.received else remove_unreadable(self._folder):
+                self._progress.add(
+                    "messages", "%s: layer %s begins anew, its parts were damaged" % (name, layer)
+                )
             raise PullBrokenError("the server said: %s" % text)
         to_come = pull.read(line)
         if to_come:

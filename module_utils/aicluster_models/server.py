@@ -16,6 +16,8 @@ MIRROR_S = 5
 ATTEMPTS = 5
 BACKOFF_S = 2
 JSON = {"Content-Type": "application/json"}
+# Without it Docker's registry offers only manifests of its oldest kind, which a model has not.
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 HTTP_OK = 200
 HTTP_NOT_FOUND = 404
 
@@ -35,13 +37,17 @@ def connect(address, timeout):
 
 
 def mirror_has(mirror, name):
-    """Tell whether a mirror has a public model; one that does not answer has nothing."""
+    """Tell whether a mirror has a public model. Raises ModelError if it does not say."""
+    path = "/v2/%s/manifests/%s" % public_address(name)
     try:
         with connect(mirror, MIRROR_S) as connection:
-            connection.request("HEAD", "/v2/%s/manifests/%s" % public_address(name))
-            return connection.getresponse().status == HTTP_OK
-    except (OSError, http.client.HTTPException):
-        return False
+            connection.request("HEAD", path, headers={"Accept": MANIFEST})
+            status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        status = "%s: %s" % (type(error).__name__, error)
+    if status not in (HTTP_OK, HTTP_NOT_FOUND):
+        raise ModelError("HEAD http://%s%s: %s; a mirror says 200 or 404 there" % (mirror, path, status))
+    return status == HTTP_OK
 
 
 class Server:

@@ -10,10 +10,10 @@ import pytest
 import site_under_test as site
 from verified import verify
 
-# Seven minutes for a model of the stand-in, and a byte within the minute after which a pull counts as stuck.
+# Seven minutes for a model of the lab, and a byte within the minute after which a pull counts as stuck.
 BYTES_PER_S = 600
 PATIENCE_S = 240
-RATE_FILE = "/root/.ollama/models/standin-pull-rate"
+RATE_FILE = "/root/.ollama/lab/pull-bytes-per-s"
 
 
 def digests(node: site.Node) -> dict[str, str]:
@@ -73,10 +73,10 @@ def test_models_can_be_waited_for_or_pulled_alone(small):
 
 @pytest.fixture
 def slow(big: site.Node) -> Iterator[site.Node]:
-    """A node whose way to the internet is slow; the stand-in for Ollama waits as long as the bytes take."""
-    if "stand-in" not in in_ollama(big, "ollama --version"):
-        pytest.skip("only the lab's Ollama can be slowed down")
-    in_ollama(big, f"sh -c 'echo {BYTES_PER_S} > {RATE_FILE}'")
+    """A node whose way to the internet is slow: its registry waits as long as the bytes take."""
+    if "registry.py" not in in_ollama(big, "ls /usr/lib/ollama"):
+        pytest.skip("only the lab's registry can be slowed down")
+    in_ollama(big, f"sh -c 'mkdir -p {RATE_FILE.rpartition('/')[0]} && echo {BYTES_PER_S} > {RATE_FILE}'")
     yield big
     in_ollama(big, f"rm -f {RATE_FILE}")
 

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from ansible.module_utils.aicluster_models.names import normalise
+from ansible.module_utils.aicluster_models.server import MANIFEST as MANIFEST_TYPE
 from listening import Listening
 
 GIGA = 10**9
@@ -72,7 +73,9 @@ class Handler(BaseHTTPRequestHandler):
         self.fake.requests.append((self.command, self.path, body))
         name, models = normalise(body.get("model", body.get("source", ""))), self.fake.models
         if self.command == "HEAD":
-            self.answer(200 if self.path.removeprefix("/v2/") in self.fake.offers else 404)
+            # Like Docker's registry: without the type of a manifest it offers another, which a model has not.
+            there = self.path.removeprefix("/v2/") in self.fake.offers
+            self.answer((200 if there else 404) if self.headers["Accept"] == MANIFEST_TYPE else 400)
         elif self.path == "/api/tags":
             self.answer(200, {"models": [{"name": key, "digest": models[key]} for key in models]})
         elif self.path == "/api/delete":

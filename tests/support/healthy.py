@@ -141,7 +141,8 @@ MODELS = ("llama3.2:latest", "codellama:7b", "chat:latest", "code:latest")
 
 def tags(*names: str) -> dict[str, Any]:
     """The models Ollama has; the later in the list, the smaller."""
-    return {"GET /api/tags": (200, {"models": [{"name": n, "size": 9 - at} for at, n in enumerate(names)]})}
+    models = [{"name": name, "digest": name, "size": 9 - at} for at, name in enumerate(names)]
+    return {"GET /api/tags": (200, {"models": models})}
 
 
 JOB = {

@@ -24,7 +24,8 @@ def want(monkeypatch):
 
 def kit_of(size_vram: int | None = None, **changed: Any) -> Any:
     """An Ollama whose model for code has 100 bytes, so many of them on the GPU; None: it is not in memory."""
-    model = {"name": "code:latest", "size": 100, "size_vram": size_vram}
+    # Loaded under another name than the check asks for: its digest tells which it is.
+    model = {"name": "codellama:7b", "digest": "code:latest", "size": 100, "size_vram": size_vram}
     loaded = [] if size_vram is None else [model]
     return healthy.kit_of("ollama", {"GET /api/ps": (200, {"models": loaded}), **changed})
 

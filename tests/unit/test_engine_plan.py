@@ -1,5 +1,6 @@
 """The plan: from what differs on a node to what a run does there. No node takes part."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -155,6 +156,17 @@ def test_a_container_that_started_with_an_edited_file_is_recreated(found, recrea
     assert plan["deploy"]["recreate"] == recreated
     assert plan["deploy_needed"] is bool(recreated or found.get("containers") or plan["deploy"]["reloads"])
     assert ("~ recreate container kong" in plan["lines"]) is bool(recreated)
+
+
+@pytest.mark.parametrize(("found", "drained"), [
+    pytest.param(container("changed", "kong"), ["kong"], id="one that is made anew"),
+    pytest.param(files("content", SETTINGS), ["kong"], id="one whose settings somebody edited"),
+    pytest.param(container("missing", "kong"), [], id="not one that is not there"),
+    pytest.param(container("changed", "pg"), [], id="not one that brings no program for it"),
+])  # fmt: skip
+def test_work_may_end_before_a_container_is_replaced(found, drained):
+    desired = replace(KONG, files=[File("/opt/aicluster/rest/kong.py", b"", "kong")])
+    assert make_plan(desired, inspected(**found), {})["deploy"]["drain"] == drained
 
 
 @pytest.mark.parametrize(("paths", "asked"), [

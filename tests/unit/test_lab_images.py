@@ -22,6 +22,11 @@ def test_the_full_lab_has_the_versions_of_the_catalogue():
         assert f":{version}" in services[recipe.name]["image"], recipe
 
 
+def test_the_labs_ollama_is_the_one_of_the_catalogue():
+    version = catalogue()["ollama"]["image"].rpartition(":")[2]
+    assert f"require github.com/ollama/ollama v{version}\n" in (ROOT / "lab/images/ollama/go.mod").read_text()
+
+
 @pytest.fixture
 def recipe(tmp_path):
     folder = tmp_path / "lab" / "images" / "nginx"
@@ -84,3 +89,9 @@ def test_a_port_that_is_none_is_refused(setting):
 ])  # fmt: skip
 def test_images_on_a_node_follow_the_registry(listing, expected):
     assert registry.outdated(listing, {"mirror/kong:3": "sha256:new"}) == expected
+
+
+def test_where_a_registry_answers_only_what_is_large_is_built():
+    services = [("nginx:1.30.4", "local/nginx:1.30.4"), ("ollama/ollama:0.32.15", "local/ollama:0.32.15")]
+    assert images.divide("build", services) == (services, [])
+    assert images.divide("pull", services) == (services[1:], services[:1])

@@ -152,6 +152,23 @@ def test_a_pull_goes_on_as_long_as_bytes_arrive(ollama, run):
     assert len(ollama.pulls) == 7
 
 
+@pytest.mark.parametrize(("note", "left"), [
+    pytest.param("", 0, id="an empty note of its progress begins anew"),
+    pytest.param('{"N":0,"Offset":0,"Size":1,"Completed":1}', 3, id="whole notes goes on"),
+])  # fmt: skip
+def test_a_layer_with(ollama, run, volume, note, left):
+    """A server that was stopped at the wrong moment left the note, and says EOF without naming the layer."""
+    blobs = volume / "models" / "blobs"
+    blobs.mkdir(parents=True)
+    for part, content in (("", "x"), ("-0", '{"N":0}'), ("-1", note)):
+        (blobs / f"sha256-{'6e' * 32}-partial{part}").write_text(content)
+    ollama.scripts = [[MANIFEST, {"error": "EOF"}]]
+    result = run(["phi3:mini"])
+    assert len(list(blobs.iterdir())) == left
+    anew = "phi3:mini: layer 6e6e6e6e6e6e begins anew, its parts were damaged"
+    assert result["messages"] == [*([] if left else [anew]), "phi3:mini is there"]
+
+
 FATAL: dict[str, tuple[Any, ...]] = {
     "a full disk": ([pulling(GIGA), {"error": "write blob: no space left on device"}],
         "take models off ollama_models", 1),
@@ -192,11 +209,19 @@ def there(ollama: FakeOllama) -> str:
 
 def test_a_model_is_copied_from_the_first_mirror_that_has_it(ollama, run, there):
     result = run([MODEL], mirrors=["127.0.0.1:9", ollama.mirror])
+    refused = result["messages"].pop(0)
+    assert re.match(r"not from a mirror: HEAD http://127\.0\.0\.1:9/v2/\S+: ConnectionRefused", refused)
     # With its capitals: a registry knows no others.
     assert ollama.asked("/api/pull") == [{"model": there, "insecure": True}]
     assert result["pulled"] == [MODEL]
     assert result["messages"] == [f"{MODEL} is there, copied from {ollama.mirror}"]
     assert list(ollama.models) == [MODEL.lower()], "its name on the mirror is gone"
+
+
+def test_the_reason_of_a_mirror_is_told_where_the_public_registry_fails_too(ollama, run, there):
+    ollama.scripts = [[{"error": "digest mismatch"}], [{"error": "file does not exist"}]]
+    message = run([MODEL], mirrors=[ollama.mirror])["msg"]
+    assert re.search(f"does not exist.*; not from a mirror: model {re.escape(there)}: .*digest", message)
 
 
 def test_a_model_that_names_its_registry_comes_from_there(ollama, run):

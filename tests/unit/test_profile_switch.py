@@ -101,6 +101,12 @@ def test_a_switch_that_is_cut_off_while_it_turns_callers_away_opens_the_doors_ag
     assert node.steps[-2:] == ["block 11435", "unblock 11435"]
 
 
+def test_a_service_is_stopped_as_in_a_switch_without_leaving_the_profile():
+    node = Node(["web", "chat"])
+    aicluster_profile.stop(node, ["chat"], drain_s=60)
+    assert node.steps == ["unblock 11435", "block 11435", "stop chat", "unblock 11435"]
+
+
 def test_work_that_does_not_end_is_not_waited_for_for_ever(capsys, monkeypatch):
     node = Node(["web", "chat"], clients=1)
     monkeypatch.setattr(aicluster_profile, "drain", lambda kit, services, _s: REAL_DRAIN(kit, services, 0))

@@ -29,34 +29,35 @@ def check(kit: Kit) -> str:
     """Ask for version, models and one token of the smallest model behind an alias."""
     version = kit.expect(kit.url("ollama", "api", "/api/version")).json()["version"]
     listed = kit.expect(kit.url("ollama", "api", "/api/tags")).json()["models"]
-    sizes = {model["name"]: int(model["size"]) for model in listed}
+    named = {model["name"]: model for model in listed}
     site = wanted()
     models, aliases = tagged(site["models"]), tagged(site["aliases"])
-    missing = [name for name in models + aliases if name not in sizes]
+    missing = [name for name in models + aliases if name not in named]
     if missing:
         raise CheckError(
             "Ollama %s has no model named %s" % (version, ", ".join(missing)), "ansible-playbook site.yml"
         )
     if not models:
         return "Ollama %s; no models are declared here" % version
-    model = min(aliases or models, key=lambda name: sizes[name])
+    model = min(aliases or models, key=lambda name: int(named[name]["size"]))
+    digest = named[model]["digest"]
     began = time.monotonic()
-    answer = one_token(kit, model).json()
+    answer = one_token(kit, model, digest).json()
     if not answer.get("done") or not answer.get("eval_count"):
         raise CheckError("%s generated no token: %s" % (model, answer))
     took = time.monotonic() - began
     return "Ollama %s, all of %d models; %s answers in %.1f s%s" % (
-        version, len(models), model, took, where(kit, model) if site["gpu"] else ", on the CPU",
+        version, len(models), model, took, where(kit, model, digest) if site["gpu"] else ", on the CPU",
     )  # fmt: skip
 
 
 def loaded(kit: Kit) -> Dict[str, Dict[str, Any]]:
-    """Return the models in memory, by name."""
+    """Return the models in memory, by digest: it is named as it was first asked for."""
     listed = kit.expect(kit.url("ollama", "api", "/api/ps")).json()["models"]
-    return {model["name"]: model for model in listed}
+    return {model["digest"]: model for model in listed}
 
 
-def one_token(kit: Kit, model: str) -> Answer:
+def one_token(kit: Kit, model: str, digest: str) -> Answer:
     """Generate a single token; a model that is not in memory yet may need longer than a check may wait."""
     url, limit_s = kit.url("ollama", "api", "/api/generate"), kit.left()
     question = {"model": model, "prompt": "Hello", "stream": False, "options": {"num_predict": 1}}
@@ -65,7 +66,7 @@ def one_token(kit: Kit, model: str) -> Answer:
     except CheckError as failure:
         if "timed out" not in failure.evidence:
             raise
-    state = "is in memory and busy" if model in loaded(kit) else "is still being loaded"
+    state = "is in memory and busy" if digest in loaded(kit) else "is still being loaded"
     # The token was asked for and will come: a second look tells slow from failed.
     body = '{"model": "%s", "prompt": "Hello", "stream": false, "options": {"num_predict": 1}}' % model
     raise CheckError(
@@ -74,9 +75,9 @@ def one_token(kit: Kit, model: str) -> Answer:
     )
 
 
-def where(kit: Kit, model: str) -> str:
+def where(kit: Kit, model: str, digest: str) -> str:
     """Return how much of the model is on the GPU of the container."""
-    found = loaded(kit).get(model)
+    found = loaded(kit).get(digest)
     if found is None:  # already unloaded, as a short keep-alive asks for
         return ""
     if not found["size_vram"]:

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Switches this node between sets of services that do not fit into its memory together.
 
-`sudo /opt/aicluster/bin/aicluster_profile.py [PROFILE | settle]`; without an argument it lists the
-profiles. In order: send the callers elsewhere, let running work end, unload what holds memory, stop, start,
-wait until healthy. A switch that fails is undone. From the controller: playbooks/profile.yml. Python 3.6 is
-enough.
+`sudo /opt/aicluster/bin/aicluster_profile.py [PROFILE | settle | --stop SERVICE...]`; without an argument
+it lists the profiles. In order: send the callers elsewhere, let running work end, unload what holds memory,
+stop, start, wait until healthy. A switch that fails is undone. From the controller: playbooks/profile.yml.
+Python 3.6 is enough.
 """
 
 import argparse
@@ -122,6 +122,26 @@ def rest(kit: Kit, service: str) -> None:
         say("  %s did not free its memory: %s" % (service, failure.evidence))
 
 
+@contextlib.contextmanager
+def at_rest(kit: Kit, services: Sequence[str], drain_s: int) -> Iterator[None]:
+    """Send callers of services elsewhere, let running work end and unload; callers come back in the end."""
+    ports = ports_of(kit, services)
+    try:
+        turn_away(kit, ports, turn=True)
+        drain(kit, services, drain_s)
+        for service in services:
+            rest(kit, service)
+        yield
+    finally:
+        turn_away(kit, ports, turn=False)
+
+
+def stop(kit: Kit, services: Sequence[str], drain_s: int) -> None:
+    """Stop services without losing a request."""
+    with at_rest(kit, services, drain_s):
+        kit.run([*COMPOSE, "stop", *services], timeout=300)
+
+
 def start(kit: Kit, services: Sequence[str], limit_s: Optional[int]) -> None:
     """Start the services of a profile and wait until they are healthy; raises CheckError.
 
@@ -165,14 +185,9 @@ def switch(
     """Switch to another profile; when it does not come up, go back and raise CheckError."""
     present = active_profile()
     leaving = [service for service in profiles.get(present, ()) if service not in profiles[wanted]]
-    ports = ports_of(kit, leaving)
     began = time.monotonic()
     say("%s: %s -> %s" % (kit.node, present or "none", wanted))
-    try:
-        turn_away(kit, ports, turn=True)
-        drain(kit, leaving, drain_s)
-        for service in leaving:
-            rest(kit, service)
+    with at_rest(kit, leaving, drain_s):
         set_profile(wanted)
         settle(kit, wanted)
         try:
@@ -181,8 +196,6 @@ def switch(
             say("  %s does not come up; back to %s" % (wanted, present or "none"))
             back = go_back(kit, present, profiles.get(present, ()), start_s)
             raise CheckError("%s did not come up: %s; %s" % (wanted, failure.evidence, back)) from None
-    finally:
-        turn_away(kit, ports, turn=False)
     say(
         "  started %s; profile %s active after %.0f s"
         % (", ".join(profiles[wanted]), wanted, time.monotonic() - began)
@@ -215,6 +228,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     profiles = profiles_of(site)
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("profile", nargs="?", help="one of %s; or settle" % (", ".join(profiles) or "none"))
+    parser.add_argument("--stop", nargs="+", metavar="SERVICE", help="stop these, without losing a request")
     parser.add_argument(
         "--drain", type=int, default=60, metavar="SECONDS", help="limit for running work to finish"
     )
@@ -226,10 +240,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     )
     options = parser.parse_args(arguments)
     present = active_profile()
-    if not options.profile:
+    if not options.profile and not options.stop:
         print(overview(profiles, present) or "%s has no profiles" % site["node"])
         return 0
-    if options.profile not in [*profiles, "settle"]:
+    if options.profile and options.profile not in [*profiles, "settle"]:
         parser.error(
             "%s has no profile %s; it has %s" % (site["node"], options.profile, ", ".join(profiles) or "none")
         )
@@ -239,7 +253,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         signal.signal(ending, lambda number, _frame: sys.exit(128 + number))
     try:
         with alone():
-            if options.profile in ("settle", present):
+            if options.stop:
+                stop(kit, options.stop, options.drain)
+            elif options.profile in ("settle", present):
                 # A switch that was killed may have left its ports closed.
                 turn_away(
                     kit,
