@@ -10,6 +10,7 @@ NOTHING_DIFFERS: dict[str, Any] = {
     "unfinished": [],
     "units": [],
     "containers": [],
+    "replaced": {},
     "orphans": [],
     "profile": None,
     "inactive": [],
@@ -54,5 +55,6 @@ FOUND: dict[str, Any] = {
     ],
     "volumes": [],
     "images": {},
+    "replaced": {},
     "key_login": None,
 }

@@ -27,6 +27,7 @@ WANTED: dict[str, Any] = {
     "memory_mb": 1850,
     "packages": [],
     "images": {"redis:8.10.1": ["redis"], "m:5000/x:1": ["x"], "m:5000/y:2": ["y"]},
+    "one_major": {"postgres": "postgres:17.12"},
 }
 
 
@@ -112,6 +113,10 @@ REFUSED: dict[str, tuple[Any, ...]] = {
         "disk of / and /opt/aicluster (file system /) on PI41 120 MiB free of 29.0 GiB: must have 500 MiB "
         "(stack_disk_floor_mb); see `sudo du -xh --max-depth=2 / | sort -h | tail`; "
         "`sudo docker image prune --all` there frees unused images"),
+    "data of another major version": (
+        {"replaced": {"postgres": {"image": "m:5000/postgres:16.4", "digest": ""}, "redis": {"image": "redis:1"}}}, {},
+        "image of postgres on PI41 postgres:17.12: must be of the major version of m:5000/postgres:16.4, as no other "
+        "reads its data; set that one, or do what docs/restore.md#another-major-version says"),
     "services to come that do not fit where volumes lie": (
         {"disks": [*FOUND["disks"], {**VOLUMES_DISK, "free_mb": 2048}]},
         {"coming_gb": {"postgres": 100, "redis": 1, "nginx": 0}},
