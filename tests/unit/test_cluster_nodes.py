@@ -40,6 +40,15 @@ def test_an_override_on_one_node_leaves_the_catalogue_and_the_other_nodes_alone(
     assert second == CATALOGUE["ollama"]
 
 
+def test_a_pin_beats_all_other_images_of_its_service_on_its_host_alone():
+    hosts = [
+        host(name, node_services=[{"ollama": {"image": "ollama:2"}}]) for name in ("10.0.0.1", "10.0.0.2")
+    ]
+    pins = [{"host": "10.0.0.1", "service": "ollama", "image": "ollama:1"}]
+    first, second = (node["services"]["ollama"] for node in cluster_nodes(hosts, CATALOGUE, pins))
+    assert (first["image"], first["pinned_from"], second["image"]) == ("ollama:1", "ollama:2", "ollama:2")
+
+
 def test_a_bare_host_is_described_as_far_as_it_is_known():
     node = one()
     assert (node["name"], node["address"], node["services"]) == ("10.0.0.1", "10.0.0.1", {})

@@ -64,6 +64,8 @@ WAYS_OUT = (
 NO_PORTS = "must be 36.4.4 (JetPack 6.2.1) or newer, or Docker Engine 28.0 and newer cannot publish ports"
 VOLUMES_DISK = {"path": "/srv/docker/volumes", "mount": "/x", "device": 7, "docker": True, "size_mb": 29696}
 
+OLD_DATA = {"replaced": {"postgres": {"image": "m:5000/postgres:16.4"}, "redis": {"image": "redis:1"}}}
+
 REFUSED: dict[str, tuple[Any, ...]] = {
     "a way in that is not tried before passwords end": ({"key_login": {"by": "paramiko_ssh"}}, {},
         "connection paramiko_ssh to PI41: must be ssh in a run that ends logins with a password, because "
@@ -114,9 +116,9 @@ REFUSED: dict[str, tuple[Any, ...]] = {
         "(stack_disk_floor_mb); see `sudo du -xh --max-depth=2 / | sort -h | tail`; "
         "`sudo docker image prune --all` there frees unused images"),
     "data of another major version": (
-        {"replaced": {"postgres": {"image": "m:5000/postgres:16.4", "digest": ""}, "redis": {"image": "redis:1"}}}, {},
-        "image of postgres on PI41 postgres:17.12: must be of the major version of m:5000/postgres:16.4, as no other "
-        "reads its data; set that one, or do what docs/restore.md#another-major-version says"),
+        OLD_DATA, {},
+        "image of postgres on PI41 postgres:17.12: must be of the major version of m:5000/postgres:16.4, as "
+        "no other reads its data; set that one, or do what docs/restore.md#another-major-version says"),
     "services to come that do not fit where volumes lie": (
         {"disks": [*FOUND["disks"], {**VOLUMES_DISK, "free_mb": 2048}]},
         {"coming_gb": {"postgres": 100, "redis": 1, "nginx": 0}},
@@ -392,6 +394,10 @@ SEEN_AGAIN: dict[str, dict[str, Any]] = {
     "no word of a store": start({"features": None}, in_containerd=True),
 }
 ACCEPTED |= {why: (found, {}) for why, found in STARTS.items()}
+ACCEPTED["another minor version"] = (
+    {"replaced": {"postgres": {"image": "m:5000/postgres:17.2@sha256:0"}}},
+    {},
+)
 ACCEPTED |= {why: ({**found, **VOLUMES}, {}) for why, found in SEEN_AGAIN.items()}
 
 
@@ -413,6 +419,7 @@ def test_all_findings_of_a_node_are_named_at_once():
         "key_login": NO_KEY,
         **start({"live-restore": True}, swarm=True, root="/d"),
         **image("manifest unknown"),
+        **OLD_DATA,
     }
     # All but the ones about an engine that is not there, and one that is too new.
     assert len(findings(found, {"coming_gb": {"redis": 1}})) == len(RULES) - 2
