@@ -18,6 +18,7 @@ PINS_FILE = "group_vars/all/pinned.yml"
 HEAD = """\
 # Written by playbooks/rollback.yml. A line keeps an image that was put back on its node. Delete it, and the
 # next run of site.yml backs up the data of the service and changes its image again.
+# yamllint disable rule:line-length
 service_pins:
 """
 
@@ -44,8 +45,10 @@ def with_pin(pins: Iterable[Mapping[str, Any]], new: Mapping[str, Any]) -> list[
 
 def text_of(pins: Iterable[Mapping[str, Any]]) -> str:
     """Return the text of the file of pins."""
-    lines = [yaml.safe_dump(dict(pin), default_flow_style=True, width=1000).strip() for pin in pins]
-    return HEAD + "".join(f"  - {line}\n" for line in lines)
+    # Texts of Ansible are of types of its own.
+    plain = [{str(key): str(value) for key, value in pin.items()} for pin in pins]
+    lines = [yaml.safe_dump(pin, default_flow_style=True, width=1000) for pin in plain]
+    return HEAD + "".join(f"  - {line}" for line in lines)
 
 
 def pinned(nodes: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:

@@ -43,7 +43,7 @@ def data() -> list[str]:
 
 def images() -> dict[str, str]:
     """The images that run, without the lab's registry."""
-    asked = "docker inspect --format '{{.Config.Image}}' $(docker compose --project-directory /opt/aicluster ps -q "
+    asked = f"docker inspect --format '{{{{.Config.Image}}}}' $({site.COMPOSE} ps --quiet "
     said = {service: site.shell(node, f"{asked}{service})").strip() for service, node in NODES.items()}
     return {service: image.partition("/")[2] for service, image in said.items()}
 
