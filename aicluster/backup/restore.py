@@ -113,5 +113,6 @@ def listed(said: str) -> list[str]:
         lines.append(f"{title}: {len(snapshots)} snapshots")
         for one in snapshots[:SHOWN]:
             amount = "" if one["bytes"] is None else f", {size(one['bytes'])}"
-            lines.append(f"    {one['id']} of {one['time'][:16].replace('T', ' ')} UTC{amount}")
+            before = ", before a change" if one.get("before") else ""
+            lines.append(f"    {one['id']} of {one['time'][:16].replace('T', ' ')} UTC{amount}{before}")
     return lines

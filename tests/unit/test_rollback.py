@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.template import trust_as_template
 from render import cluster, hosts_running
 
 from aicluster.backup.rollback import listed, no_backup, pin_of, remembered, targets, way_back
@@ -83,7 +84,7 @@ PIN = {"host": "10.0.0.1", "service": "redis", "image": f"m:5000/redis:8.10.2@sh
 
 def test_the_file_has_one_line_for_each_service_of_a_host():
     other = {**PIN, "service": "minio"}
-    pins = with_pin([{**PIN, "image": "redis:7"}, other], PIN)
+    pins = with_pin([{**PIN, "image": "redis:7"}, other], {**PIN, "host": trust_as_template(PIN["host"])})
     text = text_of(pins)
     assert yaml.safe_load(text) == {"service_pins": [other, PIN]}
     assert sum("m:5000" in line for line in text.splitlines()) == 2

@@ -26,8 +26,6 @@ BY = "/run/aicluster/backup-by"
 REFUSED = 75
 OVERDUE_S = 20 * 3600
 PAUSE_S = 0.5
-# Tag of a snapshot of before a change: a store counts such apart from those of the nights.
-BEFORE = "before"
 
 
 # --- run ---
@@ -111,7 +109,7 @@ def snapshot_of(job: work.Job, plan: Mapping[str, Any]) -> Dict[str, Any]:
     for number, store in enumerate(plan["stores"][: job["copies"]], 1):
         one = {"job": job["name"], "copy": number, "store": store}  # type: record.Record
         began = time.monotonic()
-        news = outcome(job, plan["node"], number, problem, [BEFORE])
+        news = outcome(job, plan["node"], number, problem, [work.BEFORE])
         done, why = not news["exit_code"], news["error"]
         event = record.event_of("done" if done else "failed", {**one, **news}, time.monotonic() - began)
         print(json.dumps(event), flush=True)

@@ -25,6 +25,8 @@ LEFTOVER_S = 15.0
 INCOMPLETE, NO_REPOSITORY = 3, 10
 # A service's second job, of what has fewer copies.
 BULK = "_bulk"
+# Tag of a snapshot of before a change: a store counts such apart from those of the nights.
+BEFORE = "before"
 Job = Mapping[str, Any]
 
 

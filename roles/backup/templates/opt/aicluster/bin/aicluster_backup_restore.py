@@ -67,7 +67,8 @@ def snapshots(number: int) -> List[Dict[str, Any]]:
 def shown(snapshot: Mapping[str, Any]) -> Dict[str, Any]:
     """Return what people choose a snapshot by."""
     size = snapshot.get("summary", {}).get("total_bytes_processed")
-    return {"id": snapshot["id"][:SHORT], "time": snapshot["time"], "bytes": size, "paths": snapshot["paths"]}
+    told = {"id": snapshot["id"][:SHORT], "time": snapshot["time"], "bytes": size, "paths": snapshot["paths"]}
+    return dict(told, before=job_work.BEFORE in (snapshot["tags"] or ()))
 
 
 def listing(plan: Mapping[str, Any]) -> List[Dict[str, Any]]:
