@@ -135,6 +135,10 @@ backup: setup ## back up every node now, as PI31 does at night (ARGS=--json for 
 restore: setup ## list what can be restored; restore it: make restore SERVICE=postgres ARGS="-e database=aicluster"
 	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/restore.yml $(if $(SERVICE),-e service=$(SERVICE)) $(ARGS)
 
+.PHONY: rollback
+rollback: setup ## list which images can be put back; put one back with its data: make rollback SERVICE=postgres ARGS="-e node=PI52"
+	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/rollback.yml $(if $(SERVICE),-e service=$(SERVICE)) $(ARGS)
+
 .PHONY: profile
 profile: setup ## switch nodes to another profile: make profile TO=image (without TO: list the profiles)
 	@$(if $(TO),$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/profile.yml -e to=$(TO) $(ARGS),$(VENV)/bin/ansible $(inventory_args) nodes -m ansible.builtin.command -a /opt/aicluster/bin/aicluster_profile.py $(ARGS))

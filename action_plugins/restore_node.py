@@ -86,7 +86,7 @@ class ActionModule(ActionBase):
             self._variables["hostvars"][arguments["node"]["host"]]
         )
         words = [*restore.words(arguments["service"], arguments["options"]), "--by", arguments["by"]]
-        argv = restore.over_ssh(shlex.split(ssh), "apply", words)
+        argv = restore.over_ssh(shlex.split(ssh), restore.command("apply", words))
         code, last = nightly.follow(argv, lambda line: Display().display(f"{name}: {line}"))
         if code:
             return {"changed": True, "failed": True, "msg": restore.failure(name, code, last)}

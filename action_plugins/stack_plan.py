@@ -16,6 +16,7 @@ from aicluster.engine.plan import make_plan
 from aicluster.engine.requests import inspection
 from aicluster.engine.scope import WHOLE_NODE, Scope, refuse_misplaced
 from aicluster.preflight.node import node_findings
+from aicluster.site.pins import pinned
 
 
 class ActionModule(NodeAction):
@@ -52,6 +53,8 @@ class ActionModule(NodeAction):
         plan = make_plan(desired, actual, wanted_by_probe)
         for line in plan["lines"]:
             Display().display(f"{node:<6} {line}")
+        for _, service, text in pinned([renderer.shared["cluster_node"]]):
+            Display().warning(f"{service} on {node} {text}")
         plan["scope"] = scope.plain
         plan["engine_changes"] = engine_changes(predicted) or engine_changes(plan)
         plan["differing"] = actual["differing"]

@@ -163,6 +163,8 @@ def leftovers(module, params):
     kept = sorted(set(kept) | {name for name, short in volumes.items() if short in wanted})
     untouched = ("containers", "networks", "files", "shared", "units", "packages", "bystanders")
     images = set(unused_images(module, params["repositories"])) - project_names(module, "images")
+    # To which playbooks/rollback.yml goes back.
+    images -= {one["image"].partition("@")[0] for one in node_state.read_state()["before"].values()}
     return dict(
         {kind: [] for kind in untouched},
         volumes=sorted(set(volumes) - set(kept)),

@@ -27,6 +27,11 @@ def kept_by(entry: Mapping[str, Any]) -> list[Kept]:
     return [kept for kept in entry.get("backup") or () if "none" not in kept]
 
 
+def has_data(entry: Mapping[str, Any]) -> bool:
+    """Tell whether a service keeps data of its own, in a volume."""
+    return any("volume" in kept for kept in kept_by(entry))
+
+
 def copies_of(kept: Kept) -> int:
     """Return how many copies there are of what an entry keeps."""
     return int(kept.get("copies", COPIES))

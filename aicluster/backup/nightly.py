@@ -23,16 +23,17 @@ AGENT = "/opt/aicluster/bin/aicluster_backup.py"
 
 @dataclass
 class Outcome:
-    """What came of one node: the snapshots it made, and a sentence for each failure."""
+    """What came of one node: the snapshots it made, a sentence for each failure, and what it said at last."""
 
     node: str
     made: list[dict[str, Any]] = field(default_factory=list)
+    end: dict[str, Any] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
 
-def command(ssh: Sequence[str], by: str) -> list[str]:
+def command(ssh: Sequence[str], by: str, words: Sequence[str] = ("follow", "--start")) -> list[str]:
     """Return what starts a node's backup in the name of `by`, and follows it; `ssh`: how ssh gets there."""
-    return ["ssh", *SSH_OPTIONS, *ssh, "sudo", "-n", AGENT, "follow", "--start", "--by", by]
+    return ["ssh", *SSH_OPTIONS, *ssh, "sudo", "-n", AGENT, *words, "--by", by]
 
 
 def size(count: float) -> str:
@@ -66,6 +67,8 @@ def heard(outcome: Outcome, text: str) -> str:
         outcome.made.append({key: event.get(key) for key in ("job", "store", "bytes", "seconds")})
     elif kind == "failed":
         outcome.failures.append(f"{event.get('job', '')}: {event.get('message', '')}")
+    elif kind == "end":
+        outcome.end = event
     return line_of(outcome.node, event)
 
 
@@ -89,21 +92,24 @@ def follow(argv: Sequence[str], hear: Callable[[str], None]) -> tuple[int, str]:
     return process.returncode, errors[-1] if errors else f"exit code {process.returncode}"
 
 
+def followed(node: str, argv: Sequence[str], tell: Callable[[str], None]) -> tuple[Outcome, int]:
+    """Run the process of a node to its end; return what came of it, and its exit code."""
+    outcome = Outcome(node)
+
+    def hear(text: str) -> None:
+        if line := heard(outcome, text):
+            tell(line)
+
+    code, last = follow(argv, hear)
+    ended(outcome, code, last)
+    return outcome, code
+
+
 def run(commands: Mapping[str, Sequence[str]], tell: Callable[[str], None]) -> list[Outcome]:
     """Run one process per node, all at once; `tell` gets each line for people as it comes."""
 
-    def outcome_of(node: str) -> Outcome:
-        outcome = Outcome(node)
-
-        def hear(text: str) -> None:
-            if line := heard(outcome, text):
-                tell(line)
-
-        ended(outcome, *follow(commands[node], hear))
-        return outcome
-
     with ThreadPoolExecutor(max_workers=max(1, len(commands))) as pool:
-        return list(pool.map(outcome_of, commands))
+        return list(pool.map(lambda node: followed(node, commands[node], tell)[0], commands))
 
 
 def report(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:

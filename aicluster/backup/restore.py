@@ -28,13 +28,13 @@ def kept_on(node: Node) -> list[str]:
     return [service for service, entry in node["services"].items() if jobs_of(service, entry)]
 
 
-def named_node(nodes: Sequence[Node], name: str) -> Node:
+def named_node(nodes: Sequence[Node], name: str, what: str = "restore") -> Node:
     """Return the node with a name or address; raise SiteError with the nearest name."""
     for node in nodes:
         if name in (node["name"], node["address"], node["host"]):
             return node
     fix = suggestion(name, [node["name"] for node in nodes])
-    raise SiteError(f"restore: node {name!r}: must be a node of the site; {fix}")
+    raise SiteError(f"{what}: node {name!r}: must be a node of the site; {fix}")
 
 
 def targets(nodes: Sequence[Node], hosts: Sequence[str], service: str, name: str = "") -> list[str]:
@@ -89,9 +89,9 @@ def command(verb: str, arguments: Sequence[str]) -> str:
     return shlex.join([PROGRAM, verb, *arguments])
 
 
-def over_ssh(ssh: Sequence[str], verb: str, arguments: Sequence[str]) -> list[str]:
-    """Return what runs the program over ssh, so that its lines come as it writes them."""
-    return [*ssh, "-o", "BatchMode=yes", f"sudo -n {command(verb, arguments)}"]
+def over_ssh(ssh: Sequence[str], line: str) -> list[str]:
+    """Return what runs a line of a shell as root over ssh, so that its output comes as it is written."""
+    return [*ssh, "-o", "BatchMode=yes", f"sudo -n {line}"]
 
 
 def failure(node: str, code: int, last: str) -> str:
@@ -113,5 +113,6 @@ def listed(said: str) -> list[str]:
         lines.append(f"{title}: {len(snapshots)} snapshots")
         for one in snapshots[:SHOWN]:
             amount = "" if one["bytes"] is None else f", {size(one['bytes'])}"
-            lines.append(f"    {one['id']} of {one['time'][:16].replace('T', ' ')} UTC{amount}")
+            before = ", before a change" if one.get("before") else ""
+            lines.append(f"    {one['id']} of {one['time'][:16].replace('T', ' ')} UTC{amount}{before}")
     return lines

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from ..backup.jobs import has_data
+from ..backup.stores import BACKUP
 from ..errors import SiteError
 from ..site.addresses import listens_on
 from ..site.nodes import profiles_of
@@ -42,6 +44,10 @@ class Desired:
     # What checks the files of a container, and how it reads them again: `check`, `reload`, `confirm`.
     programs: dict[str, dict[str, str]] = field(default_factory=dict)
     profile: str | None = None
+    # Services that are backed up before their image changes.
+    kept: list[str] = field(default_factory=list)
+    # Services whose image a rollback put back: it keeps what is known of them.
+    pinned: list[str] = field(default_factory=list)
     # Image of each container, and the volumes a service keeps data in.
     images: dict[str, str] = field(default_factory=dict)
     volumes: dict[str, list[str]] = field(default_factory=dict)
@@ -132,6 +138,7 @@ def limits_of(
         "engine": engine["engine"],
         "engine_packages": engine.get("packages", []),
         "disk_gb": {service: entry.get("disk_gb") or 0 for service, entry in node["services"].items()},
+        "one_major": [service for service, entry in node["services"].items() if entry.get("one_major")],
         "disk_reserved_gb": node["disk_reserved_gb"] or 0,
         "disk_floor_mb": settings["disk_floor_mb"],
         "disk_budget": settings["disk_budget"],
@@ -187,6 +194,9 @@ def desired_state(
         desired.programs.update(state.get("containers", {}))
         desired.packages += state.get("packages", [])
         desired.units += state.get("units", [])
+    desired.pinned = [service for service, entry in node["services"].items() if "pinned_from" in entry]
+    if BACKUP in variables and renderer.value("backup_before_change | bool", variables[BACKUP]):
+        desired.kept = [service for service, entry in node["services"].items() if has_data(entry)]
     settings = {key: renderer.value(said, variables[STACK_ROLE]) for key, said in SETTINGS.items()}
     desired.limits = limits_of(reduced, declared[ENGINE_ROLE], settings)
     if desired.containers and scope.only:

@@ -84,6 +84,11 @@ def wanted_of(
         "memory_mb": limits["memory_mb"],
         "packages": sorted(missing),
         "images": images,
+        "one_major": {
+            container: image
+            for container, image in desired.images.items()
+            if desired.container_owner[container] in limits["one_major"]
+        },
     }
 
 
@@ -92,7 +97,8 @@ def found_of(actual: Mapping[str, Any]) -> dict[str, Any]:
     found = actual["conditions"]
     unit = next((unit["why"] for unit in actual["units"] if unit["name"] == ENGINE_UNIT), "")
     absent = not found["engine"]["api"] and unit.startswith("not there")
-    return {**found, "engine": {**found["engine"], "absent": absent}}
+    owned = {"replaced": actual["replaced"]}
+    return {**found, **owned, "engine": {**found["engine"], "absent": absent}}
 
 
 def silent(actual: Mapping[str, Any]) -> bool:

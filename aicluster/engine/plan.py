@@ -77,6 +77,20 @@ def reloads_due(
     ]
 
 
+def services_before(desired: Desired, actual: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return service -> {image, digest, to} where this run is the one that changes the image.
+
+    A run that was interrupted once the files were in place has remembered it already. A rollback, also one
+    that was interrupted, must find again what it goes back to.
+    """
+    coming, found = {item["path"] for item in actual["differing"]}, {}
+    for container, replaced in sorted(actual["replaced"].items()):
+        service = desired.container_owner[container]
+        if f"{STACK_ROOT}/{service}/compose.yaml" in coming and service not in desired.pinned:
+            found[service] = {**replaced, "to": desired.images[container]}
+    return found
+
+
 def inactive_services(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
     """Return the services of inactive profiles: they are not provisioned before they start."""
     return sorted({desired.container_owner[container] for container in actual["inactive"]})
@@ -166,6 +180,8 @@ def make_plan(
     recreating = to_recreate(desired, actual)
     prepare = to_prepare(desired, actual, reactions, interrupted=bool(owed & set(reactions)))
     images = list(actual["conditions"]["images"])
+    before = services_before(desired, actual)
+    backups = [service for service in before if service in desired.kept]
     deploy: dict[str, Any] = {
         "containers": [item["service"] for item in actual["containers"]],
         "orphans": list(actual["orphans"]),
@@ -192,6 +208,9 @@ def make_plan(
         "prepare": rest,
         "engine": first,
         "images": images,
+        # What services are before their images change, and which of them are backed up first.
+        "before": before,
+        "backups": backups,
         # What the node owes its containers from the moment its files are replaced.
         "owed": [
             *([CONTAINER_RELOAD, name] for name in reloading),
@@ -201,7 +220,10 @@ def make_plan(
         "deploy": deploy,
         "deploy_needed": any(deploy[part] for part in work),
         "inactive": inactive_services(desired, actual),
-        "lines": plan_lines(
+        "lines": [
+            f"+ backup {service} (before its image {before[service]['image']} changes)" for service in backups
+        ]
+        + plan_lines(
             {**actual, "unfinished": actual["unfinished"] if prepare["repair"] else []},
             [
                 *reactions,

@@ -286,6 +286,22 @@ def images(case: Case) -> Iterator[str]:
     yield from image_findings(case.node, case.found["images"], wanted["images"], wanted["architecture"])
 
 
+def major(image: str) -> str:
+    """Return the major version in the tag of an image."""
+    return image.partition("@")[0].rpartition(":")[2].partition(".")[0]
+
+
+def one_major(case: Case) -> Iterator[str]:
+    """A service does not get another major version whose data it cannot read."""
+    for service, image in case.wanted["one_major"].items():
+        now = case.found["replaced"].get(service, {}).get("image", image)
+        if major(now) != major(image):
+            yield (
+                f"image of {service} on {case.node} {image}: must be of the major version of {now}, as no "
+                "other reads its data; set that one, or do what docs/restore.md#another-major-version says"
+            )
+
+
 RULES: tuple[Rule, ...] = (
     key_login,
     userland,
@@ -301,6 +317,7 @@ RULES: tuple[Rule, ...] = (
     full_disk,
     disk_to_come,
     images,
+    one_major,
 )
 
 
@@ -316,13 +333,14 @@ def node_findings(found: Mapping[str, Any], node: str, wanted: Mapping[str, Any]
     its data with {root, root_to_come, driver, in_containerd, remapped; the last three may be None},
     containers: bool, of the project}; volumes of the project; disks [{path, mount, device, docker: data lies
     here, of several in the last, free_mb, size_mb}] in MiB; images: name -> None (not asked) or {status
-    (HTTP, None if not asked), message, platforms}; key_login: None, or who cannot log in with a key, {user,
+    (HTTP, None if not asked), message, platforms}; replaced: container -> {image: the one it
+    runs} of those that are to have another; key_login: None, or who cannot log in with a key, {user,
     host, port, key (file; each may be None), said}, or {by: the connection with which nobody tried}.
     `wanted`: only (the one role of this run, or ""), containers (bool: any), engine {source, packages and
     coming {engine, compose}: what brings them, whether this run installs them, oldest {engine, api,
     compose}}, disk_floor_mb (MiB), disk_budget (bool), disk_reserved_gb and coming_gb {service: GiB of those
     that are not there yet}, architecture, memory_mb (MiB, None: any is enough), packages this run installs,
-    images {name: services}.
+    images {name: services}, one_major {container: image} of those that keep their major version.
     """
     case = Case(node, found, wanted)
     return [finding for rule in RULES for finding in rule(case)]

@@ -213,6 +213,10 @@ FIELDS = {
             RELATIVE,
             "program of the role, `files/drill.py`: a store runs it on a restored copy every night",
         ),
+        one_major=Field(
+            BOOLEAN,
+            "true: another major version of the image cannot read its data; a change to one is refused",
+        ),
     ),
     "uid": Field(
         Kind(is_whole(0), "a numeric user id"), "user who may read its secret files, else root", False

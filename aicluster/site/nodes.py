@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import SiteError
+from .pins import pins_of
 from .placement import placement, profiles_here, service_entry
 
 # The children of `nodes` in inventory/groups.yml: a filter sees a host's groups, not their tree.
@@ -24,7 +25,9 @@ def ssh_port(hostvars: Mapping[str, Any]) -> int:
     return int(said) if said.isdecimal() else SSH_PORT
 
 
-def node_entry(hostvars: Mapping[str, Any], catalogue: Mapping[str, Any]) -> dict[str, Any]:
+def node_entry(
+    hostvars: Mapping[str, Any], catalogue: Mapping[str, Any], pins: Mapping[tuple[str, str], str]
+) -> dict[str, Any]:
     """Return one node as a plain mapping; see `cluster_nodes` for its shape.
 
     Only the keys named here are read: every key of lazy host variables costs a templating run.
@@ -37,6 +40,9 @@ def node_entry(hostvars: Mapping[str, Any], catalogue: Mapping[str, Any]) -> dic
         service: service_entry(catalogue.get(service, {}), overrides, built_for)
         for service, overrides in placement(name, hostvars).items()
     }
+    for service, entry in services.items():
+        if image := pins.get((host, service)):
+            entry |= {"image": image, "pinned_from": entry.get("image")}
     return {
         "name": name,
         "host": host,
@@ -88,7 +94,7 @@ def share_out(nodes: list[dict[str, Any]]) -> None:
 
 
 def cluster_nodes(
-    hostvars_list: Iterable[Mapping[str, Any]], catalogue: Mapping[str, Any]
+    hostvars_list: Iterable[Mapping[str, Any]], catalogue: Mapping[str, Any], pins: object = None
 ) -> list[dict[str, Any]]:
     """Return the cluster, one entry per host, in the order given.
 
@@ -97,7 +103,7 @@ def cluster_nodes(
     not used), drained (bool), share (percent, its own or its part of the tier's, or None), capacity (any
     unit, one for all nodes, or None), profiles (profile -> services that run in it and in no other; {}
     without profiles), profile (the one that a new node starts with, or None), services (name -> catalogue
-    entry with the overrides).
+    entry with the overrides; with an image of `pins`, those of a rollback, also pinned_from, its own).
     A value nobody set is None and a service the catalogue lacks has only its overrides: finding mistakes
     is the preflight's work. Raises SiteError where a list of services or `catalogue` cannot be read at all.
     """
@@ -106,7 +112,8 @@ def cluster_nodes(
             f"cluster_nodes: service_catalogue {catalogue!r}: must be a mapping of service names; "
             "give the variable of that name"
         )
-    nodes = [node_entry(hostvars, catalogue) for hostvars in hostvars_list]
+    images = pins_of(pins)
+    nodes = [node_entry(hostvars, catalogue, images) for hostvars in hostvars_list]
     share_out(nodes)
     return nodes
 

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..site.pins import pinned
+
 RUNNER = "/opt/aicluster/bin/aicluster_verify.py"
 # Of what a node said instead of results, the end that is shown, in characters.
 SHOWN = 600
@@ -128,6 +130,12 @@ def summary(nodes: Sequence[Mapping[str, Any]], entries: Mapping[str, Mapping[st
             }
             for node, result in results
             if result.get("warning")
+        ]
+        + [
+            {"node": node, "service": service, "text": text, "next": ""}
+            for node, service, text in pinned(
+                {"name": name, "services": own} for name, own in entries.items()
+            )
         ],
     }
 

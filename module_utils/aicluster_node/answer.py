@@ -29,6 +29,7 @@ validations      {path: command with %s}
 compose_check    whether compose reads the staged project before anything is replaced
 checks           {compose service: {command, files: [path]}}: run in a container like the service's own
 others           [path]: files on the node that compose reads with the delivered ones
+before           {service: what it was before its image changes, see `state.read_state`}
 partial          whether more of the desired state follows: files that are not named stay known
 """
 
@@ -47,6 +48,8 @@ VERBS = {
     "deliver": "delivery",
     "handled": "delivery",
     "restore": "shared_files",
+    "remember": "state",
+    "recall": "state",
 }
 
 

@@ -86,6 +86,24 @@ def deviating_containers(wanted, found):
     return deviating
 
 
+def replaced_images(containers, found, images):
+    """Return {compose service: {image, digest}} of the containers that ran and are to have another image.
+
+    `containers`: those that deviate; digest: that of the registry, "" for an image that came from none.
+    """
+    replaced = {}
+    for name in [item["service"] for item in containers if item["why"] == "changed"]:
+        if found[name]["state"] == "created":
+            continue
+        # The list of containers has an id instead of the name once a pull has moved the tag.
+        said = http_json(DOCKER_SOCKET, "/containers/%s/json" % found[name]["id"])
+        if said and said["Config"]["Image"] != images.get(name):
+            image = http_json(DOCKER_SOCKET, "/images/%s/json" % said["Image"]) or {}
+            digests = [one.partition("@")[2] for one in image.get("RepoDigests") or ()]
+            replaced[name] = {"image": said["Config"]["Image"], "digest": (digests or [""])[0]}
+    return replaced
+
+
 def active_profile(profiles, first):
     """Return the profile in the environment file of compose, `first` until a known one is there."""
     for line in system.read_text(system.STACK_ROOT + "/.env").splitlines():

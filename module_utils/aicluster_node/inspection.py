@@ -42,6 +42,7 @@ def inspect(request):
         "unfinished": packages.unfinished_packages(states) if states else [],
         "units": deviating,
         "containers": containers,
+        "replaced": docker.replaced_images(containers, found, request["images"]),
         "orphans": sorted(service for service in found if service not in wanted),
         "pending": state["pending"],
         "provisioned": still_provisioned(state, ids),

@@ -18,10 +18,12 @@ def read_state():
     sources      [path of a package repository's file we added]
     pending      [[restart or reload, unit]] still owed
     provisioned  {service: [digest, ids of the containers it was provisioned in]}
+    before       {service: {image, digest, at, snapshots} of before its image changed}; digest may be "", at
+                 is in seconds since 1970, snapshots are as aicluster_backup.py names them
     engine       the file the engine last ran with, see `engine_start.last_ran_with`
     """
     state = {"files": [], "fragments": {}, "packages": [], "sources": [], "pending": [], "provisioned": {}}
-    state["engine"] = None
+    state.update(engine=None, before={})
     try:
         with open(STATE_FILE) as handle:
             state.update(json.load(handle))
@@ -36,3 +38,15 @@ def write_state(state):
     """Replace the state file atomically."""
     os.makedirs(os.path.dirname(STATE_FILE), mode=0o755, exist_ok=True)
     system.replace_file(STATE_FILE, json.dumps(state, sort_keys=True).encode(), 0o600, 0, 0)
+
+
+def remember(request):
+    """Keep what services were before their images change, instead of what was kept of an earlier change."""
+    state = read_state()
+    write_state(dict(state, before=dict(state["before"], **request["before"])))
+    return {"changed": True}
+
+
+def recall(_request):
+    """Return what services were before their images changed."""
+    return {"changed": False, "before": read_state()["before"]}

@@ -5,7 +5,7 @@ from typing import Any
 NOTHING_DIFFERS: dict[str, Any] = {
     "facts": {"os": "debian"}, "differing": [], "leftover": [], "packages": [], "unfinished": [], "units": [],
     "containers": [], "orphans": [], "profile": None, "inactive": [], "unexpected": [], "pending": [],
-    "provisioned": {}, "probes": {},
+    "provisioned": {}, "probes": {}, "replaced": {},
     "conditions": {"engine": {"version": "26.1.5", "api": "1.45"}, "volumes": [], "images": {}},
 }  # fmt: skip
 
@@ -43,5 +43,6 @@ FOUND: dict[str, Any] = {
     ],
     "volumes": [],
     "images": {},
+    "replaced": {},
     "key_login": None,
 }

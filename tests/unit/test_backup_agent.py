@@ -172,6 +172,38 @@ def test_a_state_that_was_damaged_counts_as_no_backup(node):
     assert node.status()["backup", "AGX0"] == {"job": "backup", "copy": 1, "store": "AGX0"}
 
 
+# --- before a service changes ---
+
+DOWN = "echo 'Fatal: no space left on device' >&2; exit 1"
+
+
+@pytest.mark.parametrize(("full", "copy", "store"), [([], 1, "AGX0"), ([1], 2, "ORIN0"), ([1, 2], None, "")])
+def test_one_snapshot_of_a_service_is_made_where_a_store_takes_it_and_counts_as_no_copy(
+    node, capsys, full, copy, store
+):
+    main(["run"])
+    before = node.status()
+    for number in full:
+        node.write(f"says_{number}", DOWN)
+    capsys.readouterr()
+    assert main(["before", "postgres", "--by", "PI31"]) == (0 if copy else 1)
+    said = capsys.readouterr()
+    *tries, last = [json.loads(line) for line in said.out.splitlines() if line.startswith("{")]
+    if copy:
+        made = {"job": "postgres", "copy": copy, "store": store, "snapshot": "5a", "live": False}
+        assert (last, len(tries)) == ({"event": "end", "made": [made]}, len(full) + 1)
+        assert "--tag=postgres --tag=before /staging/postgres" in node.restic("backup")[-1]
+    else:
+        assert said.err == "postgres: no space left on device\n"
+    assert node.status() == before
+
+
+@pytest.mark.usefixtures("node")
+def test_a_service_of_which_nothing_is_copied_cannot_be_backed_up_before_it_changes(capsys):
+    assert main(["before", "postgrs"]) == 1
+    assert capsys.readouterr().err == "PI52 copies nothing of postgrs: write postgres\n"
+
+
 # --- one at a time, and interrupted ---
 
 

@@ -40,6 +40,15 @@ def test_an_override_on_one_node_leaves_the_catalogue_and_the_other_nodes_alone(
     assert second == CATALOGUE["ollama"]
 
 
+def test_a_pin_beats_all_other_images_of_its_service_on_its_host_alone():
+    hosts = [
+        host(name, node_services=[{"ollama": {"image": "ollama:2"}}]) for name in ("10.0.0.1", "10.0.0.2")
+    ]
+    pins = [{"host": "10.0.0.1", "service": "ollama", "image": "ollama:1"}]
+    first, second = (node["services"]["ollama"] for node in cluster_nodes(hosts, CATALOGUE, pins))
+    assert (first["image"], first["pinned_from"], second["image"]) == ("ollama:1", "ollama:2", "ollama:2")
+
+
 @pytest.mark.parametrize(("groups", "tier"), [
     pytest.param(["nodes", "jetsons"], None, id="none without such a group"),
     pytest.param(["monitoring", "backend"], "backend", id="the first in order of the tiers if there are two"),

@@ -28,6 +28,12 @@ KONG = Desired(
     programs={"kong": PROGRAMS},
     rules=rules_of({"containers": {"kong": PROGRAMS}, "files": CHANGE}),
 )
+# What is to get another image, and whose data is kept: a service whose image a rollback put back is neither.
+CHANGING = Desired(
+    container_owner=OWNERS, images={"kong": "kong:2", "pg": "pg:2"}, kept=["postgres"], rules=KONG.rules
+)
+IMAGES = {"replaced": {name: {"image": f"{name}:1", "digest": "sha256:1"} for name in OWNERS}}
+COMPOSES = files("content", SETTINGS, "/opt/aicluster/postgres/compose.yaml")
 POSTGRES = Desired(containers={"pg": "d1"}, container_owner=OWNERS, provision_inputs={"postgres": "i1"})
 DOCKER = Desired(rules={"/etc/docker/*": {"restart": "docker"}})
 NOTHING = Desired()
@@ -91,6 +97,25 @@ def test_the_plan_names_in_one_line(wanted, found, lines):
 def test_a_container_of_another_profile_is_created_without_being_started():
     plan = make_plan(POSTGRES, inspected(**container("missing", "pg"), inactive=["pg"]), {})
     assert (plan["deploy"]["create_only"], plan["inactive"]) == (["pg"], ["postgres"])
+
+
+@pytest.mark.parametrize(("wanted", "found", "before", "backups"), [
+    pytest.param(CHANGING, IMAGES | COMPOSES, ["kong", "postgres"], ["postgres"],
+        id="images change: what has data is backed up"),
+    pytest.param(replace(CHANGING, kept=[]), IMAGES | COMPOSES, ["kong", "postgres"], [],
+        id="no backup is wanted: the images are remembered"),
+    pytest.param(replace(CHANGING, pinned=["postgres"]), IMAGES | COMPOSES, ["kong"], [],
+        id="a rollback: it is to be found again"),
+    pytest.param(CHANGING, IMAGES, [], [], id="files were in place when a run was interrupted: it did so"),
+    pytest.param(CHANGING, COMPOSES, [], [], id="something else in the files changes"),
+])  # fmt: skip
+def test_before_images_change(wanted, found, before, backups):
+    plan = make_plan(wanted, inspected(**found), {})
+    assert list(plan["before"]) == before
+    assert plan["backups"] == backups
+    assert all(one["to"].endswith(":2") and one["image"].endswith(":1") for one in plan["before"].values())
+    lines = [f"+ backup {service} (before its image pg:1 changes)" for service in backups]
+    assert [line for line in plan["lines"] if "backup" in line] == lines
 
 
 def test_what_needs_another_node_is_provisioned_last():

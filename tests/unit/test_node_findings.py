@@ -26,6 +26,7 @@ WANTED: dict[str, Any] = {
     "memory_mb": 1850,
     "packages": [],
     "images": {"redis:8.10.1": ["redis"], "m:5000/x:1": ["x"], "m:5000/y:2": ["y"]},
+    "one_major": {"postgres": "postgres:17.12"},
 }
 
 
@@ -60,6 +61,8 @@ WAYS_OUT = (
     f"docker-ce-cli`, or have the board's own engine: `docker_engine_source: board` in {HARDWARE}"
 )
 NO_PORTS = "must be 36.4.4 (JetPack 6.2.1) or newer, or Docker Engine 28.0 and newer cannot publish ports"
+
+OLD_DATA = {"replaced": {"postgres": {"image": "m:5000/postgres:16.4"}, "redis": {"image": "redis:1"}}}
 
 REFUSED: dict[str, tuple[Any, ...]] = {
     "a way in that is not tried before passwords end": ({"key_login": {"by": "paramiko_ssh"}}, {},
@@ -110,6 +113,10 @@ REFUSED: dict[str, tuple[Any, ...]] = {
         "disk of / and /opt/aicluster (file system /) on PI41 120 MiB free of 29.0 GiB: must have 500 MiB "
         "(stack_disk_floor_mb); see `sudo du -xh --max-depth=2 / | sort -h | tail`; "
         "`sudo docker image prune --all` there frees unused images"),
+    "data of another major version": (
+        OLD_DATA, {},
+        "image of postgres on PI41 postgres:17.12: must be of the major version of m:5000/postgres:16.4, as "
+        "no other reads its data; set that one, or do what docs/restore.md#another-major-version says"),
 }  # fmt: skip
 
 
@@ -347,6 +354,10 @@ SEEN_AGAIN: dict[str, dict[str, Any]] = {
     ),
 }
 ACCEPTED |= {why: (found, {}) for why, found in STARTS.items()}
+ACCEPTED["another minor version"] = (
+    {"replaced": {"postgres": {"image": "m:5000/postgres:17.2@sha256:0"}}},
+    {},
+)
 ACCEPTED |= {why: ({**found, **VOLUMES}, {}) for why, found in SEEN_AGAIN.items()}
 
 
@@ -368,6 +379,7 @@ def test_all_findings_of_a_node_are_named_at_once():
         "key_login": NO_KEY,
         **start({"live-restore": True}, swarm=True, root="/d"),
         **image("manifest unknown"),
+        **OLD_DATA,
     }
     # All but the ones about an engine that is not there, and one that is too new.
     assert len(findings(found, {"coming_gb": {"redis": 1}})) == len(RULES) - 2

@@ -42,6 +42,29 @@ def test_a_container_deviates_for_one_reason(running, found, why):
     assert inspect(**REDIS)["containers"] == ([{"service": "redis", "why": why}] if why else [])
 
 
+@pytest.mark.parametrize(("found", "runs", "replaced"), [
+    pytest.param({"digest": "other"}, "redis:7", True, id="another one"),
+    pytest.param({"digest": "other"}, "redis:8", False, id="the same, with other files"),
+    pytest.param({"digest": "other", "state": "created"}, "redis:7", False, id="another one that never ran"),
+])  # fmt: skip
+def test_the_image_that_a_container_runs_until_now(tmp_path, running, found, runs, replaced):
+    running(container("redis", **found))
+    engine = {
+        "/containers/redis-1/json": (200, {"Config": {"Image": runs}, "Image": "sha256:id"}),
+        "/images/sha256:id/json": (200, {"RepoDigests": ["redis@sha256:7"]}),
+    }
+    with an_engine(tmp_path / "docker.sock", INFO | engine):
+        until_now = {"redis": {"image": "redis:7", "digest": "sha256:7"}}
+        assert inspect(**REDIS)["replaced"] == (until_now if replaced else {})
+
+
+def test_what_a_service_was_is_remembered_until_its_next_change():
+    for image in ("redis:6", "redis:7"):
+        state.remember({"before": {"redis": {"image": image}}})
+    state.remember({"before": {"minio": {"image": "minio:1"}}})
+    assert state.recall({})["before"] == {"redis": {"image": "redis:7"}, "minio": {"image": "minio:1"}}
+
+
 PROFILES = {
     "containers": {"always": "d", "chat": "d", "paint": "d"},
     "container_profiles": {"chat": ["llm"], "paint": ["image"]},

@@ -113,9 +113,9 @@ def test_what_is_not_what_was_dumped_never_takes_the_name(server, spoil):
 
 
 REFUSALS: dict[str, tuple[Any, list[str], str]] = {
-    "another major version": (
-        lambda server: server.manifest("16.4"), [],
-        "postgres: the dump is of PostgreSQL 16.4, the server is 17.12: both must have one major version",
+    "a newer major version": (
+        lambda server: server.manifest("18.0"), [],
+        "postgres: the dump is of PostgreSQL 18.0, the server is 17.12: must not be of an older",
     ),
     "an unknown database": (
         lambda _: None, ["--database", "webb"], "postgres: the dump has no database webb: write web",

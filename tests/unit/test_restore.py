@@ -98,11 +98,12 @@ def test_a_list_names_each_copy_with_its_newest_snapshots_or_what_is_wrong_with_
         "paths": ["/staging/minio"],
     }
     copies = [
-        {"job": "minio", "copy": 1, "store": "AGX0", "snapshots": [one] * 9},
+        {"job": "minio", "copy": 1, "store": "AGX0", "snapshots": [one, {**one, "before": True}] * 5},
         {"job": "minio", "copy": 2, "store": "ORIN0", "error": "192.0.2.1:8000 does not answer"},
     ]
     said = "a greeting\n" + json.dumps({"node": "PI52", "copies": copies})
-    first, second, *rest = listed(said)
-    assert first == "PI52: minio, copy 1 on AGX0: 9 snapshots"
+    first, second, third, *rest = listed(said)
+    assert first == "PI52: minio, copy 1 on AGX0: 10 snapshots"
     assert second.strip() == "4f2a91c0 of 2026-11-29 02:00 UTC, 12.3 MB"
-    assert (len(rest), rest[-1]) == (5, "PI52: minio, copy 2 on ORIN0: 192.0.2.1:8000 does not answer")
+    assert third == f"{second}, before a change"
+    assert (len(rest), rest[-1]) == (4, "PI52: minio, copy 2 on ORIN0: 192.0.2.1:8000 does not answer")

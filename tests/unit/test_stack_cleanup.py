@@ -70,8 +70,8 @@ def test_leftovers_are_what_no_container_uses_and_no_service_of_the_node_names(
         compose + "--volumes": "redis\nused\n",
         compose + "--images": "m:5000/redis:8\nm:5000/nginx:2\n",
         "ps --all --format {{.Image}}": "m:5000/nginx:2\n",
-        "image ls": "m:5000/nginx:1\nm:5000/nginx:2\nm:5000/sonarqube:9\ntheirs:1\nm:5000/nginx-theirs:1\n"
-        "m:5000/redis:8\n",
+        "image ls": "m:5000/nginx:0\nm:5000/nginx:1\nm:5000/nginx:2\nm:5000/sonarqube:9\ntheirs:1\n"
+        "m:5000/nginx-theirs:1\nm:5000/redis:8\n",
     }
 
     class Tables(Node):
@@ -79,6 +79,9 @@ def test_leftovers_are_what_no_container_uses_and_no_service_of_the_node_names(
             [answer] = [text for start, text in tables.items() if " ".join(command[1:]).startswith(start)]
             return 0, answer, ""
 
+    before = {"nginx": {"image": "m:5000/nginx:0@sha256:0"}}  # a rollback goes back to it
+    (tmp_path / "state.json").write_text(json.dumps({"before": before}))
+    monkeypatch.setattr(cleanup.node_state, "STATE_FILE", str(tmp_path / "state.json"))
     images_of = ["m:5000/nginx", "m:5000/redis", "m:5000/sonarqube"]
     asked = {"keep_data": False, "keep_models": True, "repositories": images_of}
     found = cleanup.leftovers(Tables(ps="x"), asked)

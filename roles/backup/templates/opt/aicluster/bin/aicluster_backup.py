@@ -17,7 +17,8 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 
 import aicluster_backup_job as work
 import aicluster_backup_record as record
-from aicluster_backup_tools import CLOCKS_DIFFER_S, FailedError, ask, end
+from aicluster_backup_choice import restorer_of
+from aicluster_backup_tools import CLOCKS_DIFFER_S, FailedError, ask, end, nearest
 
 UNIT = "aicluster-backup.service"
 # Who started the unit: its command line is always the same.
@@ -40,13 +41,15 @@ def prepared(job: work.Job) -> Optional[Exception]:
     return None
 
 
-def outcome(job: work.Job, node: str, number: int, problem: Optional[Exception]) -> record.Record:
+def outcome(
+    job: work.Job, node: str, number: int, problem: Optional[Exception], tags: Sequence[str] = ()
+) -> record.Record:
     """Make one copy; return what is new in its record. `problem`: why there is nothing to copy."""
     tried_at = int(time.time())
     try:
         if problem:
             raise problem
-        made = work.send(job, node, number)
+        made = work.send(job, node, number, tags)
     except Exception as error:  # whatever stops a copy, the next one is tried
         own = isinstance(error, FailedError)
         text = str(error) if own else "%s: %s" % (type(error).__name__, error)
@@ -92,6 +95,45 @@ def run(by: str) -> int:
         finally:
             # Of a run that is ended from outside.
             work.end_leftovers()
+
+
+# --- before a service changes ---
+
+
+def snapshot_of(job: work.Job, plan: Mapping[str, Any]) -> Dict[str, Any]:
+    """Make one snapshot of a job in the first store that takes it, and tell of each try; return where it is.
+
+    `live` in it: its data come back while the service runs, by a program of the service.
+    """
+    problem, why = prepared(job), "no other node runs backup_store"
+    for number, store in enumerate(plan["stores"][: job["copies"]], 1):
+        one = {"job": job["name"], "copy": number, "store": store}  # type: record.Record
+        began = time.monotonic()
+        news = outcome(job, plan["node"], number, problem, [work.BEFORE])
+        done, why = not news["exit_code"], news["error"]
+        event = record.event_of("done" if done else "failed", {**one, **news}, time.monotonic() - began)
+        print(json.dumps(event), flush=True)
+        if done:
+            return dict(one, snapshot=news["snapshot"], live=any(map(restorer_of, job["dumps"])))
+    raise FailedError("%s: %s" % (job["name"], why))
+
+
+def before(service: str, by: str) -> int:
+    """Make one snapshot of each job of a service, and print where they are. They count as no copy."""
+    with record.only_one("%s, before a change of %s" % (by, service)):
+        plan = record.plan()
+        names = [work.service_of(job["name"]) for job in plan["jobs"]]
+        if service not in names:
+            raise FailedError(
+                "%s copies nothing of %s: %s" % (plan["node"], service, nearest(service, names))
+            )
+        work.end_leftovers()
+        try:
+            made = [snapshot_of(job, plan) for name, job in zip(names, plan["jobs"]) if name == service]
+        finally:
+            work.end_leftovers()
+    print(json.dumps({"event": "end", "made": made}), flush=True)
+    return 0
 
 
 # --- the unit ---
@@ -223,21 +265,27 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     running = commands.add_parser("run", help="make all copies")
     following = commands.add_parser("follow", help="print the progress of the unit's run, and its result")
     following.add_argument("--start", action="store_true", help="start the unit first")
-    for one in (running, following):
+    changing = commands.add_parser("before", help="make one snapshot of a service that is about to change")
+    changing.add_argument("service")
+    for one in (running, following, changing):
         one.add_argument("--by", default="", help="who wants it, for the others")
     commands.add_parser("status", help="print the state of all copies as JSON")
     commands.add_parser("fallback", help="start the unit if a copy is missing, or older than 20 hours")
     options = parser.parse_args(arguments)
     try:
-        if options.command == "run":
+        if options.command in ("run", "before"):
             signal.signal(signal.SIGTERM, end)
-            return run(started_by(options.by))
+            by = started_by(options.by)
+            return run(by) if options.command == "run" else before(options.service, by)
         if options.command == "follow":
             return follow(options.by or "a person", options.start)
         return status() if options.command == "status" else fallback()
     except record.RefusedError as refused:
         print(refused, file=sys.stderr, flush=True)
         return REFUSED
+    except FailedError as error:
+        print(error, file=sys.stderr, flush=True)
+        return 1
 
 
 if __name__ == "__main__":

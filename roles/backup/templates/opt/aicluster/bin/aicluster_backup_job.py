@@ -23,7 +23,16 @@ LOCK_LIMIT = "30m"
 LEFTOVER_S = 15.0
 # Exit codes of restic.
 INCOMPLETE, NO_REPOSITORY = 3, 10
+# A service's second job, of what has fewer copies.
+BULK = "_bulk"
+# Tag of a snapshot of before a change: a store counts such apart from those of the nights.
+BEFORE = "before"
 Job = Mapping[str, Any]
+
+
+def service_of(name: str) -> str:
+    """Return the service whose job has this name."""
+    return name[: -len(BULK)] if name.endswith(BULK) else name
 
 
 # --- what is written before ---
@@ -110,11 +119,12 @@ def attempt(number: int, arguments: Sequence[str]) -> Answer:
     return restic("backup", number, arguments)
 
 
-def send(job: Job, node: str, number: int) -> Dict[str, Any]:
+def send(job: Job, node: str, number: int, tags: Sequence[str] = ()) -> Dict[str, Any]:
     """Make a snapshot in the store of this number; return {added_bytes, size_bytes, files, snapshot}."""
     require_store(number)
-    excludes = ["--exclude=" + path for path in job["exclude"]]
-    arguments = ["--host=" + node, "--tag=" + job["name"], *excludes, *job["paths"]]
+    options = ["--tag=" + tag for tag in (job["name"], *tags)]
+    options += ["--exclude=" + path for path in job["exclude"]]
+    arguments = ["--host=" + node, *options, *job["paths"]]
     answer = attempt(number, arguments)
     if answer.code == INCOMPLETE:
         # Files that vanish while they are read are rare; what cannot be read stays so.

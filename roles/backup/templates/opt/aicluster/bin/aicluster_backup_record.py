@@ -85,6 +85,15 @@ def refusal(held: Mapping[str, Any]) -> str:
     )  # fmt: skip
 
 
+def event_of(event: str, one: Record, seconds: float = 0.0) -> Dict[str, Any]:
+    """Return what those who follow a run read of an event of a copy."""
+    return {
+        "at": round(time.time(), 1), "job": one["job"], "store": one["store"], "event": event,
+        "bytes": one["added_bytes"] if event == "done" else 0, "seconds": round(seconds, 1),
+        "message": one["error"] if event == "failed" else "",
+    }  # fmt: skip
+
+
 def begin_progress() -> Tell:
     """Begin a new file, since one that is followed belongs to one run; return what adds an event to it."""
     os.makedirs(os.path.dirname(PROGRESS), mode=0o755, exist_ok=True)
@@ -94,12 +103,8 @@ def begin_progress() -> Tell:
         pass
 
     def tell(event: str, one: Record, seconds: float = 0.0) -> None:
-        added = one["added_bytes"] if event == "done" else 0
-        message = one["error"] if event == "failed" else ""
-        line = {
-            "at": round(time.time(), 1), "job": one["job"], "store": one["store"], "event": event,
-            "bytes": added, "seconds": round(seconds, 1), "message": message,
-        }  # fmt: skip
+        line = event_of(event, one, seconds)
+        added, message = line["bytes"], line["message"]
         with open(PROGRESS, "a") as handle:
             handle.write(json.dumps(line) + "\n")
         told = " (%d bytes added in %.0f s)" % (added, seconds) if event == "done" else ""

@@ -23,7 +23,6 @@ from aicluster_backup_part import Change, Tell
 from aicluster_backup_tools import FailedError, end, nearest, save
 
 REFUSED, BUSY = 2, 75
-BULK = "_bulk"
 # Event -> what a person reads of it.
 WORDS = {
     "kept": "{about}: what was there is now in {folder}",
@@ -51,11 +50,6 @@ class Chosen(NamedTuple):
         return Source(self.job["name"], self.copy, self.snapshot["id"])
 
 
-def service_of(name: str) -> str:
-    """Return the service whose job has this name."""
-    return name[: -len(BULK)] if name.endswith(BULK) else name
-
-
 # --- what there is ---
 
 
@@ -73,7 +67,8 @@ def snapshots(number: int) -> List[Dict[str, Any]]:
 def shown(snapshot: Mapping[str, Any]) -> Dict[str, Any]:
     """Return what people choose a snapshot by."""
     size = snapshot.get("summary", {}).get("total_bytes_processed")
-    return {"id": snapshot["id"][:SHORT], "time": snapshot["time"], "bytes": size, "paths": snapshot["paths"]}
+    told = {"id": snapshot["id"][:SHORT], "time": snapshot["time"], "bytes": size, "paths": snapshot["paths"]}
+    return dict(told, before=job_work.BEFORE in (snapshot["tags"] or ()))
 
 
 def listing(plan: Mapping[str, Any]) -> List[Dict[str, Any]]:
@@ -102,7 +97,7 @@ def jobs_meant(plan: Mapping[str, Any], words: Sequence[str]) -> List[Mapping[st
     jobs = {job["name"]: job for job in plan["jobs"]}
     meant = []  # type: List[str]
     for word in words:
-        of_word = [name for name in jobs if word in (name, service_of(name))]
+        of_word = [name for name in jobs if word in (name, job_work.service_of(name))]
         if word == "all":
             of_word = [name for name in jobs if name != ITSELF]
         if not of_word:

@@ -1,0 +1,107 @@
+"""The way back after a change of an image: what a node can go back to, and what keeps it there."""
+
+from typing import Any
+
+import pytest
+import yaml
+from ansible.template import trust_as_template
+from render import cluster, hosts_running
+
+from aicluster.backup.rollback import listed, no_backup, pin_of, remembered, targets, way_back
+from aicluster.errors import SiteError
+from aicluster.site.pins import pins_of, text_of, with_pin
+
+NODES: Any = cluster("production")
+HOSTS = [node["host"] for node in NODES]
+[PI52] = [node for node in NODES if "postgres" in node["services"]]
+COPY = {"job": "postgres", "copy": 1, "store": "AGX0", "snapshot": "4f2a" * 4, "live": True}
+CHANGE = {"image": "m:5000/postgres:17.11", "digest": "sha256:1", "to": "m:5000/postgres:17.12"}
+BEFORE = remembered({"postgres": CHANGE, "redis": {**CHANGE, "digest": ""}}, {"postgres": [COPY]}, 0)
+
+
+def test_a_rollback_is_of_one_node_and_a_list_of_all():
+    assert targets(NODES, HOSTS, "postgres") == [PI52["host"]]
+    assert targets(NODES, HOSTS, "redis", "PI52") == hosts_running("postgres")
+    assert targets(NODES, HOSTS, "") == HOSTS
+
+
+REFUSALS: dict[str, tuple[str, str, str]] = {
+    "a service that is misspelt": ("postgers", "", "'postgers': must be one that "),
+    "it with the nearest name": ("postgers", "", "; write postgres"),
+    "a service of the host itself": ("node_exporter", "PI52", "that PI52 runs in a container; "),
+    "a service of another node": ("kong", "PI52", "that PI52 runs in a container; it runs on PI51"),
+    "a service of several nodes": ("nginx", "", "must be of one node; add -e node="),
+    "a node that is misspelt": ("postgres", "PI53", "rollback: node 'PI53': must be a node of the site; "),
+}
+
+
+@pytest.mark.parametrize(("service", "name", "message"), REFUSALS.values(), ids=REFUSALS)
+def test_what_cannot_be_meant_is_refused(service, name, message):
+    with pytest.raises(SiteError) as refused:
+        targets(NODES, HOSTS, service, name)
+    assert message in str(refused.value)
+
+
+def test_the_list_names_image_time_and_data():
+    assert listed("PI52", BEFORE) == [
+        "PI52: postgres: m:5000/postgres:17.11 until 1970-01-01 00:00 UTC, data: postgres 4f2a4f2a on AGX0",
+        "PI52: redis: m:5000/postgres:17.11 until 1970-01-01 00:00 UTC, data: none",
+    ]
+    assert listed("PI31", {}) == ["PI31: no image has changed"]
+
+
+@pytest.mark.parametrize(("before", "message"), [
+    pytest.param({}, "must have had another image, and the node remembers one of no service", id="the image"),
+    pytest.param({"postgres": {**CHANGE, "snapshots": []}}, "put back the image alone with -e data=false",
+        id="the data"),
+])  # fmt: skip
+def test_nothing_to_go_back_to_is_refused(before, message):
+    with pytest.raises(SiteError) as refused:
+        way_back(PI52, "postgres", before, data=True)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(("service", "data", "snapshots"), [
+    pytest.param("postgres", True, [COPY], id="with its data"),
+    pytest.param("postgres", False, [], id="without its data, as asked for"),
+    pytest.param("redis", True, [], id="that keeps none"),
+])  # fmt: skip
+def test_the_way_back_of_a_service(service, data, snapshots):
+    assert way_back(PI52, service, BEFORE, data)["snapshots"] == snapshots
+
+
+@pytest.mark.parametrize(("service", "mirror", "image"), [
+    pytest.param("postgres", "m:5000", "postgres:17.11@sha256:1", id="below the mirror of the site"),
+    pytest.param("postgres", "", "m:5000/postgres:17.11@sha256:1", id="of a registry"),
+    pytest.param("redis", "m:5000", "postgres:17.11", id="that came from no registry"),
+])  # fmt: skip
+def test_the_very_image_is_kept(service, mirror, image):
+    assert pin_of("10.0.0.1", service, BEFORE[service], mirror)["image"] == image
+
+
+PIN = {"host": "10.0.0.1", "service": "redis", "image": f"m:5000/redis:8.10.2@sha256:{'0' * 64}"}
+
+
+def test_the_file_has_one_line_for_each_service_of_a_host():
+    other = {**PIN, "service": "minio"}
+    pins = with_pin([{**PIN, "image": "redis:7"}, other], {**PIN, "host": trust_as_template(PIN["host"])})
+    text = text_of(pins)
+    assert yaml.safe_load(text) == {"service_pins": [other, PIN]}
+    assert sum("m:5000" in line for line in text.splitlines()) == 2
+    without = "".join(line for line in text.splitlines(keepends=True) if "m:5000" not in line)
+    assert pins_of(yaml.safe_load(without)["service_pins"]) == {}
+    assert pins_of(pins)["10.0.0.1", "redis"] == PIN["image"]
+
+
+@pytest.mark.parametrize("pins", [{"a": 1}, ["redis"], [{**PIN, "image": "redis"}]])
+def test_a_line_that_means_nothing_is_named_with_its_file(pins):
+    with pytest.raises(SiteError, match=r"correct the line in group_vars/all/pinned\.yml, or delete it"):
+        pins_of(pins)
+
+
+def test_a_service_that_could_not_be_backed_up_stays_as_it_is_and_the_sentence_says_how_to_go_on():
+    sentence = no_backup("PI52", "postgres", CHANGE, "postgres: full")
+    assert sentence.startswith(
+        "backup of postgres on PI52 (postgres: full): must succeed before its image m:"
+    )
+    assert sentence.endswith("; correct that, or go on without a backup: -e backup_before_change=false")
