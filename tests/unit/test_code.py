@@ -1,6 +1,7 @@
-"""Contracts of the Python in this project: filters are found, node modules are documented and old Python."""
+"""Contracts of the Python in this project: filters are documented and tested, node modules are old Python."""
 
 import ast
+import json
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import tree
 from ansible.errors import AnsibleFilterError
 from ansible.plugins.loader import filter_loader
+from programs import ansible
 from render import ansible_plugins
 from tree import ROOT
 
@@ -18,9 +20,16 @@ FILTERS = adapters.FilterModule().filters()
 STANDARD_LIBRARY = set(sys.stdlib_module_names)
 
 
-def test_ansible_finds_every_filter():
+def test_ansible_finds_every_filter_and_its_sidecar():
+    assert {name.stem for name in tree.named(".yml", below="filter_plugins")} == set(FILTERS)
     ansible_plugins()
     assert all(filter_loader.get(name).j2_function.__name__ == name for name in FILTERS)
+    shown = ansible("ansible-doc", "--type", "filter", "--json", *FILTERS)
+    assert shown.stderr == ""
+    for name, said in json.loads(shown.stdout).items():
+        assert said["doc"]["name"] == name and said["doc"]["description"]
+        assert said["examples"].strip(), "an example one can paste"
+        assert said["return"]["_value"]["description"]
 
 
 def test_an_error_of_the_package_is_one_of_a_filter_word_for_word():
