@@ -36,7 +36,7 @@ def pair_up(nodes: Sequence[dict[str, Any]]) -> None:
     names = [node["name"] for node in having]
     if len(having) != MOST or sum(name in facts for name in names) != 1:
         return
-    ports = [(node["services"][SERVICE].get("ports") or {}).get(PORT) for node in having]
+    ports = [node["services"][SERVICE]["ports"][PORT] for node in having]
     for node, own, other, theirs in zip(having, ports, having[::-1], ports[::-1], strict=True):
         tiers = list(own["from"])
         node["services"][SERVICE] = merged(

@@ -64,7 +64,11 @@ def test_who_gets_in_follows_the_catalogue_and_the_site(reach, hosts):
     text = render_role("postgres", "production", PI52, overrides, {"ports": ports})[
         f"{HOME}/conf/pg_hba.conf"
     ]
-    assert re.findall(r"^host +\S+ +\S+ +(\S+) ", text, re.MULTILINE) == ["samenet", "192.168.1.154/32", *hosts]
+    assert re.findall(r"^host +\S+ +\S+ +(\S+) ", text, re.MULTILINE) == [
+        "samenet",
+        "192.168.1.154/32",
+        *hosts,
+    ]
 
 
 # --- databases of services: tests/testinfra asks a real server; here is what the script is given ---
@@ -93,7 +97,11 @@ def test_every_database_has_a_role_and_a_password_wherever_its_service_runs():
     ]
     script = found[f"{HOME}/provision"].splitlines()
     made = ["role queue", "database queue", "role web", "database web", "role authenticator"]
-    assert [one for one in script if one.startswith(("role ", "database "))] == [*made, "role monitor", "role replication"]
+    assert [one for one in script if one.startswith(("role ", "database "))] == [
+        *made,
+        "role monitor",
+        "role replication",
+    ]
 
 
 @pytest.mark.parametrize(("lacking", "roles"), [

@@ -29,8 +29,7 @@ LAG_LIMIT_S = 300
 
 def state(kit: Kit) -> Dict[str, Any]:
     """Return what the server says of itself."""
-    said = json.loads(kit.execute("postgres", ["/opt/aicluster/server", "state"]))  # type: Dict[str, Any]
-    return said
+    return dict(json.loads(kit.execute("postgres", ["/opt/aicluster/server", "state"])))
 
 
 def check(kit: Kit) -> Seen:
@@ -54,7 +53,7 @@ def follows(said: Dict[str, Any], primary: str) -> Seen:
     if doing:
         raise CheckError(doing)
     if not said["recovery"]:
-        raise CheckError("takes writes, and the site names %s as the primary" % primary, "see docs/promote.md")
+        raise CheckError("takes writes, though the site names %s as the primary" % primary)
     if not said["streaming"]:
         raise CheckError("does not receive what is written on %s" % primary, "", ["postgres on " + primary])
     if said["lag_s"] > LAG_LIMIT_S:
