@@ -135,6 +135,10 @@ backup: setup ## back up every node now, as PI31 does at night (ARGS=--json for 
 restore: setup ## list what can be restored; restore it: make restore SERVICE=postgres ARGS="-e database=aicluster"
 	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/restore.yml $(if $(SERVICE),-e service=$(SERVICE)) $(ARGS)
 
+.PHONY: promote
+promote: setup ## make the standby of PostgreSQL the primary: make promote NODE=AGX0 (ARGS=--check: what would happen)
+	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/promote.yml -e node=$(NODE) $(ARGS)
+
 .PHONY: profile
 profile: setup ## switch nodes to another profile: make profile TO=image (without TO: list the profiles)
 	@$(if $(TO),$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/profile.yml -e to=$(TO) $(ARGS),$(VENV)/bin/ansible $(inventory_args) nodes -m ansible.builtin.command -a /opt/aicluster/bin/aicluster_profile.py $(ARGS))
