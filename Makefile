@@ -139,6 +139,10 @@ restore: setup ## list what can be restored; restore it: make restore SERVICE=po
 rollback: setup ## list which images can be put back; put one back with its data: make rollback SERVICE=postgres ARGS="-e node=PI52"
 	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/rollback.yml $(if $(SERVICE),-e service=$(SERVICE)) $(ARGS)
 
+.PHONY: promote
+promote: setup ## make the standby of PostgreSQL the primary: make promote NODE=AGX0 (ARGS=--check: what would happen)
+	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/promote.yml -e node=$(NODE) $(ARGS)
+
 .PHONY: profile
 profile: setup ## switch nodes to another profile: make profile TO=image (without TO: list the profiles)
 	@$(if $(TO),$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/profile.yml -e to=$(TO) $(ARGS),$(VENV)/bin/ansible $(inventory_args) nodes -m ansible.builtin.command -a /opt/aicluster/bin/aicluster_profile.py $(ARGS))

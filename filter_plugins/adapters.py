@@ -29,6 +29,7 @@ from aicluster.site.data import bucket_policy, bucket_users, database_roles
 from aicluster.site.ingress import ingress_pages
 from aicluster.site.nodes import cluster_nodes, nodes_running, service_endpoints
 from aicluster.site.relations import secret_names
+from aicluster.site.replication import promotion
 from aicluster.toolkit.files import toolkit_digest
 from aicluster.verify.told import health_limit_s, verify_site
 
@@ -60,6 +61,7 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     nodes_running,
     ollama_differences,
     password_line,
+    promotion,
     scrape_jobs,
     secret_names,
     service_endpoints,

@@ -110,6 +110,8 @@ class Lab:
         with self.progress.step("engine") as step:
             step.detail = "stopped" if engine.stop(self.site.state) else "not the lab's alone: left running"
         remove_root(self.site.state / "build" / "base")
+        # What playbooks/promote.yml wrote.
+        (ROOT / "inventory/lab/group_vars/all.yml").unlink(missing_ok=True)
         if self.site.state.exists():
             shutil.rmtree(self.site.state)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..engine.files import STACK_ROOT
 from ..errors import SiteError
+from ..site.replication import is_standby
 from .stores import COPIES, Node, stores_of
 
 # Where the container has the folder of dumps, the volumes and the paths of the host.
@@ -23,7 +24,12 @@ Kept = Mapping[str, Any]
 
 
 def kept_by(entry: Mapping[str, Any]) -> list[Kept]:
-    """Return what a service keeps: its entries in `backup` without those that say `none`."""
+    """Return what a service keeps: its entries in `backup` without those that say `none`.
+
+    A standby keeps nothing: its primary does.
+    """
+    if is_standby(entry):
+        return []
     return [kept for kept in entry.get("backup") or () if "none" not in kept]
 
 

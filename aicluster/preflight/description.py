@@ -11,6 +11,7 @@ from ..errors import SiteError
 from ..gateway.weights import upstream_weights
 from ..site.nodes import cluster_nodes, service_endpoints
 from ..site.relations import service_relations
+from ..site.replication import FACT, replication_problems
 from ..site.rules import is_number, or_null
 from .network import identity_errors, network_errors
 from .nodes import group_errors, node_errors
@@ -109,6 +110,8 @@ def sum_errors(site: Site) -> list[str]:
     nodes = cluster_of(site)
     budgets = [problem for account in node_budget(nodes) for problem in account["problems"]]
     relations = service_relations(nodes)
+    facts = [variables.get(FACT) for variables in site["hosts"].values()]
+    relations += replication_problems(facts, nodes)
     unnamed = volume_problems([site["catalogue"], *(node["services"] for node in nodes)], site["volumes"])
     drills = drill_problems(site["services"], site["programs"])
     kept = [*dict.fromkeys(unnamed), *drills, *backup_problems(nodes)]

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import SiteError
 from .pins import pins_of
 from .placement import placement, profiles_here, service_entry
+from .replication import FACT, SERVICE, is_standby, pair_up
 
 # The children of `nodes` in inventory/groups.yml: a filter sees a host's groups, not their tree.
 TIERS = ("gateway", "primary_ai", "secondary_ai", "backend", "monitoring", "edge", "utility")
@@ -64,6 +65,7 @@ def node_entry(
         "profiles": profiles_here(hostvars.get("node_profiles"), services),
         "profile": hostvars.get("node_profile"),
         "services": services,
+        FACT: hostvars.get(FACT) if SERVICE in services else None,
     }
 
 
@@ -103,7 +105,8 @@ def cluster_nodes(
     not used), drained (bool), share (percent, its own or its part of the tier's, or None), capacity (any
     unit, one for all nodes, or None), profiles (profile -> services that run in it and in no other; {}
     without profiles), profile (the one that a new node starts with, or None), services (name -> catalogue
-    entry with the overrides; with an image of `pins`, those of a rollback, also pinned_from, its own).
+    entry with the overrides; with an image of `pins`, those of a rollback, also pinned_from, its own; with
+    `replication` where it has a standby, see `pair_up`).
     A value nobody set is None and a service the catalogue lacks has only its overrides: finding mistakes
     is the preflight's work. Raises SiteError where a list of services or `catalogue` cannot be read at all.
     """
@@ -115,6 +118,7 @@ def cluster_nodes(
     images = pins_of(pins)
     nodes = [node_entry(hostvars, catalogue, images) for hostvars in hostvars_list]
     share_out(nodes)
+    pair_up(nodes)
     return nodes
 
 
@@ -134,11 +138,13 @@ def service_endpoints(
     """Return where `service` is reached, one entry per node that runs it, in the cluster's order.
 
     Entry: node (name), host (inventory key), address, port (on the node), share (percent or None), capacity
-    (or None), drained (bool). A service that runs nowhere gives an empty list.
+    (or None), drained (bool). A service that runs nowhere gives an empty list; a standby is none of them.
     Raises SiteError if a node runs the service without a port of that name.
     """
     endpoints = []
     for node in nodes_running(nodes, service):
+        if is_standby(node["services"][service]):
+            continue
         ports = node["services"][service].get("ports") or {}
         if port_name not in ports:
             raise SiteError(

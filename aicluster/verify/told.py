@@ -30,6 +30,7 @@ def service_view(name: str, entry: Mapping[str, Any], node: Mapping[str, Any]) -
         "memory_mb": entry["memory_mb"],
         "health_limit_s": health_limit_s(entry.get("health")),
         "profiles": profiles_of(name, node),
+        "replication": entry.get("replication"),
         "login": (entry.get("ingress") or {}).get("login"),
         "ports": {
             port_name: {
@@ -57,7 +58,8 @@ def verify_site(nodes: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]
     """Return {node, services, cluster} for the node of this name.
 
     services: name -> {container (bool), unit (systemd's name or None), memory_mb (MiB), health_limit_s (0
-    without a health check), profiles (names), login (own, basic or none of the page behind nginx, or None),
+    without a health check), profiles (names), replication (of a service with a standby, or
+    None), login (own, basic or none of the page behind nginx, or None),
     ports: name -> {port, container, published (address or None)}};
     cluster: a {name, host (inventory key), address, tier, balanced (may the gateway ask it), services: name
     -> {ports: name -> number}} per node.

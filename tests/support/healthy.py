@@ -62,6 +62,15 @@ OPERATOR = {"username": "operator", "password": RIGHT}
 REDIS = {"host": "redis", "port": 6379}
 
 
+PRIMARY, STANDBY = ({"replication": {"role": role, "node": "PI52"}} for role in ("primary", "standby"))
+
+
+def of_two(**said: Any) -> Answer:
+    """What one of two databases says of itself, but for this; and the row that is written there."""
+    state = {"recovery": True, "streaming": 1, "lag_s": 0, "standbys": 0, **said}
+    return lambda argv, _stdin: json.dumps(state) if "state" in argv else "run-1 N\n4\n"
+
+
 def signed_in(page: Any) -> Answer:
     return only_with("Authorization", "Bearer tok", page, 401)
 
@@ -83,6 +92,10 @@ DATA = {
         f"redis: * GET {REDIS_KEY}": "written by verify\n",
         f"redis: * DEL {REDIS_KEY}": "1\n",
     }),
+    "postgres with a standby": Healthy(
+        {"postgres": {"sql": 5432}}, {"postgres: *": of_two(standbys=1)}, entries={"postgres": PRIMARY}),
+    "postgres as a standby": Healthy(
+        {"postgres": {"sql": 5432}}, {"postgres: *": of_two()}, entries={"postgres": STANDBY}),
     "postgres_exporter": Healthy({"postgres_exporter": {"metrics": 9187}}, {
         "GET /metrics": (200, 'pg_up 1\npg_database_size_bytes{datname="a"} 7\n'),
     }),

@@ -74,6 +74,11 @@ WORKS: dict[str, tuple[dict[str, Any], str]] = {
     "kong before one service each: both are reached": ({}, "there is no AI node, image, code quality"),
     "kong before one service each: both are inactive": (
         {QUEUE: (503, {}), QUALITY: (503, {}), ORIN0: INACTIVE}, "image inactive, code quality inactive"),
+    "postgres with a standby: it receives what is written": ({}, "4 databases; PI52 receives it"),
+    "postgres as a standby: it is being made": (
+        {"postgres: *": node.prints('{"doing": "copies PI52: 40 %"}')}, "copies PI52: 40 %"),
+    "postgres with a standby: the standby is away": (
+        {"postgres: *": node.of_two()}, "its standby on PI52 does not receive what is written"),
     "prometheus: a target came back since the last look": (
         {"GET /api/v1/targets": in_turn(
             *[node.targets(node.target("kong", "down", "t1"))["GET /api/v1/targets"]] * 2,
@@ -103,6 +108,13 @@ FAILS: dict[str, tuple[Any, ...]] = {
     "minio: it gives something else back": ({"minio: *": node.prints("else")}, "read 'else"),
     "minio: there is no console": ({"GET /": (200, "{}")}, "the console shows no page"),
     "postgres: a row is lost": ({"postgres: *": node.prints("3\n")}, "wrote 'run-1 N' and read"),
+    "postgres as a standby: it has no primary to copy": (
+        {"postgres: *": node.prints('{"doing": "waits for the primary on PI52"}')}, "waits for the primary"),
+    "postgres as a standby: it takes writes": (
+        {"postgres: *": node.of_two(recovery=False)}, "takes writes, though the site names PI52"),
+    "postgres as a standby: it is cut off": (
+        {"postgres: *": node.of_two(streaming=0)}, "does not receive what is written", "postgres on PI52"),
+    "postgres as a standby: it is slow": ({"postgres: *": node.of_two(lag_s=301)}, "is 301 s behind PI52"),
     "redis: it has another password": (
         {f"redis: * SET {node.REDIS_KEY} * EX 60": "NOAUTH\n"}, "SET answered 'NOAUTH"),
     "postgres_exporter: its role has no rights": ({"GET /metrics": (200, "pg_up 1\n")}, "lacks pg_monitor"),

@@ -64,7 +64,11 @@ def test_who_gets_in_follows_the_catalogue_and_the_site(reach, hosts):
     text = render_role("postgres", "production", PI52, overrides, {"ports": ports})[
         f"{HOME}/conf/pg_hba.conf"
     ]
-    assert re.findall(r"^host +\S+ +\S+ +(\S+) ", text, re.MULTILINE) == ["samenet", *hosts]
+    assert re.findall(r"^host +\S+ +\S+ +(\S+) ", text, re.MULTILINE) == [
+        "samenet",
+        "192.168.1.154/32",
+        *hosts,
+    ]
 
 
 # --- databases of services: tests/testinfra asks a real server; here is what the script is given ---
@@ -89,16 +93,21 @@ def test_every_database_has_a_role_and_a_password_wherever_its_service_runs():
         "web made-up web",
         f"authenticator {made_up_secrets()['postgrest_db_password']}",
         f"monitor {made_up_secrets()['postgres_monitor_password']}",
+        f"replication {made_up_secrets()['postgres_replication_password']}",
     ]
     script = found[f"{HOME}/provision"].splitlines()
     made = ["role queue", "database queue", "role web", "database web", "role authenticator"]
-    assert [one for one in script if one.startswith(("role ", "database "))] == [*made, "role monitor"]
+    assert [one for one in script if one.startswith(("role ", "database "))] == [
+        *made,
+        "role monitor",
+        "role replication",
+    ]
 
 
 @pytest.mark.parametrize(("lacking", "roles"), [
-    pytest.param((), "web,authenticator,monitor", id="all"),
-    pytest.param(("postgres_exporter",), "web,authenticator", id="no exporter, no monitor"),
-    pytest.param(("postgres_exporter", "postgrest"), "web", id="no PostgREST, no authenticator"),
+    pytest.param((), "web,authenticator,monitor,replication", id="all"),
+    pytest.param(("postgres_exporter",), "web,authenticator,replication", id="no exporter, no monitor"),
+    pytest.param(("postgres_exporter", "postgrest"), "web,replication", id="no PostgREST, no authenticator"),
 ])  # fmt: skip
 def test_roles_that_nobody_names_any_more_may_not_sign_in(lacking, roles):
     found = asked_for(lacking, web=["web"])
@@ -109,8 +118,8 @@ def test_roles_that_nobody_names_any_more_may_not_sign_in(lacking, roles):
 
 def test_a_site_that_asks_for_none_gets_a_script_that_is_one():
     found = asked_for(("postgres_exporter", "postgrest"))
-    assert f"{HOME}/secrets/roles" not in found
-    assert "'{}'::text[]" in found[f"{HOME}/provision"]
+    assert found[f"{HOME}/secrets/roles"].split()[::2] == ["replication"]
+    assert "'{replication}'::text[]" in found[f"{HOME}/provision"]
     assert not [path for path, text in found.items() if "authenticator" in text or "postgrest" in text]
 
 
@@ -123,6 +132,7 @@ def healthy(tmp_path):
     for name, script in {
         "pg_isready": f"test -e {tmp_path}/up",
         "provision": f"echo provisioned; test ! -e {tmp_path}/fails",
+        "server": f"test ! -e {tmp_path}/second",
     }.items():
         tool = tmp_path / name
         tool.write_text(f"#!/bin/sh\n{script}\n")
@@ -130,10 +140,11 @@ def healthy(tmp_path):
     text = files()[f"{HOME}/healthy"]
     assert text.count("/opt/aicluster/provision\n") == 1
     text = text.replace("/opt/aicluster/provision\n", f"{tmp_path}/provision\n")
+    text = text.replace("/opt/aicluster/server", f"{tmp_path}/server")
     text = text.replace("/tmp/provisioned", f"{tmp_path}/provisioned")
 
     def run() -> tuple[bool, str]:
-        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "REPLICATION": "primary"}
         done = subprocess.run(["sh", "-c", text], env=environment, capture_output=True, check=False)
         return done.returncode == 0, done.stdout.decode().strip()
 

@@ -1,6 +1,12 @@
-"""A row is written, read and rolled back, over the network and with a password, as an application would."""
+"""A row is written, read and rolled back, over the network and with a password, as an application would.
 
-from aicluster_verify import CheckError, Kit
+A standby follows its primary, without pause and without delay.
+"""
+
+import json
+from typing import Any, Dict
+
+from aicluster_verify import CheckError, Kit, Seen
 
 FLOWS = {"data": "a row is written, read and rolled back over the network, with a password"}
 # By the name other containers use, so that listening, the password and pg_hba.conf are asked for, too.
@@ -18,9 +24,44 @@ SELECT id FROM aicluster_verify WHERE id = :'id';
 ROLLBACK;
 SELECT count(*) FROM pg_database WHERE datallowconn AND NOT datistemplate;
 """
+LAG_LIMIT_S = 300
 
 
-def check(kit: Kit) -> str:
+def state(kit: Kit) -> Dict[str, Any]:
+    """Return what the server says of itself."""
+    return dict(json.loads(kit.execute("postgres", ["/opt/aicluster/server", "state"])))
+
+
+def check(kit: Kit) -> Seen:
+    """Of two servers each does its own part."""
+    pair = kit.services["postgres"].get("replication")
+    if not pair:
+        return writes(kit)
+    if pair["role"] == "standby":
+        return follows(state(kit), pair["node"])
+    evidence = writes(kit)
+    if state(kit)["standbys"]:
+        return evidence + "; %s receives it" % pair["node"]
+    return evidence, "its standby on %s does not receive what is written" % pair["node"]
+
+
+def follows(said: Dict[str, Any], primary: str) -> Seen:
+    """Return what a standby is doing; raise CheckError unless it has what its primary has."""
+    doing = said.get("doing", "")
+    if doing.startswith("copies"):
+        return "is being made", doing
+    if doing:
+        raise CheckError(doing)
+    if not said["recovery"]:
+        raise CheckError("takes writes, though the site names %s as the primary" % primary)
+    if not said["streaming"]:
+        raise CheckError("does not receive what is written on %s" % primary, "", ["postgres on " + primary])
+    if said["lag_s"] > LAG_LIMIT_S:
+        raise CheckError("is %d s behind %s" % (said["lag_s"], primary))
+    return "standby of %s, %d s behind" % (primary, said["lag_s"])
+
+
+def writes(kit: Kit) -> str:
     """Nobody else ever sees the table, and it goes with the transaction, whatever happens."""
     port = kit.services["postgres"]["ports"]["sql"]["container"]
     identity = "%s %s" % (kit.run_id, kit.node)
