@@ -123,6 +123,10 @@ FAILURES: dict[str, tuple[str, int, str]] = {
         3, "error: /a: denied",
     ),
     "a full disk": ("echo 'Fatal: no space left on device' >&2; exit 1", 1, "no space left on device"),
+    "a full disk of the store, which restic would ask again and again": (
+        "echo 'Save(<lock/1>) returned error: 507 Insufficient Storage' >&2" + HANGS,
+        1, "the disk of the store is full",
+    ),
     "an answer without a snapshot": ("exit 0", 1, "restic named no snapshot"),
     "an end without a word": ("exit 137", 137, "restic ended with 137 and said nothing"),
 }  # fmt: skip
