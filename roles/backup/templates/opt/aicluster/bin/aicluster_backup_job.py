@@ -111,7 +111,7 @@ def restic(verb: str, number: int, arguments: Sequence[str] = ()) -> Answer:
             end_leftovers()
 
     argv = [*RESTIC, verb, repository, "--retry-lock=" + LOCK_LIMIT, "--json", *arguments]
-    answer = follow(argv, hear, "stderr")
+    answer = follow(argv, hear, complaints=True)
     if any(DISK_FULL in line for line in complaints):
         raise FailedError("the disk of the store is full (%s)" % DISK_FULL)
     return answer._replace(error="".join(complaints))

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.parse
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Type
+from typing import Any, Callable, List, NamedTuple, Sequence, Type
 
 CONNECT_S = 10.0
 # What two good clocks may differ.
@@ -143,17 +143,18 @@ def ask(argv: Sequence[str], **keys: Any) -> Answer:
     return Answer(done.returncode, out, error)
 
 
-def follow(argv: Sequence[str], hear: Callable[[str], None], heard: str = "stdout") -> Answer:
-    """Run a command of which one output is heard line by line as it comes; return what else it says."""
-    other = "stderr" if heard == "stdout" else "stdout"
+def follow(argv: Sequence[str], hear: Callable[[str], None], complaints: bool = False) -> Answer:
+    """Run a command whose lines, or whose complaints, are heard as they come; return what else it says."""
     with tempfile.TemporaryFile() as rest:
-        keys = {heard: subprocess.PIPE, other: rest, "encoding": "utf-8", "errors": "replace"}  # type: Dict[str, Any]
-        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, **keys) as process:
-            for line in getattr(process, heard):
+        out, error = (rest, subprocess.PIPE) if complaints else (subprocess.PIPE, rest)
+        with subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=error, encoding="utf-8", errors="replace"
+        ) as process:
+            for line in process.stdout or process.stderr or ():
                 hear(line)
         rest.seek(0)
-        said = {heard: "", other: rest.read().decode("utf-8", "replace")}
-        return Answer(process.returncode, said["stdout"], said["stderr"])
+        said = rest.read().decode("utf-8", "replace")
+        return Answer(process.returncode, *((said, "") if complaints else ("", said)))
 
 
 def run(argv: Sequence[str], subject: str, **keys: Any) -> str:
