@@ -167,8 +167,12 @@ def test_a_record_that_cannot_be_written_is_a_failure_and_the_next_copy_is_made(
         raise OSError("no space left on device")
 
     monkeypatch.setattr(record, "keep", full)
+    node.write("repository_1", "")
+    node.write("says_1", FAILURES["a wrong password"][0])
     assert main(["run"]) == 1
-    assert len(node.restic("init")) == 2 and len(node.events()) == 8
+    messages = [json.loads(line)["message"] for line in node.read("run/progress").splitlines()]
+    made = "made, but its record cannot be written: no space left on device"
+    assert [text for text in messages if text] == ["wrong password or no key", made] * 2
 
 
 def test_a_state_that_was_damaged_counts_as_no_backup(node):
