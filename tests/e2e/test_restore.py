@@ -67,7 +67,7 @@ def test_notebooks_pictures_and_dashboards_are_back_on_nodes_that_lost_everythin
     admin = f"admin:{secrets['grafana_admin_password']}"
     made = site.shell(
         MONITORING,
-        f"curl -fsS -u {shlex.quote(admin)} -H 'Content-Type: application/json' -d '{{\"title\": \"Kept\"}}' "
+        f'curl -fsS -u {shlex.quote(admin)} -H \'Content-Type: application/json\' -d \'{{"uid": "kept", "title": "Kept"}}\' '
         f"{grafana()}/api/folders",
     )
     before = files(), users(), folders(secrets)
@@ -92,6 +92,6 @@ def test_notebooks_pictures_and_dashboards_are_back_on_nodes_that_lost_everythin
     assert (files(), users(), folders(secrets)) == before
     verdict = verify()
     assert verdict.ok, verdict.report["failures"]
-    site.shell(
-        HUB, f"rm -r {VOLUMES.format('jupyterhub_homes')}/somebody {VOLUMES.format('comfyui_user')}/default"
-    )
+    for volume, name in FILES.items():
+        site.shell(HUB, f"rm -r {VOLUMES.format(volume)}/{name.partition('/')[0]}")
+    site.shell(MONITORING, f"curl -fsS -u {shlex.quote(admin)} -X DELETE {grafana()}/api/folders/kept")
