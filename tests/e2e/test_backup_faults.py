@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +30,8 @@ TOLD_WITHIN_S = 180
 [DATA], [CONTROL] = site.running("postgres"), site.running("control_node")
 [HUB], [GATEWAY], FIRST = site.running("jupyterhub"), site.running("kong"), first_store()
 MONITORING = site.running("alertmanager")[0]
+# The Prometheus of everything.
+WATCHER = next(node for node in site.running("prometheus") if node != MONITORING)
 [EDGE] = [node for node in backed_up() if node not in (DATA, HUB, GATEWAY, FIRST, MONITORING)]
 Copy = tuple[str, str]
 
@@ -175,21 +177,21 @@ def rule(alert: str) -> str:
 
 def shown(expression: str, *labels: str) -> set[tuple[str, ...]]:
     """Labels of what an expression yields in Prometheus now."""
-    series = ask(MONITORING, expression)
+    series = ask(WATCHER, expression)
     return {tuple(str(one["metric"].get(label)) for label in labels) for one in series}
 
 
-def shows(expression: str, wanted: set[tuple[str, ...]], *labels: str) -> bool:
+def shows(expression: str, wanted: Iterable[tuple[str, ...]], *labels: str) -> bool:
     """Whether an expression yields all that is wanted, as soon as Prometheus may know it."""
     end = time.monotonic() + TOLD_WITHIN_S
-    while not wanted <= shown(expression, *labels) and time.monotonic() < end:
+    while not (all_shown := shown(expression, *labels).issuperset(wanted)) and time.monotonic() < end:
         time.sleep(5)
-    return wanted <= shown(expression, *labels)
+    return all_shown
 
 
 def success_times() -> dict[tuple[str, ...], float]:
     """Node, job and store of each copy -> its freshness in Prometheus."""
-    series = ask(MONITORING, "backup_last_success_timestamp_seconds")
+    series = ask(WATCHER, "backup_last_success_timestamp_seconds")
     labels = ("node", "job_name", "store")
     return {tuple(one["metric"][label] for label in labels): float(one["value"][1]) for one in series}
 
@@ -328,9 +330,9 @@ def test_a_database_and_a_store_that_are_down_fail_their_copies_and_no_others():
     told = {node["node"]: " ".join(node["failures"]) for node in report["nodes"]}
     assert "postgres" in told[DATA.name]
     assert "does not answer" in told[DATA.name]
-    for node, *name in names:
-        same = after[node][tuple(name)]["success_at"] == before[node][tuple(name)]["success_at"]
-        assert same is ((node, *name) in expected), (node, *name)
+    for node, job, store in names:
+        same = after[node][job, store]["success_at"] == before[node][job, store]["success_at"]
+        assert same is ((node, job, store) in expected), (node, job, store)
     code, report = by_hand()
     assert code == 0, report
 
