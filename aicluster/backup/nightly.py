@@ -56,6 +56,11 @@ def line_of(node: str, event: Mapping[str, Any]) -> str:
     return ""
 
 
+def failure_of(event: Mapping[str, Any]) -> str:
+    """Return the sentence about a copy that was not made."""
+    return f"{event.get('job', '')}: {event.get('message', '')}"
+
+
 def heard(outcome: Outcome, text: str) -> str:
     """Add one line of a node to its outcome; return what a person reads of it, or nothing."""
     try:
@@ -66,9 +71,13 @@ def heard(outcome: Outcome, text: str) -> str:
     if kind == "done":
         outcome.made.append({key: event.get(key) for key in ("job", "store", "bytes", "seconds")})
     elif kind == "failed":
-        outcome.failures.append(f"{event.get('job', '')}: {event.get('message', '')}")
+        outcome.failures.append(failure_of(event))
     elif kind == "end":
         outcome.end = event
+        # Also what was under way when the run was killed.
+        outcome.failures += [
+            text for text in map(failure_of, event.get("failed", ())) if text not in outcome.failures
+        ]
     return line_of(outcome.node, event)
 
 

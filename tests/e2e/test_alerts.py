@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
 
 import http_client
 import pytest
 import site_under_test as site
+from prometheus_api import ask
 
 # Hardly a rule looks back longer than half an hour at what earlier tests have stopped.
 pytestmark = pytest.mark.calm
@@ -53,14 +53,6 @@ ALERTMANAGER = next(iter(site.running("alertmanager")))
 FILES = "find /opt/aicluster/alertmanager -type f -printf '%p %m %U ' -exec sha256sum {} ';' | sort"
 # Path that was posted to -> the alerts of each post that came there.
 Heard = Callable[[str], list[list[dict[str, Any]]]]
-
-
-def ask(prometheus: site.Node, expr: str) -> list[Any]:
-    """The series a Prometheus answers."""
-    port = prometheus.port("prometheus", "web")
-    answer = http_client.get(f"http://{prometheus.address}:{port}/api/v1/query?query={quote(expr)}")
-    assert answer.status == 200, answer.body
-    return list(answer.json()["data"]["result"])
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -11,8 +10,8 @@ from typing import Any
 
 import pytest
 import site_under_test as site
+from copies import by_hand
 from interrupted import postgres
-from tree import ROOT
 from verified import verify
 
 # Made again in the shortest time.
@@ -116,11 +115,8 @@ def data() -> tuple[Any, str]:
     postgres("create table notes (id serial primary key, text text)")
     postgres("insert into notes (text) select repeat($$x$$, n) from generate_series(1, 1000) n")
     site.shell(node, PUT)
-    backup = subprocess.run(
-        ["bin/backup", *site.inventory_arguments()], cwd=ROOT, env=site.environment(), capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
-    assert backup.returncode == 0, backup.stdout
+    code, report = by_hand()
+    assert code == 0, report
     return data_of(node)
 
 

@@ -123,6 +123,10 @@ FAILURES: dict[str, tuple[str, int, str]] = {
         3, "error: /a: denied",
     ),
     "a full disk": ("echo 'Fatal: no space left on device' >&2; exit 1", 1, "no space left on device"),
+    "a full disk of the store, which restic would ask again and again": (
+        "echo 'Save(<lock/1>) returned error: 507 Insufficient Storage' >&2" + HANGS,
+        1, "the disk of the store is full",
+    ),
     "an answer without a snapshot": ("exit 0", 1, "restic named no snapshot"),
     "an end without a word": ("exit 137", 137, "restic ended with 137 and said nothing"),
 }  # fmt: skip
@@ -163,8 +167,12 @@ def test_a_record_that_cannot_be_written_is_a_failure_and_the_next_copy_is_made(
         raise OSError("no space left on device")
 
     monkeypatch.setattr(record, "keep", full)
+    node.write("repository_1", "")
+    node.write("says_1", FAILURES["a wrong password"][0])
     assert main(["run"]) == 1
-    assert len(node.restic("init")) == 2 and len(node.events()) == 8
+    messages = [json.loads(line)["message"] for line in node.read("run/progress").splitlines()]
+    made = "made, but its record cannot be written: no space left on device"
+    assert [text for text in messages if text] == ["wrong password or no key", made] * 2
 
 
 def test_a_state_that_was_damaged_counts_as_no_backup(node):

@@ -33,6 +33,10 @@ SAYS: dict[str, tuple[list[str], list[str], int]] = {
         ["does not answer over ssh: ssh: connect to host 192.0.2.1 port 22: No route to host"], 0,
     ),
     "a node that ends without a word is no success": (node(status=1), ["exit code 1"], 0),
+    "what was under way when a run was killed is named, and nothing twice": (
+        node(FAILED, {"event": "end", "failed": [FAILED, {"job": "a", "message": "ended"}]}, status=1),
+        ["minio: mc mirror: no space left", "a: ended"], 0,
+    ),
     "a greeting of the machine is no event": (node("Welcome\n", DONE), [], 1),
 }  # fmt: skip
 

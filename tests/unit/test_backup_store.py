@@ -135,6 +135,15 @@ def night(tmp_path, monkeypatch):
 CHECKED, NEWEST = (f"backup_repository_{name}_timestamp_seconds" for name in ("check", "newest_snapshot"))
 
 
+def test_a_person_uses_restic_with_the_password_of_a_repository_and_of_none_that_is_not_here(night, capfd):
+    night.environment.setenv("STORE_FAILS", "no command")
+    assert store.by_hand(["PI52", "forget", "5a"]) == 0
+    assert night.asked()[-1].startswith("its-password|exec ")
+    assert night.commands() == ["forget 5a"]
+    assert store.by_hand(["PI25", "forget", "5a"]) == 2
+    assert "no copies of 'PI25' are stored here: write PI52" in capfd.readouterr().err
+
+
 def test_a_sound_repository_is_checked_pruned_and_measured(night):
     assert night.passes() == 0
     assert night.commands() == [
@@ -151,7 +160,8 @@ def test_a_sound_repository_is_checked_pruned_and_measured(night):
 def test_a_password_is_in_the_environment_and_in_no_argument(night):
     night.passes()
     said = night.read("asked")
-    assert "its-password|exec --env RESTIC_PASSWORD --env RESTIC_PASSWORD_FILE= backup restic" in said
+    assert "its-password|exec" in said
+    assert " --env RESTIC_PASSWORD --env RESTIC_PASSWORD_FILE= backup restic" in said
     assert "its-password" not in said.replace("its-password|", "")
 
 
@@ -178,8 +188,8 @@ def test_snapshots_with_a_false_time_push_out_no_real_ones(night, tells):
     assert night.passes(tells=tells) == 1
     assert night.verbs() == ["snapshots", "check"]
     error = night.state_of("PI52")["error"]
-    assert error.startswith("snapshots older came at another time than they tell: nothing is removed until")
-    assert "docker exec backup restic --repo /store/PI52 forget older" in error
+    assert error.startswith("snapshots older came at another time than they tell: nothing is removed before")
+    assert f"sudo {store.PROGRAM} restic PI52 forget older" in error
 
 
 def test_the_size_of_a_repository_counts_even_if_no_node_uses_it(night):

@@ -74,7 +74,8 @@ def back_up(job: work.Job, plan: Mapping[str, Any], records: List[record.Record]
         try:
             record.keep(plan["node"], records)
         except OSError as error:
-            one.update(exit_code=1, error="made, but its record cannot be written: %s" % error)
+            if not one["exit_code"]:
+                one.update(exit_code=1, error="made, but its record cannot be written: %s" % error)
         tell("failed" if one["exit_code"] else "done", one, took)
         good = good and not one["exit_code"]
     return good

@@ -11,7 +11,7 @@ import urllib.parse
 from typing import Any, Dict, List, Mapping, Sequence
 
 import aicluster_backup_record as record
-from aicluster_backup_tools import Answer, FailedError, ask, mountpoint, require_answer, run
+from aicluster_backup_tools import Answer, FailedError, ask, follow, mountpoint, require_answer, run
 
 SECRETS = "/opt/aicluster/backup/secrets"
 IN_CONTAINER = "/run/secrets/backup"
@@ -19,6 +19,11 @@ RESTIC = ["docker", "exec", "backup", "restic"]
 SQLITE_S = 600.0
 # A store that checks or prunes a repository has it for itself.
 LOCK_LIMIT = "30m"
+# Who only reads waits for nobody, and reads from a store that has no room for a lock.
+NO_LOCK = "--no-lock"
+WRITES = ("backup", "init")
+# What a store with a full disk answers at once; restic would ask again for a quarter of an hour.
+DISK_FULL = "507 Insufficient Storage"
 # How long what an interrupted run left may take to end.
 LEFTOVER_S = 15.0
 # Exit codes of restic.
@@ -105,7 +110,20 @@ def require_store(number: int) -> None:
 def restic(verb: str, number: int, arguments: Sequence[str] = ()) -> Answer:
     """Run restic for the repository in the store of this number."""
     repository = "--repository-file=%s/store_%d" % (IN_CONTAINER, number)
-    return ask([*RESTIC, verb, repository, "--retry-lock=" + LOCK_LIMIT, "--json", *arguments])
+    if verb not in WRITES:
+        return ask([*RESTIC, verb, repository, NO_LOCK, "--json", *arguments])
+    complaints = []  # type: List[str]
+
+    def hear(line: str) -> None:
+        complaints.append(line)
+        if DISK_FULL in line:
+            end_leftovers()
+
+    argv = [*RESTIC, verb, repository, "--retry-lock=" + LOCK_LIMIT, "--json", *arguments]
+    answer = follow(argv, hear, complaints=True)
+    if any(DISK_FULL in line for line in complaints):
+        raise FailedError("the disk of the store is full (%s)" % DISK_FULL)
+    return answer._replace(error="".join(complaints))
 
 
 def attempt(number: int, arguments: Sequence[str]) -> Answer:
@@ -155,7 +173,7 @@ def leftovers() -> List[int]:
                 words = handle.read().decode("utf-8", "replace").split("\0")
             ours = [word for word in words if word.startswith("--repository-file=%s/" % IN_CONTAINER)]
             verbs = [two for two in zip(words, words[1:]) if two[0].rpartition("/")[2] == "restic"]
-            if ours and any(verb in ("backup", "init") for _, verb in verbs):
+            if ours and any(verb in WRITES for _, verb in verbs):
                 found.append(int(pid))
     return found
 

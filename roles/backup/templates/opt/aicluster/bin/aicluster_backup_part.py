@@ -218,7 +218,7 @@ def unpack(source: Source, part: Part, target: str, pace: Pace) -> None:
         *container_of(target), "restore", "%s:%s" % (source.snapshot, part.source),
         "--target=" + TARGET, "--verify",
         "--repository-file=%s/store_%d" % (job_work.IN_CONTAINER, source.number),
-        "--retry-lock=" + job_work.LOCK_LIMIT, "--json", *options_of(part),
+        job_work.NO_LOCK, "--json", *options_of(part),
     ]  # fmt: skip
 
     def hear(line: str) -> None:

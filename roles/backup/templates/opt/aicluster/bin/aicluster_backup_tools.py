@@ -143,17 +143,18 @@ def ask(argv: Sequence[str], **keys: Any) -> Answer:
     return Answer(done.returncode, out, error)
 
 
-def follow(argv: Sequence[str], hear: Callable[[str], None]) -> Answer:
-    """Run a command whose lines are heard as they come; return what else it says."""
-    with tempfile.TemporaryFile() as errors:
+def follow(argv: Sequence[str], hear: Callable[[str], None], complaints: bool = False) -> Answer:
+    """Run a command whose lines, or whose complaints, are heard as they come; return what else it says."""
+    with tempfile.TemporaryFile() as rest:
+        out, error = (rest, subprocess.PIPE) if complaints else (subprocess.PIPE, rest)
         with subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, universal_newlines=True
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=error, encoding="utf-8", errors="replace"
         ) as process:
-            assert process.stdout
-            for line in process.stdout:
+            for line in process.stdout or process.stderr or ():
                 hear(line)
-        errors.seek(0)
-        return Answer(process.returncode, "", errors.read().decode("utf-8", "replace"))
+        rest.seek(0)
+        said = rest.read().decode("utf-8", "replace")
+        return Answer(process.returncode, *((said, "") if complaints else ("", said)))
 
 
 def run(argv: Sequence[str], subject: str, **keys: Any) -> str:

@@ -3,8 +3,10 @@
 """Checks and prunes the repositories that this node stores for others, and hands out metrics of them.
 
 usage: aicluster_backup_store.py --keep-daily N --keep-weekly N --keep-monthly N
+       aicluster_backup_store.py restic NODE ...
 
-A node adds to its repository and removes nothing, so snapshots are removed here and nowhere else.
+A node adds to its repository and removes nothing, so snapshots are removed here and nowhere else. The second
+form is restic with the password of a node's repository, for a person who looks at it or repairs it.
 """
 
 import argparse
@@ -13,17 +15,19 @@ import datetime
 import json
 import os
 import re
+import subprocess
 import sys
 import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import aicluster_textfile
-from aicluster_backup_tools import CLOCKS_DIFFER_S, FailedError, ask, load, mountpoint, save
+from aicluster_backup_tools import CLOCKS_DIFFER_S, FailedError, ask, load, mountpoint, nearest, save
 from aicluster_textfile import Sample
 from aicluster_verify import ROOT
 
 # Lines of a node and the password of its repository.
 PASSWORDS = ROOT + "/backup_store/secrets/repositories"
+PROGRAM = ROOT + "/bin/aicluster_backup_store.py"
 STATE = "/var/lib/aicluster/backup_store.json"
 VOLUME = "backup_store_data"
 # Container with restic, which has the volume at /store.
@@ -40,8 +44,8 @@ LOCK_LIFE_S = 30 * 60
 LOCK_LIMIT = "2h"
 SAID_AT_MOST = 300
 DISPUTED = (
-    "snapshots %s came at another time than they tell: nothing is removed until they are, as root with "
-    "`docker exec backup restic --repo /store/%s forget %s`"
+    "snapshots %s came at another time than they tell: nothing is removed before they are, with "
+    "`sudo {} restic %s forget %s`".format(PROGRAM)
 )
 HELP = {
     "backup_repository_check_timestamp_seconds": "When a part of the repository was last read without error.",
@@ -129,16 +133,32 @@ def output(argv: Sequence[str], verb: str, environment: Mapping[str, str]) -> st
     return answer.out
 
 
-def restic(node: str, password: str, *arguments: str) -> str:
-    """Return what restic prints about a node's repository.
+def command(node: str, arguments: Sequence[str]) -> List[str]:
+    """Return what runs restic on a node's repository; RESTIC_PASSWORD has the password.
 
-    The password is in no argument, because every process of the node sees those.
+    That is in no argument, because every process of the node sees those.
     """
     # The container has the file of its own node's password, which restic would prefer.
     secret = ["--env", "RESTIC_PASSWORD", "--env", "RESTIC_PASSWORD_FILE="]
-    command = ["restic", "--repo", "/store/" + node, "--no-cache", "--retry-lock", LOCK_LIMIT, *arguments]
-    argv = ["docker", "exec", *secret, RESTIC, *command]
-    return output(argv, arguments[0], {"RESTIC_PASSWORD": password})
+    # A repair copies damaged files into its working directory.
+    inside = ["docker", "exec", "--workdir", "/cache", *secret, RESTIC]
+    options = ["--repo", "/store/" + node, "--no-cache", "--retry-lock", LOCK_LIMIT]
+    return [*inside, "restic", *options, *arguments]
+
+
+def restic(node: str, password: str, *arguments: str) -> str:
+    """Return what restic prints about a node's repository."""
+    return output(command(node, arguments), arguments[0], {"RESTIC_PASSWORD": password})
+
+
+def by_hand(arguments: Sequence[str]) -> int:
+    """Run restic for a person; return its exit code."""
+    known, node = passwords(), arguments[0] if arguments else ""
+    if node not in known:
+        print("no copies of %r are stored here: %s" % (node, nearest(node, list(known))), file=sys.stderr)
+        return 2
+    environment = dict(os.environ, RESTIC_PASSWORD=known[node])
+    return subprocess.call(command(node, arguments[1:]), env=environment)
 
 
 def look_after(node: str, folder: str, password: str, keep: Sequence[str], known: Known) -> Known:
@@ -200,6 +220,12 @@ def publish(state: Mapping[str, Known], root: str) -> None:
     aicluster_textfile.publish("aicluster_backup_store", samples(state, sizes, disk), HELP)
 
 
+def passwords() -> Dict[str, str]:
+    """Return the password of each node's repository."""
+    with open(PASSWORDS) as handle:
+        return dict(line.split() for line in handle)
+
+
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Look after every repository; return 1 if one is damaged or out of reach."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -209,8 +235,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     keep = [
         "--keep-%s=%d" % (span, getattr(options, "keep_" + span)) for span in ("daily", "weekly", "monthly")
     ]
-    with open(PASSWORDS) as handle:
-        clients = dict(line.split() for line in handle)
+    clients = passwords()
     before = load(STATE, {})
     root = mountpoint(VOLUME)
     there = repositories(root)
@@ -226,4 +251,4 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(by_hand(sys.argv[2:]) if sys.argv[1:2] == ["restic"] else main())

@@ -1,0 +1,507 @@
+"""What goes wrong with backups fails its unit, is told, loses nothing, and is over with the next run.
+
+One night has the faults that do not disturb each other, one node each.
+"""
+
+import json
+import re
+import shlex
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import docker
+import pytest
+import site_under_test as site
+from copies import AGENT, RESTIC, backed_up, by_hand, copies, first_store, restic, snapshots
+from interrupted import postgres
+from prometheus_api import ask
+from tree import load
+
+pytestmark = pytest.mark.full
+STAGING = "/var/lib/aicluster/backup"
+STORED = "/var/lib/docker/volumes/aicluster_backup_store_data/_data"
+STORE = "/opt/aicluster/bin/aicluster_backup_store.py"
+# Prometheus asks a node once a minute.
+TOLD_WITHIN_S = 180
+[DATA], [CONTROL] = site.running("postgres"), site.running("control_node")
+[HUB], [GATEWAY], FIRST = site.running("jupyterhub"), site.running("kong"), first_store()
+MONITORING = site.running("alertmanager")[0]
+# The Prometheus of everything.
+WATCHER = next(node for node in site.running("prometheus") if node != MONITORING)
+[EDGE] = [node for node in backed_up() if node not in (DATA, HUB, GATEWAY, FIRST, MONITORING)]
+Copy = tuple[str, str]
+
+
+# ---------------------------------------------------------------- what is broken, and mended
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to a node, or to a store of its copies; `said` of each copy that fails for it."""
+
+    node: site.Node
+    begins: str
+    ends: str
+    said: str
+    job: str = ""
+    store: str = ""
+    at: site.Node | None = None
+
+    def hits(self, name: Copy) -> bool:
+        """Whether a copy fails for it."""
+        return self.job in ("", name[0]) and self.store in ("", name[1])
+
+
+def full_disk(folder: str, copied: str) -> str:
+    """Shell commands after which a folder is on a full disk and has copies of some of its files."""
+    return (
+        "mkdir -p /run/full && mount -t tmpfs -o size=16m tmpfs /run/full && mkdir /run/full/there && "
+        f"cp -a {copied} /run/full/there/ && {{ head -c 20M /dev/zero > /run/full/rest || true; }} && "
+        f"mount --bind /run/full/there {folder}"
+    )
+
+
+def mended_disk(folder: str) -> str:
+    return f"umount {folder} && umount /run/full"
+
+
+def as_soon_as(condition: str, command: str) -> str:
+    """A shell command that has another one run in the background once something is so."""
+    waits = f"until {condition}; do sleep 0.02; done; {command}"
+    return f"systemd-run --quiet --collect --unit=fault sh -c '{waits}'"
+
+
+PASSWORD = "/opt/aicluster/backup/secrets/password"
+STORE_OF_EDGE = f"{STORED}/{EDGE.name}"
+STOP_STORE, START_STORE = (f"{site.COMPOSE} {verb} backup_store" for verb in ("stop", "start"))
+GRAFANA = "/var/lib/docker/volumes/aicluster_grafana_data/_data/grafana.db"
+HALF = f"[ $(stat -c %s {STAGING}/postgres/new/postgres.dump 2>/dev/null || echo 0) -gt 1000000 ]"
+PROGRESS = "/run/aicluster/backup-progress"
+SENDS = f'grep -q "\\"job\\": \\"backup\\".*\\"event\\": \\"start\\"" {PROGRESS}'
+FAULTS = {
+    "a dump is cut off half-way": Fault(
+        DATA, as_soon_as(HALF, "pkill -KILL -x pg_dump"), "true", "pg_dump", job="postgres"
+    ),
+    "the disk of a node is full": Fault(
+        HUB,
+        full_disk(STAGING, f"{STAGING}/state.json"),
+        mended_disk(STAGING),
+        "[Nn]o space left|disk is full",
+    ),
+    "the disk of a store is full": Fault(
+        EDGE,
+        f"{STOP_STORE}; {full_disk(STORE_OF_EDGE, f'{STORE_OF_EDGE}/.')} && {START_STORE}",
+        f"{STOP_STORE}; {mended_disk(STORE_OF_EDGE)}; {START_STORE}",
+        "the disk of the store is full",
+        store=FIRST.name,
+        at=FIRST,
+    ),
+    "a node has another password than its repository": Fault(
+        GATEWAY,
+        f"cp -p {PASSWORD} /run/kept && echo other > {PASSWORD}",
+        f"cat /run/kept > {PASSWORD} && rm /run/kept",
+        "wrong password",
+    ),
+    "a file is missing": Fault(
+        MONITORING,
+        f"{site.COMPOSE} stop grafana && mv {GRAFANA} {GRAFANA}.gone",
+        f"mv {GRAFANA}.gone {GRAFANA} && {site.COMPOSE} start grafana",
+        "grafana.db does not exist",
+        job="grafana",
+    ),
+    "the program is killed while it copies": Fault(
+        FIRST,
+        f"rm -f {PROGRESS}; {as_soon_as(SENDS, 'systemctl kill --signal=KILL aicluster-backup')}",
+        "true",
+        "the run ended before it",
+        job="backup",
+    ),
+}
+
+
+@contextmanager
+def broken(fault: Fault) -> Iterator[None]:
+    site.shell(fault.at or fault.node, fault.begins)
+    try:
+        yield
+    finally:
+        site.shell(fault.at or fault.node, fault.ends)
+
+
+@contextmanager
+def bulky_database() -> Iterator[None]:
+    """A dump of the database takes a moment."""
+    line = "select n, repeat(md5(n::text), 100) from generate_series(1, 20000) n"
+    postgres(f"create table bulky as {line}")
+    try:
+        yield
+    finally:
+        postgres("drop table bulky")
+
+
+# ---------------------------------------------------------------- what is seen
+
+
+def control_unit() -> tuple[str, str]:
+    """One run of the unit of the control node: its result and its log."""
+    unit = "aicluster-nightly.service"
+    show = f"systemctl show --value {unit} --property"
+    result = site.shell(CONTROL, f"systemctl start {unit}; {show} Result").strip()
+    run = f"_SYSTEMD_INVOCATION_ID=$({show} InvocationID)"
+    return result, site.shell(CONTROL, f"journalctl --output=cat --no-pager {run}")
+
+
+def all_copies() -> dict[str, dict[Copy, Any]]:
+    return {node.name: copies(node) for node in backed_up()}
+
+
+def ids(node: site.Node) -> set[str]:
+    """The snapshots that both stores have of a node."""
+    return {one["id"] for one in snapshots(node)}
+
+
+def rule(alert: str) -> str:
+    """The expression of an alert rule."""
+    files = ("backup", "nodes")
+    rules = [load(f"roles/prometheus/templates/opt/aicluster/prometheus/rules/{name}.yml") for name in files]
+    [found] = [
+        str(one["expr"]) for file in rules for group in file["groups"] for one in group["rules"]
+        if one.get("alert") == alert
+    ]  # fmt: skip
+    return found
+
+
+def shown(expression: str, *labels: str) -> set[tuple[str, ...]]:
+    """Labels of what an expression yields in Prometheus now."""
+    series = ask(WATCHER, expression)
+    return {tuple(str(one["metric"].get(label)) for label in labels) for one in series}
+
+
+def shows(expression: str, wanted: Iterable[tuple[str, ...]], *labels: str) -> bool:
+    """Whether an expression yields all that is wanted, as soon as Prometheus may know it."""
+    end = time.monotonic() + TOLD_WITHIN_S
+    while not (all_shown := shown(expression, *labels).issuperset(wanted)) and time.monotonic() < end:
+        time.sleep(5)
+    return all_shown
+
+
+def success_times() -> dict[tuple[str, ...], float]:
+    """Node, job and store of each copy -> its freshness in Prometheus."""
+    series = ask(WATCHER, "backup_last_success_timestamp_seconds")
+    labels = ("node", "job_name", "store")
+    return {tuple(one["metric"][label] for label in labels): float(one["value"][1]) for one in series}
+
+
+# ---------------------------------------------------------------- a night with faults
+
+
+@dataclass(frozen=True)
+class Night:
+    """A night with all faults, what was there before, and the night after it."""
+
+    before: dict[str, dict[Copy, Any]]
+    had: dict[str, set[str]]
+    result: str
+    log: str
+    after: dict[str, dict[Copy, Any]]
+    times: dict[tuple[str, ...], float]
+    failed_units: bool
+    failed_copies: bool
+    has: dict[str, set[str]]
+    next_result: str
+    next_log: str
+    at_last: dict[str, dict[Copy, Any]]
+
+    def hit(self, fault: Fault) -> set[Copy]:
+        """The copies that a fault stops."""
+        return {name for name in self.before[fault.node.name] if fault.hits(name)}
+
+
+@pytest.fixture(scope="module")
+def night() -> Iterator[Night]:
+    good, report = by_hand()
+    assert good == 0, report
+    before, had = all_copies(), {node.name: ids(node) for node in backed_up()}
+    with bulky_database():
+        with ExitStack() as faults:
+            for fault in FAULTS.values():
+                faults.enter_context(broken(fault))
+            result, log = control_unit()
+            after = all_copies()
+            failed = {
+                (node, *name)
+                for node, made in after.items()
+                for name, one in made.items()
+                if one["exit_code"]
+            }
+            units = {(fault.node.name, "aicluster-backup.service") for fault in FAULTS.values()}
+            failed_units = shows(
+                rule("UnitFailed"), units | {(CONTROL.name, "aicluster-nightly.service")}, "node", "name"
+            )
+            failed_copies = shows(rule("BackupFailed"), failed, "node", "job_name", "store")
+            times = success_times()
+        has = {node.name: ids(node) for node in backed_up()}
+        next_result, next_log = control_unit()
+    yield Night(
+        before, had, result, log, after, times, failed_units, failed_copies, has, next_result, next_log,
+        all_copies(),
+    )  # fmt: skip
+
+
+def test_the_unit_of_the_control_node_fails_and_so_do_those_of_the_nodes(night):
+    assert night.result == "exit-code"
+    assert night.failed_units, rule("UnitFailed")
+    assert night.failed_copies, rule("BackupFailed")
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_what_fails_is_told_and_leaves_the_time_of_the_last_success_alone(night, fault):
+    node, hit = fault.node.name, night.hit(fault)
+    told = re.findall(rf"^{node}: (\w+): (?!FAILED)(.*)$", night.log.partition("\nbackup: ")[0], re.MULTILINE)
+    assert {job for job, _ in told} == {job for job, _ in hit}, night.log
+    assert all(re.search(fault.said, text) for _, text in told), told
+    for name in hit:
+        made = night.before[node][name]["success_at"]
+        assert night.after[node][name]["success_at"] == made, name
+        assert night.times[(node, *name)] == made, name
+
+
+def test_all_other_copies_are_made_and_nothing_that_was_stored_is_lost(night):
+    hit = {(fault.node.name, *name) for fault in FAULTS.values() for name in night.hit(fault)}
+    new = {
+        (node, *name) for node, made in night.after.items() for name, one in made.items()
+        if one["success_at"] > night.before[node][name]["success_at"]
+    }  # fmt: skip
+    assert new == {(node, *name) for node, made in night.before.items() for name in made} - hit
+    for node, had in night.had.items():
+        assert had <= night.has[node], node
+
+
+def test_the_next_night_makes_all_copies(night):
+    assert night.next_result == "success", night.next_log
+    for node, made in night.at_last.items():
+        for name, one in made.items():
+            assert one["exit_code"] == 0
+            assert one["success_at"] > night.before[node][name]["success_at"], (node, name)
+
+
+# ---------------------------------------------------------------- one by one
+
+
+def unit(node: site.Node, name: str) -> str:
+    """Run a unit of a node to its end; its result."""
+    show = f"systemctl show --value --property Result {name}"
+    return site.shell(node, f"systemctl start {name}; {show}").strip()
+
+
+def stored(node: site.Node, command: str) -> str:
+    """What restic prints of the copies of a node, asked at their first store."""
+    return site.shell(FIRST, f"{STORE} restic {node.name} {command}")
+
+
+def checks() -> dict[str, Any]:
+    """What the first store knows of each repository."""
+    return dict(json.loads(site.shell(FIRST, "cat /var/lib/aicluster/backup_store.json")))
+
+
+def wait_until(command: str, node: site.Node) -> None:
+    """Wait until a command succeeds on a node; RuntimeError if it does not within two minutes."""
+    site.shell(node, f"timeout 120 sh -c 'until {command}; do sleep 0.2; done'")
+
+
+def test_a_database_and_a_store_that_are_down_fail_their_copies_and_no_others():
+    nodes, before = backed_up(), all_copies()
+    site.shell(DATA, f"{site.COMPOSE} stop postgres")
+    site.shell(HUB, STOP_STORE)
+    try:
+        code, report = by_hand()
+    finally:
+        site.shell(HUB, START_STORE)
+        site.shell(DATA, f"{site.COMPOSE} up --detach --wait postgres")
+    after = all_copies()
+    names = {(node.name, *name) for node in nodes for name in before[node.name]}
+    expected = {one for one in names if one[2] == HUB.name or one[:2] == (DATA.name, "postgres")}
+    assert code != 0
+    assert {one for one in names if after[one[0]][one[1:]]["exit_code"]} == expected
+    told = {node["node"]: " ".join(node["failures"]) for node in report["nodes"]}
+    assert "postgres" in told[DATA.name]
+    assert "does not answer" in told[DATA.name]
+    for node, job, store in names:
+        same = after[node][job, store]["success_at"] == before[node][job, store]["success_at"]
+        assert same is ((node, job, store) in expected), (node, job, store)
+    code, report = by_hand()
+    assert code == 0, report
+
+
+FLIP = (
+    'import sys; file = open(sys.argv[1], "r+b"); file.seek(20); byte = file.read(1)[0] ^ 1; file.seek(20); '
+    "file.write(bytes([byte]))"
+)
+
+
+def folders(node: site.Node) -> str:
+    """A file of a repository with the names of files, which each check reads."""
+    for index in stored(node, "list index --quiet").split():
+        for pack in json.loads(stored(node, f"cat index {index} --quiet"))["packs"]:
+            if pack["blobs"][0]["type"] == "tree":
+                return str(pack["id"])
+    raise AssertionError(f"{node.name} has no folder in its repository")
+
+
+def test_a_flipped_byte_is_found_by_the_store_which_removes_nothing_and_the_documented_repair_helps():
+    node = MONITORING
+    pack, before = folders(node), ids(node)
+    file = f"{STORED}/{node.name}/data/{pack[:2]}/{pack}"
+    checked = checks()[node.name].get("checked")
+    site.shell(FIRST, f"python3 -c '{FLIP}' {file}")
+    assert unit(FIRST, "aicluster-backup-store") == "exit-code"
+    known = checks()
+    assert [name for name, one in known.items() if one["error"]] == [node.name]
+    assert pack[:8] in known[node.name]["error"]
+    assert known[node.name].get("checked") == checked
+    assert ids(node) == before
+    assert shows(rule("UnitFailed"), {(FIRST.name, "aicluster-backup-store.service")}, "node", "name")
+    # docs/restore.md
+    stored(node, f"repair packs {pack}")
+    assert unit(node, "aicluster-backup") == "success"
+    assert "no errors were found" in stored(node, "check --read-data")
+    assert unit(FIRST, "aicluster-backup-store") == "success"
+
+
+def test_the_lock_of_a_copy_that_was_killed_stops_no_other_and_is_removed_after_half_an_hour():
+    node, locks = GATEWAY, f"{STORED}/{GATEWAY.name}/locks"
+    endless = RESTIC.format(1).replace("exec", "exec -i") + " backup --stdin --tag endless"
+    site.shell(node, f"systemd-run --quiet --collect --unit=fault sh -c 'sleep 600 | {endless}'")
+    wait_until(f'[ "$(ls {locks})" ]', FIRST)
+    site.shell(node, "pkill -KILL -x restic; systemctl stop fault")
+    assert unit(node, "aicluster-backup") == "success"
+    [lock] = site.shell(FIRST, f"ls {locks}").split()
+    site.shell(FIRST, f"touch -d '40 minutes ago' {locks}/{lock}")
+    assert unit(FIRST, "aicluster-backup-store") == "success"
+    assert site.shell(FIRST, f"ls {locks}") == ""
+
+
+# A node of the lab has the machine's clock: its program is given another one, and restic a time.
+AHEAD = f"""python3 - <<'END'
+import runpy, sys, time
+real = time.time
+time.time = lambda: real() + 25 * 3600
+sys.argv[1:], sys.path[:0] = ["run"], ["/opt/aicluster/bin"]
+runpy.run_path("{AGENT}", run_name="__main__")
+END
+"""
+
+
+def test_a_clock_that_was_a_day_ahead_removes_nothing_and_the_copies_it_dates_are_made_again():
+    node = EDGE
+    site.shell(node, AHEAD)
+    tomorrow = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() + 25 * 3600))
+    restic(node, f"backup --time '{tomorrow}' --host {node.name} --tag backup /host/etc/hostname")
+    before = ids(node)
+    assert unit(FIRST, "aicluster-backup-store") == "exit-code"
+    assert ids(node) == before
+    error = checks()[node.name]["error"]
+    assert "came at another time than they tell" in error
+    site.shell(FIRST, error.split("`")[1])
+    assert unit(FIRST, "aicluster-backup-store") == "success"
+    assert "the clock was wrong" in site.shell(node, f"{AGENT} fallback")
+    assert unit(node, "aicluster-backup") == "success"
+    assert all(one["success_at"] <= time.time() for one in copies(node).values())
+
+
+def test_two_runs_at_once_are_one_run_and_a_refusal_that_names_it():
+    site.shell(DATA, "systemctl start --no-block aicluster-backup")
+    wait_until(f'{AGENT} status | grep -q "\\"pid\\""', DATA)
+    said = site.shell(DATA, f"{AGENT} follow --start --by 'a test' 2>&1; echo rc=$?")
+    assert "a backup runs already: pid" in said
+    assert "started by systemctl" in said
+    assert said.endswith("rc=75\n")
+    assert unit(DATA, "aicluster-backup") == "success"
+
+
+def proven() -> dict[str, Any]:
+    """What the drill of the database last said."""
+    drills = json.loads(site.shell(FIRST, "cat /var/lib/aicluster/drill.json"))["drills"]
+    [one] = [one for one in drills if one["job"] == "postgres"]
+    return dict(one)
+
+
+def test_a_table_that_was_emptied_by_mistake_fails_the_drill_by_name():
+    postgres("create table people as select n from generate_series(1, 100) n")
+    try:
+        assert unit(DATA, "aicluster-backup") == "success"
+        assert unit(FIRST, "aicluster-drill") == "success"
+        before = proven()
+        postgres("delete from people")
+        assert unit(DATA, "aicluster-backup") == "success"
+        assert unit(FIRST, "aicluster-drill") == "exit-code"
+        after = proven()
+        assert re.search(r"people has 0 rows, the time before 100", after["error"])
+        assert after["copies"] == before["copies"]
+        assert shows(rule("UnitFailed"), {(FIRST.name, "aicluster-drill.service")}, "node", "name")
+    finally:
+        postgres("drop table people")
+    assert unit(DATA, "aicluster-backup") == "success"
+    site.shell(FIRST, after["error"].partition("intended: ")[2])
+    assert unit(FIRST, "aicluster-drill") == "success"
+
+
+# ---------------------------------------------------------------- a night without the control node
+
+TIMER = "aicluster-backup-fallback.timer"
+OLD = f"""python3 - <<'END'
+import json
+with open("{STAGING}/state.json", "r+") as file:
+    state = json.load(file)
+    for one in state["copies"]:
+        one["success_at"] -= 21 * 3600
+    file.seek(0)
+    json.dump(state, file)
+    file.truncate()
+END
+"""
+SOON = f"""mkdir -p /run/systemd/system/{TIMER}.d
+cat > /run/systemd/system/{TIMER}.d/soon.conf <<'END'
+[Timer]
+OnCalendar=
+OnCalendar=*:*
+RandomizedDelaySec=0
+AccuracySec=1s
+END
+systemctl daemon-reload; systemctl restart {TIMER}
+"""
+AS_BEFORE = f"rm -r /run/systemd/system/{TIMER}.d; systemctl daemon-reload; systemctl restart {TIMER}"
+
+
+@contextmanager
+def switched_off(node: site.Node) -> Iterator[None]:
+    box = docker.from_env().containers.get(f"aicluster-lab-{node.name}")
+    box.stop(timeout=60)
+    try:
+        yield
+    finally:
+        box.start()
+        subprocess.run(
+            ["timeout", "120", "sh", "-c", f"until {shlex.join(site.as_root(node))} true; do sleep 1; done"],
+            stdin=subprocess.DEVNULL, check=True,
+        )  # fmt: skip
+
+
+def test_without_the_control_node_the_timers_of_the_nodes_make_all_copies(record_property):
+    nodes = backed_up()
+    with switched_off(CONTROL), ExitStack() as timers:
+        began = time.time()
+        for node in nodes:
+            site.shell(node, OLD + SOON)
+            timers.callback(site.shell, node, AS_BEFORE)
+        while any(one["success_at"] < began for made in all_copies().values() for one in made.values()):
+            assert time.time() < began + 300
+            time.sleep(2)
+        record_property("seconds until all copies were made", round(time.time() - began))
+    for node in nodes:
+        log = f"journalctl --unit aicluster-backup-fallback --since @{began:.0f} --output=cat"
+        assert "h old" in site.shell(node, log)
