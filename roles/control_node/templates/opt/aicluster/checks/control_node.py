@@ -1,7 +1,6 @@
 """The toolkit on this node runs, reads its inventory and reaches every node; its timer is set."""
 
 import re
-from typing import Dict
 
 from aicluster_verify import CheckError, Kit
 
