@@ -24,8 +24,9 @@ class ActionModule(NodeAction):
     def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Make one snapshot after the other; fail at the first that cannot be made."""
         plan, node = options["plan"], name_of(task_vars)
-        ssh, snapshots = ssh_arguments(task_vars["hostvars"][task_vars["inventory_hostname"]]), {}
+        snapshots = {}
         for service in plan["backups"]:
+            ssh = ssh_arguments(task_vars["hostvars"][task_vars["inventory_hostname"]])
             argv = nightly.command(ssh, uname().nodename, ["before", service])
             outcome, code = nightly.followed(node, argv, Display().display)
             if code:
