@@ -107,7 +107,7 @@ def test_a_second_night_adds_next_to_nothing():
 
 
 def test_the_dump_of_the_database_can_be_read_from_the_store_and_has_its_manifest():
-    [node] = site.running("postgres")
+    [node, *_] = site.running("postgres")
     read = restic(node, "dump --tag postgres latest /staging/postgres/manifest.json")
     assert read.returncode == 0, read.stderr
     manifest = json.loads(read.stdout)
@@ -120,7 +120,7 @@ def test_the_dump_of_the_database_can_be_read_from_the_store_and_has_its_manifes
 
 @pytest.mark.parametrize("command", ["forget latest --tag postgres", "forget latest --prune --tag postgres"])
 def test_with_the_credentials_of_a_node_nothing_stored_can_be_deleted(command):
-    [node] = site.running("postgres")
+    [node, *_] = site.running("postgres")
     before = json.loads(restic(node, "snapshots --json").stdout)
     refused = restic(node, command)
     assert refused.returncode != 0 or "403" in refused.stderr, refused.stdout
@@ -129,7 +129,7 @@ def test_with_the_credentials_of_a_node_nothing_stored_can_be_deleted(command):
 
 def test_the_key_of_the_timer_can_only_start_the_backup():
     [control] = site.running("control_node")
-    [node] = site.running("postgres")
+    [node, *_] = site.running("postgres")
     key = "/var/lib/aicluster-toolkit/.ssh/backup_ed25519"
     login = (
         f"sudo -u aicluster ssh -o BatchMode=yes -o IdentitiesOnly=yes -i {key} {node.user}@{node.address}"
@@ -145,7 +145,7 @@ def by_copy(node: site.Node) -> dict[tuple[str, str], Any]:
 
 
 def test_a_database_and_a_store_that_are_down_fail_their_copies_and_no_others():
-    [data] = site.running("postgres")
+    [data, *_] = site.running("postgres")
     nodes = backed_up()
     [store] = [node for node in site.running("backup_store") if "secondary_ai" in node.groups]
     before = {node: by_copy(node) for node in nodes}
@@ -183,7 +183,7 @@ def test_a_database_and_a_store_that_are_down_fail_their_copies_and_no_others():
 
 
 def test_a_second_run_at_the_same_time_is_refused_and_names_the_first():
-    [node] = site.running("postgres")
+    [node, *_] = site.running("postgres")
     lock, holder = "/run/lock/aicluster-backup", json.dumps({"pid": 1, "since": 0, "by": "a test"})
     held = f"echo {shlex.quote(holder)} > {lock}; flock {lock} {AGENT} run 2>&1; echo rc=$?"
     said = site.shell(node, held)
