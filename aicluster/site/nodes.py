@@ -123,8 +123,9 @@ def cluster_nodes(
 
 
 def nodes_running(nodes: Iterable[Mapping[str, Any]], service: str) -> list[Mapping[str, Any]]:
-    """Return the entries of `cluster_nodes` whose node runs `service`, drained ones too; possibly none."""
-    return [node for node in nodes if service in node["services"]]
+    """Return the entries of `cluster_nodes` whose node runs `service`, drained ones too; a standby is last."""
+    running = [node for node in nodes if service in node["services"]]
+    return sorted(running, key=lambda node: is_standby(node["services"][service]))
 
 
 def profiles_of(service: str, node: Mapping[str, Any]) -> list[str]:

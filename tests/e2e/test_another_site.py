@@ -31,7 +31,7 @@ DOWN = "jupyterhub"
 LINE = f"  - {SERVICE}\n"
 FROM, TO = "group_vars/secondary_ai/services.yml", "group_vars/backend/services.yml"
 [OLD] = site.running(SERVICE)
-[NEW] = site.running("postgres")
+NEW, *_ = site.running("postgres")
 [CONTROL] = site.running("control_node")
 NAME = "AGX1"
 # Hardened images come with it.

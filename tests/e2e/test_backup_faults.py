@@ -27,7 +27,7 @@ STORED = "/var/lib/docker/volumes/aicluster_backup_store_data/_data"
 STORE = "/opt/aicluster/bin/aicluster_backup_store.py"
 # Prometheus asks a node once a minute.
 TOLD_WITHIN_S = 180
-[DATA], [CONTROL] = site.running("postgres"), site.running("control_node")
+[DATA, *_], [CONTROL] = site.running("postgres"), site.running("control_node")
 [HUB], [GATEWAY], FIRST = site.running("jupyterhub"), site.running("kong"), first_store()
 MONITORING = site.running("alertmanager")[0]
 # The Prometheus of everything.

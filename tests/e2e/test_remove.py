@@ -16,6 +16,7 @@ from verified import verify
 
 # Made again in the shortest time.
 SMALLEST = min((node for node in site.nodes() if node.containers), key=lambda node: len(node.services))
+_, *STANDBYS = site.running("postgres")
 BYSTANDER = "/etc/somebody-elses.conf"
 BYSTANDER_DATA = "$(docker volume inspect --format '{{.Mountpoint}}' bystander)/file"
 # What somebody has in the engine's configuration beside us: a runtime, and a key the toolkit never writes.
@@ -111,7 +112,7 @@ class Removed:
 @pytest.fixture(scope="module")
 def data() -> tuple[Any, str]:
     """What is in databases and buckets, all of it in a backup."""
-    [node] = site.running("postgres")
+    [node, *_] = site.running("postgres")
     postgres("create table notes (id serial primary key, text text)")
     postgres("insert into notes (text) select repeat($$x$$, n) from generate_series(1, 1000) n")
     site.shell(node, PUT)
@@ -122,8 +123,15 @@ def data() -> tuple[Any, str]:
 
 @pytest.fixture(scope="module")
 def removed(data: object) -> Iterator[dict[bool, Removed]]:
-    """Two nodes, each cleaned up: one all but its data, and the one of all databases with it."""
+    """Two nodes, each cleaned up: one all but its data, and the one of all databases with it.
+
+    The standby is lost, too: else the database would be promoted, not restored.
+    """
     assert data
+    for standby in STANDBYS:
+        site.shell(
+            standby, f"{site.COMPOSE} rm --stop --force postgres && docker volume rm aicluster_postgres"
+        )
     nodes = {True: SMALLEST, False: site.running("postgres")[0]}
     with ExitStack() as stack:
         for node in nodes.values():
@@ -165,7 +173,7 @@ def test_what_the_toolkit_made_goes_and_what_was_there_stays(removed, keep_data)
 
 def test_the_next_run_makes_it_again_and_leaves_what_others_set(removed):
     nodes = [one.node for one in removed.values()]
-    again = site.run_site("--limit", ",".join(node.address for node in nodes))
+    again = site.run_site("--limit", ",".join(node.address for node in [*nodes, *STANDBYS]))
     assert again.code == 0, again.output
     for node in nodes:
         assert BYSTANDER_SETTINGS.items() < settings(node).items()

@@ -146,7 +146,7 @@ def side_by_side(*faults: AbstractContextManager[site.Node]) -> Iterator[list[si
 @contextmanager
 def foreign_password() -> Iterator[site.Node]:
     """The database's monitor has another password than its exporter knows."""
-    node = site.running("postgres_exporter")[0]
+    node = site.running("postgres")[0]
     sql = f"{site.COMPOSE} exec -T postgres psql -U postgres -c"
     site.shell(node, f"{sql} \"ALTER ROLE monitor PASSWORD 'another'\"")
     # Sessions that were open stay open.

@@ -13,6 +13,8 @@ import aicluster_lab.ask
 from aicluster_lab.sitedata import INVENTORY as LAB_INVENTORY
 from tree import ROOT, load
 
+from aicluster.site.replication import is_standby
+
 # Which inventory the tests look at; `lab`, or the name of a file inventory/<name>.yml.
 INVENTORY = os.environ.get("AICLUSTER_INVENTORY", "lab")
 # What of a node's containers one asks on it.
@@ -94,8 +96,9 @@ def node(name: str) -> Node:
 
 
 def running(service: str) -> list[Node]:
-    """The nodes a service is placed on."""
-    return [node for node in nodes() if service in node.services]
+    """The nodes a service is placed on; a standby comes last."""
+    found = [node for node in nodes() if service in node.services]
+    return sorted(found, key=lambda node: is_standby(node.services[service]))
 
 
 @cache

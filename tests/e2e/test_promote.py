@@ -1,0 +1,107 @@
+"""The node of the primary dies under writes: its standby takes over with what was confirmed, and back again.
+
+For `make test-full`: it deploys the site three times.
+"""
+
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator
+
+import docker
+import pytest
+import site_under_test as site
+from docker.models.containers import Container
+from interrupted import postgres
+from verified import verify
+
+pytestmark = pytest.mark.full
+PRIMARY, STANDBY = site.running("postgres")
+EXEC = f"{site.COMPOSE} exec -T postgres"
+# 50 rows a second over the network; the number of each is printed once it is confirmed.
+WRITE = f"""{EXEC} sh -c '
+export PGPASSWORD="$(cat /run/secrets/postgres/password)"
+i=0; while sleep 0.02; do i=$((i + 1)); echo "insert into acked values ($i) returning i;"; done |
+psql -qAt -h {PRIMARY.address} -p {PRIMARY.port("postgres", "sql")} -U postgres aicluster; true'
+"""
+UNTIL_WRITABLE = f"""
+until {EXEC} psql -qc 'insert into acked values (0)' -U postgres aicluster 2> /dev/null; do sleep 0.2; done; date +%s.%N
+"""
+VOLUME = "/var/lib/docker/volumes/aicluster_postgres/_data"
+WITHIN_S = 120
+
+
+def box() -> Container:
+    """The lab's container that is the primary's node: its power switch."""
+    return docker.from_env().containers.get(f"aicluster-lab-{PRIMARY.name}")
+
+
+def begin(command: str) -> "subprocess.Popen[str]":
+    argv = [*site.as_root(STANDBY), "sh", "-c", shlex.quote(command)]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+
+
+def said(node: site.Node, command: str) -> str:
+    """What a command prints; nothing while the node is not up."""
+    try:
+        return site.shell(node, command)
+    except RuntimeError:
+        return ""
+
+
+def promote(node: site.Node) -> site.Run:
+    confirm = f"confirm={site.variable(node, 'site_name')}"
+    return site.run_playbook("playbooks/promote.yml", "-e", f"node={node.name}", "-e", confirm)
+
+
+def wait_for_standby(node: site.Node) -> None:
+    end = time.monotonic() + WITHIN_S
+    while '"streaming" : 1' not in (state := said(node, f"{EXEC} /opt/aicluster/server state")):
+        assert time.monotonic() < end, state
+        time.sleep(2)
+
+
+@pytest.fixture
+def table() -> Iterator[None]:
+    postgres("create table acked (i int primary key)")
+    yield
+    postgres("drop table acked")
+    for node in (PRIMARY, STANDBY):
+        site.shell(node, f"rm -rf {VOLUME}/before_*")
+
+
+@pytest.mark.usefixtures("table")
+def test_a_dead_primary_is_replaced_becomes_the_standby_and_the_primary_again(record_property):
+    with begin(WRITE) as writer, begin(UNTIL_WRITABLE) as writable:
+        time.sleep(10)
+        box().kill()
+        killed = time.time()
+        refused = promote(PRIMARY)
+        promoted = promote(STANDBY)
+        record_property("seconds until the run had ended", round(time.time() - killed, 1))
+        record_property("seconds until writable", round(float(writable.communicate()[0]) - killed, 1))
+        writer.terminate()
+        confirmed = int((writer.communicate()[0].split() or ["0"])[-1])
+    assert "is the primary already" in refused.output
+    assert f"{STANDBY.name} takes writes" in promoted.output, promoted.output
+    count = f"{EXEC} psql -U postgres -Atc 'select count(*) from acked where i > 0' aicluster"
+    lost = confirmed - int(site.shell(STANDBY, count))
+    record_property("rows confirmed", confirmed)
+    record_property("rows lost", lost)
+    assert confirmed > 100
+    assert lost < 50, "a second of what was confirmed"
+
+    box().start()
+    while f"{STANDBY.name} is the primary" not in said(PRIMARY, f"{site.COMPOSE} logs postgres"):
+        assert time.time() < killed + 10 * WITHIN_S, "the old primary does not refuse to start"
+        time.sleep(2)
+    repaired = site.run_site()
+    assert repaired.code == 0, repaired.output
+    wait_for_standby(PRIMARY)
+    assert site.shell(PRIMARY, f"ls -d {VOLUME}/before_*/PG_VERSION")
+
+    back = promote(PRIMARY)
+    assert back.code == 0, back.output
+    wait_for_standby(STANDBY)
+    verdict = verify()
+    assert verdict.ok, verdict.report["failures"]
