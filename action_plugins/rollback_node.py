@@ -51,10 +51,9 @@ class ActionModule(NodeAction):
         node, service = options["node"], options["service"]
         before = self.ask(task_vars, {"verb": "recall"})["before"]
         known = rollback.way_back(node, service, before, options["data"])
-        pin = rollback.pin_of(node["host"], service, known, options["mirror"])
-        Display().display(
-            f"{node['name']}: {service}: {node['services'][service]['image']} -> {pin['image']}"
-        )
+        new = rollback.pins_for(options["nodes"], node["host"], service, known, options["mirror"])
+        image = new[0]["image"]
+        Display().display(f"{node['name']}: {service}: {node['services'][service]['image']} -> {image}")
         for one in known["snapshots"]:
             words = restore.words(one["job"], {"snapshot": one["snapshot"], "copy": str(one["copy"])})
             answer = self._low_level_execute_command(restore.command("plan", words))
@@ -67,9 +66,9 @@ class ActionModule(NodeAction):
             for line in said:
                 Display().display(f"{node['name']}: {line}")
         return {
-            "image": pin["image"],
+            "image": image,
             "snapshots": known["snapshots"],
-            "pins": pins.with_pin(options["pins"], pin),
+            "pins": pins.with_pins(options["pins"], new),
         }
 
     def _pin(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:

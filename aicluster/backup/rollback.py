@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import SiteError
+from ..site.replication import is_standby
 from ..site.rules import suggestion
 from .jobs import has_data
 from .restore import named_node
@@ -54,7 +55,8 @@ def targets(nodes: Sequence[Node], hosts: Sequence[str], service: str, name: str
         return [node["host"] for node in meant]
 
     def runs(node: Node) -> bool:
-        return bool(node["services"].get(service, {}).get("image"))
+        entry = node["services"].get(service, {})
+        return bool(entry.get("image")) and not is_standby(entry)
 
     able, where = [node for node in meant if runs(node)], ", ".join(node["name"] for node in meant)
     if not able:
@@ -102,8 +104,14 @@ def way_back(node: Node, service: str, before: Before, data: bool) -> dict[str, 
     return known
 
 
-def pin_of(host: str, service: str, before: Before, mirror: str) -> dict[str, Any]:
-    """Return the pin of a service: the very image, below whichever mirror the node takes images from."""
+def pins_for(
+    nodes: Sequence[Node], host: str, service: str, before: Before, mirror: str
+) -> list[dict[str, Any]]:
+    """Return the pins of a service on its host, and of its standby, which reads its files.
+
+    They name the very image, below whichever mirror the node takes images from.
+    """
     image = before["image"].removeprefix(f"{mirror.rstrip('/')}/" if mirror else "")
     exact = f"{image}@{before['digest']}" if before["digest"] and "@" not in image else image
-    return {"host": host, "service": service, "image": exact}
+    standbys = [node["host"] for node in nodes if is_standby(node["services"].get(service, {}))]
+    return [{"host": one, "service": service, "image": exact} for one in (host, *standbys)]

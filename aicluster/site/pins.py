@@ -37,10 +37,12 @@ def pins_of(pins: object) -> dict[tuple[str, str], str]:
     return found
 
 
-def with_pin(pins: Iterable[Mapping[str, Any]], new: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the pins with a new one, which replaces that of the same service and host."""
-    kept = [dict(pin) for pin in pins if any(pin[key] != new[key] for key in ("host", "service"))]
-    return [*kept, dict(new)]
+def with_pins(
+    pins: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the pins with new ones, each of which replaces that of the same service and host."""
+    found = {(pin["host"], pin["service"]): dict(pin) for pin in (*pins, *new)}
+    return [*found.values()]
 
 
 def text_of(pins: Iterable[Mapping[str, Any]]) -> str:

@@ -75,6 +75,7 @@ def moved(service: str, name: str, **changed: Any) -> dict[str, Any]:
     """`overrides` of a production whose service runs on the node `name` alone; `changed` is of its entry."""
     nodes = deepcopy(cluster("production"))
     entry, *_ = [node["services"].pop(service) for node in nodes if service in node["services"]]
+    entry.pop("replication", None)
     next(node for node in nodes if node["name"] == name)["services"][service] = entry | changed
     return {"cluster_nodes": nodes}
 

@@ -7,21 +7,22 @@ import yaml
 from ansible.template import trust_as_template
 from render import cluster, hosts_running
 
-from aicluster.backup.rollback import listed, no_backup, pin_of, remembered, targets, way_back
+from aicluster.backup.rollback import listed, no_backup, pins_for, remembered, targets, way_back
 from aicluster.errors import SiteError
-from aicluster.site.pins import pins_of, text_of, with_pin
+from aicluster.site.pins import pins_of, text_of, with_pins
 
 NODES: Any = cluster("production")
 HOSTS = [node["host"] for node in NODES]
-[PI52] = [node for node in NODES if "postgres" in node["services"]]
+[AGX0, PI52] = hosts_running("postgres")
+[PRIMARY] = [node for node in NODES if node["host"] == PI52]
 COPY = {"job": "postgres", "copy": 1, "store": "AGX0", "snapshot": "4f2a" * 4, "live": True}
 CHANGE = {"image": "m:5000/postgres:17.11", "digest": "sha256:1", "to": "m:5000/postgres:17.12"}
 BEFORE = remembered({"postgres": CHANGE, "redis": {**CHANGE, "digest": ""}}, {"postgres": [COPY]}, 0)
 
 
 def test_a_rollback_is_of_one_node_and_a_list_of_all():
-    assert targets(NODES, HOSTS, "postgres") == [PI52["host"]]
-    assert targets(NODES, HOSTS, "redis", "PI52") == hosts_running("postgres")
+    assert targets(NODES, HOSTS, "postgres") == [PI52], "not the standby"
+    assert targets(NODES, HOSTS, "redis", "PI52") == [PI52]
     assert targets(NODES, HOSTS, "") == HOSTS
 
 
@@ -57,7 +58,7 @@ def test_the_list_names_image_time_and_data():
 ])  # fmt: skip
 def test_nothing_to_go_back_to_is_refused(before, message):
     with pytest.raises(SiteError) as refused:
-        way_back(PI52, "postgres", before, data=True)
+        way_back(PRIMARY, "postgres", before, data=True)
     assert message in str(refused.value)
 
 
@@ -67,7 +68,7 @@ def test_nothing_to_go_back_to_is_refused(before, message):
     pytest.param("redis", True, [], id="that keeps none"),
 ])  # fmt: skip
 def test_the_way_back_of_a_service(service, data, snapshots):
-    assert way_back(PI52, service, BEFORE, data)["snapshots"] == snapshots
+    assert way_back(PRIMARY, service, BEFORE, data)["snapshots"] == snapshots
 
 
 @pytest.mark.parametrize(("service", "mirror", "image"), [
@@ -76,7 +77,9 @@ def test_the_way_back_of_a_service(service, data, snapshots):
     pytest.param("redis", "m:5000", "postgres:17.11", id="that came from no registry"),
 ])  # fmt: skip
 def test_the_very_image_is_kept(service, mirror, image):
-    assert pin_of("10.0.0.1", service, BEFORE[service], mirror)["image"] == image
+    pins = pins_for(NODES, PI52, service, BEFORE[service], mirror)
+    standbys = [AGX0] if service == "postgres" else []
+    assert [(pin["host"], pin["image"]) for pin in pins] == [(host, image) for host in (PI52, *standbys)]
 
 
 PIN = {"host": "10.0.0.1", "service": "redis", "image": f"m:5000/redis:8.10.2@sha256:{'0' * 64}"}
@@ -84,9 +87,9 @@ PIN = {"host": "10.0.0.1", "service": "redis", "image": f"m:5000/redis:8.10.2@sh
 
 def test_the_file_has_one_line_for_each_service_of_a_host():
     other = {**PIN, "service": "minio"}
-    pins = with_pin([{**PIN, "image": "redis:7"}, other], {**PIN, "host": trust_as_template(PIN["host"])})
+    pins = with_pins([{**PIN, "image": "redis:7"}, other], [{**PIN, "host": trust_as_template(PIN["host"])}])
     text = text_of(pins)
-    assert yaml.safe_load(text) == {"service_pins": [other, PIN]}
+    assert yaml.safe_load(text) == {"service_pins": [PIN, other]}
     assert sum("m:5000" in line for line in text.splitlines()) == 2
     without = "".join(line for line in text.splitlines(keepends=True) if "m:5000" not in line)
     assert pins_of(yaml.safe_load(without)["service_pins"]) == {}
