@@ -368,6 +368,7 @@ def test_a_flipped_byte_is_found_by_the_store_which_removes_nothing_and_the_docu
     # docs/restore.md
     stored(node, f"repair packs {pack}")
     assert unit(node, "aicluster-backup") == "success"
+    stored(node, "repair snapshots --forget")
     assert "no errors were found" in stored(node, "check --read-data")
     assert unit(FIRST, "aicluster-backup-store") == "success"
 
