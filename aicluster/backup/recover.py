@@ -60,6 +60,8 @@ def require_fresh(names: list[str], root: Path) -> None:
     for name in names:
         if Path(name).parts[0] not in FOLDERS and (root / name).exists():
             raise SiteError(f"{root / name}: must not be there yet; use a fresh clone, or move it away")
+    if not shutil.which("git"):
+        return
     ask = ["git", "-C", str(root), "status", "--porcelain", "--", *FOLDERS]
     changed = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.split("\n")[0]
     if changed:
