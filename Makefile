@@ -260,7 +260,7 @@ test-role: setup ## one role by itself on a lab node, with what it needs: make t
 
 .PHONY: bench
 bench: setup ## on a running lab: the cost of a run without changes, compared with other ways (ARGS=3: rounds)
-	@PYTHONPATH=.:filter_plugins:action_plugins:vars_plugins:library:module_utils:tests/support:lab $(VENV)/bin/python tests/bench/bench.py $(ARGS)
+	@PYTHONPATH=.:filter_plugins:action_plugins:lookup_plugins:vars_plugins:library:module_utils:tests/support:lab $(VENV)/bin/python tests/bench/bench.py $(ARGS)
 
 .PHONY: clean
 clean: ## remove caches and .venv (not the lab: make lab-down)

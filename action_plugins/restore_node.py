@@ -3,6 +3,7 @@
 
 import shlex
 import time
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -15,6 +16,8 @@ from aicluster.errors import SiteError
 from aicluster.verify.report import RUNNER, lines_of, node_results
 
 PAUSE_S = 10
+OFF_SITE, READING = "offsite", ("list", "plan", "apply")
+HANDED = "/run/aicluster/offsite.json"
 
 
 class ActionModule(ActionBase):
@@ -38,9 +41,13 @@ class ActionModule(ActionBase):
                 "service": {"type": "str", "default": ""},
                 "options": {"type": "dict", "default": {}},
                 "by": {"type": "str", "default": ""},
+                "offsite": {"type": "str", "default": ""},
+                "offsite_environment": {"type": "dict", "default": {}, "no_log": True},
             }
         )
         try:
+            if arguments["options"].get("copy") == OFF_SITE and arguments["phase"] in READING:
+                self._hand_over(arguments)
             result: dict[str, Any] = getattr(self, f"_{arguments['phase']}")(arguments)
         except SiteError as error:
             raise AnsibleActionFail(str(error)) from error
@@ -50,6 +57,16 @@ class ActionModule(ActionBase):
         """Run a command on the node, escalated as a module is."""
         answer: dict[str, Any] = self._low_level_execute_command(command)
         return answer
+
+    def _hand_over(self, arguments: dict[str, Any]) -> None:
+        """Leave the node, for the program that starts next, what opens the off-site repository."""
+        data = restore.off_site(
+            arguments["offsite"], arguments["offsite_environment"], arguments["node"]["name"]
+        )
+        command = f"umask 077 && mkdir -p -m 755 {Path(HANDED).parent} && cat > {HANDED}"
+        answer = self._low_level_execute_command(command, in_data=data.encode())
+        if answer["rc"]:
+            raise SiteError(f"restore: {HANDED} of {arguments['node']['name']}: {answer['stderr'].strip()}")
 
     def _choose(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Name the hosts this run is about; everything that the description can refuse is refused here."""

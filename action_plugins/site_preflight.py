@@ -24,7 +24,10 @@ from aicluster.site.commands import ansible_command, inventory_name
 from aicluster.site.secrecy import is_exposed
 from aicluster.site.vocabulary import load_yaml, roles_in, vocabulary_of
 
-SITE_VARIABLES = ("site_network", "site_router", "site_image_architectures", "site_operators")
+SITE_VARIABLES = (
+    *("site_network", "site_router", "site_image_architectures", "site_operators"),
+    *("site_offsite", "site_offsite_kib_s"),
+)
 # Keys of the description, and the variables they stand for.
 CATALOGUE = {"services": "definitions", "overrides": "overrides", "catalogue": "catalogue"}
 # Of the connection, what the description of a node depends on.
@@ -73,6 +76,7 @@ def secrets_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
     """
     names: list[str] = []
     malformed: dict[str, str] = {}
+    environment: list[str] = []
     file, problem, fix = None, None, None
     try:
         file = str(hostvars["site_secrets_file"])
@@ -81,6 +85,8 @@ def secrets_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
             names = [str(name) for name, value in secrets.items() if value not in (None, "")]
             flaws = {name: flaw_of(secrets[name]) for name in names}
             malformed = {name: flaw for name, flaw in flaws.items() if flaw}
+            opens = secrets.get("offsite_environment")
+            environment = [name for name in opens if opens[name]] if isinstance(opens, Mapping) else []
         elif secrets is not None:
             problem, fix = "holds no `name: value` lines", "correct it"
     except KeyError as error:
@@ -94,7 +100,7 @@ def secrets_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
         else:
             problem, fix = f"cannot be read, {one_line(error)}", "correct it: running services use its values"
     found = {"file": file, "names": names, "malformed": malformed, "problem": problem, "fix": fix}
-    return {**found, "exposed": False}
+    return {**found, "environment": environment, "exposed": False}
 
 
 def is_absent(path: Path) -> bool:

@@ -29,6 +29,8 @@ options:
     type: dict
     default: {}
   by: {description: "For V(apply), who restores, for the node's record.", type: str, default: ""}
+  offsite: {description: Address of the off-site repository., type: str, default: ""}
+  offsite_environment: {description: Variables of restic that open it., type: dict, default: {}}
 attributes:
   check_mode: {description: V(choose), V(list) and V(plan) change nothing in any mode., support: full}
 """

@@ -14,6 +14,7 @@ from ..site.nodes import nodes_running
 from ..site.relations import names
 from ..site.vocabulary import YAML_LOADER
 from .jobs import copies_of, kept_by
+from .site import SITE
 from .stores import BACKUP, STORE, Node, stores_of
 
 # Jinja's comments and statements, and its expressions.
@@ -106,7 +107,12 @@ def backup_problems(nodes: Sequence[Node]) -> list[str]:
 
     `nodes`: entries of `cluster_nodes`.
     """
-    found = []
+    found = [
+        f"node_name {SITE} of {node['host']}: must not be that of the repository of the site's own copy; "
+        "choose another"
+        for node in nodes
+        if node["name"] == SITE
+    ]
     for node in nodes:
         if BACKUP not in node["services"]:
             found += [

@@ -94,6 +94,16 @@ def over_ssh(ssh: Sequence[str], line: str) -> list[str]:
     return [*ssh, "-o", "BatchMode=yes", f"sudo -n {line}"]
 
 
+def off_site(repository: str, environment: Mapping[str, str], node: str) -> str:
+    """Return what the node's program is handed to reach its off-site repository; raise SiteError for none."""
+    if not repository:
+        raise SiteError(
+            "restore: copy 'offsite': must be a repository outside the site; name it as site_offsite in "
+            "group_vars/all/shared.yml, or restore from copy 1 or 2"
+        )
+    return json.dumps({**environment, "RESTIC_REPOSITORY": f"{repository.rstrip('/')}/{node}"})
+
+
 def failure(node: str, code: int, last: str) -> str:
     """Return what a failed restore tells, and whether anything was changed."""
     untouched = "; nothing was changed" if code in (REFUSED, BUSY) else ""
@@ -105,7 +115,7 @@ def listed(said: str) -> list[str]:
     document = json.loads(said[said.index("{") :])
     lines = []
     for copy in document["copies"]:
-        title = f"{document['node']}: {copy['job']}, copy {copy['copy']} on {copy['store']}"
+        title = f"{document['node']}: {copy['job']}, copy {copy['copy'] or 'offsite'} on {copy['store']}"
         if "error" in copy:
             lines.append(f"{title}: {copy['error']}")
             continue

@@ -15,7 +15,7 @@ from ..site.replication import FACT, replication_problems
 from ..site.rules import is_number, or_null
 from .network import identity_errors, network_errors
 from .nodes import group_errors, node_errors
-from .secrets import secret_errors
+from .secrets import offsite_errors, secret_errors
 from .services import catalogue_errors, placement_errors, profile_errors
 from .subjects import Site
 from .variables import Validate, inventory_errors, role_variable_errors
@@ -32,10 +32,10 @@ def site_errors(site: Site, validate: Validate) -> list[str]:
     variable -> reason), services (service_definitions), declared (service -> what it deploys to a node, with
     templates), volumes (service -> named volumes of its compose file), programs (Python files in files/ of
     roles), overrides (service_overrides), catalogue (services with overrides), roles (name -> options of its
-    argument_specs, None without one), secrets {file, names (those that have a value), malformed, problem:
-    text or None, fix: text or None (make it), exposed: whether it is plain text that git does not ignore},
-    inventories (of this run, below the toolkit's root or absolute), playbook (how one that opens the secrets
-    is run on these nodes).
+    argument_specs, None without one), secrets {file, names (those that have a value), malformed, environment
+    (names in offsite_environment), problem: text or None, fix: text or None (make it), exposed: whether it is
+    plain text that git does not ignore}, inventories (of this run, below the toolkit's root or absolute),
+    playbook (how one that opens the secrets is run on these nodes).
     `validate`: how Ansible validates variables of roles.
     """
     checks = (
@@ -48,6 +48,7 @@ def site_errors(site: Site, validate: Validate) -> list[str]:
         placement_errors,
         profile_errors,
         secret_errors,
+        offsite_errors,
     )
     # What is the same for all hosts is said once.
     errors = [error for check in checks for error in check(site)]

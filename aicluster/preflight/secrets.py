@@ -5,9 +5,9 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 
-from ..site.rules import is_names
+from ..site.rules import is_names, is_number, matches, shown
 from .services import all_placed
-from .subjects import Site
+from .subjects import SHARED_FILE, Site
 
 # What a program that reads a secret takes for something else, and no way of writing it down prevents.
 # Placeholders: `%(name)s` of rclone and Grafana, `${env:NAME}` and `{b64}` of SonarQube, `{vault://...}` of
@@ -20,6 +20,16 @@ FLAWS = {
     # SonarQube takes none that is shorter, the object store none below 8.
     r"^.{0,11}$": "has fewer than 12 characters",
 }
+# Off-site repositories that environment variables open: how each is written, and which it needs.
+OFFSITE = {
+    r"rest:https?://[^/@\s]+(/\S*)?": ("RESTIC_REST_USERNAME", "RESTIC_REST_PASSWORD"),
+    r"s3:(https?://)?[^/@\s]+/[^/\s]\S*": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    r"b2:[\w-]+:\S*": ("B2_ACCOUNT_ID", "B2_ACCOUNT_KEY"),
+    r"azure:[a-z0-9-]+:/\S*": ("AZURE_ACCOUNT_NAME", "AZURE_ACCOUNT_KEY"),
+}
+OFFSITE_EXAMPLES = (
+    "rest:https://host/path, s3:https://host/bucket/path, b2:bucket:path or azure:container:/path"
+)
 
 
 def flaw_of(secret: object) -> str | None:
@@ -70,4 +80,29 @@ def secret_errors(site: Site) -> Iterator[str]:
                 f"secret {name} of service {' and '.join(services)} (hidden) {secrets['malformed'][name]}: "
                 f"must be one line of printable ASCII that every program reads unchanged; write "
                 f"`{name}: '<value>'`, in quotes and without that, in {secrets['file']}"
+            )
+
+
+def offsite_errors(site: Site) -> Iterator[str]:
+    """Yield why the off-site repository cannot be one, and variables that would open it and are missing."""
+    secrets = site["secrets"]
+    for variables in site["hosts"].values():
+        limit, address = variables.get("site_offsite_kib_s", 0), variables.get("site_offsite", "")
+        if not is_number(0, float("inf"))(limit):
+            yield (
+                f"site_offsite_kib_s {shown(limit)}: must be KiB a second, 0 for no limit; correct it in "
+                f"{SHARED_FILE}"
+            )
+        needed = [names for form, names in OFFSITE.items() if matches(form)(address)]
+        missing = [name for name in needed[0] if name not in secrets["environment"]] if needed else []
+        if address != "" and not needed:
+            yield (
+                f"site_offsite {shown(address)}: must be a repository of restic that environment variables "
+                f"open, without a password in it; write it as {OFFSITE_EXAMPLES} in {SHARED_FILE}"
+            )
+        if missing:
+            yield (
+                f"site_offsite {shown(address)} without {' and '.join(missing)}: must be in the mapping "
+                f"offsite_environment of {secrets['file']}; add `offsite_environment: {{{missing[0]}: "
+                "<value>}` there, with all of them"
             )

@@ -10,6 +10,7 @@ from typing import Any
 from ..site.rules import is_text
 
 OVERRIDES_FILE = "group_vars/all/services.yml"
+SHARED_FILE = "group_vars/all/shared.yml"
 SITE_FILE = "group_vars/all/site.yml"
 HOST_FILE = "host_vars/<address>/node.yml"
 BOARD_FILE = "group_vars/<board>/hardware.yml"

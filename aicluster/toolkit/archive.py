@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of the toolkit as one archive, the same from the same files."""
 
+import gzip
 import io
 import tarfile
 from collections.abc import Mapping
@@ -13,10 +14,13 @@ from .files import is_executable
 LONG_AGO = 1_577_836_800  # 2020-01-01
 
 
-def member_of(name: str, path: Path) -> tuple[tarfile.TarInfo, bytes]:
-    """Return a file or link as a member of the archive, owned by root, and its content."""
+def member_of(name: str, path: Path | bytes) -> tuple[tarfile.TarInfo, bytes]:
+    """Return a file or link as a member of the archive of root, and its content; bytes are a secret."""
     member = tarfile.TarInfo(name)
     member.mtime = LONG_AGO
+    if isinstance(path, bytes):
+        member.size, member.mode = len(path), 0o600
+        return member, path
     if path.is_symlink():
         member.type, member.linkname = tarfile.SYMTYPE, str(path.readlink())
         return member, b""
@@ -25,9 +29,11 @@ def member_of(name: str, path: Path) -> tuple[tarfile.TarInfo, bytes]:
     return member, content
 
 
-def pack(files: Mapping[str, Path], links: Mapping[str, str], target: IO[bytes]) -> None:
-    """Write a tar.gz of files (path inside -> file here) and links (path inside -> where it leads)."""
-    with tarfile.open(fileobj=target, mode="w:gz", compresslevel=6) as tar:
+def pack(files: Mapping[str, Path | bytes], links: Mapping[str, str], target: IO[bytes]) -> None:
+    """Write a tar.gz of files (path inside -> file here, or content) and links (-> where it leads)."""
+    # Without the time of packing.
+    zipped = gzip.GzipFile(fileobj=target, mode="wb", compresslevel=6, mtime=0)
+    with zipped, tarfile.open(fileobj=zipped, mode="w") as tar:
         # Folders that are not in it would be made with the umask of whoever unpacks it.
         for folder in sorted({str(up) for name in (*files, *links) for up in PurePosixPath(name).parents}):
             member = tarfile.TarInfo(folder)

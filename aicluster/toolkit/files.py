@@ -30,6 +30,7 @@ PARTS = (
     "host_vars",
     "inventory",
     "library",
+    "lookup_plugins",
     "module_utils",
     "playbooks",
     "requirements.yml",

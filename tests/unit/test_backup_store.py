@@ -73,6 +73,7 @@ case "$*" in
   volume*) echo "$STORE_FOLDER" ;;
   *"$STORE_FAILS"*) echo "Fatal: repository contains errors" >&2; exit 1 ;;
   *" snapshots "*) echo "$STORE_SNAPSHOTS" ;;
+  *--interactive*) cat > "$STORE_FOLDER/../read" ;;
 esac
 printf '%s|%s\\n' "$RESTIC_PASSWORD" "$*" >> "$STORE_FOLDER/../asked"
 """
@@ -89,12 +90,15 @@ class Night(Folder):
             (self.volume / name / "snapshots").mkdir()
             (self.volume / name / "config").write_text("12345")
         self.program("bin/docker", DOCKER)
-        self.write("repositories", "NANO other-password\nPI52 its-password\n")
-        places = {"STATE": "state", "PASSWORDS": "repositories"}
+        self.write("repositories", "NANO other-password\nPI52 its-password\nsite key\n")
+        self.write("archive", base64.b64encode(b"the site").decode())
+        places = {"STATE": "state", "PASSWORDS": "repositories", "ARCHIVE": "archive", "ROUTER_KEY": "key"}
         self.use(monkeypatch, {store: places, aicluster_textfile: {"FOLDER": "metrics"}})
         monkeypatch.setenv("STORE_FOLDER", str(self.volume))
 
-    def passes(self, fails: str = "no command", hours_old: int = 3, tells: timedelta = timedelta()) -> int:
+    def passes(
+        self, *more: str, fails: str = "no command", hours_old: int = 3, tells: timedelta = timedelta()
+    ) -> int:
         """Run the program once; return its exit status. `tells`: how wrong a snapshot's own time is."""
         snapshots = []
         for name, age in (("newest", timedelta(hours=hours_old)), ("older", timedelta(days=40))):
@@ -106,11 +110,12 @@ class Night(Folder):
         self.environment.setenv("STORE_FAILS", fails)
         self.environment.setenv("STORE_SNAPSHOTS", json.dumps(snapshots))
         self.write("asked", "")
-        return store.main(["--keep-daily=7", "--keep-weekly=4", "--keep-monthly=6"])
+        return store.main(["--keep-daily=7", "--keep-weekly=4", "--keep-monthly=6", *more])
 
-    def commands(self) -> list[str]:
-        """Words of restic, in order."""
-        return [line.partition(" --retry-lock 2h ")[2] for line in self.asked() if "restic" in line]
+    def commands(self, repository: str = "PI52") -> list[str]:
+        """Words of restic about a repository, in order."""
+        lines = [line for line in self.asked() if f"/store/{repository} " in line]
+        return [line.partition(" --retry-lock 2h ")[2] for line in lines]
 
     def verbs(self) -> list[str]:
         return [command.split()[0] for command in self.commands()]
@@ -202,6 +207,44 @@ def test_a_repository_of_which_nothing_is_known_has_no_time():
     assert [line for line in said.splitlines() if not line.startswith("#")] == ["backup_store_free_bytes 7.0"]
 
 
+# --- the site itself ---
+
+ROUTER = ("--router", "root@192.168.1.1")
+
+
+def test_every_night_adds_the_copy_of_the_site_and_makes_its_repository_first(night):
+    assert night.passes() == 0
+    assert night.commands("site") == [
+        "init", "backup --host site --tag site --stdin --stdin-filename site.tar.gz",
+    ]  # fmt: skip
+    assert night.read("read") == "the site"
+    assert "key|exec --interactive --env RESTIC_PASSWORD --env RESTIC_PASSWORD_FILE= " in night.read("asked")
+
+
+@pytest.mark.parametrize(("script", "kept"), [
+    pytest.param("printf settings | gzip", True, id="all of it"),
+    pytest.param("printf settings | gzip | head -c 20", False, id="half of it"),
+    pytest.param("echo refused >&2; exit 255", False, id="nothing"),
+])  # fmt: skip
+def test_the_configuration_of_the_router_is_kept_where_all_of_it_came(night, script, kept):
+    (night.volume / "site").mkdir()
+    (night.volume / "site/snapshots").symlink_to(night.volume / "PI52/snapshots")
+    (night.volume / "site/locks").mkdir()
+    (night.volume / "site/config").write_text("12345")
+    night.program("bin/ssh", f'#!/bin/sh\necho "ssh $*" >> "$STORE_FOLDER/../asked"\n{script}\n')
+    night.program(
+        "bin/ssh-keygen", "#!/bin/sh\nfor last; do :; done\necho secret > $last; echo public > $last.pub\n"
+    )
+    assert night.passes(*ROUTER) == (0 if kept else 1)
+    [asked] = night.asked("ssh ")
+    assert asked.endswith(" root@192.168.1.1")
+    tags = [command.split()[4] for command in night.commands("site") if command.startswith("backup")]
+    assert tags == (["site", "router"] if kept else ["site"])
+    line = 'authorized_keys must have the line command="sysupgrade -k -b -" public'
+    assert night.state_of("site")["error"].endswith("" if kept else line)
+    assert night.state_of("PI52")["error"] == ""
+
+
 # --- its server ---
 
 
@@ -217,9 +260,10 @@ def files(name: str) -> dict[str, str]:
 def test_a_store_lets_in_the_nodes_that_use_it_and_knows_their_repositories():
     given, clients = files("ORIN0"), ["AGX0", "PI52"]
     logins = [line.partition(":")[0] for line in given["htpasswd"].splitlines()]
-    assert logins == [*clients, ".verify"]
+    assert logins == [*clients, ".verify", "site"]
     assert given["repositories"].splitlines() == [
-        f"{node} {backup_secret('made-up-backup-password', f'repository {node}')}" for node in clients
+        *(f"{node} {backup_secret('made-up-backup-password', f'repository {node}')}" for node in clients),
+        f"site {backup_secret('made-up-site-key', 'repository site')}",
     ]
 
 
@@ -263,9 +307,8 @@ def server(flags: str = "--append-only --private-repos") -> dict[str, Any]:
 @pytest.fixture
 def verified(tmp_path):
     """A function that runs the check against a server and the state that the last night left."""
-    check.STATE, check.DRILLS, check.DRILL_STATE = (
-        str(tmp_path / name) for name in ("state.json", "drills.json", "drill.json")
-    )
+    for name in ("STATE", "DRILLS", "DRILL_STATE", "OFFSITE_PLAN", "OFFSITE_STATE"):
+        setattr(check, name, str(tmp_path / name))
 
     def run(state: Any, answers: Any = None, timer: Any = "active\n") -> ScriptedKit:
         if state is not None:
@@ -339,4 +382,29 @@ def test_never_restored_is_a_warning(verified):
 ])  # fmt: skip
 def test_a_store_that_proves_no_copies_has_failed(verified, known, evidence):
     failure = failure_of(check.check, with_drills(verified, known))
+    assert failure.evidence == evidence and failure.next_command
+
+
+def off_site(verified: Any, **known: dict[str, Any]) -> ScriptedKit:
+    """The first of all stores, which copies PI52 and the site off site."""
+    Path(check.OFFSITE_PLAN).write_text('{"sources": {"PI52": [], "site": []}}')
+    Path(check.OFFSITE_STATE).write_text(json.dumps(known))
+    kit: ScriptedKit = verified({"PI52": SOUND})
+    return kit
+
+
+def test_what_is_off_site_is_told_and_what_never_was_is_a_warning(verified):
+    seen, warning = check.check(off_site(verified, PI52={"error": "", "newest": time.time() - 9 * HOUR}))
+    assert seen.endswith("; copies of 1 are off site, the oldest 9 hours old")
+    assert warning == "never copied off site: site; `sudo systemctl start aicluster-offsite` does it"
+
+
+@pytest.mark.parametrize(("known", "evidence"), [
+    pytest.param({"error": "no room", "newest": time.time()}, "copy of PI52 off site: no room",
+        id="it failed"),
+    pytest.param({"error": "", "newest": time.time() - 51 * HOUR},
+        "more than two nights behind off site: PI52", id="two nights without"),
+])  # fmt: skip
+def test_a_store_that_copies_nothing_off_site_has_failed(verified, known, evidence):
+    failure = failure_of(check.check, off_site(verified, PI52=known))
     assert failure.evidence == evidence and failure.next_command

@@ -175,7 +175,7 @@ def test_the_control_node_goes_to_the_address_whose_key_it_knows_whatever_host_v
     assert found == [config["ssh_connection"]["ssh_args"], "-o IdentitiesOnly=yes", ""]
 
 
-COMPILED = ("aicluster", "action_plugins", "filter_plugins", "vars_plugins")
+COMPILED = ("aicluster", "action_plugins", "filter_plugins", "lookup_plugins", "vars_plugins")
 
 
 def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_path):

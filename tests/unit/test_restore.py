@@ -9,7 +9,7 @@ import pytest
 from render import cluster, hosts_running
 
 from aicluster.backup.nightly import follow
-from aicluster.backup.restore import command, failure, kept_on, listed, targets, words
+from aicluster.backup.restore import command, failure, kept_on, listed, off_site, targets, words
 from aicluster.errors import SiteError
 
 NODES: Any = cluster("production")
@@ -76,6 +76,13 @@ def test_the_nodes_program_gets_what_was_asked_for_as_words_of_its_own():
 def test_words_that_exclude_each_other_are_refused(service, options, message):
     with pytest.raises(SiteError, match=message):
         words(service, options)
+
+
+def test_a_node_is_handed_the_way_to_its_own_repository_off_site_if_there_is_one():
+    given = json.loads(off_site("b2:bucket:lab/", {"B2_ACCOUNT_ID": "x"}, "PI52"))
+    assert given == {"RESTIC_REPOSITORY": "b2:bucket:lab/PI52", "B2_ACCOUNT_ID": "x"}
+    with pytest.raises(SiteError, match="must be a repository outside the site; name it as site_offsite"):
+        off_site("", {}, "PI52")
 
 
 def test_the_lines_of_the_node_are_told_as_they_come_and_the_last_error_is_its_reason():

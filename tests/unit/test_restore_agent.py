@@ -141,7 +141,7 @@ def node(tmp_path, monkeypatch):
     made = Node(tmp_path)
     made.use(monkeypatch, {
         record: {"JOBS": "jobs.json", "LOCK": "lock"},
-        aicluster_backup_job: {"SECRETS": "secrets"},
+        aicluster_backup_job: {"SECRETS": "secrets", "HANDED": "handed.json"},
         aicluster_backup_part: {"ROOT": "restore"},
     })  # fmt: skip
     monkeypatch.setattr(record, "LOCK_PATIENCE_S", 0.0)
@@ -226,6 +226,25 @@ def test_after_a_failure_containers_stay_stopped_until_the_next_restore_succeeds
     assert not list((node.folder / "restore").glob("*.stopped"))
 
 
+def test_off_site_is_read_with_what_was_handed_over_of_which_nothing_stays(node, capsys, monkeypatch):
+    handed = {"RESTIC_REPOSITORY": "s3:host/bucket/PI52", "AWS_SECRET_ACCESS_KEY": "hidden"}
+    monkeypatch.setattr(aicluster_backup_job, "offsite", {})
+    for name in handed:
+        monkeypatch.setenv(name, "")
+    node.write("handed.json", json.dumps(handed))
+    assert main(["list"]) == 0
+    last = json.loads(capsys.readouterr().out)["copies"][-1]
+    assert (last["copy"], last["store"]) == (0, "the off-site repository") and last["snapshots"]
+    assert not (node.folder / "handed.json").exists()
+    node.write("asked", "")
+    assert main(["apply", "grafana", "--copy", "offsite"]) == 0
+    assert node.read("volumes/grafana_data/sub/file") == "as it was"
+    assert {name: os.environ[name] for name in handed} == handed
+    for line in [*node.asked("exec"), *node.asked("run")]:
+        assert "--env AWS_SECRET_ACCESS_KEY --env RESTIC_REPOSITORY" in line
+        assert "--repository-file" not in line and "hidden" not in line
+
+
 # --- what would change ---
 
 
@@ -248,6 +267,10 @@ REFUSALS: dict[str, tuple[list[str], str]] = {
         ["grafana", "--snapshot", "4postgre"], "AGX0 has no snapshot 4postgre: write one of 1grafana",
     ),
     "a store there is not": (["grafana", "--copy", "3"], "there is no copy 3: write one of 1, 2"),
+    "what is off site, without a way there": (
+        ["grafana", "--copy", "offsite"],
+        "the off-site repository is named by playbooks/restore.yml alone: -e copy=offsite",
+    ),
     "the second copy of what has one": (
         ["jupyterhub", "--copy", "2"], "jupyterhub_bulk has 1 copy only: leave out --copy",
     ),

@@ -11,11 +11,14 @@ import urllib.parse
 from typing import Any, Dict, List, Mapping, Sequence
 
 import aicluster_backup_record as record
-from aicluster_backup_tools import Answer, FailedError, ask, follow, mountpoint, require_answer, run
+from aicluster_backup_tools import Answer, FailedError, ask, follow, load, mountpoint, require_answer, run
 
 SECRETS = "/opt/aicluster/backup/secrets"
 IN_CONTAINER = "/run/secrets/backup"
-RESTIC = ["docker", "exec", "backup", "restic"]
+# What opens the off-site repository, variables of restic: handed over by the machine that runs the playbook.
+HANDED = "/run/aicluster/offsite.json"
+OFFSITE = 0
+offsite = {}  # type: Dict[str, str]
 SQLITE_S = 600.0
 # A store that checks or prunes a repository has it for itself.
 LOCK_LIMIT = "30m"
@@ -101,17 +104,38 @@ def require_sources(job: Job) -> None:
                 raise FailedError("%s does not exist" % there)
 
 
+def take_handed() -> None:
+    """Take over what this run needs for the off-site repository, and leave no file of it."""
+    with contextlib.suppress(FileNotFoundError):
+        offsite.update(load(HANDED, {}))
+        os.remove(HANDED)
+    os.environ.update(offsite)
+
+
+def options_of(number: int) -> List[str]:
+    """Return the options of docker for the repository in the store of this number, or off site."""
+    return [word for name in sorted(offsite) for word in ("--env", name)] if number == OFFSITE else []
+
+
+def repository_of(number: int) -> List[str]:
+    """Return the options of restic for the same."""
+    return [] if number == OFFSITE else ["--repository-file=%s/store_%d" % (IN_CONTAINER, number)]
+
+
 def require_store(number: int) -> None:
     """Raise FailedError where the store of this number does not answer."""
+    if number == OFFSITE:
+        require_answer(offsite["RESTIC_REPOSITORY"])
+        return
     with open("%s/store_%d" % (SECRETS, number)) as handle:
         require_answer(handle.read().strip())
 
 
 def restic(verb: str, number: int, arguments: Sequence[str] = ()) -> Answer:
     """Run restic for the repository in the store of this number."""
-    repository = "--repository-file=%s/store_%d" % (IN_CONTAINER, number)
+    command = ["docker", "exec", *options_of(number), "backup", "restic", verb, *repository_of(number)]
     if verb not in WRITES:
-        return ask([*RESTIC, verb, repository, NO_LOCK, "--json", *arguments])
+        return ask([*command, NO_LOCK, "--json", *arguments])
     complaints = []  # type: List[str]
 
     def hear(line: str) -> None:
@@ -119,7 +143,7 @@ def restic(verb: str, number: int, arguments: Sequence[str] = ()) -> Answer:
         if DISK_FULL in line:
             end_leftovers()
 
-    argv = [*RESTIC, verb, repository, "--retry-lock=" + LOCK_LIMIT, "--json", *arguments]
+    argv = [*command, "--retry-lock=" + LOCK_LIMIT, "--json", *arguments]
     answer = follow(argv, hear, complaints=True)
     if any(DISK_FULL in line for line in complaints):
         raise FailedError("the disk of the store is full (%s)" % DISK_FULL)

@@ -173,18 +173,20 @@ def end_leftovers() -> None:
         docker("rm", "--force", CONTAINER)
 
 
-def container_of(target: str) -> List[str]:
+def container_of(target: str, number: int) -> List[str]:
     """Return the command that runs restic as the container of backups does, but may write one folder."""
     [known] = json.loads(docker("inspect", "backup"))
     environment = [
         one for one in known["Config"]["Env"] if not one.startswith(("PATH=", "RESTIC_PROGRESS_FPS="))
     ]
+    more = job_work.options_of(number)
     return [
         "docker", "run", "--rm", "--pull=never", "--name=" + CONTAINER, "--network=host", "--user=0:0",
         "--read-only", "--cap-drop=ALL", *("--cap-add=" + name for name in tools.RESTORE_CAPABILITIES),
         "--security-opt=no-new-privileges", "--log-driver=none",
         "--memory=%d" % known["HostConfig"]["Memory"], *("--env=" + one for one in environment),
-        "--env=RESTIC_PROGRESS_FPS=0.5", "--entrypoint=restic",
+        "--env=RESTIC_PROGRESS_FPS=0.5", *more,
+        "--entrypoint=restic",
         "--volume=%s:%s:ro" % (job_work.SECRETS, job_work.IN_CONTAINER),
         "--volume=aicluster_backup_cache:/cache",
         "--volume=%s:%s" % (target, TARGET), known["Image"],
@@ -215,9 +217,9 @@ class Pace:
 def unpack(source: Source, part: Part, target: str, pace: Pace) -> None:
     """Write a part of a snapshot into a folder with owners and modes, and read it again."""
     argv = [
-        *container_of(target), "restore", "%s:%s" % (source.snapshot, part.source),
+        *container_of(target, source.number), "restore", "%s:%s" % (source.snapshot, part.source),
         "--target=" + TARGET, "--verify",
-        "--repository-file=%s/store_%d" % (job_work.IN_CONTAINER, source.number),
+        *job_work.repository_of(source.number),
         job_work.NO_LOCK, "--json", *options_of(part),
     ]  # fmt: skip
 

@@ -33,6 +33,7 @@ WORDS = {
 }
 # The node itself: its files are laid beside, never over those it runs with.
 ITSELF = "backup"
+OFF_SITE = "the off-site repository"
 
 
 class Chosen(NamedTuple):
@@ -55,13 +56,32 @@ class Chosen(NamedTuple):
 
 def snapshots(number: int) -> List[Dict[str, Any]]:
     """Return the snapshots in the store of this number, the newest first; raises FailedError."""
-    if not os.path.isfile("%s/store_%d" % (job_work.SECRETS, number)):
+    if number and not os.path.isfile("%s/store_%d" % (job_work.SECRETS, number)):
         raise FailedError("%s/store_%d is missing: run site.yml" % (job_work.SECRETS, number))
     job_work.require_store(number)
     answer = job_work.restic("snapshots", number)
     if answer.code:
         raise FailedError(answer.complaint(), answer.code)
     return sorted(json.loads(answer.out) or [], key=lambda one: str(one["time"]), reverse=True)
+
+
+def number_of(copy: str) -> int:
+    """Return the number of a copy, 0 for the one off site; raise ValueError for what is neither."""
+    return job_work.OFFSITE if copy == "offsite" else int(copy)
+
+
+def store_of(plan: Mapping[str, Any], number: int) -> str:
+    """Return the name of the store of a copy; raise RefusedError where there is none."""
+    if number == job_work.OFFSITE:
+        if not job_work.offsite:
+            raise RefusedError(
+                "the off-site repository is named by playbooks/restore.yml alone: -e copy=offsite"
+            )
+        return OFF_SITE
+    if not 1 <= number <= len(plan["stores"]):
+        words = ", ".join(str(one) for one, _ in enumerate(plan["stores"], 1))
+        raise RefusedError("there is no copy %d: write one of %s" % (number, words or "(no store)"))
+    return str(plan["stores"][number - 1])
 
 
 def shown(snapshot: Mapping[str, Any]) -> Dict[str, Any]:
@@ -74,12 +94,15 @@ def shown(snapshot: Mapping[str, Any]) -> Dict[str, Any]:
 def listing(plan: Mapping[str, Any]) -> List[Dict[str, Any]]:
     """Return {job, copy, store, snapshots} of every copy; instead of snapshots an error where one is lost."""
     found, errors = {}, {}  # type: Dict[int, List[Dict[str, Any]]], Dict[int, str]
-    for number, _ in enumerate(plan["stores"], 1):
+    handed = [job_work.OFFSITE] if job_work.offsite else []
+    for number in [*range(1, len(plan["stores"]) + 1), *handed]:
         try:
             found[number] = snapshots(number)
         except FailedError as error:
             errors[number] = str(error)
     copies = record.expected(plan, [])
+    for number in handed:
+        copies += [{"job": job["name"], "copy": number, "store": OFF_SITE} for job in plan["jobs"]]
     for one in copies:
         number = one["copy"]
         if number in errors:
@@ -108,10 +131,7 @@ def jobs_meant(plan: Mapping[str, Any], words: Sequence[str]) -> List[Mapping[st
 
 def chosen(plan: Mapping[str, Any], options: argparse.Namespace) -> List[Chosen]:
     """Return what the command line means; raises RefusedError for what there is not."""
-    if not 1 <= options.copy <= len(plan["stores"]):
-        words = ", ".join(str(number) for number, _ in enumerate(plan["stores"], 1))
-        raise RefusedError("there is no copy %d: write one of %s" % (options.copy, words or "(no store)"))
-    store = plan["stores"][options.copy - 1]
+    store = store_of(plan, options.copy)
     jobs = jobs_meant(plan, options.jobs)
     for job in list(jobs):
         if options.copy > job["copies"]:
@@ -257,7 +277,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         doing = commands.add_parser(name, help=what)
         doing.add_argument("jobs", nargs="+", metavar="JOB", help="a job, a service, or all")
         doing.add_argument("--snapshot", default="", metavar="ID", help="the newest unless named")
-        doing.add_argument("--copy", type=int, default=1, metavar="N", help="1 or 2, see `list`")
+        doing.add_argument("--copy", type=number_of, default=1, metavar="N", help="1, 2 or offsite")
         doing.add_argument(
             "--database", action="append", default=[], metavar="NAME", help="no other database"
         )
@@ -270,6 +290,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         doing.add_argument("--by", default="a person", help="who wants it, for the record")
     options = parser.parse_args(arguments)
     plan = record.plan()
+    job_work.take_handed()
     try:
         if options.command == "list":
             print(json.dumps({"node": plan["node"], "copies": listing(plan)}, indent=1, sort_keys=True))

@@ -2,32 +2,42 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks and prunes the repositories that this node stores for others, and hands out metrics of them.
 
-usage: aicluster_backup_store.py --keep-daily N --keep-weekly N --keep-monthly N
+usage: aicluster_backup_store.py --keep-daily N --keep-weekly N --keep-monthly N [--router USER@ADDRESS]
        aicluster_backup_store.py restic NODE ...
+
+Before that it adds the copy of the site, and the router's configuration, to the repository `site`.
 
 A node adds to its repository and removes nothing, so snapshots are removed here and nowhere else. The second
 form is restic with the password of a node's repository, for a person who looks at it or repairs it.
 """
 
 import argparse
+import base64
 import calendar
 import datetime
+import gzip
 import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
+import zlib
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import aicluster_textfile
-from aicluster_backup_tools import CLOCKS_DIFFER_S, FailedError, ask, load, mountpoint, nearest, save
+from aicluster_backup_tools import CLOCKS_DIFFER_S, FailedError, ask, load, mountpoint, nearest, run, save
 from aicluster_textfile import Sample
 from aicluster_verify import ROOT
 
 # Lines of a node and the password of its repository.
 PASSWORDS = ROOT + "/backup_store/secrets/repositories"
 PROGRAM = ROOT + "/bin/aicluster_backup_store.py"
+# The repository of the site, and the tar.gz of inventory, variables and secrets, as base64.
+SITE, ARCHIVE = "site", ROOT + "/backup_store/secrets/site"
+# Made here; what it may do there is to read.
+ROUTER_KEY = "/var/lib/aicluster/router_ed25519"
 STATE = "/var/lib/aicluster/backup_store.json"
 VOLUME = "backup_store_data"
 # Container with restic, which has the volume at /store.
@@ -43,6 +53,7 @@ LOCK_LIFE_S = 30 * 60
 # How long a check waits for a backup that is running.
 LOCK_LIMIT = "2h"
 SAID_AT_MOST = 300
+SPANS = ("daily", "weekly", "monthly")
 DISPUTED = (
     "snapshots %s came at another time than they tell: nothing is removed before they are, with "
     "`sudo {} restic %s forget %s`".format(PROGRAM)
@@ -123,9 +134,9 @@ def size_of(folder: str) -> float:
     return float(total)
 
 
-def output(argv: Sequence[str], verb: str, environment: Mapping[str, str]) -> str:
+def output(argv: Sequence[str], verb: str, environment: Mapping[str, str], **keys: Any) -> str:
     """Return what restic prints; raise FailedError with how its complaint begins, and log all of it."""
-    answer = ask(argv, env=dict(os.environ, **environment))
+    answer = ask(argv, env=dict(os.environ, **environment), **keys)
     if answer.code:
         said = (answer.error or answer.out).strip()
         print(said, file=sys.stderr, flush=True)
@@ -133,7 +144,7 @@ def output(argv: Sequence[str], verb: str, environment: Mapping[str, str]) -> st
     return answer.out
 
 
-def command(node: str, arguments: Sequence[str]) -> List[str]:
+def command(node: str, arguments: Sequence[str], *docker: str) -> List[str]:
     """Return what runs restic on a node's repository; RESTIC_PASSWORD has the password.
 
     That is in no argument, because every process of the node sees those.
@@ -141,14 +152,15 @@ def command(node: str, arguments: Sequence[str]) -> List[str]:
     # The container has the file of its own node's password, which restic would prefer.
     secret = ["--env", "RESTIC_PASSWORD", "--env", "RESTIC_PASSWORD_FILE="]
     # A repair copies damaged files into its working directory.
-    inside = ["docker", "exec", "--workdir", "/cache", *secret, RESTIC]
+    inside = ["docker", "exec", *docker, "--workdir", "/cache", *secret, RESTIC]
     options = ["--repo", "/store/" + node, "--no-cache", "--retry-lock", LOCK_LIMIT]
     return [*inside, "restic", *options, *arguments]
 
 
-def restic(node: str, password: str, *arguments: str) -> str:
-    """Return what restic prints about a node's repository."""
-    return output(command(node, arguments), arguments[0], {"RESTIC_PASSWORD": password})
+def restic(node: str, password: str, *arguments: str, **keys: Any) -> str:
+    """Return what restic prints about a node's repository; `keys`: `input`, what it reads."""
+    argv = command(node, arguments, *(["--interactive"] if keys else []))
+    return output(argv, arguments[0], {"RESTIC_PASSWORD": password}, **keys)
 
 
 def by_hand(arguments: Sequence[str]) -> int:
@@ -159,6 +171,45 @@ def by_hand(arguments: Sequence[str]) -> int:
         return 2
     environment = dict(os.environ, RESTIC_PASSWORD=known[node])
     return subprocess.call(command(node, arguments[1:]), env=environment)
+
+
+def router_settings(address: str) -> bytes:
+    """Return the configuration of OpenWRT as tar.gz; raise FailedError unless all of it came."""
+    if not os.path.exists(ROUTER_KEY):
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ROUTER_KEY], "no key for the router")
+    options = ("BatchMode=yes", "IdentitiesOnly=yes", "ConnectTimeout=10", "StrictHostKeyChecking=accept-new")
+    known = "UserKnownHostsFile=%s.known_hosts" % ROUTER_KEY
+    with tempfile.TemporaryFile() as file:
+        ssh = ["ssh", "-i", ROUTER_KEY, *("-o" + one for one in (*options, known)), address]
+        answer = ask(ssh, stdout=file)
+        file.seek(0)
+        content = file.read()
+    try:
+        if not answer.code and gzip.decompress(content):
+            return content
+    except (OSError, EOFError, zlib.error):
+        pass
+    with open(ROUTER_KEY + ".pub") as public:
+        line = 'command="sysupgrade -k -b -" ' + public.read().strip()
+    said = answer.last_line if answer.code else "sent no whole tar.gz"
+    raise FailedError(
+        "router %s: %s; its /etc/dropbear/authorized_keys must have the line %s" % (address, said, line)
+    )
+
+
+def keep_site(password: str, root: str, router: str) -> None:
+    """Add the copy of the site to its repository, and the router's configuration if one is named."""
+    if not os.path.isfile("%s/%s/config" % (root, SITE)):
+        restic(SITE, password, "init")
+
+    def keep(tag: str, content: bytes) -> None:
+        named = ("--host", SITE, "--tag", tag, "--stdin", "--stdin-filename", tag + ".tar.gz")
+        restic(SITE, password, "backup", *named, input=content)
+
+    with open(ARCHIVE, "rb") as handle:
+        keep(SITE, base64.b64decode(handle.read()))
+    if router:
+        keep("router", router_settings(router))
 
 
 def look_after(node: str, folder: str, password: str, keep: Sequence[str], known: Known) -> Known:
@@ -226,18 +277,34 @@ def passwords() -> Dict[str, str]:
         return dict(line.split() for line in handle)
 
 
+def parser_of(meaning: str) -> argparse.ArgumentParser:
+    """Return a parser of the options that say which snapshots stay."""
+    parser = argparse.ArgumentParser(description=meaning.splitlines()[0])
+    for span in SPANS:
+        parser.add_argument("--keep-" + span, type=int, required=True, metavar="N")
+    return parser
+
+
+def keep_options(options: Any) -> List[str]:
+    """Return these options as restic takes them."""
+    return ["--keep-%s=%d" % (span, getattr(options, "keep_" + span)) for span in SPANS]
+
+
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Look after every repository; return 1 if one is damaged or out of reach."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    for span in ("daily", "weekly", "monthly"):
-        parser.add_argument("--keep-" + span, type=int, required=True, metavar="N")
+    parser = parser_of(__doc__ or "")
+    parser.add_argument("--router", default="", metavar="USER@ADDRESS")
     options = parser.parse_args(arguments)
-    keep = [
-        "--keep-%s=%d" % (span, getattr(options, "keep_" + span)) for span in ("daily", "weekly", "monthly")
-    ]
+    keep = keep_options(options)
     clients = passwords()
     before = load(STATE, {})
     root = mountpoint(VOLUME)
+    problem = ""
+    try:
+        keep_site(clients[SITE], root, options.router)
+    except (FailedError, OSError) as error:
+        problem = str(error)
+        print("%s: %s" % (SITE, error), file=sys.stderr, flush=True)
     there = repositories(root)
     state = {node: before.get(node, {"error": ""}) for node in clients if node in there}
     publish(state, root)
@@ -246,6 +313,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             print("%s: has sent nothing yet" % node, flush=True)
             continue
         state[node] = look_after(node, "%s/%s" % (root, node), password, keep, state[node])
+        if node == SITE and problem:
+            state[node]["error"] = problem
         publish(state, root)
     return int(any(known["error"] for known in state.values()))
 

@@ -2,7 +2,7 @@
 
 import base64
 import time
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
 
 from aicluster_backup_tools import load
 from aicluster_verify import CheckError, Kit
@@ -16,6 +16,10 @@ DRILLS = "/opt/aicluster/backup_store/drills.json"
 DRILL_STATE = "/var/lib/aicluster/drill.json"
 DRILL = "sudo systemctl start aicluster-drill"
 PROVEN_S = 48 * 3600
+OFFSITE_PLAN = "/opt/aicluster/backup_store/secrets/offsite"
+OFFSITE_STATE = "/var/lib/aicluster/offsite.json"
+OFFSITE = "sudo systemctl start aicluster-offsite"
+OFFSITE_S = 50 * 3600
 # A user of the store that no node has, and who stores nothing.
 USER = ".verify"
 
@@ -33,14 +37,19 @@ def check(kit: Kit) -> Union[str, Tuple[str, str]]:
     ):
         kit.expect(kit.url("backup_store", "rest", path), status, method, headers=login(said))
     kit.run(["systemctl", "is-active", TIMER])
-    seen = "strangers refused, nothing can be deleted; %s" % checked()
+    seen, lacks = ["strangers refused, nothing can be deleted; %s" % checked()], []  # type: List[str], List[str]
+    sources = load(OFFSITE_PLAN, {}).get("sources")
+    if sources:
+        told, never = off_site(sources, load(OFFSITE_STATE, {}))
+        seen += told
+        lacks += ["never copied off site: %s; `%s` does it" % (", ".join(never), OFFSITE)] if never else []
     wanted = load(DRILLS, [])
-    if not wanted:
-        return seen
-    kit.run(["systemctl", "is-active", "aicluster-drill.timer"])
-    proven, never = drilled(wanted, load(DRILL_STATE, {}).get("drills", []))
-    seen = "; ".join([seen, *proven])
-    return (seen, "never restored: %s; `%s` does it" % (", ".join(never), DRILL)) if never else seen
+    if wanted:
+        kit.run(["systemctl", "is-active", "aicluster-drill.timer"])
+        told, never = drilled(wanted, load(DRILL_STATE, {}).get("drills", []))
+        seen += told
+        lacks += ["never restored: %s; `%s` does it" % (", ".join(never), DRILL)] if never else []
+    return ("; ".join(seen), "; ".join(lacks)) if lacks else "; ".join(seen)
 
 
 def login(password: Optional[str]) -> Dict[str, str]:
@@ -49,6 +58,22 @@ def login(password: Optional[str]) -> Dict[str, str]:
         return {}
     pair = base64.b64encode(("%s:%s" % (USER, password)).encode()).decode()
     return {"Authorization": "Basic " + pair}
+
+
+def off_site(sources: Iterable[str], state: Dict[str, Any]) -> Tuple[List[str], List[str]]:
+    """Return a sentence about what is off site, and what never was; raise CheckError for failures."""
+    known = {name: state.get(name, {}) for name in sources}
+    journal = "journalctl -u aicluster-offsite --lines 50"
+    for name, one in sorted(known.items()):
+        if one.get("error"):
+            raise CheckError("copy of %s off site: %s" % (name, one["error"]), journal)
+    times = {name: one["newest"] for name, one in known.items() if "newest" in one}
+    old = [name for name, newest in sorted(times.items()) if time.time() - newest > OFFSITE_S]
+    if old:
+        raise CheckError("more than two nights behind off site: %s" % ", ".join(old), OFFSITE)
+    age = (time.time() - min(times.values(), default=0)) / 3600
+    told = ["copies of %d are off site, the oldest %d hours old" % (len(times), age)] if times else []
+    return told, sorted(known.keys() - times.keys())
 
 
 def drilled(wanted: List[Dict[str, Any]], known: List[Dict[str, Any]]) -> Tuple[List[str], List[str]]:

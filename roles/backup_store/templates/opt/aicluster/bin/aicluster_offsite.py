@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Copies the newest snapshots of all nodes and of the site to a repository outside this place, and prunes it.
+
+usage: aicluster_offsite.py --keep-daily N --keep-weekly N --keep-monthly N
+
+Each source has a repository of its own below the address, with the password it has here. Exit codes: 0 all
+are there, 1 one is not.
+"""
+
+import json
+import os
+import sys
+import time
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
+
+import aicluster_textfile
+from aicluster_backup_store import RESTIC, keep_options, output, parser_of, seconds_of, why_not_prune
+from aicluster_backup_tools import FailedError, ask, load, require_answer, save
+from aicluster_textfile import Sample
+from aicluster_verify import ROOT
+
+# {repository, environment, kib_s, sources: name -> [password, where it is for restic here]}
+PLAN = ROOT + "/backup_store/secrets/offsite"
+# name -> {newest (time of the newest snapshot that is off site, if there is one), error}
+STATE = "/var/lib/aicluster/offsite.json"
+# How long this waits for a check, a pruning or a restore.
+LOCK_LIMIT = "2h"
+NO_REPOSITORY = 10
+HELP = {
+    "backup_offsite_newest_snapshot_timestamp_seconds": "Time of its newest snapshot that is off site.",
+    "backup_offsite_last_exit_code": "0 if the last try to copy it off site succeeded, else 1.",
+}
+
+
+class Copier:
+    """Copies one source off site."""
+
+    def __init__(self, plan: Mapping[str, Any], name: str) -> None:
+        """Name both repositories; secrets are in the environment and in no argument."""
+        password, source = plan["sources"][name]
+        place = "%s/%s" % (plan["repository"].rstrip("/"), name)
+        self._limit = ["--limit-upload=%d" % plan["kib_s"]] if plan["kib_s"] else []
+        self._here = {"RESTIC_REPOSITORY": source, "RESTIC_PASSWORD": password}
+        self._there = {
+            "RESTIC_REPOSITORY": place, "RESTIC_PASSWORD": password,
+            "RESTIC_FROM_REPOSITORY": source, "RESTIC_FROM_PASSWORD": password, **plan["environment"],
+        }  # fmt: skip
+        for address in (source, place):
+            require_answer(address)
+
+    def _command(self, environment: Mapping[str, str], arguments: Sequence[str]) -> List[str]:
+        names = [word for name in sorted(environment) for word in ("--env", name)]
+        # The container has the file of its own node's password, which restic would prefer.
+        secret = [*names, "--env", "RESTIC_PASSWORD_FILE="]
+        return ["docker", "exec", *secret, RESTIC, "restic", "--retry-lock", LOCK_LIMIT, *arguments]
+
+    def _restic(self, environment: Mapping[str, str], *arguments: str) -> str:
+        return output(self._command(environment, arguments), arguments[0], environment)
+
+    def newest(self) -> List[Dict[str, Any]]:
+        """Return the newest snapshot of each job."""
+        found = {}  # type: Dict[Any, Dict[str, Any]]
+        for one in json.loads(self._restic(self._here, "snapshots", "--json", "--no-lock") or "[]"):
+            tags = tuple(one.get("tags") or ())
+            if tags not in found or seconds_of(one["time"]) > seconds_of(found[tags]["time"]):
+                found[tags] = one
+        return list(found.values())
+
+    def copy(self, snapshots: Sequence[str], keep: Sequence[str], prune: bool) -> None:
+        """Copy snapshots; unless that fails, check the repository there and remove old ones from it."""
+        argv = self._command(self._there, ["cat", "config"])
+        if ask(argv, env=dict(os.environ, **self._there)).code == NO_REPOSITORY:
+            self._restic(self._there, "init", "--copy-chunker-params")
+        # Locks of a copy that ended without it; nobody else removes anything there.
+        self._restic(self._there, "unlock")
+        self._restic(self._there, "copy", *self._limit, *snapshots)
+        self._restic(self._there, "check", "--with-cache")
+        if prune:
+            # By tag, which is the job, as the store does it.
+            self._restic(self._there, "forget", "--group-by", "host,tags", *keep, "--prune", *self._limit)
+
+
+def send(plan: Mapping[str, Any], name: str, keep: Sequence[str], known: Mapping[str, Any]) -> Dict[str, Any]:
+    """Copy one source off site; return what is known of it now. A failure leaves the time as it was."""
+    found = dict(known, error="")
+    try:
+        copier = Copier(plan, name)
+        snapshots = copier.newest()
+        newest = max((seconds_of(one["time"]) for one in snapshots), default=None)
+        if newest is None:
+            raise FailedError("it has no snapshot")
+        reason = why_not_prune(newest, time.time())
+        copier.copy([one["id"] for one in snapshots], keep, not reason)
+        found["newest"] = newest
+        print(
+            "%s: %d jobs are off site%s"
+            % (name, len(snapshots), reason and "; nothing is removed, since " + reason)
+        )
+    except (FailedError, OSError) as error:
+        found["error"] = str(error)
+        print("%s: %s" % (name, error), file=sys.stderr, flush=True)
+    return found
+
+
+def samples(state: Mapping[str, Mapping[str, Any]]) -> Iterator[Sample]:
+    """Yield the metrics; what never arrived has no time."""
+    for name, known in sorted(state.items()):
+        if "newest" in known:
+            yield "backup_offsite_newest_snapshot_timestamp_seconds", {"repository": name}, known["newest"]
+        if "error" in known:
+            yield "backup_offsite_last_exit_code", {"repository": name}, float(bool(known["error"]))
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Copy every source, whatever comes of the others; return 1 if one could not be copied."""
+    keep = keep_options(parser_of(__doc__ or "").parse_args(arguments))
+    with open(PLAN) as handle:
+        plan = json.load(handle)
+    before = load(STATE, {})
+    state = {name: before.get(name, {}) for name in plan["sources"]}
+    for name, known in state.items():
+        state[name] = send(plan, name, keep, known)
+        save(STATE, state)
+        aicluster_textfile.publish("aicluster_offsite", samples(state), HELP)
+    return int(any(known["error"] for known in state.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

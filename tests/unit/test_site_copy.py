@@ -1,0 +1,165 @@
+"""The copy of the site: what is in it, what opens it, and how a fresh clone becomes the site again."""
+
+import base64
+import io
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible.plugins.loader import lookup_loader
+from backups import Folder
+from render import ansible_plugins
+from tree import ROOT
+
+from aicluster.backup import recover
+from aicluster.backup.site import site_key, site_repository
+
+RIGHT, OTHER = ([("default", VaultSecret(password.encode()))] for password in ("correct horse", "battery"))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A site with a host and secrets."""
+    root = tmp_path / "site"
+    for name in (
+        "inventory/production.yml",
+        "group_vars/all/site.yml",
+        "host_vars/a/node.yml",
+        "roles/x.yml",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"# {name}\n")
+    (root / "inventory/group_vars").symlink_to("../group_vars")
+    (root / "secrets").mkdir()
+    (root / "secrets/vault.yml").write_bytes(VaultLib(RIGHT).encrypt("redis_password: hidden\n"))
+    return root
+
+
+def looked_up(root: Path, vault: Any = RIGHT, password: str = "") -> tuple[str, str]:
+    """Key and archive, as variables have them."""
+    ansible_plugins()
+    lookup_loader.add_directory(str(ROOT / "lookup_plugins"))
+    loader = DataLoader()
+    loader.set_vault_secrets(vault)
+    plugin = lookup_loader.get("site_copy", loader=loader)
+    vars(sys.modules[type(plugin).__module__])["ROOT"] = root
+    key, archive = plugin.run(["key", "archive"], file=str(root / "secrets/vault.yml"), password=password)
+    return key, archive
+
+
+def members(archive: str) -> dict[str, tarfile.TarInfo]:
+    """Name -> member, without folders."""
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(archive))) as tar:
+        return {member.name: member for member in tar.getmembers() if not member.isdir()}
+
+
+def test_it_has_inventory_variables_and_the_encrypted_vault_and_is_always_the_same(checkout):
+    key, archive = looked_up(checkout)
+    found = members(archive)
+    assert set(found) == {
+        "group_vars/all/site.yml", "host_vars/a/node.yml", "inventory/group_vars", "inventory/production.yml",
+        "secrets/vault.yml",
+    }  # fmt: skip
+    assert found["secrets/vault.yml"].mode == 0o600
+    assert looked_up(checkout) == (key, archive)
+    (checkout / "host_vars/a/node.yml").write_text("changed")
+    assert looked_up(checkout)[1] != archive
+
+
+def test_the_key_follows_from_the_password_of_the_vault_and_from_nothing_in_it(checkout):
+    key, _ = looked_up(checkout)
+    (checkout / "secrets/vault.yml").write_bytes(VaultLib(RIGHT).encrypt("all: else\n"))
+    assert looked_up(checkout)[0] == key == site_key("correct horse")
+    (checkout / "secrets/vault.yml").write_bytes(VaultLib(OTHER).encrypt("all: else\n"))
+    assert looked_up(checkout, OTHER)[0] != key
+
+
+def test_secrets_in_plain_text_are_encrypted_in_the_copy_or_refused(checkout):
+    (checkout / "secrets/vault.yml").write_text("redis_password: hidden\n")
+    with pytest.raises(AnsibleError, match=r"vault.yml: must be encrypted.*run `ansible-vault encrypt`"):
+        looked_up(checkout, [])
+    key, archive = looked_up(checkout, [], "battery")
+    assert key == site_key("battery")
+    assert looked_up(checkout, [], "battery")[1] == archive
+    assert b"hidden" not in base64.b64decode(archive)
+    secrets = recovered(checkout.parent / "clone", archive) / "secrets/vault.yml"
+    assert VaultLib(OTHER).decrypt(secrets.read_bytes()) == b"redis_password: hidden\n"
+
+
+# --- recovery ---
+
+
+def recovered(clone: Path, archive: str) -> Path:
+    """A clone of the toolkit with its example site, in which the archive was unpacked."""
+    for folder in ("group_vars/all", "host_vars/example", "inventory"):
+        (clone / folder).mkdir(parents=True)
+    (clone / "host_vars/example/node.yml").write_text("of the clone")
+    (clone / "site.yml").write_text("of the clone")
+    recover.unpack(base64.b64decode(archive), clone)
+    return clone
+
+
+def test_a_clone_becomes_the_site_and_nothing_of_its_example_stays(checkout, tmp_path):
+    clone = recovered(tmp_path / "clone", looked_up(checkout)[1])
+    assert [path.name for path in (clone / "host_vars").iterdir()] == ["a"]
+    assert (clone / "inventory/group_vars/all/site.yml").read_text() == "# group_vars/all/site.yml\n"
+    assert (clone / "secrets/vault.yml").read_bytes() == (checkout / "secrets/vault.yml").read_bytes()
+    assert (clone / "site.yml").read_text() == "of the clone"
+
+
+def test_what_would_be_lost_is_named_and_stays(checkout, tmp_path, capsys, monkeypatch):
+    archive = base64.b64decode(looked_up(checkout)[1])
+    monkeypatch.setattr(recover, "fetched", lambda _address, _password: archive)
+    (tmp_path / "password").write_text("correct horse\n")
+    command = ["--vault-password-file", str(tmp_path / "password"), "rest:http://10.0.0.1:8000"]
+    assert recover.main(command, checkout) == 2
+    assert "secrets/vault.yml: must not be there yet; use a fresh clone" in capsys.readouterr().err
+    (checkout / "secrets/vault.yml").unlink()
+    subprocess.run(["git", "init", "--quiet", str(checkout)], check=True)
+    assert recover.main(command, checkout) == 2
+    assert "must have no changes; use a fresh clone, or commit them" in capsys.readouterr().err
+    assert (checkout / "host_vars/a/node.yml").exists()
+
+
+RESTIC = """#!/bin/sh
+echo "$RESTIC_REPOSITORY $RESTIC_PASSWORD" >> "{here}/asked"
+case "$*$RESTIC_PASSWORD" in
+  *{password}) echo "$*" >> "{here}/asked"; printf archive ;;
+  *) printf 'loading\\nFatal: wrong password or no key found\\nmore\\n' >&2; exit 12 ;;
+esac
+"""
+
+
+def test_the_password_alone_opens_a_store_and_is_in_no_argument(tmp_path, monkeypatch):
+    here, key = Folder(tmp_path), site_key("correct horse")
+    opened = site_repository("rest:http://10.0.0.1:8000", key, store=True)
+    here.program("bin/restic", RESTIC.format(here=tmp_path, password=opened["RESTIC_PASSWORD"]))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    monkeypatch.setattr(recover, "require_answer", lambda _address: None)
+    assert recover.fetched("rest:http://10.0.0.1:8000", "correct horse") == b"archive"
+    with pytest.raises(ValueError, match=r"repository b2:bucket:: Fatal: wrong password.*: must have a copy"):
+        recover.fetched("b2:bucket:", "battery")
+    first, words, second = here.asked()
+    assert first == " ".join(opened.values())
+    assert opened["RESTIC_REPOSITORY"].startswith("rest:http://site:")
+    assert opened["RESTIC_REPOSITORY"].endswith("@10.0.0.1:8000/site")
+    assert words == "--no-cache dump --tag site latest site.tar.gz"
+    assert second.startswith("b2:bucket:/site ")
+
+
+def test_a_store_that_does_not_answer_is_named_at_once():
+    with pytest.raises(
+        ValueError, match=r"repository rest:http://127\.0\.0\.1:1: .*must answer; take another"
+    ):
+        recover.require_answer("rest:http://127.0.0.1:1")
+
+
+def test_what_recovers_a_site_needs_no_library():
+    program = "import sys; sys.modules['yaml'] = None; import aicluster.backup.recover"
+    subprocess.run(["python3", "-c", program], cwd=ROOT, check=True)
