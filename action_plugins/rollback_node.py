@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Puts back what a service was before its image changed; options in library/rollback_node.py."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backs up the services of a plan whose image changes, and has the node remember what they were."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from os import uname

@@ -4,8 +4,6 @@
 Source: `drill` of each service, and what its node keeps of it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

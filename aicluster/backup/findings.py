@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of a site would not be backed up, found in its description."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any

@@ -4,8 +4,6 @@
 Source: the entries in `backup` of the services of the node.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

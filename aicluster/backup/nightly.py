@@ -5,8 +5,6 @@ No data comes here. Each node is one process that prints a JSON object a line: `
 at last end), `job`, `store`, `bytes`, `seconds`, `message`; its exit code is that of the node's backup.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@
 Standard library only, as all that it imports: nothing is installed yet.
 """
 
-from __future__ import annotations
-
 import argparse
 import getpass
 import io

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which node a restore is of, what its program is told, and what people read of it."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Mapping, Sequence

@@ -5,8 +5,6 @@ Source: what each node remembers, service -> {image, digest, at, snapshots: [{jo
 live}]}; `live`: the data come back while the service runs, by a program of its own.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The secrets of repositories and stores, derived from one: a node is given its own and no other."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import re

@@ -4,8 +4,6 @@
 Standard library only: `bin/recover-site` runs before anything is installed.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io

@@ -4,8 +4,6 @@
 Source: the placement of the services `backup` and `backup_store`, and `disk_gb` of the latter.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

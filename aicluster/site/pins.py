@@ -4,8 +4,6 @@
 Source: the variable `service_pins`, in a file that playbooks/rollback.yml writes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -37,9 +35,7 @@ def pins_of(pins: object) -> dict[tuple[str, str], str]:
     return found
 
 
-def with_pins(
-    pins: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+def with_pins(pins: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the pins with new ones, each of which replaces that of the same service and host."""
     found = {(pin["host"], pin["service"]): dict(pin) for pin in (*pins, *new)}
     return [*found.values()]

@@ -4,8 +4,6 @@
 Source: the placement of the service `postgres`, and the variable `postgres_primary`, the name of a node.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ It has every model whose name does not begin with `missing`; layers depend on th
 file ~/.ollama/lab/pull-bytes-per-s limits the rate of a layer, from then on.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import ssl

@@ -4,8 +4,6 @@
 Its knobs are files in ~/.ollama/lab: see lab/README.md.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys

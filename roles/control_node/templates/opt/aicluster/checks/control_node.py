@@ -1,6 +1,7 @@
 """The toolkit on this node runs, reads its inventory and reaches every node; its timer is set."""
 
 import re
+from typing import Dict
 
 from aicluster_verify import CheckError, Kit
 
@@ -16,7 +17,7 @@ def check(kit: Kit) -> str:
     """Ask every node once: a start of Ansible takes a small board seconds."""
     # The exit code says less than the lines: which node did not do it.
     said = kit.run(["sh", "-c", '"$0" "$@" 2>&1; echo "rc=$?"', *ASK])
-    answers = dict(re.findall(r"^(\S+) \| ([A-Z]+)", said, re.M))  # type: Dict[str, str]
+    answers: Dict[str, str] = dict(re.findall(r"^(\S+) \| ([A-Z]+)", said, re.M))
     names = {node["host"]: node["name"] for node in kit.cluster}
     closed = [names.get(host, host) for host, word in answers.items() if word in ("UNREACHABLE", "FAILED")]
     if closed or not said.rstrip().endswith("rc=0"):
