@@ -25,7 +25,8 @@ i=0; while sleep 0.02; do i=$((i + 1)); echo "insert into acked values ($i) retu
 psql -qAt -h {PRIMARY.address} -p {PRIMARY.port("postgres", "sql")} -U postgres aicluster; true'
 """
 UNTIL_WRITABLE = f"""
-until {EXEC} psql -qc 'insert into acked values (0)' -U postgres aicluster 2> /dev/null; do sleep 0.2; done; date +%s.%N
+until {EXEC} psql -qc 'insert into acked values (0)' -U postgres aicluster 2> /dev/null; do sleep 0.2; done
+date +%s.%N
 """
 VOLUME = "/var/lib/docker/volumes/aicluster_postgres/_data"
 WITHIN_S = 120

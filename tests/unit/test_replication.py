@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import render
 import site_description
+
 from aicluster.backup.drills import backup_drills
 from aicluster.backup.jobs import backup_jobs
 from aicluster.errors import SiteError
