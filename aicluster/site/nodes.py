@@ -123,7 +123,7 @@ def cluster_nodes(
 
 
 def nodes_running(nodes: Iterable[Mapping[str, Any]], service: str) -> list[Mapping[str, Any]]:
-    """Return the entries of `cluster_nodes` that run `service`, drained ones too; a standby is last."""
+    """Return the entries of `cluster_nodes` whose node runs `service`, drained or not; a standby is last."""
     running = [node for node in nodes if service in node["services"]]
     return sorted(running, key=lambda node: is_standby(node["services"][service]))
 

@@ -19,6 +19,7 @@ from tree import ROOT, catalogue
 from aicluster.engine.desired import role_variables
 from aicluster.engine.files import File, seal
 from aicluster.engine.rendering import Renderer
+from aicluster.site.nodes import nodes_running
 
 SOURCES = {
     "production": ("inventory/groups.yml", "inventory/production.yml"),
@@ -74,7 +75,7 @@ def cluster(inventory: str) -> list[dict[str, Any]]:
 def moved(service: str, name: str, **changed: Any) -> dict[str, Any]:
     """`overrides` of a production whose service runs on the node `name` alone; `changed` is of its entry."""
     nodes = deepcopy(cluster("production"))
-    entry, *_ = [node["services"].pop(service) for node in nodes if service in node["services"]]
+    entry, *_ = [node["services"].pop(service) for node in nodes_running(nodes, service)]
     entry.pop("replication", None)
     next(node for node in nodes if node["name"] == name)["services"][service] = entry | changed
     return {"cluster_nodes": nodes}
@@ -97,8 +98,8 @@ def choose(monkeypatch: pytest.MonkeyPatch, **values: Any) -> dict[str, Any]:
 
 
 def hosts_running(service: str, inventory: str = "production") -> list[str]:
-    """Inventory names of the nodes a service is placed on."""
-    return [node["host"] for node in cluster(inventory) if service in node["services"]]
+    """Inventory names of the nodes a service is placed on; a standby comes last."""
+    return [node["host"] for node in nodes_running(cluster(inventory), service)]
 
 
 def renderer(inventory: str, host: str, overrides: Mapping[str, Any] | None = None) -> Renderer:

@@ -14,7 +14,7 @@ from aicluster.errors import SiteError
 
 NODES: Any = cluster("production")
 HOSTS = [node["host"] for node in NODES]
-_, PI52 = hosts_running("postgres")
+PI52, *_ = hosts_running("postgres")
 
 
 def host_of(name: str) -> str:

@@ -91,7 +91,7 @@ def pgpass(text: str, _files: Files) -> Iterator[str]:
     """The password as libpq and its like read one: fields between colons, a backslash before what is none."""
     [entry] = text.splitlines()
     fields = re.findall(r"((?:[^:\\]|\\.)*)(?::|$)", entry)[:5]
-    assert fields[:3] == ["*", "*", "*"] and fields[3] in ("monitor", "replication")
+    assert fields[:4] in (["*", "*", "*", role] for role in ("monitor", "replication"))
     yield re.sub(r"\\(.)", r"\1", fields[4])
 
 
@@ -127,6 +127,7 @@ READERS: dict[str, Reader] = {
     "minio/secrets/users": by_shell("minio/bin/sign-in"),
     "postgres/secrets/pgpass": pgpass,
     "postgres/secrets/roles": by_shell("postgres/provision"),
+    "postgres/secrets/pgpass": pgpass,
     "postgres_exporter/secrets/pgpass": pgpass,
     "postgrest/secrets/postgrest.conf": postgrest_conf,
     "prometheus/secrets/scrape.yml": lambda text, _: (
