@@ -111,6 +111,12 @@ def test_of_a_node_that_no_longer_sends_nothing_is_removed(night):
     assert [command.split()[0] for command in night.commands()] == ["cat", "unlock", "copy", "check"]
 
 
+def test_a_snapshot_of_a_time_to_come_is_copied_nowhere(night):
+    assert night.passes(postgres=-3) == 1
+    assert night.commands() == []
+    assert "of a time to come" in json.loads(night.read("state"))["PI52"]["error"]
+
+
 def test_a_failure_stops_its_own_copy_and_leaves_the_time_of_the_last_one(night):
     newest = 'backup_offsite_newest_snapshot_timestamp_seconds{repository="PI52"}'
     failed = 'backup_offsite_last_exit_code{repository="%s"}'

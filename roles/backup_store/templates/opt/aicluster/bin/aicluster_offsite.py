@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import aicluster_textfile
 from aicluster_backup_store import RESTIC, keep_options, output, parser_of, seconds_of, why_not_prune
-from aicluster_backup_tools import FailedError, ask, load, require_answer, save
+from aicluster_backup_tools import CLOCKS_DIFFER_S, FailedError, ask, load, require_answer, save
 from aicluster_textfile import Sample
 from aicluster_verify import ROOT
 
@@ -90,6 +90,8 @@ def send(plan: Mapping[str, Any], name: str, keep: Sequence[str], known: Mapping
         newest = max((seconds_of(one["time"]) for one in snapshots), default=None)
         if newest is None:
             raise FailedError("it has no snapshot")
+        if newest > time.time() + CLOCKS_DIFFER_S:
+            raise FailedError("its newest snapshot is of a time to come; one of the two clocks is wrong")
         reason = why_not_prune(newest, time.time())
         copier.copy([one["id"] for one in snapshots], keep, not reason)
         found["newest"] = newest
