@@ -8,11 +8,16 @@ import pytest
 from a_kit import ScriptedKit, check_of, failure_of, site
 
 backup = check_of("backup")
-HOUR = 3600
+HOUR, NOW = 3600, time.time()
 JOURNAL, AGAIN = "sudo journalctl -u aicluster-backup -n 50", "sudo systemctl start aicluster-backup"
 CLUSTER: list[dict[str, Any]] = [
     {"name": name, "services": {"backup_store": {}}} for name in ("AGX0", "ORIN0")
 ]
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: NOW)
 
 
 def copy(number: int = 1, age_h: float | None = 2, **more: Any) -> dict[str, Any]:
@@ -20,7 +25,7 @@ def copy(number: int = 1, age_h: float | None = 2, **more: Any) -> dict[str, Any
     made = (
         {}
         if age_h is None
-        else {"success_at": time.time() - age_h * HOUR, "size_bytes": 3 << 20, "exit_code": 0}
+        else {"success_at": NOW - age_h * HOUR, "size_bytes": 3 << 20, "exit_code": 0}
     )
     return {"job": "postgres", "copy": number, "store": ["AGX0", "ORIN0"][number - 1], **made, **more}
 

@@ -13,7 +13,7 @@ from aicluster.site.pins import pins_of, text_of, with_pins
 
 NODES: Any = cluster("production")
 HOSTS = [node["host"] for node in NODES]
-[AGX0, PI52] = hosts_running("postgres")
+[PI52, AGX0] = hosts_running("postgres")
 [PRIMARY] = [node for node in NODES if node["host"] == PI52]
 COPY = {"job": "postgres", "copy": 1, "store": "AGX0", "snapshot": "4f2a" * 4, "live": True}
 CHANGE = {"image": "m:5000/postgres:17.11", "digest": "sha256:1", "to": "m:5000/postgres:17.12"}

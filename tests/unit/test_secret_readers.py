@@ -127,7 +127,6 @@ READERS: dict[str, Reader] = {
     "minio/secrets/users": by_shell("minio/bin/sign-in"),
     "postgres/secrets/pgpass": pgpass,
     "postgres/secrets/roles": by_shell("postgres/provision"),
-    "postgres/secrets/pgpass": pgpass,
     "postgres_exporter/secrets/pgpass": pgpass,
     "postgrest/secrets/postgrest.conf": postgrest_conf,
     "prometheus/secrets/scrape.yml": lambda text, _: (
