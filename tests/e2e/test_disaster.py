@@ -21,7 +21,7 @@ from verified import verify
 
 pytestmark = pytest.mark.full
 [CONTROL] = site.running("control_node")
-[DATA] = site.running("postgres")
+DATA, *_ = site.running("postgres")
 FIRST = max(site.running("backup_store"), key=lambda node: node.services["backup_store"]["disk_gb"])
 # Has no copies of others; a server there stands for one elsewhere.
 [AWAY, *_] = [node for node in site.running("alertmanager") if "backup_store" not in node.services]
