@@ -55,7 +55,7 @@ class Clients:
 def weights() -> dict[str, int]:
     """Node -> weight of its target in the Kong that runs."""
     port = GATEWAY.port("kong", "status")
-    page = site.shell(GATEWAY, f"curl -fsS http://{GATEWAY.address}:{port}/upstreams/ai-chat/targets")
+    page = site.shell(GATEWAY, f"curl -fsS http://{GATEWAY.address}:{port}/upstreams/ai-chat/health")
     return {target["tags"][0]: target["weight"] for target in json.loads(page)["data"]}
 
 

@@ -26,7 +26,7 @@ def shipped(route: str, phase: str) -> str:
 
 
 def exchange(method: str = "POST", **headers: str) -> Exchange:
-    return Exchange(method, "/api/v1/chat", "", CIMultiDict(headers), "127.0.0.1", "127.0.0.1")
+    return Exchange(method, "/api/v1/chat", "", CIMultiDict(headers), "127.0.0.1")
 
 
 def access(body: str, route: str = "ai-chat", method: str = "POST", **headers: str) -> Exchange:

@@ -9,7 +9,7 @@ import pytest
 import render
 import yaml
 from standins.kong.kong_standin import settings
-from standins.kong.kong_standin.fields import Default, Field
+from standins.kong.kong_standin.fields import Field
 from standins.kong.kong_standin.pdk import FUNCTIONS, VALUES
 from standins.kong.kong_standin.schema import PLUGINS, TOP
 from tree import ROOT
@@ -43,12 +43,10 @@ def set_in(value: Any, path: str = "") -> Iterator[str]:
 
 def implemented(field: Field, path: str = "") -> Iterator[str]:
     """Every field of a schema."""
-    if isinstance(field, Default):
-        yield from implemented(field.field, path)
-    elif isinstance(field, list):
+    if isinstance(field, list):
         yield from implemented(field[0], path)
     elif isinstance(field, dict):
-        for name, member in field.items():
+        for name, member in ((name.removesuffix("?"), member) for name, member in field.items()):
             yield f"{path}{name}"
             yield from implemented(member, f"{path}{name}.")
 

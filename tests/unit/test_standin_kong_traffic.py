@@ -17,7 +17,6 @@ from standins.kong.kong_standin.server import Server
 from standins.kong.kong_standin.settings import settings_of
 
 FREE_PORTS = {f"KONG_{listener}_LISTEN": "127.0.0.1:0" for listener in ("ADMIN", "PROXY", "STATUS")}
-PASSIVE = {"passive": {"unhealthy": {"tcp_failures": 1, "timeouts": 1}}}
 # Only who waits in vain needs to be short of patience: a good node may be slow on a busy machine.
 PATIENCE = {"is off": {"connect_timeout": 500}, "is silent": {"read_timeout": 1000}}
 
@@ -87,24 +86,27 @@ async def address_of_one_that(behaviour):
 
 @asynccontextmanager
 async def kong(*addresses, **service):
-    """A gateway with one route to these nodes: how to ask it, and how to see which are available."""
-    targets = [{"target": address, "weight": 1} for address in addresses]
-    pool = {"name": "pool", "healthchecks": PASSIVE, "targets": targets}
-    route = {"name": "chat", "paths": ["/chat"], "methods": ["GET", "POST"], "plugins": []}
-    chat = {"name": "chat", "host": "pool", "path": "/", "connect_timeout": 5000, "read_timeout": 5000}
-    chat |= {"routes": [route | {"response_buffering": False}], **service}
-    tree = {"_format_version": "3.0", "upstreams": [pool], "services": [chat]}
+    """The gateway that ships, without a key, on these nodes: how to ask it, and which nodes are available."""
+    tree = yaml.safe_load(render.render_role("kong")["/opt/aicluster/kong/secrets/kong.yml"])
+    [pool] = [one for one in tree["upstreams"] if one["name"] == "ai-chat"]
+    pool["targets"] = [{"target": address, "weight": 1, "tags": []} for address in addresses]
+    # No probe comes in between.
+    pool["healthchecks"]["active"]["healthy"]["interval"] = 3600
+    pool["healthchecks"]["active"]["unhealthy"]["interval"] = 3600
+    [chat] = [one for one in tree["services"] if one["name"] == "ai-openai"]
+    chat |= {"connect_timeout": 5000, "read_timeout": 5000, **service}
+    chat["routes"][0]["plugins"] = []
     environment = {
         name: text.replace("$$", "$") for name, text in render.container("kong")["environment"].items()
     }
     server = Server(settings_of(environment | FREE_PORTS), parse(yaml.safe_dump(tree), PLUGINS))
     await server.start()
-    url = f"http://127.0.0.1:{server.runners[0].addresses[0][1]}/chat"
+    url = f"http://127.0.0.1:{server.runners[0].addresses[0][1]}/v1/"
     try:
         async with aiohttp.ClientSession() as session:
             yield (
                 lambda method="POST": session.request(method, url),
-                lambda: [one.available for one in server.gateway.now.checkers["pool"].wheel.addresses],
+                lambda: [one.available for one in server.gateway.now.checkers["ai-chat"].wheel.addresses],
             )
     finally:
         await server.end()

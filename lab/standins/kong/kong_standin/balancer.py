@@ -75,9 +75,7 @@ class Checker:
 
     def state(self, address: Address) -> str:
         """Return Kong's word for an address's health; weight 0 is not checked."""
-        active, passive = self._checks["active"], self._checks["passive"]["unhealthy"]
-        probed = active["healthy"]["interval"] or active["unhealthy"]["interval"]
-        if address.target.weight == 0 or not (probed or any(passive.values())):
+        if address.target.weight == 0:
             return "HEALTHCHECKS_OFF"
         return "HEALTHY" if address.available else "UNHEALTHY"
 
@@ -91,24 +89,17 @@ class Checker:
 
     def report_failure(self, address: Address, kind: str, check: str = "passive") -> None:
         """Count a refused or broken connection (`tcp_failures`), a timeout, or a bad answer."""
-        limit = self._checks[check]["unhealthy"][kind]
-        # A counter whose limit is 0 is not counted at all.
-        if limit == 0:
-            return
         address.successes = 0
         if address.available:
             address.failures[kind] += 1
-            if address.failures[kind] >= limit:
+            if address.failures[kind] >= self._checks[check]["unhealthy"][kind]:
                 self._change(address, False)
 
     def _success(self, address: Address) -> None:
-        limit = self._checks["active"]["healthy"]["successes"]
-        if limit == 0:
-            return
         address.failures.clear()
         if not address.available:
             address.successes += 1
-            if address.successes >= limit:
+            if address.successes >= self._checks["active"]["healthy"]["successes"]:
                 self._change(address, True)
 
     def _change(self, address: Address, available: bool) -> None:
@@ -128,8 +119,8 @@ class Checker:
     def start(self) -> None:
         """Begin to probe; healthy and unhealthy targets have timers of their own."""
         for kind, available in (("healthy", True), ("unhealthy", False)):
-            if interval := self._checks["active"][kind]["interval"]:
-                self._tasks.append(asyncio.create_task(self._probe_for_ever(interval, available)))
+            interval = self._checks["active"][kind]["interval"]
+            self._tasks.append(asyncio.create_task(self._probe_for_ever(interval, available)))
 
     def stop(self) -> None:
         """End all probes."""
@@ -147,10 +138,10 @@ class Checker:
         """Ask one address and count the answer."""
         active, target = self._checks["active"], address.target
         request = Outgoing("GET", active["http_path"], [("Host", target.host)], b"")
-        timeout = float(active["timeout"])
+        timeout = active["timeout"]
         try:
             async with (
-                asyncio.timeout(timeout or None),
+                asyncio.timeout(timeout),
                 send(target.host, target.port, request, Timeouts(timeout, timeout, timeout)) as answer,
             ):
                 status = answer.status

@@ -1,6 +1,5 @@
 """The declarative file: read, checked as Kong checks it, and turned into entities."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import md5
@@ -10,7 +9,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import yaml
 
-from .fields import InvalidError, filled, record_problems, wrong
+from .fields import InvalidError, problems_of, wrong
 from .lua_functions import syntax_problem
 from .schema import FUNCTION_PLUGINS, PLUGINS, TOP
 
@@ -102,8 +101,6 @@ def id_of(kind: str, *names: str) -> str:
 
 def load(path: Path, plugins: Iterable[str]) -> Config:
     """Read a file. Raises InvalidError with every problem, OSError for a file that cannot be read."""
-    if path.suffix not in (".yml", ".yaml", ".json"):
-        raise InvalidError(wrong(path.name, f"unknown file type: {path}. (Accepted types: json, yaml)"))
     return parse(path.read_text(), plugins)
 
 
@@ -113,14 +110,11 @@ def parse(text: str, plugins: Iterable[str]) -> Config:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as problem:
         raise InvalidError(f"failed parsing declarative configuration: {problem}") from None
-    if problems := "\n".join(record_problems(TOP, tree)):
-        raise InvalidError(problems)
-    tree = filled(TOP, tree)
-    if problems := "\n".join(misfits(tree, frozenset(plugins))):
-        raise InvalidError(problems)
+    if problems := list(problems_of(TOP, tree)) or list(plugin_problems(tree, frozenset(plugins))):
+        raise InvalidError("\n".join(problems))
     upstreams = {
         one["name"]: Upstream(one["name"], one["healthchecks"], tuple(map(target_of, one["targets"])))
-        for one in tree["upstreams"]
+        for one in tree.get("upstreams", ())
     }
     credentials = {
         one["key"]: Credential(id_of("keys", one["key"]), one["key"], id_of("consumers", name), name)
@@ -128,7 +122,7 @@ def parse(text: str, plugins: Iterable[str]) -> Config:
         for one in keys
     }
     everywhere = plugins_of(tree["plugins"], NOBODY)
-    routes = tuple(route for one in tree["services"] for route in routes_of(one, everywhere))
+    routes = tuple(route for one in tree.get("services", ()) for route in routes_of(one, everywhere))
     return Config(md5(text.encode()).hexdigest(), routes, upstreams, credentials)
 
 
@@ -140,9 +134,9 @@ def target_of(one: Record) -> Target:
 
 def plugins_of(raw: list[Record], route: str) -> dict[str, Plugin]:
     """Return name -> plugin, of a route or of nobody's."""
-    configs = {one["name"]: filled(PLUGINS[one["name"]], one["config"]) for one in raw}
     return {
-        name: Plugin(id_of("plugins", name, route), name, config, route) for name, config in configs.items()
+        one["name"]: Plugin(id_of("plugins", one["name"], route), one["name"], one["config"], route)
+        for one in raw
     }
 
 
@@ -158,46 +152,18 @@ def routes_of(raw: Record, everywhere: dict[str, Plugin]) -> Iterator[Route]:
         yield Route(own_id, one["name"], service, paths, methods, one["strip_path"], in_order)
 
 
-def misfits(tree: Record, enabled: frozenset[str]) -> Iterator[str]:
-    """Yield what does not fit together, in a tree whose fields are good."""
-    routes = [route for service in tree["services"] for route in service["routes"]]
-    keys = [key for consumer in tree["consumers"] for key in consumer["keyauth_credentials"]]
-    plugins = {"plugins": tree["plugins"]} | {f"{one['name']}.plugins": one["plugins"] for one in routes}
-    once = [
-        *((path, "name", tree[path]) for path in ("upstreams", "services")),
-        *((f"{one['name']}.targets", "target", one["targets"]) for one in tree["upstreams"]),
-        *((path, "name", members) for path, members in plugins.items()),
-        ("routes", "name", routes),
-        ("consumers", "username", tree["consumers"]),
-        ("keyauth_credentials", "key", keys),
-    ]
-    for path, field, members in once:
-        for name, times in Counter(one[field] for one in members).items():
-            if times > 1:
-                yield wrong(path, f"uniqueness violation: '{name}' is used twice")
-    for service in tree["services"]:
-        if service["host"] not in {one["name"] for one in tree["upstreams"]}:
-            message = f"there is no upstream '{service['host']}'; this stand-in for Kong resolves no names"
-            yield wrong(f"services.{service['name']}.host", message)
-    for path, members in plugins.items():
-        for one in members:
-            yield from plugin_problems(one["name"], one["config"], f"{path}.{one['name']}", enabled)
-
-
-def plugin_problems(name: str, config: Record, path: str, enabled: frozenset[str]) -> Iterator[str]:
-    """Yield what is wrong with the configuration of a plugin."""
-    if name not in PLUGINS:
-        yield wrong(path, f"plugin '{name}' is not in this stand-in for Kong")
-        return
-    if name not in enabled:
-        yield wrong(path, f"plugin '{name}' not enabled; add it to the 'plugins' configuration property")
-    yield from record_problems(PLUGINS[name], config, path)
-    if name == "rate-limiting" and config.get("policy") == "redis" and not config.get("redis"):
-        yield wrong(f"{path}.redis.host", "required field missing")
-    if name in FUNCTION_PLUGINS:
-        texts = [text for phase in PLUGINS[name] for text in config.get(phase) or []]
-        if not texts:
-            message = f"at least one of these fields must be non-empty: {', '.join(PLUGINS[name])}"
-            yield wrong(path, message)
-        for problem in filter(None, map(syntax_problem, texts)):
-            yield wrong(path, f"error parsing {name}: {problem}")
+def plugin_problems(tree: Record, enabled: frozenset[str]) -> Iterator[str]:
+    """Yield what is wrong with the plugins of a tree whose other fields are good."""
+    routes = [route for service in tree.get("services", ()) for route in service["routes"]]
+    for one in [*tree["plugins"], *(plugin for route in routes for plugin in route["plugins"])]:
+        name, config, path = one["name"], one["config"], one["instance_name"]
+        if name not in PLUGINS:
+            yield wrong(path, f"plugin '{name}' is not in this stand-in for Kong")
+            continue
+        if name not in enabled:
+            yield wrong(path, f"plugin '{name}' not enabled; add it to the 'plugins' configuration property")
+        problems = list(problems_of(PLUGINS[name], config, path))
+        if name in FUNCTION_PLUGINS and not problems:
+            texts = [text for functions in config.values() for text in functions]
+            problems = [wrong(path, found) for found in map(syntax_problem, texts) if found]
+        yield from problems

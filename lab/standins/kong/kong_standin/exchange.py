@@ -55,7 +55,6 @@ class Exchange:
     path: str
     query: str
     headers: CIMultiDict[str]
-    remote_addr: str
     client_ip: str
     # Where its body comes from.
     request: web.BaseRequest | None = None

@@ -8,11 +8,12 @@ import logging
 import time
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
+
+import aiohttp
 
 from .config import Plugin
 from .exchange import Exchange
-from .upstream import Outgoing, Timeouts, UpstreamError, send
 
 LOG = logging.getLogger("kong.http-log")
 REDACTED = ("authorization", "proxy-authorization")
@@ -59,19 +60,17 @@ class HttpLog:
 
 async def attempt(body: bytes, config: dict[str, Any]) -> str:
     """Send once; return what went wrong, or nothing."""
-    url = urlsplit(config["http_endpoint"])
-    headers = {"Host": url.netloc, "Content-Type": "application/json"} | config["headers"]
-    headers["Content-Length"] = str(len(body))
-    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    seconds = config["timeout"] / 1000
+    headers = {"Content-Type": "application/json"} | config.get("headers", {})
+    timeout = aiohttp.ClientTimeout(total=config["timeout"] / 1000)
     try:
-        request = Outgoing("POST", target, list(headers.items()), body)
-        timeouts = Timeouts(seconds, seconds, seconds)
-        async with send(url.hostname or "", url.port or 80, request, timeouts) as answer:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.post(config["http_endpoint"], data=body, headers=headers) as answer,
+        ):
             # Kong takes anything below 300 for success.
             return "" if answer.status < HTTPStatus.MULTIPLE_CHOICES else f"status {answer.status}"
-    except UpstreamError as problem:
-        return str(problem)
+    except (aiohttp.ClientError, TimeoutError) as problem:
+        return repr(problem)
 
 
 def record_of(exchange: Exchange) -> dict[str, Any]:

@@ -29,7 +29,7 @@ async def access(exchange: Exchange, plugin: Plugin, tools: Tools) -> None:
     """Run a plugin's access phase. Raises ExitError if it answers, PluginError if it fails."""
     match plugin.name:
         case "pre-function" | "post-function":
-            if texts := plugin.config["access"]:
+            if texts := plugin.config.get("access"):
                 await exchange.read_body()
                 tools.functions.run(exchange, texts, "access")
         case "correlation-id":
@@ -46,7 +46,7 @@ def header_filter(exchange: Exchange, plugin: Plugin, tools: Tools) -> None:
     """Run a plugin's header_filter phase."""
     match plugin.name:
         case "pre-function" | "post-function":
-            tools.functions.run(exchange, plugin.config["header_filter"], "header_filter")
+            tools.functions.run(exchange, plugin.config.get("header_filter", []), "header_filter")
         case "correlation-id":
             exchange.answer_headers[plugin.config["header_name"]] = exchange.correlation_id or str(uuid4())
 
@@ -55,7 +55,7 @@ def log(exchange: Exchange, plugin: Plugin, tools: Tools) -> None:
     """Run a plugin's log phase."""
     match plugin.name:
         case "pre-function":
-            tools.functions.run(exchange, plugin.config["log"], "log")
+            tools.functions.run(exchange, plugin.config.get("log", []), "log")
         case "prometheus":
             tools.metrics.count(exchange)
         case "http-log":
@@ -70,26 +70,12 @@ def correlation_id(exchange: Exchange, header: str) -> None:
 
 def key_auth(exchange: Exchange, names: list[str], credentials: dict[str, Credential]) -> None:
     """Ask for a known key in a header, whose value is compared whole, and hide it from the service."""
-    for name in names:
-        values = exchange.out_headers.getall(name, [])
-        if len(values) > 1:
-            exchange.exit(401, "Duplicate API key found", CHALLENGE)
-        if values:
-            break
-    else:
-        values = [""]
-    if not values[0]:
+    name = next((name for name in names if name in exchange.out_headers), None)
+    if name is None:
         exchange.exit(401, "No API key found in request", CHALLENGE)
-    exchange.out_headers.popall(name)
-    if values[0] not in credentials:
+    exchange.credential = credentials.get(exchange.out_headers.popall(name)[0])
+    if exchange.credential is None:
         exchange.exit(401, "Unauthorized", CHALLENGE)
-    exchange.credential = credential = credentials[values[0]]
-    # What a client claimed is removed.
-    for name in ("X-Anonymous-Consumer", "X-Consumer-Custom-ID"):
-        exchange.out_headers.popall(name, None)
-    exchange.out_headers["X-Credential-Identifier"] = credential.id
-    exchange.out_headers["X-Consumer-ID"] = credential.consumer_id
-    exchange.out_headers["X-Consumer-Username"] = credential.username
 
 
 async def request_size_limiting(exchange: Exchange, limit: int) -> None:

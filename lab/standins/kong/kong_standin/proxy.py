@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from ipaddress import ip_address
-from urllib.parse import quote
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -27,13 +27,10 @@ from .tunnel import WEBSOCKET, tunnel
 from .upstream import SWITCHING, TIMED_OUT, Answer, Outgoing, Timeouts, UpstreamError, send
 
 LOG = logging.getLogger("kong.proxy")
-# What nginx does not send twice once the address may have seen it.
-NON_IDEMPOTENT = ("POST", "LOCK", "PATCH")
 HOP_BY_HOP = (
     "connection", "keep-alive", "proxy-connection", "proxy", "te", "trailer", "transfer-encoding", "upgrade",
 )  # fmt: skip
 CLIENT_GONE = 499
-DEFAULT_PORT = 80
 
 
 class Generation:
@@ -116,22 +113,16 @@ class Gateway:
             path=path,
             query=query,
             headers=CIMultiDict(request.headers),
-            remote_addr=request.remote or "",
             client_ip=self._client_ip(request.remote or "", request.headers.getall("X-Forwarded-For", [])),
             request=request,
         )
 
-    def _trusted(self, address: str) -> bool:
-        try:
-            return any(ip_address(address) in network for network in self.settings.trusted_ips)
-        except ValueError:
-            return False
-
     def _client_ip(self, remote: str, headers: list[str]) -> str:
         """Return who really asked: the last address in the header that no trusted proxy has."""
         hops, found = [hop.strip() for header in headers for hop in header.split(",")], remote
-        while hops and self._trusted(found):
-            found = hops.pop()
+        with suppress(ValueError):
+            while hops and any(ip_address(found) in network for network in self.settings.trusted_ips):
+                found = hops.pop()
         return found
 
     async def _access(self, exchange: Exchange, route: Route, tools: Tools) -> None:
@@ -203,7 +194,8 @@ class Gateway:
                 if streamed:
                     return cut_off(request, streamed[0])
                 one.state, one.code = "failed", problem.code
-                seen = problem.sent and exchange.method in NON_IDEMPOTENT
+                # What nginx does not send twice once the address may have seen it.
+                seen = problem.sent and exchange.method == "POST"
                 if seen or not problem.repeatable or number == service.retries:
                     exchange.fail(problem.code)
                     break
@@ -219,34 +211,14 @@ class Gateway:
         for name in (*HOP_BY_HOP, *named, "host", "content-length", "expect"):
             headers.popall(name, None)
         # A request given a body gets a length; one without keeps having none.
-        if exchange.out_body or exchange.method in ("POST", "PUT", "PATCH"):
+        if exchange.out_body or exchange.method == "POST":
             headers["Content-Length"] = str(len(exchange.out_body))
-        self._forwarded(exchange, headers)
-        target = one.address.target
-        host = target.host if target.port == DEFAULT_PORT else target.name
-        path = quote(exchange.out_path, safe="/%:@!$&'()*+,;=~-._") or "/"
-        if exchange.query:
-            path += f"?{exchange.query}"
+        path = exchange.out_path + (f"?{exchange.query}" if exchange.query else "")
         upgrade = exchange.headers.get("Upgrade", "").lower() == WEBSOCKET
         connection = [("Connection", "keep-alive, Upgrade"), ("Upgrade", WEBSOCKET)]
-        pairs = [("Host", host), *(connection if upgrade else [("Connection", "keep-alive")])]
-        pairs += headers.items()
-        return Outgoing(exchange.method, path, pairs, exchange.out_body, upgrade=upgrade)
-
-    def _forwarded(self, exchange: Exchange, headers: CIMultiDict[str]) -> None:
-        """Say for whom this is; only trusted clients may say it themselves."""
-        given = exchange.headers if self._trusted(exchange.remote_addr) else CIMultiDict[str]()
-        earlier = exchange.headers.get("X-Forwarded-For")
-        headers["X-Forwarded-For"] = f"{earlier}, {exchange.remote_addr}" if earlier else exchange.client_ip
-        for name, own in (
-            ("X-Forwarded-Proto", "http"),
-            ("X-Forwarded-Host", exchange.headers.get("Host", "").partition(":")[0]),
-            ("X-Forwarded-Port", str(self.settings.proxy[1])),
-            ("X-Forwarded-Path", exchange.path),
-        ):
-            headers[name] = given.get(name, own)
-        headers["X-Real-IP"] = exchange.client_ip
-        headers["X-Kong-Request-Id"] = exchange.id
+        pairs = [("Host", one.address.target.name)]
+        pairs += connection if upgrade else [("Connection", "keep-alive")]
+        return Outgoing(exchange.method, path, [*pairs, *headers.items()], exchange.out_body)
 
     async def _pass_on(
         self, exchange: Exchange, request: web.BaseRequest, answer: Answer, timeouts: Timeouts, tools: Tools,

@@ -34,7 +34,7 @@ class RateLimits:
         """Count the request; answer 429 beyond the limit. Raises ExitError."""
         now, limit = int(time.time()), plugin.config["minute"]
         start = now - now % WINDOW_S
-        who = exchange.credential.consumer_id if exchange.credential else exchange.client_ip
+        who = exchange.credential and exchange.credential.consumer_id
         window = f":{start * 1000}:minute"
         # Of a route, and of no service.
         key = f"ratelimit:{plugin.route}:{NOBODY}:{who}{window}"
@@ -43,15 +43,13 @@ class RateLimits:
         except (RedisError, OSError, TimeoutError) as problem:
             LOG.error("failed to get usage, the request passes uncounted: %s", problem or "timeout")
             return
-        remaining = f"{max(0, limit - used - 1):.15g}"
-        headers = {
-            "X-RateLimit-Limit-Minute": f"{limit:.15g}", "X-RateLimit-Remaining-Minute": remaining,
-            "RateLimit-Limit": f"{limit:.15g}", "RateLimit-Remaining": remaining,
-            "RateLimit-Reset": str(start + WINDOW_S - now),
-        }  # fmt: skip
-        exchange.answer_headers.update(headers)
+        reset, remaining = str(start + WINDOW_S - now), str(max(0, limit - used - 1))
+        exchange.answer_headers.update({
+            "X-RateLimit-Limit-Minute": str(limit), "X-RateLimit-Remaining-Minute": remaining,
+            "RateLimit-Limit": str(limit), "RateLimit-Remaining": remaining, "RateLimit-Reset": reset,
+        })  # fmt: skip
         if used >= limit:
-            exchange.exit(429, "API rate limit exceeded", {"Retry-After": headers["RateLimit-Reset"]})
+            exchange.exit(429, "API rate limit exceeded", {"Retry-After": reset})
         if plugin.config["policy"] == "local":
             self._local = {k: n for k, n in self._local.items() if k.endswith(window)} | {key: used + 1}
 

@@ -1,148 +1,91 @@
-"""Kong 3.9's entities and plugins as tables of the fields this project sets, with ranges and defaults."""
+"""Kong 3.9's entities and plugins as tables of the fields this project sets."""
 
-import re
+from .fields import Field
 
-from .fields import Default, Field, between, matching, text
-
-MAX_TIMEOUT_MS = 2147483646
-MAX_PORT = MAX_SECONDS = MAX_WEIGHT = 65535
-
-
-def path_problem(path: str) -> str | None:
-    """Return what is wrong with a route's path; behind `~` it is a regex."""
-    if not path.startswith("~"):
-        return PATH(path)
-    try:
-        re.compile(path[1:])
-    except re.error as problem:
-        return f"invalid regex: '{path[1:]}' ({problem})"
-    return PATH(path[1:])
-
-
-def always(value: object) -> Default:
-    """Return a field that only has Kong's default here."""
-    return Default(value, value)
-
-
-# An upstream's name, the narrowest of all, is used as a host.
-NAME = matching(r"[\w.\-]+", "a hostname")
-PATH = matching(r"/(?!/)(.(?!//))*", "a path without empty segments")
-ADDRESS = matching(r"(\d+\.){3}\d+:\d{1,5}", "ADDRESS:PORT in this stand-in; real Kong resolves names")
-METHOD = matching(r"[A-Z]+", "an HTTP method")
-# Without a database there is no policy `cluster`.
-POLICY = matching(r"local|redis", "local or redis")
-TAGS = Default([], [str])
-TIMEOUT_MS = Default(60000, between(1, MAX_TIMEOUT_MS))
-SECONDS = Default(0, between(0, MAX_SECONDS, whole=False))
-COUNTER = Default(0, between(0, 255))
-STATUSES = [between(100, 999)]
-HEALTHCHECKS = {
-    # A percentage of weight.
-    "threshold": always(0),
-    "active": Default({}, {
-        "type": always("http"),
-        "timeout": Default(1, between(0, MAX_SECONDS, whole=False)),
-        "concurrency": always(10),
-        "http_path": Default("/", PATH),
-        "healthy": Default({}, {
-            "interval": SECONDS, "successes": COUNTER, "http_statuses": Default([200, 302], STATUSES),
-        }),
-        "unhealthy": Default({}, {
-            "interval": SECONDS, "tcp_failures": COUNTER, "timeouts": COUNTER, "http_failures": COUNTER,
-            "http_statuses": Default([429, 404, 500, 501, 502, 503, 504, 505], STATUSES),
-        }),
-    }),
-    "passive": Default({}, {
-        "type": always("http"),
-        "healthy": Default({}, {"successes": always(0)}),
-        "unhealthy": Default({}, {"tcp_failures": COUNTER, "timeouts": COUNTER, "http_failures": always(0)}),
-    }),
-}  # fmt: skip
-PLUGIN = {"name": str, "instance_name": Default(None, str), "config": Default({}, dict)}
+PLUGIN = {"name": str, "instance_name": str, "config": dict}
 ROUTE = {
-    "name": NAME,
-    # Kong's default also has https.
-    "protocols": Default(["http"], ["http"]),
-    "paths": [text(path_problem)],
-    "methods": [METHOD],
-    "strip_path": Default(True, bool),
-    "request_buffering": always(True),
-    "response_buffering": False,
-    "plugins": Default([], [PLUGIN]),
+    "name": str,
+    "protocols": [("http",)],
+    # A path that begins with `~` is a regex.
+    "paths": [str],
+    "methods": [str],
+    "strip_path": bool,
+    "request_buffering": (True,),
+    "response_buffering": (False,),
+    "plugins": [PLUGIN],
 }
 SERVICE = {
-    "name": NAME,
-    "protocol": always("http"),
+    "name": str,
+    "protocol": ("http",),
     "host": str,
-    "path": PATH,
-    "retries": Default(5, between(0, 32767)),
-    "connect_timeout": TIMEOUT_MS,
-    "write_timeout": TIMEOUT_MS,
-    "read_timeout": TIMEOUT_MS,
-    "routes": Default([], [ROUTE]),
+    "path": str,
+    "retries": int,
+    "connect_timeout": int,
+    "write_timeout": int,
+    "read_timeout": int,
+    "routes": [ROUTE],
 }
-TARGET = {
-    "target": ADDRESS,
-    "weight": Default(100, between(0, MAX_WEIGHT)),
-    "tags": TAGS,
-}
+HEALTHCHECKS = {
+    "threshold": (0,),
+    "active": {
+        "type": ("http",),
+        "timeout": int,
+        "concurrency": (10,),
+        "http_path": str,
+        "healthy": {"interval": int, "successes": int, "http_statuses": [int]},
+        "unhealthy": {
+            "interval": int, "tcp_failures": int, "timeouts": int, "http_failures": int,
+            "http_statuses": [int],
+        },
+    },
+    "passive": {
+        "type": ("http",),
+        "healthy": {"successes": (0,)},
+        "unhealthy": {"tcp_failures": int, "timeouts": int, "http_failures": (0,)},
+    },
+}  # fmt: skip
 UPSTREAM = {
-    "name": NAME,
-    "algorithm": always("round-robin"),
-    "healthchecks": Default({}, HEALTHCHECKS),
-    "targets": Default([], [TARGET]),
+    "name": str,
+    "algorithm": ("round-robin",),
+    "healthchecks": HEALTHCHECKS,
+    "targets": [{"target": str, "weight": int, "tags": [str]}],
 }
-CONSUMER = {"username": str, "keyauth_credentials": Default([], [{"key": str, "tags": TAGS}])}
 TOP = {
-    "_format_version": "3.0",
-    "_transform": always(True),
-    "services": Default([], [SERVICE]),
-    "upstreams": Default([], [UPSTREAM]),
-    "consumers": Default([], [CONSUMER]),
-    "plugins": Default([], [PLUGIN]),
+    "_format_version": ("3.0",),
+    "_transform": (True,),
+    "services?": [SERVICE],
+    "upstreams?": [UPSTREAM],
+    "consumers": [{"username": str, "keyauth_credentials": [{"key": str, "tags": [str]}]}],
+    "plugins": [PLUGIN],
 }
 
-LUA = Default([], [str])
-REDIS = {
-    "host": str,
-    "port": Default(6379, between(0, MAX_PORT)),
-    "timeout": Default(2000, between(0, MAX_TIMEOUT_MS)),
-    "password": Default(None, str),
-}
 # In the order they run in.
 PLUGINS: dict[str, dict[str, Field]] = {
-    "pre-function": {"access": LUA, "header_filter": LUA, "log": LUA},
-    "correlation-id": {
-        "header_name": Default("Kong-Request-ID", str), "generator": "uuid", "echo_downstream": True,
-    },
+    "pre-function": {"access?": [str], "header_filter?": [str], "log?": [str]},
+    "correlation-id": {"header_name": str, "generator": ("uuid",), "echo_downstream": (True,)},
     "key-auth": {
-        "key_names": Default(["apikey"], [str]), "key_in_header": always(True), "key_in_query": False,
-        "key_in_body": always(False), "hide_credentials": True,
+        "key_names": [str], "key_in_header": (True,), "key_in_query": (False,), "key_in_body": (False,),
+        "hide_credentials": (True,),
     },
-    "request-size-limiting": {
-        "allowed_payload_size": Default(128, between(0, 2**53)), "size_unit": always("megabytes"),
-    },
+    "request-size-limiting": {"allowed_payload_size": int, "size_unit": ("megabytes",)},
     "rate-limiting": {
-        "minute": between(0.000001, 2**53, whole=False),
-        "limit_by": always("consumer"),
-        "policy": Default("local", POLICY),
-        "fault_tolerant": always(True),
-        "redis": Default(None, REDIS),
+        "minute": int,
+        "limit_by": ("consumer",),
+        "policy": ("local", "redis"),
+        "fault_tolerant?": (True,),
+        "redis?": {"host": str, "port": int, "timeout": int, "password": str},
     },
     "prometheus": dict.fromkeys((
         "per_consumer", "status_code_metrics", "latency_metrics", "bandwidth_metrics",
         "upstream_health_metrics",
-    ), True),
+    ), (True,)),
     "http-log": {
         "http_endpoint": str,
-        "timeout": Default(10000, between(0, MAX_TIMEOUT_MS, whole=False)),
-        "headers": Default({}, dict),
+        "timeout": int,
+        "headers?": dict,
         # One record in a batch, which is Kong's default.
-        "queue": Default({}, {
-            "max_entries": Default(10000, between(1, 1000000)),
-            "max_retry_time": Default(60, between(0, MAX_SECONDS, whole=False)),
-        }),
+        "queue": {"max_entries": int, "max_retry_time": int},
     },
-    "post-function": {"access": LUA, "header_filter": LUA},
+    "post-function": {"access?": [str], "header_filter?": [str]},
 }  # fmt: skip
 FUNCTION_PLUGINS = ("pre-function", "post-function")

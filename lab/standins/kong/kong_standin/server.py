@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,12 @@ from typing import Any
 from aiohttp import web
 
 from . import SERVER, VERSION
-from .balancer import Checker
+from .balancer import Address, Checker
 from .config import Config, load
-from .fields import InvalidError
 from .proxy import Gateway
 from .settings import Settings
 
 LOG = logging.getLogger("kong")
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LOG_FORMAT = "%(asctime)s [%(levelname)s] %(name)s: %(message)s"
 
 
@@ -28,35 +25,21 @@ def answer(status: int, body: dict[str, Any]) -> web.Response:
     return web.json_response(body, status=status, headers={"Server": SERVER})
 
 
-@web.middleware
-async def not_found(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer what is not there in Kong's words."""
-    try:
-        return await handler(request)
-    except web.HTTPNotFound:
-        return answer(404, {"message": "Not found"})
-
-
 class Api:
     """What this project asks of the admin and the status API. Nothing in them changes anything."""
 
     def __init__(self, gateway: Gateway) -> None:
         """Show `gateway`; neither listener asks for a password, as Kong's do not."""
         self._gateway = gateway
-        self.admin_paths: dict[str, Handler] = {"/upstreams/{upstream}/health": self.health}
-        self.status_paths: dict[str, Handler] = {
-            "/metrics": self.metrics,
-            "/status": self.node_status,
-            "/status/ready": self.ready,
-            "/upstreams/{upstream}/health": self.health,
-            "/upstreams/{upstream}/targets": self.targets,
-        }
 
-    def _checker(self, request: web.Request) -> Checker:
-        try:
-            return self._gateway.now.checkers[request.match_info["upstream"]]
-        except KeyError:
-            raise web.HTTPNotFound from None
+    def application(self) -> web.Application:
+        """Return the application with all paths."""
+        app = web.Application()
+        app.router.add_get("/metrics", self.metrics)
+        app.router.add_get("/status", self.node_status)
+        app.router.add_get("/status/ready", self.ready)
+        app.router.add_get("/upstreams/{upstream}/health", self.health)
+        return app
 
     async def node_status(self, _request: web.Request) -> web.Response:
         """The hash of the configuration."""
@@ -74,28 +57,16 @@ class Api:
 
     async def health(self, request: web.Request) -> web.Response:
         """The targets and their health."""
-        checker = self._checker(request)
-        states = {address.target.name: checker.state(address) for address in checker.wheel.addresses}
-        return answer(200, {"data": [{**one, "health": states[one["target"]]} for one in listed(checker)]})
-
-    async def targets(self, request: web.Request) -> web.Response:
-        """The targets as configured."""
-        return answer(200, {"data": listed(self._checker(request))})
+        checker = self._gateway.now.checkers.get(request.match_info["upstream"])
+        if checker is None:
+            return answer(404, {"message": "Not found"})
+        return answer(200, {"data": [shown(checker, address) for address in checker.wheel.addresses]})
 
 
-def application(paths: dict[str, Handler]) -> web.Application:
-    """Return an application that answers these paths."""
-    app = web.Application(middlewares=[not_found])
-    app.add_routes([web.get(path, handler) for path, handler in paths.items()])
-    return app
-
-
-def listed(checker: Checker) -> list[dict[str, Any]]:
-    """Return an upstream's targets as the API shows them."""
-    return [
-        {"target": one.name, "weight": one.weight, "tags": list(one.tags) or None}
-        for one in checker.upstream.targets
-    ]
+def shown(checker: Checker, address: Address) -> dict[str, Any]:
+    """Return a target as the API shows it."""
+    one, health = address.target, checker.state(address)
+    return {"target": one.name, "weight": one.weight, "tags": list(one.tags), "health": health}
 
 
 def pid_file(settings: Settings) -> Path:
@@ -129,20 +100,17 @@ class Server:
 
     async def start(self) -> None:
         """Open the listeners (proxy, admin, status) and begin to probe."""
-        api = Api(self.gateway)
         # A client that hangs up ends its request, upstream too. Bodies are passed on as they are.
         proxy = web.Server(
             self.gateway.handle, handler_cancellation=True, access_log=None, auto_decompress=False
         )
-        self.runners = [
-            web.ServerRunner(proxy),
-            web.AppRunner(application(api.admin_paths), access_log=None),
-            web.AppRunner(application(api.status_paths), access_log=None),
-        ]
-        wanted = (self._settings.proxy, self._settings.admin, self._settings.status)
-        for runner, where in zip(self.runners, wanted, strict=True):
+        api = web.AppRunner(Api(self.gateway).application(), access_log=None)
+        self.runners = [web.ServerRunner(proxy), api]
+        for runner in self.runners:
             await runner.setup()
-            await web.TCPSite(runner, *where, backlog=1024).start()
+        await web.TCPSite(self.runners[0], *self._settings.proxy, backlog=1024).start()
+        await web.TCPSite(api, *self._settings.admin).start()
+        await web.TCPSite(api, *self._settings.status).start()
         self.gateway.now.start()
 
     async def end(self, *, graceful: bool = False) -> None:
@@ -161,7 +129,7 @@ class Server:
         """Read the file again; a bad one leaves the old configuration in place."""
         try:
             self.gateway.load(load(self._settings.declarative_config, self._settings.plugins))
-        except (InvalidError, OSError, UnicodeDecodeError) as problem:
+        except (OSError, ValueError) as problem:
             LOG.error("error parsing declarative config file, keeping the old one:\n%s", problem)
         else:
             LOG.warning("reloaded, configuration %s", self.gateway.now.config.hash)

@@ -10,7 +10,6 @@ from http import HTTPStatus
 
 CHUNK_BYTES = 64 * 1024
 HEAD_BYTES = 64 * 1024
-LAST_INFORMATIONAL = 199
 SWITCHING, TIMED_OUT = 101, 504
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 NO_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
@@ -44,8 +43,6 @@ class Outgoing:
     target: str
     headers: list[tuple[str, str]]
     body: bytes
-    # Whether the connection may go on as a WebSocket.
-    upgrade: bool = False
 
     def encoded(self) -> bytes:
         """Return head and body."""
@@ -61,7 +58,6 @@ class Answer:
     status: int
     headers: list[tuple[str, str]]
     connection: Connection
-    bodyless: bool
     read_s: float
     connect_s: float
 
@@ -71,7 +67,7 @@ class Answer:
 
     async def body(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives. Raises UpstreamError if it ends early."""
-        if self.bodyless:
+        if self.status in NO_BODY:
             return
         if "chunked" in self.header("transfer-encoding").lower():
             chunks = self._chunked()
@@ -142,16 +138,6 @@ def parsed_head(head: bytes) -> tuple[int, list[tuple[str, str]]]:
     return int(parts[1]), [(name.strip(), value.strip()) for name, _, value in pairs]
 
 
-async def read_head(
-    reader: asyncio.StreamReader, seconds: float, *, upgrade: bool
-) -> tuple[int, list[tuple[str, str]]]:
-    """Return status and headers of the answer; interim ones are passed over, but for the 101 asked for."""
-    while True:
-        status, headers = parsed_head(await read(reader.readuntil(b"\r\n\r\n"), seconds))
-        if status > LAST_INFORMATIONAL or (upgrade and status == SWITCHING):
-            return status, headers
-
-
 @asynccontextmanager
 async def send(host: str, port: int, request: Outgoing, timeouts: Timeouts) -> AsyncIterator[Answer]:
     """Send a request on a connection of its own, which is closed at the end. Raises UpstreamError."""
@@ -164,8 +150,7 @@ async def send(host: str, port: int, request: Outgoing, timeouts: Timeouts) -> A
         writer.write(request.encoded())
         async with limited(timeouts.write, "sending"):
             await writer.drain()
-        status, headers = await read_head(reader, timeouts.read, upgrade=request.upgrade)
-        bodyless = request.method == "HEAD" or status in NO_BODY
-        yield Answer(status, headers, (reader, writer), bodyless, timeouts.read, connect_s)
+        status, headers = parsed_head(await read(reader.readuntil(b"\r\n\r\n"), timeouts.read))
+        yield Answer(status, headers, (reader, writer), timeouts.read, connect_s)
     finally:
         writer.close()
