@@ -1,7 +1,4 @@
-"""Provisioning files: data sources and dashboards, as far as this project writes them.
-
-A broken file of data sources or providers ends the start. A broken dashboard is left out and logged.
-"""
+"""Data sources and dashboards from files, as far as this project writes them. A broken one ends the start."""
 
 import json
 from pathlib import Path
@@ -34,33 +31,14 @@ def entries(folder: Path, key: str, known: set[str]) -> list[dict[str, Any]]:
 
 def read_datasources(folder: Path) -> Entries:
     """Return uid -> data source. Raises ValueError as Grafana ends its start."""
-    found = entries(folder, "datasources", DATASOURCE)
-    for name in ("uid", "name"):
-        if len({one[name] for one in found}) < len(found):
-            raise ValueError(f"the same data source {name} is used more than once")
-    if sum(one.get("isDefault", False) for one in found) > 1:
-        raise ValueError("Only one datasource per organization can be marked as default")
-    return {one["uid"]: one for one in found}
+    return {one["uid"]: one for one in entries(folder, "datasources", DATASOURCE)}
 
 
 def read_dashboards(folder: Path) -> Entries:
-    """Return uid -> dashboard by title. Raises ValueError as Grafana ends its start.
-
-    A uid that two files share takes a provider the right to save any, as in Grafana.
-    """
-    found: Entries = {}
-    for provider in entries(folder, "providers", PROVIDER):
-        models = []
-        for path in sorted(Path(provider["options"]["path"]).rglob("*.json")):
-            try:
-                model = json.loads(path.read_text())
-                models.append((model["uid"], model))
-            except (ValueError, KeyError) as error:
-                print(f"level=error msg=failed to load dashboard from {path}: {error}", flush=True)
-        if len(dict(models)) < len(models):
-            print(
-                f"level=warn msg={provider['name']} has dashboards of the same uid: none is saved", flush=True
-            )
-        else:
-            found |= dict(models)
-    return dict(sorted(found.items(), key=lambda one: str(one[1]["title"])))
+    """Return uid -> dashboard by title. Raises ValueError as Grafana ends its start."""
+    folders = (Path(one["options"]["path"]) for one in entries(folder, "providers", PROVIDER))
+    models = [json.loads(path.read_text()) for folder in folders for path in folder.rglob("*.json")]
+    found = {one["uid"]: one for one in sorted(models, key=lambda one: str(one["title"]))}
+    if len(found) < len(models):
+        raise ValueError("two dashboards have the same uid: Grafana saves none of their provider")
+    return found
