@@ -2,7 +2,6 @@
 
 import io
 import os
-import re
 import shutil
 import subprocess
 import urllib.request
@@ -46,9 +45,9 @@ Dir::Cache::srcpkgcache "";
 AUTHORITIES = Path("/usr/local/share/ca-certificates")
 
 
-def authorities(folder: Path = AUTHORITIES) -> list[Path]:
+def authorities() -> list[Path]:
     """Certificates this machine trusts beyond the distribution's: builds meet the same proxies as it does."""
-    return sorted(folder.rglob("*.crt"))
+    return sorted(AUTHORITIES.rglob("*.crt"))
 
 
 def base_hash(mode: str) -> str:
@@ -59,10 +58,7 @@ def base_hash(mode: str) -> str:
 
 
 def make_base(client: docker.DockerClient, mode: str, tag: str, scratch: Path, step: Step) -> None:
-    """Make the base image under `tag`, labelled with its hash. `scratch` is a folder this may use.
-
-    Raises LabError if Debian's packages cannot be had.
-    """
+    """Make the base image under `tag`, labelled with its hash. `scratch` is a folder this may use."""
     if mode == "pull":
         client.images.pull(PUBLIC_BASE)
         folder = scratch / "pulled"
@@ -166,10 +162,8 @@ def _import(client: docker.DockerClient, target: Path, tag: str, label: str) -> 
 
 def remove_root(path: Path) -> None:
     """Remove a folder debootstrap worked in, first unmounting what it mounted there."""
-    mounts = (line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
-    # The kernel writes a space as \040.
-    inside = [re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), mount) for mount in mounts]
-    for mount in sorted((mount for mount in inside if mount.startswith(f"{path}/")), reverse=True):
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in sorted((mount for mount in mounts if mount.startswith(f"{path}/")), reverse=True):
         subprocess.run(["umount", "--lazy", mount], check=True)
     if path.exists():
         shutil.rmtree(path)

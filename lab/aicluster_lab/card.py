@@ -12,7 +12,6 @@ from .errors import LabError
 from .sitedata import Site
 
 CHAT_PATH = "/api/v1/chat"
-API_KEY_SECRET = "kong_api_key"
 CHAT_TIMEOUT_S = 60
 PATIENCE_S = 20
 QUESTION = {"messages": [{"role": "user", "content": "hello"}], "stream": False}
@@ -24,7 +23,7 @@ def make_card(site: Site, secrets: dict[str, str]) -> Card:
     """Put together what a user or a test needs to use the lab."""
     return {
         "gateway_url": site.gateway_url,
-        "api_key": secrets.get(API_KEY_SECRET, ""),
+        "api_key": secrets.get("kong_api_key", ""),
         "ssh_key": str(site.private_key),
         "subnet": str(site.network),
         "nodes": {node.name: str(node.address) for node in site.nodes},
@@ -55,10 +54,7 @@ def card_text(card: Card, state: Path) -> str:
 
 
 def first_chat(card: Card) -> tuple[str, str]:
-    """Ask the gateway one question. Returns the node that answered and its words.
-
-    Raises LabError with the gateway's answer if there is none within PATIENCE_S seconds.
-    """
+    """Ask the gateway one question, for PATIENCE_S seconds. Returns the node that answered and its words."""
     request = urllib.request.Request(
         card["gateway_url"] + CHAT_PATH,
         data=json.dumps(QUESTION).encode(),
@@ -69,7 +65,8 @@ def first_chat(card: Card) -> tuple[str, str]:
     while True:
         try:
             with opener.open(request, timeout=CHAT_TIMEOUT_S) as answer:
-                return str(answer.headers.get("X-AI-Node", "unknown")), _words(answer.read())
+                words = str(json.load(answer)["message"]["content"])
+                return str(answer.headers.get("X-AI-Node", "unknown")), words
         except urllib.error.HTTPError as error:
             problem = f"HTTP {error.code}: {error.read(400).decode(errors='replace').strip()}"
         except OSError as error:
@@ -77,11 +74,3 @@ def first_chat(card: Card) -> tuple[str, str]:
         if time.monotonic() > deadline:
             raise LabError(f"The gateway {request.full_url} does not answer a chat request: {problem}")
         time.sleep(1)
-
-
-def _words(body: bytes) -> str:
-    try:
-        content = json.loads(body)["message"]["content"]
-    except (ValueError, KeyError, TypeError):
-        return body[:200].decode(errors="replace").strip()
-    return str(content)

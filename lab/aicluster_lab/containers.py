@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -43,10 +43,7 @@ class Description:
 
 def description_hash(description: Description, image_id: str) -> str:
     """Hash of everything a container is made from; a container with another one is made anew."""
-    parts = [
-        description.name, image_id, str(description.address), description.hostname, description.volume_at,
-    ]  # fmt: skip
-    text = json.dumps([parts, description.host_config, description.config], sort_keys=True)
+    text = json.dumps([image_id, asdict(description)], sort_keys=True, default=str)
     return sha256(text.encode()).hexdigest()[:16]
 
 
@@ -59,10 +56,7 @@ class Containers:
         self._labels = {ROOT_LABEL: str(root)}
 
     def require_own(self, take_over: bool = False) -> None:
-        """Refuse to touch the lab of another checkout; with `take_over`, remove it if none of it runs.
-
-        Raises LabError naming that checkout.
-        """
+        """Refuse to touch the lab of another checkout; with `take_over`, remove it if none of it runs."""
         containers = self.all()
         owners = {self._owner(item) for item in [*containers, *self._networks(), *self._volumes()]}
         others = ", ".join(sorted(owners - {self._labels[ROOT_LABEL]}))
@@ -135,10 +129,7 @@ class Containers:
         return self._client.containers.get(created["Id"]), True
 
     def run_tool(self, image: str, command: list[str]) -> str:
-        """Run a command in the engine's own network with the right to change it; returns its output.
-
-        Raises LabError with that output if the command fails.
-        """
+        """Run a command in the engine's own network with the right to change it; returns its output."""
         tool = self._client.containers.create(
             image,
             command[1:],

@@ -28,10 +28,7 @@ BRIDGE = "docker0"
 
 
 def connect(state: Path, progress: Progress) -> docker.DockerClient:
-    """Client of the host's Docker Engine; installs and starts one where none answers and root may.
-
-    Raises LabError saying why there is no engine and what to do.
-    """
+    """Client of the host's Docker Engine; installs and starts one where none answers and root may."""
     client = answering()
     if client:
         require_usable(client.info())

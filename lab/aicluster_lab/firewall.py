@@ -47,10 +47,7 @@ def ruleset(subnet: IPv4Network, resolvers: Iterable[IPv4Address]) -> str:
 
 
 def apply(containers: Containers, subnet: IPv4Network, resolvers: Iterable[IPv4Address]) -> None:
-    """Put the rules in the place of any earlier ones, in one transaction.
-
-    Raises LabError if the kernel refuses them: then no node may run.
-    """
+    """Put the rules in the place of any earlier ones, in one transaction."""
     rules = f"table ip {TABLE}\ndelete table ip {TABLE}\n{ruleset(subnet, resolvers)}"
     _run(containers, ["sh", "-c", 'printf %s "$1" | nft -f -', "sh", rules])
 

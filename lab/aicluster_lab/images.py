@@ -45,10 +45,7 @@ class Recipe:
 
 
 def choose_mode(wanted: str, reachable: Callable[[], bool]) -> str:
-    """`pull` or `build`: as wanted, else by whether a public registry can be reached.
-
-    Raises LabError for any other wish.
-    """
+    """`pull` or `build`: as wanted, else by whether a public registry can be reached."""
     if wanted and wanted not in MODES:
         raise LabError(f"AICLUSTER_LAB_IMAGES is `{wanted}`; it must be one of {', '.join(MODES)}, or unset.")
     return wanted or ("pull" if reachable() else "build")
@@ -66,8 +63,7 @@ def registry_reachable() -> bool:
 def recipe_for(root: Path, image: str, tag: str, *, full: bool = False) -> Recipe:
     """Recipe of a catalogue image such as `ollama/ollama:0.32.15`: the folder named like its last component.
 
-    `full` prefers the real program where it is too heavy for every day. Raises LabError if this project
-    cannot build the image.
+    `full` prefers the real program where it is too heavy for every day.
     """
     name = image.rpartition("/")[2].partition(":")[0]
     for parent in ("full", "images", "standins") if full else ("images", "standins"):

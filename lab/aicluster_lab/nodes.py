@@ -6,8 +6,6 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from docker.models.containers import Container
-
 from .containers import Containers, Description, exec_output, wake
 from .errors import LabError
 from .images import NODE
@@ -25,6 +23,10 @@ CAPABILITIES = (
 MEBIBYTE = 1 << 20
 READY_TIMEOUT_S = 120
 SSH_PORT = 22
+ASK = "systemctl is-active ssh docker; cat /etc/ssh/ssh_host_ed25519_key.pub /root/.ssh/authorized_keys"
+AUTHORIZE = """umask 077
+for home in /root /home/ansible; do printf "%s\\n" "$1" > $home/.ssh/authorized_keys; done
+chown ansible: /home/ansible/.ssh/authorized_keys"""
 
 
 def missing_capabilities(bounding_set: int, last: int) -> tuple[str, ...]:
@@ -85,19 +87,17 @@ def bring_up(
     """Create or start a node and wait until its ssh and its engine answer.
 
     Returns its line of known_hosts, and whether anything changed.
-
-    Raises LabError with the node's own words after READY_TIMEOUT_S seconds.
     """
     container, created = containers.create(description(node, missing))
     changed = wake(container) or created
     deadline = time.monotonic() + READY_TIMEOUT_S
     answer = ""
     while time.monotonic() < deadline:
-        answer = _ask(container)
+        answer = exec_output(container, ["sh", "-c", ASK])
         lines = answer.splitlines()
         if lines[:2] == ["active", "active"] and _listens(node.address):
             if public_key not in lines:  # the node is new, or the key is
-                _authorize(container, public_key)
+                container.exec_run(["sh", "-c", AUTHORIZE, "sh", public_key])
             host_key = next(line for line in lines if line.startswith("ssh-")).rsplit(" ", 1)[0]
             return f"{node.address} {host_key}\n", changed
         time.sleep(0.5)
@@ -108,25 +108,9 @@ def bring_up(
     )
 
 
-def _ask(container: Container) -> str:
-    script = (
-        "systemctl is-active ssh docker; cat /etc/ssh/ssh_host_ed25519_key.pub /root/.ssh/authorized_keys"
-    )
-    return exec_output(container, ["sh", "-c", script])
-
-
 def _listens(address: IPv4Address) -> bool:
     try:
         socket.create_connection((str(address), SSH_PORT), timeout=2).close()
     except OSError:
         return False
     return True
-
-
-def _authorize(container: Container, public_key: str) -> None:
-    script = (
-        "umask 077; for home in /root /home/ansible; do"
-        ' printf "%s\\n" "$1" > $home/.ssh/authorized_keys; done;'
-        " chown ansible: /home/ansible/.ssh/authorized_keys"
-    )
-    container.exec_run(["sh", "-c", script, "sh", public_key])

@@ -40,10 +40,7 @@ MANIFESTS = (
 
 
 def published_port(setting: str) -> int:
-    """Port on 127.0.0.1 this machine pushes to (every engine accepts plain HTTP there).
-
-    Raises LabError if the setting is not a port.
-    """
+    """Port on 127.0.0.1 this machine pushes to (every engine accepts plain HTTP there)."""
     if not setting:
         return DEFAULT_PORT
     if not setting.isdigit() or not 0 < int(setting) < 1 << 16:
@@ -72,10 +69,7 @@ def description(address: IPv4Address, inner_port: int, port: int) -> Description
 
 
 def require_port_free(client: docker.DockerClient, port: int) -> None:
-    """Refuse a port somebody else listens on.
-
-    Raises LabError naming the port and the setting.
-    """
+    """Refuse a port somebody else listens on."""
     try:
         if client.containers.get(CONTAINER).status == "running":
             return
@@ -93,10 +87,7 @@ def require_port_free(client: docker.DockerClient, port: int) -> None:
 
 
 def wait_until_ready(port: int) -> None:
-    """Wait for the registry's API.
-
-    Raises LabError after START_TIMEOUT_S seconds.
-    """
+    """Wait for the registry's API."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         try:
@@ -111,10 +102,7 @@ def wait_until_ready(port: int) -> None:
 
 
 def publish(client: docker.DockerClient, image: str, port: int) -> bool:
-    """Push a catalogue image unless the registry has exactly it. True if it was pushed.
-
-    Raises LabError with the registry's words if it refuses.
-    """
+    """Push a catalogue image unless the registry has exactly it. True if it was pushed."""
     tag = local_tag(image, port)
     repository, _, version = tag.rpartition(":")
     stored = stored_digest(image, port)

@@ -16,13 +16,9 @@ BASE = "AICLUSTER_LAB_INVENTORY"
 """Environment variable: an inventory in the place of inventory/lab, for a smaller lab."""
 
 
-def inventory(overlay: str, base: str = "") -> tuple[str, ...]:
-    """Return the arguments that name the lab's inventory and, unless empty, what lies over it."""
-    sources = ["inventory/groups.yml", base or "inventory/lab", *([overlay] if overlay else [])]
-    return tuple(argument for source in sources for argument in ("-i", source))
-
-
-INVENTORY = inventory(os.environ.get(OVERLAY, ""), os.environ.get(BASE, ""))
+SOURCES = ("inventory/groups.yml", os.environ.get(BASE) or "inventory/lab", os.environ.get(OVERLAY))
+INVENTORY = tuple(argument for source in SOURCES if source for argument in ("-i", source))
+"""The arguments that name the lab's inventory and what lies over it."""
 PREFIX = "aicluster-lab"
 HTTP_PORT = 80
 
@@ -88,10 +84,7 @@ QUESTION = (
 
 
 def load_site(root: Path) -> Site:
-    """Read the lab inventory of the checkout `root`.
-
-    Raises LabError if Ansible cannot read it or something the lab needs is missing.
-    """
+    """Read the lab inventory of the checkout `root`."""
     ansible(root, "ansible")
     try:
         answers = ask(root, INVENTORY, "nodes[0]", QUESTION)
@@ -101,10 +94,7 @@ def load_site(root: Path) -> Site:
 
 
 def site_from(root: Path, answer: Mapping[str, Any]) -> Site:
-    """Turn Ansible's answer to QUESTION into a Site.
-
-    Raises LabError naming the host and the variable that is missing.
-    """
+    """Turn Ansible's answer to QUESTION into a Site."""
     nodes = [node for node in answer["nodes"] if node["host"] in answer["lab"]]
     if not nodes:
         raise LabError("inventory/lab/hosts.yml has no host in the group `lab`: the lab has no node to make.")

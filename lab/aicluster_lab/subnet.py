@@ -28,10 +28,7 @@ class Occupied:
 
 
 def require_free(subnet: IPv4Network, occupied: Iterable[Occupied]) -> None:
-    """Refuse a subnet that overlaps anything in use.
-
-    Raises LabError naming the subnet, everything it overlaps and the files to edit.
-    """
+    """Refuse a subnet that overlaps anything in use."""
     hits = [item.what for item in occupied if item.network.overlaps(subnet)]
     if hits:
         raise LabError(
@@ -64,16 +61,12 @@ def occupied_by_addresses(interfaces: Iterable[dict[str, Any]]) -> list[Occupied
     return found
 
 
-def resolvers(texts: Iterable[str]) -> list[IPv4Address]:
-    """IPv4 name servers of resolv.conf texts, each once, without loopback ones."""
+def host_resolvers() -> list[IPv4Address]:
+    """The IPv4 name servers this machine asks, each once, without loopback ones."""
+    texts = (path.read_text() for path in RESOLVER_FILES if path.exists())
     lines = [line.split() for text in texts for line in text.splitlines()]
     named = [_network(words[1]) for words in lines if words[:1] == ["nameserver"]]
     return list(dict.fromkeys(one.network_address for one in named if one and not one.is_loopback))
-
-
-def host_resolvers() -> list[IPv4Address]:
-    """The name servers this machine asks."""
-    return resolvers(path.read_text() for path in RESOLVER_FILES if path.exists())
 
 
 def host_occupied(client: docker.DockerClient, own_network: str) -> list[Occupied]:
