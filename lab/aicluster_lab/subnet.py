@@ -41,23 +41,15 @@ def require_free(subnet: IPv4Network, occupied: Iterable[Occupied]) -> None:
 
 
 def occupied_by_routes(routes: Iterable[dict[str, Any]]) -> list[Occupied]:
-    """Ranges in `ip -j route show table all`, without default routes, IPv6 and the lab's own bridge."""
+    """Ranges in `ip -j route show table all`, without default routes, IPv6 and the lab's own bridge.
+
+    The kernel has routes for the machine's own addresses and their networks, too.
+    """
     found: list[Occupied] = []
     for route in routes:
         network = _network(str(route.get("dst", "")))
         if network and route.get("dev") != BRIDGE and network.prefixlen >= SHORTEST_ROUTE:
             found.append(Occupied(network, f"route {network} on {route.get('dev', 'no interface')}"))
-    return found
-
-
-def occupied_by_addresses(interfaces: Iterable[dict[str, Any]]) -> list[Occupied]:
-    """Ranges in `ip -j address`, without the lab's own bridge."""
-    found: list[Occupied] = []
-    for interface in interfaces:
-        for info in interface.get("addr_info", []):
-            if info.get("family") == "inet" and interface["ifname"] != BRIDGE:
-                network = IPv4Network(f"{info['local']}/{info['prefixlen']}", strict=False)
-                found.append(Occupied(network, f"address {info['local']} of {interface['ifname']}"))
     return found
 
 
@@ -70,9 +62,8 @@ def host_resolvers() -> list[IPv4Address]:
 
 
 def host_occupied(client: docker.DockerClient, own_network: str) -> list[Occupied]:
-    """Everything this machine uses: routes, interface addresses, resolvers, other Docker networks."""
-    found = occupied_by_routes(_ip("-4", "route", "show", "table", "all"))
-    found += occupied_by_addresses(_ip("-4", "address"))
+    """Everything this machine uses: routes, resolvers, other Docker networks."""
+    found = occupied_by_routes(_routes())
     found += [Occupied(IPv4Network(address), f"resolver {address}") for address in host_resolvers()]
     for network in client.networks.list():
         for config in (network.attrs.get("IPAM") or {}).get("Config") or []:
@@ -82,9 +73,10 @@ def host_occupied(client: docker.DockerClient, own_network: str) -> list[Occupie
     return found
 
 
-def _ip(*arguments: str) -> list[dict[str, Any]]:
+def _routes() -> list[dict[str, Any]]:
+    command = ["ip", "-j", "-4", "route", "show", "table", "all"]
     try:
-        output = subprocess.run(["ip", "-j", *arguments], capture_output=True, text=True, check=True).stdout
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except FileNotFoundError:
         raise LabError(
             "The command `ip` is missing: the lab compares its network with this machine's routes before it "

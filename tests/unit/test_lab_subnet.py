@@ -33,14 +33,3 @@ def test_a_network_that_overlaps_what_is_in_use_is_refused_with_the_files_to_edi
 ])  # fmt: skip
 def test_routes(route, expected):
     assert [item.what for item in subnet.occupied_by_routes([route])] == expected
-
-
-def test_addresses_count_with_their_network_except_on_the_labs_bridge():
-    def interface(name, address):
-        info = {"family": "inet", "local": address, "prefixlen": 24}
-        return {"ifname": name, "addr_info": [info, {"family": "inet6", "local": "::1", "prefixlen": 128}]}
-
-    found = subnet.occupied_by_addresses(
-        [interface("eth0", "10.0.0.7"), interface(subnet.BRIDGE, "198.18.77.1")]
-    )
-    assert found == [Occupied(IPv4Network("10.0.0.0/24"), "address 10.0.0.7 of eth0")]

@@ -2,9 +2,9 @@
 
 import json
 import time
-from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from math import inf
 from uuid import uuid4
 
 from .balancer import Checker
@@ -18,38 +18,23 @@ LATENCIES = {
     "kong_upstream_latency_ms": BUCKETS,
     "kong_request_latency_ms": BUCKETS,
 }
+TYPES = {
+    "kong_nginx_connections_total": "gauge",
+    "kong_http_requests_total": "counter",
+    "kong_bandwidth_bytes": "counter",
+    "kong_upstream_target_health": "gauge",
+    **dict.fromkeys(LATENCIES, "histogram"),
+}
 STATES = ("healthchecks_off", "healthy", "unhealthy", "dns_error")
 Labels = tuple[tuple[str, str], ...]
-
-
-class Histogram:
-    """Counts per bucket, and the sum."""
-
-    def __init__(self, bounds: tuple[int, ...]) -> None:
-        self.bounds, self.counts, self.sum = bounds, [0] * (len(bounds) + 1), 0.0
-
-    def observe(self, value: float) -> None:
-        """Count a value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
-
-    def lines(self, name: str, labels: Labels) -> Iterable[str]:
-        """Yield the lines of the page."""
-        total = 0
-        for bound, count in zip([*self.bounds, "+Inf"], self.counts, strict=True):
-            total += count
-            yield line(f"{name}_bucket", (*labels, ("le", str(bound))), total)
-        yield line(f"{name}_sum", labels, self.sum)
-        yield line(f"{name}_count", labels, total)
+Samples = dict[Labels, float]
 
 
 class Metrics:
     """All counters; they outlive a reload."""
 
     def __init__(self) -> None:
-        self._status: dict[Labels, float] = defaultdict(int)
-        self._bandwidth: dict[Labels, float] = defaultdict(int)
-        self._latency: dict[str, dict[Labels, Histogram]] = {name: {} for name in LATENCIES}
+        self._counted: dict[str, Samples] = defaultdict(lambda: defaultdict(float))
 
     def count(self, exchange: Exchange) -> None:
         """Count a finished request."""
@@ -59,48 +44,50 @@ class Metrics:
         workspace = ("workspace", "default")
         consumer = ("consumer", exchange.credential.username if exchange.credential else "")
         source = ("source", "service" if exchange.source == "service" else "kong")
-        self._status[(*labels, ("code", str(exchange.status)), source, workspace, consumer)] += 1
+        answered = (*labels, ("code", str(exchange.status)), source, workspace, consumer)
+        self._counted["kong_http_requests_total"][answered] += 1
         for direction, size in (("ingress", len(exchange.body)), ("egress", exchange.bytes_sent)):
-            self._bandwidth[(*labels, ("direction", direction), workspace, consumer)] += size
+            passed = (*labels, ("direction", direction), workspace, consumer)
+            self._counted["kong_bandwidth_bytes"][passed] += size
         total = (time.monotonic() - exchange.started) * 1000
         waited = sum(one.seconds for one in exchange.tries) * 1000
         values = {"kong_request_latency_ms": total, "kong_kong_latency_ms": max(0.0, total - waited)}
         if exchange.tries:
             values["kong_upstream_latency_ms"] = waited
         for name, value in values.items():
-            histogram = self._latency[name].setdefault((*labels, workspace), Histogram(LATENCIES[name]))
-            histogram.observe(value)
+            self._observe(name, (*labels, workspace), value)
+
+    def _observe(self, name: str, labels: Labels, value: float) -> None:
+        for bound in (*LATENCIES[name], inf):
+            le = ("le", "+Inf" if bound == inf else str(bound))
+            self._counted[f"{name}_bucket"][(*labels, le)] += value <= bound
+        self._counted[f"{name}_sum"][labels] += value
+        self._counted[f"{name}_count"][labels] += 1
 
     def page(self, checkers: Iterable[Checker], connections: int) -> str:
         """Return the page."""
         active = (("node_id", NODE_ID), ("subsystem", "http"), ("state", "active"))
-        lines = [
-            *samples("kong_nginx_connections_total", "gauge", {active: connections}),
-            *samples("kong_http_requests_total", "counter", self._status),
-            *samples("kong_bandwidth_bytes", "counter", self._bandwidth),
-            *samples("kong_upstream_target_health", "gauge", health(checkers)),
-        ]
-        for name, histograms in self._latency.items():
-            lines += [f"# TYPE {name} histogram"] if histograms else []
-            for labels, histogram in histograms.items():
-                lines += histogram.lines(name, labels)
+        samples = self._counted | {
+            "kong_nginx_connections_total": {active: connections},
+            "kong_upstream_target_health": health(checkers),
+        }
+        lines = []
+        for name, kind in TYPES.items():
+            lines.append(f"# TYPE {name} {kind}")
+            for part in (name, f"{name}_bucket", f"{name}_sum", f"{name}_count"):
+                lines += [line(part, *one) for one in samples.get(part, {}).items()]
         return "\n".join(lines) + "\n"
 
 
-def health(checkers: Iterable[Checker]) -> dict[Labels, float]:
+def health(checkers: Iterable[Checker]) -> Samples:
     """Return the health of every target: one sample per state, 1 for the present one."""
-    found: dict[Labels, float] = {}
+    found: Samples = {}
     for checker in checkers:
         for address in checker.wheel.addresses:
             name, now = address.target.name, checker.state(address).lower()
             who = (("upstream", checker.upstream.name), ("target", name), ("address", name))
             found |= {(*who, ("state", state), ("subsystem", "http")): int(state == now) for state in STATES}
     return found
-
-
-def samples(name: str, kind: str, values: Mapping[Labels, float]) -> list[str]:
-    """Return a metric's lines; nothing while there is no sample."""
-    return [f"# TYPE {name} {kind}", *(line(name, *one) for one in values.items())] if values else []
 
 
 def line(name: str, labels: Labels, value: float) -> str:

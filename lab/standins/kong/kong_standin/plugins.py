@@ -48,7 +48,7 @@ def header_filter(exchange: Exchange, plugin: Plugin, tools: Tools) -> None:
         case "pre-function" | "post-function":
             tools.functions.run(exchange, plugin.config.get("header_filter", []), "header_filter")
         case "correlation-id":
-            exchange.answer_headers[plugin.config["header_name"]] = exchange.correlation_id or str(uuid4())
+            exchange.answer_headers[plugin.config["header_name"]] = exchange.correlation_id
 
 
 def log(exchange: Exchange, plugin: Plugin, tools: Tools) -> None:

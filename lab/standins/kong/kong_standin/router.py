@@ -27,18 +27,6 @@ class Router:
 
 
 def upstream_path(base: str, path: str, prefix: str, *, strip: bool) -> str:
-    """Return the path sent on, by the rules of path handling v0.
-
-    `base` is the service's path, `prefix` what the route matched of the request's `path`.
-    """
-    if not strip:
-        if base.endswith("/"):
-            return base + path[1:]
-        return base if path == "/" else base + path
-    rest = path[len(prefix) :]
-    if not rest:
-        if base == "/":
-            return "/"
-        trailing = path.endswith("/") and (base.endswith("/") or len(path) > 1)
-        return base.rstrip("/") + ("/" if trailing else "")
-    return base.removesuffix("/") + "/" + rest.removeprefix("/")
+    """Return the path sent on: the service's, `base`, and what the request has, `prefix` stripped or not."""
+    rest = path[len(prefix) :] if strip else path
+    return f"{base.removesuffix('/')}/{rest.removeprefix('/')}" if rest else base
