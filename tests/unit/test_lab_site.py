@@ -40,7 +40,6 @@ def site(services: dict[str, Any] | None = None, **changes: Any) -> sitedata.Sit
 @pytest.mark.parametrize(("changes", "message"), [
     pytest.param({"memory_mb": None}, "198.18.77.147: .*node_memory_mb is missing",
         id="a node without memory"),
-    pytest.param({"services": {"ngnix": {}}}, "PI51: .*`ngnix`.*not in service_catalogue", id="a typo"),
     pytest.param({"services": {"redis": {"image": "redis:1"}}}, "No host of the group `gateway` runs nginx",
         id="no ingress"),
     pytest.param({"site_router": "10.0.0.1"}, "site_router 10.0.0.1.*inside it", id="a router elsewhere"),
