@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .errors import LabError
+
 
 def environment(root: Path) -> dict[str, str]:
     """The environment of a plain user's command: this project's ansible.cfg and package, nothing inherited.
@@ -21,8 +23,8 @@ def environment(root: Path) -> dict[str, str]:
 def ask(root: Path, inventory: Sequence[str], pattern: str, expression: str) -> list[Any]:
     """Return the value of a Jinja expression on each host of a pattern.
 
-    `inventory` are the arguments that name it, `-i <source>` each. Raises RuntimeError with Ansible's own
-    words when the inventory cannot be read.
+    `inventory` are the arguments that name it, `-i <source>` each. Raises LabError with Ansible's own words
+    when the inventory cannot be read.
     """
     as_json = {"ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
     arguments = json.dumps({"msg": f"{{{{ {expression} }}}}"})
@@ -32,8 +34,6 @@ def ask(root: Path, inventory: Sequence[str], pattern: str, expression: str) -> 
         cwd=root, env=environment(root) | as_json, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if asked.returncode:
-        raise RuntimeError(
-            f"the inventory {' '.join(inventory)} cannot be read:\n{asked.stdout}{asked.stderr}"
-        )
+        raise LabError(f"The inventory {' '.join(inventory)} cannot be read:\n{asked.stdout}{asked.stderr}")
     hosts = json.loads(asked.stdout)["plays"][0]["tasks"][0]["hosts"]
     return [answer["msg"] for answer in hosts.values()]

@@ -80,11 +80,8 @@ QUESTION = (
 
 def load_site(root: Path) -> Site:
     """Read the lab inventory of the checkout `root`."""
-    try:
-        answers = ask(root, INVENTORY, "nodes[0]", QUESTION)
-    except RuntimeError as error:
-        raise LabError(f"The lab inventory cannot be read: {error}") from None
-    return site_from(root, answers[0] if answers else {"nodes": [], "lab": []})
+    [answer] = ask(root, INVENTORY, "nodes[0]", QUESTION)
+    return site_from(root, answer)
 
 
 def site_from(root: Path, answer: Mapping[str, Any]) -> Site:

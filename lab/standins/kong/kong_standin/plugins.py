@@ -1,65 +1,55 @@
 """What the plugins do in each phase, and in which order they do it (`schema.PLUGINS`)."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from .config import Credential, Plugin
 from .exchange import Exchange
-from .http_log import HttpLog
-from .lua_functions import Functions
-from .metrics import Metrics
-from .rate_limiting import RateLimits
+
+if TYPE_CHECKING:
+    from .proxy import Generation
 
 CHALLENGE = {"WWW-Authenticate": "Key"}
 MEGABYTE = 2**20
 
 
-@dataclass
-class Tools:
-    """What plugins need beside the exchange."""
-
-    credentials: dict[str, Credential]
-    functions: Functions
-    limits: RateLimits
-    metrics: Metrics
-    http_log: HttpLog
-
-
-async def access(exchange: Exchange, plugin: Plugin, tools: Tools) -> None:
+async def access(exchange: Exchange, plugin: Plugin, now: Generation) -> None:
     """Run a plugin's access phase. Raises ExitError if it answers, PluginError if it fails."""
     match plugin.name:
         case "pre-function" | "post-function":
             if texts := plugin.config.get("access"):
                 await exchange.read_body()
-                tools.functions.run(exchange, texts, "access")
+                now.functions.run(exchange, texts, "access")
         case "correlation-id":
             correlation_id(exchange, plugin.config["header_name"])
         case "key-auth":
-            key_auth(exchange, plugin.config["key_names"], tools.credentials)
+            key_auth(exchange, plugin.config["key_names"], now.config.credentials)
         case "request-size-limiting":
             await request_size_limiting(exchange, plugin.config["allowed_payload_size"] * MEGABYTE)
         case "rate-limiting":
-            await tools.limits.access(exchange, plugin)
+            await now.limits.access(exchange, plugin)
 
 
-def header_filter(exchange: Exchange, plugin: Plugin, tools: Tools) -> None:
+def header_filter(exchange: Exchange, plugin: Plugin, now: Generation) -> None:
     """Run a plugin's header_filter phase."""
     match plugin.name:
         case "pre-function" | "post-function":
-            tools.functions.run(exchange, plugin.config.get("header_filter", []), "header_filter")
+            now.functions.run(exchange, plugin.config.get("header_filter", []), "header_filter")
         case "correlation-id":
             exchange.answer_headers[plugin.config["header_name"]] = exchange.correlation_id
 
 
-def log(exchange: Exchange, plugin: Plugin, tools: Tools) -> None:
+def log(exchange: Exchange, plugin: Plugin, now: Generation) -> None:
     """Run a plugin's log phase."""
     match plugin.name:
         case "pre-function":
-            tools.functions.run(exchange, plugin.config.get("log", []), "log")
+            now.functions.run(exchange, plugin.config.get("log", []), "log")
         case "prometheus":
-            tools.metrics.count(exchange)
+            now.metrics.count(exchange)
         case "http-log":
-            tools.http_log.put(exchange, plugin)
+            now.http_log.put(exchange, plugin)
 
 
 def correlation_id(exchange: Exchange, header: str) -> None:

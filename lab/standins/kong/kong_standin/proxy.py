@@ -19,7 +19,6 @@ from .exchange import Exchange, ExitError, PluginError, Try
 from .http_log import HttpLog
 from .lua_functions import Functions
 from .metrics import Metrics
-from .plugins import Tools
 from .rate_limiting import RateLimits
 from .router import Router, upstream_path
 from .settings import Settings
@@ -41,6 +40,10 @@ class Generation:
         self.config = config
         self.router = Router(config.routes)
         self.functions = Functions(settings.sandbox_requires)
+        # What outlives a reload.
+        self.metrics: Metrics = earlier.metrics if earlier else Metrics()
+        self.limits: RateLimits = earlier.limits if earlier else RateLimits()
+        self.http_log: HttpLog = earlier.http_log if earlier else HttpLog()
         self.checkers = {name: Checker(upstream) for name, upstream in config.upstreams.items()}
         for name, checker in self.checkers.items():
             if earlier and name in earlier.checkers:
@@ -61,9 +64,7 @@ class Gateway:
     """Serves requests with the configuration of the moment; those under way keep theirs."""
 
     def __init__(self, settings: Settings, config: Config) -> None:
-        self.settings, self.metrics = settings, Metrics()
-        self._limits, self._http_log = RateLimits(), HttpLog()
-        self.now = Generation(config, settings)
+        self.settings, self.now = settings, Generation(config, settings)
         self.under_way = 0
 
     def load(self, config: Config) -> None:
@@ -75,12 +76,11 @@ class Gateway:
     def stop(self) -> None:
         """End all work in the background."""
         self.now.stop()
-        self._http_log.stop()
+        self.now.http_log.stop()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request."""
         now, exchange = self.now, self._arrived(request)
-        tools = Tools(now.config.credentials, now.functions, self._limits, self.metrics, self._http_log)
         self.under_way += 1
         try:
             match = now.router.match(exchange.method, exchange.path)
@@ -92,19 +92,18 @@ class Gateway:
                 exchange.out_path = upstream_path(
                     route.service.path, exchange.path, prefix, strip=route.strip_path
                 )
-                await self._access(exchange, route, tools)
+                await self._access(exchange, route, now)
                 if not exchange.status:
                     await exchange.read_body()
-                    checker = now.checkers[route.service.host]
-                    return await self._proxy(exchange, route, request, checker, tools)
-            return await self._own_answer(exchange, request, tools)
+                    return await self._proxy(exchange, route, request, now)
+            return await self._own_answer(exchange, request, now)
         except (asyncio.CancelledError, ConnectionError):
             # Hanging up is how a WebSocket ends.
             exchange.status = SWITCHING if exchange.status == SWITCHING else CLIENT_GONE
             raise
         finally:
             self.under_way -= 1
-            self._finish(exchange, now, tools)
+            self._finish(exchange, now)
 
     def _arrived(self, request: web.BaseRequest) -> Exchange:
         path, _, query = request.raw_path.partition("?")
@@ -125,11 +124,11 @@ class Gateway:
                 found = hops.pop()
         return found
 
-    async def _access(self, exchange: Exchange, route: Route, tools: Tools) -> None:
+    async def _access(self, exchange: Exchange, route: Route, now: Generation) -> None:
         """Run the access phase; an answer set by then is the answer."""
         try:
             for plugin in route.plugins:
-                await plugins.access(exchange, plugin, tools)
+                await plugins.access(exchange, plugin, now)
         except ExitError:
             pass
         except PluginError as problem:
@@ -137,9 +136,9 @@ class Gateway:
             exchange.fail(500)
 
     async def _own_answer(
-        self, exchange: Exchange, request: web.BaseRequest, tools: Tools
+        self, exchange: Exchange, request: web.BaseRequest, now: Generation
     ) -> web.StreamResponse:
-        headers = self._headers(exchange, tools)
+        headers = self._headers(exchange, now)
         # aiohttp frames the answer itself.
         headers.popall("Content-Length", None)
         response = web.Response(status=exchange.status, body=exchange.answer_body, headers=headers)
@@ -148,11 +147,11 @@ class Gateway:
         exchange.bytes_sent = len(exchange.answer_body)
         return response
 
-    def _headers(self, exchange: Exchange, tools: Tools) -> CIMultiDict[str]:
+    def _headers(self, exchange: Exchange, now: Generation) -> CIMultiDict[str]:
         """Return the answer's headers, after all plugins have seen them."""
         try:
             for plugin in exchange.route.plugins if exchange.route else ():
-                plugins.header_filter(exchange, plugin, tools)
+                plugins.header_filter(exchange, plugin, now)
         except PluginError as problem:
             LOG.error("header_filter: %s", problem)
         headers, spent = exchange.answer_headers, (time.monotonic() - exchange.started) * 1000
@@ -167,10 +166,10 @@ class Gateway:
         return headers
 
     async def _proxy(
-        self, exchange: Exchange, route: Route, request: web.BaseRequest, checker: Checker, tools: Tools
+        self, exchange: Exchange, route: Route, request: web.BaseRequest, now: Generation
     ) -> web.StreamResponse:
         """Try addresses until one answers; a POST that may have been seen is not repeated."""
-        service = route.service
+        service, checker = route.service, now.checkers[route.service.host]
         timeouts = Timeouts(
             service.connect_timeout / 1000, service.write_timeout / 1000, service.read_timeout / 1000
         )
@@ -188,7 +187,7 @@ class Gateway:
                 async with send(target.host, target.port, outgoing, timeouts) as answer:
                     one.status, one.connect_seconds = answer.status, answer.connect_s
                     one.header_seconds = time.monotonic() - began
-                    return await self._pass_on(exchange, request, answer, timeouts, tools, streamed)
+                    return await self._pass_on(exchange, request, answer, now, streamed)
             except UpstreamError as problem:
                 LOG.error("%s, upstream: %s, request: %s", problem, target.name, exchange.path)
                 if streamed:
@@ -203,7 +202,7 @@ class Gateway:
                 checker.report_failure(one.address, "timeouts" if timed_out else "tcp_failures")
             finally:
                 one.seconds = time.monotonic() - began
-        return await self._own_answer(exchange, request, tools)
+        return await self._own_answer(exchange, request, now)
 
     def _outgoing(self, exchange: Exchange, one: Try) -> Outgoing:
         headers = CIMultiDict(exchange.out_headers)
@@ -221,7 +220,7 @@ class Gateway:
         return Outgoing(exchange.method, path, [*pairs, *headers.items()], exchange.out_body)
 
     async def _pass_on(
-        self, exchange: Exchange, request: web.BaseRequest, answer: Answer, timeouts: Timeouts, tools: Tools,
+        self, exchange: Exchange, request: web.BaseRequest, answer: Answer, now: Generation,
         streamed: list[web.StreamResponse],
     ) -> web.StreamResponse:  # fmt: skip
         exchange.status, exchange.source = answer.status, "service"
@@ -232,11 +231,11 @@ class Gateway:
         exchange.answer_headers.update(early)
         if answer.status == SWITCHING:
             exchange.answer_headers.update({"Connection": "upgrade", "Upgrade": WEBSOCKET})
-        response = web.StreamResponse(status=exchange.status, headers=self._headers(exchange, tools))
+        response = web.StreamResponse(status=exchange.status, headers=self._headers(exchange, now))
         await response.prepare(request)
         streamed.append(response)
         if answer.status == SWITCHING:
-            exchange.bytes_sent = await tunnel(request, answer.connection, timeouts.read)
+            exchange.bytes_sent = await tunnel(request, answer.connection, answer.read_s)
             return cut_off(request, response)
         async for chunk in answer.body():
             exchange.bytes_sent += len(chunk)
@@ -244,7 +243,7 @@ class Gateway:
         await response.write_eof()
         return response
 
-    def _finish(self, exchange: Exchange, now: Generation, tools: Tools) -> None:
+    def _finish(self, exchange: Exchange, now: Generation) -> None:
         """Run the log phase, and tell the health checker of a timeout."""
         last = exchange.tries[-1] if exchange.tries else None
         # As in Kong, a refused last try counts as an answer of 502, and no answer of a request counts.
@@ -252,7 +251,7 @@ class Gateway:
             now.checkers[exchange.route.service.host].report_failure(last.address, "timeouts")
         for plugin in exchange.route.plugins if exchange.route else ():
             try:
-                plugins.log(exchange, plugin, tools)
+                plugins.log(exchange, plugin, now)
             except PluginError as problem:
                 LOG.error("log: %s", problem)
         print(log_line(self.settings.access_log, exchange), flush=True)

@@ -52,7 +52,7 @@ class Api:
     async def metrics(self, _request: web.Request) -> web.Response:
         """The prometheus plugin's page."""
         gateway = self._gateway
-        page = gateway.metrics.page(gateway.now.checkers.values(), gateway.under_way)
+        page = gateway.now.metrics.page(gateway.now.checkers.values(), gateway.under_way)
         return web.Response(text=page, headers={"Server": SERVER})
 
     async def health(self, request: web.Request) -> web.Response:
