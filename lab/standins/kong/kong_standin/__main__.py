@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
                 sys.exit(USAGE)
     except InvalidError as problem:
         sys.exit(f"Error: Failed parsing:\n{problem}")
-    except (OSError, ValueError, KeyError) as problem:
+    except (OSError, ValueError) as problem:
         sys.exit(f"Error: {problem}")
 
 

@@ -49,13 +49,15 @@ class Settings:
 
 
 def settings_of(environment: Mapping[str, str]) -> Settings:
-    """Return the settings. Raises ValueError for what this stand-in cannot do, KeyError for a missing one."""
+    """Return the settings. Raises ValueError for what this stand-in cannot do or read."""
     values = {name[5:].lower(): value for name, value in environment.items() if name.startswith("KONG_")}
     if unknown := values.keys() - FIXED.keys() - READ - WITHOUT_EFFECT:
         raise ValueError(f"{', '.join(sorted(unknown))}: no setting of Kong that this stand-in has heard of")
     for name, wanted in FIXED.items():
         if values.get(name) != wanted:
             raise ValueError(f"{name}: this stand-in only does KONG_{name.upper()}={wanted}")
+    if missing := READ - values.keys():
+        raise ValueError(f"{', '.join(sorted(missing))}: this stand-in has no default")
     return Settings(
         declarative_config=Path(values["declarative_config"]),
         prefix=Path(values["prefix"]),
