@@ -57,12 +57,6 @@ class Wheel:
                 return self.slots[self._pointer]
         raise NoPeerError
 
-    def set_available(self, address: Address, available: bool) -> None:
-        """Change an address's state."""
-        if address.available != available:
-            address.available = available
-            self.rebuild()
-
 
 class Checker:
     """Health of one upstream's addresses."""
@@ -83,7 +77,11 @@ class Checker:
         """Count what a probe was answered; a status in neither list counts as nothing."""
         rules = self._checks["active"]
         if status in rules["healthy"]["http_statuses"]:
-            self._success(address)
+            address.failures.clear()
+            if not address.available:
+                address.successes += 1
+                if address.successes >= rules["healthy"]["successes"]:
+                    self._change(address, True)
         elif status in rules["unhealthy"]["http_statuses"]:
             self.report_failure(address, "http_failures", "active")
 
@@ -95,26 +93,19 @@ class Checker:
             if address.failures[kind] >= self._checks[check]["unhealthy"][kind]:
                 self._change(address, False)
 
-    def _success(self, address: Address) -> None:
-        address.failures.clear()
-        if not address.available:
-            address.successes += 1
-            if address.successes >= self._checks["active"]["healthy"]["successes"]:
-                self._change(address, True)
-
     def _change(self, address: Address, available: bool) -> None:
         state = "HEALTHY" if available else "UNHEALTHY"
         LOG.warning("upstream %s: target %s is %s", self.upstream.name, address.target.name, state)
-        address.successes, address.failures = 0, Counter()
-        self.wheel.set_available(address, available)
+        address.available, address.successes, address.failures = available, 0, Counter()
+        self.wheel.rebuild()
 
     def keep(self, earlier: Checker) -> None:
         """Take over the state of targets that were there before a reload."""
         old = {address.target.name: address for address in earlier.wheel.addresses}
         for address in self.wheel.addresses:
             if before := old.get(address.target.name):
+                address.available = before.available
                 address.successes, address.failures = before.successes, before.failures
-                self.wheel.set_available(address, before.available)
 
     def start(self) -> None:
         """Begin to probe; healthy and unhealthy targets have timers of their own."""
