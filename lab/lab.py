@@ -12,7 +12,7 @@ from pathlib import Path
 import docker
 from aicluster_lab import access, card, engine, firewall, images, nodes, registry, status, subnet
 from aicluster_lab.base_image import remove_root
-from aicluster_lab.containers import NETWORK, TAKE_OVER, Containers, wake
+from aicluster_lab.containers import NETWORK, TAKE_OVER, Containers
 from aicluster_lab.errors import LabError
 from aicluster_lab.lock import held, require_owner
 from aicluster_lab.parallel import in_parallel
@@ -43,7 +43,7 @@ class Lab:
         subnet.require_free(self.site.network, subnet.host_occupied(client, NETWORK))
         workshop = images.Workshop(client, ROOT, self._image_mode(), self.progress)
         workshop.make_own("registry")
-        self._registry(client, containers)
+        self._registry(containers)
         # Pushed while others are still being built.
         tags = [(image, registry.local_tag(image, self.port)) for image in self.site.images]
         workshop.make(tags, lambda image: self._publish(client, image))
@@ -136,13 +136,12 @@ class Lab:
         record.write_text(mode)
         return mode
 
-    def _registry(self, client: docker.DockerClient, containers: Containers) -> None:
+    def _registry(self, containers: Containers) -> None:
         with self.progress.step("network") as step:
             step.detail = _changed(containers.network(self.site.network, self.site.router))
-        registry.require_port_free(client, self.port)
         with self.progress.step("registry") as step:
             container, created = containers.create(registry.description(*self.site.registry, self.port))
-            step.detail = _changed(wake(container) or created)
+            step.detail = _changed(registry.start(container) or created)
             registry.wait_until_ready(self.port)
 
     def _publish(self, client: docker.DockerClient, image: str) -> None:

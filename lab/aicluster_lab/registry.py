@@ -3,7 +3,6 @@
 Images on the nodes follow it: a tag that was built anew replaces what a node pulled before.
 """
 
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -12,10 +11,10 @@ from http.client import HTTPResponse
 from ipaddress import IPv4Address
 
 import docker
-from docker.errors import NotFound
+from docker.errors import APIError
 from docker.models.containers import Container
 
-from .containers import Description, exec_output
+from .containers import Description, exec_output, wake
 from .errors import LabError
 from .images import REGISTRY
 from .sitedata import PREFIX
@@ -68,22 +67,15 @@ def description(address: IPv4Address, inner_port: int, port: int) -> Description
     )
 
 
-def require_port_free(client: docker.DockerClient, port: int) -> None:
-    """Refuse a port somebody else listens on."""
+def start(container: Container) -> bool:
+    """Start the registry. True if it had to be."""
     try:
-        if client.containers.get(CONTAINER).status == "running":
-            return
-    except NotFound:
-        pass
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            raise LabError(
-                f"Port {port} of 127.0.0.1 is taken, and the lab's registry needs it. "
-                f"Set {PORT_VARIABLE} to a free one."
-            ) from None
+        return wake(container)
+    except APIError as error:
+        raise LabError(
+            f"The lab's registry does not start: {error.explanation}. "
+            f"Where its port of 127.0.0.1 is taken, set {PORT_VARIABLE} to a free one."
+        ) from None
 
 
 def wait_until_ready(port: int) -> None:
