@@ -112,7 +112,7 @@ class Workshop:
         """Make the images of the checkout `root`, in one of MODES."""
         self._client = client
         self._root = root
-        self._mode = mode
+        self._mode, self._base = mode, base_hash(mode)
         self._scratch = root / ".lab" / "build"
         self._progress = progress
         # What several images are built on is built by the first of them.
@@ -121,25 +121,23 @@ class Workshop:
     def make_own(self, name: str) -> None:
         """Bring the base and one image of the lab's own up to date."""
         self._scratch.mkdir(parents=True, exist_ok=True)
-        inherited = base_hash(self._mode)
-        if self._label(BASE) != inherited:
+        if self._label(BASE) != self._base:
             with self._progress.step(f"image base ({self._mode})") as step:
                 make_base(self._client, self._mode, BASE, self._scratch, step)
-        self._renew(self._own(name), inherited)
+        self._renew(self._own(name))
 
     def make(self, services: list[Names], made: Callable[[str], None]) -> None:
         """Bring the node's image and those of services up to date.
 
         `made` is told each service's at once. The base is there; see make_own.
         """
-        inherited = base_hash(self._mode)
         built, pulled = divide(self._mode, services)
         full = bool(os.environ.get("AICLUSTER_LAB_FULL"))
         recipes = {image: recipe_for(self._root, image, tag, full=full) for image, tag in built}
         recipes[NODE] = self._own("node")
 
         def bring(image: str) -> None:
-            self._renew(recipes[image], inherited)
+            self._renew(recipes[image])
             if image != NODE:
                 made(image)
 
@@ -153,18 +151,18 @@ class Workshop:
     def _own(self, name: str) -> Recipe:
         return Recipe(f"aicluster-lab/{name}:latest", self._root / "lab" / "images" / name)
 
-    def _hash(self, recipe: Recipe, base: str) -> str:
-        shared = (self._hash(self._own(name), base) for name in parents(recipe.folder))
-        return content_hash(recipe.folder, base, *shared)
+    def _hash(self, recipe: Recipe) -> str:
+        shared = (self._hash(self._own(name)) for name in parents(recipe.folder))
+        return content_hash(recipe.folder, self._base, *shared)
 
-    def _renew(self, recipe: Recipe, base: str) -> None:
+    def _renew(self, recipe: Recipe) -> None:
         """Build what is not made of its recipe as it is now, after what it is built on."""
-        if self._label(recipe.tag) == self._hash(recipe, base):
+        if self._label(recipe.tag) == self._hash(recipe):
             return
         for name in parents(recipe.folder):
             with self._one_at_a_time[name]:
-                self._renew(self._own(name), base)
-        self._build(recipe, base)
+                self._renew(self._own(name))
+        self._build(recipe)
 
     def _label(self, tag: str) -> str | None:
         """Recipe hash of a local image: an empty text for one made elsewhere, None for a missing one."""
@@ -185,7 +183,7 @@ class Workshop:
             repository, version = tag.rsplit(":", 1)
             self._client.images.get(image).tag(repository, version)
 
-    def _build(self, recipe: Recipe, base: str) -> None:
+    def _build(self, recipe: Recipe) -> None:
         log = self._scratch / f"{recipe.folder.name}.log"
         previous = self._client.images.list(name=recipe.tag)
         with self._progress.step(f"image {recipe.folder.name}") as step, log.open("w") as output:
@@ -193,7 +191,7 @@ class Workshop:
                 fileobj=io.BytesIO(context(recipe.folder)),
                 custom_context=True,
                 tag=recipe.tag,
-                labels={HASH_LABEL: self._hash(recipe, base)},
+                labels={HASH_LABEL: self._hash(recipe)},
                 buildargs={name: os.environ[name] for name in PROXIES if name in os.environ}
                 | {"VERSION": version_of(recipe.tag)},
                 rm=True,
