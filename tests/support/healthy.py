@@ -53,8 +53,6 @@ def basic(password: str) -> str:
     return "Basic " + base64.b64encode(f"admin:{password}".encode()).decode()
 
 
-# --- data ---
-
 REDIS_KEY = "aicluster:verify:run-1:N"
 ROW = {"time": "2026-11-23T11:34:30+00:00", "database": "aicluster", "version": "17.11"}
 SESSION_OF_PGADMIN = ("Set-Cookie", "pga4_session=one; Path=/")
@@ -124,8 +122,6 @@ DATA = {
         {"server": {"httpAuth": OPERATOR}, "connections": [REDIS]}
     )}),
 }  # fmt: skip
-
-# --- AI ---
 
 LAYERS = {"config": b"{}", "model": b"GGUF" * 100}
 BLOBS = {kind: "sha256:" + hashlib.sha256(content).hexdigest() for kind, content in LAYERS.items()}
@@ -221,8 +217,6 @@ AI = {
         f"DELETE {NOTEBOOK}/server": (204, ""),
     }, {"jupyterhub/password": RIGHT, "jupyterhub/metrics_token": "metrics"}),
 }  # fmt: skip
-
-# --- monitoring ---
 
 UNAME = os.uname().nodename
 METRICS = f"""node_uname_info{{machine="aarch64",nodename="{UNAME}"}} 1
@@ -320,8 +314,6 @@ MONITORING = {
         {"name": "GONE", "services": {}},
     ]),
 }  # fmt: skip
-
-# --- the gateway and the edge ---
 
 MESSAGE = {"message": {"role": "assistant", "content": ""}}
 OF_NANO = (200, MESSAGE, ("X-AI-Node", "NANO"))

@@ -44,8 +44,6 @@ def test_memory_is_that_of_the_hungriest_profile_and_disk_that_of_all_services()
     assert figures["problems"] == []
 
 
-# --- models ---
-
 OLLAMA = {"memory_mb": 10_000, "disk_gb": 100}  # 10.5 GB, 107.4 GB
 
 

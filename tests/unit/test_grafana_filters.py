@@ -30,9 +30,6 @@ def places(*sizes: tuple[int, int]) -> list[tuple[int, int, int, int]]:
     return [tuple(panel["gridPos"][key] for key in "xywh") for panel in found[1:]]
 
 
-# --- places ---
-
-
 @pytest.mark.parametrize(("sizes", "expected"), [
     pytest.param([(12, 8), (12, 8)], [(0, 1, 12, 8), (12, 1, 12, 8)], id="two halves fill a line"),
     pytest.param([(16, 8), (12, 8)], [(0, 1, 16, 8), (0, 9, 12, 8)], id="what does not fit begins a line"),
@@ -42,8 +39,6 @@ def places(*sizes: tuple[int, int]) -> list[tuple[int, int, int, int]]:
 def test_panels_flow_from_left_to_right(sizes, expected):
     assert places(*sizes) == expected
 
-
-# --- panels ---
 
 DEFAULTS = ("fieldConfig", "defaults")
 UP_IS_GREEN = {"type": "value", "options": {"1": {"text": "up", "color": "green", "index": 0}}}
@@ -124,8 +119,6 @@ def test_a_choice_of_all_means_everything():
     assert found["query"]["query"] == "label_values(requests, route)"
     assert (found["includeAll"], found["allValue"]) == (True, ".*")
 
-
-# --- data sources and links ---
 
 OPEN = ["operators", "gateway", "monitoring"]
 

@@ -29,9 +29,6 @@ def configuration(**overrides: Any) -> dict[str, Any]:
     return found
 
 
-# --- who a notebook runs as ---
-
-
 def test_a_users_home_belongs_to_an_id_of_his_own_although_the_image_brought_it(tmp_path, monkeypatch):
     anything = MagicMock(SimpleLocalProcessSpawner=object)
     for name in ("jupyterhub.app", "jupyterhub.spawner", "traitlets", "traitlets.config"):
@@ -42,9 +39,6 @@ def test_a_users_home_belongs_to_an_id_of_his_own_although_the_image_brought_it(
     (tmp_path / "ubuntu").mkdir()
     home, _ = hub.home_of("ubuntu", tmp_path)
     assert given == [(home, 200000, 200000)]
-
-
-# --- a user's own packages ---
 
 
 def said(*command: str | Path) -> str:
@@ -74,9 +68,6 @@ def test_temporary_files_have_the_room_of_the_home_and_go_at_the_next_start(tmp_
     assert found["PATH"] == f"{start_notebook.environment_of(tmp_path)}/bin:/bin"
 
 
-# --- what the hub is told ---
-
-
 def test_another_path_is_followed_everywhere():
     page = {"port": "hub", "path": "/notebooks/"}
     files = render.render_role("jupyterhub", entry={"dashboard": page})
@@ -102,17 +93,11 @@ def test_a_name_becomes_a_folder_and_nothing_else():
     assert [name for name in names if re.match(pattern, name)] == ["ada", "aicluster-verify"]
 
 
-# --- the lock ---
-
-
 def test_the_lock_pins_what_was_asked_for_and_everything_it_needs():
     wanted = (ROOT / "roles/jupyterhub/files/requirements.in").read_text()
     asked = start.pins("\n".join(line for line in wanted.splitlines() if not line.startswith("#")))
     assert asked.items() <= start.pins(LOCK.read_text()).items()
     assert len(start.pins(LOCK.read_text())) > 50
-
-
-# --- the first process ---
 
 
 @pytest.fixture

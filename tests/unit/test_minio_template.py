@@ -33,9 +33,6 @@ def asking(**buckets: list[str]) -> dict[str, Any]:
     return site | {"site_secrets": made_up_secrets() | secrets}
 
 
-# --- provisioning: the rendered script with a client that remembers ---
-
-
 class Store:
     """A store, and the role's scripts with the paths of a test instead of a container's."""
 
@@ -149,8 +146,6 @@ def test_a_secret_the_store_would_refuse_is_named_without_being_shown(store):
     assert "the secret of painter must have 8 characters or more" in done.stderr
     assert "sevench" not in done.stdout + done.stderr
 
-
-# --- putting a copy back: the rendered script with a client whose store is a folder ---
 
 # What the role's script relies on: `mirror` passes over an object of the same size, `cp` does not.
 CLIENT = """#!/bin/sh

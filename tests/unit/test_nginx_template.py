@@ -106,17 +106,11 @@ def test_a_longer_timeout_of_kong_makes_nginx_wait_longer():
     assert "proxy_read_timeout 920s;" in files[CONF + "kong_proxy.conf"]
 
 
-# --- when no AI node answers ---
-
-
 @pytest.mark.parametrize("edge", ["drained", "without nginx"])
 def test_without_an_edge_the_gateway_keeps_no_body_and_goes_nowhere_else(edge):
     found = locations(edge=edge)
     assert not {*WAYS, "@edge", "@edge_away", "@kong_only"} & set(found)
     assert not inner(http(edge=edge), "upstream")
-
-
-# --- the edge's own ingress ---
 
 
 def test_the_cache_is_in_memory_and_smaller_than_the_memory_it_is_in():
@@ -127,9 +121,6 @@ def test_the_cache_is_in_memory_and_smaller_than_the_memory_it_is_in():
     assert path[0] == "/var/cache/edge" and "max_size=16m" in path
     assert "size=32m" in cache
     assert int(nginx["mem_limit"].removesuffix("m")) >= 32 + 64
-
-
-# --- pages behind nginx on another node ---
 
 
 @pytest.mark.parametrize(("asked", "handed_on"), [
@@ -173,9 +164,6 @@ def test_who_may_log_in_to_grafana_may_do_so_through_nginx():
 def test_a_log_line_names_no_query():
     text = render.render_role("nginx")[CONF + "nginx.conf"]
     assert "$uri" in text and "request_uri" not in re.sub(r"#[^\n]*", "", text)
-
-
-# --- what is decided by a map ---
 
 
 def mapped(result: str, text: str, node: str) -> str:

@@ -143,8 +143,6 @@ def test_a_memory_cgroup_that_is_off_is_mended_as_its_machine_needs_it(cmdline, 
     ]
 
 
-# --- how the engine starts ---
-
 COMMAND = ["/usr/sbin/dockerd", "-H", "fd://"]
 STORE: dict[str, Any] = {
     "root": "/var/lib/docker",
@@ -252,9 +250,6 @@ def test_a_file_with_which_the_engine_would_hide_what_is_there_is_named(found, v
     ]
 
 
-# --- images ---
-
-
 def answered(status, message, platforms=()):
     return {"status": status, "message": message, "platforms": list(platforms)}
 
@@ -291,8 +286,6 @@ def test_what_a_registry_says_leads_to_its_own_advice(message, said):
     [finding] = findings(image(message))
     assert said in finding
 
-
-# --- no finding ---
 
 ACCEPTED: dict[str, tuple[Any, ...]] = {
     "a node as it should be": ({}, {}),

@@ -75,8 +75,6 @@ def run(call: Any) -> Callable[..., dict[str, Any]]:
     return whole
 
 
-# --- present, absent, aliases ---
-
 PHI_ABSENT = {"name": "phi3:mini", "state": "absent"}
 
 RUNS: dict[str, tuple[Any, ...]] = {
@@ -126,9 +124,6 @@ def test_a_removed_model_makes_room_before_anything_is_pulled(ollama, run):
     run(["llama3.2", PHI_ABSENT])
     paths = [path for _, path, _ in ollama.requests]
     assert paths.index("/api/delete") < paths.index("/api/pull")
-
-
-# --- streams that break ---
 
 
 @pytest.mark.parametrize(("limits", "first_attempt"), [
@@ -197,9 +192,6 @@ def test_a_mirror_is_passed_over_for(ollama, run, there, script, says, attempts)
     assert (pulled, result["pulled"]) == (f"{MODEL} is there", [MODEL])
 
 
-# --- mirrors ---
-
-
 @pytest.fixture
 def there(ollama: FakeOllama) -> str:
     """The name of the model that the server offers as a mirror."""
@@ -236,9 +228,6 @@ def test_a_name_below_a_mirror_that_a_killed_process_left_is_removed(ollama, run
     assert list(ollama.models) == [MODEL.lower()]
 
 
-# --- the disk ---
-
-
 @pytest.mark.parametrize("check", [True, False], ids=["in check mode", "in a run"])
 def test_models_that_do_not_fit_are_refused_before_the_first_byte(ollama, run, volume, check):
     result = run([{"name": "a", "size_gb": 4}, {"name": "b", "size_gb": 4.5}], check=check)
@@ -268,9 +257,6 @@ def test_a_model_bigger_than_declared_is_stopped_at_its_layer(ollama, run):
     message = run([{"name": "a", "size_gb": 1}])["msg"]
     assert message.startswith("model a stopped before its layer 6e6e6e6e6e6e, 9.0 GB to come: must fit")
     assert ollama.hung_up.wait(10), "hanging up is what stops the server's download"
-
-
-# --- the background process ---
 
 
 @pytest.fixture

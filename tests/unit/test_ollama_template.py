@@ -38,9 +38,6 @@ def test_the_engine_of_a_node_knows_the_runtime_its_container_asks_for(inventory
         assert runtime in {"runc", *daemon.get("runtimes", {})}
 
 
-# --- pulling ---
-
-
 def arguments(host: str, inventory: str = "production") -> dict[str, Any]:
     """The task that pulls, with what a node gives to it."""
     rendering = renderer(inventory, host)
@@ -54,9 +51,6 @@ def arguments(host: str, inventory: str = "production") -> dict[str, Any]:
 def test_declared_sizes_count_on_boards_and_not_with_the_labs_small_models():
     assert {model["name"]: model["size_gb"] for model in arguments(AGX0)["models"]}["gpt-oss"] == 13.8
     assert not any(model["size_gb"] for model in arguments("198.18.77.154", "lab")["models"])
-
-
-# --- the lists of the tiers ---
 
 
 @pytest.mark.parametrize("tier", ["primary_ai", "secondary_ai", "edge"])
