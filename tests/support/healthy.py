@@ -414,5 +414,18 @@ GATEWAY = {
     "kong before one service each": kong(ai("ORIN0", "10.0.0.2", balanced=False, comfyui={}, sonarqube={})),
 }  # fmt: skip
 
+LET_IN = 'from="10.0.0.8",restrict ssh-ed25519 AAAA aicluster-control-node\n'
+BOTH_KEYS = LET_IN + LET_IN.replace("node\n", "node-backup\n")
+CONTROL = {
+    "control_node": Healthy({}, {
+        "*raw*": "a line of PAM\nagx0 | CHANGED | rc=0 >>\n\n10.0.0.2 | CHANGED | rc=0 >>\n\nrc=0\n",
+        "*ActiveState*": "active\n",
+    }, cluster=[{"name": "AGX0", "host": "agx0"}, {"name": "NANO", "host": "10.0.0.2"}]),
+    "control_access": Healthy({}, {"find /root /home *": BOTH_KEYS}, cluster=[
+        {"name": "PI51", "services": {}},
+        {"name": "PI31", "host": "pi31.example", "address": "10.0.0.8", "services": {"control_node": {}}},
+    ]),
+}  # fmt: skip
+
 # The first word is the service whose check is meant.
-HEALTHY = DATA | AI | MONITORING | GATEWAY
+HEALTHY = DATA | AI | MONITORING | GATEWAY | CONTROL

@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 import render
-from a_kit import ScriptedKit, check_of, site
-from aicluster_verify import CheckError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from tree import load
@@ -86,30 +84,3 @@ def test_the_keys_open_nothing_from_elsewhere_and_one_of_them_only_starts_the_ba
     assert keys["login"]["options"] == "no-agent-forwarding,no-port-forwarding,no-X11-forwarding"
     starts = "sudo -n /opt/aicluster/bin/aicluster_backup.py follow --start --by "
     assert keys["backup"]["options"].startswith(f'restrict,command="{starts}')
-
-
-def ask(lines: str) -> str:
-    control = {"name": "PI31", "host": "pi31.example", "address": CONTROL}
-    cluster = [
-        {"name": "PI51", "host": "pi51.example", "address": NODE, "services": {}},
-        {**control, "services": {"control_node": {"ports": {}}}},
-    ]
-    kit = ScriptedKit(site("PI51", {}, cluster), commands={"find /root /home *": lines})
-    return str(check_of("control_access").check(kit))
-
-
-MISSING: dict[str, tuple[Any, ...]] = {
-    "no line": ("", "does not let PI31 (192.168.1.234) in", "site.yml"),
-    "the line of one key": (LOGIN, "does not let PI31", "site.yml"),
-    "another address": (LINE.replace(CONTROL, "192.168.1.2"), "does not let PI31", "site.yml"),
-    "the place of a line": (COMING, "PI31 had no key when",
-        "site.yml --limit pi31.example"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("lines", "evidence", "mends"), MISSING.values(), ids=MISSING)
-def test_verify_says_what_is_missing_and_what_mends_it(lines, evidence, mends):
-    with pytest.raises(CheckError) as failure:
-        ask(lines)
-    assert evidence in failure.value.evidence
-    assert failure.value.next_command == f"ansible-playbook {mends}"

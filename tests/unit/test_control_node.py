@@ -15,8 +15,6 @@ import pytest
 import render
 import tree
 import yaml
-from a_kit import ScriptedKit, check_of, failure_of, site
-from aicluster_verify import CheckError
 from ansible.playbook.play_context import PlayContext
 from ansible.plugins.loader import connection_loader
 from tree import ROOT, load
@@ -206,24 +204,3 @@ def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_
     compiled = {str(path.parent.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*.pyc")}
     own = {f"releases/two/{part}" for part in COMPILED}
     assert compiled == {"lib/new", *own}, "what lies in roles is shipped"
-
-
-PRINTED: dict[str, str | CheckError] = {
-    "*raw*": "a line of PAM\nagx0 | CHANGED | rc=0 >>\n\n10.0.0.2 | CHANGED | rc=0 >>\n\nrc=0\n",
-    "*ActiveState*": "active\n",
-}
-
-
-@pytest.mark.parametrize(("printed", "evidence", "caused_by"), [
-    pytest.param({"*raw*": "agx0 | CHANGED | rc=0 >>\n\nrc=0\n"},
-        "its inventory has 1 nodes, the cluster 2", [], id="another inventory"),
-    pytest.param({"*raw*": "10.0.0.2 | CHANGED | rc=0 >>\n\nagx0 | UNREACHABLE! => {}\nrc=4\n"},
-        "cannot work on AGX0", ["control_access on AGX0"], id="a node that does not let it in"),
-    pytest.param({"*ActiveState*": "inactive\n"}, "aicluster-nightly.timer is inactive", [], id="no timer"),
-])  # fmt: skip
-def test_a_control_node_that_could_not_do_its_work_has_failed(printed, evidence, caused_by):
-    cluster = [{"name": "AGX0", "host": "agx0"}, {"name": "NANO", "host": "10.0.0.2"}]
-    kit = ScriptedKit(site("PI31", {}, cluster), commands=PRINTED | printed)
-    failure = failure_of(check_of("control_node").check, kit)
-    assert evidence in failure.evidence
-    assert failure.caused_by == caused_by

@@ -17,12 +17,6 @@ def desired(only, *there):
     return desired_state(renderer("production", HOST), Scope(only, there))[0]
 
 
-def test_the_project_includes_the_service_and_what_is_there():
-    files = {file.path: file.content for file in desired("postgrest", "postgres").files}
-    included = b"include:\n  - postgres/compose.yaml\n  - postgrest/compose.yaml\n"
-    assert included in files["/opt/aicluster/compose.yaml"]
-
-
 def test_compose_reads_the_files_of_the_others_before_anything_is_replaced():
     state = desired("postgrest", "postgres")
     assert "/opt/aicluster/postgres/compose.yaml" in state.others

@@ -83,19 +83,6 @@ def store(tmp_path):
     return Store(tmp_path)
 
 
-def test_a_service_gets_buckets_and_a_user_with_its_secret_and_rights_on_exactly_these(store):
-    assert "changed: made bucket sketches" in store.provision(painter=["images", "sketches"])
-    state = store.state
-    assert state["buckets"] == ["images", "models", "sketches"]
-    assert state["users"]["painter"] == {
-        "secret": "made-up-painter-s3-secret",
-        "enabled": True,
-        "policies": ["aicluster-painter"],
-    }
-    assert state["policies"]["aicluster-painter"] == bucket_policy(["images", "sketches"])
-    assert store.provision(painter=["images", "sketches"]) == "", "a second run changes nothing"
-
-
 def test_another_secret_and_other_buckets_become_the_users(store):
     store.provision(painter=["images"])
     overrides = asking(painter=["sketches"])

@@ -36,13 +36,6 @@ def options(role: str) -> dict[str, Any]:
 
 
 @every_role
-def test_a_role_says_what_it_is(role):
-    spec = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]
-    assert spec.get("short_description"), "argument_specs: main.short_description"
-    assert (ROOT / f"roles/{role}/README.md").is_file()
-
-
-@every_role
 def test_the_spec_has_the_variables_of_the_defaults_and_only_required_ones_more(role):
     optional = {name for name, option in options(role).items() if not option.get("required")}
     assert optional == set(defaults(role))

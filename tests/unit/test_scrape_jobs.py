@@ -76,16 +76,6 @@ def test_a_port_is_asked_where_it_is(audience, image, same_node, expected):
     assert reach(one, "web", "http", asker) == expected
 
 
-@pytest.mark.parametrize(("interval_s", "timeout"), [(120, None), (5, "5s")], ids=["never longer", "as long"])
-def test_a_page_is_asked_with_its_token_and_at_its_pace_for_no_longer_than_that(interval_s, timeout):
-    nodes = cluster()
-    nodes[1]["services"]["build"] = exporter(9000, "/m", interval_s=interval_s, token="build_token")
-    job = by_name(nodes)["build"]
-    assert (job["metrics_path"], job["token"]) == ("/m", "build_token")
-    assert job["scrape_interval"] == f"{interval_s}s"
-    assert job.get("scrape_timeout") == timeout
-
-
 @pytest.mark.parametrize(("profiles", "label"), [
     pytest.param({}, None, id="a node without profiles"),
     pytest.param({"a": ["kong"], "b": []}, None, id="a service of no profile always runs"),
@@ -96,13 +86,6 @@ def test_a_page_is_asked_with_its_token_and_at_its_pace_for_no_longer_than_that(
 def test_a_target_that_does_not_always_run_says_so(profiles, label):
     one = {**cluster()[1], "profiles": profiles}
     assert labels_of(one, "build").get("profile") == label
-
-
-def test_pages_are_asked_through_the_blackbox_exporter():
-    probe = by_name(cluster())["probe"]
-    assert targets(probe) == ["http://10.0.0.1:80/healthz", "http://10.0.0.3:80/healthz"]
-    assert probe["params"] == {"module": ["http_2xx"]}
-    assert probe["relabel_configs"][-1] == {"target_label": "__address__", "replacement": "10.0.0.4:9115"}
 
 
 def test_the_watch_looks_at_nodes_prometheus_and_the_ingress_at_its_own_pace():

@@ -38,24 +38,6 @@ def test_shares_become_weights(shares, expected):
     assert weights(endpoints(*shares)) == expected
 
 
-@pytest.mark.parametrize(("capacities", "expected"), [
-    pytest.param([40, (None, DRAINED)], [1, 0], id="a drained node may be without measurement"),
-    pytest.param([None], [1], id="a single endpoint needs none"),
-])  # fmt: skip
-def test_capacities_count_where_no_share_is_declared(capacities, expected):
-    assert weights(endpoints(*capacities, field="capacity")) == expected
-
-
-@pytest.mark.parametrize(("others", "expected"), [
-    pytest.param([(None, 40), (None, 10)], [0, 4, 1], id="the others are weighed by capacity"),
-    pytest.param([(80, None), (20, None)], [0, 4, 1], id="or by their shares"),
-])  # fmt: skip
-def test_a_share_of_nothing_keeps_an_endpoint_out_whatever_the_others_declare(others, expected):
-    out = {"node": "NANO", "share": 0, "capacity": 3}
-    rest = [{"node": f"N{n}", "share": share, "capacity": part} for n, (share, part) in enumerate(others)]
-    assert weights([out, *rest]) == expected
-
-
 NO_WHEEL: dict[str, tuple[Any, ...]] = {
     "text": (endpoints(80, "20"), {}, "share of N1 '20': must be a number"),
     "no endpoints": ([], {}, r"endpoints \[\]: nothing to balance"),

@@ -19,12 +19,6 @@ def node(name: str, **entry: Any) -> dict[str, Any]:
     return {**where, "share": None, "profiles": {"day": ["web"], "night": []}, "services": {"web": service}}
 
 
-def test_a_port_is_asked_where_it_is_published():
-    ports = verify_site([node("A")], "A")["services"]["web"]["ports"]
-    published = {name: port["published"] for name, port in ports.items()}
-    assert published == {"http": "10.0.0.1", "admin": "127.0.0.1", "inner": None}
-
-
 @pytest.mark.parametrize(("health", "limit_s"), [
     ({"start_s": 240, "interval_s": 25, "timeout_s": 10, "retries": 3}, 345),
     (None, 0),
