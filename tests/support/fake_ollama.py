@@ -50,12 +50,9 @@ class FakeOllama:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request."""
-
     fake: FakeOllama
 
     def __getattr__(self, name: str) -> Any:
-        """Answer every method alike."""
         if name.startswith("do_"):
             return self.respond
         raise AttributeError(name)

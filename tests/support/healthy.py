@@ -39,17 +39,14 @@ def kit_of(
 
 
 def prints(text: str) -> Answer:
-    """A command that prints this, whatever it is given."""
     return lambda _argv, _stdin: text
 
 
 def only_with(header: str, value: str, page: Any, refusal: int) -> Answer:
-    """A page that is refused without this header."""
     return lambda _data, sent: (200, page) if sent.get(header) == value else (refusal, "")
 
 
 def basic(password: str) -> str:
-    """The login of `admin`, as a header has it."""
     return "Basic " + base64.b64encode(f"admin:{password}".encode()).decode()
 
 

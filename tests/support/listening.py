@@ -12,13 +12,11 @@ class Listening(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, handler: type[http.server.BaseHTTPRequestHandler]) -> None:
-        """Listen, and answer in the background."""
         super().__init__(("127.0.0.1", 0), handler)
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def url(self) -> str:
-        """Where it listens, without a slash at the end."""
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -32,6 +30,5 @@ class Listening(http.server.ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
     def __exit__(self, *_error: object) -> None:
-        """Stop listening."""
         self.shutdown()
         self.server_close()

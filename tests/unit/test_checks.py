@@ -24,7 +24,6 @@ ORIN0 = "GET http://10.0.0.2:9100/metrics"
 
 @pytest.fixture(autouse=True)
 def files_of_the_node(tmp_path, monkeypatch):
-    """What checks read beside the network."""
     files: dict[str, Any] = {
         "comfyui.json": {"gpu": True, "checkpoints": ["sd.safetensors"]},
         "ollama.json": {"models": ["llama3.2", "codellama:7b"], "aliases": ["chat", "code"], "gpu": False},

@@ -15,7 +15,6 @@ check = check_of("alertmanager")
 
 @pytest.fixture(autouse=True)
 def on_this_machine(monkeypatch):
-    """The listener listens here, at a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         monkeypatch.setattr(check, "PORT", probe.getsockname()[1])

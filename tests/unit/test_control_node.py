@@ -26,7 +26,6 @@ from aicluster.toolkit.archive import pack
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A small toolkit."""
     for name in ("roles/x/tasks/main.yml", "inventory/production.yml", "group_vars/all/site.yml", "site.yml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"# {name}\n")
@@ -120,7 +119,6 @@ def test_nothing_compiled_is_shipped_so_any_board_can_run_it():
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real archive, unpacked."""
     folder = tmp_path_factory.mktemp("toolkit")
     links = {"secrets": "/var/lib/aicluster-toolkit/secrets"}
     for part, files, more in (("", toolkit.own_files(ROOT), links), ("lib", toolkit.library_files(), {})):

@@ -42,7 +42,6 @@ PROVISIONED = {"provisioned": {"postgres": "i1"}}
 
 
 def owed(*pairs: str) -> dict[str, Any]:
-    """What an earlier run owes, as `verb > unit`."""
     return {"pending": [pair.split(" > ") for pair in pairs]}
 
 

@@ -13,7 +13,6 @@ HOST = hosts_running("postgrest")[0]
 
 
 def desired(only, *there):
-    """The desired state of the back end, as far as one role goes."""
     return desired_state(renderer("production", HOST), Scope(only, there))[0]
 
 

@@ -90,7 +90,6 @@ OPEN = ["operators", "gateway", "monitoring"]
 
 
 def shown(kind: str, title: str, port: int, container: int, **more: int) -> dict[str, Any]:
-    """A service with a page that is linked and a data source."""
     return {
         "ports": {"web": {"port": port, "container": container, "from": OPEN}},
         "dashboard": {"title": title, "port": "web", "path": "/", "link": True},

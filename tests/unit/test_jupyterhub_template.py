@@ -22,7 +22,6 @@ hub_settings = import_file(f"{BIN}/hub_settings.py", "jupyterhub_hub_settings")
 
 
 def configuration(**overrides: Any) -> dict[str, Any]:
-    """What hub.py gives to JupyterHub."""
     files = render.render_role("jupyterhub", overrides=overrides)
     settings = json.loads(files["/opt/aicluster/jupyterhub/conf/settings.json"])
     found: dict[str, Any] = hub_settings.configuration(settings, "pw", "token", "/env/bin/python")

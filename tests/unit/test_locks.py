@@ -19,7 +19,6 @@ def test_a_lock_names_no_address_and_has_a_hash_for_every_package(lock):
 
 
 def shipped_collections() -> dict[str, str]:
-    """Name -> version of the collections inside the installed `ansible` package."""
     import ansible_collections
 
     versions = {}

@@ -58,7 +58,6 @@ class Store:
         self.path.write_text(json.dumps({**self.state, **changes}))
 
     def provision(self, **buckets: list[str]) -> str:
-        """Run the script as rendered for these services; return what it says."""
         return str(self.run(asking(**buckets)).stdout)
 
     def run(self, overrides: dict[str, Any]) -> Any:
@@ -161,7 +160,6 @@ COPY = {"images/a": "old", "images/gone/b": "old", "models/m": "old"}
 
 @pytest.fixture
 def node(tmp_path):
-    """A node with a copy of two buckets, and a store that has three."""
     made = Folder(tmp_path)
     made.program("bin/mc", CLIENT.format(here=tmp_path))
     for folder, objects in (("backup", COPY), ("store", NEW)):

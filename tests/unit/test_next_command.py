@@ -21,7 +21,6 @@ def ansible_command(sources: list[str], ask_vault: bool = False) -> str:
 
 @pytest.fixture
 def given(monkeypatch):
-    """Give this run options on its command line."""
     return lambda options: monkeypatch.setattr(context, "CLIARGS", CLIArgs(options))
 
 

@@ -35,7 +35,6 @@ def parse(text: str) -> Block:
 
 
 def included(block: Block, files: dict[str, str]) -> Block:
-    """The block with every `include` replaced by the files it names."""
     found: Block = []
     for name, arguments, inner in block:
         if name == "include":
@@ -79,7 +78,6 @@ def locations(**which: Any) -> dict[str, Block]:
 
 
 def values(location: str, directive: str, **which: Any) -> list[list[str]]:
-    """The arguments of every such directive of a location."""
     return [words for name, words, _ in locations(**which)[location] if name == directive]
 
 

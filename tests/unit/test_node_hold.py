@@ -18,7 +18,6 @@ def ask(verb, run, **more):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Lets time pass on the node."""
     now = hold.time.monotonic()
 
     def pass_s(seconds):

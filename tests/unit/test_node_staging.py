@@ -67,7 +67,6 @@ esac
 
 @pytest.fixture
 def _programs(tmp_path, monkeypatch):
-    """The node's Docker client."""
     script(tmp_path / "bin" / "docker", DOCKER)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
 

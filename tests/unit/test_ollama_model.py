@@ -41,14 +41,11 @@ def volume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def listed(models: Any) -> list[dict[str, Any]]:
-    """Models, which may be given as plain names."""
     return [{"name": model} if isinstance(model, str) else model for model in models]
 
 
 @pytest.fixture
 def call(ollama: FakeOllama, volume: Path, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run the module's real entry point once."""
-
     def once(models: Any, aliases: Any = None, *, check: bool = False, **more: Any) -> dict[str, Any]:
         arguments = {
             "url": ollama.url,
@@ -97,7 +94,6 @@ RUNS: dict[str, tuple[Any, ...]] = {
 @pytest.mark.parametrize(("there", "wanted", "done", "left"), RUNS.values(), ids=RUNS)
 def test_a_run_does_what_check_mode_predicts_and_a_second_one_nothing(ollama, run, there, wanted, done, left):
     def seen() -> list[str]:
-        """What the controller sees in the answer of the server."""
         answer = {"models": [{"name": name, "digest": digest} for name, digest in ollama.models.items()]}
         return ollama_differences(answer, listed(wanted[0]), wanted[1])
 
@@ -194,7 +190,6 @@ def test_a_mirror_is_passed_over_for(ollama, run, there, script, says, attempts)
 
 @pytest.fixture
 def there(ollama: FakeOllama) -> str:
-    """The name of the model that the server offers as a mirror."""
     ollama.offers = {f"library/{MODEL.replace(':', '/manifests/')}"}
     return f"{ollama.mirror}/library/{MODEL}"
 
@@ -261,7 +256,6 @@ def test_a_model_bigger_than_declared_is_stopped_at_its_layer(ollama, run):
 
 @pytest.fixture
 def another(tmp_path: Path) -> Any:
-    """A background process that an earlier task has begun."""
     progress = background.Progress(f"{tmp_path}/run/models.json")
     assert progress.lock()
     progress.read()

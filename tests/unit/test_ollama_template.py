@@ -39,7 +39,6 @@ def test_the_engine_of_a_node_knows_the_runtime_its_container_asks_for(inventory
 
 
 def arguments(host: str, inventory: str = "production") -> dict[str, Any]:
-    """The task that pulls, with what a node gives to it."""
     rendering = renderer(inventory, host)
     service = rendering.shared["cluster_node"]["services"]["ollama"]
     variables = rendering.variables("ollama", {"service_name": "ollama", "service": service})

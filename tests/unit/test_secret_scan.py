@@ -16,8 +16,6 @@ VALUE = SECRETS["db_password"]
 
 @pytest.fixture
 def place(tmp_path):
-    """Write a file on the node: text and mode."""
-
     def write(path: str, text: str, mode: int = 0o644) -> str:
         target = tmp_path / path
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,6 @@ RIGHT, OTHER = ([("default", VaultSecret(password.encode()))] for password in ("
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A site with a host and secrets."""
     root = tmp_path / "site"
     for name in (
         "inventory/production.yml",
@@ -42,7 +41,6 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def looked_up(root: Path, vault: Any = RIGHT, password: str = "") -> tuple[str, str]:
-    """Key and archive, as variables have them."""
     ansible_plugins()
     lookup_loader.add_directory(str(ROOT / "lookup_plugins"))
     loader = DataLoader()
@@ -54,7 +52,6 @@ def looked_up(root: Path, vault: Any = RIGHT, password: str = "") -> tuple[str, 
 
 
 def members(archive: str) -> dict[str, tarfile.TarInfo]:
-    """Name -> member, without folders."""
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(archive))) as tar:
         return {member.name: member for member in tar.getmembers() if not member.isdir()}
 
