@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 import render
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
 from tree import load
 
 NODE, CONTROL = "192.168.1.147", "192.168.1.234"
@@ -17,13 +15,6 @@ COMING = "".join(f"# no key yet of {mark}\n" for mark in MARKS)
 MINE = "ssh-ed25519 AAAA somebody@home\n"
 TASKS = load("roles/control_node/tasks/let_in.yml")
 [LET_IN] = [task for task in TASKS if "__control_node_line" in str(task)]
-
-
-def state_on(host: str, **changes: Any) -> tuple[Any, Any, dict[str, Any]]:
-    """Renderer and variables of the role on one node, and how it is provisioned there."""
-    rendering = render.renderer("production", host)
-    variables = rendering.variables("control_access", {"service": {}}).new_child(changes)
-    return (rendering, variables, rendering.state("control_access", variables)["provision"])
 
 
 PUT_BACK: dict[str, tuple[Any, ...]] = {
@@ -39,31 +30,10 @@ PUT_BACK: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize(("text", "wanted"), PUT_BACK.values(), ids=PUT_BACK)
 def test_the_line_is_put_back_when(text, wanted):
-    rendering, variables, provision = state_on(NODE)
+    rendering = render.renderer("production", NODE)
+    variables = rendering.variables("control_access", {"service": {}})
+    provision = rendering.state("control_access", variables)["provision"]
     assert rendering.holds(provision["when"], variables, text) is wanted
-
-
-@pytest.mark.parametrize(("host", "provision", "does_it"), [
-    (NODE, None, True),
-    (NODE, ["control_node"], True),
-    (NODE, ["control_node", "control_access"], False),
-    (CONTROL, ["control_access"], True),
-], ids=[
-    "a node alone, as with --limit", "a node, while the control node has it all",
-    "not where the control node does it later", "the control node itself",
-])  # fmt: skip
-def test_it_is_done_by(host, provision, does_it):
-    plan = {"__stack_plan": {"deploy": {"provision": provision}}}
-    variables = {
-        "inventory_hostname": host,
-        "__control_access_host": CONTROL,
-        "cluster_nodes": [{"host": NODE}, {"host": CONTROL}],
-        "hostvars": {NODE: {}, CONTROL: plan if provision else {}},
-    }
-    render.site("production")  # its filters
-    [include] = load("roles/control_access/tasks/provision.yml")
-    condition = trust_as_template(f"{{{{ {include['when']} }}}}")
-    assert Templar(loader=DataLoader(), variables=variables).template(condition) is does_it
 
 
 def test_one_mark_finds_a_line_wherever_it_is_looked_for():

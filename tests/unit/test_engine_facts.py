@@ -10,7 +10,6 @@ from aicluster.engine.desired import Desired, desired_state
 from aicluster.engine.facts import new_services, pull_findings, to_record, wanted_of
 from aicluster.engine.files import File
 from aicluster.engine.plan import make_plan
-from aicluster.preflight.node import node_findings
 
 COMPOSE, CHECK = "/opt/aicluster/redis/compose.yaml", "/opt/aicluster/checks/redis.py"
 LIMITS: dict[str, Any] = {
@@ -70,11 +69,6 @@ def plan_of_a_real_node() -> dict[str, Any]:
     return {"found": {**FOUND, "board": {**FOUND["board"], "memory_mb": 8058}}} | {
         "wanted": wanted_of(desired, inspected(packages=["docker-ce"]))
     }
-
-
-def test_every_node_of_a_real_site_is_described_for_its_preflight():
-    plan = plan_of_a_real_node()
-    assert node_findings(plan["found"], "PI52", plan["wanted"]) == []
 
 
 def test_after_a_pull_an_engine_that_was_to_be_installed_must_be_new_enough():

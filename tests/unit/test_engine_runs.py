@@ -2,8 +2,6 @@
 
 import multiprocessing
 import os
-import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -14,15 +12,6 @@ from aicluster.engine.runs import held_sentence, is_dead, process_of_this_run, t
 from aicluster.errors import SiteError
 
 GONE = 2**22 + 1
-
-
-def test_a_run_whose_process_lives_is_not_dead_and_one_that_was_killed_is():
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        me, holder = this_run(os.getpid(), ""), this_run(process.pid, "")
-        assert not is_dead(holder, me)
-        process.kill()
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert is_dead(holder, me), "though nobody has waited for it yet"
 
 
 @pytest.mark.parametrize(("changes", "dead"), [

@@ -58,15 +58,6 @@ def test_the_next_start_keeps_what_is_installed_follows_the_hubs_packages_and_me
     assert said(python, "-c", "import mine") == "here"
 
 
-def test_temporary_files_have_the_room_of_the_home_and_go_at_the_next_start(tmp_path):
-    (tmp_path / ".tmp").mkdir()
-    (tmp_path / ".tmp/left").write_text("")
-    found = start_notebook.settings(tmp_path, {"PATH": "/bin"})
-    assert found["TMPDIR"] == str(tmp_path / ".tmp")
-    assert not list((tmp_path / ".tmp").iterdir())
-    assert found["PATH"] == f"{start_notebook.environment_of(tmp_path)}/bin:/bin"
-
-
 def test_another_path_is_followed_everywhere():
     page = {"port": "hub", "path": "/notebooks/"}
     files = render.render_role("jupyterhub", entry={"dashboard": page})

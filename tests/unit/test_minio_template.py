@@ -174,15 +174,10 @@ def node(tmp_path):
     return made
 
 
-@pytest.mark.parametrize(("buckets", "after", "said"), [
-    pytest.param([], COPY | {"other/o": "new"}, "bucket images: 2 objects\nbucket models: 1 objects\n",
-        id="all that have a copy"),
-    pytest.param(["images"], COPY | {"models/m": "new", "other/o": "new"}, "bucket images: 2 objects\n",
-        id="one by itself"),
-])  # fmt: skip
-def test_buckets_become_what_their_copy_is_and_others_stay(node, buckets, after, said):
-    done = node.run("sh", str(node.folder / "put-back"), *buckets)
-    assert (done.returncode, done.stdout, node.tree("store")) == (0, said, after)
+def test_one_bucket_becomes_what_its_copy_is_and_others_stay(node):
+    done = node.run("sh", str(node.folder / "put-back"), "images")
+    assert (done.returncode, done.stdout) == (0, "bucket images: 2 objects\n")
+    assert node.tree("store") == COPY | {"models/m": "new", "other/o": "new"}
 
 
 @pytest.mark.parametrize(("bucket", "message"), [

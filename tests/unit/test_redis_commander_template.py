@@ -22,13 +22,6 @@ def reached(nodes: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
     return [(each["label"], each["host"], each["port"]) for each in connections]
 
 
-def test_the_redis_beside_it_is_reached_by_name_and_one_that_keeps_to_itself_not_at_all():
-    nodes = render.cluster("production")
-    running = {node["name"] for node in nodes if "redis" in node["services"]}
-    assert len(running) > 1, "there is another one, for its own node only"
-    assert reached(nodes) == [("PI52", "redis", 6379)]
-
-
 def test_a_redis_of_another_node_that_is_open_to_this_tier_is_reached_at_its_published_port():
     nodes = deepcopy(render.cluster("production"))
     gateway = next(node for node in nodes if node["host"] == GATEWAY)

@@ -55,15 +55,6 @@ def targets(job: dict[str, Any]) -> list[str]:
     return [target for group in job["static_configs"] for target in group["targets"]]
 
 
-def test_every_service_with_metrics_is_a_job_with_one_target_per_node():
-    jobs = by_name(cluster())
-    assert " ".join(jobs) == "blackbox_exporter build kong node_exporter prometheus probe ping"
-    assert targets(jobs["node_exporter"]) == ["10.0.0.1:9100", "10.0.0.3:9100", "10.0.0.4:9100"]
-    assert jobs["kong"]["static_configs"] == [
-        {"targets": ["10.0.0.1:8100"], "labels": {"node": "PI51", "tier": "gateway", "service": "kong"}}
-    ]
-
-
 @pytest.mark.parametrize(("audience", "image", "same_node", "expected"), [
     pytest.param(["gateway"], "x:1", False, "10.0.0.9:81", id="published, from another node"),
     pytest.param(["gateway"], "x:1", True, "10.0.0.9:81", id="published, on the same node, too"),
