@@ -19,7 +19,6 @@ from ansible.playbook.play_context import PlayContext
 from ansible.plugins.loader import connection_loader
 from tree import ROOT, load
 
-from aicluster.errors import SiteError
 from aicluster.toolkit import files as toolkit
 from aicluster.toolkit.archive import pack
 
@@ -83,12 +82,6 @@ def test_the_digest_changes_with_the_version_of_a_library_and_not_with_the_time(
     assert digest(checkout) == before
     monkeypatch.setattr(toolkit, "versions", lambda: {"ansible-core": "2.19.99"})
     assert digest(checkout) != before
-
-
-@pytest.mark.parametrize("inventory", ["inventory/home.yml", "/etc/ansible/hosts", "secrets/vault.yml"])
-def test_an_inventory_that_would_not_be_there_is_refused(checkout, inventory):
-    with pytest.raises(SiteError, match=r"not among the files of the toolkit; name a path"):
-        toolkit.toolkit_digest([inventory], root=checkout)
 
 
 def test_every_requirement_is_shipped_or_a_package_of_the_node():

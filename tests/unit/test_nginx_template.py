@@ -111,16 +111,6 @@ def test_without_an_edge_the_gateway_keeps_no_body_and_goes_nowhere_else(edge):
     assert not inner(http(edge=edge), "upstream")
 
 
-def test_the_cache_is_in_memory_and_smaller_than_the_memory_it_is_in():
-    host = next(node["host"] for node in render.cluster("production") if node["name"] == EDGE)
-    nginx = render.container("nginx", host=host)
-    [cache] = [mount for mount in nginx["tmpfs"] if mount.startswith("/var/cache/edge:")]
-    [path] = [words for name, words, _ in http(node=EDGE) if name == "proxy_cache_path"]
-    assert path[0] == "/var/cache/edge" and "max_size=16m" in path
-    assert "size=32m" in cache
-    assert int(nginx["mem_limit"].removesuffix("m")) >= 32 + 64
-
-
 @pytest.mark.parametrize(("asked", "handed_on"), [
     ("/comfyui/", "/"),
     ("/comfyui/ws?clientId=a", "/ws?clientId=a"),
