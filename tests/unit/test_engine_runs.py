@@ -15,6 +15,7 @@ GONE = 2**22 + 1
 
 
 @pytest.mark.parametrize(("changes", "dead"), [
+    pytest.param({}, False, id="one whose process lives"),
     pytest.param({"pid": GONE}, True, id="one whose process is gone"),
     pytest.param({"began": "1"}, True, id="one whose number another process has now"),
     pytest.param({"boot": "the last one"}, True, id="one before the last boot of this machine"),

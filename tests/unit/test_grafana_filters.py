@@ -14,9 +14,9 @@ from aicluster.monitoring.grafana import grafana_datasources, grafana_links
 STAT = {"title": "Up", "kind": "stat", "description": "Who is up.", "expr": "up", "unit": "short"}
 
 
-def described(*panels: dict[str, Any], **more: Any) -> dict[str, Any]:
-    rows = [{"title": "Row", "panels": list(panels)}]
-    return {"title": "T", "uid": "t", "description": "D.", "rows": rows, **more}
+def described(panel: dict[str, Any]) -> dict[str, Any]:
+    rows = [{"title": "Row", "panels": [panel]}]
+    return {"title": "T", "uid": "t", "description": "D.", "rows": rows}
 
 
 def built(panel: dict[str, Any]) -> dict[str, Any]:

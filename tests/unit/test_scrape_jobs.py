@@ -22,8 +22,8 @@ def service(ports: dict[str, Any], **keys: Any) -> dict[str, Any]:
     return {"image": "x:1", "ports": ports, "metrics": None, **keys}
 
 
-def exporter(number: int, path: str = "/metrics", **metrics: Any) -> dict[str, Any]:
-    return service({"web": port(number, EVERYBODY)}, metrics={"port": "web", "path": path, **metrics})
+def exporter(number: int) -> dict[str, Any]:
+    return service({"web": port(number, EVERYBODY)}, metrics={"port": "web", "path": "/metrics"})
 
 
 NATIVE = {**exporter(9100), "image": None}
