@@ -1,7 +1,5 @@
 """An Ollama server whose pulls follow scripts, to see what a client does with each way they break."""
 
-from __future__ import annotations
-
 import json
 import threading
 from http.server import BaseHTTPRequestHandler
