@@ -22,11 +22,7 @@ def now(monkeypatch):
 
 def copy(number: int = 1, age_h: float | None = 2, **more: Any) -> dict[str, Any]:
     """A copy of postgres; without an age it was never made."""
-    made = (
-        {}
-        if age_h is None
-        else {"success_at": NOW - age_h * HOUR, "size_bytes": 3 << 20, "exit_code": 0}
-    )
+    made = {} if age_h is None else {"success_at": NOW - age_h * HOUR, "size_bytes": 3 << 20, "exit_code": 0}
     return {"job": "postgres", "copy": number, "store": ["AGX0", "ORIN0"][number - 1], **made, **more}
 
 
