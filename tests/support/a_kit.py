@@ -22,7 +22,6 @@ Printed = str | CheckError | Callable[[Sequence[str], str | None], str]
 
 @cache
 def check_of(service: str) -> Any:
-    """The module of a service's check."""
     return import_file(f"roles/{service}/templates/opt/aicluster/checks/{service}.py", f"check_{service}")
 
 
@@ -43,7 +42,6 @@ def site(
 
 
 def failure_of(check: Callable[[Any], Any], kit: Kit) -> CheckError:
-    """The error a check raises."""
     with pytest.raises(CheckError) as caught:
         check(kit)
     return caught.value
@@ -85,7 +83,6 @@ class ScriptedKit(Kit):
         headers: Mapping[str, str] | None = None,
         timeout: float = 10,
     ) -> Answer:
-        """Look the request up."""
         assert timeout <= max(30, self.left() + 1) and (method != "GET" or data is None)
         path = "/" + url.split("/", 3)[3]
         self.asked.append(f"{method} {path}")
@@ -104,16 +101,13 @@ class ScriptedKit(Kit):
         return Answer(status, sent, text.encode() if isinstance(text, str) else text)
 
     def run(self, argv: Sequence[str], stdin: str | None = None, timeout: float = 60) -> str:
-        """Look a command of the node up."""
         assert timeout <= 60
         return self.printed("", argv, stdin)
 
     def execute(self, service: str, argv: Sequence[str], stdin: str | None = None) -> str:
-        """Look a command of a container up."""
         return self.printed(f"{service}: ", argv, stdin)
 
     def printed(self, place: str, argv: Sequence[str], stdin: str | None) -> str:
-        """What a command prints; raises what it fails with."""
         line = place + " ".join(argv)
         said = next((said for like, said in self.commands.items() if fnmatchcase(line, like)), None)
         assert said is not None, f"nothing was to be run as {line}"
@@ -125,7 +119,6 @@ class ScriptedKit(Kit):
         return said
 
     def secret(self, service: str, name: str) -> str:
-        """Look a secret up."""
         return self.secrets[f"{service}/{name}"]
 
     def wait(self, seconds: float, ask: Callable[[], Any], what: str) -> Any:

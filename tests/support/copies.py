@@ -14,7 +14,6 @@ RESTIC = "docker exec backup restic --repository-file /run/secrets/backup/store_
 
 
 def backed_up() -> list[site.Node]:
-    """The nodes with something to keep."""
     return site.running("backup")
 
 
@@ -24,7 +23,6 @@ def first_store() -> site.Node:
 
 
 def copies(node: site.Node) -> dict[tuple[str, str], Any]:
-    """What a node remembers of each copy, by job and store."""
     told = json.loads(site.shell(node, f"{AGENT} status"))
     return {(one["job"], one["store"]): one for one in told["copies"]}
 
@@ -35,12 +33,10 @@ def restic(node: site.Node, command: str, store: int = 1) -> str:
 
 
 def snapshots(node: site.Node) -> list[Any]:
-    """What both stores have of a node."""
     return [one for store in (1, 2) for one in json.loads(restic(node, "snapshots --json --no-lock", store))]
 
 
 def by_hand() -> tuple[int, dict[str, Any]]:
-    """Exit code and report of `bin/backup --json`."""
     ran = subprocess.run(
         ["bin/backup", "--json", *site.inventory_arguments()],
         cwd=ROOT,

@@ -27,23 +27,19 @@ class Query:
     expr: str
 
     def __str__(self) -> str:
-        """Where it stands."""
         return f"{self.dashboard} / {self.panel} / {self.letter}"
 
 
 def rendered() -> list[Dashboard]:
-    """Every dashboard as it lies on a node."""
     files = render.render_role("grafana")
     return [json.loads(text) for path, text in sorted(files.items()) if path.startswith(FOLDER)]
 
 
 def panels(dashboard: Dashboard) -> list[Panel]:
-    """The panels without the rows between them."""
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
 def queries(dashboard: Dashboard) -> Iterator[Query]:
-    """Every query of a dashboard."""
     for panel in panels(dashboard):
         for target in panel.get("targets", []):
             yield Query(dashboard["title"], panel["title"], target["refId"], target["expr"])

@@ -1,7 +1,5 @@
 """An Ollama server whose pulls follow scripts, to see what a client does with each way they break."""
 
-from __future__ import annotations
-
 import json
 import threading
 from http.server import BaseHTTPRequestHandler
@@ -50,12 +48,9 @@ class FakeOllama:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request."""
-
     fake: FakeOllama
 
     def __getattr__(self, name: str) -> Any:
-        """Answer every method alike."""
         if name.startswith("do_"):
             return self.respond
         raise AttributeError(name)

@@ -49,11 +49,9 @@ RULES: dict[str, Callable[[Container], bool]] = {
 
 
 def deviations(container: Container) -> set[str]:
-    """The rules a container of a rendered compose file does not keep."""
     return {name for name, holds in RULES.items() if not holds(container)}
 
 
 def exceptions(service: str) -> dict[str, str]:
-    """Rule -> reason, as the service's role documents it."""
     path = Path("roles") / service / "meta" / "hardening.yml"
     return (load(path) or {}) if (ROOT / path).is_file() else {}

@@ -39,21 +39,16 @@ def kit_of(
 
 
 def prints(text: str) -> Answer:
-    """A command that prints this, whatever it is given."""
     return lambda _argv, _stdin: text
 
 
 def only_with(header: str, value: str, page: Any, refusal: int) -> Answer:
-    """A page that is refused without this header."""
     return lambda _data, sent: (200, page) if sent.get(header) == value else (refusal, "")
 
 
 def basic(password: str) -> str:
-    """The login of `admin`, as a header has it."""
     return "Basic " + base64.b64encode(f"admin:{password}".encode()).decode()
 
-
-# --- data ---
 
 REDIS_KEY = "aicluster:verify:run-1:N"
 ROW = {"time": "2026-11-23T11:34:30+00:00", "database": "aicluster", "version": "17.11"}
@@ -124,8 +119,6 @@ DATA = {
         {"server": {"httpAuth": OPERATOR}, "connections": [REDIS]}
     )}),
 }  # fmt: skip
-
-# --- AI ---
 
 LAYERS = {"config": b"{}", "model": b"GGUF" * 100}
 BLOBS = {kind: "sha256:" + hashlib.sha256(content).hexdigest() for kind, content in LAYERS.items()}
@@ -221,8 +214,6 @@ AI = {
         f"DELETE {NOTEBOOK}/server": (204, ""),
     }, {"jupyterhub/password": RIGHT, "jupyterhub/metrics_token": "metrics"}),
 }  # fmt: skip
-
-# --- monitoring ---
 
 UNAME = os.uname().nodename
 METRICS = f"""node_uname_info{{machine="aarch64",nodename="{UNAME}"}} 1
@@ -320,8 +311,6 @@ MONITORING = {
         {"name": "GONE", "services": {}},
     ]),
 }  # fmt: skip
-
-# --- the gateway and the edge ---
 
 MESSAGE = {"message": {"role": "assistant", "content": ""}}
 OF_NANO = (200, MESSAGE, ("X-AI-Node", "NANO"))
@@ -422,5 +411,18 @@ GATEWAY = {
     "kong before one service each": kong(ai("ORIN0", "10.0.0.2", balanced=False, comfyui={}, sonarqube={})),
 }  # fmt: skip
 
+LET_IN = 'from="10.0.0.8",restrict ssh-ed25519 AAAA aicluster-control-node\n'
+BOTH_KEYS = LET_IN + LET_IN.replace("node\n", "node-backup\n")
+CONTROL = {
+    "control_node": Healthy({}, {
+        "*raw*": "a line of PAM\nagx0 | CHANGED | rc=0 >>\n\n10.0.0.2 | CHANGED | rc=0 >>\n\nrc=0\n",
+        "*ActiveState*": "active\n",
+    }, cluster=[{"name": "AGX0", "host": "agx0"}, {"name": "NANO", "host": "10.0.0.2"}]),
+    "control_access": Healthy({}, {"find /root /home *": BOTH_KEYS}, cluster=[
+        {"name": "PI51", "services": {}},
+        {"name": "PI31", "host": "pi31.example", "address": "10.0.0.8", "services": {"control_node": {}}},
+    ]),
+}  # fmt: skip
+
 # The first word is the service whose check is meant.
-HEALTHY = DATA | AI | MONITORING | GATEWAY
+HEALTHY = DATA | AI | MONITORING | GATEWAY | CONTROL

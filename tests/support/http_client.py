@@ -20,7 +20,6 @@ class Answer:
     seconds: float
 
     def json(self) -> Any:
-        """The body as JSON."""
         return json.loads(self.body)
 
 

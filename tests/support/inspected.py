@@ -11,12 +11,10 @@ NOTHING_DIFFERS: dict[str, Any] = {
 
 
 def inspected(**changes: Any) -> dict[str, Any]:
-    """The answer of a node on which this differs."""
     return {**NOTHING_DIFFERS, **changes}
 
 
 def files(reason: str, *paths: str) -> dict[str, Any]:
-    """Files that differ for one reason: `missing`, `content`, ..."""
     return {"differing": [{"path": path, "reason": reason, "before": ""} for path in paths]}
 
 
@@ -26,7 +24,6 @@ def container(why: str, service: str) -> dict[str, Any]:
 
 
 def conditions(**changes: Any) -> dict[str, Any]:
-    """Other facts for the preflight."""
     return {"conditions": NOTHING_DIFFERS["conditions"] | changes}
 
 

@@ -43,7 +43,6 @@ def kill_after(seconds: float, root: Path = ROOT) -> str:
 
 
 def postgres(statement: str) -> str:
-    """What the cluster's database answers."""
     [backend, *_] = site.running("postgres")
     psql = f"{site.COMPOSE} exec -T -u postgres postgres psql -tAc"
     return site.shell(backend, f"{psql} '{statement}'").strip()

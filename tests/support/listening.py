@@ -12,26 +12,18 @@ class Listening(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, handler: type[http.server.BaseHTTPRequestHandler]) -> None:
-        """Listen, and answer in the background."""
         super().__init__(("127.0.0.1", 0), handler)
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def url(self) -> str:
-        """Where it listens, without a slash at the end."""
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print what went wrong, unless the client has only hung up: clients that give up are tested.
-
-        Printing a traceback parses source, and in Python 3.11 two threads that parse at the same moment fail
-        each other (`SystemError: AST constructor recursion depth mismatch`): a late answer to a client that
-        has gone failed an unrelated test, once in many runs.
-        """
+        """Print what went wrong, unless the client has hung up: two tracebacks at once fail Python 3.11."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
     def __exit__(self, *_error: object) -> None:
-        """Stop listening."""
         self.shutdown()
         self.server_close()

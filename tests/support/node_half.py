@@ -29,7 +29,6 @@ QUESTION: dict[str, Any] = {
 
 
 def archive(files: Mapping[Path, bytes]) -> str:
-    """The files as a delivery carries them."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for path, content in files.items():
@@ -47,30 +46,25 @@ def delivery_of(files: Mapping[Path, bytes], **changes: Any) -> dict[str, Any]:
 
 
 def deliver(files: Mapping[Path, bytes], **changes: Any) -> Any:
-    """Deliver these files."""
     return delivery.deliver(delivery_of(files, **changes))
 
 
 def deliver_shared(path: Path, fragment: Mapping[str, Any], **changes: Any) -> Any:
-    """Deliver our part of one shared file."""
     request = delivery_of({path: json.dumps(fragment).encode()}, **changes)
     return delivery.deliver({**request, "files": [{"path": str(path), "fragment": fragment}]})
 
 
 def want(path: Path | str, content: bytes, **changes: Any) -> dict[str, Any]:
-    """A file of the desired state."""
     digest = hashlib.sha256(content).hexdigest()
     wanted = {"path": str(path), "sha256": digest, "accept": [], "mode": "0640", **ME, "text": True}
     return wanted | changes
 
 
 def want_shared(path: Path, fragment: Mapping[str, Any]) -> dict[str, Any]:
-    """A shared file of the desired state."""
     return want(path, b"", fragment=fragment)
 
 
 def inspect(*files: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
-    """What differs on a node that shall have these files."""
     found: dict[str, Any] = inspection.inspect({**QUESTION, "files": list(files), **changes})
     return found
 

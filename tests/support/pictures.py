@@ -13,7 +13,6 @@ STEPS = 6
 
 
 def graph(prefix: str) -> dict[str, Any]:
-    """From text to a saved picture, in ComfyUI's format."""
     sampler = {
         "seed": 7, "steps": STEPS, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1,
         "model": ["4", 0], "positive": ["6", 0], "negative": ["7", 0], "latent_image": ["5", 0],
@@ -41,12 +40,10 @@ class Job:
     picture: http_client.Answer
 
     def values(self, kind: str, name: str) -> list[Any]:
-        """A field of every event of a kind."""
         return [event["data"].get(name) for event in self.events if event["type"] == kind]
 
 
 def is_last(event: dict[str, Any]) -> bool:
-    """Whether nothing more comes of a job."""
     return event["type"] == "executing" and event["data"]["node"] is None
 
 
@@ -89,8 +86,6 @@ async def _listened(
 
 
 def upgrade_status(url: str, api_key: str | None) -> int:
-    """Return the status of the answer to a client that asks for a WebSocket."""
-
     async def ask() -> int:
         headers = {"apikey": api_key} if api_key else {}
         async with aiohttp.ClientSession() as session:

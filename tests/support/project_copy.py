@@ -8,7 +8,6 @@ from tree import ROOT
 
 
 def copy_of_the_project(target: Path) -> Path:
-    """Copy what git has, and what it would take."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in listed.rstrip("\0").split("\0"):

@@ -8,7 +8,6 @@ import site_under_test as site
 
 
 def ask(prometheus: site.Node, expr: str) -> list[Any]:
-    """The series a Prometheus answers."""
     port = prometheus.port("prometheus", "web")
     answer = http_client.get(f"http://{prometheus.address}:{port}/api/v1/query?query={quote(expr)}")
     assert answer.status == 200, answer.body

@@ -30,8 +30,6 @@ ROLES = ROOT / "roles"
 
 @dataclass(frozen=True)
 class Site:
-    """An inventory, read once."""
-
     loader: DataLoader
     inventory: InventoryManager
     variables: VariableManager
@@ -47,7 +45,6 @@ def ansible_plugins() -> None:
 
 @cache
 def site(inventory: str) -> Site:
-    """Read `production` or `lab`."""
     ansible_plugins()
     loader = DataLoader()
     # As a run does: its plays are there, and the variables of the chosen inventory come last.
@@ -169,6 +166,5 @@ def compose_of(role: str, **where: Any) -> dict[str, Any]:
 
 
 def container(service: str, **where: Any) -> dict[str, Any]:
-    """The container of a service's own name in its compose file."""
     found: dict[str, Any] = compose_of(service, **where)["services"][service]
     return found

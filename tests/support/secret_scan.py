@@ -70,7 +70,6 @@ class Finder:
         return ran.returncode, ran.stdout
 
     def names_in(self, stream: IO[bytes]) -> set[str]:
-        """Return the names of the secrets that come out of a file or a pipe."""
         code, found = self._grep([], stream)
         if code > 1:
             raise RuntimeError(f"grep failed with {code}")
@@ -108,7 +107,6 @@ def regular_files(roots: Sequence[str], passed_by: Sequence[str] = ()) -> Iterat
 def in_files(
     finder: Finder, roots: Sequence[str], passed_by: Sequence[str] = ()
 ) -> Iterator[tuple[str, str]]:
-    """Look into every regular file but those that may hold secrets."""
     modes = {path: mode for path, mode in regular_files(roots, passed_by) if not may_hold_secrets(path, mode)}
     paths = list(modes)
     for start in range(0, len(paths), FILES_AT_ONCE):
@@ -147,7 +145,6 @@ def in_output(finder: Finder, argv: Sequence[str], place: str) -> Iterator[tuple
 
 
 def in_containers(finder: Finder) -> Iterator[tuple[str, str]]:
-    """Look at what `docker inspect` and `docker logs` show of every container, running or not."""
     listing = subprocess.check_output(["docker", "ps", "--all", "--format", "{{.ID}} {{.Names}}"])
     for line in listing.decode().splitlines():
         container, name = line.split(" ", 1)

@@ -34,7 +34,6 @@ def production() -> dict[str, Any]:
 
 
 def errors_of(site: Mapping[str, Any]) -> list[str]:
-    """Return what the playbook would list for this site, by the same code."""
     return preflight_errors(site, site_preflight.specification_errors)
 
 

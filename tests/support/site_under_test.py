@@ -40,7 +40,6 @@ class Node:
     ssh: str
 
     def __hash__(self) -> int:
-        """A node is its address."""
         return hash(self.address)
 
     @property
@@ -56,7 +55,6 @@ class Node:
         return {name for names in profiles.values() for name in names} - active
 
     def port(self, service: str, name: str) -> int:
-        """Port a service publishes on this node."""
         return int(self.services[service]["ports"][name]["port"])
 
 
@@ -85,13 +83,11 @@ _NODE = (
 
 @cache
 def nodes() -> tuple[Node, ...]:
-    """All nodes of the inventory, every value resolved, by name."""
     found = [Node(**{**item, "groups": frozenset(item["groups"])}) for item in ask("nodes", _NODE)]
     return tuple(sorted(found, key=lambda node: node.name))
 
 
 def node(name: str) -> Node:
-    """The node of that name."""
     return next(node for node in nodes() if node.name == name)
 
 
@@ -103,7 +99,6 @@ def running(service: str) -> list[Node]:
 
 @cache
 def variable(node: Node, expression: str) -> Any:
-    """The value of a variable on one node."""
     return ask(str(node.entry["host"]), expression)[0]
 
 
@@ -115,7 +110,6 @@ def setting(node: Node, role: str, name: str) -> Any:
 
 @cache
 def secrets() -> dict[str, str]:
-    """Every secret of the inventory, by name."""
     found: dict[str, str] = ask(str(nodes()[0].entry["host"]), "site_secrets")[0]
     return {name: str(value) for name, value in found.items()}
 
@@ -152,14 +146,11 @@ FINGERPRINT = (
 
 
 def fingerprint(node: Node) -> str:
-    """Return what is on a node, to be compared."""
     return shell(node, FINGERPRINT)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run of a playbook."""
-
     code: int
     output: str
 
@@ -185,12 +176,10 @@ def begin(name: str, *arguments: str, root: Path = ROOT, own_group: bool = False
 
 
 def run_playbook(name: str, *arguments: str, root: Path = ROOT) -> Run:
-    """Run a playbook of the project, or of a copy of it, to its end."""
     with begin(name, *arguments, root=root) as run:
         output, _ = run.communicate()
     return Run(run.returncode, output)
 
 
 def run_site(*arguments: str) -> Run:
-    """Run site.yml to its end."""
     return run_playbook("site.yml", *arguments)

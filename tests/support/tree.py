@@ -42,7 +42,6 @@ def named(*suffixes: str, below: str = ".") -> list[Path]:
 
 
 def roles() -> list[str]:
-    """The names of all roles."""
     return sorted({name.parts[1] for name in files() if name.parts[0] == "roles" and len(name.parts) > 2})
 
 

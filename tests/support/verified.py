@@ -12,14 +12,11 @@ from tree import ROOT
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one run of verify said; `code` is its exit status."""
-
     code: int
     report: dict[str, Any]
 
     @property
     def ok(self) -> bool:
-        """The one word of the report."""
         return bool(self.report["ok"])
 
     @property
@@ -28,7 +25,6 @@ class Verdict:
         return {(failure["service"], failure["node"]) for failure in self.report["failures"]}
 
     def failure(self, service: str, node: str) -> dict[str, Any]:
-        """The one failure of a service on a node."""
         [found] = [one for one in self.report["failures"] if (one["service"], one["node"]) == (service, node)]
         return dict(found)
 
@@ -42,7 +38,6 @@ class Verdict:
 
 
 def verify(*arguments: str, root: Path = ROOT) -> Verdict:
-    """Run verify over the site under test, as this project or a copy of it describes it."""
     ran = subprocess.run(
         [str(root / "bin" / "verify"), "--json", *site.inventory_arguments(), *arguments],
         cwd=root,

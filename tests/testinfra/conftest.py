@@ -47,7 +47,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def connections(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """One connection to each node for all questions."""
     sockets = tmp_path_factory.mktemp("ssh")
     return {
         node.name: testinfra.get_host(
@@ -79,7 +78,6 @@ def inside(host: Any) -> Callable[..., Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    """A failed test shows the last words of the node's containers."""
     report: Any = yield
     host = getattr(item, "funcargs", {}).get("host")
     if report.when == "call" and report.failed and host is not None:

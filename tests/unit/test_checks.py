@@ -24,7 +24,6 @@ ORIN0 = "GET http://10.0.0.2:9100/metrics"
 
 @pytest.fixture(autouse=True)
 def files_of_the_node(tmp_path, monkeypatch):
-    """What checks read beside the network."""
     files: dict[str, Any] = {
         "comfyui.json": {"gpu": True, "checkpoints": ["sd.safetensors"]},
         "ollama.json": {"models": ["llama3.2", "codellama:7b"], "aliases": ["chat", "code"], "gpu": False},
@@ -257,6 +256,22 @@ FAILS: dict[str, tuple[Any, ...]] = {
         {"POST /api/v1/image": (503, {})}, "empty graph is answered 503", "comfyui on ORIN0"),
     "kong before one service each: ComfyUI is not reached": (
         {QUEUE: (503, {})}, "queue of images answers 503", "comfyui on ORIN0"),
+
+    "control_node: it has another inventory": (
+        {"*raw*": "agx0 | CHANGED | rc=0 >>\n\nrc=0\n"}, "its inventory has 1 nodes, the cluster 2"),
+    "control_node: a node does not let it in": (
+        {"*raw*": "10.0.0.2 | CHANGED | rc=0 >>\n\nagx0 | UNREACHABLE! => {}\nrc=4\n"},
+        "cannot work on AGX0", "control_access on AGX0"),
+    "control_node: it has no timer": (
+        {"*ActiveState*": "inactive\n"}, "aicluster-nightly.timer is inactive"),
+    "control_access: there is no line": (
+        {"find /root /home *": ""}, "does not let PI31 (10.0.0.8) in"),
+    "control_access: one key has no line": (
+        {"find /root /home *": node.LET_IN}, "does not let PI31 (10.0.0.8) in"),
+    "control_access: the control node had another address": (
+        {"find /root /home *": node.BOTH_KEYS.replace("0.8", "0.7")}, "does not let PI31 (10.0.0.8) in"),
+    "control_access: a line waits for its key": (
+        {"find /root /home *": "# no key yet of aicluster-control-node\n"}, "PI31 had no key when"),
 }  # fmt: skip
 
 
@@ -275,6 +290,8 @@ def test_what_does_not_work_is_named_with_evidence_and_causes(case, changed, evi
     ("blackbox_exporter: the ingress does not answer", "curl -v 'http://10.0.0.1:8080/healthz'"),
     ("comfyui: a declared checkpoint is missing", "sudo docker compose --project-directory /opt/aicluster "
         "cp sd.safetensors comfyui:/opt/ComfyUI/models/checkpoints/sd.safetensors"),
+    ("control_access: there is no line", "ansible-playbook site.yml"),
+    ("control_access: a line waits for its key", "ansible-playbook site.yml --limit pi31.example"),
     ("prometheus: a target is down", "curl -v 'http://10.0.0.2/kong/'"),
     ("victorialogs: a node is missing", "on AGX0: systemctl status systemd-journal-upload"),
 ])  # fmt: skip

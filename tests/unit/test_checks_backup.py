@@ -22,11 +22,7 @@ def now(monkeypatch):
 
 def copy(number: int = 1, age_h: float | None = 2, **more: Any) -> dict[str, Any]:
     """A copy of postgres; without an age it was never made."""
-    made = (
-        {}
-        if age_h is None
-        else {"success_at": NOW - age_h * HOUR, "size_bytes": 3 << 20, "exit_code": 0}
-    )
+    made = {} if age_h is None else {"success_at": NOW - age_h * HOUR, "size_bytes": 3 << 20, "exit_code": 0}
     return {"job": "postgres", "copy": number, "store": ["AGX0", "ORIN0"][number - 1], **made, **more}
 
 
@@ -36,17 +32,12 @@ def kit(*copies: dict[str, Any], running: Any = None) -> ScriptedKit:
 
 
 GOOD: dict[str, tuple[Any, Any]] = {
-    "both copies are of the last night": (
-        kit(copy(), copy(2, age_h=3)), "2 of 2 copies in AGX0, ORIN0, the oldest 3.0 h old, 3 MiB",
-    ),
-    "one is being made": (
-        kit(copy(), running={"pid": 1}),
-        "1 of 1 copies in AGX0, the oldest 2.0 h old, 3 MiB, one is being made",
-    ),
-    "never backed up is a warning": (
-        kit(copy(age_h=None)),
-        ("0 of 1 copies in AGX0", f"never backed up: postgres to AGX0; `{AGAIN}` does it"),
-    ),
+    "both copies are of the last night": (kit(copy(), copy(2, age_h=3)),
+        "2 of 2 copies in AGX0, ORIN0, the oldest 3.0 h old, 3 MiB"),
+    "one is being made": (kit(copy(), running={"pid": 1}),
+        "1 of 1 copies in AGX0, the oldest 2.0 h old, 3 MiB, one is being made"),
+    "never backed up is a warning": (kit(copy(age_h=None)),
+        ("0 of 1 copies in AGX0", f"never backed up: postgres to AGX0; `{AGAIN}` does it")),
     "a node that keeps nothing": (kit(), "this node keeps nothing"),
 }  # fmt: skip
 
@@ -59,18 +50,14 @@ def test_what_is_healthy(kit, seen):
 BAD: dict[str, tuple[Any, str, str, list[str]]] = {
     "the last try failed, however young the copy": (
         kit(copy(), copy(2, exit_code=1, error="disk full")),
-        "postgres to ORIN0: disk full", JOURNAL, ["backup_store on ORIN0"],
-    ),
+        "postgres to ORIN0: disk full", JOURNAL, ["backup_store on ORIN0"]),
     "the first try failed": (
         kit(copy(age_h=None, exit_code=12, error="wrong password")),
-        "postgres to AGX0: wrong password", JOURNAL, ["backup_store on AGX0"],
-    ),
+        "postgres to AGX0: wrong password", JOURNAL, ["backup_store on AGX0"]),
     "a copy is older than 26 hours": (
-        kit(copy(age_h=27), copy(2)), "postgres to AGX0: the last copy is 27 h old", AGAIN, [],
-    ),
+        kit(copy(age_h=27), copy(2)), "postgres to AGX0: the last copy is 27 h old", AGAIN, []),
     "a copy is of the future": (
-        kit(copy(age_h=-5)), "the last copy is of the future: postgres to AGX0", f"timedatectl; {AGAIN}", [],
-    ),
+        kit(copy(age_h=-5)), "the last copy is of the future: postgres to AGX0", f"timedatectl; {AGAIN}", []),
 }  # fmt: skip
 
 

@@ -83,15 +83,6 @@ def profile(monkeypatch):
     return enter
 
 
-def test_a_picture_made_now_becomes_an_object_and_nothing_is_left():
-    kit = Mover()
-    assert outputs.check(kit) == (
-        "a picture made now went to the bucket and back; last pass 12 s ago, 1 folders, 1 files not moved yet"
-    )
-    assert kit.moved == [SAVED["filename"]] and kit.outputs == {}
-    assert kit.asked[-2:] == ["POST /queue", "POST /history"]
-
-
 @pytest.mark.parametrize(("present", "changed"), [
     pytest.param("llm", {}, id="it is inactive"),
     pytest.param("image", {"GET /queue": None}, id="it does not answer, which its own check tells"),

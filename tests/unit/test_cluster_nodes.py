@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 
-from aicluster.errors import SiteError
-from aicluster.site.catalogue import merged
 from aicluster.site.nodes import cluster_nodes, service_endpoints
 
 CATALOGUE = {
@@ -20,15 +18,6 @@ def host(address: str, **variables: Any) -> dict[str, Any]:
 
 def one(**variables: Any) -> dict[str, Any]:
     return cluster_nodes([host("10.0.0.1", **variables)], CATALOGUE)[0]
-
-
-@pytest.mark.parametrize(("base", "override", "result"), [
-    pytest.param({"a": 1, "b": 2}, {"b": 3}, {"a": 1, "b": 3}, id="a key is replaced, the others stay"),
-    pytest.param({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}, {"a": {"b": 1, "c": 3}}, id="at any depth"),
-    pytest.param({"a": {"b": 1}}, {"a": None}, {"a": None}, id="null takes a value away"),
-])  # fmt: skip
-def test_overrides_are_laid_over_the_catalogue(base, override, result):
-    assert merged(base, override) == result
 
 
 def test_an_override_on_one_node_leaves_the_catalogue_and_the_other_nodes_alone():
@@ -47,14 +36,6 @@ def test_a_pin_beats_all_other_images_of_its_service_on_its_host_alone():
     pins = [{"host": "10.0.0.1", "service": "ollama", "image": "ollama:1"}]
     first, second = (node["services"]["ollama"] for node in cluster_nodes(hosts, CATALOGUE, pins))
     assert (first["image"], first["pinned_from"], second["image"]) == ("ollama:1", "ollama:2", "ollama:2")
-
-
-@pytest.mark.parametrize(("groups", "tier"), [
-    pytest.param(["nodes", "jetsons"], None, id="none without such a group"),
-    pytest.param(["monitoring", "backend"], "backend", id="the first in order of the tiers if there are two"),
-])  # fmt: skip
-def test_the_tier_of_a_node(groups, tier):
-    assert one(group_names=groups)["tier"] == tier
 
 
 @pytest.mark.parametrize(("variables", "port"), [
@@ -83,12 +64,6 @@ def test_service_endpoints_say_where_and_how_much():
         ("A", "10.0.0.1", "10.0.0.1", 11434, 80, None, False),
         ("C", "10.0.0.3", "10.0.9.3", 11435, 20, 7.5, True),
     ]
-
-
-def test_a_port_the_service_does_not_have_is_refused():
-    said = r"^service_endpoints: port web of ollama on A: is not among its ports \(api\); "
-    with pytest.raises(SiteError, match=said):
-        service_endpoints(CLUSTER, "ollama", "web")
 
 
 # (tier, share of its own) of each node; primary_ai gets 80 together, edge nothing.

@@ -18,18 +18,6 @@ def comfyui(**where: Any) -> dict[str, Any]:
     return render.container("comfyui", **where)
 
 
-# --- ComfyUI ---
-
-
-def test_a_board_with_a_gpu_gets_it_and_a_node_without_one_no_trace_of_it():
-    board, lab = comfyui(), comfyui(inventory="lab")
-    assert board["runtime"] == "nvidia" and board["environment"]["NVIDIA_VISIBLE_DEVICES"] == "all"
-    assert not board["read_only"], "NVIDIA's hooks write into the root file system"
-    assert "runtime" not in lab and lab["read_only"]
-    assert lab["environment"]["NVIDIA_VISIBLE_DEVICES"] == "void", "the image itself says `all`"
-    assert not [name for name in lab["environment"] if name.startswith(("NVIDIA_DRIVER", "CUDA"))]
-
-
 def test_the_manager_may_install_nothing_and_is_reached_in_a_newer_image_by_one_variable():
     files = render.render_role("comfyui")
     settings = ConfigParser()
@@ -40,9 +28,6 @@ def test_the_manager_may_install_nothing_and_is_reached_in_a_newer_image_by_one_
     newer = comfyui(overrides={"comfyui_manager_config": NEW})
     assert f"/opt/aicluster/comfyui/conf/manager.ini:/opt/ComfyUI/{NEW}:ro" in newer["volumes"]
     assert newer["command"][0] == NEW
-
-
-# --- its first process ---
 
 
 @pytest.fixture
@@ -96,8 +81,6 @@ def test_comfyui_starts_only_when_its_manager_is_strict(folder, monkeypatch, sou
         start.main([config, "", "--listen", "0.0.0.0"])
     assert bool(started) is not bool(reason)
 
-
-# --- the mover of its pictures ---
 
 CONF = "/opt/aicluster/comfyui_outputs/secrets/rclone.conf"
 PORTS = {"api": {"port": 9000, "container": 9001, "from": []}}

@@ -4,8 +4,7 @@ from typing import Any
 
 import aicluster_containers
 import pytest
-from aicluster_containers import HELP, active_units, samples, service_state
-from aicluster_textfile import text
+from aicluster_containers import active_units, samples, service_state
 from programs import script
 
 ALWAYS: dict[str, Any] = {"container": True, "unit": None, "profiles": [], "memory_mb": 64}
@@ -53,16 +52,6 @@ def test_a_systemd_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch,
     monkeypatch.setattr(aicluster_containers, "SYSTEMCTL_LIMIT_S", 0.1)
     assert active_units(["ssh.service"]) == set()
     assert "systemd does not answer" in capsys.readouterr().err
-
-
-def test_every_service_with_containers_has_state_limit_restarts_and_memory(monkeypatch):
-    monkeypatch.setattr(aicluster_containers, "memory", lambda _identity: 1024.0)
-    lines = text(samples({"web": ALWAYS}, [container("web")], "", set()), HELP).splitlines()
-    assert 'aicluster_service_state{name="web",state="healthy"} 1.0' in lines
-    assert 'aicluster_service_state{name="web",state="failed"} 0.0' in lines
-    assert 'aicluster_container_restarts_total{container="web-main",name="web"} 3.0' in lines
-    assert 'aicluster_container_memory_bytes{container="web-main",name="web"} 1024.0' in lines
-    assert 'aicluster_container_memory_limit_bytes{name="web"} 67108864.0' in lines
 
 
 def test_where_no_cgroup_says_it_there_is_no_memory_instead_of_a_wrong_one():

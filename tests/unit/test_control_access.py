@@ -4,10 +4,6 @@ from typing import Any
 
 import pytest
 import render
-from a_kit import ScriptedKit, check_of, site
-from aicluster_verify import CheckError
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
 from tree import load
 
 NODE, CONTROL = "192.168.1.147", "192.168.1.234"
@@ -19,13 +15,6 @@ COMING = "".join(f"# no key yet of {mark}\n" for mark in MARKS)
 MINE = "ssh-ed25519 AAAA somebody@home\n"
 TASKS = load("roles/control_node/tasks/let_in.yml")
 [LET_IN] = [task for task in TASKS if "__control_node_line" in str(task)]
-
-
-def state_on(host: str, **changes: Any) -> tuple[Any, Any, dict[str, Any]]:
-    """Renderer and variables of the role on one node, and how it is provisioned there."""
-    rendering = render.renderer("production", host)
-    variables = rendering.variables("control_access", {"service": {}}).new_child(changes)
-    return (rendering, variables, rendering.state("control_access", variables)["provision"])
 
 
 PUT_BACK: dict[str, tuple[Any, ...]] = {
@@ -41,31 +30,10 @@ PUT_BACK: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize(("text", "wanted"), PUT_BACK.values(), ids=PUT_BACK)
 def test_the_line_is_put_back_when(text, wanted):
-    rendering, variables, provision = state_on(NODE)
+    rendering = render.renderer("production", NODE)
+    variables = rendering.variables("control_access", {"service": {}})
+    provision = rendering.state("control_access", variables)["provision"]
     assert rendering.holds(provision["when"], variables, text) is wanted
-
-
-@pytest.mark.parametrize(("host", "provision", "does_it"), [
-    (NODE, None, True),
-    (NODE, ["control_node"], True),
-    (NODE, ["control_node", "control_access"], False),
-    (CONTROL, ["control_access"], True),
-], ids=[
-    "a node alone, as with --limit", "a node, while the control node has it all",
-    "not where the control node does it later", "the control node itself",
-])  # fmt: skip
-def test_it_is_done_by(host, provision, does_it):
-    plan = {"__stack_plan": {"deploy": {"provision": provision}}}
-    variables = {
-        "inventory_hostname": host,
-        "__control_access_host": CONTROL,
-        "cluster_nodes": [{"host": NODE}, {"host": CONTROL}],
-        "hostvars": {NODE: {}, CONTROL: plan if provision else {}},
-    }
-    render.site("production")  # its filters
-    [include] = load("roles/control_access/tasks/provision.yml")
-    condition = trust_as_template(f"{{{{ {include['when']} }}}}")
-    assert Templar(loader=DataLoader(), variables=variables).template(condition) is does_it
 
 
 def test_one_mark_finds_a_line_wherever_it_is_looked_for():
@@ -86,30 +54,3 @@ def test_the_keys_open_nothing_from_elsewhere_and_one_of_them_only_starts_the_ba
     assert keys["login"]["options"] == "no-agent-forwarding,no-port-forwarding,no-X11-forwarding"
     starts = "sudo -n /opt/aicluster/bin/aicluster_backup.py follow --start --by "
     assert keys["backup"]["options"].startswith(f'restrict,command="{starts}')
-
-
-def ask(lines: str) -> str:
-    control = {"name": "PI31", "host": "pi31.example", "address": CONTROL}
-    cluster = [
-        {"name": "PI51", "host": "pi51.example", "address": NODE, "services": {}},
-        {**control, "services": {"control_node": {"ports": {}}}},
-    ]
-    kit = ScriptedKit(site("PI51", {}, cluster), commands={"find /root /home *": lines})
-    return str(check_of("control_access").check(kit))
-
-
-MISSING: dict[str, tuple[Any, ...]] = {
-    "no line": ("", "does not let PI31 (192.168.1.234) in", "site.yml"),
-    "the line of one key": (LOGIN, "does not let PI31", "site.yml"),
-    "another address": (LINE.replace(CONTROL, "192.168.1.2"), "does not let PI31", "site.yml"),
-    "the place of a line": (COMING, "PI31 had no key when",
-        "site.yml --limit pi31.example"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("lines", "evidence", "mends"), MISSING.values(), ids=MISSING)
-def test_verify_says_what_is_missing_and_what_mends_it(lines, evidence, mends):
-    with pytest.raises(CheckError) as failure:
-        ask(lines)
-    assert evidence in failure.value.evidence
-    assert failure.value.next_command == f"ansible-playbook {mends}"

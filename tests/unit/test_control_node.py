@@ -15,20 +15,16 @@ import pytest
 import render
 import tree
 import yaml
-from a_kit import ScriptedKit, check_of, failure_of, site
-from aicluster_verify import CheckError
 from ansible.playbook.play_context import PlayContext
 from ansible.plugins.loader import connection_loader
 from tree import ROOT, load
 
-from aicluster.errors import SiteError
 from aicluster.toolkit import files as toolkit
 from aicluster.toolkit.archive import pack
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A small toolkit."""
     for name in ("roles/x/tasks/main.yml", "inventory/production.yml", "group_vars/all/site.yml", "site.yml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"# {name}\n")
@@ -88,12 +84,6 @@ def test_the_digest_changes_with_the_version_of_a_library_and_not_with_the_time(
     assert digest(checkout) != before
 
 
-@pytest.mark.parametrize("inventory", ["inventory/home.yml", "/etc/ansible/hosts", "secrets/vault.yml"])
-def test_an_inventory_that_would_not_be_there_is_refused(checkout, inventory):
-    with pytest.raises(SiteError, match=r"not among the files of the toolkit; name a path"):
-        toolkit.toolkit_digest([inventory], root=checkout)
-
-
 def test_every_requirement_is_shipped_or_a_package_of_the_node():
     for library in toolkit.LIBRARIES:
         assert {*toolkit.requirements_of(distribution(library))} <= {*toolkit.LIBRARIES, *toolkit.COMPILED}
@@ -122,7 +112,6 @@ def test_nothing_compiled_is_shipped_so_any_board_can_run_it():
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real archive, unpacked."""
     folder = tmp_path_factory.mktemp("toolkit")
     links = {"secrets": "/var/lib/aicluster-toolkit/secrets"}
     for part, files, more in (("", toolkit.own_files(ROOT), links), ("lib", toolkit.library_files(), {})):
@@ -206,24 +195,3 @@ def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_
     compiled = {str(path.parent.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*.pyc")}
     own = {f"releases/two/{part}" for part in COMPILED}
     assert compiled == {"lib/new", *own}, "what lies in roles is shipped"
-
-
-PRINTED: dict[str, str | CheckError] = {
-    "*raw*": "a line of PAM\nagx0 | CHANGED | rc=0 >>\n\n10.0.0.2 | CHANGED | rc=0 >>\n\nrc=0\n",
-    "*ActiveState*": "active\n",
-}
-
-
-@pytest.mark.parametrize(("printed", "evidence", "caused_by"), [
-    pytest.param({"*raw*": "agx0 | CHANGED | rc=0 >>\n\nrc=0\n"},
-        "its inventory has 1 nodes, the cluster 2", [], id="another inventory"),
-    pytest.param({"*raw*": "10.0.0.2 | CHANGED | rc=0 >>\n\nagx0 | UNREACHABLE! => {}\nrc=4\n"},
-        "cannot work on AGX0", ["control_access on AGX0"], id="a node that does not let it in"),
-    pytest.param({"*ActiveState*": "inactive\n"}, "aicluster-nightly.timer is inactive", [], id="no timer"),
-])  # fmt: skip
-def test_a_control_node_that_could_not_do_its_work_has_failed(printed, evidence, caused_by):
-    cluster = [{"name": "AGX0", "host": "agx0"}, {"name": "NANO", "host": "10.0.0.2"}]
-    kit = ScriptedKit(site("PI31", {}, cluster), commands=PRINTED | printed)
-    failure = failure_of(check_of("control_node").check, kit)
-    assert evidence in failure.evidence
-    assert failure.caused_by == caused_by

@@ -13,7 +13,6 @@ every_page = pytest.mark.parametrize("name", PAGES, ids=str)
 
 
 def code_of(name: Path | str) -> str:
-    """Fenced blocks and inline code of a page, one below the other."""
     text = (ROOT / name).read_text()
     fenced = re.findall(r"```.*?\n(.*?)```", text, re.DOTALL)
     return "\n".join([*fenced, *re.findall(r"`([^`\n]+)`", text)])

@@ -4,16 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
 from inspected import conditions, container, files, inspected
-from render import ROLES
 
 from aicluster.engine.declared import rules_of
 from aicluster.engine.desired import Desired
 from aicluster.engine.files import File
-from aicluster.engine.plan import checks_for, make_plan, unit_states
+from aicluster.engine.plan import make_plan, unit_states
 
 DAEMON, UNIT = "/etc/docker/daemon.json", "/etc/systemd/system/x.service"
 KONG_YML, PAGE = "/opt/aicluster/kong/secrets/kong.yml", "/opt/aicluster/kong/page.html"
@@ -42,7 +38,6 @@ PROVISIONED = {"provisioned": {"postgres": "i1"}}
 
 
 def owed(*pairs: str) -> dict[str, Any]:
-    """What an earlier run owes, as `verb > unit`."""
     return {"pending": [pair.split(" > ") for pair in pairs]}
 
 
@@ -92,11 +87,6 @@ def test_the_plan_names_in_one_line(wanted, found, lines):
     plan = make_plan(wanted, inspected(**found), {})
     assert plan["lines"] == lines
     assert (plan["prepare_needed"] or plan["deploy_needed"]) == bool(lines)
-
-
-def test_a_container_of_another_profile_is_created_without_being_started():
-    plan = make_plan(POSTGRES, inspected(**container("missing", "pg"), inactive=["pg"]), {})
-    assert (plan["deploy"]["create_only"], plan["inactive"]) == (["pg"], ["postgres"])
 
 
 @pytest.mark.parametrize(("wanted", "found", "before", "backups"), [
@@ -194,17 +184,6 @@ def test_work_may_end_before_a_container_is_replaced(found, drained):
     assert make_plan(desired, inspected(**found), {})["deploy"]["drain"] == drained
 
 
-@pytest.mark.parametrize(("paths", "asked"), [
-    pytest.param([KONG_YML], [KONG_YML], id="a file it reads"),
-    pytest.param([SETTINGS], [SETTINGS], id="its settings"),
-    pytest.param([PAGE], None, id="a file it never parses"),
-    pytest.param(["/opt/aicluster/nginx/nginx.conf", "/etc/kong"], None, id="files of others"),
-])  # fmt: skip
-def test_the_program_that_will_read_a_file_checks_it_before_it_is_replaced(paths, asked):
-    checks = checks_for(KONG, paths)
-    assert checks == ({"kong": {"command": "kong config parse x", "files": asked}} if asked else {})
-
-
 COMPOSE, IMAGE = "/opt/aicluster/redis/compose.yaml", "redis:8.10.1"
 REDIS = Desired(
     files=[File(DAEMON, b"{}", "docker_engine", merge=True), File(COMPOSE, b"services: {}", "redis")],
@@ -247,18 +226,3 @@ def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one(why, lines
     plan = make_plan(REDIS, inspected(**container("missing", "redis"), **facts, units=units), {})
     assert plan["lines"] == [f"~ unit docker ({why})", *lines]
     assert (plan["images"], plan["deploy"]["containers"]) == ([IMAGE], ["redis"]), "to be looked at"
-
-
-PACKAGES: list[dict[str, Any]] = yaml.safe_load((ROLES / "stack/tasks/packages.yml").read_text())
-
-
-@pytest.mark.parametrize(("repair", "state", "keeps"), [
-    pytest.param([], "present", False, id="packages are whole, and others may give way to ours"),
-    pytest.param(["theirs"], "fixed", True, id="one is broken, whoever owns it"),
-])  # fmt: skip
-def test_apt_is_given_our_packages_alone_and_repairs_without_removing(repair, state, keeps):
-    [apt] = [task["ansible.builtin.apt"] for task in PACKAGES[-1]["block"] if "ansible.builtin.apt" in task]
-    plan = {"prepare": {"repair": repair, "packages": ["jq"]}}
-    templar = Templar(loader=DataLoader(), variables={"__stack_plan": plan})
-    asked = [templar.template(trust_as_template(apt[key])) for key in ("name", "state", "fail_on_autoremove")]
-    assert asked == [["jq"], state, keeps]

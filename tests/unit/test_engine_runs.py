@@ -2,8 +2,6 @@
 
 import multiprocessing
 import os
-import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -16,16 +14,8 @@ from aicluster.errors import SiteError
 GONE = 2**22 + 1
 
 
-def test_a_run_whose_process_lives_is_not_dead_and_one_that_was_killed_is():
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        me, holder = this_run(os.getpid(), ""), this_run(process.pid, "")
-        assert not is_dead(holder, me)
-        process.kill()
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert is_dead(holder, me), "though nobody has waited for it yet"
-
-
 @pytest.mark.parametrize(("changes", "dead"), [
+    pytest.param({}, False, id="one whose process lives"),
     pytest.param({"pid": GONE}, True, id="one whose process is gone"),
     pytest.param({"began": "1"}, True, id="one whose number another process has now"),
     pytest.param({"boot": "the last one"}, True, id="one before the last boot of this machine"),

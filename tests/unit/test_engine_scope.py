@@ -5,7 +5,6 @@ from render import cluster, hosts_running, renderer
 
 from aicluster.engine.desired import desired_state
 from aicluster.engine.facts import engine_changes, services_there
-from aicluster.engine.requests import delivery
 from aicluster.engine.scope import Scope, refuse_misplaced
 from aicluster.errors import SiteError
 
@@ -13,23 +12,7 @@ HOST = hosts_running("postgrest")[0]
 
 
 def desired(only, *there):
-    """The desired state of the back end, as far as one role goes."""
     return desired_state(renderer("production", HOST), Scope(only, there))[0]
-
-
-def test_the_project_includes_the_service_and_what_is_there():
-    files = {file.path: file.content for file in desired("postgrest", "postgres").files}
-    included = b"include:\n  - postgres/compose.yaml\n  - postgrest/compose.yaml\n"
-    assert included in files["/opt/aicluster/compose.yaml"]
-
-
-def test_compose_reads_the_files_of_the_others_before_anything_is_replaced():
-    state = desired("postgrest", "postgres")
-    assert "/opt/aicluster/postgres/compose.yaml" in state.others
-    work = {"files": ["/opt/aicluster/compose.yaml"], "remove": [], "reactions": []}
-    request = delivery(state, {"scope": {"only": "postgrest"}, "prepare": work, "owed": []}, "prepare")
-    assert request["others"] == state.others
-    assert request["partial"], "what the node knows of the files of others stays"
 
 
 def test_its_own_files_are_those_of_a_run_about_the_whole_node():

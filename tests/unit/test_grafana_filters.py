@@ -14,36 +14,15 @@ from aicluster.monitoring.grafana import grafana_datasources, grafana_links
 STAT = {"title": "Up", "kind": "stat", "description": "Who is up.", "expr": "up", "unit": "short"}
 
 
-def described(*panels: dict[str, Any], **more: Any) -> dict[str, Any]:
-    rows = [{"title": "Row", "panels": list(panels)}]
-    return {"title": "T", "uid": "t", "description": "D.", "rows": rows, **more}
+def described(panel: dict[str, Any]) -> dict[str, Any]:
+    rows = [{"title": "Row", "panels": [panel]}]
+    return {"title": "T", "uid": "t", "description": "D.", "rows": rows}
 
 
 def built(panel: dict[str, Any]) -> dict[str, Any]:
     [_, found] = grafana_dashboard(described(panel))["panels"]
     return dict(found)
 
-
-def places(*sizes: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    panels = [STAT | {"title": str(n), "width": w, "height": h} for n, (w, h) in enumerate(sizes)]
-    found = grafana_dashboard(described(*panels))["panels"]
-    return [tuple(panel["gridPos"][key] for key in "xywh") for panel in found[1:]]
-
-
-# --- places ---
-
-
-@pytest.mark.parametrize(("sizes", "expected"), [
-    pytest.param([(12, 8), (12, 8)], [(0, 1, 12, 8), (12, 1, 12, 8)], id="two halves fill a line"),
-    pytest.param([(16, 8), (12, 8)], [(0, 1, 16, 8), (0, 9, 12, 8)], id="what does not fit begins a line"),
-    pytest.param([(6, 4), (6, 10), (16, 3)], [(0, 1, 6, 4), (6, 1, 6, 10), (0, 11, 16, 3)],
-        id="a line is as high as its highest panel"),
-])  # fmt: skip
-def test_panels_flow_from_left_to_right(sizes, expected):
-    assert places(*sizes) == expected
-
-
-# --- panels ---
 
 DEFAULTS = ("fieldConfig", "defaults")
 UP_IS_GREEN = {"type": "value", "options": {"1": {"text": "up", "color": "green", "index": 0}}}
@@ -92,11 +71,6 @@ def test_columns_of_a_table_are_joined_by_its_labels():
     assert first["properties"][0]["value"][0]["url"].startswith("/d/n?var-node=${__value.text}")
 
 
-def test_the_value_of_a_table_s_only_column_has_no_letter():
-    table = built(TABLE | {"columns": TABLE["columns"][:1]})
-    assert "Value" in table["transformations"][1]["options"]["renameByName"]
-
-
 @pytest.mark.parametrize(("change", "message"), [
     pytest.param({"description": ""}, "T: panel Up: description must be said", id="without a description"),
     pytest.param({"expr": ""}, "T: panel Up: expr must be said", id="without a query"),
@@ -112,26 +86,10 @@ def test_a_bad_description_names_the_panel_and_the_mistake(change, message):
         grafana_dashboard(described(STAT | change))
 
 
-@pytest.mark.parametrize("missing", ["title", "uid", "description", "rows"])
-def test_a_dashboard_says_what_it_is(missing):
-    with pytest.raises(SiteError, match=f"{missing} must be said"):
-        grafana_dashboard({key: value for key, value in described(STAT).items() if key != missing})
-
-
-def test_a_choice_of_all_means_everything():
-    variables = [{"name": "route", "label": "Route", "values": "route", "of": "requests", "all": True}]
-    [found] = grafana_dashboard(described(STAT, variables=variables))["templating"]["list"]
-    assert found["query"]["query"] == "label_values(requests, route)"
-    assert (found["includeAll"], found["allValue"]) == (True, ".*")
-
-
-# --- data sources and links ---
-
 OPEN = ["operators", "gateway", "monitoring"]
 
 
 def shown(kind: str, title: str, port: int, container: int, **more: int) -> dict[str, Any]:
-    """A service with a page that is linked and a data source."""
     return {
         "ports": {"web": {"port": port, "container": container, "from": OPEN}},
         "dashboard": {"title": title, "port": "web", "path": "/", "link": True},

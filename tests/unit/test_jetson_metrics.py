@@ -59,8 +59,6 @@ SEEN = "jetson_collector_seen_timestamp_seconds 7.0"
 
 @pytest.fixture
 def board(tmp_path, monkeypatch):
-    """A function that makes a board of files below /sys, a Jetson or not."""
-
     def make(files: dict[str, str], jetson: bool = True) -> Path:
         for name, content in files.items():
             path: Path = tmp_path / "sys" / name
@@ -76,7 +74,6 @@ def board(tmp_path, monkeypatch):
 
 
 def said() -> list[str]:
-    """The lines of the file but for those that explain it."""
     lines = text(samples(7.5), aicluster_jetson.HELP).splitlines()
     return [line for line in lines if not line.startswith("#")]
 

@@ -22,14 +22,10 @@ hub_settings = import_file(f"{BIN}/hub_settings.py", "jupyterhub_hub_settings")
 
 
 def configuration(**overrides: Any) -> dict[str, Any]:
-    """What hub.py gives to JupyterHub."""
     files = render.render_role("jupyterhub", overrides=overrides)
     settings = json.loads(files["/opt/aicluster/jupyterhub/conf/settings.json"])
     found: dict[str, Any] = hub_settings.configuration(settings, "pw", "token", "/env/bin/python")
     return found
-
-
-# --- who a notebook runs as ---
 
 
 def test_a_users_home_belongs_to_an_id_of_his_own_although_the_image_brought_it(tmp_path, monkeypatch):
@@ -42,9 +38,6 @@ def test_a_users_home_belongs_to_an_id_of_his_own_although_the_image_brought_it(
     (tmp_path / "ubuntu").mkdir()
     home, _ = hub.home_of("ubuntu", tmp_path)
     assert given == [(home, 200000, 200000)]
-
-
-# --- a user's own packages ---
 
 
 def said(*command: str | Path) -> str:
@@ -63,18 +56,6 @@ def test_the_next_start_keeps_what_is_installed_follows_the_hubs_packages_and_me
     python.symlink_to(tmp_path / "no-such-python")
     start_notebook.make(environment, [])
     assert said(python, "-c", "import mine") == "here"
-
-
-def test_temporary_files_have_the_room_of_the_home_and_go_at_the_next_start(tmp_path):
-    (tmp_path / ".tmp").mkdir()
-    (tmp_path / ".tmp/left").write_text("")
-    found = start_notebook.settings(tmp_path, {"PATH": "/bin"})
-    assert found["TMPDIR"] == str(tmp_path / ".tmp")
-    assert not list((tmp_path / ".tmp").iterdir())
-    assert found["PATH"] == f"{start_notebook.environment_of(tmp_path)}/bin:/bin"
-
-
-# --- what the hub is told ---
 
 
 def test_another_path_is_followed_everywhere():
@@ -102,17 +83,11 @@ def test_a_name_becomes_a_folder_and_nothing_else():
     assert [name for name in names if re.match(pattern, name)] == ["ada", "aicluster-verify"]
 
 
-# --- the lock ---
-
-
 def test_the_lock_pins_what_was_asked_for_and_everything_it_needs():
     wanted = (ROOT / "roles/jupyterhub/files/requirements.in").read_text()
     asked = start.pins("\n".join(line for line in wanted.splitlines() if not line.startswith("#")))
     assert asked.items() <= start.pins(LOCK.read_text()).items()
     assert len(start.pins(LOCK.read_text())) > 50
-
-
-# --- the first process ---
 
 
 @pytest.fixture

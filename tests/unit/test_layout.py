@@ -1,6 +1,5 @@
 """Contracts of the layout: what makes `site.yml`, a tier's playbook and an ad hoc command see one truth."""
 
-import configparser
 import json
 from collections import Counter
 from pathlib import Path
@@ -47,15 +46,6 @@ def test_a_play_carries_no_values(name):
     for play in load(name):
         kept = {"vars", "vars_files", "vars_prompt"} & set(play)
         assert not kept, f"{name}: {kept}: values live in group_vars, host_vars and role defaults"
-
-
-def test_a_command_without_an_inventory_means_production_no_host_is_no_success_and_no_play_gathers_facts():
-    config = configparser.ConfigParser(inline_comment_prefixes=(";",))
-    config.read(ROOT / "ansible.cfg")
-    assert config["defaults"]["inventory"] == "inventory/groups.yml,inventory/production.yml"
-    assert config["inventory"]["host_pattern_mismatch"] == "error"
-    # Plays do not say so themselves.
-    assert config["defaults"]["gathering"] == "explicit"
 
 
 def test_every_variable_has_one_owner_among_the_files_of_group_vars_all():

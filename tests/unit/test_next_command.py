@@ -21,39 +21,31 @@ def ansible_command(sources: list[str], ask_vault: bool = False) -> str:
 
 @pytest.fixture
 def given(monkeypatch):
-    """Give this run options on its command line."""
     return lambda options: monkeypatch.setattr(context, "CLIARGS", CLIArgs(options))
 
 
 REACHED: dict[str, tuple[Any, ...]] = {
     "the way through another machine": (
         {"ansible_ssh_common_args": '-o ProxyCommand="ssh -W %h:%p jump"', "ansible_ssh_extra_args": "-4"},
-        "ssh -o 'ProxyCommand=ssh -W %h:%p jump' -4 pi51"),
+        {}, {}, "ssh -o 'ProxyCommand=ssh -W %h:%p jump' -4 pi51"),
     "of two names the one that Ansible prefers": (
         {"ansible_host": "a", "ansible_port": 1, "ansible_user": "b", "ansible_private_key_file": "c",
          "ansible_ssh_host": "d", "ansible_ssh_port": 2, "ansible_ssh_user": "e",
-         "ansible_ssh_private_key_file": "f"}, "ssh -p 2 -i f e@d"),
+         "ansible_ssh_private_key_file": "f"}, {}, {}, "ssh -p 2 -i f e@d"),
+    "a key of the command line": ({}, {}, {"private_key_file": "/k"}, "ssh -i /k pi51"),
+    "arguments of the command line": ({}, {}, {"ssh_extra_args": "-4"}, "ssh -4 pi51"),
+    "a wrapper": ({}, {"AICLUSTER_SSH": "sudo -u aicluster ssh"}, {}, "sudo -u aicluster ssh pi51"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("hostvars", "command"), REACHED.values(), ids=REACHED)
-def test_a_node_is_reached_as_ansible_reaches_it(hostvars, command):
-    assert ssh_command(HOST | hostvars) == command
-
-
-GIVEN: dict[str, tuple[Any, ...]] = {
-    "a key of the command line": ({}, {"private_key_file": "/k"}, "ssh -i /k pi51"),
-    "arguments of the command line": ({}, {"ssh_extra_args": "-4"}, "ssh -4 pi51"),
-    "a wrapper": ({"AICLUSTER_SSH": "sudo -u aicluster ssh"}, {}, "sudo -u aicluster ssh pi51"),
-}
-
-
-@pytest.mark.parametrize(("environment", "options", "command"), GIVEN.values(), ids=GIVEN)
-def test_a_node_is_reached_with_what_this_run_was_given(environment, options, command, given, monkeypatch):
+@pytest.mark.parametrize(("hostvars", "environment", "options", "command"), REACHED.values(), ids=REACHED)
+def test_a_node_is_reached_as_this_run_reaches_it(
+    hostvars, environment, options, command, given, monkeypatch
+):
     given(options)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert ssh_command(HOST) == command
+    assert ssh_command(HOST | hostvars) == command
 
 
 @pytest.mark.parametrize(("folder", "sources", "command"), [

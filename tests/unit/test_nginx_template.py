@@ -35,7 +35,6 @@ def parse(text: str) -> Block:
 
 
 def included(block: Block, files: dict[str, str]) -> Block:
-    """The block with every `include` replaced by the files it names."""
     found: Block = []
     for name, arguments, inner in block:
         if name == "include":
@@ -79,7 +78,6 @@ def locations(**which: Any) -> dict[str, Block]:
 
 
 def values(location: str, directive: str, **which: Any) -> list[list[str]]:
-    """The arguments of every such directive of a location."""
     return [words for name, words, _ in locations(**which)[location] if name == directive]
 
 
@@ -106,30 +104,11 @@ def test_a_longer_timeout_of_kong_makes_nginx_wait_longer():
     assert "proxy_read_timeout 920s;" in files[CONF + "kong_proxy.conf"]
 
 
-# --- when no AI node answers ---
-
-
 @pytest.mark.parametrize("edge", ["drained", "without nginx"])
 def test_without_an_edge_the_gateway_keeps_no_body_and_goes_nowhere_else(edge):
     found = locations(edge=edge)
     assert not {*WAYS, "@edge", "@edge_away", "@kong_only"} & set(found)
     assert not inner(http(edge=edge), "upstream")
-
-
-# --- the edge's own ingress ---
-
-
-def test_the_cache_is_in_memory_and_smaller_than_the_memory_it_is_in():
-    host = next(node["host"] for node in render.cluster("production") if node["name"] == EDGE)
-    nginx = render.container("nginx", host=host)
-    [cache] = [mount for mount in nginx["tmpfs"] if mount.startswith("/var/cache/edge:")]
-    [path] = [words for name, words, _ in http(node=EDGE) if name == "proxy_cache_path"]
-    assert path[0] == "/var/cache/edge" and "max_size=16m" in path
-    assert "size=32m" in cache
-    assert int(nginx["mem_limit"].removesuffix("m")) >= 32 + 64
-
-
-# --- pages behind nginx on another node ---
 
 
 @pytest.mark.parametrize(("asked", "handed_on"), [
@@ -173,9 +152,6 @@ def test_who_may_log_in_to_grafana_may_do_so_through_nginx():
 def test_a_log_line_names_no_query():
     text = render.render_role("nginx")[CONF + "nginx.conf"]
     assert "$uri" in text and "request_uri" not in re.sub(r"#[^\n]*", "", text)
-
-
-# --- what is decided by a map ---
 
 
 def mapped(result: str, text: str, node: str) -> str:

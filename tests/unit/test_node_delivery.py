@@ -83,17 +83,6 @@ def test_what_is_made_has_its_mode_whatever_the_umask_of_root(tmp_path):
     assert {file.stat().st_mode & 0o777 for file in (secret, others)} == {0o640}
 
 
-def test_a_file_that_no_longer_belongs_goes_with_its_empty_folder_and_a_users_own_file_stays(tmp_path):
-    gone, stays, theirs = (tmp_path / "stack" / name for name in ("old/conf", "conf", "mine"))
-    deliver({gone: b"x", stays: b"x"})
-    theirs.write_text("a user's own")
-    assert inspect(want(stays, b"x"))["leftover"] == [str(gone)]
-    deliver({stays: b"x"}, remove=[str(gone)])
-    assert not gone.parent.exists()
-    assert inspect(want(stays, b"x"))["leftover"] == []
-    assert theirs.exists()
-
-
 def test_a_unit_that_no_longer_belongs_is_stopped_before_its_file_goes(tmp_path, monkeypatch):
     ran: list[list[str]] = []
     monkeypatch.setattr(system, "UNITS", str(tmp_path / "units"))

@@ -62,6 +62,7 @@ WAYS_OUT = (
 )
 NO_PORTS = "must be 36.4.4 (JetPack 6.2.1) or newer, or Docker Engine 28.0 and newer cannot publish ports"
 
+OTHER_BUILDS = {"status": 200, "message": "", "platforms": ["linux/amd64", "unknown/unknown"]}
 OLD_DATA = {"replaced": {"postgres": {"image": "m:5000/postgres:16.4"}, "redis": {"image": "redis:1"}}}
 
 REFUSED: dict[str, tuple[Any, ...]] = {
@@ -113,6 +114,10 @@ REFUSED: dict[str, tuple[Any, ...]] = {
         "disk of / and /opt/aicluster (file system /) on PI41 120 MiB free of 29.0 GiB: must have 500 MiB "
         "(stack_disk_floor_mb); see `sudo du -xh --max-depth=2 / | sort -h | tail`; "
         "`sudo docker image prune --all` there frees unused images"),
+    "an image that was not built for the board": ({"images": {"redis:8.10.1": OTHER_BUILDS}}, {},
+        "image redis:8.10.1 of service redis on PI41 (no build for linux/arm64, only linux/amd64): must be "
+        "built for the node's architecture; take a tag that is, or another image, for redis in "
+        "roles/redis/meta/service.yml"),
     "data of another major version": (
         OLD_DATA, {},
         "image of postgres on PI41 postgres:17.12: must be of the major version of m:5000/postgres:16.4, as "
@@ -142,8 +147,6 @@ def test_a_memory_cgroup_that_is_off_is_mended_as_its_machine_needs_it(cmdline, 
         f"ignored; {fix}"
     ]
 
-
-# --- how the engine starts ---
 
 COMMAND = ["/usr/sbin/dockerd", "-H", "fd://"]
 STORE: dict[str, Any] = {
@@ -252,24 +255,12 @@ def test_a_file_with_which_the_engine_would_hide_what_is_there_is_named(found, v
     ]
 
 
-# --- images ---
-
-
 def answered(status, message, platforms=()):
     return {"status": status, "message": message, "platforms": list(platforms)}
 
 
 def image(message, status=500):
     return {"images": {"redis:8.10.1": answered(status, message)}}
-
-
-def test_an_image_that_was_not_built_for_the_board_is_named_with_what_it_was_built_for():
-    answers = {"redis:8.10.1": answered(200, "", ["linux/amd64", "unknown/unknown"])}
-    assert findings({"images": answers}) == [
-        "image redis:8.10.1 of service redis on PI41 (no build for linux/arm64, only linux/amd64): must be "
-        "built for the node's architecture; take a tag that is, or another image, for redis in "
-        "roles/redis/meta/service.yml"
-    ]
 
 
 @pytest.mark.parametrize(("message", "said"), [
@@ -291,8 +282,6 @@ def test_what_a_registry_says_leads_to_its_own_advice(message, said):
     [finding] = findings(image(message))
     assert said in finding
 
-
-# --- no finding ---
 
 ACCEPTED: dict[str, tuple[Any, ...]] = {
     "a node as it should be": ({}, {}),

@@ -18,7 +18,6 @@ def ask(verb, run, **more):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Lets time pass on the node."""
     now = hold.time.monotonic()
 
     def pass_s(seconds):
@@ -26,16 +25,6 @@ def clock(monkeypatch):
 
     pass_s(0)
     return pass_s
-
-
-def test_a_node_is_held_by_one_run_at_a_time():
-    assert ask("hold", ANNA) == {"changed": False}
-    refused = ask("handled", PI31, reactions=[])
-    assert (refused["failed"], refused["lock"]) == (True, hold.LOCK_FILE)
-    assert {key: refused["held_by"][key] for key in ANNA} == ANNA
-    assert refused["held_by"]["since"].endswith(" UTC")
-    assert ask("handled", ANNA, reactions=[]) == {"changed": False}, "the run that holds it goes on"
-    assert "held_by" not in answer(QUESTION), "a question without a run is always answered"
 
 
 def refused(path):

@@ -13,8 +13,6 @@ pytestmark = pytest.mark.usefixtures("own_node")
 
 @pytest.fixture
 def running(monkeypatch):
-    """The containers that are there."""
-
     def are(*containers):
         found = {one["owner"]: one for one in containers}
         monkeypatch.setattr(docker, "project_containers", lambda: found)

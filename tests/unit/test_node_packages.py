@@ -12,7 +12,6 @@ pytestmark = pytest.mark.usefixtures("own_node")
 
 @pytest.fixture
 def dpkg(monkeypatch):
-    """What dpkg says of packages."""
     return lambda said: monkeypatch.setattr(system, "run", lambda _command: said)
 
 

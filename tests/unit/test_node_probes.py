@@ -11,7 +11,6 @@ from aicluster_node.probes import probe
 
 @contextmanager
 def served(answer):
-    """A server for one request, on a free port of the loopback."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def once():

@@ -41,14 +41,11 @@ def volume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def listed(models: Any) -> list[dict[str, Any]]:
-    """Models, which may be given as plain names."""
     return [{"name": model} if isinstance(model, str) else model for model in models]
 
 
 @pytest.fixture
 def call(ollama: FakeOllama, volume: Path, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run the module's real entry point once."""
-
     def once(models: Any, aliases: Any = None, *, check: bool = False, **more: Any) -> dict[str, Any]:
         arguments = {
             "url": ollama.url,
@@ -75,8 +72,6 @@ def run(call: Any) -> Callable[..., dict[str, Any]]:
     return whole
 
 
-# --- present, absent, aliases ---
-
 PHI_ABSENT = {"name": "phi3:mini", "state": "absent"}
 
 RUNS: dict[str, tuple[Any, ...]] = {
@@ -99,7 +94,6 @@ RUNS: dict[str, tuple[Any, ...]] = {
 @pytest.mark.parametrize(("there", "wanted", "done", "left"), RUNS.values(), ids=RUNS)
 def test_a_run_does_what_check_mode_predicts_and_a_second_one_nothing(ollama, run, there, wanted, done, left):
     def seen() -> list[str]:
-        """What the controller sees in the answer of the server."""
         answer = {"models": [{"name": name, "digest": digest} for name, digest in ollama.models.items()]}
         return ollama_differences(answer, listed(wanted[0]), wanted[1])
 
@@ -126,9 +120,6 @@ def test_a_removed_model_makes_room_before_anything_is_pulled(ollama, run):
     run(["llama3.2", PHI_ABSENT])
     paths = [path for _, path, _ in ollama.requests]
     assert paths.index("/api/delete") < paths.index("/api/pull")
-
-
-# --- streams that break ---
 
 
 @pytest.mark.parametrize(("limits", "first_attempt"), [
@@ -197,12 +188,8 @@ def test_a_mirror_is_passed_over_for(ollama, run, there, script, says, attempts)
     assert (pulled, result["pulled"]) == (f"{MODEL} is there", [MODEL])
 
 
-# --- mirrors ---
-
-
 @pytest.fixture
 def there(ollama: FakeOllama) -> str:
-    """The name of the model that the server offers as a mirror."""
     ollama.offers = {f"library/{MODEL.replace(':', '/manifests/')}"}
     return f"{ollama.mirror}/library/{MODEL}"
 
@@ -236,9 +223,6 @@ def test_a_name_below_a_mirror_that_a_killed_process_left_is_removed(ollama, run
     assert list(ollama.models) == [MODEL.lower()]
 
 
-# --- the disk ---
-
-
 @pytest.mark.parametrize("check", [True, False], ids=["in check mode", "in a run"])
 def test_models_that_do_not_fit_are_refused_before_the_first_byte(ollama, run, volume, check):
     result = run([{"name": "a", "size_gb": 4}, {"name": "b", "size_gb": 4.5}], check=check)
@@ -270,12 +254,8 @@ def test_a_model_bigger_than_declared_is_stopped_at_its_layer(ollama, run):
     assert ollama.hung_up.wait(10), "hanging up is what stops the server's download"
 
 
-# --- the background process ---
-
-
 @pytest.fixture
 def another(tmp_path: Path) -> Any:
-    """A background process that an earlier task has begun."""
     progress = background.Progress(f"{tmp_path}/run/models.json")
     assert progress.lock()
     progress.read()

@@ -1,7 +1,5 @@
 """What the action plugin `ollama_model` prints of the background process it watches, and how often."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

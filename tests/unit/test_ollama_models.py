@@ -1,7 +1,5 @@
 """What the controller makes of an answer of Ollama, and the mirrors a node may copy models from."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -20,12 +20,14 @@ def trusted(value: Any) -> Any:
     return trust_as_template(value) if isinstance(value, str) else value
 
 
-def test_a_board_with_a_gpu_gets_it_and_knows_its_jetpack():
-    rendered = container("ollama", host=AGX0)
-    assert rendered["runtime"] == "nvidia"
-    assert rendered["environment"]["JETSON_JETPACK"] == "6"
-    assert rendered["environment"]["NVIDIA_VISIBLE_DEVICES"] == "all"
-    assert not rendered["read_only"], "NVIDIA's hooks write into the root file system"
+@pytest.mark.parametrize("service", ["comfyui", "ollama"])
+def test_a_board_with_a_gpu_gets_it_and_a_node_without_one_no_trace_of_it(service):
+    board, lab = container(service), container(service, inventory="lab")
+    assert board["runtime"] == "nvidia" and board["environment"]["NVIDIA_VISIBLE_DEVICES"] == "all"
+    assert not board["read_only"], "NVIDIA's hooks write into the root file system"
+    assert "runtime" not in lab and lab["read_only"]
+    assert lab["environment"]["NVIDIA_VISIBLE_DEVICES"] == "void", "the image itself says `all`"
+    assert not [name for name in lab["environment"] if name.startswith(("NVIDIA_DRIVER", "CUDA"))]
 
 
 @pytest.mark.parametrize("inventory", sorted(SOURCES))
@@ -38,11 +40,7 @@ def test_the_engine_of_a_node_knows_the_runtime_its_container_asks_for(inventory
         assert runtime in {"runc", *daemon.get("runtimes", {})}
 
 
-# --- pulling ---
-
-
 def arguments(host: str, inventory: str = "production") -> dict[str, Any]:
-    """The task that pulls, with what a node gives to it."""
     rendering = renderer(inventory, host)
     service = rendering.shared["cluster_node"]["services"]["ollama"]
     variables = rendering.variables("ollama", {"service_name": "ollama", "service": service})
@@ -54,9 +52,6 @@ def arguments(host: str, inventory: str = "production") -> dict[str, Any]:
 def test_declared_sizes_count_on_boards_and_not_with_the_labs_small_models():
     assert {model["name"]: model["size_gb"] for model in arguments(AGX0)["models"]}["gpt-oss"] == 13.8
     assert not any(model["size_gb"] for model in arguments("198.18.77.154", "lab")["models"])
-
-
-# --- the lists of the tiers ---
 
 
 @pytest.mark.parametrize("tier", ["primary_ai", "secondary_ai", "edge"])

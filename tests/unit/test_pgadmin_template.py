@@ -16,13 +16,11 @@ PROVISION = "roles/pgadmin/templates/opt/aicluster/pgadmin/bin/provision.py"
 
 
 def servers(**overrides: Any) -> list[dict[str, Any]]:
-    """The listed databases."""
     files = render.render_role("pgadmin", host=HOST, overrides=overrides)
     return list(json.loads(files[f"{HOME}servers.json"])["Servers"].values())
 
 
 def away(reach: list[str]) -> dict[str, Any]:
-    """PostgreSQL on another node, its port open to `reach`."""
     return render.moved("postgres", "AGX0", ports={"sql": {"port": 5433, "container": 5432, "from": reach}})
 
 

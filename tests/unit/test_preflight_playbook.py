@@ -17,7 +17,6 @@ jetson_orin_nano: {hosts: {192.168.1.157: }}
 
 @pytest.fixture
 def contacted(tmp_path):
-    """A file that exists once something ran ssh."""
     return tmp_path / "contacted"
 
 

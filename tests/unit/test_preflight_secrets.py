@@ -14,17 +14,6 @@ def found(value):
     return preflight.secrets_of({"site_secrets_file": "vault.yml", "site_secrets": {"redis_password": value}})
 
 
-@pytest.mark.parametrize("value", [
-    pytest.param("123456789012", id="digits in quotes"),
-    pytest.param("a b\"c'd\\e$f#g`h", id="signs that mean something to a shell, YAML, Redis or rclone"),
-    pytest.param("100 % (sure) $ {x} )s ${", id="pieces of a placeholder"),
-])  # fmt: skip
-def test_a_line_of_printable_ascii_means_the_same_everywhere(value):
-    described = found(value)
-    assert (described["names"], described["malformed"]) == (["redis_password"], {})
-    assert described["problem"] is described["fix"] is None
-
-
 @pytest.mark.parametrize(("value", "flaw"), [
     pytest.param(12345678, "number", id="a number, which Kong refuses"),
     pytest.param(True, "truth value", id="a word that YAML reads as true"),

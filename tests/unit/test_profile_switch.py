@@ -82,11 +82,6 @@ def switch(node: Node) -> list[str]:
     return node.steps
 
 
-def test_callers_go_elsewhere_before_anything_stops_and_come_back_when_the_other_profile_is_up():
-    steps = switch(Node(["web", "chat"]))
-    assert steps == ["unblock 11435", "block 11435", "stop chat", "start paint draw", "unblock 11435"]
-
-
 def test_a_switch_that_is_cut_off_while_it_turns_callers_away_opens_the_doors_again():
     class CutOff(Node):
         def run(self, argv: Any, *more: Any, **named: Any) -> str:

@@ -36,12 +36,8 @@ def test_a_probe_ends_before_the_scrape_that_waits_for_it():
 
 
 @pytest.mark.parametrize("host", [BIG, SMALL])
-def test_samples_leave_a_fifth_of_the_disk(host):
+def test_samples_leave_a_fifth_of_the_disk_and_one_query_half_of_the_memory(host):
     size = re.fullmatch(r"(\d+)(MB|GB)", options(host)["--storage.tsdb.retention.size"])
     assert size
     assert int(size[1]) * UNITS[size[2]] <= 0.8 * entry(host)["disk_gb"]
-
-
-@pytest.mark.parametrize("host", [BIG, SMALL])
-def test_one_query_cannot_take_the_containers_memory(host):
     assert int(options(host)["--query.max-samples"]) * 16 < entry(host)["memory_mb"] * 2**20 / 2

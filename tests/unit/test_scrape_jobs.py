@@ -22,8 +22,8 @@ def service(ports: dict[str, Any], **keys: Any) -> dict[str, Any]:
     return {"image": "x:1", "ports": ports, "metrics": None, **keys}
 
 
-def exporter(number: int, path: str = "/metrics", **metrics: Any) -> dict[str, Any]:
-    return service({"web": port(number, EVERYBODY)}, metrics={"port": "web", "path": path, **metrics})
+def exporter(number: int) -> dict[str, Any]:
+    return service({"web": port(number, EVERYBODY)}, metrics={"port": "web", "path": "/metrics"})
 
 
 NATIVE = {**exporter(9100), "image": None}
@@ -55,15 +55,6 @@ def targets(job: dict[str, Any]) -> list[str]:
     return [target for group in job["static_configs"] for target in group["targets"]]
 
 
-def test_every_service_with_metrics_is_a_job_with_one_target_per_node():
-    jobs = by_name(cluster())
-    assert " ".join(jobs) == "blackbox_exporter build kong node_exporter prometheus probe ping"
-    assert targets(jobs["node_exporter"]) == ["10.0.0.1:9100", "10.0.0.3:9100", "10.0.0.4:9100"]
-    assert jobs["kong"]["static_configs"] == [
-        {"targets": ["10.0.0.1:8100"], "labels": {"node": "PI51", "tier": "gateway", "service": "kong"}}
-    ]
-
-
 @pytest.mark.parametrize(("audience", "image", "same_node", "expected"), [
     pytest.param(["gateway"], "x:1", False, "10.0.0.9:81", id="published, from another node"),
     pytest.param(["gateway"], "x:1", True, "10.0.0.9:81", id="published, on the same node, too"),
@@ -76,16 +67,6 @@ def test_a_port_is_asked_where_it_is(audience, image, same_node, expected):
     assert reach(one, "web", "http", asker) == expected
 
 
-@pytest.mark.parametrize(("interval_s", "timeout"), [(120, None), (5, "5s")], ids=["never longer", "as long"])
-def test_a_page_is_asked_with_its_token_and_at_its_pace_for_no_longer_than_that(interval_s, timeout):
-    nodes = cluster()
-    nodes[1]["services"]["build"] = exporter(9000, "/m", interval_s=interval_s, token="build_token")
-    job = by_name(nodes)["build"]
-    assert (job["metrics_path"], job["token"]) == ("/m", "build_token")
-    assert job["scrape_interval"] == f"{interval_s}s"
-    assert job.get("scrape_timeout") == timeout
-
-
 @pytest.mark.parametrize(("profiles", "label"), [
     pytest.param({}, None, id="a node without profiles"),
     pytest.param({"a": ["kong"], "b": []}, None, id="a service of no profile always runs"),
@@ -96,13 +77,6 @@ def test_a_page_is_asked_with_its_token_and_at_its_pace_for_no_longer_than_that(
 def test_a_target_that_does_not_always_run_says_so(profiles, label):
     one = {**cluster()[1], "profiles": profiles}
     assert labels_of(one, "build").get("profile") == label
-
-
-def test_pages_are_asked_through_the_blackbox_exporter():
-    probe = by_name(cluster())["probe"]
-    assert targets(probe) == ["http://10.0.0.1:80/healthz", "http://10.0.0.3:80/healthz"]
-    assert probe["params"] == {"module": ["http_2xx"]}
-    assert probe["relabel_configs"][-1] == {"target_label": "__address__", "replacement": "10.0.0.4:9115"}
 
 
 def test_the_watch_looks_at_nodes_prometheus_and_the_ingress_at_its_own_pace():

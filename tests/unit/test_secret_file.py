@@ -9,8 +9,6 @@ from ansible.errors import AnsibleActionFail
 from programs import ansible
 from secret_file import completed
 
-from aicluster.site.secrecy import is_exposed
-
 
 def test_every_missing_secret_gets_a_long_value_of_its_own():
     text, made = completed("", ["b", "a"])
@@ -81,17 +79,6 @@ def work_tree(tmp_path):
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     (tmp_path / ".gitignore").write_text("/secrets/\n")
     return tmp_path
-
-
-@pytest.mark.parametrize(("place", "exposed"), [
-    pytest.param("secrets/vault.yml", False, id="a folder that git ignores"),
-    pytest.param("inventory/secrets/vault.yml", True, id="a folder of that name elsewhere"),
-])  # fmt: skip
-def test_plain_text_that_git_would_commit_is_exposed(work_tree, place, exposed):
-    file = work_tree / place
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("a: b\n")
-    assert is_exposed(file) is exposed
 
 
 def test_plain_text_is_not_written_where_git_would_commit_it(run, vault, work_tree):

@@ -28,14 +28,3 @@ PEOPLE = range(1000, 2000)
 @pytest.mark.parametrize("service", [name for name, entry in tree.catalogue().items() if entry["secrets"]])
 def test_secret_files_do_not_belong_to_a_person_of_the_board(service):
     assert tree.catalogue()[service].get("uid", 0) not in PEOPLE
-
-
-@pytest.mark.parametrize(("service", "from_stdin"), [
-    ("grafana", "--password-from-stdin"),
-    ("grafana", "--header @-"),
-    ("sonarqube", "--config -"),
-])  # fmt: skip
-def test_provisioning_shows_a_password_to_no_command_line(service, from_stdin):
-    script = render.render_role(service)[f"/opt/aicluster/{service}/bin/provision"]
-    assert from_stdin in script
-    assert "--user" not in script and " -u " not in script

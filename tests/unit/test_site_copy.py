@@ -25,7 +25,6 @@ RIGHT, OTHER = ([("default", VaultSecret(password.encode()))] for password in ("
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A site with a host and secrets."""
     root = tmp_path / "site"
     for name in (
         "inventory/production.yml",
@@ -42,7 +41,6 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def looked_up(root: Path, vault: Any = RIGHT, password: str = "") -> tuple[str, str]:
-    """Key and archive, as variables have them."""
     ansible_plugins()
     lookup_loader.add_directory(str(ROOT / "lookup_plugins"))
     loader = DataLoader()
@@ -54,7 +52,6 @@ def looked_up(root: Path, vault: Any = RIGHT, password: str = "") -> tuple[str, 
 
 
 def members(archive: str) -> dict[str, tarfile.TarInfo]:
-    """Name -> member, without folders."""
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(archive))) as tar:
         return {member.name: member for member in tar.getmembers() if not member.isdir()}
 
@@ -90,9 +87,6 @@ def test_secrets_in_plain_text_are_encrypted_in_the_copy_or_refused(checkout):
     assert b"hidden" not in base64.b64decode(archive)
     secrets = recovered(checkout.parent / "clone", archive) / "secrets/vault.yml"
     assert VaultLib(OTHER).decrypt(secrets.read_bytes()) == b"redis_password: hidden\n"
-
-
-# --- recovery ---
 
 
 def recovered(clone: Path, archive: str) -> Path:

@@ -9,8 +9,6 @@ cleanup = import_file("library/stack_cleanup.py", "stack_cleanup_module")
 
 
 class Node:
-    """Stands for AnsibleModule: commands answer from a table."""
-
     def __init__(self, **answers: str) -> None:
         self.answers = answers
 

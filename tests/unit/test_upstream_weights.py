@@ -38,37 +38,13 @@ def test_shares_become_weights(shares, expected):
     assert weights(endpoints(*shares)) == expected
 
 
-@pytest.mark.parametrize(("capacities", "expected"), [
-    pytest.param([40, (None, DRAINED)], [1, 0], id="a drained node may be without measurement"),
-    pytest.param([None], [1], id="a single endpoint needs none"),
+@pytest.mark.parametrize(("slots", "message"), [
+    pytest.param(2, "endpoints 3: each needs one of the 2 slots", id="too few"),
+    pytest.param(0, "slots 0: must be a whole number from 1", id="none"),
 ])  # fmt: skip
-def test_capacities_count_where_no_share_is_declared(capacities, expected):
-    assert weights(endpoints(*capacities, field="capacity")) == expected
-
-
-@pytest.mark.parametrize(("others", "expected"), [
-    pytest.param([(None, 40), (None, 10)], [0, 4, 1], id="the others are weighed by capacity"),
-    pytest.param([(80, None), (20, None)], [0, 4, 1], id="or by their shares"),
-])  # fmt: skip
-def test_a_share_of_nothing_keeps_an_endpoint_out_whatever_the_others_declare(others, expected):
-    out = {"node": "NANO", "share": 0, "capacity": 3}
-    rest = [{"node": f"N{n}", "share": share, "capacity": part} for n, (share, part) in enumerate(others)]
-    assert weights([out, *rest]) == expected
-
-
-NO_WHEEL: dict[str, tuple[Any, ...]] = {
-    "text": (endpoints(80, "20"), {}, "share of N1 '20': must be a number"),
-    "no endpoints": ([], {}, r"endpoints \[\]: nothing to balance"),
-    "too many": (endpoints(40, 30, 30), {"slots": 2}, "endpoints 3: each needs one of the 2 slots"),
-    "no slots": (endpoints(100), {"slots": 0}, "slots 0: must be a whole number from 1"),
-    "not a number": (endpoints(float("nan"), field="capacity"), {}, "capacity of N0 nan: must be finite"),
-}
-
-
-@pytest.mark.parametrize(("listed", "options", "message"), NO_WHEEL.values(), ids=NO_WHEEL)
-def test_what_makes_no_wheel_is_refused_with_the_reason_and_the_fix(listed, options, message):
+def test_slots_that_make_no_wheel_are_refused_with_the_reason_and_the_fix(slots, message):
     with pytest.raises(SiteError, match=f"^upstream_weights: {message}.*; "):
-        upstream_weights(listed, **options)
+        upstream_weights(endpoints(40, 30, 30), slots)
 
 
 capacity_lists = st.lists(

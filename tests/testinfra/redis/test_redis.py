@@ -8,7 +8,6 @@ ASK = 'REDISCLI_AUTH="$(cat /run/secrets/redis/password)" redis-cli config get "
 
 @pytest.fixture
 def setting(inside):
-    """The value the running server has."""
     return lambda name: inside("redis", "sh", "-c", ASK, "sh", name).stdout.partition("\n")[2].strip()
 
 
