@@ -81,11 +81,14 @@ def seal(files: Sequence[File], service: str) -> tuple[list[File], str]:
     digest = digest_of(f for f in own if f.change == "recreate")
     loaded = digest_of(f for f in own if f.change == "reload")
 
-    def sealed(content: bytes) -> bytes:
-        content = content.replace(DIGEST_TOKEN.encode(), digest.encode())
-        return content.replace(RELOAD_TOKEN.encode(), loaded.encode())
+    def sealed(file: File) -> File:
+        # A secret may be any text.
+        if file.secret:
+            return file
+        content = file.content.replace(DIGEST_TOKEN.encode(), digest.encode())
+        return replace(file, content=content.replace(RELOAD_TOKEN.encode(), loaded.encode()))
 
-    return [replace(f, content=sealed(f.content)) for f in files], digest
+    return [sealed(f) for f in files], digest
 
 
 def rule_for(path: str, rules: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -29,6 +29,11 @@ def test_a_file_that_a_running_container_reads_again_is_no_part_of_what_recreate
     assert seal([COMPOSE, one], "kong")[1] == seal([COMPOSE, other], "kong")[1]
 
 
+def test_a_secret_may_be_any_text():
+    [sealed], _ = seal([replace(SECRET, content=b"@stack-digest@")], "kong")
+    assert sealed.content == b"@stack-digest@"
+
+
 def test_a_file_can_say_which_files_were_loaded_together_with_it():
     says = File("/opt/aicluster/kong/says", b"@stack-reload-digest@", "kong", change="reload")
     loaded = {
