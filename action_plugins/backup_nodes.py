@@ -3,37 +3,35 @@
 
 import json
 import time
+from collections.abc import Mapping
+from os import uname
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from aicluster.adapters.connection import ssh_arguments
+from aicluster.adapters.node_action import NodeAction, Options
+from aicluster.adapters.restoring import show
 from aicluster.backup import nightly
 
 
-class ActionModule(ActionBase):
-    """Action plugin `backup_nodes`."""
+class ActionModule(NodeAction):
+    """See the module's documentation: `ansible-doc -t module backup_nodes`."""
 
-    _supports_check_mode = True
+    OPTIONS: ClassVar[Options] = {
+        "nodes": {"type": "list", "elements": "dict", "required": True},
+        "json_file": {"type": "str", "default": ""},
+    }
+    PREDICTS = True
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Back up the nodes of the play that run the service `backup`."""
-        super().run(tmp, task_vars)
-        variables = task_vars or {}
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "nodes": {"type": "list", "elements": "dict", "required": True},
-                "by": {"type": "str", "required": True},
-                "json_file": {"type": "str", "default": ""},
-            }
-        )
-        hosts = variables["hostvars"]
+        hosts = task_vars["hostvars"]
         commands = {
-            node["name"]: nightly.command(ssh_arguments(hosts[node["host"]]), arguments["by"])
-            for node in arguments["nodes"]
-            if "backup" in node["services"] and node["host"] in variables["ansible_play_hosts_all"]
+            node["name"]: nightly.command(ssh_arguments(hosts[node["host"]]), uname().nodename)
+            for node in options["nodes"]
+            if "backup" in node["services"] and node["host"] in task_vars["ansible_play_hosts_all"]
         }
         if not commands:
             return {"changed": False, "failed": True, "msg": "no node of this run runs the service backup"}
@@ -42,9 +40,7 @@ class ActionModule(ActionBase):
         began = time.monotonic()
         outcomes = nightly.run(commands, Display().display)
         document = nightly.report(outcomes, time.monotonic() - began)
-        if arguments["json_file"]:
-            Path(arguments["json_file"]).write_text(json.dumps(document, indent=2) + "\n")
-        lines = nightly.summary(document)
-        for line in lines:
-            Display().display(line)
+        if options["json_file"]:
+            Path(options["json_file"]).write_text(json.dumps(document, indent=2) + "\n")
+        lines = show("", nightly.summary(document))
         return {"changed": document["bytes"] > 0, "failed": not document["ok"], "msg": lines[-1]}

@@ -5,15 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ansible.utils.display import Display
-
-from aicluster.adapters.node_action import NodeAction, Options
+from aicluster.adapters.node_action import Options
+from aicluster.adapters.restoring import RestoringAction, show
 from aicluster.backup import restore, rollback
 from aicluster.errors import SiteError
 from aicluster.site import pins
 
 
-class ActionModule(NodeAction):
+class ActionModule(RestoringAction):
     """See the module's documentation: `ansible-doc -t module rollback_node`."""
 
     OPTIONS: ClassVar[Options] = {
@@ -27,52 +26,39 @@ class ActionModule(NodeAction):
         "image": {"type": "str", "default": ""},
         "file": {"type": "path"},
     }
-    PREDICTS = True
 
-    def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Run one phase."""
-        result: dict[str, Any] = getattr(self, f"_{options['phase']}")(options, task_vars)
-        return {"changed": False, **result}
-
-    def _choose(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        hosts = task_vars["ansible_play_hosts_all"]
+    def _choose(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        hosts = self._task_vars["ansible_play_hosts_all"]
         return {"hosts": rollback.targets(options["nodes"], hosts, options["service"], str(options["node"]))}
 
-    def _list(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        lines = rollback.listed(options["node"]["name"], self.ask(task_vars, {"verb": "recall"})["before"])
-        for line in lines:
-            Display().display(line)
-        return {"lines": lines}
+    def _before(self) -> dict[str, Any]:
+        """Return what the node remembers."""
+        return dict(self.ask(self._task_vars, {"verb": "recall"})["before"])
 
-    def _plan(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def _list(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        return {"lines": show("", rollback.listed(options["node"]["name"], self._before()))}
+
+    def _plan(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the way back; what the stores no longer have is refused here."""
         node, service = options["node"], options["service"]
-        before = self.ask(task_vars, {"verb": "recall"})["before"]
-        known = rollback.way_back(node, service, before, options["data"])
+        known = rollback.way_back(node, service, self._before(), options["data"])
         new = rollback.pins_for(options["nodes"], node["host"], service, known, options["mirror"])
         image = new[0]["image"]
-        Display().display(f"{node['name']}: {service}: {node['services'][service]['image']} -> {image}")
+        show(node["name"], [f"{service}: {node['services'][service]['image']} -> {image}"])
         for one in known["snapshots"]:
             words = restore.words(one["job"], {"snapshot": one["snapshot"], "copy": str(one["copy"])})
-            answer = self._low_level_execute_command(restore.command("plan", words))
-            said = (
-                answer["stdout"] if not answer["rc"] else answer["stderr"] or answer["stdout"]
-            ).splitlines()
-            if answer["rc"]:
-                last = f"{said[-1] if said else answer['rc']}; or put back the image alone with -e data=false"
-                raise SiteError(restore.failure(node["name"], restore.REFUSED, last))
-            for line in said:
-                Display().display(f"{node['name']}: {line}")
+            fix = "; or put back the image alone with -e data=false"
+            show(node["name"], self.answer(node, "plan", words, fix).splitlines())
         return {
             "image": image,
             "snapshots": known["snapshots"],
             "pins": pins.with_pins(options["pins"], new),
         }
 
-    def _pin(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def _pin(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Have the image on the node, then write it down for this and all later runs."""
         image = "/".join(part for part in (options["mirror"].rstrip("/"), options["image"]) if part)
-        answer = self.change(task_vars, {"verb": "pull", "images": [image]})
+        answer = self.change(self._task_vars, {"verb": "pull", "images": [image]})
         for name, said in answer.get("images", {}).items():
             if said["message"]:
                 raise SiteError(

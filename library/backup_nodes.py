@@ -16,10 +16,6 @@ options:
     type: list
     elements: dict
     required: true
-  by:
-    description: Who starts it, for the node's journal and for the refusal of a second run.
-    type: str
-    required: true
   json_file:
     description: File on the controller the report is written to as JSON; empty for none.
     type: str
@@ -34,7 +30,6 @@ EXAMPLES = r"""
 - name: Back up every node
   backup_nodes:
     nodes: "{{ cluster_nodes }}"
-    by: PI31
   run_once: true
 """
 

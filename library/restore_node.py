@@ -28,7 +28,6 @@ options:
     description: One of C(database), C(bucket), C(path); C(snapshot), C(copy), and C(safety).
     type: dict
     default: {}
-  by: {description: "For V(apply), who restores, for the node's record.", type: str, default: ""}
   offsite: {description: Address of the off-site repository., type: str, default: ""}
   offsite_environment: {description: Variables of restic that open it., type: dict, default: {}}
 attributes:

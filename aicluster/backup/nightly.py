@@ -6,6 +6,7 @@ at last end), `job`, `store`, `bytes`, `seconds`, `message`; its exit code is th
 """
 
 import json
+import shlex
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,9 +30,14 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
 
 
-def command(ssh: Sequence[str], by: str, words: Sequence[str] = ("follow", "--start")) -> list[str]:
-    """Return what starts a node's backup in the name of `by`, and follows it; `ssh`: how ssh gets there."""
-    return ["ssh", *SSH_OPTIONS, *ssh, "sudo", "-n", AGENT, *words, "--by", by]
+def command(
+    ssh: Sequence[str], by: str, words: Sequence[str] = ("follow", "--start"), program: str = AGENT
+) -> list[str]:
+    """Return what starts a program of a node in the name of `by`, and follows it; `ssh`: how ssh gets there.
+
+    A node's shell reads the words, and the program's output comes as it is written.
+    """
+    return ["ssh", *SSH_OPTIONS, *ssh, "sudo", "-n", program, *map(shlex.quote, (*words, "--by", by))]
 
 
 def size(count: float) -> str:
@@ -87,7 +93,7 @@ def ended(outcome: Outcome, status: int, last: str) -> None:
         outcome.failures.append(last)
 
 
-def follow(argv: Sequence[str], hear: Callable[[str], None]) -> tuple[int, str]:
+def follow(argv: Sequence[str], hear: Callable[[str], object]) -> tuple[int, str]:
     """Hear the lines of a process as they come; return its exit code and the last line of its errors."""
     with subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

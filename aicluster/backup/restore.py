@@ -3,11 +3,11 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ..errors import SiteError
-from ..site.rules import suggestion
+from ..site.rules import named_node, suggestion
 from .jobs import jobs_of
 from .nightly import size
 from .stores import BACKUP, Node
@@ -26,45 +26,59 @@ def kept_on(node: Node) -> list[str]:
     return [service for service, entry in node["services"].items() if jobs_of(service, entry)]
 
 
-def named_node(nodes: Sequence[Node], name: str, what: str = "restore") -> Node:
-    """Return the node with a name or address; raise SiteError with the nearest name."""
-    for node in nodes:
-        if name in (node["name"], node["address"], node["host"]):
-            return node
-    fix = suggestion(name, [node["name"] for node in nodes])
-    raise SiteError(f"{what}: node {name!r}: must be a node of the site; {fix}")
+class Kind(NamedTuple):
+    """A kind of run that is of one node: its playbook, and what a node does with a service it is of."""
+
+    playbook: str
+    rule: str
+    fact: str
+    offers: Callable[[Node], Sequence[str]]
+
+
+RESTORE = Kind("restore", "keeps", "is kept", lambda node: [*kept_on(node), ALL])
+
+
+def names(nodes: Iterable[Node]) -> str:
+    """Return the names of nodes for a sentence."""
+    return ", ".join(node["name"] for node in nodes)
+
+
+def meant_by(kind: Kind, nodes: Sequence[Node], hosts: Sequence[str], name: str) -> list[Node]:
+    """Return the node that is named, else those of the play."""
+    if name:
+        return [named_node(nodes, name, kind.playbook)]
+    return [node for node in nodes if node["host"] in hosts]
+
+
+def hosts_of(kind: Kind, nodes: Sequence[Node], meant: Sequence[Node], service: str) -> list[str]:
+    """Return the hosts that a run is about: all that are meant for a list, else the one of a service."""
+    if not service:
+        return [node["host"] for node in meant]
+    able, subject = [node for node in meant if service in kind.offers(node)], f"service {service!r}"
+    if not able:
+        elsewhere = [node for node in nodes if service in kind.offers(node)]
+        known = sorted({one for node in meant for one in kind.offers(node)})
+        fix = f"it {kind.fact} on {names(elsewhere)}" if elsewhere else suggestion(service, known)
+        raise SiteError(f"{kind.playbook}: {subject}: must be one that {names(meant)} {kind.rule}; {fix}")
+    if len(able) > 1:
+        raise SiteError(
+            f"{kind.playbook}: {subject} of {names(able)}: must be of one node; add --limit or -e node="
+        )
+    return [able[0]["host"]]
 
 
 def targets(nodes: Sequence[Node], hosts: Sequence[str], service: str, name: str = "") -> list[str]:
-    """Return the hosts that a run is about: all that keep something for a list, else the one of a service.
+    """Return the hosts that a restore is about: all that keep something for a list, else one.
 
     `nodes`: entries of `cluster_nodes`; `hosts`: those of the play; `name`: a node, if one is named.
     """
-    meant = [named_node(nodes, name)] if name else [node for node in nodes if node["host"] in hosts]
+    meant = meant_by(RESTORE, nodes, hosts, name)
     able = [node for node in meant if BACKUP in node["services"]]
-    where = ", ".join(node["name"] for node in meant)
     if not able:
-        raise SiteError(f"restore: {where}: must run the service {BACKUP}; name another node with --limit")
-    if service:
-        able = holding(nodes, able, service)
-    if service and len(able) > 1:
-        names = ", ".join(node["name"] for node in able)
         raise SiteError(
-            f"restore: service {service!r} of {names}: must be of one node; add --limit or -e node="
+            f"restore: {names(meant)}: must run the service {BACKUP}; name another node with --limit"
         )
-    return [node["host"] for node in able]
-
-
-def holding(nodes: Sequence[Node], able: Sequence[Node], service: str) -> list[Node]:
-    """Return those of the able nodes that keep a service; raise SiteError where none does."""
-    found = [node for node in able if service == ALL or service in kept_on(node)]
-    if not found:
-        known = sorted({one for node in able for one in kept_on(node)})
-        elsewhere = [node["name"] for node in nodes if service in kept_on(node)]
-        fix = f"it is kept on {', '.join(elsewhere)}" if elsewhere else suggestion(service, [*known, ALL])
-        names = ", ".join(node["name"] for node in able)
-        raise SiteError(f"restore: service {service!r}: must be one that {names} keeps; {fix}")
-    return found
+    return hosts_of(RESTORE, nodes, able, service)
 
 
 def words(service: str, options: Mapping[str, Any]) -> list[str]:
@@ -85,11 +99,6 @@ def words(service: str, options: Mapping[str, Any]) -> list[str]:
 def command(verb: str, arguments: Sequence[str]) -> str:
     """Return what a shell of the node runs as root."""
     return shlex.join([PROGRAM, verb, *arguments])
-
-
-def over_ssh(ssh: Sequence[str], line: str) -> list[str]:
-    """Return what runs a line of a shell as root over ssh, so that its output comes as it is written."""
-    return [*ssh, "-o", "BatchMode=yes", f"sudo -n {line}"]
 
 
 def off_site(repository: str, environment: Mapping[str, str], node: str) -> str:

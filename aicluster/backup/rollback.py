@@ -11,9 +11,8 @@ from typing import Any
 
 from ..errors import SiteError
 from ..site.replication import is_standby
-from ..site.rules import suggestion
 from .jobs import has_data
-from .restore import named_node
+from .restore import Kind, hosts_of, meant_by
 from .stores import Node
 
 Before = Mapping[str, Any]
@@ -41,31 +40,18 @@ def no_backup(node: str, service: str, change: Mapping[str, Any], why: str) -> s
     )
 
 
+def runs_here(node: Node) -> list[str]:
+    """Return the services of a node whose image can be put back; a standby follows its primary."""
+    services = node["services"].items()
+    return [service for service, entry in services if entry["image"] and not is_standby(entry)]
+
+
+ROLLBACK = Kind("rollback", "runs in a container", "runs", runs_here)
+
+
 def targets(nodes: Sequence[Node], hosts: Sequence[str], service: str, name: str = "") -> list[str]:
-    """Return the hosts a rollback is about: all of the play for a list, else the one that runs a service.
-
-    `nodes`: entries of `cluster_nodes`; `hosts`: those of the play; `name`: a node, if one is named.
-    """
-    meant = (
-        [named_node(nodes, name, "rollback")] if name else [node for node in nodes if node["host"] in hosts]
-    )
-    if not service:
-        return [node["host"] for node in meant]
-
-    def runs(node: Node) -> bool:
-        entry = node["services"].get(service, {})
-        return bool(entry.get("image")) and not is_standby(entry)
-
-    able, where = [node for node in meant if runs(node)], ", ".join(node["name"] for node in meant)
-    if not able:
-        known = {one for node in meant for one, entry in node["services"].items() if entry["image"]}
-        elsewhere = [node["name"] for node in nodes if runs(node)]
-        fix = f"it runs on {', '.join(elsewhere)}" if elsewhere else suggestion(service, sorted(known))
-        raise SiteError(f"rollback: service {service!r}: must be one that {where} runs in a container; {fix}")
-    if len(able) > 1:
-        names = ", ".join(node["name"] for node in able)
-        raise SiteError(f"rollback: service {service!r} of {names}: must be of one node; add -e node=")
-    return [able[0]["host"]]
+    """Return the hosts a rollback is about, as `restore.targets` does."""
+    return hosts_of(ROLLBACK, nodes, meant_by(ROLLBACK, nodes, hosts, name), service)
 
 
 def listed(node: str, before: Before) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import SiteError
 from .catalogue import merged
-from .rules import shown, suggestion
+from .rules import named_node, shown, suggestion
 
 SERVICE, FACT, PORT = "postgres", "postgres_primary", "sql"
 FILE = "group_vars/all/postgres.yml"
@@ -82,11 +82,8 @@ def replication_problems(facts: Sequence[object], nodes: Sequence[Mapping[str, A
 def promotion(nodes: Sequence[Mapping[str, Any]], name: str) -> dict[str, str]:
     """Return {node, host, old, old_host}: who becomes the primary and who was; raise SiteError for others."""
     having = [node for node in nodes if SERVICE in node["services"]]
-    named = next((node for node in nodes if name in (node["name"], node["host"], node["address"])), None)
+    named = named_node(nodes, name, "promote")
     standbys = [node["name"] for node in having if is_standby(node["services"][SERVICE])]
-    if named is None:
-        fix = suggestion(name, [node["name"] for node in nodes])
-        raise SiteError(f"promote: node {name!r}: must be a node of the site; {fix}")
     if not standbys:
         raise SiteError(
             f"promote: node {name!r}: must be a standby, and the site has none; add {SERVICE} to the "

@@ -2,9 +2,11 @@
 """What a value can be held to, and the words of the error when it does not hold."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
+
+from ..errors import SiteError
 
 LAST_PORT = 65535
 
@@ -58,3 +60,12 @@ def suggestion(word: object, known: Iterable[str], otherwise: str = "write one o
     words = list(known)
     close = get_close_matches(str(word), words, n=1)
     return f"write {close[0]}" if close else otherwise.format(", ".join(words))
+
+
+def named_node(nodes: Sequence[Mapping[str, Any]], name: str, what: str) -> Mapping[str, Any]:
+    """Return the node with a name or address; raise SiteError with the nearest name. `what`: a playbook."""
+    for node in nodes:
+        if name in (node["name"], node["host"], node["address"]):
+            return node
+    fix = suggestion(name, [node["name"] for node in nodes])
+    raise SiteError(f"{what}: node {name!r}: must be a node of the site; {fix}")

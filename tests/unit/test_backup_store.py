@@ -14,6 +14,7 @@ import aicluster_textfile
 import pytest
 import render
 from a_kit import ScriptedKit, check_of, failure_of, site
+from aicluster_backup_restic import seconds_of, why_not_prune
 from aicluster_backup_tools import FailedError
 from aicluster_textfile import text
 from backups import Folder
@@ -32,12 +33,12 @@ HOUR = 3600
     pytest.param("2026-08-17T02:00:00-03:30", 0, id="west of Greenwich"),
 ])  # fmt: skip
 def test_the_time_of_a_snapshot_is_read(moment, offset):
-    assert store.seconds_of(moment) == pytest.approx(NOW + offset)
+    assert seconds_of(moment) == pytest.approx(NOW + offset)
 
 
 def test_a_time_that_is_none_is_refused():
     with pytest.raises(FailedError, match="'yesterday' is no time"):
-        store.seconds_of("yesterday")
+        seconds_of("yesterday")
 
 
 def test_thirty_days_in_a_row_read_all_parts():
@@ -54,7 +55,7 @@ def test_thirty_days_in_a_row_read_all_parts():
     pytest.param(NOW + 2 * HOUR, "of a time to come", id="a node whose clock is wrong"),
 ])  # fmt: skip
 def test_snapshots_are_removed_only_while_new_ones_arrive(newest, reason):
-    said = store.why_not_prune(newest, NOW)
+    said = why_not_prune(newest, NOW)
     assert (reason in said) and bool(said) is bool(reason)
 
 

@@ -31,7 +31,7 @@ REFUSALS: dict[str, tuple[str, str, str]] = {
     "it with the nearest name": ("postgers", "", "; write postgres"),
     "a service of the host itself": ("node_exporter", "PI52", "that PI52 runs in a container; "),
     "a service of another node": ("kong", "PI52", "that PI52 runs in a container; it runs on PI51"),
-    "a service of several nodes": ("nginx", "", "must be of one node; add -e node="),
+    "a service of several nodes": ("nginx", "", "must be of one node; add --limit or -e node="),
     "a node that is misspelt": ("postgres", "PI53", "rollback: node 'PI53': must be a node of the site; "),
 }
 

@@ -5,7 +5,6 @@
 Exit codes: 0 all copies were made, 1 one was not, 75 refused because another run is under way.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -18,12 +17,20 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 import aicluster_backup_job as work
 import aicluster_backup_record as record
 from aicluster_backup_choice import restorer_of
-from aicluster_backup_tools import CLOCKS_DIFFER_S, FailedError, ask, end, nearest
+from aicluster_backup_tools import (
+    CLOCKS_DIFFER_S,
+    BusyError,
+    FailedError,
+    ask,
+    commands_of,
+    end,
+    nearest,
+    status_of,
+)
 
 UNIT = "aicluster-backup.service"
 # Who started the unit: its command line is always the same.
 BY = "/run/aicluster/backup-by"
-REFUSED = 75
 OVERDUE_S = 20 * 3600
 PAUSE_S = 0.5
 
@@ -212,7 +219,7 @@ def follow(by: str, start: bool) -> int:
             stack.enter_context(record.only_one(by, record.LOCK + "-start"))
             held = record.holder()
             if held is not None:
-                raise record.RefusedError(record.refusal(held))
+                raise BusyError(record.refusal(held))
             note(by)
             starter = started()
         lines = []
@@ -260,9 +267,7 @@ def status() -> int:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Do what the command line says."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    commands = parser.add_subparsers(dest="command", metavar="command")
-    commands.required = True
+    parser, commands = commands_of(__doc__)
     running = commands.add_parser("run", help="make all copies")
     following = commands.add_parser("follow", help="print the progress of the unit's run, and its result")
     following.add_argument("--start", action="store_true", help="start the unit first")
@@ -273,20 +278,17 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     commands.add_parser("status", help="print the state of all copies as JSON")
     commands.add_parser("fallback", help="start the unit if a copy is missing, or older than 20 hours")
     options = parser.parse_args(arguments)
-    try:
-        if options.command in ("run", "before"):
-            signal.signal(signal.SIGTERM, end)
-            by = started_by(options.by)
-            return run(by) if options.command == "run" else before(options.service, by)
-        if options.command == "follow":
-            return follow(options.by or "a person", options.start)
-        return status() if options.command == "status" else fallback()
-    except record.RefusedError as refused:
-        print(refused, file=sys.stderr, flush=True)
-        return REFUSED
-    except FailedError as error:
-        print(error, file=sys.stderr, flush=True)
-        return 1
+    if options.command in ("run", "before"):
+        signal.signal(signal.SIGTERM, end)
+        options.by = started_by(options.by)
+    acts = {
+        "run": lambda: run(options.by),
+        "before": lambda: before(options.service, options.by),
+        "follow": lambda: follow(options.by or "a person", options.start),
+        "status": status,
+        "fallback": fallback,
+    }  # type: Dict[str, Callable[[], int]]
+    return status_of(acts[options.command])
 
 
 if __name__ == "__main__":

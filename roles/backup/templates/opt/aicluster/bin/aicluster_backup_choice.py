@@ -8,15 +8,11 @@ import re
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
 import aicluster_backup_job as job_work
-from aicluster_backup_tools import nearest
+from aicluster_backup_tools import RefusedError, nearest
 
 VOLUME, SQLITE, DUMP, BESIDE = "volume", "sqlite", "dump", "beside"
 # Of a snapshot's name, what people type.
 SHORT = 8
-
-
-class RefusedError(Exception):
-    """What is asked for is not possible; nothing was changed."""
 
 
 class Part(NamedTuple):

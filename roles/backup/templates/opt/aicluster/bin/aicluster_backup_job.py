@@ -11,6 +11,7 @@ import urllib.parse
 from typing import Any, Dict, List, Mapping, Sequence
 
 import aicluster_backup_record as record
+from aicluster_backup_restic import by_name
 from aicluster_backup_tools import Answer, FailedError, ask, follow, load, mountpoint, require_answer, run
 
 SECRETS = "/opt/aicluster/backup/secrets"
@@ -114,7 +115,7 @@ def take_handed() -> None:
 
 def options_of(number: int) -> List[str]:
     """Return the options of docker for the repository in the store of this number, or off site."""
-    return [word for name in sorted(offsite) for word in ("--env", name)] if number == OFFSITE else []
+    return by_name([*offsite]) if number == OFFSITE else []
 
 
 def repository_of(number: int) -> List[str]:

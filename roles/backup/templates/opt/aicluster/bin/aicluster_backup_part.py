@@ -12,8 +12,9 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tupl
 
 import aicluster_backup_job as job_work
 import aicluster_backup_tools as tools
-from aicluster_backup_choice import BESIDE, DUMP, SQLITE, VOLUME, Part, RefusedError, Source, listed, plain
-from aicluster_backup_tools import FailedError, docker, mountpoint
+from aicluster_backup_choice import BESIDE, DUMP, SQLITE, VOLUME, Part, Source, listed, plain
+from aicluster_backup_restic import MAY_RESTORE, beside
+from aicluster_backup_tools import FailedError, RefusedError, docker, mountpoint
 
 ROOT = "/var/lib/aicluster/restore"
 CONTAINER = "aicluster-restore"
@@ -175,22 +176,13 @@ def end_leftovers() -> None:
 
 def container_of(target: str, number: int) -> List[str]:
     """Return the command that runs restic as the container of backups does, but may write one folder."""
-    [known] = json.loads(docker("inspect", "backup"))
-    environment = [
-        one for one in known["Config"]["Env"] if not one.startswith(("PATH=", "RESTIC_PROGRESS_FPS="))
-    ]
-    more = job_work.options_of(number)
-    return [
-        "docker", "run", "--rm", "--pull=never", "--name=" + CONTAINER, "--network=host", "--user=0:0",
-        "--read-only", "--cap-drop=ALL", *("--cap-add=" + name for name in tools.RESTORE_CAPABILITIES),
-        "--security-opt=no-new-privileges", "--log-driver=none",
-        "--memory=%d" % known["HostConfig"]["Memory"], *("--env=" + one for one in environment),
-        "--env=RESTIC_PROGRESS_FPS=0.5", *more,
-        "--entrypoint=restic",
+    options = [
+        "--name=" + CONTAINER, "--network=host", "--user=0:0", *MAY_RESTORE,
+        "--env=RESTIC_PROGRESS_FPS=0.5", *job_work.options_of(number),
         "--volume=%s:%s:ro" % (job_work.SECRETS, job_work.IN_CONTAINER),
-        "--volume=aicluster_backup_cache:/cache",
-        "--volume=%s:%s" % (target, TARGET), known["Image"],
+        "--volume=aicluster_backup_cache:/cache", "--volume=%s:%s" % (target, TARGET),
     ]  # fmt: skip
+    return beside(["GOMEMLIMIT=", "RESTIC_PASSWORD_FILE=", "RESTIC_CACHE_DIR=", "TMPDIR="], options)
 
 
 # --- bringing back ---

@@ -9,8 +9,8 @@ import time
 from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import aicluster_textfile
-from aicluster_backup_tools import load, save
-from aicluster_textfile import Sample
+from aicluster_backup_tools import BusyError, load, save
+from aicluster_textfile import Sample, meanings_of
 
 JOBS = "/opt/aicluster/backup/jobs.json"
 STAGING = "/var/lib/aicluster/backup"
@@ -19,28 +19,19 @@ PROGRESS = "/run/aicluster/backup-progress"
 LOCK = "/run/lock/aicluster-backup"
 # A reader of the lock holds it for an instant.
 LOCK_PATIENCE_S = 1.0
-HELP = {
-    "backup_last_success_timestamp_seconds": "When the last copy that succeeded was complete.",
-    "backup_last_duration_seconds": "How long the last copy that succeeded took.",
-    "backup_last_added_bytes": "What it added to the repository.",
-    "backup_last_size_bytes": "What it holds, before compression.",
-    "backup_last_exit_code": "0 if the last try succeeded, else the exit code of restic, or 1.",
-}
-# Metric -> what a record calls it.
-OF_A_SUCCESS = {
-    "backup_last_success_timestamp_seconds": "success_at",
-    "backup_last_duration_seconds": "seconds",
-    "backup_last_added_bytes": "added_bytes",
-    "backup_last_size_bytes": "size_bytes",
-}
+METRICS = {
+    "backup_last_success_timestamp_seconds": ("success_at", "When the last one that succeeded was complete."),
+    "backup_last_duration_seconds": ("seconds", "How long the last copy that succeeded took."),
+    "backup_last_added_bytes": ("added_bytes", "What it added to the repository."),
+    "backup_last_size_bytes": ("size_bytes", "What it holds, before compression."),
+    "backup_last_exit_code": (
+        "exit_code", "0 if the last try succeeded, else the exit code of restic, or 1.",
+    ),
+}  # fmt: skip
 # {job, copy, store}; after a try also {tried_at, exit_code, error}, after a success {success_at, seconds,
 # added_bytes, size_bytes, files, snapshot}, which a failure leaves as they were.
 Record = Dict[str, Any]
 Tell = Callable[..., None]
-
-
-class RefusedError(Exception):
-    """Another run holds the lock."""
 
 
 def _locked(handle: IO[str], how: int, patience_s: float) -> bool:
@@ -57,11 +48,11 @@ def _locked(handle: IO[str], how: int, patience_s: float) -> bool:
 
 @contextlib.contextmanager
 def only_one(by: str, path: str = "") -> Iterator[None]:
-    """Hold a lock, LOCK if no other is named; raise RefusedError, which names who holds it."""
+    """Hold a lock, LOCK if no other is named; raise BusyError, which names who holds it."""
     path = path or LOCK
     with open(path, "a+") as handle:
         if not _locked(handle, fcntl.LOCK_EX, LOCK_PATIENCE_S):
-            raise RefusedError(refusal(load(path, {})))
+            raise BusyError(refusal(load(path, {})))
         handle.truncate(0)
         handle.write(json.dumps({"pid": os.getpid(), "since": int(time.time()), "by": by}))
         handle.flush()
@@ -142,15 +133,11 @@ def keep(node: str, records: Sequence[Record]) -> None:
     """Replace state and metrics, each in one step; raises OSError, as where the disk is full."""
     os.makedirs(os.path.dirname(STATE), mode=0o700, exist_ok=True)
     save(STATE, {"node": node, "copies": records})
-    aicluster_textfile.publish("aicluster_backup", samples(records), HELP)
+    aicluster_textfile.publish("aicluster_backup", samples(records), meanings_of(METRICS))
 
 
 def samples(records: Sequence[Record]) -> Iterator[Sample]:
     """Yield the metrics; a copy that never succeeded has no sample that tells of a success."""
     for one in records:
         labels = {"job_name": one["job"], "copy": str(one["copy"]), "store": one["store"]}
-        if "success_at" in one:
-            for metric, key in OF_A_SUCCESS.items():
-                yield metric, labels, float(one[key])
-        if "exit_code" in one:
-            yield "backup_last_exit_code", labels, float(one["exit_code"])
+        yield from aicluster_textfile.of_record(METRICS, labels, one)

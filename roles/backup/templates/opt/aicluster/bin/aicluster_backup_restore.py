@@ -18,11 +18,10 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 import aicluster_backup_job as job_work
 import aicluster_backup_part as work
 import aicluster_backup_record as record
-from aicluster_backup_choice import SHORT, Part, RefusedError, Source, parts_of, require_paths
+from aicluster_backup_choice import SHORT, Part, Source, parts_of, require_paths
 from aicluster_backup_part import Change, Tell
-from aicluster_backup_tools import FailedError, end, nearest, save
+from aicluster_backup_tools import FailedError, RefusedError, commands_of, end, nearest, save, status_of
 
-REFUSED, BUSY = 2, 75
 # Event -> what a person reads of it.
 WORDS = {
     "kept": "{about}: what was there is now in {folder}",
@@ -269,9 +268,7 @@ def apply(plan: Mapping[str, Any], options: argparse.Namespace, tell: Tell) -> N
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Do what the command line says."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    commands = parser.add_subparsers(dest="command", metavar="command")
-    commands.required = True
+    parser, commands = commands_of(__doc__)
     commands.add_parser("list", help="print what can be restored, as JSON")
     for name, what in (("plan", "say what would change"), ("apply", "restore")):
         doing = commands.add_parser(name, help=what)
@@ -288,27 +285,24 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             "--no-safety-copy", dest="safety", action="store_false", help="keep no copy of what is there"
         )
         doing.add_argument("--by", default="a person", help="who wants it, for the record")
-    options = parser.parse_args(arguments)
+    return status_of(obey, parser.parse_args(arguments))
+
+
+def obey(options: argparse.Namespace) -> int:
+    """Do what the command line says; raise RefusedError before, FailedError after the first change."""
     plan = record.plan()
     job_work.take_handed()
-    try:
-        if options.command == "list":
-            print(json.dumps({"node": plan["node"], "copies": listing(plan)}, indent=1, sort_keys=True))
-            return 0
-        tell = begin_telling(options.json)
-        if options.command == "plan":
-            for one in chosen(plan, options):
-                foretell(one, tell)
-        else:
-            signal.signal(signal.SIGTERM, end)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            apply(plan, options, tell)
-    except record.RefusedError as busy:
-        print(busy, file=sys.stderr, flush=True)
-        return BUSY
-    except (RefusedError, FailedError) as error:
-        print(error, file=sys.stderr, flush=True)
-        return REFUSED if isinstance(error, RefusedError) else 1
+    if options.command == "list":
+        print(json.dumps({"node": plan["node"], "copies": listing(plan)}, indent=1, sort_keys=True))
+        return 0
+    tell = begin_telling(options.json)
+    if options.command == "plan":
+        for one in chosen(plan, options):
+            foretell(one, tell)
+        return 0
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    apply(plan, options, tell)
     return 0
 
 

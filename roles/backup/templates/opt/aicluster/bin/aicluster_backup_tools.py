@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the programs of backups share: they run commands, and read what those answer."""
 
+import argparse
 import difflib
 import hashlib
 import json
@@ -13,23 +14,52 @@ import subprocess
 import sys
 import tempfile
 import urllib.parse
-from typing import Any, Callable, List, NamedTuple, Sequence, Type
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Type
 
 CONNECT_S = 10.0
 # What two good clocks may differ.
 CLOCKS_DIFFER_S = 300
-# What writes files with the owners they had, and nothing else.
-RESTORE_CAPABILITIES = ("CHOWN", "FOWNER", "DAC_OVERRIDE")
 MISSING_WORDS = re.compile(r"does not exist, skipping")
 
 
 class FailedError(Exception):
-    """Something was not done: why, and the exit code that is recorded."""
+    """Something was not done: why, and the exit code that is recorded. `status`: that of the program."""
+
+    status = 1
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
         """`message` is one sentence."""
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class RefusedError(FailedError):
+    """What is asked for is not possible; nothing was changed."""
+
+    status = 2
+
+
+class BusyError(FailedError):
+    """Another run holds the lock."""
+
+    status = 75
+
+
+def commands_of(meaning: Optional[str]) -> Tuple[argparse.ArgumentParser, Any]:
+    """Return the parser of a program, and what its commands are added to."""
+    parser = argparse.ArgumentParser(description=(meaning or "").splitlines()[0])
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands.required = True
+    return parser, commands
+
+
+def status_of(act: Callable[..., int], *arguments: Any) -> int:
+    """Return the exit status of a program that does this; say why it could not."""
+    try:
+        return act(*arguments)
+    except FailedError as error:
+        print(error, file=sys.stderr, flush=True)
+        return error.status
 
 
 def end(_signal: int, _frame: Any) -> None:

@@ -13,12 +13,10 @@ form is restic with the password of a node's repository, for a person who looks 
 
 import argparse
 import base64
-import calendar
 import datetime
 import gzip
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -27,7 +25,8 @@ import zlib
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import aicluster_textfile
-from aicluster_backup_tools import CLOCKS_DIFFER_S, FailedError, ask, load, mountpoint, nearest, run, save
+from aicluster_backup_restic import inside, output, seconds_of, why_not_prune
+from aicluster_backup_tools import FailedError, ask, load, mountpoint, nearest, run, save
 from aicluster_textfile import Sample
 from aicluster_verify import ROOT
 
@@ -40,19 +39,12 @@ SITE, ARCHIVE = "site", ROOT + "/backup_store/secrets/site"
 ROUTER_KEY = "/var/lib/aicluster/router_ed25519"
 STATE = "/var/lib/aicluster/backup_store.json"
 VOLUME = "backup_store_data"
-# Container with restic, which has the volume at /store.
-RESTIC = "backup"
 # As many days read all data.
 PARTS = 30
-# If the newest snapshot is older, no backup runs any more.
-FRESH_S = 26 * 3600
 # What the time in a snapshot may differ from that of its file here.
 TOLD_DIFFERS_S = 24 * 3600
 # A backup renews its lock every five minutes. restic takes one this old for left behind.
 LOCK_LIFE_S = 30 * 60
-# How long a check waits for a backup that is running.
-LOCK_LIMIT = "2h"
-SAID_AT_MOST = 300
 SPANS = ("daily", "weekly", "monthly")
 DISPUTED = (
     "snapshots %s came at another time than they tell: nothing is removed before they are, with "
@@ -69,31 +61,9 @@ Known = Dict[str, Any]
 Bytes = Mapping[str, float]
 
 
-def seconds_of(moment: str) -> float:
-    """Return seconds since 1970 of a time as restic writes it, `2026-08-17T02:00:00.123456789+02:00`."""
-    found = re.match(r"(\d+-\d+-\d+T\d+:\d+:\d+)(\.\d+)?(?:Z|([+-])(\d+):(\d+))$", moment)
-    if not found:
-        raise FailedError("restic snapshots: %r is no time" % moment)
-    clock, fraction, sign, hours, minutes = found.groups()
-    offset = (int(hours) * 60 + int(minutes)) * 60 if sign else 0
-    utc = calendar.timegm(time.strptime(clock, "%Y-%m-%dT%H:%M:%S")) + float(fraction or 0)
-    return utc + offset if sign == "-" else utc - offset
-
-
 def part_of(day: datetime.date) -> str:
     """Return the part of the data that is read on a day, as restic takes it."""
     return "%d/%d" % (day.toordinal() % PARTS + 1, PARTS)
-
-
-def why_not_prune(newest: Optional[float], now: float) -> str:
-    """Return why old snapshots have to stay, from the time of the newest; "" if they may go."""
-    if newest is None:
-        return "it has no snapshot"
-    if newest > now + CLOCKS_DIFFER_S:
-        return "its newest snapshot is of a time to come; one of the two clocks is wrong"
-    if newest < now - FRESH_S:
-        return "its newest snapshot is %d hours old" % ((now - newest) / 3600)
-    return ""
 
 
 def disputed(snapshots: Sequence[Known], folder: str) -> List[str]:
@@ -134,27 +104,11 @@ def size_of(folder: str) -> float:
     return float(total)
 
 
-def output(argv: Sequence[str], verb: str, environment: Mapping[str, str], **keys: Any) -> str:
-    """Return what restic prints; raise FailedError with how its complaint begins, and log all of it."""
-    answer = ask(argv, env=dict(os.environ, **environment), **keys)
-    if answer.code:
-        said = (answer.error or answer.out).strip()
-        print(said, file=sys.stderr, flush=True)
-        raise FailedError("restic %s: rc %d: %s" % (verb, answer.code, " ".join(said.split())[:SAID_AT_MOST]))
-    return answer.out
-
-
 def command(node: str, arguments: Sequence[str], *docker: str) -> List[str]:
-    """Return what runs restic on a node's repository; RESTIC_PASSWORD has the password.
-
-    That is in no argument, because every process of the node sees those.
-    """
-    # The container has the file of its own node's password, which restic would prefer.
-    secret = ["--env", "RESTIC_PASSWORD", "--env", "RESTIC_PASSWORD_FILE="]
+    """Return what runs restic on a node's repository; RESTIC_PASSWORD has the password."""
     # A repair copies damaged files into its working directory.
-    inside = ["docker", "exec", *docker, "--workdir", "/cache", *secret, RESTIC]
-    options = ["--repo", "/store/" + node, "--no-cache", "--retry-lock", LOCK_LIMIT]
-    return [*inside, "restic", *options, *arguments]
+    docker = (*docker, "--workdir", "/cache")
+    return inside({"RESTIC_PASSWORD": ""}, arguments, ["--repo", "/store/" + node, "--no-cache"], docker)
 
 
 def restic(node: str, password: str, *arguments: str, **keys: Any) -> str:

@@ -5,7 +5,6 @@
 Exit codes: 0 all copies are good, 1 one is not, 75 refused because a drill is under way.
 """
 
-import argparse
 import contextlib
 import datetime
 import json
@@ -16,13 +15,14 @@ import sys
 import time
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+import aicluster_backup_restic as restic
 import aicluster_backup_tools as tools
 import aicluster_textfile
-from aicluster_backup_record import RefusedError, only_one
-from aicluster_backup_store import VOLUME, output, seconds_of
-from aicluster_backup_tools import CLOCKS_DIFFER_S, FailedError, end, load, require_answer, save
+from aicluster_backup_record import only_one
+from aicluster_backup_store import VOLUME
+from aicluster_backup_tools import BusyError, FailedError, commands_of, end, load, require_answer, save
 from aicluster_drill_kit import LABEL
-from aicluster_textfile import Sample
+from aicluster_textfile import Sample, meanings_of
 from aicluster_verify import ROOT
 
 DRILLS = ROOT + "/backup_store/drills.json"
@@ -33,25 +33,17 @@ HERE = "here"
 STATE = "/var/lib/aicluster/drill.json"
 SCRATCH = "/var/lib/aicluster/drill"
 LOCK = "/run/lock/aicluster-drill"
-REFUSED = 75
-# How long a restore waits for a check or a pruning.
-LOCK_LIMIT = "2h"
 # What a restore leaves free on the disk.
 FREE_BYTES = 2 << 30
 NAMED_AT_MOST = 5
-HELP = {
-    "backup_last_restore_drill_success_timestamp_seconds": "When a restored copy was last proven.",
-    "backup_restore_drill_seconds": "From nothing to a verified service, when a copy was last proven.",
-    "backup_restore_drill_data_age_seconds": "How old the data was that was proven then.",
-    "backup_restore_drill_rows": "How many rows, objects or notebooks it had.",
-}
-# Metric -> what the record of a copy calls it.
 METRICS = {
-    "backup_last_restore_drill_success_timestamp_seconds": "at",
-    "backup_restore_drill_seconds": "seconds",
-    "backup_restore_drill_data_age_seconds": "age_seconds",
-    "backup_restore_drill_rows": "count",
-}
+    "backup_last_restore_drill_success_timestamp_seconds": ("at", "When a restored copy was last proven."),
+    "backup_restore_drill_seconds": (
+        "seconds", "From nothing to a verified service, when a copy was last proven.",
+    ),
+    "backup_restore_drill_data_age_seconds": ("age_seconds", "How old the data was that was proven then."),
+    "backup_restore_drill_rows": ("count", "How many rows, objects or notebooks it had."),
+}  # fmt: skip
 # What is restored: an entry of DRILLS.
 Wanted = Mapping[str, Any]
 # {node, job, copies: {number: {store, at, seconds, age_seconds, count, snapshot}}}; after a try also
@@ -77,17 +69,16 @@ def records_of(wanted: Sequence[Wanted], known: Sequence[Record]) -> List[Record
 
 def samples(records: Sequence[Record]) -> Iterator[Sample]:
     """Yield the metrics; `node` would be overwritten by the label of the scraped node, so it is `source`."""
-    for metric, key in METRICS.items():
-        for one in records:
-            for number, copy in sorted(one["copies"].items()):
-                labels = {"source": one["node"], "job_name": one["job"], "copy": number}
-                yield metric, labels, float(copy[key])
+    for one in records:
+        for number, copy in sorted(one["copies"].items()):
+            labels = {"source": one["node"], "job_name": one["job"], "copy": number}
+            yield from aicluster_textfile.of_record(METRICS, labels, copy)
 
 
 def keep(records: Sequence[Record]) -> None:
     """Replace state and metrics, each in one step."""
     save(STATE, {"drills": records})
-    aicluster_textfile.publish("aicluster_drill", samples(records), HELP)
+    aicluster_textfile.publish("aicluster_drill", samples(records), meanings_of(METRICS))
 
 
 # --- restore ---
@@ -110,37 +101,23 @@ class Repository:
     """The repository of a node, here or in another store."""
 
     def __init__(self, node: str, password: str, address: str) -> None:
-        """Look at the container that makes backups: restic comes from its image and takes as much memory."""
-        self._here = address == HERE
-        [container] = json.loads(tools.docker("inspect", "backup"))
-        memory = str(container["HostConfig"]["Memory"])
-        limits = [word for word in container["Config"]["Env"] if word.startswith("GOMEMLIMIT=")]
-        self._environment = {
-            "RESTIC_PASSWORD": password,
-            "RESTIC_REPOSITORY": "/repository" if self._here else address,
-        }
-        self._options = [
-            "--rm", "--label", LABEL, "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL",
-            "--security-opt", "no-new-privileges", "--memory", memory, "--memory-swap", memory,
-            "--network", "none" if self._here else "host",
-        ]  # fmt: skip
-        # By name alone, since every process of the node sees arguments.
-        for variable in [*sorted(self._environment), *limits]:
-            self._options += ["--env", variable]
-        if self._here:
+        """A restore adds its lock, and nothing else."""
+        mounts, network = [], "host"  # type: List[str], str
+        if address == HERE:
             folder = "%s/%s" % (tools.mountpoint(VOLUME), node)
             if not os.path.isdir(folder + "/locks"):
                 raise FailedError("nothing has arrived in its repository")
-            # A restore adds its lock, and nothing else.
-            mounts = (folder + ":/repository:ro", folder + "/locks:/repository/locks")
-            self._options += [word for mount in mounts for word in ("--volume", mount)]
-        self._image = container["Image"]
+            mounts = ["--volume", folder + ":/repository:ro", "--volume", folder + "/locks:/repository/locks"]
+            network, address = "none", "/repository"
+        self._environment = {"RESTIC_PASSWORD": password, "RESTIC_REPOSITORY": address}
+        self._options = [*restic.by_name([*self._environment]), "--label", LABEL, "--tmpfs", "/tmp"]
+        self._options += ["--network", network, *mounts]
 
     def restic(self, arguments: Sequence[str], options: Sequence[str] = ()) -> str:
         """Return what restic prints, in a container of its own with more options."""
-        container = ["docker", "run", *self._options, *options, "--entrypoint", "restic", self._image]
-        argv = [*container, "--no-cache", "--retry-lock", LOCK_LIMIT, *arguments]
-        return output(argv, arguments[0], self._environment)
+        container = restic.beside(["GOMEMLIMIT="], [*self._options, *options])
+        argv = [*container, "--no-cache", "--retry-lock", restic.LOCK_LIMIT, *arguments]
+        return restic.output(argv, arguments[0], self._environment)
 
     def newest(self, node: str, job: str) -> Dict[str, Any]:
         """Return the newest snapshot of a job."""
@@ -148,12 +125,11 @@ class Repository:
         found = json.loads(said or "[]")
         if not found:
             raise FailedError("there is no snapshot of it")
-        return dict(max(found, key=lambda one: seconds_of(one["time"])))
+        return dict(max(found, key=lambda one: restic.seconds_of(one["time"])))
 
     def restore(self, snapshot: str, folder: str) -> None:
         """Restore a snapshot with the owners and modes of its files."""
-        rights = [word for right in tools.RESTORE_CAPABILITIES for word in ("--cap-add", right)]
-        options = [*rights, "--volume", folder + ":/target"]
+        options = [*restic.MAY_RESTORE, "--volume", folder + ":/target"]
         self.restic(["restore", snapshot, "--target", "/target", "--quiet"], options)
 
 
@@ -220,9 +196,9 @@ def drill(wanted: Wanted, record: Record, number: int, recent_days: int) -> None
     require_answer(address)
     repository = Repository(wanted["node"], password, address)
     snapshot = repository.newest(wanted["node"], wanted["job"])
-    taken = seconds_of(snapshot["time"])
-    if taken > time.time() + CLOCKS_DIFFER_S:
-        raise FailedError("its newest snapshot is of a time to come; one of the two clocks is wrong")
+    taken = restic.seconds_of(snapshot["time"])
+    if restic.why_not_prune(taken, time.time()) == restic.TO_COME:
+        raise FailedError(restic.TO_COME)
     require_room(snapshot)
     repository.restore(snapshot["id"], folder)
     said = prove(wanted, folder)
@@ -302,9 +278,7 @@ def accept(node: str, job: str) -> int:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Do what the command line says."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    commands = parser.add_subparsers(dest="command", metavar="command")
-    commands.required = True
+    parser, commands = commands_of(__doc__)
     running = commands.add_parser("run", help="restore and prove all jobs")
     running.add_argument("--recent-days", type=int, default=0, help="age from which a newest record fails")
     running.add_argument("--copy", type=int, choices=(1, 2), default=0, help="else they take turns")
@@ -322,9 +296,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
                 return accept(options.node, options.job)
             clean()
             return 0
-    except RefusedError:
+    except BusyError as busy:
         print("a drill runs already: journalctl -u aicluster-drill --follow", file=sys.stderr)
-        return 0 if options.command == "clean" else REFUSED
+        return 0 if options.command == "clean" else busy.status
 
 
 if __name__ == "__main__":

@@ -15,22 +15,23 @@ import time
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import aicluster_textfile
-from aicluster_backup_store import RESTIC, keep_options, output, parser_of, seconds_of, why_not_prune
-from aicluster_backup_tools import CLOCKS_DIFFER_S, FailedError, ask, load, require_answer, save
-from aicluster_textfile import Sample
+from aicluster_backup_restic import EMPTY, TO_COME, inside, output, seconds_of, why_not_prune
+from aicluster_backup_store import keep_options, parser_of
+from aicluster_backup_tools import FailedError, ask, load, require_answer, save
+from aicluster_textfile import Sample, meanings_of
 from aicluster_verify import ROOT
 
 # {repository, environment, kib_s, sources: name -> [password, where it is for restic here]}
 PLAN = ROOT + "/backup_store/secrets/offsite"
 # name -> {newest (time of the newest snapshot that is off site, if there is one), error}
 STATE = "/var/lib/aicluster/offsite.json"
-# How long this waits for a check, a pruning or a restore.
-LOCK_LIMIT = "2h"
 NO_REPOSITORY = 10
-HELP = {
-    "backup_offsite_newest_snapshot_timestamp_seconds": "Time of its newest snapshot that is off site.",
-    "backup_offsite_last_exit_code": "0 if the last try to copy it off site succeeded, else 1.",
-}
+METRICS = {
+    "backup_offsite_newest_snapshot_timestamp_seconds": (
+        "newest", "Time of its newest snapshot that is off site.",
+    ),
+    "backup_offsite_last_exit_code": ("failed", "0 if the last try to copy it off site succeeded, else 1."),
+}  # fmt: skip
 
 
 class Copier:
@@ -49,14 +50,8 @@ class Copier:
         for address in (source, place):
             require_answer(address)
 
-    def _command(self, environment: Mapping[str, str], arguments: Sequence[str]) -> List[str]:
-        names = [word for name in sorted(environment) for word in ("--env", name)]
-        # The container has the file of its own node's password, which restic would prefer.
-        secret = [*names, "--env", "RESTIC_PASSWORD_FILE="]
-        return ["docker", "exec", *secret, RESTIC, "restic", "--retry-lock", LOCK_LIMIT, *arguments]
-
     def _restic(self, environment: Mapping[str, str], *arguments: str) -> str:
-        return output(self._command(environment, arguments), arguments[0], environment)
+        return output(inside(environment, arguments), arguments[0], environment)
 
     def newest(self) -> List[Dict[str, Any]]:
         """Return the newest snapshot of each job."""
@@ -69,7 +64,7 @@ class Copier:
 
     def copy(self, snapshots: Sequence[str], keep: Sequence[str], prune: bool) -> None:
         """Copy snapshots; unless that fails, check the repository there and remove old ones from it."""
-        argv = self._command(self._there, ["cat", "config"])
+        argv = inside(self._there, ["cat", "config"])
         if ask(argv, env=dict(os.environ, **self._there)).code == NO_REPOSITORY:
             self._restic(self._there, "init", "--copy-chunker-params")
         # Locks of a copy that ended without it; nobody else removes anything there.
@@ -88,11 +83,9 @@ def send(plan: Mapping[str, Any], name: str, keep: Sequence[str], known: Mapping
         copier = Copier(plan, name)
         snapshots = copier.newest()
         newest = max((seconds_of(one["time"]) for one in snapshots), default=None)
-        if newest is None:
-            raise FailedError("it has no snapshot")
-        if newest > time.time() + CLOCKS_DIFFER_S:
-            raise FailedError("its newest snapshot is of a time to come; one of the two clocks is wrong")
         reason = why_not_prune(newest, time.time())
+        if reason in (EMPTY, TO_COME):
+            raise FailedError(reason)
         copier.copy([one["id"] for one in snapshots], keep, not reason)
         found["newest"] = newest
         print(
@@ -108,10 +101,8 @@ def send(plan: Mapping[str, Any], name: str, keep: Sequence[str], known: Mapping
 def samples(state: Mapping[str, Mapping[str, Any]]) -> Iterator[Sample]:
     """Yield the metrics; what never arrived has no time."""
     for name, known in sorted(state.items()):
-        if "newest" in known:
-            yield "backup_offsite_newest_snapshot_timestamp_seconds", {"repository": name}, known["newest"]
-        if "error" in known:
-            yield "backup_offsite_last_exit_code", {"repository": name}, float(bool(known["error"]))
+        tried = {"failed": bool(known["error"])} if "error" in known else {}
+        yield from aicluster_textfile.of_record(METRICS, {"repository": name}, {**known, **tried})
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -124,7 +115,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     for name, known in state.items():
         state[name] = send(plan, name, keep, known)
         save(STATE, state)
-        aicluster_textfile.publish("aicluster_offsite", samples(state), HELP)
+        aicluster_textfile.publish("aicluster_offsite", samples(state), meanings_of(METRICS))
     return int(any(known["error"] for known in state.values()))
 
 

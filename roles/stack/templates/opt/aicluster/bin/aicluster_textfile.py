@@ -3,11 +3,13 @@
 
 import os
 import time
-from typing import Callable, Dict, Iterable, List, Mapping, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 # Where the distribution's node_exporter looks without being told: roles/node_exporter/vars/main.yml.
 FOLDER = "/var/lib/prometheus/node-exporter"
 Sample = Tuple[str, Mapping[str, str], float]
+# Name -> what a record calls its value, and its HELP.
+Metrics = Mapping[str, Tuple[str, str]]
 
 
 def text(found: Iterable[Sample], meanings: Mapping[str, str]) -> str:
@@ -21,6 +23,18 @@ def text(found: Iterable[Sample], meanings: Mapping[str, str]) -> str:
         kind = "counter" if name.endswith("_total") else "gauge"
         lines += ["# HELP %s %s" % (name, meanings[name]), "# TYPE %s %s" % (name, kind), *rows]
     return "\n".join(lines) + "\n"
+
+
+def of_record(metrics: Metrics, labels: Mapping[str, str], record: Mapping[str, Any]) -> Iterator[Sample]:
+    """Yield the metrics whose value a record has."""
+    for name, (key, _) in metrics.items():
+        if key in record:
+            yield name, labels, float(record[key])
+
+
+def meanings_of(metrics: Metrics) -> Dict[str, str]:
+    """Return name -> its HELP."""
+    return {name: meaning for name, (_, meaning) in metrics.items()}
 
 
 def write(path: str, content: str) -> None:

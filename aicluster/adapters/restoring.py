@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the actions of restore and rollback share: their phases, and what a node's program says."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible.utils.display import Display
+
+from ..backup import restore
+from ..errors import SiteError
+from .node_action import NodeAction
+
+
+def show(node: str, lines: Iterable[str]) -> list[str]:
+    """Show lines of a node, after its name if one is given; return them."""
+    shown = [f"{node}: {line}" if node else line for line in lines]
+    for line in shown:
+        Display().display(line)
+    return shown
+
+
+class RestoringAction(NodeAction):
+    """An action whose option `phase` names one of its methods."""
+
+    PREDICTS = True
+    _task_vars: dict[str, Any]
+
+    def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Run one phase."""
+        self._task_vars = task_vars
+        result: dict[str, Any] = getattr(self, f"_{options['phase']}")(options)
+        return {"changed": False, **result}
+
+    def answer(self, node: Mapping[str, Any], verb: str, words: Iterable[str] = (), fix: str = "") -> str:
+        """Return what the program of restores prints; raise SiteError where it refuses."""
+        said = self._low_level_execute_command(restore.command(verb, [*words]))
+        if said["rc"]:
+            lines = (said["stderr"].strip() or said["stdout"].strip()).splitlines()
+            last = lines[-1] if lines else f"exit code {said['rc']}"
+            raise SiteError(restore.failure(node["name"], restore.REFUSED, last + fix))
+        return str(said["stdout"])
