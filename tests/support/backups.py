@@ -13,11 +13,11 @@ from tree import ROOT
 
 # What the programs of services import on a node.
 PROGRAMS = ROOT / "roles/backup/templates/opt/aicluster/bin"
-# Keeps what it is asked, with the repository and the password; the last word with an answer is answered.
+# Keeps what it is asked, with the repository and the password; answers its first word, else the last it can.
 DOCKER = """#!/bin/sh
 here=$(dirname "$(dirname "$0")")
 echo "$RESTIC_REPOSITORY|$RESTIC_PASSWORD|$*" >> "$here/asked"
-for word; do if [ -e "$here/on/$word" ]; then answer=$here/on/$word; fi; done
+for word in "$@" "$1"; do if [ -e "$here/on/$word" ]; then answer=$here/on/$word; fi; done
 if [ "$answer" ]; then . "$answer"; fi
 """
 
@@ -79,15 +79,15 @@ class Folder:
     def write_json(self, name: str, value: Any) -> None:
         self.write(name, json.dumps(value))
 
-    def asked(self, start: str = "") -> list[str]:
-        """What Docker was asked that begins so."""
-        lines = [line.split("|", 2)[2] for line in self.read("asked").splitlines()]
-        return [line for line in lines if line.startswith(start)]
+    def asked(self, start: str = "", repository: str = "") -> list[str]:
+        """What Docker was asked that begins so, of one repository if it is named."""
+        lines = [line.split("|", 2) for line in self.read("asked").splitlines()]
+        return [said for where, _, said in lines if said.startswith(start) and repository in ("", where)]
 
     def metrics(self, name: str) -> dict[str, float]:
         """Sample -> value of a file that a program wrote."""
         lines = self.read(f"metrics/aicluster_{name}.prom").splitlines()
-        samples = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
+        samples = [line.rsplit(" ", 1) for line in lines if line and not line.startswith("#")]
         return {sample: float(value) for sample, value in samples}
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
