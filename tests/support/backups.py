@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import render
 from tree import ROOT
 
 # What the programs of services import on a node.
@@ -40,6 +41,19 @@ def snapshot(name: str, hours: float, **more: Any) -> dict[str, Any]:
     """A snapshot as restic lists it, made some hours ago."""
     made = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=hours)
     return {"id": name, "short_id": name, "time": made.isoformat(), **more}
+
+
+def given_to_store(name: str, **overrides: Any) -> dict[str, str]:
+    """Last part of the path -> content of what the store on a node is given."""
+    [host] = [node["host"] for node in render.cluster("production") if node["name"] == name]
+    files = render.render_role("backup_store", host=host, overrides=overrides)
+    return {path.rpartition("/")[2]: content for path, content in files.items()}
+
+
+def arguments(unit: str, key: str = "ExecStart") -> list[str]:
+    """What the text of a unit passes to its program."""
+    [line] = [line for line in unit.splitlines() if line.startswith(f"{key}=")]
+    return line.split()[2:]
 
 
 class Folder:

@@ -17,14 +17,12 @@ import aicluster_drill
 import aicluster_drill_kit
 import aicluster_textfile
 import pytest
-import render
-from backups import Folder, node, snapshot
+from backups import Folder, arguments, given_to_store, node, snapshot
 from by_path import import_file
 
 from aicluster.backup.drills import backup_drills
 
 DAY = 86400
-HOST = {node["name"]: node["host"] for node in render.cluster("production")}
 
 WEB = {"image": "web:1", "uid": 7, "drill": "files/drill.py", "backup": [{"volume": "v"}]}
 BULK = [{"volume": "v"}, {"volume": "w", "copies": 1}]
@@ -61,21 +59,16 @@ def test_a_drill_uses_the_image_and_the_user_of_the_service(mirror, image):
 
 @pytest.mark.parametrize(("name", "first"), [("AGX0", True), ("PI52", False)])
 def test_only_the_first_of_all_stores_has_the_passwords_of_others_and_a_timer(name, first):
-    renderer = render.renderer("production", HOST[name])
-    units = renderer.state("backup_store", renderer.variables("backup_store", {}))["units"]
-    assert ("aicluster-drill.timer" in [unit["name"] for unit in units]) is first
-    files = render.render_role("backup_store", host=HOST[name])
-    assert ("/opt/aicluster/backup_store/secrets/drills" in files) is first
+    files = given_to_store(name)
+    assert ("aicluster-drill.timer" in files) is ("drills" in files) is first
 
 
 @pytest.mark.usefixtures("night")
 def test_the_unit_passes_what_the_program_takes(monkeypatch):
     monkeypatch.setattr(aicluster_drill, "require_answer", lambda _: None)
-    files = render.render_role("backup_store", host=HOST["AGX0"])
-    lines = files["/etc/systemd/system/aicluster-drill.service"].splitlines()
+    unit = given_to_store("AGX0")["aicluster-drill.service"]
     for key in ("ExecStart", "ExecStopPost"):
-        [arguments] = [line.split("aicluster_drill.py ")[1] for line in lines if line.startswith(f"{key}=")]
-        assert aicluster_drill.main(arguments.split()) == 0
+        assert aicluster_drill.main(arguments(unit, key)) == 0
 
 
 CONTAINER = {"Image": "sha256:1", "HostConfig": {"Memory": 7}, "Config": {"Env": ["GOMEMLIMIT=5B"]}}

@@ -15,7 +15,7 @@ import render
 from a_kit import ScriptedKit, check_of, failure_of, site
 from aicluster_backup_tools import FailedError
 from aicluster_textfile import text
-from backups import Folder, snapshot
+from backups import Folder, arguments, given_to_store, snapshot
 
 from aicluster.backup.secrets import backup_secret
 
@@ -211,17 +211,8 @@ def test_the_configuration_of_the_router_is_kept_where_all_of_it_came(night, scr
     assert night.error_of("PI52") == ""
 
 
-def files(name: str) -> dict[str, str]:
-    """Last part of the path -> content of what the store on a node is given."""
-    [node] = [node for node in render.cluster("production") if node["name"] == name]
-    return {
-        path.rpartition("/")[2]: content
-        for path, content in render.render_role("backup_store", host=node["host"]).items()
-    }
-
-
 def test_a_store_lets_in_the_nodes_that_use_it_and_knows_their_repositories():
-    given, clients = files("ORIN0"), ["AGX0", "PI52"]
+    given, clients = given_to_store("ORIN0"), ["AGX0", "PI52"]
     logins = [line.partition(":")[0] for line in given["htpasswd"].splitlines()]
     assert logins == [*clients, ".verify", "site"]
     assert given["repositories"].splitlines() == [
@@ -236,13 +227,8 @@ def test_the_server_sees_no_password_of_a_repository():
 
 
 def test_the_unit_passes_what_the_program_takes(night):
-    [start] = [
-        line for line in files("AGX0")["aicluster-backup-store.service"].splitlines() if "ExecStart=" in line
-    ]
-    program, *arguments = start.split()[1:]
-    assert program == "/opt/aicluster/bin/aicluster_backup_store.py"
     night.passes()
-    assert store.main(arguments) == 0
+    assert store.main(arguments(given_to_store("AGX0")["aicluster-backup-store.service"])) == 0
 
 
 check = check_of("backup_store")

@@ -8,7 +8,7 @@ import aicluster_offsite as offsite
 import aicluster_textfile
 import pytest
 import render
-from backups import Folder, snapshot
+from backups import Folder, arguments, given_to_store, snapshot
 
 from aicluster.backup.secrets import backup_secret
 
@@ -120,12 +120,10 @@ def test_a_failure_stops_its_own_copy_and_leaves_the_time_of_the_last_one(night)
 
 
 def given(monkeypatch: pytest.MonkeyPatch, name: str, address: str) -> dict[str, str]:
-    """Last part of the path -> content of what the store on a node has."""
+    """What the store on a node has where a site names an address off site."""
     chosen = render.choose(monkeypatch, site_offsite=address)
-    [host] = [node["host"] for node in render.cluster("production") if node["name"] == name]
     secrets = render.made_up_secrets() | {"offsite_environment": {"B2_ACCOUNT_ID": "x"}}
-    files = render.render_role("backup_store", host=host, overrides=chosen | {"site_secrets": secrets})
-    return {path.rpartition("/")[2]: content for path, content in files.items()}
+    return given_to_store(name, **chosen, site_secrets=secrets)
 
 
 @pytest.mark.parametrize(("name", "address"), [
@@ -148,10 +146,7 @@ def test_the_first_store_copies_all_that_keep_something_after_its_check(monkeypa
     own = f"rest:http://AGX0:{backup_secret(master, 'login AGX0 PI52')}@192.168.1.247:8000/AGX0/"
     assert plan["sources"]["AGX0"] == [backup_secret(master, "repository AGX0"), own]
     assert plan["sources"]["PI52"] == [backup_secret(master, "repository PI52"), "/store/PI52"]
-    assert (
-        "ExecStopPost=/bin/systemctl start --no-block aicluster-offsite.service"
-        in (files["aicluster-backup-store.service"])
-    )
+    then = arguments(files["aicluster-backup-store.service"], "ExecStopPost")
+    assert then == ["--no-block", "aicluster-offsite.service"]
     night.passes()
-    [start] = [line for line in files["aicluster-offsite.service"].splitlines() if "ExecStart=" in line]
-    assert offsite.main(start.split()[2:]) == 0
+    assert offsite.main(arguments(files["aicluster-offsite.service"])) == 0

@@ -72,9 +72,6 @@ def test_who_gets_in_follows_the_catalogue_and_the_site(reach, hosts):
     ]
 
 
-# --- databases of services: tests/testinfra asks a real server; here is what the script is given ---
-
-
 def asked_for(lacking: tuple[str, ...] = (), **databases: list[str]) -> dict[str, str]:
     """The role's files in a site where these services ask for these databases."""
     site = without(*(name for name, entry in catalogue().items() if "databases" in entry), *lacking)

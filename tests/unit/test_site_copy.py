@@ -92,9 +92,6 @@ def test_secrets_in_plain_text_are_encrypted_in_the_copy_or_refused(checkout):
     assert VaultLib(OTHER).decrypt(secrets.read_bytes()) == b"redis_password: hidden\n"
 
 
-# --- recovery ---
-
-
 def recovered(clone: Path, archive: str) -> Path:
     """A clone of the toolkit with its example site, in which the archive was unpacked."""
     for folder in ("group_vars/all", "host_vars/example", "inventory"):
