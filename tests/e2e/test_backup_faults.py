@@ -16,7 +16,7 @@ from typing import Any
 import docker
 import pytest
 import site_under_test as site
-from copies import AGENT, RESTIC, backed_up, by_hand, copies, first_store, restic, snapshots
+from copies import AGENT, CONTROL, DATA, FIRST, RESTIC, back_up, backed_up, by_hand, copies, snapshots, unit
 from interrupted import postgres
 from prometheus_api import ask
 from tree import load
@@ -25,18 +25,15 @@ pytestmark = pytest.mark.full
 STAGING = "/var/lib/aicluster/backup"
 STORED = "/var/lib/docker/volumes/aicluster_backup_store_data/_data"
 STORE = "/opt/aicluster/bin/aicluster_backup_store.py"
+RULES = "roles/prometheus/templates/opt/aicluster/prometheus/rules"
 # Prometheus asks a node once a minute.
 TOLD_WITHIN_S = 180
-[DATA, *_], [CONTROL] = site.running("postgres"), site.running("control_node")
-[HUB], [GATEWAY], FIRST = site.running("jupyterhub"), site.running("kong"), first_store()
+[HUB], [GATEWAY] = site.running("jupyterhub"), site.running("kong")
 MONITORING = site.running("alertmanager")[0]
 # The Prometheus of everything.
 WATCHER = next(node for node in site.running("prometheus") if node != MONITORING)
 [EDGE] = [node for node in backed_up() if node not in (DATA, HUB, GATEWAY, FIRST, MONITORING)]
 Copy = tuple[str, str]
-
-
-# ---------------------------------------------------------------- what is broken, and mended
 
 
 @dataclass(frozen=True)
@@ -143,16 +140,11 @@ def bulky_database() -> Iterator[None]:
         postgres("drop table bulky")
 
 
-# ---------------------------------------------------------------- what is seen
-
-
 def control_unit() -> tuple[str, str]:
     """One run of the unit of the control node: its result and its log."""
-    unit = "aicluster-nightly.service"
-    show = f"systemctl show --value {unit} --property"
-    result = site.shell(CONTROL, f"systemctl start {unit}; {show} Result").strip()
-    run = f"_SYSTEMD_INVOCATION_ID=$({show} InvocationID)"
-    return result, site.shell(CONTROL, f"journalctl --output=cat --no-pager {run}")
+    result = unit(CONTROL, "aicluster-nightly")
+    run = "$(systemctl show --value --property InvocationID aicluster-nightly)"
+    return result, site.shell(CONTROL, f"journalctl --output=cat --no-pager _SYSTEMD_INVOCATION_ID={run}")
 
 
 def all_copies() -> dict[str, dict[Copy, Any]]:
@@ -166,25 +158,19 @@ def ids(node: site.Node) -> set[str]:
 
 def rule(alert: str) -> str:
     """The expression of an alert rule."""
-    files = ("backup", "nodes")
-    rules = [load(f"roles/prometheus/templates/opt/aicluster/prometheus/rules/{name}.yml") for name in files]
-    [found] = [
-        str(one["expr"]) for file in rules for group in file["groups"] for one in group["rules"]
-        if one.get("alert") == alert
-    ]  # fmt: skip
-    return found
-
-
-def shown(expression: str, *labels: str) -> set[tuple[str, ...]]:
-    """Labels of what an expression yields in Prometheus now."""
-    series = ask(WATCHER, expression)
-    return {tuple(str(one["metric"].get(label)) for label in labels) for one in series}
+    rules = [load(f"{RULES}/{name}.yml") for name in ("backup", "nodes")]
+    alerts = [one for file in rules for group in file["groups"] for one in group["rules"]]
+    return next(str(one["expr"]) for one in alerts if one.get("alert") == alert)
 
 
 def shows(expression: str, wanted: Iterable[tuple[str, ...]], *labels: str) -> bool:
-    """Whether an expression yields all that is wanted, as soon as Prometheus may know it."""
+    """Whether Prometheus yields series with these labels, as soon as it may know them."""
+
+    def shown() -> set[tuple[str, ...]]:
+        return {tuple(str(one["metric"].get(label)) for label in labels) for one in ask(WATCHER, expression)}
+
     end = time.monotonic() + TOLD_WITHIN_S
-    while not (all_shown := shown(expression, *labels).issuperset(wanted)) and time.monotonic() < end:
+    while not (all_shown := shown().issuperset(wanted)) and time.monotonic() < end:
         time.sleep(5)
     return all_shown
 
@@ -194,9 +180,6 @@ def success_times() -> dict[tuple[str, ...], float]:
     series = ask(WATCHER, "backup_last_success_timestamp_seconds")
     labels = ("node", "job_name", "store")
     return {tuple(one["metric"][label] for label in labels): float(one["value"][1]) for one in series}
-
-
-# ---------------------------------------------------------------- a night with faults
 
 
 @dataclass(frozen=True)
@@ -223,8 +206,7 @@ class Night:
 
 @pytest.fixture(scope="module")
 def night() -> Iterator[Night]:
-    good, report = by_hand()
-    assert good == 0, report
+    back_up()
     before, had = all_copies(), {node.name: ids(node) for node in backed_up()}
     with bulky_database():
         with ExitStack() as faults:
@@ -289,15 +271,6 @@ def test_the_next_night_makes_all_copies(night):
             assert one["success_at"] > night.before[node][name]["success_at"], (node, name)
 
 
-# ---------------------------------------------------------------- one by one
-
-
-def unit(node: site.Node, name: str) -> str:
-    """Run a unit of a node to its end; its result."""
-    show = f"systemctl show --value --property Result {name}"
-    return site.shell(node, f"systemctl start {name}; {show}").strip()
-
-
 def stored(node: site.Node, command: str) -> str:
     """What restic prints of the copies of a node, asked at their first store."""
     return site.shell(FIRST, f"{STORE} restic {node.name} {command}")
@@ -305,7 +278,7 @@ def stored(node: site.Node, command: str) -> str:
 
 def checks() -> dict[str, Any]:
     """What the first store knows of each repository."""
-    return dict(json.loads(site.shell(FIRST, "cat /var/lib/aicluster/backup_store.json")))
+    return dict(site.told(FIRST, "cat /var/lib/aicluster/backup_store.json"))
 
 
 def wait_until(command: str, node: site.Node) -> None:
@@ -315,13 +288,8 @@ def wait_until(command: str, node: site.Node) -> None:
 
 def test_a_database_and_a_store_that_are_down_fail_their_copies_and_no_others():
     nodes, before = backed_up(), all_copies()
-    site.shell(DATA, f"{site.COMPOSE} stop postgres")
-    site.shell(HUB, STOP_STORE)
-    try:
+    with site.stopped("postgres", DATA), site.stopped("backup_store", HUB):
         code, report = by_hand()
-    finally:
-        site.shell(HUB, START_STORE)
-        site.shell(DATA, f"{site.COMPOSE} up --detach --wait postgres")
     after = all_copies()
     names = {(node.name, *name) for node in nodes for name in before[node.name]}
     expected = {one for one in names if one[2] == HUB.name or one[:2] == (DATA.name, "postgres")}
@@ -333,8 +301,7 @@ def test_a_database_and_a_store_that_are_down_fail_their_copies_and_no_others():
     for node, job, store in names:
         same = after[node][job, store]["success_at"] == before[node][job, store]["success_at"]
         assert same is ((node, job, store) in expected), (node, job, store)
-    code, report = by_hand()
-    assert code == 0, report
+    back_up()
 
 
 FLIP = (
@@ -401,7 +368,8 @@ def test_a_clock_that_was_a_day_ahead_removes_nothing_and_the_copies_it_dates_ar
     node = EDGE
     site.shell(node, AHEAD)
     tomorrow = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() + 25 * 3600))
-    restic(node, f"backup --time '{tomorrow}' --host {node.name} --tag backup /host/etc/hostname")
+    words = f"backup --time '{tomorrow}' --host {node.name} --tag backup /host/etc/hostname"
+    site.shell(node, f"{RESTIC.format(1)} {words}")
     before = ids(node)
     assert unit(FIRST, "aicluster-backup-store") == "exit-code"
     assert ids(node) == before
@@ -426,9 +394,8 @@ def test_two_runs_at_once_are_one_run_and_a_refusal_that_names_it():
 
 def proven() -> dict[str, Any]:
     """What the drill of the database last said."""
-    drills = json.loads(site.shell(FIRST, "cat /var/lib/aicluster/drill.json"))["drills"]
-    [one] = [one for one in drills if one["job"] == "postgres"]
-    return dict(one)
+    drills = site.told(FIRST, "cat /var/lib/aicluster/drill.json")["drills"]
+    return next(dict(one) for one in drills if one["job"] == "postgres")
 
 
 def test_a_table_that_was_emptied_by_mistake_fails_the_drill_by_name():
@@ -450,8 +417,6 @@ def test_a_table_that_was_emptied_by_mistake_fails_the_drill_by_name():
     site.shell(FIRST, after["error"].partition("intended: ")[2])
     assert unit(FIRST, "aicluster-drill") == "success"
 
-
-# ---------------------------------------------------------------- a night without the control node
 
 TIMER = "aicluster-backup-fallback.timer"
 OLD = f"""python3 - <<'END'

@@ -15,14 +15,12 @@ import docker
 import pytest
 import site_under_test as site
 from ansible.parsing.vault import VaultLib, VaultSecret
+from copies import CONTROL, DATA, FIRST, back_up
 from interrupted import postgres
 from tree import ROOT
-from verified import verify
+from verified import all_is_healthy
 
 pytestmark = pytest.mark.full
-[CONTROL] = site.running("control_node")
-DATA, *_ = site.running("postgres")
-FIRST = max(site.running("backup_store"), key=lambda node: node.services["backup_store"]["disk_gb"])
 # Has no copies of others; a server there stands for one elsewhere.
 [AWAY, *_] = [node for node in site.running("alertmanager") if "backup_store" not in node.services]
 PORT, USER, PASSWORD = 18000, "somebody", "made-up-password"
@@ -38,14 +36,6 @@ PARTS = ("aicluster", "bin", "group_vars", "host_vars", "inventory")
 def password() -> str:
     """What opens the copy of the site."""
     return str(site.variable(CONTROL, "site_vault_password"))
-
-
-def run(*command: str) -> None:
-    """Run a command of the project to its end."""
-    ran = subprocess.run(
-        command, cwd=ROOT, env=site.environment(), capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def recover(address: str, environment: str = "") -> str:
@@ -72,25 +62,23 @@ def is_the_site() -> None:
 def test_a_lost_card_comes_back_from_the_vaults_password_and_the_address_of_one_store():
     site.shell(FIRST, "systemctl start aicluster-backup-store")
     docker.from_env().containers.get(f"aicluster-lab-{CONTROL.name}").remove(force=True, v=True)
-    run(sys.executable, "lab/lab.py", "nodes")  # a bare one in its place
+    # A bare one in its place.
+    subprocess.run([sys.executable, "lab/lab.py", "nodes"], cwd=ROOT, env=site.environment(), check=True)
     site.shell(CONTROL, "apt-get update -qq && apt-get install -y -qq --no-install-recommends restic")
     recover(f"rest:http://{FIRST.address}:{FIRST.port('backup_store', 'rest')}")
     is_the_site()
-    deployed = site.run_playbook("playbooks/utility.yml")
-    assert deployed.code == 0, deployed.output
+    site.run_playbook("playbooks/utility.yml").succeeded()
     # The new keys take the place of the lost ones, and do the work of the night.
     site.shell(CONTROL, "systemctl start aicluster-nightly")
-    verdict = verify()
-    assert verdict.ok, verdict.report["failures"]
+    all_is_healthy()
 
 
 def test_a_lost_first_store_is_filled_again():
     data = "$(docker volume inspect --format '{{.Mountpoint}}' aicluster_backup_store_data)"
     site.shell(FIRST, f"find {data} -mindepth 1 -delete")
-    run("bin/backup", *site.inventory_arguments())
+    back_up()
     site.shell(FIRST, "systemctl start aicluster-backup-store && systemctl start aicluster-drill")
-    verdict = verify()
-    assert verdict.ok, verdict.report["failures"]
+    all_is_healthy()
 
 
 @pytest.fixture(scope="module")
@@ -109,33 +97,25 @@ def away() -> Iterator[site.Run]:
         file.write_text(secrets)
         back = site.run_site()
         site.shell(AWAY, "docker rm --force away; docker volume rm away")
-    assert back.code == 0, back.output
+    back.succeeded()
 
 
 def test_without_any_store_a_database_and_the_site_come_back_from_off_site(away):
-    assert away.code == 0, away.output
+    away.succeeded()
     postgres("create table far (round int)")
     postgres("insert into far values (1), (2), (3)")
-    run("bin/backup", *site.inventory_arguments())
+    back_up()
     site.shell(FIRST, "systemctl start aicluster-backup-store && systemctl start aicluster-offsite")
-    state = json.loads(site.shell(FIRST, "cat /var/lib/aicluster/offsite.json"))
+    state = site.told(FIRST, "cat /var/lib/aicluster/offsite.json")
     assert state.keys() == {"site", *(node.name for node in site.running("backup"))}
     assert {name: one["error"] for name, one in state.items() if one["error"]} == {}
     postgres("delete from far")
-    stores = site.running("backup_store")
-    for node in stores:
-        site.shell(node, f"{site.COMPOSE} stop backup_store")
-    try:
-        restored = site.run_playbook(
-            "playbooks/restore.yml", "-e", "service=postgres", "-e", f"node={DATA.name}",
-            "-e", "copy=offsite", "-e", f"site_offsite={ADDRESS}",
-            "-e", f"confirm={site.variable(DATA, 'site_name')}",
-        )  # fmt: skip
+    with site.stopped("backup_store", *site.running("backup_store")):
+        site.run_confirmed(
+            "playbooks/restore.yml", "-e", f"service=postgres node={DATA.name}",
+            "-e", f"copy=offsite site_offsite={ADDRESS}",
+        ).succeeded()  # fmt: skip
         recover(ADDRESS, f"RESTIC_REST_USERNAME={USER} RESTIC_REST_PASSWORD={PASSWORD}")
-    finally:
-        for node in stores:
-            site.shell(node, f"{site.COMPOSE} start backup_store")
-    assert restored.code == 0, restored.output
     assert postgres("select count(*) from far") == "3"
     site.shell(DATA, "/opt/aicluster/postgres/bin/restore --drop-before")
     postgres("drop table far")

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import http_client
 import pytest
@@ -18,22 +17,10 @@ def question(text: str) -> dict[str, object]:
     return {"messages": [{"role": "user", "content": content}], "stream": False}
 
 
-@contextmanager
-def stopped(nodes: list[site.Node], service: str) -> Iterator[None]:
-    """A service that is away on these nodes, and back afterwards."""
-    for node in nodes:
-        site.shell(node, f"{site.COMPOSE} stop {service}")
-    try:
-        yield
-    finally:
-        for node in nodes:
-            site.shell(node, f"{site.COMPOSE} start {service}")
-
-
 @pytest.fixture(scope="module")
 def without_ai_nodes(gateway_url, api_key) -> Iterator[None]:
     balanced = [node for node in site.running("ollama") if node.entry["share"]]
-    with stopped(balanced, "ollama"):
+    with site.stopped("ollama", *balanced):
         yield
     deadline = time.monotonic() + BACK_WITHIN_S
     while time.monotonic() < deadline:
@@ -62,7 +49,7 @@ def test_nobody_without_a_key_gets_to_the_edge(gateway_url, key):
 
 @pytest.mark.usefixtures("without_ai_nodes")
 def test_without_the_gateway_behind_nginx_nobody_gets_to_the_edge(gateway_url, api_key):
-    with stopped(site.running("kong"), "kong"):
+    with site.stopped("kong", *site.running("kong")):
         answer = http_client.post(f"{gateway_url}/api/v1/chat", question("Hello"), key=api_key)
     assert answer.status == 503
     assert "X-AI-Fallback" not in answer.headers

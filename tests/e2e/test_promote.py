@@ -13,7 +13,7 @@ import pytest
 import site_under_test as site
 from docker.models.containers import Container
 from interrupted import postgres
-from verified import verify
+from verified import all_is_healthy
 
 pytestmark = pytest.mark.full
 PRIMARY, STANDBY = site.running("postgres")
@@ -51,8 +51,7 @@ def said(node: site.Node, command: str) -> str:
 
 
 def promote(node: site.Node) -> site.Run:
-    confirm = f"confirm={site.variable(node, 'site_name')}"
-    return site.run_playbook("playbooks/promote.yml", "-e", f"node={node.name}", "-e", confirm)
+    return site.run_confirmed("playbooks/promote.yml", "-e", f"node={node.name}")
 
 
 def wait_for_standby(node: site.Node) -> None:
@@ -96,13 +95,10 @@ def test_a_dead_primary_is_replaced_becomes_the_standby_and_the_primary_again(re
     while f"{STANDBY.name} is the primary" not in said(PRIMARY, f"{site.COMPOSE} logs postgres"):
         assert time.time() < killed + 10 * WITHIN_S, "the old primary does not refuse to start"
         time.sleep(2)
-    repaired = site.run_site()
-    assert repaired.code == 0, repaired.output
+    site.run_site().succeeded()
     wait_for_standby(PRIMARY)
     assert site.shell(PRIMARY, f"ls -d {VOLUME}/before_*/PG_VERSION")
 
-    back = promote(PRIMARY)
-    assert back.code == 0, back.output
+    promote(PRIMARY).succeeded()
     wait_for_standby(STANDBY)
-    verdict = verify()
-    assert verdict.ok, verdict.report["failures"]
+    all_is_healthy()

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 import site_under_test as site
-from copies import by_hand
+from copies import DATA, STANDBYS, back_up
 from interrupted import postgres
-from verified import verify
+from verified import all_is_healthy
 
 # Made again in the shortest time.
 SMALLEST = min((node for node in site.nodes() if node.containers), key=lambda node: len(node.services))
-_, *STANDBYS = site.running("postgres")
 BYSTANDER = "/etc/somebody-elses.conf"
 BYSTANDER_DATA = "$(docker volume inspect --format '{{.Mountpoint}}' bystander)/file"
 # What somebody has in the engine's configuration beside us: a runtime, and a key the toolkit never writes.
@@ -28,7 +27,7 @@ IMAGES = "docker image ls --format '{{.Repository}}:{{.Tag}}'"
 
 def settings(node: site.Node) -> dict[str, Any]:
     """What the engine's configuration file holds."""
-    return dict(json.loads(site.shell(node, f"cat {DAEMON_FILE}")))
+    return dict(site.told(node, f"cat {DAEMON_FILE}"))
 
 
 def write_settings(node: site.Node, wanted: dict[str, Any]) -> None:
@@ -65,9 +64,7 @@ def bystanders(node: site.Node) -> Iterator[None]:
 
 
 def cleanup(node: site.Node, *more: str) -> site.Run:
-    name = site.variable(node, "site_name")
-    limit = ("--limit", node.address)
-    return site.run_playbook("playbooks/cleanup.yml", *limit, "-e", f"confirm={name}", *more)
+    return site.run_confirmed("playbooks/cleanup.yml", "--limit", node.address, *more)
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ def data_of(node: site.Node) -> tuple[Any, str]:
     site.shell(
         node, f"mkdir -p {SCRATCH}; {DUMP.format('postgres')} {SCRATCH}; {DUMP.format('minio')} {OBJECTS}"
     )
-    databases = json.loads(site.shell(node, f"cat {SCRATCH}/manifest.json; rm -r {SCRATCH}"))["databases"]
+    databases = site.told(node, f"cat {SCRATCH}/manifest.json; rm -r {SCRATCH}")["databases"]
     digests = site.shell(node, f"cd {OBJECTS} && find . -type f -exec sha256sum {{}} + | sort -k 2")
     return {name: database["tables"] for name, database in databases.items()}, digests
 
@@ -112,13 +109,11 @@ class Removed:
 @pytest.fixture(scope="module")
 def data() -> tuple[Any, str]:
     """What is in databases and buckets, all of it in a backup."""
-    [node, *_] = site.running("postgres")
     postgres("create table notes (id serial primary key, text text)")
     postgres("insert into notes (text) select repeat($$x$$, n) from generate_series(1, 1000) n")
-    site.shell(node, PUT)
-    code, report = by_hand()
-    assert code == 0, report
-    return data_of(node)
+    site.shell(DATA, PUT)
+    back_up()
+    return data_of(DATA)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +127,7 @@ def removed(data: object) -> Iterator[dict[bool, Removed]]:
         site.shell(
             standby, f"{site.COMPOSE} rm --stop --force postgres && docker volume rm aicluster_postgres"
         )
-    nodes = {True: SMALLEST, False: site.running("postgres")[0]}
+    nodes = {True: SMALLEST, False: DATA}
     with ExitStack() as stack:
         for node in nodes.values():
             stack.enter_context(bystanders(node))
@@ -153,11 +148,11 @@ def test_without_the_name_of_the_site_nothing_is_removed():
 
 @pytest.mark.parametrize("keep_data", [True, False], ids=["all but data", "data, too"])
 def test_what_the_toolkit_made_goes_and_what_was_there_stays(removed, keep_data):
-    node, before, run = removed[keep_data].node, removed[keep_data].before, removed[keep_data].run
-    assert run.code == 0, run.output
+    node, before = removed[keep_data].node, removed[keep_data].before
+    said = removed[keep_data].run.succeeded().output
     assert len(before.volumes) > 1
     for image in before.images - {before.kept_image}:
-        assert image in run.output, "what goes is said by name"
+        assert image in said, "what goes is said by name"
     left = site.shell(
         node, "ls -d /opt/aicluster /var/lib/aicluster /etc/systemd/system/aicluster* 2>&1; true"
     )
@@ -173,20 +168,17 @@ def test_what_the_toolkit_made_goes_and_what_was_there_stays(removed, keep_data)
 
 def test_the_next_run_makes_it_again_and_leaves_what_others_set(removed):
     nodes = [one.node for one in removed.values()]
-    again = site.run_site("--limit", ",".join(node.address for node in [*nodes, *STANDBYS]))
-    assert again.code == 0, again.output
+    site.run_site("--limit", ",".join(node.address for node in [*nodes, *STANDBYS])).succeeded()
     for node in nodes:
         assert BYSTANDER_SETTINGS.items() < settings(node).items()
-    verdict = verify()
-    assert verdict.ok, verdict.report["failures"]
+    all_is_healthy()
 
 
 def test_a_node_that_lost_everything_has_all_its_rows_and_objects_back(removed, data):
-    node, name = removed[False].node, site.variable(removed[False].node, "site_name")
+    node = removed[False].node
     assert data_of(node) != data
-    everything = ("-e", "service=all", "-e", f"node={node.name}", "-e", f"confirm={name}")
-    restored = site.run_playbook("playbooks/restore.yml", *everything)
-    assert restored.code == 0, restored.output
+    everything = ("-e", "service=all", "-e", f"node={node.name}")
+    site.run_confirmed("playbooks/restore.yml", *everything).succeeded()
     assert data_of(node) == data
     site.shell(node, "/opt/aicluster/postgres/bin/restore --drop-before")
     postgres("drop table notes")

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import site_under_test as site
-from copies import by_hand
-from verified import verify
+from copies import back_up
+from verified import all_is_healthy
 
 pytestmark = pytest.mark.full
 [HUB], MONITORING = site.running("jupyterhub"), site.running("alertmanager")[0]
@@ -48,10 +48,15 @@ def accounts() -> list[str]:
     return [sqlite(node, file, statement) for file, (statement, node) in ACCOUNTS.items()]
 
 
-def confirmed(playbook: str, node: site.Node, *words: str) -> site.Run:
-    """Run a playbook that asks for the name of the site, for one node."""
-    confirm = ("-e", f"confirm={site.variable(node, 'site_name')}")
-    return site.run_playbook(f"playbooks/{playbook}.yml", "--limit", node.address, *confirm, *words)
+def on_both(playbook: str, words: str) -> None:
+    """Run a playbook that asks for the name of the site for either node, at the same time."""
+
+    def run(node: site.Node) -> site.Run:
+        return site.run_confirmed(f"playbooks/{playbook}.yml", "--limit", node.address, "-e", words)
+
+    with ThreadPoolExecutor() as pool:
+        for done in pool.map(run, NODES):
+            done.succeeded()
 
 
 def test_notebooks_pictures_and_dashboards_are_back_on_nodes_that_lost_everything(record_property):
@@ -63,26 +68,19 @@ def test_notebooks_pictures_and_dashboards_are_back_on_nodes_that_lost_everythin
     sqlite(MONITORING, database, "insert into \"user\" (login, password) values ('kept', 'x')")
     before = files(), accounts()
     assert "kept" in before[1][1]
-    code, report = by_hand()
-    assert code == 0, report
+    back_up()
 
-    with ThreadPoolExecutor() as pool:
-        for run in pool.map(lambda node: confirmed("cleanup", node, "-e", "keep_data=False"), NODES):
-            assert run.code == 0, run.output
+    on_both("cleanup", "keep_data=False")
     began = time.monotonic()
-    again = site.run_site("--limit", ",".join(node.address for node in NODES))
-    assert again.code == 0, again.output
+    site.run_site("--limit", ",".join(node.address for node in NODES)).succeeded()
     record_property("seconds until the nodes were deployed again", round(time.monotonic() - began))
     assert (files(), accounts()) != before
 
     began = time.monotonic()
-    with ThreadPoolExecutor() as pool:
-        for run in pool.map(lambda node: confirmed("restore", node, "-e", "service=all"), NODES):
-            assert run.code == 0, run.output
+    on_both("restore", "service=all")
     record_property("seconds of the restores", round(time.monotonic() - began))
     assert (files(), accounts()) == before
-    verdict = verify()
-    assert verdict.ok, verdict.report["failures"]
+    all_is_healthy()
     for volume, name in FILES.items():
         site.shell(HUB, f"rm -r {VOLUMES.format(volume)}/{name.partition('/')[0]}")
     sqlite(MONITORING, database, "delete from \"user\" where login = 'kept'")

@@ -68,7 +68,6 @@ def story(tmp_path_factory) -> Iterator[Story]:
     overrides = json.dumps(
         {"service_overrides": {service: {"image": again[service]} for service in SERVICES}}
     )
-    confirm = f"confirm={site.variable(NODES['postgres'], 'site_name')}"
     postgres("create table rolled_back as select 1 as id, $$$$ as said")
     write("before")
     try:
@@ -76,9 +75,7 @@ def story(tmp_path_factory) -> Iterator[Story]:
         changed = images()
         write("after")
         back = [
-            site.run_playbook(
-                "playbooks/rollback.yml", "-e", f"service={service}", "-e", confirm, root=project
-            )
+            site.run_confirmed("playbooks/rollback.yml", "-e", f"service={service}", root=project)
             for service in SERVICES
         ]
         found = images(), data()
@@ -90,16 +87,16 @@ def story(tmp_path_factory) -> Iterator[Story]:
         postgres("drop table if exists rolled_back")
         site.shell(NODES["postgres"], "/opt/aicluster/postgres/bin/restore --drop-before")
         site.shell(NODES["alertmanager"], f"rm -f {MARK}")
-    assert undone.code == 0, undone.output
+    undone.succeeded()
     assert images() == IMAGES
 
 
 def test_the_data_are_backed_up_before_the_images_change(story):
-    assert story.change.code == 0, story.change.output
+    said = story.change.succeeded().output
     assert story.changed == story.again
     for service, node in NODES.items():
-        assert f"+ backup {service} (before its image " in story.change.output
-        assert f"{node.name}: {service} -> " in story.change.output
+        assert f"+ backup {service} (before its image " in said
+        assert f"{node.name}: {service} -> " in said
 
 
 def test_a_rollback_puts_back_image_and_data(story):

@@ -1,5 +1,7 @@
-"""What the tests of backups share: a node and a job as data, and a folder that stands for a node."""
+"""What the tests of backups share: nodes, jobs and snapshots as data, and a folder that stands for a node."""
 
+import datetime
+import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,10 +9,18 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import render
 from tree import ROOT
 
 # What the programs of services import on a node.
 PROGRAMS = ROOT / "roles/backup/templates/opt/aicluster/bin"
+# Keeps what it is asked, with the repository and the password; answers its first word, else the last it can.
+DOCKER = """#!/bin/sh
+here=$(dirname "$(dirname "$0")")
+echo "$RESTIC_REPOSITORY|$RESTIC_PASSWORD|$*" >> "$here/asked"
+for word in "$@" "$1"; do if [ -e "$here/on/$word" ]; then answer=$here/on/$word; fi; done
+if [ "$answer" ]; then . "$answer"; fi
+"""
 
 
 def job(name: str, **changed: Any) -> dict[str, Any]:
@@ -25,6 +35,25 @@ def node(name: str, store: int = 0, keeps: bool = True, **services: Any) -> dict
     own |= {"backup_store": {"disk_gb": store, "ports": {"rest": {"port": 8000}}}} if store else {}
     ends = {"address": f"{name}.lan", "share": None, "capacity": None, "drained": False}
     return {"name": name, "host": f"host-{name}", **ends, "services": {**own, **services}}
+
+
+def snapshot(name: str, hours: float, **more: Any) -> dict[str, Any]:
+    """A snapshot as restic lists it, made some hours ago."""
+    made = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=hours)
+    return {"id": name, "short_id": name, "time": made.isoformat(), **more}
+
+
+def given_to_store(name: str, **overrides: Any) -> dict[str, str]:
+    """Last part of the path -> content of what the store on a node is given."""
+    [host] = [node["host"] for node in render.cluster("production") if node["name"] == name]
+    files = render.render_role("backup_store", host=host, overrides=overrides)
+    return {path.rpartition("/")[2]: content for path, content in files.items()}
+
+
+def arguments(unit: str, key: str = "ExecStart") -> list[str]:
+    """What the text of a unit passes to its program."""
+    [line] = [line for line in unit.splitlines() if line.startswith(f"{key}=")]
+    return line.split()[2:]
 
 
 class Folder:
@@ -42,6 +71,13 @@ class Folder:
     def program(self, name: str, text: str) -> None:
         self.write(name, text).chmod(0o755)
 
+    def docker(self, **answers: str) -> None:
+        """Stand for Docker, and for restic in its container: to a word, run lines of shell."""
+        self.program("bin/docker", DOCKER)
+        self.write("asked", "")
+        for word, lines in answers.items():
+            self.write(f"on/{word}", lines)
+
     def read(self, name: str) -> str:
         return (self.folder / name).read_text()
 
@@ -51,8 +87,22 @@ class Folder:
         files = [path for path in top.rglob("*") if path.is_file()]
         return {str(path.relative_to(top)): path.read_text(errors="replace") for path in files}
 
-    def asked(self, start: str = "") -> list[str]:
-        return [line for line in self.read("asked").splitlines() if line.startswith(start)]
+    def read_json(self, name: str) -> Any:
+        return json.loads(self.read(name))
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write(name, json.dumps(value))
+
+    def asked(self, start: str = "", repository: str = "") -> list[str]:
+        """What Docker was asked that begins so, of one repository if it is named."""
+        lines = [line.split("|", 2) for line in self.read("asked").splitlines()]
+        return [said for where, _, said in lines if said.startswith(start) and repository in ("", where)]
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """Sample -> value of a file that a program wrote."""
+        lines = self.read(f"metrics/aicluster_{name}.prom").splitlines()
+        samples = [line.rsplit(" ", 1) for line in lines if line and not line.startswith("#")]
+        return {sample: float(value) for sample, value in samples}
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command that finds the node's programs first."""

@@ -11,20 +11,20 @@ from tree import ROOT
 AGENT = "/opt/aicluster/bin/aicluster_backup.py"
 DRILL = "/opt/aicluster/bin/aicluster_drill.py"
 RESTIC = "docker exec backup restic --repository-file /run/secrets/backup/store_{}"
+# The primary of the database, and what copies it.
+DATA, *STANDBYS = site.running("postgres")
+[CONTROL] = site.running("control_node")
+# The store of most first copies, which restores them to prove them.
+FIRST = max(site.running("backup_store"), key=lambda node: node.services["backup_store"]["disk_gb"])
 
 
 def backed_up() -> list[site.Node]:
     return site.running("backup")
 
 
-def first_store() -> site.Node:
-    """The store of most first copies, which restores them to prove them."""
-    return max(site.running("backup_store"), key=lambda node: node.services["backup_store"]["disk_gb"])
-
-
 def copies(node: site.Node) -> dict[tuple[str, str], Any]:
-    told = json.loads(site.shell(node, f"{AGENT} status"))
-    return {(one["job"], one["store"]): one for one in told["copies"]}
+    """What a node remembers of each copy, by job and store."""
+    return {(one["job"], one["store"]): one for one in site.told(node, f"{AGENT} status")["copies"]}
 
 
 def restic(node: site.Node, command: str, store: int = 1) -> str:
@@ -48,3 +48,16 @@ def by_hand() -> tuple[int, dict[str, Any]]:
     )
     sys.stdout.write(ran.stderr)
     return ran.returncode, json.loads(ran.stdout)
+
+
+def back_up() -> dict[str, Any]:
+    """The report of `bin/backup`, which succeeds."""
+    code, report = by_hand()
+    assert code == 0, report
+    return report
+
+
+def unit(node: site.Node, name: str) -> str:
+    """Run a unit of a node to its end; its result."""
+    show = f"systemctl show --value --property Result {name}"
+    return site.shell(node, f"systemctl start {name}; {show}").strip()

@@ -1,9 +1,12 @@
 """The running site as tests see it: nodes and services from the inventory, a shell on each node."""
 
+import json
 import os
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -136,6 +139,23 @@ def shell(node: Node, command: str) -> str:
     return ran.stdout.partition(f"{begins}\n")[2]
 
 
+def told(node: Node, command: str) -> Any:
+    """The JSON that a command run as root on a node prints."""
+    return json.loads(shell(node, command))
+
+
+@contextmanager
+def stopped(service: str, *nodes: Node) -> Iterator[None]:
+    """A service that is away on these nodes, and back and healthy afterwards."""
+    for node in nodes:
+        shell(node, f"{COMPOSE} stop {service}")
+    try:
+        yield
+    finally:
+        for node in nodes:
+            shell(node, f"{COMPOSE} up --detach --wait {service}")
+
+
 # What a run may touch: files with owner and mode, what the engine remembers, containers, images, packages.
 FINGERPRINT = (
     "find /opt/aicluster /etc/docker /etc/systemd/system /var/lib/aicluster -type f -printf '%p %m %U:%G ' "
@@ -160,6 +180,11 @@ class Run:
         found = re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", self.output, re.MULTILINE)
         return {host: int(count) for host, count in found if host != "localhost"}
 
+    def succeeded(self) -> "Run":
+        """Return this run; AssertionError with its output if it failed."""
+        assert self.code == 0, self.output
+        return self
+
 
 def begin(name: str, *arguments: str, root: Path = ROOT, own_group: bool = False) -> subprocess.Popen[str]:
     """Begin a run of a playbook; with `own_group` for a test that ends it with all its children."""
@@ -179,6 +204,11 @@ def run_playbook(name: str, *arguments: str, root: Path = ROOT) -> Run:
     with begin(name, *arguments, root=root) as run:
         output, _ = run.communicate()
     return Run(run.returncode, output)
+
+
+def run_confirmed(name: str, *arguments: str, root: Path = ROOT) -> Run:
+    """Run a playbook that asks for the name of the site."""
+    return run_playbook(name, "-e", f"confirm={variable(nodes()[0], 'site_name')}", *arguments, root=root)
 
 
 def run_site(*arguments: str) -> Run:

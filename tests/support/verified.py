@@ -48,3 +48,9 @@ def verify(*arguments: str, root: Path = ROOT) -> Verdict:
         check=False,
     )
     return Verdict(ran.returncode, json.loads(ran.stdout))
+
+
+def all_is_healthy() -> None:
+    """AssertionError with the failures that verify finds."""
+    verdict = verify()
+    assert verdict.ok, verdict.report["failures"]

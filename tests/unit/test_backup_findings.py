@@ -8,7 +8,7 @@ from backups import node
 from site_description import errors_of, production
 from tree import ROOT
 
-from aicluster.backup.findings import backup_problems, named_volumes, volume_problems
+from aicluster.backup.findings import backup_problems, volume_problems
 
 DATA = {"backup": [{"volume": "v"}], "disk_gb": 30}
 
@@ -64,20 +64,6 @@ def test_an_override_that_forgets_a_volume_is_found():
     site["hosts"]["192.168.1.247"]["node_services"] = [{"postgres": {"backup": []}}]
     found = [error for error in errors_of(site) if error.startswith("volume ")]
     assert [error.partition(":")[0] for error in found] == ["volume postgres of service postgres unnamed"]
-
-
-@pytest.mark.parametrize(("template", "volumes"), [
-    pytest.param("services:\n  a:\n    volumes:\n      - v:/v\n", [], id="none"),
-    pytest.param("volumes:\n  v:\n  # of another\n  w: {name: x}\nnetworks:\n  n:\n", ["v", "w"],
-        id="before other keys"),
-    pytest.param("volumes: {v: , w: {}}", ["v", "w"], id="in one line"),
-    pytest.param("volumes:\n{% if a %}\n  v:\n{% else %}\n  w:\n{% endif %}\n", ["v", "w"],
-        id="each under a condition"),
-    pytest.param("volumes:\n{% for v in all %}\n  {{ v }}:\n{% endfor %}\n", [],
-        id="computed, as those of others are"),
-])  # fmt: skip
-def test_the_volumes_of_a_template_are_read_without_rendering_it(template, volumes):
-    assert named_volumes(template) == volumes
 
 
 @pytest.mark.parametrize("inventory", ["production", "lab"])

@@ -5,10 +5,8 @@ from typing import Any
 import pytest
 import render
 from backups import job
-from hypothesis import given
-from hypothesis import strategies as st
 
-from aicluster.backup.jobs import SQLITE_FILES, backup_jobs, backup_mounts
+from aicluster.backup.jobs import backup_jobs, backup_mounts
 from aicluster.errors import SiteError
 
 
@@ -79,30 +77,6 @@ def test_jobs_are_in_the_order_of_the_services_of_the_node_and_of_no_other():
 def test_a_host_that_is_none_is_refused():
     with pytest.raises(SiteError, match=r"10\.0\.0\.9.*must be in cluster_nodes; give the inventory key"):
         backup_jobs(nodes(), "10.0.0.9")
-
-
-FILE = st.sampled_from(["a.db", "b/c.db"])
-COPIES = st.fixed_dictionaries({}, optional={"copies": st.sampled_from([1, 2])})
-WAYS = st.one_of(
-    st.fixed_dictionaries({"sqlite": st.lists(FILE, unique=True)}),
-    st.fixed_dictionaries({"dump": st.just("bin/backup")}),
-    st.fixed_dictionaries({"none": st.just("A reason.")}),
-)
-
-
-@given(st.lists(st.tuples(WAYS, COPIES), max_size=5))
-def test_each_volume_is_read_once_or_dumped_or_not_kept(drawn):
-    entries = [{"volume": f"v{number}", **way, **copies} for number, (way, copies) in enumerate(drawn)]
-    site = nodes(web=entries)
-    jobs, mounts = backup_jobs(site, "10.0.0.1")["jobs"], backup_mounts(site, "10.0.0.1")
-    paths = [path for one in jobs for path in one["paths"] if path.startswith("/volumes/")]
-    assert sorted(paths) == [f"/volumes/{volume}" for volume in mounts["volumes"]]
-    assert mounts["volumes"] == [kept["volume"] for kept in entries if "sqlite" in kept]
-    # Each database file is copied in the one way or the other, never both, never neither.
-    for one in jobs:
-        copied = [f"/volumes/{volume}/{file}" for volume, files in one["sqlite"].items() for file in files]
-        assert one["exclude"] == [f"{file}{end}" for file in copied for end in SQLITE_FILES]
-        assert bool(one["dumps"] or copied) == (f"/staging/{one['name']}" in one["paths"])
 
 
 @pytest.mark.parametrize("name", ["PI51", "PI52", "PI41", "ORIN0", "AGX0"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aicluster.backup.nightly import command, line_of, report, run, size, summary
+from aicluster.backup.nightly import report, run, summary
 
 DONE = {"event": "done", "job": "postgres", "store": "AGX0", "bytes": 1500000, "seconds": 2.4}
 FAILED = {"event": "failed", "job": "minio", "message": "mc mirror: no space left"}
@@ -50,7 +50,9 @@ def test_what_a_node_says_is_its_outcome(said, failures, snapshots):
 
 def test_one_failing_node_stops_no_other_and_all_are_told():
     lines: list[str] = []
-    outcomes = run({"PI52": node(FAILED, status=1), "AGX0": node(DONE)}, lines.append)
+    outcomes = run(
+        {"PI52": node(FAILED, status=1), "AGX0": node({"event": "start", "job": "a"}, DONE)}, lines.append
+    )
     document = report(outcomes, 12.3)
     assert sorted(lines) == [
         "AGX0: postgres -> AGX0: 1.5 MB added in 2 s",
@@ -75,18 +77,3 @@ while not pathlib.Path(sys.argv[2]).exists():
 """
     program, a, b = [sys.executable, "-c", wait], str(tmp_path / "a"), str(tmp_path / "b")
     assert not any(outcome.failures for outcome in run({"A": [*program, a, b], "B": [*program, b, a]}, print))
-
-
-def test_a_start_is_no_news():
-    assert line_of("PI52", {"event": "start", "job": "postgres"}) == ""
-
-
-@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2.5e9, "2.5 GB")])
-def test_sizes_are_for_people(count, text):
-    assert size(count) == text
-
-
-def test_the_command_asks_for_no_password():
-    words = command(["-p", "22", "ansible@192.0.2.1"], "PI31")
-    assert words[:2] == ["ssh", "-oBatchMode=yes"]
-    assert words[4:9] == ["-p", "22", "ansible@192.0.2.1", "sudo", "-n"]

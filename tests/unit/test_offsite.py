@@ -1,8 +1,6 @@
 """What the first of all stores copies off site, and what it does when that fails."""
 
-import datetime
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +8,16 @@ import aicluster_offsite as offsite
 import aicluster_textfile
 import pytest
 import render
-from backups import Folder
+from backups import Folder, arguments, given_to_store, snapshot
 
 from aicluster.backup.secrets import backup_secret
 
-# Stands for Docker and restic: knows the newest snapshots of each source, and whether there is a repository.
-DOCKER = """#!/bin/sh
-here="$(dirname "$0")/.."
-echo "$RESTIC_REPOSITORY|$RESTIC_PASSWORD|$AWS_ACCESS_KEY_ID|$*" >> "$here/asked"
-case "$*" in
-  *" snapshots "*) cat "$here/$(basename "$RESTIC_REPOSITORY")" ;;
-  *" cat config"*) exit "$(cat "$here/config")" ;;
-esac
-if [ "$(cat "$here/fails")" = "$RESTIC_REPOSITORY" ]; then echo "Fatal: no room" >&2; exit 1; fi
-"""
+DOCKER = {
+    "snapshots": 'cat "$here/$(basename "$RESTIC_REPOSITORY")"',
+    "check": 'echo "$AWS_ACCESS_KEY_ID" > "$here/environment"',
+}
+OF_PI52 = "s3:https://host/bucket/PI52"
+NO_ROOM = f'if [ "$RESTIC_REPOSITORY" = {OF_PI52} ]; then echo "Fatal: no room" >&2; exit 1; fi'
 PLAN = {
     "repository": "s3:https://host/bucket/",
     "environment": {"AWS_ACCESS_KEY_ID": "an-id"},
@@ -38,38 +32,33 @@ class Night(Folder):
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(folder)
-        self.program("bin/docker", DOCKER)
-        self.write("plan", json.dumps(PLAN))
-        self.write("config", "0")
+        self.docker(**DOCKER)
+        self.write_json("plan", PLAN)
         self.snapshots("site", site=1)
         places = {"PLAN": "plan", "STATE": "state"}
         self.use(monkeypatch, {offsite: places, aicluster_textfile: {"FOLDER": "metrics"}})
 
     def snapshots(self, name: str, **hours: int) -> None:
         """What a source has: a snapshot of each tag, some hours old, and one of the day before it."""
-        now = datetime.datetime.now(datetime.UTC)
         made = [
-            {"id": f"{tag}{age}", "tags": [tag], "time": (now - datetime.timedelta(hours=age)).isoformat()}
+            snapshot(f"{tag}{age}", age, tags=[tag])
             for tag, newest in hours.items()
             for age in (newest + 24, newest)
         ]
-        self.write(name, json.dumps(made))
+        self.write_json(name, made)
 
-    def passes(self, fails: str = "", **hours: int) -> int:
+    def passes(self, **hours: int) -> int:
         """Run the program once; return its exit status."""
         self.snapshots("PI52", **(hours or {"postgres": 3, "minio": 4}))
         self.write("asked", "")
-        self.write("fails", fails)
         return offsite.main(KEEP)
 
     def commands(self) -> list[str]:
         """Words of restic about what is off site of PI52."""
-        start = "s3:https://host/bucket/PI52|"
-        return [line.partition(" --retry-lock 2h ")[2] for line in self.asked(start)]
+        return [line.partition(" --retry-lock 2h ")[2] for line in self.asked(repository=OF_PI52)]
 
-    def metrics(self) -> Mapping[str, float]:
-        lines = self.read("metrics/aicluster_offsite.prom").splitlines()
-        return {name: float(value) for name, value in (line.split() for line in lines if line[0] != "#")}
+    def error(self) -> str:
+        return str(self.read_json("state")["PI52"]["error"])
 
 
 @pytest.fixture
@@ -89,21 +78,20 @@ COPIED = [
 def test_the_newest_of_each_job_is_copied_then_what_is_there_is_checked_and_pruned(night):
     assert night.passes() == 0
     assert night.commands() == COPIED
-    assert json.loads(night.read("state"))["PI52"]["error"] == ""
+    assert night.error() == ""
 
 
 def test_the_repository_is_made_first_if_there_is_none(night):
-    night.write("config", "10")
+    night.docker(config="exit 10")
     assert night.passes() == 0
     assert night.commands() == [COPIED[0], "init --copy-chunker-params", *COPIED[1:]]
 
 
 def test_passwords_are_in_the_environment_and_in_no_argument(night):
     night.passes()
-    said = night.read("asked")
-    assert "bucket/PI52|its-password|an-id|exec --env AWS_ACCESS_KEY_ID --env RESTIC_FROM_PASSWORD" in said
-    for secret in ("its-password", "an-id"):
-        assert all(secret not in line.rpartition("|")[2] for line in night.asked())
+    start = f"{OF_PI52}|its-password|exec --env AWS_ACCESS_KEY_ID --env RESTIC_FROM_PASSWORD"
+    assert start in night.read("asked") and night.read("environment") == "an-id\n"
+    assert not [line for line in night.asked() if "its-password" in line or "an-id" in line]
 
 
 def test_of_a_node_that_no_longer_sends_nothing_is_removed(night):
@@ -114,29 +102,28 @@ def test_of_a_node_that_no_longer_sends_nothing_is_removed(night):
 def test_a_snapshot_of_a_time_to_come_is_copied_nowhere(night):
     assert night.passes(postgres=-3) == 1
     assert night.commands() == []
-    assert "of a time to come" in json.loads(night.read("state"))["PI52"]["error"]
+    assert "of a time to come" in night.error()
 
 
 def test_a_failure_stops_its_own_copy_and_leaves_the_time_of_the_last_one(night):
     newest = 'backup_offsite_newest_snapshot_timestamp_seconds{repository="PI52"}'
     failed = 'backup_offsite_last_exit_code{repository="%s"}'
     night.passes()
-    before = night.metrics()
-    assert night.passes(fails="s3:https://host/bucket/PI52") == 1
-    after = night.metrics()
+    before = night.metrics("offsite")
+    night.docker(unlock=NO_ROOM)
+    assert night.passes() == 1
+    after = night.metrics("offsite")
     assert after[newest] == before[newest]
     assert (after[failed % "PI52"], after[failed % "site"]) == (1.0, 0.0)
     assert night.commands() == ["cat config", "unlock"]
-    assert "no room" in json.loads(night.read("state"))["PI52"]["error"]
+    assert "no room" in night.error()
 
 
 def given(monkeypatch: pytest.MonkeyPatch, name: str, address: str) -> dict[str, str]:
-    """Last part of the path -> content of what the store on a node has."""
+    """What the store on a node has where a site names an address off site."""
     chosen = render.choose(monkeypatch, site_offsite=address)
-    [host] = [node["host"] for node in render.cluster("production") if node["name"] == name]
     secrets = render.made_up_secrets() | {"offsite_environment": {"B2_ACCOUNT_ID": "x"}}
-    files = render.render_role("backup_store", host=host, overrides=chosen | {"site_secrets": secrets})
-    return {path.rpartition("/")[2]: content for path, content in files.items()}
+    return given_to_store(name, **chosen, site_secrets=secrets)
 
 
 @pytest.mark.parametrize(("name", "address"), [
@@ -159,10 +146,7 @@ def test_the_first_store_copies_all_that_keep_something_after_its_check(monkeypa
     own = f"rest:http://AGX0:{backup_secret(master, 'login AGX0 PI52')}@192.168.1.247:8000/AGX0/"
     assert plan["sources"]["AGX0"] == [backup_secret(master, "repository AGX0"), own]
     assert plan["sources"]["PI52"] == [backup_secret(master, "repository PI52"), "/store/PI52"]
-    assert (
-        "ExecStopPost=/bin/systemctl start --no-block aicluster-offsite.service"
-        in (files["aicluster-backup-store.service"])
-    )
+    then = arguments(files["aicluster-backup-store.service"], "ExecStopPost")
+    assert then == ["--no-block", "aicluster-offsite.service"]
     night.passes()
-    [start] = [line for line in files["aicluster-offsite.service"].splitlines() if "ExecStart=" in line]
-    assert offsite.main(start.split()[2:]) == 0
+    assert offsite.main(arguments(files["aicluster-offsite.service"])) == 0

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from programs import script
 from tree import ROOT
 
 SERVER = ROOT / "roles/postgres/templates/opt/aicluster/postgres/server"
@@ -36,11 +37,8 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder, self.volume = folder, folder / "volume"
         self.volume.mkdir()
-        (folder / "bin").mkdir()
-        for name, script in TOOLS.items():
-            tool = folder / "bin" / name
-            tool.write_text(f"#!/bin/bash\ncd {folder}\n{script}\n")
-            tool.chmod(0o755)
+        for name, text in TOOLS.items():
+            script(folder / "bin" / name, f"cd {folder}\n{text}")
 
     def has(self, kind: str) -> None:
         """Put a database of timeline 2 into the volume: `primary` or `standby`, or nothing."""
@@ -61,14 +59,10 @@ class Server:
             **{"REPLICATION": role, "PEER": "AGX0", "PEER_HOST": "192.0.2.1", "PEER_PORT": "5432"},
         }
         # `kill` is a builtin of the shell: a function of this name wins.
-        command = [
-            "bash",
-            "-c",
-            f'kill() {{ command {self.folder}/bin/kill; }}; export -f kill; exec {SERVER} "$@"',
-            "-",
-        ]
+        line = f'kill() {{ command {self.folder}/bin/kill; }}; export -f kill; exec {SERVER} "$@"'
+        command = ["bash", "-c", line, "-", *words]
         done = subprocess.run(
-            [*command, *words], env=environment, capture_output=True, text=True, timeout=30, check=False
+            command, env=environment, capture_output=True, text=True, timeout=30, check=False
         )
         log = self.folder / "log"
         did = log.read_text().splitlines() if log.exists() else []

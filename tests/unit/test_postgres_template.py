@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from programs import script
 from render import made_up_secrets, render_role, without
 from tree import catalogue
 
@@ -71,9 +72,6 @@ def test_who_gets_in_follows_the_catalogue_and_the_site(reach, hosts):
     ]
 
 
-# --- databases of services: tests/testinfra asks a real server; here is what the script is given ---
-
-
 def asked_for(lacking: tuple[str, ...] = (), **databases: list[str]) -> dict[str, str]:
     """The role's files in a site where these services ask for these databases."""
     site = without(*(name for name, entry in catalogue().items() if "databases" in entry), *lacking)
@@ -95,13 +93,11 @@ def test_every_database_has_a_role_and_a_password_wherever_its_service_runs():
         f"monitor {made_up_secrets()['postgres_monitor_password']}",
         f"replication {made_up_secrets()['postgres_replication_password']}",
     ]
-    script = found[f"{HOME}/provision"].splitlines()
-    made = ["role queue", "database queue", "role web", "database web", "role authenticator"]
-    assert [one for one in script if one.startswith(("role ", "database "))] == [
-        *made,
-        "role monitor",
-        "role replication",
-    ]
+    lines = found[f"{HOME}/provision"].splitlines()
+    assert [one for one in lines if one.startswith(("role ", "database "))] == [
+        "role queue", "database queue", "role web", "database web",
+        "role authenticator", "role monitor", "role replication",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("lacking", "roles"), [
@@ -123,20 +119,12 @@ def test_a_site_that_asks_for_none_gets_a_script_that_is_one():
     assert not [path for path, text in found.items() if "authenticator" in text or "postgrest" in text]
 
 
-# --- the script of the health check, with the database's tools made up ---
-
-
 @pytest.fixture
 def healthy(tmp_path):
     """Run the script; it says what it did. The folder holds `up` and `fails` as told, and the memory."""
-    for name, script in {
-        "pg_isready": f"test -e {tmp_path}/up",
-        "provision": f"echo provisioned; test ! -e {tmp_path}/fails",
-        "server": f"test ! -e {tmp_path}/second",
-    }.items():
-        tool = tmp_path / name
-        tool.write_text(f"#!/bin/sh\n{script}\n")
-        tool.chmod(0o755)
+    script(tmp_path / "pg_isready", f"test -e {tmp_path}/up")
+    script(tmp_path / "provision", f"echo provisioned; test ! -e {tmp_path}/fails")
+    script(tmp_path / "server", "true")
     text = files()[f"{HOME}/healthy"]
     assert text.count("/opt/aicluster/provision\n") == 1
     text = text.replace("/opt/aicluster/provision\n", f"{tmp_path}/provision\n")
@@ -151,18 +139,10 @@ def healthy(tmp_path):
     return run
 
 
-def test_a_database_that_does_not_answer_is_not_provisioned(healthy):
+def test_a_database_is_healthy_once_it_answers_and_was_provisioned_once_in_its_life(healthy, tmp_path):
     assert healthy() == (False, "")
-
-
-def test_one_that_answers_is_provisioned_once_in_its_life(healthy, tmp_path):
-    (tmp_path / "up").touch()
-    assert [healthy(), healthy()] == [(True, "provisioned"), (True, "")]
-
-
-def test_one_that_cannot_be_provisioned_is_not_healthy_until_it_can(healthy, tmp_path):
     (tmp_path / "up").touch()
     (tmp_path / "fails").touch()
     assert [healthy(), healthy()] == [(False, "provisioned")] * 2
     (tmp_path / "fails").unlink()
-    assert healthy() == (True, "provisioned")
+    assert [healthy(), healthy()] == [(True, "provisioned"), (True, "")]

@@ -85,10 +85,8 @@ def test_the_description_of_production_holds(primary: str):
 
 
 def test_what_is_kept_for_an_absent_standby_never_fills_the_disk():
-    text = render.render_role("postgres", "production", HOSTS["PI52"], entry={"disk_gb": 4})[
-        f"{HOME}/conf/settings.conf"
-    ]
-    assert "max_slot_wal_keep_size = 1024MB" in text
+    files = render.render_role("postgres", "production", HOSTS["PI52"], entry={"disk_gb": 4})
+    assert "max_slot_wal_keep_size = 1024MB" in files[f"{HOME}/conf/settings.conf"]
 
 
 @pytest.mark.parametrize(("name", "said"), [

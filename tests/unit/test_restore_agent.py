@@ -15,62 +15,56 @@ import pytest
 from aicluster_backup_restore import main
 from backups import Folder, job
 
-# Stands for Docker, and for restic: a snapshot is a folder. Options as restic has them.
-DOCKER = """#!{python} -IS
+CONTAINER = {"Image": "sha256:1", "Config": {"Env": ["TMPDIR=/cache"]}, "HostConfig": {"Memory": 9}}
+RESTIC = f'exec {sys.executable} -IS "$here/restic.py" "$here" "$@"'
+DOCKER = {
+    "volume": 'for last; do :; done; echo "$here/volumes/${last#aicluster_}"',
+    "inspect": f"echo '{json.dumps([CONTAINER])}'",
+    "ps": 'echo backup; case "$*" in *_grafana_data*) test -e "$here/stopped" || echo grafana;; esac',
+    "stop": 'touch "$here/stopped"',
+    "start": 'rm "$here/stopped"',
+    "snapshots": 'cat "$here/snapshots.json"',
+    "dump": 'for last; do :; done; cat "$here/snapshot$last"',
+    "ls": RESTIC,
+    "restore": RESTIC,
+}
+# Stands for the restic that lists and restores: a snapshot is a folder. Options as restic has them.
+RESTIC_PROGRAM = """
 import json, pathlib, shutil, sys
-here, words = pathlib.Path(sys.argv[0]).parents[1], sys.argv[1:]
-with open(here / "asked", "a") as log:
-    print(*words, file=log)
-if words[0] == "volume":
-    print(here / "volumes" / words[-1].replace("aicluster_", "", 1))
-elif words[0] == "inspect":
-    config = {{"Config": {{"Env": ["TMPDIR=/cache"]}}, "HostConfig": {{"Memory": 9}}}}
-    print(json.dumps([{{"Image": "sha256:1", **config}}]))
-elif words[0] == "ps":
-    runs = "aicluster_grafana_data" in " ".join(words) and not (here / "stopped").exists()
-    print("backup", *(["grafana"] if runs else []), sep="\\n")
-elif words[0] == "stop":
-    (here / "stopped").touch()
-elif words[0] == "start":
-    (here / "stopped").unlink()
-binds = dict(reversed(word[9:].split(":")[:2]) for word in words if word.startswith("--volume="))
-verb = next((word for word in words if word in ("snapshots", "ls", "restore", "dump")), "")
-if verb and (here / "says").exists():
-    sys.exit((here / "says").read_text())
-if verb == "snapshots":
-    print((here / "snapshots.json").read_text())
-rest = words[words.index(verb) + 1:] if verb else []
-named = [word for word in rest if not word.startswith("--")]
-options = [word for word in rest if word.startswith("--")]
-if verb == "ls":
-    folder = here / "snapshot" / named[1].strip("/")
+here, words = pathlib.Path(sys.argv[1]), sys.argv[2:]
+named = [word for word in words if not word.startswith("--")]
+if "ls" in words:
+    folder = here / "snapshot" / named[-1].strip("/")
     for path in [folder, *folder.iterdir()]:
         state = path.stat()
-        print(json.dumps({{"path": "/" + str(path.relative_to(here / "snapshot")), "uid": state.st_uid,
-                           "gid": state.st_gid, "mode": state.st_mode}}))
-elif verb == "dump":
-    print((here / "snapshot" / named[1].strip("/")).read_text())
-elif verb == "restore":
-    source = here / "snapshot" / named[0].partition(":")[2].strip("/")
-    target = pathlib.Path(next(word[9:] for word in options if word.startswith("--target=")))
-    real = pathlib.Path(binds.get(str(target), here / str(target).strip("/")))
-    only = [word[11:] for word in options if word.startswith("--include=/")]
-    never = [word[11:] for word in options if word.startswith("--exclude=/")]
-    skipped = lambda one: any((one + "/").startswith(no + "/") for no in never)
-    meant = lambda one: (not only or one in only) and not skipped(one)
-    files = [one for one in source.rglob("*") if one.is_file() and meant(str(one.relative_to(source)))]
-    gone = [one for one in real.rglob("*") if one.is_file() and meant(str(one.relative_to(real)))
-            and not (source / one.relative_to(real)).exists()] if "--delete" in options else []
-    for one in [] if "--dry-run" in options else files:
+        print(json.dumps({"path": "/" + str(path.relative_to(here / "snapshot")), "uid": state.st_uid,
+                          "gid": state.st_gid, "mode": state.st_mode}))
+    sys.exit()
+
+def options(name):
+    return [word[len(name):] for word in words if word.startswith(name)]
+
+binds = dict(reversed(word.split(":")[:2]) for word in options("--volume="))
+source = here / "snapshot" / named[named.index("restore") + 1].partition(":")[2].strip("/")
+[target] = options("--target=")
+real = pathlib.Path(binds.get(target, here / target.strip("/")))
+only, never = options("--include=/"), options("--exclude=/")
+skipped = lambda one: any((one + "/").startswith(no + "/") for no in never)
+meant = lambda one: (not only or one in only) and not skipped(one)
+files = [one for one in source.rglob("*") if one.is_file() and meant(str(one.relative_to(source)))]
+gone = [one for one in real.rglob("*") if one.is_file() and meant(str(one.relative_to(real)))
+        and not (source / one.relative_to(real)).exists()] if "--delete" in words else []
+if "--dry-run" not in words:
+    for one in files:
         place = real / one.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(one, place)
-    for one in [] if "--dry-run" in options else gone:
+    for one in gone:
         one.unlink()
-    size = sum(one.stat().st_size for one in files)
-    print(json.dumps({{"message_type": "status", "bytes_restored": 0, "total_bytes": size}}))
-    print(json.dumps({{"message_type": "summary", "files_restored": len(files), "files_deleted": len(gone),
-                       "bytes_restored": size, "total_bytes": size}}))
+size = sum(one.stat().st_size for one in files)
+print(json.dumps({"message_type": "status", "bytes_restored": 0, "total_bytes": size}))
+print(json.dumps({"message_type": "summary", "files_restored": len(files), "files_deleted": len(gone),
+                  "bytes_restored": size, "total_bytes": size}))
 """
 RESTORE = """#!/bin/sh
 if [ "$1" = --check ]; then echo "checked $3"; exit; fi
@@ -97,14 +91,15 @@ class Node(Folder):
             job("backup", paths=["/host/etc"]),
             job("postgres", dumps=[str(folder / "postgres/backup")], paths=["/staging/postgres"]),
         ]
-        self.write("jobs.json", json.dumps({"node": "PI52", "stores": ["AGX0", "ORIN0"], "jobs": jobs}))
+        self.write_json("jobs.json", {"node": "PI52", "stores": ["AGX0", "ORIN0"], "jobs": jobs})
         snapshots = [
             {"id": f"{number}{one['name']:x<20}", "tags": [one["name"]], "paths": one["paths"]}
             for number, one in enumerate(jobs, 1)
         ]
         night = {"time": "2026-11-01T02:00:00Z"}
-        self.write("snapshots.json", json.dumps([night | one for one in snapshots]))
-        self.program("bin/docker", DOCKER.format(python=sys.executable))
+        self.write_json("snapshots.json", [night | one for one in snapshots])
+        self.docker(**DOCKER)
+        self.write("restic.py", RESTIC_PROGRAM)
         self.program("postgres/restore", RESTORE.replace("HERE", str(folder)))
         self.program("postgres/backup", BACKUP.replace("HERE", str(folder)))
         for store in (1, 2):
@@ -121,7 +116,6 @@ class Node(Folder):
         self.write("volumes/grafana_data/later", "newer")
         self.write("volumes/homes/alice/later.ipynb", "newer")
         self.write("database", "broken")
-        self.write("asked", "")
 
     def database(self, name: str, value: int) -> None:
         with closing(sqlite3.connect(self.write(name, ""))) as made:
@@ -154,9 +148,6 @@ def test_a_store_that_is_off_is_named_and_the_other_one_is_listed(node, capsys):
     assert main(["list"]) == 0
     first, second, *_ = json.loads(capsys.readouterr().out)["copies"]
     assert first["error"].startswith("127.0.0.1:1 does not answer") and second["snapshots"]
-
-
-# --- restores ---
 
 
 def test_a_volume_becomes_what_it_was_but_for_what_is_not_copied_and_what_was_there_is_kept(node):
@@ -232,7 +223,7 @@ def test_off_site_is_read_with_what_was_handed_over_of_which_nothing_stays(node,
     monkeypatch.setattr(aicluster_backup_job, "offsite", {})
     for name in handed:
         monkeypatch.setenv(name, "")
-    node.write("handed.json", json.dumps(handed))
+    node.write_json("handed.json", handed)
     assert main(["list"]) == 0
     last = json.loads(capsys.readouterr().out)["copies"][-1]
     assert (last["copy"], last["store"]) == (0, "the off-site repository") and last["snapshots"]
@@ -244,9 +235,6 @@ def test_off_site_is_read_with_what_was_handed_over_of_which_nothing_stays(node,
     for line in [*node.asked("exec"), *node.asked("run")]:
         assert "--env AWS_SECRET_ACCESS_KEY --env RESTIC_REPOSITORY" in line
         assert "--repository-file" not in line and "hidden" not in line
-
-
-# --- what would change ---
 
 
 def test_a_plan_says_what_would_change_and_changes_nothing(node, capsys):
@@ -296,7 +284,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_changes(node, capsys, c
 
 
 def test_a_wrong_password_is_refused_and_the_other_copy_is_named(node, capsys):
-    node.write("says", "Fatal: wrong password or no key found")
+    node.docker(snapshots='echo "Fatal: wrong password or no key found" >&2; exit 1')
     assert main(["apply", "grafana"]) == 2
     said = capsys.readouterr().err
     assert said == "copy 1 on AGX0: wrong password or no key found; another copy: --copy 2\n"
