@@ -13,7 +13,7 @@ import aicluster_textfile
 import pytest
 import render
 from a_kit import ScriptedKit, check_of, failure_of, site
-from aicluster_backup_restic import seconds_of, why_not_prune
+from aicluster_backup_restic import seconds_of
 from aicluster_backup_tools import FailedError
 from aicluster_textfile import text
 from backups import Folder, arguments, given_to_store, snapshot
