@@ -25,9 +25,7 @@ class ActionModule(RestoringAction):
 
     OPTIONS: ClassVar[Options] = {
         "phase": {"type": "str", "choices": ["choose", "list", "plan", "apply", "verify"], "required": True},
-        "nodes": {"type": "list", "elements": "dict", "default": []},
-        "node": {"type": "raw", "default": ""},
-        "service": {"type": "str", "default": ""},
+        **RestoringAction.CHOSEN,
         "options": {"type": "dict", "default": {}},
         "offsite": {"type": "str", "default": ""},
         "offsite_environment": {"type": "dict", "default": {}, "no_log": True},

@@ -17,9 +17,7 @@ class ActionModule(RestoringAction):
 
     OPTIONS: ClassVar[Options] = {
         "phase": {"type": "str", "choices": ["choose", "list", "plan", "pin"], "required": True},
-        "nodes": {"type": "list", "elements": "dict", "default": []},
-        "node": {"type": "raw", "default": ""},
-        "service": {"type": "str", "default": ""},
+        **RestoringAction.CHOSEN,
         "data": {"type": "bool", "default": True},
         "mirror": {"type": "str", "default": ""},
         "pins": {"type": "list", "elements": "dict", "default": []},

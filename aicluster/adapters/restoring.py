@@ -2,13 +2,13 @@
 """What the actions of restore and rollback share: their phases, and what a node's program says."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.utils.display import Display
 
 from ..backup import restore
 from ..errors import SiteError
-from .node_action import NodeAction
+from .node_action import NodeAction, Options
 
 
 def show(node: str, lines: Iterable[str]) -> list[str]:
@@ -22,6 +22,11 @@ def show(node: str, lines: Iterable[str]) -> list[str]:
 class RestoringAction(NodeAction):
     """An action whose option `phase` names one of its methods."""
 
+    CHOSEN: ClassVar[Options] = {
+        "nodes": {"type": "list", "elements": "dict", "default": []},
+        "node": {"type": "raw", "default": ""},
+        "service": {"type": "str", "default": ""},
+    }
     PREDICTS = True
     _task_vars: dict[str, Any]
 

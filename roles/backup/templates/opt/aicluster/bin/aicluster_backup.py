@@ -16,17 +16,9 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 
 import aicluster_backup_job as work
 import aicluster_backup_record as record
+import aicluster_backup_tools as tools
 from aicluster_backup_choice import restorer_of
-from aicluster_backup_tools import (
-    CLOCKS_DIFFER_S,
-    BusyError,
-    FailedError,
-    ask,
-    commands_of,
-    end,
-    nearest,
-    status_of,
-)
+from aicluster_backup_tools import CLOCKS_DIFFER_S, BusyError, FailedError, ask, end, nearest, status_of
 
 UNIT = "aicluster-backup.service"
 # Who started the unit: its command line is always the same.
@@ -267,7 +259,7 @@ def status() -> int:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Do what the command line says."""
-    parser, commands = commands_of(__doc__)
+    parser, commands = tools.commands_of(__doc__)
     running = commands.add_parser("run", help="make all copies")
     following = commands.add_parser("follow", help="print the progress of the unit's run, and its result")
     following.add_argument("--start", action="store_true", help="start the unit first")
@@ -281,14 +273,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     if options.command in ("run", "before"):
         signal.signal(signal.SIGTERM, end)
         options.by = started_by(options.by)
-    acts = {
-        "run": lambda: run(options.by),
-        "before": lambda: before(options.service, options.by),
-        "follow": lambda: follow(options.by or "a person", options.start),
-        "status": status,
-        "fallback": fallback,
-    }  # type: Dict[str, Callable[[], int]]
-    return status_of(acts[options.command])
+        if options.command == "run":
+            return status_of(run, options.by)
+        return status_of(before, options.service, options.by)
+    if options.command == "follow":
+        return status_of(follow, options.by or "a person", options.start)
+    return status_of(status if options.command == "status" else fallback)
 
 
 if __name__ == "__main__":

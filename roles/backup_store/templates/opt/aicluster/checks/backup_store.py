@@ -38,17 +38,15 @@ def check(kit: Kit) -> Union[str, Tuple[str, str]]:
         kit.expect(kit.url("backup_store", "rest", path), status, method, headers=login(said))
     kit.run(["systemctl", "is-active", TIMER])
     seen, lacks = ["strangers refused, nothing can be deleted; %s" % checked()], []  # type: List[str], List[str]
-    sources = load(OFFSITE_PLAN, {}).get("sources")
-    if sources:
-        told, never = off_site(sources, load(OFFSITE_STATE, {}))
-        seen += told
-        lacks += ["never copied off site: %s; `%s` does it" % (", ".join(never), OFFSITE)] if never else []
-    wanted = load(DRILLS, [])
+    sources, wanted = load(OFFSITE_PLAN, {}).get("sources", ()), load(DRILLS, [])
     if wanted:
         kit.run(["systemctl", "is-active", "aicluster-drill.timer"])
-        told, never = drilled(wanted, load(DRILL_STATE, {}).get("drills", []))
+    for (told, never), what, fix in (
+        (off_site(sources, load(OFFSITE_STATE, {})), "copied off site", OFFSITE),
+        (drilled(wanted, load(DRILL_STATE, {}).get("drills", [])), "restored", DRILL),
+    ):
         seen += told
-        lacks += ["never restored: %s; `%s` does it" % (", ".join(never), DRILL)] if never else []
+        lacks += ["never %s: %s; `%s` does it" % (what, ", ".join(never), fix)] if never else []
     return ("; ".join(seen), "; ".join(lacks)) if lacks else "; ".join(seen)
 
 
