@@ -58,6 +58,7 @@ NODE_RULES: dict[str, Rule] = {
     "node_ai_capacity": Rule(or_null(is_number(0, 1e12)), "a number from 0, or null", False, HOST_FILE),
     "node_services": Rule(is_kind(list), "a list of services, `[]` for none", where=TIER_FILE),
     "node_common_services": Rule(is_kind(list), "a list of services, `[]` for none", where=NODE_FILE),
+    "node_own_services": Rule(is_kind(list), "a list of services, `[]` for none", where=HOST_FILE),
     "node_profiles": Rule(
         lambda value: isinstance(value, Mapping) and all(map(is_names, value.values())),
         "a mapping from profile to a list of services, `{}` for none",

@@ -2,8 +2,8 @@
 """The cluster as data: which node runs which service, and where a service is reached.
 
 Source of every value: the inventory's groups (tier), ``host_vars/<ip>/node.yml`` and ``group_vars`` (the
-node), ``service_catalogue`` (what a service is), ``node_services`` and ``node_common_services`` (where it
-runs, with overrides).
+node), ``service_catalogue`` (what a service is), and the lists of ``PLACEMENTS`` (where it runs, with
+overrides).
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The services of one node, as its placement lists name them.
 
-Source: `node_services` and `node_common_services`, with overrides, over `service_catalogue`.
+Source: the lists of `PLACEMENTS`, with overrides, over `service_catalogue`.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -10,8 +10,8 @@ from typing import Any
 from ..errors import SiteError
 from .catalogue import merged
 
-# Lists of services a node runs: what every node has, then what its tier brings.
-PLACEMENTS = ("node_common_services", "node_services")
+# Lists of services a node runs: what every node has, what its tier brings, what this one has besides.
+PLACEMENTS = ("node_common_services", "node_services", "node_own_services")
 
 
 def items(node: str, name: str, services: object) -> list[object]:

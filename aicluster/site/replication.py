@@ -62,7 +62,7 @@ def replication_problems(facts: Sequence[object], nodes: Sequence[Mapping[str, A
     if len(having) > MOST:
         found.append(
             f"service {SERVICE} on {', '.join(names)}: must run on one node, or on a second one as its "
-            "standby; take it off the node_services of the others"
+            "standby; take it off the services of the others"
         )
     for fact in [fact for number, fact in enumerate(facts) if having and fact not in facts[:number]]:
         if fact not in names and (fact is not None or len(having) > 1):
@@ -89,8 +89,8 @@ def promotion(nodes: Sequence[Mapping[str, Any]], name: str) -> dict[str, str]:
         raise SiteError(f"promote: node {name!r}: must be a node of the site; {fix}")
     if not standbys:
         raise SiteError(
-            f"promote: node {name!r}: must be a standby, and the site has none; add `- {SERVICE}` to the "
-            f"node_services of a second tier, write its primary in {FILE}, and run site.yml"
+            f"promote: node {name!r}: must be a standby, and the site has none; add {SERVICE} to the "
+            f"node_own_services of a second node, write its primary in {FILE}, and run site.yml"
         )
     if named["name"] not in standbys:
         is_one = f"is the primary already; {standbys[0]} is its standby"

@@ -59,10 +59,8 @@ def site_of(fixture: Path) -> dict[str, Any]:
     for variables in site["hosts"].values():
         listed = variables["node_services"]
         few = [item for item in listed if (item if isinstance(item, str) else next(iter(item))) in FEW]
-        # No standby.
-        few = [item for item in few if item != "postgres" or variables["node_name"] == "PI52"]
-        alone: dict[str, Any] = {"node_common_services": [], "node_profiles": {}, "postgres_primary": None}
-        variables.update(alone, node_services=few, node_profile=None)
+        variables.update(node_services=few, node_common_services=[], node_own_services=[])
+        variables.update(node_profiles={}, node_profile=None, postgres_primary=None)
         variables.update(document.get("everywhere") or {})
     site = dict(merged(site, overlay))
     for *parents, last in document.get("without") or ():
