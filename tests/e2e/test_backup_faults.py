@@ -33,7 +33,8 @@ MONITORING = site.running("alertmanager")[0]
 # The Prometheus of everything.
 WATCHER = next(node for node in site.running("prometheus") if node != MONITORING)
 [EDGE] = [node for node in backed_up() if node not in (DATA, HUB, GATEWAY, FIRST, MONITORING)]
-Copy = tuple[str, str]
+# Node, job and store.
+Copy = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,10 @@ class Fault:
     store: str = ""
     at: site.Node | None = None
 
-    def hits(self, name: Copy) -> bool:
+    def hits(self, copy: Copy) -> bool:
         """Whether a copy fails for it."""
-        return self.job in ("", name[0]) and self.store in ("", name[1])
+        node, job, store = copy
+        return node == self.node.name and self.job in ("", job) and self.store in ("", store)
 
 
 def full_disk(folder: str, copied: str) -> str:
@@ -147,13 +149,13 @@ def control_unit() -> tuple[str, str]:
     return result, site.shell(CONTROL, f"journalctl --output=cat --no-pager _SYSTEMD_INVOCATION_ID={run}")
 
 
-def all_copies() -> dict[str, dict[Copy, Any]]:
-    return {node.name: copies(node) for node in backed_up()}
+def all_copies() -> dict[Copy, Any]:
+    return {(node.name, *name): one for node in backed_up() for name, one in copies(node).items()}
 
 
-def ids(node: site.Node) -> set[str]:
-    """The snapshots that both stores have of a node."""
-    return {one["id"] for one in snapshots(node)}
+def ids(*nodes: site.Node) -> set[str]:
+    """The snapshots that both stores have of nodes."""
+    return {one["id"] for node in nodes for one in snapshots(node)}
 
 
 def rule(alert: str) -> str:
@@ -175,8 +177,13 @@ def shows(expression: str, wanted: Iterable[tuple[str, ...]], *labels: str) -> b
     return all_shown
 
 
-def success_times() -> dict[tuple[str, ...], float]:
-    """Node, job and store of each copy -> its freshness in Prometheus."""
+def newer(after: dict[Copy, Any], before: dict[Copy, Any]) -> set[Copy]:
+    """The copies that were made since."""
+    return {copy for copy, one in after.items() if one["success_at"] > before[copy]["success_at"]}
+
+
+def success_times() -> dict[Copy, float]:
+    """The freshness of each copy in Prometheus."""
     series = ask(WATCHER, "backup_last_success_timestamp_seconds")
     labels = ("node", "job_name", "store")
     return {tuple(one["metric"][label] for label in labels): float(one["value"][1]) for one in series}
@@ -186,47 +193,42 @@ def success_times() -> dict[tuple[str, ...], float]:
 class Night:
     """A night with all faults, what was there before, and the night after it."""
 
-    before: dict[str, dict[Copy, Any]]
-    had: dict[str, set[str]]
+    before: dict[Copy, Any]
+    had: set[str]
     result: str
     log: str
-    after: dict[str, dict[Copy, Any]]
-    times: dict[tuple[str, ...], float]
+    after: dict[Copy, Any]
+    times: dict[Copy, float]
     failed_units: bool
     failed_copies: bool
-    has: dict[str, set[str]]
+    has: set[str]
     next_result: str
     next_log: str
-    at_last: dict[str, dict[Copy, Any]]
+    at_last: dict[Copy, Any]
 
-    def hit(self, fault: Fault) -> set[Copy]:
-        """The copies that a fault stops."""
-        return {name for name in self.before[fault.node.name] if fault.hits(name)}
+    def hit(self, *faults: Fault) -> set[Copy]:
+        """The copies that faults stop."""
+        return {copy for copy in self.before for fault in faults if fault.hits(copy)}
 
 
 @pytest.fixture(scope="module")
 def night() -> Iterator[Night]:
     back_up()
-    before, had = all_copies(), {node.name: ids(node) for node in backed_up()}
+    before, had = all_copies(), ids(*backed_up())
     with bulky_database():
         with ExitStack() as faults:
             for fault in FAULTS.values():
                 faults.enter_context(broken(fault))
             result, log = control_unit()
             after = all_copies()
-            failed = {
-                (node, *name)
-                for node, made in after.items()
-                for name, one in made.items()
-                if one["exit_code"]
-            }
+            failed = {copy for copy, one in after.items() if one["exit_code"]}
             units = {(fault.node.name, "aicluster-backup.service") for fault in FAULTS.values()}
             failed_units = shows(
                 rule("UnitFailed"), units | {(CONTROL.name, "aicluster-nightly.service")}, "node", "name"
             )
             failed_copies = shows(rule("BackupFailed"), failed, "node", "job_name", "store")
             times = success_times()
-        has = {node.name: ids(node) for node in backed_up()}
+        has = ids(*backed_up())
         next_result, next_log = control_unit()
     yield Night(
         before, had, result, log, after, times, failed_units, failed_copies, has, next_result, next_log,
@@ -244,31 +246,22 @@ def test_the_unit_of_the_control_node_fails_and_so_do_those_of_the_nodes(night):
 def test_what_fails_is_told_and_leaves_the_time_of_the_last_success_alone(night, fault):
     node, hit = fault.node.name, night.hit(fault)
     told = re.findall(rf"^{node}: (\w+): (?!FAILED)(.*)$", night.log.partition("\nbackup: ")[0], re.MULTILINE)
-    assert {job for job, _ in told} == {job for job, _ in hit}, night.log
+    assert {job for job, _ in told} == {job for _, job, _ in hit}, night.log
     assert all(re.search(fault.said, text) for _, text in told), told
-    for name in hit:
-        made = night.before[node][name]["success_at"]
-        assert night.after[node][name]["success_at"] == made, name
-        assert night.times[(node, *name)] == made, name
+    for copy in hit:
+        made = night.before[copy]["success_at"]
+        assert night.after[copy]["success_at"] == night.times[copy] == made, copy
 
 
 def test_all_other_copies_are_made_and_nothing_that_was_stored_is_lost(night):
-    hit = {(fault.node.name, *name) for fault in FAULTS.values() for name in night.hit(fault)}
-    new = {
-        (node, *name) for node, made in night.after.items() for name, one in made.items()
-        if one["success_at"] > night.before[node][name]["success_at"]
-    }  # fmt: skip
-    assert new == {(node, *name) for node, made in night.before.items() for name in made} - hit
-    for node, had in night.had.items():
-        assert had <= night.has[node], node
+    assert newer(night.after, night.before) == night.before.keys() - night.hit(*FAULTS.values())
+    assert night.had <= night.has
 
 
 def test_the_next_night_makes_all_copies(night):
     assert night.next_result == "success", night.next_log
-    for node, made in night.at_last.items():
-        for name, one in made.items():
-            assert one["exit_code"] == 0
-            assert one["success_at"] > night.before[node][name]["success_at"], (node, name)
+    assert {copy for copy, one in night.at_last.items() if one["exit_code"]} == set()
+    assert newer(night.at_last, night.before) == night.before.keys()
 
 
 def stored(node: site.Node, command: str) -> str:
@@ -287,20 +280,17 @@ def wait_until(command: str, node: site.Node) -> None:
 
 
 def test_a_database_and_a_store_that_are_down_fail_their_copies_and_no_others():
-    nodes, before = backed_up(), all_copies()
+    before = all_copies()
     with site.stopped("postgres", DATA), site.stopped("backup_store", HUB):
         code, report = by_hand()
     after = all_copies()
-    names = {(node.name, *name) for node in nodes for name in before[node.name]}
-    expected = {one for one in names if one[2] == HUB.name or one[:2] == (DATA.name, "postgres")}
+    expected = {copy for copy in before if copy[2] == HUB.name or copy[:2] == (DATA.name, "postgres")}
     assert code != 0
-    assert {one for one in names if after[one[0]][one[1:]]["exit_code"]} == expected
+    assert {copy for copy, one in after.items() if one["exit_code"]} == expected
+    assert newer(after, before) == before.keys() - expected
     told = {node["node"]: " ".join(node["failures"]) for node in report["nodes"]}
     assert "postgres" in told[DATA.name]
     assert "does not answer" in told[DATA.name]
-    for node, job, store in names:
-        same = after[node][job, store]["success_at"] == before[node][job, store]["success_at"]
-        assert same is ((node, job, store) in expected), (node, job, store)
     back_up()
 
 
@@ -464,7 +454,7 @@ def test_without_the_control_node_the_timers_of_the_nodes_make_all_copies(record
         for node in nodes:
             site.shell(node, OLD + SOON)
             timers.callback(site.shell, node, AS_BEFORE)
-        while any(one["success_at"] < began for made in all_copies().values() for one in made.values()):
+        while any(one["success_at"] < began for one in all_copies().values()):
             assert time.time() < began + 300
             time.sleep(2)
         record_property("seconds until all copies were made", round(time.time() - began))

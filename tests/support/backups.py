@@ -71,9 +71,9 @@ class Folder:
     def program(self, name: str, text: str) -> None:
         self.write(name, text).chmod(0o755)
 
-    def docker(self, **answers: str) -> None:
+    def docker(self, program: str = "docker", /, **answers: str) -> None:
         """Stand for Docker, and for restic in its container: to a word, run lines of shell."""
-        self.program("bin/docker", DOCKER)
+        self.program(f"bin/{program}", DOCKER)
         self.write("asked", "")
         for word, lines in answers.items():
             self.write(f"on/{word}", lines)
