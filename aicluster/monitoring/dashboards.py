@@ -63,20 +63,7 @@ def variable_json(title: str, variable: Mapping[str, Any]) -> dict[str, Any]:
         "multi": every,
         "includeAll": every,
         **all_of_it,
-        "options": [],
-        "hide": 0,
     }
-
-
-LINK = {
-    "asDropdown": False,
-    "icon": "",
-    "includeVars": False,
-    "keepTime": True,
-    "tags": [],
-    "targetBlank": False,
-    "tooltip": "",
-}
 
 
 def grafana_dashboard(
@@ -103,11 +90,8 @@ def grafana_dashboard(
         "timezone": "browser",
         "refresh": description.get("refresh", "30s"),
         "links": [
-            {**LINK, "type": "dashboards", "title": "Dashboards", "tags": [TAG], "asDropdown": True},
-            *(
-                {**LINK, "type": "link", "icon": "external link", "targetBlank": True, **link}
-                for link in links
-            ),
+            {"type": "dashboards", "title": "Dashboards", "tags": [TAG], "asDropdown": True, "keepTime": True},
+            *({"type": "link", "icon": "external link", "targetBlank": True, **link} for link in links),
         ],
         "annotations": {"list": []},
         "templating": {"list": [variable_json(title, each) for each in description.get("variables", [])]},

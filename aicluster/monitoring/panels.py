@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The panels of Grafana's dashboards from short descriptions, one builder per kind.
 
-Source of the JSON: the kinds of the npm package @grafana/schema 12.4.
+Source of the JSON: the kinds of the npm package @grafana/schema 12.4; Grafana adds their defaults itself.
 """
 
 import re
@@ -14,12 +14,13 @@ from .grafana import PROMETHEUS
 PANEL_VERSION = "12.4.0"
 COLUMNS = 24
 
-PANEL_KEYS = {
-    "title", "kind", "description", "width", "height", "unit", "decimals", "min", "max", "colors", "states",
-    "expr", "legend", "queries", "trend", "none", "labels", "columns", "sort", "text",
-}  # fmt: skip
+FIELD_KEYS = {"unit", "decimals", "min", "max", "colors", "states"}
 QUERY_KEYS = {"expr", "legend"}
-COLUMN_KEYS = {"name", "expr", "unit", "decimals", "colors", "states", "cell", "min", "max"}
+PANEL_KEYS = {
+    *("title", "kind", "description", "width", "height", "queries", "trend", "none"),
+    *("labels", "columns", "sort", "text", *FIELD_KEYS, *QUERY_KEYS),
+}
+COLUMN_KEYS = {"name", "expr", "cell", *FIELD_KEYS}
 LABEL_KEYS = {"label", "name", "dashboard"}
 
 Panel = Mapping[str, Any]
@@ -118,7 +119,6 @@ def targets_of(where: str, panel: Panel, how: Mapping[str, object]) -> list[dict
 
 # ---------------------------------------------------------------- panels
 
-HIDDEN_FROM_NOTHING = {"legend": False, "tooltip": False, "viz": False}
 LAST = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 LEGEND_BESIDE = {
     "showLegend": True,
@@ -142,12 +142,6 @@ def stat(where: str, panel: Panel) -> dict[str, Any]:
             "reduceOptions": LAST,
             "colorMode": "value" if trend else "background",
             "graphMode": "area" if trend else "none",
-            "justifyMode": "auto",
-            "orientation": "auto",
-            "textMode": "auto",
-            "wideLayout": True,
-            "showPercentChange": False,
-            "percentChangeColorMode": "standard",
         },
     }
 
@@ -163,27 +157,18 @@ def lines(where: str, panel: Panel) -> dict[str, Any]:
     # Curves are told apart by color: a threshold is a line in the background.
     defaults["color"] = {"mode": "palette-classic"}
     defaults["custom"] = {
-        "drawStyle": "line",
-        "lineInterpolation": "linear",
-        "lineWidth": 1,
         "fillOpacity": 60 if stacked else 10,
-        "gradientMode": "none",
         "showPoints": "never",
-        "pointSize": 5,
-        "spanNulls": False,
         "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
-        "axisPlacement": "auto",
         "axisSoftMin": 0,
-        "scaleDistribution": {"type": "linear"},
         "thresholdsStyle": {"mode": "dashed" if "colors" in panel else "off"},
-        "hideFrom": HIDDEN_FROM_NOTHING,
     }
     return {
         "targets": targets,
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": {
             "legend": LEGEND_BESIDE if many and wide else LEGEND_BELOW,
-            "tooltip": {"mode": "multi", "sort": "desc", "hideZeros": False},
+            "tooltip": {"mode": "multi", "sort": "desc"},
         },
     }
 
@@ -197,12 +182,6 @@ def bars(where: str, panel: Panel) -> dict[str, Any]:
             "reduceOptions": LAST,
             "displayMode": "basic",
             "orientation": "horizontal",
-            "valueMode": "color",
-            "namePlacement": "auto",
-            "showUnfilled": True,
-            "sizing": "auto",
-            "minVizHeight": 16,
-            "minVizWidth": 8,
             "maxVizHeight": 40,
             "legend": NO_LEGEND,
         },
@@ -212,18 +191,11 @@ def bars(where: str, panel: Panel) -> dict[str, Any]:
 def states(where: str, panel: Panel) -> dict[str, Any]:
     """One stripe per series, colored by what its value means."""
     defaults = field_defaults(where, panel)
-    defaults["custom"] = {"lineWidth": 0, "fillOpacity": 80, "hideFrom": HIDDEN_FROM_NOTHING}
+    defaults["custom"] = {"lineWidth": 0, "fillOpacity": 80}
     return {
         "targets": targets_of(where, panel, OVER_TIME),
         "fieldConfig": {"defaults": defaults, "overrides": []},
-        "options": {
-            "mergeValues": True,
-            "showValue": "never",
-            "alignValue": "left",
-            "rowHeight": 0.8,
-            "legend": NO_LEGEND,
-            "tooltip": {"mode": "single", "sort": "none", "hideZeros": False},
-        },
+        "options": {"showValue": "never", "rowHeight": 0.8, "legend": NO_LEGEND},
     }
 
 
@@ -264,8 +236,6 @@ def table(where: str, panel: Panel) -> dict[str, Any]:
                 "unit": "short",
                 "color": {"mode": "thresholds"},
                 "thresholds": thresholds(where, ["text"]),
-                "mappings": [],
-                "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False},
             },
             "overrides": [
                 *(label_override(label) for label in labels if "dashboard" in label),
@@ -273,9 +243,7 @@ def table(where: str, panel: Panel) -> dict[str, Any]:
             ],
         },
         "options": {
-            "showHeader": True,
-            "cellHeight": "sm",
-            "sortBy": [{"displayName": panel.get("sort", labels[0]["name"]), "desc": "sort" in panel}],
+            "sortBy": [{"displayName": panel.get("sort", labels[0]["name"]), "desc": "sort" in panel}]
         },
     }
 
