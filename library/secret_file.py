@@ -10,7 +10,7 @@ description:
 options:
   path: {description: The file; made with mode 0600 when there is none., type: path, required: true}
   names: {description: Names that must have a value., type: list, elements: str, required: true}
-  encrypted: {description: Whether the file is an ansible-vault of the run's password., type: bool, required: true}
+  encrypted: {description: Whether the file is an ansible-vault., type: bool, required: true}
 """
 
 EXAMPLES = r"""

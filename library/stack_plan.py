@@ -20,7 +20,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-engine_changes: {description: "Whether this role, or one predicted before it, changes the engine.", type: bool}
+engine_changes: {description: "Whether this role, or one predicted, changes the engine.", type: bool}
 scope: {description: The role of the plan (only) and the services there without it (there)., type: dict}
 facts: {description: The few facts of the node that the toolkit uses., type: dict}
 prepare:

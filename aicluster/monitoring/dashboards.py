@@ -12,6 +12,7 @@ from .panels import COLUMNS, KINDS, complain, only, panel_json
 
 SCHEMA_VERSION = 42
 TAG = "aicluster"
+MENU = {"type": "dashboards", "title": "Dashboards", "tags": [TAG], "asDropdown": True, "keepTime": True}
 
 DASHBOARD_KEYS = {"title", "uid", "description", "from", "refresh", "variables", "rows"}
 ROW_KEYS = {"title", "panels"}
@@ -90,7 +91,7 @@ def grafana_dashboard(
         "timezone": "browser",
         "refresh": description.get("refresh", "30s"),
         "links": [
-            {"type": "dashboards", "title": "Dashboards", "tags": [TAG], "asDropdown": True, "keepTime": True},
+            MENU,
             *({"type": "link", "icon": "external link", "targetBlank": True, **link} for link in links),
         ],
         "annotations": {"list": []},
