@@ -61,11 +61,7 @@ TIMEOUT_S, PAUSE_S, LOG_LINES = 30, 0.3, "15"
 def run(command):
     """Return (exit code, what it printed) of a command."""
     done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
     return done.returncode, done.stdout.decode("utf-8", "replace").strip()
 

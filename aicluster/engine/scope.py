@@ -40,10 +40,7 @@ class Scope:
         if not self.only:
             return node
         kept = {*self.there, self.only}
-        return {
-            **node,
-            "services": {name: entry for name, entry in node["services"].items() if name in kept},
-        }
+        return {**node, "services": {name: entry for name, entry in node["services"].items() if name in kept}}
 
     def seen(self, actual: dict[str, Any]) -> dict[str, Any]:
         """Return the differences of an inspection that are this run's: what others brought stays."""

@@ -158,8 +158,7 @@ UNIT = {
 }
 RULE = optional(
     change=Field(
-        one_of(*CHANGES),
-        f"what a change means for the service's containers; default: {CHANGES[0]}",
+        one_of(*CHANGES), f"what a change means for the service's containers; default: {CHANGES[0]}"
     ),
     restart=Field(UNITS, "restarted after a change"),
     reload=Field(UNITS, "reloaded after a change"),
@@ -210,8 +209,7 @@ FIELDS = {
     **optional(
         ROLES_OWN,
         drill=Field(
-            RELATIVE,
-            "program of the role, `files/drill.py`: a store runs it on a restored copy every night",
+            RELATIVE, "program of the role, `files/drill.py`: a store runs it on a restored copy every night"
         ),
         one_major=Field(
             BOOLEAN,
