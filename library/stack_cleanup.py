@@ -66,14 +66,9 @@ LABEL = "com.docker.compose.project=" + PROJECT
 MODEL_VOLUMES = ("ollama", "comfyui_models")
 # Removing it would take the containers of others along.
 ENGINE = (
-    "docker-ce",
-    "docker-ce-cli",
-    "containerd.io",
-    "docker-compose-plugin",
-    "docker.io",
-    "docker-cli",
+    "docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin", "docker.io", "docker-cli",
     "docker-compose",
-)
+)  # fmt: skip
 # What is removed of each kind, and how. Units first: one of them may watch, or start, what goes next.
 REMOVALS = (
     ("units", "systemctl disable --now"),

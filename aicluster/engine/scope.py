@@ -2,7 +2,7 @@
 """How much of a node a run is about: all of it, or one role alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 from ..errors import SiteError
@@ -23,11 +23,6 @@ class Scope:
         """Return the scope a plan was made for."""
         said = plan.get("scope", {})
         return cls(said.get("only", ""), tuple(said.get("there", ())))
-
-    @property
-    def plain(self) -> dict[str, Any]:
-        """Return it as a plan carries it."""
-        return asdict(self)
 
     def roles(self, node: Mapping[str, Any]) -> set[str]:
         """Return the roles whose work is done; a service comes with the project file that includes it."""

@@ -61,6 +61,7 @@ PORT_NUMBER = Kind(is_whole(1, LAST_PORT), f"a port from 1 to {LAST_PORT}")
 SECONDS = Kind(is_whole(1), "a whole number of seconds from 1")
 SERVICES = Kind(is_names, "a list of services")
 COMMAND_LINE = Kind(is_text, "a command")
+USER, UNIT_NAME = Kind(is_whole(0), "a numeric user id"), Kind(is_text, "the name of a systemd unit")
 UNITS = Kind(lambda value: is_text(value) or is_names(value), "the name of a systemd unit, or a list of them")
 # What a change of a file means for the containers of its service; the first where nothing is said.
 CHANGES = ("recreate", "reload", "none")
@@ -216,15 +217,8 @@ FIELDS = {
             "true: another major version of the image cannot read its data; a change to one is refused",
         ),
     ),
-    "uid": Field(
-        Kind(is_whole(0), "a numeric user id"), "user who may read its secret files, else root", False
-    ),
-    "unit": Field(
-        Kind(is_text, "the name of a systemd unit"),
-        "unit whose state is the service's, if the host runs it",
-        False,
-        nullable=True,
-    ),
+    "uid": Field(USER, "user who may read its secret files, else root", False),
+    "unit": Field(UNIT_NAME, "unit whose state is the service's, if the host runs it", False, nullable=True),
     "needs": Field(SERVICES, "what must run on some node", False),
     "beside": Field(SERVICES, "what must run on the same node", False),
     "databases": Field(
