@@ -17,11 +17,13 @@ COLUMNS = 24
 FIELD_KEYS = {"unit", "decimals", "min", "max", "colors", "states"}
 QUERY_KEYS = {"expr", "legend"}
 PANEL_KEYS = {
-    *("title", "kind", "description", "width", "height", "queries", "trend", "none"),
+    *("description", "width", "height", "queries", "trend", "none"),
     *("labels", "columns", "sort", "text", *FIELD_KEYS, *QUERY_KEYS),
 }
 COLUMN_KEYS = {"name", "expr", "cell", *FIELD_KEYS}
 LABEL_KEYS = {"label", "name", "dashboard"}
+# Of a unit, where a panel does not say its own.
+DECIMALS = {"s": 1, "reqpm": 1}
 
 Panel = Mapping[str, Any]
 
@@ -73,6 +75,8 @@ def field_defaults(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for key, name in (("decimals", "decimals"), ("min", "min"), ("max", "max"), ("none", "noValue")):
         if key in given:
             shown[name] = given[key]
+    if shown["unit"] in DECIMALS:
+        shown.setdefault("decimals", DECIMALS[shown["unit"]])
     if shown["unit"] == "percentunit":
         shown = {"min": 0, "max": 1, **shown}
     return shown
@@ -148,7 +152,7 @@ def stat(where: str, panel: Panel) -> dict[str, Any]:
 
 def lines(where: str, panel: Panel) -> dict[str, Any]:
     """Curves over time, the highest first in legend and tooltip; `stacked` piles them up."""
-    stacked = panel["kind"] == "stacked"
+    stacked = "stacked" in panel
     targets = targets_of(where, panel, OVER_TIME)
     # Names and figures beside curves that one would look up; below, where there is no room for them.
     many = any("{{" in each["legendFormat"] for each in targets)
@@ -188,7 +192,7 @@ def bars(where: str, panel: Panel) -> dict[str, Any]:
     }
 
 
-def states(where: str, panel: Panel) -> dict[str, Any]:
+def timeline(where: str, panel: Panel) -> dict[str, Any]:
     """One stripe per series, colored by what its value means."""
     defaults = field_defaults(where, panel)
     defaults["custom"] = {"lineWidth": 0, "fillOpacity": 80}
@@ -269,7 +273,7 @@ def column_override(where: str, column: Mapping[str, Any]) -> dict[str, Any]:
     return override(column["name"], {**shown, "custom.cellOptions": cells[cell]})
 
 
-def text(_where: str, panel: Panel) -> dict[str, Any]:
+def note(_where: str, panel: Panel) -> dict[str, Any]:
     """Words, in Markdown."""
     return {"options": {"mode": "markdown", "content": panel["text"].strip()}}
 
@@ -281,7 +285,7 @@ class Kind(NamedTuple):
     plugin: str
     width: int
     height: int
-    required: tuple[str, ...] = ("title", "description")
+    required: str = "description"
 
 
 KINDS = {
@@ -289,20 +293,26 @@ KINDS = {
     "lines": Kind(lines, "timeseries", 12, 8),
     "stacked": Kind(lines, "timeseries", 12, 8),
     "bars": Kind(bars, "bargauge", 12, 8),
-    "states": Kind(states, "state-timeline", 24, 8),
+    "timeline": Kind(timeline, "state-timeline", 24, 8),
     "table": Kind(table, "table", 24, 9),
-    "text": Kind(text, "text", 24, 4, ("title", "text")),
+    "note": Kind(note, "text", 24, 4, "text"),
 }
 
 
-def panel_json(where: str, panel: Panel) -> dict[str, Any]:
-    """Return a panel without its id and place."""
-    if panel.get("kind") not in KINDS:
-        raise complain(where, f"kind {panel.get('kind')!r}: must be one of {sorted(KINDS)}")
-    kind = KINDS[panel["kind"]]
-    only(where, panel, PANEL_KEYS, kind.required)
-    built = {"type": kind.plugin, "title": panel["title"], "pluginVersion": PANEL_VERSION}
-    if "description" in kind.required:
+def panel_json(dashboard: str, panel: Panel) -> dict[str, Any]:
+    """Return a panel with its size, and without its id and place; its title is the value of its kind."""
+    names = [key for key in panel if key in KINDS]
+    if len(names) != 1:
+        raise complain(dashboard, f"panel with {', '.join(panel)}: must have one kind of {', '.join(KINDS)}")
+    title, kind = panel[names[0]], KINDS[names[0]]
+    where = f"{dashboard}: panel {title}"
+    only(where, panel, {names[0], *PANEL_KEYS}, [names[0], kind.required])
+    width, height = panel.get("width", kind.width), panel.get("height", kind.height)
+    if not 1 <= width <= COLUMNS:
+        raise complain(where, f"width {width}: must be from 1 to {COLUMNS}")
+    built = {"type": kind.plugin, "title": title, "pluginVersion": PANEL_VERSION}
+    built["gridPos"] = {"h": height, "w": width}
+    if kind.required == "description":
         built["datasource"] = {"type": "prometheus", "uid": PROMETHEUS}
         built["description"] = " ".join(panel["description"].split())
     return built | kind.build(where, panel)
