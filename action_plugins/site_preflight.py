@@ -100,7 +100,7 @@ def secrets_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
         else:
             problem, fix = f"cannot be read, {one_line(error)}", "correct it: running services use its values"
     found = {"file": file, "names": names, "malformed": malformed, "problem": problem, "fix": fix}
-    return {**found, "environment": environment, "exposed": False}
+    return {**found, "environment": environment, "exposed": file is not None and is_exposed(Path(file))}
 
 
 def is_absent(path: Path) -> bool:
@@ -138,34 +138,29 @@ def describe(
     # Ansible walks what is below `all` as sets: its order differs from run to run, that of `nodes` not.
     ordered = dict.fromkeys([*groups.get("nodes", []), *sorted(groups["all"])])
     hosts = {str(host): variables_of(hostvars[host], roles) for host in ordered}
+    first = hostvars[next(iter(hosts))]
     site: dict[str, Any] = {
         "vocabulary": vocabulary_of(load_yaml(groups_file)),
         "groups": {str(group): [str(host) for host in members] for group, members in groups.items()},
         "hosts": {host: values for host, (values, _) in hosts.items()},
         "unreadable": {host: unreadable for host, (_, unreadable) in hosts.items() if unreadable},
-        "services": {},
         "declared": {service: split(said)[1] for service, said in load(roles_folder).items()},
         "volumes": volumes_of(roles_folder),
         "programs": [
             str(path.relative_to(roles_folder)) for path in sorted(roles_folder.glob("*/files/*.py"))
         ],
-        "overrides": {},
-        "catalogue": None,
         "roles": roles,
-        "secrets": secrets_of({}),
+        # These are the same for every host; any host's variables can compute them.
+        "secrets": secrets_of(first),
         "inventories": [],
         "playbook": "ansible-playbook --ask-vault-pass",
     }
-    if hosts:
-        # These are the same for every host; any host's variables can compute them.
-        first = hostvars[next(iter(hosts))]
-        site["secrets"] = secrets_of(first)
-        for key, name in CATALOGUE.items():
-            try:
-                site[key] = plain(first.get(f"service_{name}"))
-            except AnsibleError as error:
-                site[key] = None
-                site["unreadable"].setdefault("site", {})[f"service_{name}"] = one_line(error)
+    for key, name in CATALOGUE.items():
+        try:
+            site[key] = plain(first.get(f"service_{name}"))
+        except AnsibleError as error:
+            site[key] = None
+            site["unreadable"].setdefault("site", {})[f"service_{name}"] = one_line(error)
     return site
 
 
@@ -196,8 +191,6 @@ class ActionModule(ActionBase):
             "inventories": [inventory_name(source) for source in sources],
             "playbook": ansible_command(sources, context.CLIARGS, constants, ask_vault=True),
         }
-        if site["secrets"]["file"]:
-            site["secrets"]["exposed"] = is_exposed(Path(site["secrets"]["file"]))
         errors = preflight_errors(site, specification_errors)
         result["changed"] = False
         if errors:

@@ -2,6 +2,7 @@
 """Asks the node once what differs from its desired state, and refuses a node with findings."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 from ansible.utils.display import Display
@@ -55,7 +56,7 @@ class ActionModule(NodeAction):
             Display().display(f"{node:<6} {line}")
         for _, service, text in pinned([renderer.shared["cluster_node"]]):
             Display().warning(f"{service} on {node} {text}")
-        plan["scope"] = scope.plain
+        plan["scope"] = asdict(scope)
         plan["engine_changes"] = engine_changes(predicted) or engine_changes(plan)
         plan["differing"] = actual["differing"]
         plan["wanted"] = wanted_of(desired, actual, only, predicted)

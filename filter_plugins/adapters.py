@@ -40,37 +40,12 @@ def ssh_command(hostvars: Mapping[str, Any]) -> str:
 
 
 FILTERS: tuple[Callable[..., Any], ...] = (
-    audience_networks,
-    backup_clients,
-    backup_drills,
-    backup_jobs,
-    backup_mounts,
-    backup_secret,
-    backup_stores,
-    bucket_policy,
-    bucket_users,
-    cluster_nodes,
-    database_roles,
-    grafana_dashboard,
-    grafana_datasources,
-    grafana_links,
-    health_limit_s,
-    ingress_pages,
-    model_mirrors,
-    node_budget,
-    nodes_running,
-    ollama_differences,
-    password_line,
-    promotion,
-    scrape_jobs,
-    secret_names,
-    service_endpoints,
-    sha_password_line,
-    ssh_command,
-    toolkit_digest,
-    upstream_weights,
-    verify_site,
-)
+    audience_networks, backup_clients, backup_drills, backup_jobs, backup_mounts, backup_secret,
+    backup_stores, bucket_policy, bucket_users, cluster_nodes, database_roles, grafana_dashboard,
+    grafana_datasources, grafana_links, health_limit_s, ingress_pages, model_mirrors, node_budget,
+    nodes_running, ollama_differences, password_line, promotion, scrape_jobs, secret_names,
+    service_endpoints, sha_password_line, ssh_command, toolkit_digest, upstream_weights, verify_site,
+)  # fmt: skip
 
 
 P = ParamSpec("P")

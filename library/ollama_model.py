@@ -7,7 +7,7 @@ module: ollama_model
 short_description: Pulls, removes and aliases the models of an Ollama server
 description:
   - A server that has all models and aliases is asked once and the model registry never, so nodes without
-    internet converge.
+    internet converge. Check mode predicts.
   - Anything else is done by a background process on the node, one at a time. The action plugin of the same
     name watches that process and prints its progress, also where an earlier task or run has begun it.
 options:
@@ -19,10 +19,6 @@ options:
   progress_file: {description: File that the background process keeps locked., type: path, required: true}
   wait: {description: "Whether to wait; if not, a later task reports.", type: bool, required: true}
   watch_s: {description: Seconds to watch the process; set by the action plugin., type: float, default: 0}
-attributes:
-  check_mode: {support: full, description: "Predicts pulls, deletions and aliases."}
-  diff_mode: {support: full, description: "Lists what goes, and what is pulled or aliased."}
-author: [AI cluster toolkit authors]
 """
 
 EXAMPLES = r"""
@@ -38,12 +34,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-finished: {description: False while the background process works., type: bool, returned: success}
-removed: {description: Models that were deleted., type: list, returned: if finished}
-pulled: {description: Models that were pulled., type: list, returned: if finished}
-aliased: {description: Aliases that were made (alias -> model)., type: list, returned: if finished}
-messages: {description: Models that are there now and mirrors that failed., type: list, returned: success}
-progress: {description: How far the present pull is., type: str, returned: if not finished}
+finished: {description: False while the background process works., type: bool}
+removed: {description: Models that were deleted., type: list}
+pulled: {description: Models that were pulled., type: list}
+aliased: {description: Aliases that were made (alias -> model)., type: list}
+messages: {description: Models that are there now and mirrors that failed., type: list}
+progress: {description: How far the present pull is., type: str}
 """
 
 import time

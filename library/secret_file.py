@@ -6,17 +6,11 @@ module: secret_file
 short_description: Complete the file that holds an inventory's secrets
 description:
   - Adds a random value for each name the file lacks, on the controller. What is there is never changed.
-  - The answer names what was made. No value is printed, logged or returned.
-author: The AI cluster toolkit
+  - No value is printed, logged or returned. Check mode says what would be made.
 options:
   path: {description: The file; made with mode 0600 when there is none., type: path, required: true}
   names: {description: Names that must have a value., type: list, elements: str, required: true}
-  encrypted:
-    description: Whether the file is written as an ansible-vault; the password is that of the run.
-    type: bool
-    required: true
-attributes:
-  check_mode: {description: Says what would be made and writes nothing., support: full}
+  encrypted: {description: Whether the file is an ansible-vault., type: bool, required: true}
 """
 
 EXAMPLES = r"""
@@ -29,6 +23,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-made: {description: Names that were missing., returned: always, type: list}
-path: {description: The file., returned: always, type: str}
+made: {description: Names that were missing., type: list}
+path: {description: The file., type: str}
 """

@@ -7,15 +7,9 @@ short_description: Validate the whole site description before any node is touche
 description:
   - Reads inventory, group_vars, host_vars, argument_specs of the roles and the names in the secrets file, on
     the controller alone, and fails with every mistake at once, each with its object, value, rule and fix.
-author: The AI cluster toolkit
 options:
-  groups_file:
-    description: The inventory file with all groups and no hosts, the vocabulary.
-    type: path
-    required: true
+  groups_file: {description: The inventory file with all groups and no hosts., type: path, required: true}
   roles_folder: {description: The folder that holds one folder per service., type: path, required: true}
-attributes:
-  check_mode: {description: "Runs the same in check mode, for it changes nothing.", support: full}
 """
 
 EXAMPLES = r"""
@@ -27,8 +21,5 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-msg:
-  description: How many nodes the description has, or the numbered list of mistakes.
-  returned: always
-  type: str
+msg: {description: "How many nodes the description has, or the numbered list of mistakes.", type: str}
 """

@@ -10,12 +10,9 @@ description:
     packages it installed) and from its compose project (containers, networks, volumes, images).
   - The file its runs left stays, for the caller to remove once all it does after this module is done. So do
     our parts of shared files, which C(stack_files) takes out, as it put them in.
-  - Kernel settings that were applied stay until the next boot.
+  - Kernel settings that were applied stay until the next boot. Check mode says what would be removed.
 options:
-  keep_data:
-    description: Keep the volumes with data (databases, objects, dashboards' settings).
-    type: bool
-    default: false
+  keep_data: {description: Keep the volumes with data., type: bool, default: false}
   keep_models:
     description: Keep the volumes with models, which are long to download, whatever O(keep_data) says.
     type: bool
@@ -32,10 +29,6 @@ options:
         node names, with or without a container. What runs is not touched.
     type: bool
     default: false
-attributes:
-  check_mode: {support: full, description: Says what would be removed.}
-  diff_mode: {support: none, description: The lists in the answer are the difference.}
-author: [AI cluster toolkit authors]
 """
 
 EXAMPLES = r"""
@@ -46,16 +39,16 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-containers: {description: Names of containers., type: list, returned: always}
-networks: {description: Names of networks., type: list, returned: always}
-volumes: {description: Names of volumes., type: list, returned: always}
-kept: {description: Names of volumes that stay., type: list, returned: always}
-images: {description: Images that only the toolkit's containers use or used., type: list, returned: always}
-files: {description: Paths of files., type: list, returned: always}
-shared: {description: Shared files that lose the toolkit's part., type: list, returned: always}
-units: {description: systemd units that are disabled and stopped., type: list, returned: always}
-packages: {description: Packages the toolkit installed and the caller removes., type: list, returned: always}
-bystanders: {description: Containers of others on the same engine., type: list, returned: always}
+containers: {description: Names of containers., type: list}
+networks: {description: Names of networks., type: list}
+volumes: {description: Names of volumes., type: list}
+kept: {description: Names of volumes that stay., type: list}
+images: {description: Images that only the toolkit's containers use or used., type: list}
+files: {description: Paths of files., type: list}
+shared: {description: Shared files that lose the toolkit's part., type: list}
+units: {description: systemd units that are disabled and stopped., type: list}
+packages: {description: Packages the toolkit installed and the caller removes., type: list}
+bystanders: {description: Containers of others on the same engine., type: list}
 """
 
 import os
@@ -73,14 +66,9 @@ LABEL = "com.docker.compose.project=" + PROJECT
 MODEL_VOLUMES = ("ollama", "comfyui_models")
 # Removing it would take the containers of others along.
 ENGINE = (
-    "docker-ce",
-    "docker-ce-cli",
-    "containerd.io",
-    "docker-compose-plugin",
-    "docker.io",
-    "docker-cli",
+    "docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin", "docker.io", "docker-cli",
     "docker-compose",
-)
+)  # fmt: skip
 # What is removed of each kind, and how. Units first: one of them may watch, or start, what goes next.
 REMOVALS = (
     ("units", "systemctl disable --now"),

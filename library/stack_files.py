@@ -6,7 +6,7 @@ module: stack_files
 short_description: Deliver the files of a plan as one archive
 description:
   - The node checks the files beside their targets. Only when all of them pass, a rename puts each into place,
-    and files that no longer belong are removed.
+    and files that no longer belong are removed. Check mode does nothing; C(stack_plan) predicts.
 options:
   phase:
     description:
@@ -24,10 +24,6 @@ options:
     choices: [prepare, engine]
     default: prepare
   plan: {description: What C(stack_plan) returned; V(restore) needs none., type: dict, default: {}}
-attributes:
-  check_mode: {support: none, description: Nothing is done in check mode; C(stack_plan) predicts.}
-  diff_mode: {support: full, description: The text of every changed file that is not a secret.}
-author: [AI cluster toolkit authors]
 """
 
 EXAMPLES = r"""
@@ -38,5 +34,5 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-changed: {description: Whether files were written or removed., type: bool, returned: success}
+changed: {description: Whether files were written or removed., type: bool}
 """

@@ -6,7 +6,7 @@ module: stack_hold
 short_description: Hold a node for this run, or let other runs change it
 description:
   - While a run holds a node, every other run that would change it fails and says who holds it. A run that is
-    seen to be over is taken over.
+    seen to be over is taken over. Check mode does nothing.
 options:
   state:
     description:
@@ -15,10 +15,6 @@ options:
     type: str
     choices: [held, released]
     required: true
-attributes:
-  check_mode: {support: none, description: Nothing is done in check mode; C(stack_plan) predicts.}
-  diff_mode: {support: none, description: The plan has the differences.}
-author: [AI cluster toolkit authors]
 """
 
 EXAMPLES = r"""
@@ -28,8 +24,5 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-engine:
-  description: What was done for an engine that does not start, a sentence; empty where it runs.
-  type: str
-  returned: state is released
+engine: {description: "What was done for an engine that does not start; empty where it runs.", type: str}
 """

@@ -6,12 +6,9 @@ module: stack_images
 short_description: Pull the images that a plan misses
 description:
   - Pulls before any file of a service is replaced, and fails with every image that cannot be had.
+    Check mode does nothing; C(stack_plan) predicts.
 options:
   plan: {description: What C(stack_plan) returned., type: dict, required: true}
-attributes:
-  check_mode: {support: none, description: Nothing is done in check mode; C(stack_plan) predicts.}
-  diff_mode: {support: none, description: The plan has the differences.}
-author: [AI cluster toolkit authors]
 """
 
 EXAMPLES = r"""
@@ -21,5 +18,5 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-changed: {description: Whether an image was pulled., type: bool, returned: success}
+changed: {description: Whether an image was pulled., type: bool}
 """

@@ -11,7 +11,6 @@ description:
 options:
   request: {description: Base64 of a request in JSON., type: str, required: true}
   sources: {description: The sources of C(aicluster_node)., type: str, required: true}
-author: [AI cluster toolkit authors]
 """
 EXAMPLES = ""
 RETURN = ""

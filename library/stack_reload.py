@@ -31,11 +31,6 @@ options:
         type: list
         elements: str
         default: []
-  log_lines: {description: How many lines of its log tell why a reload failed., type: int, default: 15}
-attributes:
-  check_mode: {support: full, description: Nothing is reloaded.}
-  diff_mode: {support: none, description: The files were in the diff of C(stack_node).}
-author: [AI cluster toolkit authors]
 """
 
 EXAMPLES = r"""
@@ -48,7 +43,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-reloaded: {description: The services that work with their new files., type: list, returned: always}
+reloaded: {description: The services that work with their new files., type: list}
 """
 
 import shlex
@@ -59,18 +54,14 @@ from ansible.module_utils.aicluster_node.system import STACK_ROOT
 from ansible.module_utils.basic import AnsibleModule
 
 COMPOSE = ["docker", "compose", "--ansi", "never", "--project-directory", STACK_ROOT]
-# How long a container may take, and the pause between two questions.
-TIMEOUT_S, PAUSE_S = 30, 0.3
+# How long a container may take, the pause between two questions, and the lines of its log in a failure.
+TIMEOUT_S, PAUSE_S, LOG_LINES = 30, 0.3, "15"
 
 
 def run(command):
     """Return (exit code, what it printed) of a command."""
     done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
     return done.returncode, done.stdout.decode("utf-8", "replace").strip()
 
@@ -80,10 +71,10 @@ def compose(*arguments):
     return run(COMPOSE + list(arguments))
 
 
-def confirmed(service, command, since, timeout_s):
+def confirmed(service, command, since):
     """Ask until the container works with its new files; return None, or what it said last."""
     inside = ["exec", "-T", "-e", "SINCE=%.3f" % since, service] + shlex.split(command)
-    deadline = time.time() + timeout_s
+    deadline = time.time() + TIMEOUT_S
     while True:
         code, said = compose(*inside)
         if code == 0:
@@ -100,7 +91,7 @@ def state_of(service):
     return run(["docker", "inspect", "--format", shape, container])[1] if container else ""
 
 
-def reload(one, timeout_s, log_lines):
+def reload(one):
     """Reload one container; return None, or why it works with its old files."""
     service, since = one["service"], time.time()
     state = state_of(service)
@@ -112,12 +103,11 @@ def reload(one, timeout_s, log_lines):
     code, said = compose("restart", service) if anew else compose(*inside)
     failure = "ended with %d" % code
     if code == 0:
-        said = None if anew else confirmed(service, one["confirm"], since, timeout_s)
-        failure = "had no effect within %d s" % timeout_s
+        said = None if anew else confirmed(service, one["confirm"], since)
+        failure = "had no effect within %d s" % TIMEOUT_S
         if said is None:
             return None
-    shown = ("--no-log-prefix", "--since", "%.3f" % since, "--tail", str(log_lines))
-    _code, log = compose("logs", *shown, service)
+    _code, log = compose("logs", "--no-log-prefix", "--since", "%.3f" % since, "--tail", LOG_LINES, service)
     return "%s: `%s` %s for %s: %s\nIts log since then:\n%s" % (
         service,
         one["command"],
@@ -136,17 +126,12 @@ def main():
         "confirm": {"type": "str", "required": True},
         "files": {"type": "list", "elements": "str", "default": []},
     }
-    module = AnsibleModule(
-        argument_spec={
-            "reloads": {"type": "list", "elements": "dict", "required": True, "options": options},
-            "log_lines": {"type": "int", "default": 15},
-        },
-        supports_check_mode=True,
-    )
+    reloads = {"type": "list", "elements": "dict", "required": True, "options": options}
+    module = AnsibleModule(argument_spec={"reloads": reloads}, supports_check_mode=True)
     names = [one["service"] for one in module.params["reloads"]]
     if module.check_mode:
         module.exit_json(changed=True, reloaded=names)
-    failures = [reload(one, TIMEOUT_S, module.params["log_lines"]) for one in module.params["reloads"]]
+    failures = [reload(one) for one in module.params["reloads"]]
     reloaded = [name for name, failure in zip(names, failures) if not failure]
     if any(failures):
         module.fail_json(

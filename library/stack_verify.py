@@ -6,12 +6,9 @@ module: stack_verify
 short_description: Ask a node once more after a run
 description:
   - Fails if anything still differs. Remembers what was provisioned, and ends what C(stack_hold) began.
+    Check mode does nothing; C(stack_plan) predicts.
 options:
   plan: {description: What C(stack_plan) returned., type: dict, required: true}
-attributes:
-  check_mode: {support: none, description: Nothing is done in check mode; C(stack_plan) predicts.}
-  diff_mode: {support: none, description: The plan has the differences.}
-author: [AI cluster toolkit authors]
 """
 
 EXAMPLES = r"""
@@ -21,5 +18,5 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-facts: {description: The few facts of the node that the toolkit uses., type: dict, returned: success}
+facts: {description: The few facts of the node that the toolkit uses., type: dict}
 """

@@ -7,19 +7,13 @@ short_description: Pack the toolkit and the Python it runs on
 description:
   - Writes two tar.gz on the controller, one of its own files and one of the libraries it runs on. No secret
     and no file that ansible-vault encrypted is in them. They are gone when the run ends.
-author: The AI cluster toolkit
 options:
   links:
     description: Symbolic links to add to the toolkit, path in it to where it leads on the node. One more,
       C(lib), leads to the libraries, in a folder C(lib) beside that of the release, under their digest.
     type: dict
     default: {}
-  secret:
-    description: The file of secrets. It stays on the controller, encrypted or not.
-    type: str
-    required: true
-attributes:
-  check_mode: {description: "Runs the same in check mode, for it changes nothing.", support: full}
+  secret: {description: "The file of secrets, which stays on the controller.", type: str, required: true}
 """
 
 EXAMPLES = r"""
@@ -31,13 +25,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-path:
-  description: Where the archive of the toolkit's own files lies on the controller.
-  returned: always
-  type: str
-library_path: {description: Where the archive of what it runs on lies., returned: always, type: str}
-library_digest:
-  description: Sixteen hexadecimal digits that change with a version of what it runs on.
-  returned: always
-  type: str
+path: {description: The archive of the toolkit's own files., type: str}
+library_path: {description: The archive of what it runs on., type: str}
+library_digest: {description: Sixteen digits that change with a version of what it runs on., type: str}
 """

@@ -7,7 +7,6 @@ short_description: Test every service of every node
 description:
   - Each node asks its own services (role stack, C(aicluster_verify.py)); this action starts that with one
     command per node and adds up the answers, for people and for programs.
-author: The AI cluster toolkit
 options:
   phase:
     description: V(begin) once, V(ask) on every node, V(report) once.
@@ -21,12 +20,7 @@ options:
     type: list
     elements: dict
     default: []
-  json_file:
-    description: For V(report), file on the controller the report is written to as JSON; empty for none.
-    type: str
-    default: ""
-attributes:
-  check_mode: {description: Runs the same in check mode; the checks leave nothing behind., support: full}
+  json_file: {description: "For V(report), file the report is written to as JSON.", type: str, default: ""}
 """
 
 EXAMPLES = r"""
@@ -40,19 +34,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-run_id:
-  description: Unique text of this run; every node writes it to its journal.
-  returned: phase is begin
-  type: str
-hosts:
-  description: The hosts of the play, less what C(--limit) leaves out; the report is about these.
-  returned: phase is begin
-  type: list
+run_id: {description: Unique text of this run; every node writes it to its journal., type: str}
+hosts: {description: "The hosts of the play, less what C(--limit) leaves out.", type: list}
 results:
-  description:
-    - One {service, state, evidence, next, caused_by, seconds} per service of the node.
-    - The state is healthy, inactive or failed.
-  returned: phase is ask
+  description: One {service, state, evidence, next, caused_by, seconds} per service of the node.
   type: list
-msg: {description: How many services are healthy., returned: phase is report, type: str}
+msg: {description: How many services are healthy., type: str}
 """

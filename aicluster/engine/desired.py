@@ -227,11 +227,7 @@ def add_provisioning(desired: Desired, service: str, digest: str, provision: Map
     # With the digest: a run that died between a container and its provisioning is made up for.
     inputs = json.dumps([digest, provision.get("inputs", {})], sort_keys=True)
     desired.provision_inputs[service] = hashlib.sha256(inputs.encode()).hexdigest()[:16]
-    keys = {
-        "when": desired.provision_when,
-        "probe": desired.probes,
-        "command": desired.provision_commands,
-    }
+    keys = {"when": desired.provision_when, "probe": desired.probes, "command": desired.provision_commands}
     for key, known in keys.items():
         if key in provision:
             known[service] = provision[key]

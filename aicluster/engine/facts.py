@@ -9,6 +9,8 @@ from .desired import ENGINE_ROLE, Desired
 from .files import STACK_ROOT
 
 ENGINE_UNIT = "docker"
+# Limits of a node that are checked as they are.
+NODE_LIMITS = ("disk_floor_mb", "disk_budget", "disk_reserved_gb", "architecture", "memory_mb")
 
 
 def engine_question(desired: Desired) -> dict[str, Any]:
@@ -76,12 +78,8 @@ def wanted_of(
         "only": only,
         "containers": bool(desired.containers),
         "engine": {**limits["engine"], "coming": coming},
-        "disk_floor_mb": limits["disk_floor_mb"],
-        "disk_budget": limits["disk_budget"],
-        "disk_reserved_gb": limits["disk_reserved_gb"],
+        **{key: limits[key] for key in NODE_LIMITS},
         "coming_gb": {service: limits["disk_gb"][service] for service in new_services(desired, actual)},
-        "architecture": limits["architecture"],
-        "memory_mb": limits["memory_mb"],
         "packages": sorted(missing),
         "images": images,
         "one_major": {

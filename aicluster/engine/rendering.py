@@ -92,9 +92,7 @@ class Renderer:
             if source.suffix == ".j2":
                 path = path.removesuffix(".j2")
                 text = templar.template(
-                    self._trust(source.read_text()),
-                    escape_backslashes=False,
-                    overrides={"trim_blocks": True},
+                    self._trust(source.read_text()), escape_backslashes=False, overrides={"trim_blocks": True}
                 )
                 if text is None:  # nothing but false conditions
                     continue

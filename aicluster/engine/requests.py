@@ -11,6 +11,9 @@ from .files import STACK_ROOT, rule_for
 from .plan import checks_for
 from .scope import Scope
 
+# Parts of the desired state that a node compares as they are.
+INSPECTED = ("packages", "units", "containers", "container_profiles", "profile", "images", "probes")
+
 
 def inspection(
     desired: Desired,
@@ -26,14 +29,8 @@ def inspection(
         "verb": "inspect",
         "with_text": with_text,
         "files": [file.question() for file in desired.files],
-        "packages": desired.packages,
-        "units": desired.units,
-        "containers": desired.containers,
-        "container_profiles": desired.container_profiles,
-        "profile": desired.profile,
-        "images": desired.images,
+        **{part: getattr(desired, part) for part in INSPECTED},
         "engine": engine_question(desired),
-        "probes": desired.probes,
         "provisioned_now": provisioned_now,
         "done": done,
     }

@@ -2,7 +2,7 @@
 """How much of a node a run is about: all of it, or one role alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 from ..errors import SiteError
@@ -24,11 +24,6 @@ class Scope:
         said = plan.get("scope", {})
         return cls(said.get("only", ""), tuple(said.get("there", ())))
 
-    @property
-    def plain(self) -> dict[str, Any]:
-        """Return it as a plan carries it."""
-        return asdict(self)
-
     def roles(self, node: Mapping[str, Any]) -> set[str]:
         """Return the roles whose work is done; a service comes with the project file that includes it."""
         if not self.only:
@@ -40,10 +35,7 @@ class Scope:
         if not self.only:
             return node
         kept = {*self.there, self.only}
-        return {
-            **node,
-            "services": {name: entry for name, entry in node["services"].items() if name in kept},
-        }
+        return {**node, "services": {name: entry for name, entry in node["services"].items() if name in kept}}
 
     def seen(self, actual: dict[str, Any]) -> dict[str, Any]:
         """Return the differences of an inspection that are this run's: what others brought stays."""

@@ -24,22 +24,14 @@ def _identity(endpoint: Mapping[str, Any]) -> tuple[str, str, str]:
     return str(endpoint.get("node")), str(endpoint.get("address")), str(endpoint.get("port"))
 
 
-def _number(endpoint: Mapping[str, Any], field: str) -> Fraction:
-    """Return a share or capacity as an exact fraction; raise SiteError if it is none or negative."""
-    value, subject = endpoint[field], f"upstream_weights: {field} of {_name(endpoint)}"
-    fix = f"correct node_ai_{field} of {_name(endpoint)}"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SiteError(f"{subject} {value!r}: must be a number; {fix}")
-    if not 0 <= value < float("inf"):
-        raise SiteError(f"{subject} {value}: must be finite and not negative; {fix}")
-    # By way of the text 33.3 is 333/10 and not the nearest binary fraction: three of them and 0.1 make 100.
+def _number(value: float) -> Fraction:
+    """Return a share or capacity exactly: 33.3 is 333/10, so that three of them and 0.1 make 100."""
     return Fraction(repr(value))
 
 
 def is_outside(endpoint: Mapping[str, Any]) -> bool:
     """Tell whether an endpoint was given no part on purpose: it serves, but is not balanced."""
-    share = endpoint.get("share")
-    return isinstance(share, int | float) and not isinstance(share, bool) and share == 0
+    return endpoint.get("share") == 0
 
 
 def _parts(endpoints: Sequence[Mapping[str, Any]]) -> list[Fraction]:
@@ -53,7 +45,7 @@ def _parts(endpoints: Sequence[Mapping[str, Any]]) -> list[Fraction]:
                 f"upstream_weights: share of {_name(endpoint)} null: other endpoints declare one, so each "
                 f"must; set node_ai_share of {_name(endpoint)}, or of no node to use node_ai_capacity"
             )
-    shares = [_number(endpoint, "share") for endpoint in endpoints]
+    shares = [_number(endpoint["share"]) for endpoint in endpoints]
     if sum(shares) != WHOLE:
         listed = " + ".join(f"{_name(endpoint)} {endpoint['share']}" for endpoint in endpoints)
         raise SiteError(
@@ -71,18 +63,14 @@ def _capacities(endpoints: Sequence[Mapping[str, Any]]) -> list[Fraction]:
     inside = [endpoint for endpoint in endpoints if not is_outside(endpoint)]
     parts = []
     for endpoint in endpoints:
-        if is_outside(endpoint):
-            parts.append(Fraction(0))
-            continue
-        if endpoint.get("capacity") is None and len(inside) == 1:
-            parts.append(Fraction(1))
-            continue
-        if endpoint.get("capacity") is None and not endpoint.get("drained"):
+        capacity, balanced = endpoint.get("capacity"), not is_outside(endpoint)
+        if capacity is None and len(inside) > 1 and balanced and not endpoint.get("drained"):
             raise SiteError(
                 f"upstream_weights: capacity of {_name(endpoint)} null: no endpoint declares a share, so "
                 f"each needs its capacity; set node_ai_capacity of {_name(endpoint)} or node_ai_share of all"
             )
-        parts.append(_number(endpoint, "capacity") if endpoint.get("capacity") is not None else Fraction(0))
+        measured = int(len(inside) == 1) if capacity is None else capacity
+        parts.append(_number(measured if balanced else 0))
     return parts
 
 
@@ -120,16 +108,10 @@ def upstream_weights(endpoints: Sequence[Mapping[str, Any]], slots: int = 20) ->
     unit for all) and drained. Shares count if any endpoint declares one above 0, capacities otherwise. An
     endpoint with the share 0 gets 0 either way. Drained endpoints get 0, the others are rescaled; one with a
     positive part that is not drained gets at least 1.
-    `slots` bounds the sum of the weights. Raises SiteError for shares that do not add up to 100 or are
-    declared by some only, for negative or missing numbers, if nothing is left to balance, or if there are
-    more endpoints than slots.
+    `slots` bounds the sum of the weights. Numbers are in their range: the preflight has seen to it. Raises
+    SiteError for shares that do not add up to 100 or are declared by some only, for missing capacities, if
+    nothing is left to balance, or if there are more endpoints than slots.
     """
-    if isinstance(slots, bool) or not isinstance(slots, int) or slots < 1:
-        raise SiteError(f"upstream_weights: slots {slots!r}: must be a whole number from 1; try 20")
-    if not endpoints:
-        raise SiteError(
-            "upstream_weights: endpoints []: nothing to balance; add the service to node_services of a tier"
-        )
     parts = _parts(endpoints)
     active = [
         (part, endpoint)

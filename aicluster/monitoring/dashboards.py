@@ -8,38 +8,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .grafana import PROMETHEUS
-from .panels import COLUMNS, KINDS, complain, only, panel_json
+from .panels import COLUMNS, complain, only, panel_json
 
 SCHEMA_VERSION = 42
 TAG = "aicluster"
+MENU = {"type": "dashboards", "title": "Dashboards", "tags": [TAG], "asDropdown": True, "keepTime": True}
 
 DASHBOARD_KEYS = {"title", "uid", "description", "from", "refresh", "variables", "rows"}
-ROW_KEYS = {"title", "panels"}
 VARIABLE_KEYS = {"name", "label", "values", "of", "all"}
 
 
-def placed(title: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def placed(title: str, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[dict[str, Any]]:
     """Yield rows and panels with id and place: from left to right, a new line where the width is used up."""
     number, y = 0, 0
-    for row in rows:
-        only(f"{title}: row {row.get('title')}", row, ROW_KEYS, ROW_KEYS)
+    for row, panels in rows.items():
         number += 1
         grid = {"h": 1, "w": COLUMNS, "x": 0, "y": y}
-        shown = {"title": row["title"], "id": number, "collapsed": False}
+        shown = {"title": row, "id": number, "collapsed": False}
         yield {"type": "row", **shown, "panels": [], "gridPos": grid}
         x, y, tallest = 0, y + 1, 0
-        for panel in row["panels"]:
-            where = f"{title}: panel {panel.get('title')}"
-            built = panel_json(where, panel)
-            kind = KINDS[panel["kind"]]
-            width, height = panel.get("width", kind.width), panel.get("height", kind.height)
-            if not 1 <= width <= COLUMNS:
-                raise complain(where, f"width {width}: must be from 1 to {COLUMNS}")
-            if x + width > COLUMNS:
+        for panel in panels:
+            built = panel_json(title, panel)
+            size = built["gridPos"]
+            if x + size["w"] > COLUMNS:
                 x, y, tallest = 0, y + tallest, 0
             number += 1
-            yield built | {"id": number, "gridPos": {"h": height, "w": width, "x": x, "y": y}}
-            x, tallest = x + width, max(tallest, height)
+            yield built | {"id": number, "gridPos": {**size, "x": x, "y": y}}
+            x, tallest = x + size["w"], max(tallest, size["h"])
         y += tallest
 
 
@@ -63,20 +58,7 @@ def variable_json(title: str, variable: Mapping[str, Any]) -> dict[str, Any]:
         "multi": every,
         "includeAll": every,
         **all_of_it,
-        "options": [],
-        "hide": 0,
     }
-
-
-LINK = {
-    "asDropdown": False,
-    "icon": "",
-    "includeVars": False,
-    "keepTime": True,
-    "tags": [],
-    "targetBlank": False,
-    "tooltip": "",
-}
 
 
 def grafana_dashboard(
@@ -103,11 +85,8 @@ def grafana_dashboard(
         "timezone": "browser",
         "refresh": description.get("refresh", "30s"),
         "links": [
-            {**LINK, "type": "dashboards", "title": "Dashboards", "tags": [TAG], "asDropdown": True},
-            *(
-                {**LINK, "type": "link", "icon": "external link", "targetBlank": True, **link}
-                for link in links
-            ),
+            MENU,
+            *({"type": "link", "icon": "external link", "targetBlank": True, **link} for link in links),
         ],
         "annotations": {"list": []},
         "templating": {"list": [variable_json(title, each) for each in description.get("variables", [])]},

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The panels of Grafana's dashboards from short descriptions, one builder per kind.
 
-Source of the JSON: the kinds of the npm package @grafana/schema 12.4.
+Source of the JSON: the kinds of the npm package @grafana/schema 12.4; Grafana adds their defaults itself.
 """
 
 import re
@@ -14,13 +14,16 @@ from .grafana import PROMETHEUS
 PANEL_VERSION = "12.4.0"
 COLUMNS = 24
 
-PANEL_KEYS = {
-    "title", "kind", "description", "width", "height", "unit", "decimals", "min", "max", "colors", "states",
-    "expr", "legend", "queries", "trend", "none", "labels", "columns", "sort", "text",
-}  # fmt: skip
+FIELD_KEYS = {"unit", "decimals", "min", "max", "colors", "states"}
 QUERY_KEYS = {"expr", "legend"}
-COLUMN_KEYS = {"name", "expr", "unit", "decimals", "colors", "states", "cell", "min", "max"}
+PANEL_KEYS = {
+    *("description", "width", "height", "queries", "trend", "none"),
+    *("labels", "columns", "sort", "text", *FIELD_KEYS, *QUERY_KEYS),
+}
+COLUMN_KEYS = {"name", "expr", "cell", *FIELD_KEYS}
 LABEL_KEYS = {"label", "name", "dashboard"}
+# Of a unit, where a panel does not say its own.
+DECIMALS = {"s": 1, "reqpm": 1}
 
 Panel = Mapping[str, Any]
 
@@ -72,6 +75,8 @@ def field_defaults(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for key, name in (("decimals", "decimals"), ("min", "min"), ("max", "max"), ("none", "noValue")):
         if key in given:
             shown[name] = given[key]
+    if shown["unit"] in DECIMALS:
+        shown.setdefault("decimals", DECIMALS[shown["unit"]])
     if shown["unit"] == "percentunit":
         shown = {"min": 0, "max": 1, **shown}
     return shown
@@ -118,7 +123,6 @@ def targets_of(where: str, panel: Panel, how: Mapping[str, object]) -> list[dict
 
 # ---------------------------------------------------------------- panels
 
-HIDDEN_FROM_NOTHING = {"legend": False, "tooltip": False, "viz": False}
 LAST = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 LEGEND_BESIDE = {
     "showLegend": True,
@@ -142,19 +146,13 @@ def stat(where: str, panel: Panel) -> dict[str, Any]:
             "reduceOptions": LAST,
             "colorMode": "value" if trend else "background",
             "graphMode": "area" if trend else "none",
-            "justifyMode": "auto",
-            "orientation": "auto",
-            "textMode": "auto",
-            "wideLayout": True,
-            "showPercentChange": False,
-            "percentChangeColorMode": "standard",
         },
     }
 
 
 def lines(where: str, panel: Panel) -> dict[str, Any]:
     """Curves over time, the highest first in legend and tooltip; `stacked` piles them up."""
-    stacked = panel["kind"] == "stacked"
+    stacked = "stacked" in panel
     targets = targets_of(where, panel, OVER_TIME)
     # Names and figures beside curves that one would look up; below, where there is no room for them.
     many = any("{{" in each["legendFormat"] for each in targets)
@@ -163,27 +161,18 @@ def lines(where: str, panel: Panel) -> dict[str, Any]:
     # Curves are told apart by color: a threshold is a line in the background.
     defaults["color"] = {"mode": "palette-classic"}
     defaults["custom"] = {
-        "drawStyle": "line",
-        "lineInterpolation": "linear",
-        "lineWidth": 1,
         "fillOpacity": 60 if stacked else 10,
-        "gradientMode": "none",
         "showPoints": "never",
-        "pointSize": 5,
-        "spanNulls": False,
         "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
-        "axisPlacement": "auto",
         "axisSoftMin": 0,
-        "scaleDistribution": {"type": "linear"},
         "thresholdsStyle": {"mode": "dashed" if "colors" in panel else "off"},
-        "hideFrom": HIDDEN_FROM_NOTHING,
     }
     return {
         "targets": targets,
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": {
             "legend": LEGEND_BESIDE if many and wide else LEGEND_BELOW,
-            "tooltip": {"mode": "multi", "sort": "desc", "hideZeros": False},
+            "tooltip": {"mode": "multi", "sort": "desc"},
         },
     }
 
@@ -197,33 +186,20 @@ def bars(where: str, panel: Panel) -> dict[str, Any]:
             "reduceOptions": LAST,
             "displayMode": "basic",
             "orientation": "horizontal",
-            "valueMode": "color",
-            "namePlacement": "auto",
-            "showUnfilled": True,
-            "sizing": "auto",
-            "minVizHeight": 16,
-            "minVizWidth": 8,
             "maxVizHeight": 40,
             "legend": NO_LEGEND,
         },
     }
 
 
-def states(where: str, panel: Panel) -> dict[str, Any]:
+def timeline(where: str, panel: Panel) -> dict[str, Any]:
     """One stripe per series, colored by what its value means."""
     defaults = field_defaults(where, panel)
-    defaults["custom"] = {"lineWidth": 0, "fillOpacity": 80, "hideFrom": HIDDEN_FROM_NOTHING}
+    defaults["custom"] = {"lineWidth": 0, "fillOpacity": 80}
     return {
         "targets": targets_of(where, panel, OVER_TIME),
         "fieldConfig": {"defaults": defaults, "overrides": []},
-        "options": {
-            "mergeValues": True,
-            "showValue": "never",
-            "alignValue": "left",
-            "rowHeight": 0.8,
-            "legend": NO_LEGEND,
-            "tooltip": {"mode": "single", "sort": "none", "hideZeros": False},
-        },
+        "options": {"showValue": "never", "rowHeight": 0.8, "legend": NO_LEGEND},
     }
 
 
@@ -264,8 +240,6 @@ def table(where: str, panel: Panel) -> dict[str, Any]:
                 "unit": "short",
                 "color": {"mode": "thresholds"},
                 "thresholds": thresholds(where, ["text"]),
-                "mappings": [],
-                "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False},
             },
             "overrides": [
                 *(label_override(label) for label in labels if "dashboard" in label),
@@ -273,9 +247,7 @@ def table(where: str, panel: Panel) -> dict[str, Any]:
             ],
         },
         "options": {
-            "showHeader": True,
-            "cellHeight": "sm",
-            "sortBy": [{"displayName": panel.get("sort", labels[0]["name"]), "desc": "sort" in panel}],
+            "sortBy": [{"displayName": panel.get("sort", labels[0]["name"]), "desc": "sort" in panel}]
         },
     }
 
@@ -301,7 +273,7 @@ def column_override(where: str, column: Mapping[str, Any]) -> dict[str, Any]:
     return override(column["name"], {**shown, "custom.cellOptions": cells[cell]})
 
 
-def text(_where: str, panel: Panel) -> dict[str, Any]:
+def note(_where: str, panel: Panel) -> dict[str, Any]:
     """Words, in Markdown."""
     return {"options": {"mode": "markdown", "content": panel["text"].strip()}}
 
@@ -313,7 +285,7 @@ class Kind(NamedTuple):
     plugin: str
     width: int
     height: int
-    required: tuple[str, ...] = ("title", "description")
+    required: str = "description"
 
 
 KINDS = {
@@ -321,20 +293,26 @@ KINDS = {
     "lines": Kind(lines, "timeseries", 12, 8),
     "stacked": Kind(lines, "timeseries", 12, 8),
     "bars": Kind(bars, "bargauge", 12, 8),
-    "states": Kind(states, "state-timeline", 24, 8),
+    "timeline": Kind(timeline, "state-timeline", 24, 8),
     "table": Kind(table, "table", 24, 9),
-    "text": Kind(text, "text", 24, 4, ("title", "text")),
+    "note": Kind(note, "text", 24, 4, "text"),
 }
 
 
-def panel_json(where: str, panel: Panel) -> dict[str, Any]:
-    """Return a panel without its id and place."""
-    if panel.get("kind") not in KINDS:
-        raise complain(where, f"kind {panel.get('kind')!r}: must be one of {sorted(KINDS)}")
-    kind = KINDS[panel["kind"]]
-    only(where, panel, PANEL_KEYS, kind.required)
-    built = {"type": kind.plugin, "title": panel["title"], "pluginVersion": PANEL_VERSION}
-    if "description" in kind.required:
+def panel_json(dashboard: str, panel: Panel) -> dict[str, Any]:
+    """Return a panel with its size, and without its id and place; its title is the value of its kind."""
+    names = [key for key in panel if key in KINDS]
+    if len(names) != 1:
+        raise complain(dashboard, f"panel with {', '.join(panel)}: must have one kind of {', '.join(KINDS)}")
+    title, kind = panel[names[0]], KINDS[names[0]]
+    where = f"{dashboard}: panel {title}"
+    only(where, panel, {names[0], *PANEL_KEYS}, [names[0], kind.required])
+    width, height = panel.get("width", kind.width), panel.get("height", kind.height)
+    if not 1 <= width <= COLUMNS:
+        raise complain(where, f"width {width}: must be from 1 to {COLUMNS}")
+    built = {"type": kind.plugin, "title": title, "pluginVersion": PANEL_VERSION}
+    built["gridPos"] = {"h": height, "w": width}
+    if kind.required == "description":
         built["datasource"] = {"type": "prometheus", "uid": PROMETHEUS}
         built["description"] = " ".join(panel["description"].split())
     return built | kind.build(where, panel)

@@ -39,17 +39,9 @@ def site_errors(site: Site, validate: Validate) -> list[str]:
     `validate`: how Ansible validates variables of roles.
     """
     checks = (
-        group_errors,
-        network_errors,
-        node_errors,
-        identity_errors,
-        inventory_errors,
-        catalogue_errors,
-        placement_errors,
-        profile_errors,
-        secret_errors,
-        offsite_errors,
-    )
+        group_errors, network_errors, node_errors, identity_errors, inventory_errors, catalogue_errors,
+        placement_errors, profile_errors, secret_errors, offsite_errors,
+    )  # fmt: skip
     # What is the same for all hosts is said once.
     errors = [error for check in checks for error in check(site)]
     return list(dict.fromkeys([*errors, *role_variable_errors(site, validate)]))

@@ -139,8 +139,9 @@ def store_changes(start: Mapping[str, Any], volumes: bool) -> Iterator[tuple[str
     """Yield (key, value now, value to come, fix) of what hides containers, or `volumes`, that are there."""
     file, store, flags = start["file"], start["store"], set(flags_of(start["command"]))
     now, then, remaps = store["root"], store["root_to_come"], bool(file.get("userns-remap"))
+    has_data = volumes or start["containers"]
     # What a flag says changes with no file.
-    if (volumes or start["containers"]) and now != then and not {"data-root", "graph", "g"} & flags:
+    if has_data and now != then and not {"data-root", "graph", "g"} & flags:
         yield (
             "data-root",
             now,
@@ -149,11 +150,7 @@ def store_changes(start: Mapping[str, Any], volumes: bool) -> Iterator[tuple[str
             f"docker.socket`, `sudo rsync -aHAX {now}/ {then}/`, data-root into {DAEMON_FILE} there, `sudo "
             "systemctl start docker`",
         )
-    if (
-        (volumes or start["containers"])
-        and differs(store["remapped"], remaps)
-        and "userns-remap" not in flags
-    ):
+    if has_data and differs(store["remapped"], remaps) and "userns-remap" not in flags:
         yield (
             "userns-remap",
             "on" if store["remapped"] else "off",

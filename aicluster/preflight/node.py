@@ -303,22 +303,9 @@ def one_major(case: Case) -> Iterator[str]:
 
 
 RULES: tuple[Rule, ...] = (
-    key_login,
-    userland,
-    memory,
-    memory_cgroup,
-    engine_there,
-    engine_age,
-    published_ports,
-    runtimes,
-    compose_age,
-    engine_start,
-    store_to_come,
-    full_disk,
-    disk_to_come,
-    images,
-    one_major,
-)
+    key_login, userland, memory, memory_cgroup, engine_there, engine_age, published_ports, runtimes,
+    compose_age, engine_start, store_to_come, full_disk, disk_to_come, images, one_major,
+)  # fmt: skip
 
 
 def node_findings(found: Mapping[str, Any], node: str, wanted: Mapping[str, Any]) -> list[str]:

@@ -61,6 +61,7 @@ PORT_NUMBER = Kind(is_whole(1, LAST_PORT), f"a port from 1 to {LAST_PORT}")
 SECONDS = Kind(is_whole(1), "a whole number of seconds from 1")
 SERVICES = Kind(is_names, "a list of services")
 COMMAND_LINE = Kind(is_text, "a command")
+USER, UNIT_NAME = Kind(is_whole(0), "a numeric user id"), Kind(is_text, "the name of a systemd unit")
 UNITS = Kind(lambda value: is_text(value) or is_names(value), "the name of a systemd unit, or a list of them")
 # What a change of a file means for the containers of its service; the first where nothing is said.
 CHANGES = ("recreate", "reload", "none")
@@ -106,19 +107,18 @@ DASHBOARD = PAGE | {
 }
 INGRESS = {
     "at": Field(one_of("gateway", "node"), "nginx that serves the page: beside Kong, or on other nodes"),
-    "login": Field(
-        one_of("own", "basic", "none"),
-        "`own`: that of the page (default); `basic`: nginx asks `user` for the secret `<service>_password`; "
-        "`none`: nobody logs in through nginx",
-        False,
+    **optional(
+        login=Field(
+            one_of("own", "basic", "none"),
+            "`own`: that of the page (default); `basic`: nginx asks `user` for the secret "
+            "`<service>_password`; `none`: nobody logs in through nginx",
+        ),
+        user=Field(NAME, "user name for `basic`, else the service's name"),
+        login_path=Field(NAME, "path below the page that nginx refuses if `login` is `none`"),
+        strip=Field(BOOLEAN, "whether nginx removes the path from requests"),
+        websocket=Field(BOOLEAN, "whether WebSockets and uploads pass; else 60 s and 1 MiB per request"),
+        network=Field(NAME, "network of the page, which nginx joins, else the node's"),
     ),
-    "user": Field(NAME, "user name for `basic`, else the service's name", False),
-    "login_path": Field(NAME, "path below the page that nginx refuses if `login` is `none`", False),
-    "strip": Field(BOOLEAN, "whether nginx removes the path from requests", False),
-    "websocket": Field(
-        BOOLEAN, "whether WebSockets and uploads pass; else 60 s and 1 MiB per request", False
-    ),
-    "network": Field(NAME, "network of the page, which nginx joins, else the node's", False),
 }
 DATASOURCE = {
     "type": Field(one_of("prometheus", "alertmanager"), "type of the data source in Grafana"),
@@ -158,8 +158,7 @@ UNIT = {
 }
 RULE = optional(
     change=Field(
-        one_of(*CHANGES),
-        f"what a change means for the service's containers; default: {CHANGES[0]}",
+        one_of(*CHANGES), f"what a change means for the service's containers; default: {CHANGES[0]}"
     ),
     restart=Field(UNITS, "restarted after a change"),
     reload=Field(UNITS, "reloaded after a change"),
@@ -195,62 +194,51 @@ FIELDS = {
     "architectures": Field(BUILDS, "what the image is built for"),
     "memory_mb": Field(Kind(is_whole(1), "a whole number of MiB from 1"), "hard limit of the main container"),
     "disk_gb": Field(Kind(is_whole(0), "a whole number of GiB"), "size its data may reach"),
-    "ports": Field(NAMED, "what it listens on", False, keys=PORT),
-    "health": Field(
-        ONE, "the container's own health check; null without an image", False, nullable=True, keys=HEALTH
-    ),
-    "secrets": Field(NAMES, "names that need a value in `site_secrets`", False),
-    "metrics": Field(ONE, "the page Prometheus scrapes", False, nullable=True, keys=METRICS),
-    "backup": Field(
-        LISTED,
-        "what is kept of its data, each entry in one way: `volume`, `dump`, `path` or `none`",
-        False,
-        keys=KEPT,
+    **optional(
+        ports=Field(NAMED, "what it listens on", keys=PORT),
+        health=Field(
+            ONE, "the container's own health check; null without an image", nullable=True, keys=HEALTH
+        ),
+        secrets=Field(NAMES, "names that need a value in `site_secrets`"),
+        metrics=Field(ONE, "the page Prometheus scrapes", nullable=True, keys=METRICS),
+        backup=Field(
+            LISTED,
+            "what is kept of its data, each entry in one way: `volume`, `dump`, `path` or `none`",
+            keys=KEPT,
+        ),
     ),
     **optional(
         ROLES_OWN,
         drill=Field(
-            RELATIVE,
-            "program of the role, `files/drill.py`: a store runs it on a restored copy every night",
+            RELATIVE, "program of the role, `files/drill.py`: a store runs it on a restored copy every night"
         ),
         one_major=Field(
             BOOLEAN,
             "true: another major version of the image cannot read its data; a change to one is refused",
         ),
     ),
-    "uid": Field(
-        Kind(is_whole(0), "a numeric user id"), "user who may read its secret files, else root", False
-    ),
-    "unit": Field(
-        Kind(is_text, "the name of a systemd unit"),
-        "unit whose state is the service's, if the host runs it",
-        False,
-        nullable=True,
-    ),
-    "needs": Field(SERVICES, "what must run on some node", False),
-    "beside": Field(SERVICES, "what must run on the same node", False),
-    "databases": Field(
-        NAMES, "created by postgres, each with a role and the secret `<name>_db_password`", False
-    ),
-    "buckets": Field(
-        NAMES, "created by the object store, with a user and the secret `<service>_s3_secret`", False
-    ),
-    "probe": Field(ONE, "the page the blackbox exporter probes", False, nullable=True, keys=PAGE),
-    "dashboard": Field(ONE, "its web page", False, nullable=True, keys=DASHBOARD),
-    "ingress": Field(
-        ONE,
-        "how nginx on the same node serves `dashboard`, below its path; not if that is /",
-        False,
-        nullable=True,
-        keys=INGRESS,
-    ),
-    "datasource": Field(ONE, "what Grafana queries", False, nullable=True, keys=DATASOURCE),
-    "database_roles": Field(
-        NAMED,
-        "roles created by postgres besides those of `databases`; `roles/<service>/files/postgres.sql` yields "
-        "the statements that are missing for them",
-        False,
-        keys=DATABASE_ROLE,
+    **optional(
+        uid=Field(USER, "user who may read its secret files, else root"),
+        unit=Field(UNIT_NAME, "unit whose state is the service's, if the host runs it", nullable=True),
+        needs=Field(SERVICES, "what must run on some node"),
+        beside=Field(SERVICES, "what must run on the same node"),
+        databases=Field(NAMES, "created by postgres, each with a role and the secret `<name>_db_password`"),
+        buckets=Field(NAMES, "created by the object store, with a user and the secret `<service>_s3_secret`"),
+        probe=Field(ONE, "the page the blackbox exporter probes", nullable=True, keys=PAGE),
+        dashboard=Field(ONE, "its web page", nullable=True, keys=DASHBOARD),
+        ingress=Field(
+            ONE,
+            "how nginx on the same node serves `dashboard`, below its path; not if that is /",
+            nullable=True,
+            keys=INGRESS,
+        ),
+        datasource=Field(ONE, "what Grafana queries", nullable=True, keys=DATASOURCE),
+        database_roles=Field(
+            NAMED,
+            "roles created by postgres besides those of `databases`; `roles/<service>/files/postgres.sql` "
+            "yields the statements that are missing for them",
+            keys=DATABASE_ROLE,
+        ),
     ),
     **DECLARED,
 }

@@ -108,13 +108,8 @@ def cluster_nodes(
     entry with the overrides; with an image of `pins`, those of a rollback, also pinned_from, its own; with
     `replication` where it has a standby, see `pair_up`).
     A value nobody set is None and a service the catalogue lacks has only its overrides: finding mistakes
-    is the preflight's work. Raises SiteError where a list of services or `catalogue` cannot be read at all.
+    is the preflight's work. Raises SiteError where a list of services cannot be read at all.
     """
-    if not isinstance(catalogue, Mapping):
-        raise SiteError(
-            f"cluster_nodes: service_catalogue {catalogue!r}: must be a mapping of service names; "
-            "give the variable of that name"
-        )
     images = pins_of(pins)
     nodes = [node_entry(hostvars, catalogue, images) for hostvars in hostvars_list]
     share_out(nodes)

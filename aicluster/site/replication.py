@@ -94,9 +94,4 @@ def promotion(nodes: Sequence[Mapping[str, Any]], name: str) -> dict[str, str]:
         rule = is_one if named in having else f"must be a standby of {SERVICE}; write {standbys[0]}"
         raise SiteError(f"promote: node {name!r}: {rule}")
     other = next(node for node in having if node is not named)
-    return {
-        "node": named["name"],
-        "host": named["host"],
-        "old": other["name"],
-        "old_host": other["host"],
-    }
+    return {"node": named["name"], "host": named["host"], "old": other["name"], "old_host": other["host"]}

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from importlib.metadata import Distribution, distribution
+from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
@@ -21,23 +21,10 @@ from ..site.secrecy import is_encrypted
 ROOT = Path(__file__).resolve().parents[2]
 # What a run of the playbooks reads. Neither secrets nor tests nor the lab.
 PARTS = (
-    "LICENSE",
-    "action_plugins",
-    "aicluster",
-    "ansible.cfg",
-    "filter_plugins",
-    "group_vars",
-    "host_vars",
-    "inventory",
-    "library",
-    "lookup_plugins",
-    "module_utils",
-    "playbooks",
-    "requirements.yml",
-    "roles",
-    "site.yml",
-    "vars_plugins",
-)
+    "LICENSE", "action_plugins", "aicluster", "ansible.cfg", "filter_plugins", "group_vars", "host_vars",
+    "inventory", "library", "lookup_plugins", "module_utils", "playbooks", "requirements.yml", "roles",
+    "site.yml", "vars_plugins",
+)  # fmt: skip
 LIBRARIES = ("ansible-core", "jinja2", "packaging", "resolvelib")
 COLLECTIONS = ("community.docker", "community.library_inventory_filtering_v1")
 # Requirement -> Debian's package of it.
@@ -78,12 +65,6 @@ def own_files(root: Path, secret: str = "") -> dict[str, Path]:
             if is_wanted(name) and not stays:
                 found[str(name)] = path
     return found
-
-
-def requirements_of(library: Distribution) -> list[str]:
-    """Return the names a library always needs, in lower case: those of extras are left out."""
-    listed = [line for line in library.requires or [] if "extra ==" not in line]
-    return [match[0].lower() for line in listed if (match := re.match(r"[A-Za-z0-9_.-]+", line))]
 
 
 def collection_folder(name: str) -> Path:

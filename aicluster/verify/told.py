@@ -7,7 +7,6 @@ Source: `cluster_nodes`.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..errors import SiteError
 from ..site.addresses import listens_on
 from ..site.nodes import profiles_of
 
@@ -63,17 +62,13 @@ def verify_site(nodes: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]
     ports: name -> {port, container, published (address or None)}};
     cluster: a {name, host (inventory key), address, tier, balanced (may the gateway ask it), services: name
     -> {ports: name -> number}} per node.
-    Raises SiteError if there is no node of that name.
     """
     cluster = list(nodes)
-    for node in cluster:
-        if node["name"] == name:
-            return {
-                "node": name,
-                "services": {
-                    service: service_view(service, entry, node) for service, entry in node["services"].items()
-                },
-                "cluster": [neighbour_view(one) for one in cluster],
-            }
-    known = ", ".join(node["name"] for node in cluster)
-    raise SiteError(f"verify_site: node {name}: is not in the cluster; it has {known or 'none'}")
+    here = next(node for node in cluster if node["name"] == name)
+    return {
+        "node": name,
+        "services": {
+            service: service_view(service, entry, here) for service, entry in here["services"].items()
+        },
+        "cluster": [neighbour_view(node) for node in cluster],
+    }

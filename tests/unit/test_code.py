@@ -32,8 +32,8 @@ def test_ansible_finds_every_filter_and_its_sidecar():
 
 
 def test_an_error_of_the_package_is_one_of_a_filter_word_for_word():
-    with pytest.raises(AnsibleFilterError, match=r"^verify_site: node N0: is not in the cluster"):
-        FILTERS["verify_site"]([], "N0")
+    with pytest.raises(AnsibleFilterError, match=r"^service_endpoints: port web of kong on N0: is not among"):
+        FILTERS["service_endpoints"]([{"name": "N0", "services": {"kong": {}}}], "kong", "web")
 
 
 PACKAGE = [name for name in tree.named(".py", below="aicluster") if name.parts[1] != "adapters"]

@@ -11,12 +11,11 @@ from aicluster.errors import SiteError
 from aicluster.monitoring.dashboards import grafana_dashboard
 from aicluster.monitoring.grafana import grafana_datasources, grafana_links
 
-STAT = {"title": "Up", "kind": "stat", "description": "Who is up.", "expr": "up", "unit": "short"}
+STAT = {"stat": "Up", "description": "Who is up.", "expr": "up", "unit": "short"}
 
 
 def described(panel: dict[str, Any]) -> dict[str, Any]:
-    rows = [{"title": "Row", "panels": [panel]}]
-    return {"title": "T", "uid": "t", "description": "D.", "rows": rows}
+    return {"title": "T", "uid": "t", "description": "D.", "rows": {"Row": [panel]}}
 
 
 def built(panel: dict[str, Any]) -> dict[str, Any]:
@@ -27,7 +26,7 @@ def built(panel: dict[str, Any]) -> dict[str, Any]:
 DEFAULTS = ("fieldConfig", "defaults")
 UP_IS_GREEN = {"type": "value", "options": {"1": {"text": "up", "color": "green", "index": 0}}}
 PANELS: dict[str, tuple[Any, ...]] = {
-    "a legend gets its braces": ({"kind": "lines", "legend": "{device} on {node}"},
+    "a legend gets its braces": ({"legend": "{device} on {node}"},
         ("targets", 0, "legendFormat"), "{{device}} on {{node}}"),
     "an expression over several lines is one line": ({"expr": "sum(\n  up\n)"},
         ("targets", 0, "expr"), "sum( up )"),
@@ -48,8 +47,7 @@ def test_a_description_becomes_a_panel(described_as, path, expected):
 
 
 TABLE = {
-    "title": "Nodes",
-    "kind": "table",
+    "table": "Nodes",
     "description": "All of them.",
     "labels": [{"label": "node", "name": "Node", "dashboard": "n"}, {"label": "tier", "name": "Tier"}],
     "columns": [
@@ -71,19 +69,22 @@ def test_columns_of_a_table_are_joined_by_its_labels():
     assert first["properties"][0]["value"][0]["url"].startswith("/d/n?var-node=${__value.text}")
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    pytest.param({"description": ""}, "T: panel Up: description must be said", id="without a description"),
-    pytest.param({"expr": ""}, "T: panel Up: expr must be said", id="without a query"),
-    pytest.param({"uint": "s"}, r"T: panel Up: unknown keys \['uint'\]", id="a misspelt key"),
-    pytest.param({"kind": "pie"}, "kind 'pie': must be one of", id="an unknown kind"),
-    pytest.param({"width": 25}, "width 25: must be from 1 to 24", id="wider than the page"),
-    pytest.param({"colors": ["green", 1]}, "must be color, bound, color", id="colors that end with a bound"),
-    pytest.param({"colors": ["green", "1", "red"]}, "must be color, bound, color", id="a bound that is text"),
-    pytest.param({"kind": "table"}, "a table needs labels and columns", id="a table of nothing"),
+@pytest.mark.parametrize(("panel", "message"), [
+    pytest.param(STAT | {"description": ""}, "T: panel Up: description must be said",
+        id="without a description"),
+    pytest.param(STAT | {"expr": ""}, "T: panel Up: expr must be said", id="without a query"),
+    pytest.param(STAT | {"uint": "s"}, r"T: panel Up: unknown keys \['uint'\]", id="a misspelt key"),
+    pytest.param(STAT | {"bars": "Up"}, "must have one kind of stat, lines", id="two kinds"),
+    pytest.param(STAT | {"width": 25}, "width 25: must be from 1 to 24", id="wider than the page"),
+    pytest.param(STAT | {"colors": ["green", 1]}, "must be color, bound, color",
+        id="colors that end with a bound"),
+    pytest.param(STAT | {"colors": ["green", "1", "red"]}, "must be color, bound, color",
+        id="a bound that is text"),
+    pytest.param(TABLE | {"labels": []}, "a table needs labels and columns", id="a table of nothing"),
 ])  # fmt: skip
-def test_a_bad_description_names_the_panel_and_the_mistake(change, message):
+def test_a_bad_description_names_the_panel_and_the_mistake(panel, message):
     with pytest.raises(SiteError, match=message):
-        grafana_dashboard(described(STAT | change))
+        grafana_dashboard(described(panel))
 
 
 OPEN = ["operators", "gateway", "monitoring"]

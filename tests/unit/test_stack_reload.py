@@ -31,6 +31,7 @@ def compose(monkeypatch):
         return stand_in
 
     monkeypatch.setattr(module, "PAUSE_S", 0)
+    monkeypatch.setattr(module, "TIMEOUT_S", 0)
     return put
 
 
@@ -47,7 +48,7 @@ def compose(monkeypatch):
 ])  # fmt: skip
 def test_a_reload_that_fails_names_file_service_and_program_with_their_words(compose, answers, message):
     compose(*answers)
-    assert module.reload(KONG, 0, 5) == message
+    assert module.reload(KONG) == message
 
 
 @pytest.mark.parametrize(("state", "asked"), [
@@ -58,5 +59,5 @@ def test_a_reload_that_fails_names_file_service_and_program_with_their_words(com
 ])  # fmt: skip
 def test_a_container_that_is_not_healthy_is_not_asked_to_reload(compose, state, asked):
     stand_in = compose((0, ""), (0, ""), state=state)
-    assert module.reload(KONG, 0, 5) is None
+    assert module.reload(KONG) is None
     assert stand_in.asked == asked

@@ -38,13 +38,9 @@ def test_shares_become_weights(shares, expected):
     assert weights(endpoints(*shares)) == expected
 
 
-@pytest.mark.parametrize(("slots", "message"), [
-    pytest.param(2, "endpoints 3: each needs one of the 2 slots", id="too few"),
-    pytest.param(0, "slots 0: must be a whole number from 1", id="none"),
-])  # fmt: skip
-def test_slots_that_make_no_wheel_are_refused_with_the_reason_and_the_fix(slots, message):
-    with pytest.raises(SiteError, match=f"^upstream_weights: {message}.*; "):
-        upstream_weights(endpoints(40, 30, 30), slots)
+def test_too_few_slots_are_refused_with_the_reason_and_the_fix():
+    with pytest.raises(SiteError, match=r"^upstream_weights: endpoints 3: each needs one of the 2 slots; "):
+        upstream_weights(endpoints(40, 30, 30), 2)
 
 
 capacity_lists = st.lists(

@@ -11,10 +11,7 @@ from aicluster_verify import CheckError, Kit
 def ingresses(kit: Kit) -> List[Tuple[str, str]]:
     """Return (node, URL of its health page): nginx where Kong is behind it."""
     return [
-        (
-            node["name"],
-            "http://%s:%d/healthz" % (node["address"], node["services"]["nginx"]["ports"]["http"]),
-        )
+        (node["name"], "http://%s:%d/healthz" % (node["address"], node["services"]["nginx"]["ports"]["http"]))
         for node in kit.cluster
         if {"nginx", "kong"} <= set(node["services"])
     ]

@@ -21,6 +21,5 @@ def check(kit: Kit) -> str:
             "ansible-playbook site.yml --limit %s" % control["host"],
         )
     raise CheckError(
-        "does not let %s (%s) in" % (control["name"], control["address"]),
-        "ansible-playbook site.yml",
+        "does not let %s (%s) in" % (control["name"], control["address"]), "ansible-playbook site.yml"
     )

@@ -10,9 +10,7 @@ from urllib.parse import urlsplit
 
 from aicluster_verify import CheckError, Kit, possible_causes
 
-FLOWS = {
-    "dashboards": "every dashboard opens (on the gateway: through nginx); Prometheus is queried",
-}
+FLOWS = {"dashboards": "every dashboard opens (on the gateway: through nginx); Prometheus is queried"}
 DASHBOARDS = "/opt/aicluster/grafana/dashboards"
 DATASOURCE = "prometheus"
 OK, UNAUTHORIZED = 200, 401

@@ -207,10 +207,7 @@ def chatting(kit: Kit, began: float) -> str:
     if refused.status != UNAUTHORIZED:
         raise CheckError("a chat without a key is answered with %d instead of 401" % refused.status)
     require_counting(kit)
-    return "%s healthy, no key no answer, requests counted, %s" % (
-        " and ".join(at_work),
-        code(kit, at_work),
-    )
+    return "%s healthy, no key no answer, requests counted, %s" % (" and ".join(at_work), code(kit, at_work))
 
 
 def check(kit: Kit) -> str:

@@ -36,7 +36,7 @@ def check(kit: Kit) -> str:
     email = kit.execute("pgadmin", ["printenv", "PGADMIN_DEFAULT_EMAIL"]).strip()
     form = {"csrf_token": token.group(1), "email": email, "password": kit.secret("pgadmin", "password")}
     url = kit.url("pgadmin", "web", "/authenticate/login")
-    answer = kit.expect(url, 302, "POST", urlencode(form), {"Cookie": session(page)})
+    answer = kit.expect(url, 302, "POST", data=urlencode(form), headers={"Cookie": session(page)})
     if not str(answer.headers.get("Location")).endswith("/browser/"):
         raise CheckError("refuses %s with the password of its secret file" % email, PROVISION)
 

@@ -257,11 +257,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
                 stop(kit, options.stop, options.drain)
             elif options.profile in ("settle", present):
                 # A switch that was killed may have left its ports closed.
-                turn_away(
-                    kit,
-                    ports_of(kit, {one for services in profiles.values() for one in services}),
-                    turn=False,
-                )
+                sometimes = {one for services in profiles.values() for one in services}
+                turn_away(kit, ports_of(kit, sometimes), turn=False)
                 settle(kit, present)
             else:
                 switch(kit, profiles, options.profile, options.drain, options.start)

@@ -160,17 +160,9 @@ class Kit:
             reason = getattr(error, "reason", error)
             raise CheckError("%s %s: %s" % (method, url, reason), "curl -v '%s'" % url) from None
 
-    def expect(
-        self,
-        url: str,
-        status: int = 200,
-        method: str = "GET",
-        data: Body = None,
-        headers: Optional[Mapping[str, str]] = None,
-        timeout: float = 10,
-    ) -> Answer:
-        """Ask, and raise CheckError unless the answer has this status."""
-        answer = self.http(url, method, data, headers, timeout)
+    def expect(self, url: str, status: int = 200, method: str = "GET", **more: Any) -> Answer:
+        """Ask as `http` does, and raise CheckError unless the answer has this status."""
+        answer = self.http(url, method, **more)
         if answer.status != status:
             raise CheckError(
                 "%s %s: answered %d instead of %d: %s"

@@ -26,10 +26,7 @@ def configuration(
             "authenticator_class": "shared-password",
             "active_server_limit": settings["active_servers"],
             "concurrent_spawn_limit": 1,
-            "services": [
-                {"name": CULLER, "command": culler},
-                {"name": METRICS, "api_token": metrics_token},
-            ],
+            "services": [{"name": CULLER, "command": culler}, {"name": METRICS, "api_token": metrics_token}],
             "load_roles": [
                 {
                     "name": CULLER,
