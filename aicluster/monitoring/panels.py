@@ -40,9 +40,6 @@ def only(where: str, given: Mapping[str, Any], known: Iterable[str], required: I
         raise complain(where, f"{', '.join(missing)} must be said")
 
 
-# ---------------------------------------------------------------- fields
-
-
 def thresholds(where: str, colors: Sequence[Any]) -> dict[str, Any]:
     """Return thresholds of `[color, bound, color, bound, color]`: each bound begins the color behind it."""
     bounds = [None, *colors[1::2]]
@@ -89,15 +86,8 @@ def override(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-# ---------------------------------------------------------------- queries
-
 OVER_TIME = {"range": True, "instant": False}
 NOW = {"range": False, "instant": True}
-
-
-def legend_format(legend: str) -> str:
-    """Return Prometheus' legend for `{node}: {mode}`; braces are doubled here, not in every description."""
-    return re.sub(r"\{(\w+)\}", r"{{\1}}", legend)
 
 
 def target(expr: str, position: int, legend: str, more: Mapping[str, object]) -> dict[str, Any]:
@@ -107,7 +97,8 @@ def target(expr: str, position: int, legend: str, more: Mapping[str, object]) ->
         "datasource": {"type": "prometheus", "uid": PROMETHEUS},
         "editorMode": "code",
         "expr": " ".join(expr.split()),
-        "legendFormat": legend_format(legend) or "__auto",
+        # Descriptions have labels in single braces.
+        "legendFormat": re.sub(r"\{(\w+)\}", r"{{\1}}", legend) or "__auto",
         **more,
     }
 
@@ -124,8 +115,6 @@ def targets_of(where: str, panel: Panel, how: Mapping[str, object]) -> list[dict
     queries = panel.get("queries") or {panel.get("legend", " ".join(labels)): panel["expr"]}
     return [target(expr, n, legend, how) for n, (legend, expr) in enumerate(queries.items())]
 
-
-# ---------------------------------------------------------------- panels
 
 LAST = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 LEGEND_BESIDE = {
