@@ -13,10 +13,7 @@ description:
   - Kernel settings that were applied stay until the next boot. Check mode says what would be removed.
 options:
   keep_data: {description: Keep the volumes with data., type: bool, default: false}
-  keep_models:
-    description: Keep the volumes with models, which are long to download, whatever O(keep_data) says.
-    type: bool
-    default: false
+  keep_models: {description: Keep the volumes with models in any case., type: bool, default: false}
   repositories:
     description: Images the toolkit uses, without tag; those of them that no container uses any more go, too.
     type: list
