@@ -13,10 +13,7 @@ description:
   - Kernel settings that were applied stay until the next boot. Check mode says what would be removed.
 options:
   keep_data: {description: Keep the volumes with data., type: bool, default: false}
-  keep_models:
-    description: Keep the volumes with models, which are long to download, whatever O(keep_data) says.
-    type: bool
-    default: false
+  keep_models: {description: Keep the volumes with models in any case., type: bool, default: false}
   repositories:
     description: Images the toolkit uses, without tag; those of them that no container uses any more go, too.
     type: list
@@ -122,12 +119,6 @@ def image_lists(module):
     return sorted(ours - others), sorted(bystanders)
 
 
-def unused_volumes(module, volumes):
-    """Return those of the volumes that no container uses, running or not."""
-    listed = set(docker(module, "volume ls --quiet --filter dangling=true"))
-    return {name: short for name, short in volumes.items() if name in listed}
-
-
 def unused_images(module, repositories):
     """Return the images of these repositories that no container uses, running or not."""
     used = set(docker(module, "ps --all", "{{.Image}}"))
@@ -145,7 +136,8 @@ def project_names(module, kind):
 
 def leftovers(module, params):
     """Return what nothing uses any more, in the shape of RETURN; a service may be down for an hour."""
-    volumes = unused_volumes(module, owned_volumes(module))
+    unused = set(docker(module, "volume ls --quiet --filter dangling=true"))
+    volumes = {name: short for name, short in owned_volumes(module).items() if name in unused}
     wanted = project_names(module, "volumes")
     kept = kept_volumes(volumes, params["keep_data"], params["keep_models"])
     kept = sorted(set(kept) | {name for name, short in volumes.items() if short in wanted})

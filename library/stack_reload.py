@@ -54,8 +54,10 @@ from ansible.module_utils.aicluster_node.system import STACK_ROOT
 from ansible.module_utils.basic import AnsibleModule
 
 COMPOSE = ["docker", "compose", "--ansi", "never", "--project-directory", STACK_ROOT]
-# How long a container may take, the pause between two questions, and the lines of its log in a failure.
-TIMEOUT_S, PAUSE_S, LOG_LINES = 30, 0.3, "15"
+TIMEOUT_S = 30
+PAUSE_S = 0.3
+# Of a container that fails.
+LOG_LINES = "15"
 
 
 def run(command):

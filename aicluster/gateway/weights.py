@@ -19,11 +19,6 @@ def _name(endpoint: Mapping[str, Any]) -> str:
     return str(endpoint.get("node") or endpoint.get("address") or endpoint)
 
 
-def _identity(endpoint: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return what tells two endpoints apart, so that a tie never depends on the order of the list."""
-    return str(endpoint.get("node")), str(endpoint.get("address")), str(endpoint.get("port"))
-
-
 def _number(value: float) -> Fraction:
     """Return a share or capacity exactly: 33.3 is 333/10, so that three of them and 0.1 make 100."""
     return Fraction(repr(value))
@@ -132,7 +127,8 @@ def upstream_weights(endpoints: Sequence[Mapping[str, Any]], slots: int = 20) ->
             f"upstream_weights: endpoints {len(active)}: each needs one of the {slots} slots; "
             "allow more slots or drain some nodes"
         )
-    active.sort(key=lambda pair: (-pair[0], _identity(pair[1])))
+    # A tie does not depend on the order of the list.
+    active.sort(key=lambda pair: (-pair[0], *(str(pair[1].get(key)) for key in ("node", "address", "port"))))
     scale = lcm(*(part.denominator for part, _ in active))
     weights = wheel([int(part * scale) for part, _ in active], slots)
     weight_of = {id(endpoint): weight for (_, endpoint), weight in zip(active, weights, strict=True)}

@@ -15,10 +15,9 @@ PANEL_VERSION = "12.4.0"
 COLUMNS = 24
 
 FIELD_KEYS = {"unit", "decimals", "min", "max", "colors", "states"}
-QUERY_KEYS = {"expr", "legend"}
 PANEL_KEYS = {
     *("description", "width", "height", "queries", "trend", "none"),
-    *("labels", "columns", "sort", "text", *FIELD_KEYS, *QUERY_KEYS),
+    *("expr", "legend", "labels", "columns", "sort", "text", *FIELD_KEYS),
 }
 COLUMN_KEYS = {"name", "expr", "cell", *FIELD_KEYS}
 LABEL_KEYS = {"label", "name", "dashboard"}
@@ -39,9 +38,6 @@ def only(where: str, given: Mapping[str, Any], known: Iterable[str], required: I
         raise complain(where, f"unknown keys {unknown}; known are {sorted(known)}")
     if missing := sorted(key for key in required if given.get(key) in (None, "")):
         raise complain(where, f"{', '.join(missing)} must be said")
-
-
-# ---------------------------------------------------------------- fields
 
 
 def thresholds(where: str, colors: Sequence[Any]) -> dict[str, Any]:
@@ -90,15 +86,8 @@ def override(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-# ---------------------------------------------------------------- queries
-
 OVER_TIME = {"range": True, "instant": False}
 NOW = {"range": False, "instant": True}
-
-
-def legend_format(legend: str) -> str:
-    """Return Prometheus' legend for `{node}: {mode}`; braces are doubled here, not in every description."""
-    return re.sub(r"\{(\w+)\}", r"{{\1}}", legend)
 
 
 def target(expr: str, position: int, legend: str, more: Mapping[str, object]) -> dict[str, Any]:
@@ -108,20 +97,24 @@ def target(expr: str, position: int, legend: str, more: Mapping[str, object]) ->
         "datasource": {"type": "prometheus", "uid": PROMETHEUS},
         "editorMode": "code",
         "expr": " ".join(expr.split()),
-        "legendFormat": legend_format(legend) or "__auto",
+        # Descriptions have labels in single braces.
+        "legendFormat": re.sub(r"\{(\w+)\}", r"{{\1}}", legend) or "__auto",
         **more,
     }
 
 
 def targets_of(where: str, panel: Panel, how: Mapping[str, object]) -> list[dict[str, Any]]:
-    """Return a panel's queries, from `expr` with `legend`, or from a list of such pairs."""
-    queries = panel.get("queries") or [{key: panel[key] for key in QUERY_KEYS if key in panel}]
-    for query in queries:
-        only(where, query, QUERY_KEYS, ["expr"])
-    return [target(query["expr"], n, query.get("legend", ""), how) for n, query in enumerate(queries)]
+    """Return a panel's queries, from `expr` with `legend`, or from `queries`, legend to expression.
 
+    A curve without a legend is called by the labels that its expression keeps.
+    """
+    if not panel.get("expr") and not panel.get("queries"):
+        raise complain(where, "expr must be said")
+    kept = re.search(r"\bby \(([\w, ]+)\)", panel.get("expr", ""))
+    labels = [f"{{{label}}}" for label in kept[1].split(", ") if label != "le"] if kept else []
+    queries = panel.get("queries") or {panel.get("legend", " ".join(labels)): panel["expr"]}
+    return [target(expr, n, legend, how) for n, (legend, expr) in enumerate(queries.items())]
 
-# ---------------------------------------------------------------- panels
 
 LAST = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 LEGEND_BESIDE = {
@@ -140,7 +133,7 @@ def stat(where: str, panel: Panel) -> dict[str, Any]:
     """A number; with `trend` also its way there."""
     trend = bool(panel.get("trend"))
     return {
-        "targets": targets_of(where, panel, OVER_TIME if trend else NOW),
+        "targets": targets_of(where, {"legend": "", **panel}, OVER_TIME if trend else NOW),
         "fieldConfig": {"defaults": field_defaults(where, panel), "overrides": []},
         "options": {
             "reduceOptions": LAST,

@@ -18,6 +18,11 @@ from .replication import FACT, SERVICE, is_standby, pair_up
 TIERS = ("gateway", "primary_ai", "secondary_ai", "backend", "monitoring", "edge", "utility")
 
 SSH_PORT = 22
+# What an entry has as the variable `node_<name>` says it.
+AS_SAID = (
+    *("mac", "board", "architecture", "memory_mb", "memory_reserved_mb", "disk_gb", "disk_reserved_gb"),
+    *("health_start_interval_s", "profile"),
+)
 
 
 def ssh_port(hostvars: Mapping[str, Any]) -> int:
@@ -49,21 +54,13 @@ def node_entry(
         "host": host,
         "address": hostvars.get("node_address") or host,
         "ssh_port": ssh_port(hostvars),
-        "mac": hostvars.get("node_mac"),
         "tier": next((tier for tier in TIERS if tier in groups), None),
-        "board": hostvars.get("node_board"),
-        "architecture": hostvars.get("node_architecture"),
-        "memory_mb": hostvars.get("node_memory_mb"),
-        "memory_reserved_mb": hostvars.get("node_memory_reserved_mb"),
-        "disk_gb": hostvars.get("node_disk_gb"),
-        "disk_reserved_gb": hostvars.get("node_disk_reserved_gb"),
-        "health_start_interval_s": hostvars.get("node_health_start_interval_s"),
+        **{key: hostvars.get(f"node_{key}") for key in AS_SAID},
         "drained": bool(hostvars.get("node_drained")),
         "share": hostvars.get("node_ai_share"),
         "tier_share": hostvars.get("node_ai_tier_share"),
         "capacity": hostvars.get("node_ai_capacity"),
         "profiles": profiles_here(hostvars.get("node_profiles"), services),
-        "profile": hostvars.get("node_profile"),
         "services": services,
         FACT: hostvars.get(FACT) if SERVICE in services else None,
     }
@@ -147,15 +144,7 @@ def service_endpoints(
                 f"service_endpoints: port {port_name} of {service} on {node['name']}: is not among its "
                 f"ports ({', '.join(ports) or 'none'}); name one of these or add it to service_catalogue"
             )
-        endpoints.append(
-            {
-                "node": node["name"],
-                "host": node["host"],
-                "address": node["address"],
-                "port": ports[port_name]["port"],
-                "share": node["share"],
-                "capacity": node["capacity"],
-                "drained": node["drained"],
-            }
-        )
+        where = {"host": node["host"], "address": node["address"], "port": ports[port_name]["port"]}
+        part = {key: node[key] for key in ("share", "capacity", "drained")}
+        endpoints.append({"node": node["name"], **where, **part})
     return endpoints

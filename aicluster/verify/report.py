@@ -105,11 +105,8 @@ def summary(nodes: Sequence[Mapping[str, Any]], entries: Mapping[str, Mapping[st
     }
     failures = [
         {
-            "node": node["node"],
-            "address": node["address"],
-            "service": result["service"],
-            "evidence": result["evidence"],
-            "next": result["next"],
+            **{key: node[key] for key in ("node", "address")},
+            **{key: result[key] for key in ("service", "evidence", "next")},
             "caused_by": [cause for cause in result["caused_by"] if cause in names]
             or causes(node["node"], failed, entries[node["node"]].get(result["service"], {})),
         }

@@ -46,6 +46,11 @@ def test_a_description_becomes_a_panel(described_as, path, expected):
     assert reduce(getitem, path, built(STAT | described_as)) == expected
 
 
+def test_a_curve_without_a_legend_is_called_by_the_labels_it_keeps():
+    [query] = built({"lines": "Up", "description": "D.", "expr": "sum by (le, node) (up)"})["targets"]
+    assert query["legendFormat"] == "{{node}}"
+
+
 TABLE = {
     "table": "Nodes",
     "description": "All of them.",

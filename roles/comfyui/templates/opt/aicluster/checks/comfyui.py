@@ -56,12 +56,6 @@ def checkpoints(kit: Kit, declared: List[str]) -> str:
     return "all of {} checkpoints".format(len(declared))
 
 
-def others_at_work(kit: Kit, prompt_id: str) -> int:
-    """Return how many jobs of others are being made."""
-    queue = kit.expect(kit.url("comfyui", "ui", "/queue")).json()
-    return len([job for job in queue.get("queue_running", []) if job[1] != prompt_id])
-
-
 def job_of(kit: Kit, prompt_id: str) -> Optional[Dict[str, Any]]:
     """Return a job once it has ended, None if another one is still before it."""
     url = kit.url("comfyui", "ui", "/history/" + prompt_id)
@@ -72,8 +66,9 @@ def job_of(kit: Kit, prompt_id: str) -> Optional[Dict[str, Any]]:
     try:
         return kit.wait(PATIENCE_S, ended, "job {} did not end".format(prompt_id))
     except CheckError:
-        if others_at_work(kit, prompt_id):
-            return None
+        queue = kit.expect(kit.url("comfyui", "ui", "/queue")).json()
+        if any(job[1] != prompt_id for job in queue.get("queue_running", [])):
+            return None  # those of others are being made
         raise
 
 

@@ -16,11 +16,6 @@ NEW_PLACE, OLD_PLACE = "user/__manager/config.ini", "user/default/ComfyUI-Manage
 SWITCH = re.compile(r"[\"'](--[a-z0-9_-]+)[\"']")
 
 
-def known_switches(comfyui: Path) -> list[str]:
-    """Return the options the source of this ComfyUI defines."""
-    return SWITCH.findall((comfyui / "comfy" / "cli_args.py").read_text())
-
-
 def manager_place(comfyui: Path) -> str:
     """Return where the installed ComfyUI-Manager reads its settings; an empty text without one."""
     manager = comfyui / "custom_nodes" / "ComfyUI-Manager"
@@ -51,7 +46,7 @@ def main(arguments: list[str]) -> None:
     reason = problem(comfyui, mounted)
     if reason:
         sys.exit(f"start: {reason}")
-    known = known_switches(comfyui)
+    known = SWITCH.findall((comfyui / "comfy" / "cli_args.py").read_text())
     wanted = [flag for flag in optional.split(",") if flag]
     for flag in wanted:
         if flag not in known:
