@@ -22,10 +22,10 @@ EXEC = f"{site.COMPOSE} exec -T postgres"
 WRITE = f"""{EXEC} sh -c '
 export PGPASSWORD="$(cat /run/secrets/postgres/password)"
 i=0; while sleep 0.02; do i=$((i + 1)); echo "insert into acked values ($i) returning i;"; done |
-psql -qAt -h {PRIMARY.address} -p {PRIMARY.port("postgres", "sql")} -U postgres aicluster; true'
+psql -qAt -h {PRIMARY.address} -p {PRIMARY.port("postgres", "sql")} -U postgres postgres; true'
 """
 UNTIL_WRITABLE = f"""
-until {EXEC} psql -qc 'insert into acked values (0)' -U postgres aicluster 2> /dev/null; do sleep 0.2; done
+until {EXEC} psql -qc 'insert into acked values (0)' -U postgres postgres 2> /dev/null; do sleep 0.2; done
 date +%s.%N
 """
 VOLUME = "/var/lib/docker/volumes/aicluster_postgres/_data"
@@ -79,12 +79,14 @@ def test_a_dead_primary_is_replaced_becomes_the_standby_and_the_primary_again(re
         refused = promote(PRIMARY)
         promoted = promote(STANDBY)
         record_property("seconds until the run had ended", round(time.time() - killed, 1))
-        record_property("seconds until writable", round(float(writable.communicate()[0]) - killed, 1))
+        record_property(
+            "seconds until writable", round(float(writable.communicate(timeout=WITHIN_S)[0]) - killed, 1)
+        )
         writer.terminate()
         confirmed = int((writer.communicate()[0].split() or ["0"])[-1])
     assert "is the primary already" in refused.output
     assert f"{STANDBY.name} takes writes" in promoted.output, promoted.output
-    count = f"{EXEC} psql -U postgres -Atc 'select count(*) from acked where i > 0' aicluster"
+    count = f"{EXEC} psql -U postgres -Atc 'select count(*) from acked where i > 0' postgres"
     lost = confirmed - int(site.shell(STANDBY, count))
     record_property("rows confirmed", confirmed)
     record_property("rows lost", lost)
