@@ -63,6 +63,7 @@ def wait_for_standby(node: site.Node) -> None:
 
 @pytest.fixture
 def table() -> Iterator[None]:
+    postgres("drop table if exists acked")
     postgres("create table acked (i int primary key)")
     yield
     postgres("drop table acked")
