@@ -59,7 +59,7 @@ def full_disk(folder: str, copied: str) -> str:
     """Shell commands after which a folder is on a full disk and has copies of some of its files."""
     return (
         "mkdir -p /run/full && mount -t tmpfs -o size=16m tmpfs /run/full && mkdir /run/full/there && "
-        f"cp -a {copied} /run/full/there/ && {{ head -c 20M /dev/zero > /run/full/rest || true; }} && "
+        f"cp -a {copied} /run/full/there/ && ! head -c 20M /dev/zero > /run/full/rest && "
         f"mount --bind /run/full/there {folder}"
     )
 
