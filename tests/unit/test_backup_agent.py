@@ -35,7 +35,7 @@ echo '{"message_type":"summary","data_added":7,"total_bytes_processed":70,"total
 """
 # The engine does not end a process in a container with the client that asked for it.
 HANGS = """
-setsid sh -c 'sleep 60; :' restic backup "$5" & touch "$here/hangs"
+setsid sh -c 'while sleep 0.1; do :; done' restic backup "$5" & touch "$here/hangs"
 wait
 """
 DUMP = "#!/bin/sh\necho dumped > $1/all.new && mv $1/all.new $1/all\n"

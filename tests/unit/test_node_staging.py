@@ -55,7 +55,7 @@ def test_a_checker_runs_like_its_service_but_alone_and_far_from_its_data():
 
 
 def test_a_program_that_does_not_come_to_an_end_refuses(tmp_path, monkeypatch):
-    script(tmp_path / "bin" / "docker", "echo still reading; exec sleep 60")
+    script(tmp_path / "bin" / "docker", 'case "$*" in *" run "*) echo still reading; exec sleep 60 ;; esac')
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     monkeypatch.setattr(staging, "CHECK_TIMEOUT_S", 0.5)
     said = staging.check_container("slow", {}, str(tmp_path), {"command": "slow", "files": ["/a"]})

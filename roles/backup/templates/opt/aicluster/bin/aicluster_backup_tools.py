@@ -180,8 +180,13 @@ def follow(argv: Sequence[str], hear: Callable[[str], None], complaints: bool = 
         with subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=out, stderr=error, encoding="utf-8", errors="replace"
         ) as process:
-            for line in process.stdout or process.stderr or ():
-                hear(line)
+            try:
+                for line in process.stdout or process.stderr or ():
+                    hear(line)
+            except BaseException:
+                # Else it would be waited for.
+                process.kill()
+                raise
         rest.seek(0)
         said = rest.read().decode("utf-8", "replace")
         return Answer(process.returncode, *((said, "") if complaints else ("", said)))
