@@ -14,15 +14,8 @@ options:
     type: str
     choices: [choose, list, plan, apply, verify]
     required: true
-  nodes:
-    description: For V(choose), the variable C(cluster_nodes).
-    type: list
-    elements: dict
-    default: []
-  node:
-    description: For V(choose) the name or address of a node, or nothing; else C(cluster_node).
-    type: raw
-    default: ""
+  nodes: {description: The nodes of the site (V(choose))., type: list, elements: dict, default: []}
+  node: {description: "V(choose): a name, address or nothing; else C(cluster_node).", type: raw, default: ""}
   service: {description: "A service, or V(all); empty to list.", type: str, default: ""}
   options:
     description: One of C(database), C(bucket), C(path); C(snapshot), C(copy), and C(safety).

@@ -13,15 +13,8 @@ options:
     type: str
     choices: [choose, list, plan, pin]
     required: true
-  nodes:
-    description: For V(choose), the variable C(cluster_nodes).
-    type: list
-    elements: dict
-    default: []
-  node:
-    description: For V(choose) the name or address of a node, or nothing; else C(cluster_node).
-    type: raw
-    default: ""
+  nodes: {description: "The nodes of the site (V(choose), V(plan)).", type: list, elements: dict, default: []}
+  node: {description: "V(choose): a name, address or nothing; else C(cluster_node).", type: raw, default: ""}
   service: {description: "A service; empty to list.", type: str, default: ""}
   data: {description: Whether its data are to come back., type: bool, default: true}
   mirror: {description: The variable C(site_image_mirror)., type: str, default: ""}
