@@ -130,6 +130,13 @@ def test_500_requests_are_shared_as_declared_and_none_fails(chat, record_propert
     assert_shares(answers, tolerance=0.002)
 
 
+def test_every_model_of_the_list_answers_from_a_node_that_has_it(gateway_url, api_key):
+    listed = http_client.get(f"{gateway_url}/api/tags", api_key).json()["models"]
+    for name in [one["name"] for one in listed if "completion" in one["capabilities"]]:
+        answer = http_client.post(f"{gateway_url}/api/chat", QUESTION | {"model": name}, api_key)
+        assert (answer.status, bool(answer.headers["X-AI-Node"])) == (200, True), (name, answer.body)
+
+
 def test_the_first_words_arrive_before_the_last_are_written(gateway_url, api_key):
     words = [{"role": "user", "content": "Say all of this again. " * 20}]
     question = QUESTION | {"stream": True, "messages": words}

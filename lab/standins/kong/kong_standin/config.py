@@ -86,9 +86,10 @@ class Credential:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that is configured; `credentials` by key, `upstreams` by name."""
+    """Everything that is configured; `credentials` by key, `upstreams` by name, plugins `everywhere`."""
 
     hash: str
+    everywhere: tuple[Plugin, ...]
     routes: tuple[Route, ...]
     upstreams: dict[str, Upstream]
     credentials: dict[str, Credential]
@@ -123,7 +124,8 @@ def parse(text: str, plugins: Iterable[str]) -> Config:
     }
     everywhere = plugins_of(tree["plugins"], NOBODY)
     routes = tuple(route for one in tree.get("services", ()) for route in routes_of(one, everywhere))
-    return Config(md5(text.encode()).hexdigest(), routes, upstreams, credentials)
+    always = tuple(everywhere[name] for name in PLUGINS if name in everywhere)
+    return Config(md5(text.encode()).hexdigest(), always, routes, upstreams, credentials)
 
 
 def target_of(one: Record) -> Target:

@@ -41,6 +41,12 @@ def header_filter(exchange: Exchange, plugin: Plugin, now: Generation) -> None:
             exchange.answer_headers[plugin.config["header_name"]] = exchange.correlation_id
 
 
+def body_filter(exchange: Exchange, plugin: Plugin, now: Generation) -> None:
+    """Run a plugin's body_filter phase, of an answer that is no service's."""
+    if plugin.name == "pre-function":
+        now.functions.run(exchange, plugin.config.get("body_filter", []), "body_filter")
+
+
 def log(exchange: Exchange, plugin: Plugin, now: Generation) -> None:
     """Run a plugin's log phase."""
     match plugin.name:
