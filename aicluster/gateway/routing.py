@@ -139,9 +139,10 @@ def endpoints_of(nodes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def tag(name: str, offers: Sequence[Offer]) -> dict[str, Any]:
+def tag(offers: Sequence[Offer]) -> dict[str, Any]:
     """Return a model as Ollama's `/api/tags` lists it: what its best node gives."""
     best = max(offers, key=lambda offer: offer["context"])
+    name = best["shown"] if ":" in best["shown"].rsplit("/", 1)[-1] else f"{best['shown']}:latest"
     kind = ["embedding"] if best.get("embedding") else ["completion"]
     return {
         "name": name,
@@ -232,6 +233,6 @@ def table(names: Names, upstreams: Mapping[str, str], models: object) -> str:
         "SUBSTITUTES": {name: other for name, other in stands_in.items() if other in names},
         "EMBEDDER": next(iter(embedding), None),
         "OPENAI_LIST": json.dumps({"object": "list", "data": listed}),
-        "TAGS": json.dumps({"models": [tag(name, offers) for name, offers in names.items()]}),
+        "TAGS": json.dumps({"models": [*map(tag, names.values())]}),
     }
     return "".join(f"local {name} = {lua(value)}\n" for name, value in values.items())
