@@ -20,7 +20,13 @@ from aicluster.gateway.routing import NEEDS, node_sets, offers_for, table
 LIMIT = 20 * 1024 * 1024
 AGX0, ORIN0 = "192.168.1.154:11434", "192.168.1.157:11435"
 BOTH = "ai-chat"
-ROUTES = {"/api/v1/chat": "ai-chat", "/api/v1/code": "ai-code", "/v1/": "ai-openai", "/api/": "ai-ollama"}
+ROUTES = {
+    "/api/v1/chat": "ai-chat",
+    "/api/v1/code": "ai-code",
+    "/v1/": "ai-openai",
+    "/api/tags": "ai-ollama-read",
+    "/api/": "ai-ollama",
+}
 
 
 @cache
@@ -159,6 +165,13 @@ MESSAGES = '"messages":[]'
 def test_only_what_the_gateway_decides_is_appended(body, sent):
     out = access(body).out_body.decode("utf-8", "surrogateescape")
     assert out == sent or (sent is None and out.startswith(body[:-1]))
+
+
+@pytest.mark.parametrize(("path", "model"), [
+    ("/api/v1/code", "code"), ("/api/generate", "chat"), ("/v1/embeddings", "nomic-embed-text"),
+])  # fmt: skip
+def test_the_model_of_a_request_without_one_is_the_routes(path, model):
+    assert json.loads(access("{}", path).out_body) == {"model": model}
 
 
 @pytest.mark.parametrize("body", [
