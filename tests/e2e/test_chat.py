@@ -187,14 +187,16 @@ def cut_off(box: Container) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("away", "longest_s"),
+    ("away", "longest_s", "lost_by_each"),
     [
         # A kernel that still acknowledges is not gone: what was sent there waits for the client's patience.
-        pytest.param(paused, PATIENCE_S + SLOW_S, id="hangs"),
-        pytest.param(cut_off, NOTICED_WITHIN_S, id="loses power"),
+        pytest.param(paused, PATIENCE_S + SLOW_S, 1, id="hangs"),
+        pytest.param(cut_off, NOTICED_WITHIN_S, 0, id="loses power"),
     ],
 )
-def test_when_agx0_goes_away_the_gateway_soon_stops_asking_it(chat, record_property, away, longest_s):
+def test_when_agx0_goes_away_the_gateway_soon_stops_asking_it(
+    chat, record_property, away, longest_s, lost_by_each
+):
     box = docker.from_env().containers.get("aicluster-lab-AGX0")
     with ExitStack() as stack:
         loads = [stack.enter_context(Load(chat)) for _ in range(CLIENTS)]
@@ -218,8 +220,7 @@ def test_when_agx0_goes_away_the_gateway_soon_stops_asking_it(chat, record_prope
     print(f"AGX0 {away.__name__} under load: {told}, {failed[:3]}")
     for name, value in told.items():
         record_property(name, value)
-    # A POST is not sent twice: what each client had under way is lost with the node.
-    assert len(failed) <= CLIENTS, failed
+    assert len(failed) <= CLIENTS * lost_by_each, failed
     assert max(took for _, took in ended) < longest_s, slow
     late = [(end, took) for end, took in slow if end - took > NOTICED_WITHIN_S]
     assert len(late) <= len(ended) / 100, f"a busy machine has a slow moment, not many: {late}"
