@@ -93,7 +93,8 @@ def question(**members: object) -> str:
 PICTURE = {"role": "user", "content": "What is it?", "images": ["x" * 9000]}
 PARTS = [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": "data:," + "x" * 9000}}]
 LONG = {"role": "user", "content": "word " * 2000}
-TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"num_ctx": {}}}}}]
+PARAMETERS = {"num_ctx": {"type": "integer"}, "images": {"type": "image"}}
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"properties": PARAMETERS}}}]
 
 
 @pytest.mark.parametrize(("members", "upstream"), [

@@ -64,11 +64,12 @@ local function measured(value)
   end
   local bytes, images = 0, false
   for key, member in pairs(value) do
-    if key == "images" and type(member) == "table" then
-      images = images or next(member) ~= nil
+    if key == "images" and type(member) == "table" and member[1] ~= nil then
+      images = true
     else
       local more, seen = measured(member)
-      bytes, images = bytes + more, images or seen
+      -- Tools are described with such words.
+      bytes, images = bytes + more, images or seen and key ~= "tools"
     end
   end
   return bytes, images
@@ -163,7 +164,7 @@ local embeds = path:match("/embed")
 local own = named and normalise(model) or embeds and EMBEDDER or normalise(shared.alias)
 local name = again and normalise(again) or own
 if not OFFERS[name] then
-  return unknown(again or model)
+  return unknown(again or named and model or shared.alias)
 end
 
 local bytes, images = measured(request)
