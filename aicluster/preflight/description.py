@@ -13,7 +13,7 @@ from ..site.nodes import cluster_nodes, service_endpoints
 from ..site.relations import service_relations
 from ..site.replication import FACT, replication_problems
 from ..site.rules import is_number, or_null
-from .models import model_notes, routing_errors
+from .models import routing_errors
 from .network import identity_errors, network_errors
 from .nodes import group_errors, node_errors
 from .secrets import offsite_errors, secret_errors
@@ -128,11 +128,6 @@ def preflight_errors(site: Site, validate: Validate) -> list[str]:
         if not errors:
             raise
         return errors
-
-
-def preflight_notes(site: Site) -> list[str]:
-    """Return what is no mistake in a sound site, but worth knowing."""
-    return list(model_notes(site, cluster_of(site)))
 
 
 def report(errors: list[str]) -> str:

@@ -22,14 +22,10 @@ def kong_models(site: Site) -> list[dict[str, Any]]:
 
 def known_names(site: Site) -> dict[str, str]:
     """Return the models and aliases of all nodes: the name in a server's list -> as it was written."""
-    written = [
-        name
-        for one in site["hosts"].values()
-        for name in (
-            *(one.get("ollama_aliases") or ()),
-            *(m["name"] for m in present(one.get("ollama_models"))),
-        )
-    ]
+    written: list[str] = []
+    for one in site["hosts"].values():
+        models = present(one.get("ollama_models"))
+        written += [*(one.get("ollama_aliases") or ()), *(model["name"] for model in models)]
     return {normalise(name): name for name in written}
 
 
