@@ -84,11 +84,7 @@ def test_each_set_of_nodes_has_an_upstream_and_the_edge_is_reached_through_its_n
     config = parsed(overrides={"cluster_nodes": cluster_with(AGX0={"drained": drained})})
     sets = {one["name"]: one["targets"] for one in config["upstreams"] if one["name"].startswith("ai.")}
     found = {name: {target["target"]: target["weight"] for target in one} for name, one in sets.items()}
-    assert found == {
-        "ai.agx0": {AGX0: weight},
-        "ai.nano": {"192.168.1.159:80": 1},
-        "ai.orin0": {ORIN0: 1},
-    }
+    assert found == {"ai.agx0": {AGX0: weight}, "ai.nano": {"192.168.1.159:80": 1}, "ai.orin0": {ORIN0: 1}}
 
 
 @pytest.mark.parametrize(("shares", "retries"), [

@@ -27,9 +27,7 @@ if body then
     message = shared.message
   end
   if path:sub(1, 4) == "/v1/" then
-    local codes = {
-      [401] = "invalid_api_key", [404] = "not_found", [413] = "request_too_large", [429] = "rate_limit_exceeded",
-    }
+    local codes = { [401] = "invalid_api_key", [404] = "not_found", [413] = "too_large", [429] = "rate_limit_exceeded" }
     message = {
       message = message,
       type = status < 500 and "invalid_request_error" or "server_error",

@@ -9,7 +9,7 @@
 local json = require "cjson.safe"
 local shared = kong.ctx.shared
 local path, method = kong.request.get_path(), kong.request.get_method()
-local openai = path:sub(1, 4) == "/v1/"
+local openai, embeds = path:sub(1, 4) == "/v1/", path:match("/embed")
 -- What nginx adds when it asks again: for which model, and which node has failed.
 local again, failed = kong.request.get_header("X-AI-Again"), kong.request.get_header("X-AI-Failed")
 
@@ -28,17 +28,19 @@ local function normalise(name)
   return short:match(":[^/]*$") and short or short .. ":latest"
 end
 
-local function unknown(asked)
-  local name, listed = asked:sub(1, 100):gsub("[^%w%p ]", "?"), {}
-  for _, one in ipairs(NAMES) do
-    listed[#listed + 1] = SHOWN[one]
+-- Returns the names of which a test holds, as they are declared.
+local function listed(holds)
+  local found = {}
+  for _, name in ipairs(NAMES) do
+    found[#found + 1] = holds(name) and SHOWN[name] or nil
   end
-  return refuse(404, 'No node has the model "' .. name .. '". There are: ' .. table.concat(listed, ", ") .. ".",
-    "model_not_found")
+  return #found > 0 and table.concat(found, ", ") or "none"
 end
 
-local function answer(body)
-  return kong.response.exit(200, body, { ["Content-Type"] = "application/json; charset=utf-8" })
+local function unknown(asked)
+  local name = asked:sub(1, 100):gsub("[^%w%p ]", "?")
+  local all = listed(function() return true end)
+  return refuse(404, 'No node has the model "' .. name .. '". There are: ' .. all .. ".", "model_not_found")
 end
 
 -- Returns the request as a table, nil if it is no JSON object that can be read here.
@@ -57,9 +59,7 @@ end
 local function measured(value)
   if type(value) ~= "table" then
     return type(value) == "string" and #value or type(value) == "number" and 3 or 0, false
-  end
-  local kind = value.type
-  if kind == "image_url" or kind == "input_image" or kind == "image" then
+  elseif value.type == "image_url" or value.type == "input_image" or value.type == "image" then
     return 0, true
   end
   local bytes, images = 0, false
@@ -75,10 +75,10 @@ local function measured(value)
   return bytes, images
 end
 
--- Returns the offers that a request is balanced over (`offers_for` in routing.py), all that can, and whether the edge
--- can, too, which is asked last.
+-- Returns the offers that a request is balanced over (`offers_for` in routing.py), all that can, and the edge's model
+-- if it can, too: it is asked last.
 local function offers_for(offers, needs, tokens)
-  local found, spares, context, edge = {}, {}, 0, false
+  local found, spares, chosen, edge, longest = {}, {}, {}, nil, 0
   for _, offer in ipairs(offers) do
     local can = offer.node ~= failed
     for need in pairs(needs) do
@@ -87,35 +87,30 @@ local function offers_for(offers, needs, tokens)
     if can then
       local list = offer.spare and spares or found
       list[#list + 1] = offer
-      edge = edge or offer.edge or false
+      edge = edge or offer.edge and offer.model
     end
   end
   if #found == 0 then
-    found, edge = spares, false
+    found, edge = spares, nil
   end
   for _, offer in ipairs(found) do
-    context = offer.context > context and offer.context or context
+    longest = offer.context > longest and offer.context or longest
   end
-  local chosen = {}
   for _, offer in ipairs(found) do
-    if offer.context >= tokens or offer.context == context then
-      chosen[#chosen + 1] = offer
-    end
+    chosen[#chosen + 1] = (offer.context >= tokens or offer.context == longest) and offer or nil
   end
   return chosen, found, edge
 end
 
 local function unable(name, needs)
-  local wanted, can = {}, {}
+  local wanted = {}
   for need, verb in pairs({ tools = "use tools", thinking = "think", vision = "see images" }) do
     wanted[#wanted + 1] = needs[need] and verb
   end
   table.sort(wanted)
-  for _, one in ipairs(NAMES) do
-    can[#can + 1] = #offers_for(OFFERS[one], needs, 0) > 0 and SHOWN[one] or nil
-  end
-  return refuse(400, 'The model "' .. SHOWN[name] .. '" cannot ' .. table.concat(wanted, " and ") .. ". Those that can: "
-    .. (#can > 0 and table.concat(can, ", ") or "none") .. ".", "model_not_capable")
+  local can = listed(function(one) return #offers_for(OFFERS[one], needs, 0) > 0 end)
+  return refuse(400, 'The model "' .. SHOWN[name] .. '" cannot ' .. table.concat(wanted, " and ")
+    .. ". Those that can: " .. can .. ".", "model_not_capable")
 end
 
 local function effort(value)
@@ -123,24 +118,17 @@ local function effort(value)
 end
 
 if method ~= "POST" then
-  local id = path:match("^/v1/models/(.+)$")
-  if path == "/v1/models" then
-    return answer(OPENAI_LIST)
-  elseif path == "/api/tags" then
-    return answer(TAGS)
-  elseif id then
+  local id, body = path:match("^/v1/models/(.+)$"), ({ ["/v1/models"] = OPENAI_LIST, ["/api/tags"] = TAGS })[path]
+  if id then
     id = id:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end)
     local shown = SHOWN[normalise(id)]
-    return shown and answer(json.encode({ id = shown, object = "model", created = 0, owned_by = "library" }))
+    body = shown and json.encode({ id = shown, object = "model", created = 0, owned_by = "library" })
       or unknown(id)
   end
-  return
+  return body and kong.response.exit(200, body, { ["Content-Type"] = "application/json; charset=utf-8" })
 end
 
-local body = kong.request.get_raw_body(MAX_BYTES)
-if not body then
-  return refuse(413, "The request body is larger than " .. MAX_BYTES .. " bytes.")
-end
+local body = kong.request.get_raw_body(MAX_BYTES) or ""
 -- What cannot be read here, Ollama may: it goes to all nodes of the alias.
 local request = decoded(body)
 if not request then
@@ -160,7 +148,6 @@ end
 -- `name` is what /api/show was once asked with.
 local model = fields.model or fields.name
 local named = type(model) == "string" and model ~= ""
-local embeds = path:match("/embed")
 local own = named and normalise(model) or embeds and EMBEDDER or normalise(shared.alias)
 local name = again and normalise(again) or own
 if not OFFERS[name] then
@@ -177,21 +164,13 @@ local needs = {
 
 -- Options of all objects with that name count together, so they are looked for in the text.
 local context = 0
-if not openai then
-  local text = body:find("\\u00", 1, true) and body:gsub("\\u00(%x%x)", function(digits)
-    return string.char(tonumber(digits, 16))
-  end) or body
-  for digits in text:gmatch('"num_ctx"%s*:%s*(%d[%deE+.]*)') do
-    local number = tonumber(digits) or 0
-    context = number > context and number or context
-  end
+local text = openai and "" or body:gsub("\\u00(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end)
+for digits in text:gmatch('"num_ctx"%s*:%s*(%d[%deE+.]*)') do
+  context = math.max(context, tonumber(digits) or 0)
 end
 
 -- Three bytes of text for a token leave room for an answer. Asked again, a longer request is better cut than lost.
-local tokens = 0
-if not again and not embeds then
-  tokens = context > bytes / 3 and context or bytes / 3
-end
+local tokens = (again or embeds) and 0 or math.max(context, bytes / 3)
 local chosen, found, edge = offers_for(OFFERS[name], needs, tokens)
 if #chosen == 0 then
   return unable(name, needs)
@@ -199,14 +178,13 @@ end
 
 local nodes, models_of, least = {}, {}, chosen[1].context
 for index, offer in ipairs(chosen) do
-  nodes[index], models_of[offer.node] = offer.node, offer.model
-  least = offer.context < least and offer.context or least
+  nodes[index], models_of[offer.node], least = offer.node, offer.model, math.min(least, offer.context)
 end
 kong.service.set_upstream(UPSTREAMS[table.concat(nodes, " ")])
 
 local added = {}
 if again or not named or models > 1 then
-  added[#added + 1] = '"model":' .. json.encode(SHOWN[name])
+  added[1] = '"model":' .. json.encode(SHOWN[name])
 end
 if context > least then
   -- More would take memory that the node has not; the other options stay.
@@ -225,11 +203,12 @@ end
 -- For answer.lua: what to do if this comes to nothing. Once the same model elsewhere, or with a shorter context; then
 -- its substitute; then the edge.
 shared.ai = {
+  name = SHOWN[name],
   models = models_of,
   stands_in = again and not failed,
   elsewhere = not again and #found > 1 and SHOWN[name] or nil,
   instead = not again and #found > #chosen and SHOWN[name] or name == own and SHOWN[SUBSTITUTES[name]] or nil,
-  edge = edge and SHOWN[name] or nil,
+  edge = edge,
 }
 shared.message = 'No node with the model "' .. SHOWN[name] .. '" answers (' .. table.concat(nodes, ", ")
   .. "). Try again in a few seconds, or take another model: /v1/models lists them."

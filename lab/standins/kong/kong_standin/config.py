@@ -76,10 +76,8 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Credential:
-    """A key and whose it is."""
+    """Whose a key is."""
 
-    id: str
-    key: str
     consumer_id: str
     username: str
 
@@ -118,13 +116,13 @@ def parse(text: str, plugins: Iterable[str]) -> Config:
         for one in tree.get("upstreams", ())
     }
     credentials = {
-        one["key"]: Credential(id_of("keys", one["key"]), one["key"], id_of("consumers", name), name)
+        one["key"]: Credential(id_of("consumers", name), name)
         for name, keys in ((one["username"], one["keyauth_credentials"]) for one in tree["consumers"])
         for one in keys
     }
     everywhere = plugins_of(tree["plugins"], NOBODY)
     routes = tuple(route for one in tree.get("services", ()) for route in routes_of(one, everywhere))
-    always = tuple(everywhere[name] for name in PLUGINS if name in everywhere)
+    always = tuple(everywhere.values())
     return Config(md5(text.encode()).hexdigest(), always, routes, upstreams, credentials)
 
 

@@ -66,8 +66,7 @@ class Exchange:
     route: Route | None = None
     credential: Credential | None = None
     correlation_id: str = ""
-    # Where Lua may send it, and where to: its service's own upstream and times where it says nothing.
-    upstreams: frozenset[str] = frozenset()
+    # Its service's own upstream and times, where Lua says nothing.
     upstream: str = ""
     timeouts: tuple[int, int, int] | None = None
     # For Lua: the phase, `kong.ctx.shared`, and what it adds to the record of http-log.

@@ -153,18 +153,9 @@ def set_answer_body(pdk: Pdk, body: str) -> None:
     pdk.exchange.answer_body = body.encode("latin-1")
 
 
-def get_header(pdk: Pdk, name: str) -> LuaValue:
-    """Return a header of the request, nil if it has none."""
-    value = pdk.exchange.headers.get(name)
-    return value and bytes_text(value)
-
-
-def set_upstream(pdk: Pdk, name: str) -> LuaValue:
-    """Send the request to another upstream; nil and a message if there is none of that name."""
-    if name not in pdk.exchange.upstreams:
-        return None, f"could not find an Upstream named '{name}'"
+def set_upstream(pdk: Pdk, name: str) -> None:
+    """Send the request to another upstream. If there is none of that name the request fails."""
     pdk.exchange.upstream = name
-    return True
 
 
 def set_timeouts(pdk: Pdk, connect: float, write: float, read: float) -> None:
@@ -188,7 +179,7 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[..., LuaValue]]] = {
     "cjson.safe.decode": (ANY, decode),
     "cjson.safe.encode": (ANY, encode),
     "kong.log.set_serialize_value": (ANY, set_serialize_value),
-    "kong.request.get_header": (ANY, get_header),
+    "kong.request.get_header": (ANY, lambda pdk, name: pdk.exchange.headers.get(name)),
     "kong.request.get_method": (ANY, lambda pdk: pdk.exchange.method),
     "kong.request.get_path": (ANY, lambda pdk: bytes_text(pdk.exchange.path)),
     "kong.request.get_raw_body": (BEFORE_CONTENT, get_raw_body),

@@ -81,7 +81,6 @@ class Gateway:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request."""
         now, exchange = self.now, self._arrived(request)
-        exchange.upstreams = frozenset(now.checkers)
         self.under_way += 1
         try:
             match = now.router.match(exchange.method, exchange.path)
@@ -175,7 +174,7 @@ class Gateway:
         self, exchange: Exchange, route: Route, request: web.BaseRequest, now: Generation
     ) -> web.StreamResponse:
         """Try addresses until one answers."""
-        service, checker, first = route.service, now.checkers[exchange.upstream], time.monotonic()
+        service, checker = route.service, now.checkers[exchange.upstream]
         times = exchange.timeouts or (service.connect_timeout, service.write_timeout, service.read_timeout)
         timeouts = Timeouts(*(milliseconds / 1000 for milliseconds in times))
         for number in range(service.retries + 1):
@@ -198,8 +197,7 @@ class Gateway:
                 if streamed:
                     return cut_off(request, streamed[0])
                 one.state, one.code = "failed", problem.code
-                late = time.monotonic() - first >= self.settings.tries_s
-                if late or not problem.repeatable or number == service.retries:
+                if not problem.repeatable or number == service.retries:
                     exchange.fail(problem.code)
                     break
                 timed_out = problem.code == TIMED_OUT

@@ -25,13 +25,13 @@ FIXED = {
     "upstream_keepalive_pool_size": "0",
 }
 WITHOUT_EFFECT = frozenset([
-    "dns_order", "dns_valid_ttl", "lmdb_map_size", "mem_cache_size",
-    "nginx_http_client_body_buffer_size", "nginx_worker_processes", "proxy_error_log", "status_error_log",
+    "dns_order", "dns_valid_ttl", "lmdb_map_size", "mem_cache_size", "nginx_http_client_body_buffer_size",
+    "nginx_proxy_proxy_next_upstream_timeout", "nginx_worker_processes", "proxy_error_log",
+    "status_error_log",
 ])  # fmt: skip
 READ = frozenset([
-    "declarative_config", "log_level", "nginx_http_log_format", "nginx_proxy_proxy_next_upstream_timeout",
-    "plugins", "prefix", "proxy_access_log", "proxy_listen", "status_listen", "trusted_ips",
-    "untrusted_lua_sandbox_requires",
+    "declarative_config", "log_level", "nginx_http_log_format", "plugins", "prefix", "proxy_access_log",
+    "proxy_listen", "status_listen", "trusted_ips", "untrusted_lua_sandbox_requires",
 ])  # fmt: skip
 
 
@@ -43,8 +43,6 @@ class Settings:
     prefix: Path
     proxy: tuple[str, int]
     status: tuple[str, int]
-    # Seconds after which nothing is tried again.
-    tries_s: int
     plugins: frozenset[str]
     trusted_ips: tuple[IPv4Network | IPv6Network, ...]
     log_level: str
@@ -67,7 +65,6 @@ def settings_of(environment: Mapping[str, str]) -> Settings:
         prefix=Path(values["prefix"]),
         proxy=listen_of(values["proxy_listen"]),
         status=listen_of(values["status_listen"]),
-        tries_s=int(values["nginx_proxy_proxy_next_upstream_timeout"].removesuffix("s")),
         plugins=words(values["plugins"]),
         trusted_ips=tuple(ip_network(network) for network in sorted(words(values["trusted_ips"]))),
         log_level=values["log_level"],

@@ -16,7 +16,7 @@ FLOWS = {
 UPSTREAM = "ai-chat"
 # What the gateway's table says of each AI node: {node, url, models: name -> what it can do}.
 WANTED = os.path.splitext(__file__)[0] + ".json"
-ABILITIES = ("embedding", "thinking", "tools", "vision")
+ABILITIES = {"embedding", "thinking", "tools", "vision"}
 OK, BAD_REQUEST, UNAUTHORIZED = 200, 400, 401
 EMPTY = "0" * 32  # the hash of a Kong that never loaded a configuration
 
@@ -224,12 +224,12 @@ def differences(kit: Kit) -> str:
             listed = kit.expect(entry["url"]).json()["models"]
         except CheckError:
             continue
-        can = {model["name"].lower(): set(model.get("capabilities") or ()) for model in listed}
+        can = {model["name"].lower(): ABILITIES.intersection(model["capabilities"]) for model in listed}
         for name, declared in sorted(entry["models"].items()):
             if name not in can:
                 found.append("%s has no %s" % (entry["node"], name))
-            elif can[name] and declared != sorted(can[name].intersection(ABILITIES)):
-                real = ", ".join(sorted(can[name].intersection(ABILITIES))) or "nothing of it"
+            elif can[name] != set(declared):
+                real = ", ".join(sorted(can[name])) or "nothing of it"
                 found.append("%s on %s can %s" % (name, entry["node"], real))
     return "the gateway's table differs: %s; correct kong_models" % "; ".join(found) if found else ""
 
