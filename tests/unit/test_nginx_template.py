@@ -176,7 +176,6 @@ MAPS: dict[str, tuple[str, str, str, str]] = {
     "OpenAI's errors are objects": (GATEWAY, "$error_begins", "GET /v1/x HTTP/9.9",
         """'{"error":{"message":"'"""),
     "Ollama's are texts": (GATEWAY, "$error_begins", "GET /api/x?/v1/ HTTP/1.1", """'{"error":"'"""),
-    "an alias is a model there": (GATEWAY, "$edge_model", "code", '"llama3.2:1b-instruct-q4_K_M"'),
     "the edge takes the model it was told": (GATEWAY, "$edge_body", '{"stream":false}', WITH_ITS_MODEL),
     "whatever model was asked for": (GATEWAY, "$edge_body",
         '{"messages":[{"content":"}"}],\n "model":"gpt-oss"}\n', WITH_ITS_MODEL),
