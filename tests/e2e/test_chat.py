@@ -187,16 +187,14 @@ def cut_off(box: Container) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("away", "longest_s", "lost_by_each"),
+    ("away", "longest_s", "fails"),
     [
         # A kernel that still acknowledges is not gone: what was sent there waits for the client's patience.
-        pytest.param(paused, PATIENCE_S + SLOW_S, 1, id="hangs"),
+        pytest.param(paused, PATIENCE_S + SLOW_S, CLIENTS, id="hangs"),
         pytest.param(cut_off, NOTICED_WITHIN_S, 0, id="loses power"),
     ],
 )
-def test_when_agx0_goes_away_the_gateway_soon_stops_asking_it(
-    chat, record_property, away, longest_s, lost_by_each
-):
+def test_when_agx0_goes_away_the_gateway_soon_stops_asking_it(chat, record_property, away, longest_s, fails):
     box = docker.from_env().containers.get("aicluster-lab-AGX0")
     with ExitStack() as stack:
         loads = [stack.enter_context(Load(chat)) for _ in range(CLIENTS)]
@@ -220,7 +218,7 @@ def test_when_agx0_goes_away_the_gateway_soon_stops_asking_it(
     print(f"AGX0 {away.__name__} under load: {told}, {failed[:3]}")
     for name, value in told.items():
         record_property(name, value)
-    assert len(failed) <= CLIENTS * lost_by_each, failed
+    assert len(failed) <= fails, failed
     assert max(took for _, took in ended) < longest_s, slow
     late = [(end, took) for end, took in slow if end - took > NOTICED_WITHIN_S]
     assert len(late) <= len(ended) / 100, f"a busy machine has a slow moment, not many: {late}"
