@@ -17,7 +17,8 @@ from ansible.plugins.action import ActionBase
 
 from aicluster.backup.findings import named_volumes
 from aicluster.engine.files import STACK_ROOT
-from aicluster.preflight.description import preflight_errors, report
+from aicluster.preflight.description import cluster_of, preflight_errors, report
+from aicluster.preflight.models import model_notes
 from aicluster.preflight.secrets import flaw_of
 from aicluster.site.catalogue import load, split
 from aicluster.site.commands import ansible_command, inventory_name
@@ -197,4 +198,5 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=report(errors))
         else:
             result["msg"] = f"The description of {len(site['hosts'])} nodes has no mistakes."
+            result["warnings"] = list(model_notes(site, cluster_of(site)))
         return result

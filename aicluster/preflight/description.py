@@ -13,6 +13,7 @@ from ..site.nodes import cluster_nodes, service_endpoints
 from ..site.relations import service_relations
 from ..site.replication import FACT, replication_problems
 from ..site.rules import is_number, or_null
+from .models import routing_errors
 from .network import identity_errors, network_errors
 from .nodes import group_errors, node_errors
 from .secrets import offsite_errors, secret_errors
@@ -108,7 +109,8 @@ def sum_errors(site: Site) -> list[str]:
     unnamed = volume_problems([site["catalogue"], *(node["services"] for node in nodes)], site["volumes"])
     drills = drill_problems(site["services"], site["programs"])
     kept = [*dict.fromkeys(unnamed), *drills, *backup_problems(nodes)]
-    return [*budgets, *relations, *kept, *model_errors(site, nodes), *share_errors(nodes)]
+    models = [*model_errors(site, nodes), *routing_errors(site)]
+    return [*budgets, *relations, *kept, *models, *share_errors(nodes)]
 
 
 def preflight_errors(site: Site, validate: Validate) -> list[str]:

@@ -40,6 +40,16 @@ def test_the_edge_answers_and_says_so(gateway_url, api_key, path):
 
 
 @pytest.mark.usefixtures("without_ai_nodes")
+def test_a_model_that_the_edge_has_not_is_said_to_be_away_and_the_lists_stay(gateway_url, api_key):
+    asked = question("Hello") | {"model": "gemma3:12b"}
+    answer = http_client.post(f"{gateway_url}/v1/chat/completions", asked, key=api_key)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    assert '"gemma3:12b" answers (AGX0)' in answer.json()["error"]["message"]
+    listed = http_client.get(f"{gateway_url}/v1/models", key=api_key).json()["data"]
+    assert {"chat", "gemma3:12b"} <= {model["id"] for model in listed}
+
+
+@pytest.mark.usefixtures("without_ai_nodes")
 @pytest.mark.parametrize("key", [None, "wrong"])
 def test_nobody_without_a_key_gets_to_the_edge(gateway_url, key):
     answer = http_client.post(f"{gateway_url}/api/v1/chat", question("Hello"), key=key)

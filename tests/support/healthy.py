@@ -354,6 +354,14 @@ def ai(name: str, address: str, *, balanced: bool = True, **more: Any) -> dict[s
     return {"name": name, "address": address, "balanced": balanced, "services": services}
 
 
+TAGS = "http://10.0.0.1:11434/api/tags"
+
+
+def can(*abilities: str) -> tuple[int, Any]:
+    """What Ollama on an AI node lists."""
+    return 200, {"models": [{"name": "Phi4:latest", "capabilities": list(abilities)}]}
+
+
 def upstream(*found: tuple[str, int, str]) -> dict[str, Any]:
     """What Kong says of its targets: (address, weight, health)."""
     listed = [
@@ -370,7 +378,7 @@ def with_key(*said: Any) -> Answer:
 
 def kong(*nodes: dict[str, Any]) -> Healthy:
     return Healthy(
-        {"kong": {"proxy": 8000, "admin": 8001, "status": 8100}},
+        {"kong": {"proxy": 8000, "status": 8100}},
         {
             "GET /status/ready": (200, {}),
             "GET /status": (200, {"configuration_hash": "ab" * 16}),
@@ -380,6 +388,7 @@ def kong(*nodes: dict[str, Any]) -> Healthy:
             "POST /api/v1/image": with_key(400, {"error": {"type": "prompt_no_outputs"}}),
             "GET /api/v1/code/quality/api/system/status": with_key(200, {"status": "UP"}),
             "GET /v1/models": with_key(200, {}, ("RateLimit-Limit", "3000")),
+            f"GET {TAGS}": can("completion", "tools"),
             **upstream(("10.0.0.1", 4, "HEALTHY"), ("10.0.0.2", 1, "HEALTHY")),
         },
         {"kong/api_key": "the-key"},

@@ -27,6 +27,7 @@ def files_of_the_node(tmp_path, monkeypatch):
     files: dict[str, Any] = {
         "comfyui.json": {"gpu": True, "checkpoints": ["sd.safetensors"]},
         "ollama.json": {"models": ["llama3.2", "codellama:7b"], "aliases": ["chat", "code"], "gpu": False},
+        "kong.json": [{"node": "AGX0", "url": node.TAGS, "models": {"phi4:latest": ["tools"]}}],
         "servers.json": {"Servers": {"1": {"Name": "PI52"}}},
         "jupyterhub/conf/settings.json": {"base_url": "/jupyter/"},
     }
@@ -37,7 +38,7 @@ def files_of_the_node(tmp_path, monkeypatch):
     monkeypatch.setattr(check_of("pgadmin"), "SERVERS", f"{tmp_path}/servers.json")
     monkeypatch.setattr(check_of("grafana"), "shipped", lambda: {"one", "two"})
     monkeypatch.setattr(check_of("kong"), "PROBED_WITHIN_S", -1)
-    for service in ("comfyui", "ollama"):
+    for service in ("comfyui", "kong", "ollama"):
         monkeypatch.setattr(check_of(service), "WANTED", f"{tmp_path}/{service}.json")
 
 
@@ -68,6 +69,12 @@ WORKS: dict[str, tuple[dict[str, Any], str]] = {
     "kong: a node in another profile may be away": (AWAY | {ORIN0: INACTIVE}, "AGX0 healthy, no key"),
     "kong: a drained node may be away": (
         node.upstream(("10.0.0.1", 0, "UNHEALTHY"), ("10.0.0.2", 1, "HEALTHY")), "abababab, ORIN0 healthy"),
+    "kong: a model is not where the gateway takes it to be": (
+        {f"GET {node.TAGS}": (200, {"models": []})},
+        "the gateway's table differs: AGX0 has no phi4:latest; correct kong_models"),
+    "kong: a model can something else": (
+        {f"GET {node.TAGS}": node.can("vision")},
+        "the gateway's table differs: phi4:latest on AGX0 can vision; correct kong_models"),
     "kong without AI nodes: there is nothing to balance, and no way in": (
         {}, "abababab, there is no AI node"),
     "kong before one service each: both are reached": ({}, "there is no AI node, image, code quality"),

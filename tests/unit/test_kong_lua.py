@@ -2,149 +2,335 @@
 
 import json
 from functools import cache
+from typing import Any
 
 import pytest
 import render
-import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from multidict import CIMultiDict
-from standins.kong.kong_standin.config import Credential
+from standins.kong.kong_standin.config import Config, parse
 from standins.kong.kong_standin.exchange import Exchange, ExitError
 from standins.kong.kong_standin.lua_functions import Functions
+from standins.kong.kong_standin.router import Router
+from standins.kong.kong_standin.schema import FUNCTION_PLUGINS, PLUGINS
+from tree import ROOT
 
-LIMIT = 20 * 1024 * 1024
+from aicluster.gateway.routing import NEEDS, lua, node_sets, offers_for, table
+
 AGX0, ORIN0 = "192.168.1.154:11434", "192.168.1.157:11435"
-KNOWN = Credential("1", "secret", "2", "me")
+BOTH = "ai-chat"
+OPENAI = "/v1/chat/completions"
 
 
 @cache
-def shipped(route: str, phase: str) -> str:
-    config = yaml.safe_load(render.render_role("kong")["/opt/aicluster/kong/secrets/kong.yml"])
-    [found] = [r for service in config["services"] for r in service["routes"] if r["name"] == route]
-    [function] = [p["config"] for p in found["plugins"] if p["name"] == "post-function"]
-    [text] = function[phase]
-    return str(text)
+def shipped() -> Config:
+    return parse(render.render_role("kong")["/opt/aicluster/kong/secrets/kong.yml"], PLUGINS)
 
 
-def exchange(method: str = "POST", **headers: str) -> Exchange:
-    return Exchange(method, "/api/v1/chat", "", CIMultiDict(headers), "127.0.0.1")
+def texts(asked: Exchange, phase: str) -> list[str]:
+    """The functions of a phase on the route that a request takes."""
+    match = Router(shipped().routes).match(asked.method, asked.path)
+    passed = match[0].plugins if match else shipped().everywhere
+    return [text for one in passed if one.name in FUNCTION_PLUGINS for text in one.config.get(phase, [])]
 
 
-def access(body: str, route: str = "ai-chat", method: str = "POST", **headers: str) -> Exchange:
-    """What a request has become after the access phase."""
-    asked = exchange(method, **headers)
-    asked.out_body = body.encode()
+RUNNER = Functions(["cjson.safe"])
+
+
+def run(asked: Exchange, functions: list[str], phase: str) -> None:
     try:
-        Functions(["cjson.safe"]).run(asked, [shipped(route, "access")], "access")
+        RUNNER.run(asked, functions, phase)
     except ExitError:
         assert asked.status
+
+
+def access(body: str | bytes, path: str = "/api/v1/chat", method: str = "POST", **headers: str) -> Exchange:
+    """What a request has become after the access phase."""
+    named = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
+    asked = Exchange(method, path, "", named, "127.0.0.1")
+    asked.out_body = body.encode("utf-8", "surrogateescape") if isinstance(body, str) else body
+    run(asked, texts(asked, "access"), "access")
     return asked
 
 
-def answered(**what: object) -> dict[str, str]:
-    """The headers an answer has after the header_filter phase."""
-    asked = exchange()
-    for name, value in ({"source": "service", "status": 200, "credential": KNOWN} | what).items():
+def went(asked: Exchange) -> str:
+    """Which upstream a request goes to; "" for that of its service, which is all nodes of the alias."""
+    assert asked.status == 0, asked.answer_body
+    return asked.upstream
+
+
+def answered(asked: Exchange, **what: object) -> Exchange:
+    """The same with an answer, after all phases."""
+    for name, value in ({"source": "service", "status": 200} | what).items():
         setattr(asked, name, value)
-    Functions(["cjson.safe"]).run(asked, [shipped("ai-chat", "header_filter")], "header_filter")
-    return dict(asked.answer_headers)
+    run(asked, texts(asked, "header_filter"), "header_filter")
+    if asked.source != "service":
+        run(asked, texts(asked, "body_filter"), "body_filter")
+    return asked
 
 
-# --- access: the alias ---
+def question(**members: object) -> str:
+    return json.dumps({"messages": [{"role": "user", "content": "Hello"}], **members})
 
 
-@pytest.mark.parametrize(("body", "sent"), [
-    pytest.param('{"stream":false}', '{"stream":false,"model":"chat"}', id="no model gets the alias"),
-    pytest.param("{}", '{"model":"chat"}', id="an empty object gets no stray comma"),
-    pytest.param('{"model":""}', '{"model":"","model":"chat"}', id="an empty model is overruled"),
-    pytest.param('{"model":null}', '{"model":null,"model":"chat"}', id="null is overruled"),
-    *(
-        pytest.param(f"{{{members}}}\r\n", f'{{{members},"model":"chat"}}', id=name)
-        for name, members in {
-            "empty arrays and big numbers arrive as they were sent": '"a":[],"seed":12345678901234567',
-            "braces and letters inside text stay": '"messages":[{"content":"} \\u00e9 é"}]',
-            "a big body is passed on whole": '"content":"%s"' % ("x" * 3_000_000),
-        }.items()
-    ),
+# --- which nodes a request goes to ---
+
+PICTURE = {"role": "user", "content": "What is it?", "images": ["x" * 9000]}
+PARTS = [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": "data:," + "x" * 9000}}]
+LONG = {"role": "user", "content": "word " * 2000}
+PARAMETERS = {"num_ctx": {"type": "integer"}, "images": {"type": "image"}}
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"properties": PARAMETERS}}}]
+ROUTED: dict[str, tuple[Any, ...]] = {
+    "no model: all nodes of the alias": ({}, BOTH),
+    "another alias": ({"model": "code"}, BOTH),
+    "a model that two nodes have": ({"model": "llama3.2:1b"}, BOTH),
+    "a model that one node has": ({"model": "gpt-oss"}, "ai.agx0"),
+    "another way to write it": ({"model": " Library/GPT-oss:latest"}, "ai.agx0"),
+    "Ollama reads keys of either case": ({"Model": "gpt-oss"}, "ai.agx0"),
+    "a model that only the edge has": ({"model": "qwen2.5:0.5b"}, "ai.nano"),
+    "both models behind the alias can use tools": ({"tools": TOOLS}, BOTH),
+    "only the edge's model for code can": ({"model": "code", "tools": TOOLS}, "ai.nano"),
+    "no tools are no need": ({"tools": []}, BOTH),
+    "only one of them can think": ({"think": True}, "ai.agx0"),
+    "a little": ({"think": "low"}, "ai.agx0"),
+    "or not at all": ({"think": False}, BOTH),
+    "an image": ({"model": "gemma3:12b", "messages": [PICTURE]}, "ai.agx0"),
+    "more text than the small node's context": ({"messages": [LONG]}, "ai.agx0"),
+    "more than anybody's goes where most of it is read": ({"messages": [LONG] * 9}, "ai.agx0"),
+    "a context that one node gives": ({"options": {"num_ctx": 4096}}, "ai.agx0"),
+    "a context that both give": ({"options": {"num_ctx": 2048}}, BOTH),
+    "effort": ({"reasoning_effort": "high"}, "ai.agx0", OPENAI),
+    "no effort": ({"reasoning_effort": "none"}, BOTH, OPENAI),
+    "effort of a response": ({"reasoning": {"effort": "low"}}, "ai.agx0", "/v1/responses"),
+    "an image in parts, which is no text": (
+        {"model": "gemma3:12b", "messages": [{"content": PARTS}]}, "ai.agx0", OPENAI),
+    "an embedding model, unnamed": ({"input": ["word " * 9000]}, "ai.agx0", "/v1/embeddings"),
+    "one that is named": ({"model": "llama3.2:1b", "input": ["word " * 9000]}, BOTH, "/api/embed"),
+    "what an older client calls a model": ({"name": "phi3:mini"}, BOTH, "/api/show"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("members", "upstream", "path"), [(*row, "/api/v1/chat")[:3] for row in ROUTED.values()], ids=ROUTED
+)
+def test_a_request_goes_to_the_nodes_that_can_answer_it(members, upstream, path):
+    assert went(access(question(**members), path)) == upstream
+
+
+# --- a request arrives as it was sent ---
+
+ALIAS, CAPPED = ',"model":"chat"', ',"options":{"num_ctx":8192}'
+# What is appended to a body; that of an empty object begins without a comma.
+APPENDED = {
+    "no model gets the alias": ('{"stream":false}', ALIAS),
+    "an empty object gets no stray comma": ("{}", '"model":"chat"'),
+    "an empty model is overruled": ('{"model":""}', ALIAS),
+    "null is overruled": ('{"model":null}', ALIAS),
+    "of two models the one routed by counts": ('{"model":"chat","MODEL":"chat"}', ALIAS),
+    "empty arrays and big numbers stay": ('{"a":[],"seed":12345678901234567}\r\n', ALIAS),
+    "so does half an emoji": ('{"messages":[{"content":"} \\u00e9 é \\ud83d"}]}', ALIAS),
+    "also behind a backslash": ('{"a":"\\\\\\ud83d\\\\ud83d"}', ALIAS),
+    "a node's context is the limit, other options stay": (
+        '{"options":{"num_ctx":9000,"seed":1}}', ALIAS + CAPPED),
+    "Ollama reads the first of two options, too": (
+        '{"model":"chat","options":{"num_ctx":1e9},"options":{}}', CAPPED),
+    "and options in disguise": ('{"model":"chat","Option\\u017f":{"num\\u005fctx":99999}}', CAPPED),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "appended"), APPENDED.values(), ids=APPENDED)
+def test_only_what_the_gateway_decides_is_appended(body, appended):
+    assert access(body).out_body.decode() == f"{body.rstrip()[:-1]}{appended}}}"
+
+
+@pytest.mark.parametrize(("path", "model"), [
+    ("/api/v1/code", "code"), ("/api/generate", "chat"), ("/v1/embeddings", "nomic-embed-text"),
 ])  # fmt: skip
-def test_a_request_without_a_model_is_given_one(body, sent):
+def test_the_model_of_a_request_without_one_is_the_routes(path, model):
+    assert json.loads(access("{}", path).out_body) == {"model": model}
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"{", b"[]", b"model=chat", b"(\xb5/\xfd$\x80zstd", b'{"messages":[]} more', b"{" * 2000,
+    b'{"a":\xff}', b'{"model":"chat","a":"\xff\xfe"}',
+    b'{"model":"chat","content":"%s"}' % (b"x" * 3_000_000),
+    b'{"model":"chat","content":"\\"num_ctx\\": 99999"}',
+], ids=lambda body: repr(body[:40]))  # fmt: skip
+def test_what_needs_nothing_or_cannot_be_read_goes_on_unchanged(body):
     asked = access(body)
-    assert (asked.status, asked.out_body.decode()) == (0, sent)
-    assert json.loads(sent)["model"] == "chat"
+    assert (asked.status, asked.out_body) == (0, body)
 
 
-def test_the_alias_is_the_routes():
-    sent = [access("{}", route=route).out_body for route in ("ai-code", "ai-openai")]
-    assert sent == [b'{"model":"code"}', b'{"model":"chat"}']
+def test_the_node_does_not_check_a_browsers_origin_and_hears_nothing_of_failures():
+    asked = access("{}", Origin="http://page", X_AI_Again="chat", X_AI_Failed="AGX0", Accept="*/*")
+    assert asked.out_headers == {"Accept": "*/*"}
 
 
-@pytest.mark.parametrize(("method", "body"), [
-    pytest.param("POST", '{"model": "llama3.2:1b"}', id="a request that names a model"),
-    pytest.param("GET", "", id="a list of models has no body to look at"),
-])  # fmt: skip
-def test_a_request_is_not_touched(method, body):
-    asked = access(body, route="ai-openai", method=method)
-    assert (asked.status, asked.out_body.decode()) == (0, body)
+# --- what is refused, and how ---
 
 
-AN_OBJECT = '{"messages": [{"role": "user", "content": "Hello"}]}'
-NO_OBJECT = f"The request body must be one JSON object, such as {AN_OBJECT}."
-TOO_BIG = f"The request body is larger than {LIMIT} bytes."
-NO_STRING = 'The field "model" must be a string; leave it out to use "chat".'
+def refusal(asked: Exchange) -> tuple[int, Any]:
+    status = asked.status
+    answered(asked, source="exit", status=status)
+    assert asked.answer_headers["Content-Type"].startswith("application/json")
+    return status, json.loads(asked.answer_body)["error"]
 
 
 @pytest.mark.parametrize(("body", "status", "message"), [
-    pytest.param("", 400, NO_OBJECT, id="nothing"),
-    pytest.param("{", 400, NO_OBJECT, id="half an object"),
-    pytest.param("[]", 400, NO_OBJECT, id="an array"),
-    pytest.param("model=chat", 400, NO_OBJECT, id="a form"),
-    *(
-        pytest.param(f'{{"model": {model}}}', 400, NO_STRING, id=f"{model} as a model")
-        for model in ("7", "true", "[]", "{}")
-    ),
-    pytest.param("x" * (LIMIT + 1), 413, TOO_BIG, id="over the limit"),
+    pytest.param(question(model="gpt-5"), 404, 'No node has the model "gpt-5". There are: chat, code, llama',
+        id="an unknown model, with those that there are"),
+    pytest.param(question(model="\n<é>"), 404, 'No node has the model "?<??>".', id="a strange one"),
+    pytest.param(question(model="codellama:7b", tools=TOOLS), 400,
+        'The model "codellama:7b" cannot use tools. Those that can: chat, code, llama3.2, ', id="no tools"),
+    pytest.param(question(messages=[PICTURE], think=True), 400,
+        'The model "chat" cannot see images and think. Those that can: none.', id="what no model can"),
 ])  # fmt: skip
-def test_a_body_is_refused(body, status, message):
-    asked = access(body)
-    assert (asked.status, json.loads(asked.answer_body)) == (status, {"error": message})
+def test_a_refusal_says_what_to_do_in_the_form_of_the_interface(body, status, message):
+    code, ollamas = refusal(access(body))
+    assert (code, ollamas.startswith(message)) == (status, True), ollamas
+    code, openais = refusal(access(body, OPENAI))
+    assert (code, openais["message"], openais["type"]) == (status, ollamas, "invalid_request_error")
 
 
-def test_the_node_does_not_check_a_browsers_origin():
-    assert access("{}", Origin="http://page", Accept="*/*").out_headers == {"Accept": "*/*"}
-
-
-# --- header_filter: who answered ---
-
-
-@pytest.mark.parametrize(("upstream_addr", "node"), [
-    pytest.param(AGX0, "AGX0", id="the only try answered"),
-    pytest.param(f"{AGX0}, {ORIN0}", "ORIN0", id="the last try answered"),
-    pytest.param(f"{AGX0}, {AGX0} : {ORIN0}", "ORIN0", id="after a redirect"),
-    pytest.param("192.168.1.9:11434", None, id="an address nobody knows is not guessed"),
-    pytest.param("", None, id="no try"),
+@pytest.mark.parametrize(("status", "body", "message"), [
+    pytest.param(401, b'{"message":"Unauthorized"}', "A valid key is missing; send it as", id="no key"),
+    pytest.param(404, b'{"message":"no Route matched"}', "There is no POST /v1/ here", id="no route"),
+    pytest.param(429, b'{"message":"API rate limit exceeded"}', "API rate limit exceeded", id="a limit"),
+    pytest.param(502, b"<html>", "The gateway has no answer (502).", id="what Kong says to a browser"),
 ])  # fmt: skip
-def test_the_header_names_the_node_that_answered(monkeypatch, upstream_addr, node):
+def test_kongs_own_errors_have_the_same_form(status, body, message):
+    asked = Exchange("POST", "/v1/", "", CIMultiDict(), "", status=status, answer_body=body)
+    _, said = refusal(asked)
+    assert said["message"].startswith(message)
+
+
+# --- lists ---
+
+
+def test_the_lists_are_the_same_table_and_name_everything_once():
+    openai = json.loads(access("", "/v1/models", "GET").answer_body)["data"]
+    tags = json.loads(access("", "/api/tags", "GET").answer_body)["models"]
+    assert [one["id"] for one in openai[:3]] == ["chat", "code", "llama3.2"]
+    assert len(openai) == len(tags) == len({one["name"] for one in tags} & {one["model"] for one in tags})
+    assert len(tags) == len({one["digest"] for one in tags})
+    [thinker] = [one for one in tags if one["name"] == "gpt-oss:latest"]
+    assert (thinker["size"], thinker["capabilities"]) == (13_800_000_000, ["completion", "tools", "thinking"])
+
+
+def test_one_model_of_the_list_is_found_by_either_name():
+    for path in ("/v1/models/gpt-oss", "/v1/models/gpt-oss%3Alatest"):
+        assert json.loads(access("", path, "GET").answer_body)["id"] == "gpt-oss"
+    assert refusal(access("", "/v1/models/none", "GET"))[1]["code"] == "model_not_found"
+
+
+def test_the_first_byte_of_a_stream_is_not_waited_for_as_long_as_a_whole_answer():
+    streams = [("/api/v1/chat", {}), (OPENAI, {"stream": True})]
+    wholes = [("/api/v1/chat", {"stream": False}), (OPENAI, {}), ("/api/embed", {})]
+    waits = [access(question(**members), path).timeouts for path, members in streams + wholes]
+    assert waits == [(2000, 60000, 180_000)] * 2 + [None] * 3
+
+
+# --- who answered, and what nginx does next ---
+
+
+@pytest.mark.parametrize(("upstream_addr", "node", "model"), [
+    pytest.param(AGX0, "AGX0", "gpt-oss", id="the only try answered"),
+    pytest.param(f"{AGX0}, {ORIN0}", "ORIN0", "llama3.2:1b", id="the last try answered"),
+    pytest.param("192.168.1.9:11434", None, None, id="an address nobody knows is not guessed"),
+])  # fmt: skip
+def test_the_headers_name_the_node_that_answered_and_its_model(monkeypatch, upstream_addr, node, model):
     monkeypatch.setattr(Exchange, "upstream_addr", upstream_addr)
-    assert answered() == ({"X-AI-Node": node} if node else {})
+    named = {"X-AI-Node": node, "X-AI-Model": model} if node else {}
+    assert dict(answered(access("{}")).answer_headers) == named
 
 
-@pytest.mark.parametrize("source", ["exit", "error"])
-@pytest.mark.parametrize("status", [502, 503, 504])
-def test_when_no_ai_node_answers_nginx_is_told_to_ask_the_edge_and_no_node_is_named(
-    monkeypatch, source, status
-):
-    monkeypatch.setattr(Exchange, "upstream_addr", AGX0)
-    assert answered(source=source, status=status) == {"X-Accel-Redirect": "@edge"}
+AGAIN, EDGE, NOTHING = ("@again", "chat"), ("@edge", "chat"), (None, None)
 
 
-@pytest.mark.parametrize("what", [
-    pytest.param({"source": "exit", "status": 401, "credential": None}, id="a missing key"),
-    pytest.param({"source": "exit", "status": 429}, id="too many requests"),
-    pytest.param({"source": "exit", "status": 400}, id="a bad body"),
-    pytest.param({"source": "exit", "status": 413}, id="a big body"),
-    pytest.param({"source": "error", "status": 500}, id="a mistake in the gateway"),
-    pytest.param({"source": "error", "status": 503, "credential": None}, id="a key nobody looked at"),
-    pytest.param({"source": "service", "status": 503}, id="a busy AI node"),
-    pytest.param({"source": "service", "status": 502}, id="an AI node's own error"),
+@pytest.mark.parametrize(("members", "headers", "source", "status", "then"), [
+    pytest.param({}, {}, "service", 503, AGAIN, id="a busy node: another one"),
+    pytest.param({}, {}, "service", 500, AGAIN, id="an error of a node: another one"),
+    pytest.param({}, {"X_AI_Again": "chat", "X_AI_Failed": "AGX0"}, "service", 500, NOTHING, id="but once"),
+    pytest.param({"model": "gpt-oss"}, {}, "service", 500, NOTHING, id="nobody else has the model"),
+    pytest.param({}, {}, "service", 404, NOTHING, id="an answer is an answer"),
+    pytest.param({}, {}, "error", 502, EDGE, id="no node answers: the edge"),
+    pytest.param({}, {}, "exit", 503, EDGE, id="all nodes are known to be away: the edge"),
+    pytest.param({"messages": [LONG]}, {}, "exit", 503, AGAIN, id="nodes with a shorter context come first"),
+    pytest.param({"messages": [LONG]}, {"X_AI_Again": "chat"}, "exit", 503, EDGE, id="then the edge"),
+    pytest.param({"think": True}, {}, "exit", 503, NOTHING, id="the edge cannot think"),
+    pytest.param({"model": "gpt-oss"}, {}, "exit", 503, AGAIN, id="a declared substitute"),
+    pytest.param({"model": "gpt-oss"}, {"X_AI_Again": "chat"}, "error", 504, EDGE, id="which is away, too"),
+    pytest.param({"model": "gemma3:12b"}, {}, "exit", 503, NOTHING, id="a model without a substitute"),
+    pytest.param({}, {}, "error", 500, NOTHING, id="a mistake in the gateway"),
+    pytest.param({}, {}, "exit", 429, NOTHING, id="too many requests"),
 ])  # fmt: skip
-def test_what_is_no_failure_of_all_ai_nodes_does_not_lead_to_the_edge(what):
-    assert answered(**what) == {}
+def test_what_has_not_begun_to_be_answered_is_asked_elsewhere(
+    monkeypatch, members, headers, source, status, then
+):
+    monkeypatch.setattr(Exchange, "upstream_addr", ORIN0 if "X_AI_Failed" in headers else AGX0)
+    asked = answered(access(question(**members), **headers), source=source, status=status)
+    found = asked.answer_headers
+    assert (found.get("X-Accel-Redirect"), found.get("X-AI-Next")) == then
+    assert ("Retry-After" in found) == (source != "service" and status > 500)
+
+
+def test_when_no_node_answers_the_answer_names_them_and_the_model():
+    asked = answered(access(question(model="gemma3:12b")), source="exit", status=503, answer_body=b"{}")
+    said = json.loads(asked.answer_body)["error"]
+    assert said.startswith('No node with the model "gemma3:12b" answers (AGX0). Try')
+
+
+@pytest.mark.parametrize(("headers", "upstream", "sent", "stands_in"), [
+    pytest.param({"X_AI_Again": "chat", "X_AI_Failed": "AGX0"}, "ai.orin0", "chat", False, id="another node"),
+    pytest.param({"X_AI_Again": "chat"}, BOTH, "chat", True, id="a substitute, or a shorter context"),
+    pytest.param({"X_AI_Again": "code"}, BOTH, "code", True, id="another model"),
+])  # fmt: skip
+def test_asked_again_the_request_goes_where_it_was_told(monkeypatch, headers, upstream, sent, stands_in):
+    monkeypatch.setattr(Exchange, "upstream_addr", ORIN0)
+    asked = access(question(messages=[LONG]), **headers)
+    assert (went(asked), json.loads(asked.out_body)["model"]) == (upstream, sent)
+    assert ("X-AI-Fallback" in answered(asked).answer_headers) == stands_in
+
+
+# --- the same decision as in Python ---
+
+
+@given(st.text() | st.text(st.characters(codec="ascii")))
+def test_any_text_is_itself_in_lua(text):
+    asked = Exchange("GET", "/", "", CIMultiDict(), "")
+    run(asked, [f"kong.response.exit(200, {lua(text)})"], "access")
+    assert asked.answer_body == text.encode()
+
+
+OFFER = st.fixed_dictionaries({
+    **{name: st.booleans() for name in (*NEEDS, "spare", "edge", "known")},
+    "context": st.sampled_from([9, 99, 999]), "model": st.just("m"), "size_gb": st.just(1),
+})  # fmt: skip
+NODES = st.dictionaries(st.sampled_from(["N0", "N1", "N2"]), OFFER, min_size=1)
+TABLES = st.dictionaries(st.sampled_from(["chat:latest", "a:1", "b:latest"]), NODES, min_size=1)
+WANTED: dict[str, Any] = {"tools": {"tools": [1]}, "thinking": {"think": True}, "vision": {"images": ["x"]}}
+
+
+@settings(max_examples=300, deadline=None)
+@given(TABLES, st.sets(st.sampled_from(NEEDS)), st.integers(0, 1500), st.sampled_from([None, "N0", "N2"]))
+def test_lua_chooses_as_python_does_and_only_upstreams_that_there_are(offered, needs, context, failed):
+    names = {
+        name: [{"node": node, "shown": name, **nodes[node]} for node in sorted(nodes)]
+        for name, nodes in offered.items()
+    }
+    upstreams = {" ".join(one): ".".join(one) for one in node_sets(names)}
+    constants = "local MAX_BYTES, CONNECT_MS, WRITE_MS, FIRST_BYTE_MS = 9999, 1, 1, 1\n"
+    function = constants + table(names, upstreams, []) + (ROOT / "roles/kong/files/route.lua").read_text()
+    body: dict[str, object] = {"options": {"num_ctx": context}} if context else {}
+    for need in needs:
+        body |= WANTED[need]
+    for name, offers in names.items():
+        headers = CIMultiDict({"X-AI-Failed": failed} if failed else {})
+        asked = Exchange("POST", "/api/chat", "", headers, "")
+        asked.out_body = json.dumps({**body, "model": name}).encode()
+        run(asked, [function], "access")
+        # A tool without a word costs the three bytes of its number.
+        chosen = offers_for(offers, needs, max(context, len(name) / 3), failed)
+        assert asked.upstream == ".".join(offer["node"] for offer in chosen)
+        assert asked.status == (0 if chosen else 400)

@@ -79,6 +79,14 @@ def test_the_targets_are_the_nodes_that_share_requests(changes, expected):
     assert targets(parsed(overrides={"cluster_nodes": cluster_with(**changes)})) == expected
 
 
+@pytest.mark.parametrize(("drained", "weight"), [(False, 1), (True, 0)])
+def test_each_set_of_nodes_has_an_upstream_and_the_edge_is_reached_through_its_nginx(drained, weight):
+    config = parsed(overrides={"cluster_nodes": cluster_with(AGX0={"drained": drained})})
+    sets = {one["name"]: one["targets"] for one in config["upstreams"] if one["name"].startswith("ai.")}
+    found = {name: {target["target"]: target["weight"] for target in one} for name, one in sets.items()}
+    assert found == {"ai.agx0": {AGX0: weight}, "ai.nano": {"192.168.1.159:80": 1}, "ai.orin0": {ORIN0: 1}}
+
+
 @pytest.mark.parametrize(("shares", "retries"), [
     pytest.param((80, 20), 5, id="a small wheel keeps the smallest number of retries"),
     pytest.param((95, 5), 19, id="a long run of one node's slots raises the retries"),
@@ -184,4 +192,4 @@ def test_the_readme_names_every_way_in():
     readme = (render.ROLES / "kong/README.md").read_text()
     for _, route in routes(kong_yml()):
         [path] = route["paths"]
-        assert path.strip("~$") in readme, route["name"]
+        assert path.strip("~$").replace("|", r"\|") in readme, route["name"]

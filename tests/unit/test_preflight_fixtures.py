@@ -7,6 +7,9 @@ import yaml
 from site_description import errors_of, production, site_of
 from tree import ROOT
 
+from aicluster.preflight.description import cluster_of
+from aicluster.preflight.models import model_notes
+
 VALID, INVALID = (sorted((ROOT / "tests/fixtures" / kind).glob("*.yml")) for kind in ("valid", "invalid"))
 
 
@@ -30,6 +33,19 @@ def test_a_mistake_is_named_as_object_value_rule_and_fix(path):
     for error in errors:
         _, colon, rest = error.partition(": ")
         assert colon and "; " in rest, f"no fix: {error}"
+
+
+def test_what_differs_behind_an_alias_and_a_model_that_no_node_has_are_notes():
+    site = production()
+    for host in site["hosts"].values():
+        host["kong_models"] = [{"name": "gemma3:13b"}, *host["kong_models"]]
+    assert list(model_notes(site, cluster_of(site))) == [
+        "no node has gemma3:13b, which group_vars/all/models.yml describes",
+        "alias chat (gpt-oss on AGX0, llama3.2:1b on ORIN0): only AGX0 can think, only AGX0 can take more "
+        "than 2048 tokens; others get no such request",
+        "alias code (codellama:34b on AGX0, codellama:7b on ORIN0): only AGX0 can take more than 2048 "
+        "tokens; others get no such request",
+    ]
 
 
 def test_all_mistakes_are_listed_at_once_and_always_in_the_same_order():

@@ -15,8 +15,9 @@ from standins.kong.kong_standin.schema import PLUGINS, TOP
 from tree import ROOT
 
 # Exchanges are to be kept in PostgreSQL: http-log sends their records, pre-function adds what was said.
-NOT_YET_SHIPPED = {"http-log", "pre-function"}
-NOT_YET_SHIPPED_LUA = {"kong.ctx.shared", "kong.log.set_serialize_value"}
+NOT_YET_SHIPPED = {"http-log"}
+NOT_YET_SHIPPED_FIELDS = {"pre-function": {"access", "log"}}
+NOT_YET_SHIPPED_LUA = {"kong.log.set_serialize_value"}
 
 
 @cache
@@ -62,7 +63,10 @@ def test_every_plugin_that_ships_is_implemented_and_no_other():
 @pytest.mark.parametrize("name", sorted(PLUGINS.keys() - NOT_YET_SHIPPED))
 def test_every_field_of_a_plugin_that_is_set_is_implemented_and_no_other(name):
     configs = [one["config"] for tree in shipped() for one in plugins(tree) if one["name"] == name]
-    assert {field for config in configs for field in set_in(config)} == set(implemented(PLUGINS[name]))
+    shipped_later = NOT_YET_SHIPPED_FIELDS.get(name, set())
+    assert {field for one in configs for field in set_in(one)} | shipped_later == {
+        *implemented(PLUGINS[name])
+    }
 
 
 def test_every_name_the_shipped_lua_uses_is_implemented_and_no_other():

@@ -85,6 +85,13 @@ class Checker:
         elif status in rules["unhealthy"]["http_statuses"]:
             self.report_failure(address, "http_failures", "active")
 
+    def report_answer(self, address: Address, status: int) -> None:
+        """Count how a request ended there. As in Kong, a refused last try counts as an answer of 502."""
+        if status == TIMED_OUT:
+            self.report_failure(address, "timeouts")
+        elif status in self._checks["passive"]["unhealthy"]["http_statuses"]:
+            self.report_failure(address, "http_failures")
+
     def report_failure(self, address: Address, kind: str, check: str = "passive") -> None:
         """Count a refused or broken connection (`tcp_failures`), a timeout, or a bad answer."""
         address.successes = 0

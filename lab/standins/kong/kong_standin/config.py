@@ -76,19 +76,18 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Credential:
-    """A key and whose it is."""
+    """Whose a key is."""
 
-    id: str
-    key: str
     consumer_id: str
     username: str
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that is configured; `credentials` by key, `upstreams` by name."""
+    """Everything that is configured; `credentials` by key, `upstreams` by name, plugins `everywhere`."""
 
     hash: str
+    everywhere: tuple[Plugin, ...]
     routes: tuple[Route, ...]
     upstreams: dict[str, Upstream]
     credentials: dict[str, Credential]
@@ -117,13 +116,14 @@ def parse(text: str, plugins: Iterable[str]) -> Config:
         for one in tree.get("upstreams", ())
     }
     credentials = {
-        one["key"]: Credential(id_of("keys", one["key"]), one["key"], id_of("consumers", name), name)
+        one["key"]: Credential(id_of("consumers", name), name)
         for name, keys in ((one["username"], one["keyauth_credentials"]) for one in tree["consumers"])
         for one in keys
     }
     everywhere = plugins_of(tree["plugins"], NOBODY)
     routes = tuple(route for one in tree.get("services", ()) for route in routes_of(one, everywhere))
-    return Config(md5(text.encode()).hexdigest(), routes, upstreams, credentials)
+    always = tuple(everywhere.values())
+    return Config(md5(text.encode()).hexdigest(), always, routes, upstreams, credentials)
 
 
 def target_of(one: Record) -> Target:

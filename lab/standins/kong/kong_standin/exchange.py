@@ -66,6 +66,9 @@ class Exchange:
     route: Route | None = None
     credential: Credential | None = None
     correlation_id: str = ""
+    # Its service's own upstream and times, where Lua says nothing.
+    upstream: str = ""
+    timeouts: tuple[int, int, int] | None = None
     # For Lua: the phase, `kong.ctx.shared`, and what it adds to the record of http-log.
     phase: str = ""
     context: Any = None

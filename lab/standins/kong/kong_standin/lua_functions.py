@@ -10,10 +10,11 @@ except ImportError:  # Debian builds lupa with one Lua, which is LuaJIT
 from .exchange import Exchange, PluginError
 from .pdk import LuaValue, Pdk, bytes_text
 
-# What Kong 3.9's sandbox gives to untrusted Lua; it also has coroutine, math, and os without what is unsafe.
+# What Kong 3.9's sandbox gives to untrusted Lua; it also has more of math, coroutine, and safe parts of os.
 SANDBOX = """
 local names = [[_VERSION assert error ipairs next pairs pcall select tonumber tostring type unpack xpcall]]
 local modules = {
+  math = [[max min]],
   string = [[byte char find format gmatch gsub len lower match rep reverse sub upper]],
   table = [[concat insert maxn remove sort]],
 }

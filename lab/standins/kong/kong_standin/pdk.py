@@ -23,8 +23,9 @@ end
 """
 BEFORE_CONTENT = ("access",)
 HEADERS = ("access", "header_filter")
-AFTER_HEADERS = ("header_filter", "log")
-ANY = ("access", "header_filter", "log")
+BODY = ("body_filter",)
+AFTER_HEADERS = ("header_filter", "body_filter", "log")
+ANY = ("access", *AFTER_HEADERS)
 
 
 def bytes_text(text: str) -> str:
@@ -38,9 +39,11 @@ def real_text(text: str) -> str:
 
 
 def plain(value: LuaValue) -> Value:
-    """Return a text, or a table of texts and tables, of Lua's as Python's. Raises ValueError for others."""
+    """Return a text, a number, or a table of them, of Lua's as Python's. Raises ValueError for others."""
     if isinstance(value, str):
         return real_text(value)
+    if isinstance(value, int | float):
+        return value
     if not hasattr(value, "items"):
         raise ValueError(f"{value} has no JSON form in the stand-in for Kong")
     return {real_text(str(key)): plain(member) for key, member in value.items()}
@@ -102,6 +105,12 @@ def decode(pdk: Pdk, text: str) -> LuaValue:
         return None, str(problem)
 
 
+def encode(_pdk: Pdk, value: LuaValue) -> str:
+    """Return a value as JSON; cjson writes no blanks, and escapes slashes."""
+    text = json.dumps(plain(value), ensure_ascii=False, separators=(",", ":")).replace("/", "\\/")
+    return bytes_text(text)
+
+
 def get_raw_body(pdk: Pdk, limit: float = 0) -> LuaValue:
     """Return the body; nil and a message if it is bigger than a limit above 0."""
     body = pdk.exchange.out_body
@@ -120,12 +129,12 @@ def clear_header(pdk: Pdk, name: str) -> None:
     pdk.exchange.out_headers.popall(name, None)
 
 
-def exit_(pdk: Pdk, status: int, body: LuaValue) -> None:
-    """Answer with a table as JSON, and end the phase."""
-    # cjson writes no blanks, and escapes slashes.
-    text = json.dumps(plain(body), ensure_ascii=False, separators=(",", ":")).replace("/", "\\/")
-    sent = text.encode("utf-8", "surrogateescape")
-    pdk.exchange.answer(int(status), sent, {"Content-Type": JSON_TYPE})
+def exit_(pdk: Pdk, status: int, body: LuaValue, headers: LuaValue = None) -> None:
+    """Answer with a text, or with a table as JSON, and end the phase."""
+    text = body if isinstance(body, str) else encode(pdk, body)
+    pdk.exchange.answer(
+        int(status), text.encode("latin-1"), plain(headers or {}) or {"Content-Type": JSON_TYPE}
+    )
     raise ExitError
 
 
@@ -134,10 +143,24 @@ def set_header(pdk: Pdk, name: str, value: str) -> None:
     pdk.exchange.answer_headers[name] = real_text(value)
 
 
-def get_credential(pdk: Pdk) -> LuaValue:
-    """Return who was let in by which key; nil if nobody was."""
-    credential = pdk.exchange.credential
-    return credential and pdk.lua.table_from({"id": credential.id, "key": bytes_text(credential.key)})
+def clear_answer_header(pdk: Pdk, name: str) -> None:
+    """Answer without a header."""
+    pdk.exchange.answer_headers.popall(name, None)
+
+
+def set_answer_body(pdk: Pdk, body: str) -> None:
+    """Answer with another body."""
+    pdk.exchange.answer_body = body.encode("latin-1")
+
+
+def set_upstream(pdk: Pdk, name: str) -> None:
+    """Send the request to another upstream. If there is none of that name the request fails."""
+    pdk.exchange.upstream = name
+
+
+def set_timeouts(pdk: Pdk, connect: float, write: float, read: float) -> None:
+    """Wait for other times, in milliseconds."""
+    pdk.exchange.timeouts = (int(connect), int(write), int(read))
 
 
 def set_serialize_value(pdk: Pdk, name: str, value: LuaValue) -> None:
@@ -154,16 +177,23 @@ def shared_context(pdk: Pdk) -> LuaValue:
 
 FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[..., LuaValue]]] = {
     "cjson.safe.decode": (ANY, decode),
-    "kong.client.get_credential": (ANY, get_credential),
+    "cjson.safe.encode": (ANY, encode),
     "kong.log.set_serialize_value": (ANY, set_serialize_value),
+    "kong.request.get_header": (ANY, lambda pdk, name: pdk.exchange.headers.get(name)),
     "kong.request.get_method": (ANY, lambda pdk: pdk.exchange.method),
+    "kong.request.get_path": (ANY, lambda pdk: bytes_text(pdk.exchange.path)),
     "kong.request.get_raw_body": (BEFORE_CONTENT, get_raw_body),
+    "kong.response.clear_header": (HEADERS, clear_answer_header),
     "kong.response.exit": (BEFORE_CONTENT, exit_),
+    "kong.response.get_raw_body": (BODY, lambda pdk: pdk.exchange.answer_body.decode("latin-1")),
     "kong.response.get_source": (AFTER_HEADERS, lambda pdk: pdk.exchange.source),
     "kong.response.get_status": (AFTER_HEADERS, lambda pdk: pdk.exchange.status),
     "kong.response.set_header": (HEADERS, set_header),
+    "kong.response.set_raw_body": (BODY, set_answer_body),
     "kong.service.request.clear_header": (BEFORE_CONTENT, clear_header),
     "kong.service.request.set_raw_body": (BEFORE_CONTENT, set_raw_body),
+    "kong.service.set_timeouts": (BEFORE_CONTENT, set_timeouts),
+    "kong.service.set_upstream": (BEFORE_CONTENT, set_upstream),
 }
 """Function -> the phases it may be called in, as in Kong's PDK, and what it does."""
 VALUES: dict[str, Callable[[Pdk], LuaValue]] = {

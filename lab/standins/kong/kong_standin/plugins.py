@@ -35,10 +35,16 @@ async def access(exchange: Exchange, plugin: Plugin, now: Generation) -> None:
 def header_filter(exchange: Exchange, plugin: Plugin, now: Generation) -> None:
     """Run a plugin's header_filter phase."""
     match plugin.name:
-        case "pre-function" | "post-function":
-            now.functions.run(exchange, plugin.config.get("header_filter", []), "header_filter")
+        case "pre-function":
+            now.functions.run(exchange, plugin.config["header_filter"], "header_filter")
         case "correlation-id":
             exchange.answer_headers[plugin.config["header_name"]] = exchange.correlation_id
+
+
+def body_filter(exchange: Exchange, plugin: Plugin, now: Generation) -> None:
+    """Run a plugin's body_filter phase, of an answer that is no service's."""
+    if plugin.name == "pre-function":
+        now.functions.run(exchange, plugin.config["body_filter"], "body_filter")
 
 
 def log(exchange: Exchange, plugin: Plugin, now: Generation) -> None:

@@ -88,7 +88,7 @@ class Gateway:
                 exchange.fail(404, "no Route matched with those values")
             else:
                 route, prefix = match
-                exchange.route = route
+                exchange.route, exchange.upstream = route, route.service.host
                 exchange.out_path = upstream_path(
                     route.service.path, exchange.path, prefix, strip=route.strip_path
                 )
@@ -139,6 +139,11 @@ class Gateway:
         self, exchange: Exchange, request: web.BaseRequest, now: Generation
     ) -> web.StreamResponse:
         headers = self._headers(exchange, now)
+        try:
+            for plugin in exchange.route.plugins if exchange.route else now.config.everywhere:
+                plugins.body_filter(exchange, plugin, now)
+        except PluginError as problem:
+            LOG.error("body_filter: %s", problem)
         # aiohttp frames the answer itself.
         headers.popall("Content-Length", None)
         response = web.Response(status=exchange.status, body=exchange.answer_body, headers=headers)
@@ -150,7 +155,7 @@ class Gateway:
     def _headers(self, exchange: Exchange, now: Generation) -> CIMultiDict[str]:
         """Return the answer's headers, after all plugins have seen them."""
         try:
-            for plugin in exchange.route.plugins if exchange.route else ():
+            for plugin in exchange.route.plugins if exchange.route else now.config.everywhere:
                 plugins.header_filter(exchange, plugin, now)
         except PluginError as problem:
             LOG.error("header_filter: %s", problem)
@@ -168,11 +173,10 @@ class Gateway:
     async def _proxy(
         self, exchange: Exchange, route: Route, request: web.BaseRequest, now: Generation
     ) -> web.StreamResponse:
-        """Try addresses until one answers; a POST that may have been seen is not repeated."""
-        service, checker = route.service, now.checkers[route.service.host]
-        timeouts = Timeouts(
-            service.connect_timeout / 1000, service.write_timeout / 1000, service.read_timeout / 1000
-        )
+        """Try addresses until one answers."""
+        service, checker = route.service, now.checkers[exchange.upstream]
+        times = exchange.timeouts or (service.connect_timeout, service.write_timeout, service.read_timeout)
+        timeouts = Timeouts(*(milliseconds / 1000 for milliseconds in times))
         for number in range(service.retries + 1):
             try:
                 one = Try(checker.wheel.pick())
@@ -193,9 +197,7 @@ class Gateway:
                 if streamed:
                     return cut_off(request, streamed[0])
                 one.state, one.code = "failed", problem.code
-                # What nginx does not send twice once the address may have seen it.
-                seen = problem.sent and exchange.method == "POST"
-                if seen or not problem.repeatable or number == service.retries:
+                if not problem.repeatable or number == service.retries:
                     exchange.fail(problem.code)
                     break
                 timed_out = problem.code == TIMED_OUT
@@ -244,11 +246,10 @@ class Gateway:
         return response
 
     def _finish(self, exchange: Exchange, now: Generation) -> None:
-        """Run the log phase, and tell the health checker of a timeout."""
+        """Run the log phase, and tell the health checker how it ended."""
         last = exchange.tries[-1] if exchange.tries else None
-        # As in Kong, a refused last try counts as an answer of 502, and no answer of a request counts.
-        if exchange.route and last and TIMED_OUT in (last.status, last.code):
-            now.checkers[exchange.route.service.host].report_failure(last.address, "timeouts")
+        if last and (status := last.status or last.code):
+            now.checkers[exchange.upstream].report_answer(last.address, status)
         for plugin in exchange.route.plugins if exchange.route else ():
             try:
                 plugins.log(exchange, plugin, now)

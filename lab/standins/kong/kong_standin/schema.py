@@ -41,7 +41,9 @@ HEALTHCHECKS = {
     "passive": {
         "type": ("http",),
         "healthy": {"successes": (0,)},
-        "unhealthy": {"tcp_failures": int, "timeouts": int, "http_failures": (0,)},
+        "unhealthy": {
+            "tcp_failures": int, "timeouts": int, "http_failures": int, "http_statuses": [int],
+        },
     },
 }  # fmt: skip
 UPSTREAM = {
@@ -61,7 +63,7 @@ TOP = {
 
 # In the order they run in.
 PLUGINS: dict[str, dict[str, Field]] = {
-    "pre-function": {"access?": [str], "header_filter?": [str], "log?": [str]},
+    "pre-function": {"access?": [str], "header_filter": [str], "body_filter": [str], "log?": [str]},
     "correlation-id": {"header_name": str, "generator": ("uuid",), "echo_downstream": (True,)},
     "key-auth": {
         "key_names": [str], "key_in_header": (True,), "key_in_query": (False,), "key_in_body": (False,),
@@ -86,6 +88,6 @@ PLUGINS: dict[str, dict[str, Field]] = {
         # One record in a batch, which is Kong's default.
         "queue": {"max_entries": int, "max_retry_time": int},
     },
-    "post-function": {"access?": [str], "header_filter?": [str]},
+    "post-function": {"access": [str]},
 }  # fmt: skip
 FUNCTION_PLUGINS = ("pre-function", "post-function")

@@ -1,4 +1,4 @@
-"""The process: listeners for clients, for the admin and the status API, signals, and a graceful end."""
+"""The process: listeners for clients and for the status API, signals, and a graceful end."""
 
 import asyncio
 import logging
@@ -26,10 +26,10 @@ def answer(status: int, body: dict[str, Any]) -> web.Response:
 
 
 class Api:
-    """What this project asks of the admin and the status API. Nothing in them changes anything."""
+    """What this project asks of the status API. Nothing in it changes anything."""
 
     def __init__(self, gateway: Gateway) -> None:
-        """Show `gateway`; neither listener asks for a password, as Kong's do not."""
+        """Show `gateway`; nobody is asked for a password, as in Kong."""
         self._gateway = gateway
 
     def application(self) -> web.Application:
@@ -75,7 +75,7 @@ def pid_file(settings: Settings) -> Path:
 
 
 class Server:
-    """Three listeners over one gateway."""
+    """Two listeners over one gateway."""
 
     def __init__(self, settings: Settings, config: Config) -> None:
         self._settings = settings
@@ -99,7 +99,7 @@ class Server:
         await self.end(graceful=await graceful)
 
     async def start(self) -> None:
-        """Open the listeners (proxy, admin, status) and begin to probe."""
+        """Open the listeners (proxy, status) and begin to probe."""
         # A client that hangs up ends its request, upstream too. Bodies are passed on as they are.
         proxy = web.Server(
             self.gateway.handle, handler_cancellation=True, access_log=None, auto_decompress=False
@@ -109,7 +109,6 @@ class Server:
         for runner in self.runners:
             await runner.setup()
         await web.TCPSite(self.runners[0], *self._settings.proxy, backlog=1024).start()
-        await web.TCPSite(api, *self._settings.admin).start()
         await web.TCPSite(api, *self._settings.status).start()
         self.gateway.now.start()
 

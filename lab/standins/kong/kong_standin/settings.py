@@ -10,9 +10,11 @@ from .access_log import log_pattern
 # What the stand-in does, and nothing else.
 FIXED = {
     "admin_gui_listen": "off",
+    "admin_listen": "off",
     "anonymous_reports": "off",
     "database": "off",
     "headers": "latency_tokens",
+    "nginx_proxy_proxy_next_upstream": "error timeout non_idempotent",
     "nginx_proxy_proxy_socket_keepalive": "on",
     "real_ip_header": "X-Forwarded-For",
     "real_ip_recursive": "on",
@@ -23,12 +25,13 @@ FIXED = {
     "upstream_keepalive_pool_size": "0",
 }
 WITHOUT_EFFECT = frozenset([
-    "admin_access_log", "admin_error_log", "dns_order", "dns_valid_ttl", "lmdb_map_size", "mem_cache_size",
-    "nginx_http_client_body_buffer_size", "nginx_worker_processes", "proxy_error_log", "status_error_log",
+    "dns_order", "dns_valid_ttl", "lmdb_map_size", "mem_cache_size", "nginx_http_client_body_buffer_size",
+    "nginx_proxy_proxy_next_upstream_timeout", "nginx_worker_processes", "proxy_error_log",
+    "status_error_log",
 ])  # fmt: skip
 READ = frozenset([
-    "admin_listen", "declarative_config", "log_level", "nginx_http_log_format", "plugins", "prefix",
-    "proxy_access_log", "proxy_listen", "status_listen", "trusted_ips", "untrusted_lua_sandbox_requires",
+    "declarative_config", "log_level", "nginx_http_log_format", "plugins", "prefix", "proxy_access_log",
+    "proxy_listen", "status_listen", "trusted_ips", "untrusted_lua_sandbox_requires",
 ])  # fmt: skip
 
 
@@ -39,7 +42,6 @@ class Settings:
     declarative_config: Path
     prefix: Path
     proxy: tuple[str, int]
-    admin: tuple[str, int]
     status: tuple[str, int]
     plugins: frozenset[str]
     trusted_ips: tuple[IPv4Network | IPv6Network, ...]
@@ -62,7 +64,6 @@ def settings_of(environment: Mapping[str, str]) -> Settings:
         declarative_config=Path(values["declarative_config"]),
         prefix=Path(values["prefix"]),
         proxy=listen_of(values["proxy_listen"]),
-        admin=listen_of(values["admin_listen"]),
         status=listen_of(values["status_listen"]),
         plugins=words(values["plugins"]),
         trusted_ips=tuple(ip_network(network) for network in sorted(words(values["trusted_ips"]))),

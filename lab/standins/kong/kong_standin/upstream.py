@@ -1,4 +1,4 @@
-"""One HTTP/1.1 request to one address. It says how far it got: that decides whether it may be repeated."""
+"""One HTTP/1.1 request to one address. It says whether it may be repeated elsewhere."""
 
 import asyncio
 import socket
@@ -16,14 +16,14 @@ NO_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
 class UpstreamError(Exception):
-    """A failed try. `code`: what the client gets at last; `sent`: the address may have seen the request.
+    """A failed try. `code`: what the client gets at last.
 
     `repeatable`: nginx goes on to the next try after an error or a timeout, but not after nonsense.
     """
 
-    def __init__(self, text: str, code: int = 502, *, sent: bool = True, repeatable: bool = True) -> None:
+    def __init__(self, text: str, code: int = 502, *, repeatable: bool = True) -> None:
         super().__init__(text)
-        self.code, self.sent, self.repeatable = code, sent, repeatable
+        self.code, self.repeatable = code, repeatable
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Answer:
 
 
 @asynccontextmanager
-async def limited(seconds: float, doing: str, *, sent: bool = True) -> AsyncIterator[None]:
+async def limited(seconds: float, doing: str) -> AsyncIterator[None]:
     """Do something with an address for so long at most. Raises UpstreamError for whatever goes wrong."""
     try:
         async with asyncio.timeout(seconds):
@@ -116,8 +116,8 @@ async def limited(seconds: float, doing: str, *, sent: bool = True) -> AsyncIter
     except (OSError, asyncio.IncompleteReadError) as problem:
         # A timeout with a number is the kernel's: nobody answered whether the other end is still there.
         if isinstance(problem, TimeoutError) and not problem.errno:
-            raise UpstreamError(f"upstream timed out while {doing}", TIMED_OUT, sent=sent) from None
-        raise UpstreamError(f"upstream failed while {doing}: {problem}", sent=sent) from None
+            raise UpstreamError(f"upstream timed out while {doing}", TIMED_OUT) from None
+        raise UpstreamError(f"upstream failed while {doing}: {problem}") from None
     except (ValueError, asyncio.LimitOverrunError) as problem:
         raise UpstreamError(f"upstream sent too long a line: {problem}", repeatable=False) from None
 
@@ -142,7 +142,7 @@ def parsed_head(head: bytes) -> tuple[int, list[tuple[str, str]]]:
 async def send(host: str, port: int, request: Outgoing, timeouts: Timeouts) -> AsyncIterator[Answer]:
     """Send a request on a connection of its own, which is closed at the end. Raises UpstreamError."""
     began = time.monotonic()
-    async with limited(timeouts.connect, f"connecting to {host}:{port}", sent=False):
+    async with limited(timeouts.connect, f"connecting to {host}:{port}"):
         reader, writer = await asyncio.open_connection(host, port, limit=HEAD_BYTES)
     connect_s = time.monotonic() - began
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,9 +1,10 @@
 """Kong has its configuration, reaches the nodes of each route, and refuses requests without a key."""
 
 import json
+import os
 import re
 import time
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 from aicluster_verify import Answer, CheckError, Kit
 
@@ -13,6 +14,9 @@ FLOWS = {
     "code quality": "through the gateway: SonarQube reports that it is up",
 }
 UPSTREAM = "ai-chat"
+# What the gateway's table says of each AI node: {node, url, models: name -> what it can do}.
+WANTED = os.path.splitext(__file__)[0] + ".json"
+ABILITIES = {"embedding", "thinking", "tools", "vision"}
 OK, BAD_REQUEST, UNAUTHORIZED = 200, 400, 401
 EMPTY = "0" * 32  # the hash of a Kong that never loaded a configuration
 
@@ -165,7 +169,7 @@ def reached(kit: Kit, balanced: Mapping[str, str], began: float) -> List[str]:
 
     `balanced`: target of Kong -> node; `began`: when this check did.
     """
-    url = kit.url("kong", "admin", "/upstreams/%s/health" % UPSTREAM)
+    url = kit.url("kong", "status", "/upstreams/%s/health" % UPSTREAM)
 
     def settled() -> List[str]:
         targets = {target["target"]: target for target in kit.expect(url).json()["data"]}
@@ -210,7 +214,27 @@ def chatting(kit: Kit, began: float) -> str:
     return "%s healthy, no key no answer, requests counted, %s" % (" and ".join(at_work), code(kit, at_work))
 
 
-def check(kit: Kit) -> str:
+def differences(kit: Kit) -> str:
+    """Return where the gateway's table and the models of a node differ; a silent node is skipped."""
+    with open(WANTED) as handle:
+        table = json.load(handle)
+    found = []
+    for entry in table:
+        try:
+            listed = kit.expect(entry["url"]).json()["models"]
+        except CheckError:
+            continue
+        can = {model["name"].lower(): ABILITIES.intersection(model["capabilities"]) for model in listed}
+        for name, declared in sorted(entry["models"].items()):
+            if name not in can:
+                found.append("%s has no %s" % (entry["node"], name))
+            elif can[name] != set(declared):
+                real = ", ".join(sorted(can[name])) or "nothing of it"
+                found.append("%s on %s can %s" % (name, entry["node"], real))
+    return "the gateway's table differs: %s; correct kong_models" % "; ".join(found) if found else ""
+
+
+def check(kit: Kit) -> Union[str, Tuple[str, str]]:
     """Ask for readiness, configuration, health of the upstream, and every way in but the chat with a key."""
     # What Kong and the nodes said before may be older than the last change.
     began = time.monotonic()
@@ -220,4 +244,6 @@ def check(kit: Kit) -> str:
         raise CheckError("Kong runs without a configuration")
     # First what answers at once: a model for code may take all the time that is left.
     ways = [found for found in (way(kit, name, began) for name in WAYS) if found]
-    return ", ".join(["configuration %s" % loaded[:8], chatting(kit, began) or "there is no AI node", *ways])
+    seen = ", ".join(["configuration %s" % loaded[:8], chatting(kit, began) or "there is no AI node", *ways])
+    warning = differences(kit)
+    return (seen, warning) if warning else seen

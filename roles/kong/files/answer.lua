@@ -1,0 +1,34 @@
+-- Phase header_filter. Names the node that answered and the model it took. Where none answered, or one answered with an
+-- error of its own, nginx is told what to do next: an answer that has not begun may still come from somewhere else.
+-- Given above: NODES (address -> node name). Of route.lua: shared.ai, only where the key was accepted.
+
+local shared, set, status = kong.ctx.shared, kong.response.set_header, kong.response.get_status()
+local asked = shared.ai
+local answered = kong.response.get_source() == "service"
+local away = status == 502 or status == 503 or status == 504
+
+-- After failed tries the variable lists every address that was tried, the answering one last.
+local node = answered and NODES[(ngx.var.upstream_addr or ""):match("([^%s,]+):%d+%s*$")]
+if node then
+  set("X-AI-Node", node)
+  if asked then
+    set("X-AI-Model", asked.models[node])
+    if asked.stands_in then
+      set("X-AI-Fallback", node)
+    end
+  end
+elseif away and not answered then
+  set("Retry-After", "5")
+end
+
+if asked and (away or answered and status == 500) then
+  local again = answered and asked.elsewhere or not answered and asked.instead
+  if again then
+    set("X-AI-Next", again)
+    set("X-Accel-Redirect", "@again")
+  elseif not answered and asked.edge then
+    set("X-AI-Next", asked.name)
+    set("X-AI-Edge", asked.edge)
+    set("X-Accel-Redirect", "@edge")
+  end
+end
