@@ -66,6 +66,9 @@ WORKS: dict[str, tuple[dict[str, Any], str]] = {
         {START: (429, "limit exceeded"), STOP: None}, "no notebook slot was free"),
     "jupyterhub: two verifies at once": (
         {START: (400, "already running"), STOP: None}, "another verify starts one"),
+    "postgres_exporter: the database restarted since it was asked last": (
+        {"GET /metrics": in_turn((200, "pg_up 0\n"), (200, 'pg_up 1\npg_database_size_bytes{datname="a"} 7\n'))},
+        "the database answers"),
     "kong: a node in another profile may be away": (AWAY | {ORIN0: INACTIVE}, "AGX0 healthy, no key"),
     "kong: a drained node may be away": (
         node.upstream(("10.0.0.1", 0, "UNHEALTHY"), ("10.0.0.2", 1, "HEALTHY")), "abababab, ORIN0 healthy"),
