@@ -76,14 +76,19 @@ Layer = Callable[..., tuple[str, str]]
 pytestmark = pytest.mark.usefixtures("untouched")
 
 
-@pytest.fixture
-def untouched() -> Iterator[None]:
-    """The edge node is afterwards what it was before, to the last byte; the next run has nothing to do."""
-    before = site.fingerprint(EDGE)
-    yield
-    assert site.fingerprint(EDGE) == before
+@pytest.fixture(scope="module")
+def as_before() -> Iterator[str]:
+    """The edge node to the last byte; the run after all tests has nothing to do."""
+    yield site.fingerprint(EDGE)
     after = site.run_site("--limit", EDGE.address)
     assert (after.code, after.changed) == (0, {EDGE.address: 0}), after.output
+
+
+@pytest.fixture
+def untouched(as_before: str) -> Iterator[None]:
+    """The edge node is afterwards what it was before, to the last byte."""
+    yield
+    assert site.fingerprint(EDGE) == as_before
 
 
 @pytest.fixture

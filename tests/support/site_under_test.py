@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import aicluster_lab.ask
@@ -117,10 +118,18 @@ def secrets() -> dict[str, str]:
     return {name: str(value) for name, value in found.items()}
 
 
+# One connection for the commands of a minute; a node without power is given up before it is back.
+SHARED = {
+    "BatchMode": "yes", "ConnectTimeout": 10, "ServerAliveInterval": 2, "ServerAliveCountMax": 2,
+    "ControlMaster": "auto", "ControlPath": f"{gettempdir()}/aicluster-%C", "ControlPersist": 60,
+}  # fmt: skip
+
+
 def as_root(node: Node) -> list[str]:
     """The beginning of a command line that runs what follows as root on a node."""
     ssh, *words = shlex.split(node.ssh)
-    return [ssh, "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", *words, "sudo"]
+    options = [word for name, value in SHARED.items() for word in ("-o", f"{name}={value}")]
+    return [ssh, *options, *words, "sudo"]
 
 
 def shell(node: Node, command: str) -> str:
