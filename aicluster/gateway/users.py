@@ -38,7 +38,7 @@ def is_day(value: object) -> bool:
 
 # Names become parts of headers, labels and tags.
 PLAIN = matches(r"[a-z0-9][a-z0-9._-]{0,63}")
-LETTERS = "at most 64 small letters, digits, `.`, `_` and `-`, a number in quotes"
+LETTERS = "at most 64 small letters, digits, `.`, `_` and `-`, no sign first, a number in quotes"
 KEY = {
     "name": Field(
         Kind(PLAIN, LETTERS), "which key of its user; the name of its secret is `user_<user>/<key>`"
