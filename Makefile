@@ -123,6 +123,10 @@ plan: setup ## what a run of site.yml would change, without changing it
 secrets: setup ## generate missing secrets (real boards: ARGS=--ask-vault-pass)
 	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/secrets.yml $(ARGS)
 
+.PHONY: user
+user: setup ## add a user of the gateway and print a key: make user NAME=anna ROLE=user (or admin, service)
+	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/user.yml -e user_name=$(NAME) $(if $(ROLE),-e user_role=$(ROLE)) $(ARGS)
+
 .PHONY: verify
 verify: setup ## test every service of every node (ARGS=--json for programs)
 	@bin/verify $(inventory_args) $(ARGS)

@@ -6,6 +6,7 @@ hands that to `aicluster.preflight` and fails with all errors at once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from aicluster.engine.files import STACK_ROOT
 from aicluster.preflight.description import cluster_of, preflight_errors, report
 from aicluster.preflight.models import model_notes
 from aicluster.preflight.secrets import flaw_of
+from aicluster.preflight.users import user_notes
 from aicluster.site.catalogue import load, split
 from aicluster.site.commands import ansible_command, inventory_name
 from aicluster.site.secrecy import is_exposed
@@ -27,7 +29,7 @@ from aicluster.site.vocabulary import load_yaml, roles_in, vocabulary_of
 
 SITE_VARIABLES = (
     *("site_network", "site_router", "site_image_architectures", "site_operators"),
-    *("site_offsite", "site_offsite_kib_s"),
+    *("site_offsite", "site_offsite_kib_s", "site_users"),
 )
 # Keys of the description, and the variables they stand for.
 CATALOGUE = {"services": "definitions", "overrides": "overrides", "catalogue": "catalogue"}
@@ -198,5 +200,8 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=report(errors))
         else:
             result["msg"] = f"The description of {len(site['hosts'])} nodes has no mistakes."
-            result["warnings"] = list(model_notes(site, cluster_of(site)))
+            result["warnings"] = [
+                *model_notes(site, cluster_of(site)),
+                *user_notes(site, datetime.now(UTC).date().isoformat()),
+            ]
         return result

@@ -11,6 +11,7 @@ import reference
 import yaml
 from aicluster_lab.ask import ask
 
+from aicluster.gateway.users import USER
 from aicluster.site.vocabulary import roles_in
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,6 +48,13 @@ def readmes() -> dict[Path, str]:
     return found
 
 
+def users_page() -> dict[Path, str]:
+    """Return the page about users, its table of fields up to date."""
+    path, heading = ROOT / "docs" / "users.md", "## Fields\n"
+    head = path.read_text().partition(heading)[0]
+    return {path: f"{head}{heading}\n{reference.fields_table(USER)}\n"}
+
+
 def flows() -> dict[str, dict[str, str]]:
     """Return service -> flow -> what its check asks of it: the constant FLOWS of the check."""
     found = {}
@@ -72,6 +80,7 @@ def derived() -> dict[Path, str]:
     }
     return {
         **readmes(),
+        **users_page(),
         REFERENCE / "flows.md": reference.flows_page(flows()),
         REFERENCE / "services.md": reference.services_page(site["nodes"], ROOT),
         REFERENCE / "service-fields.md": reference.fields_page(),

@@ -122,6 +122,11 @@ def field_rows(fields: Mapping[str, Field], above: str = "") -> list[tuple[str, 
     return rows
 
 
+def fields_table(fields: Mapping[str, Field]) -> str:
+    """Return a table of fields, with those below them."""
+    return table(("field", "must be", "meaning", ""), field_rows(fields))
+
+
 def fields_page() -> str:
     """Return what roles/<service>/meta/service.yml may hold."""
     text = (
@@ -130,7 +135,7 @@ def fields_page() -> str:
         f"{', '.join(f'`{name}`' for name in DECLARED)} say what the service deploys to a node. They cannot "
         "be overridden, and a template with variables of the role may stand for any value in them."
     )
-    return page("Fields of a service", text, table(("field", "must be", "meaning", ""), field_rows(FIELDS)))
+    return page("Fields of a service", text, fields_table(FIELDS))
 
 
 def ports_page(nodes: Sequence[Node]) -> str:

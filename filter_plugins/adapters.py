@@ -19,6 +19,7 @@ from aicluster.budget.nodes import node_budget
 from aicluster.errors import SiteError
 from aicluster.gateway.passwords import password_line, sha_password_line
 from aicluster.gateway.routing import model_routing
+from aicluster.gateway.users import gateway_users, user_secrets, with_user
 from aicluster.gateway.weights import upstream_weights
 from aicluster.models import model_mirrors, ollama_differences
 from aicluster.monitoring.dashboards import grafana_dashboard
@@ -42,10 +43,11 @@ def ssh_command(hostvars: Mapping[str, Any]) -> str:
 
 FILTERS: tuple[Callable[..., Any], ...] = (
     audience_networks, backup_clients, backup_drills, backup_jobs, backup_mounts, backup_secret,
-    backup_stores, bucket_policy, bucket_users, cluster_nodes, database_roles, grafana_dashboard,
-    grafana_datasources, grafana_links, health_limit_s, ingress_pages, model_mirrors, model_routing,
-    node_budget, nodes_running, ollama_differences, password_line, promotion, scrape_jobs, secret_names,
-    service_endpoints, sha_password_line, ssh_command, toolkit_digest, upstream_weights, verify_site,
+    backup_stores, bucket_policy, bucket_users, cluster_nodes, database_roles, gateway_users,
+    grafana_dashboard, grafana_datasources, grafana_links, health_limit_s, ingress_pages, model_mirrors,
+    model_routing, node_budget, nodes_running, ollama_differences, password_line, promotion, scrape_jobs,
+    secret_names, service_endpoints, sha_password_line, ssh_command, toolkit_digest, upstream_weights,
+    user_secrets, verify_site, with_user,
 )  # fmt: skip
 
 

@@ -162,7 +162,7 @@ def table(names: Names, upstreams: Mapping[str, str], models: object) -> str:
     shown = {name: offers[0]["shown"] for name, offers in names.items()}
     stands_in = {normalise(one["name"]): normalise(one.get("substitute") or "") for one in present(models)}
     embedding = (name for name, offers in names.items() if any(offer.get("embedding") for offer in offers))
-    listed = [{"id": one, "object": "model", "created": 0, "owned_by": "library"} for one in shown.values()]
+    openai = {"object": "model", "created": 0, "owned_by": "library"}
     kept = ("node", "model", "context", "spare", "edge", "known", *NEEDS)
     values = {
         "NAMES": list(names),
@@ -174,8 +174,9 @@ def table(names: Names, upstreams: Mapping[str, str], models: object) -> str:
         "UPSTREAMS": upstreams,
         "SUBSTITUTES": {name: other for name, other in stands_in.items() if other in names},
         "EMBEDDER": next(embedding, None),
-        "OPENAI_LIST": json.dumps({"object": "list", "data": listed}),
-        "TAGS": json.dumps({"models": [*map(tag, names.values())]}),
+        # As JSON, to be put together for who asks.
+        "OPENAI": {name: json.dumps({"id": one, **openai}) for name, one in shown.items()},
+        "TAGS": {name: json.dumps(tag(offers)) for name, offers in names.items()},
     }
     return "".join(f"local {name} = {lua(value)}\n" for name, value in values.items())
 

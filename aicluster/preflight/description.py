@@ -19,6 +19,7 @@ from .nodes import group_errors, node_errors
 from .secrets import offsite_errors, secret_errors
 from .services import catalogue_errors, placement_errors, profile_errors
 from .subjects import Site
+from .users import user_errors, user_model_errors
 from .variables import Validate, inventory_errors, role_variable_errors
 
 # The service and port whose endpoints share the requests by node_ai_share or node_ai_capacity.
@@ -29,19 +30,19 @@ def site_errors(site: Site, validate: Validate) -> list[str]:
     """Return every violated rule of a site description, in the order a reader would correct them.
 
     `site`: vocabulary {tiers, boards, groups: names}, groups (name -> hosts), hosts (host -> variables:
-    node_*, site_network, site_router, site_operators and those of roles), unreadable (host or `site` ->
-    variable -> reason), services (service_definitions), declared (service -> what it deploys to a node, with
-    templates), volumes (service -> named volumes of its compose file), programs (Python files in files/ of
-    roles), overrides (service_overrides), catalogue (services with overrides), roles (name -> options of its
-    argument_specs, None without one), secrets {file, names (those that have a value), malformed, environment
-    (names in offsite_environment), problem: text or None, fix: text or None (make it), exposed: whether it is
-    plain text that git does not ignore}, inventories (of this run, below the toolkit's root or absolute),
-    playbook (how one that opens the secrets is run on these nodes).
+    node_*, site_network, site_router, site_operators, site_users and those of roles), unreadable (host or
+    `site` -> variable -> reason), services (service_definitions), declared (service -> what it deploys to a
+    node, with templates), volumes (service -> named volumes of its compose file), programs (Python files in
+    files/ of roles), overrides (service_overrides), catalogue (services with overrides), roles (name ->
+    options of its argument_specs, None without one), secrets {file, names (those that have a value),
+    malformed, environment (names in offsite_environment), problem: text or None, fix: text or None (make it),
+    exposed: whether it is plain text that git does not ignore}, inventories (of this run, below the toolkit's
+    root or absolute), playbook (how one that opens the secrets is run on these nodes).
     `validate`: how Ansible validates variables of roles.
     """
     checks = (
         group_errors, network_errors, node_errors, identity_errors, inventory_errors, catalogue_errors,
-        placement_errors, profile_errors, secret_errors, offsite_errors,
+        placement_errors, profile_errors, user_errors, secret_errors, offsite_errors,
     )  # fmt: skip
     # What is the same for all hosts is said once.
     errors = [error for check in checks for error in check(site)]
@@ -109,7 +110,7 @@ def sum_errors(site: Site) -> list[str]:
     unnamed = volume_problems([site["catalogue"], *(node["services"] for node in nodes)], site["volumes"])
     drills = drill_problems(site["services"], site["programs"])
     kept = [*dict.fromkeys(unnamed), *drills, *backup_problems(nodes)]
-    models = [*model_errors(site, nodes), *routing_errors(site)]
+    models = [*model_errors(site, nodes), *routing_errors(site), *user_model_errors(site)]
     return [*budgets, *relations, *kept, *models, *share_errors(nodes)]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from ..site.rules import is_names, is_number, matches, shown
 from .services import all_placed
 from .subjects import SHARED_FILE, Site
+from .users import key_secrets
 
 # What a program that reads a secret takes for something else, and no way of writing it down prevents.
 # Placeholders: `%(name)s` of rclone and Grafana, `${env:NAME}` and `{b64}` of SonarQube, `{vault://...}` of
@@ -42,6 +43,7 @@ def flaw_of(secret: object) -> str | None:
 def secret_needs(site: Site) -> dict[str, list[str]]:
     """Return secret name -> the services that are placed somewhere and need it, in placement order."""
     needs: dict[str, list[str]] = {}
+    keys = key_secrets(site)
     for variables in site["hosts"].values():
         for service, overrides in all_placed(variables):
             base = site["catalogue"].get(service) if isinstance(site["catalogue"], Mapping) else None
@@ -49,7 +51,7 @@ def secret_needs(site: Site) -> dict[str, list[str]]:
                 layer for layer in (overrides, base) if isinstance(layer, Mapping) and "secrets" in layer
             ]
             names = layers[0]["secrets"] if layers else []
-            for name in names if is_names(names) else []:
+            for name in [*(names if is_names(names) else []), *(keys if service == "kong" else [])]:
                 if service not in needs.setdefault(name, []):
                     needs[name].append(service)
     return needs

@@ -2,12 +2,14 @@
 
 import json
 import os
+import secrets
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import http_client
 import pytest
@@ -20,10 +22,15 @@ STREAM_FOR_S = 60 if os.environ.get("AICLUSTER_FULL") else 20
 # A stream of some seconds: the answer repeats the question.
 QUESTION = {"messages": [{"role": "user", "content": "Say all of this again. " * 20}], "stream": True}
 SHARES = {"primary_ai": 60, "secondary_ai": 40}
+USERS: list[dict[str, Any]] = [
+    {"name": "anna", "role": "user", "models": ["chat"], "limit_per_minute": 3},
+    {"name": "ben", "role": "user"},
+]
+KEYS = {user["name"]: secrets.token_urlsafe() for user in USERS}
 GATEWAY = next(node for node in site.running("kong") if "nginx" in node.services)
 
 
-# ---------------------------------------------------------------- shares, while clients are answered
+# ---------------------------------------------------------------- shares and users, while clients stream
 
 
 @dataclass
@@ -81,12 +88,15 @@ class Changed:
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory, gateway_url, api_key) -> Iterator[Changed]:
-    """Other shares, brought to the gateway while clients stream; then all is as before."""
+    """Other shares and two users, brought to the gateway while clients stream; then all is as before."""
     layer: Path = tmp_path_factory.mktemp("layer")
     (layer / "hosts.yml").write_text("".join(f"{tier}: {{hosts: {{}}}}\n" for tier in SHARES))
     (layer / "group_vars").mkdir()
     for tier, share in SHARES.items():
         (layer / "group_vars" / f"{tier}.yml").write_text(f"node_ai_tier_share: {share}\n")
+    keys = {f"user_{name}/main": key for name, key in KEYS.items()}
+    users: Path = tmp_path_factory.mktemp("users") / "users.json"
+    users.write_text(json.dumps({"site_users": USERS, "site_secrets": site.secrets() | keys}))
     clients, stop = Clients(f"{gateway_url}/api/v1/chat", api_key), threading.Event()
     before, weights_before = containers(), weights()
     try:
@@ -94,7 +104,7 @@ def changed(tmp_path_factory, gateway_url, api_key) -> Iterator[Changed]:
             streams = [streaming.submit(clients.ask_until, stop) for _ in range(CLIENTS)]
             began = time.monotonic()
             try:
-                run = site.run_site("-i", str(layer), "--limit", GATEWAY.address)
+                run = site.run_site("-i", str(layer), "-e", f"@{users}", "--limit", GATEWAY.address)
                 stop.wait(max(0.0, STREAM_FOR_S - (time.monotonic() - began)))
             finally:
                 stop.set()
@@ -106,9 +116,11 @@ def changed(tmp_path_factory, gateway_url, api_key) -> Iterator[Changed]:
         back = site.run_site("--limit", GATEWAY.address)
     assert back.code == 0, back.output
     assert weights() == weights_before
+    taken_away = {name: http_client.get(f"{gateway_url}/v1/models", key).status for name, key in KEYS.items()}
+    assert taken_away == {"anna": 401, "ben": 401}
 
 
-def test_other_shares_reload_kong_and_nothing_else(changed):
+def test_other_shares_and_users_reload_kong_and_nothing_else(changed):
     assert changed.run.code == 0, changed.run.output
     lines = [
         line.split(maxsplit=1)[1] for line in changed.run.output.splitlines() if line.startswith(GATEWAY.name)
@@ -133,6 +145,21 @@ def test_no_stream_fails_or_ends_early_meanwhile(changed, record_property):
     record_property("streams", changed.clients.whole)
     assert changed.clients.failed == []
     assert changed.clients.whole >= CLIENTS
+
+
+@pytest.mark.usefixtures("changed")
+def test_a_user_has_models_and_a_limit_and_another_one_is_not_affected(gateway_url):
+    url, question = f"{gateway_url}/api/v1/chat", QUESTION | {"model": "code", "stream": False}
+    forbidden = http_client.post(url, question, KEYS["anna"])
+    assert (forbidden.status, forbidden.json()["error"]) == (
+        403, '"code" is not among the models you may use: chat.',
+    )  # fmt: skip
+    # Should a minute begin in between, six of all pass.
+    answers = [http_client.get(f"{gateway_url}/v1/models", KEYS["anna"]) for _ in range(6)]
+    assert [one["id"] for one in answers[0].json()["data"]] == ["chat"]
+    refused, *_ = [answer for answer in answers if answer.status != 200]
+    assert refused.status == 429 and 0 < int(refused.headers["Retry-After"]) <= 60
+    assert http_client.post(url, question, KEYS["ben"]).status == 200
 
 
 # ---------------------------------------------------------------- broken files

@@ -19,6 +19,7 @@ from tree import ROOT, catalogue
 from aicluster.engine.desired import role_variables
 from aicluster.engine.files import File, seal
 from aicluster.engine.rendering import Renderer
+from aicluster.gateway.users import user_secrets
 from aicluster.site.nodes import nodes_running
 
 SOURCES = {
@@ -85,6 +86,12 @@ def without(*services: str, on: Sequence[str] = ()) -> dict[str, Any]:
         if not on or node["name"] in on:
             node["services"] = {name: one for name, one in node["services"].items() if name not in services}
     return {"cluster_nodes": nodes}
+
+
+def with_users(*users: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """`overrides` of a site with these users of the gateway; the key of anna is `made-up-user-anna-main`."""
+    secrets = {name: f"made-up-{name.replace('_', '-').replace('/', '-')}" for name in user_secrets([*users])}
+    return {"site_users": list(users), "site_secrets": made_up_secrets() | secrets, **more}
 
 
 def choose(monkeypatch: pytest.MonkeyPatch, **values: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import render
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
-from standins.kong.kong_standin.config import Config, parse
+from standins.kong.kong_standin.config import Config, Credential, parse
 from standins.kong.kong_standin.exchange import Exchange, ExitError
 from standins.kong.kong_standin.lua_functions import Functions
 from standins.kong.kong_standin.router import Router
@@ -23,9 +23,14 @@ BOTH = "ai-chat"
 OPENAI = "/v1/chat/completions"
 
 
+# Whom a list of models is made for, and one who may use all.
+SOME, ALL = (Credential("id", name, ("main",)) for name in ("some", "default"))
+
+
 @cache
 def shipped() -> Config:
-    return parse(render.render_role("kong")["/opt/aicluster/kong/secrets/kong.yml"], PLUGINS)
+    users = render.with_users({"name": "some", "role": "user", "models": ["gpt-oss", "Llama3.2:1b"]})
+    return parse(render.render_role("kong", overrides=users)["/opt/aicluster/kong/secrets/kong.yml"], PLUGINS)
 
 
 def texts(asked: Exchange, phase: str) -> list[str]:
@@ -45,10 +50,12 @@ def run(asked: Exchange, functions: list[str], phase: str) -> None:
         assert asked.status
 
 
-def access(body: str | bytes, path: str = "/api/v1/chat", method: str = "POST", **headers: str) -> Exchange:
+def access(
+    body: str | bytes, path: str = "/api/v1/chat", method: str = "POST", by: Credential = ALL, **headers: str
+) -> Exchange:
     """What a request has become after the access phase."""
     named = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
-    asked = Exchange(method, path, "", named, "127.0.0.1")
+    asked = Exchange(method, path, "", named, "127.0.0.1", credential=by)
     asked.out_body = body.encode("utf-8", "surrogateescape") if isinstance(body, str) else body
     run(asked, texts(asked, "access"), "access")
     return asked
@@ -191,6 +198,40 @@ def test_a_refusal_says_what_to_do_in_the_form_of_the_interface(body, status, me
     assert (code, ollamas.startswith(message)) == (status, True), ollamas
     code, openais = refusal(access(body, OPENAI))
     assert (code, openais["message"], openais["type"]) == (status, ollamas, "invalid_request_error")
+
+
+CHAT = "POST /api/v1/chat"
+FORBIDDEN = {
+    "another model": (CHAT, '{"model":"phi3:mini"}', '"phi3:mini"'),
+    "the alias behind no name": (CHAT, "{}", '"chat"'),
+    "of two the one that counts": (CHAT, '{"model":"gpt-oss","model":"chat"}', '"chat"'),
+    "the model for embeddings": ("POST /api/embed", "{}", '"nomic-embed-text"'),
+    "what cannot be read": (CHAT, "{", "What this request names"),
+    "what is too long to be read": (CHAT, '{"a":"%s"}' % ("x" * 21_000_000), "What this request names"),
+    "one of the list": ("GET /v1/models/chat", "", '"chat"'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "body", "subject"), FORBIDDEN.values(), ids=FORBIDDEN)
+def test_what_a_user_may_not_use_is_refused_with_what_he_may(line, body, subject):
+    method, path = line.split()
+    status, said = refusal(access(body, path, method, by=SOME))
+    sentence = f"{subject} is not among the models you may use: llama3.2:1b, gpt-oss."
+    assert (status, said["message"] if path.startswith("/v1/") else said) == (403, sentence)
+
+
+def test_what_the_user_may_use_is_all_there_is_for_him():
+    assert went(access(question(model="llama3.2:1b"), by=SOME)) == BOTH
+    openai = json.loads(access("", "/v1/models", "GET", by=SOME).answer_body)["data"]
+    tags = json.loads(access("", "/api/tags", "GET", by=SOME).answer_body)["models"]
+    assert [one["id"] for one in openai] == ["llama3.2:1b", "gpt-oss"]
+    assert [one["name"] for one in tags] == ["llama3.2:1b", "gpt-oss:latest"]
+    assert refusal(access(question(model="gpt-5"), by=SOME))[1].endswith("There are: llama3.2:1b, gpt-oss.")
+    unable = refusal(access(question(model="llama3.2:1b", think=True), by=SOME))[1]
+    assert unable.endswith("Those that can: gpt-oss.")
+    substitute = answered(access(question(model="gpt-oss"), by=SOME), source="exit", status=503)
+    assert "X-AI-Next" not in substitute.answer_headers
+    assert refusal(access("{}", by=SOME, X_AI_Again="chat"))[0] == 403
 
 
 @pytest.mark.parametrize(("status", "body", "message"), [

@@ -154,12 +154,6 @@ def test_every_route_asks_for_a_key_and_counts_requests_in_the_redis_beside_it(i
         assert (redis["host"], redis["port"]) == ("redis", 6379)
 
 
-def test_the_same_key_is_taken_alone_and_as_bearer():
-    [consumer] = kong_yml()["consumers"]
-    key = render.made_up_secrets()["kong_api_key"]
-    assert [credential["key"] for credential in consumer["keyauth_credentials"]] == [key, f"Bearer {key}"]
-
-
 @pytest.mark.parametrize(("lacking", "policy", "host"), [
     pytest.param(["PI51"], "redis", "192.168.1.247", id="the counters may live on another node"),
     pytest.param([], "local", None, id="without any Redis Kong counts by itself"),

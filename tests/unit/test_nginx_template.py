@@ -167,8 +167,6 @@ MAPS: dict[str, tuple[str, str, str, str]] = {
     "a small body is kept to be asked again": (GATEWAY, "$is_not_kept", "29999", '""'),
     "a bigger one is not": (GATEWAY, "$is_not_kept", "30000", "1"),
     "nor one of unknown length": (GATEWAY, "$is_not_kept", "", "1"),
-    "a scheme has no case": (GATEWAY, "$authorization", "bearer  a-key", '"Bearer $bearer_key"'),
-    "another one stays": (GATEWAY, "$authorization", "Basic YTpi", "$http_authorization"),
     "a page of an unknown origin may not call": (GATEWAY, "$page", "https://evil.example", '""'),
     "its browser is answered as anybody": (GATEWAY, "$is_asked_first", "OPTIONS ", '""'),
     "that of a known one is told so": (GATEWAY, "$is_asked_first", "OPTIONS https://chat.example", "1"),

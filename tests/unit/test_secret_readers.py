@@ -109,7 +109,7 @@ def kong_yml(text: str, _files: Files) -> Iterator[str]:
     found = yaml.safe_load(text)
     [consumer] = found["consumers"]
     for credential in consumer["keyauth_credentials"]:
-        yield credential["key"].removeprefix("Bearer ")
+        yield credential["key"]
     plugins = [plugin for service in found["services"] for plugin in service["routes"][0]["plugins"]]
     yield from (one["config"]["redis"]["password"] for one in plugins if one["name"] == "rate-limiting")
 

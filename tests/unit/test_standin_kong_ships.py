@@ -16,22 +16,24 @@ from tree import ROOT
 
 # Exchanges are to be kept in PostgreSQL: http-log sends their records, pre-function adds what was said.
 NOT_YET_SHIPPED = {"http-log"}
-NOT_YET_SHIPPED_FIELDS = {"pre-function": {"access", "log"}}
+NOT_YET_SHIPPED_FIELDS = {"pre-function": {"log"}}
 NOT_YET_SHIPPED_LUA = {"kong.log.set_serialize_value"}
 
 
 @cache
 def shipped() -> list[dict[str, Any]]:
-    """Every form of the declarative file: both inventories, and a cluster without a Redis."""
-    forms = [("production", {}), ("lab", {}), ("production", render.without("redis"))]
+    """Every form of the declarative file: both inventories, a cluster without a Redis, a limited user."""
+    users = render.with_users({"name": "anna", "role": "user", "limit_per_minute": 3})
+    forms = [("production", {}), ("lab", {}), ("production", render.without("redis")), ("lab", users)]
     files = [render.render_role("kong", inventory, overrides=overrides) for inventory, overrides in forms]
     return [yaml.safe_load(one["/opt/aicluster/kong/secrets/kong.yml"]) for one in files]
 
 
 def plugins(tree: dict[str, Any]) -> list[dict[str, Any]]:
     """The plugins of a file, wherever they stand."""
-    routes = [route for service in tree["services"] for route in service["routes"]]
-    return [*tree["plugins"], *(plugin for route in routes for plugin in route["plugins"])]
+    holders = [route for service in tree["services"] for route in service["routes"]]
+    holders += [consumer for consumer in tree["consumers"] if "plugins" in consumer]
+    return [*tree["plugins"], *(plugin for holder in holders for plugin in holder["plugins"])]
 
 
 def set_in(value: Any, path: str = "") -> Iterator[str]:

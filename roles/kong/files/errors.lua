@@ -19,7 +19,7 @@ if body then
   local json = require "cjson.safe"
   local path, said = kong.request.get_path(), json.decode(body)
   local message = type(said) == "table" and said.message or "The gateway has no answer (" .. status .. ")."
-  if status == 401 then
+  if status == 401 and not shared.code then
     message = "A valid key is missing; send it as `apikey: KEY` or as `Authorization: Bearer KEY`."
   elseif status == 404 and not shared.code then
     message = "There is no " .. kong.request.get_method() .. " " .. path .. " here; the portal shows examples."

@@ -2,9 +2,9 @@
 -- Of a request only what says which nodes can answer it is read; it goes on as it was sent. Where the gateway has to
 -- say something of its own, text is appended: of two keys with one name the last counts, and encoding the table anew
 -- would turn [] into {} and round big numbers.
--- Given before: shared.alias (name of a request without one). Given above: MAX_BYTES, CONNECT_MS, WRITE_MS,
--- FIRST_BYTE_MS, and the table that aicluster/gateway/routing.py writes: NAMES, SHOWN, OFFERS, UPSTREAMS, SUBSTITUTES,
--- EMBEDDER, OPENAI_LIST, TAGS.
+-- Given before: shared.alias (name of a request without one), shared.models (of user.lua). Given above: MAX_BYTES,
+-- CONNECT_MS, WRITE_MS, FIRST_BYTE_MS, and the table that aicluster/gateway/routing.py writes: NAMES, SHOWN, OFFERS,
+-- UPSTREAMS, SUBSTITUTES, EMBEDDER, OPENAI, TAGS.
 
 local json = require "cjson.safe"
 local shared = kong.ctx.shared
@@ -28,19 +28,32 @@ local function normalise(name)
   return short:match(":[^/]*$") and short or short .. ":latest"
 end
 
--- Returns the names of which a test holds, as they are declared.
-local function listed(holds)
+local function allowed(name)
+  return not shared.models or shared.models[name]
+end
+
+-- Returns what a table says of the names that this user may use, and of which a test holds.
+local function listed(texts, separator, holds)
   local found = {}
   for _, name in ipairs(NAMES) do
-    found[#found + 1] = holds(name) and SHOWN[name] or nil
+    found[#found + 1] = allowed(name) and (not holds or holds(name)) and texts[name] or nil
   end
-  return #found > 0 and table.concat(found, ", ") or "none"
+  return table.concat(found, separator)
+end
+
+-- Returns these names as they are declared.
+local function names(holds)
+  local found = listed(SHOWN, ", ", holds)
+  return found ~= "" and found or "none"
 end
 
 local function unknown(asked)
   local name = asked:sub(1, 100):gsub("[^%w%p ]", "?")
-  local all = listed(function() return true end)
-  return refuse(404, 'No node has the model "' .. name .. '". There are: ' .. all .. ".", "model_not_found")
+  return refuse(404, 'No node has the model "' .. name .. '". There are: ' .. names() .. ".", "model_not_found")
+end
+
+local function forbidden(what)
+  return refuse(403, what .. " is not among the models you may use: " .. names() .. ".", "model_not_allowed")
 end
 
 -- Returns the request as a table, nil if it is no JSON object that can be read here.
@@ -108,7 +121,7 @@ local function unable(name, needs)
     wanted[#wanted + 1] = needs[need] and verb
   end
   table.sort(wanted)
-  local can = listed(function(one) return #offers_for(OFFERS[one], needs, 0) > 0 end)
+  local can = names(function(one) return #offers_for(OFFERS[one], needs, 0) > 0 end)
   return refuse(400, 'The model "' .. SHOWN[name] .. '" cannot ' .. table.concat(wanted, " and ")
     .. ". Those that can: " .. can .. ".", "model_not_capable")
 end
@@ -118,12 +131,20 @@ local function effort(value)
 end
 
 if method ~= "POST" then
-  local id, body = path:match("^/v1/models/(.+)$"), ({ ["/v1/models"] = OPENAI_LIST, ["/api/tags"] = TAGS })[path]
-  if id then
+  local id, body = path:match("^/v1/models/(.+)$"), nil
+  if path == "/v1/models" then
+    body = '{"object":"list","data":[' .. listed(OPENAI, ",") .. "]}"
+  elseif path == "/api/tags" then
+    body = '{"models":[' .. listed(TAGS, ",") .. "]}"
+  elseif id then
     id = id:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end)
-    local shown = SHOWN[normalise(id)]
-    body = shown and json.encode({ id = shown, object = "model", created = 0, owned_by = "library" })
-      or unknown(id)
+    local name = normalise(id)
+    body = OPENAI[name]
+    if not body then
+      return unknown(id)
+    elseif not allowed(name) then
+      return forbidden('"' .. SHOWN[name] .. '"')
+    end
   end
   return body and kong.response.exit(200, body, { ["Content-Type"] = "application/json; charset=utf-8" })
 end
@@ -132,7 +153,7 @@ local body = kong.request.get_raw_body(MAX_BYTES) or ""
 -- What cannot be read here, Ollama may: it goes to all nodes of the alias.
 local request = decoded(body)
 if not request then
-  return
+  return shared.models and forbidden("What this request names") or nil
 end
 
 -- Ollama reads keys of either case, and takes the long s and the sign of Kelvin for letters.
@@ -152,6 +173,8 @@ local own = named and normalise(model) or embeds and EMBEDDER or normalise(share
 local name = again and normalise(again) or own
 if not OFFERS[name] then
   return unknown(again or named and model or shared.alias)
+elseif not allowed(name) then
+  return forbidden('"' .. SHOWN[name] .. '"')
 end
 
 local bytes, images = measured(request)
@@ -207,7 +230,8 @@ shared.ai = {
   models = models_of,
   stands_in = again and not failed,
   elsewhere = not again and #found > 1 and SHOWN[name] or nil,
-  instead = not again and #found > #chosen and SHOWN[name] or name == own and SHOWN[SUBSTITUTES[name]] or nil,
+  instead = not again and #found > #chosen and SHOWN[name]
+    or name == own and allowed(SUBSTITUTES[name]) and SHOWN[SUBSTITUTES[name]] or nil,
   edge = edge,
 }
 shared.message = 'No node with the model "' .. SHOWN[name] .. '" answers (' .. table.concat(nodes, ", ")

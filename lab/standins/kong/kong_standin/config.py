@@ -1,7 +1,7 @@
 """The declarative file: read, checked as Kong checks it, and turned into entities."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -76,10 +76,12 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Credential:
-    """Whose a key is."""
+    """Whose a key is; `plugins` are those of its consumer, by name."""
 
     consumer_id: str
     username: str
+    tags: tuple[str, ...] = ()
+    plugins: Mapping[str, Plugin] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,12 @@ def parse(text: str, plugins: Iterable[str]) -> Config:
         for one in tree.get("upstreams", ())
     }
     credentials = {
-        one["key"]: Credential(id_of("consumers", name), name)
-        for name, keys in ((one["username"], one["keyauth_credentials"]) for one in tree["consumers"])
-        for one in keys
+        key["key"]: Credential(
+            own_id, one["username"], tuple(key["tags"]), plugins_of(one.get("plugins", []), NOBODY, own_id)
+        )
+        for one in tree["consumers"]
+        for own_id in [id_of("consumers", one["username"])]
+        for key in one["keyauth_credentials"]
     }
     everywhere = plugins_of(tree["plugins"], NOBODY)
     routes = tuple(route for one in tree.get("services", ()) for route in routes_of(one, everywhere))
@@ -132,10 +137,10 @@ def target_of(one: Record) -> Target:
     return Target(one["target"], host, int(port), one["weight"], tuple(one["tags"]))
 
 
-def plugins_of(raw: list[Record], route: str) -> dict[str, Plugin]:
-    """Return name -> plugin, of a route or of nobody's."""
+def plugins_of(raw: list[Record], route: str, consumer: str = NOBODY) -> dict[str, Plugin]:
+    """Return name -> plugin, of a route, of a consumer or of nobody's."""
     return {
-        one["name"]: Plugin(id_of("plugins", one["name"], route), one["name"], one["config"], route)
+        one["name"]: Plugin(id_of("plugins", one["name"], route, consumer), one["name"], one["config"], route)
         for one in raw
     }
 
@@ -154,8 +159,9 @@ def routes_of(raw: Record, everywhere: dict[str, Plugin]) -> Iterator[Route]:
 
 def plugin_problems(tree: Record, enabled: frozenset[str]) -> Iterator[str]:
     """Yield what is wrong with the plugins of a tree whose other fields are good."""
-    routes = [route for service in tree.get("services", ()) for route in service["routes"]]
-    for one in [*tree["plugins"], *(plugin for route in routes for plugin in route["plugins"])]:
+    holders = [route for service in tree.get("services", ()) for route in service["routes"]]
+    holders += [consumer for consumer in tree["consumers"] if "plugins" in consumer]
+    for one in [*tree["plugins"], *(plugin for holder in holders for plugin in holder["plugins"])]:
         name, config, path = one["name"], one["config"], one["instance_name"]
         if name not in PLUGINS:
             yield wrong(path, f"plugin '{name}' is not in this stand-in for Kong")

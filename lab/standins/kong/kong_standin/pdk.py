@@ -4,6 +4,7 @@ A name that is missing here fails loudly: look it up in Kong's documentation, th
 """
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -129,6 +130,11 @@ def clear_header(pdk: Pdk, name: str) -> None:
     pdk.exchange.out_headers.popall(name, None)
 
 
+def set_request_header(pdk: Pdk, name: str, value: str) -> None:
+    """Send the request with a header of this value."""
+    pdk.exchange.out_headers[name] = real_text(value)
+
+
 def exit_(pdk: Pdk, status: int, body: LuaValue, headers: LuaValue = None) -> None:
     """Answer with a text, or with a table as JSON, and end the phase."""
     text = body if isinstance(body, str) else encode(pdk, body)
@@ -168,6 +174,18 @@ def set_serialize_value(pdk: Pdk, name: str, value: LuaValue) -> None:
     pdk.exchange.serialized.append((name, plain(value)))
 
 
+def get_consumer(pdk: Pdk) -> LuaValue:
+    """Return whose key it was; nil before it is known."""
+    known = pdk.exchange.credential
+    return known and pdk.lua.table_from({"id": known.consumer_id, "username": known.username})
+
+
+def get_credential(pdk: Pdk) -> LuaValue:
+    """Return the key's entity, without the key; nil before it is known."""
+    known = pdk.exchange.credential
+    return known and pdk.lua.table_from({"tags": pdk.lua.table_from(map(bytes_text, known.tags))})
+
+
 def shared_context(pdk: Pdk) -> LuaValue:
     """Return a table that lives as long as the request."""
     if pdk.exchange.context is None:
@@ -178,6 +196,8 @@ def shared_context(pdk: Pdk) -> LuaValue:
 FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[..., LuaValue]]] = {
     "cjson.safe.decode": (ANY, decode),
     "cjson.safe.encode": (ANY, encode),
+    "kong.client.get_consumer": (ANY, get_consumer),
+    "kong.client.get_credential": (ANY, get_credential),
     "kong.log.set_serialize_value": (ANY, set_serialize_value),
     "kong.request.get_header": (ANY, lambda pdk, name: pdk.exchange.headers.get(name)),
     "kong.request.get_method": (ANY, lambda pdk: pdk.exchange.method),
@@ -191,9 +211,11 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[..., LuaValue]]] = {
     "kong.response.set_header": (HEADERS, set_header),
     "kong.response.set_raw_body": (BODY, set_answer_body),
     "kong.service.request.clear_header": (BEFORE_CONTENT, clear_header),
+    "kong.service.request.set_header": (BEFORE_CONTENT, set_request_header),
     "kong.service.request.set_raw_body": (BEFORE_CONTENT, set_raw_body),
     "kong.service.set_timeouts": (BEFORE_CONTENT, set_timeouts),
     "kong.service.set_upstream": (BEFORE_CONTENT, set_upstream),
+    "ngx.utctime": (ANY, lambda _pdk: time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())),
 }
 """Function -> the phases it may be called in, as in Kong's PDK, and what it does."""
 VALUES: dict[str, Callable[[Pdk], LuaValue]] = {

@@ -19,9 +19,10 @@ async def access(exchange: Exchange, plugin: Plugin, now: Generation) -> None:
     """Run a plugin's access phase. Raises ExitError if it answers, PluginError if it fails."""
     match plugin.name:
         case "pre-function" | "post-function":
-            if texts := plugin.config.get("access"):
+            texts = plugin.config.get("access", [])
+            if any("get_raw_body" in text for text in texts):
                 await exchange.read_body()
-                now.functions.run(exchange, texts, "access")
+            now.functions.run(exchange, texts, "access")
         case "correlation-id":
             correlation_id(exchange, plugin.config["header_name"])
         case "key-auth":

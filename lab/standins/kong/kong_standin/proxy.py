@@ -128,7 +128,9 @@ class Gateway:
         """Run the access phase; an answer set by then is the answer."""
         try:
             for plugin in route.plugins:
-                await plugins.access(exchange, plugin, now)
+                # That of the consumer, who is known by now, counts before the route's.
+                own = exchange.credential.plugins if exchange.credential else {}
+                await plugins.access(exchange, own.get(plugin.name, plugin), now)
         except ExitError:
             pass
         except PluginError as problem:

@@ -52,12 +52,18 @@ UPSTREAM = {
     "healthchecks": HEALTHCHECKS,
     "targets": [{"target": str, "weight": int, "tags": [str]}],
 }
+CONSUMER = {
+    "username": str,
+    "tags": [str],
+    "keyauth_credentials": [{"key": str, "tags": [str]}],
+    "plugins?": [PLUGIN],
+}
 TOP = {
     "_format_version": ("3.0",),
     "_transform": (True,),
     "services?": [SERVICE],
     "upstreams?": [UPSTREAM],
-    "consumers": [{"username": str, "keyauth_credentials": [{"key": str, "tags": [str]}]}],
+    "consumers": [CONSUMER],
     "plugins": [PLUGIN],
 }
 

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `site_users` says of the gateway's users, against the models of nodes and against the calendar."""
+
+from collections.abc import Iterator
+
+from ..gateway.users import FILE, checked, keys_of, last_day, user_problems, user_secrets
+from ..models import normalise
+from ..site.rules import suggestion
+from .models import known_names
+from .subjects import Site
+
+
+def site_users(site: Site) -> object:
+    """Return `site_users`, which is the same for every host."""
+    return next((one["site_users"] for one in site["hosts"].values() if "site_users" in one), None)
+
+
+def user_errors(site: Site) -> Iterator[str]:
+    """Yield mistakes in the list of users."""
+    yield from user_problems(site_users(site))
+
+
+def key_secrets(site: Site) -> list[str]:
+    """Return the secrets that are keys of users; none while the list of users has mistakes."""
+    users = site_users(site)
+    return [] if any(user_problems(users)) else user_secrets(users)
+
+
+def user_model_errors(site: Site) -> Iterator[str]:
+    """Yield models that a user may use and no node has."""
+    names = known_names(site)
+    for user in checked(site_users(site)):
+        for model in user.get("models", []):
+            if normalise(model) not in names:
+                yield (
+                    f"model of user {user['name']} of site_users {model!r}: must be a model or alias of a "
+                    f"node; {suggestion(model, names.values())} in {FILE}"
+                )
+
+
+def user_notes(site: Site, today: str) -> Iterator[str]:
+    """Yield keys that are not valid any more."""
+    for user in checked(site_users(site)):
+        for key in keys_of(user):
+            last = last_day(key)
+            if last and last < today:
+                yield (
+                    f"key {key['name']} of user {user['name']} was valid until {last}; remove it, or give it "
+                    f"another day, in {FILE}"
+                )
