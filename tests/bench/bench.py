@@ -6,17 +6,14 @@ first, and one that would change something ends it. What is wanted is rendered a
 
 import contextlib
 import ctypes
-import filecmp
 import io
 import os
 import re
 import resource
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import tempfile
 import time
@@ -47,7 +44,7 @@ CONTAINERS = (
     "docker ps -a --filter label=com.docker.compose.project=aicluster"
     " --format '{{.Names}} {{.Label \"aicluster.digest\"}} {{.State}}' | sort"
 )
-INHERITED = ("ANSIBLE_", "MOLECULE_", "PYTHON", "PYINFRA_")
+INHERITED = ("ANSIBLE_", "MOLECULE_", "PYTHON")
 OPTIONS = ("-o", "BatchMode=yes", "-o", "ControlPath=none")
 STATUS = "curl -s -o /dev/null -w '%{{http_code}}' {}"
 
@@ -84,8 +81,6 @@ def read_files(ssh: Sequence[str], paths: Sequence[str], copies: Path) -> list[d
         for member in archive:
             path, mode = member.name.strip("/"), f"{member.mode & 0o7777:04o}"
             item = {"path": f"/{path}", "mode": mode, "uid": member.uid, "gid": member.gid}
-            # As `stat` calls a user of a container, who has no name on the node.
-            item |= {"user": member.uname or "UNKNOWN", "group": member.gname or "UNKNOWN"}
             if content := archive.extractfile(member):
                 (copies / path).parent.mkdir(parents=True, exist_ok=True)
                 (copies / path).write_bytes(content.read())
@@ -106,10 +101,8 @@ def read_node(host: str) -> dict[str, Any]:
     found = read_files(ssh, paths, WORK / "files" / host)
     urls = [probe for probe in probes if "://" in probe]
     asks = [CONTAINERS] * bool(desired.containers) + [STATUS.format(shlex.quote(url)) for url in urls]
-    known_hosts = arguments.partition("UserKnownHostsFile=")[2].split()[0]
     return {
         "ssh": ssh,
-        "pyinfra": {"_sudo": True, "ssh_user": user, "ssh_key": key, "ssh_known_hosts_file": known_hosts},
         "files": [item for item in found if "local" in item],
         "folders": [item for item in found if "local" not in item],
         "packages": [str(name) for name in desired.packages],
@@ -117,28 +110,9 @@ def read_node(host: str) -> dict[str, Any]:
         "units": [{"name": str(unit["name"]), "runs": not unit.get("boot")} for unit in desired.units],
         "compose": bool(desired.containers),
         "urls": urls,
-        # For those who ask with commands: what each prints.
-        "asks": {command: on_node(ssh, command).decode().strip() for command in asks},
+        # The same as commands.
+        "asks": asks,
     }
-
-
-def install() -> None:
-    """Install the tools to compare with, unless they are there."""
-    lock, tools = HERE / "requirements.lock", WORK / "venv"
-    done = tools / lock.name
-    if done.exists() and filecmp.cmp(lock, done, shallow=False):
-        return
-    subprocess.run([sys.executable, "-m", "venv", "--clear", tools], check=True)
-    pip = [str(tools / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--no-deps", "--require-hashes", "--requirement", str(lock)], check=True)
-    # What both need is in the lock of the toolkit alone.
-    [packages] = tools.glob("lib/python*/site-packages")
-    (packages / "toolkit.pth").write_text(sysconfig.get_path("purelib"))
-    # Ansible imports mitogen from a folder of its own, or the other packages would lie over those of ours.
-    (tools / "mitogen").mkdir()
-    for name in ("mitogen", "ansible_mitogen"):
-        (tools / "mitogen" / name).symlink_to(packages / name)
-    shutil.copy(lock, done)  # last: an interrupted installation is done again
 
 
 def bound_script(nodes: dict[str, dict[str, Any]], folder: Path) -> Path:
@@ -156,25 +130,14 @@ def bound_script(nodes: dict[str, dict[str, Any]], folder: Path) -> Path:
 
 def make_variants(nodes: dict[str, dict[str, Any]]) -> dict[str, Variant]:
     """Return all variants by title, and write what they read."""
-    state, hosts, mitogen = WORK / "nodes.yml", WORK / "inventory.py", WORK / "venv/mitogen"
+    state = WORK / "nodes.yml"
     state.write_text(yaml.safe_dump({"bench_nodes": nodes}))
-    listed = [(host, node["pyinfra"] | {"node": node}) for host, node in nodes.items()]
-    hosts.write_text(f"nodes = {listed!r}\n")
-    install()
     ordinary = {"ANSIBLE_REMOTE_TMP": "/tmp"}  # every node has it: no folder is left behind
-    under_mitogen = {
-        "PYTHONPATH": str(mitogen),
-        "ANSIBLE_STRATEGY": "mitogen_linear",
-        "ANSIBLE_STRATEGY_PLUGINS": str(mitogen / "ansible_mitogen/plugins/strategy"),
-    }
     playbook = (str(ROOT / ".venv/bin/ansible-playbook"), "-i", "inventory/groups.yml", "-i", "inventory/lab")
     tasks = (*playbook, str(HERE / "ordinary.yml"), "-e", f"@{state}")
-    deploy = (str(WORK / "venv/bin/pyinfra"), "-y", str(hosts), str(HERE / "pyinfra_deploy.py"))
     return {
         "toolkit: site.yml": ((*playbook, "site.yml"), ("--check",), {}),
         "ordinary tasks": (tasks, ("--check",), ordinary),
-        "ordinary tasks, mitogen": (tasks, ("--check",), ordinary | under_mitogen),
-        "pyinfra": (deploy, ("--dry",), {}),
         BOUND: (("sh", str(bound_script(nodes, WORK / "bound"))), (), {}),
     }
 
