@@ -1,8 +1,8 @@
 """Alert rules: each has unit tests, says whom and what, and reads metrics that somebody exports.
 
 `<subject>_test.yml` lists the cases of rules/<subject>.yml: series as promtool writes them, with a value each
-minute or `every` other time, and which alert is quiet or fires at a time, with its labels. `summary` and
-`next` are those of the rule with these labels; a case says them where they hold more.
+minute or `every` other time, and which alert is quiet or fires at a time and not at another, with its labels.
+`summary` and `next` are those of the rule with these labels; a case says them where they hold more.
 """
 
 import re
@@ -47,12 +47,14 @@ def expected(subject: str, alerts: list[dict[str, Any]]) -> list[dict[str, Any]]
     found: dict[str, dict[str, Any]] = {}
     rules = {rule["alert"]: rule for rule in rules_of(subject)}
     for one in alerts:
-        place = one.get("fires") or one["quiet"]
+        place, _, quiet = (one.get("fires") or one["quiet"]).partition(", not at ")
         name, _, at = place.partition(" at ")
-        case = found.setdefault(place, {"eval_time": at, "alertname": name, "exp_alerts": []})
+        for time in filter(None, (at, quiet)):
+            found.setdefault(f"{name} {time}", {"eval_time": time, "alertname": name, "exp_alerts": []})
         if "fires" in one:
             said = annotations(rules[name], one)
-            case["exp_alerts"].append({"exp_labels": one["labels"], "exp_annotations": said})
+            alert = {"exp_labels": one["labels"], "exp_annotations": said}
+            found[f"{name} {at}"]["exp_alerts"].append(alert)
     return list(found.values())
 
 
