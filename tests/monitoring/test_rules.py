@@ -149,7 +149,7 @@ def test_rules_read_what_somebody_exports_and_nothing_is_listed_in_vain():
 def test_an_upstream_that_is_asked_for_is_one_of_kongs():
     files = [*monitoring.RULES.glob("*.yml"), *(tree.ROOT / "roles/grafana/files/dashboards").glob("*.yml")]
     asked = {name for file in files for name in re.findall(r'upstream="([^"]*)"', file.read_text())}
-    pools = {pool["name"] for pool in load("roles/kong/vars/main.yml")["__kong_pools"]}
+    pools = {route["pool"] for route in load("roles/kong/vars/main.yml")["__kong_routes"]}
     assert asked and asked <= pools
 
 
