@@ -32,11 +32,8 @@ from aicluster_lab.registry import CONTAINER as REGISTRY
 from aicluster.engine.desired import desired_state
 
 ROOT = Path(__file__).resolve().parents[2]
-HERE = ROOT / "tests/bench"
 WORK = ROOT / ".cache/bench"
 BOUND = "one ssh, one script"
-# One way of checking all nodes: the command, the arguments with which it changes nothing, its environment.
-Variant = tuple[tuple[str, ...], tuple[str, ...], dict[str, str]]
 PR_SET_CHILD_SUBREAPER = 36
 # cgroup v1; v2 with and without systemd.
 ACCOUNTS = ("cpuacct/docker/{}/cpuacct.usage", "system.slice/docker-{}.scope/cpu.stat", "docker/{}/cpu.stat")
@@ -66,7 +63,8 @@ def look(node: dict[str, Any]) -> str:
         f"dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\\n' {shlex.join(node['packages'])}",
         f"systemctl is-enabled {shlex.join(unit['name'] for unit in node['units'])}",
         f"systemctl is-active {shlex.join(unit['name'] for unit in node['units'] if unit['runs'])}",
-        *node["asks"],
+        *[CONTAINERS] * node["compose"],
+        *(STATUS.format(shlex.quote(url)) for url in node["urls"]),
         "echo end",
     ]
     return "\n".join(lines) + "\n"
@@ -99,8 +97,6 @@ def read_node(host: str) -> dict[str, Any]:
     probes = [str(probe) for probe in desired.probes.values()]
     paths = [str(file.path) for file in desired.files] + [probe for probe in probes if "://" not in probe]
     found = read_files(ssh, paths, WORK / "files" / host)
-    urls = [probe for probe in probes if "://" in probe]
-    asks = [CONTAINERS] * bool(desired.containers) + [STATUS.format(shlex.quote(url)) for url in urls]
     return {
         "ssh": ssh,
         "files": [item for item in found if "local" in item],
@@ -109,9 +105,7 @@ def read_node(host: str) -> dict[str, Any]:
         # One that works when the node starts does not run at other times.
         "units": [{"name": str(unit["name"]), "runs": not unit.get("boot")} for unit in desired.units],
         "compose": bool(desired.containers),
-        "urls": urls,
-        # The same as commands.
-        "asks": asks,
+        "urls": [probe for probe in probes if "://" in probe],
     }
 
 
@@ -128,17 +122,15 @@ def bound_script(nodes: dict[str, dict[str, Any]], folder: Path) -> Path:
     return folder / "all.sh"
 
 
-def make_variants(nodes: dict[str, dict[str, Any]]) -> dict[str, Variant]:
-    """Return all variants by title, and write what they read."""
+def make_variants(nodes: dict[str, dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Return the commands that check all nodes, by title, and write what they read."""
     state = WORK / "nodes.yml"
     state.write_text(yaml.safe_dump({"bench_nodes": nodes}))
-    ordinary = {"ANSIBLE_REMOTE_TMP": "/tmp"}  # every node has it: no folder is left behind
     playbook = (str(ROOT / ".venv/bin/ansible-playbook"), "-i", "inventory/groups.yml", "-i", "inventory/lab")
-    tasks = (*playbook, str(HERE / "ordinary.yml"), "-e", f"@{state}")
     return {
-        "toolkit: site.yml": ((*playbook, "site.yml"), ("--check",), {}),
-        "ordinary tasks": (tasks, ("--check",), ordinary),
-        BOUND: (("sh", str(bound_script(nodes, WORK / "bound"))), (), {}),
+        "toolkit: site.yml": (*playbook, "site.yml"),
+        "ordinary tasks": (*playbook, str(ROOT / "tests/bench/ordinary.yml"), "-e", f"@{state}"),
+        BOUND: ("sh", str(bound_script(nodes, WORK / "bound"))),
     }
 
 
@@ -160,7 +152,7 @@ def end_descendants() -> None:
         os.waitpid(-1, 0)
 
 
-def run(title: str, command: Sequence[str], environment: dict[str, str]) -> list[float]:
+def run(title: str, command: Sequence[str]) -> list[float]:
     """Run a variant to its end, from closed connections: seconds, CPU seconds here and on the nodes.
 
     Ends the program where the run was not one with nothing to do.
@@ -177,7 +169,7 @@ def run(title: str, command: Sequence[str], environment: dict[str, str]) -> list
         own = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets}
         (here, there), began = spent(), time.monotonic()
         done = subprocess.run(
-            command, cwd=ROOT, env=kept | own | environment,
+            command, cwd=ROOT, env=kept | own,
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
         wall, there = time.monotonic() - began, spent()[1] - there
@@ -196,13 +188,13 @@ def main(rounds: int) -> None:
     with held(ROOT):
         hosts = [str(host.name) for host in render.site("lab").inventory.list_hosts("nodes")]
         variants = make_variants({host: read_node(host) for host in hosts})
-        for title, (command, rehearsal, environment) in variants.items():
-            run(title, [*command, *rehearsal], environment)
+        for title, command in variants.items():
+            run(title, command if title == BOUND else [*command, "--check"])
         found: dict[str, list[list[float]]] = {title: [] for title in variants}
         for turn in range(1, rounds + 1):
-            idle_s, _, idle = run("idle", ["sleep", "15"], {})
-            for title, (command, _, environment) in variants.items():
-                wall, here, there = run(title, command, environment)
+            idle_s, _, idle = run("idle", ["sleep", "15"])
+            for title, command in variants.items():
+                wall, here, there = run(title, command)
                 # What the nodes do anyway is taken off.
                 found[title].append([wall, here, max(there - idle * wall / idle_s, 0.01)])
                 print(f"round {turn} of {rounds}: {title} {wall:.1f} s", flush=True)
