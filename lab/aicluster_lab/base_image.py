@@ -20,7 +20,6 @@ SUITE = "trixie"
 PUBLIC_BASE = "debian:trixie-slim"
 MIRROR_TIMEOUT_S = 10
 HASH_LABEL = "aicluster.lab.hash"
-CHUNK = 1 << 20
 LOG_TAIL = 20
 UMASK = 0o022  # of what makes the base: users of an image read what root put there
 
@@ -156,19 +155,11 @@ def _write(path: Path, text: str, mode: int = 0o644) -> None:
 
 
 def _import(client: docker.DockerClient, target: Path, tag: str, label: str) -> None:
+    command = ["tar", "--numeric-owner", "-C", str(target), "-c", "."]
+    archive = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
     repository, _, name = tag.rpartition(":")
-    archive = subprocess.Popen(
-        ["tar", "--numeric-owner", "-C", str(target), "-c", "."], stdout=subprocess.PIPE
-    )
-    assert archive.stdout is not None
-    client.api.import_image_from_stream(
-        iter(lambda: archive.stdout.read(CHUNK) if archive.stdout else b"", b""),
-        repository=repository,
-        tag=name,
-        changes=['CMD ["/bin/bash"]', f"LABEL {HASH_LABEL}={label}"],
-    )
-    if archive.wait():
-        raise LabError(f"tar of {target} failed with exit code {archive.returncode}.")
+    changes = ['CMD ["/bin/bash"]', f"LABEL {HASH_LABEL}={label}"]
+    client.api.import_image_from_data(archive, repository, name, changes)
 
 
 def remove_root(path: Path) -> None:
