@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
 
@@ -14,7 +15,7 @@ from multidict import CIMultiDict
 from . import SERVER, plugins
 from .access_log import log_line
 from .balancer import Checker, NoPeerError
-from .config import Config, Route
+from .config import Config, Plugin, Route
 from .exchange import Exchange, ExitError, PluginError, Try
 from .http_log import HttpLog
 from .lua_functions import Functions
@@ -30,6 +31,7 @@ HOP_BY_HOP = (
     "connection", "keep-alive", "proxy-connection", "proxy", "te", "trailer", "transfer-encoding", "upgrade",
 )  # fmt: skip
 CLIENT_GONE = 499
+Phase = Callable[[Exchange, Plugin, "Generation"], None]
 
 
 class Generation:
@@ -139,11 +141,7 @@ class Gateway:
         self, exchange: Exchange, request: web.BaseRequest, now: Generation
     ) -> web.StreamResponse:
         headers = self._headers(exchange, now)
-        try:
-            for plugin in exchange.route.plugins if exchange.route else now.config.everywhere:
-                plugins.body_filter(exchange, plugin, now)
-        except PluginError as problem:
-            LOG.error("body_filter: %s", problem)
+        run_phase(plugins.body_filter, exchange, now)
         # aiohttp frames the answer itself.
         headers.popall("Content-Length", None)
         response = web.Response(status=exchange.status, body=exchange.answer_body, headers=headers)
@@ -154,11 +152,7 @@ class Gateway:
 
     def _headers(self, exchange: Exchange, now: Generation) -> CIMultiDict[str]:
         """Return the answer's headers, after all plugins have seen them."""
-        try:
-            for plugin in exchange.route.plugins if exchange.route else now.config.everywhere:
-                plugins.header_filter(exchange, plugin, now)
-        except PluginError as problem:
-            LOG.error("header_filter: %s", problem)
+        run_phase(plugins.header_filter, exchange, now)
         headers, spent = exchange.answer_headers, (time.monotonic() - exchange.started) * 1000
         if exchange.source == "service":
             waited = exchange.tries[-1].header_seconds * 1000
@@ -250,12 +244,17 @@ class Gateway:
         last = exchange.tries[-1] if exchange.tries else None
         if last and (status := last.status or last.code):
             now.checkers[exchange.upstream].report_answer(last.address, status)
-        for plugin in exchange.route.plugins if exchange.route else ():
-            try:
-                plugins.log(exchange, plugin, now)
-            except PluginError as problem:
-                LOG.error("log: %s", problem)
+        run_phase(plugins.log, exchange, now)
         print(log_line(self.settings.access_log, exchange), flush=True)
+
+
+def run_phase(phase: Phase, exchange: Exchange, now: Generation) -> None:
+    """Run a phase after access; a plugin that fails is told of in the log only."""
+    for plugin in exchange.route.plugins if exchange.route else now.config.everywhere:
+        try:
+            phase(exchange, plugin, now)
+        except PluginError as problem:
+            LOG.error("%s: %s", plugin.name, problem)
 
 
 def cut_off(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
