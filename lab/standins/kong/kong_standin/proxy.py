@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
 
-from aiohttp import web
+from aiohttp import ClientResponse, ClientTimeout, web
 from multidict import CIMultiDict
 
 from . import SERVER, plugins
@@ -24,7 +24,7 @@ from .rate_limiting import RateLimits
 from .router import Router, upstream_path
 from .settings import Settings
 from .tunnel import WEBSOCKET, tunnel
-from .upstream import SWITCHING, TIMED_OUT, Answer, Outgoing, Timeouts, UpstreamError, send
+from .upstream import SWITCHING, TIMED_OUT, Outgoing, UpstreamError, body, send
 
 LOG = logging.getLogger("kong.proxy")
 HOP_BY_HOP = (
@@ -170,7 +170,7 @@ class Gateway:
         """Try addresses until one answers."""
         service, checker = route.service, now.checkers[exchange.upstream]
         times = exchange.timeouts or (service.connect_timeout, service.write_timeout, service.read_timeout)
-        timeouts = Timeouts(*(milliseconds / 1000 for milliseconds in times))
+        limits = ClientTimeout(sock_connect=times[0] / 1000, sock_read=times[2] / 1000)
         for number in range(service.retries + 1):
             try:
                 one = Try(checker.wheel.pick())
@@ -178,16 +178,13 @@ class Gateway:
                 exchange.fail(503, "" if exchange.tries else "failure to get a peer from the ring-balancer")
                 break
             exchange.tries.append(one)
-            target, began = one.address.target, time.monotonic()
+            began = time.monotonic()
             streamed: list[web.StreamResponse] = []
             try:
-                outgoing = self._outgoing(exchange, one)
-                async with send(target.host, target.port, outgoing, timeouts) as answer:
-                    one.status, one.connect_seconds = answer.status, answer.connect_s
-                    one.header_seconds = time.monotonic() - began
+                async with send(one, self._outgoing(exchange), limits) as answer:
                     return await self._pass_on(exchange, request, answer, now, streamed)
             except UpstreamError as problem:
-                LOG.error("%s, upstream: %s, request: %s", problem, target.name, exchange.path)
+                LOG.error("%s, upstream: %s, request: %s", problem, one.address.target.name, exchange.path)
                 if streamed:
                     return cut_off(request, streamed[0])
                 one.state, one.code = "failed", problem.code
@@ -200,29 +197,25 @@ class Gateway:
                 one.seconds = time.monotonic() - began
         return await self._own_answer(exchange, request, now)
 
-    def _outgoing(self, exchange: Exchange, one: Try) -> Outgoing:
+    def _outgoing(self, exchange: Exchange) -> Outgoing:
         headers = CIMultiDict(exchange.out_headers)
         named = [name.strip().lower() for name in exchange.headers.get("Connection", "").split(",")]
         for name in (*HOP_BY_HOP, *named, "host", "content-length", "expect"):
             headers.popall(name, None)
-        # A request given a body gets a length; one without keeps having none.
-        if exchange.out_body or exchange.method == "POST":
-            headers["Content-Length"] = str(len(exchange.out_body))
+        headers["Connection"] = "keep-alive"
+        if exchange.headers.get("Upgrade", "").lower() == WEBSOCKET:
+            headers.update({"Connection": "keep-alive, Upgrade", "Upgrade": WEBSOCKET})
         path = exchange.out_path + (f"?{exchange.query}" if exchange.query else "")
-        upgrade = exchange.headers.get("Upgrade", "").lower() == WEBSOCKET
-        connection = [("Connection", "keep-alive, Upgrade"), ("Upgrade", WEBSOCKET)]
-        pairs = [("Host", one.address.target.name)]
-        pairs += connection if upgrade else [("Connection", "keep-alive")]
-        return Outgoing(exchange.method, path, [*pairs, *headers.items()], exchange.out_body)
+        return Outgoing(exchange.method, path, headers, exchange.out_body)
 
     async def _pass_on(
-        self, exchange: Exchange, request: web.BaseRequest, answer: Answer, now: Generation,
+        self, exchange: Exchange, request: web.BaseRequest, answer: ClientResponse, now: Generation,
         streamed: list[web.StreamResponse],
     ) -> web.StreamResponse:  # fmt: skip
         exchange.status, exchange.source = answer.status, "service"
         early = exchange.answer_headers
         exchange.answer_headers = CIMultiDict(
-            (n, v) for n, v in answer.headers if n.lower() not in HOP_BY_HOP
+            (n, v) for n, v in answer.headers.items() if n.lower() not in HOP_BY_HOP
         )
         exchange.answer_headers.update(early)
         if answer.status == SWITCHING:
@@ -231,9 +224,9 @@ class Gateway:
         await response.prepare(request)
         streamed.append(response)
         if answer.status == SWITCHING:
-            exchange.bytes_sent = await tunnel(request, answer.connection, answer.read_s)
+            exchange.bytes_sent = await tunnel(request, answer)
             return cut_off(request, response)
-        async for chunk in answer.body():
+        async for chunk in body(answer):
             exchange.bytes_sent += len(chunk)
             await response.write(chunk)
         await response.write_eof()
