@@ -179,14 +179,11 @@ class Gateway:
                 break
             exchange.tries.append(one)
             began = time.monotonic()
-            streamed: list[web.StreamResponse] = []
             try:
                 async with send(one, self._outgoing(exchange), limits) as answer:
-                    return await self._pass_on(exchange, request, answer, now, streamed)
+                    return await self._pass_on(exchange, request, answer, now)
             except UpstreamError as problem:
                 LOG.error("%s, upstream: %s, request: %s", problem, one.address.target.name, exchange.path)
-                if streamed:
-                    return cut_off(request, streamed[0])
                 one.state, one.code = "failed", problem.code
                 if not problem.repeatable or number == service.retries:
                     exchange.fail(problem.code)
@@ -209,9 +206,8 @@ class Gateway:
         return Outgoing(exchange.method, path, headers, exchange.out_body)
 
     async def _pass_on(
-        self, exchange: Exchange, request: web.BaseRequest, answer: ClientResponse, now: Generation,
-        streamed: list[web.StreamResponse],
-    ) -> web.StreamResponse:  # fmt: skip
+        self, exchange: Exchange, request: web.BaseRequest, answer: ClientResponse, now: Generation
+    ) -> web.StreamResponse:
         exchange.status, exchange.source = answer.status, "service"
         early = exchange.answer_headers
         exchange.answer_headers = CIMultiDict(
@@ -222,13 +218,16 @@ class Gateway:
             exchange.answer_headers.update({"Connection": "upgrade", "Upgrade": WEBSOCKET})
         response = web.StreamResponse(status=exchange.status, headers=self._headers(exchange, now))
         await response.prepare(request)
-        streamed.append(response)
         if answer.status == SWITCHING:
             exchange.bytes_sent = await tunnel(request, answer)
             return cut_off(request, response)
-        async for chunk in body(answer):
-            exchange.bytes_sent += len(chunk)
-            await response.write(chunk)
+        try:
+            async for chunk in body(answer):
+                exchange.bytes_sent += len(chunk)
+                await response.write(chunk)
+        except UpstreamError as problem:
+            LOG.error("%s in the middle of its answer, request: %s", problem, exchange.path)
+            return cut_off(request, response)
         await response.write_eof()
         return response
 
