@@ -143,7 +143,6 @@ class Checker:
             async with send(Try(address), request, limits) as answer:
                 status = answer.status
         except UpstreamError as problem:
-            timed_out = problem.code == TIMED_OUT
-            self.report_failure(address, "timeouts" if timed_out else "tcp_failures", "active")
+            self.report_failure(address, problem.kind, "active")
         else:
             self.report_status(address, status)

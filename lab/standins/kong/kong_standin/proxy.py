@@ -24,7 +24,7 @@ from .rate_limiting import RateLimits
 from .router import Router, upstream_path
 from .settings import Settings
 from .tunnel import WEBSOCKET, tunnel
-from .upstream import SWITCHING, TIMED_OUT, Outgoing, UpstreamError, body, send
+from .upstream import SWITCHING, Outgoing, UpstreamError, body, send
 
 LOG = logging.getLogger("kong.proxy")
 HOP_BY_HOP = (
@@ -188,8 +188,7 @@ class Gateway:
                 if not problem.repeatable or number == service.retries:
                     exchange.fail(problem.code)
                     break
-                timed_out = problem.code == TIMED_OUT
-                checker.report_failure(one.address, "timeouts" if timed_out else "tcp_failures")
+                checker.report_failure(one.address, problem.kind)
             finally:
                 one.seconds = time.monotonic() - began
         return await self._own_answer(exchange, request, now)

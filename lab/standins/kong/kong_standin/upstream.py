@@ -20,7 +20,7 @@ OWN_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
 class UpstreamError(Exception):
-    """A failed try. `code`: what the client gets at last.
+    """A failed try. `code`: what the client gets at last; `kind`: what it counts as.
 
     `repeatable`: nginx goes on to the next try after an error or a timeout, but not after nonsense.
     """
@@ -28,6 +28,7 @@ class UpstreamError(Exception):
     def __init__(self, text: str, code: int = 502, *, repeatable: bool = True) -> None:
         super().__init__(text)
         self.code, self.repeatable = code, repeatable
+        self.kind = "timeouts" if code == TIMED_OUT else "tcp_failures"
 
 
 @dataclass(frozen=True)
