@@ -20,7 +20,6 @@ SUITE = "trixie"
 PUBLIC_BASE = "debian:trixie-slim"
 MIRROR_TIMEOUT_S = 10
 HASH_LABEL = "aicluster.lab.hash"
-CHUNK = 1 << 20
 LOG_TAIL = 20
 UMASK = 0o022  # of what makes the base: users of an image read what root put there
 
@@ -34,11 +33,18 @@ APT_OPTIONS = """Acquire::Languages "none";
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
 """
-# Under the name it has in Debian's own images: what apt downloads and computes is half of an image otherwise.
-CLEAN = "docker-clean"
+# What apt downloads and computes is half of an image otherwise.
 CLEAN_OPTIONS = """APT::Keep-Downloaded-Packages "false";
 Dir::Cache::pkgcache "";
 Dir::Cache::srcpkgcache "";
+"""
+# What recipes install with.
+INSTALLER = "usr/local/sbin/add-packages"
+INSTALL = """#!/bin/sh
+set -e
+apt-get update
+apt-get install -y --no-install-recommends "$@"
+rm -rf /var/lib/apt/lists/*
 """
 
 # Where Debian keeps authorities its administrator added, for instance that of a proxy that reads along.
@@ -53,7 +59,7 @@ def authorities() -> list[Path]:
 def base_hash(mode: str) -> str:
     """Hash of what the base image is made of, for `pull` or `build`."""
     trusted = (path.read_text() for path in authorities())
-    parts = (mode, SUITE, PUBLIC_BASE, DPKG_OPTIONS, APT_OPTIONS, CLEAN_OPTIONS, *trusted)
+    parts = (mode, SUITE, PUBLIC_BASE, DPKG_OPTIONS, APT_OPTIONS, CLEAN_OPTIONS, INSTALL, *trusted)
     return sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -65,10 +71,11 @@ def make_base(client: docker.DockerClient, mode: str, tag: str, scratch: Path, s
         (folder / "authorities").mkdir(parents=True, exist_ok=True)
         for path in authorities():
             shutil.copy(path, folder / "authorities")
+        _write(folder / "add-packages", INSTALL, 0o755)
         (folder / "Dockerfile").write_text(
             f"FROM {PUBLIC_BASE}\n"
-            "RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates \\\n"
-            " && rm -rf /var/lib/apt/lists/*\n"
+            f"COPY add-packages /{INSTALLER}\n"
+            "RUN add-packages ca-certificates\n"
             f"COPY authorities {AUTHORITIES}\n"
             "RUN update-ca-certificates\n"
         )
@@ -130,13 +137,11 @@ def _debootstrap(target: Path, log: Path, step: Step) -> None:
     if process.wait():
         tail = "\n".join(log.read_text().splitlines()[-LOG_TAIL:])
         raise LabError(f"debootstrap {SUITE} failed; its log is {log}:\n{tail}")
-    for name, text in (
-        ("dpkg/dpkg.cfg.d/lab", DPKG_OPTIONS),
-        ("apt/apt.conf.d/90lab", APT_OPTIONS),
-        (f"apt/apt.conf.d/{CLEAN}", CLEAN_OPTIONS),
-    ):
-        (target / "etc" / name).write_text(text)
-        (target / "etc" / name).chmod(0o644)
+    _write(target / "etc/dpkg/dpkg.cfg.d/lab", DPKG_OPTIONS)
+    _write(target / "etc/apt/apt.conf.d/90lab", APT_OPTIONS)
+    # Under the name it has in Debian's own images.
+    _write(target / "etc/apt/apt.conf.d/docker-clean", CLEAN_OPTIONS)
+    _write(target / INSTALLER, INSTALL, 0o755)
     documentation = ("usr/share/doc", "usr/share/man", "usr/share/locale")
     for excess in (*documentation, "var/cache/apt", "var/lib/apt/lists"):
         shutil.rmtree(target / excess, ignore_errors=True)
@@ -144,20 +149,17 @@ def _debootstrap(target: Path, log: Path, step: Step) -> None:
         (target / excess).chmod(0o755)
 
 
+def _write(path: Path, text: str, mode: int = 0o644) -> None:
+    path.write_text(text)
+    path.chmod(mode)
+
+
 def _import(client: docker.DockerClient, target: Path, tag: str, label: str) -> None:
+    command = ["tar", "--numeric-owner", "-C", str(target), "-c", "."]
+    archive = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
     repository, _, name = tag.rpartition(":")
-    archive = subprocess.Popen(
-        ["tar", "--numeric-owner", "-C", str(target), "-c", "."], stdout=subprocess.PIPE
-    )
-    assert archive.stdout is not None
-    client.api.import_image_from_stream(
-        iter(lambda: archive.stdout.read(CHUNK) if archive.stdout else b"", b""),
-        repository=repository,
-        tag=name,
-        changes=['CMD ["/bin/bash"]', f"LABEL {HASH_LABEL}={label}"],
-    )
-    if archive.wait():
-        raise LabError(f"tar of {target} failed with exit code {archive.returncode}.")
+    changes = ['CMD ["/bin/bash"]', f"LABEL {HASH_LABEL}={label}"]
+    client.api.import_image_from_data(archive, repository, name, changes)
 
 
 def remove_root(path: Path) -> None:

@@ -87,12 +87,6 @@ def content_hash(folder: Path, *inherited: str) -> str:
     return sha256("\0".join(inherited).encode() + context(folder)).hexdigest()[:16]
 
 
-def version_of(tag: str) -> str:
-    """Version a tag names, without what surrounds it: `v16.4` is 16.4, `26.8.0.1-community` is 26.8.0.1."""
-    found = re.search(r"\d+(\.\d+)*", tag.rpartition(":")[2])
-    return found[0] if found else ""
-
-
 def divide(mode: str, services: list[Names]) -> tuple[list[Names], list[Names]]:
     """Return which of the images are built and which are pulled."""
     built = [one for one in services if mode == "build" or one[0].rpartition(":")[0] in ALWAYS_BUILT]
@@ -192,8 +186,7 @@ class Workshop:
                 custom_context=True,
                 tag=recipe.tag,
                 labels={HASH_LABEL: self._hash(recipe)},
-                buildargs={name: os.environ[name] for name in PROXIES if name in os.environ}
-                | {"VERSION": version_of(recipe.tag)},
+                buildargs={name: os.environ[name] for name in PROXIES if name in os.environ},
                 rm=True,
                 forcerm=True,
                 decode=True,

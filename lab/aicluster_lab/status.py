@@ -1,6 +1,6 @@
 """What the lab is doing now."""
 
-import json
+import re
 import subprocess
 import urllib.error
 import urllib.request
@@ -15,6 +15,8 @@ from .sitedata import Node, Site
 
 MEBIBYTE = 1 << 20
 ASK_TIMEOUT_S = 10
+NAMED = '{{or (.Label "com.docker.compose.service") .Names}} {{.Status}}'
+SERVICES = ["timeout", str(ASK_TIMEOUT_S), "docker", "ps", "--all", "--format", NAMED]
 HEADING = ("node", "state", "address", "memory", "services")
 
 
@@ -28,8 +30,8 @@ def node_row(client: docker.DockerClient, node: Node) -> tuple[str, ...]:
         return node.name, container.status, str(node.address), "-", "-"
     stats = container.stats(stream=False, one_shot=True)
     memory = stats["memory_stats"] if isinstance(stats, dict) else {}
-    listing = exec_output(container, f"timeout {ASK_TIMEOUT_S} docker ps --all --format json".split())
-    return node.name, "running", str(node.address), memory_text(memory), services_text(listing)
+    services = services_text(exec_output(container, SERVICES))
+    return node.name, "running", str(node.address), memory_text(memory), services
 
 
 def memory_text(stats: dict[str, Any]) -> str:
@@ -41,16 +43,12 @@ def memory_text(stats: dict[str, Any]) -> str:
 
 
 def services_text(listing: str) -> str:
-    """Services of `docker ps --all --format json` lines: plain name if up, with its state if not."""
-    rows = [json.loads(line) for line in listing.splitlines() if line.startswith("{")]
-    return ", ".join(sorted(_service_text(row) for row in rows)) or "none"
-
-
-def _service_text(row: dict[str, str]) -> str:
-    labels = dict(label.partition("=")[::2] for label in row.get("Labels", "").split(","))
-    name = labels.get("com.docker.compose.service", row["Names"])
-    good = row["State"] == "running" and "unhealthy" not in row["Status"]
-    return name if good else f"{name} ({row['Status']})"
+    """The answer to SERVICES in one line: the name of one that is up, with its status if it is not."""
+    shown = []
+    for name, _, status in sorted(line.partition(" ") for line in listing.splitlines()):
+        up = status.startswith("Up ") and not re.search("unhealthy|Paused", status)
+        shown.append(name if up else f"{name} ({status})")
+    return ", ".join(shown) or "none"
 
 
 def gateway_text(url: str) -> str:

@@ -6,17 +6,14 @@ first, and one that would change something ends it. What is wanted is rendered a
 
 import contextlib
 import ctypes
-import filecmp
 import io
 import os
 import re
 import resource
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import tempfile
 import time
@@ -35,11 +32,8 @@ from aicluster_lab.registry import CONTAINER as REGISTRY
 from aicluster.engine.desired import desired_state
 
 ROOT = Path(__file__).resolve().parents[2]
-HERE = ROOT / "tests/bench"
 WORK = ROOT / ".cache/bench"
 BOUND = "one ssh, one script"
-# One way of checking all nodes: the command, the arguments with which it changes nothing, its environment.
-Variant = tuple[tuple[str, ...], tuple[str, ...], dict[str, str]]
 PR_SET_CHILD_SUBREAPER = 36
 # cgroup v1; v2 with and without systemd.
 ACCOUNTS = ("cpuacct/docker/{}/cpuacct.usage", "system.slice/docker-{}.scope/cpu.stat", "docker/{}/cpu.stat")
@@ -47,7 +41,7 @@ CONTAINERS = (
     "docker ps -a --filter label=com.docker.compose.project=aicluster"
     " --format '{{.Names}} {{.Label \"aicluster.digest\"}} {{.State}}' | sort"
 )
-INHERITED = ("ANSIBLE_", "MOLECULE_", "PYTHON", "PYINFRA_")
+INHERITED = ("ANSIBLE_", "MOLECULE_", "PYTHON")
 OPTIONS = ("-o", "BatchMode=yes", "-o", "ControlPath=none")
 STATUS = "curl -s -o /dev/null -w '%{{http_code}}' {}"
 
@@ -69,7 +63,8 @@ def look(node: dict[str, Any]) -> str:
         f"dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\\n' {shlex.join(node['packages'])}",
         f"systemctl is-enabled {shlex.join(unit['name'] for unit in node['units'])}",
         f"systemctl is-active {shlex.join(unit['name'] for unit in node['units'] if unit['runs'])}",
-        *node["asks"],
+        *[CONTAINERS] * node["compose"],
+        *(STATUS.format(shlex.quote(url)) for url in node["urls"]),
         "echo end",
     ]
     return "\n".join(lines) + "\n"
@@ -84,8 +79,6 @@ def read_files(ssh: Sequence[str], paths: Sequence[str], copies: Path) -> list[d
         for member in archive:
             path, mode = member.name.strip("/"), f"{member.mode & 0o7777:04o}"
             item = {"path": f"/{path}", "mode": mode, "uid": member.uid, "gid": member.gid}
-            # As `stat` calls a user of a container, who has no name on the node.
-            item |= {"user": member.uname or "UNKNOWN", "group": member.gname or "UNKNOWN"}
             if content := archive.extractfile(member):
                 (copies / path).parent.mkdir(parents=True, exist_ok=True)
                 (copies / path).write_bytes(content.read())
@@ -104,41 +97,16 @@ def read_node(host: str) -> dict[str, Any]:
     probes = [str(probe) for probe in desired.probes.values()]
     paths = [str(file.path) for file in desired.files] + [probe for probe in probes if "://" not in probe]
     found = read_files(ssh, paths, WORK / "files" / host)
-    urls = [probe for probe in probes if "://" in probe]
-    asks = [CONTAINERS] * bool(desired.containers) + [STATUS.format(shlex.quote(url)) for url in urls]
-    known_hosts = arguments.partition("UserKnownHostsFile=")[2].split()[0]
     return {
         "ssh": ssh,
-        "pyinfra": {"_sudo": True, "ssh_user": user, "ssh_key": key, "ssh_known_hosts_file": known_hosts},
         "files": [item for item in found if "local" in item],
         "folders": [item for item in found if "local" not in item],
         "packages": [str(name) for name in desired.packages],
         # One that works when the node starts does not run at other times.
         "units": [{"name": str(unit["name"]), "runs": not unit.get("boot")} for unit in desired.units],
         "compose": bool(desired.containers),
-        "urls": urls,
-        # For those who ask with commands: what each prints.
-        "asks": {command: on_node(ssh, command).decode().strip() for command in asks},
+        "urls": [probe for probe in probes if "://" in probe],
     }
-
-
-def install() -> None:
-    """Install the tools to compare with, unless they are there."""
-    lock, tools = HERE / "requirements.lock", WORK / "venv"
-    done = tools / lock.name
-    if done.exists() and filecmp.cmp(lock, done, shallow=False):
-        return
-    subprocess.run([sys.executable, "-m", "venv", "--clear", tools], check=True)
-    pip = [str(tools / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--no-deps", "--require-hashes", "--requirement", str(lock)], check=True)
-    # What both need is in the lock of the toolkit alone.
-    [packages] = tools.glob("lib/python*/site-packages")
-    (packages / "toolkit.pth").write_text(sysconfig.get_path("purelib"))
-    # Ansible imports mitogen from a folder of its own, or the other packages would lie over those of ours.
-    (tools / "mitogen").mkdir()
-    for name in ("mitogen", "ansible_mitogen"):
-        (tools / "mitogen" / name).symlink_to(packages / name)
-    shutil.copy(lock, done)  # last: an interrupted installation is done again
 
 
 def bound_script(nodes: dict[str, dict[str, Any]], folder: Path) -> Path:
@@ -154,28 +122,15 @@ def bound_script(nodes: dict[str, dict[str, Any]], folder: Path) -> Path:
     return folder / "all.sh"
 
 
-def make_variants(nodes: dict[str, dict[str, Any]]) -> dict[str, Variant]:
-    """Return all variants by title, and write what they read."""
-    state, hosts, mitogen = WORK / "nodes.yml", WORK / "inventory.py", WORK / "venv/mitogen"
+def make_variants(nodes: dict[str, dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Return the commands that check all nodes, by title, and write what they read."""
+    state = WORK / "nodes.yml"
     state.write_text(yaml.safe_dump({"bench_nodes": nodes}))
-    listed = [(host, node["pyinfra"] | {"node": node}) for host, node in nodes.items()]
-    hosts.write_text(f"nodes = {listed!r}\n")
-    install()
-    ordinary = {"ANSIBLE_REMOTE_TMP": "/tmp"}  # every node has it: no folder is left behind
-    under_mitogen = {
-        "PYTHONPATH": str(mitogen),
-        "ANSIBLE_STRATEGY": "mitogen_linear",
-        "ANSIBLE_STRATEGY_PLUGINS": str(mitogen / "ansible_mitogen/plugins/strategy"),
-    }
     playbook = (str(ROOT / ".venv/bin/ansible-playbook"), "-i", "inventory/groups.yml", "-i", "inventory/lab")
-    tasks = (*playbook, str(HERE / "ordinary.yml"), "-e", f"@{state}")
-    deploy = (str(WORK / "venv/bin/pyinfra"), "-y", str(hosts), str(HERE / "pyinfra_deploy.py"))
     return {
-        "toolkit: site.yml": ((*playbook, "site.yml"), ("--check",), {}),
-        "ordinary tasks": (tasks, ("--check",), ordinary),
-        "ordinary tasks, mitogen": (tasks, ("--check",), ordinary | under_mitogen),
-        "pyinfra": (deploy, ("--dry",), {}),
-        BOUND: (("sh", str(bound_script(nodes, WORK / "bound"))), (), {}),
+        "toolkit: site.yml": (*playbook, "site.yml"),
+        "ordinary tasks": (*playbook, str(ROOT / "tests/bench/ordinary.yml"), "-e", f"@{state}"),
+        BOUND: ("sh", str(bound_script(nodes, WORK / "bound"))),
     }
 
 
@@ -197,7 +152,7 @@ def end_descendants() -> None:
         os.waitpid(-1, 0)
 
 
-def run(title: str, command: Sequence[str], environment: dict[str, str]) -> list[float]:
+def run(title: str, command: Sequence[str]) -> list[float]:
     """Run a variant to its end, from closed connections: seconds, CPU seconds here and on the nodes.
 
     Ends the program where the run was not one with nothing to do.
@@ -214,7 +169,7 @@ def run(title: str, command: Sequence[str], environment: dict[str, str]) -> list
         own = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets}
         (here, there), began = spent(), time.monotonic()
         done = subprocess.run(
-            command, cwd=ROOT, env=kept | own | environment,
+            command, cwd=ROOT, env=kept | own,
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
         wall, there = time.monotonic() - began, spent()[1] - there
@@ -233,13 +188,13 @@ def main(rounds: int) -> None:
     with held(ROOT):
         hosts = [str(host.name) for host in render.site("lab").inventory.list_hosts("nodes")]
         variants = make_variants({host: read_node(host) for host in hosts})
-        for title, (command, rehearsal, environment) in variants.items():
-            run(title, [*command, *rehearsal], environment)
+        for title, command in variants.items():
+            run(title, command if title == BOUND else [*command, "--check"])
         found: dict[str, list[list[float]]] = {title: [] for title in variants}
         for turn in range(1, rounds + 1):
-            idle_s, _, idle = run("idle", ["sleep", "15"], {})
-            for title, (command, _, environment) in variants.items():
-                wall, here, there = run(title, command, environment)
+            idle_s, _, idle = run("idle", ["sleep", "15"])
+            for title, command in variants.items():
+                wall, here, there = run(title, command)
                 # What the nodes do anyway is taken off.
                 found[title].append([wall, here, max(there - idle * wall / idle_s, 0.01)])
                 print(f"round {turn} of {rounds}: {title} {wall:.1f} s", flush=True)

@@ -3,7 +3,6 @@
 import dashboards
 import monitoring
 import pytest
-import yaml
 
 # Any value will do: what is chosen stands in a string.
 CHOSEN = {"node": "PI51", "route": ".*"}
@@ -52,18 +51,3 @@ def test_ai_nodes_that_should_answer_and_do_not_are_counted(inactive, away, tmp_
         'aicluster_service_state{instance="10.0.0.3:9100", name="comfyui", state="inactive"}': 1,
     }
     monitoring.answers(expression("AI requests", "AI nodes away"), series, {"{}": away}, tmp_path)
-
-
-def test_every_query_of_a_dashboard_parses(tmp_path):
-    rules = [
-        {"record": f"query_{number}", "expr": expr, "labels": {"at": at}}
-        for number, (at, expr) in enumerate(
-            (str(query), dashboards.filled(query.expr, CHOSEN))
-            for dashboard in dashboards.rendered()
-            for query in dashboards.queries(dashboard)
-        )
-    ]
-    assert len(rules) > 60
-    groups = {"groups": [{"name": "dashboards", "rules": rules}]}
-    (tmp_path / "queries.yml").write_text(yaml.safe_dump(groups, sort_keys=False, width=10_000))
-    monitoring.succeeds("prometheus", "promtool check rules queries.yml", tmp_path)

@@ -1,8 +1,8 @@
 """Alert rules: each has unit tests, says whom and what, and reads metrics that somebody exports.
 
 `<subject>_test.yml` lists the cases of rules/<subject>.yml: series as promtool writes them, with a value each
-minute or `every` other time, and which alert is quiet or fires at a time, with its labels. `summary` and
-`next` are those of the rule with these labels; a case says them where they hold more.
+minute or `every` other time, and which alert is quiet at a time, or fires then, with its labels, and not at
+another. `summary` and `next` are those of the rule with these labels; a case says them where they hold more.
 """
 
 import re
@@ -18,6 +18,7 @@ from tree import load
 
 HERE = Path(__file__).parent
 SUBJECTS = sorted(path.stem for path in monitoring.RULES.glob("*.yml"))
+ALERT = re.compile(r"(\w+)(?:\{(.*)\})? at (\w+)(?:, not at (\w+))?")
 LABEL = re.compile(r"\{\{ \$labels\.(\w+) \}\}")
 SEVERITIES = {"critical", "warning", "none"}
 WORDS = {
@@ -34,25 +35,28 @@ RULES = [pytest.param(subject, rule, id=rule["alert"]) for subject in SUBJECTS f
 every_rule = pytest.mark.parametrize(("subject", "rule"), RULES)
 
 
-def annotations(rule: dict[str, Any], alert: dict[str, Any]) -> dict[str, str]:
+def annotations(rule: dict[str, Any], said: dict[str, str], labels: dict[str, str]) -> dict[str, str]:
     """What is said of an alert that fires; KeyError for a label it does not have."""
     return {
-        name: alert.get(name) or LABEL.sub(lambda found: str(alert["labels"][found[1]]), text)
+        name: said.get(name) or LABEL.sub(lambda found: labels[found[1]], text)
         for name, text in rule["annotations"].items()
     }
 
 
-def expected(subject: str, alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def expected(subject: str, alerts: list[dict[str, str]]) -> list[dict[str, Any]]:
     """The alerts of a case in promtool's words; those that fire under one name at one time are together."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     rules = {rule["alert"]: rule for rule in rules_of(subject)}
     for one in alerts:
-        place = one.get("fires") or one["quiet"]
-        name, _, at = place.partition(" at ")
-        case = found.setdefault(place, {"eval_time": at, "alertname": name, "exp_alerts": []})
+        alert = ALERT.fullmatch(one.get("fires") or one["quiet"])
+        assert alert, one
+        name, listed, at, quiet = alert.groups()
+        for time in filter(None, (at, quiet)):
+            found.setdefault((name, time), {"eval_time": time, "alertname": name, "exp_alerts": []})
         if "fires" in one:
-            said = annotations(rules[name], one)
-            case["exp_alerts"].append({"exp_labels": one["labels"], "exp_annotations": said})
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', listed))
+            said = annotations(rules[name], one, labels)
+            found[name, at]["exp_alerts"].append({"exp_labels": labels, "exp_annotations": said})
     return list(found.values())
 
 
@@ -147,7 +151,7 @@ def test_rules_read_what_somebody_exports_and_nothing_is_listed_in_vain():
 def test_an_upstream_that_is_asked_for_is_one_of_kongs():
     files = [*monitoring.RULES.glob("*.yml"), *(tree.ROOT / "roles/grafana/files/dashboards").glob("*.yml")]
     asked = {name for file in files for name in re.findall(r'upstream="([^"]*)"', file.read_text())}
-    pools = {pool["name"] for pool in load("roles/kong/vars/main.yml")["__kong_pools"]}
+    pools = {route["pool"] for route in load("roles/kong/vars/main.yml")["__kong_routes"]}
     assert asked and asked <= pools
 
 

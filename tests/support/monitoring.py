@@ -12,7 +12,7 @@ from aicluster_lab.registry import local_tag, published_port
 from tree import ROOT, catalogue
 
 # Programs of each service's image.
-PROGRAMS = {"prometheus": ("prometheus", "promtool"), "alertmanager": ("alertmanager", "amtool")}
+PROGRAMS = {"prometheus": ("promtool",), "alertmanager": ("alertmanager", "amtool")}
 RULES = ROOT / "roles/prometheus/templates/opt/aicluster/prometheus/rules"
 
 

@@ -91,6 +91,12 @@ def nodes() -> tuple[Node, ...]:
     return tuple(sorted(found, key=lambda node: node.name))
 
 
+def looked_at() -> list[Node]:
+    """The nodes of the tier whose molecule scenario runs, else all."""
+    tier = os.environ.get("MOLECULE_SCENARIO_NAME", "").replace("-", "_")
+    return [node for node in nodes() if tier in node.groups] or list(nodes())
+
+
 def node(name: str) -> Node:
     return next(node for node in nodes() if node.name == name)
 

@@ -5,7 +5,6 @@ All, for the folder `all` and those of the roles that are the foundation of ever
 Expectations come from the inventory (fixture `node`), facts from the node (fixture `host`).
 """
 
-import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,10 @@ import testinfra
 HERE = Path(__file__).parent
 LOG_LINES = 30
 EVERYWHERE = {"all", "base"}
-# A tier's own scenario looks at the nodes of that tier only; without it all are looked at.
-TIER = os.environ.get("AICLUSTER_TIER", "nodes")
 
 
 def nodes_for(folder: str) -> list[site.Node]:
-    chosen = [node for node in site.nodes() if TIER in node.groups]
-    return [n for n in chosen if folder in EVERYWHERE or folder in n.groups or folder in n.services]
+    return [n for n in site.looked_at() if folder in EVERYWHERE or folder in n.groups or folder in n.services]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

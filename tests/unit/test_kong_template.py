@@ -1,8 +1,7 @@
-"""What Kong is told: one declarative file and its environment, for every inventory. Rules from Kong 3.9."""
+"""What Kong is told: one declarative file and its environment. Rules from Kong 3.9."""
 
 import re
 from copy import deepcopy
-from functools import cache
 from math import gcd
 from typing import Any
 
@@ -11,10 +10,7 @@ import render
 import yaml
 from standins.kong.kong_standin.config import parse
 from standins.kong.kong_standin.router import Router, upstream_path
-from standins.kong.kong_standin.schema import PLUGINS
 
-INVENTORIES = sorted(render.SOURCES)
-every_inventory = pytest.mark.parametrize("inventory", INVENTORIES)
 KONG_YML = "/opt/aicluster/kong/secrets/kong.yml"
 
 
@@ -23,14 +19,8 @@ def parsed(**where: Any) -> dict[str, Any]:
     return found
 
 
-@cache
-def kong_yml(inventory: str = "production") -> dict[str, Any]:
-    return parsed(inventory=inventory)
-
-
-@cache
-def environment(inventory: str = "production") -> dict[str, str]:
-    found: dict[str, str] = render.container("kong", inventory=inventory)["environment"]
+def environment() -> dict[str, str]:
+    found: dict[str, str] = render.container("kong")["environment"]
     return found
 
 
@@ -56,11 +46,6 @@ def targets(config: dict[str, Any]) -> dict[str, int]:
 def upstream(config: dict[str, Any], name: str) -> dict[str, Any]:
     [found] = [one for one in config["upstreams"] if one["name"] == name]
     return dict(found)
-
-
-def test_kong_accepts_the_file_with_the_plugins_it_loads():
-    config = parse(render.render_role("kong")[KONG_YML], environment()["KONG_PLUGINS"].split(","))
-    assert config.routes
 
 
 # --- the wheel ---
@@ -107,7 +92,7 @@ def test_without_a_service_behind_it_there_is_no_route_but_still_a_gateway():
 
 
 def test_every_answer_of_the_probe_moves_a_counter():
-    active = upstream(kong_yml(), "ai-chat")["healthchecks"]["active"]
+    active = upstream(parsed(), "ai-chat")["healthchecks"]["active"]
     good, bad = set(active["healthy"]["http_statuses"]), set(active["unhealthy"]["http_statuses"])
     assert good == {200}
     assert bad >= {400, 401, 403, 404, 405, 429, 500, 501, 502, 503, 504}, "a status in no list freezes it"
@@ -118,7 +103,7 @@ def test_every_answer_of_the_probe_moves_a_counter():
 
 def sent_to(path: str, method: str) -> str | None:
     """The path that reaches the node, by Kong's path handling in the stand-in; None without a route."""
-    config = parse(render.render_role("kong")[KONG_YML], PLUGINS)
+    config = parse(render.render_role("kong")[KONG_YML], environment()["KONG_PLUGINS"].split(","))
     match = Router(config.routes).match(method, path)
     if not match:
         return None
@@ -146,26 +131,21 @@ def test_what_does_not_infer_has_no_route(path, method):
 # --- plugins ---
 
 
-@every_inventory
-def test_every_route_asks_for_a_key_and_counts_requests_in_the_redis_beside_it(inventory):
-    for _, route in routes(kong_yml(inventory)):
-        assert plugin(route, "key-auth")["key_names"] == ["apikey", "authorization"]
-        redis = plugin(route, "rate-limiting")["redis"]
-        assert (redis["host"], redis["port"]) == ("redis", 6379)
-
-
-@pytest.mark.parametrize(("lacking", "policy", "host"), [
-    pytest.param(["PI51"], "redis", "192.168.1.247", id="the counters may live on another node"),
-    pytest.param([], "local", None, id="without any Redis Kong counts by itself"),
+@pytest.mark.parametrize(("lacking", "policy", "redis"), [
+    pytest.param(["PI52"], "redis", ("redis", 6379), id="in the Redis beside it"),
+    pytest.param(["PI51"], "redis", ("192.168.1.247", 6379), id="in one of another node"),
+    pytest.param([], "local", (None, None), id="by itself where there is none"),
 ])  # fmt: skip
-def test_limits_are_counted_where_a_redis_is(lacking, policy, host):
+def test_every_route_asks_for_a_key_and_counts_requests(lacking, policy, redis):
     for _, route in routes(parsed(overrides=render.without("redis", on=lacking))):
+        assert plugin(route, "key-auth")["key_names"] == ["apikey", "authorization"]
         limits = plugin(route, "rate-limiting")
-        assert (limits["policy"], limits.get("redis", {}).get("host")) == (policy, host)
+        where = limits.get("redis", {})
+        assert (limits["policy"], (where.get("host"), where.get("port"))) == (policy, redis)
 
 
 def test_every_plugin_has_a_name_so_that_its_counters_stay():
-    config = kong_yml()
+    config = parsed()
     plugins = [*config["plugins"], *(one for _, route in routes(config) for one in route["plugins"])]
     assert len({one["instance_name"] for one in plugins}) == len(plugins)
 
@@ -184,6 +164,6 @@ def test_a_log_line_is_json():
 
 def test_the_readme_names_every_way_in():
     readme = (render.ROLES / "kong/README.md").read_text()
-    for _, route in routes(kong_yml()):
+    for _, route in routes(parsed()):
         [path] = route["paths"]
         assert path.strip("~$").replace("|", r"\|") in readme, route["name"]

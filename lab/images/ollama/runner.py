@@ -1,8 +1,5 @@
 #!/usr/bin/env python3
-"""A made-up `llama-server`, the process Ollama starts for each model: it repeats the last question.
-
-Its knobs are files in ~/.ollama/lab: see lab/README.md.
-"""
+"""A made-up `llama-server`, the process Ollama starts for each model: it repeats the last question."""
 
 import json
 import re
@@ -13,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-KNOBS = Path.home() / ".ollama" / "lab"
 # An answer has a pace: a gateway that holds a stream back shall be seen.
 TOKENS_PER_S = 400
 MIB = 1 << 20
@@ -21,14 +17,6 @@ MIB = 1 << 20
 PART = re.compile(r"<\|(\w+)\|>(.*?)<\|end\|>", re.DOTALL)
 # Tokens are words, numbered as they are met.
 NUMBERS: dict[str, int] = {}
-
-
-def knob(name: str, default: str) -> str:
-    """Return what a knob is set to."""
-    try:
-        return (KNOBS / name).read_text().strip()
-    except OSError:
-        return default
 
 
 def tokens(text: str) -> list[int]:
@@ -102,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
         began = time.monotonic()
         for word in kept:
             self.event({"content": word, "stop": False})
-            time.sleep(1 / float(knob("tokens-per-s", str(TOKENS_PER_S))))
+            time.sleep(1 / TOKENS_PER_S)
         took = {"prompt_n": len(tokens(text)), "prompt_ms": 1, "predicted_n": len(kept)}
         took["predicted_ms"] = int(1000 * (time.monotonic() - began))
         kind = "eos" if len(kept) == len(said) else "limit"
@@ -116,24 +104,19 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main(arguments: list[str]) -> None:
-    """Tell of the devices, or load a model and serve it."""
-    gpu = knob("gpu", "")
+    """Tell of the devices, which are none, or load a model and serve it."""
     if "--list-devices" in arguments:
-        print(f"Available devices:\n  {gpu}")
+        print("Available devices:\n  ")
     elif "--model" not in arguments:
-        device = "Device 0: made up, compute capability 8.7, VMM: yes\n" if gpu else ""
-        print(f"{device}system_info: made up", file=sys.stderr)
+        print("system_info: made up", file=sys.stderr)
     else:
         options = dict(pairwise(arguments))
-        name = gpu.partition(":")[0]
         size, context = Path(options["--model"]).stat().st_size, int(options["-c"])
-        layers = "offloaded 2/2 layers to GPU\n" if name else ""
         print(
-            f"{layers}load_tensors: {name or 'CPU_Mapped'} model buffer size = {size / MIB:.2f} MiB\n"
-            f"llama_kv_cache: {name or 'CPU'} KV buffer size = {context / 64:.2f} MiB",
+            f"load_tensors: CPU_Mapped model buffer size = {size / MIB:.2f} MiB\n"
+            f"llama_kv_cache: CPU KV buffer size = {context / 64:.2f} MiB",
             flush=True,
         )
-        time.sleep(float(knob("load-s", "0")))
         ThreadingHTTPServer(("127.0.0.1", int(options["--port"])), Handler).serve_forever()
 
 

@@ -13,8 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import gcd
 
+from aiohttp import ClientTimeout
+
 from .config import Target, Upstream
-from .upstream import TIMED_OUT, Outgoing, Timeouts, UpstreamError, send
+from .exchange import Try
+from .upstream import TIMED_OUT, Outgoing, UpstreamError, send
 
 LOG = logging.getLogger("kong.healthchecks")
 
@@ -134,19 +137,12 @@ class Checker:
 
     async def probe(self, address: Address) -> None:
         """Ask one address and count the answer."""
-        active, target = self._checks["active"], address.target
-        request = Outgoing("GET", active["http_path"], [("Host", target.host)], b"")
-        timeout = active["timeout"]
+        active = self._checks["active"]
+        limits, request = ClientTimeout(total=active["timeout"]), Outgoing("GET", active["http_path"])
         try:
-            async with (
-                asyncio.timeout(timeout),
-                send(target.host, target.port, request, Timeouts(timeout, timeout, timeout)) as answer,
-            ):
+            async with send(Try(address), request, limits) as answer:
                 status = answer.status
-        except TimeoutError:
-            self.report_failure(address, "timeouts", "active")
         except UpstreamError as problem:
-            timed_out = problem.code == TIMED_OUT
-            self.report_failure(address, "timeouts" if timed_out else "tcp_failures", "active")
+            self.report_failure(address, problem.kind, "active")
         else:
             self.report_status(address, status)

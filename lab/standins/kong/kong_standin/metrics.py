@@ -5,12 +5,10 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from math import inf
-from uuid import uuid4
 
 from .balancer import Checker
 from .exchange import Exchange
 
-NODE_ID = str(uuid4())
 KONG_BUCKETS = (1, 2, 5, 7, 10, 15, 20, 30, 50, 75, 100, 200, 500, 750, 1000, 3000, 6000)
 BUCKETS = (25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000)
 LATENCIES = {
@@ -41,13 +39,12 @@ class Metrics:
         if exchange.route is None:
             return
         labels = (("service", exchange.route.service.name), ("route", exchange.route.name))
-        workspace = ("workspace", "default")
         consumer = ("consumer", exchange.credential.username if exchange.credential else "")
         source = ("source", "service" if exchange.source == "service" else "kong")
-        answered = (*labels, ("code", str(exchange.status)), source, workspace, consumer)
+        answered = (*labels, ("code", str(exchange.status)), source, consumer)
         self._counted["kong_http_requests_total"][answered] += 1
         for direction, size in (("ingress", len(exchange.body)), ("egress", exchange.bytes_sent)):
-            passed = (*labels, ("direction", direction), workspace, consumer)
+            passed = (*labels, ("direction", direction), consumer)
             self._counted["kong_bandwidth_bytes"][passed] += size
         total = (time.monotonic() - exchange.started) * 1000
         waited = sum(one.seconds for one in exchange.tries) * 1000
@@ -55,7 +52,7 @@ class Metrics:
         if exchange.tries:
             values["kong_upstream_latency_ms"] = waited
         for name, value in values.items():
-            self._observe(name, (*labels, workspace), value)
+            self._observe(name, labels, value)
 
     def _observe(self, name: str, labels: Labels, value: float) -> None:
         for bound in (*LATENCIES[name], inf):
@@ -66,9 +63,8 @@ class Metrics:
 
     def page(self, checkers: Iterable[Checker], connections: int) -> str:
         """Return the page."""
-        active = (("node_id", NODE_ID), ("subsystem", "http"), ("state", "active"))
         samples = self._counted | {
-            "kong_nginx_connections_total": {active: connections},
+            "kong_nginx_connections_total": {(("state", "active"),): connections},
             "kong_upstream_target_health": health(checkers),
         }
         lines = []
@@ -86,7 +82,7 @@ def health(checkers: Iterable[Checker]) -> Samples:
         for address in checker.wheel.addresses:
             name, now = address.target.name, checker.state(address).lower()
             who = (("upstream", checker.upstream.name), ("target", name), ("address", name))
-            found |= {(*who, ("state", state), ("subsystem", "http")): int(state == now) for state in STATES}
+            found |= {(*who, ("state", state)): int(state == now) for state in STATES}
     return found
 
 

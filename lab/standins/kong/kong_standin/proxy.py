@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
 
-from aiohttp import web
+from aiohttp import ClientResponse, ClientTimeout, web
 from multidict import CIMultiDict
 
 from . import SERVER, plugins
 from .access_log import log_line
 from .balancer import Checker, NoPeerError
-from .config import Config, Route
+from .config import Config, Plugin, Route
 from .exchange import Exchange, ExitError, PluginError, Try
 from .http_log import HttpLog
 from .lua_functions import Functions
@@ -23,13 +24,14 @@ from .rate_limiting import RateLimits
 from .router import Router, upstream_path
 from .settings import Settings
 from .tunnel import WEBSOCKET, tunnel
-from .upstream import SWITCHING, TIMED_OUT, Answer, Outgoing, Timeouts, UpstreamError, send
+from .upstream import SWITCHING, Outgoing, UpstreamError, body, send
 
 LOG = logging.getLogger("kong.proxy")
 HOP_BY_HOP = (
     "connection", "keep-alive", "proxy-connection", "proxy", "te", "trailer", "transfer-encoding", "upgrade",
 )  # fmt: skip
 CLIENT_GONE = 499
+Phase = Callable[[Exchange, Plugin, "Generation"], None]
 
 
 class Generation:
@@ -141,11 +143,7 @@ class Gateway:
         self, exchange: Exchange, request: web.BaseRequest, now: Generation
     ) -> web.StreamResponse:
         headers = self._headers(exchange, now)
-        try:
-            for plugin in exchange.route.plugins if exchange.route else now.config.everywhere:
-                plugins.body_filter(exchange, plugin, now)
-        except PluginError as problem:
-            LOG.error("body_filter: %s", problem)
+        run_phase(plugins.body_filter, exchange, now)
         # aiohttp frames the answer itself.
         headers.popall("Content-Length", None)
         response = web.Response(status=exchange.status, body=exchange.answer_body, headers=headers)
@@ -156,11 +154,7 @@ class Gateway:
 
     def _headers(self, exchange: Exchange, now: Generation) -> CIMultiDict[str]:
         """Return the answer's headers, after all plugins have seen them."""
-        try:
-            for plugin in exchange.route.plugins if exchange.route else now.config.everywhere:
-                plugins.header_filter(exchange, plugin, now)
-        except PluginError as problem:
-            LOG.error("header_filter: %s", problem)
+        run_phase(plugins.header_filter, exchange, now)
         headers, spent = exchange.answer_headers, (time.monotonic() - exchange.started) * 1000
         if exchange.source == "service":
             waited = exchange.tries[-1].header_seconds * 1000
@@ -178,7 +172,7 @@ class Gateway:
         """Try addresses until one answers."""
         service, checker = route.service, now.checkers[exchange.upstream]
         times = exchange.timeouts or (service.connect_timeout, service.write_timeout, service.read_timeout)
-        timeouts = Timeouts(*(milliseconds / 1000 for milliseconds in times))
+        limits = ClientTimeout(sock_connect=times[0] / 1000, sock_read=times[2] / 1000)
         for number in range(service.retries + 1):
             try:
                 one = Try(checker.wheel.pick())
@@ -186,64 +180,55 @@ class Gateway:
                 exchange.fail(503, "" if exchange.tries else "failure to get a peer from the ring-balancer")
                 break
             exchange.tries.append(one)
-            target, began = one.address.target, time.monotonic()
-            streamed: list[web.StreamResponse] = []
+            began = time.monotonic()
             try:
-                outgoing = self._outgoing(exchange, one)
-                async with send(target.host, target.port, outgoing, timeouts) as answer:
-                    one.status, one.connect_seconds = answer.status, answer.connect_s
-                    one.header_seconds = time.monotonic() - began
-                    return await self._pass_on(exchange, request, answer, now, streamed)
+                async with send(one, self._outgoing(exchange), limits) as answer:
+                    return await self._pass_on(exchange, request, answer, now)
             except UpstreamError as problem:
-                LOG.error("%s, upstream: %s, request: %s", problem, target.name, exchange.path)
-                if streamed:
-                    return cut_off(request, streamed[0])
+                LOG.error("%s, upstream: %s, request: %s", problem, one.address.target.name, exchange.path)
                 one.state, one.code = "failed", problem.code
                 if not problem.repeatable or number == service.retries:
                     exchange.fail(problem.code)
                     break
-                timed_out = problem.code == TIMED_OUT
-                checker.report_failure(one.address, "timeouts" if timed_out else "tcp_failures")
+                checker.report_failure(one.address, problem.kind)
             finally:
                 one.seconds = time.monotonic() - began
         return await self._own_answer(exchange, request, now)
 
-    def _outgoing(self, exchange: Exchange, one: Try) -> Outgoing:
+    def _outgoing(self, exchange: Exchange) -> Outgoing:
         headers = CIMultiDict(exchange.out_headers)
         named = [name.strip().lower() for name in exchange.headers.get("Connection", "").split(",")]
         for name in (*HOP_BY_HOP, *named, "host", "content-length", "expect"):
             headers.popall(name, None)
-        # A request given a body gets a length; one without keeps having none.
-        if exchange.out_body or exchange.method == "POST":
-            headers["Content-Length"] = str(len(exchange.out_body))
+        headers["Connection"] = "keep-alive"
+        if exchange.headers.get("Upgrade", "").lower() == WEBSOCKET:
+            headers.update({"Connection": "keep-alive, Upgrade", "Upgrade": WEBSOCKET})
         path = exchange.out_path + (f"?{exchange.query}" if exchange.query else "")
-        upgrade = exchange.headers.get("Upgrade", "").lower() == WEBSOCKET
-        connection = [("Connection", "keep-alive, Upgrade"), ("Upgrade", WEBSOCKET)]
-        pairs = [("Host", one.address.target.name)]
-        pairs += connection if upgrade else [("Connection", "keep-alive")]
-        return Outgoing(exchange.method, path, [*pairs, *headers.items()], exchange.out_body)
+        return Outgoing(exchange.method, path, headers, exchange.out_body)
 
     async def _pass_on(
-        self, exchange: Exchange, request: web.BaseRequest, answer: Answer, now: Generation,
-        streamed: list[web.StreamResponse],
-    ) -> web.StreamResponse:  # fmt: skip
+        self, exchange: Exchange, request: web.BaseRequest, answer: ClientResponse, now: Generation
+    ) -> web.StreamResponse:
         exchange.status, exchange.source = answer.status, "service"
         early = exchange.answer_headers
         exchange.answer_headers = CIMultiDict(
-            (n, v) for n, v in answer.headers if n.lower() not in HOP_BY_HOP
+            (n, v) for n, v in answer.headers.items() if n.lower() not in HOP_BY_HOP
         )
         exchange.answer_headers.update(early)
         if answer.status == SWITCHING:
             exchange.answer_headers.update({"Connection": "upgrade", "Upgrade": WEBSOCKET})
         response = web.StreamResponse(status=exchange.status, headers=self._headers(exchange, now))
         await response.prepare(request)
-        streamed.append(response)
         if answer.status == SWITCHING:
-            exchange.bytes_sent = await tunnel(request, answer.connection, answer.read_s)
+            exchange.bytes_sent = await tunnel(request, answer)
             return cut_off(request, response)
-        async for chunk in answer.body():
-            exchange.bytes_sent += len(chunk)
-            await response.write(chunk)
+        try:
+            async for chunk in body(answer):
+                exchange.bytes_sent += len(chunk)
+                await response.write(chunk)
+        except UpstreamError as problem:
+            LOG.error("%s in the middle of its answer, request: %s", problem, exchange.path)
+            return cut_off(request, response)
         await response.write_eof()
         return response
 
@@ -252,12 +237,17 @@ class Gateway:
         last = exchange.tries[-1] if exchange.tries else None
         if last and (status := last.status or last.code):
             now.checkers[exchange.upstream].report_answer(last.address, status)
-        for plugin in exchange.route.plugins if exchange.route else ():
-            try:
-                plugins.log(exchange, plugin, now)
-            except PluginError as problem:
-                LOG.error("log: %s", problem)
+        run_phase(plugins.log, exchange, now)
         print(log_line(self.settings.access_log, exchange), flush=True)
+
+
+def run_phase(phase: Phase, exchange: Exchange, now: Generation) -> None:
+    """Run a phase after access; a plugin that fails is told of in the log only."""
+    for plugin in exchange.route.plugins if exchange.route else now.config.everywhere:
+        try:
+            phase(exchange, plugin, now)
+        except PluginError as problem:
+            LOG.error("%s: %s", plugin.name, problem)
 
 
 def cut_off(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:

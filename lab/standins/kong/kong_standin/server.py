@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from . import SERVER, VERSION
+from . import SERVER
 from .balancer import Address, Checker
 from .config import Config, load
 from .proxy import Gateway
@@ -93,7 +93,7 @@ class Server:
         loop.add_signal_handler(signal.SIGQUIT, graceful.set_result, True)
         loop.add_signal_handler(signal.SIGTERM, graceful.set_result, False)
         await self.start()
-        LOG.warning("STAND-IN for Kong %s, configuration %s", VERSION, self.gateway.now.config.hash)
+        LOG.warning("STAND-IN for Kong, configuration %s", self.gateway.now.config.hash)
         pid_file(self._settings).parent.mkdir(parents=True, exist_ok=True)
         pid_file(self._settings).write_text(f"{os.getpid()}\n")
         await self.end(graceful=await graceful)

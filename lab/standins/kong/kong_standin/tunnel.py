@@ -1,21 +1,16 @@
 """A connection that has become a WebSocket: bytes pass both ways, unread, as in nginx after a 101."""
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import web
+from aiohttp import ClientResponse, web
 
-from .upstream import CHUNK_BYTES, Connection
-
-LOG = logging.getLogger("kong.proxy")
 WEBSOCKET = "websocket"
-Write = Callable[[bytes], Awaitable[None]]
+CHUNK_BYTES = 64 * 1024
 
 
-class FromClient:
-    """What a client sends once its request is over; aiohttp's server hands it over through these names."""
+class Received:
+    """What comes once the head is over; aiohttp hands it over through these names, as to a parser."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         """`transport` rests while nobody takes what came."""
@@ -32,47 +27,36 @@ class FromClient:
         self.stream.feed_eof()
 
 
-async def tunnel(request: web.BaseRequest, node: Connection, idle_s: float) -> int:
-    """Pass bytes both ways until one end closes, or neither said anything for `idle_s` seconds.
+async def tunnel(request: web.BaseRequest, answer: ClientResponse) -> int:
+    """Pass bytes both ways until one end closes; return how many the client was sent.
 
-    Return how many bytes the client was sent. The answer's head must be on its way already; both connections
-    are the caller's to close.
+    The answer's head must be on its way already; both connections are the caller's to close.
     """
-    if request.transport is None:
+    protocol = answer.connection.protocol if answer.connection else None
+    if request.transport is None or protocol is None or protocol.transport is None:
         return 0
-    parser: Any = FromClient(request.transport)
+    client, node, to_node = Received(request.transport), Received(protocol.transport), protocol.transport
+    parser: Any = client
     request.protocol.set_parser(parser)
-    reader, writer = node
-    sent, loop = 0, asyncio.get_running_loop()
+    protocol.set_parser(node, node)
+    sent = 0
 
-    async def to_client(data: bytes) -> None:
+    async def answering() -> None:
         nonlocal sent
-        await request.writer.write(data)
-        await request.writer.drain()
-        sent += len(data)
+        while data := await node.stream.read(CHUNK_BYTES):
+            await request.writer.write(data)
+            sent += len(data)
 
-    async def to_node(data: bytes) -> None:
-        writer.write(data)
-        await writer.drain()
+    async def asking() -> None:
+        while data := await client.stream.read(CHUNK_BYTES):
+            to_node.write(data)
 
-    async def passing(source: asyncio.StreamReader, write: Write) -> None:
-        while data := await source.read(CHUNK_BYTES):
-            limit.reschedule(loop.time() + idle_s)
-            await write(data)
-
+    ways = [asyncio.ensure_future(answering()), asyncio.ensure_future(asking())]
     try:
-        async with asyncio.timeout(idle_s) as limit:
-            ways = [
-                asyncio.ensure_future(passing(parser.stream, to_node)),
-                asyncio.ensure_future(passing(reader, to_client)),
-            ]
-            try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for way in ways:
-                    way.cancel()
-                # A connection that breaks is an end like any other.
-                await asyncio.gather(*ways, return_exceptions=True)
-    except TimeoutError:
-        LOG.error("upstream timed out while proxying upgraded connection, request: %s", request.path)
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        # A connection that breaks is an end like any other.
+        await asyncio.gather(*ways, return_exceptions=True)
     return sent

@@ -1,22 +1,26 @@
 """One HTTP/1.1 request to one address. It says whether it may be repeated elsewhere."""
 
-import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from http import HTTPStatus
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, field
 
-CHUNK_BYTES = 64 * 1024
-HEAD_BYTES = 64 * 1024
+import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
+from multidict import CIMultiDict
+from yarl import URL
+
+from .exchange import Try
+
 SWITCHING, TIMED_OUT = 101, 504
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-NO_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+# What the client here would say of itself.
+OWN_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
 class UpstreamError(Exception):
-    """A failed try. `code`: what the client gets at last.
+    """A failed try. `code`: what the client gets at last; `kind`: what it counts as.
 
     `repeatable`: nginx goes on to the next try after an error or a timeout, but not after nonsense.
     """
@@ -24,15 +28,7 @@ class UpstreamError(Exception):
     def __init__(self, text: str, code: int = 502, *, repeatable: bool = True) -> None:
         super().__init__(text)
         self.code, self.repeatable = code, repeatable
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """In seconds: to connect, between writes, between reads."""
-
-    connect: float
-    write: float
-    read: float
+        self.kind = "timeouts" if code == TIMED_OUT else "tcp_failures"
 
 
 @dataclass(frozen=True)
@@ -41,116 +37,70 @@ class Outgoing:
 
     method: str
     target: str
-    headers: list[tuple[str, str]]
-    body: bytes
-
-    def encoded(self) -> bytes:
-        """Return head and body."""
-        lines = [f"{self.method} {self.target} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in self.headers]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape") + self.body
+    headers: CIMultiDict[str] = field(default_factory=CIMultiDict)
+    body: bytes = b""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """Status, headers and a body that is read as it comes; the connection is read to just behind the head."""
+class Connector(aiohttp.TCPConnector):
+    """Has the kernel ask whether the other end is still there, and notes how long it took to connect."""
 
-    status: int
-    headers: list[tuple[str, str]]
-    connection: Connection
-    read_s: float
-    connect_s: float
+    def __init__(self, one: Try) -> None:
+        super().__init__(force_close=True)
+        self._try = one
 
-    def header(self, name: str) -> str:
-        """Return the first header of that name, or an empty text."""
-        return next((value for key, value in self.headers if key.lower() == name), "")
-
-    async def body(self) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives. Raises UpstreamError if it ends early."""
-        if self.status in NO_BODY:
-            return
-        if "chunked" in self.header("transfer-encoding").lower():
-            chunks = self._chunked()
-        elif self.header("content-length"):
-            chunks = self._exactly(int(self.header("content-length")))
-        else:
-            chunks = self._to_the_end()
-        async for chunk in chunks:
-            yield chunk
-
-    async def _exactly(self, length: int) -> AsyncIterator[bytes]:
-        left = length
-        while left:
-            chunk = await read(self.connection[0].read(min(left, CHUNK_BYTES)), self.read_s)
-            if not chunk:
-                raise UpstreamError("upstream prematurely closed connection")
-            left -= len(chunk)
-            yield chunk
-
-    async def _chunked(self) -> AsyncIterator[bytes]:
-        while True:
-            line = await read(self.connection[0].readline(), self.read_s)
-            try:
-                size = int(line.split(b";")[0], 16)
-            except ValueError:
-                raise UpstreamError("upstream prematurely closed connection") from None
-            if size == 0:
-                while (await read(self.connection[0].readline(), self.read_s)).strip():
-                    pass
-                return
-            async for piece in self._exactly(size):
-                yield piece
-            await read(self.connection[0].readline(), self.read_s)
-
-    async def _to_the_end(self) -> AsyncIterator[bytes]:
-        while chunk := await read(self.connection[0].read(CHUNK_BYTES), self.read_s):
-            yield chunk
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        """Return the one connection of this try."""
+        # aiohttp would repeat a GET, which is for the gateway to decide.
+        if self._try.connect_seconds:
+            raise aiohttp.ClientConnectionError("the connection broke")
+        began = time.monotonic()
+        connection = await super().connect(req, traces, timeout)
+        self._try.connect_seconds = time.monotonic() - began
+        if connection.transport is not None:
+            peer = connection.transport.get_extra_info("socket")
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return connection
 
 
-@asynccontextmanager
-async def limited(seconds: float, doing: str) -> AsyncIterator[None]:
-    """Do something with an address for so long at most. Raises UpstreamError for whatever goes wrong."""
+@contextmanager
+def failing() -> Iterator[None]:
+    """Do something with an address. Raises UpstreamError for whatever goes wrong."""
     try:
-        async with asyncio.timeout(seconds):
-            yield
-    except (OSError, asyncio.IncompleteReadError) as problem:
-        # A timeout with a number is the kernel's: nobody answered whether the other end is still there.
-        if isinstance(problem, TimeoutError) and not problem.errno:
-            raise UpstreamError(f"upstream timed out while {doing}", TIMED_OUT) from None
-        raise UpstreamError(f"upstream failed while {doing}: {problem}") from None
-    except (ValueError, asyncio.LimitOverrunError) as problem:
-        raise UpstreamError(f"upstream sent too long a line: {problem}", repeatable=False) from None
-
-
-async def read(what: Awaitable[bytes], seconds: float) -> bytes:
-    """Return what is read. Raises UpstreamError."""
-    async with limited(seconds, "reading"):
-        return await what
-
-
-def parsed_head(head: bytes) -> tuple[int, list[tuple[str, str]]]:
-    """Return status and headers. Raises UpstreamError."""
-    first, *lines = head.decode("utf-8", "surrogateescape").rstrip("\r\n").split("\r\n")
-    parts = first.split(" ", 2)
-    if not parts[0].startswith("HTTP/1.") or len(parts) == 1 or not parts[1].isdigit():
-        raise UpstreamError(f"upstream sent no valid HTTP/1.0 header: {first[:80]!r}", repeatable=False)
-    pairs = (line.partition(":") for line in lines)
-    return int(parts[1]), [(name.strip(), value.strip()) for name, _, value in pairs]
+        yield
+    except TimeoutError:
+        raise UpstreamError("upstream timed out", TIMED_OUT) from None
+    except aiohttp.ClientResponseError as problem:
+        raise UpstreamError(f"upstream sent no valid HTTP: {problem}", repeatable=False) from None
+    except (aiohttp.ClientError, OSError) as problem:
+        raise UpstreamError(f"upstream failed: {problem!r}") from None
 
 
 @asynccontextmanager
-async def send(host: str, port: int, request: Outgoing, timeouts: Timeouts) -> AsyncIterator[Answer]:
+async def send(
+    one: Try, request: Outgoing, limits: aiohttp.ClientTimeout
+) -> AsyncIterator[aiohttp.ClientResponse]:
     """Send a request on a connection of its own, which is closed at the end. Raises UpstreamError."""
     began = time.monotonic()
-    async with limited(timeouts.connect, f"connecting to {host}:{port}"):
-        reader, writer = await asyncio.open_connection(host, port, limit=HEAD_BYTES)
-    connect_s = time.monotonic() - began
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    try:
-        writer.write(request.encoded())
-        async with limited(timeouts.write, "sending"):
-            await writer.drain()
-        status, headers = parsed_head(await read(reader.readuntil(b"\r\n\r\n"), timeouts.read))
-        yield Answer(status, headers, (reader, writer), timeouts.read, connect_s)
-    finally:
-        writer.close()
+    url = URL(f"http://{one.address.target.name}{request.target}", encoded=True)
+    async with aiohttp.ClientSession(
+        connector=Connector(one), timeout=limits, auto_decompress=False, skip_auto_headers=OWN_HEADERS
+    ) as session:
+        with failing():
+            answer = await session.request(
+                request.method, url, headers=request.headers, data=request.body or None, allow_redirects=False
+            )
+        one.status, one.header_seconds = answer.status, time.monotonic() - began
+        with closing(answer):
+            yield answer
+
+
+async def body(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Yield a body as it arrives. Raises UpstreamError if it ends early."""
+    while True:
+        with failing():
+            chunk = await answer.content.readany()
+        if not chunk:
+            return
+        yield chunk

@@ -1,6 +1,6 @@
-"""PostgREST's configuration file: `name = value` lines, strings in quotes."""
+"""PostgREST's configuration file: `name = value` lines, strings in quotes. So far it is TOML."""
 
-import json
+import tomllib
 from typing import Any
 
 # What this project sets, and what kind of value it is. The real one ignores a name it does not know, and so a
@@ -13,20 +13,11 @@ Settings = dict[str, Any]
 
 
 def settings_of(text: str) -> Settings:
-    """Return name -> value. Raises ValueError for a line that is none, and an unknown or missing name."""
-    found: Settings = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        name, _, value = (part.strip() for part in line.partition("="))
-        if name not in KNOWN:
-            raise ValueError(f"line {number}: {name} is no setting this stand-in knows")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = None
-        if type(found[name]) is not KNOWN[name]:
-            raise ValueError(f"line {number}: the value of {name} cannot be read")
-    if missing := KNOWN.keys() - found.keys():
-        raise ValueError(f"{', '.join(sorted(missing))}: this stand-in has no default")
+    """Return name -> value. Raises ValueError for what is no such file, and an unknown or missing name."""
+    found = tomllib.loads(text)
+    if strange := sorted(found.keys() ^ KNOWN.keys()):
+        raise ValueError(f"{', '.join(strange)}: unknown to this stand-in, or missing: it has no default")
+    for name, kind in KNOWN.items():
+        if type(found[name]) is not kind:
+            raise ValueError(f"{name}: must be of type {kind.__name__}")
     return found
