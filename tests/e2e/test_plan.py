@@ -20,12 +20,6 @@ def test_a_check_of_a_deployed_site_changes_and_shows_nothing():
     assert not PLAN_LINE.findall(run.output)
 
 
-def test_a_second_run_changes_nothing():
-    run = site.run_site()
-    assert run.code == 0, run.output
-    assert run.changed == {node.address: 0 for node in site.nodes()}
-
-
 @pytest.fixture(scope="module")
 def promised() -> dict[str, dict[str, set[str]]]:
     """Node -> kind -> names that the check of the bare nodes said it would create or change."""
