@@ -1,41 +1,69 @@
-"""A service that does not come up stops its node with a message one can act on, and no other node."""
+"""What fails, a service or a model, is named with what to do about it, and stops nobody else."""
 
+import json
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 import site_under_test as site
 
+GATEWAY, BACKEND = site.running("kong")[0], site.running("postgres")[0]
+[SMALL] = [node for node in site.running("ollama") if "secondary_ai" in node.groups]
 
-@pytest.fixture
-def redis_of_another_user(tmp_path):
-    """An inventory layer: Redis runs as a user who may not read its data, and Kong has another limit."""
-    backend = site.running("postgres")[0]
-    (tmp_path / "hosts.yml").write_text(f"backend: {{hosts: {{{backend.address}: }}}}\n")
-    (tmp_path / "group_vars").mkdir()
-    (tmp_path / "host_vars").mkdir()
-    gateway = tmp_path / "host_vars" / f"{site.running('kong')[0].address}.yml"
-    gateway.write_text("kong_rate_limit_per_minute: 2999\n")
-    services = site.variable(backend, "node_services")
+
+@dataclass(frozen=True)
+class Failed:
+    """A run with a layer of the inventory that is wrong."""
+
+    run: site.Run
+    layer: tuple[str, str]
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failed]:
+    """Redis runs as a user who may not read its data, a model does not exist, and Kong has another limit."""
+    layer = tmp_path_factory.mktemp("layer")
+    hosts = {"backend": BACKEND, "secondary_ai": SMALL}
+    (layer / "hosts.yml").write_text(
+        json.dumps({group: {"hosts": {node.address: {}}} for group, node in hosts.items()})
+    )
+    services = site.variable(BACKEND, "node_services")
     [redis] = [item["redis"] for item in services if isinstance(item, dict) and "redis" in item]
     others = [item for item in services if not (isinstance(item, dict) and "redis" in item)]
-    placement = f"node_services: {[*others, {'redis': redis | {'uid': 4242}}]}\nstack_wait_timeout_s: 20\n"
-    (tmp_path / "group_vars" / "backend.yml").write_text(placement)
-    yield ("-i", str(tmp_path))
-    repaired = site.run_site()
-    assert repaired.code == 0, repaired.output
+    placed = [*others, {"redis": redis | {"uid": 4242}}]
+    models = [*site.variable(SMALL, "ollama_models"), {"name": "missing-model", "size_gb": 1.0}]
+    wrong = {
+        "group_vars/backend": {"node_services": placed, "stack_wait_timeout_s": 20},
+        f"host_vars/{SMALL.address}": {"ollama_models": models},
+        f"host_vars/{GATEWAY.address}": {"kong_rate_limit_per_minute": 2999},
+    }
+    for name, values in wrong.items():
+        (layer / name).parent.mkdir(exist_ok=True)
+        (layer / f"{name}.yml").write_text(json.dumps(values))
+    arguments = ("-i", str(layer))
+    yield Failed(site.run_site(*arguments), arguments)
+    site.run_site().succeeded()
 
 
-def test_the_message_names_service_log_and_next_command_and_the_other_nodes_converge(
-    redis_of_another_user,
-):
-    backend = site.running("postgres")[0]
-    run = site.run_site(*redis_of_another_user)
-    assert run.code != 0
-    assert re.search(rf"{backend.name}: .*\bredis\b.* did not come up\.", run.output)
-    assert "Permission denied" in run.output
-    assert re.search(rf"Next: ssh .*@{re.escape(backend.address)} sudo docker compose .* ps -a", run.output)
-    failed = dict(re.findall(r"^(\S+) +: .*failed=(\d+)", run.output, re.M))
-    assert failed == {node.address: "1" if node == backend else "0" for node in site.nodes()}
-    gateway = site.running("kong")[0]
-    later_tier = site.run_site(*redis_of_another_user, "--check", "--limit", gateway.address)
-    assert later_tier.changed == {gateway.address: 0}, later_tier.output
+def test_the_message_names_service_log_and_next_command(failed):
+    said = failed.run.output
+    assert failed.run.code != 0
+    assert re.search(rf"{BACKEND.name}: .*\bredis\b.* did not come up\.", said)
+    assert "Permission denied" in said
+    assert re.search(rf"Next: ssh .*@{re.escape(BACKEND.address)} sudo docker compose .* ps -a", said)
+
+
+def test_a_model_that_does_not_exist_is_named_at_the_end(failed):
+    """The error of a pull nobody waited for is told by the last play."""
+    said = failed.run.output
+    assert "model missing-model:" in said
+    assert "look up name and tag" in said
+    assert said.index("PLAY [Utility tier]") < said.index("model missing-model:")
+
+
+def test_only_these_nodes_have_failed_and_the_others_converge(failed):
+    counts = dict(re.findall(r"^(\S+) +: .*failed=(\d+)", failed.run.output, re.M))
+    assert counts == {node.address: "1" if node in (BACKEND, SMALL) else "0" for node in site.nodes()}
+    later_tier = site.run_site(*failed.layer, "--check", "--limit", GATEWAY.address)
+    assert later_tier.changed == {GATEWAY.address: 0}, later_tier.output

@@ -106,19 +106,3 @@ def test_a_long_pull_does_not_hold_up_other_tiers(slow):
     assert finished.output.index("PLAY [Monitoring tier]") < finished.output.index("PLAY [Models]")
     verdict = verify()
     assert verdict.ok, verdict.report["failures"]
-
-
-def test_a_model_that_does_not_exist_is_named_at_the_end_and_holds_up_nobody(small, tmp_path):
-    """The error of a pull nobody waited for is told by the last play, and only its node has failed."""
-    (tmp_path / "hosts.yml").write_text(f"secondary_ai: {{hosts: {{{small.address}: }}}}\n")
-    (tmp_path / "host_vars").mkdir()
-    models = [*site.variable(small, "ollama_models"), {"name": "missing-model", "size_gb": 1.0}]
-    wrong = tmp_path / "host_vars" / f"{small.address}.yml"
-    wrong.write_text(json.dumps({"ollama_models": models}))
-    run = site.run_site("-i", str(tmp_path))
-    assert run.code != 0
-    assert "model missing-model:" in run.output
-    assert "look up name and tag" in run.output
-    assert run.output.index("PLAY [Utility tier]") < run.output.index("model missing-model:")
-    repaired = site.run_site()
-    assert repaired.code == 0, repaired.output
