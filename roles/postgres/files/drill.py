@@ -10,9 +10,9 @@ import json
 import os
 import re
 import time
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 
-from aicluster_backup_tools import FailedError, require_room
+from aicluster_backup_tools import FailedError, differences, require_room
 from aicluster_backup_tools import ask as run
 from aicluster_drill_kit import LABEL, Answer, main, staged
 
@@ -118,22 +118,10 @@ def restore(top: str, databases: Dict[str, Any]) -> None:
             raise FailedError("database %s: %s" % (name, error)) from None
 
 
-def differences(wanted: Dict[str, Any], found: Dict[str, Any]) -> Iterator[str]:
-    """Yield what the tables of a database lack, or have too much, compared with the manifest."""
-    for table in sorted(set(wanted) | set(found)):
-        one, other = wanted.get(table), found.get(table)
-        if one is None or other is None:
-            yield "table %s is %s" % (table, "missing" if other is None else "not in the manifest")
-        elif one["rows"] != other["rows"]:
-            yield "table %s has %d rows instead of %d" % (table, other["rows"], one["rows"])
-        elif one["checksum"] != other["checksum"]:
-            yield "table %s has other contents" % table
-
-
 def compare(name: str, tables: Dict[str, Any], query: str) -> None:
     """Raise FailedError if a restored database is not what was dumped."""
     found = {table: {"rows": int(rows), "checksum": sum_} for table, rows, sum_ in ask(name, query)}
-    wrong = list(differences(tables, found))
+    wrong = differences(tables, found)
     if wrong:
         raise FailedError("database %s: %s" % (name, "; ".join(wrong[:NAMED_AT_MOST])))
 

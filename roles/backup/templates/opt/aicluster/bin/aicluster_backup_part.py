@@ -92,12 +92,6 @@ def asked(source: Source, part: Part) -> List[str]:
     return said.out.splitlines()
 
 
-def size_of(path: str) -> int:
-    """Return how many bytes a folder takes on its disk; 0 where there is none."""
-    said = tools.ask(["du", "--summarize", "--block-size=1", path]).out
-    return int(said.split()[0]) if said else 0
-
-
 def place_of(part: Part) -> str:
     """Return the file or folder of the node that a part of a volume replaces."""
     place = mountpoint(part.volume)
@@ -119,7 +113,7 @@ def require_room(pairs: Sequence[Tuple[Part, Change]], safety: bool) -> None:
         in_volume = part.kind == VOLUME
         need(mountpoint(part.volume) if in_volume else ROOT, change["bytes"])
         if safety and in_volume:
-            need(ROOT, size_of(place_of(part)))
+            need(ROOT, tools.size_of(place_of(part)))
         elif safety and part.kind == DUMP:
             # As large as what is brought back, as far as anybody knows.
             need(ROOT, change["bytes"])

@@ -135,12 +135,8 @@ class Repository:
 
 def require_room(snapshot: Mapping[str, Any]) -> None:
     """Raise FailedError unless a snapshot fits on the disk."""
-    size, free = snapshot.get("summary", {}).get("total_bytes_processed", 0), shutil.disk_usage(SCRATCH).free
-    if free < size + FREE_BYTES:
-        raise FailedError(
-            "it has %d MB, and %s has %d MB free, of which %d MB stay so"
-            % (size // 10**6, SCRATCH, free // 10**6, FREE_BYTES // 10**6)
-        )
+    size = snapshot.get("summary", {}).get("total_bytes_processed", 0)
+    tools.require_room(SCRATCH, size + FREE_BYTES, ", of which %d MB stay free" % (FREE_BYTES // 10**6))
 
 
 def prove(wanted: Wanted, folder: str) -> Dict[str, Any]:
