@@ -18,18 +18,11 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 import aicluster_backup_job as job_work
 import aicluster_backup_part as work
 import aicluster_backup_record as record
+import aicluster_backup_tools as tools
 from aicluster_backup_choice import SHORT, Part, Source, parts_of, require_paths
-from aicluster_backup_part import Change, Tell
-from aicluster_backup_tools import FailedError, RefusedError, commands_of, end, nearest, save, status_of
+from aicluster_backup_part import Change
+from aicluster_backup_tools import FailedError, RefusedError, nearest, say
 
-# Event -> what a person reads of it.
-WORDS = {
-    "kept": "{about}: what was there is now in {folder}",
-    "beside": "{about}: laid into {folder}, nothing was replaced",
-    "stop": "stop {names}",
-    "start": "start {names}",
-    "end": "restored in {seconds:.0f} s; record: {folder}/record.json",
-}
 # The node itself: its files are laid beside, never over those it runs with.
 ITSELF = "backup"
 OFF_SITE = "the off-site repository"
@@ -164,56 +157,20 @@ def chosen(plan: Mapping[str, Any], options: argparse.Namespace) -> List[Chosen]
 # --- plan and apply ---
 
 
-def megabytes(count: float) -> str:
-    """Return bytes for people."""
-    return "%.1f MB" % (count / 1e6)
-
-
-def sentence(event: str, words: Mapping[str, Any]) -> str:
-    """Return what a person reads of an event."""
-    about = "%s: %s" % (words.get("job", "restore"), words.get("what", event))
-    if event == "plan":
-        told = "%s from %s of %s on %s: %d files (%s) " % (
-            about, words["snapshot"], words["taken"][:16], words["store"], words["files"],
-            megabytes(words["bytes"]),
-        )  # fmt: skip
-        # What a dump replaces its service knows.
-        told += "to take back" if words["says"] else "to write, %d to delete" % words["deleted"]
-        stops = ["stops %s meanwhile" % ", ".join(words["stops"])] if words["stops"] else []
-        return "\n  ".join([told, *stops, *(words["says"] or words["examples"])])
-    if event == "progress":
-        left = words["seconds_left"]
-        told = "%s: %s of %s" % (about, megabytes(words["bytes"]), megabytes(words["total"]))
-        return told + ("" if left is None else ", %d s left" % left)
-    if event in WORDS:
-        return WORDS[event].format(about=about, names=", ".join(words.get("containers", ())), **words)
-    return "%s: %s" % (about, words.get("message", event))
-
-
-def begin_telling(as_json: bool) -> Tell:
-    """Return what prints an event, as JSON or for people."""
-
-    def tell(event: str, **words: Any) -> None:
-        line = dict(words, event=event, at=round(time.time(), 1))
-        try:
-            print(json.dumps(line, sort_keys=True) if as_json else sentence(event, words), flush=True)
-        except BrokenPipeError:
-            # Who followed is gone; a restore that ended here would leave its containers stopped.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-    return tell
-
-
-def foretell(one: Chosen, tell: Tell) -> List[Tuple[Part, Change]]:
-    """Tell what each part of a job would change; return it."""
+def foretell(one: Chosen) -> List[Tuple[Part, Change]]:
+    """Say what each part of a job would change; return it."""
     changes = []
     for part in one.parts:
         change = work.foreseen(one.source, part)
         changes.append((part, change))
-        tell(
-            "plan", job=one.job["name"], what=part.name, snapshot=one.snapshot["id"][:SHORT],
-            taken=one.snapshot["time"], store=one.store, **change
+        said = "%s from %s of %s on %s: %d files (%s) " % (
+            work.named(one.source, part), one.snapshot["id"][:SHORT], one.snapshot["time"][:16], one.store,
+            change["files"], tools.megabytes(change["bytes"]),
         )  # fmt: skip
+        # What a dump replaces its service knows.
+        said += "to take back" if change["says"] else "to write, %d to delete" % change["deleted"]
+        stops = ["stops %s meanwhile" % ", ".join(change["stops"])] if change["stops"] else []
+        say("\n  ".join([said, *stops, *(change["says"] or change["examples"])]))
     return changes
 
 
@@ -234,7 +191,7 @@ def recorded(folder: str, by: str, meant: Sequence[Chosen]) -> Iterator[Dict[str
         raise
     finally:
         kept["ended"] = int(time.time())
-        save(folder + "/record.json", kept)
+        tools.save(folder + "/record.json", kept)
 
 
 def new_folder() -> str:
@@ -247,28 +204,28 @@ def new_folder() -> str:
         time.sleep(0.2)
 
 
-def apply(plan: Mapping[str, Any], options: argparse.Namespace, tell: Tell) -> None:
+def apply(plan: Mapping[str, Any], options: argparse.Namespace) -> None:
     """Bring back what is meant; raises RefusedError before, FailedError after the first change."""
     with record.only_one("restore of %s by %s" % (", ".join(options.jobs), options.by)):
         work.end_leftovers()
         meant = chosen(plan, options)
-        changes = [change for one in meant for change in foretell(one, tell)]
+        changes = [change for one in meant for change in foretell(one)]
         work.require_room(changes, options.safety)
         folder = new_folder()
         began = time.monotonic()
         with recorded(folder, options.by, meant) as kept:
             try:
                 for one in meant:
-                    work.bring_back(one.source, one.parts, folder, options, tell)
+                    work.bring_back(one.source, one.parts, folder, options)
             finally:
                 work.end_leftovers()
             kept["seconds"] = round(time.monotonic() - began, 1)
-        tell("end", folder=folder, seconds=kept["seconds"])
+        say("restored in %.0f s; record: %s/record.json" % (kept["seconds"], folder))
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Do what the command line says."""
-    parser, commands = commands_of(__doc__)
+    parser, commands = tools.commands_of(__doc__)
     commands.add_parser("list", help="print what can be restored, as JSON")
     for name, what in (("plan", "say what would change"), ("apply", "restore")):
         doing = commands.add_parser(name, help=what)
@@ -280,12 +237,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         )
         doing.add_argument("--bucket", default="", metavar="NAME", help="no other bucket")
         doing.add_argument("--path", default="", help="no other file or folder, as /volumes/VOLUME/NAME")
-        doing.add_argument("--json", action="store_true", help="one JSON object a line")
         doing.add_argument(
             "--no-safety-copy", dest="safety", action="store_false", help="keep no copy of what is there"
         )
         doing.add_argument("--by", default="a person", help="who wants it, for the record")
-    return status_of(obey, parser.parse_args(arguments))
+    return tools.status_of(obey, parser.parse_args(arguments))
 
 
 def obey(options: argparse.Namespace) -> int:
@@ -295,14 +251,13 @@ def obey(options: argparse.Namespace) -> int:
     if options.command == "list":
         print(json.dumps({"node": plan["node"], "copies": listing(plan)}, indent=1, sort_keys=True))
         return 0
-    tell = begin_telling(options.json)
     if options.command == "plan":
         for one in chosen(plan, options):
-            foretell(one, tell)
+            foretell(one)
         return 0
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, tools.end)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    apply(plan, options, tell)
+    apply(plan, options)
     return 0
 
 

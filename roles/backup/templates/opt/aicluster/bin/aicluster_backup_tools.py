@@ -113,6 +113,19 @@ def require_room(path: str, needed: int, words: str = "", refuse: Type[Exception
         raise refuse("%s: %d MB free, %d MB needed%s" % (path, free // 10**6, needed // 10**6, words))
 
 
+def say(sentence: str) -> None:
+    """Print a sentence; a restore goes on without whoever read it, else its containers would stay stopped."""
+    try:
+        print(sentence, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def megabytes(count: float) -> str:
+    """Return bytes for people."""
+    return "%.1f MB" % (count / 1e6)
+
+
 def size_of(path: str) -> int:
     """Return how many bytes a folder takes on its disk, 0 where there is none; files may vanish meanwhile."""
     said = ask(["du", "--summarize", "--block-size=1", path]).out
