@@ -36,7 +36,8 @@ def snapshots(node: site.Node) -> list[Any]:
     return [one for store in (1, 2) for one in json.loads(restic(node, "snapshots --json --no-lock", store))]
 
 
-def by_hand() -> tuple[int, dict[str, Any]]:
+def back_up() -> dict[str, Any]:
+    """The report of `bin/backup`, which succeeds."""
     ran = subprocess.run(
         ["bin/backup", "--json", *site.inventory_arguments()],
         cwd=ROOT,
@@ -47,14 +48,8 @@ def by_hand() -> tuple[int, dict[str, Any]]:
         check=False,
     )
     sys.stdout.write(ran.stderr)
-    return ran.returncode, json.loads(ran.stdout)
-
-
-def back_up() -> dict[str, Any]:
-    """The report of `bin/backup`, which succeeds."""
-    code, report = by_hand()
-    assert code == 0, report
-    return report
+    assert ran.returncode == 0, ran.stdout
+    return dict(json.loads(ran.stdout))
 
 
 def unit(node: site.Node, name: str) -> str:

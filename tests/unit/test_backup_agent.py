@@ -147,10 +147,22 @@ def test_a_snapshot_from_which_a_vanished_file_is_missing_is_made_again(node):
     assert len([line for line in node.copied() if "store_1" in line and "tag=postgres" in line]) == 2
 
 
-def test_a_path_that_is_missing_on_the_node_fails_before_restic_is_asked(node):
-    node.plan(job("backup", paths=["/host/no/such/folder"]))
+@pytest.mark.parametrize(("broken", "error"), [
+    pytest.param({"paths": ["/host/no/such/folder"]}, "/no/such/folder does not exist", id="a path"),
+    pytest.param({"dumps": ["/bin/false"]}, "/bin/false: ended with 1", id="a dump"),
+])  # fmt: skip
+def test_what_cannot_be_copied_fails_before_restic_is_asked_and_the_next_job_is_made(node, broken, error):
+    node.plan(job("postgres", **broken), job("backup", paths=["/host/etc"]))
     assert main(["run"]) == 1
-    assert node.status()["backup", "AGX0"]["error"] == "/no/such/folder does not exist"
+    assert {one["error"] for (name, _), one in node.status().items() if name == "postgres"} == {error}
+    assert {"tag=backup" in line for line in node.copied()} == {True}
+
+
+def test_a_store_that_is_off_fails_at_once_and_the_other_one_has_its_copies(node):
+    node.write("secrets/store_2", "rest:http://PI52:secret@127.0.0.1:9/PI52/")
+    assert main(["run"]) == 1
+    assert node.status()["backup", "ORIN0"]["error"].startswith("127.0.0.1:9 does not answer")
+    assert node.status()["backup", "AGX0"]["exit_code"] == 0
 
 
 def test_a_record_that_cannot_be_written_is_a_failure_and_the_next_copy_is_made(node, monkeypatch):

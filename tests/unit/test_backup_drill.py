@@ -260,11 +260,14 @@ def test_a_job_that_fails_keeps_no_other_from_its_drill(night):
     assert errors[0].endswith("gone.py ended with 2 and no answer") and errors[1] == ""
 
 
-@pytest.mark.usefixtures("night")
-def test_a_loss_is_accepted_of_a_job_that_has_a_drill(capsys):
+def test_a_loss_fails_every_night_until_it_is_accepted(night, capsys):
     run()
+    night.answers({**GOOD, "rows": {"a": 0}})
+    assert [run(), run()] == [1, 1]
     assert aicluster_drill.main(["accept", "PI52", "wob"]) == 1
     assert "no drill of PI52 wob: must be one of PI52 web" in capsys.readouterr().err
+    assert aicluster_drill.main(["accept", "PI52", "web"]) == 0
+    assert run() == 0
 
 
 def test_a_copy_that_moved_to_another_store_is_not_proven_yet(night):
