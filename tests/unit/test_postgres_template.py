@@ -100,23 +100,16 @@ def test_every_database_has_a_role_and_a_password_wherever_its_service_runs():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("lacking", "roles"), [
-    pytest.param((), "web,authenticator,monitor,replication", id="all"),
-    pytest.param(("postgres_exporter",), "web,authenticator,replication", id="no exporter, no monitor"),
-    pytest.param(("postgres_exporter", "postgrest"), "web,replication", id="no PostgREST, no authenticator"),
+@pytest.mark.parametrize(("lacking", "databases", "roles"), [
+    pytest.param((), ["web"], "web,authenticator,monitor,replication", id="all"),
+    pytest.param(("postgres_exporter",), ["web"], "web,authenticator,replication", id="no exporter"),
+    pytest.param(("postgres_exporter", "postgrest"), [], "replication", id="nobody asks for one"),
 ])  # fmt: skip
-def test_roles_that_nobody_names_any_more_may_not_sign_in(lacking, roles):
-    found = asked_for(lacking, web=["web"])
+def test_roles_that_nobody_names_any_more_may_not_sign_in(lacking, databases, roles):
+    found = asked_for(lacking, web=databases)
     assert re.search(rf"<> ALL.*'{{{roles}}}'", found[f"{HOME}/provision"])
     given = [line.split()[0] for line in found[f"{HOME}/secrets/roles"].splitlines() if line]
     assert ",".join(given) == roles
-
-
-def test_a_site_that_asks_for_none_gets_a_script_that_is_one():
-    found = asked_for(("postgres_exporter", "postgrest"))
-    assert found[f"{HOME}/secrets/roles"].split()[::2] == ["replication"]
-    assert "'{replication}'::text[]" in found[f"{HOME}/provision"]
-    assert not [path for path, text in found.items() if "authenticator" in text or "postgrest" in text]
 
 
 @pytest.fixture
