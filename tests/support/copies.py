@@ -27,13 +27,10 @@ def copies(node: site.Node) -> dict[tuple[str, str], Any]:
     return {(one["job"], one["store"]): one for one in site.told(node, f"{AGENT} status")["copies"]}
 
 
-def restic(node: site.Node, command: str, store: int = 1) -> str:
-    """What a command of restic prints with the credentials of a node."""
-    return site.shell(node, f"{RESTIC.format(store)} {command}")
-
-
 def snapshots(node: site.Node) -> list[Any]:
-    return [one for store in (1, 2) for one in json.loads(restic(node, "snapshots --json --no-lock", store))]
+    """What both stores have of a node, by its own credentials."""
+    listing = [f"{RESTIC.format(store)} snapshots --json --no-lock" for store in (1, 2)]
+    return [one for command in listing for one in site.told(node, command)]
 
 
 def back_up() -> dict[str, Any]:

@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import signal
 import sqlite3
-import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -253,34 +252,15 @@ def wait_for(path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
-def test_the_copy_of_a_database_is_consistent_while_somebody_writes(tmp_path, mode):
-    source, target, stop = tmp_path / "a #1.db", tmp_path / "copies/a.db", threading.Event()
-    with closing(sqlite3.connect(source)) as made:
-        made.executescript(f"PRAGMA journal_mode={mode}; CREATE TABLE a (x); CREATE TABLE b (x);")
-
-    def write() -> None:
-        with closing(sqlite3.connect(source, timeout=20)) as theirs:
-            while not stop.is_set():
-                with theirs:
-                    theirs.execute("INSERT INTO a VALUES (1)")
-                    theirs.execute("INSERT INTO b VALUES (1)")
-                time.sleep(0.005)  # else it would have the file to itself
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        seen: list[Any] = []
-        limit = time.monotonic() + 20
-        while len(seen) < 3 or (seen[-1] == seen[0] and time.monotonic() < limit):
-            copy_sqlite(str(source), str(target))
-            with closing(sqlite3.connect(f"file:{target}?immutable=1", uri=True)) as copy:
-                counted = copy.execute("SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b)")
-                seen.append(counted.fetchone())
-    finally:
-        stop.set()
-        writer.join()
-    assert all(first == second for first, second in seen) and seen[-1][0] > seen[0][0]
-    assert [path.name for path in target.parent.iterdir()] == ["a.db"], "one file holds all"
+def test_the_copy_of_a_database_in_use_has_all_that_is_committed_in_one_file(tmp_path, mode):
+    source, target = tmp_path / "a #1.db", tmp_path / "copies/a.db"
+    with closing(sqlite3.connect(source)) as theirs:
+        theirs.executescript(f"PRAGMA journal_mode={mode}; CREATE TABLE a (x); INSERT INTO a VALUES (1);")
+        theirs.execute("INSERT INTO a VALUES (2)")
+        copy_sqlite(str(source), str(target))
+    with closing(sqlite3.connect(f"file:{target}?immutable=1", uri=True)) as copy:
+        assert copy.execute("SELECT x FROM a").fetchall() == [(1,)]
+    assert [path.name for path in target.parent.iterdir()] == ["a.db"]
 
 
 @pytest.mark.parametrize("content", [None, b"SQLite format 3\0" + b"\1" * 4000], ids=["missing", "damaged"])
