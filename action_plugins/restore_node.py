@@ -54,12 +54,14 @@ class ActionModule(RestoringAction):
         return {"hosts": restore.targets(options["nodes"], hosts, service, str(options["node"]))}
 
     def _list(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        return {"lines": show("", restore.listed(self.answer(options["node"], "list")))}
+        show("", restore.listed(self.answer(options["node"], "list")))
+        return {}
 
     def _plan(self, options: Mapping[str, Any]) -> dict[str, Any]:
         words = restore.words(options["service"], options["options"])
         node = options["node"]
-        return {"lines": show(node["name"], self.answer(node, "plan", words).splitlines())}
+        show(node["name"], self.answer(node, "plan", words).splitlines())
+        return {}
 
     def _apply(self, options: Mapping[str, Any]) -> dict[str, Any]:
         node, words = options["node"], restore.words(options["service"], options["options"])

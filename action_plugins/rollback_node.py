@@ -34,7 +34,8 @@ class ActionModule(RestoringAction):
         return dict(self.ask(self._task_vars, {"verb": "recall"})["before"])
 
     def _list(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        return {"lines": show("", rollback.listed(options["node"]["name"], self._before()))}
+        show("", rollback.listed(options["node"]["name"], self._before()))
+        return {}
 
     def _plan(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the way back; what the stores no longer have is refused here."""

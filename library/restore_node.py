@@ -38,6 +38,5 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hosts: {description: The hosts the run is about., returned: phase is choose, type: list}
-lines: {description: What the node said., returned: phase is list or plan, type: list}
 results: {description: One result per service, as of C(verify_nodes)., returned: phase is verify, type: list}
 """

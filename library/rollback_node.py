@@ -39,7 +39,6 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hosts: {description: The hosts the run is about., returned: phase is choose, type: list}
-lines: {description: What the node can go back to., returned: phase is list, type: list}
 image: {description: The previous image., returned: phase is plan, type: str}
 snapshots: {description: The snapshots of its data., returned: phase is plan, type: list}
 pins: {description: All pins with the new one., returned: phase is plan, type: list}
