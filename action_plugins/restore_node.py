@@ -16,7 +16,7 @@ from aicluster.errors import SiteError
 from aicluster.verify.report import RUNNER, lines_of, node_results
 
 PAUSE_S = 10
-OFF_SITE, READING = "offsite", ("list", "plan", "apply")
+OFF_SITE, READING = "offsite", ("show", "apply")
 HANDED = "/run/aicluster/offsite.json"
 
 
@@ -24,7 +24,7 @@ class ActionModule(RestoringAction):
     """See the module's documentation: `ansible-doc -t module restore_node`."""
 
     OPTIONS: ClassVar[Options] = {
-        "phase": {"type": "str", "choices": ["choose", "list", "plan", "apply", "verify"], "required": True},
+        "phase": {"type": "str", "choices": ["choose", "show", "apply", "verify"], "required": True},
         **RestoringAction.CHOSEN,
         "options": {"type": "dict", "default": {}},
         "offsite": {"type": "str", "default": ""},
@@ -53,14 +53,14 @@ class ActionModule(RestoringAction):
             restore.words(service, options["options"])
         return {"hosts": restore.targets(options["nodes"], hosts, service, str(options["node"]))}
 
-    def _list(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        show("", restore.listed(self.answer(options["node"], "list")))
-        return {}
-
-    def _plan(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        words = restore.words(options["service"], options["options"])
-        node = options["node"]
-        show(node["name"], self.answer(node, "plan", words).splitlines())
+    def _show(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Show what would change, without a service what there is."""
+        node, service = options["node"], options["service"]
+        if service:
+            words = restore.words(service, options["options"])
+            show(node["name"], self.answer(node, "plan", words).splitlines())
+        else:
+            show("", restore.listed(self.answer(node, "list")))
         return {}
 
     def _apply(self, options: Mapping[str, Any]) -> dict[str, Any]:
