@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Brings back what the backups of this node hold.
 
-`list` says what there is, `plan` what would change, `apply` changes it. Both take jobs, a service, or `all`.
+`list` says what there is, `plan` what would change, `apply` changes it. Both take a job, a service, or `all`.
 Exit codes: 0 done, 1 failed, 2 refused before anything was changed, 75 refused because a run is under way.
 """
 
@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import aicluster_backup_job as job_work
 import aicluster_backup_part as work
@@ -28,19 +28,8 @@ ITSELF = "backup"
 OFF_SITE = "the off-site repository"
 
 
-class Chosen(NamedTuple):
-    """A job, the snapshot it is brought back from, and its parts."""
-
-    job: Mapping[str, Any]
-    copy: int
-    store: str
-    snapshot: Mapping[str, Any]
-    parts: List[Part]
-
-    @property
-    def source(self) -> Source:
-        """What its parts are read from."""
-        return Source(self.job["name"], self.copy, self.snapshot["id"])
+# A snapshot, and what of it is brought back.
+Chosen = Tuple[Source, List[Part]]
 
 
 # --- what there is ---
@@ -107,25 +96,22 @@ def listing(plan: Mapping[str, Any]) -> List[Dict[str, Any]]:
 # --- what is meant ---
 
 
-def jobs_meant(plan: Mapping[str, Any], words: Sequence[str]) -> List[Mapping[str, Any]]:
-    """Return the jobs that the words name: jobs, services, or `all`, which is all but the node itself."""
+def jobs_meant(plan: Mapping[str, Any], word: str) -> List[Mapping[str, Any]]:
+    """Return the jobs that a word names: a job, a service, or `all`, which is all but the node itself."""
     jobs = {job["name"]: job for job in plan["jobs"]}
-    meant = []  # type: List[str]
-    for word in words:
-        of_word = [name for name in jobs if word in (name, job_work.service_of(name))]
-        if word == "all":
-            of_word = [name for name in jobs if name != ITSELF]
-        if not of_word:
-            raise RefusedError("%s keeps nothing of %s: %s" % (plan["node"], word, nearest(word, list(jobs))))
-        meant += [name for name in of_word if name not in meant]
+    meant = [name for name in jobs if word in (name, job_work.service_of(name))]
+    if word == "all":
+        meant = [name for name in jobs if name != ITSELF]
+    if not meant:
+        raise RefusedError("%s keeps nothing of %s: %s" % (plan["node"], word, nearest(word, list(jobs))))
     return [jobs[name] for name in meant]
 
 
 def chosen(plan: Mapping[str, Any], options: argparse.Namespace) -> List[Chosen]:
     """Return what the command line means; raises RefusedError for what there is not."""
     store = store_of(plan, options.copy)
-    jobs = jobs_meant(plan, options.jobs)
-    for job in list(jobs):
+    jobs = jobs_meant(plan, options.job)
+    for job in jobs:
         if options.copy > job["copies"]:
             raise RefusedError("%s has %d copy only: leave out --copy" % (job["name"], job["copies"]))
     try:
@@ -141,30 +127,31 @@ def chosen(plan: Mapping[str, Any], options: argparse.Namespace) -> List[Chosen]
         own = [one for one in own if one["id"].startswith(options.snapshot)]
         if own:
             parts = parts_of(job, own[0], options)
-            found += [Chosen(job, options.copy, store, own[0], parts)] if parts else []
+            source = Source(job["name"], options.copy, store, own[0]["id"], own[0]["time"])
+            found += [(source, parts)] if parts else []
         elif not options.snapshot:
             raise RefusedError("%s has no snapshot of %s (copy %d)" % (store, job["name"], options.copy))
     if options.snapshot and not found and known:
         fix = nearest(options.snapshot, known)
         raise RefusedError("%s has no snapshot %s: %s" % (store, options.snapshot, fix))
     if not found:
-        raise RefusedError("nothing of %s can be restored that way" % ", ".join(options.jobs))
-    for one in found:
-        require_paths(one.source, one.parts)
+        raise RefusedError("nothing of %s can be restored that way" % options.job)
+    for source, parts in found:
+        require_paths(source, parts)
     return found
 
 
 # --- plan and apply ---
 
 
-def foretell(one: Chosen) -> List[Tuple[Part, Change]]:
+def foretell(source: Source, parts: Sequence[Part]) -> List[Tuple[Part, Change]]:
     """Say what each part of a job would change; return it."""
     changes = []
-    for part in one.parts:
-        change = work.foreseen(one.source, part)
+    for part in parts:
+        change = work.foreseen(source, part)
         changes.append((part, change))
         said = "%s from %s of %s on %s: %d files (%s) " % (
-            work.named(one.source, part), one.snapshot["id"][:SHORT], one.snapshot["time"][:16], one.store,
+            work.named(source, part), source.snapshot[:SHORT], source.taken[:16], source.store,
             change["files"], tools.megabytes(change["bytes"]),
         )  # fmt: skip
         # What a dump replaces its service knows.
@@ -178,9 +165,9 @@ def foretell(one: Chosen) -> List[Tuple[Part, Change]]:
 def recorded(folder: str, by: str, meant: Sequence[Chosen]) -> Iterator[Dict[str, Any]]:
     """Leave a record of a restore in its folder, whatever comes of it."""
     words = [
-        {"job": one.job["name"], "copy": one.copy, "store": one.store, "snapshot": one.snapshot["id"],
-         "what": [part.name for part in one.parts]}
-        for one in meant
+        {"job": source.job, "copy": source.number, "store": source.store, "snapshot": source.snapshot,
+         "what": [part.name for part in parts]}
+        for source, parts in meant
     ]  # fmt: skip
     kept = {"by": by, "began": int(time.time()), "jobs": words, "error": "was interrupted"}  # type: Dict[str, Any]
     try:
@@ -206,17 +193,17 @@ def new_folder() -> str:
 
 def apply(plan: Mapping[str, Any], options: argparse.Namespace) -> None:
     """Bring back what is meant; raises RefusedError before, FailedError after the first change."""
-    with record.only_one("restore of %s by %s" % (", ".join(options.jobs), options.by)):
+    with record.only_one("restore of %s by %s" % (options.job, options.by)):
         work.end_leftovers()
         meant = chosen(plan, options)
-        changes = [change for one in meant for change in foretell(one)]
+        changes = [change for source, parts in meant for change in foretell(source, parts)]
         work.require_room(changes, options.safety)
         folder = new_folder()
         began = time.monotonic()
         with recorded(folder, options.by, meant) as kept:
             try:
-                for one in meant:
-                    work.bring_back(one.source, one.parts, folder, options)
+                for source, parts in meant:
+                    work.bring_back(source, parts, folder, options)
             finally:
                 work.end_leftovers()
             kept["seconds"] = round(time.monotonic() - began, 1)
@@ -229,7 +216,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     commands.add_parser("list", help="print what can be restored, as JSON")
     for name, what in (("plan", "say what would change"), ("apply", "restore")):
         doing = commands.add_parser(name, help=what)
-        doing.add_argument("jobs", nargs="+", metavar="JOB", help="a job, a service, or all")
+        doing.add_argument("job", metavar="JOB", help="a job, a service, or all")
         doing.add_argument("--snapshot", default="", metavar="ID", help="the newest unless named")
         doing.add_argument("--copy", type=number_of, default=1, metavar="N", help="1, 2 or offsite")
         doing.add_argument(
@@ -252,8 +239,8 @@ def obey(options: argparse.Namespace) -> int:
         print(json.dumps({"node": plan["node"], "copies": listing(plan)}, indent=1, sort_keys=True))
         return 0
     if options.command == "plan":
-        for one in chosen(plan, options):
-            foretell(one)
+        for source, parts in chosen(plan, options):
+            foretell(source, parts)
         return 0
     signal.signal(signal.SIGTERM, tools.end)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
