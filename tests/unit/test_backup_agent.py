@@ -18,7 +18,7 @@ import pytest
 from aicluster_backup import main, overdue
 from aicluster_backup_job import copy_sqlite, leftovers
 from aicluster_backup_tools import FailedError
-from backups import Folder, job
+from backups import BackupNode, job
 
 # What restic does, and what happens at store N where `says_N` is written.
 INIT = 'touch "$here/repository_${5##*store_}"'
@@ -40,22 +40,17 @@ wait
 DUMP = "#!/bin/sh\necho dumped > $1/all.new && mv $1/all.new $1/all\n"
 
 
-class Node(Folder):
+class Node(BackupNode):
     """A node with two jobs and two stores."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(folder, monkeypatch)
         self.docker(init=INIT, backup=BACKUP)
         self.program("dump", DUMP)
-        for store in (1, 2):
-            self.write(f"secrets/store_{store}", "/repository\n")
         self.plan(
             job("postgres", dumps=[str(folder / "dump")], paths=["/staging/postgres"]),
             job("backup", paths=["/host/etc"], exclude=["/host/etc/*/secrets"]),
         )
-
-    def plan(self, *jobs: dict[str, Any]) -> None:
-        self.write_json("jobs.json", {"node": "PI52", "stores": ["AGX0", "ORIN0"], "jobs": jobs})
 
     def status(self) -> dict[tuple[str, str], dict[str, Any]]:
         return {(one["job"], one["store"]): one for one in record.copies(record.plan())}
@@ -71,17 +66,12 @@ class Node(Folder):
 
 @pytest.fixture
 def node(tmp_path, monkeypatch):
-    made = Node(tmp_path)
+    made = Node(tmp_path, monkeypatch)
     made.use(monkeypatch, {
-        record: {
-            "JOBS": "jobs.json", "STAGING": "staging", "STATE": "staging/state.json",
-            "PROGRESS": "run/progress", "LOCK": "lock",
-        },
         aicluster_backup: {"BY": "run/by"},
-        aicluster_backup_job: {"SECRETS": "secrets", "IN_CONTAINER": "container"},
+        aicluster_backup_job: {"IN_CONTAINER": "container"},
         aicluster_textfile: {"FOLDER": "metrics"},
     })  # fmt: skip
-    monkeypatch.setattr(record, "LOCK_PATIENCE_S", 0.0)
     monkeypatch.setattr(aicluster_backup, "PAUSE_S", 0.01)
     before = signal.getsignal(signal.SIGTERM)
     yield made

@@ -13,7 +13,7 @@ import aicluster_backup_part
 import aicluster_backup_record as record
 import pytest
 from aicluster_backup_restore import main
-from backups import Folder, job
+from backups import BackupNode, job
 
 CONTAINER = {"Image": "sha256:1", "Config": {"Env": ["TMPDIR=/cache"]}, "HostConfig": {"Memory": 9}}
 RESTIC = f'exec {sys.executable} -IS "$here/restic.py" "$here" "$@"'
@@ -80,18 +80,18 @@ GRAFANA = job(
 )
 
 
-class Node(Folder):
+class Node(BackupNode):
     """A node with four jobs, and a snapshot of each of them."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(folder, monkeypatch)
         jobs = [
             GRAFANA,
             job("jupyterhub_bulk", paths=["/volumes/homes"], copies=1),
             job("backup", paths=["/host/etc"]),
             job("postgres", dumps=[str(folder / "postgres/backup")], paths=["/staging/postgres"]),
         ]
-        self.write_json("jobs.json", {"node": "PI52", "stores": ["AGX0", "ORIN0"], "jobs": jobs})
+        self.plan(*jobs)
         snapshots = [
             {"id": f"{number}{one['name']:x<20}", "tags": [one["name"]], "paths": one["paths"]}
             for number, one in enumerate(jobs, 1)
@@ -102,8 +102,6 @@ class Node(Folder):
         self.write("restic.py", RESTIC_PROGRAM)
         self.program("postgres/restore", RESTORE.replace("HERE", str(folder)))
         self.program("postgres/backup", BACKUP.replace("HERE", str(folder)))
-        for store in (1, 2):
-            self.write(f"secrets/store_{store}", "/repository\n")
         self.write("snapshot/staging/postgres/all", "as it was")
         self.write("snapshot/staging/postgres/manifest.json", "{}")
         self.write("snapshot/volumes/grafana_data/sub/file", "as it was")
@@ -132,13 +130,8 @@ class Node(Folder):
 
 @pytest.fixture
 def node(tmp_path, monkeypatch):
-    made = Node(tmp_path)
-    made.use(monkeypatch, {
-        record: {"JOBS": "jobs.json", "LOCK": "lock"},
-        aicluster_backup_job: {"SECRETS": "secrets", "HANDED": "handed.json"},
-        aicluster_backup_part: {"ROOT": "restore"},
-    })  # fmt: skip
-    monkeypatch.setattr(record, "LOCK_PATIENCE_S", 0.0)
+    made = Node(tmp_path, monkeypatch)
+    made.use(monkeypatch, {aicluster_backup_part: {"ROOT": "restore"}})
     monkeypatch.setattr("signal.signal", lambda *_words: None)
     return made
 
