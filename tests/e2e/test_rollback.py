@@ -71,7 +71,7 @@ def test_a_rollback_puts_back_image_and_data_of_before_a_change_and_the_next_run
     assert images() == again
     for service, node in NODES.items():
         assert f"+ backup {service} (before its image " in said
-        assert f"{node.name}: {service} -> " in said
+        assert f"{node.name}: {service} to " in said
     write("after")
     for service in SERVICES:
         site.run_confirmed("playbooks/rollback.yml", "-e", f"service={service}", root=project).succeeded()
