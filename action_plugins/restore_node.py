@@ -47,10 +47,8 @@ class ActionModule(RestoringAction):
             raise SiteError(f"restore: {HANDED} of {node}: {answer['stderr'].strip()}")
 
     def _choose(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Name the hosts this run is about; everything that the description can refuse is refused here."""
+        """Name the hosts this run is about."""
         service, hosts = options["service"], self._task_vars["ansible_play_hosts_all"]
-        if service:
-            restore.words(service, options["options"])
         return {"hosts": restore.targets(options["nodes"], hosts, service, str(options["node"]))}
 
     def _show(self, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,6 @@ from .stores import BACKUP, Node
 
 PROGRAM = "/opt/aicluster/bin/aicluster_backup_restore.py"
 ALL = "all"
-# What narrows a restore: one of them, of one service.
-NARROW = ("database", "bucket", "path")
 REFUSED, BUSY = 2, 75
 # Snapshots of a copy that are shown; a name of an older one is as good.
 SHOWN = 5
@@ -82,17 +80,11 @@ def targets(nodes: Sequence[Node], hosts: Sequence[str], service: str, name: str
 
 
 def words(service: str, options: Mapping[str, Any]) -> list[str]:
-    """Return the arguments of the node's program after its command; raise SiteError for what excludes itself.
+    """Return the arguments of the node's program after its command.
 
     `options`: database, bucket, path, snapshot, copy, safety; empty where not given.
     """
-    narrow = [name for name in NARROW if options.get(name)]
-    if len(narrow) > 1:
-        raise SiteError(f"restore: {' and '.join(narrow)}: must be one at a time; leave the others out")
-    named = [*narrow, *(["snapshot"] if options.get("snapshot") else [])]
-    if service == ALL and named:
-        raise SiteError(f"restore: {named[0]} with service=all: must be of one service; name it")
-    given = [f"--{name}={options[name]}" for name in (*NARROW, "snapshot", "copy") if options.get(name)]
+    given = [f"--{name}={value}" for name, value in options.items() if name != "safety" and value]
     return [service, *given, *([] if options.get("safety", True) else ["--no-safety-copy"])]
 
 

@@ -68,16 +68,6 @@ def test_the_nodes_program_gets_what_was_asked_for_as_words_of_its_own():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("service", "options", "message"), [
-    ("minio", {"database": "x", "bucket": "y"}, "database and bucket: must be one at a time"),
-    ("all", {"path": "/etc"}, "path with service=all: must be of one service"),
-    ("all", {"snapshot": "4f2a"}, "snapshot with service=all: must be of one service"),
-])  # fmt: skip
-def test_words_that_exclude_each_other_are_refused(service, options, message):
-    with pytest.raises(SiteError, match=message):
-        words(service, options)
-
-
 def test_a_node_is_handed_the_way_to_its_own_repository_off_site_if_there_is_one():
     given = json.loads(off_site("b2:bucket:lab/", {"B2_ACCOUNT_ID": "x"}, "PI52"))
     assert given == {"RESTIC_REPOSITORY": "b2:bucket:lab/PI52", "B2_ACCOUNT_ID": "x"}

@@ -278,6 +278,13 @@ def test_what_cannot_be_meant_is_refused_before_anything_changes(node, capsys, c
     assert not node.asked("stop")
 
 
+@pytest.mark.usefixtures("node")
+def test_a_database_and_a_bucket_at_a_time_are_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["apply", "minio", "--database", "x", "--bucket", "y"])
+    assert "--bucket: not allowed with argument --database" in capsys.readouterr().err
+
+
 def test_a_wrong_password_is_refused_and_the_other_copy_is_named(node, capsys):
     node.docker(snapshots='echo "Fatal: wrong password or no key found" >&2; exit 1')
     assert main(["apply", "grafana"]) == 2

@@ -219,11 +219,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         doing.add_argument("job", metavar="JOB", help="a job, a service, or all")
         doing.add_argument("--snapshot", default="", metavar="ID", help="the newest unless named")
         doing.add_argument("--copy", type=number_of, default=1, metavar="N", help="1, 2 or offsite")
-        doing.add_argument(
+        narrow = doing.add_mutually_exclusive_group()
+        narrow.add_argument(
             "--database", action="append", default=[], metavar="NAME", help="no other database"
         )
-        doing.add_argument("--bucket", default="", metavar="NAME", help="no other bucket")
-        doing.add_argument("--path", default="", help="no other file or folder, as /volumes/VOLUME/NAME")
+        narrow.add_argument("--bucket", default="", metavar="NAME", help="no other bucket")
+        narrow.add_argument("--path", default="", help="no other file or folder, as /volumes/VOLUME/NAME")
         doing.add_argument(
             "--no-safety-copy", dest="safety", action="store_false", help="keep no copy of what is there"
         )
