@@ -54,11 +54,8 @@ class ActionModule(RestoringAction):
     def _show(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Show what would change, without a service what there is."""
         node, service = options["node"], options["service"]
-        if service:
-            words = restore.words(service, options["options"])
-            show(node["name"], self.answer(node, "plan", words).splitlines())
-        else:
-            show("", restore.listed(self.answer(node, "list")))
+        verb, words = ("plan", restore.words(service, options["options"])) if service else ("list", [])
+        show(node["name"], self.answer(node, verb, words).splitlines())
         return {}
 
     def _apply(self, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,14 +9,11 @@ from typing import Any, NamedTuple
 from ..errors import SiteError
 from ..site.rules import named_node, suggestion
 from .jobs import jobs_of
-from .nightly import size
 from .stores import BACKUP, Node
 
 PROGRAM = "/opt/aicluster/bin/aicluster_backup_restore.py"
 ALL = "all"
 REFUSED, BUSY = 2, 75
-# Snapshots of a copy that are shown; a name of an older one is as good.
-SHOWN = 5
 
 
 def kept_on(node: Node) -> list[str]:
@@ -107,21 +104,3 @@ def failure(node: str, code: int, last: str) -> str:
     """Return what a failed restore tells, and whether anything was changed."""
     untouched = "; nothing was changed" if code in (REFUSED, BUSY) else ""
     return f"{node}: {last}{untouched}"
-
-
-def listed(said: str) -> list[str]:
-    """Return the lines for people of what a node lists; raise ValueError where it is no list."""
-    document = json.loads(said[said.index("{") :])
-    lines = []
-    for copy in document["copies"]:
-        title = f"{document['node']}: {copy['job']}, copy {copy['copy'] or 'offsite'} on {copy['store']}"
-        if "error" in copy:
-            lines.append(f"{title}: {copy['error']}")
-            continue
-        snapshots = copy["snapshots"]
-        lines.append(f"{title}: {len(snapshots)} snapshots")
-        for one in snapshots[:SHOWN]:
-            amount = "" if one["bytes"] is None else f", {size(one['bytes'])}"
-            before = ", before a change" if one.get("before") else ""
-            lines.append(f"    {one['id']} of {one['time'][:16].replace('T', ' ')} UTC{amount}{before}")
-    return lines

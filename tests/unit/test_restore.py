@@ -9,7 +9,7 @@ import pytest
 from render import cluster, hosts_running
 
 from aicluster.backup.nightly import follow
-from aicluster.backup.restore import command, failure, kept_on, listed, off_site, targets, words
+from aicluster.backup.restore import command, failure, kept_on, off_site, targets, words
 from aicluster.errors import SiteError
 
 NODES: Any = cluster("production")
@@ -85,22 +85,3 @@ def test_the_lines_of_the_node_are_told_as_they_come_and_the_last_error_is_its_r
 @pytest.mark.parametrize(("code", "untouched"), [(1, False), (2, True), (75, True), (255, False)])
 def test_a_refusal_says_that_nothing_was_changed(code, untouched):
     assert failure("PI52", code, "no").endswith("no; nothing was changed") == untouched
-
-
-def test_a_list_names_each_copy_with_its_newest_snapshots_or_what_is_wrong_with_the_store():
-    one = {
-        "id": "4f2a91c0",
-        "time": "2026-11-29T02:00:07.3Z",
-        "bytes": 12_300_000,
-        "paths": ["/staging/minio"],
-    }
-    copies = [
-        {"job": "minio", "copy": 1, "store": "AGX0", "snapshots": [one, {**one, "before": True}] * 5},
-        {"job": "minio", "copy": 2, "store": "ORIN0", "error": "192.0.2.1:8000 does not answer"},
-    ]
-    said = "a greeting\n" + json.dumps({"node": "PI52", "copies": copies})
-    first, second, third, *rest = listed(said)
-    assert first == "PI52: minio, copy 1 on AGX0: 10 snapshots"
-    assert second.strip() == "4f2a91c0 of 2026-11-29 02:00 UTC, 12.3 MB"
-    assert third == f"{second}, before a change"
-    assert (len(rest), rest[-1]) == (4, "PI52: minio, copy 2 on ORIN0: 192.0.2.1:8000 does not answer")

@@ -138,9 +138,14 @@ def node(tmp_path, monkeypatch):
 
 def test_a_store_that_is_off_is_named_and_the_other_one_is_listed(node, capsys):
     node.write("secrets/store_1", "rest:http://PI52:secret@127.0.0.1:1/PI52/\n")
+    grafana, *others = node.read_json("snapshots.json")
+    grafana |= {"tags": ["grafana", "before"], "summary": {"total_bytes_processed": 12_300_000}}
+    node.write_json("snapshots.json", [grafana, *others])
     assert main(["list"]) == 0
-    first, second, *_ = json.loads(capsys.readouterr().out)["copies"]
-    assert first["error"].startswith("127.0.0.1:1 does not answer") and second["snapshots"]
+    first, second, third, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("grafana, copy 1 on AGX0: 127.0.0.1:1 does not answer: ")
+    assert second == "grafana, copy 2 on ORIN0: 1 snapshots"
+    assert third == "    1grafana of 2026-11-01 02:00 UTC, 12.3 MB, before a change"
 
 
 def test_a_volume_becomes_what_it_was_but_for_what_is_not_copied_and_what_was_there_is_kept(node):
@@ -218,8 +223,7 @@ def test_off_site_is_read_with_what_was_handed_over_of_which_nothing_stays(node,
         monkeypatch.setenv(name, "")
     node.write_json("handed.json", handed)
     assert main(["list"]) == 0
-    last = json.loads(capsys.readouterr().out)["copies"][-1]
-    assert (last["copy"], last["store"]) == (0, "the off-site repository") and last["snapshots"]
+    assert "grafana, copy offsite on the off-site repository: 1 snapshots\n" in capsys.readouterr().out
     assert not (node.folder / "handed.json").exists()
     node.write("asked", "")
     assert main(["apply", "grafana", "--copy", "offsite"]) == 0

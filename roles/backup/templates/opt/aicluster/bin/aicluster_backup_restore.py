@@ -26,6 +26,8 @@ from aicluster_backup_tools import FailedError, RefusedError, nearest, say
 # The node itself: its files are laid beside, never over those it runs with.
 ITSELF = "backup"
 OFF_SITE = "the off-site repository"
+# Snapshots of a copy that are listed; the name of an older one is as good.
+SHOWN = 5
 
 
 # A snapshot, and what of it is brought back.
@@ -65,32 +67,32 @@ def store_of(plan: Mapping[str, Any], number: int) -> str:
     return str(plan["stores"][number - 1])
 
 
-def shown(snapshot: Mapping[str, Any]) -> Dict[str, Any]:
+def described(snapshot: Mapping[str, Any]) -> str:
     """Return what people choose a snapshot by."""
     size = snapshot.get("summary", {}).get("total_bytes_processed")
-    told = {"id": snapshot["id"][:SHORT], "time": snapshot["time"], "bytes": size, "paths": snapshot["paths"]}
-    return dict(told, before=job_work.BEFORE in (snapshot["tags"] or ()))
+    return "    %s of %s UTC%s%s" % (
+        snapshot["id"][:SHORT], snapshot["time"][:16].replace("T", " "),
+        "" if size is None else ", " + tools.megabytes(size),
+        ", before a change" if job_work.BEFORE in (snapshot["tags"] or ()) else "",
+    )  # fmt: skip
 
 
-def listing(plan: Mapping[str, Any]) -> List[Dict[str, Any]]:
-    """Return {job, copy, store, snapshots} of every copy; instead of snapshots an error where one is lost."""
-    found, errors = {}, {}  # type: Dict[int, List[Dict[str, Any]]], Dict[int, str]
-    handed = [job_work.OFFSITE] if job_work.offsite else []
-    for number in [*range(1, len(plan["stores"]) + 1), *handed]:
+def listing(plan: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines about every copy: its newest snapshots, or what is wrong with its store."""
+    handed = [(job_work.OFFSITE, OFF_SITE)] if job_work.offsite else []
+    stores = [*enumerate(plan["stores"], 1), *handed]
+    found, errors = {}, {}  # type: Dict[int, List[Dict[str, Any]]], Dict[int, FailedError]
+    for number, _ in stores:
         try:
             found[number] = snapshots(number)
         except FailedError as error:
-            errors[number] = str(error)
-    copies = record.expected(plan, [])
-    for number in handed:
-        copies += [{"job": job["name"], "copy": number, "store": OFF_SITE} for job in plan["jobs"]]
-    for one in copies:
-        number = one["copy"]
-        if number in errors:
-            one["error"] = errors[number]
-        else:
-            one["snapshots"] = [shown(two) for two in found[number] if one["job"] in (two["tags"] or ())]
-    return copies
+            errors[number] = error
+    for job in plan["jobs"]:
+        for number, store in [one for one in stores if one[0] <= job["copies"]]:
+            own = [one for one in found.get(number, ()) if job["name"] in (one["tags"] or ())]
+            said = errors.get(number, "%d snapshots" % len(own))
+            yield "%s, copy %s on %s: %s" % (job["name"], number or "offsite", store, said)
+            yield from map(described, own[:SHOWN])
 
 
 # --- what is meant ---
@@ -213,7 +215,7 @@ def apply(plan: Mapping[str, Any], options: argparse.Namespace) -> None:
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Do what the command line says."""
     parser, commands = tools.commands_of(__doc__)
-    commands.add_parser("list", help="print what can be restored, as JSON")
+    commands.add_parser("list", help="print what can be restored")
     for name, what in (("plan", "say what would change"), ("apply", "restore")):
         doing = commands.add_parser(name, help=what)
         doing.add_argument("job", metavar="JOB", help="a job, a service, or all")
@@ -237,7 +239,7 @@ def obey(options: argparse.Namespace) -> int:
     plan = record.plan()
     job_work.take_handed()
     if options.command == "list":
-        print(json.dumps({"node": plan["node"], "copies": listing(plan)}, indent=1, sort_keys=True))
+        print("\n".join(listing(plan)))
         return 0
     if options.command == "plan":
         for source, parts in chosen(plan, options):
