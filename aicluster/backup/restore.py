@@ -2,7 +2,6 @@
 """Which node a restore is of, what its program is told, and what people read of it."""
 
 import json
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -83,11 +82,6 @@ def words(service: str, options: Mapping[str, Any]) -> list[str]:
     """
     given = [f"--{name}={value}" for name, value in options.items() if name != "safety" and value]
     return [service, *given, *([] if options.get("safety", True) else ["--no-safety-copy"])]
-
-
-def command(verb: str, arguments: Sequence[str]) -> str:
-    """Return what a shell of the node runs as root."""
-    return shlex.join([PROGRAM, verb, *arguments])
 
 
 def off_site(repository: str, environment: Mapping[str, str], node: str) -> str:

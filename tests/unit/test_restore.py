@@ -1,7 +1,6 @@
 """A restore from the controller: which node, which words for its program, and what people read."""
 
 import json
-import shlex
 import sys
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from render import cluster, hosts_running
 
 from aicluster.backup.nightly import follow
-from aicluster.backup.restore import command, failure, kept_on, off_site, targets, words
+from aicluster.backup.restore import failure, kept_on, off_site, targets, words
 from aicluster.errors import SiteError
 
 NODES: Any = cluster("production")
@@ -61,10 +60,9 @@ def test_a_service_without_volumes_keeps_nothing():
 
 
 def test_the_nodes_program_gets_what_was_asked_for_as_words_of_its_own():
-    given = words("jupyterhub", {"path": "homes/a b", "snapshot": "4f2a", "copy": "2", "safety": False})
-    line = command("apply", given)
-    assert shlex.split(line)[1:] == [
-        "apply", "jupyterhub", "--path=homes/a b", "--snapshot=4f2a", "--copy=2", "--no-safety-copy",
+    asked = {"path": "homes/a b", "bucket": "", "snapshot": "4f2a", "copy": "2", "safety": False}
+    assert words("jupyterhub", asked) == [
+        "jupyterhub", "--path=homes/a b", "--snapshot=4f2a", "--copy=2", "--no-safety-copy",
     ]  # fmt: skip
 
 

@@ -192,15 +192,14 @@ class Pace:
 
     def __init__(self, step: str) -> None:
         """`step`: its name."""
-        self.step, self.began = step, time.monotonic()
-        self.next_s, self.full = PACE_S, False
+        self.step, self.began, self.next_s = step, time.monotonic(), PACE_S
 
     def __call__(self, done: int, total: int) -> None:
         """Say how many of the bytes are done, unless that was said a moment ago."""
-        took, full = time.monotonic() - self.began, done == total > 0
-        if self.full or (took < self.next_s and not full):
+        took = time.monotonic() - self.began
+        if took < self.next_s:
             return
-        self.next_s, self.full = took + PACE_S, full
+        self.next_s = took + PACE_S
         left = ", %d s left" % (took * (total - done) / done) if done else ""
         say("%s: %s of %s%s" % (self.step, megabytes(done), megabytes(total), left))
 
