@@ -10,7 +10,6 @@ from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, Optional, S
 
 import aicluster_textfile
 from aicluster_backup_tools import BusyError, load, megabytes, save
-from aicluster_textfile import Sample, meanings_of
 
 JOBS = "/opt/aicluster/backup/jobs.json"
 STAGING = "/var/lib/aicluster/backup"
@@ -126,15 +125,13 @@ def copies(wanted: Mapping[str, Any]) -> List[Record]:
     return expected(wanted, load(STATE, {}).get("copies", []))
 
 
+def labels_of(one: Record) -> Dict[str, str]:
+    """Return the labels of the metrics of a copy."""
+    return {"job_name": one["job"], "copy": str(one["copy"]), "store": one["store"]}
+
+
 def keep(node: str, records: Sequence[Record]) -> None:
     """Replace state and metrics, each in one step; raises OSError, as where the disk is full."""
     os.makedirs(os.path.dirname(STATE), mode=0o700, exist_ok=True)
     save(STATE, {"node": node, "copies": records})
-    aicluster_textfile.publish("aicluster_backup", samples(records), meanings_of(METRICS))
-
-
-def samples(records: Sequence[Record]) -> Iterator[Sample]:
-    """Yield the metrics; a copy that never succeeded has no sample that tells of a success."""
-    for one in records:
-        labels = {"job_name": one["job"], "copy": str(one["copy"]), "store": one["store"]}
-        yield from aicluster_textfile.of_record(METRICS, labels, one)
+    aicluster_textfile.publish("aicluster_backup", METRICS, [(labels_of(one), one) for one in records])

@@ -28,7 +28,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 import aicluster_textfile
 from aicluster_backup_restic import inside, output, seconds_of, why_not_prune
 from aicluster_backup_tools import FailedError, ask, load, mountpoint, nearest, run, save, size_of
-from aicluster_textfile import meanings_of, of_record
+from aicluster_textfile import Labelled
 from aicluster_verify import ROOT
 
 # Lines of a node and the password of its repository.
@@ -195,11 +195,11 @@ def publish(state: Mapping[str, Known], root: str) -> None:
     """Keep what is known, and hand it out."""
     save(STATE, state)
     disk = shutil.disk_usage(root)
-    found = list(of_record(METRICS, {}, {"free": disk.free, "size": disk.total}))
+    found: List[Labelled] = [({}, {"free": disk.free, "size": disk.total})]
     for name in repositories(root):
         known = dict(state.get(name, {}), bytes=size_of("%s/%s" % (root, name)))
-        found += of_record(METRICS, {"repository": name}, known)
-    aicluster_textfile.publish("aicluster_backup_store", found, meanings_of(METRICS))
+        found.append(({"repository": name}, known))
+    aicluster_textfile.publish("aicluster_backup_store", METRICS, found)
 
 
 def passwords() -> Dict[str, str]:
