@@ -16,7 +16,7 @@ from aicluster.errors import SiteError
 from aicluster.verify.report import RUNNER, lines_of, node_results
 
 PAUSE_S = 10
-OFF_SITE, READING = "offsite", ("list", "plan", "apply")
+OFF_SITE, READING = "offsite", ("show", "apply")
 HANDED = "/run/aicluster/offsite.json"
 
 
@@ -24,7 +24,7 @@ class ActionModule(RestoringAction):
     """See the module's documentation: `ansible-doc -t module restore_node`."""
 
     OPTIONS: ClassVar[Options] = {
-        "phase": {"type": "str", "choices": ["choose", "list", "plan", "apply", "verify"], "required": True},
+        "phase": {"type": "str", "choices": ["choose", "show", "apply", "verify"], "required": True},
         **RestoringAction.CHOSEN,
         "options": {"type": "dict", "default": {}},
         "offsite": {"type": "str", "default": ""},
@@ -47,19 +47,16 @@ class ActionModule(RestoringAction):
             raise SiteError(f"restore: {HANDED} of {node}: {answer['stderr'].strip()}")
 
     def _choose(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Name the hosts this run is about; everything that the description can refuse is refused here."""
+        """Name the hosts this run is about."""
         service, hosts = options["service"], self._task_vars["ansible_play_hosts_all"]
-        if service:
-            restore.words(service, options["options"])
         return {"hosts": restore.targets(options["nodes"], hosts, service, str(options["node"]))}
 
-    def _list(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        return {"lines": show("", restore.listed(self.answer(options["node"], "list")))}
-
-    def _plan(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        words = restore.words(options["service"], options["options"])
-        node = options["node"]
-        return {"lines": show(node["name"], self.answer(node, "plan", words).splitlines())}
+    def _show(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Show what would change, without a service what there is."""
+        node, service = options["node"], options["service"]
+        verb, words = ("plan", restore.words(service, options["options"])) if service else ("list", [])
+        show(node["name"], self.answer(node, verb, words).splitlines())
+        return {}
 
     def _apply(self, options: Mapping[str, Any]) -> dict[str, Any]:
         node, words = options["node"], restore.words(options["service"], options["options"])

@@ -16,7 +16,7 @@ class ActionModule(RestoringAction):
     """See the module's documentation: `ansible-doc -t module rollback_node`."""
 
     OPTIONS: ClassVar[Options] = {
-        "phase": {"type": "str", "choices": ["choose", "list", "plan", "pin"], "required": True},
+        "phase": {"type": "str", "choices": ["choose", "show", "pin"], "required": True},
         **RestoringAction.CHOSEN,
         "data": {"type": "bool", "default": True},
         "mirror": {"type": "str", "default": ""},
@@ -29,17 +29,14 @@ class ActionModule(RestoringAction):
         hosts = self._task_vars["ansible_play_hosts_all"]
         return {"hosts": rollback.targets(options["nodes"], hosts, options["service"], str(options["node"]))}
 
-    def _before(self) -> dict[str, Any]:
-        """Return what the node remembers."""
-        return dict(self.ask(self._task_vars, {"verb": "recall"})["before"])
-
-    def _list(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        return {"lines": show("", rollback.listed(options["node"]["name"], self._before()))}
-
-    def _plan(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the way back; what the stores no longer have is refused here."""
+    def _show(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the way back, without a service none; what the stores no longer have is refused here."""
         node, service = options["node"], options["service"]
-        known = rollback.way_back(node, service, self._before(), options["data"])
+        before = dict(self.ask(self._task_vars, {"verb": "recall"})["before"])
+        if not service:
+            show("", rollback.listed(node["name"], before))
+            return {}
+        known = rollback.way_back(node, service, before, options["data"])
         new = rollback.pins_for(options["nodes"], node["host"], service, known, options["mirror"])
         image = new[0]["image"]
         show(node["name"], [f"{service}: {node['services'][service]['image']} -> {image}"])

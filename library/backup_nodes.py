@@ -11,19 +11,10 @@ description:
     refuses and names that run.
 author: The AI cluster toolkit
 options:
-  nodes:
-    description: The variable C(cluster_nodes); of it the hosts of the play are backed up.
-    type: list
-    elements: dict
-    required: true
-  json_file:
-    description: File on the controller the report is written to as JSON; empty for none.
-    type: str
-    default: ""
+  nodes: {description: The nodes; the hosts of the play count., type: list, elements: dict, required: true}
+  json_file: {description: File on the controller that gets the report as JSON., type: str, default: ""}
 attributes:
-  check_mode:
-    description: Names the nodes and starts nothing.
-    support: full
+  check_mode: {description: Names the nodes and starts nothing., support: full}
 """
 
 EXAMPLES = r"""
@@ -34,8 +25,5 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-msg:
-  description: How many snapshots were made, how much was added, and which nodes failed.
-  returned: always
-  type: str
+msg: {description: "How much was made and added, and which nodes failed.", returned: always, type: str}
 """

@@ -10,9 +10,9 @@ description:
 author: The AI cluster toolkit
 options:
   phase:
-    description: V(choose) once; the others on the chosen node, V(list) or V(plan), V(apply), V(verify).
+    description: V(choose) once; the others on the chosen node, V(show), V(apply), V(verify).
     type: str
-    choices: [choose, list, plan, apply, verify]
+    choices: [choose, show, apply, verify]
     required: true
   nodes: {description: The nodes of the site (V(choose))., type: list, elements: dict, default: []}
   node: {description: "V(choose): a name, address or nothing; else C(cluster_node).", type: raw, default: ""}
@@ -24,13 +24,13 @@ options:
   offsite: {description: Address of the off-site repository., type: str, default: ""}
   offsite_environment: {description: Variables of restic that open it., type: dict, default: {}}
 attributes:
-  check_mode: {description: V(choose), V(list) and V(plan) change nothing in any mode., support: full}
+  check_mode: {description: V(choose) and V(show) change nothing in any mode., support: full}
 """
 
 EXAMPLES = r"""
 - name: Show what would change
   restore_node:
-    phase: plan
+    phase: show
     node: "{{ cluster_node }}"
     service: postgres
     options: {database: aicluster}
@@ -38,6 +38,5 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hosts: {description: The hosts the run is about., returned: phase is choose, type: list}
-lines: {description: What the node said., returned: phase is list or plan, type: list}
 results: {description: One result per service, as of C(verify_nodes)., returned: phase is verify, type: list}
 """

@@ -11,19 +11,19 @@ options:
   phase:
     description: V(choose) once; the others on a chosen node. V(pin) changes something, the others nothing.
     type: str
-    choices: [choose, list, plan, pin]
+    choices: [choose, show, pin]
     required: true
-  nodes: {description: "The nodes of the site (V(choose), V(plan)).", type: list, elements: dict, default: []}
+  nodes: {description: "The nodes of the site (V(choose), V(show)).", type: list, elements: dict, default: []}
   node: {description: "V(choose): a name, address or nothing; else C(cluster_node).", type: raw, default: ""}
   service: {description: "A service; empty to list.", type: str, default: ""}
   data: {description: Whether its data are to come back., type: bool, default: true}
   mirror: {description: The variable C(site_image_mirror)., type: str, default: ""}
   pins:
-    description: For V(plan) those of the site, for V(pin) what V(plan) returned.
+    description: For V(show) those of the site, for V(pin) what V(show) returned.
     type: list
     elements: dict
     default: []
-  image: {description: "For V(pin), what V(plan) returned.", type: str, default: ""}
+  image: {description: "For V(pin), what V(show) returned.", type: str, default: ""}
   file: {description: "For V(pin), the file of pins.", type: path}
 attributes:
   check_mode: {description: The playbook ends before V(pin)., support: partial}
@@ -33,14 +33,13 @@ author: [AI cluster toolkit authors]
 EXAMPLES = r"""
 - name: List what can be rolled back
   rollback_node:
-    phase: list
+    phase: show
     node: "{{ cluster_node }}"
 """
 
 RETURN = r"""
 hosts: {description: The hosts the run is about., returned: phase is choose, type: list}
-lines: {description: What the node can go back to., returned: phase is list, type: list}
-image: {description: The previous image., returned: phase is plan, type: str}
-snapshots: {description: The snapshots of its data., returned: phase is plan, type: list}
-pins: {description: All pins with the new one., returned: phase is plan, type: list}
+image: {description: The previous image., returned: phase is show, type: str}
+snapshots: {description: The snapshots of its data., returned: phase is show, type: list}
+pins: {description: All pins with the new one., returned: phase is show, type: list}
 """

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the actions of restore and rollback share: their phases, and what a node's program says."""
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -38,7 +39,7 @@ class RestoringAction(NodeAction):
 
     def answer(self, node: Mapping[str, Any], verb: str, words: Iterable[str] = (), fix: str = "") -> str:
         """Return what the program of restores prints; raise SiteError where it refuses."""
-        said = self._low_level_execute_command(restore.command(verb, [*words]))
+        said = self._low_level_execute_command(shlex.join([restore.PROGRAM, verb, *words]))
         if said["rc"]:
             lines = (said["stderr"].strip() or said["stdout"].strip()).splitlines()
             last = lines[-1] if lines else f"exit code {said['rc']}"

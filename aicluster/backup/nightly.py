@@ -2,7 +2,8 @@
 """One backup of all nodes: start each node's own, side by side, and tell what comes of it.
 
 No data comes here. Each node is one process that prints a JSON object a line: `event` (start, done, failed,
-at last end), `job`, `store`, `bytes`, `seconds`, `message`; its exit code is that of the node's backup.
+at last end), `job`, `store`, `bytes`, `seconds`, `message`, `line` (for people); its exit code is that of
+the node's backup.
 """
 
 import json
@@ -49,17 +50,6 @@ def size(count: float) -> str:
     return f"{count:.3g} GB"
 
 
-def line_of(node: str, event: Mapping[str, Any]) -> str:
-    """Return what a person reads about an event of a node; empty for one that says nothing new."""
-    subject = f"{node}: {event.get('job', '')}"
-    if event["event"] == "done":
-        added, seconds = size(event.get("bytes", 0)), event.get("seconds", 0)
-        return f"{subject} -> {event.get('store')}: {added} added in {seconds:.0f} s"
-    if event["event"] == "failed":
-        return f"{subject}: FAILED: {event.get('message', '')}"
-    return ""
-
-
 def failure_of(event: Mapping[str, Any]) -> str:
     """Return the sentence about a copy that was not made."""
     return f"{event.get('job', '')}: {event.get('message', '')}"
@@ -82,7 +72,7 @@ def heard(outcome: Outcome, text: str) -> str:
         outcome.failures += [
             text for text in map(failure_of, event.get("failed", ())) if text not in outcome.failures
         ]
-    return line_of(outcome.node, event)
+    return f"{outcome.node}: {event['line']}" if kind in ("done", "failed") else ""
 
 
 def ended(outcome: Outcome, status: int, last: str) -> None:

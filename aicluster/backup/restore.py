@@ -2,23 +2,17 @@
 """Which node a restore is of, what its program is told, and what people read of it."""
 
 import json
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import SiteError
 from ..site.rules import named_node, suggestion
 from .jobs import jobs_of
-from .nightly import size
 from .stores import BACKUP, Node
 
 PROGRAM = "/opt/aicluster/bin/aicluster_backup_restore.py"
 ALL = "all"
-# What narrows a restore: one of them, of one service.
-NARROW = ("database", "bucket", "path")
 REFUSED, BUSY = 2, 75
-# Snapshots of a copy that are shown; a name of an older one is as good.
-SHOWN = 5
 
 
 def kept_on(node: Node) -> list[str]:
@@ -82,23 +76,12 @@ def targets(nodes: Sequence[Node], hosts: Sequence[str], service: str, name: str
 
 
 def words(service: str, options: Mapping[str, Any]) -> list[str]:
-    """Return the arguments of the node's program after its command; raise SiteError for what excludes itself.
+    """Return the arguments of the node's program after its command.
 
     `options`: database, bucket, path, snapshot, copy, safety; empty where not given.
     """
-    narrow = [name for name in NARROW if options.get(name)]
-    if len(narrow) > 1:
-        raise SiteError(f"restore: {' and '.join(narrow)}: must be one at a time; leave the others out")
-    named = [*narrow, *(["snapshot"] if options.get("snapshot") else [])]
-    if service == ALL and named:
-        raise SiteError(f"restore: {named[0]} with service=all: must be of one service; name it")
-    given = [f"--{name}={options[name]}" for name in (*NARROW, "snapshot", "copy") if options.get(name)]
+    given = [f"--{name}={value}" for name, value in options.items() if name != "safety" and value]
     return [service, *given, *([] if options.get("safety", True) else ["--no-safety-copy"])]
-
-
-def command(verb: str, arguments: Sequence[str]) -> str:
-    """Return what a shell of the node runs as root."""
-    return shlex.join([PROGRAM, verb, *arguments])
 
 
 def off_site(repository: str, environment: Mapping[str, str], node: str) -> str:
@@ -115,21 +98,3 @@ def failure(node: str, code: int, last: str) -> str:
     """Return what a failed restore tells, and whether anything was changed."""
     untouched = "; nothing was changed" if code in (REFUSED, BUSY) else ""
     return f"{node}: {last}{untouched}"
-
-
-def listed(said: str) -> list[str]:
-    """Return the lines for people of what a node lists; raise ValueError where it is no list."""
-    document = json.loads(said[said.index("{") :])
-    lines = []
-    for copy in document["copies"]:
-        title = f"{document['node']}: {copy['job']}, copy {copy['copy'] or 'offsite'} on {copy['store']}"
-        if "error" in copy:
-            lines.append(f"{title}: {copy['error']}")
-            continue
-        snapshots = copy["snapshots"]
-        lines.append(f"{title}: {len(snapshots)} snapshots")
-        for one in snapshots[:SHOWN]:
-            amount = "" if one["bytes"] is None else f", {size(one['bytes'])}"
-            before = ", before a change" if one.get("before") else ""
-            lines.append(f"    {one['id']} of {one['time'][:16].replace('T', ' ')} UTC{amount}{before}")
-    return lines

@@ -5,18 +5,15 @@ One night has the faults that do not disturb each other, one node each.
 
 import json
 import re
-import shlex
-import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import docker
 import pytest
 import site_under_test as site
-from copies import AGENT, CONTROL, DATA, FIRST, RESTIC, back_up, backed_up, by_hand, copies, snapshots, unit
+from copies import CONTROL, DATA, FIRST, RESTIC, back_up, backed_up, copies, snapshots, unit
 from interrupted import postgres
 from prometheus_api import ask
 from tree import load
@@ -189,32 +186,11 @@ def success_times() -> dict[Copy, float]:
     return {tuple(one["metric"][label] for label in labels): float(one["value"][1]) for one in series}
 
 
-@dataclass(frozen=True)
-class Night:
-    """A night with all faults, what was there before, and the night after it."""
-
-    before: dict[Copy, Any]
-    had: set[str]
-    result: str
-    log: str
-    after: dict[Copy, Any]
-    times: dict[Copy, float]
-    failed_units: bool
-    failed_copies: bool
-    has: set[str]
-    next_result: str
-    next_log: str
-    at_last: dict[Copy, Any]
-
-    def hit(self, *faults: Fault) -> set[Copy]:
-        """The copies that faults stop."""
-        return {copy for copy in self.before for fault in faults if fault.hits(copy)}
-
-
-@pytest.fixture(scope="module")
-def night() -> Iterator[Night]:
+def test_a_night_fails_what_faults_hit_tells_it_and_loses_nothing_and_the_next_one_makes_all(subtests):
     back_up()
     before, had = all_copies(), ids(*backed_up())
+    hit = {name: {copy for copy in before if fault.hits(copy)} for name, fault in FAULTS.items()}
+    units = {(fault.node.name, "aicluster-backup.service") for fault in FAULTS.values()}
     with bulky_database():
         with ExitStack() as faults:
             for fault in FAULTS.values():
@@ -222,46 +198,27 @@ def night() -> Iterator[Night]:
             result, log = control_unit()
             after = all_copies()
             failed = {copy for copy, one in after.items() if one["exit_code"]}
-            units = {(fault.node.name, "aicluster-backup.service") for fault in FAULTS.values()}
-            failed_units = shows(
-                rule("UnitFailed"), units | {(CONTROL.name, "aicluster-nightly.service")}, "node", "name"
-            )
-            failed_copies = shows(rule("BackupFailed"), failed, "node", "job_name", "store")
+            with subtests.test("the units fail, and alerts name them and the copies"):
+                assert result == "exit-code"
+                units.add((CONTROL.name, "aicluster-nightly.service"))
+                assert shows(rule("UnitFailed"), units, "node", "name")
+                assert shows(rule("BackupFailed"), failed, "node", "job_name", "store")
             times = success_times()
         has = ids(*backed_up())
         next_result, next_log = control_unit()
-    yield Night(
-        before, had, result, log, after, times, failed_units, failed_copies, has, next_result, next_log,
-        all_copies(),
-    )  # fmt: skip
-
-
-def test_the_unit_of_the_control_node_fails_and_so_do_those_of_the_nodes(night):
-    assert night.result == "exit-code"
-    assert night.failed_units, rule("UnitFailed")
-    assert night.failed_copies, rule("BackupFailed")
-
-
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_what_fails_is_told_and_leaves_the_time_of_the_last_success_alone(night, fault):
-    node, hit = fault.node.name, night.hit(fault)
-    told = re.findall(rf"^{node}: (\w+): (?!FAILED)(.*)$", night.log.partition("\nbackup: ")[0], re.MULTILINE)
-    assert {job for job, _ in told} == {job for _, job, _ in hit}, night.log
-    assert all(re.search(fault.said, text) for _, text in told), told
-    for copy in hit:
-        made = night.before[copy]["success_at"]
-        assert night.after[copy]["success_at"] == night.times[copy] == made, copy
-
-
-def test_all_other_copies_are_made_and_nothing_that_was_stored_is_lost(night):
-    assert newer(night.after, night.before) == night.before.keys() - night.hit(*FAULTS.values())
-    assert night.had <= night.has
-
-
-def test_the_next_night_makes_all_copies(night):
-    assert night.next_result == "success", night.next_log
-    assert {copy for copy, one in night.at_last.items() if one["exit_code"]} == set()
-    assert newer(night.at_last, night.before) == night.before.keys()
+    for name, fault in FAULTS.items():
+        with subtests.test(name):
+            said = re.findall(rf"^{fault.node.name}: (\w+): (.*)$", log.partition("\nbackup: ")[0], re.M)
+            assert {job for job, _ in said} == {job for _, job, _ in hit[name]}, log
+            assert all(re.search(fault.said, text) for _, text in said), said
+            for copy in hit[name]:
+                assert after[copy]["success_at"] == times[copy] == before[copy]["success_at"], copy
+    assert newer(after, before) == before.keys() - set().union(*hit.values())
+    assert had <= has, "nothing that was stored is lost"
+    assert next_result == "success", next_log
+    at_last = all_copies()
+    assert {copy for copy, one in at_last.items() if one["exit_code"]} == set()
+    assert newer(at_last, before) == before.keys()
 
 
 def stored(node: site.Node, command: str) -> str:
@@ -272,26 +229,6 @@ def stored(node: site.Node, command: str) -> str:
 def checks() -> dict[str, Any]:
     """What the first store knows of each repository."""
     return dict(site.told(FIRST, "cat /var/lib/aicluster/backup_store.json"))
-
-
-def wait_until(command: str, node: site.Node) -> None:
-    """Wait until a command succeeds on a node; RuntimeError if it does not within two minutes."""
-    site.shell(node, f"timeout 120 sh -c 'until {command}; do sleep 0.2; done'")
-
-
-def test_a_database_and_a_store_that_are_down_fail_their_copies_and_no_others():
-    before = all_copies()
-    with site.stopped("postgres", DATA), site.stopped("backup_store", HUB):
-        code, report = by_hand()
-    after = all_copies()
-    expected = {copy for copy in before if copy[2] == HUB.name or copy[:2] == (DATA.name, "postgres")}
-    assert code != 0
-    assert {copy for copy, one in after.items() if one["exit_code"]} == expected
-    assert newer(after, before) == before.keys() - expected
-    told = {node["node"]: " ".join(node["failures"]) for node in report["nodes"]}
-    assert "postgres" in told[DATA.name]
-    assert "does not answer" in told[DATA.name]
-    back_up()
 
 
 FLIP = (
@@ -334,7 +271,7 @@ def test_the_lock_of_a_copy_that_was_killed_stops_no_other_and_is_removed_after_
     node, locks = GATEWAY, f"{STORED}/{GATEWAY.name}/locks"
     endless = RESTIC.format(1).replace("exec", "exec -i") + " backup --stdin --tag endless"
     site.shell(node, f"systemd-run --quiet --collect --unit=fault sh -c 'sleep 600 | {endless}'")
-    wait_until(f'[ "$(ls {locks})" ]', FIRST)
+    site.shell(FIRST, f"""timeout 120 sh -c 'until [ "$(ls {locks})" ]; do sleep 0.2; done'""")
     site.shell(node, "pkill -KILL -x restic; systemctl stop fault")
     assert unit(node, "aicluster-backup") == "success"
     [lock] = site.shell(FIRST, f"ls {locks}").split()
@@ -343,72 +280,6 @@ def test_the_lock_of_a_copy_that_was_killed_stops_no_other_and_is_removed_after_
     assert site.shell(FIRST, f"ls {locks}") == ""
 
 
-# A node of the lab has the machine's clock: its program is given another one, and restic a time.
-AHEAD = f"""python3 - <<'END'
-import runpy, sys, time
-real = time.time
-time.time = lambda: real() + 25 * 3600
-sys.argv[1:], sys.path[:0] = ["run"], ["/opt/aicluster/bin"]
-runpy.run_path("{AGENT}", run_name="__main__")
-END
-"""
-
-
-def test_a_clock_that_was_a_day_ahead_removes_nothing_and_the_copies_it_dates_are_made_again():
-    node = EDGE
-    site.shell(node, AHEAD)
-    tomorrow = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() + 25 * 3600))
-    words = f"backup --time '{tomorrow}' --host {node.name} --tag backup /host/etc/hostname"
-    site.shell(node, f"{RESTIC.format(1)} {words}")
-    before = ids(node)
-    assert unit(FIRST, "aicluster-backup-store") == "exit-code"
-    assert ids(node) == before
-    error = checks()[node.name]["error"]
-    assert "came at another time than they tell" in error
-    site.shell(FIRST, error.split("`")[1])
-    assert unit(FIRST, "aicluster-backup-store") == "success"
-    assert "the clock was wrong" in site.shell(node, f"{AGENT} fallback")
-    assert unit(node, "aicluster-backup") == "success"
-    assert all(one["success_at"] <= time.time() for one in copies(node).values())
-
-
-def test_two_runs_at_once_are_one_run_and_a_refusal_that_names_it():
-    site.shell(DATA, "systemctl start --no-block aicluster-backup")
-    wait_until(f'{AGENT} status | grep -q "\\"pid\\""', DATA)
-    said = site.shell(DATA, f"{AGENT} follow --start --by 'a test' 2>&1; echo rc=$?")
-    assert "a backup runs already: pid" in said
-    assert "started by systemctl" in said
-    assert said.endswith("rc=75\n")
-    assert unit(DATA, "aicluster-backup") == "success"
-
-
-def proven() -> dict[str, Any]:
-    """What the drill of the database last said."""
-    drills = site.told(FIRST, "cat /var/lib/aicluster/drill.json")["drills"]
-    return next(dict(one) for one in drills if one["job"] == "postgres")
-
-
-def test_a_table_that_was_emptied_by_mistake_fails_the_drill_by_name():
-    postgres("create table people as select n from generate_series(1, 100) n")
-    try:
-        assert unit(DATA, "aicluster-backup") == "success"
-        assert unit(FIRST, "aicluster-drill") == "success"
-        before = proven()
-        postgres("delete from people")
-        assert unit(DATA, "aicluster-backup") == "success"
-        assert unit(FIRST, "aicluster-drill") == "exit-code"
-        after = proven()
-        assert re.search(r"people has 0 rows, the time before 100", after["error"])
-        assert after["copies"] == before["copies"]
-        assert shows(rule("UnitFailed"), {(FIRST.name, "aicluster-drill.service")}, "node", "name")
-    finally:
-        postgres("drop table people")
-    assert unit(DATA, "aicluster-backup") == "success"
-    site.shell(FIRST, after["error"].partition("intended: ")[2])
-    assert unit(FIRST, "aicluster-drill") == "success"
-
-
-TIMER = "aicluster-backup-fallback.timer"
 OLD = f"""python3 - <<'END'
 import json
 with open("{STAGING}/state.json", "r+") as file:
@@ -420,44 +291,14 @@ with open("{STAGING}/state.json", "r+") as file:
     file.truncate()
 END
 """
-SOON = f"""mkdir -p /run/systemd/system/{TIMER}.d
-cat > /run/systemd/system/{TIMER}.d/soon.conf <<'END'
-[Timer]
-OnCalendar=
-OnCalendar=*:*
-RandomizedDelaySec=0
-AccuracySec=1s
-END
-systemctl daemon-reload; systemctl restart {TIMER}
-"""
-AS_BEFORE = f"rm -r /run/systemd/system/{TIMER}.d; systemctl daemon-reload; systemctl restart {TIMER}"
 
 
-@contextmanager
-def switched_off(node: site.Node) -> Iterator[None]:
-    box = docker.from_env().containers.get(f"aicluster-lab-{node.name}")
-    box.stop(timeout=60)
-    try:
-        yield
-    finally:
-        box.start()
-        subprocess.run(
-            ["timeout", "120", "sh", "-c", f"until {shlex.join(site.as_root(node))} true; do sleep 1; done"],
-            stdin=subprocess.DEVNULL, check=True,
-        )  # fmt: skip
-
-
-def test_without_the_control_node_the_timers_of_the_nodes_make_all_copies(record_property):
-    nodes = backed_up()
-    with switched_off(CONTROL), ExitStack() as timers:
-        began = time.time()
-        for node in nodes:
-            site.shell(node, OLD + SOON)
-            timers.callback(site.shell, node, AS_BEFORE)
-        while any(one["success_at"] < began for one in all_copies().values()):
-            assert time.time() < began + 300
-            time.sleep(2)
-        record_property("seconds until all copies were made", round(time.time() - began))
-    for node in nodes:
+def test_the_fallback_of_the_nodes_makes_the_copies_that_are_overdue():
+    began = time.time()
+    for node in backed_up():
+        site.shell(node, f"{OLD}systemctl start aicluster-backup-fallback")
         log = f"journalctl --unit aicluster-backup-fallback --since @{began:.0f} --output=cat"
         assert "h old" in site.shell(node, log)
+    while any(one["success_at"] < began for one in all_copies().values()):
+        assert time.time() < began + 300
+        time.sleep(2)

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import site_under_test as site
@@ -49,67 +49,38 @@ def images() -> dict[str, str]:
     return {service: image.partition("/")[2] for service, image in said.items()}
 
 
-@dataclass
-class Story:
-    """The run that changed the images, those that put them back, the one after; what ran when."""
-
-    again: dict[str, str]
-    change: site.Run
-    changed: dict[str, str]
-    back: list[site.Run]
-    images: dict[str, str]
-    data: list[str]
-    after: site.Run
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory) -> Iterator[Story]:
-    project = copy_of_the_project(tmp_path_factory.mktemp("rollback") / "project")
-    again = {service: tag_again(service) for service in SERVICES}
-    overrides = json.dumps(
-        {"service_overrides": {service: {"image": again[service]} for service in SERVICES}}
-    )
+@pytest.fixture
+def project(tmp_path) -> Iterator[Path]:
+    """A copy of the project, with which the pins go; afterwards the site is as it was."""
     postgres("create table rolled_back as select 1 as id, $$$$ as said")
-    write("before")
-    try:
-        change = site.run_playbook("site.yml", *LIMIT, "-e", overrides, root=project)
-        changed = images()
-        write("after")
-        back = [
-            site.run_confirmed("playbooks/rollback.yml", "-e", f"service={service}", root=project)
-            for service in SERVICES
-        ]
-        found = images(), data()
-        after = site.run_playbook("site.yml", *LIMIT, "-e", overrides, root=project)
-        yield Story(again, change, changed, back, *found, after)
-    finally:
-        # Without the pins, which are in the copy.
-        undone = site.run_site(*LIMIT)
-        postgres("drop table if exists rolled_back")
-        site.shell(NODES["postgres"], "/opt/aicluster/postgres/bin/restore --drop-before")
-        site.shell(NODES["alertmanager"], f"rm -f {MARK}")
+    yield copy_of_the_project(tmp_path / "project")
+    undone = site.run_site(*LIMIT)
+    postgres("drop table if exists rolled_back")
+    site.shell(NODES["postgres"], "/opt/aicluster/postgres/bin/restore --drop-before")
+    site.shell(NODES["alertmanager"], f"rm -f {MARK}")
     undone.succeeded()
     assert images() == IMAGES
 
 
-def test_the_data_are_backed_up_before_the_images_change(story):
-    said = story.change.succeeded().output
-    assert story.changed == story.again
+def test_a_rollback_puts_back_image_and_data_of_before_a_change_and_the_next_run_keeps_them(project):
+    again = {service: tag_again(service) for service in SERVICES}
+    overrides = json.dumps({"service_overrides": {name: {"image": image} for name, image in again.items()}})
+    deploy = ("site.yml", *LIMIT, "-e", overrides)
+    write("before")
+    said = site.run_playbook(*deploy, root=project).succeeded().output
+    assert images() == again
     for service, node in NODES.items():
         assert f"+ backup {service} (before its image " in said
-        assert f"{node.name}: {service} -> " in said
-
-
-def test_a_rollback_puts_back_image_and_data(story):
-    assert [run.code for run in story.back] == [0, 0], story.back
-    assert {service: image.partition("@")[0] for service, image in story.images.items()} == IMAGES
-    assert story.data == ["before", "before"]
-
-
-def test_the_next_run_keeps_the_image_and_warns(story):
+        assert f"{node.name}: {service} to " in said
+    write("after")
+    for service in SERVICES:
+        site.run_confirmed("playbooks/rollback.yml", "-e", f"service={service}", root=project).succeeded()
+    assert {service: image.partition("@")[0] for service, image in images().items()} == IMAGES
+    assert data() == ["before", "before"]
+    said = site.run_playbook(*deploy, root=project).succeeded().output
     # A store keeps the site's files, and the pins are among them.
-    assert set(re.findall(r"^\S+ +([~+-] .*)$", story.after.succeeded().output, re.MULTILINE)) <= {
+    assert set(re.findall(r"^\S+ +([~+-] .*)$", said, re.MULTILINE)) <= {
         "~ file /opt/aicluster/backup_store/secrets/site (content)"
     }
     for service, node in NODES.items():
-        assert f"{service} on {node.name} keeps image " in " ".join(story.after.output.split())
+        assert f"{service} on {node.name} keeps image " in " ".join(said.split())

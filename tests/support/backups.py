@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import aicluster_backup_job
+import aicluster_backup_record as record
 import pytest
 import render
 from tree import ROOT
@@ -115,3 +117,22 @@ class Folder:
             for name, path in names.items():
                 monkeypatch.setattr(module, name, str(self.folder / path))
         monkeypatch.setenv("PATH", str(self.folder / "bin"), prepend=":")
+
+
+class BackupNode(Folder):
+    """PI52 with its plan and the addresses of two stores."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(folder)
+        for store in (1, 2):
+            self.write(f"secrets/store_{store}", "/repository\n")
+        places = {
+            "JOBS": "jobs.json", "STAGING": "staging", "STATE": "staging/state.json",
+            "PROGRESS": "run/progress", "LOCK": "lock",
+        }  # fmt: skip
+        job_places = {"SECRETS": "secrets", "HANDED": "handed.json"}
+        self.use(monkeypatch, {record: places, aicluster_backup_job: job_places})
+        monkeypatch.setattr(record, "LOCK_PATIENCE_S", 0.0)
+
+    def plan(self, *jobs: dict[str, Any]) -> None:
+        self.write_json("jobs.json", {"node": "PI52", "stores": ["AGX0", "ORIN0"], "jobs": jobs})

@@ -27,16 +27,14 @@ def copies(node: site.Node) -> dict[tuple[str, str], Any]:
     return {(one["job"], one["store"]): one for one in site.told(node, f"{AGENT} status")["copies"]}
 
 
-def restic(node: site.Node, command: str, store: int = 1) -> str:
-    """What a command of restic prints with the credentials of a node."""
-    return site.shell(node, f"{RESTIC.format(store)} {command}")
-
-
 def snapshots(node: site.Node) -> list[Any]:
-    return [one for store in (1, 2) for one in json.loads(restic(node, "snapshots --json --no-lock", store))]
+    """What both stores have of a node, by its own credentials."""
+    listing = [f"{RESTIC.format(store)} snapshots --json --no-lock" for store in (1, 2)]
+    return [one for command in listing for one in site.told(node, command)]
 
 
-def by_hand() -> tuple[int, dict[str, Any]]:
+def back_up() -> dict[str, Any]:
+    """The report of `bin/backup`, which succeeds."""
     ran = subprocess.run(
         ["bin/backup", "--json", *site.inventory_arguments()],
         cwd=ROOT,
@@ -47,14 +45,8 @@ def by_hand() -> tuple[int, dict[str, Any]]:
         check=False,
     )
     sys.stdout.write(ran.stderr)
-    return ran.returncode, json.loads(ran.stdout)
-
-
-def back_up() -> dict[str, Any]:
-    """The report of `bin/backup`, which succeeds."""
-    code, report = by_hand()
-    assert code == 0, report
-    return report
+    assert ran.returncode == 0, ran.stdout
+    return dict(json.loads(ran.stdout))
 
 
 def unit(node: site.Node, name: str) -> str:

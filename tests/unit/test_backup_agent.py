@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import signal
 import sqlite3
-import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +18,7 @@ import pytest
 from aicluster_backup import main, overdue
 from aicluster_backup_job import copy_sqlite, leftovers
 from aicluster_backup_tools import FailedError
-from backups import Folder, job
+from backups import BackupNode, job
 
 # What restic does, and what happens at store N where `says_N` is written.
 INIT = 'touch "$here/repository_${5##*store_}"'
@@ -41,22 +40,17 @@ wait
 DUMP = "#!/bin/sh\necho dumped > $1/all.new && mv $1/all.new $1/all\n"
 
 
-class Node(Folder):
+class Node(BackupNode):
     """A node with two jobs and two stores."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(folder, monkeypatch)
         self.docker(init=INIT, backup=BACKUP)
         self.program("dump", DUMP)
-        for store in (1, 2):
-            self.write(f"secrets/store_{store}", "/repository\n")
         self.plan(
             job("postgres", dumps=[str(folder / "dump")], paths=["/staging/postgres"]),
             job("backup", paths=["/host/etc"], exclude=["/host/etc/*/secrets"]),
         )
-
-    def plan(self, *jobs: dict[str, Any]) -> None:
-        self.write_json("jobs.json", {"node": "PI52", "stores": ["AGX0", "ORIN0"], "jobs": jobs})
 
     def status(self) -> dict[tuple[str, str], dict[str, Any]]:
         return {(one["job"], one["store"]): one for one in record.copies(record.plan())}
@@ -72,17 +66,12 @@ class Node(Folder):
 
 @pytest.fixture
 def node(tmp_path, monkeypatch):
-    made = Node(tmp_path)
+    made = Node(tmp_path, monkeypatch)
     made.use(monkeypatch, {
-        record: {
-            "JOBS": "jobs.json", "STAGING": "staging", "STATE": "staging/state.json",
-            "PROGRESS": "run/progress", "LOCK": "lock",
-        },
         aicluster_backup: {"BY": "run/by"},
-        aicluster_backup_job: {"SECRETS": "secrets", "IN_CONTAINER": "container"},
+        aicluster_backup_job: {"IN_CONTAINER": "container"},
         aicluster_textfile: {"FOLDER": "metrics"},
     })  # fmt: skip
-    monkeypatch.setattr(record, "LOCK_PATIENCE_S", 0.0)
     monkeypatch.setattr(aicluster_backup, "PAUSE_S", 0.01)
     before = signal.getsignal(signal.SIGTERM)
     yield made
@@ -147,10 +136,22 @@ def test_a_snapshot_from_which_a_vanished_file_is_missing_is_made_again(node):
     assert len([line for line in node.copied() if "store_1" in line and "tag=postgres" in line]) == 2
 
 
-def test_a_path_that_is_missing_on_the_node_fails_before_restic_is_asked(node):
-    node.plan(job("backup", paths=["/host/no/such/folder"]))
+@pytest.mark.parametrize(("broken", "error"), [
+    pytest.param({"paths": ["/host/no/such/folder"]}, "/no/such/folder does not exist", id="a path"),
+    pytest.param({"dumps": ["/bin/false"]}, "/bin/false: ended with 1", id="a dump"),
+])  # fmt: skip
+def test_what_cannot_be_copied_fails_before_restic_is_asked_and_the_next_job_is_made(node, broken, error):
+    node.plan(job("postgres", **broken), job("backup", paths=["/host/etc"]))
     assert main(["run"]) == 1
-    assert node.status()["backup", "AGX0"]["error"] == "/no/such/folder does not exist"
+    assert {one["error"] for (name, _), one in node.status().items() if name == "postgres"} == {error}
+    assert {"tag=backup" in line for line in node.copied()} == {True}
+
+
+def test_a_store_that_is_off_fails_at_once_and_the_other_one_has_its_copies(node):
+    node.write("secrets/store_2", "rest:http://PI52:secret@127.0.0.1:9/PI52/")
+    assert main(["run"]) == 1
+    assert node.status()["backup", "ORIN0"]["error"].startswith("127.0.0.1:9 does not answer")
+    assert node.status()["backup", "AGX0"]["exit_code"] == 0
 
 
 def test_a_record_that_cannot_be_written_is_a_failure_and_the_next_copy_is_made(node, monkeypatch):
@@ -241,34 +242,15 @@ def wait_for(path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
-def test_the_copy_of_a_database_is_consistent_while_somebody_writes(tmp_path, mode):
-    source, target, stop = tmp_path / "a #1.db", tmp_path / "copies/a.db", threading.Event()
-    with closing(sqlite3.connect(source)) as made:
-        made.executescript(f"PRAGMA journal_mode={mode}; CREATE TABLE a (x); CREATE TABLE b (x);")
-
-    def write() -> None:
-        with closing(sqlite3.connect(source, timeout=20)) as theirs:
-            while not stop.is_set():
-                with theirs:
-                    theirs.execute("INSERT INTO a VALUES (1)")
-                    theirs.execute("INSERT INTO b VALUES (1)")
-                time.sleep(0.005)  # else it would have the file to itself
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        seen: list[Any] = []
-        limit = time.monotonic() + 20
-        while len(seen) < 3 or (seen[-1] == seen[0] and time.monotonic() < limit):
-            copy_sqlite(str(source), str(target))
-            with closing(sqlite3.connect(f"file:{target}?immutable=1", uri=True)) as copy:
-                counted = copy.execute("SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b)")
-                seen.append(counted.fetchone())
-    finally:
-        stop.set()
-        writer.join()
-    assert all(first == second for first, second in seen) and seen[-1][0] > seen[0][0]
-    assert [path.name for path in target.parent.iterdir()] == ["a.db"], "one file holds all"
+def test_the_copy_of_a_database_in_use_has_all_that_is_committed_in_one_file(tmp_path, mode):
+    source, target = tmp_path / "a #1.db", tmp_path / "copies/a.db"
+    with closing(sqlite3.connect(source)) as theirs:
+        theirs.executescript(f"PRAGMA journal_mode={mode}; CREATE TABLE a (x); INSERT INTO a VALUES (1);")
+        theirs.execute("INSERT INTO a VALUES (2)")
+        copy_sqlite(str(source), str(target))
+    with closing(sqlite3.connect(f"file:{target}?immutable=1", uri=True)) as copy:
+        assert copy.execute("SELECT x FROM a").fetchall() == [(1,)]
+    assert [path.name for path in target.parent.iterdir()] == ["a.db"]
 
 
 @pytest.mark.parametrize("content", [None, b"SQLite format 3\0" + b"\1" * 4000], ids=["missing", "damaged"])

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-import render
 from backups import job
 
 from aicluster.backup.jobs import backup_jobs, backup_mounts
@@ -77,16 +76,3 @@ def test_jobs_are_in_the_order_of_the_services_of_the_node_and_of_no_other():
 def test_a_host_that_is_none_is_refused():
     with pytest.raises(SiteError, match=r"10\.0\.0\.9.*must be in cluster_nodes; give the inventory key"):
         backup_jobs(nodes(), "10.0.0.9")
-
-
-@pytest.mark.parametrize("name", ["PI51", "PI52", "PI41", "ORIN0", "AGX0"])
-def test_no_job_of_the_site_reads_a_volume_that_its_services_do_not_have(name):
-    site = render.cluster("production")
-    [node] = [node for node in site if node["name"] == name]
-    there = {
-        volume
-        for service in node["services"].keys() - {"backup"}
-        if render.ROLES.joinpath(f"{service}/templates/opt/aicluster/{service}/compose.yaml.j2").is_file()
-        for volume in render.compose_of(service, host=node["host"]).get("volumes") or {}
-    }
-    assert set(backup_mounts(site, node["host"])["volumes"]) <= there

@@ -1,6 +1,7 @@
 """What the role `minio` puts on its node, and what its provisioning does to a store."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -33,46 +34,35 @@ def asking(**buckets: list[str]) -> dict[str, Any]:
     return site | {"site_secrets": made_up_secrets() | secrets}
 
 
-class Store:
-    """A store, and the role's scripts with the paths of a test instead of a container's."""
+def install(node: Folder, *paths: str, **overrides: Any) -> None:
+    """Lay scripts of the role into a folder, with its paths instead of a container's."""
+    rendered = render_role("minio", host=PI52, overrides=overrides)
+    for path in paths:
+        text = re.sub("/opt/aicluster/bin|/run/secrets/minio", str(node.folder), rendered[f"{HOME}/{path}"])
+        node.write(Path(path).name, text.replace("/backup/", f"{node.folder}/backup/"))
+
+
+class Store(Folder):
+    """A store that remembers what its client was asked, and the tools of its image."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.path = folder, folder / "state"
-        self.path.write_text(json.dumps(fake_mc.EMPTY))
-        tools = folder / "tools"
-        tools.mkdir()
+        super().__init__(folder)
+        self.write_json("state", fake_mc.EMPTY)
+        self.program("tools/mc", f"#!{sys.executable} -IS\n{Path(fake_mc.__file__).read_text()}")
         for name in COREUTILS:
-            found = shutil.which(name)
-            assert found
-            (tools / name).symlink_to(found)
-        client = tools / "mc"
-        client.write_text(f"#!{sys.executable} -IS\n{Path(fake_mc.__file__).read_text()}")
-        client.chmod(0o755)
+            (folder / "tools" / name).symlink_to(str(shutil.which(name)))
 
     @property
     def state(self) -> dict[str, Any]:
-        loaded: dict[str, Any] = json.loads(self.path.read_text())
-        return loaded
-
-    def change(self, **changes: Any) -> None:
-        self.path.write_text(json.dumps({**self.state, **changes}))
+        return dict(self.read_json("state"))
 
     def provision(self, **buckets: list[str]) -> str:
-        return str(self.run(asking(**buckets)).stdout)
+        return self.deploy(asking(**buckets)).stdout
 
-    def run(self, overrides: dict[str, Any]) -> Any:
-        rendered = render_role("minio", host=PI52, overrides=overrides)
-        for path in ("bin/sign-in", "bin/provision", "secrets/users", "secrets/root_password"):
-            text = rendered[f"{HOME}/{path}"].replace("/opt/aicluster/bin", str(self.folder))
-            (self.folder / Path(path).name).write_text(text.replace("/run/secrets/minio", str(self.folder)))
-        done = subprocess.run(
-            ["/bin/bash", str(self.folder / "provision")],
-            check=False,
-            env={"PATH": str(self.folder / "tools"), "FAKE_MC": str(self.path)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+    def deploy(self, variables: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        install(self, "bin/sign-in", "bin/provision", "secrets/users", "secrets/root_password", **variables)
+        image = f"PATH={self.folder}/tools", f"FAKE_MC={self.folder}/state"
+        done = self.run("env", *image, "/bin/bash", f"{self.folder}/provision")
         assert "not found" not in done.stderr, "the image has no such program"
         return done
 
@@ -86,7 +76,7 @@ def test_another_secret_and_other_buckets_become_the_users(store):
     store.provision(painter=["images"])
     overrides = asking(painter=["sketches"])
     overrides["site_secrets"]["painter_s3_secret"] = 'new "secret" \\ with $signs'
-    said = store.run(overrides).stdout.splitlines()
+    said = store.deploy(overrides).stdout.splitlines()
     assert {"changed: policy of painter", "changed: user painter and its secret"} <= {*said}
     assert store.state["users"]["painter"]["secret"] == 'new "secret" \\ with $signs'
     assert store.state["policies"]["aicluster-painter"] == bucket_policy(["sketches"])
@@ -99,18 +89,19 @@ def test_another_secret_and_other_buckets_become_the_users(store):
 ], ids=["more rights", "no rights", "locked out"])  # fmt: skip
 def test_what_was_done_by_hand_is_undone(store, spoil, said):
     store.provision(painter=["images"])
-    users = store.state["users"]
-    wanted = dict(users["painter"])
-    users["painter"].update(spoil)
-    store.change(users=users)
+    state = store.state
+    wanted = dict(state["users"]["painter"])
+    state["users"]["painter"].update(spoil)
+    store.write_json("state", state)
     assert store.provision(painter=["images"]) == said
     assert store.state["users"]["painter"] == wanted
 
 
 def test_the_user_of_a_service_that_went_away_goes_too_and_nobody_else(store):
     store.provision(painter=["images", "sketches"], builder=["models"])
-    users = store.state["users"] | {"by-hand": {"secret": "x" * 8, "enabled": True, "policies": []}}
-    store.change(users=users)
+    state = store.state
+    state["users"]["by-hand"] = {"secret": "x" * 8, "enabled": True, "policies": []}
+    store.write_json("state", state)
     assert store.provision(builder=["models"]) == "changed: removed user painter\n"
     assert sorted(store.state["users"]) == ["builder", "by-hand", "minio"]
     assert sorted(store.state["policies"]) == ["aicluster-builder", "aicluster-minio", "readwrite"]
@@ -118,7 +109,7 @@ def test_the_user_of_a_service_that_went_away_goes_too_and_nobody_else(store):
 
 
 def test_no_secret_is_ever_an_argument_or_said(store):
-    done = store.run(asking(painter=["images"]))
+    done = store.deploy(asking(painter=["images"]))
     for secret in ("made-up-painter-s3-secret", *made_up_secrets().values()):
         assert secret not in json.dumps(store.state["calls"])
         assert secret not in done.stdout + done.stderr
@@ -127,33 +118,22 @@ def test_no_secret_is_ever_an_argument_or_said(store):
 def test_a_secret_the_store_would_refuse_is_named_without_being_shown(store):
     overrides = asking(painter=["images"])
     overrides["site_secrets"]["painter_s3_secret"] = "sevench"
-    done = store.run(overrides)
+    done = store.deploy(overrides)
     assert done.returncode != 0
     assert "the secret of painter must have 8 characters or more" in done.stderr
     assert "sevench" not in done.stdout + done.stderr
 
 
-# What the role's script relies on: `mirror` passes over an object of the same size, `cp` does not.
-CLIENT = """#!/bin/sh
-here="{here}"
-while [ "${{1#--}}" != "$1" ]; do shift; done
-verb="$1"; shift
-last() {{ for word do :; done; echo "$here/store/${{word#root/}}"; }}
-from() {{ for word do case "$word" in --*) ;; *) echo "$word"; return ;; esac; done; }}
-case "$verb" in
-  alias) cat > /dev/null ;;
-  mb) mkdir -p "$(last "$@")" ;;
-  cp) cp -R "$(from "$@")." "$(last "$@")" ;;
-  mirror)
-    (cd "$(last "$@")" && find . -type f) | while read -r name; do
-      [ -e "$(from "$@")$name" ] || rm "$(last "$@")/$name"
-    done ;;
-  diff) [ ! -e "$here/differs" ] || echo "> root/images/x" ;;
-  ls) find "$(last "$@")" -type f ;;
-esac
-"""
-
-
+# What the script relies on: `mirror` passes over an object of the same size, `cp` does not.
+PATHS = 'for to; do :; done; to="$here/store/${to#root/}"; for from; do case $from in /*) break ;; esac; done'
+CLIENT = {
+    "alias": "cat > /dev/null",
+    "mb": f'{PATHS}; mkdir -p "$to"',
+    "cp": f'{PATHS}; cp -R "$from." "$to"',
+    "mirror": f'{PATHS}; cd "$to"; for name in *; do [ -e "$from$name" ] || rm -r "$name"; done',
+    "diff": 'if [ -e "$here/differs" ]; then echo "> root/images/x"; fi',
+    "ls": f'{PATHS}; find "$to" -type f',
+}
 NEW = {"images/a": "new", "images/later": "new", "models/m": "new", "other/o": "new"}
 COPY = {"images/a": "old", "images/gone/b": "old", "models/m": "old"}
 
@@ -161,16 +141,11 @@ COPY = {"images/a": "old", "images/gone/b": "old", "models/m": "old"}
 @pytest.fixture
 def node(tmp_path):
     made = Folder(tmp_path)
-    made.program("bin/mc", CLIENT.format(here=tmp_path))
+    made.docker("mc", **CLIENT)
     for folder, objects in (("backup", COPY), ("store", NEW)):
         for name, text in objects.items():
             made.write(f"{folder}/{name}", text)
-    made.write("root_password", "long enough")
-    rendered = render_role("minio", host=PI52)
-    for name in ("sign-in", "put-back"):
-        text = rendered[f"{HOME}/bin/{name}"].replace("/opt/aicluster/bin", str(tmp_path))
-        text = text.replace("/run/secrets/minio", str(tmp_path)).replace("/backup/", f"{tmp_path}/backup/")
-        made.write(name, text)
+    install(made, "bin/sign-in", "bin/put-back", "secrets/root_password")
     return made
 
 

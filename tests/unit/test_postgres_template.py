@@ -1,12 +1,11 @@
 """What the role `postgres` puts on its node."""
 
 import re
-import subprocess
 from typing import Any
 
 import pytest
 import yaml
-from programs import script
+from backups import Folder
 from render import made_up_secrets, render_role, without
 from tree import catalogue
 
@@ -100,49 +99,43 @@ def test_every_database_has_a_role_and_a_password_wherever_its_service_runs():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("lacking", "roles"), [
-    pytest.param((), "web,authenticator,monitor,replication", id="all"),
-    pytest.param(("postgres_exporter",), "web,authenticator,replication", id="no exporter, no monitor"),
-    pytest.param(("postgres_exporter", "postgrest"), "web,replication", id="no PostgREST, no authenticator"),
+@pytest.mark.parametrize(("lacking", "databases", "roles"), [
+    pytest.param((), ["web"], "web,authenticator,monitor,replication", id="all"),
+    pytest.param(("postgres_exporter",), ["web"], "web,authenticator,replication", id="no exporter"),
+    pytest.param(("postgres_exporter", "postgrest"), [], "replication", id="nobody asks for one"),
 ])  # fmt: skip
-def test_roles_that_nobody_names_any_more_may_not_sign_in(lacking, roles):
-    found = asked_for(lacking, web=["web"])
+def test_roles_that_nobody_names_any_more_may_not_sign_in(lacking, databases, roles):
+    found = asked_for(lacking, web=databases)
     assert re.search(rf"<> ALL.*'{{{roles}}}'", found[f"{HOME}/provision"])
     given = [line.split()[0] for line in found[f"{HOME}/secrets/roles"].splitlines() if line]
     assert ",".join(given) == roles
 
 
-def test_a_site_that_asks_for_none_gets_a_script_that_is_one():
-    found = asked_for(("postgres_exporter", "postgrest"))
-    assert found[f"{HOME}/secrets/roles"].split()[::2] == ["replication"]
-    assert "'{replication}'::text[]" in found[f"{HOME}/provision"]
-    assert not [path for path, text in found.items() if "authenticator" in text or "postgrest" in text]
-
-
 @pytest.fixture
-def healthy(tmp_path):
-    """Run the script; it says what it did. The folder holds `up` and `fails` as told, and the memory."""
-    script(tmp_path / "pg_isready", f"test -e {tmp_path}/up")
-    script(tmp_path / "provision", f"echo provisioned; test ! -e {tmp_path}/fails")
-    script(tmp_path / "server", "true")
-    text = files()[f"{HOME}/healthy"]
-    assert text.count("/opt/aicluster/provision\n") == 1
-    text = text.replace("/opt/aicluster/provision\n", f"{tmp_path}/provision\n")
-    text = text.replace("/opt/aicluster/server", f"{tmp_path}/server")
-    text = text.replace("/tmp/provisioned", f"{tmp_path}/provisioned")
-
-    def run() -> tuple[bool, str]:
-        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "REPLICATION": "primary"}
-        done = subprocess.run(["sh", "-c", text], env=environment, capture_output=True, check=False)
-        return done.returncode == 0, done.stdout.decode().strip()
-
-    return run
+def node(tmp_path):
+    """A node with the script; its folder holds `up` and `fails` as told, and the memory."""
+    made = Folder(tmp_path)
+    for name, does in {
+        "pg_isready": f"test -e {tmp_path}/up",
+        "provision": f"echo provisioned; test ! -e {tmp_path}/fails",
+        "server": "true",
+    }.items():
+        made.program(f"bin/{name}", f"#!/bin/sh\n{does}\n")
+    text = files()[f"{HOME}/healthy"].replace("/opt/aicluster", f"{tmp_path}/bin")
+    made.program("healthy", text.replace("/tmp/provisioned", f"{tmp_path}/provisioned"))
+    return made
 
 
-def test_a_database_is_healthy_once_it_answers_and_was_provisioned_once_in_its_life(healthy, tmp_path):
-    assert healthy() == (False, "")
-    (tmp_path / "up").touch()
-    (tmp_path / "fails").touch()
-    assert [healthy(), healthy()] == [(False, "provisioned")] * 2
-    (tmp_path / "fails").unlink()
-    assert [healthy(), healthy()] == [(True, "provisioned"), (True, "")]
+def healthy(node: Folder) -> tuple[bool, str]:
+    """Run the script; return whether it calls the database healthy, and what it did."""
+    done = node.run("env", "REPLICATION=primary", str(node.folder / "healthy"))
+    return done.returncode == 0, done.stdout.strip()
+
+
+def test_a_database_is_healthy_once_it_answers_and_was_provisioned_once_in_its_life(node):
+    assert healthy(node) == (False, "")
+    node.write("up", "")
+    fails = node.write("fails", "")
+    assert [healthy(node), healthy(node)] == [(False, "provisioned")] * 2
+    fails.unlink()
+    assert [healthy(node), healthy(node)] == [(True, "provisioned"), (True, "")]

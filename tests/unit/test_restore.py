@@ -1,7 +1,6 @@
 """A restore from the controller: which node, which words for its program, and what people read."""
 
 import json
-import shlex
 import sys
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from render import cluster, hosts_running
 
 from aicluster.backup.nightly import follow
-from aicluster.backup.restore import command, failure, kept_on, listed, off_site, targets, words
+from aicluster.backup.restore import failure, kept_on, off_site, targets, words
 from aicluster.errors import SiteError
 
 NODES: Any = cluster("production")
@@ -61,21 +60,10 @@ def test_a_service_without_volumes_keeps_nothing():
 
 
 def test_the_nodes_program_gets_what_was_asked_for_as_words_of_its_own():
-    given = words("jupyterhub", {"path": "homes/a b", "snapshot": "4f2a", "copy": "2", "safety": False})
-    line = command("apply", given)
-    assert shlex.split(line)[1:] == [
-        "apply", "jupyterhub", "--path=homes/a b", "--snapshot=4f2a", "--copy=2", "--no-safety-copy",
+    asked = {"path": "homes/a b", "bucket": "", "snapshot": "4f2a", "copy": "2", "safety": False}
+    assert words("jupyterhub", asked) == [
+        "jupyterhub", "--path=homes/a b", "--snapshot=4f2a", "--copy=2", "--no-safety-copy",
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(("service", "options", "message"), [
-    ("minio", {"database": "x", "bucket": "y"}, "database and bucket: must be one at a time"),
-    ("all", {"path": "/etc"}, "path with service=all: must be of one service"),
-    ("all", {"snapshot": "4f2a"}, "snapshot with service=all: must be of one service"),
-])  # fmt: skip
-def test_words_that_exclude_each_other_are_refused(service, options, message):
-    with pytest.raises(SiteError, match=message):
-        words(service, options)
 
 
 def test_a_node_is_handed_the_way_to_its_own_repository_off_site_if_there_is_one():
@@ -95,22 +83,3 @@ def test_the_lines_of_the_node_are_told_as_they_come_and_the_last_error_is_its_r
 @pytest.mark.parametrize(("code", "untouched"), [(1, False), (2, True), (75, True), (255, False)])
 def test_a_refusal_says_that_nothing_was_changed(code, untouched):
     assert failure("PI52", code, "no").endswith("no; nothing was changed") == untouched
-
-
-def test_a_list_names_each_copy_with_its_newest_snapshots_or_what_is_wrong_with_the_store():
-    one = {
-        "id": "4f2a91c0",
-        "time": "2026-11-29T02:00:07.3Z",
-        "bytes": 12_300_000,
-        "paths": ["/staging/minio"],
-    }
-    copies = [
-        {"job": "minio", "copy": 1, "store": "AGX0", "snapshots": [one, {**one, "before": True}] * 5},
-        {"job": "minio", "copy": 2, "store": "ORIN0", "error": "192.0.2.1:8000 does not answer"},
-    ]
-    said = "a greeting\n" + json.dumps({"node": "PI52", "copies": copies})
-    first, second, third, *rest = listed(said)
-    assert first == "PI52: minio, copy 1 on AGX0: 10 snapshots"
-    assert second.strip() == "4f2a91c0 of 2026-11-29 02:00 UTC, 12.3 MB"
-    assert third == f"{second}, before a change"
-    assert (len(rest), rest[-1]) == (4, "PI52: minio, copy 2 on ORIN0: 192.0.2.1:8000 does not answer")

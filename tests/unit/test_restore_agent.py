@@ -13,7 +13,7 @@ import aicluster_backup_part
 import aicluster_backup_record as record
 import pytest
 from aicluster_backup_restore import main
-from backups import Folder, job
+from backups import BackupNode, job
 
 CONTAINER = {"Image": "sha256:1", "Config": {"Env": ["TMPDIR=/cache"]}, "HostConfig": {"Memory": 9}}
 RESTIC = f'exec {sys.executable} -IS "$here/restic.py" "$here" "$@"'
@@ -80,18 +80,18 @@ GRAFANA = job(
 )
 
 
-class Node(Folder):
+class Node(BackupNode):
     """A node with four jobs, and a snapshot of each of them."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(folder, monkeypatch)
         jobs = [
             GRAFANA,
             job("jupyterhub_bulk", paths=["/volumes/homes"], copies=1),
             job("backup", paths=["/host/etc"]),
             job("postgres", dumps=[str(folder / "postgres/backup")], paths=["/staging/postgres"]),
         ]
-        self.write_json("jobs.json", {"node": "PI52", "stores": ["AGX0", "ORIN0"], "jobs": jobs})
+        self.plan(*jobs)
         snapshots = [
             {"id": f"{number}{one['name']:x<20}", "tags": [one["name"]], "paths": one["paths"]}
             for number, one in enumerate(jobs, 1)
@@ -102,8 +102,6 @@ class Node(Folder):
         self.write("restic.py", RESTIC_PROGRAM)
         self.program("postgres/restore", RESTORE.replace("HERE", str(folder)))
         self.program("postgres/backup", BACKUP.replace("HERE", str(folder)))
-        for store in (1, 2):
-            self.write(f"secrets/store_{store}", "/repository\n")
         self.write("snapshot/staging/postgres/all", "as it was")
         self.write("snapshot/staging/postgres/manifest.json", "{}")
         self.write("snapshot/volumes/grafana_data/sub/file", "as it was")
@@ -132,22 +130,22 @@ class Node(Folder):
 
 @pytest.fixture
 def node(tmp_path, monkeypatch):
-    made = Node(tmp_path)
-    made.use(monkeypatch, {
-        record: {"JOBS": "jobs.json", "LOCK": "lock"},
-        aicluster_backup_job: {"SECRETS": "secrets", "HANDED": "handed.json"},
-        aicluster_backup_part: {"ROOT": "restore"},
-    })  # fmt: skip
-    monkeypatch.setattr(record, "LOCK_PATIENCE_S", 0.0)
+    made = Node(tmp_path, monkeypatch)
+    made.use(monkeypatch, {aicluster_backup_part: {"ROOT": "restore"}})
     monkeypatch.setattr("signal.signal", lambda *_words: None)
     return made
 
 
 def test_a_store_that_is_off_is_named_and_the_other_one_is_listed(node, capsys):
     node.write("secrets/store_1", "rest:http://PI52:secret@127.0.0.1:1/PI52/\n")
+    grafana, *others = node.read_json("snapshots.json")
+    grafana |= {"tags": ["grafana", "before"], "summary": {"total_bytes_processed": 12_300_000}}
+    node.write_json("snapshots.json", [grafana, *others])
     assert main(["list"]) == 0
-    first, second, *_ = json.loads(capsys.readouterr().out)["copies"]
-    assert first["error"].startswith("127.0.0.1:1 does not answer") and second["snapshots"]
+    first, second, third, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("grafana, copy 1 on AGX0: 127.0.0.1:1 does not answer: ")
+    assert second == "grafana, copy 2 on ORIN0: 1 snapshots"
+    assert third == "    1grafana of 2026-11-01 02:00 UTC, 12.3 MB, before a change"
 
 
 def test_a_volume_becomes_what_it_was_but_for_what_is_not_copied_and_what_was_there_is_kept(node):
@@ -225,8 +223,7 @@ def test_off_site_is_read_with_what_was_handed_over_of_which_nothing_stays(node,
         monkeypatch.setenv(name, "")
     node.write_json("handed.json", handed)
     assert main(["list"]) == 0
-    last = json.loads(capsys.readouterr().out)["copies"][-1]
-    assert (last["copy"], last["store"]) == (0, "the off-site repository") and last["snapshots"]
+    assert "grafana, copy offsite on the off-site repository: 1 snapshots\n" in capsys.readouterr().out
     assert not (node.folder / "handed.json").exists()
     node.write("asked", "")
     assert main(["apply", "grafana", "--copy", "offsite"]) == 0
@@ -239,10 +236,12 @@ def test_off_site_is_read_with_what_was_handed_over_of_which_nothing_stays(node,
 
 def test_a_plan_says_what_would_change_and_changes_nothing(node, capsys):
     was = {key: text for key, text in node.tree(".").items() if key != "asked"}
-    assert main(["plan", "grafana", "postgres", "--json"]) == 0
-    volume, databases, dump = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (volume["files"], volume["deleted"], volume["stops"]) == (1, 2, ["grafana"])
-    assert (databases["files"], dump["says"]) == (1, ["checked "])
+    assert main(["plan", "all"]) == 0
+    volume, stops, databases, *_, dump, checked = capsys.readouterr().out.splitlines()
+    assert volume.endswith(" on AGX0: 1 files (0.0 MB) to write, 2 to delete")
+    assert stops.strip() == "stops grafana meanwhile"
+    assert databases.endswith(" to write, 0 to delete") and dump.endswith(" to take back")
+    assert checked.strip() == "checked"
     now = node.tree(".")
     assert {key: now[key] for key in was} == was and not (node.folder / "restore").exists()
 
@@ -281,6 +280,13 @@ def test_what_cannot_be_meant_is_refused_before_anything_changes(node, capsys, c
     assert capsys.readouterr().err == message + "\n"
     assert node.tree("volumes") == was and not (node.folder / "restore").exists()
     assert not node.asked("stop")
+
+
+@pytest.mark.usefixtures("node")
+def test_a_database_and_a_bucket_at_a_time_are_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["apply", "minio", "--database", "x", "--bucket", "y"])
+    assert "--bucket: not allowed with argument --database" in capsys.readouterr().err
 
 
 def test_a_wrong_password_is_refused_and_the_other_copy_is_named(node, capsys):

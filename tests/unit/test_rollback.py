@@ -26,17 +26,11 @@ def test_a_rollback_is_of_one_node_and_a_list_of_all():
     assert targets(NODES, HOSTS, "") == HOSTS
 
 
-REFUSALS: dict[str, tuple[str, str, str]] = {
-    "a service that is misspelt": ("postgers", "", "'postgers': must be one that "),
-    "it with the nearest name": ("postgers", "", "; write postgres"),
-    "a service of the host itself": ("node_exporter", "PI52", "that PI52 runs in a container; "),
-    "a service of another node": ("kong", "PI52", "that PI52 runs in a container; it runs on PI51"),
-    "a service of several nodes": ("nginx", "", "must be of one node; add --limit or -e node="),
-    "a node that is misspelt": ("postgres", "PI53", "rollback: node 'PI53': must be a node of the site; "),
-}
-
-
-@pytest.mark.parametrize(("service", "name", "message"), REFUSALS.values(), ids=REFUSALS)
+@pytest.mark.parametrize(("service", "name", "message"), [
+    pytest.param("node_exporter", "PI52", "that PI52 runs in a container; ", id="no container"),
+    pytest.param("kong", "PI52", "a container; it runs on PI51", id="elsewhere"),
+    pytest.param("postgres", "PI53", "rollback: node 'PI53': must be a node of the site; ", id="no node"),
+])  # fmt: skip
 def test_what_cannot_be_meant_is_refused(service, name, message):
     with pytest.raises(SiteError) as refused:
         targets(NODES, HOSTS, service, name)

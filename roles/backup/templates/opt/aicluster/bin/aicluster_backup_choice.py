@@ -30,11 +30,13 @@ class Part(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A snapshot: of which job, in which copy."""
+    """A snapshot: of which job, in which copy and store, of which time."""
 
     job: str
     number: int
+    store: str
     snapshot: str
+    taken: str
 
 
 def below(path: str, folder: str) -> bool:

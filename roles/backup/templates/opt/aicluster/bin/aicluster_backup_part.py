@@ -8,13 +8,13 @@ import posixpath
 import shutil
 import tempfile
 import time
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
 
 import aicluster_backup_job as job_work
 import aicluster_backup_tools as tools
 from aicluster_backup_choice import BESIDE, DUMP, SQLITE, VOLUME, Part, Source, listed, plain
 from aicluster_backup_restic import MAY_RESTORE, beside
-from aicluster_backup_tools import FailedError, RefusedError, docker, mountpoint
+from aicluster_backup_tools import FailedError, RefusedError, docker, megabytes, mountpoint, say
 
 ROOT = "/var/lib/aicluster/restore"
 CONTAINER = "aicluster-restore"
@@ -29,11 +29,16 @@ SHOWN = 10
 # What restic says of a file -> what it means for the one that is there.
 ACTIONS = {"restored": "new", "updated": "changed", "deleted": "deleted"}
 SQLITE_FILES = ("", "-journal", "-shm", "-wal")
-Tell = Callable[..., None]
+KEPT = "%s: what was there is now in %s"
 Change = Dict[str, Any]
 
 
 # --- what would change ---
+
+
+def named(source: Source, part: Part) -> str:
+    """Return what a person reads of a part."""
+    return "%s: %s" % (source.job, part.name)
 
 
 def laid_out(source: Source, part: Part, folder: str) -> str:
@@ -92,12 +97,6 @@ def asked(source: Source, part: Part) -> List[str]:
     return said.out.splitlines()
 
 
-def size_of(path: str) -> int:
-    """Return how many bytes a folder takes on its disk; 0 where there is none."""
-    said = tools.ask(["du", "--summarize", "--block-size=1", path]).out
-    return int(said.split()[0]) if said else 0
-
-
 def place_of(part: Part) -> str:
     """Return the file or folder of the node that a part of a volume replaces."""
     place = mountpoint(part.volume)
@@ -119,7 +118,7 @@ def require_room(pairs: Sequence[Tuple[Part, Change]], safety: bool) -> None:
         in_volume = part.kind == VOLUME
         need(mountpoint(part.volume) if in_volume else ROOT, change["bytes"])
         if safety and in_volume:
-            need(ROOT, size_of(place_of(part)))
+            need(ROOT, tools.size_of(place_of(part)))
         elif safety and part.kind == DUMP:
             # As large as what is brought back, as far as anybody knows.
             need(ROOT, change["bytes"])
@@ -146,7 +145,7 @@ def users_of(volume: str) -> List[str]:
 
 
 @contextlib.contextmanager
-def stopped(volumes: Iterable[str], tell: Tell) -> Iterator[None]:
+def stopped(volumes: Iterable[str]) -> Iterator[None]:
     """Stop the containers of volumes, and start them again; after a failure they stay stopped."""
     users = {volume: users_of(volume) for volume in volumes}
     names = sorted({name for own in users.values() for name in own})
@@ -156,7 +155,7 @@ def stopped(volumes: Iterable[str], tell: Tell) -> Iterator[None]:
     for volume, own in users.items():
         with open(note_of(volume), "w") as handle:
             handle.write("\n".join(own))
-    tell("stop", containers=names)
+    say("stop %s" % ", ".join(names))
     docker("stop", *names)
     try:
         yield
@@ -165,7 +164,7 @@ def stopped(volumes: Iterable[str], tell: Tell) -> Iterator[None]:
     docker("start", *names)
     for volume in users:
         os.remove(note_of(volume))
-    tell("start", containers=names)
+    say("start %s" % ", ".join(names))
 
 
 def end_leftovers() -> None:
@@ -189,25 +188,25 @@ def container_of(target: str, number: int) -> List[str]:
 
 
 class Pace:
-    """Tells how far a step is, and how long the rest takes at this pace."""
+    """Says how far a step is, and how long the rest takes at this pace."""
 
-    def __init__(self, tell: Tell, **words: Any) -> None:
-        """`words` name the step."""
-        self.tell, self.words, self.began = tell, words, time.monotonic()
-        self.next_s, self.full = PACE_S, False
+    def __init__(self, step: str) -> None:
+        """`step`: its name."""
+        self.step, self.began, self.next_s = step, time.monotonic(), PACE_S
 
     def __call__(self, done: int, total: int) -> None:
-        """Tell how many of the bytes are done, unless that was told a moment ago."""
-        took, full = time.monotonic() - self.began, done == total > 0
-        if self.full or (took < self.next_s and not full):
+        """Say how many of the bytes are done, unless that was said a moment ago."""
+        took = time.monotonic() - self.began
+        if took < self.next_s:
             return
-        self.next_s, self.full = took + PACE_S, full
-        left = round(took * (total - done) / done) if done else None
-        self.tell("progress", bytes=done, total=total, seconds_left=left, **self.words)
+        self.next_s = took + PACE_S
+        left = ", %d s left" % (took * (total - done) / done) if done else ""
+        say("%s: %s of %s%s" % (self.step, megabytes(done), megabytes(total), left))
 
 
-def unpack(source: Source, part: Part, target: str, pace: Pace) -> None:
+def unpack(source: Source, part: Part, target: str) -> None:
     """Write a part of a snapshot into a folder with owners and modes, and read it again."""
+    pace = Pace(named(source, part))
     argv = [
         *container_of(target, source.number), "restore", "%s:%s" % (source.snapshot, part.source),
         "--target=" + TARGET, "--verify",
@@ -264,44 +263,43 @@ def put_databases(part: Part, folder: str) -> None:
         os.rename(target + ".aicluster-new", target)
 
 
-def run_program(argv: Sequence[str], tell: Tell, **words: Any) -> None:
-    """Run the program of a service; its lines of JSON are progress, its other lines are told."""
-    pace = Pace(tell, **words)
+def run_program(argv: Sequence[str], step: str) -> None:
+    """Run the program of a service; its lines of JSON are progress, its other lines are for people."""
+    pace = Pace(step)
 
     def hear(line: str) -> None:
         try:
             said = json.loads(line)
             pace(said["bytes"], said["total"])
         except (ValueError, KeyError, TypeError):
-            tell("said", message=line.strip(), **words)
+            say("%s: %s" % (step, line.strip()))
 
     answer = tools.follow(argv, hear)
     if answer.code:
         raise FailedError("%s: %s" % (argv[0], answer.last_line))
 
 
-def lay_out(source: Source, parts: Sequence[Part], folder: str, tell: Tell) -> None:
+def lay_out(source: Source, parts: Sequence[Part], folder: str) -> None:
     """Write what does not go straight into a volume below a folder."""
     for part in parts:
         if part.kind != VOLUME:
             target = laid_out(source, part, folder)
             os.makedirs(target, mode=0o700, exist_ok=True)
-            unpack(source, part, target, Pace(tell, job=source.job, what=part.name))
+            unpack(source, part, target)
             if part.kind == BESIDE:
-                tell("beside", job=source.job, what=part.name, folder=target)
+                say("%s: laid into %s, nothing was replaced" % (named(source, part), target))
 
 
-def fill_volumes(source: Source, parts: Sequence[Part], folder: str, safety: bool, tell: Tell) -> None:
+def fill_volumes(source: Source, parts: Sequence[Part], folder: str, safety: bool) -> None:
     """Bring back volumes and their databases, whose containers are stopped; copy what is there before."""
     whole = [part.volume for part in parts if part.kind == VOLUME]
     for part in parts if safety else ():
         if part.kind == VOLUME or (part.kind == SQLITE and part.volume not in whole):
             keep_volume(part, folder + "/before")
-            tell("kept", job=source.job, what=part.name, folder=folder + "/before")
+            say(KEPT % (named(source, part), folder + "/before"))
     for part in parts:
         if part.kind == VOLUME:
-            place = mountpoint(part.volume)
-            unpack(source, part, place, Pace(tell, job=source.job, what=part.name))
+            unpack(source, part, mountpoint(part.volume))
             if not part.only:
                 own_root(source, part)
     for part in parts:
@@ -310,27 +308,27 @@ def fill_volumes(source: Source, parts: Sequence[Part], folder: str, safety: boo
             shutil.rmtree(laid_out(source, part, folder))
 
 
-def take_back(source: Source, part: Part, folder: str, options: Any, tell: Tell) -> None:
+def take_back(source: Source, part: Part, folder: str, options: Any) -> None:
     """Let the program of a service take its dump back; its own backup copies what is there before."""
     dump, before = laid_out(source, part, folder), "%s/before/%s" % (folder, source.job)
     if options.safety:
         os.makedirs(before, mode=0o700)
         backup = [posixpath.dirname(part.program) + "/backup", before]
-        run_program([*backup, *([options.bucket] if options.bucket else [])], tell, job=source.job)
-        tell("kept", job=source.job, what=part.name, folder=before)
-    run_program([part.program, dump, *part.arguments], tell, job=source.job, what=part.name)
+        run_program([*backup, *([options.bucket] if options.bucket else [])], source.job + ": copy before")
+        say(KEPT % (named(source, part), before))
+    run_program([part.program, dump, *part.arguments], named(source, part))
     shutil.rmtree(dump)
 
 
-def bring_back(source: Source, parts: Sequence[Part], folder: str, options: Any, tell: Tell) -> None:
+def bring_back(source: Source, parts: Sequence[Part], folder: str, options: Any) -> None:
     """Bring back the parts of one job.
 
     What comes from a store is written beside first, as far as it does not go straight into a volume.
     """
-    lay_out(source, parts, folder, tell)
-    with stopped({part.volume for part in parts if part.kind in (VOLUME, SQLITE)}, tell):
-        fill_volumes(source, parts, folder, options.safety, tell)
+    lay_out(source, parts, folder)
+    with stopped({part.volume for part in parts if part.kind in (VOLUME, SQLITE)}):
+        fill_volumes(source, parts, folder, options.safety)
     for part in parts:
         if part.kind == DUMP:
-            take_back(source, part, folder, options, tell)
-        tell("done", job=source.job, what=part.name)
+            take_back(source, part, folder, options)
+        say("%s: done" % named(source, part))

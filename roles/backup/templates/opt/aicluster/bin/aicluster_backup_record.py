@@ -9,8 +9,7 @@ import time
 from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import aicluster_textfile
-from aicluster_backup_tools import BusyError, load, save
-from aicluster_textfile import Sample, meanings_of
+from aicluster_backup_tools import BusyError, load, megabytes, save
 
 JOBS = "/opt/aicluster/backup/jobs.json"
 STAGING = "/var/lib/aicluster/backup"
@@ -77,11 +76,13 @@ def refusal(held: Mapping[str, Any]) -> str:
 
 
 def event_of(event: str, one: Record, seconds: float = 0.0) -> Dict[str, Any]:
-    """Return what those who follow a run read of an event of a copy."""
+    """Return what those who follow a run read of an event of a copy; `line` is for people."""
+    added, message = one["added_bytes"] if event == "done" else 0, one["error"] if event == "failed" else ""
+    said = {"done": "%s added in %.0f s" % (megabytes(added), seconds), "failed": "FAILED: " + message}
     return {
-        "at": round(time.time(), 1), "job": one["job"], "store": one["store"], "event": event,
-        "bytes": one["added_bytes"] if event == "done" else 0, "seconds": round(seconds, 1),
-        "message": one["error"] if event == "failed" else "",
+        "job": one["job"], "store": one["store"], "event": event, "bytes": added,
+        "seconds": round(seconds, 1), "message": message,
+        "line": "%s to %s: %s" % (one["job"], one["store"], said.get(event, event)),
     }  # fmt: skip
 
 
@@ -94,15 +95,10 @@ def begin_progress() -> Tell:
         pass
 
     def tell(event: str, one: Record, seconds: float = 0.0) -> None:
-        line = event_of(event, one, seconds)
-        added, message = line["bytes"], line["message"]
+        told = event_of(event, one, seconds)
         with open(PROGRESS, "a") as handle:
-            handle.write(json.dumps(line) + "\n")
-        told = " (%d bytes added in %.0f s)" % (added, seconds) if event == "done" else ""
-        print(
-            "%s to %s: %s%s%s" % (one["job"], one["store"], event, told, message and ": " + message),
-            flush=True,
-        )
+            handle.write(json.dumps(told) + "\n")
+        print(told["line"], flush=True)
 
     return tell
 
@@ -129,15 +125,13 @@ def copies(wanted: Mapping[str, Any]) -> List[Record]:
     return expected(wanted, load(STATE, {}).get("copies", []))
 
 
+def labels_of(one: Record) -> Dict[str, str]:
+    """Return the labels of the metrics of a copy."""
+    return {"job_name": one["job"], "copy": str(one["copy"]), "store": one["store"]}
+
+
 def keep(node: str, records: Sequence[Record]) -> None:
     """Replace state and metrics, each in one step; raises OSError, as where the disk is full."""
     os.makedirs(os.path.dirname(STATE), mode=0o700, exist_ok=True)
     save(STATE, {"node": node, "copies": records})
-    aicluster_textfile.publish("aicluster_backup", samples(records), meanings_of(METRICS))
-
-
-def samples(records: Sequence[Record]) -> Iterator[Sample]:
-    """Yield the metrics; a copy that never succeeded has no sample that tells of a success."""
-    for one in records:
-        labels = {"job_name": one["job"], "copy": str(one["copy"]), "store": one["store"]}
-        yield from aicluster_textfile.of_record(METRICS, labels, one)
+    aicluster_textfile.publish("aicluster_backup", METRICS, [(labels_of(one), one) for one in records])

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Brings back what the backups of this node hold.
 
-`list` says what there is, `plan` what would change, `apply` changes it. Both take jobs, a service, or `all`.
+`list` says what there is, `plan` what would change, `apply` changes it. Both take a job, a service, or `all`.
 Exit codes: 0 done, 1 failed, 2 refused before anything was changed, 75 refused because a run is under way.
 """
 
@@ -13,41 +13,25 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import aicluster_backup_job as job_work
 import aicluster_backup_part as work
 import aicluster_backup_record as record
+import aicluster_backup_tools as tools
 from aicluster_backup_choice import SHORT, Part, Source, parts_of, require_paths
-from aicluster_backup_part import Change, Tell
-from aicluster_backup_tools import FailedError, RefusedError, commands_of, end, nearest, save, status_of
+from aicluster_backup_part import Change
+from aicluster_backup_tools import FailedError, RefusedError, nearest, say
 
-# Event -> what a person reads of it.
-WORDS = {
-    "kept": "{about}: what was there is now in {folder}",
-    "beside": "{about}: laid into {folder}, nothing was replaced",
-    "stop": "stop {names}",
-    "start": "start {names}",
-    "end": "restored in {seconds:.0f} s; record: {folder}/record.json",
-}
 # The node itself: its files are laid beside, never over those it runs with.
 ITSELF = "backup"
 OFF_SITE = "the off-site repository"
+# Snapshots of a copy that are listed; the name of an older one is as good.
+SHOWN = 5
 
 
-class Chosen(NamedTuple):
-    """A job, the snapshot it is brought back from, and its parts."""
-
-    job: Mapping[str, Any]
-    copy: int
-    store: str
-    snapshot: Mapping[str, Any]
-    parts: List[Part]
-
-    @property
-    def source(self) -> Source:
-        """What its parts are read from."""
-        return Source(self.job["name"], self.copy, self.snapshot["id"])
+# A snapshot, and what of it is brought back.
+Chosen = Tuple[Source, List[Part]]
 
 
 # --- what there is ---
@@ -83,56 +67,53 @@ def store_of(plan: Mapping[str, Any], number: int) -> str:
     return str(plan["stores"][number - 1])
 
 
-def shown(snapshot: Mapping[str, Any]) -> Dict[str, Any]:
+def described(snapshot: Mapping[str, Any]) -> str:
     """Return what people choose a snapshot by."""
     size = snapshot.get("summary", {}).get("total_bytes_processed")
-    told = {"id": snapshot["id"][:SHORT], "time": snapshot["time"], "bytes": size, "paths": snapshot["paths"]}
-    return dict(told, before=job_work.BEFORE in (snapshot["tags"] or ()))
+    return "    %s of %s UTC%s%s" % (
+        snapshot["id"][:SHORT], snapshot["time"][:16].replace("T", " "),
+        "" if size is None else ", " + tools.megabytes(size),
+        ", before a change" if job_work.BEFORE in (snapshot["tags"] or ()) else "",
+    )  # fmt: skip
 
 
-def listing(plan: Mapping[str, Any]) -> List[Dict[str, Any]]:
-    """Return {job, copy, store, snapshots} of every copy; instead of snapshots an error where one is lost."""
-    found, errors = {}, {}  # type: Dict[int, List[Dict[str, Any]]], Dict[int, str]
-    handed = [job_work.OFFSITE] if job_work.offsite else []
-    for number in [*range(1, len(plan["stores"]) + 1), *handed]:
+def listing(plan: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines about every copy: its newest snapshots, or what is wrong with its store."""
+    handed = [(job_work.OFFSITE, OFF_SITE)] if job_work.offsite else []
+    stores = [*enumerate(plan["stores"], 1), *handed]
+    found, errors = {}, {}  # type: Dict[int, List[Dict[str, Any]]], Dict[int, FailedError]
+    for number, _ in stores:
         try:
             found[number] = snapshots(number)
         except FailedError as error:
-            errors[number] = str(error)
-    copies = record.expected(plan, [])
-    for number in handed:
-        copies += [{"job": job["name"], "copy": number, "store": OFF_SITE} for job in plan["jobs"]]
-    for one in copies:
-        number = one["copy"]
-        if number in errors:
-            one["error"] = errors[number]
-        else:
-            one["snapshots"] = [shown(two) for two in found[number] if one["job"] in (two["tags"] or ())]
-    return copies
+            errors[number] = error
+    for job in plan["jobs"]:
+        for number, store in [one for one in stores if one[0] <= job["copies"]]:
+            own = [one for one in found.get(number, ()) if job["name"] in (one["tags"] or ())]
+            said = errors.get(number, "%d snapshots" % len(own))
+            yield "%s, copy %s on %s: %s" % (job["name"], number or "offsite", store, said)
+            yield from map(described, own[:SHOWN])
 
 
 # --- what is meant ---
 
 
-def jobs_meant(plan: Mapping[str, Any], words: Sequence[str]) -> List[Mapping[str, Any]]:
-    """Return the jobs that the words name: jobs, services, or `all`, which is all but the node itself."""
+def jobs_meant(plan: Mapping[str, Any], word: str) -> List[Mapping[str, Any]]:
+    """Return the jobs that a word names: a job, a service, or `all`, which is all but the node itself."""
     jobs = {job["name"]: job for job in plan["jobs"]}
-    meant = []  # type: List[str]
-    for word in words:
-        of_word = [name for name in jobs if word in (name, job_work.service_of(name))]
-        if word == "all":
-            of_word = [name for name in jobs if name != ITSELF]
-        if not of_word:
-            raise RefusedError("%s keeps nothing of %s: %s" % (plan["node"], word, nearest(word, list(jobs))))
-        meant += [name for name in of_word if name not in meant]
+    meant = [name for name in jobs if word in (name, job_work.service_of(name))]
+    if word == "all":
+        meant = [name for name in jobs if name != ITSELF]
+    if not meant:
+        raise RefusedError("%s keeps nothing of %s: %s" % (plan["node"], word, nearest(word, list(jobs))))
     return [jobs[name] for name in meant]
 
 
 def chosen(plan: Mapping[str, Any], options: argparse.Namespace) -> List[Chosen]:
     """Return what the command line means; raises RefusedError for what there is not."""
     store = store_of(plan, options.copy)
-    jobs = jobs_meant(plan, options.jobs)
-    for job in list(jobs):
+    jobs = jobs_meant(plan, options.job)
+    for job in jobs:
         if options.copy > job["copies"]:
             raise RefusedError("%s has %d copy only: leave out --copy" % (job["name"], job["copies"]))
     try:
@@ -148,72 +129,37 @@ def chosen(plan: Mapping[str, Any], options: argparse.Namespace) -> List[Chosen]
         own = [one for one in own if one["id"].startswith(options.snapshot)]
         if own:
             parts = parts_of(job, own[0], options)
-            found += [Chosen(job, options.copy, store, own[0], parts)] if parts else []
+            source = Source(job["name"], options.copy, store, own[0]["id"], own[0]["time"])
+            found += [(source, parts)] if parts else []
         elif not options.snapshot:
             raise RefusedError("%s has no snapshot of %s (copy %d)" % (store, job["name"], options.copy))
     if options.snapshot and not found and known:
         fix = nearest(options.snapshot, known)
         raise RefusedError("%s has no snapshot %s: %s" % (store, options.snapshot, fix))
     if not found:
-        raise RefusedError("nothing of %s can be restored that way" % ", ".join(options.jobs))
-    for one in found:
-        require_paths(one.source, one.parts)
+        raise RefusedError("nothing of %s can be restored that way" % options.job)
+    for source, parts in found:
+        require_paths(source, parts)
     return found
 
 
 # --- plan and apply ---
 
 
-def megabytes(count: float) -> str:
-    """Return bytes for people."""
-    return "%.1f MB" % (count / 1e6)
-
-
-def sentence(event: str, words: Mapping[str, Any]) -> str:
-    """Return what a person reads of an event."""
-    about = "%s: %s" % (words.get("job", "restore"), words.get("what", event))
-    if event == "plan":
-        told = "%s from %s of %s on %s: %d files (%s) " % (
-            about, words["snapshot"], words["taken"][:16], words["store"], words["files"],
-            megabytes(words["bytes"]),
+def foretell(source: Source, parts: Sequence[Part]) -> List[Tuple[Part, Change]]:
+    """Say what each part of a job would change; return it."""
+    changes = []
+    for part in parts:
+        change = work.foreseen(source, part)
+        changes.append((part, change))
+        said = "%s from %s of %s on %s: %d files (%s) " % (
+            work.named(source, part), source.snapshot[:SHORT], source.taken[:16], source.store,
+            change["files"], tools.megabytes(change["bytes"]),
         )  # fmt: skip
         # What a dump replaces its service knows.
-        told += "to take back" if words["says"] else "to write, %d to delete" % words["deleted"]
-        stops = ["stops %s meanwhile" % ", ".join(words["stops"])] if words["stops"] else []
-        return "\n  ".join([told, *stops, *(words["says"] or words["examples"])])
-    if event == "progress":
-        left = words["seconds_left"]
-        told = "%s: %s of %s" % (about, megabytes(words["bytes"]), megabytes(words["total"]))
-        return told + ("" if left is None else ", %d s left" % left)
-    if event in WORDS:
-        return WORDS[event].format(about=about, names=", ".join(words.get("containers", ())), **words)
-    return "%s: %s" % (about, words.get("message", event))
-
-
-def begin_telling(as_json: bool) -> Tell:
-    """Return what prints an event, as JSON or for people."""
-
-    def tell(event: str, **words: Any) -> None:
-        line = dict(words, event=event, at=round(time.time(), 1))
-        try:
-            print(json.dumps(line, sort_keys=True) if as_json else sentence(event, words), flush=True)
-        except BrokenPipeError:
-            # Who followed is gone; a restore that ended here would leave its containers stopped.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-    return tell
-
-
-def foretell(one: Chosen, tell: Tell) -> List[Tuple[Part, Change]]:
-    """Tell what each part of a job would change; return it."""
-    changes = []
-    for part in one.parts:
-        change = work.foreseen(one.source, part)
-        changes.append((part, change))
-        tell(
-            "plan", job=one.job["name"], what=part.name, snapshot=one.snapshot["id"][:SHORT],
-            taken=one.snapshot["time"], store=one.store, **change
-        )  # fmt: skip
+        said += "to take back" if change["says"] else "to write, %d to delete" % change["deleted"]
+        stops = ["stops %s meanwhile" % ", ".join(change["stops"])] if change["stops"] else []
+        say("\n  ".join([said, *stops, *(change["says"] or change["examples"])]))
     return changes
 
 
@@ -221,9 +167,9 @@ def foretell(one: Chosen, tell: Tell) -> List[Tuple[Part, Change]]:
 def recorded(folder: str, by: str, meant: Sequence[Chosen]) -> Iterator[Dict[str, Any]]:
     """Leave a record of a restore in its folder, whatever comes of it."""
     words = [
-        {"job": one.job["name"], "copy": one.copy, "store": one.store, "snapshot": one.snapshot["id"],
-         "what": [part.name for part in one.parts]}
-        for one in meant
+        {"job": source.job, "copy": source.number, "store": source.store, "snapshot": source.snapshot,
+         "what": [part.name for part in parts]}
+        for source, parts in meant
     ]  # fmt: skip
     kept = {"by": by, "began": int(time.time()), "jobs": words, "error": "was interrupted"}  # type: Dict[str, Any]
     try:
@@ -234,7 +180,7 @@ def recorded(folder: str, by: str, meant: Sequence[Chosen]) -> Iterator[Dict[str
         raise
     finally:
         kept["ended"] = int(time.time())
-        save(folder + "/record.json", kept)
+        tools.save(folder + "/record.json", kept)
 
 
 def new_folder() -> str:
@@ -247,45 +193,45 @@ def new_folder() -> str:
         time.sleep(0.2)
 
 
-def apply(plan: Mapping[str, Any], options: argparse.Namespace, tell: Tell) -> None:
+def apply(plan: Mapping[str, Any], options: argparse.Namespace) -> None:
     """Bring back what is meant; raises RefusedError before, FailedError after the first change."""
-    with record.only_one("restore of %s by %s" % (", ".join(options.jobs), options.by)):
+    with record.only_one("restore of %s by %s" % (options.job, options.by)):
         work.end_leftovers()
         meant = chosen(plan, options)
-        changes = [change for one in meant for change in foretell(one, tell)]
+        changes = [change for source, parts in meant for change in foretell(source, parts)]
         work.require_room(changes, options.safety)
         folder = new_folder()
         began = time.monotonic()
         with recorded(folder, options.by, meant) as kept:
             try:
-                for one in meant:
-                    work.bring_back(one.source, one.parts, folder, options, tell)
+                for source, parts in meant:
+                    work.bring_back(source, parts, folder, options)
             finally:
                 work.end_leftovers()
             kept["seconds"] = round(time.monotonic() - began, 1)
-        tell("end", folder=folder, seconds=kept["seconds"])
+        say("restored in %.0f s; record: %s/record.json" % (kept["seconds"], folder))
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Do what the command line says."""
-    parser, commands = commands_of(__doc__)
-    commands.add_parser("list", help="print what can be restored, as JSON")
+    parser, commands = tools.commands_of(__doc__)
+    commands.add_parser("list", help="print what can be restored")
     for name, what in (("plan", "say what would change"), ("apply", "restore")):
         doing = commands.add_parser(name, help=what)
-        doing.add_argument("jobs", nargs="+", metavar="JOB", help="a job, a service, or all")
+        doing.add_argument("job", metavar="JOB", help="a job, a service, or all")
         doing.add_argument("--snapshot", default="", metavar="ID", help="the newest unless named")
         doing.add_argument("--copy", type=number_of, default=1, metavar="N", help="1, 2 or offsite")
-        doing.add_argument(
+        narrow = doing.add_mutually_exclusive_group()
+        narrow.add_argument(
             "--database", action="append", default=[], metavar="NAME", help="no other database"
         )
-        doing.add_argument("--bucket", default="", metavar="NAME", help="no other bucket")
-        doing.add_argument("--path", default="", help="no other file or folder, as /volumes/VOLUME/NAME")
-        doing.add_argument("--json", action="store_true", help="one JSON object a line")
+        narrow.add_argument("--bucket", default="", metavar="NAME", help="no other bucket")
+        narrow.add_argument("--path", default="", help="no other file or folder, as /volumes/VOLUME/NAME")
         doing.add_argument(
             "--no-safety-copy", dest="safety", action="store_false", help="keep no copy of what is there"
         )
         doing.add_argument("--by", default="a person", help="who wants it, for the record")
-    return status_of(obey, parser.parse_args(arguments))
+    return tools.status_of(obey, parser.parse_args(arguments))
 
 
 def obey(options: argparse.Namespace) -> int:
@@ -293,16 +239,15 @@ def obey(options: argparse.Namespace) -> int:
     plan = record.plan()
     job_work.take_handed()
     if options.command == "list":
-        print(json.dumps({"node": plan["node"], "copies": listing(plan)}, indent=1, sort_keys=True))
+        print("\n".join(listing(plan)))
         return 0
-    tell = begin_telling(options.json)
     if options.command == "plan":
-        for one in chosen(plan, options):
-            foretell(one, tell)
+        for source, parts in chosen(plan, options):
+            foretell(source, parts)
         return 0
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, tools.end)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    apply(plan, options, tell)
+    apply(plan, options)
     return 0
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.parse
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
 
 CONNECT_S = 10.0
 # What two good clocks may differ.
@@ -113,10 +113,44 @@ def require_room(path: str, needed: int, words: str = "", refuse: Type[Exception
         raise refuse("%s: %d MB free, %d MB needed%s" % (path, free // 10**6, needed // 10**6, words))
 
 
+def say(sentence: str) -> None:
+    """Print a sentence; a restore goes on without whoever read it, else its containers would stay stopped."""
+    try:
+        print(sentence, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def megabytes(count: float) -> str:
+    """Return bytes for people."""
+    return "%.1f MB" % (count / 1e6)
+
+
+def size_of(path: str) -> int:
+    """Return how many bytes a folder takes on its disk, 0 where there is none; files may vanish meanwhile."""
+    said = ask(["du", "--summarize", "--block-size=1", path]).out
+    return int(said.split()[0]) if said else 0
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """Return which of the known words was probably meant, or all of them."""
     close = difflib.get_close_matches(word, known, n=1)
     return "write %s" % close[0] if close else "write one of %s" % (", ".join(known) or "(there is none)")
+
+
+def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> List[str]:
+    """Return a sentence for every table (rows and checksum) that is not as the manifest of a dump says."""
+    said = []
+    for table in sorted({*expected, *found}):
+        old, new = expected.get(table), found.get(table)
+        if new is None:
+            said.append("%s is missing, has %d rows in the dump" % (table, expected[table]["rows"]))
+        elif old is None:
+            said.append("%s (%d rows) is not in the dump" % (table, new["rows"]))
+        elif old != new:
+            rows = "%d rows instead of %d" % (new["rows"], old["rows"])
+            said.append("%s has %s" % (table, rows if old["rows"] != new["rows"] else "other rows"))
+    return said
 
 
 # --- commands ---

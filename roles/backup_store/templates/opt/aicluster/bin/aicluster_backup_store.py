@@ -17,6 +17,7 @@ import datetime
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,8 +27,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import aicluster_textfile
 from aicluster_backup_restic import inside, output, seconds_of, why_not_prune
-from aicluster_backup_tools import FailedError, ask, load, mountpoint, nearest, run, save
-from aicluster_textfile import Sample
+from aicluster_backup_tools import FailedError, ask, load, mountpoint, nearest, run, save, size_of
+from aicluster_textfile import Labelled
 from aicluster_verify import ROOT
 
 # Lines of a node and the password of its repository.
@@ -50,15 +51,16 @@ DISPUTED = (
     "snapshots %s came at another time than they tell: nothing is removed before they are, with "
     "`sudo {} restic %s forget %s`".format(PROGRAM)
 )
-HELP = {
-    "backup_repository_check_timestamp_seconds": "When a part of the repository was last read without error.",
-    "backup_repository_newest_snapshot_timestamp_seconds": "Time of its newest snapshot.",
-    "backup_repository_bytes": "Size of the repository on the disk.",
-    "backup_store_free_bytes": "Free space on the disk of the repositories.",
-    "backup_store_size_bytes": "Size of that disk.",
-}
+METRICS = {
+    "backup_repository_check_timestamp_seconds": (
+        "checked", "When a part of the repository was last read without error.",
+    ),
+    "backup_repository_newest_snapshot_timestamp_seconds": ("newest", "Time of its newest snapshot."),
+    "backup_repository_bytes": ("bytes", "Size of the repository on the disk."),
+    "backup_store_free_bytes": ("free", "Free space on the disk of the repositories."),
+    "backup_store_size_bytes": ("size", "Size of that disk."),
+}  # fmt: skip
 Known = Dict[str, Any]
-Bytes = Mapping[str, float]
 
 
 def part_of(day: datetime.date) -> str:
@@ -90,18 +92,6 @@ def remove_left_locks(folder: str, now: float) -> None:
                 os.remove(lock)
         except FileNotFoundError:
             continue  # of a backup that has just ended
-
-
-def size_of(folder: str) -> float:
-    """Return the bytes of all files below a folder; some may vanish meanwhile."""
-    total = 0
-    for path, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(path, name)).st_size
-            except FileNotFoundError:
-                continue
-    return float(total)
 
 
 def command(node: str, arguments: Sequence[str], *docker: str) -> List[str]:
@@ -176,7 +166,8 @@ def look_after(node: str, folder: str, password: str, keep: Sequence[str], known
         remove_left_locks(folder + "/locks", time.time())
         snapshots = json.loads(restic(node, password, "snapshots", "--json", "--no-lock"))
         newest = max((seconds_of(one["time"]) for one in snapshots), default=None)
-        found["newest"] = newest
+        if newest is not None:
+            found["newest"] = newest
         restic(node, password, "check", "--read-data-subset", part_of(datetime.date.today()))
         found["checked"] = time.time()
         strange = disputed(snapshots, folder + "/snapshots")
@@ -195,22 +186,6 @@ def look_after(node: str, folder: str, password: str, keep: Sequence[str], known
     return found
 
 
-def samples(state: Mapping[str, Known], sizes: Bytes, disk: Bytes) -> List[Sample]:
-    """Return the samples of repositories; one that was never checked, or is empty, has no such time."""
-    keys = (
-        ("checked", "backup_repository_check_timestamp_seconds"),
-        ("newest", "backup_repository_newest_snapshot_timestamp_seconds"),
-    )
-    found = [
-        (metric, {"repository": node}, known[key])
-        for key, metric in keys
-        for node, known in sorted(state.items())
-        if known.get(key) is not None
-    ]  # type: List[Sample]
-    found += [("backup_repository_bytes", {"repository": node}, size) for node, size in sorted(sizes.items())]
-    return found + [("backup_store_%s_bytes" % key, {}, amount) for key, amount in sorted(disk.items())]
-
-
 def repositories(root: str) -> List[str]:
     """Return the names of the repositories in a folder, also of nodes that send nothing any more."""
     return sorted(name for name in os.listdir(root) if os.path.isfile("%s/%s/config" % (root, name)))
@@ -219,10 +194,12 @@ def repositories(root: str) -> List[str]:
 def publish(state: Mapping[str, Known], root: str) -> None:
     """Keep what is known, and hand it out."""
     save(STATE, state)
-    told = os.statvfs(root)
-    disk = {"free": float(told.f_bavail * told.f_frsize), "size": float(told.f_blocks * told.f_frsize)}
-    sizes = {name: size_of("%s/%s" % (root, name)) for name in repositories(root)}
-    aicluster_textfile.publish("aicluster_backup_store", samples(state, sizes, disk), HELP)
+    disk = shutil.disk_usage(root)
+    found: List[Labelled] = [({}, {"free": disk.free, "size": disk.total})]
+    for name in repositories(root):
+        known = dict(state.get(name, {}), bytes=size_of("%s/%s" % (root, name)))
+        found.append(({"repository": name}, known))
+    aicluster_textfile.publish("aicluster_backup_store", METRICS, found)
 
 
 def passwords() -> Dict[str, str]:

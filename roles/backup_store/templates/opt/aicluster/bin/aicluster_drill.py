@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import time
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import aicluster_backup_restic as restic
 import aicluster_backup_tools as tools
@@ -22,7 +22,6 @@ from aicluster_backup_record import only_one
 from aicluster_backup_store import VOLUME
 from aicluster_backup_tools import BusyError, FailedError, commands_of, end, load, require_answer, save
 from aicluster_drill_kit import LABEL
-from aicluster_textfile import Sample, meanings_of
 from aicluster_verify import ROOT
 
 DRILLS = ROOT + "/backup_store/drills.json"
@@ -67,18 +66,15 @@ def records_of(wanted: Sequence[Wanted], known: Sequence[Record]) -> List[Record
     return found
 
 
-def samples(records: Sequence[Record]) -> Iterator[Sample]:
-    """Yield the metrics; `node` would be overwritten by the label of the scraped node, so it is `source`."""
-    for one in records:
-        for number, copy in sorted(one["copies"].items()):
-            labels = {"source": one["node"], "job_name": one["job"], "copy": number}
-            yield from aicluster_textfile.of_record(METRICS, labels, copy)
-
-
 def keep(records: Sequence[Record]) -> None:
-    """Replace state and metrics, each in one step."""
+    """Replace state and metrics, each in one step; the label of the scraped node would overwrite `node`."""
     save(STATE, {"drills": records})
-    aicluster_textfile.publish("aicluster_drill", samples(records), meanings_of(METRICS))
+    copies = [
+        ({"source": one["node"], "job_name": one["job"], "copy": number}, copy)
+        for one in records
+        for number, copy in sorted(one["copies"].items())
+    ]
+    aicluster_textfile.publish("aicluster_drill", METRICS, copies)
 
 
 # --- restore ---
@@ -135,12 +131,8 @@ class Repository:
 
 def require_room(snapshot: Mapping[str, Any]) -> None:
     """Raise FailedError unless a snapshot fits on the disk."""
-    size, free = snapshot.get("summary", {}).get("total_bytes_processed", 0), shutil.disk_usage(SCRATCH).free
-    if free < size + FREE_BYTES:
-        raise FailedError(
-            "it has %d MB, and %s has %d MB free, of which %d MB stay so"
-            % (size // 10**6, SCRATCH, free // 10**6, FREE_BYTES // 10**6)
-        )
+    size = snapshot.get("summary", {}).get("total_bytes_processed", 0)
+    tools.require_room(SCRATCH, size + FREE_BYTES, ", of which %d MB stay free" % (FREE_BYTES // 10**6))
 
 
 def prove(wanted: Wanted, folder: str) -> Dict[str, Any]:

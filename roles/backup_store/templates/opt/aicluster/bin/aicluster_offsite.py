@@ -12,18 +12,17 @@ import json
 import os
 import sys
 import time
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import aicluster_textfile
 from aicluster_backup_restic import EMPTY, TO_COME, inside, output, seconds_of, why_not_prune
 from aicluster_backup_store import keep_options, parser_of
 from aicluster_backup_tools import FailedError, ask, load, require_answer, save
-from aicluster_textfile import Sample, meanings_of
 from aicluster_verify import ROOT
 
 # {repository, environment, kib_s, sources: name -> [password, where it is for restic here]}
 PLAN = ROOT + "/backup_store/secrets/offsite"
-# name -> {newest (time of the newest snapshot that is off site, if there is one), error}
+# name -> {newest (time of the newest snapshot that is off site, if there is one), error, failed (0 or 1)}
 STATE = "/var/lib/aicluster/offsite.json"
 NO_REPOSITORY = 10
 METRICS = {
@@ -78,7 +77,7 @@ class Copier:
 
 def send(plan: Mapping[str, Any], name: str, keep: Sequence[str], known: Mapping[str, Any]) -> Dict[str, Any]:
     """Copy one source off site; return what is known of it now. A failure leaves the time as it was."""
-    found = dict(known, error="")
+    found = dict(known, error="", failed=0)
     try:
         copier = Copier(plan, name)
         snapshots = copier.newest()
@@ -93,16 +92,9 @@ def send(plan: Mapping[str, Any], name: str, keep: Sequence[str], known: Mapping
             % (name, len(snapshots), reason and "; nothing is removed, since " + reason)
         )
     except (FailedError, OSError) as error:
-        found["error"] = str(error)
+        found.update(error=str(error), failed=1)
         print("%s: %s" % (name, error), file=sys.stderr, flush=True)
     return found
-
-
-def samples(state: Mapping[str, Mapping[str, Any]]) -> Iterator[Sample]:
-    """Yield the metrics; what never arrived has no time."""
-    for name, known in sorted(state.items()):
-        tried = {"failed": bool(known["error"])} if "error" in known else {}
-        yield from aicluster_textfile.of_record(METRICS, {"repository": name}, {**known, **tried})
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -115,7 +107,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     for name, known in state.items():
         state[name] = send(plan, name, keep, known)
         save(STATE, state)
-        aicluster_textfile.publish("aicluster_offsite", samples(state), meanings_of(METRICS))
+        records = [({"repository": one}, state[one]) for one in sorted(state)]
+        aicluster_textfile.publish("aicluster_offsite", METRICS, records)
     return int(any(known["error"] for known in state.values()))
 
 

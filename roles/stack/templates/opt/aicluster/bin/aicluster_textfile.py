@@ -3,13 +3,15 @@
 
 import os
 import time
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Tuple
 
 # Where the distribution's node_exporter looks without being told: roles/node_exporter/vars/main.yml.
 FOLDER = "/var/lib/prometheus/node-exporter"
 Sample = Tuple[str, Mapping[str, str], float]
 # Name -> what a record calls its value, and its HELP.
 Metrics = Mapping[str, Tuple[str, str]]
+# Labels of a record, and the record.
+Labelled = Tuple[Mapping[str, str], Mapping[str, Any]]
 
 
 def text(found: Iterable[Sample], meanings: Mapping[str, str]) -> str:
@@ -25,18 +27,6 @@ def text(found: Iterable[Sample], meanings: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def of_record(metrics: Metrics, labels: Mapping[str, str], record: Mapping[str, Any]) -> Iterator[Sample]:
-    """Yield the metrics whose value a record has."""
-    for name, (key, _) in metrics.items():
-        if key in record:
-            yield name, labels, float(record[key])
-
-
-def meanings_of(metrics: Metrics) -> Dict[str, str]:
-    """Return name -> its HELP."""
-    return {name: meaning for name, (_, meaning) in metrics.items()}
-
-
 def write(path: str, content: str) -> None:
     """Replace a file in one step: node_exporter must never read half of it."""
     with open(path + ".new", "w") as handle:
@@ -45,8 +35,15 @@ def write(path: str, content: str) -> None:
     os.rename(path + ".new", path)
 
 
-def publish(name: str, found: Iterable[Sample], meanings: Mapping[str, str]) -> None:
-    """Replace the metrics of a program that ends afterwards."""
+def publish(name: str, metrics: Metrics, records: Iterable[Labelled]) -> None:
+    """Replace the metrics of a program that ends afterwards; a record has those whose value it has."""
+    found = [
+        (metric, labels, float(record[key]))
+        for labels, record in records
+        for metric, (key, _) in metrics.items()
+        if key in record
+    ]
+    meanings = {metric: meaning for metric, (_, meaning) in metrics.items()}
     os.makedirs(FOLDER, exist_ok=True)
     write("%s/%s.prom" % (FOLDER, name), text(found, meanings))
 
