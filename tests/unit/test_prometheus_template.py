@@ -1,4 +1,4 @@
-"""What the two Prometheus are told: one looks at everything, one watches it."""
+"""What the two Prometheus and the log store are told, each within what its node has."""
 
 import re
 from typing import Any
@@ -9,17 +9,17 @@ import yaml
 
 CONF = "/opt/aicluster/prometheus/"
 BIG, SMALL = "192.168.1.147", "192.168.1.204"
-UNITS = {"MB": 1 / 1024, "GB": 1}
+UNITS = {"MB": 1 / 1024, "MiB": 1 / 1024, "GB": 1}
 
 
-def options(host: str) -> dict[str, str]:
-    command = render.container("prometheus", host=host)["command"]
+def options(service: str, host: str) -> dict[str, str]:
+    command = render.container(service, host=host)["command"]
     return dict(option.split("=", 1) for option in command)
 
 
-def entry(host: str) -> dict[str, Any]:
+def entry(service: str, host: str) -> dict[str, Any]:
     [node] = [node for node in render.cluster("production") if node["host"] == host]
-    return dict(node["services"]["prometheus"])
+    return dict(node["services"][service])
 
 
 def test_without_an_alertmanager_nobody_is_told():
@@ -35,9 +35,18 @@ def test_a_probe_ends_before_the_scrape_that_waits_for_it():
     assert all(int(one["timeout"].removesuffix("s")) < patience for one in probes)
 
 
-@pytest.mark.parametrize("host", [BIG, SMALL])
-def test_samples_leave_a_fifth_of_the_disk_and_one_query_half_of_the_memory(host):
-    size = re.fullmatch(r"(\d+)(MB|GB)", options(host)["--storage.tsdb.retention.size"])
+@pytest.mark.parametrize(("service", "host", "option"), [
+    ("prometheus", BIG, "--storage.tsdb.retention.size"),
+    ("prometheus", SMALL, "--storage.tsdb.retention.size"),
+    ("victorialogs", SMALL, "-retention.maxDiskSpaceUsageBytes"),
+])  # fmt: skip
+def test_what_is_kept_leaves_a_fifth_of_the_disk(service, host, option):
+    size = re.fullmatch(r"(\d+)(MB|MiB|GB)", options(service, host)[option])
     assert size
-    assert int(size[1]) * UNITS[size[2]] <= 0.8 * entry(host)["disk_gb"]
-    assert int(options(host)["--query.max-samples"]) * 16 < entry(host)["memory_mb"] * 2**20 / 2
+    assert int(size[1]) * UNITS[size[2]] <= 0.8 * entry(service, host)["disk_gb"]
+
+
+@pytest.mark.parametrize("host", [BIG, SMALL])
+def test_one_query_takes_half_of_the_memory_at_most(host):
+    samples = int(options("prometheus", host)["--query.max-samples"])
+    assert samples * 16 < entry("prometheus", host)["memory_mb"] * 2**20 / 2

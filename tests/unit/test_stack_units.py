@@ -1,9 +1,22 @@
-"""Programs of ours that run for ever and what they import."""
+"""Units of a node's own: the one that brings its services up at boot, and programs that run for ever."""
+
+import configparser
 
 import pytest
 import render
 
 from aicluster.engine.files import rule_for
+
+PATH = "/etc/systemd/system/aicluster-stack.service"
+
+
+def test_a_restart_of_the_engine_does_not_touch_the_boot_unit_and_any_systemd_takes_it():
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.read_string(render.render_role("stack", host=render.hosts_running("postgres")[0])[PATH])
+    assert (unit["Unit"]["wants"], unit["Unit"]["after"]) == ("docker.service", "docker.service")
+    assert not {"requires", "bindsto", "partof"} & set(unit["Unit"])
+    # That of JetPack 4 (237) starts no `oneshot` again and knows no `exec`.
+    assert "type" not in unit["Service"]
 
 
 @pytest.mark.parametrize(("host", "restarted"), [
