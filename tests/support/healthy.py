@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -151,9 +152,46 @@ def tags(*names: str) -> dict[str, Any]:
     return {"GET /api/tags": (200, {"models": models})}
 
 
+def on_the_gpu(percent: int) -> dict[str, Any]:
+    """How much of the model for code is on the GPU. It was loaded under another name: its digest tells."""
+    model = {"name": "codellama:7b", "digest": "code:latest", "size": 100, "size_vram": percent}
+    return {"GET /api/ps": (200, {"models": [model]})}
+
+
 JOB = {
     "outputs": {"2": {"images": [{"filename": "a.png", "subfolder": "", "type": "temp"}]}},
     "status": {"status_str": "success", "completed": True},
+}
+PICTURE, PNG, TEXT = "aicluster-verify-r_00001_.png", b"\x89PNG\r\n\x1a\n...", "aicluster verify run-1 N"
+COMFYUI = {
+    "GET /system_stats": (200, {"system": {}, "devices": [{"type": "cuda"}]}),
+    "POST /prompt": (200, {"prompt_id": "p1", "number": 1, "node_errors": {}}),
+    "GET /history/p1": (200, {"p1": JOB}),
+    "GET /queue": (200, {"queue_running": [], "queue_pending": []}),
+    "GET /view": (200, PNG),
+    "GET /models/checkpoints": (200, ["sd.safetensors", "more.ckpt"]),
+    "POST /queue": (200, ""),
+    "POST /history": (200, ""),
+}
+
+
+def given_back(picture: bytes) -> Answer:
+    """The digest of what the bucket gives back, of a picture or of the text that stands for one."""
+    of_text, of_picture = (hashlib.sha256(content).hexdigest() for content in (TEXT.encode(), picture))
+    return lambda argv, _stdin: f"{of_picture if argv[1] == PICTURE else of_text}  -\n"
+
+
+OUTPUTS = {
+    "GET /history/p1": (
+        200,
+        {"p1": {"outputs": {"2": {"images": [{"filename": PICTURE, "type": "output"}]}}}},
+    ),
+    "comfyui_outputs: */outputs-healthy": "12\n",
+    "comfyui_outputs: */outputs-bucket": "ORIN0/\n",
+    "comfyui_outputs: find /output -type f": "/output/a.png\n/output/_put_here\n",
+    "comfyui_outputs: tee /output/*.txt": prints(""),
+    "comfyui_outputs: */outputs-round-trip *": given_back(PNG),
+    "comfyui_outputs: rm -f *": "",
 }
 HUB = "/jupyter/hub"
 NOTEBOOK = f"{HUB}/api/users/aicluster-verify"
@@ -172,7 +210,7 @@ AI = {
     "ollama": Healthy({"ollama": {"api": 11434}}, {
         "GET /api/version": (200, {"version": "0.32.15"}),
         **tags(*MODELS),
-        "GET /api/ps": (200, {"models": []}),
+        **on_the_gpu(100),
         "POST /api/generate": (200, {"done": True, "response": "Yes", "eval_count": 1}),
     }),
     "model_mirror": Healthy({"model_mirror": {"registry": 80}}, {
@@ -184,16 +222,11 @@ AI = {
         f"GET /v2/library/phi3/blobs/{BLOBS['model']}": layer("model"),
         "model_mirror: *": f"{hashlib.sha256(MANIFEST.encode()).hexdigest()}  ./library/phi3/mini\n",
     }),
-    "comfyui": Healthy({"comfyui": {"ui": 80}}, {
-        "GET /system_stats": (200, {"system": {}, "devices": [{"type": "cuda"}]}),
-        "POST /prompt": (200, {"prompt_id": "p1", "number": 1, "node_errors": {}}),
-        "GET /history/p1": (200, {"p1": JOB}),
-        "GET /queue": (200, {"queue_running": [], "queue_pending": []}),
-        "GET /view": (200, b"\x89PNG\r\n\x1a\n..."),
-        "GET /models/checkpoints": (200, ["sd.safetensors", "more.ckpt"]),
-        "POST /queue": (200, ""),
-        "POST /history": (200, ""),
-    }),
+    "comfyui": Healthy({"comfyui": {"ui": 80}}, COMFYUI),
+    "comfyui_outputs": Healthy(
+        {"comfyui": {"ui": 80}}, COMFYUI | OUTPUTS, entries={"comfyui": {"profiles": ["image"]}}),
+    "comfyui_outputs beside an inactive ComfyUI": Healthy(
+        {"comfyui": {"ui": 80}}, OUTPUTS, entries={"comfyui": {"profiles": ["llm"]}}),
     "sonarqube": Healthy({"sonarqube": {"web": 80}}, {
         "GET /api/system/status": (200, {"version": "26.8", "status": "UP"}),
         "GET /api/authentication/validate": validate,
@@ -420,6 +453,25 @@ GATEWAY = {
     "kong before one service each": kong(ai("ORIN0", "10.0.0.2", balanced=False, comfyui={}, sonarqube={})),
 }  # fmt: skip
 
+
+def copied(number: int = 1, age_h: float | None = 2, **more: Any) -> dict[str, Any]:
+    """A copy of postgres; without an age it was never made."""
+    made = {} if age_h is None else {"success_at": time.time() - age_h * 3600, "size_bytes": 3 << 20}
+    return {"job": "postgres", "copy": number, "store": ["AGX0", "ORIN0"][number - 1], **made, **more}
+
+
+def copies(*found: dict[str, Any], running: Any = None) -> dict[str, Any]:
+    """What the program of the backup knows."""
+    status = {"node": "N", "running": running, "copies": found}
+    return {"python3 */aicluster_backup.py status": json.dumps(status)}
+
+
+BACKUP = {
+    "backup": Healthy({}, copies(copied(), copied(2, age_h=3)), cluster=[
+        {"name": name, "services": {"backup_store": {}}} for name in ("AGX0", "ORIN0")
+    ]),
+}  # fmt: skip
+
 LET_IN = 'from="10.0.0.8",restrict ssh-ed25519 AAAA aicluster-control-node\n'
 BOTH_KEYS = LET_IN + LET_IN.replace("node\n", "node-backup\n")
 CONTROL = {
@@ -434,4 +486,4 @@ CONTROL = {
 }  # fmt: skip
 
 # The first word is the service whose check is meant.
-HEALTHY = DATA | AI | MONITORING | GATEWAY | CONTROL
+HEALTHY = DATA | AI | MONITORING | GATEWAY | BACKUP | CONTROL
