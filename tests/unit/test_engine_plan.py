@@ -76,6 +76,9 @@ LINES: dict[str, tuple[Any, ...]] = {
     "provisioning with changed inputs": (POSTGRES, {}, ["~ provision postgres"]),
     "no provisioning of a container that only has to become healthy": (
         POSTGRES, container("starting", "pg") | PROVISIONED, ["~ container pg (starting)"]),
+    "provisioning that needs another node last": (
+        Desired(provision_inputs={"access": "i1", "redis": "i2"}, provision_last={"access"}), {},
+        ["~ provision redis", "~ provision access"]),
     "nor of an inactive one": (POSTGRES, container("missing", "pg") | INACTIVE, ["+ container pg"]),
     "a container that runs although its profile is not active": (
         POSTGRES, {"unexpected": ["pg"]} | INACTIVE, ["~ container pg (inactive in profile llm)"]),
@@ -106,12 +109,6 @@ def test_before_images_change(wanted, found, before, backups):
     assert all(one["to"].endswith(":2") and one["image"].endswith(":1") for one in plan["before"].values())
     lines = [f"+ backup {service} (before its image pg:1 changes)" for service in backups]
     assert [line for line in plan["lines"] if "backup" in line] == lines
-
-
-def test_what_needs_another_node_is_provisioned_last():
-    inputs = {"control_access": "i1", "postgres": "i2"}
-    wanted = Desired(provision_inputs=inputs, provision_last={"control_access"})
-    assert make_plan(wanted, inspected(), {})["deploy"]["provision"] == ["postgres", "control_access"]
 
 
 @pytest.mark.parametrize("containers", [{"kong": "d1"}, {}])

@@ -1,12 +1,11 @@
 """A run about one role alone: what it touches, and what it leaves as it is."""
 
 import pytest
-from render import cluster, hosts_running, renderer
+from render import hosts_running, renderer
 
 from aicluster.engine.desired import desired_state
 from aicluster.engine.facts import engine_changes, services_there
-from aicluster.engine.scope import Scope, refuse_misplaced
-from aicluster.errors import SiteError
+from aicluster.engine.scope import Scope
 
 HOST = hosts_running("postgrest")[0]
 
@@ -35,19 +34,6 @@ def test_what_others_left_on_the_node_is_not_this_run_s():
     found = {"leftover": ["/opt/aicluster/kong/x"], "orphans": ["kong"], "differing": []}
     assert Scope("redis").seen(found) == {"leftover": [], "orphans": [], "differing": []}
     assert Scope().seen(found) == found
-
-
-def test_a_service_that_is_not_placed_on_the_node_is_refused_with_the_ways_out():
-    nodes = cluster("production")
-    node = next(node for node in nodes if node["host"] == HOST)
-    with pytest.raises(SiteError) as refused:
-        refuse_misplaced("comfyui", node, nodes)
-    assert str(refused.value) == (
-        "service comfyui is not placed on PI52: must be on its placement list; add `- comfyui` to "
-        "node_services in group_vars/backend/services.yml, or run this on ORIN0"
-    )
-    for placed in ("redis", "base", ""):
-        refuse_misplaced(placed, node, nodes)
 
 
 @pytest.mark.parametrize(("only", "more", "changes"), [

@@ -28,18 +28,6 @@ def test_a_container_that_somebody_runs_once_in_a_services_name_is_not_the_servi
     assert json.loads(parse_qs(query)["filters"][0]) == {"label": labels}
 
 
-@pytest.mark.parametrize(("found", "why"), [
-    pytest.param(None, "missing", id="no container"),
-    pytest.param({"digest": "other"}, "changed", id="another digest"),
-    pytest.param({"state": "exited"}, "exited", id="not running"),
-    pytest.param({"health": "unhealthy"}, "unhealthy", id="not healthy"),
-    pytest.param({}, None, id="as wanted"),
-])  # fmt: skip
-def test_a_container_deviates_for_one_reason(running, found, why):
-    running(*([] if found is None else [container("redis", **found)]))
-    assert inspect(**REDIS)["containers"] == ([{"service": "redis", "why": why}] if why else [])
-
-
 @pytest.mark.parametrize(("found", "runs", "replaced"), [
     pytest.param({"digest": "other"}, "redis:7", True, id="another one"),
     pytest.param({"digest": "other"}, "redis:8", False, id="the same, with other files"),
@@ -83,20 +71,27 @@ def test_a_node_is_in_the_profile_it_was_switched_to_or_in_its_first(tmp_path, c
     assert inspect(**PROFILES)["profile"] == profile
 
 
-@pytest.mark.parametrize(("paint", "why", "unexpected"), [
-    pytest.param({"state": "created"}, None, False, id="exists and does not run"),
-    pytest.param({"state": "running"}, None, True, id="runs"),
-    pytest.param({"state": "restarting"}, None, True, id="crashes repeatedly"),
-    pytest.param({"state": "paused"}, None, True, id="is paused"),
-    pytest.param(None, "missing", False, id="is missing"),
-    pytest.param({"state": "exited", "digest": "old"}, "changed", False, id="is of older files"),
+@pytest.mark.parametrize(("service", "found", "why", "unexpected"), [
+    pytest.param("chat", None, "missing", False, id="there is no container"),
+    pytest.param("chat", {"digest": "other"}, "changed", False, id="it is of older files"),
+    pytest.param("chat", {"state": "exited"}, "exited", False, id="it does not run"),
+    pytest.param("chat", {"health": "unhealthy"}, "unhealthy", False, id="it is not healthy"),
+    pytest.param("chat", {}, None, False, id="nothing, it is as wanted"),
+    pytest.param("paint", {"state": "created"}, None, False, id="nothing, an inactive one does not run"),
+    pytest.param("paint", {"state": "running"}, None, True, id="an inactive one runs"),
+    pytest.param("paint", {"state": "restarting"}, None, True, id="an inactive one crashes repeatedly"),
+    pytest.param("paint", {"state": "paused"}, None, True, id="an inactive one is paused"),
+    pytest.param("paint", None, "missing", False, id="there is no container of an inactive one"),
+    pytest.param("paint", {"state": "exited", "digest": "old"}, "changed", False,
+        id="an inactive one is of older files"),
 ])  # fmt: skip
-def test_an_inactive_service_has_a_container_that_does_not_run(running, paint, why, unexpected):
-    running(container("always"), container("chat"), *([container("paint", **paint)] if paint else []))
-    found = inspect(**PROFILES)
-    assert found["inactive"] == ["paint"]
-    assert found["containers"] == ([{"service": "paint", "why": why}] if why else [])
-    assert found["unexpected"] == (["paint"] if unexpected else [])
+def test_a_container_deviates_for_one_reason(running, service, found, why, unexpected):
+    as_wanted = {"always": {}, "chat": {}, "paint": {"state": "created"}, service: found}
+    running(*(container(name, **one) for name, one in as_wanted.items() if one is not None))
+    seen = inspect(**PROFILES)
+    assert seen["inactive"] == ["paint"]
+    assert seen["containers"] == ([{"service": service, "why": why}] if why else [])
+    assert seen["unexpected"] == ([service] if unexpected else [])
 
 
 @pytest.mark.parametrize(("now", "known"), [
