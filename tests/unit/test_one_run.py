@@ -1,5 +1,8 @@
-"""One run at a time on a node."""
+"""One run at a time changes a node: what its controller sees of another, and what the node."""
 
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,39 @@ from aicluster_node import hold
 from aicluster_node.answer import answer
 from node_half import QUESTION, delivery_of
 
+from aicluster.adapters.node_action import NodeAction
+from aicluster.engine import runs
+from aicluster.engine.runs import is_dead, process_of_this_run, this_run
+from aicluster.errors import SiteError
+
 pytestmark = pytest.mark.usefixtures("own_node")
+GONE = 2**22 + 1
+
+
+@pytest.mark.parametrize(("changes", "dead"), [
+    pytest.param({}, False, id="one whose process lives"),
+    pytest.param({"pid": GONE}, True, id="one whose process is gone"),
+    pytest.param({"began": "1"}, True, id="one whose number another process has now"),
+    pytest.param({"boot": "the last one"}, True, id="one before the last boot of this machine"),
+    pytest.param({"machine": "laptop", "pid": GONE}, False, id="one of another machine: who knows"),
+])  # fmt: skip
+def test_only_a_run_that_can_be_seen_to_be_over_is_dead(changes, dead):
+    me = this_run(os.getpid(), "")
+    assert is_dead({**me, **changes}, me) is dead
+
+
+def test_a_task_knows_the_process_of_its_run_whatever_became_of_it():
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        assert pool.submit(process_of_this_run).result() == os.getpid()
+
+
+def test_what_is_left_of_a_killed_run_changes_nothing(monkeypatch):
+    monkeypatch.setattr(runs, "process_of_this_run", lambda: GONE)
+    step = object.__new__(NodeAction)
+    with pytest.raises(SiteError, match="the run of this task is gone: nothing was changed on PI31"):
+        step.change({"node_name": "PI31"}, {"verb": "deliver"})
+
+
 ANNA = {"run": "laptop 1 100 5", "who": "anna@laptop", "pid": 100, "play": "site.yml"}
 PI31 = {"run": "pi31 2 200 6", "who": "aicluster@pi31", "pid": 200, "play": "edge.yml"}
 
