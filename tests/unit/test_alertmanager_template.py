@@ -6,33 +6,34 @@ import pytest
 import render
 import yaml
 
+from aicluster.engine.files import File
+
 CONF = "/opt/aicluster/alertmanager/"
 SECRET_URL = "https://hooks.invalid/T0KEN"
 
 
-def config(**overrides: Any) -> dict[str, Any]:
-    text = render.render_role("alertmanager", overrides=overrides)[CONF + "alertmanager.yml"]
-    parsed: dict[str, Any] = yaml.safe_load(text)
-    return parsed
+def rendered(name: str, url: str) -> tuple[dict[str, Any], list[File]]:
+    """A receiver and all files, where this is its URL."""
+    files = render.files_of("alertmanager", overrides={f"alertmanager_{name}_url": url})
+    [text] = [file.content for file in files if file.path == CONF + "alertmanager.yml"]
+    receivers = {one["name"]: one for one in yaml.safe_load(text)["receivers"]}
+    return receivers[name], files
 
 
-def receivers(**overrides: Any) -> dict[str, dict[str, Any]]:
-    return {receiver["name"]: receiver for receiver in config(**overrides)["receivers"]}
+every_receiver = pytest.mark.parametrize("name", ["page", "default", "deadman"])
 
 
-@pytest.mark.parametrize("name", ["page", "default", "deadman"])
+@every_receiver
 def test_a_receiver_without_a_url_tells_nobody(name):
-    overrides = {f"alertmanager_{name}_url": ""}
-    assert receivers(**overrides)[name] == {"name": name}
-    assert CONF + f"secrets/{name}_url" not in render.render_role("alertmanager", overrides=overrides)
+    receiver, files = rendered(name, "")
+    assert receiver == {"name": name}
+    assert CONF + f"secrets/{name}_url" not in [file.path for file in files]
 
 
-@pytest.mark.parametrize("name", ["page", "default", "deadman"])
+@every_receiver
 def test_a_url_is_in_a_secret_file_and_nowhere_else(name):
-    overrides = {f"alertmanager_{name}_url": SECRET_URL}
-    [webhook] = receivers(**overrides)[name]["webhook_configs"]
-    assert webhook == {"url_file": f"/etc/alertmanager/secrets/{name}_url"}
-    files = render.files_of("alertmanager", overrides=overrides)
+    receiver, files = rendered(name, SECRET_URL)
+    assert receiver["webhook_configs"] == [{"url_file": f"/etc/alertmanager/secrets/{name}_url"}]
     [secret] = [file for file in files if SECRET_URL in file.content.decode()]
     assert secret.path == CONF + f"secrets/{name}_url"
     assert (secret.content.decode().strip(), secret.mode, secret.uid) == (SECRET_URL, "0400", 65534)
