@@ -283,8 +283,7 @@ FAILS: dict[str, tuple[Any, ...]] = {
     "kong: it has no configuration": (
         {"GET /status": (200, {"configuration_hash": "0" * 32})}, "without a configuration"),
     "kong: it does not know a node": (node.upstream(("10.0.0.1", 4, "HEALTHY")), "does not know ORIN0"),
-    "kong: it cannot reach a node": (
-        AWAY, "for Kong ORIN0 (10.0.0.2:11434) is UNHEALTHY", "ollama on ORIN0"),
+    "kong: it cannot reach a node": (AWAY, "for Kong ORIN0 (10.0.0.2:11434) is UNHEALTHY", "ollama on ORIN0"),
     "kong: nobody is left, so it does not matter who is inactive": (
         node.upstream(("10.0.0.1", 4, "UNHEALTHY"), ("10.0.0.2", 1, "UNHEALTHY")) | {ORIN0: INACTIVE},
         "AGX0 (10.0.0.1:11434) is UNHEALTHY", "ollama on AGX0", "ollama on ORIN0"),
@@ -314,10 +313,8 @@ FAILS: dict[str, tuple[Any, ...]] = {
     "control_node: a node does not let it in": (
         {"*raw*": "10.0.0.2 | CHANGED | rc=0 >>\n\nagx0 | UNREACHABLE! => {}\nrc=4\n"},
         "cannot work on AGX0", "control_access on AGX0"),
-    "control_node: it has no timer": (
-        {"*ActiveState*": "inactive\n"}, "aicluster-nightly.timer is inactive"),
-    "control_access: there is no line": (
-        {"find /root /home *": ""}, "does not let PI31 (10.0.0.8) in"),
+    "control_node: it has no timer": ({"*ActiveState*": "inactive\n"}, "aicluster-nightly.timer is inactive"),
+    "control_access: there is no line": ({"find /root /home *": ""}, "does not let PI31 (10.0.0.8) in"),
     "control_access: one key has no line": (
         {"find /root /home *": node.LET_IN}, "does not let PI31 (10.0.0.8) in"),
     "control_access: the control node had another address": (

@@ -11,8 +11,6 @@ import tree
 from programs import ansible
 from tree import ROOT, load
 
-from aicluster.site.nodes import TIERS
-
 INVENTORIES = {"production": "inventory/production.yml", "lab": "inventory/lab/hosts.yml"}
 inventories = pytest.mark.parametrize("inventory", INVENTORIES)
 
@@ -29,16 +27,6 @@ def test_site_yml_only_imports():
     # What only this playbook knows: what comes after.
     allowed = [{"ollama_pull_later": True}, {"stack_tiers_follow": True}]
     assert all(value in allowed for value in values), "values live in the inventory"
-
-
-@pytest.mark.parametrize("tier", TIERS)
-def test_every_tier_has_a_playbook_for_its_group_with_its_tag(tier):
-    [play] = load(f"playbooks/{tier.replace('_', '-')}.yml")
-    # All nodes, so that a tier whose nodes all fail does not end the run of the others.
-    assert play["hosts"] == "nodes"
-    first = play["tasks"][0]
-    assert (first["ansible.builtin.meta"], first["when"]) == ("end_host", f"'{tier}' not in group_names")
-    assert play["tags"] == [tier.replace("_", "-")]
 
 
 @pytest.mark.parametrize("name", tree.named(".yml", below="playbooks"), ids=str)

@@ -282,8 +282,7 @@ ACCEPTED: dict[str, tuple[Any, ...]] = {
     "an image nobody could ask for yet": ({"images": {"redis:8.10.1": None}}, {}),
     "a registry left to the pull": ({"images": {"redis:8.10.1": answered(None, "")}}, {}),
     "an image of unsaid platforms": ({"images": {"redis:8.10.1": answered(200, "")}}, {}),
-    "another minor version": (
-        {"replaced": {"postgres": {"image": "m:5000/postgres:17.2@sha256:0"}}}, {}),
+    "another minor version": ({"replaced": {"postgres": {"image": "m:5000/postgres:17.2@sha256:0"}}}, {}),
     "an image for all": ({"images": {"redis:8.10.1": answered(200, "", ["linux/amd64", "linux/arm64"])}}, {}),
 }  # fmt: skip
 STARTS: dict[str, dict[str, Any]] = {
