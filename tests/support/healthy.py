@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl
 from a_kit import ScriptedKit, site
 
 RIGHT = "the right password"
+# What the clock of a test shows.
+NOW = time.time()
 Answer = Callable[[Any, Any], Any]
 
 
@@ -255,6 +257,12 @@ node_textfile_scrape_error 0
 """
 
 
+def board(*shown: str, age_s: float = 20) -> dict[str, Any]:
+    """What node_exporter hands out of a Jetson that was read so long ago."""
+    seen = f"jetson_collector_seen_timestamp_seconds {NOW - age_s}"
+    return {"GET /metrics": (200, "\n".join([seen, *(f"jetson_{one} 1" for one in shown)]))}
+
+
 def curled(status: int, body: Any) -> Answer:
     """What curl prints inside Grafana's container: the login goes in by standard input, and nowhere else."""
 
@@ -321,6 +329,8 @@ def stored(*lines: str) -> dict[str, Any]:
 
 MONITORING = {
     "node_exporter": Healthy({"node_exporter": {"metrics": 9100}}, {"GET /metrics": (200, METRICS)}),
+    "jetson_metrics": Healthy({"node_exporter": {"metrics": 9100}}, board(
+        "gpu_load_ratio", "gpu_frequency_hertz", 'temperature_celsius{zone="cpu"}', "power_watts")),
     "grafana": Healthy({"grafana": {"web": 3000}}, grafana("/"), {"grafana/admin_password": RIGHT}, [PI41]),
     "grafana behind nginx": Healthy(
         {"grafana": {}, "nginx": {"http": 80}}, grafana("/grafana/"), {"grafana/admin_password": RIGHT},
@@ -456,7 +466,7 @@ GATEWAY = {
 
 def copied(number: int = 1, age_h: float | None = 2, **more: Any) -> dict[str, Any]:
     """A copy of postgres; without an age it was never made."""
-    made = {} if age_h is None else {"success_at": time.time() - age_h * 3600, "size_bytes": 3 << 20}
+    made = {} if age_h is None else {"success_at": NOW - age_h * 3600, "size_bytes": 3 << 20}
     return {"job": "postgres", "copy": number, "store": ["AGX0", "ORIN0"][number - 1], **made, **more}
 
 

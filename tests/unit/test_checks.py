@@ -43,6 +43,9 @@ def files_of_the_node(tmp_path, monkeypatch):
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(json.dumps(content))
+    monkeypatch.setattr(time, "time", lambda: node.NOW)
+    (tmp_path / "nv_tegra_release").touch()
+    monkeypatch.setattr(check_of("jetson_metrics"), "RELEASE", f"{tmp_path}/nv_tegra_release")
     monkeypatch.setattr(aicluster_verify, "ROOT", str(tmp_path))
     monkeypatch.setattr(check_of("pgadmin"), "SERVERS", f"{tmp_path}/servers.json")
     monkeypatch.setattr(check_of("grafana"), "shipped", lambda: {"one", "two"})
@@ -86,6 +89,10 @@ WORKS: dict[str, tuple[dict[str, Any], str]] = {
         {"GET /queue": None}, "a text (ComfyUI is inactive or busy) went to the bucket and back"),
     "comfyui_outputs beside an inactive ComfyUI: a text is moved": (
         {}, "a text (ComfyUI is inactive or busy) went"),
+    "jetson_metrics: a board shows all": (
+        {}, "values: 1 of load, 1 of clock, 1 of temperature, 1 of power"),
+    "jetson_metrics: a board has no power monitor": (
+        node.board("gpu_load_ratio", "temperature_celsius"), "1 of temperature; none of clock, power"),
     "jupyterhub: all places are taken": (
         {START: (429, "limit exceeded"), STOP: None}, "no notebook slot was free"),
     "jupyterhub: two verifies at once": (
@@ -227,6 +234,9 @@ FAILS: dict[str, tuple[Any, ...]] = {
         "aicluster_node_info of N"),
     "node_exporter: a file is broken": (
         {"GET /metrics": (200, node.METRICS.replace("scrape_error 0", "scrape_error 1"))}, "cannot be read"),
+    "jetson_metrics: nothing is handed out": ({"GET /metrics": (200, "")}, "has no metrics of the board"),
+    "jetson_metrics: nobody looks any more": (node.board("power_watts", age_s=500), "last read 500 s ago"),
+    "jetson_metrics: nothing of a Jetson can be read": (node.board(), "a Jetson, and neither GPU nor"),
     "grafana: its database is sick": (
         {"grafana: *health": node.curled(200, {"database": "failing"})}, "database is 'failing'"),
     "grafana: it has another password": (

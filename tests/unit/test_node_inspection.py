@@ -134,7 +134,7 @@ def test_nothing_is_asked_of_engine_or_registry_where_no_container_differs(tmp_p
     with an_engine(tmp_path / "docker.sock", INFO) as asked:
         found = inspect(**REDIS)["conditions"]
     assert (found["images"], found["compose"]) == ({}, None)
-    assert [request.split()[1] for request in asked if request] == ["/info"]
+    assert [request.split()[1] for request in asked] == ["/info"]
 
 
 @pytest.mark.parametrize(("path", "found"), [
@@ -183,7 +183,7 @@ def test_the_login_of_root_is_shown_to_the_registry_it_is_for(tmp_path):
     with an_engine(tmp_path / "docker.sock", {}) as asked:
         images.ask_registry("ghcr.io/a/b:1")
         images.ask_registry("redis:8")
-    with_login, without = [request for request in asked if request]
+    with_login, without = asked
     shown = with_login.partition("X-Registry-Auth: ")[2].split()[0]
     login = {"username": "me", "password": "secret", "serveraddress": "ghcr.io"}
     assert json.loads(base64.urlsafe_b64decode(shown)) == login
