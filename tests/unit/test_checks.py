@@ -160,8 +160,6 @@ FAILS: dict[str, tuple[Any, ...]] = {
     "redis_exporter: it has another password": (
         {"GET /metrics": (200, 'redis_exporter_last_scrape_error{err="WRONGPASS"} 1\nredis_up 0\n')},
         'redis_exporter_last_scrape_error{err="WRONGPASS"} 1'),
-    "postgrest: it is not ready": ({"GET /ready": (503, "")}, "/ready answered 503"),
-    "postgrest: its schema lacks the view": ({"GET /health": (404, "")}, "api.health answered 404"),
     "postgrest: it serves another database": (
         {"GET /health": (200, [node.ROW | {"database": "other"}])}, "not of database aicluster"),
     "postgrest: it shows the catalogue": ({"GET /pg_roles": (200, "[]")}, "answered 200 instead of 404"),
@@ -219,8 +217,6 @@ FAILS: dict[str, tuple[Any, ...]] = {
         {"GET /api/authentication/validate": (200, {"valid": False})}, "cannot log in"),
     "sonarqube: Prometheus is not let in": (
         {"GET /api/monitoring/metrics": (403, "")}, "metrics answered 403"),
-    "sonarqube: it cannot forget": (
-        {"POST /api/projects/delete": (500, "")}, "deleting the project answered 500"),
     "jupyterhub: it has another password": ({LOGIN: (403, "")}, "refuses the right password"),
     "jupyterhub: it lets in everybody": ({LOGIN: node.SESSION}, "accepts a wrong password"),
     "jupyterhub: a notebook ends as it starts": (

@@ -28,10 +28,6 @@ UP_IS_GREEN = {"type": "value", "options": {"1": {"text": "up", "color": "green"
 PANELS: dict[str, tuple[Any, ...]] = {
     "a legend gets its braces": ({"legend": "{device} on {node}"},
         ("targets", 0, "legendFormat"), "{{device}} on {{node}}"),
-    "an expression over several lines is one line": ({"expr": "sum(\n  up\n)"},
-        ("targets", 0, "expr"), "sum( up )"),
-    "a number now is asked once": ({}, ("targets", 0, "instant"), True),
-    "a trend is asked over time": ({"trend": True}, ("targets", 0, "range"), True),
     "colors are bounds between colors": ({"colors": ["green", 0.8, "red"]},
         (*DEFAULTS, "thresholds", "steps"),
         [{"value": None, "color": "green"}, {"value": 0.8, "color": "red"}]),
