@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from render import SOURCES, container, hosts_running, render_role
+from render import container, hosts_running, render_role
 
 
 @pytest.mark.parametrize("service", ["comfyui", "ollama"])
@@ -16,11 +16,8 @@ def test_a_board_with_a_gpu_gets_it_and_a_node_without_one_no_trace_of_it(servic
     assert not [name for name in lab["environment"] if name.startswith(("NVIDIA_DRIVER", "CUDA"))]
 
 
-@pytest.mark.parametrize("inventory", sorted(SOURCES))
-def test_the_engine_of_a_node_knows_the_runtime_its_container_asks_for(inventory):
-    for host in hosts_running("ollama", inventory):
-        daemon = json.loads(
-            render_role("docker_engine", inventory=inventory, host=host)["/etc/docker/daemon.json"]
-        )
-        runtime = container("ollama", inventory=inventory, host=host).get("runtime", "runc")
+def test_the_engine_of_a_board_knows_the_runtime_that_its_container_asks_for():
+    for host in hosts_running("ollama"):
+        daemon = json.loads(render_role("docker_engine", host=host)["/etc/docker/daemon.json"])
+        runtime = container("ollama", host=host).get("runtime", "runc")
         assert runtime in {"runc", *daemon.get("runtimes", {})}

@@ -27,20 +27,14 @@ def node(name: str, tier: str, *, mirror_for: list[str] | None = None) -> dict[s
     return {"name": name, "tier": tier, "address": f"10.0.0.{len(name)}", "services": services}
 
 
-AI_TIERS = ["primary_ai", "secondary_ai"]
-
-
+AGX, AGX1 = (node(name, "primary_ai", mirror_for=["primary_ai", "secondary_ai"]) for name in ("AGX", "AGX1"))
+OPEN = node("AGX", "primary_ai", mirror_for=["lan"])
 MIRRORS: dict[str, tuple[Any, ...]] = {
-    "the mirror of another node": (node("O", "secondary_ai"),
-        [node("AGX", "primary_ai", mirror_for=AI_TIERS)], ["10.0.0.3:11436"]),
-    "never its own": (node("AGX", "primary_ai", mirror_for=AI_TIERS),
-        [node("AGX", "primary_ai", mirror_for=AI_TIERS), node("AGX1", "primary_ai", mirror_for=AI_TIERS)],
-        ["10.0.0.4:11436"]),
-    "none whose port is closed to it": (node("N", "edge"), [node("AGX", "primary_ai", mirror_for=AI_TIERS)],
-        []),
-    "one that is open to the whole network": (node("N", "edge"),
-        [node("AGX", "primary_ai", mirror_for=["lan"])], ["10.0.0.3:11436"]),
-}  # fmt: skip
+    "the mirror of another node": (node("O", "secondary_ai"), [AGX], ["10.0.0.3:11436"]),
+    "never its own": (AGX, [AGX, AGX1], ["10.0.0.4:11436"]),
+    "none whose port is closed to it": (node("N", "edge"), [AGX], []),
+    "one that is open to the whole network": (node("N", "edge"), [OPEN], ["10.0.0.3:11436"]),
+}
 
 
 @pytest.mark.parametrize(("pulling", "nodes", "mirrors"), MIRRORS.values(), ids=MIRRORS)
