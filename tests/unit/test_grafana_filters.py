@@ -6,10 +6,12 @@ from operator import getitem
 from typing import Any
 
 import pytest
+import render
 
 from aicluster.errors import SiteError
 from aicluster.monitoring.dashboards import grafana_dashboard
 from aicluster.monitoring.grafana import grafana_datasources, grafana_links
+from aicluster.site.nodes import nodes_running
 
 STAT = {"stat": "Up", "description": "Who is up.", "expr": "up", "unit": "short"}
 
@@ -70,47 +72,25 @@ def test_a_bad_description_names_the_panel_and_the_mistake(panel, message):
         grafana_dashboard(described(panel))
 
 
-OPEN = ["operators", "gateway", "monitoring"]
-
-
-def shown(kind: str, title: str, port: int, container: int, **more: int) -> dict[str, Any]:
-    return {
-        "ports": {"web": {"port": port, "container": container, "from": OPEN}},
-        "dashboard": {"title": title, "port": "web", "path": "/", "link": True},
-        "datasource": {"type": kind, "port": "web", **more},
-    }
-
-
-CLUSTER: list[dict[str, Any]] = [
-    {"name": "PI41", "address": "192.0.2.4", "tier": "monitoring", "services": {
-        "grafana": {"ports": {"web": {"port": 3000, "container": 3000, "from": ["operators"]}}},
-        "prometheus": shown("prometheus", "Prometheus", 9095, 9090, interval_s=60),
-        "alertmanager": shown("alertmanager", "Alerts", 9093, 9093),
-    }},
-    {"name": "PI51", "address": "192.0.2.5", "tier": "gateway", "services": {
-        "grafana": {"ports": {}, "dashboard": {"port": "web", "path": "/"}},
-        "prometheus": shown("prometheus", "Prometheus", 9090, 9090, interval_s=30),
-    }},
-]  # fmt: skip
-
-
 def cluster(**ports: list[str]) -> list[dict[str, Any]]:
-    """CLUSTER with other audiences: node=[...] of its Prometheus."""
-    nodes = deepcopy(CLUSTER)
-    for node in nodes:
-        if node["name"] in ports:
-            node["services"]["prometheus"]["ports"]["web"]["from"] = ports[node["name"]]
+    """Production, its second Prometheus at another port, with other audiences: node=[...] of a Prometheus."""
+    nodes = deepcopy(render.cluster("production"))
+    for node in nodes_running(nodes, "prometheus"):
+        port = node["services"]["prometheus"]["ports"]["web"]
+        port["from"] = ports.get(node["name"], port["from"])
+        port["port"] = 9095 if node["name"] == "PI41" else 9090
     return nodes
 
 
 # By the name of the container where it runs beside, else by its address and published port.
 @pytest.mark.parametrize(("here", "urls"), [
-    pytest.param("PI41", ["192.0.2.5:9090", "prometheus:9090", "alertmanager:9093"],
+    pytest.param("PI41", ["192.168.1.147:9090", "prometheus:9090", "alertmanager:9093"],
         id="on the monitoring node"),
-    pytest.param("PI51", ["prometheus:9090", "192.0.2.4:9095", "192.0.2.4:9093"], id="on the gateway"),
+    pytest.param("PI51", ["prometheus:9090", "192.168.1.204:9095", "192.168.1.204:9093"],
+        id="on the gateway"),
 ])  # fmt: skip
 def test_data_sources_follow_placement(here, urls):
-    found = {source["uid"]: source for source in grafana_datasources(CLUSTER, here)}
+    found = {source["uid"]: source for source in grafana_datasources(cluster(), here)}
     names = ["prometheus", "prometheus-watch", "alertmanager"]
     assert [found[name]["url"] for name in names] == [f"http://{url}" for url in urls]
     assert [name for name in found if found[name]["isDefault"]] == ["prometheus"]
@@ -129,6 +109,7 @@ def test_a_prometheus_that_may_not_be_reached_is_an_error_with_the_way_out():
 
 
 def test_links_lead_to_the_pages_operators_may_open():
-    alerts = {"title": "Alerts", "url": "http://192.0.2.4:9093/"}
-    assert grafana_links(CLUSTER) == [alerts, {"title": "Prometheus", "url": "http://192.0.2.5:9090/"}]
-    assert grafana_links(cluster(PI51=["gateway"])) == [alerts]
+    links = grafana_links(cluster())
+    assert [link["title"] for link in links] == ["Alerts", "Logs", "Prometheus"]
+    assert links[-1]["url"] == "http://192.168.1.147:9090/"
+    assert grafana_links(cluster(PI51=["gateway"])) == links[:-1]
