@@ -1,32 +1,18 @@
 """What the preflight checks a node by: what a run brings is not missed, and what is there is not new."""
 
-from typing import Any
-
 import pytest
 from inspected import FOUND, conditions, container, files, inspected
+from render import hosts_running, renderer
 
-from aicluster.engine.desired import Desired
+from aicluster.engine.desired import Desired, desired_state
 from aicluster.engine.facts import new_services, pull_findings, to_record, wanted_of
 from aicluster.engine.files import File
 from aicluster.engine.plan import make_plan
 
 COMPOSE, CHECK = "/opt/aicluster/redis/compose.yaml", "/opt/aicluster/checks/redis.py"
-LIMITS: dict[str, Any] = {
-    "engine": {
-        "source": "docker",
-        "packages": {"engine": "docker-ce", "compose": "docker-compose-plugin"},
-        "oldest": {"engine": "20.10", "api": "1.41", "compose": "2.26"},
-        "repository": {"packages": ["python3-debian"], "files": ["/etc/docker.sources"]},
-        "runtimes": {"nvidia": {"path": "nvidia-container-runtime"}, "wasm": {"runtimeType": "io.wasm.v1"}},
-    },
-    "engine_packages": ["docker-ce", "docker-ce-cli", "docker-compose-plugin"],
-    "disk_gb": {"redis": 3},
-    "disk_reserved_gb": 8,
-    "disk_floor_mb": 500,
-    "disk_budget": True,
-    "architecture": "arm64",
-    "memory_mb": 1850,
-}
+[HOST, *_] = hosts_running("redis")
+OF_PRODUCTION = desired_state(renderer("production", HOST))[0].limits
+LIMITS = {**OF_PRODUCTION, "disk_gb": {"redis": 3}, "memory_mb": None}
 REDIS = Desired(
     files=[File(path, b"", "redis") for path in (COMPOSE, CHECK)],
     containers={"redis": "d1"},
@@ -60,7 +46,7 @@ def test_what_a_run_installs_is_not_missed_and_recorded_with_its_repository(pack
     assert (wanted["engine"]["coming"], wanted["packages"]) == (coming, packages)
     assert to_record({**make_plan(REDIS, found, {}), "wanted": wanted}) == {
         "packages": [*packages, *["python3-debian"] * recorded],
-        "sources": ["/etc/docker.sources"] * recorded,
+        "sources": LIMITS["engine"]["repository"]["files"] if recorded else [],
     }
 
 

@@ -20,7 +20,7 @@ def node(name: str, *results: dict[str, Any]) -> dict[str, Any]:
 
 ENTRIES: dict[str, Any] = {
     "A": {"sql": {}, "cache": {}},
-    "BB": {"web": {"needs": ["sql"]}, "helper": {"beside": ["web"]}, "web2": {"needs": ["sql"]}},
+    "BB": {"web": {"needs": ["sql"]}},
 }
 
 
@@ -66,16 +66,6 @@ def test_what_sudo_pam_and_shells_print_around_the_answer_is_no_part_of_it(befor
 
 def test_a_cluster_without_services_is_not_ok():
     assert summary([node("A")], ENTRIES)["ok"] is False
-
-
-def test_what_failed_because_of_another_names_it_and_comes_after_it():
-    two = node("BB", result("web", "failed"), result("helper", "failed"), result("web2"))
-    content = summary([two, node("A", result("sql", "failed"), result("cache"))], ENTRIES)
-    assert [(one["service"], one["caused_by"]) for one in content["failures"]] == [
-        ("sql", []),
-        ("web", ["sql on A"]),
-        ("helper", ["web on BB"]),
-    ]
 
 
 STORE: dict[str, Any] = {
