@@ -73,10 +73,6 @@ def signed_in(page: Any) -> Answer:
     return only_with("Authorization", "Bearer tok", page, 401)
 
 
-def sign_in(form: str, _sent: Any) -> Any:
-    return 200, {"ok": dict(parse_qsl(form)) == OPERATOR, "bearerToken": "tok"}
-
-
 DATA = {
     "minio": Healthy({"minio": {"api": 9000, "console": 9001}}, {
         "GET /images/": (403, "AccessDenied"),
@@ -115,7 +111,8 @@ DATA = {
         "pgadmin: printenv PGADMIN_DEFAULT_EMAIL": "operator@example.org\n",
     }, {"pgadmin/password": RIGHT}),
     "redis_commander": Healthy({"redis_commander": {"web": 8081}}, {
-        "POST /signin": sign_in,
+        "POST /signin": lambda form, _sent: (
+            200, {"ok": dict(parse_qsl(form)) == OPERATOR, "bearerToken": "tok"}),
         "GET /connections": signed_in({"connections": [{"label": "PI52", "options": REDIS}]}),
         "GET /apiv2/server/info": signed_in({"data": [REDIS | {"info": [{"key": "Redis version"}]}]}),
     }, {"redis_commander/local-production.json": json.dumps(
@@ -200,14 +197,6 @@ NOTEBOOK = f"{HUB}/api/users/aicluster-verify"
 SESSION = (302, "", ("Set-Cookie", f"jupyterhub-hub-login=session; HttpOnly; Path={HUB}/"))
 
 
-def log_in(form: str, _sent: Any) -> Any:
-    return SESSION if ("password", RIGHT) in parse_qsl(form) else (403, "Invalid username or password")
-
-
-def validate(_data: Any, sent: Mapping[str, str]) -> Any:
-    return 200, {"valid": sent["Authorization"] == basic(RIGHT)}
-
-
 AI = {
     "ollama": Healthy({"ollama": {"api": 11434}}, {
         "GET /api/version": (200, {"version": "0.32.15"}),
@@ -231,7 +220,8 @@ AI = {
         {"comfyui": {"ui": 80}}, OUTPUTS, entries={"comfyui": {"profiles": ["llm"]}}),
     "sonarqube": Healthy({"sonarqube": {"web": 80}}, {
         "GET /api/system/status": (200, {"version": "26.8", "status": "UP"}),
-        "GET /api/authentication/validate": validate,
+        "GET /api/authentication/validate": lambda _data, sent: (
+            200, {"valid": sent["Authorization"] == basic(RIGHT)}),
         "GET /api/monitoring/metrics": only_with("Authorization", "Bearer open", "", 403),
         "POST /api/projects/create": (200, "{}"),
         "GET /api/projects/search": (200, {"components": [{"key": "aicluster-verify-run-1"}]}),
@@ -241,7 +231,8 @@ AI = {
         f"GET {HUB}/health": (200, ""),
         f"GET {HUB}/api": (200, {"version": "5.5.4"}),
         f"GET {HUB}/login": (200, "<form>"),
-        f"POST {HUB}/login": log_in,
+        f"POST {HUB}/login": lambda form, _sent: (
+            SESSION if ("password", RIGHT) in parse_qsl(form) else (403, "Invalid username or password")),
         f"GET {HUB}/home": (200, ""),
         f"GET {HUB}/metrics": (200, "# HELP\njupyterhub_running_servers 1.0\n"),
         f"POST {NOTEBOOK}/server": (202, ""),
