@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -366,22 +366,6 @@ def node_of(tier: str) -> dict[str, Any]:
     return {"name": "N", "tier": tier, "services": {"prometheus": {}}}
 
 
-def gateway(*edges: dict[str, Any]) -> Healthy:
-    """An nginx before Kong, and nodes that answer when no AI node does."""
-    return Healthy(
-        {"kong": {}, "nginx": {"http": 80}},
-        {
-            "GET /healthz": (200, ""),
-            "GET /": (200, '<script src="portal.js">'),
-            "GET /portal/health": (200, ""),
-            "POST /api/v1/chat": (200, MESSAGE, ("X-AI-Node", "AGX0")),
-            "POST http://10.0.0.6:8080/api/chat": OF_NANO,
-        },
-        {"kong/api_key": "the-key"},
-        [node_of("gateway"), *edges],
-    )
-
-
 def ai(name: str, address: str, *, balanced: bool = True, **more: Any) -> dict[str, Any]:
     """A node with Ollama, as Kong's check sees it."""
     services = {"ollama": {"ports": {"api": 11434}}, "node_exporter": {"ports": {"metrics": 9100}}, **more}
@@ -410,29 +394,34 @@ def with_key(*said: Any) -> Answer:
     return lambda _data, sent: said if sent.get("apikey") == "the-key" else (401, {})
 
 
-def kong(*nodes: dict[str, Any]) -> Healthy:
-    return Healthy(
-        {"kong": {"proxy": 8000, "status": 8100}},
-        {
-            "GET /status/ready": (200, {}),
-            "GET /status": (200, {"configuration_hash": "ab" * 16}),
-            "POST /api/v1/chat": (401, {}),
-            "POST /api/v1/code": with_key(200, {"message": {"content": ""}}, ("X-AI-Node", "AGX0")),
-            "GET /api/v1/image/queue": with_key(200, {"queue_running": []}),
-            "POST /api/v1/image": with_key(400, {"error": {"type": "prompt_no_outputs"}}),
-            "GET /api/v1/code/quality/api/system/status": with_key(200, {"status": "UP"}),
-            "GET /v1/models": with_key(200, {}, ("RateLimit-Limit", "3000")),
-            f"GET {TAGS}": can("completion", "tools"),
-            **upstream(("10.0.0.1", 4, "HEALTHY"), ("10.0.0.2", 1, "HEALTHY")),
-        },
-        {"kong/api_key": "the-key"},
-        nodes,
-    )
-
-
+# An nginx before Kong, and a Kong before AI nodes and others.
+NGINX = Healthy({"kong": {}, "nginx": {"http": 80}}, {
+    "GET /healthz": (200, ""),
+    "GET /": (200, '<script src="portal.js">'),
+    "GET /portal/health": (200, ""),
+    "POST /api/v1/chat": (200, MESSAGE, ("X-AI-Node", "AGX0")),
+    "POST http://10.0.0.6:8080/api/chat": OF_NANO,
+}, {"kong/api_key": "the-key"}, [node_of("gateway")])  # fmt: skip
+KONG = Healthy({"kong": {"proxy": 8000, "status": 8100}}, {
+    "GET /status/ready": (200, {}),
+    "GET /status": (200, {"configuration_hash": "ab" * 16}),
+    "POST /api/v1/chat": (401, {}),
+    "POST /api/v1/code": with_key(200, {"message": {"content": ""}}, ("X-AI-Node", "AGX0")),
+    "GET /api/v1/image/queue": with_key(200, {"queue_running": []}),
+    "POST /api/v1/image": with_key(400, {"error": {"type": "prompt_no_outputs"}}),
+    "GET /api/v1/code/quality/api/system/status": with_key(200, {"status": "UP"}),
+    "GET /v1/models": with_key(200, {}, ("RateLimit-Limit", "3000")),
+    f"GET {TAGS}": can("completion", "tools"),
+    **upstream(("10.0.0.1", 4, "HEALTHY"), ("10.0.0.2", 1, "HEALTHY")),
+}, {"kong/api_key": "the-key"}, [
+    ai("AGX0", "10.0.0.1"),
+    ai("ORIN0", "10.0.0.2"),
+    ai("NANO", "10.0.0.3", balanced=False),
+    {"name": "PI52", "address": "", "services": {"redis": {}}},
+])  # fmt: skip
 GATEWAY = {
-    "nginx": gateway(),
-    "nginx before an edge": gateway(THE_EDGE),
+    "nginx": NGINX,
+    "nginx before an edge": replace(NGINX, cluster=[*NGINX.cluster, THE_EDGE]),
     "nginx on the edge": Healthy({"ollama": {}, "nginx": {"http": 80}}, {
         "GET /healthz": (200, ""),
         "POST /api/chat": (*OF_NANO, ("X-Cache-Status", "HIT")),
@@ -444,14 +433,11 @@ GATEWAY = {
         "GET /comfyui/": (401, ""),
         "GET /jupyter/": (302, ""),
     }, cluster=[node_of("secondary_ai")], entries={"comfyui": {"login": "basic"}}),
-    "kong": kong(
-        ai("AGX0", "10.0.0.1"),
-        ai("ORIN0", "10.0.0.2"),
-        ai("NANO", "10.0.0.3", balanced=False),
-        {"name": "PI52", "address": "", "services": {"redis": {}}},
-    ),
-    "kong without AI nodes": kong(),
-    "kong before one service each": kong(ai("ORIN0", "10.0.0.2", balanced=False, comfyui={}, sonarqube={})),
+    "kong": KONG,
+    "kong without AI nodes": replace(KONG, cluster=[]),
+    "kong before one service each": replace(KONG, cluster=[
+        ai("ORIN0", "10.0.0.2", balanced=False, comfyui={}, sonarqube={}),
+    ]),
 }  # fmt: skip
 
 
