@@ -12,7 +12,6 @@ from programs import ansible
 from tree import ROOT, load
 
 INVENTORIES = {"production": "inventory/production.yml", "lab": "inventory/lab/hosts.yml"}
-inventories = pytest.mark.parametrize("inventory", INVENTORIES)
 
 
 def variables_of(path: Path) -> dict[str, Any]:
@@ -62,7 +61,7 @@ def test_both_inventories_place_the_same_nodes_in_the_same_groups():
     assert by_name("production", "host_vars") == by_name("lab", "inventory/lab/host_vars")
 
 
-@inventories
+@pytest.mark.parametrize("inventory", INVENTORIES)
 def test_a_play_of_a_tier_gets_the_values_that_ansible_inventory_shows(inventory):
     sources = [f"--inventory={source}" for source in render.SOURCES[inventory]]
     shown = json.loads(ansible("ansible-inventory", *sources, "--list").stdout)["_meta"]["hostvars"]

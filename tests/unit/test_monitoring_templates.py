@@ -95,7 +95,6 @@ NODES = [
     for host in render.hosts_running("node_exporter", inventory)
 ]
 NANO = "192.168.1.159"
-every_node = pytest.mark.parametrize(("inventory", "host"), NODES)
 
 
 def flags(**where: Any) -> list[str]:
@@ -106,12 +105,7 @@ def flags(**where: Any) -> list[str]:
     return value.split(" ")
 
 
-def flag(name: str, **where: Any) -> str:
-    [value] = [one.partition("=")[2] for one in flags(**where) if one.startswith(f"--{name}=")]
-    return value
-
-
-@every_node
+@pytest.mark.parametrize(("inventory", "host"), NODES)
 def test_an_orin_is_not_asked_for_thermal_zones_which_would_hang_it(inventory, host):
     [board] = [node["board"] for node in render.cluster(inventory) if node["host"] == host]
     orin = "Orin" in board
@@ -128,8 +122,8 @@ MEASURED: dict[str, tuple[str, list[str]]] = {
 
 @pytest.mark.parametrize(("name", "measured", "left_out"), [(name, *row) for name, row in MEASURED.items()])
 def test_disks_and_interfaces_are_measured_and_those_of_containers_are_not(name, measured, left_out):
-    pattern = re.compile(flag(name))
-    assert [one for one in [*measured.split(), *left_out] if pattern.search(one)] == left_out
+    [pattern] = [one.partition("=")[2] for one in flags() if one.startswith(f"--{name}=")]
+    assert [one for one in [*measured.split(), *left_out] if re.search(pattern, one)] == left_out
 
 
 def state(host: str) -> dict[str, Any]:

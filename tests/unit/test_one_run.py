@@ -51,17 +51,6 @@ def ask(verb, run, **more):
     return answer({**more, "verb": verb, "run": run})
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    now = hold.time.monotonic()
-
-    def pass_s(seconds):
-        monkeypatch.setattr(hold.time, "monotonic", lambda: now + seconds)
-
-    pass_s(0)
-    return pass_s
-
-
 def refused(path):
     answer({**delivery_of({path: b"x"}, validations={str(path): "false %s"}), "run": ANNA})
 
@@ -94,7 +83,8 @@ def test_a_dead_run_is_taken_over_by_name_only():
     pytest.param(hold.SILENT_S + 60, True, id="after a day"),
     pytest.param(-60, True, id="when the machine has rebooted under a lock that stayed"),
 ])  # fmt: skip
-def test_a_silent_run_is_taken_over(clock, passed_s, free):
+def test_a_silent_run_is_taken_over(monkeypatch, passed_s, free):
     ask("hold", ANNA)
-    clock(passed_s)
+    now = hold.time.monotonic()
+    monkeypatch.setattr(hold.time, "monotonic", lambda: now + passed_s)
     assert ("held_by" not in ask("hold", PI31)) is free
