@@ -31,7 +31,8 @@ def test_the_manager_may_install_nothing_and_is_reached_in_a_newer_image_by_one_
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "comfy").mkdir()
     source = 'parser.add_argument("--lowvram", action="store_true")\ngroup.add_argument(\'--cpu\')\n'
     (tmp_path / "comfy/cli_args.py").write_text(source)
@@ -48,20 +49,6 @@ def manager(folder, source, config=OLD, level=STRICT):
     settings.write_text(level)
 
 
-@pytest.mark.parametrize(("optional", "passed"), [
-    pytest.param("--disable-dynamic-vram", [], id="a switch it does not know is left out"),
-    pytest.param("--cpu,--disable-dynamic-vram", ["--cpu"], id="one it knows is passed on"),
-    pytest.param("", [], id="none"),
-])  # fmt: skip
-def test_only_switches_the_version_knows_are_passed_on(folder, monkeypatch, optional, passed):
-    manager(folder, "'default', 'ComfyUI-Manager'")
-    monkeypatch.chdir(folder)
-    ran = []
-    monkeypatch.setattr(start.os, "execv", lambda _program, argv: ran.append(argv))
-    start.main([OLD, optional, "--listen", "0.0.0.0"])
-    assert [argv[1:] for argv in ran] == [["main.py", "--listen", "0.0.0.0", *passed]]
-
-
 MANAGERS: dict[str, tuple[Any, ...]] = {
     "a new manager, settings where it reads them": ("'__manager'", NEW, STRICT, ""),
     "a new manager, old place": ("'__manager'", OLD, STRICT, f"comfyui_manager_config: {NEW}"),
@@ -71,12 +58,28 @@ MANAGERS: dict[str, tuple[Any, ...]] = {
 }
 
 
+@pytest.fixture
+def started(monkeypatch):
+    """The command lines that take the place of the program."""
+    found: list[list[str]] = []
+    monkeypatch.setattr(start.os, "execv", lambda _program, argv: found.append(argv[1:]))
+    return found
+
+
 @pytest.mark.parametrize(("source", "config", "level", "reason"), MANAGERS.values(), ids=MANAGERS)
-def test_comfyui_starts_only_when_its_manager_is_strict(folder, monkeypatch, source, config, level, reason):
+def test_comfyui_starts_only_when_its_manager_is_strict(folder, started, source, config, level, reason):
     manager(folder, source, config, level)
-    monkeypatch.chdir(folder)
-    started = []
-    monkeypatch.setattr(start.os, "execv", lambda *_: started.append(config))
     with pytest.raises(SystemExit, match=reason) if reason else nullcontext():
         start.main([config, "", "--listen", "0.0.0.0"])
     assert bool(started) is not bool(reason)
+
+
+@pytest.mark.parametrize(("optional", "passed"), [
+    pytest.param("--disable-dynamic-vram", [], id="a switch it does not know is left out"),
+    pytest.param("--cpu,--disable-dynamic-vram", ["--cpu"], id="one it knows is passed on"),
+    pytest.param("", [], id="none"),
+])  # fmt: skip
+def test_only_switches_the_version_knows_are_passed_on(folder, started, optional, passed):
+    manager(folder, "'default', 'ComfyUI-Manager'")
+    start.main([OLD, optional, "--listen", "0.0.0.0"])
+    assert started == [["main.py", "--listen", "0.0.0.0", *passed]]

@@ -51,10 +51,6 @@ RULES: dict[str, Callable[[Container], bool]] = {
 }
 
 
-def deviations(container: Container) -> set[str]:
-    return {name for name, holds in RULES.items() if not holds(container)}
-
-
 def exceptions(service: str) -> dict[str, str]:
     path = Path("roles") / service / "meta" / "hardening.yml"
     return (load(path) or {}) if (ROOT / path).is_file() else {}
@@ -73,7 +69,10 @@ def containers(service: str) -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("service", [role for role in tree.roles() if tree.is_service(role)])
 def test_a_service_keeps_the_baseline_except_where_its_role_says_why(service):
-    found = {where: deviations(container) for where, container in containers(service)}
+    found = {
+        where: {name for name, holds in RULES.items() if not holds(container)}
+        for where, container in containers(service)
+    }
     undocumented = {where: rules - set(exceptions(service)) for where, rules in found.items()}
     assert not any(undocumented.values()), undocumented
     needless = set(exceptions(service)) - set().union(*found.values()) if found else set()
