@@ -20,10 +20,6 @@ def host(address: str, **variables: Any) -> dict[str, Any]:
     return {"inventory_hostname": address, "group_names": ["nodes"], **variables}
 
 
-def one(**variables: Any) -> dict[str, Any]:
-    return cluster_nodes([host("10.0.0.1", **variables)], CATALOGUE)[0]
-
-
 def test_an_override_on_one_node_leaves_the_catalogue_and_the_other_nodes_alone():
     override = {"ollama": {"memory_mb": 8192, "ports": {"api": {"port": 11435}}}}
     hosts = [host("10.0.0.1", node_services=[override]), host("10.0.0.2", node_services=["ollama"])]
@@ -48,7 +44,8 @@ def test_a_pin_beats_all_other_images_of_its_service_on_its_host_alone():
     pytest.param({"ansible_port": 2222, "ansible_ssh_port": 2022}, 2022, id="what Ansible prefers"),
 ])  # fmt: skip
 def test_a_node_has_the_ssh_port_of_its_inventory(variables, port):
-    assert one(**variables)["ssh_port"] == port
+    [node] = cluster_nodes([host("10.0.0.1", **variables)], CATALOGUE)
+    assert node["ssh_port"] == port
 
 
 MOVED = {"ollama": {"ports": {"api": {"port": 11435}}}}
