@@ -167,7 +167,6 @@ def start(file, *flags, said="", swarm=False, containers=True, **store):
 DAEMON = "/etc/docker/daemon.json"
 JOURNALD = {"log-driver": "journald"}
 OUT_OF_FILE = f"its log-driver, journald, or the engine does not start again; take them out of {DAEMON}"
-MOVE = "move the data first: `sudo docker stop $(sudo docker ps -q)`"
 SAVE = "move the data first: save it, run playbooks/cleanup.yml there, put it back after this run"
 ANEW = "`sudo docker compose -p aicluster down` there first"
 
@@ -203,10 +202,8 @@ FILES: dict[str, tuple[Any, ...]] = {
         "runtime x", "either path or runtimeType"),
     "another folder, and volumes in the one there is": (
         {**start({"data-root": "/mnt/d"}, root_to_come="/mnt/d", containers=False), **VOLUMES},
-        "data-root: /mnt/d, until now /var/lib/docker", MOVE),
-    "another folder, and containers in the one there is": (
-        start({"data-root": "/mnt/d"}, root_to_come="/mnt/d"),
-        "data-root: /mnt/d, until now /var/lib/docker", MOVE),
+        "data-root: /mnt/d, until now /var/lib/docker",
+        "move the data first: `sudo docker stop $(sudo docker ps -q)`"),
     "users that are to be remapped, and volumes of those that are not": (
         {**start({"userns-remap": "default"}, containers=False), **VOLUMES},
         "userns-remap: default, until now off", SAVE),

@@ -7,28 +7,19 @@ module = import_file("library/stack_reload.py", "stack_reload_module")
 KONG = {"service": "kong", "command": "kong reload", "confirm": "sh -c 'grep new'", "files": ["/a", "/b"]}
 
 
-class Compose:
-    """Stands for compose: answers of the reload and of each question after it; remembers what was asked."""
-
-    def __init__(self, reload, *confirm):
-        self.reload, self.confirm, self.asked = reload, list(confirm), []
-
-    def __call__(self, *arguments):
-        self.asked.append(arguments)
-        if arguments[0] == "logs":
-            return 0, "the log"
-        if "-e" not in arguments:
-            return self.reload
-        return self.confirm.pop(0) if len(self.confirm) > 1 else self.confirm[0]
-
-
 @pytest.fixture
 def compose(monkeypatch):
-    def put(reload, *confirm, state="running healthy"):
-        stand_in = Compose(reload, *confirm)
-        monkeypatch.setattr(module, "compose", stand_in)
+    """Puts answers of the reload and of the question after it; remembers what was asked."""
+    asked: list[tuple[str, ...]] = []
+
+    def put(reload, confirm, state="running healthy"):
+        def answer(*arguments):
+            asked.append(arguments)
+            return (0, "the log") if arguments[0] == "logs" else confirm if "-e" in arguments else reload
+
+        monkeypatch.setattr(module, "compose", answer)
         monkeypatch.setattr(module, "state_of", lambda _service: state)
-        return stand_in
+        return asked
 
     monkeypatch.setattr(module, "PAUSE_S", 0)
     monkeypatch.setattr(module, "TIMEOUT_S", 0)
@@ -58,6 +49,6 @@ def test_a_reload_that_fails_names_file_service_and_program_with_their_words(com
     pytest.param("", [], id="one that is not there"),
 ])  # fmt: skip
 def test_a_container_that_is_not_healthy_is_not_asked_to_reload(compose, state, asked):
-    stand_in = compose((0, ""), (0, ""), state=state)
+    seen = compose((0, ""), (0, ""), state)
     assert module.reload(KONG) is None
-    assert stand_in.asked == asked
+    assert seen == asked
