@@ -1,12 +1,51 @@
-"""What ComfyUI is told, and what it starts with."""
+"""What Ollama, its mirror and ComfyUI are given, and what ComfyUI starts with."""
 
+import json
+import re
 from configparser import ConfigParser
 from contextlib import nullcontext
 from typing import Any
 
 import pytest
-import render
 from by_path import import_file
+from render import container, hosts_running, render_role
+
+
+@pytest.mark.parametrize("service", ["comfyui", "ollama"])
+def test_a_board_with_a_gpu_gets_it_and_a_node_without_one_no_trace_of_it(service):
+    board, lab = container(service), container(service, inventory="lab")
+    assert board["runtime"] == "nvidia" and board["environment"]["NVIDIA_VISIBLE_DEVICES"] == "all"
+    assert not board["read_only"], "NVIDIA's hooks write into the root file system"
+    assert "runtime" not in lab and lab["read_only"]
+    assert lab["environment"]["NVIDIA_VISIBLE_DEVICES"] == "void", "the image itself says `all`"
+    assert not [name for name in lab["environment"] if name.startswith(("NVIDIA_DRIVER", "CUDA"))]
+
+
+def test_the_engine_of_a_board_knows_the_runtime_that_its_container_asks_for():
+    for host in hosts_running("ollama"):
+        daemon = json.loads(render_role("docker_engine", host=host)["/etc/docker/daemon.json"])
+        runtime = container("ollama", host=host).get("runtime", "runc")
+        assert runtime in {"runc", *daemon.get("runtimes", {})}
+
+
+DIGEST = "sha256:" + "0a" * 32
+
+
+@pytest.mark.parametrize("path", [
+    pytest.param("/id_ed25519", id="the private key"),
+    pytest.param("/v2/library/../manifests/latest", id="a way out"),
+    pytest.param("/v2/library/.hidden/manifests/latest", id="hidden files"),
+    pytest.param("/v2/library/phi3/manifests/", id="a list of tags"),
+    pytest.param(f"/v2/library/phi3/blobs/{DIGEST}-partial", id="a layer that is not whole"),
+    pytest.param("/v2/library/phi3/blobs/sha256:../../id_ed25519", id="a digest that is none"),
+    pytest.param("/v2/a/b/c/manifests/latest", id="more folders than a name has"),
+])  # fmt: skip
+def test_nothing_else_is_served(path):
+    configuration = render_role("model_mirror")["/opt/aicluster/model_mirror/conf/nginx.conf"]
+    # The syntax of its locations is that of Python, as far as these go.
+    patterns = re.findall(r'location ~ "(.+)" \{', configuration)
+    assert patterns and not [pattern for pattern in patterns if re.search(pattern, path)]
+
 
 BIN = "roles/comfyui/templates/opt/aicluster/comfyui/bin/start.py"
 start = import_file(BIN, "comfyui_start")
@@ -14,18 +53,14 @@ OLD, NEW = "user/default/ComfyUI-Manager/config.ini", "user/__manager/config.ini
 STRICT = "[default]\nsecurity_level = strong\n"
 
 
-def comfyui(**where: Any) -> dict[str, Any]:
-    return render.container("comfyui", **where)
-
-
 def test_the_manager_may_install_nothing_and_is_reached_in_a_newer_image_by_one_variable():
-    files = render.render_role("comfyui")
+    files = render_role("comfyui")
     settings = ConfigParser()
     settings.read_string(files["/opt/aicluster/comfyui/conf/manager.ini"])
     assert settings["default"]["security_level"] == "strong"
     mounted = f"/opt/aicluster/comfyui/conf/manager.ini:/opt/ComfyUI/{OLD}:ro"
-    assert mounted in comfyui()["volumes"]
-    newer = comfyui(overrides={"comfyui_manager_config": NEW})
+    assert mounted in container("comfyui")["volumes"]
+    newer = container("comfyui", overrides={"comfyui_manager_config": NEW})
     assert f"/opt/aicluster/comfyui/conf/manager.ini:/opt/ComfyUI/{NEW}:ro" in newer["volumes"]
     assert newer["command"][0] == NEW
 
