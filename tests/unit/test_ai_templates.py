@@ -53,16 +53,14 @@ OLD, NEW = "user/default/ComfyUI-Manager/config.ini", "user/__manager/config.ini
 STRICT = "[default]\nsecurity_level = strong\n"
 
 
-def test_the_manager_may_install_nothing_and_is_reached_in_a_newer_image_by_one_variable():
-    files = render_role("comfyui")
+@pytest.mark.parametrize("path", [OLD, NEW])
+def test_the_manager_may_install_nothing_and_is_reached_in_a_newer_image_by_one_variable(path):
     settings = ConfigParser()
-    settings.read_string(files["/opt/aicluster/comfyui/conf/manager.ini"])
+    settings.read_string(render_role("comfyui")["/opt/aicluster/comfyui/conf/manager.ini"])
     assert settings["default"]["security_level"] == "strong"
-    mounted = f"/opt/aicluster/comfyui/conf/manager.ini:/opt/ComfyUI/{OLD}:ro"
-    assert mounted in container("comfyui")["volumes"]
-    newer = container("comfyui", overrides={"comfyui_manager_config": NEW})
-    assert f"/opt/aicluster/comfyui/conf/manager.ini:/opt/ComfyUI/{NEW}:ro" in newer["volumes"]
-    assert newer["command"][0] == NEW
+    found = container("comfyui", overrides={"comfyui_manager_config": path})
+    assert f"/opt/aicluster/comfyui/conf/manager.ini:/opt/ComfyUI/{path}:ro" in found["volumes"]
+    assert found["command"][0] == path
 
 
 @pytest.fixture
