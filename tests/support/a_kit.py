@@ -69,7 +69,7 @@ class ScriptedKit(Kit):
         secrets: Mapping[str, str] | None = None,
         together: Sequence[str] = (),
     ) -> None:
-        """`asked` is every request, with its query; `waited` how often it waited in vain."""
+        """`asked`: every request, with its query, and every command; `waited`: how often in vain."""
         super().__init__(site, "run-1", together)
         self.answers, self.commands, self.secrets = answers or {}, commands or {}, secrets or {}
         self.asked: list[str] = []
@@ -109,6 +109,7 @@ class ScriptedKit(Kit):
 
     def printed(self, place: str, argv: Sequence[str], stdin: str | None) -> str:
         line = place + " ".join(argv)
+        self.asked.append(line)
         said = next((said for like, said in self.commands.items() if fnmatchcase(line, like)), None)
         assert said is not None, f"nothing was to be run as {line}"
         if callable(said):

@@ -4,14 +4,17 @@ import base64
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 from a_kit import ScriptedKit, site
 
 RIGHT = "the right password"
+# What the clock of a test shows.
+NOW = time.time()
 Answer = Callable[[Any, Any], Any]
 
 
@@ -70,10 +73,6 @@ def signed_in(page: Any) -> Answer:
     return only_with("Authorization", "Bearer tok", page, 401)
 
 
-def sign_in(form: str, _sent: Any) -> Any:
-    return 200, {"ok": dict(parse_qsl(form)) == OPERATOR, "bearerToken": "tok"}
-
-
 DATA = {
     "minio": Healthy({"minio": {"api": 9000, "console": 9001}}, {
         "GET /images/": (403, "AccessDenied"),
@@ -112,7 +111,8 @@ DATA = {
         "pgadmin: printenv PGADMIN_DEFAULT_EMAIL": "operator@example.org\n",
     }, {"pgadmin/password": RIGHT}),
     "redis_commander": Healthy({"redis_commander": {"web": 8081}}, {
-        "POST /signin": sign_in,
+        "POST /signin": lambda form, _sent: (
+            200, {"ok": dict(parse_qsl(form)) == OPERATOR, "bearerToken": "tok"}),
         "GET /connections": signed_in({"connections": [{"label": "PI52", "options": REDIS}]}),
         "GET /apiv2/server/info": signed_in({"data": [REDIS | {"info": [{"key": "Redis version"}]}]}),
     }, {"redis_commander/local-production.json": json.dumps(
@@ -151,28 +151,57 @@ def tags(*names: str) -> dict[str, Any]:
     return {"GET /api/tags": (200, {"models": models})}
 
 
+def on_the_gpu(percent: int) -> dict[str, Any]:
+    """How much of the model for code is on the GPU. It was loaded under another name: its digest tells."""
+    model = {"name": "codellama:7b", "digest": "code:latest", "size": 100, "size_vram": percent}
+    return {"GET /api/ps": (200, {"models": [model]})}
+
+
 JOB = {
     "outputs": {"2": {"images": [{"filename": "a.png", "subfolder": "", "type": "temp"}]}},
     "status": {"status_str": "success", "completed": True},
+}
+PICTURE, PNG, TEXT = "aicluster-verify-r_00001_.png", b"\x89PNG\r\n\x1a\n...", "aicluster verify run-1 N"
+COMFYUI = {
+    "GET /system_stats": (200, {"system": {}, "devices": [{"type": "cuda"}]}),
+    "POST /prompt": (200, {"prompt_id": "p1", "number": 1, "node_errors": {}}),
+    "GET /history/p1": (200, {"p1": JOB}),
+    "GET /queue": (200, {"queue_running": [], "queue_pending": []}),
+    "GET /view": (200, PNG),
+    "GET /models/checkpoints": (200, ["sd.safetensors", "more.ckpt"]),
+    "POST /queue": (200, ""),
+    "POST /history": (200, ""),
+}
+
+
+def given_back(picture: bytes) -> Answer:
+    """The digest of what the bucket gives back, of a picture or of the text that stands for one."""
+    of_text, of_picture = (hashlib.sha256(content).hexdigest() for content in (TEXT.encode(), picture))
+    return lambda argv, _stdin: f"{of_picture if argv[1] == PICTURE else of_text}  -\n"
+
+
+OUTPUTS = {
+    "GET /history/p1": (
+        200,
+        {"p1": {"outputs": {"2": {"images": [{"filename": PICTURE, "type": "output"}]}}}},
+    ),
+    "comfyui_outputs: */outputs-healthy": "12\n",
+    "comfyui_outputs: */outputs-bucket": "ORIN0/\n",
+    "comfyui_outputs: find /output -type f": "/output/a.png\n/output/_put_here\n",
+    "comfyui_outputs: tee /output/*.txt": prints(""),
+    "comfyui_outputs: */outputs-round-trip *": given_back(PNG),
+    "comfyui_outputs: rm -f *": "",
 }
 HUB = "/jupyter/hub"
 NOTEBOOK = f"{HUB}/api/users/aicluster-verify"
 SESSION = (302, "", ("Set-Cookie", f"jupyterhub-hub-login=session; HttpOnly; Path={HUB}/"))
 
 
-def log_in(form: str, _sent: Any) -> Any:
-    return SESSION if ("password", RIGHT) in parse_qsl(form) else (403, "Invalid username or password")
-
-
-def validate(_data: Any, sent: Mapping[str, str]) -> Any:
-    return 200, {"valid": sent["Authorization"] == basic(RIGHT)}
-
-
 AI = {
     "ollama": Healthy({"ollama": {"api": 11434}}, {
         "GET /api/version": (200, {"version": "0.32.15"}),
         **tags(*MODELS),
-        "GET /api/ps": (200, {"models": []}),
+        **on_the_gpu(100),
         "POST /api/generate": (200, {"done": True, "response": "Yes", "eval_count": 1}),
     }),
     "model_mirror": Healthy({"model_mirror": {"registry": 80}}, {
@@ -184,19 +213,15 @@ AI = {
         f"GET /v2/library/phi3/blobs/{BLOBS['model']}": layer("model"),
         "model_mirror: *": f"{hashlib.sha256(MANIFEST.encode()).hexdigest()}  ./library/phi3/mini\n",
     }),
-    "comfyui": Healthy({"comfyui": {"ui": 80}}, {
-        "GET /system_stats": (200, {"system": {}, "devices": [{"type": "cuda"}]}),
-        "POST /prompt": (200, {"prompt_id": "p1", "number": 1, "node_errors": {}}),
-        "GET /history/p1": (200, {"p1": JOB}),
-        "GET /queue": (200, {"queue_running": [], "queue_pending": []}),
-        "GET /view": (200, b"\x89PNG\r\n\x1a\n..."),
-        "GET /models/checkpoints": (200, ["sd.safetensors", "more.ckpt"]),
-        "POST /queue": (200, ""),
-        "POST /history": (200, ""),
-    }),
+    "comfyui": Healthy({"comfyui": {"ui": 80}}, COMFYUI),
+    "comfyui_outputs": Healthy(
+        {"comfyui": {"ui": 80}}, COMFYUI | OUTPUTS, entries={"comfyui": {"profiles": ["image"]}}),
+    "comfyui_outputs beside an inactive ComfyUI": Healthy(
+        {"comfyui": {"ui": 80}}, OUTPUTS, entries={"comfyui": {"profiles": ["llm"]}}),
     "sonarqube": Healthy({"sonarqube": {"web": 80}}, {
         "GET /api/system/status": (200, {"version": "26.8", "status": "UP"}),
-        "GET /api/authentication/validate": validate,
+        "GET /api/authentication/validate": lambda _data, sent: (
+            200, {"valid": sent["Authorization"] == basic(RIGHT)}),
         "GET /api/monitoring/metrics": only_with("Authorization", "Bearer open", "", 403),
         "POST /api/projects/create": (200, "{}"),
         "GET /api/projects/search": (200, {"components": [{"key": "aicluster-verify-run-1"}]}),
@@ -206,7 +231,8 @@ AI = {
         f"GET {HUB}/health": (200, ""),
         f"GET {HUB}/api": (200, {"version": "5.5.4"}),
         f"GET {HUB}/login": (200, "<form>"),
-        f"POST {HUB}/login": log_in,
+        f"POST {HUB}/login": lambda form, _sent: (
+            SESSION if ("password", RIGHT) in parse_qsl(form) else (403, "Invalid username or password")),
         f"GET {HUB}/home": (200, ""),
         f"GET {HUB}/metrics": (200, "# HELP\njupyterhub_running_servers 1.0\n"),
         f"POST {NOTEBOOK}/server": (202, ""),
@@ -220,6 +246,12 @@ METRICS = f"""node_uname_info{{machine="aarch64",nodename="{UNAME}"}} 1
 aicluster_node_info{{board="Raspberry Pi 4",node="N",tier="monitoring"}} 1
 node_textfile_scrape_error 0
 """
+
+
+def board(*shown: str, age_s: float = 20) -> dict[str, Any]:
+    """What node_exporter hands out of a Jetson that was read so long ago."""
+    seen = f"jetson_collector_seen_timestamp_seconds {NOW - age_s}"
+    return {"GET /metrics": (200, "\n".join([seen, *(f"jetson_{one} 1" for one in shown)]))}
 
 
 def curled(status: int, body: Any) -> Answer:
@@ -288,6 +320,8 @@ def stored(*lines: str) -> dict[str, Any]:
 
 MONITORING = {
     "node_exporter": Healthy({"node_exporter": {"metrics": 9100}}, {"GET /metrics": (200, METRICS)}),
+    "jetson_metrics": Healthy({"node_exporter": {"metrics": 9100}}, board(
+        "gpu_load_ratio", "gpu_frequency_hertz", 'temperature_celsius{zone="cpu"}', "power_watts")),
     "grafana": Healthy({"grafana": {"web": 3000}}, grafana("/"), {"grafana/admin_password": RIGHT}, [PI41]),
     "grafana behind nginx": Healthy(
         {"grafana": {}, "nginx": {"http": 80}}, grafana("/grafana/"), {"grafana/admin_password": RIGHT},
@@ -332,22 +366,6 @@ def node_of(tier: str) -> dict[str, Any]:
     return {"name": "N", "tier": tier, "services": {"prometheus": {}}}
 
 
-def gateway(*edges: dict[str, Any]) -> Healthy:
-    """An nginx before Kong, and nodes that answer when no AI node does."""
-    return Healthy(
-        {"kong": {}, "nginx": {"http": 80}},
-        {
-            "GET /healthz": (200, ""),
-            "GET /": (200, '<script src="portal.js">'),
-            "GET /portal/health": (200, ""),
-            "POST /api/v1/chat": (200, MESSAGE, ("X-AI-Node", "AGX0")),
-            "POST http://10.0.0.6:8080/api/chat": OF_NANO,
-        },
-        {"kong/api_key": "the-key"},
-        [node_of("gateway"), *edges],
-    )
-
-
 def ai(name: str, address: str, *, balanced: bool = True, **more: Any) -> dict[str, Any]:
     """A node with Ollama, as Kong's check sees it."""
     services = {"ollama": {"ports": {"api": 11434}}, "node_exporter": {"ports": {"metrics": 9100}}, **more}
@@ -376,29 +394,34 @@ def with_key(*said: Any) -> Answer:
     return lambda _data, sent: said if sent.get("apikey") == "the-key" else (401, {})
 
 
-def kong(*nodes: dict[str, Any]) -> Healthy:
-    return Healthy(
-        {"kong": {"proxy": 8000, "status": 8100}},
-        {
-            "GET /status/ready": (200, {}),
-            "GET /status": (200, {"configuration_hash": "ab" * 16}),
-            "POST /api/v1/chat": (401, {}),
-            "POST /api/v1/code": with_key(200, {"message": {"content": ""}}, ("X-AI-Node", "AGX0")),
-            "GET /api/v1/image/queue": with_key(200, {"queue_running": []}),
-            "POST /api/v1/image": with_key(400, {"error": {"type": "prompt_no_outputs"}}),
-            "GET /api/v1/code/quality/api/system/status": with_key(200, {"status": "UP"}),
-            "GET /v1/models": with_key(200, {}, ("RateLimit-Limit", "3000")),
-            f"GET {TAGS}": can("completion", "tools"),
-            **upstream(("10.0.0.1", 4, "HEALTHY"), ("10.0.0.2", 1, "HEALTHY")),
-        },
-        {"kong/api_key": "the-key"},
-        nodes,
-    )
-
-
+# An nginx before Kong, and a Kong before AI nodes and others.
+NGINX = Healthy({"kong": {}, "nginx": {"http": 80}}, {
+    "GET /healthz": (200, ""),
+    "GET /": (200, '<script src="portal.js">'),
+    "GET /portal/health": (200, ""),
+    "POST /api/v1/chat": (200, MESSAGE, ("X-AI-Node", "AGX0")),
+    "POST http://10.0.0.6:8080/api/chat": OF_NANO,
+}, {"kong/api_key": "the-key"}, [node_of("gateway")])  # fmt: skip
+KONG = Healthy({"kong": {"proxy": 8000, "status": 8100}}, {
+    "GET /status/ready": (200, {}),
+    "GET /status": (200, {"configuration_hash": "ab" * 16}),
+    "POST /api/v1/chat": (401, {}),
+    "POST /api/v1/code": with_key(200, {"message": {"content": ""}}, ("X-AI-Node", "AGX0")),
+    "GET /api/v1/image/queue": with_key(200, {"queue_running": []}),
+    "POST /api/v1/image": with_key(400, {"error": {"type": "prompt_no_outputs"}}),
+    "GET /api/v1/code/quality/api/system/status": with_key(200, {"status": "UP"}),
+    "GET /v1/models": with_key(200, {}, ("RateLimit-Limit", "3000")),
+    f"GET {TAGS}": can("completion", "tools"),
+    **upstream(("10.0.0.1", 4, "HEALTHY"), ("10.0.0.2", 1, "HEALTHY")),
+}, {"kong/api_key": "the-key"}, [
+    ai("AGX0", "10.0.0.1"),
+    ai("ORIN0", "10.0.0.2"),
+    ai("NANO", "10.0.0.3", balanced=False),
+    {"name": "PI52", "address": "", "services": {"redis": {}}},
+])  # fmt: skip
 GATEWAY = {
-    "nginx": gateway(),
-    "nginx before an edge": gateway(THE_EDGE),
+    "nginx": NGINX,
+    "nginx before an edge": replace(NGINX, cluster=[*NGINX.cluster, THE_EDGE]),
     "nginx on the edge": Healthy({"ollama": {}, "nginx": {"http": 80}}, {
         "GET /healthz": (200, ""),
         "POST /api/chat": (*OF_NANO, ("X-Cache-Status", "HIT")),
@@ -410,14 +433,30 @@ GATEWAY = {
         "GET /comfyui/": (401, ""),
         "GET /jupyter/": (302, ""),
     }, cluster=[node_of("secondary_ai")], entries={"comfyui": {"login": "basic"}}),
-    "kong": kong(
-        ai("AGX0", "10.0.0.1"),
-        ai("ORIN0", "10.0.0.2"),
-        ai("NANO", "10.0.0.3", balanced=False),
-        {"name": "PI52", "address": "", "services": {"redis": {}}},
-    ),
-    "kong without AI nodes": kong(),
-    "kong before one service each": kong(ai("ORIN0", "10.0.0.2", balanced=False, comfyui={}, sonarqube={})),
+    "kong": KONG,
+    "kong without AI nodes": replace(KONG, cluster=[]),
+    "kong before one service each": replace(KONG, cluster=[
+        ai("ORIN0", "10.0.0.2", balanced=False, comfyui={}, sonarqube={}),
+    ]),
+}  # fmt: skip
+
+
+def copied(number: int = 1, age_h: float | None = 2, **more: Any) -> dict[str, Any]:
+    """A copy of postgres; without an age it was never made."""
+    made = {} if age_h is None else {"success_at": NOW - age_h * 3600, "size_bytes": 3 << 20}
+    return {"job": "postgres", "copy": number, "store": ["AGX0", "ORIN0"][number - 1], **made, **more}
+
+
+def copies(*found: dict[str, Any], running: Any = None) -> dict[str, Any]:
+    """What the program of the backup knows."""
+    status = {"node": "N", "running": running, "copies": found}
+    return {"python3 */aicluster_backup.py status": json.dumps(status)}
+
+
+BACKUP = {
+    "backup": Healthy({}, copies(copied(), copied(2, age_h=3)), cluster=[
+        {"name": name, "services": {"backup_store": {}}} for name in ("AGX0", "ORIN0")
+    ]),
 }  # fmt: skip
 
 LET_IN = 'from="10.0.0.8",restrict ssh-ed25519 AAAA aicluster-control-node\n'
@@ -434,4 +473,4 @@ CONTROL = {
 }  # fmt: skip
 
 # The first word is the service whose check is meant.
-HEALTHY = DATA | AI | MONITORING | GATEWAY | CONTROL
+HEALTHY = DATA | AI | MONITORING | GATEWAY | BACKUP | CONTROL

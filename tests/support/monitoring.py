@@ -16,10 +16,6 @@ PROGRAMS = {"prometheus": ("promtool",), "alertmanager": ("alertmanager", "amtoo
 RULES = ROOT / "roles/prometheus/templates/opt/aicluster/prometheus/rules"
 
 
-class MissingToolError(Exception):
-    """Neither an image nor PATH has the programs; the text says how to get them."""
-
-
 def images(service: str) -> list[str]:
     """Return the tags the image of a service may have on this machine: the lab's build, the public one."""
     image = str(catalogue()[service]["image"])
@@ -43,13 +39,13 @@ def shell(service: str, script: str, folder: Path = ROOT) -> subprocess.Complete
     """Run a shell script in `folder` with the programs of a service's image, or with those on PATH.
 
     The image comes first: it has the version that will run. Inside it nothing but `folder` and this project
-    is seen, read-only, and no network. Raises MissingToolError where the programs are nowhere.
+    is seen, read-only, and no network. RuntimeError where the programs are nowhere.
     """
     tag = image_here(service)
     if tag is None:
         missing = [program for program in PROGRAMS[service] if shutil.which(program) is None]
         if missing:
-            raise MissingToolError(
+            raise RuntimeError(
                 f"{', '.join(missing)}: neither on PATH nor in an image {' or '.join(images(service))}. "
                 "`make lab` builds the image; on Debian: apt-get install prometheus prometheus-alertmanager"
             )

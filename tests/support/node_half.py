@@ -5,12 +5,13 @@ import hashlib
 import io
 import json
 import os
-import socket
 import tarfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import UnixStreamServer
 from typing import Any
 
 from aicluster_node import delivery, inspection
@@ -74,37 +75,35 @@ def container(service: str, **changes: str) -> dict[str, str]:
     return {"id": f"{service}-1", "owner": service, "digest": "d", "state": "running", "health": ""} | changes
 
 
-HEADERS = "Api-Version: 1.41\r\nServer: Docker/20.10.24+dfsg1 (linux)\r\n"
-
-
 @contextmanager
 def an_engine(path: Path, answers: Mapping[str, Any]) -> Iterator[list[str]]:
     """An engine on a socket's path: request path -> (status, JSON); anything else is not found.
 
     Yields the requests it was sent.
     """
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(str(path))
-    server.listen()
     asked: list[str] = []
 
-    def serve() -> None:
-        while True:
-            connection, _ = server.accept()
-            with connection:
-                request = connection.recv(4096).decode()
-                if not request:
-                    return
-                asked.append(request)
-                status, body = answers.get(request.split()[1], (404, {"message": "no such thing"}))
-                connection.sendall(f"HTTP/1.0 {status} x\r\n{HEADERS}\r\n{json.dumps(body)}".encode())
+    class Engine(BaseHTTPRequestHandler):
+        def version_string(self) -> str:
+            return "Docker/20.10.24+dfsg1 (linux)"
 
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield asked
-    finally:
-        with socket.socket(socket.AF_UNIX) as last:
-            last.connect(str(path))
-        thread.join(timeout=5)
-        server.close()
+        def do_GET(self) -> None:
+            asked.append(f"{self.requestline}\n{self.headers}")
+            status, body = answers.get(self.path, (404, {"message": "no such thing"}))
+            self.send_response(status)
+            self.send_header("Api-Version", "1.41")
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with UnixStreamServer(str(path), Engine) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        try:
+            yield asked
+        finally:
+            server.shutdown()

@@ -9,21 +9,19 @@ from __future__ import annotations
 import base64
 import json
 import os
-import stat
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-# A shorter value could be anywhere by chance.
-SHORTEST = 8
-FILES_AT_ONCE = 500
 # Longer than any health check takes to ask.
 LASTING_S = 15
 ROOTS = ("/etc", "/home", "/opt", "/root", "/run", "/tmp", "/usr/local", "/var")
 # What others keep: images, layers and volumes of the engine; and journals, which are asked for apart.
 PASSED_BY = ("/var/lib/docker", "/var/lib/containerd", "/var/log/journal", "/run/log/journal")
+# A secret's own place is below a folder `secrets`, and has one reader.
+OWN_PLACE = ("(", "-path", "*/secrets/*", "-perm", "0400", ")")
 # Units, containers, sudo's and Ansible's notes of what they ran.
 JOURNAL = (
     *("journalctl", "--quiet", "--no-pager", "--all", "--output=export"),
@@ -43,75 +41,47 @@ def shapes(value: bytes) -> list[bytes]:
 
 
 class Finder:
-    """Finds any of several secrets in bytes: with grep, which looks for all of them at once."""
+    """Finds any of several secrets (name -> value) in bytes: with grep, which looks for all at once."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        """`secrets`: name -> value. Raises ValueError for one too short to be told from chance."""
-        short = sorted(name for name, value in secrets.items() if len(value.encode()) < SHORTEST)
-        if short:
-            raise ValueError(f"too short to look for: {', '.join(short)}")
-        self.names: dict[bytes, str] = {}
-        for name, value in sorted(secrets.items()):
-            for shape in shapes(value.encode()):
-                self.names.setdefault(shape, name)
+        self.names = {shape: name for name, value in secrets.items() for shape in shapes(value.encode())}
         # In memory: neither a file nor an argument.
         self._patterns = os.memfd_create("patterns")
         os.write(self._patterns, b"\n".join(self.names))
 
-    def _grep(self, arguments: Sequence[str | Path], stream: IO[bytes] | None = None) -> tuple[int, bytes]:
+    def _grep(self, stream: IO[bytes], *command: str) -> tuple[int, list[bytes]]:
         ran = subprocess.run(
-            ["grep", "-aoF", "-f", f"/dev/fd/{self._patterns}", *arguments],
-            stdin=stream or subprocess.DEVNULL,
+            [*command, "-aoF", "-f", f"/dev/fd/{self._patterns}"],
+            stdin=stream,
             stdout=subprocess.PIPE,
             pass_fds=[self._patterns],
             env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
             check=False,
         )
-        return ran.returncode, ran.stdout
+        return ran.returncode, ran.stdout.splitlines()
 
     def names_in(self, stream: IO[bytes]) -> set[str]:
-        code, found = self._grep([], stream)
+        code, found = self._grep(stream, "grep")
         if code > 1:
             raise RuntimeError(f"grep failed with {code}")
-        return {self.names[shape] for shape in found.splitlines()}
+        return {self.names[shape] for shape in found}
 
-    def names_in_files(self, paths: Sequence[Path]) -> set[tuple[str, Path]]:
-        """Return (name of a secret, path) of what files hold; one that has gone meanwhile holds nothing."""
-        _, found = self._grep(["--no-messages", "--with-filename", "--null", "--", *paths])
-        pairs = (line.split(b"\0", 1) for line in found.splitlines())
+    def names_in_files(self, *chosen: str) -> set[tuple[str, Path]]:
+        """Return (name of a secret, path) of what the files hold that find chooses; some go meanwhile."""
+        find = ["find", *chosen, "-type", "f", "-print0"]
+        grep = ("xargs", "--null", "grep", "--no-messages", "--with-filename", "--null")
+        with subprocess.Popen(find, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as listing:
+            assert listing.stdout is not None
+            _, found = self._grep(listing.stdout, *grep)
+        pairs = (line.split(b"\0", 1) for line in found)
         return {(self.names[shape], Path(os.fsdecode(path))) for path, shape in pairs}
 
 
-def may_hold_secrets(path: Path, mode: int) -> bool:
-    """Whether a file is a secret's own place: below a folder `secrets`, and for one reader."""
-    return "secrets" in path.parent.parts and stat.S_IMODE(mode) == 0o400
-
-
-def regular_files(roots: Sequence[str], passed_by: Sequence[str] = ()) -> Iterator[tuple[Path, int]]:
-    """Yield path and mode of every regular file; other file systems below the roots are not entered."""
-    for root in roots:
-        for top, folders, names in os.walk(root):
-            folder = Path(top)
-            folders[:] = [
-                one for one in folders if str(folder / one) not in passed_by and not (folder / one).is_mount()
-            ]
-            for path in (folder / name for name in names):
-                try:
-                    mode = path.lstat().st_mode
-                except FileNotFoundError:
-                    continue
-                if stat.S_ISREG(mode):
-                    yield path, mode
-
-
-def in_files(
-    finder: Finder, roots: Sequence[str], passed_by: Sequence[str] = ()
-) -> Iterator[tuple[str, str]]:
-    modes = {path: mode for path, mode in regular_files(roots, passed_by) if not may_hold_secrets(path, mode)}
-    paths = list(modes)
-    for start in range(0, len(paths), FILES_AT_ONCE):
-        for secret, path in sorted(finder.names_in_files(paths[start : start + FILES_AT_ONCE])):
-            yield secret, f"file {path} ({stat.S_IMODE(modes[path]):o})"
+def in_files(finder: Finder) -> Iterator[tuple[str, str]]:
+    """Look into every file of the roots; other file systems below them are not entered."""
+    passed_by = [word for path in PASSED_BY for word in ("-path", path, "-prune", "-o")]
+    for secret, path in finder.names_in_files(*ROOTS, "-xdev", *passed_by, "-not", *OWN_PLACE):
+        yield secret, f"file {path}"
 
 
 def in_processes(finder: Finder) -> Iterator[tuple[str, str]]:
@@ -120,12 +90,15 @@ def in_processes(finder: Finder) -> Iterator[tuple[str, str]]:
     A command line is for everybody to see. An environment is for its own user, as the secret's file: a health
     check may hand a password to its client that way, a service may not.
     """
-    commands, environments = (list(Path("/proc").glob(f"[0-9]*/{part}")) for part in ("cmdline", "environ"))
-    found = finder.names_in_files(commands)
-    if for_a_while := finder.names_in_files(environments):
+    commands, environments = (
+        ("/proc", "-mindepth", "2", "-maxdepth", "2", "-path", f"/proc/[0-9]*/{part}")
+        for part in ("cmdline", "environ")
+    )
+    found = finder.names_in_files(*commands)
+    if for_a_while := finder.names_in_files(*environments):
         time.sleep(LASTING_S)
-        found |= for_a_while & finder.names_in_files([path for _, path in for_a_while])
-    for secret, path in sorted(found):
+        found |= for_a_while & finder.names_in_files(*environments)
+    for secret, path in found:
         try:
             name = (path.parent / "comm").read_text().strip()
         except OSError:  # it has ended meanwhile
@@ -140,7 +113,7 @@ def in_output(finder: Finder, argv: Sequence[str], place: str) -> Iterator[tuple
         found = finder.names_in(process.stdout)
     if process.returncode:
         raise RuntimeError(f"{argv[0]} failed with {process.returncode}")
-    for secret in sorted(found):
+    for secret in found:
         yield secret, place
 
 
@@ -157,7 +130,7 @@ def everywhere(secrets: Mapping[str, str]) -> list[tuple[str, str]]:
     finder = Finder(secrets)
     return sorted(
         {
-            *in_files(finder, ROOTS, PASSED_BY),
+            *in_files(finder),
             *in_processes(finder),
             *in_containers(finder),
             *in_output(finder, JOURNAL, "journal"),

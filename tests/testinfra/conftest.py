@@ -5,7 +5,7 @@ All, for the folder `all` and those of the roles that are the foundation of ever
 Expectations come from the inventory (fixture `node`), facts from the node (fixture `host`).
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import site_under_test as site
 import testinfra
 
 HERE = Path(__file__).parent
-LOG_LINES = 30
 EVERYWHERE = {"all", "base"}
 
 
@@ -70,15 +69,3 @@ def inside(host: Any) -> Callable[..., Any]:
         return host.run(f"{site.COMPOSE} exec -T {service} {words}", *argv)
 
     return run
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    report: Any = yield
-    host = getattr(item, "funcargs", {}).get("host")
-    if report.when == "call" and report.failed and host is not None:
-        logs = host.run(
-            f"{site.COMPOSE} ps --all 2>&1; {site.COMPOSE} logs --no-color --tail {LOG_LINES} 2>&1"
-        )
-        report.sections.append(("containers of the node", logs.stdout))
-    return report

@@ -1,12 +1,18 @@
 """The check of each service passes where it works, and names what does not, with evidence and causes."""
 
 import json
+import threading
+import time
+from contextlib import suppress
 from typing import Any
 
 import aicluster_verify
 import healthy as node
 import pytest
-from a_kit import SLOW, check_of, failure_of, in_turn
+import render
+from a_kit import SLOW, ScriptedKit, check_of, failure_of, in_turn, site
+from aicluster_verify import CheckError
+from by_path import import_file
 
 MANIFEST = "GET /v2/library/phi3/manifests/mini"
 MODEL = f"GET /v2/library/phi3/blobs/{node.BLOBS['model']}"
@@ -20,13 +26,16 @@ AWAY = node.upstream(("10.0.0.1", 4, "HEALTHY"), ("10.0.0.2", 1, "UNHEALTHY"))
 STATE = 'aicluster_service_state{name="%s",state="inactive"} 1\n'
 INACTIVE = (200, "".join(STATE % name for name in ("ollama", "comfyui", "sonarqube")))
 ORIN0 = "GET http://10.0.0.2:9100/metrics"
+GENERATE, LOADED = "POST /api/generate", "GET /api/ps"
+MOVED = "comfyui_outputs: */outputs-round-trip *"
+AGAIN = "sudo systemctl start aicluster-backup"
 
 
 @pytest.fixture(autouse=True)
 def files_of_the_node(tmp_path, monkeypatch):
     files: dict[str, Any] = {
         "comfyui.json": {"gpu": True, "checkpoints": ["sd.safetensors"]},
-        "ollama.json": {"models": ["llama3.2", "codellama:7b"], "aliases": ["chat", "code"], "gpu": False},
+        "ollama.json": {"models": ["llama3.2", "codellama:7b"], "aliases": ["chat", "code"], "gpu": True},
         "kong.json": [{"node": "AGX0", "url": node.TAGS, "models": {"phi4:latest": ["tools"]}}],
         "servers.json": {"Servers": {"1": {"Name": "PI52"}}},
         "jupyterhub/conf/settings.json": {"base_url": "/jupyter/"},
@@ -34,10 +43,16 @@ def files_of_the_node(tmp_path, monkeypatch):
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(json.dumps(content))
+    monkeypatch.setattr(time, "time", lambda: node.NOW)
+    (tmp_path / "nv_tegra_release").touch()
+    monkeypatch.setattr(check_of("jetson_metrics"), "RELEASE", f"{tmp_path}/nv_tegra_release")
     monkeypatch.setattr(aicluster_verify, "ROOT", str(tmp_path))
     monkeypatch.setattr(check_of("pgadmin"), "SERVERS", f"{tmp_path}/servers.json")
     monkeypatch.setattr(check_of("grafana"), "shipped", lambda: {"one", "two"})
     monkeypatch.setattr(check_of("kong"), "PROBED_WITHIN_S", -1)
+    outputs = check_of("comfyui_outputs")
+    monkeypatch.setattr(outputs, "active_profile", lambda: "image")
+    monkeypatch.setattr(outputs, "load", lambda kind, service, _folder: getattr(check_of(service), kind))
     for service in ("comfyui", "kong", "ollama"):
         monkeypatch.setattr(check_of(service), "WANTED", f"{tmp_path}/{service}.json")
 
@@ -48,20 +63,31 @@ def check_and_kit(case: str, changed: dict[str, Any]) -> tuple[Any, Any]:
     return check_of(name.split()[0]).check, node.kit_of(name, changed)
 
 
-@pytest.mark.parametrize("name", node.HEALTHY)
-def test_a_service_that_works_is_healthy(name):
-    check, kit = check_and_kit(name, {})
-    assert check(kit)
-
-
 # What is changed about a node that works, and what its check says all the same.
 WORKS: dict[str, tuple[dict[str, Any], str]] = {
+    **{f"{name}: it works": ({}, "") for name in node.HEALTHY},
+    "backup: both copies are of the last night": (
+        {}, "2 of 2 copies in AGX0, ORIN0, the oldest 3.0 h old, 3 MiB"),
+    "backup: one is being made": (
+        node.copies(node.copied(), running={"pid": 1}), "the oldest 2.0 h old, 3 MiB, one is being made"),
+    "backup: never backed up is a warning": (
+        node.copies(node.copied(age_h=None)), f"never backed up: postgres to AGX0; `{AGAIN}` does it"),
+    "backup: a node that keeps nothing": (node.copies(), "this node keeps nothing"),
     "blackbox_exporter: what a missing answer to a ping means": (
         {"GET /probe": in_turn(node.probed(200, 1), node.probed(0, 0))},
         "the ingress answered 200 in 12 ms; no ping comes back, so NodeDown depends on node_exporter alone"),
     "comfyui: a picture is being made for a user": (
         {"GET /history/p1": (200, "{}"), "GET /queue": (200, {"queue_running": [[0, "theirs"], [1, "p1"]]})},
         "is busy for a user on cuda"),
+    "comfyui_outputs: a picture is moved": ({}, "a picture made now went to the bucket and back"),
+    "comfyui_outputs: ComfyUI does not answer, which its own check tells": (
+        {"GET /queue": None}, "a text (ComfyUI is inactive or busy) went to the bucket and back"),
+    "comfyui_outputs beside an inactive ComfyUI: a text is moved": (
+        {}, "a text (ComfyUI is inactive or busy) went"),
+    "jetson_metrics: a board shows all": (
+        {}, "values: 1 of load, 1 of clock, 1 of temperature, 1 of power"),
+    "jetson_metrics: a board has no power monitor": (
+        node.board("gpu_load_ratio", "temperature_celsius"), "1 of temperature; none of clock, power"),
     "jupyterhub: all places are taken": (
         {START: (429, "limit exceeded"), STOP: None}, "no notebook slot was free"),
     "jupyterhub: two verifies at once": (
@@ -83,6 +109,8 @@ WORKS: dict[str, tuple[dict[str, Any], str]] = {
     "kong before one service each: both are reached": ({}, "there is no AI node, image, code quality"),
     "kong before one service each: both are inactive": (
         {QUEUE: (503, {}), QUALITY: (503, {}), ORIN0: INACTIVE}, "image inactive, code quality inactive"),
+    "ollama: all of a model is on the GPU": ({}, " s, 100 % on the GPU"),
+    "ollama: part of a model is on the GPU": (node.on_the_gpu(60), " s, 60 % on the GPU"),
     "postgres with a standby: it receives what is written": ({}, "4 databases; PI52 receives it"),
     "postgres as a standby: it is being made": (
         {"postgres: *": node.prints('{"doing": "copies PI52: 40 %"}')}, "copies PI52: 40 %"),
@@ -105,9 +133,10 @@ WORKS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(
     ("case", "changed", "said"), [(case, *row) for case, row in WORKS.items()], ids=WORKS
 )
-def test_what_is_no_failure_is_told(case, changed, said):
+def test_what_works_and_what_is_no_failure_is_told(case, changed, said):
     check, kit = check_and_kit(case, changed)
-    assert said in check(kit)
+    seen = check(kit)
+    assert seen and said in str(seen)
 
 
 # What is changed, the evidence, and the possible causes.
@@ -130,8 +159,6 @@ FAILS: dict[str, tuple[Any, ...]] = {
     "redis_exporter: it has another password": (
         {"GET /metrics": (200, 'redis_exporter_last_scrape_error{err="WRONGPASS"} 1\nredis_up 0\n')},
         'redis_exporter_last_scrape_error{err="WRONGPASS"} 1'),
-    "postgrest: it is not ready": ({"GET /ready": (503, "")}, "/ready answered 503"),
-    "postgrest: its schema lacks the view": ({"GET /health": (404, "")}, "api.health answered 404"),
     "postgrest: it serves another database": (
         {"GET /health": (200, [node.ROW | {"database": "other"}])}, "not of database aicluster"),
     "postgrest: it shows the catalogue": ({"GET /pg_roles": (200, "[]")}, "answered 200 instead of 404"),
@@ -155,6 +182,11 @@ FAILS: dict[str, tuple[Any, ...]] = {
         node.tags(*node.MODELS[1:]), "no model named llama3.2:latest"),
     "ollama: there is no token": (
         {"POST /api/generate": (200, {"done": True, "eval_count": 0})}, "code:latest generated no token"),
+    "ollama: the GPU is silently not used": (
+        node.on_the_gpu(0), "code:latest runs on the CPU although the container has the GPU"),
+    "ollama: a model is still being loaded": (
+        {GENERATE: SLOW, LOADED: (200, {"models": []})}, "s and is still being loaded"),
+    "ollama: a model is in memory and busy": ({GENERATE: SLOW}, "s and is in memory and busy"),
     "model_mirror: the manifest is another": (
         {MANIFEST: (200, "{}")}, "the manifest of phi3:mini is not the one Ollama has"),
     "model_mirror: a layer has no Location": (
@@ -172,6 +204,10 @@ FAILS: dict[str, tuple[Any, ...]] = {
     "comfyui: the job does not end": ({"GET /history/p1": (200, "{}")}, "did not end"),
     "comfyui: the job fails": (
         {"GET /history/p1": (200, {"p1": node.JOB | {"status": {"status_str": "error"}}})}, "ended as"),
+    "comfyui_outputs: something else is read back": (
+        {MOVED: node.given_back(b"another")}, "is not what the bucket gives back"),
+    "comfyui_outputs: it is not taken": (
+        {MOVED: CheckError("403 Forbidden")}, "does not become an object: 403 Forbidden"),
     "sonarqube: its database is too old": (
         {"GET /api/system/status": (200, {"status": "DB_MIGRATION_NEEDED"})}, "DB_MIGRATION_NEEDED"),
     "sonarqube: provisioning did not happen": (
@@ -180,8 +216,6 @@ FAILS: dict[str, tuple[Any, ...]] = {
         {"GET /api/authentication/validate": (200, {"valid": False})}, "cannot log in"),
     "sonarqube: Prometheus is not let in": (
         {"GET /api/monitoring/metrics": (403, "")}, "metrics answered 403"),
-    "sonarqube: it cannot forget": (
-        {"POST /api/projects/delete": (500, "")}, "deleting the project answered 500"),
     "jupyterhub: it has another password": ({LOGIN: (403, "")}, "refuses the right password"),
     "jupyterhub: it lets in everybody": ({LOGIN: node.SESSION}, "accepts a wrong password"),
     "jupyterhub: a notebook ends as it starts": (
@@ -195,6 +229,9 @@ FAILS: dict[str, tuple[Any, ...]] = {
         "aicluster_node_info of N"),
     "node_exporter: a file is broken": (
         {"GET /metrics": (200, node.METRICS.replace("scrape_error 0", "scrape_error 1"))}, "cannot be read"),
+    "jetson_metrics: nothing is handed out": ({"GET /metrics": (200, "")}, "has no metrics of the board"),
+    "jetson_metrics: nobody looks any more": (node.board("power_watts", age_s=500), "last read 500 s ago"),
+    "jetson_metrics: nothing of a Jetson can be read": (node.board(), "a Jetson, and neither GPU nor"),
     "grafana: its database is sick": (
         {"grafana: *health": node.curled(200, {"database": "failing"})}, "database is 'failing'"),
     "grafana: it has another password": (
@@ -251,8 +288,7 @@ FAILS: dict[str, tuple[Any, ...]] = {
     "kong: it has no configuration": (
         {"GET /status": (200, {"configuration_hash": "0" * 32})}, "without a configuration"),
     "kong: it does not know a node": (node.upstream(("10.0.0.1", 4, "HEALTHY")), "does not know ORIN0"),
-    "kong: it cannot reach a node": (
-        AWAY, "for Kong ORIN0 (10.0.0.2:11434) is UNHEALTHY", "ollama on ORIN0"),
+    "kong: it cannot reach a node": (AWAY, "for Kong ORIN0 (10.0.0.2:11434) is UNHEALTHY", "ollama on ORIN0"),
     "kong: nobody is left, so it does not matter who is inactive": (
         node.upstream(("10.0.0.1", 4, "UNHEALTHY"), ("10.0.0.2", 1, "UNHEALTHY")) | {ORIN0: INACTIVE},
         "AGX0 (10.0.0.1:11434) is UNHEALTHY", "ollama on AGX0", "ollama on ORIN0"),
@@ -267,15 +303,23 @@ FAILS: dict[str, tuple[Any, ...]] = {
     "kong before one service each: ComfyUI is not reached": (
         {QUEUE: (503, {})}, "queue of images answers 503", "comfyui on ORIN0"),
 
+    "backup: the last try failed, however young the copy": (
+        node.copies(node.copied(), node.copied(2, exit_code=1, error="disk full")),
+        "postgres to ORIN0: disk full", "backup_store on ORIN0"),
+    "backup: the first try failed": (
+        node.copies(node.copied(age_h=None, exit_code=12, error="wrong password")),
+        "postgres to AGX0: wrong password", "backup_store on AGX0"),
+    "backup: a copy is older than 26 hours": (
+        node.copies(node.copied(age_h=27), node.copied(2)), "postgres to AGX0: the last copy is 27 h old"),
+    "backup: a copy is of the future": (
+        node.copies(node.copied(age_h=-5)), "the last copy is of the future: postgres to AGX0"),
     "control_node: it has another inventory": (
         {"*raw*": "agx0 | CHANGED | rc=0 >>\n\nrc=0\n"}, "its inventory has 1 nodes, the cluster 2"),
     "control_node: a node does not let it in": (
         {"*raw*": "10.0.0.2 | CHANGED | rc=0 >>\n\nagx0 | UNREACHABLE! => {}\nrc=4\n"},
         "cannot work on AGX0", "control_access on AGX0"),
-    "control_node: it has no timer": (
-        {"*ActiveState*": "inactive\n"}, "aicluster-nightly.timer is inactive"),
-    "control_access: there is no line": (
-        {"find /root /home *": ""}, "does not let PI31 (10.0.0.8) in"),
+    "control_node: it has no timer": ({"*ActiveState*": "inactive\n"}, "aicluster-nightly.timer is inactive"),
+    "control_access: there is no line": ({"find /root /home *": ""}, "does not let PI31 (10.0.0.8) in"),
     "control_access: one key has no line": (
         {"find /root /home *": node.LET_IN}, "does not let PI31 (10.0.0.8) in"),
     "control_access: the control node had another address": (
@@ -297,6 +341,9 @@ def test_what_does_not_work_is_named_with_evidence_and_causes(case, changed, evi
 
 
 @pytest.mark.parametrize(("case", "next_command"), [
+    ("backup: the first try failed", "sudo journalctl -u aicluster-backup -n 50"),
+    ("backup: a copy is older than 26 hours", AGAIN),
+    ("backup: a copy is of the future", f"timedatectl; {AGAIN}"),
     ("blackbox_exporter: the ingress does not answer", "curl -v 'http://10.0.0.1:8080/healthz'"),
     ("comfyui: a declared checkpoint is missing", "sudo docker compose --project-directory /opt/aicluster "
         "cp sd.safetensors comfyui:/opt/ComfyUI/models/checkpoints/sd.safetensors"),
@@ -309,18 +356,88 @@ def test_the_next_command_is_told(case, next_command):
     assert failure_of(*check_and_kit(case, FAILS[case][0])).next_command == next_command
 
 
-@pytest.mark.parametrize(("name", "requests"), [
-    pytest.param("comfyui", ["POST /queue", "POST /history"], id="a job"),
-    pytest.param("jupyterhub", [STOP], id="a notebook"),
-    pytest.param("pgadmin", ["GET /logout"], id="a session"),
-    pytest.param("sonarqube", ["POST /api/projects/delete"], id="a project"),
+@pytest.mark.parametrize(("name", "changed", "asked"), [
+    pytest.param("comfyui", {}, ["POST /queue", "POST /history"], id="a job"),
+    pytest.param("comfyui_outputs", {MOVED: CheckError("403 Forbidden")},
+        [f"comfyui_outputs: rm -f /output/{node.PICTURE}"], id="a picture that is not taken"),
+    pytest.param("jupyterhub", {}, [STOP], id="a notebook"),
+    pytest.param("pgadmin", {}, ["GET /logout"], id="a session"),
+    pytest.param("sonarqube", {}, ["POST /api/projects/delete"], id="a project"),
 ])  # fmt: skip
-def test_what_a_check_made_is_gone_at_its_end(name, requests):
-    check, kit = check_and_kit(name, {})
-    check(kit)
-    assert kit.asked[-len(requests) :] == requests
+def test_what_a_check_made_is_gone_at_its_end(name, changed, asked):
+    check, kit = check_and_kit(name, changed)
+    with suppress(CheckError):
+        check(kit)
+    assert kit.asked[-len(asked) :] == asked
 
 
 def test_a_node_that_was_not_asked_in_this_run_owes_no_line():
     kit = node.kit_of("victorialogs", node.stored("run-1 PI41"), together=["PI41"])
     assert check_of("victorialogs").check(kit) == "a line of each of 1 nodes"
+
+
+def test_a_node_of_which_no_model_is_wanted_is_asked_for_none(monkeypatch):
+    monkeypatch.setattr(check_of("ollama"), "wanted", lambda: {"models": [], "aliases": []})
+    check, kit = check_and_kit("ollama", {GENERATE: None})
+    assert check(kit) == "Ollama 0.32.15; no models are declared here"
+
+
+def test_the_models_that_are_wanted_are_those_of_the_inventory(monkeypatch):
+    models = [{"name": "a"}, {"name": "b:1b", "state": "present"}, {"name": "c", "state": "absent"}]
+    chosen = render.choose(monkeypatch, ollama_models=models, ollama_aliases={"chat": "a"})
+    written = render.render_role("ollama", overrides=chosen)["/opt/aicluster/checks/ollama.json"]
+    assert json.loads(written) == {"models": ["a", "b:1b"], "aliases": ["chat"], "gpu": True}
+
+
+BUSY = {"queue_running": [[0, "p1"]], "queue_pending": [[1, "p2"], [2, "p3"]]}
+
+
+@pytest.mark.parametrize(("changed", "said", "interrupted"), [
+    pytest.param({}, "nothing ran, 0 waiting", False, id="nothing to wait for"),
+    pytest.param({"GET /queue": (200, BUSY)}, "interrupted, 2 waiting", True,
+        id="a picture that does not end is interrupted"),
+])  # fmt: skip
+def test_before_it_is_stopped_comfyui_ends_its_work_and_frees_its_memory(changed, said, interrupted):
+    rest = import_file("roles/comfyui/templates/opt/aicluster/rest/comfyui.py", "rest_comfyui")
+    kit = node.kit_of("comfyui", {"POST /interrupt": (200, ""), "POST /free": (200, ""), **changed})
+    assert said in rest.rest(kit)
+    assert ("POST /interrupt" in kit.asked) is interrupted
+    assert kit.asked[-1] == "POST /free"
+
+
+SEEN = 'aicluster_service_state{name="ollama",state="%s"} %s'
+# A look five seconds after this check began, and one before; the node's clock shows 1000 now.
+LATER, EARLIER = (f"aicluster_containers_seen_timestamp_seconds {at}" for at in (995, 985))
+
+
+@pytest.mark.parametrize(("metrics", "state"), [
+    pytest.param([SEEN % ("healthy", 0), SEEN % ("inactive", "1.0"), LATER], "inactive", id="inactive"),
+    pytest.param([SEEN % ("inactive", 1), EARLIER], "inactive", id="inactive already when this check began"),
+    pytest.param([SEEN % ("healthy", 1), SEEN % ("inactive", 0), LATER], "healthy", id="active"),
+    pytest.param([SEEN % ("failed", 1), LATER], "failed", id="stopped"),
+    pytest.param([SEEN % ("healthy", 1), EARLIER], "", id="active when it last looked, which is long ago"),
+    pytest.param([], "", id="nothing is known yet"),
+    pytest.param(None, "unknown", id="the node says nothing"),
+])  # fmt: skip
+def test_a_node_reports_itself_whether_its_ollama_is_inactive(metrics, state):
+    page = None if metrics is None else (200, "\n".join([*metrics, "node_time_seconds 1000.5"]))
+    there = site("PI51", {}, [node.ai("ORIN0", "10.0.0.2")])
+    kit = ScriptedKit(there, {"GET http://10.0.0.2:9100/metrics": page})
+    assert check_of("kong").state_of(kit, "ollama", "10.0.0.2", time.monotonic() - 10) == state
+
+
+def test_the_edge_is_asked_at_the_same_time_and_without_the_key():
+    at_the_edge = threading.Event()
+
+    def loading(_data: Any, _headers: Any) -> Any:
+        assert at_the_edge.wait(5), "the edge was not asked"
+        return node.OF_NANO
+
+    def edge_chat(_data: Any, headers: Any) -> Any:
+        assert "apikey" not in headers, "the key is for the gateway"
+        at_the_edge.set()
+        return node.OF_NANO
+
+    changed = {"POST /api/v1/chat": loading, "POST http://10.0.0.6:8080/api/chat": edge_chat}
+    seen = check_of("nginx").check(node.kit_of("nginx before an edge", changed))
+    assert seen.endswith("; NANO would if no AI node did")

@@ -18,32 +18,26 @@ def container(service: str, **changes: Any) -> dict[str, Any]:
     return {"Id": service, "Labels": labels, "RestartCount": 3, **HEALTHY, **changes}
 
 
+ENDED = {"State": "exited", "Status": "Exited (1)"}
 STATES: dict[str, tuple[Any, ...]] = {
-    "healthy": ([HEALTHY], "healthy"),
-    "no container": ([], "failed"),
-    "one of two ended": ([HEALTHY, {"State": "exited", "Status": "Exited (1)"}], "failed"),
-    "unhealthy": ([{"State": "running", "Status": "Up (unhealthy)"}], "failed"),
-    "one of two still starting": ([HEALTHY, STARTING], "starting"),
-    "started again by Docker": ([STARTING | {"RestartCount": 1}], "failed"),
-    "one starting, one ended": ([STARTING, {"State": "exited", "Status": "Exited (1)"}], "failed"),
+    "healthy": (ALWAYS, [HEALTHY], "healthy"),
+    "without a container": (ALWAYS, [], "failed"),
+    "of two containers, of which one ended": (ALWAYS, [HEALTHY, ENDED], "failed"),
+    "unhealthy": (ALWAYS, [{"State": "running", "Status": "Up (unhealthy)"}], "failed"),
+    "of two containers, of which one still starts": (ALWAYS, [HEALTHY, STARTING], "starting"),
+    "started again by Docker": (ALWAYS, [STARTING | {"RestartCount": 1}], "failed"),
+    "of one container that starts and one that ended": (ALWAYS, [STARTING, ENDED], "failed"),
+    "of the active profile": (ALWAYS | {"profiles": ["day"]}, [HEALTHY], "healthy"),
+    "of another profile": (ALWAYS | {"profiles": ["night"]}, [HEALTHY], "inactive"),
+    "of the host, its unit active": (HOST, [], "healthy"),
+    "of the host, its unit not active": (HOST | {"unit": "other.service"}, [], "failed"),
+    "of the host, a tool without a unit": (HOST | {"unit": None}, [], "healthy"),
 }
 
 
-@pytest.mark.parametrize(("containers", "state"), STATES.values(), ids=STATES)
-def test_a_service_is_as_well_as_the_worst_of_its_containers(containers, state):
-    assert service_state(ALWAYS, containers, "", set()) == state
-
-
-@pytest.mark.parametrize(("profile", "state"), [("day", "healthy"), ("night", "inactive")])
-def test_a_service_of_another_profile_is_inactive(profile, state):
-    assert service_state(ALWAYS | {"profiles": ["day"]}, [HEALTHY], profile, set()) == state
-
-
-@pytest.mark.parametrize(("entry", "units", "state"), [
-    (HOST, {"ssh.service"}, "healthy"), (HOST, set(), "failed"), (HOST | {"unit": None}, set(), "healthy"),
-], ids=["its unit is active", "its unit is not", "it has none: a tool"])  # fmt: skip
-def test_what_the_host_itself_runs_is_as_well_as_its_unit(entry, units, state):
-    assert service_state(entry, [], "", units) == state
+@pytest.mark.parametrize(("entry", "containers", "state"), STATES.values(), ids=STATES)
+def test_a_service_is_as_well_as_the_worst_of_it(entry, containers, state):
+    assert service_state(entry, containers, "day", {"ssh.service"}) == state
 
 
 def test_a_systemd_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch, capsys):

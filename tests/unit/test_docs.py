@@ -1,11 +1,12 @@
-"""Contracts of the documentation: what it names exists, and no file names the folder it lies in."""
+"""The documentation: what it names exists, what is derived is up to date, and no file names this folder."""
 
 import re
 from pathlib import Path
 
 import pytest
 import tree
-from tree import ROOT
+from by_path import import_file
+from tree import ROOT, catalogue
 
 PAGES = tree.named(".md")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -62,3 +63,27 @@ def test_no_file_names_the_folder_this_copy_lies_in():
         path = ROOT / name
         if not path.is_symlink() and path.suffix not in {".png", ".gz"}:
             assert not here.search(path.read_text(errors="replace")), name
+
+
+generate = import_file("docs/generate.py", "generate")
+
+
+DERIVED = generate.derived()
+
+
+@pytest.mark.parametrize("path", DERIVED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_derived_file_is_up_to_date(path):
+    assert path.read_text() == DERIVED[path], "run `make docs`"
+
+
+def test_verify_asks_for_every_flow_and_every_flow_is_known():
+    asked = [flow for told in generate.flows().values() for flow in told]
+    assert set(asked) == set(generate.reference.FLOWS)
+
+
+@pytest.mark.parametrize("service", generate.reference.BEHIND)
+def test_a_pin_that_is_said_to_be_behind_is_behind_by_more_than_a_patch(service):
+    newest, _ = generate.reference.BEHIND[service]
+    pinned = catalogue()[service]["image"].rpartition(":")[2]
+    line = [tuple(map(int, re.findall(r"\d+", version)[:2])) for version in (pinned, newest)]
+    assert line[0] < line[1]

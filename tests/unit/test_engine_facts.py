@@ -1,32 +1,26 @@
-"""What the preflight checks a node by: what a run brings is not missed, and what is there is not new."""
-
-from typing import Any
+"""What a run knows of a node: what is new there, what the run brings, and what it is about."""
 
 import pytest
 from inspected import FOUND, conditions, container, files, inspected
+from render import hosts_running, renderer
 
-from aicluster.engine.desired import Desired
-from aicluster.engine.facts import new_services, pull_findings, to_record, wanted_of
+from aicluster.engine.desired import Desired, desired_state
+from aicluster.engine.facts import (
+    engine_changes,
+    new_services,
+    pull_findings,
+    services_there,
+    to_record,
+    wanted_of,
+)
 from aicluster.engine.files import File
 from aicluster.engine.plan import make_plan
+from aicluster.engine.scope import Scope
 
+HOST = hosts_running("postgrest")[0]
 COMPOSE, CHECK = "/opt/aicluster/redis/compose.yaml", "/opt/aicluster/checks/redis.py"
-LIMITS: dict[str, Any] = {
-    "engine": {
-        "source": "docker",
-        "packages": {"engine": "docker-ce", "compose": "docker-compose-plugin"},
-        "oldest": {"engine": "20.10", "api": "1.41", "compose": "2.26"},
-        "repository": {"packages": ["python3-debian"], "files": ["/etc/docker.sources"]},
-        "runtimes": {"nvidia": {"path": "nvidia-container-runtime"}, "wasm": {"runtimeType": "io.wasm.v1"}},
-    },
-    "engine_packages": ["docker-ce", "docker-ce-cli", "docker-compose-plugin"],
-    "disk_gb": {"redis": 3},
-    "disk_reserved_gb": 8,
-    "disk_floor_mb": 500,
-    "disk_budget": True,
-    "architecture": "arm64",
-    "memory_mb": 1850,
-}
+WHOLE = desired_state(renderer("production", HOST))[0]
+LIMITS = {**WHOLE.limits, "disk_gb": {"redis": 3}, "memory_mb": None}
 REDIS = Desired(
     files=[File(path, b"", "redis") for path in (COMPOSE, CHECK)],
     containers={"redis": "d1"},
@@ -60,7 +54,7 @@ def test_what_a_run_installs_is_not_missed_and_recorded_with_its_repository(pack
     assert (wanted["engine"]["coming"], wanted["packages"]) == (coming, packages)
     assert to_record({**make_plan(REDIS, found, {}), "wanted": wanted}) == {
         "packages": [*packages, *["python3-debian"] * recorded],
-        "sources": ["/etc/docker.sources"] * recorded,
+        "sources": LIMITS["engine"]["repository"]["files"] if recorded else [],
     }
 
 
@@ -69,3 +63,32 @@ def test_after_a_pull_an_engine_that_was_to_be_installed_must_be_new_enough():
     engine = {"version": "19.03", "api": "1.40"}
     [finding] = pull_findings(plan, {"engine": engine, "images": {}}, "PI52")
     assert finding.startswith("Docker Engine of PI52 19.03 (API 1.40): must be")
+
+
+def test_its_own_files_are_those_of_a_run_about_the_whole_node():
+    for service in ("postgres", "postgrest"):
+        desired = desired_state(renderer("production", HOST), Scope(service))[0]
+        alone = [file for file in desired.files if file.owner == service]
+        assert alone == [file for file in WHOLE.files if file.owner == service]
+
+
+def test_a_service_is_there_if_the_project_can_include_it():
+    missing = {file.path for file in WHOLE.files} - {COMPOSE}
+    found = [{"path": path, "reason": "missing"} for path in missing]
+    assert services_there(WHOLE, {"differing": found}) == ["redis"]
+    assert services_there(WHOLE, {"differing": [*found, {"path": COMPOSE, "reason": "missing"}]}) == []
+
+
+def test_what_others_left_on_the_node_is_not_this_run_s():
+    found = {"leftover": ["/opt/aicluster/kong/x"], "orphans": ["kong"], "differing": []}
+    assert Scope("redis").seen(found) == {"leftover": [], "orphans": [], "differing": []}
+    assert Scope().seen(found) == found
+
+
+@pytest.mark.parametrize(("only", "more", "changes"), [
+    pytest.param("docker_engine", {"prepare_needed": True}, True, id="of the engine, with work"),
+    pytest.param("docker_engine", {"prepare_needed": False}, False, id="of an engine as it should be"),
+    pytest.param("redis", {"engine_changes": True}, True, id="of a service after the engine's"),
+])  # fmt: skip
+def test_in_check_mode_the_engine_is_as_predicted_after_a_plan(only, more, changes):
+    assert engine_changes({"scope": {"only": only}, **more}) is changes

@@ -1,6 +1,8 @@
 """The plan: from what differs on a node to what a run does there. No node takes part."""
 
 from dataclasses import replace
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import pytest
@@ -69,6 +71,8 @@ LINES: dict[str, tuple[Any, ...]] = {
     "no reload of a new one": (KONG, OWED | container("changed", "kong"), ["~ container kong (changed)"]),
     "a reload of an unhealthy one that runs on": (
         KONG, OWED | container("unhealthy", "kong"), [RELOAD, "~ container kong (unhealthy)"]),
+    "a container that started with a file somebody had edited": (
+        KONG, files("content", SETTINGS), [f"~ file {SETTINGS} (content)", "~ recreate container kong"]),
     "no reload of an inactive one": (KONG, OWED | INACTIVE, []),
     "a container of a service that has left": (NOTHING, {"orphans": ["old"]}, ["- container old"]),
     "provisioning of a new container, whatever was provisioned before": (
@@ -76,6 +80,9 @@ LINES: dict[str, tuple[Any, ...]] = {
     "provisioning with changed inputs": (POSTGRES, {}, ["~ provision postgres"]),
     "no provisioning of a container that only has to become healthy": (
         POSTGRES, container("starting", "pg") | PROVISIONED, ["~ container pg (starting)"]),
+    "provisioning that needs another node last": (
+        Desired(provision_inputs={"access": "i1", "redis": "i2"}, provision_last={"access"}), {},
+        ["~ provision redis", "~ provision access"]),
     "nor of an inactive one": (POSTGRES, container("missing", "pg") | INACTIVE, ["+ container pg"]),
     "a container that runs although its profile is not active": (
         POSTGRES, {"unexpected": ["pg"]} | INACTIVE, ["~ container pg (inactive in profile llm)"]),
@@ -108,27 +115,41 @@ def test_before_images_change(wanted, found, before, backups):
     assert [line for line in plan["lines"] if "backup" in line] == lines
 
 
-def test_what_needs_another_node_is_provisioned_last():
-    inputs = {"control_access": "i1", "postgres": "i2"}
-    wanted = Desired(provision_inputs=inputs, provision_last={"control_access"})
-    assert make_plan(wanted, inspected(), {})["deploy"]["provision"] == ["postgres", "control_access"]
+READ_AT_BOOT = Desired(rules={UNIT: {"restart": "x"}})
+WITH_REST = replace(KONG, files=[File("/opt/aicluster/rest/kong.py", b"", "kong")])
+RELOAD_OF_KONG = {
+    "service": "kong", "command": "kong reload", "confirm": "sh -c 'grep new'", "files": [KONG_YML],
+}  # fmt: skip
+EDITED, READ_AGAIN, NEW = files("content", SETTINGS), files("content", KONG_YML), container("changed", "kong")
+PARTS: dict[str, tuple[Any, ...]] = {
+    "a wait until containers are healthy, after a restart of the engine": (
+        replace(KONG, rules=DOCKER.rules), owed("restart > docker"), "deploy.wait_for_health", True),
+    "no wait without a container": (DOCKER, owed("restart > docker"), "deploy.wait_for_health", False),
+    "systemd does not read its units again for nothing": (READ_AT_BOOT, {}, "prepare.daemon_reload", False),
+    "it reads a new unit": (READ_AT_BOOT, files("missing", UNIT), "prepare.daemon_reload", True),
+    "it reads what an interrupted run put there": (
+        READ_AT_BOOT, owed("restart > x"), "prepare.daemon_reload", True),
+    "how a reload is done and confirmed, and for which files": (
+        KONG, READ_AGAIN, "deploy.reloads", [RELOAD_OF_KONG]),
+    "no reaction of a unit to a file of a container": (KONG, READ_AGAIN, "prepare.reactions", []),
+    "a reload is owed once files are replaced": (
+        KONG, READ_AGAIN | NEW, "owed", [["reload container", "kong"]]),
+    "but not done where the container is new": (KONG, READ_AGAIN | NEW, "deploy.reloads", []),
+    "a container whose settings somebody edited is recreated": (KONG, EDITED, "deploy.recreate", ["kong"]),
+    "not one that is new anyway": (KONG, EDITED | NEW, "deploy.recreate", []),
+    "not an inactive one": (KONG, EDITED | INACTIVE, "deploy.recreate", []),
+    "not one that can read the file again": (KONG, READ_AGAIN, "deploy.recreate", []),
+    "one an earlier run owed it": (KONG, owed("recreate container > kong"), "deploy.recreate", ["kong"]),
+    "work ends before a container is made anew": (WITH_REST, NEW, "deploy.drain", ["kong"]),
+    "and before it is recreated": (WITH_REST, EDITED, "deploy.drain", ["kong"]),
+    "not in one that is not there": (WITH_REST, container("missing", "kong"), "deploy.drain", []),
+    "not in one that brings no program for it": (WITH_REST, container("changed", "pg"), "deploy.drain", []),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("containers", [{"kong": "d1"}, {}])
-def test_after_a_restart_of_the_engine_a_run_waits_until_its_containers_are_healthy(containers):
-    wanted = Desired(containers=containers, container_owner={"kong": "kong"}, rules=DOCKER.rules)
-    plan = make_plan(wanted, inspected(**owed("restart > docker")), {})
-    assert plan["deploy"]["wait_for_health"] is plan["deploy_needed"] is bool(containers)
-
-
-@pytest.mark.parametrize(("found", "reads"), [
-    pytest.param({}, False, id="nothing changed"),
-    pytest.param(files("missing", UNIT), True, id="a unit is new"),
-    pytest.param(owed("restart > x"), True, id="a run ended before systemd read a unit"),
-])  # fmt: skip
-def test_systemd_reads_its_units_again_where(found, reads):
-    wanted = Desired(rules={UNIT: {"restart": "x"}})
-    assert make_plan(wanted, inspected(**found), {})["prepare"]["daemon_reload"] is reads
+@pytest.mark.parametrize(("wanted", "found", "part", "expected"), PARTS.values(), ids=PARTS)
+def test_the_plan_has(wanted, found, part, expected):
+    assert reduce(getitem, part.split("."), make_plan(wanted, inspected(**found), {})) == expected
 
 
 @pytest.mark.parametrize(("wanted", "reactions", "asked"), [
@@ -143,45 +164,6 @@ def test_systemd_reads_its_units_again_where(found, reads):
 def test_systemd_is_asked_once_for_all_that_a_unit_needs(wanted, reactions, asked):
     states = unit_states([{"name": "a", **wanted}], {"a"}, [(verb, "a") for verb in reactions])
     assert states == [{"name": "a", **asked}]
-
-
-def test_a_reload_says_how_it_is_done_how_it_is_confirmed_and_for_which_files():
-    plan = make_plan(KONG, inspected(**files("content", KONG_YML)), {})
-    reload = {"service": "kong", "command": "kong reload", "confirm": "sh -c 'grep new'", "files": [KONG_YML]}
-    assert plan["deploy"]["reloads"] == [reload]
-    assert plan["prepare"]["reactions"] == [], "units have nothing to do with it"
-
-
-def test_a_reload_is_owed_once_files_are_replaced_though_its_container_is_recreated_in_the_same_run():
-    found = inspected(**files("content", KONG_YML), **container("changed", "kong"))
-    plan = make_plan(KONG, found, {})
-    assert (plan["owed"], plan["deploy"]["reloads"]) == ([["reload container", "kong"]], [])
-
-
-@pytest.mark.parametrize(("found", "recreated"), [
-    pytest.param(files("content", SETTINGS), ["kong"], id="one whose settings somebody edited"),
-    pytest.param(files("content", SETTINGS) | container("changed", "kong"), [],
-        id="not one that is new anyway"),
-    pytest.param(files("content", SETTINGS) | {"inactive": ["kong"]}, [], id="not an inactive one"),
-    pytest.param(files("content", KONG_YML), [], id="not one that can read the file again"),
-    pytest.param(owed("recreate container > kong"), ["kong"], id="one an earlier run owed it"),
-])  # fmt: skip
-def test_a_container_that_started_with_an_edited_file_is_recreated(found, recreated):
-    plan = make_plan(KONG, inspected(**found), {})
-    assert plan["deploy"]["recreate"] == recreated
-    assert plan["deploy_needed"] is bool(recreated or found.get("containers") or plan["deploy"]["reloads"])
-    assert ("~ recreate container kong" in plan["lines"]) is bool(recreated)
-
-
-@pytest.mark.parametrize(("found", "drained"), [
-    pytest.param(container("changed", "kong"), ["kong"], id="one that is made anew"),
-    pytest.param(files("content", SETTINGS), ["kong"], id="one whose settings somebody edited"),
-    pytest.param(container("missing", "kong"), [], id="not one that is not there"),
-    pytest.param(container("changed", "pg"), [], id="not one that brings no program for it"),
-])  # fmt: skip
-def test_work_may_end_before_a_container_is_replaced(found, drained):
-    desired = replace(KONG, files=[File("/opt/aicluster/rest/kong.py", b"", "kong")])
-    assert make_plan(desired, inspected(**found), {})["deploy"]["drain"] == drained
 
 
 COMPOSE, IMAGE = "/opt/aicluster/redis/compose.yaml", "redis:8.10.1"

@@ -11,10 +11,7 @@ import tree
 from programs import ansible
 from tree import ROOT, load
 
-from aicluster.site.nodes import TIERS
-
 INVENTORIES = {"production": "inventory/production.yml", "lab": "inventory/lab/hosts.yml"}
-inventories = pytest.mark.parametrize("inventory", INVENTORIES)
 
 
 def variables_of(path: Path) -> dict[str, Any]:
@@ -29,16 +26,6 @@ def test_site_yml_only_imports():
     # What only this playbook knows: what comes after.
     allowed = [{"ollama_pull_later": True}, {"stack_tiers_follow": True}]
     assert all(value in allowed for value in values), "values live in the inventory"
-
-
-@pytest.mark.parametrize("tier", TIERS)
-def test_every_tier_has_a_playbook_for_its_group_with_its_tag(tier):
-    [play] = load(f"playbooks/{tier.replace('_', '-')}.yml")
-    # All nodes, so that a tier whose nodes all fail does not end the run of the others.
-    assert play["hosts"] == "nodes"
-    first = play["tasks"][0]
-    assert (first["ansible.builtin.meta"], first["when"]) == ("end_host", f"'{tier}' not in group_names")
-    assert play["tags"] == [tier.replace("_", "-")]
 
 
 @pytest.mark.parametrize("name", tree.named(".yml", below="playbooks"), ids=str)
@@ -74,7 +61,7 @@ def test_both_inventories_place_the_same_nodes_in_the_same_groups():
     assert by_name("production", "host_vars") == by_name("lab", "inventory/lab/host_vars")
 
 
-@inventories
+@pytest.mark.parametrize("inventory", INVENTORIES)
 def test_a_play_of_a_tier_gets_the_values_that_ansible_inventory_shows(inventory):
     sources = [f"--inventory={source}" for source in render.SOURCES[inventory]]
     shown = json.loads(ansible("ansible-inventory", *sources, "--list").stdout)["_meta"]["hostvars"]

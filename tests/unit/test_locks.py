@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import ansible_collections
 import pytest
 import tree
 from tree import ROOT, load
@@ -18,18 +19,12 @@ def test_a_lock_names_no_address_and_has_a_hash_for_every_package(lock):
             assert "--hash=sha256:" in entry, entry.splitlines()[0]
 
 
-def shipped_collections() -> dict[str, str]:
-    import ansible_collections
-
-    versions = {}
-    for folder in ansible_collections.__path__:
-        for manifest in Path(folder).glob("*/*/MANIFEST.json"):
-            info = json.loads(manifest.read_text())["collection_info"]
-            versions[f"{info['namespace']}.{info['name']}"] = info["version"]
-    return versions
-
-
 def test_required_collections_have_the_versions_of_the_locked_package():
-    shipped = shipped_collections()
+    shipped = {}
+    for manifest in (
+        path for folder in ansible_collections.__path__ for path in Path(folder).glob("*/*/MANIFEST.json")
+    ):
+        info = json.loads(manifest.read_text())["collection_info"]
+        shipped[f"{info['namespace']}.{info['name']}"] = info["version"]
     required = {item["name"]: item["version"] for item in load("requirements.yml")["collections"]}
     assert required == {name: shipped[name] for name in required}

@@ -13,12 +13,12 @@ from tree import ROOT
 from aicluster.engine.node_program import sources
 
 
-def sent(request, then=""):
+def sent(request):
     """What Python ends with when Ansible gives it the module, as it does with `pipelining`."""
     encoded = base64.b64encode(json.dumps(request).encode()).decode()
     arguments = json.dumps({"request": encoded, "sources": sources()})
     program = (ROOT / "library/stack_node.py").read_text()
-    program = program.replace("<<INCLUDE_ANSIBLE_MODULE_JSON_ARGS>>", arguments) + then
+    program = program.replace("<<INCLUDE_ANSIBLE_MODULE_JSON_ARGS>>", arguments)
     python = [sys.executable, "-I", "-"]
     return subprocess.run(python, input=program.encode(), capture_output=True, check=False)
 

@@ -1,11 +1,12 @@
-"""Containers, profiles and provisioning of a node, and the conditions a run depends on."""
+"""What a node is found with: containers, profiles, provisioning, images; and the conditions of a run."""
 
+import base64
 import json
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from aicluster_node import docker, state, system
+from aicluster_node import docker, images, state, system
 from node_half import ENGINE, an_engine, container, inspect, want
 
 pytestmark = pytest.mark.usefixtures("own_node")
@@ -26,18 +27,6 @@ def test_a_container_that_somebody_runs_once_in_a_services_name_is_not_the_servi
     query = asked[0].split()[1].partition("?")[2]
     labels = ["com.docker.compose.project=aicluster", "com.docker.compose.oneoff=False"]
     assert json.loads(parse_qs(query)["filters"][0]) == {"label": labels}
-
-
-@pytest.mark.parametrize(("found", "why"), [
-    pytest.param(None, "missing", id="no container"),
-    pytest.param({"digest": "other"}, "changed", id="another digest"),
-    pytest.param({"state": "exited"}, "exited", id="not running"),
-    pytest.param({"health": "unhealthy"}, "unhealthy", id="not healthy"),
-    pytest.param({}, None, id="as wanted"),
-])  # fmt: skip
-def test_a_container_deviates_for_one_reason(running, found, why):
-    running(*([] if found is None else [container("redis", **found)]))
-    assert inspect(**REDIS)["containers"] == ([{"service": "redis", "why": why}] if why else [])
 
 
 @pytest.mark.parametrize(("found", "runs", "replaced"), [
@@ -83,20 +72,27 @@ def test_a_node_is_in_the_profile_it_was_switched_to_or_in_its_first(tmp_path, c
     assert inspect(**PROFILES)["profile"] == profile
 
 
-@pytest.mark.parametrize(("paint", "why", "unexpected"), [
-    pytest.param({"state": "created"}, None, False, id="exists and does not run"),
-    pytest.param({"state": "running"}, None, True, id="runs"),
-    pytest.param({"state": "restarting"}, None, True, id="crashes repeatedly"),
-    pytest.param({"state": "paused"}, None, True, id="is paused"),
-    pytest.param(None, "missing", False, id="is missing"),
-    pytest.param({"state": "exited", "digest": "old"}, "changed", False, id="is of older files"),
+@pytest.mark.parametrize(("service", "found", "why", "unexpected"), [
+    pytest.param("chat", None, "missing", False, id="there is no container"),
+    pytest.param("chat", {"digest": "other"}, "changed", False, id="it is of older files"),
+    pytest.param("chat", {"state": "exited"}, "exited", False, id="it does not run"),
+    pytest.param("chat", {"health": "unhealthy"}, "unhealthy", False, id="it is not healthy"),
+    pytest.param("chat", {}, None, False, id="nothing, it is as wanted"),
+    pytest.param("paint", {"state": "created"}, None, False, id="nothing, an inactive one does not run"),
+    pytest.param("paint", {"state": "running"}, None, True, id="an inactive one runs"),
+    pytest.param("paint", {"state": "restarting"}, None, True, id="an inactive one crashes repeatedly"),
+    pytest.param("paint", {"state": "paused"}, None, True, id="an inactive one is paused"),
+    pytest.param("paint", None, "missing", False, id="there is no container of an inactive one"),
+    pytest.param("paint", {"state": "exited", "digest": "old"}, "changed", False,
+        id="an inactive one is of older files"),
 ])  # fmt: skip
-def test_an_inactive_service_has_a_container_that_does_not_run(running, paint, why, unexpected):
-    running(container("always"), container("chat"), *([container("paint", **paint)] if paint else []))
-    found = inspect(**PROFILES)
-    assert found["inactive"] == ["paint"]
-    assert found["containers"] == ([{"service": "paint", "why": why}] if why else [])
-    assert found["unexpected"] == (["paint"] if unexpected else [])
+def test_a_container_deviates_for_one_reason(running, service, found, why, unexpected):
+    as_wanted = {"always": {}, "chat": {}, "paint": {"state": "created"}, service: found}
+    running(*(container(name, **one) for name, one in as_wanted.items() if one is not None))
+    seen = inspect(**PROFILES)
+    assert seen["inactive"] == ["paint"]
+    assert seen["containers"] == ([{"service": service, "why": why}] if why else [])
+    assert seen["unexpected"] == ([service] if unexpected else [])
 
 
 @pytest.mark.parametrize(("now", "known"), [
@@ -138,7 +134,7 @@ def test_nothing_is_asked_of_engine_or_registry_where_no_container_differs(tmp_p
     with an_engine(tmp_path / "docker.sock", INFO) as asked:
         found = inspect(**REDIS)["conditions"]
     assert (found["images"], found["compose"]) == ({}, None)
-    assert [request.split()[1] for request in asked if request] == ["/info"]
+    assert [request.split()[1] for request in asked] == ["/info"]
 
 
 @pytest.mark.parametrize(("path", "found"), [
@@ -169,3 +165,42 @@ def test_an_engine_that_is_not_as_wanted_is_not_asked_about_registries(
         found = inspect(want("/daemon", b"x"), **REDIS, **changes)["conditions"]
     assert (found["images"], found["engine"]["ready"]) == ({"redis:8": None}, False)
     assert not [request for request in asked if "/distribution/" in request]
+
+
+def test_a_registry_that_does_not_answer_is_asked_once(tmp_path):
+    missing = ["gone:5000/a:1", "gone:5000/b:1"]
+    error = (500, {"message": "dial tcp: connection refused"})
+    answers = {f"/distribution/{image}/json": error for image in missing}
+    with an_engine(tmp_path / "docker.sock", answers) as asked:
+        found = images.missing_images(missing, True)
+    assert [answer["message"] for answer in found.values()] == ["dial tcp: connection refused"] * 2
+    assert len([request for request in asked if "/distribution/" in request]) == 1
+
+
+def test_the_login_of_root_is_shown_to_the_registry_it_is_for(tmp_path):
+    auth = base64.b64encode(b"me:secret").decode()
+    (tmp_path / "logins.json").write_text(json.dumps({"auths": {"ghcr.io": {"auth": auth}}}))
+    with an_engine(tmp_path / "docker.sock", {}) as asked:
+        images.ask_registry("ghcr.io/a/b:1")
+        images.ask_registry("redis:8")
+    with_login, without = asked
+    shown = with_login.partition("X-Registry-Auth: ")[2].split()[0]
+    login = {"username": "me", "password": "secret", "serveraddress": "ghcr.io"}
+    assert json.loads(base64.urlsafe_b64decode(shown)) == login
+    assert "X-Registry-Auth" not in without
+
+
+@pytest.mark.parametrize(("file", "content"), [
+    pytest.param("logins.json", {"credsStore": "pass"}, id="a helper program keeps the logins"),
+    pytest.param("daemon.json", {"registry-mirrors": ["http://m"]}, id="a pull also uses a mirror"),
+])  # fmt: skip
+def test_what_a_question_cannot_tell_is_left_to_the_pull(tmp_path, file, content):
+    (tmp_path / file).write_text(json.dumps(content))
+    assert images.ask_registry("redis:8")["status"] is None
+
+
+def test_an_image_that_an_engine_has_once_it_runs_is_not_pulled(tmp_path, monkeypatch):
+    monkeypatch.setattr(docker, "compose_version", lambda: "2.26.1")
+    monkeypatch.setattr(images, "pull_one", lambda _image: {"status": 200})
+    with an_engine(tmp_path / "docker.sock", {"/images/redis:8/json": (200, {})}):
+        assert list(images.pull({"images": ["redis:8", "nginx:1"]})["images"]) == ["nginx:1"]

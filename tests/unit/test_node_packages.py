@@ -1,10 +1,10 @@
-"""Packages of a node: missing, left unfinished by a killed dpkg, and installed by us."""
+"""Packages of a node: missing, left unfinished by a killed dpkg, and installed by us; and its units."""
 
 import sys
 from subprocess import PIPE, Popen
 
 import pytest
-from aicluster_node import packages, state, system
+from aicluster_node import packages, state, system, units
 from node_half import deliver, inspect
 
 pytestmark = pytest.mark.usefixtures("own_node")
@@ -69,3 +69,22 @@ def test_the_node_remembers_which_packages_and_repositories_were_not_there_befor
     inspect(provisioned_now={})
     known = state.read_state()
     assert (known["packages"], known["sources"]) == (["curl", "jq"], sources[:1])
+
+
+@pytest.mark.parametrize(("unit", "shown", "why"), [
+    pytest.param({}, {}, None, id="a unit that runs is as it should be"),
+    pytest.param({}, {"ActiveState": "activating"}, "activating", id="one that keeps starting is not"),
+    pytest.param({"waits": True}, {"ActiveState": "activating"}, None,
+        id="one that waits for another node may"),
+    pytest.param({"waits": True}, {"ActiveState": "failed"}, "failed", id="but it may not have given up"),
+    pytest.param({"waits": True}, {"ActiveState": "inactive"}, "inactive", id="nor be stopped"),
+    pytest.param({"boot": True}, {"ActiveState": "inactive"}, None, id="one for the boot need not run"),
+    pytest.param({}, {"UnitFileState": "disabled"}, "disabled", id="one that will not start at boot"),
+    pytest.param({"enabled": False}, {}, "enabled", id="one that shall not start at boot and does"),
+    pytest.param({}, {"LoadState": "not-found"}, "not there", id="one that systemd does not know"),
+])  # fmt: skip
+def test_a_unit_is_as_it_should_be(monkeypatch, unit, shown, why):
+    states = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", **shown}
+    listing = "".join(f"{key}={value}\n" for key, value in states.items())
+    monkeypatch.setattr(system, "run", lambda _command: listing)
+    assert units.deviating_units([{"name": "a", **unit}]) == ([{"name": "a", "why": why}] if why else [])

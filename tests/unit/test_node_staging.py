@@ -18,40 +18,35 @@ def test_a_checker_sees_the_new_file_and_if_it_refuses_nothing_is_replaced(tmp_p
     assert good.read_bytes() == bad.read_bytes() == b"old"
 
 
-KEPT = {
-    "image": "kong:3.9.3",
-    "user": "64101:0",
-    "environment": {"KONG_DATABASE": "off"},
-    "tmpfs": ["/run/kong:mode=0700"],
-    "cap_drop": ["ALL"],
-    "read_only": True,
-    "mem_limit": "536870912",
-}
-LEFT_OUT = {"depends_on": {"redis": {}}, "networks": {"default": None}, "ports": [8000], "restart": "always"}
-
-
 def test_a_checker_runs_like_its_service_but_alone_and_far_from_its_data():
     source = f"{system.STACK_ROOT}/kong/secrets"
     staged = {"type": "bind", "source": source, "target": "/kong/declarative"}
+    kept = {
+        "image": "kong:3.9.3",
+        "user": "64101:0",
+        "environment": {"KONG_DATABASE": "off"},
+        "read_only": True,
+    }
+    left_out = {
+        "depends_on": {"redis": {}},
+        "networks": {"default": None},
+        "ports": [8000],
+        "restart": "always",
+    }
     volumes = [
         staged,
         {"type": "volume", "source": "data", "target": "/data", "volume": {}},
         {"type": "bind", "source": "/run/docker.sock", "target": "/run/docker.sock"},
     ]
-    definition = {**KEPT, **LEFT_OUT, "volumes": volumes, "command": ["-days=14d", "-path=/logs"]}
+    definition = {**kept, **left_out, "volumes": volumes, "command": ["-days=14d", "-path=/logs"]}
     made = staging.checker_of(definition, "/stage", "kong parse 'a file' @arguments@ -v")
-    assert made == {
-        **KEPT,
-        "entrypoint": ["kong", "parse", "a file", "-days=14d", "-path=/logs", "-v"],
-        "command": [],
-        "network_mode": "none",
-        "pull_policy": "never",
-        "logging": {"driver": "none"},
-        "volumes": [
-            {**staged, "source": f"/stage{source}", "read_only": True},
-            {"type": "tmpfs", "target": "/data"},
-        ],
-    }
+    assert made.items() >= kept.items() and not set(left_out) & set(made)
+    assert made["network_mode"] == "none"
+    assert made["entrypoint"] == ["kong", "parse", "a file", "-days=14d", "-path=/logs", "-v"]
+    assert made["volumes"] == [
+        {**staged, "source": f"/stage{source}", "read_only": True},
+        {"type": "tmpfs", "target": "/data"},
+    ]
 
 
 def test_a_program_that_does_not_come_to_an_end_refuses(tmp_path, monkeypatch):

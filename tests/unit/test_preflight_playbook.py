@@ -1,9 +1,5 @@
 """The preflight as a user runs it: every mistake at once, exit code not 0, nobody contacted."""
 
-import subprocess
-from pathlib import Path
-
-import pytest
 from programs import ansible, script
 
 BROKEN = """\
@@ -15,29 +11,15 @@ jetson_orin_nano: {hosts: {192.168.1.157: }}
 """
 
 
-@pytest.fixture
-def contacted(tmp_path):
-    return tmp_path / "contacted"
-
-
-@pytest.fixture
-def run(tmp_path, contacted):
-    ssh = script(tmp_path / "ssh", f"touch {contacted}\nexit 255")
-    secrets = tmp_path / "secrets.yml"
-
-    def playbook(name: str, inventory: Path, names: list[str]) -> subprocess.CompletedProcess[str]:
-        secrets.write_text("".join(f"{secret}: value-of-{secret}\n" for secret in names))
-        inventories = ["-i", "inventory/groups.yml", "-i", str(inventory)]
-        variables = ["-e", f"site_secrets_file={secrets}", "-e", f"ansible_ssh_executable={ssh}"]
-        return ansible("ansible-playbook", name, *inventories, *variables)
-
-    return playbook
-
-
-def test_a_broken_inventory_stops_the_whole_site_before_any_node_is_touched(run, contacted, tmp_path):
-    inventory = tmp_path / "broken.yml"
+def test_a_broken_inventory_stops_the_whole_site_before_any_node_is_touched(tmp_path):
+    inventory, secrets, contacted = (tmp_path / name for name in ("broken.yml", "secrets.yml", "contacted"))
     inventory.write_text(BROKEN)
-    done = run("site.yml", inventory, ["kong_api_key"])
+    secrets.write_text("kong_api_key: value-of-kong_api_key\n")
+    ssh = script(tmp_path / "ssh", f"touch {contacted}\nexit 255")
+    words = f"site_secrets_file={secrets} ansible_ssh_executable={ssh}"
+    done = ansible(
+        "ansible-playbook", "site.yml", "-i", "inventory/groups.yml", "-i", str(inventory), "-e", words
+    )
     assert done.returncode != 0
     said = " ".join(done.stdout.split())
     for sentence in (

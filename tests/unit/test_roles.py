@@ -19,7 +19,6 @@ TASK_FILES = [
 ]
 every_role = pytest.mark.parametrize("role", ROLES)
 every_service = pytest.mark.parametrize("service", SERVICES)
-every_task_file = pytest.mark.parametrize("name", TASK_FILES, ids=str)
 
 
 def values(role: str, kind: str) -> dict[str, Any]:
@@ -77,7 +76,7 @@ def test_services_of_one_image_have_one_version():
     assert sorted(set(names)) == sorted(names)
 
 
-@every_task_file
+@pytest.mark.parametrize("name", TASK_FILES, ids=str)
 def test_no_task_lies_about_failure_or_change_or_asks_whether_it_is_in_the_lab(name):
     for task in tree.tasks_of(name):
         assert "ignore_errors" not in task, task.get("name")

@@ -74,15 +74,8 @@ def test_without_a_password_nothing_is_written(run, vault):
     assert not vault.exists()
 
 
-@pytest.fixture
-def work_tree(tmp_path):
+def test_plain_text_is_not_written_where_git_would_commit_it(run, vault, tmp_path):
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
-    (tmp_path / ".gitignore").write_text("/secrets/\n")
-    return tmp_path
-
-
-def test_plain_text_is_not_written_where_git_would_commit_it(run, vault, work_tree):
-    (work_tree / ".gitignore").unlink()
     refused = run("-e", "site_secrets_encrypted=false")
     assert "must be encrypted or ignored by git" in " ".join((refused.stdout + refused.stderr).split())
     assert not vault.exists()

@@ -15,18 +15,6 @@ VALUE = SECRETS["db_password"]
 
 
 @pytest.fixture
-def place(tmp_path):
-    def write(path: str, text: str, mode: int = 0o644) -> str:
-        target = tmp_path / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
-        target.chmod(mode)
-        return str(target)
-
-    return write
-
-
-@pytest.fixture
 def search(tmp_path, monkeypatch):
     """Look on a node of one folder and of processes, containers and a journal that say what a test plants."""
     own = secret_scan.program
@@ -55,9 +43,12 @@ def test_a_secret_that_docker_shows_is_found_with_its_container(search, what):
     pytest.param("etc/app/secrets.bak/key", 0o400, False, id="a folder that is only called alike"),
     pytest.param("etc/app/secrets/deeper/key", 0o400, True, id="its own place"),
 ])  # fmt: skip
-def test_a_secret_in_a_file_of_the_wrong_place_or_mode_is_found(place, search, path, mode, right):
-    file = place(path, SECRETS["api_key"], mode)
-    assert search() == ([] if right else [("api_key", f"file {file} ({mode:o})")])
+def test_a_secret_in_a_file_of_the_wrong_place_or_mode_is_found(tmp_path, search, path, mode, right):
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(SECRETS["api_key"])
+    file.chmod(mode)
+    assert search() == ([] if right else [("api_key", f"file {file}")])
 
 
 @pytest.mark.parametrize("part", ["cmdline", "environ"])

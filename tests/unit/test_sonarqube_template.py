@@ -1,17 +1,10 @@
 """What SonarQube is told, and what its host is."""
 
-from typing import Any
-
 import pytest
 import render
 from standins.sonarqube.sonarqube_standin.properties import properties, weakness
 
 SECRETS = "/opt/aicluster/sonarqube/secrets"
-
-
-def settings(**where: Any) -> dict[str, str]:
-    """The settings, read by the stand-in as Java reads them."""
-    return properties(render.render_role("sonarqube", **where)[f"{SECRETS}/sonar.properties"])
 
 
 @pytest.mark.parametrize(("secret", "password"), [
@@ -29,7 +22,7 @@ def test_the_password_of_the_administrator_is_one_that_sonarqube_takes(secret, p
 
 
 def test_the_heaps_leave_room_in_the_container():
-    found = settings()
+    found = properties(render.render_role("sonarqube")[f"{SECRETS}/sonar.properties"])
     heaps = [int(found[f"sonar.{part}.javaOpts"].split()[0][4:-1]) for part in ("web", "ce", "search")]
     entry = render.container("sonarqube")
     assert sum(heaps) * 1.7 < int(entry["mem_limit"][:-1])

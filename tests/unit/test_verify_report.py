@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from aicluster.verify.report import RUNNER, node_results, summary, verdict_lines
+from aicluster.verify.told import verify_site
 
 
 def result(service: str, state: str = "healthy", **more: Any) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def node(name: str, *results: dict[str, Any]) -> dict[str, Any]:
 
 ENTRIES: dict[str, Any] = {
     "A": {"sql": {}, "cache": {}},
-    "BB": {"web": {"needs": ["sql"]}, "helper": {"beside": ["web"]}, "web2": {"needs": ["sql"]}},
+    "BB": {"web": {"needs": ["sql"]}},
 }
 
 
@@ -65,16 +66,6 @@ def test_what_sudo_pam_and_shells_print_around_the_answer_is_no_part_of_it(befor
 
 def test_a_cluster_without_services_is_not_ok():
     assert summary([node("A")], ENTRIES)["ok"] is False
-
-
-def test_what_failed_because_of_another_names_it_and_comes_after_it():
-    two = node("BB", result("web", "failed"), result("helper", "failed"), result("web2"))
-    content = summary([two, node("A", result("sql", "failed"), result("cache"))], ENTRIES)
-    assert [(one["service"], one["caused_by"]) for one in content["failures"]] == [
-        ("sql", []),
-        ("web", ["sql on A"]),
-        ("helper", ["web on BB"]),
-    ]
 
 
 STORE: dict[str, Any] = {
@@ -149,3 +140,14 @@ def test_warnings_stand_before_the_last_line_each_with(command, lines):
         *lines,
         "OK: 2 of 2 services are healthy (3.0 s)",
     ]
+
+
+@pytest.mark.parametrize(("health", "limit_s"), [
+    ({"start_s": 240, "interval_s": 25, "timeout_s": 10, "retries": 3}, 345),
+    (None, 0),
+], ids=["its health check allows", "without one"])  # fmt: skip
+def test_the_node_knows_how_long_a_container_may_take_to_become_healthy(health, limit_s):
+    service = {"image": "web:1.0", "memory_mb": 64, "secrets": [], "ports": {}, "health": health}
+    where = {"name": "A", "host": "a", "address": "10.0.0.1", "tier": "edge"}
+    told = verify_site([{**where, "share": None, "profiles": {}, "services": {"web": service}}], "A")
+    assert told["services"]["web"]["health_limit_s"] == limit_s

@@ -4,12 +4,6 @@ import pytest
 import site_under_test as site
 
 
-def journal_settings(host):
-    """Key -> value of the journal's configuration; of all files that set a key the last counts."""
-    lines = host.check_output("systemd-analyze cat-config systemd/journald.conf").splitlines()
-    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-
-
 def test_the_kernel_has_the_settings_now_and_not_only_after_the_next_boot(host, node):
     wanted = {**site.setting(node, "base", "base_sysctl"), "net.ipv4.ip_nonlocal_bind": 1}
     found = {key: host.check_output("cat /proc/sys/%s", key.replace(".", "/")).split() for key in wanted}
@@ -17,7 +11,9 @@ def test_the_kernel_has_the_settings_now_and_not_only_after_the_next_boot(host, 
 
 
 def test_the_journal_stays_on_disk_and_cannot_fill_it(host, node):
-    found = journal_settings(host)
+    lines = host.check_output("systemd-analyze cat-config systemd/journald.conf").splitlines()
+    # Of all files that set a key the last counts.
+    found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     assert found["Storage"] == "persistent"
     assert found["SystemMaxUse"] == f"{site.setting(node, 'base', 'base_journal_max_mb')}M"
     assert found["RateLimitBurst"] == str(site.setting(node, "base", "base_journal_burst"))

@@ -1,0 +1,141 @@
+"""What both Prometheus, the log store, Alertmanager and node_exporter are told; routes: tests/monitoring."""
+
+import configparser
+import re
+import shlex
+from typing import Any
+
+import pytest
+import render
+import yaml
+
+from aicluster.engine.files import File
+
+BIG, SMALL = "192.168.1.147", "192.168.1.204"
+UNITS = {"MB": 1 / 1024, "MiB": 1 / 1024, "GB": 1}
+
+
+def options(service: str, host: str) -> dict[str, str]:
+    command = render.container(service, host=host)["command"]
+    return dict(option.split("=", 1) for option in command)
+
+
+def entry(service: str, host: str) -> dict[str, Any]:
+    [node] = [node for node in render.cluster("production") if node["host"] == host]
+    return dict(node["services"][service])
+
+
+def test_without_an_alertmanager_nobody_is_told():
+    files = render.render_role("prometheus", overrides=render.without("alertmanager"))
+    text = files["/opt/aicluster/prometheus/prometheus.yml"]
+    assert "alerting" not in yaml.safe_load(text)
+
+
+def test_a_probe_ends_before_the_scrape_that_waits_for_it():
+    scrape = yaml.safe_load(render.render_role("prometheus")["/opt/aicluster/prometheus/prometheus.yml"])
+    exporter = render.render_role("blackbox_exporter")["/opt/aicluster/blackbox_exporter/config.yml"]
+    patience = int(scrape["global"]["scrape_timeout"].removesuffix("s"))
+    probes = yaml.safe_load(exporter)["modules"].values()
+    assert all(int(one["timeout"].removesuffix("s")) < patience for one in probes)
+
+
+@pytest.mark.parametrize(("service", "host", "option"), [
+    ("prometheus", BIG, "--storage.tsdb.retention.size"),
+    ("prometheus", SMALL, "--storage.tsdb.retention.size"),
+    ("victorialogs", SMALL, "-retention.maxDiskSpaceUsageBytes"),
+])  # fmt: skip
+def test_what_is_kept_leaves_a_fifth_of_the_disk(service, host, option):
+    size = re.fullmatch(r"(\d+)(MB|MiB|GB)", options(service, host)[option])
+    assert size
+    assert int(size[1]) * UNITS[size[2]] <= 0.8 * entry(service, host)["disk_gb"]
+
+
+@pytest.mark.parametrize("host", [BIG, SMALL])
+def test_one_query_takes_half_of_the_memory_at_most(host):
+    samples = int(options("prometheus", host)["--query.max-samples"])
+    assert samples * 16 < entry("prometheus", host)["memory_mb"] * 2**20 / 2
+
+
+CONF = "/opt/aicluster/alertmanager/"
+SECRET_URL = "https://hooks.invalid/T0KEN"
+
+
+def rendered(name: str, url: str) -> tuple[dict[str, Any], list[File]]:
+    """A receiver and all files, where this is its URL."""
+    files = render.files_of("alertmanager", overrides={f"alertmanager_{name}_url": url})
+    [text] = [file.content for file in files if file.path == CONF + "alertmanager.yml"]
+    receivers = {one["name"]: one for one in yaml.safe_load(text)["receivers"]}
+    return receivers[name], files
+
+
+every_receiver = pytest.mark.parametrize("name", ["page", "default", "deadman"])
+
+
+@every_receiver
+def test_a_receiver_without_a_url_tells_nobody(name):
+    receiver, files = rendered(name, "")
+    assert receiver == {"name": name}
+    assert CONF + f"secrets/{name}_url" not in [file.path for file in files]
+
+
+@every_receiver
+def test_a_url_is_in_a_secret_file_and_nowhere_else(name):
+    receiver, files = rendered(name, SECRET_URL)
+    assert receiver["webhook_configs"] == [{"url_file": f"/etc/alertmanager/secrets/{name}_url"}]
+    [secret] = [file for file in files if SECRET_URL in file.content.decode()]
+    assert secret.path == CONF + f"secrets/{name}_url"
+    assert (secret.content.decode().strip(), secret.mode, secret.uid) == (SECRET_URL, "0400", 65534)
+
+
+FLAGS = "/etc/default/prometheus-node-exporter"
+UNIT = "/etc/systemd/system/prometheus-node-exporter.service"
+NODES = [
+    (inventory, host)
+    for inventory in sorted(render.SOURCES)
+    for host in render.hosts_running("node_exporter", inventory)
+]
+NANO = "192.168.1.159"
+
+
+def flags(**where: Any) -> list[str]:
+    """As systemd reads them: quotes and backslashes of the file first, then of $ARGS on the command line."""
+    text = render.render_role("node_exporter", **where)[FLAGS]
+    [line] = [line for line in text.splitlines() if line.startswith("ARGS=")]
+    [value] = shlex.split(line.removeprefix("ARGS="))
+    return value.split(" ")
+
+
+@pytest.mark.parametrize(("inventory", "host"), NODES)
+def test_an_orin_is_not_asked_for_thermal_zones_which_would_hang_it(inventory, host):
+    [board] = [node["board"] for node in render.cluster(inventory) if node["host"] == host]
+    orin = "Orin" in board
+    assert ("--collector.thermal_zone" in flags(inventory=inventory, host=host)) is not orin
+
+
+MEASURED: dict[str, tuple[str, list[str]]] = {
+    "collector.filesystem.mount-points-exclude": ("/ /boot/firmware /var/lib/docker",
+        ["/var/lib/docker/overlay2/x/merged", "/run/user/1000"]),
+    "collector.netdev.device-exclude": ("eth0 wlan0", ["veth12ab", "br-1"]),
+    "collector.netclass.ignored-devices": ("eth0 wlan0", ["veth12ab", "br-1"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "measured", "left_out"), [(name, *row) for name, row in MEASURED.items()])
+def test_disks_and_interfaces_are_measured_and_those_of_containers_are_not(name, measured, left_out):
+    [pattern] = [one.partition("=")[2] for one in flags() if one.startswith(f"--{name}=")]
+    assert [one for one in [*measured.split(), *left_out] if re.search(pattern, one)] == left_out
+
+
+def state(host: str) -> dict[str, Any]:
+    rendering = render.renderer("production", host)
+    extra = {"service": rendering.shared["cluster_node"]["services"]["node_exporter"]}
+    found: dict[str, Any] = rendering.state("node_exporter", rendering.variables("node_exporter", extra))
+    return found
+
+
+def test_the_edge_node_gets_a_unit_for_the_program_that_was_put_there():
+    assert state(NANO)["packages"] == []
+    unit = configparser.ConfigParser()
+    unit.read_string(render.render_role("node_exporter", host=NANO)[UNIT])
+    assert unit["Service"]["ExecStart"] == "/usr/local/bin/node_exporter $ARGS"
+    assert unit["Service"]["EnvironmentFile"] == FLAGS

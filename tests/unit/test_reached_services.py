@@ -1,0 +1,47 @@
+"""Who works with a database or a store is told where that runs, wherever it was moved to."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+import render
+
+# Role -> its file, and what it reaches by that.
+FILES: dict[str, tuple[str, Any]] = {
+    "comfyui_outputs": ("secrets/rclone.conf", lambda text: re.findall("endpoint = http://(.+)", text)),
+    "pgadmin": ("servers.json",
+        lambda text: [f"{one['Host']}:{one['Port']}" for one in json.loads(text)["Servers"].values()]),
+    "postgrest": ("secrets/postgrest.conf", lambda text: re.findall("postgresql://.+@(.+)/", text)),
+    "redis_commander": ("secrets/local-production.json",
+        lambda text: [f"{one['host']}:{one['port']}" for one in json.loads(text)["connections"]]),
+}  # fmt: skip
+
+
+def port(name: str, published: int, inside: int, *audience: str) -> dict[str, Any]:
+    return {name: {"port": published, "container": inside, "from": list(audience)}}
+
+
+STORE = port("api", 9000, 9001)
+REACHED: dict[str, tuple[Any, ...]] = {
+    "a store on another node at its published port": (
+        "comfyui_outputs", "minio", "PI52", STORE, ["192.168.1.247:9000"]),
+    "a store on the same node by its name": ("comfyui_outputs", "minio", "ORIN0", STORE, ["minio:9001"]),
+    "a database for an API": (
+        "postgrest", "postgres", "AGX0", port("sql", 5432, 5432), ["192.168.1.154:5432"]),
+    "a database for operators": (
+        "pgadmin", "postgres", "AGX0", port("sql", 5433, 5432, "backend"), ["192.168.1.154:5433"]),
+    "no database that does not let this node in": (
+        "pgadmin", "postgres", "AGX0", port("sql", 5433, 5432, "gateway"), []),
+    "a Redis for operators": (
+        "redis_commander", "redis", "PI51", port("redis", 6380, 6379, "backend"), ["192.168.1.147:6380"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("role", "service", "node", "ports", "addresses"), REACHED.values(), ids=REACHED)
+def test_a_service_is_told_of(role, service, node, ports, addresses):
+    site = render.moved(service, node, ports=ports)
+    path, reached = FILES[role]
+    assert reached(render.render_role(role, overrides=site)[f"/opt/aicluster/{role}/{path}"]) == addresses
+    waits_for = render.container(role, overrides=site).get("depends_on", {})
+    assert service not in waits_for, "compose refuses what does not run beside it"
