@@ -250,7 +250,7 @@ def unit_states(
     for unit in wanted:
         if unit["name"] in deviating:
             state = states.setdefault(unit["name"], {"name": unit["name"]})
-            state["enabled"] = unit.get("enabled", True)
+            state["enabled"] = True
             if not unit.get("boot"):
                 state.setdefault("state", "started")
     return list(states.values())

@@ -133,7 +133,6 @@ def test_systemd_reads_its_units_again_where(found, reads):
 
 @pytest.mark.parametrize(("wanted", "reactions", "asked"), [
     pytest.param({}, [], {"enabled": True, "state": "started"}, id="it does not run"),
-    pytest.param({"enabled": False}, [], {"enabled": False, "state": "started"}, id="others start it"),
     pytest.param({"boot": True}, [], {"enabled": True}, id="it works at boot only"),
     pytest.param({}, ["restart"], {"enabled": True, "state": "restarted"},
         id="it is to read a file: one call does both"),
