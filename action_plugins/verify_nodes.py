@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible import constants, context
-from ansible.plugins.loader import filter_loader
 
+from aicluster.adapters.connection import ssh_arguments
 from aicluster.adapters.node_action import Options, PhasedAction
 from aicluster.adapters.restoring import show
-from aicluster.site.commands import ansible_command
+from aicluster.site.commands import ansible_command, ssh_command
 from aicluster.verify.report import RUNNER, lines_of, node_results, summary, verdict_lines
 
 
@@ -70,8 +70,7 @@ class ActionModule(PhasedAction):
         if options["json_file"]:
             Path(options["json_file"]).write_text(json.dumps(content, indent=2) + "\n")
         # Of all nodes: a check may say what to do on one that is not asked.
-        ssh_command = filter_loader.get("ssh_command").j2_function
-        ways = {node["name"]: ssh_command(hosts[node["host"]]) for node in options["nodes"]}
+        ways = {one["name"]: ssh_command(ssh_arguments(hosts[one["host"]])) for one in options["nodes"]}
         playbook = ansible_command(self._task_vars["ansible_inventory_sources"], context.CLIARGS, constants)
         said = show("", verdict_lines(content, ways, playbook))
         return {"failed": not content["ok"], "msg": said[-1]}

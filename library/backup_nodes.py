@@ -8,22 +8,10 @@ description:
   - Starts the backup of each node that runs the service C(backup), all at once over ssh, and shows their
     progress. The nodes send their data to the stores themselves; none of it comes to the controller.
   - Fails when the backup of a node fails, after all others have ended. A node whose backup runs already
-    refuses and names that run.
-author: The AI cluster toolkit
+    refuses and names that run. Check mode names the nodes and starts nothing.
 options:
-  nodes:
-    description: The variable C(cluster_nodes); of it the hosts of the play are backed up.
-    type: list
-    elements: dict
-    required: true
-  json_file:
-    description: File on the controller the report is written to as JSON; empty for none.
-    type: str
-    default: ""
-attributes:
-  check_mode:
-    description: Names the nodes and starts nothing.
-    support: full
+  nodes: {description: "C(cluster_nodes); those of the play are backed up.", type: list, required: true}
+  json_file: {description: File for the report as JSON; empty for none., type: str, default: ""}
 """
 
 EXAMPLES = r"""
@@ -34,8 +22,5 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-msg:
-  description: How many snapshots were made, how much was added, and which nodes failed.
-  returned: always
-  type: str
+msg: {description: "How many snapshots were made, how much was added, and which nodes failed.", type: str}
 """
