@@ -91,6 +91,8 @@ def container_baseline(
         "memswap_limit": f"{entry['memory_mb']}m",
         "logging": {"driver": "journald", "options": {"tag": "{{.Name}}"}},
     }
+    if uid := entry.get("uid"):
+        baseline["user"] = f"{uid}:{uid}"
     if health := entry.get("health"):
         baseline["healthcheck"] = {
             "test": list(health["test"]),

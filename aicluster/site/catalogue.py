@@ -217,7 +217,7 @@ FIELDS = {
         ),
     ),
     **optional(
-        uid=Field(USER, "user who may read its secret files, else root"),
+        uid=Field(USER, "user of its main container, who may read its secret files, else root"),
         unit=Field(UNIT_NAME, "unit whose state is the service's, if the host runs it", nullable=True),
         needs=Field(SERVICES, "what must run on some node"),
         beside=Field(SERVICES, "what must run on the same node"),
