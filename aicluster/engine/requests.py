@@ -44,8 +44,8 @@ def provisioned(desired: Desired, plan: Mapping[str, Any]) -> dict[str, str | No
     An inactive service was not provisioned.
     """
     return {
-        service: None if service in plan["inactive"] else inputs
-        for service, inputs in desired.provision_inputs.items()
+        service: None if service in plan["inactive"] else provision["digest"]
+        for service, provision in desired.provisions.items()
     }
 
 

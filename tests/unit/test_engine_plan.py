@@ -30,7 +30,7 @@ CHANGING = Desired(
 )
 IMAGES = {"replaced": {name: {"image": f"{name}:1", "digest": "sha256:1"} for name in OWNERS}}
 COMPOSES = files("content", SETTINGS, "/opt/aicluster/postgres/compose.yaml")
-POSTGRES = Desired(containers={"pg": "d1"}, container_owner=OWNERS, provision_inputs={"postgres": "i1"})
+POSTGRES = Desired(containers={"pg": "d1"}, container_owner=OWNERS, provisions={"postgres": {"digest": "i1"}})
 DOCKER = Desired(rules={"/etc/docker/*": {"restart": "docker"}})
 NOTHING = Desired()
 READ_BY_MANY = Desired(rules={"/opt/a": {"restart": ["x", "y"], "reload": "z"}})
@@ -109,8 +109,9 @@ def test_before_images_change(wanted, found, before, backups):
 
 
 def test_what_needs_another_node_is_provisioned_last():
-    inputs = {"control_access": "i1", "postgres": "i2"}
-    wanted = Desired(provision_inputs=inputs, provision_last={"control_access"})
+    wanted = Desired(
+        provisions={"control_access": {"digest": "i1", "last": True}, "postgres": {"digest": "i2"}}
+    )
     assert make_plan(wanted, inspected(), {})["deploy"]["provision"] == ["postgres", "control_access"]
 
 
@@ -190,7 +191,7 @@ REDIS = Desired(
     containers={"redis": "d1"},
     container_owner={"redis": "redis"},
     rules={**DOCKER.rules, "/opt/aicluster/redis/*": {"reload": "ssh"}},
-    provision_inputs={"ssh": "i1", "redis": "i2"},
+    provisions={"ssh": {"digest": "i1"}, "redis": {"digest": "i2"}},
 )
 TO_PULL = conditions(images={IMAGE: None})
 
