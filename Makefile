@@ -25,6 +25,8 @@ LAB    := $(VENV)/bin/python lab/lab.py
 PYTEST := $(VENV)/bin/pytest
 UV_VERSION := 0.13.9
 
+# In a recipe: end where there is a lab, which this would damage.
+without_lab = if [ -e .lab ]; then echo "$@: a lab is here; first: make lab-down" >&2; exit 1; fi
 inventory_path = inventory/$(if $(filter lab,$(INVENTORY)),lab,$(INVENTORY).yml)
 inventory_args = -i inventory/groups.yml -i $(inventory_path)$(if $(AICLUSTER_LAB_OVERLAY), -i $(AICLUSTER_LAB_OVERLAY))
 
@@ -204,10 +206,7 @@ test-full: test test-molecule ## test, with ten interrupted runs, every service 
 # Each makes its nodes anew: what a scenario finds must not depend on another one.
 SCENARIOS = $(filter-out default role,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
 test-molecule: setup ## the scenario of every tier, of the engine and of every role (SCENARIOS="stack" ROLES="redis")
-	@if [ -e .lab ]; then
-	  echo "test-molecule: a lab is here, and each scenario makes and removes one of its own. First: make lab-down" >&2
-	  exit 1
-	fi
+	@$(without_lab)
 	for scenario in $(SCENARIOS); do
 	  echo "== molecule test -s $$scenario"
 	  MOLECULE_EPHEMERAL_DIRECTORY="$(CURDIR)/$(MOLECULE_STATE)/$$scenario" molecule test -s "$$scenario"
@@ -223,10 +222,7 @@ test-role: setup ## one role by itself on a lab node, with what it needs: make t
 	  echo "test-role: there is no role '$(ROLE)'. ROLE is one of: $(ROLES)" >&2
 	  exit 1
 	fi
-	if [ -e .lab ]; then
-	  echo "test-role: a lab is here, and this makes and removes one of its own. First: make lab-down" >&2
-	  exit 1
-	fi
+	$(without_lab)
 	echo "== molecule test -s role (ROLE=$(ROLE))"
 	molecule test -s role
 
@@ -234,5 +230,5 @@ bench: setup ## on a running lab: the cost of a run without changes, compared wi
 	@PYTHONPATH=.:filter_plugins:action_plugins:lookup_plugins:vars_plugins:library:module_utils:tests/support:lab $(VENV)/bin/python tests/bench/bench.py $(ARGS)
 
 clean: ## remove caches and .venv (not the lab: make lab-down)
-	@if [ -e .lab ]; then echo "clean: a lab is here, and removing it needs .venv and .cache. First: make lab-down" >&2; exit 1; fi
+	@$(without_lab)
 	rm -rf "$(VENV)" .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
