@@ -25,6 +25,8 @@ LAB    := $(VENV)/bin/python lab/lab.py
 PYTEST := $(VENV)/bin/pytest
 UV_VERSION := 0.13.9
 
+# In a recipe: end where there is a lab, which this would damage.
+without_lab = if [ -e .lab ]; then echo "$@: a lab is here; first: make lab-down" >&2; exit 1; fi
 inventory_path = inventory/$(if $(filter lab,$(INVENTORY)),lab,$(INVENTORY).yml)
 inventory_args = -i inventory/groups.yml -i $(inventory_path)$(if $(AICLUSTER_LAB_OVERLAY), -i $(AICLUSTER_LAB_OVERLAY))
 
@@ -38,14 +40,15 @@ export PYTHONDONTWRITEBYTECODE := 1
 # An inherited inventory or skip list would make a run mean something else than it says.
 unexport ANSIBLE_INVENTORY
 
-.PHONY: help
+# Of all targets only the copy of the lock is a file.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
+
 help: ## list the targets
 	@echo "make <target> [INVENTORY=lab|production] [ARGS=...]"
 	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # --- tools -----------------------------------------------------------------------------------------
 
-.PHONY: setup
 setup: $(READY) ## make .venv from requirements.lock (again only when the lock changed)
 	@# Where Python finds the package aicluster. A .venv that is a link belongs to another checkout.
 	if [ -L $(VENV) ]; then exit 0; fi
@@ -81,7 +84,6 @@ $(READY): requirements.lock
 	cp $< $@
 	echo "setup: $$($(VENV)/bin/ansible --version | sed -n 1p) in $(VENV)"
 
-.PHONY: lock
 lock: ## renew requirements.lock from pyproject.toml
 	@$(PYTHON) -m venv .cache/uv
 	.cache/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
@@ -89,25 +91,20 @@ lock: ## renew requirements.lock from pyproject.toml
 	  --no-emit-index-url --no-emit-find-links --no-header --quiet $(ARGS) -o requirements.lock
 	git --no-pager diff --stat -- requirements.lock
 
-.PHONY: docs
 docs: setup ## renew the generated tables of the documentation
 	@PYTHONPATH=lab $(VENV)/bin/python docs/generate.py
 
 # --- lab -------------------------------------------------------------------------------------------
 
-.PHONY: lab
 lab: setup ## seven nodes on this machine, from nothing to an answered chat request
 	@$(LAB) up
 
-.PHONY: lab-down
 lab-down: setup ## remove the lab but keep its build cache
 	@$(LAB) down
 
-.PHONY: lab-status
 lab-status: setup ## which lab nodes run, and the card
 	@$(LAB) status
 
-.PHONY: plan
 plan: setup ## what a run of site.yml would change, without changing it
 	@if [ ! -e $(inventory_path) ]; then
 	  echo "plan: there is no $(inventory_path). INVENTORY is lab, or the name of a file inventory/<name>.yml such as production." >&2
@@ -119,39 +116,30 @@ plan: setup ## what a run of site.yml would change, without changing it
 	fi
 	$(VENV)/bin/ansible-playbook $(inventory_args) site.yml --check --diff $(ARGS)
 
-.PHONY: secrets
 secrets: setup ## generate missing secrets (real boards: ARGS=--ask-vault-pass)
 	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/secrets.yml $(ARGS)
 
-.PHONY: user
 user: setup ## add a user of the gateway and print a key: make user NAME=anna ROLE=user (or admin, service)
 	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/user.yml -e user_name=$(NAME) $(if $(ROLE),-e user_role=$(ROLE)) $(ARGS)
 
-.PHONY: verify
 verify: setup ## test every service of every node (ARGS=--json for programs)
 	@bin/verify $(inventory_args) $(ARGS)
 
-.PHONY: backup
 backup: setup ## back up every node now, as PI31 does at night (ARGS=--json for programs)
 	@bin/backup $(inventory_args) $(ARGS)
 
-.PHONY: restore
 restore: setup ## list what can be restored; restore it: make restore SERVICE=postgres ARGS="-e database=aicluster"
 	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/restore.yml $(if $(SERVICE),-e service=$(SERVICE)) $(ARGS)
 
-.PHONY: rollback
 rollback: setup ## list which images can be put back; put one back with its data: make rollback SERVICE=postgres ARGS="-e node=PI52"
 	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/rollback.yml $(if $(SERVICE),-e service=$(SERVICE)) $(ARGS)
 
-.PHONY: promote
 promote: setup ## make the standby of PostgreSQL the primary: make promote NODE=AGX0 (ARGS=--check: what would happen)
 	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/promote.yml -e node=$(NODE) $(ARGS)
 
-.PHONY: profile
 profile: setup ## switch nodes to another profile: make profile TO=image (without TO: list the profiles)
 	@$(if $(TO),$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/profile.yml -e to=$(TO) $(ARGS),$(VENV)/bin/ansible $(inventory_args) nodes -m ansible.builtin.command -a /opt/aicluster/bin/aicluster_profile.py $(ARGS))
 
-.PHONY: mode
 mode: profile ## alias of `make profile`
 
 # --- tests -----------------------------------------------------------------------------------------
@@ -159,7 +147,6 @@ mode: profile ## alias of `make profile`
 RESULTS := .cache/results
 PHASES  := $(VENV)/bin/python tests/phases.py $(RESULTS)
 
-.PHONY: test
 test: setup ## linters, unit tests and the lab end to end, as CI runs it
 	@rm -rf "$(RESULTS)"
 	make="$(MAKE) --no-print-directory"
@@ -170,25 +157,20 @@ test: setup ## linters, unit tests and the lab end to end, as CI runs it
 	$(PHASES) "lab down=$$make test-lab-down"
 	$(VENV)/bin/python tests/summary.py $(RESULTS)
 
-.PHONY: test-lint
 test-lint: setup ## ruff, mypy, yamllint, ansible-lint (profile production, nothing skipped)
 	@$(VENV)/bin/python tests/lint.py
 
-.PHONY: test-unit
 test-unit: setup ## filters, templates, contracts of the layout, on all cores; no lab
 	@$(PYTEST) tests/unit -n auto --dist worksteal --junitxml=$(RESULTS)/unit.xml $(ARGS)
 
-.PHONY: test-monitoring
 test-monitoring: setup ## alert rules and routes, with promtool and amtool of the lab's images (or of PATH)
 	@$(PYTEST) tests/monitoring --junitxml=$(RESULTS)/monitoring.xml $(ARGS)
 
-.PHONY: test-lab
 test-lab: test-lab-up test-lab-verify test-lab-down ## the lab end to end: create, check, converge, idempotence, verify, destroy
 
 # A lab that runs already is somebody's: it is tested as it stands and left running. One that was made for the tests
 # carries this file, which also holds the log of its first runs.
 MADE_FOR_TESTS := .lab/test-run.log
-.PHONY: test-lab-up
 test-lab-up: setup ## its first part: images, alert rules, nodes, the first run
 	@# Molecule remembers what it created, also when the lab has gone since.
 	rm -rf "$(MOLECULE_STATE)"
@@ -199,12 +181,10 @@ test-lab-up: setup ## its first part: images, alert rules, nodes, the first run
 	$(PHASES) "images=$(LAB) prepare"
 	$(PHASES) "alert rules=$(MAKE) --no-print-directory test-monitoring" "first run=$(MAKE) --no-print-directory test-lab-first-run"
 
-.PHONY: test-lab-first-run
 test-lab-first-run: export AICLUSTER_RUN_LOG := $(CURDIR)/$(MADE_FOR_TESTS)
 test-lab-first-run: setup ## of that: nodes, a check of bare ones, the first run
 	@for step in create prepare check converge; do molecule $$step -s default; done
 
-.PHONY: test-lab-verify
 test-lab-verify: setup ## its second part: idempotence, testinfra and end-to-end tests, another check among them
 	@if [ -e $(MADE_FOR_TESTS) ]; then export AICLUSTER_RUN_LOG=$(CURDIR)/$(MADE_FOR_TESTS); fi
 	molecule idempotence -s default
@@ -213,30 +193,23 @@ test-lab-verify: setup ## its second part: idempotence, testinfra and end-to-end
 	  exit 1
 	fi
 
-.PHONY: test-lab-down
 test-lab-down: setup ## its last part: remove the lab, check that nothing is left
 	@if [ ! -e $(MADE_FOR_TESTS) ]; then exit 0; fi
 	molecule destroy -s default
 	$(PYTEST) tests/lab_down --junitxml=$(RESULTS)/lab-down.xml
 
-.PHONY: test-lab-quick
 test-lab-quick: setup ## converge a lab that stays and check every node, for quick edits
 	@rm -rf "$(MOLECULE_STATE)"
 	molecule converge -s default
 	$(PYTEST) tests/testinfra $(ARGS)
 
-.PHONY: test-full
 test-full: export AICLUSTER_FULL := yes
 test-full: test test-molecule ## test, with ten interrupted runs, every service stopped by itself, every scenario
 
 # Each makes its nodes anew: what a scenario finds must not depend on another one.
 SCENARIOS = $(filter-out default role,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
-.PHONY: test-molecule
 test-molecule: setup ## the scenario of every tier, of the engine and of every role (SCENARIOS="stack" ROLES="redis")
-	@if [ -e .lab ]; then
-	  echo "test-molecule: a lab is here, and each scenario makes and removes one of its own. First: make lab-down" >&2
-	  exit 1
-	fi
+	@$(without_lab)
 	for scenario in $(SCENARIOS); do
 	  echo "== molecule test -s $$scenario"
 	  MOLECULE_EPHEMERAL_DIRECTORY="$(CURDIR)/$(MOLECULE_STATE)/$$scenario" molecule test -s "$$scenario"
@@ -245,7 +218,6 @@ test-molecule: setup ## the scenario of every tier, of the engine and of every r
 
 # Every folder with tasks of its own, but the engine and the preflight, which have scenarios of their own.
 ROLES = $(filter-out stack preflight,$(patsubst roles/%/tasks/main.yml,%,$(wildcard roles/*/tasks/main.yml)))
-.PHONY: test-role
 test-role: export AICLUSTER_ROLE = $(ROLE)
 test-role: export MOLECULE_EPHEMERAL_DIRECTORY = $(CURDIR)/$(MOLECULE_STATE)/role
 test-role: setup ## one role by itself on a lab node, with what it needs: make test-role ROLE=redis
@@ -253,18 +225,13 @@ test-role: setup ## one role by itself on a lab node, with what it needs: make t
 	  echo "test-role: there is no role '$(ROLE)'. ROLE is one of: $(ROLES)" >&2
 	  exit 1
 	fi
-	if [ -e .lab ]; then
-	  echo "test-role: a lab is here, and this makes and removes one of its own. First: make lab-down" >&2
-	  exit 1
-	fi
+	$(without_lab)
 	echo "== molecule test -s role (ROLE=$(ROLE))"
 	molecule test -s role
 
-.PHONY: bench
 bench: setup ## on a running lab: the cost of a run without changes, compared with other ways (ARGS=3: rounds)
 	@PYTHONPATH=.:filter_plugins:action_plugins:lookup_plugins:vars_plugins:library:module_utils:tests/support:lab $(VENV)/bin/python tests/bench/bench.py $(ARGS)
 
-.PHONY: clean
 clean: ## remove caches and .venv (not the lab: make lab-down)
-	@if [ -e .lab ]; then echo "clean: a lab is here, and removing it needs .venv and .cache. First: make lab-down" >&2; exit 1; fi
+	@$(without_lab)
 	rm -rf "$(VENV)" .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

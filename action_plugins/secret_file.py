@@ -3,14 +3,14 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.plugins.action import ActionBase
 
+from aicluster.adapters.node_action import NodeAction, Options
 from aicluster.site.secrecy import git_shows
 
 SECRET_BYTES = 32
@@ -70,34 +70,31 @@ def replace(path: Path, content: bytes) -> None:
     draft.replace(path)
 
 
-class ActionModule(ActionBase):
-    """Action plugin `secret_file`; options in library/secret_file.py."""
+class ActionModule(NodeAction):
+    """See the module's documentation: `ansible-doc -t module secret_file`."""
 
-    _supports_check_mode = True
+    OPTIONS: ClassVar[Options] = {
+        "path": {"type": "path", "required": True},
+        "names": {"type": "list", "elements": "str", "required": True},
+        "encrypted": {"type": "bool", "required": True},
+    }
+    PREDICTS = True
     _requires_connection = False
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, options: Mapping[str, Any], _task_vars: dict[str, Any]) -> dict[str, Any]:
         """Complete the file on the controller; the answer names what was made, never a value."""
-        super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "path": {"type": "path", "required": True},
-                "names": {"type": "list", "elements": "str", "required": True},
-                "encrypted": {"type": "bool", "required": True},
-            }
-        )
-        path = Path(arguments["path"])
+        path = Path(options["path"])
         try:
-            text, made = completed(self._read(path), arguments["names"])
+            text, made = completed(self._read(path), options["names"])
         except (AnsibleActionFail, AnsibleError) as error:
             raise AnsibleActionFail(f"secrets file {path} {error}") from error
-        if made and not arguments["encrypted"] and git_shows(path):
+        if made and not options["encrypted"] and git_shows(path):
             raise AnsibleActionFail(
                 f"secrets file {path} (none written): must be encrypted or ignored by git; set "
                 "site_secrets_encrypted: true, or name it in .gitignore"
             )
         if made and not self._task.check_mode:
-            replace(path, self._sealed(path, text) if arguments["encrypted"] else text.encode())
+            replace(path, self._sealed(path, text) if options["encrypted"] else text.encode())
         return {"changed": bool(made), "made": made, "path": str(path)}
 
     def _read(self, path: Path) -> str:

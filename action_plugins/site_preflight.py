@@ -8,14 +8,14 @@ hands that to `aicluster.preflight` and fails with all errors at once.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible import constants, context
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.vault import AnsibleVaultError
-from ansible.plugins.action import ActionBase
 
+from aicluster.adapters.node_action import NodeAction, Options
 from aicluster.backup.findings import named_volumes
 from aicluster.engine.files import STACK_ROOT
 from aicluster.preflight.description import cluster_of, preflight_errors, report
@@ -173,35 +173,29 @@ def specification_errors(options: Mapping[str, Any], values: Mapping[str, Any]) 
     return messages
 
 
-class ActionModule(ActionBase):
-    """Ansible's entry point; options in library/site_preflight.py."""
+class ActionModule(NodeAction):
+    """See the module's documentation: `ansible-doc -t module site_preflight`."""
 
+    OPTIONS: ClassVar[Options] = {
+        "groups_file": {"type": "path", "required": True},
+        "roles_folder": {"type": "path", "required": True},
+    }
+    PREDICTS = True
     _requires_connection = False
-    _VALID_ARGS = frozenset({"groups_file", "roles_folder"})
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Describe the site from the inventory's variables, validate it, fail with every error at once."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        variables = task_vars or {}
-        site = describe(
-            variables["groups"],
-            variables["hostvars"],
-            Path(self._task.args["groups_file"]),
-            Path(self._task.args["roles_folder"]),
-        )
-        sources = variables["ansible_inventory_sources"]
+        groups_file, roles_folder = Path(options["groups_file"]), Path(options["roles_folder"])
+        site = describe(task_vars["groups"], task_vars["hostvars"], groups_file, roles_folder)
+        sources = task_vars["ansible_inventory_sources"]
         site |= {
             "inventories": [inventory_name(source) for source in sources],
             "playbook": ansible_command(sources, context.CLIARGS, constants, ask_vault=True),
         }
         errors = preflight_errors(site, specification_errors)
-        result["changed"] = False
         if errors:
-            result.update(failed=True, msg=report(errors))
-        else:
-            result["msg"] = f"The description of {len(site['hosts'])} nodes has no mistakes."
-            result["warnings"] = [
-                *model_notes(site, cluster_of(site)),
-                *user_notes(site, datetime.now(UTC).date().isoformat()),
-            ]
-        return result
+            return {"changed": False, "failed": True, "msg": report(errors)}
+        message = f"The description of {len(site['hosts'])} nodes has no mistakes."
+        today = datetime.now(UTC).date().isoformat()
+        notes = [*model_notes(site, cluster_of(site)), *user_notes(site, today)]
+        return {"changed": False, "msg": message, "warnings": notes}

@@ -48,8 +48,9 @@ class ActionModule(NodeAction):
             # What the engine says of a registry counts once it is as it will be.
             actual["conditions"]["images"] = dict.fromkeys(actual["conditions"]["images"])
         wanted_by_probe = {
-            service: renderer.holds(when, variables[service], actual["probes"].get(service))
-            for service, when in desired.provision_when.items()
+            service: renderer.holds(provision["when"], variables[service], actual["probes"].get(service))
+            for service, provision in desired.provisions.items()
+            if "when" in provision
         }
         plan = make_plan(desired, actual, wanted_by_probe)
         for line in plan["lines"]:

@@ -4,11 +4,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible import constants
-from ansible.plugins.action import ActionBase
 
+from aicluster.adapters.node_action import NodeAction, Options
 from aicluster.toolkit import files as toolkit
 from aicluster.toolkit.archive import pack
 
@@ -20,20 +20,22 @@ def archive_of(files: Mapping[str, Path], links: Mapping[str, str]) -> str:
     return target.name
 
 
-class ActionModule(ActionBase):
-    """Ansible's entry point."""
+class ActionModule(NodeAction):
+    """See the module's documentation: `ansible-doc -t module toolkit_archive`."""
 
+    OPTIONS: ClassVar[Options] = {
+        "links": {"type": "dict", "default": {}},
+        "secret": {"type": "str", "required": True},
+    }
+    PREDICTS = True
     _requires_connection = False
-    _VALID_ARGS = frozenset({"links", "secret"})
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def act(self, options: Mapping[str, Any], _task_vars: dict[str, Any]) -> dict[str, Any]:
         """Write two archives, the toolkit and what it runs on; they are gone when the run ends."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        links = {**(self._task.args.get("links") or {}), "lib": f"../../lib/{toolkit.library_digest()}"}
+        links = {**options["links"], "lib": f"../../lib/{toolkit.library_digest()}"}
         return {
-            **result,
             "changed": False,
-            "path": archive_of(toolkit.own_files(toolkit.ROOT, self._task.args["secret"]), links),
+            "path": archive_of(toolkit.own_files(toolkit.ROOT, options["secret"]), links),
             "library_path": archive_of(toolkit.library_files(), {}),
             "library_digest": toolkit.library_digest(),
         }

@@ -65,15 +65,9 @@ def flows() -> dict[str, dict[str, str]]:
     return found
 
 
-def production() -> dict[str, Any]:
-    """Return {nodes, budget} of the production inventory: cluster_nodes and its accounts."""
-    [site] = ask(ROOT, (), "nodes[0]", "{'nodes': cluster_nodes, 'budget': cluster_nodes | node_budget}")
-    return dict(site)
-
-
 def derived() -> dict[Path, str]:
     """Return every file with a derived part, and what it should hold."""
-    site = production()
+    [nodes] = ask(ROOT, (), "nodes[0]", "cluster_nodes")
     exceptions = {
         path.parents[1].name: yaml.safe_load(path.read_text())
         for path in sorted(ROOT.glob("roles/*/meta/hardening.yml"))
@@ -82,10 +76,10 @@ def derived() -> dict[Path, str]:
         **readmes(),
         **users_page(),
         REFERENCE / "flows.md": reference.flows_page(flows()),
-        REFERENCE / "services.md": reference.services_page(site["nodes"], ROOT),
+        REFERENCE / "services.md": reference.services_page(nodes, ROOT),
         REFERENCE / "service-fields.md": reference.fields_page(),
-        REFERENCE / "ports.md": reference.ports_page(site["nodes"]),
-        REFERENCE / "memory.md": reference.memory_page(site["nodes"], site["budget"]),
+        REFERENCE / "ports.md": reference.ports_page(nodes),
+        REFERENCE / "memory.md": reference.memory_page(nodes),
         REFERENCE / "hardening.md": reference.hardening_page(exceptions),
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from aicluster_lab.images import recipe_for
 
+from aicluster.budget.nodes import node_budget
 from aicluster.site.catalogue import DECLARED, FIELDS
 from aicluster.site.schema import NAMED, Field
 
@@ -169,19 +170,12 @@ def need(service: str, node: Node) -> str:
     return f"{entry['memory_mb']} / {entry['disk_gb']}{f' ({profiles})' if profiles else ''}"
 
 
-def memory_page(nodes: Sequence[Node], budget: Sequence[Mapping[str, Any]]) -> str:
-    """Return what each board has and what is planned on it; `budget` is what the filter node_budget says."""
+def memory_page(nodes: Sequence[Node]) -> str:
+    """Return what each board has and what is planned on it."""
+    figures = ("memory_mb", "memory_planned_mb", "memory_free_mb", "disk_gb", "disk_planned_gb")
     rows = [
-        (
-            node["name"],
-            node["board"],
-            account["memory_mb"],
-            account["memory_planned_mb"],
-            account["memory_free_mb"],
-            account["disk_gb"],
-            account["disk_planned_gb"],
-        )
-        for node, account in zip(nodes, budget, strict=True)
+        (node["name"], node["board"], *(account[figure] for figure in figures))
+        for node, account in zip(nodes, node_budget(nodes), strict=True)
     ]
     reserved = [f"{node['memory_reserved_mb']} / {node['disk_reserved_gb']}" for node in nodes]
     needs = [(service, *(need(service, node) for node in nodes)) for service in sorted(entries(nodes))]

@@ -15,12 +15,10 @@ from aicluster.backup.drills import backup_drills
 from aicluster.backup.jobs import backup_jobs, backup_mounts
 from aicluster.backup.secrets import backup_secret
 from aicluster.backup.stores import backup_clients, backup_stores
-from aicluster.budget.nodes import node_budget
 from aicluster.errors import SiteError
 from aicluster.gateway.passwords import password_line, sha_password_line
 from aicluster.gateway.routing import model_routing
 from aicluster.gateway.users import gateway_users, user_secrets, with_user
-from aicluster.gateway.weights import upstream_weights
 from aicluster.models import model_mirrors, ollama_differences
 from aicluster.monitoring.dashboards import grafana_dashboard
 from aicluster.monitoring.grafana import grafana_datasources, grafana_links
@@ -33,7 +31,7 @@ from aicluster.site.nodes import cluster_nodes, nodes_running, service_endpoints
 from aicluster.site.relations import secret_names
 from aicluster.site.replication import promotion
 from aicluster.toolkit.files import toolkit_digest
-from aicluster.verify.told import health_limit_s, verify_site
+from aicluster.verify.told import verify_site
 
 
 def ssh_command(hostvars: Mapping[str, Any]) -> str:
@@ -44,10 +42,9 @@ def ssh_command(hostvars: Mapping[str, Any]) -> str:
 FILTERS: tuple[Callable[..., Any], ...] = (
     audience_networks, backup_clients, backup_drills, backup_jobs, backup_mounts, backup_secret,
     backup_stores, bucket_policy, bucket_users, cluster_nodes, database_roles, gateway_users,
-    grafana_dashboard, grafana_datasources, grafana_links, health_limit_s, ingress_pages, model_mirrors,
-    model_routing, node_budget, nodes_running, ollama_differences, password_line, promotion, scrape_jobs,
-    secret_names, service_endpoints, sha_password_line, ssh_command, toolkit_digest, upstream_weights,
-    user_secrets, verify_site, with_user,
+    grafana_dashboard, grafana_datasources, grafana_links, ingress_pages, model_mirrors, model_routing,
+    nodes_running, ollama_differences, password_line, promotion, scrape_jobs, secret_names,
+    service_endpoints, sha_password_line, ssh_command, toolkit_digest, user_secrets, verify_site, with_user,
 )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ short_description: Restore a node or one of its services from a backup
 description:
   - The node reads its snapshots from the stores itself (role backup, C(aicluster_backup_restore.py)); this
     action chooses the node, shows what would change, starts the program over ssh and shows its progress.
-author: The AI cluster toolkit
 options:
   phase:
     description: V(choose) once; the others on the chosen node, V(show), V(apply), V(verify).
@@ -23,8 +22,6 @@ options:
     default: {}
   offsite: {description: Address of the off-site repository., type: str, default: ""}
   offsite_environment: {description: Variables of restic that open it., type: dict, default: {}}
-attributes:
-  check_mode: {description: V(choose) and V(show) change nothing in any mode., support: full}
 """
 
 EXAMPLES = r"""

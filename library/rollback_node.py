@@ -25,9 +25,6 @@ options:
     default: []
   image: {description: "For V(pin), what V(show) returned.", type: str, default: ""}
   file: {description: "For V(pin), the file of pins.", type: path}
-attributes:
-  check_mode: {description: The playbook ends before V(pin)., support: partial}
-author: [AI cluster toolkit authors]
 """
 
 EXAMPLES = r"""

@@ -8,12 +8,9 @@ description:
   - The node makes one snapshot of each service of the plan that has data, and remembers image, digest and
     snapshots for C(playbooks/rollback.yml). Services without data are remembered with their image.
   - A snapshot that cannot be made fails the task; nothing of the services has changed by then.
+    Check mode does nothing; C(stack_plan) predicts.
 options:
   plan: {description: What C(stack_plan) returned., type: dict, required: true}
-attributes:
-  check_mode: {support: none, description: Nothing is done in check mode; C(stack_plan) predicts.}
-  diff_mode: {support: none, description: The plan names the backups.}
-author: [AI cluster toolkit authors]
 """
 
 EXAMPLES = r"""
@@ -23,5 +20,5 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-before: {description: What the node remembers of each service., type: dict, returned: success}
+before: {description: What the node remembers of each service., type: dict}
 """

@@ -52,7 +52,7 @@ import os
 import shutil
 
 from ansible.module_utils.aicluster_node import state as node_state
-from ansible.module_utils.aicluster_node.folders import remove_empty_parents
+from ansible.module_utils.aicluster_node.files import remove_empty_parents
 from ansible.module_utils.aicluster_node.system import PROJECT, STACK_ROOT, UNITS
 from ansible.module_utils.basic import AnsibleModule
 

@@ -16,7 +16,6 @@ from aicluster.toolkit.files import ROOT
 
 DOCUMENTATION = """
 name: site_copy
-author: The AI cluster toolkit
 short_description: what a new control node needs of the site
 description:
   - The stores keep a copy of the site's inventory, variables and encrypted secrets, in a repository whose

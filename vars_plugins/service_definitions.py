@@ -28,7 +28,6 @@ except ImportError:
 
 DOCUMENTATION = """
 name: service_definitions
-author: The AI cluster toolkit
 short_description: what each service is, from its role
 description:
   - Gives the group C(all) the variable C(service_definitions), service name to what C(meta/service.yml) in

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the actions of the engine share: their options, one call of the node's half, the hold of this run."""
+"""What actions share: their options and phases, one call of the node's half, the hold of this run."""
 
 import base64
 import json
@@ -25,7 +25,7 @@ def name_of(task_vars: Mapping[str, Any]) -> str:
 
 
 class NodeAction(ActionBase):
-    """An action on one node; it does nothing in check mode unless it says that it predicts."""
+    """An action, mostly on one node; it does nothing in check mode unless it says that it predicts."""
 
     OPTIONS: ClassVar[Options] = {}
     PREDICTS = False
@@ -67,3 +67,16 @@ class NodeAction(ActionBase):
         if "held_by" in result:
             raise SiteError(runs.held_sentence(name_of(task_vars), result["held_by"], result["lock"]))
         return result
+
+
+class PhasedAction(NodeAction):
+    """An action whose option `phase` names one of its methods."""
+
+    PREDICTS = True
+    _task_vars: dict[str, Any]
+
+    def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Run one phase."""
+        self._task_vars = task_vars
+        result: dict[str, Any] = getattr(self, f"_{options['phase']}")(options)
+        return {"changed": False, **result}

@@ -9,7 +9,7 @@ from ansible.utils.display import Display
 
 from ..backup import restore
 from ..errors import SiteError
-from .node_action import NodeAction, Options
+from .node_action import Options, PhasedAction
 
 
 def show(node: str, lines: Iterable[str]) -> list[str]:
@@ -20,22 +20,14 @@ def show(node: str, lines: Iterable[str]) -> list[str]:
     return shown
 
 
-class RestoringAction(NodeAction):
-    """An action whose option `phase` names one of its methods."""
+class RestoringAction(PhasedAction):
+    """An action whose first phase chooses nodes, and whose others work on one of them."""
 
     CHOSEN: ClassVar[Options] = {
         "nodes": {"type": "list", "elements": "dict", "default": []},
         "node": {"type": "raw", "default": ""},
         "service": {"type": "str", "default": ""},
     }
-    PREDICTS = True
-    _task_vars: dict[str, Any]
-
-    def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Run one phase."""
-        self._task_vars = task_vars
-        result: dict[str, Any] = getattr(self, f"_{options['phase']}")(options)
-        return {"changed": False, **result}
 
     def answer(self, node: Mapping[str, Any], verb: str, words: Iterable[str] = (), fix: str = "") -> str:
         """Return what the program of restores prints; raise SiteError where it refuses."""

@@ -53,15 +53,16 @@ class Desired:
     volumes: dict[str, list[str]] = field(default_factory=dict)
     # What the node must have below them; see `limits_of`.
     limits: dict[str, Any] = field(default_factory=dict)
-    probes: dict[str, str] = field(default_factory=dict)
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
-    provision_inputs: dict[str, str] = field(default_factory=dict)
-    provision_when: dict[str, str] = field(default_factory=dict)
-    provision_last: set[str] = field(default_factory=set)
-    # What provisions inside the container, where no tasks do.
-    provision_commands: dict[str, str] = field(default_factory=dict)
+    # What sets up a running service: its `provision`, with a digest of what that depends on.
+    provisions: dict[str, dict[str, Any]] = field(default_factory=dict)
     # Project files of services that are there and not this run's: compose reads them with the others.
     others: list[str] = field(default_factory=list)
+
+    @property
+    def probes(self) -> dict[str, str]:
+        """Return service -> the file or page of the node that its provisioning depends on."""
+        return {service: one["probe"] for service, one in self.provisions.items() if "probe" in one}
 
 
 def published_ports(ports: Mapping[str, Mapping[str, Any]], address: str) -> list[str]:
@@ -91,6 +92,8 @@ def container_baseline(
         "memswap_limit": f"{entry['memory_mb']}m",
         "logging": {"driver": "journald", "options": {"tag": "{{.Name}}"}},
     }
+    if uid := entry.get("uid"):
+        baseline["user"] = f"{uid}:{uid}"
     if health := entry.get("health"):
         baseline["healthcheck"] = {
             "test": list(health["test"]),
@@ -188,7 +191,7 @@ def desired_state(
         if role in node["services"]:
             files, digest = add_service(desired, role, node, files, state)
             if "provision" in state:
-                add_provisioning(desired, role, digest, state["provision"])
+                desired.provisions[role] = provisioning(digest, state["provision"])
         desired.files += files
         desired.rules.update(rules)
         desired.programs.update(state.get("containers", {}))
@@ -222,14 +225,8 @@ def add_service(
     return sealed, digest
 
 
-def add_provisioning(desired: Desired, service: str, digest: str, provision: Mapping[str, Any]) -> None:
-    """Add what provisions a running service, and when."""
-    # With the digest: a run that died between a container and its provisioning is made up for.
+def provisioning(digest: str, provision: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a service says of its provisioning, with a digest of its files and inputs."""
+    # With its files: a run that died between a container and its provisioning is made up for.
     inputs = json.dumps([digest, provision.get("inputs", {})], sort_keys=True)
-    desired.provision_inputs[service] = hashlib.sha256(inputs.encode()).hexdigest()[:16]
-    keys = {"when": desired.provision_when, "probe": desired.probes, "command": desired.provision_commands}
-    for key, known in keys.items():
-        if key in provision:
-            known[service] = provision[key]
-    if provision.get("last"):
-        desired.provision_last.add(service)
+    return {**provision, "digest": hashlib.sha256(inputs.encode()).hexdigest()[:16]}

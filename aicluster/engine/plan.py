@@ -108,15 +108,15 @@ def services_to_provision(
     inactive = inactive_services(desired, actual)
     wanted = [
         service
-        for service, inputs in desired.provision_inputs.items()
+        for service, provision in desired.provisions.items()
         if service not in inactive
         and (
             service in touched
-            or actual["provisioned"].get(service) != inputs
+            or actual["provisioned"].get(service) != provision["digest"]
             or wanted_by_probe.get(service, False)
         )
     ]
-    return sorted(wanted, key=lambda service: service in desired.provision_last)
+    return sorted(wanted, key=lambda service: bool(desired.provisions[service].get("last")))
 
 
 def split(prepare: dict[str, Any], engine: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -194,7 +194,7 @@ def make_plan(
         "recreate": recreating,
         "reloads": reloads,
         "provision": services_to_provision(desired, actual, wanted_by_probe),
-        "commands": desired.provision_commands,
+        "commands": {name: one["command"] for name, one in desired.provisions.items() if "command" in one},
         "empty": not desired.containers,
         # Health checks begin anew with the engine: wait for them before anything is called healthy.
         "wait_for_health": bool(desired.containers) and ("restart", ENGINE_UNIT) in reactions,
@@ -250,7 +250,7 @@ def unit_states(
     for unit in wanted:
         if unit["name"] in deviating:
             state = states.setdefault(unit["name"], {"name": unit["name"]})
-            state["enabled"] = unit.get("enabled", True)
+            state["enabled"] = True
             if not unit.get("boot"):
                 state.setdefault("state", "started")
     return list(states.values())

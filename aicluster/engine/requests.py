@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two questions to a node that carry its desired state; library/stack_node.py answers them."""
 
-from collections.abc import Mapping, Sequence
+import base64
+import io
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .archive import pack
 from .desired import Desired
 from .facts import engine_question
-from .files import STACK_ROOT, rule_for
+from .files import STACK_ROOT, File, rule_for
 from .plan import checks_for
 from .scope import Scope
 
@@ -42,8 +44,8 @@ def provisioned(desired: Desired, plan: Mapping[str, Any]) -> dict[str, str | No
     An inactive service was not provisioned.
     """
     return {
-        service: None if service in plan["inactive"] else inputs
-        for service, inputs in desired.provision_inputs.items()
+        service: None if service in plan["inactive"] else provision["digest"]
+        for service, provision in desired.provisions.items()
     }
 
 
@@ -67,3 +69,15 @@ def delivery(desired: Desired, plan: Mapping[str, Any], part: str) -> dict[str, 
         "compose_check": bool(desired.containers)
         and any(path.startswith(STACK_ROOT) for path in work["files"]),
     }
+
+
+def pack(files: Iterable[File]) -> str:
+    """Return the one archive a node gets: a base64 tar.gz of the files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as tar:
+        for file in files:
+            member = tarfile.TarInfo(file.path.lstrip("/"))
+            member.size, member.mode = len(file.content), int(file.mode, 8)
+            member.uid, member.gid = file.uid, file.gid
+            tar.addfile(member, io.BytesIO(file.content))
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -14,7 +14,7 @@ from .grafana import PROMETHEUS
 PANEL_VERSION = "12.4.0"
 COLUMNS = 24
 
-FIELD_KEYS = {"unit", "decimals", "min", "max", "colors", "states"}
+FIELD_KEYS = {"unit", "decimals", "colors", "states"}
 PANEL_KEYS = {
     *("description", "width", "height", "queries", "trend", "none"),
     *("expr", "legend", "labels", "columns", "sort", "text", *FIELD_KEYS),
@@ -68,13 +68,13 @@ def field_defaults(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
         "thresholds": thresholds(where, given.get("colors", ["text" if states else "green"])),
         "mappings": mappings(states) if states else [],
     }
-    for key, name in (("decimals", "decimals"), ("min", "min"), ("max", "max"), ("none", "noValue")):
+    for key, name in (("decimals", "decimals"), ("none", "noValue")):
         if key in given:
             shown[name] = given[key]
     if shown["unit"] in DECIMALS:
         shown.setdefault("decimals", DECIMALS[shown["unit"]])
     if shown["unit"] == "percentunit":
-        shown = {"min": 0, "max": 1, **shown}
+        shown |= {"min": 0, "max": 1}
     return shown
 
 
@@ -84,6 +84,14 @@ def override(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
         "matcher": {"id": "byName", "options": name},
         "properties": [{"id": key, "value": value} for key, value in properties.items()],
     }
+
+
+def built(
+    targets: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what panels with values have in common."""
+    fields = {"defaults": defaults, "overrides": []}
+    return {"targets": targets, "fieldConfig": fields, "options": options}
 
 
 OVER_TIME = {"range": True, "instant": False}
@@ -117,14 +125,8 @@ def targets_of(where: str, panel: Panel, how: Mapping[str, object]) -> list[dict
 
 
 LAST = {"calcs": ["lastNotNull"], "fields": "", "values": False}
-LEGEND_BESIDE = {
-    "showLegend": True,
-    "displayMode": "table",
-    "placement": "right",
-    "calcs": ["lastNotNull", "max"],
-    "sortBy": "Last *",
-    "sortDesc": True,
-}
+SORTED = {"calcs": ["lastNotNull", "max"], "sortBy": "Last *", "sortDesc": True}
+LEGEND_BESIDE = {"showLegend": True, "displayMode": "table", "placement": "right", **SORTED}
 LEGEND_BELOW = {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []}
 NO_LEGEND = {"showLegend": False, "displayMode": "list", "placement": "bottom", "calcs": []}
 
@@ -132,15 +134,9 @@ NO_LEGEND = {"showLegend": False, "displayMode": "list", "placement": "bottom", 
 def stat(where: str, panel: Panel) -> dict[str, Any]:
     """A number; with `trend` also its way there."""
     trend = bool(panel.get("trend"))
-    return {
-        "targets": targets_of(where, {"legend": "", **panel}, OVER_TIME if trend else NOW),
-        "fieldConfig": {"defaults": field_defaults(where, panel), "overrides": []},
-        "options": {
-            "reduceOptions": LAST,
-            "colorMode": "value" if trend else "background",
-            "graphMode": "area" if trend else "none",
-        },
-    }
+    targets = targets_of(where, {"legend": "", **panel}, OVER_TIME if trend else NOW)
+    mode = {"colorMode": "value" if trend else "background", "graphMode": "area" if trend else "none"}
+    return built(targets, field_defaults(where, panel), {"reduceOptions": LAST, **mode})
 
 
 def lines(where: str, panel: Panel) -> dict[str, Any]:
@@ -160,40 +156,23 @@ def lines(where: str, panel: Panel) -> dict[str, Any]:
         "axisSoftMin": 0,
         "thresholdsStyle": {"mode": "dashed" if "colors" in panel else "off"},
     }
-    return {
-        "targets": targets,
-        "fieldConfig": {"defaults": defaults, "overrides": []},
-        "options": {
-            "legend": LEGEND_BESIDE if many and wide else LEGEND_BELOW,
-            "tooltip": {"mode": "multi", "sort": "desc"},
-        },
-    }
+    legend = LEGEND_BESIDE if many and wide else LEGEND_BELOW
+    return built(targets, defaults, {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}})
 
 
 def bars(where: str, panel: Panel) -> dict[str, Any]:
     """One bar per series, now."""
-    return {
-        "targets": targets_of(where, panel, NOW),
-        "fieldConfig": {"defaults": field_defaults(where, panel), "overrides": []},
-        "options": {
-            "reduceOptions": LAST,
-            "displayMode": "basic",
-            "orientation": "horizontal",
-            "maxVizHeight": 40,
-            "legend": NO_LEGEND,
-        },
-    }
+    shape = {"displayMode": "basic", "orientation": "horizontal", "maxVizHeight": 40}
+    options = {"reduceOptions": LAST, **shape, "legend": NO_LEGEND}
+    return built(targets_of(where, panel, NOW), field_defaults(where, panel), options)
 
 
 def timeline(where: str, panel: Panel) -> dict[str, Any]:
     """One stripe per series, colored by what its value means."""
     defaults = field_defaults(where, panel)
     defaults["custom"] = {"lineWidth": 0, "fillOpacity": 80}
-    return {
-        "targets": targets_of(where, panel, OVER_TIME),
-        "fieldConfig": {"defaults": defaults, "overrides": []},
-        "options": {"showValue": "never", "rowHeight": 0.8, "legend": NO_LEGEND},
-    }
+    options = {"showValue": "never", "rowHeight": 0.8, "legend": NO_LEGEND}
+    return built(targets_of(where, panel, OVER_TIME), defaults, options)
 
 
 def table(where: str, panel: Panel) -> dict[str, Any]:
@@ -229,11 +208,7 @@ def table(where: str, panel: Panel) -> dict[str, Any]:
             },
         ],
         "fieldConfig": {
-            "defaults": {
-                "unit": "short",
-                "color": {"mode": "thresholds"},
-                "thresholds": thresholds(where, ["text"]),
-            },
+            "defaults": field_defaults(where, {"colors": ["text"]}),
             "overrides": [
                 *(label_override(label) for label in labels if "dashboard" in label),
                 *(column_override(where, column) for column in columns),
@@ -303,9 +278,9 @@ def panel_json(dashboard: str, panel: Panel) -> dict[str, Any]:
     width, height = panel.get("width", kind.width), panel.get("height", kind.height)
     if not 1 <= width <= COLUMNS:
         raise complain(where, f"width {width}: must be from 1 to {COLUMNS}")
-    built = {"type": kind.plugin, "title": title, "pluginVersion": PANEL_VERSION}
-    built["gridPos"] = {"h": height, "w": width}
+    common = {"type": kind.plugin, "title": title, "pluginVersion": PANEL_VERSION}
+    common["gridPos"] = {"h": height, "w": width}
     if kind.required == "description":
-        built["datasource"] = {"type": "prometheus", "uid": PROMETHEUS}
-        built["description"] = " ".join(panel["description"].split())
-    return built | kind.build(where, panel)
+        common["datasource"] = {"type": "prometheus", "uid": PROMETHEUS}
+        common["description"] = " ".join(panel["description"].split())
+    return common | kind.build(where, panel)

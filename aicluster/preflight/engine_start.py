@@ -3,10 +3,9 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-HARDWARE_FILE = "group_vars/<board>/hardware.yml"
 # Flags of dockerd that daemon.json calls otherwise: by another word, or, of lists, by the plural.
 FLAG_KEYS = {
     "D": "debug",
@@ -53,20 +52,11 @@ def as_written(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def is_off(value: object) -> bool:
-    """Whether a switch of the engine is off; of a flag it is a word."""
-    return str(value).lower() in {"false", "f", "0"}
-
-
-# Keys that the engine does not take together, with what each must be for that; its own check lets them pass.
-EXCLUSIVE: tuple[tuple[dict[str, Callable[[object], bool]], str], ...] = (
-    ({"iptables": is_off, "icc": is_off}, "must not both be off: icc is turned off by means of iptables"),
-    ({"bridge": bool, "bip": bool}, "must not both be set: a bridge that is there has its address"),
-)
-
-
 def start_faults(start: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield (value, rule, fix) of what an engine refuses to start with; its own check says only some."""
+    """Yield (value, rule, fix) of what an engine refuses to start with.
+
+    Its own check says most; with what that misses the engine gets its old file back: `engine_start.release`.
+    """
     file, said, flags = start["file"], start["said"], flags_of(start["command"])
     twice = sorted(set(flags) & set(file) - {"runtimes"})
     if said is None and twice:
@@ -86,14 +76,6 @@ def start_faults(start: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             f"`sudo docker swarm leave` there, or `live-restore: false` in {OPTIONS}",
         )
     yield from log_faults(file, flags)
-    # What is given twice was named above.
-    settings = {**{key: values[-1] for key, values in flags.items()}, **file}
-    for both, rule in EXCLUSIVE:
-        if all(is_so(settings.get(key)) for key, is_so in both.items()):
-            value = ", ".join(f"{key}: {as_written(settings[key])}" for key in both)
-            fix = f"take one of them out of {OPTIONS}, of {DAEMON_FILE} there, or of the flags there ({UNIT})"
-            yield value, rule, fix
-    yield from runtime_faults(file, flags)
 
 
 def log_faults(file: Mapping[str, Any], flags: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, str]]:
@@ -116,23 +98,6 @@ def log_faults(file: Mapping[str, Any], flags: Mapping[str, Sequence[str]]) -> I
             "must be options of its log-driver, journald",
             f"take them out {where}, or keep their log-driver in {OPTIONS}",
         )
-
-
-def runtime_faults(
-    file: Mapping[str, Any], flags: Mapping[str, Sequence[str]]
-) -> Iterator[tuple[str, str, str]]:
-    """Yield a default runtime that is none, and runtimes that are not said as the engine wants them."""
-    runtimes = mapping(file.get("runtimes"))
-    default = file.get("default-runtime") or "runc"
-    # A type has a dot; a flag may name more.
-    elsewhere = "." in default or "add-runtime" in flags
-    mend = f"correct docker_engine_runtimes in {HARDWARE_FILE}, or {DAEMON_FILE} there"
-    if default not in {"runc", *runtimes} and not elsewhere:
-        yield f"default-runtime: {default}", "must be among its runtimes", mend
-    for name, runtime in sorted(runtimes.items()):
-        kinds = [kind for kind in ("path", "runtimeType") if kind in mapping(runtime)]
-        if name == "runc" or len(kinds) != 1:
-            yield f"runtime {name}", "must have a name other than runc, and either path or runtimeType", mend
 
 
 def store_changes(start: Mapping[str, Any], volumes: bool) -> Iterator[tuple[str, str, str, str]]:

@@ -151,8 +151,7 @@ KEEPING: dict[str, tuple[str, ...]] = {
     "volume": ("sqlite", "exclude", "copies", "disk_gb"),
 }
 UNIT = {
-    "name": Field(NAME, "name of the unit; `.service` may be left out"),
-    "enabled": Field(BOOLEAN, "whether it starts at boot"),
+    "name": Field(NAME, "name of the unit, which also starts at boot; `.service` may be left out"),
     "boot": Field(BOOLEAN, "true: it runs at boot only, and a run does not start it", False),
     "waits": Field(BOOLEAN, "true: it restarts until another node answers", False),
 }
@@ -218,7 +217,7 @@ FIELDS = {
         ),
     ),
     **optional(
-        uid=Field(USER, "user who may read its secret files, else root"),
+        uid=Field(USER, "user of its main container, who may read its secret files, else root"),
         unit=Field(UNIT_NAME, "unit whose state is the service's, if the host runs it", nullable=True),
         needs=Field(SERVICES, "what must run on some node"),
         beside=Field(SERVICES, "what must run on the same node"),

@@ -9,7 +9,7 @@ files            [{path, sha256, accept, mode, uid, gid, text, fragment}]; `acce
                  right as well; `fragment`: our part of a shared JSON file
 packages         [name]
 sources          record: [path], files of a package repository
-units            [{name, enabled, waits, boot}]
+units            [{name, waits, boot}]
 containers       {compose service: digest}
 container_profiles
                  {compose service: [profiles it runs in]}; a service that is not named runs in all

@@ -3,13 +3,14 @@
 
 import json
 import os
-import re
 import stat
 import subprocess
 
 from . import docker, storage, system
 from .state import read_state, write_state
 from .units import forget_starts
+
+PROCESSES = "/proc"
 
 
 def start_to_come(differing, pending, info):
@@ -35,32 +36,9 @@ def start_to_come(differing, pending, info):
 
 
 def engine_command():
-    """Return what systemd starts the engine with, program first; an empty list without a unit of it."""
-    import shlex
-
-    shown = system.run(
-        ["systemctl", "show", "-p", "ExecStart,Environment,EnvironmentFiles", system.ENGINE_UNIT]
-    )
-    argv = re.search(r"(?m)^ExecStart=.*?argv\[\]=(.*?) ;", shown)
-    files = re.findall(r"(?m)^EnvironmentFiles?=(/\S+)", shown)
-    texts = re.findall(r"(?m)^Environment=(.*)$", shown) + [system.read_text(path) for path in files]
-    known = {}
-    for text in texts:
-        try:
-            pairs = shlex.split(text, comments=True)
-        except ValueError:
-            continue  # systemd reads some files that a shell would not; their values are unknown
-        known.update(pair.split("=", 1) for pair in pairs if "=" in pair)
-    command = []
-    for word in argv.group(1).split() if argv else []:
-        name = re.match(r"\$(\w+)$", word)
-        # A variable by itself is as many words as it holds.
-        command += (
-            known.get(name.group(1), "").split()
-            if name
-            else [re.sub(r"\$\{(\w+)\}", lambda found: known.get(found.group(1), ""), word)]
-        )
-    return command
+    """Return the words the running engine was started with, program first; an empty list where none runs."""
+    process = system.run(["systemctl", "show", "-p", "MainPID", "--value", system.ENGINE_UNIT]).strip() or "0"
+    return system.read_text("%s/%s/cmdline" % (PROCESSES, process)).split("\0")[:-1]
 
 
 def engine_said(command, text):

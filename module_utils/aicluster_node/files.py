@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of our files differ from what is wanted, and which no longer belong."""
+"""Our files and their folders: what differs, what no longer belongs, and making and removing folders."""
 
 import hashlib
 import os
@@ -54,3 +54,27 @@ def leftover(state, wanted_paths):
     files = [path for path in state["files"] if os.path.lexists(path)]
     shared = [path for path, records in state["fragments"].items() if records and os.path.isfile(path)]
     return sorted(path for path in files + shared if path not in wanted_paths)
+
+
+def make_parents(path, uid, gid, below=""):
+    """Make the parents of `path`, those of the project with their modes; others' stay as they are.
+
+    `below`: a folder that stands for the root of the file system.
+    """
+    parent = os.path.dirname(path)
+    if not os.path.isdir(below + parent):
+        make_parents(parent, uid, gid, below)
+        os.mkdir(below + parent, 0o755)
+    for folder in own_folders(path):
+        os.chmod(below + folder, folder_mode(folder))
+    if os.path.basename(parent) == "secrets":
+        os.chown(below + parent, uid, gid)
+
+
+def remove_empty_parents(path):
+    """Remove the folders that `path` leaves empty: the project's, and those of a unit's drop-in files."""
+    parent = os.path.dirname(path)
+    ours = (system.STACK_ROOT, system.UNITS + "/")
+    while parent.startswith(ours) and os.path.isdir(parent) and not os.listdir(parent):
+        os.rmdir(parent)
+        parent = os.path.dirname(parent)

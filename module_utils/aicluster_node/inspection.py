@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What differs between the node and its desired state."""
 
-from . import board, docker, files, packages, probes, shared_files, units
-from .conditions import conditions
+from . import board, docker, engine_start, files, images, packages, probes, shared_files, storage, units
 from .state import read_state, write_state
 
 
@@ -79,4 +78,30 @@ def still_provisioned(state, ids):
     """
     return {
         service: done[0] for service, done in state["provisioned"].items() if done[1] == ids.get(service, [])
+    }
+
+
+def conditions(request, differing, packages, units, pending, containers):
+    """Return the conditions of a run, for the controller to judge; what takes long is asked only if needed.
+
+    `ready`: the engine is as wanted, so its answers about registries count.
+    """
+    wanted = request["engine"]
+    ready = not (
+        any(item["path"] in wanted["files"] for item in differing)
+        or any(name in wanted["packages"] for name in packages)
+        or any(item["name"] == wanted["unit"] for item in units)
+        or any(unit == wanted["unit"] for _verb, unit in pending)
+    )
+    new = [item["service"] for item in containers if item["why"] in ("missing", "changed")]
+    found, info = docker.engine()
+    return {
+        "engine": dict(found, ready=ready and bool(found["api"])),
+        "starting": engine_start.start_to_come(differing, pending, info),
+        "compose": docker.compose_version() if new and found["api"] else None,
+        "memory_cgroup": board.memory_cgroup(),
+        "board": board.board(wanted["programs"]),
+        "disks": storage.disks(info),
+        "volumes": storage.volumes(storage.docker_root(info)),
+        "images": images.missing_images([request["images"][name] for name in new], ready),
     }

@@ -8,7 +8,7 @@ import stat
 import subprocess
 
 from . import system
-from .folders import make_parents
+from .files import make_parents
 
 CHECK_TIMEOUT_S = 300
 # What a container that checks files has in common with the one that will read them.

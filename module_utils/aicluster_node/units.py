@@ -7,7 +7,7 @@ ENABLED = ("enabled", "enabled-runtime", "static", "alias", "indirect")
 
 
 def deviating_units(wanted):
-    """Return [{name, why}] for units that do not run, or are not enabled (or disabled) as wanted.
+    """Return [{name, why}] for units that do not run or are not enabled.
 
     A unit with `boot` works when the node starts and at no other time: it does not have to run.
     """
@@ -29,7 +29,7 @@ def deviations(unit, found):
     why = []
     if found.get("LoadState", "not-found") == "not-found":
         why.append("not there")
-    elif unit.get("enabled", True) != (found.get("UnitFileState") in ENABLED):
+    elif found.get("UnitFileState") not in ENABLED:
         why.append(found.get("UnitFileState") or "unknown")
     # A unit that waits for another node keeps trying to start, as intended.
     healthy = ("active", "activating") if unit.get("waits") else ("active",)

@@ -32,7 +32,7 @@ CHANGING = Desired(
 )
 IMAGES = {"replaced": {name: {"image": f"{name}:1", "digest": "sha256:1"} for name in OWNERS}}
 COMPOSES = files("content", SETTINGS, "/opt/aicluster/postgres/compose.yaml")
-POSTGRES = Desired(containers={"pg": "d1"}, container_owner=OWNERS, provision_inputs={"postgres": "i1"})
+POSTGRES = Desired(containers={"pg": "d1"}, container_owner=OWNERS, provisions={"postgres": {"digest": "i1"}})
 DOCKER = Desired(rules={"/etc/docker/*": {"restart": "docker"}})
 NOTHING = Desired()
 READ_BY_MANY = Desired(rules={"/opt/a": {"restart": ["x", "y"], "reload": "z"}})
@@ -81,7 +81,7 @@ LINES: dict[str, tuple[Any, ...]] = {
     "no provisioning of a container that only has to become healthy": (
         POSTGRES, container("starting", "pg") | PROVISIONED, ["~ container pg (starting)"]),
     "provisioning that needs another node last": (
-        Desired(provision_inputs={"access": "i1", "redis": "i2"}, provision_last={"access"}), {},
+        Desired(provisions={"access": {"digest": "i1", "last": True}, "redis": {"digest": "i2"}}), {},
         ["~ provision redis", "~ provision access"]),
     "nor of an inactive one": (POSTGRES, container("missing", "pg") | INACTIVE, ["+ container pg"]),
     "a container that runs although its profile is not active": (
@@ -154,7 +154,6 @@ def test_the_plan_has(wanted, found, part, expected):
 
 @pytest.mark.parametrize(("wanted", "reactions", "asked"), [
     pytest.param({}, [], {"enabled": True, "state": "started"}, id="it does not run"),
-    pytest.param({"enabled": False}, [], {"enabled": False, "state": "started"}, id="others start it"),
     pytest.param({"boot": True}, [], {"enabled": True}, id="it works at boot only"),
     pytest.param({}, ["restart"], {"enabled": True, "state": "restarted"},
         id="it is to read a file: one call does both"),
@@ -173,7 +172,7 @@ REDIS = Desired(
     containers={"redis": "d1"},
     container_owner={"redis": "redis"},
     rules={**DOCKER.rules, "/opt/aicluster/redis/*": {"reload": "ssh"}},
-    provision_inputs={"ssh": "i1", "redis": "i2"},
+    provisions={"ssh": {"digest": "i1"}, "redis": {"digest": "i2"}},
 )
 TO_PULL = conditions(images={IMAGE: None})
 

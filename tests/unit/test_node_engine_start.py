@@ -13,30 +13,23 @@ RESTART = ["restart", "docker"]
 
 @pytest.fixture
 def dockerd(tmp_path, monkeypatch):
-    """A program that validates as dockerd does, and what systemd shows of the engine's unit."""
+    """A program that validates as dockerd does, and what systemd and the kernel show of its process."""
 
-    def make(verdict, flags="", environment="", text=""):
-        program = script(tmp_path / "dockerd", verdict)
-        (tmp_path / "default").write_text(text)
-        shown = (
-            f"ExecStart={{ path={program} ; argv[]={program} -H fd://{flags} ; ignore_errors=no ; pid=0 }}\n"
-            f"Environment={environment}\nEnvironmentFiles={tmp_path}/default (ignore_errors=yes)\n"
-        )
-        monkeypatch.setattr(system, "run", lambda command: shown if command[0] == "systemctl" else "")
-        return [program, "-H", "fd://"]
+    def make(verdict):
+        words = [script(tmp_path / "dockerd", verdict), "-H", "fd://"]
+        process = tmp_path / "7"
+        process.mkdir()
+        (process / "cmdline").write_text("".join(f"{word}\0" for word in words))
+        monkeypatch.setattr(engine_start, "PROCESSES", str(tmp_path))
+        monkeypatch.setattr(system, "run", lambda command: "7\n" if command[0] == "systemctl" else "")
+        return words
 
     return make
 
 
-@pytest.mark.parametrize(("flags", "environment", "text", "words"), [
-    pytest.param("", "", "", [], id="those of the unit"),
-    pytest.param(" $OPTS", "", "# Docker's\nOPTS='-D -l warn'\n", ["-D", "-l", "warn"], id="those of a file"),
-    pytest.param(" $OPTS", '"OPTS=-D -l warn"', "", ["-D", "-l", "warn"], id="those of a drop-in"),
-    pytest.param(" $OPTS --group=${WHO}", "WHO=me OPTS=-D", "OPTS=", ["--group=me"], id="the file last"),
-])  # fmt: skip
-def test_the_engine_is_known_by_the_flags_systemd_starts_it_with(dockerd, flags, environment, text, words):
-    known = dockerd("exit 0", flags, environment, text)
-    assert engine_start.engine_command() == known + words
+def test_the_engine_is_known_by_the_words_it_was_started_with(dockerd):
+    assert engine_start.engine_command() == []
+    assert dockerd("exit 0") == engine_start.engine_command()
 
 
 def test_an_engine_that_is_too_old_to_validate_says_nothing_and_another_program_is_not_started(

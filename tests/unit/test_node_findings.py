@@ -187,19 +187,6 @@ FILES: dict[str, tuple[Any, ...]] = {
         "log-opts: max-size", "take them out where the flags are given (`systemctl cat docker`"),
     "a log driver on the engine's command line that does not know the options of the file": (
         start({"log-opts": {"max-size": "1m"}}, "--log-driver=journald"), "log-opts: max-size", OUT_OF_FILE),
-    "no icc, and a flag that turns iptables off": (start({"icc": False}, "--iptables=false"),
-        "iptables: false, icc: false", "must not both be off: icc is turned off by means of iptables"),
-    "an address for the engine's own bridge, and a flag that names another": (
-        start({"bip": "10.9.0.1/24"}, "-b", "br0"),
-        "bridge: br0, bip: 10.9.0.1/24", "a bridge that is there has its address"),
-    "a default runtime that is none": (
-        start({"default-runtime": "nvidia", "runtimes": {"kata": {"path": "kata"}}}),
-        "default-runtime: nvidia", "must be among its runtimes"),
-    "a runtime with the name of the engine's own": (
-        start({"runtimes": {"runc": {"path": "x"}}}), "runtime runc", "must have a name other than runc"),
-    "a runtime of both path and type": (
-        start({"runtimes": {"x": {"path": "x", "runtimeType": "io.x"}}}),
-        "runtime x", "either path or runtimeType"),
     "another folder, and volumes in the one there is": (
         {**start({"data-root": "/mnt/d"}, root_to_come="/mnt/d", containers=False), **VOLUMES},
         "data-root: /mnt/d, until now /var/lib/docker",
@@ -285,14 +272,10 @@ ACCEPTED: dict[str, tuple[Any, ...]] = {
 STARTS: dict[str, dict[str, Any]] = {
     "a file the engine takes with its flags": start({"live-restore": True, "hosts": []}),
     "options of their own driver": start({"log-driver": "json-file", "log-opts": {"max-size": "1m"}}),
-    "keys without a value": start({**JOURNALD, "log-opts": None, "runtimes": None, "default-runtime": None}),
+    "keys without a value": start({**JOURNALD, "log-opts": None}),
     "options of journald": start({**JOURNALD, "log-opts": {"tag": "x", "labels": "a", "env-regex": "b"}}),
     "options of every log driver": start({**JOURNALD, "log-opts": {"mode": "x", "cache-disabled": "true"}}),
     "an option of journald on the engine's command line": start(JOURNALD, "--log-opt", "tag=x"),
-    "no icc, and a flag that turns iptables on": start({"icc": False}, "--iptables", "--debug"),
-    "an address for the engine's own bridge": start({"bridge": "", "bip": "10.9.0.1/24"}),
-    "a default runtime known by its type": start({"default-runtime": "io.containerd.runc.v2"}),
-    "a default runtime of the command line": start({"default-runtime": "x"}, "--add-runtime", "x=/x"),
     "a folder to come, and nothing yet": start({"data-root": "/d"}, root_to_come="/d", containers=False),
 }
 # Of a node that has containers and volumes.

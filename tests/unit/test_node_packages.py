@@ -80,7 +80,6 @@ def test_the_node_remembers_which_packages_and_repositories_were_not_there_befor
     pytest.param({"waits": True}, {"ActiveState": "inactive"}, "inactive", id="nor be stopped"),
     pytest.param({"boot": True}, {"ActiveState": "inactive"}, None, id="one for the boot need not run"),
     pytest.param({}, {"UnitFileState": "disabled"}, "disabled", id="one that will not start at boot"),
-    pytest.param({"enabled": False}, {}, "enabled", id="one that shall not start at boot and does"),
     pytest.param({}, {"LoadState": "not-found"}, "not there", id="one that systemd does not know"),
 ])  # fmt: skip
 def test_a_unit_is_as_it_should_be(monkeypatch, unit, shown, why):

@@ -78,7 +78,7 @@ def a_node_in_profile_llm(tmp_path, monkeypatch):
 
 
 def switch(node: Node) -> list[str]:
-    aicluster_profile.switch(node, PROFILES, "image", drain_s=60, start_s=None)
+    aicluster_profile.switch(node, PROFILES, "image")
     return node.steps
 
 
@@ -98,18 +98,15 @@ def test_a_switch_that_is_cut_off_while_it_turns_callers_away_opens_the_doors_ag
 
 def test_a_service_is_stopped_as_in_a_switch_without_leaving_the_profile():
     node = Node(["web", "chat"])
-    aicluster_profile.stop(node, ["chat"], drain_s=60)
+    aicluster_profile.stop(node, ["chat"])
     assert node.steps == ["unblock 11435", "block 11435", "stop chat", "unblock 11435"]
 
 
 def test_work_that_does_not_end_is_not_waited_for_for_ever(capsys, monkeypatch):
     node = Node(["web", "chat"], clients=1)
-    monkeypatch.setattr(aicluster_profile, "drain", lambda kit, services, _s: REAL_DRAIN(kit, services, 0))
+    monkeypatch.setattr(aicluster_profile, "DRAIN_S", 0)
     assert "stop chat" in switch(node)
     assert "still at work" in capsys.readouterr().out
-
-
-REAL_DRAIN = aicluster_profile.drain
 
 
 @pytest.mark.parametrize(("fails", "said"), [

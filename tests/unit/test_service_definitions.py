@@ -45,8 +45,8 @@ def test_files_that_cannot_be_read_are_named_together(tmp_path, text, reason):
 @pytest.mark.parametrize(("said", "rendered"), [
     pytest.param({"packages": "{{ some }}"}, "packages of service x '{{ some }}'", id="a list"),
     pytest.param({"files": "{{ some }}"}, "files of service x '{{ some }}'", id="a mapping"),
-    pytest.param({"units": [{"name": "a", "enabled": "{{ some }}"}]},
-        "units.0.enabled of service x '{{ some }}'", id="a truth, three levels down"),
+    pytest.param({"units": [{"name": "a", "boot": "{{ some }}"}]},
+        "units.0.boot of service x '{{ some }}'", id="a truth, three levels down"),
 ])  # fmt: skip
 def test_a_template_may_stand_for(said, rendered):
     assert not list(problems("x", said, templates=True))
@@ -58,7 +58,7 @@ def test_a_template_may_stand_for(said, rendered):
     pytest.param({"packages": "{{ 'jq' }}", "units": "{{ {} }}"},
         "packages of service redis 'jq': must be a list of names; correct it in "
         "roles/redis/meta/service.yml\n"
-        "units of service redis {}: must be a list of mappings with name, enabled, boot, waits; "
+        "units of service redis {}: must be a list of mappings with name, boot, waits; "
         "correct it in roles/redis/meta/service.yml", id="templates that give something else"),
     pytest.param({"containers": {"rediss": {"check": "true"}}},
         "containers.rediss of service redis unknown: must be one of the role's compose file, redis; "

@@ -21,6 +21,8 @@ from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
 from aicluster_verify import ACTIVE, ROOT, CheckError, Kit, active_profile, load
 
+# For running work to end before its service is stopped.
+DRAIN_S = 60
 # For making the containers, so that in the end it is Docker that says which of them is unhealthy.
 SLACK_S = 60
 LOCK = "/run/aicluster-profile.lock"
@@ -102,11 +104,11 @@ def idle(kit: Kit, services: Sequence[str]) -> bool:
     return True
 
 
-def drain(kit: Kit, services: Sequence[str], limit_s: int) -> None:
-    """Wait until running work has ended, at most so long."""
+def drain(kit: Kit, services: Sequence[str]) -> None:
+    """Wait until running work has ended, for a minute at most."""
     began = time.monotonic()
     try:
-        kit.wait(limit_s, lambda: idle(kit, services), "still at work")
+        kit.wait(DRAIN_S, lambda: idle(kit, services), "still at work")
         say("  drained %s (%.0f s)" % (", ".join(services), time.monotonic() - began))
     except CheckError as failure:
         say("  %s: %s; going on" % (", ".join(services), failure.evidence))
@@ -123,12 +125,12 @@ def rest(kit: Kit, service: str) -> None:
 
 
 @contextlib.contextmanager
-def at_rest(kit: Kit, services: Sequence[str], drain_s: int) -> Iterator[None]:
+def at_rest(kit: Kit, services: Sequence[str]) -> Iterator[None]:
     """Send callers of services elsewhere, let running work end and unload; callers come back in the end."""
     ports = ports_of(kit, services)
     try:
         turn_away(kit, ports, turn=True)
-        drain(kit, services, drain_s)
+        drain(kit, services)
         for service in services:
             rest(kit, service)
         yield
@@ -136,23 +138,21 @@ def at_rest(kit: Kit, services: Sequence[str], drain_s: int) -> Iterator[None]:
         turn_away(kit, ports, turn=False)
 
 
-def stop(kit: Kit, services: Sequence[str], drain_s: int) -> None:
+def stop(kit: Kit, services: Sequence[str]) -> None:
     """Stop services without losing a request."""
-    with at_rest(kit, services, drain_s):
+    with at_rest(kit, services):
         kit.run([*COMPOSE, "stop", *services], timeout=300)
 
 
-def start(kit: Kit, services: Sequence[str], limit_s: Optional[int]) -> None:
+def start(kit: Kit, services: Sequence[str]) -> None:
     """Start the services of a profile and wait until they are healthy; raises CheckError.
 
-    What always runs is not waited for: it does not depend on the profile. `limit_s` None: as long as the
-    health checks allow.
+    What always runs is not waited for: it does not depend on the profile.
     """
     contained = [service for service in services if kit.services[service]["container"]]
     if not contained:
         return
-    if limit_s is None:
-        limit_s = max(kit.services[service]["health_limit_s"] for service in contained) + SLACK_S
+    limit_s = max(kit.services[service]["health_limit_s"] for service in contained) + SLACK_S
     up = ["up", "--detach", "--wait", "--wait-timeout", str(limit_s), *contained]
     kit.run([*COMPOSE, *up], timeout=limit_s + 60)
 
@@ -168,33 +168,31 @@ def settle(kit: Kit, profile: str) -> List[str]:
     return unexpected
 
 
-def go_back(kit: Kit, profile: str, services: Sequence[str], start_s: Optional[int]) -> str:
+def go_back(kit: Kit, profile: str, services: Sequence[str]) -> str:
     """Return to the profile of these services; say whether that worked."""
     set_profile(profile)
     try:
         settle(kit, profile)
-        start(kit, services, start_s)
+        start(kit, services)
     except CheckError as failure:
         return "%s did not come up again either: %s" % (profile or "none", failure.evidence)
     return "profile %s is active again" % (profile or "none")
 
 
-def switch(
-    kit: Kit, profiles: Mapping[str, Sequence[str]], wanted: str, drain_s: int, start_s: Optional[int] = None
-) -> None:
+def switch(kit: Kit, profiles: Mapping[str, Sequence[str]], wanted: str) -> None:
     """Switch to another profile; when it does not come up, go back and raise CheckError."""
     present = active_profile()
     leaving = [service for service in profiles.get(present, ()) if service not in profiles[wanted]]
     began = time.monotonic()
     say("%s: %s -> %s" % (kit.node, present or "none", wanted))
-    with at_rest(kit, leaving, drain_s):
+    with at_rest(kit, leaving):
         set_profile(wanted)
         settle(kit, wanted)
         try:
-            start(kit, profiles[wanted], start_s)
+            start(kit, profiles[wanted])
         except CheckError as failure:
             say("  %s does not come up; back to %s" % (wanted, present or "none"))
-            back = go_back(kit, present, profiles.get(present, ()), start_s)
+            back = go_back(kit, present, profiles.get(present, ()))
             raise CheckError("%s did not come up: %s; %s" % (wanted, failure.evidence, back)) from None
     say(
         "  started %s; profile %s active after %.0f s"
@@ -229,15 +227,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("profile", nargs="?", help="one of %s; or settle" % (", ".join(profiles) or "none"))
     parser.add_argument("--stop", nargs="+", metavar="SERVICE", help="stop these, without losing a request")
-    parser.add_argument(
-        "--drain", type=int, default=60, metavar="SECONDS", help="limit for running work to finish"
-    )
-    parser.add_argument(
-        "--start",
-        type=int,
-        metavar="SECONDS",
-        help="limit for the start; the default is what the health checks of the profile allow",
-    )
     options = parser.parse_args(arguments)
     present = active_profile()
     if not options.profile and not options.stop:
@@ -254,14 +243,14 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         with alone():
             if options.stop:
-                stop(kit, options.stop, options.drain)
+                stop(kit, options.stop)
             elif options.profile in ("settle", present):
                 # A switch that was killed may have left its ports closed.
                 sometimes = {one for services in profiles.values() for one in services}
                 turn_away(kit, ports_of(kit, sometimes), turn=False)
                 settle(kit, present)
             else:
-                switch(kit, profiles, options.profile, options.drain, options.start)
+                switch(kit, profiles, options.profile)
     except (CheckError, subprocess.SubprocessError) as error:
         print("%s: %s" % (site["node"], error), file=sys.stderr)
         return 1
