@@ -250,7 +250,8 @@ def test_a_flipped_byte_is_found_by_the_store_which_removes_nothing_and_the_docu
     node = MONITORING
     pack, before = folders(node), ids(node)
     file = f"{STORED}/{node.name}/data/{pack[:2]}/{pack}"
-    checked = checks()[node.name].get("checked")
+    site.shell(FIRST, "systemctl start aicluster-backup-store")
+    checked = checks()[node.name]["checked"]
     site.shell(FIRST, f"python3 -c '{FLIP}' {file}")
     assert unit(FIRST, "aicluster-backup-store") == "exit-code"
     known = checks()
