@@ -66,6 +66,9 @@ def inside(host: Any) -> Callable[..., Any]:
 
     def run(service: str, *argv: str) -> Any:
         words = " ".join(["%s"] * len(argv))
-        return host.run(f"{site.COMPOSE} exec -T {service} {words}", *argv)
+        command = f"{site.COMPOSE} exec -T {service} {words}"
+        ran = host.run(command, *argv)
+        # On a busy machine runc may lose the process before it starts: nothing has run then.
+        return host.run(command, *argv) if "OCI runtime exec failed" in ran.stdout + ran.stderr else ran
 
     return run
