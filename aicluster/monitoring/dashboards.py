@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .grafana import PROMETHEUS
-from .panels import COLUMNS, complain, only, panel_json
+from .panels import COLUMNS, described_in, only, panel_json
 
 SCHEMA_VERSION = 42
 TAG = "aicluster"
@@ -18,7 +18,7 @@ DASHBOARD_KEYS = {"title", "uid", "description", "from", "refresh", "variables",
 VARIABLE_KEYS = {"name", "label", "values", "of", "all"}
 
 
-def placed(title: str, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[dict[str, Any]]:
+def placed(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[dict[str, Any]]:
     """Yield rows and panels with id and place: from left to right, a new line where the width is used up."""
     number, y = 0, 0
     for row, panels in rows.items():
@@ -28,7 +28,7 @@ def placed(title: str, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Itera
         yield {"type": "row", **shown, "panels": [], "gridPos": grid}
         x, y, tallest = 0, y + 1, 0
         for panel in panels:
-            built = panel_json(title, panel)
+            built = panel_json(panel)
             size = built["gridPos"]
             if x + size["w"] > COLUMNS:
                 x, y, tallest = 0, y + tallest, 0
@@ -38,10 +38,9 @@ def placed(title: str, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Itera
         y += tallest
 
 
-def variable_json(title: str, variable: Mapping[str, Any]) -> dict[str, Any]:
+def variable_json(variable: Mapping[str, Any]) -> dict[str, Any]:
     """Return a choice at the top of the dashboard: the values one label has among some series."""
-    where = f"{title}: variable {variable.get('name')}"
-    only(where, variable, VARIABLE_KEYS, VARIABLE_KEYS - {"all"})
+    only(variable, VARIABLE_KEYS, VARIABLE_KEYS - {"all"})
     query = f"label_values({variable['of']}, {variable['values']})"
     every = bool(variable.get("all"))
     # All means all, also what has no such label at the moment.
@@ -69,10 +68,11 @@ def grafana_dashboard(
     `links`: pages outside Grafana, each with title and url. Raises SiteError naming the panel for a
     key that is unknown or missing and for a value that is none.
     """
-    if not isinstance(description, Mapping):
-        raise complain("description", "must be a mapping with title, uid, description and rows")
     title = str(description.get("title"))
-    only(title, description, DASHBOARD_KEYS, ["title", "uid", "description", "rows"])
+    with described_in(f"grafana_dashboard: {title}"):
+        only(description, DASHBOARD_KEYS, ["title", "uid", "description", "rows"])
+        choices = list(map(variable_json, description.get("variables", [])))
+        panels = list(placed(description["rows"]))
     return {
         "uid": description["uid"],
         "title": title,
@@ -89,6 +89,6 @@ def grafana_dashboard(
             *({"type": "link", "icon": "external link", "targetBlank": True, **link} for link in links),
         ],
         "annotations": {"list": []},
-        "templating": {"list": [variable_json(title, each) for each in description.get("variables", [])]},
-        "panels": list(placed(title, description["rows"])),
+        "templating": {"list": choices},
+        "panels": panels,
     }

@@ -5,7 +5,8 @@ Source of the JSON: the kinds of the npm package @grafana/schema 12.4; Grafana a
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ..errors import SiteError
@@ -27,24 +28,28 @@ DECIMALS = {"s": 1, "reqpm": 1}
 Panel = Mapping[str, Any]
 
 
-def complain(where: str, problem: str) -> SiteError:
-    """Return an error that names the place in the description."""
-    return SiteError(f"grafana_dashboard: {where}: {problem}")
+@contextmanager
+def described_in(where: str) -> Iterator[None]:
+    """Let errors name the place in the description."""
+    try:
+        yield
+    except (ValueError, KeyError) as error:
+        raise SiteError(f"{where}: {error}") from error
 
 
-def only(where: str, given: Mapping[str, Any], known: Iterable[str], required: Iterable[str]) -> None:
+def only(given: Mapping[str, Any], known: Iterable[str], required: Iterable[str]) -> None:
     """Raise SiteError for a key that is unknown or missing."""
     if unknown := sorted(set(given) - set(known)):
-        raise complain(where, f"unknown keys {unknown}; known are {sorted(known)}")
-    if missing := sorted(key for key in required if given.get(key) in (None, "")):
-        raise complain(where, f"{', '.join(missing)} must be said")
+        raise SiteError(f"unknown keys {unknown}; known are {sorted(known)}")
+    if missing := sorted(key for key in required if given.get(key) in (None, "", [])):
+        raise SiteError(f"{', '.join(missing)} must be said")
 
 
-def thresholds(where: str, colors: Sequence[Any]) -> dict[str, Any]:
+def thresholds(colors: Sequence[Any]) -> dict[str, Any]:
     """Return thresholds of `[color, bound, color, bound, color]`: each bound begins the color behind it."""
+    if len(colors) % 2 == 0:
+        raise SiteError(f"colors {list(colors)}: must be color, bound, color ... and end with a color")
     bounds = [None, *colors[1::2]]
-    if len(colors) % 2 == 0 or any(isinstance(bound, str) for bound in bounds):
-        raise complain(where, f"colors {list(colors)}: must be color, bound, color ... and end with a color")
     steps = [{"color": color, "value": bound} for color, bound in zip(colors[::2], bounds, strict=True)]
     return {"mode": "absolute", "steps": steps}
 
@@ -58,21 +63,21 @@ def mappings(states: Mapping[Any, Sequence[str]]) -> list[dict[str, Any]]:
     return [{"type": "value", "options": options}]
 
 
-def field_defaults(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def field_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return how values are shown: unit, decimals, range, colors, words for values, text for no value."""
     states = given.get("states", {})
     colored = "colors" in given or states
     shown: dict[str, Any] = {
         "unit": given.get("unit", "short"),
         "color": {"mode": "thresholds" if colored else "palette-classic"},
-        "thresholds": thresholds(where, given.get("colors", ["text" if states else "green"])),
+        "thresholds": thresholds(given.get("colors", ["text" if states else "green"])),
         "mappings": mappings(states) if states else [],
     }
-    for key, name in (("decimals", "decimals"), ("none", "noValue")):
-        if key in given:
-            shown[name] = given[key]
-    if shown["unit"] in DECIMALS:
-        shown.setdefault("decimals", DECIMALS[shown["unit"]])
+    decimals = given.get("decimals", DECIMALS.get(shown["unit"]))
+    if decimals is not None:
+        shown["decimals"] = decimals
+    if "none" in given:
+        shown["noValue"] = given["none"]
     if shown["unit"] == "percentunit":
         shown |= {"min": 0, "max": 1}
     return shown
@@ -111,13 +116,13 @@ def target(expr: str, position: int, legend: str, more: Mapping[str, object]) ->
     }
 
 
-def targets_of(where: str, panel: Panel, how: Mapping[str, object]) -> list[dict[str, Any]]:
+def targets_of(panel: Panel, how: Mapping[str, object]) -> list[dict[str, Any]]:
     """Return a panel's queries, from `expr` with `legend`, or from `queries`, legend to expression.
 
     A curve without a legend is called by the labels that its expression keeps.
     """
     if not panel.get("expr") and not panel.get("queries"):
-        raise complain(where, "expr must be said")
+        raise SiteError("expr must be said")
     kept = re.search(r"\bby \(([\w, ]+)\)", panel.get("expr", ""))
     labels = [f"{{{label}}}" for label in kept[1].split(", ") if label != "le"] if kept else []
     queries = panel.get("queries") or {panel.get("legend", " ".join(labels)): panel["expr"]}
@@ -131,22 +136,22 @@ LEGEND_BELOW = {"showLegend": True, "displayMode": "list", "placement": "bottom"
 NO_LEGEND = {"showLegend": False, "displayMode": "list", "placement": "bottom", "calcs": []}
 
 
-def stat(where: str, panel: Panel) -> dict[str, Any]:
+def stat(panel: Panel) -> dict[str, Any]:
     """A number; with `trend` also its way there."""
     trend = bool(panel.get("trend"))
-    targets = targets_of(where, {"legend": "", **panel}, OVER_TIME if trend else NOW)
+    targets = targets_of({"legend": "", **panel}, OVER_TIME if trend else NOW)
     mode = {"colorMode": "value" if trend else "background", "graphMode": "area" if trend else "none"}
-    return built(targets, field_defaults(where, panel), {"reduceOptions": LAST, **mode})
+    return built(targets, field_defaults(panel), {"reduceOptions": LAST, **mode})
 
 
-def lines(where: str, panel: Panel) -> dict[str, Any]:
+def lines(panel: Panel) -> dict[str, Any]:
     """Curves over time, the highest first in legend and tooltip; `stacked` piles them up."""
     stacked = "stacked" in panel
-    targets = targets_of(where, panel, OVER_TIME)
+    targets = targets_of(panel, OVER_TIME)
     # Names and figures beside curves that one would look up; below, where there is no room for them.
     many = any("{{" in each["legendFormat"] for each in targets)
     wide = panel.get("width", COLUMNS // 2) >= COLUMNS // 2
-    defaults = field_defaults(where, panel)
+    defaults = field_defaults(panel)
     # Curves are told apart by color: a threshold is a line in the background.
     defaults["color"] = {"mode": "palette-classic"}
     defaults["custom"] = {
@@ -160,30 +165,27 @@ def lines(where: str, panel: Panel) -> dict[str, Any]:
     return built(targets, defaults, {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}})
 
 
-def bars(where: str, panel: Panel) -> dict[str, Any]:
+def bars(panel: Panel) -> dict[str, Any]:
     """One bar per series, now."""
     shape = {"displayMode": "basic", "orientation": "horizontal", "maxVizHeight": 40}
     options = {"reduceOptions": LAST, **shape, "legend": NO_LEGEND}
-    return built(targets_of(where, panel, NOW), field_defaults(where, panel), options)
+    return built(targets_of(panel, NOW), field_defaults(panel), options)
 
 
-def timeline(where: str, panel: Panel) -> dict[str, Any]:
+def timeline(panel: Panel) -> dict[str, Any]:
     """One stripe per series, colored by what its value means."""
-    defaults = field_defaults(where, panel)
+    defaults = field_defaults(panel)
     defaults["custom"] = {"lineWidth": 0, "fillOpacity": 80}
     options = {"showValue": "never", "rowHeight": 0.8, "legend": NO_LEGEND}
-    return built(targets_of(where, panel, OVER_TIME), defaults, options)
+    return built(targets_of(panel, OVER_TIME), defaults, options)
 
 
-def table(where: str, panel: Panel) -> dict[str, Any]:
+def table(panel: Panel) -> dict[str, Any]:
     """One line per set of `labels`, one query per column, joined by those labels."""
-    labels, columns = panel.get("labels") or [], panel.get("columns") or []
-    if not labels or not columns:
-        raise complain(where, "a table needs labels and columns")
+    only(panel, panel, ["labels", "columns"])
+    labels, columns = panel["labels"], panel["columns"]
     for label in labels:
-        only(where, label, LABEL_KEYS, ["label", "name"])
-    for column in columns:
-        only(f"{where}, column {column.get('name')}", column, COLUMN_KEYS, ["name", "expr"])
+        only(label, LABEL_KEYS, ["label", "name"])
     # A single query keeps the plain name of its value; of several each has its letter.
     values = ["Value"] if len(columns) == 1 else [f"Value #{chr(ord('A') + n)}" for n in range(len(columns))]
     keys = [label["label"] for label in labels]
@@ -208,10 +210,10 @@ def table(where: str, panel: Panel) -> dict[str, Any]:
             },
         ],
         "fieldConfig": {
-            "defaults": field_defaults(where, {"colors": ["text"]}),
+            "defaults": field_defaults({"colors": ["text"]}),
             "overrides": [
                 *(label_override(label) for label in labels if "dashboard" in label),
-                *(column_override(where, column) for column in columns),
+                *map(column_override, columns),
             ],
         },
         "options": {
@@ -226,22 +228,22 @@ def label_override(label: Mapping[str, Any]) -> dict[str, Any]:
     return override(label["name"], {"links": [{"title": "Details of ${__value.text}", "url": url}]})
 
 
-def column_override(where: str, column: Mapping[str, Any]) -> dict[str, Any]:
+CELLS = {
+    "text": {"type": "color-text"},
+    "color": {"type": "color-background", "mode": "basic"},
+    "gauge": {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
+}
+
+
+def column_override(column: Mapping[str, Any]) -> dict[str, Any]:
     """How the values of one column are shown; `cell` is text, color or gauge."""
-    cells = {
-        "text": {"type": "color-text"},
-        "color": {"type": "color-background", "mode": "basic"},
-        "gauge": {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
-    }
-    cell = column.get("cell", "text")
-    if cell not in cells:
-        raise complain(where, f"cell {cell!r}: must be one of {sorted(cells)}")
-    shown = field_defaults(where, {"colors": ["text"], **column})
+    only(column, COLUMN_KEYS, ["name", "expr"])
+    shown = field_defaults({"colors": ["text"], **column})
     shown.pop("color")
-    return override(column["name"], {**shown, "custom.cellOptions": cells[cell]})
+    return override(column["name"], {**shown, "custom.cellOptions": CELLS[column.get("cell", "text")]})
 
 
-def note(_where: str, panel: Panel) -> dict[str, Any]:
+def note(panel: Panel) -> dict[str, Any]:
     """Words, in Markdown."""
     return {"options": {"mode": "markdown", "content": panel["text"].strip()}}
 
@@ -249,7 +251,7 @@ def note(_where: str, panel: Panel) -> dict[str, Any]:
 class Kind(NamedTuple):
     """A kind of panel: Grafana's plugin, and its usual size in cells of Grafana's grid."""
 
-    build: Callable[[str, Panel], dict[str, Any]]
+    build: Callable[[Panel], dict[str, Any]]
     plugin: str
     width: int
     height: int
@@ -267,20 +269,17 @@ KINDS = {
 }
 
 
-def panel_json(dashboard: str, panel: Panel) -> dict[str, Any]:
+def panel_json(panel: Panel) -> dict[str, Any]:
     """Return a panel with its size, and without its id and place; its title is the value of its kind."""
     names = [key for key in panel if key in KINDS]
     if len(names) != 1:
-        raise complain(dashboard, f"panel with {', '.join(panel)}: must have one kind of {', '.join(KINDS)}")
+        raise SiteError(f"panel with {', '.join(panel)}: must have one kind of {', '.join(KINDS)}")
     title, kind = panel[names[0]], KINDS[names[0]]
-    where = f"{dashboard}: panel {title}"
-    only(where, panel, {names[0], *PANEL_KEYS}, [names[0], kind.required])
-    width, height = panel.get("width", kind.width), panel.get("height", kind.height)
-    if not 1 <= width <= COLUMNS:
-        raise complain(where, f"width {width}: must be from 1 to {COLUMNS}")
-    common = {"type": kind.plugin, "title": title, "pluginVersion": PANEL_VERSION}
-    common["gridPos"] = {"h": height, "w": width}
-    if kind.required == "description":
-        common["datasource"] = {"type": "prometheus", "uid": PROMETHEUS}
-        common["description"] = " ".join(panel["description"].split())
-    return common | kind.build(where, panel)
+    with described_in(f"panel {title}"):
+        only(panel, {names[0], *PANEL_KEYS}, [names[0], kind.required])
+        common = {"type": kind.plugin, "title": title, "pluginVersion": PANEL_VERSION}
+        common["gridPos"] = {"h": panel.get("height", kind.height), "w": panel.get("width", kind.width)}
+        if kind.required == "description":
+            common["datasource"] = {"type": "prometheus", "uid": PROMETHEUS}
+            common["description"] = " ".join(panel["description"].split())
+        return common | kind.build(panel)
