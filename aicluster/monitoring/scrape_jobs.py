@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import SiteError
 from ..site.addresses import listens_on
 from ..site.nodes import profiles_of
+from .grafana import placed_with
 
 Node = Mapping[str, Any]
 Job = dict[str, Any]
@@ -22,7 +23,6 @@ INGRESS, BEHIND_IT = "nginx", "kong"
 # Of a node the small Prometheus wants to know whether it answers, and how old the backups are.
 WATCH_COLLECTORS = ("textfile",)
 WATCH_KEEPS = "backup_.*"
-LONGEST_SCRAPE_S = 10
 
 
 def reach(node: Node, service: str, port_name: str, asker: Node) -> str:
@@ -56,32 +56,19 @@ def labels_of(node: Node, service: str | None = None) -> dict[str, str]:
     return labels
 
 
-def metrics_jobs(nodes: Sequence[Node], asker: Node, service: str) -> list[Job]:
-    """Return the jobs of one service: one, or several where nodes override path, interval or token."""
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for node in nodes:
-        page = node["services"].get(service, {}).get("metrics")
-        if page:
-            kind = (page["path"], page.get("interval_s"), page.get("token"))
-            target: dict[str, Any] = {
-                "targets": [reach(node, service, page["port"], asker)],
-                "labels": labels_of(node, service),
-            }
-            groups.setdefault(kind, []).append(target)
-    jobs = []
-    for number, ((path, interval_s, token), targets) in enumerate(groups.items()):
-        job: Job = {"job_name": service if not number else f"{service}-{number + 1}", "metrics_path": path}
-        if interval_s:
-            job["scrape_interval"] = f"{interval_s}s"
-            if interval_s < LONGEST_SCRAPE_S:
-                job["scrape_timeout"] = f"{interval_s}s"
-        if token:
-            job["token"] = token
-        if number:  # rules and dashboards know one job per service
-            for target in targets:
-                target["labels"]["job"] = service
-        jobs.append({**job, "static_configs": targets})
-    return jobs
+def metrics_job(service: str, nodes: Sequence[Node], asker: Node) -> Job:
+    """Return the job of a service, from the nodes that have its page; of that only the port may differ."""
+    pages = [node["services"][service]["metrics"] for node in nodes]
+    job: Job = {"job_name": service, "metrics_path": pages[0]["path"]}
+    if "interval_s" in pages[0]:
+        job["scrape_interval"] = f"{pages[0]['interval_s']}s"
+    if "token" in pages[0]:
+        job["token"] = pages[0]["token"]
+    targets = [
+        {"targets": [reach(node, service, page["port"], asker)], "labels": labels_of(node, service)}
+        for node, page in zip(nodes, pages, strict=True)
+    ]
+    return {**job, "static_configs": targets}
 
 
 def probe_job(name: str, module: str, prober: str, targets: list[dict[str, Any]]) -> Job:
@@ -123,8 +110,8 @@ def probe_jobs(nodes: Sequence[Node], asker: Node, scope: str) -> list[Job]:
 
 def for_the_watch(job: Job) -> Job:
     """Return the job as the small Prometheus runs it: at its own pace, and of a node only what it needs."""
-    slim = {key: value for key, value in job.items() if key not in ("scrape_interval", "scrape_timeout")}
-    if job["job_name"].startswith("node_exporter"):
+    slim = {key: value for key, value in job.items() if key != "scrape_interval"}
+    if job["job_name"] == "node_exporter":
         slim["params"] = {"collect[]": list(WATCH_COLLECTORS)}
         slim["metric_relabel_configs"] = [
             {"source_labels": ["__name__"], "regex": WATCH_KEEPS, "action": "keep"}
@@ -144,12 +131,10 @@ def scrape_jobs(nodes: Iterable[Node], host: str, scope: str = "all") -> list[Jo
     """
     cluster = list(nodes)
     asker = next(node for node in cluster if node["host"] == host)
-    services = sorted({service for node in cluster for service in node["services"]})
     jobs = [
-        job
-        for service in services
+        metrics_job(service, having, asker)
+        for service, having in placed_with(cluster, "metrics")
         if scope == "all" or service in WATCHED
-        for job in metrics_jobs(cluster, asker, service)
     ]
     if scope == "watch":
         jobs = [for_the_watch(job) for job in jobs]
