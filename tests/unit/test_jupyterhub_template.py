@@ -7,7 +7,7 @@ import sys
 import sysconfig
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
+from unittest import mock
 
 import pytest
 import render
@@ -18,22 +18,23 @@ BIN = "roles/jupyterhub/templates/opt/aicluster/jupyterhub/bin"
 LOCK = ROOT / "roles/jupyterhub/templates/opt/aicluster/jupyterhub/conf/requirements.txt"
 start = import_file(f"{BIN}/start.py", "jupyterhub_start")
 start_notebook = import_file(f"{BIN}/start_notebook.py", "jupyterhub_start_notebook")
-hub_settings = import_file(f"{BIN}/hub_settings.py", "jupyterhub_hub_settings")
+IMAGE = dict.fromkeys(
+    ("jupyterhub.app", "jupyterhub.spawner", "traitlets.config"),
+    mock.MagicMock(SimpleLocalProcessSpawner=object),
+)
+with mock.patch.dict(sys.modules, IMAGE):
+    hub = import_file(f"{BIN}/hub.py", "jupyterhub_hub")
 
 
 def configuration(**overrides: Any) -> dict[str, Any]:
     files = render.render_role("jupyterhub", overrides=overrides)
     settings = json.loads(files["/opt/aicluster/jupyterhub/conf/settings.json"])
-    found: dict[str, Any] = hub_settings.configuration(settings, "pw", "token", "/env/bin/python")
+    found: dict[str, Any] = hub.configuration(settings, "pw", "token")
     return found
 
 
 def test_a_users_home_belongs_to_an_id_of_his_own_although_the_image_brought_it(tmp_path, monkeypatch):
-    anything = MagicMock(SimpleLocalProcessSpawner=object)
-    for name in ("jupyterhub.app", "jupyterhub.spawner", "traitlets", "traitlets.config"):
-        monkeypatch.setitem(sys.modules, name, anything)
-    monkeypatch.setitem(sys.modules, "hub_settings", hub_settings)
-    hub, given = import_file(f"{BIN}/hub.py", "jupyterhub_hub"), []
+    given: list[Any] = []
     monkeypatch.setattr("os.chown", lambda *what: given.append(what))
     (tmp_path / "ubuntu").mkdir()
     home, _ = hub.home_of("ubuntu", tmp_path)

@@ -6,16 +6,22 @@ import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from hub_settings import STATE, configuration
 from jupyterhub.app import JupyterHub
 from jupyterhub.spawner import SimpleLocalProcessSpawner
-from traitlets import Integer
 from traitlets.config import Config
 
 SETTINGS, SECRETS = Path("/etc/aicluster/settings.json"), Path("/run/secrets/jupyterhub")
 HOMES = Path("/home")
+# Cookie secret and database.
+STATE = "/srv/jupyterhub"
 START_NOTEBOOK = "/opt/aicluster/bin/start_notebook.py"
+# Services of the hub: one stops idle notebooks, one reads metrics.
+CULLER, METRICS = "idle-culler", "metrics"
+CULL_EVERY_S = 60
+# A name the node's own verify logs in and starts a notebook with.
+VERIFIER = "aicluster-verify"
 # Above every id of the image and of the host's people.
 FIRST_UID = 200000
 PROCESSES = 256
@@ -43,12 +49,10 @@ class NotebookSpawner(SimpleLocalProcessSpawner):
     JupyterHub's own class keeps no users apart: there every notebook may read what the hub may.
     """
 
-    memory_mb = Integer(512, config=True, help="Memory for data of each process in MB.")
-
     def make_preexec_fn(self, name: str) -> Callable[[], None]:
         """Return what the new process does before it becomes a notebook server."""
         home, uid = home_of(name)
-        limit = self.memory_mb * MB
+        limit = self.mem_limit
 
         def become_the_user() -> None:
             # The first to go when the container's memory ends, before the hub. Later it would not be allowed.
@@ -68,14 +72,66 @@ class NotebookSpawner(SimpleLocalProcessSpawner):
     def user_env(self, env: dict[str, str]) -> dict[str, str]:
         """Return the environment with what a person of this name has."""
         home = str(HOMES / self.user.name)
-        # Each arena of the C library reserves memory of its own.
-        own = {"HOME": home, "USER": self.user.name, "LOGNAME": self.user.name, "MALLOC_ARENA_MAX": "2"}
         return {
             **env,
-            **own,
+            "HOME": home,
+            "USER": self.user.name,
+            "LOGNAME": self.user.name,
             "SHELL": "/bin/bash",
             "JUPYTER_RUNTIME_DIR": f"{home}/.local/share/jupyter/runtime",
+            # Each arena of the C library reserves memory of its own.
+            "MALLOC_ARENA_MAX": "2",
         }
+
+
+def configuration(settings: dict[str, Any], password: str, metrics_token: str) -> dict[str, dict[str, Any]]:
+    """Return class -> settings."""
+    idle = [f"--timeout={settings['idle_timeout_s']}", f"--cull-every={CULL_EVERY_S}"]
+    culler = [sys.executable, "-m", "jupyterhub_idle_culler", *idle]
+    users = settings["users"]
+    return {
+        "JupyterHub": {
+            "bind_url": f"http://:{settings['port']}{settings['base_url']}",
+            "cookie_secret_file": f"{STATE}/jupyterhub_cookie_secret",
+            "db_url": f"sqlite:///{STATE}/jupyterhub.sqlite",
+            "upgrade_db": True,
+            "authenticator_class": "shared-password",
+            "spawner_class": NotebookSpawner,
+            "active_server_limit": settings["active_servers"],
+            "concurrent_spawn_limit": 1,
+            "services": [{"name": CULLER, "command": culler}, {"name": METRICS, "api_token": metrics_token}],
+            "load_roles": [
+                {
+                    "name": CULLER,
+                    "services": [CULLER],
+                    "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
+                },
+                {"name": METRICS, "services": [METRICS], "scopes": ["read:metrics"]},
+            ],
+        },
+        # The proxy dies with the hub; the number of its process means nothing to the next one.
+        "ConfigurableHTTPProxy": {"pid_file": "/tmp/proxy.pid"},
+        "SharedPasswordAuthenticator": {"user_password": password},
+        "Authenticator": {
+            "allow_all": not users,
+            "allowed_users": {*users, VERIFIER} if users else set(),
+            # The name becomes the name of a folder.
+            "username_pattern": r"^[a-z][a-z0-9_-]{0,31}$",
+            "enable_auth_state": False,
+        },
+        "NotebookSpawner": {
+            "cmd": [sys.executable, START_NOTEBOOK],
+            "default_url": "/lab",
+            # What a notebook installs comes from where the hub's own packages come from.
+            "env_keep": ["PATH", "LANG", "PIP_INDEX_URL"],
+            # A login shell would forget the PATH of the user's environment.
+            "args": ["--ServerApp.terminado_settings={'shell_command': ['/bin/bash']}"],
+            "start_timeout": 120,
+            "http_timeout": 120,
+            # For the data of each process.
+            "mem_limit": f"{settings['notebook_memory_mb']}M",
+        },
+    }
 
 
 def main() -> None:
@@ -86,11 +142,7 @@ def main() -> None:
     settings = json.loads(SETTINGS.read_text())
     password = (SECRETS / "password").read_text().strip()
     token = (SECRETS / "metrics_token").read_text().strip()
-    config = Config(configuration(settings, password, token, sys.executable))
-    config.JupyterHub.spawner_class = NotebookSpawner
-    config.NotebookSpawner.memory_mb = settings["notebook_memory_mb"]
-    config.NotebookSpawner.cmd = [sys.executable, START_NOTEBOOK]
-    JupyterHub.instance(config=config)
+    JupyterHub.instance(config=Config(configuration(settings, password, token)))
     JupyterHub.launch_instance([])
 
 
