@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..engine.files import STACK_ROOT
-from ..errors import SiteError
 from ..site.replication import is_standby
 from .stores import COPIES, Node, stores_of
 
@@ -83,21 +82,13 @@ def jobs_of(service: str, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def node_of(nodes: Sequence[Node], host: str) -> Node:
-    """Return the node with an inventory key; raise SiteError for one that is none."""
-    for node in nodes:
-        if node["host"] == host:
-            return node
-    raise SiteError(f"backup of host {host!r}: must be in cluster_nodes; give the inventory key of a node")
-
-
 def backup_jobs(nodes: Sequence[Node], host: str) -> dict[str, Any]:
     """Return what the backup of the node `host` does: node and stores (names), and its jobs in order.
 
     Job: name; dumps (programs of the host to run before); sqlite (volume -> database files to copy into the
     staging folder before); paths and exclude, of the container; copies (how many of the stores have it).
     """
-    node = node_of(nodes, host)
+    node = next(node for node in nodes if node["host"] == host)
     return {
         "node": node["name"],
         "stores": [store["name"] for store in stores_of(nodes, host)],
@@ -107,6 +98,6 @@ def backup_jobs(nodes: Sequence[Node], host: str) -> dict[str, Any]:
 
 def backup_mounts(nodes: Sequence[Node], host: str) -> dict[str, list[str]]:
     """Return what the container that copies needs of the node `host`: volumes and paths, each sorted."""
-    services = node_of(nodes, host)["services"].values()
-    files = [kept for entry in services for kept in kept_by(entry) if "dump" not in kept]
+    node = next(node for node in nodes if node["host"] == host)
+    files = [kept for entry in node["services"].values() for kept in kept_by(entry) if "dump" not in kept]
     return {f"{key}s": sorted({kept[key] for kept in files if key in kept}) for key in ("volume", "path")}

@@ -6,7 +6,6 @@ import pytest
 from backups import job
 
 from aicluster.backup.jobs import backup_jobs, backup_mounts
-from aicluster.errors import SiteError
 
 
 def nodes(**backup: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -71,8 +70,3 @@ def test_jobs_are_in_the_order_of_the_services_of_the_node_and_of_no_other():
     [node] = nodes(web=[{"volume": "v"}], art=[{"volume": "a"}])
     other = {**node, "name": "B", "host": "10.0.0.2", "services": {"far": {"backup": [{"volume": "f"}]}}}
     assert [one["name"] for one in backup_jobs([other, node], "10.0.0.1")["jobs"]] == ["web", "art"]
-
-
-def test_a_host_that_is_none_is_refused():
-    with pytest.raises(SiteError, match=r"10\.0\.0\.9.*must be in cluster_nodes; give the inventory key"):
-        backup_jobs(nodes(), "10.0.0.9")

@@ -1,13 +1,11 @@
 """A restore from the controller: which node, which words for its program, and what people read."""
 
 import json
-import sys
 from typing import Any
 
 import pytest
 from render import cluster, hosts_running
 
-from aicluster.backup.nightly import follow
 from aicluster.backup.restore import failure, kept_on, off_site, targets, words
 from aicluster.errors import SiteError
 
@@ -71,13 +69,6 @@ def test_a_node_is_handed_the_way_to_its_own_repository_off_site_if_there_is_one
     assert given == {"RESTIC_REPOSITORY": "b2:bucket:lab/PI52", "B2_ACCOUNT_ID": "x"}
     with pytest.raises(SiteError, match="must be a repository outside the site; name it as site_offsite"):
         off_site("", {}, "PI52")
-
-
-def test_the_lines_of_the_node_are_told_as_they_come_and_the_last_error_is_its_reason():
-    program = "print('a', flush=True); print('b'); import sys; sys.exit('disk full')"
-    lines: list[str] = []
-    assert follow([sys.executable, "-c", program], lines.append) == (1, "disk full")
-    assert lines == ["a", "b"]
 
 
 @pytest.mark.parametrize(("code", "untouched"), [(1, False), (2, True), (75, True), (255, False)])

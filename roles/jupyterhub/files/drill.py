@@ -7,7 +7,7 @@ The database and the homes are two jobs; each is asked for what it has.
 import json
 import os
 import random
-from typing import List
+from pathlib import Path
 
 from aicluster_backup_tools import FailedError
 from aicluster_drill_kit import Answer, main, sqlite_rows, staged
@@ -15,21 +15,10 @@ from aicluster_drill_kit import Answer, main, sqlite_rows, staged
 READ_AT_MOST = 50
 
 
-def notebooks_below(folder: str) -> List[str]:
-    """Return the paths of all notebooks."""
-    return [
-        os.path.join(parent, name)
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if name.endswith(".ipynb")
-    ]
-
-
-def is_notebook(path: str) -> bool:
+def is_notebook(path: Path) -> bool:
     """Tell whether a file is one: JSON with the version of its format."""
     try:
-        with open(path, "rb") as file:
-            return "nbformat" in json.loads(file.read().decode())
+        return "nbformat" in json.loads(path.read_text("utf-8"))
     except (ValueError, TypeError):
         return False
 
@@ -39,7 +28,7 @@ def drill(folder: str) -> Answer:
     if os.path.basename(folder) == "jupyterhub":
         rows = sqlite_rows(staged(folder, "jupyterhub_state", "jupyterhub.sqlite"), ["users"])
         return {"evidence": "jupyterhub.sqlite is sound and has %d users" % rows["users"], "rows": rows}
-    found = notebooks_below(folder)
+    found = [path for path in Path(folder).rglob("*.ipynb") if path.is_file()]
     chosen = random.sample(found, min(len(found), READ_AT_MOST))
     # Users may leave one that never was any; of many, all cannot be broken.
     good = sum(map(is_notebook, chosen))
