@@ -75,14 +75,6 @@ def heard(outcome: Outcome, text: str) -> str:
     return f"{outcome.node}: {event['line']}" if kind in ("done", "failed") else ""
 
 
-def ended(outcome: Outcome, status: int, last: str) -> None:
-    """Add to an outcome what the end of its process says."""
-    if status == UNREACHABLE:
-        outcome.failures.append(f"does not answer over ssh: {last}")
-    elif status != 0 and not outcome.failures:
-        outcome.failures.append(last)
-
-
 def follow(argv: Sequence[str], hear: Callable[[str], object]) -> tuple[int, str]:
     """Hear the lines of a process as they come; return its exit code and the last line of its errors."""
     with subprocess.Popen(
@@ -104,13 +96,15 @@ def followed(node: str, argv: Sequence[str], tell: Callable[[str], None]) -> tup
             tell(line)
 
     code, last = follow(argv, hear)
-    ended(outcome, code, last)
+    if code == UNREACHABLE:
+        outcome.failures.append(f"does not answer over ssh: {last}")
+    elif code and not outcome.failures:
+        outcome.failures.append(last)
     return outcome, code
 
 
 def run(commands: Mapping[str, Sequence[str]], tell: Callable[[str], None]) -> list[Outcome]:
     """Run one process per node, all at once; `tell` gets each line for people as it comes."""
-
     with ThreadPoolExecutor(max_workers=max(1, len(commands))) as pool:
         return list(pool.map(lambda node: followed(node, commands[node], tell)[0], commands))
 

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from .files import is_executable
-
 # When they were checked out does not matter.
 LONG_AGO = 1_577_836_800  # 2020-01-01
 
@@ -25,7 +23,7 @@ def member_of(name: str, path: Path | bytes) -> tuple[tarfile.TarInfo, bytes]:
         member.type, member.linkname = tarfile.SYMTYPE, str(path.readlink())
         return member, b""
     content = path.read_bytes()
-    member.size, member.mode = len(content), 0o755 if is_executable(path) else 0o644
+    member.size, member.mode = len(content), 0o755 if path.stat().st_mode & 0o100 else 0o644
     return member, content
 
 

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import SiteError
 from ..site.secrecy import is_encrypted
+from .archive import member_of
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a run of the playbooks reads. Neither secrets nor tests nor the lab.
@@ -103,16 +104,6 @@ def library_files() -> dict[str, Path]:
     return found
 
 
-def content_of(path: Path) -> bytes:
-    """Return what stands for a file: its content, or where a link leads."""
-    return f"-> {path.readlink()}".encode() if path.is_symlink() else path.read_bytes()
-
-
-def is_executable(path: Path) -> bool:
-    """Tell whether a file may be started."""
-    return not path.is_symlink() and bool(path.stat().st_mode & 0o100)
-
-
 def library_digest() -> str:
     """Return 16 hexadecimal digits that change with a version of what the toolkit runs on.
 
@@ -137,6 +128,7 @@ def toolkit_digest(inventories: Sequence[str], secret: str = "", root: Path = RO
             )
     whole = hashlib.sha256(library_digest().encode())
     for name, path in files.items():
-        digest = hashlib.sha256(content_of(path)).hexdigest()
-        whole.update(f"{name} {int(is_executable(path))} {digest}\n".encode())
+        member, content = member_of(name, path)
+        digest = hashlib.sha256(content).hexdigest()
+        whole.update(f"{name} {member.mode} {member.linkname} {digest}\n".encode())
     return whole.hexdigest()[:16]

@@ -109,8 +109,12 @@ def plan() -> Dict[str, Any]:
         return dict(json.load(handle))
 
 
-def expected(wanted: Mapping[str, Any], known: Sequence[Record]) -> List[Record]:
-    """Return one record for every copy there is to be; of a new one, or of a moved one, only its name."""
+def copies(wanted: Mapping[str, Any]) -> List[Record]:
+    """Return one record for every copy there is to be; of a new one, or of a moved one, only its name.
+
+    What can no longer be read counts as never done.
+    """
+    known = load(STATE, {}).get("copies", [])
     by_name = {(one["job"], one["copy"], one["store"]): one for one in known}
     names = [
         (job["name"], number, store)
@@ -120,18 +124,11 @@ def expected(wanted: Mapping[str, Any], known: Sequence[Record]) -> List[Record]
     return [by_name.get(name) or dict(zip(("job", "copy", "store"), name)) for name in names]
 
 
-def copies(wanted: Mapping[str, Any]) -> List[Record]:
-    """Return the records of all copies; what can no longer be read counts as never done."""
-    return expected(wanted, load(STATE, {}).get("copies", []))
-
-
-def labels_of(one: Record) -> Dict[str, str]:
-    """Return the labels of the metrics of a copy."""
-    return {"job_name": one["job"], "copy": str(one["copy"]), "store": one["store"]}
-
-
 def keep(node: str, records: Sequence[Record]) -> None:
     """Replace state and metrics, each in one step; raises OSError, as where the disk is full."""
     os.makedirs(os.path.dirname(STATE), mode=0o700, exist_ok=True)
     save(STATE, {"node": node, "copies": records})
-    aicluster_textfile.publish("aicluster_backup", METRICS, [(labels_of(one), one) for one in records])
+    copies = [
+        ({"job_name": one["job"], "copy": str(one["copy"]), "store": one["store"]}, one) for one in records
+    ]
+    aicluster_textfile.publish("aicluster_backup", METRICS, copies)

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks and prunes the repositories that this node stores for others, and hands out metrics of them.
 
-usage: aicluster_backup_store.py --keep-daily N --keep-weekly N --keep-monthly N [--router USER@ADDRESS]
+usage: aicluster_backup_store.py [--router USER@ADDRESS] OPTION ...
        aicluster_backup_store.py restic NODE ...
 
-Before that it adds the copy of the site, and the router's configuration, to the repository `site`.
+The options are those of `restic forget` that say which snapshots stay. Before that it adds the copy of the
+site, and the router's configuration, to the repository `site`.
 
 A node adds to its repository and removes nothing, so snapshots are removed here and nowhere else. The second
 form is restic with the password of a node's repository, for a person who looks at it or repairs it.
@@ -46,7 +47,6 @@ PARTS = 30
 TOLD_DIFFERS_S = 24 * 3600
 # A backup renews its lock every five minutes. restic takes one this old for left behind.
 LOCK_LIFE_S = 30 * 60
-SPANS = ("daily", "weekly", "monthly")
 DISPUTED = (
     "snapshots %s came at another time than they tell: nothing is removed before they are, with "
     "`sudo {} restic %s forget %s`".format(PROGRAM)
@@ -208,25 +208,11 @@ def passwords() -> Dict[str, str]:
         return dict(line.split() for line in handle)
 
 
-def parser_of(meaning: str) -> argparse.ArgumentParser:
-    """Return a parser of the options that say which snapshots stay."""
-    parser = argparse.ArgumentParser(description=meaning.splitlines()[0])
-    for span in SPANS:
-        parser.add_argument("--keep-" + span, type=int, required=True, metavar="N")
-    return parser
-
-
-def keep_options(options: Any) -> List[str]:
-    """Return these options as restic takes them."""
-    return ["--keep-%s=%d" % (span, getattr(options, "keep_" + span)) for span in SPANS]
-
-
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Look after every repository; return 1 if one is damaged or out of reach."""
-    parser = parser_of(__doc__ or "")
-    parser.add_argument("--router", default="", metavar="USER@ADDRESS")
-    options = parser.parse_args(arguments)
-    keep = keep_options(options)
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--router", default="")
+    options, keep = parser.parse_known_args(arguments)
     clients = passwords()
     before = load(STATE, {})
     root = mountpoint(VOLUME)

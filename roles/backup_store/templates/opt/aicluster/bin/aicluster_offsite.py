@@ -2,21 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Copies the newest snapshots of all nodes and of the site to a repository outside this place, and prunes it.
 
-usage: aicluster_offsite.py --keep-daily N --keep-weekly N --keep-monthly N
+usage: aicluster_offsite.py OPTION ...
 
-Each source has a repository of its own below the address, with the password it has here. Exit codes: 0 all
-are there, 1 one is not.
+The options are those of `restic forget` that say which snapshots stay. Each source has a repository of its
+own below the address, with the password it has here. Exit codes: 0 all are there, 1 one is not.
 """
 
 import json
 import os
 import sys
 import time
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 import aicluster_textfile
 from aicluster_backup_restic import EMPTY, TO_COME, inside, output, seconds_of, why_not_prune
-from aicluster_backup_store import keep_options, parser_of
 from aicluster_backup_tools import FailedError, ask, load, require_answer, save
 from aicluster_verify import ROOT
 
@@ -97,9 +96,8 @@ def send(plan: Mapping[str, Any], name: str, keep: Sequence[str], known: Mapping
     return found
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
+def main(keep: Sequence[str]) -> int:
     """Copy every source, whatever comes of the others; return 1 if one could not be copied."""
-    keep = keep_options(parser_of(__doc__ or "").parse_args(arguments))
     with open(PLAN) as handle:
         plan = json.load(handle)
     before = load(STATE, {})
@@ -113,4 +111,4 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

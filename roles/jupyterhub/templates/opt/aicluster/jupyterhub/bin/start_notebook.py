@@ -13,7 +13,6 @@ import sys
 import venv
 from pathlib import Path
 
-SCRATCH = ".tmp"
 PIP = """#!/bin/sh
 exec {python} -m pip "$@"
 """
@@ -51,23 +50,20 @@ def make(environment: Path, shared: list[str]) -> Path:
     return python
 
 
-def emptied(scratch: Path) -> Path:
-    """Return an empty folder for temporary files. /tmp is memory, and little of it."""
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(exist_ok=True)
-    return scratch
-
-
 def settings(home: Path, inherited: dict[str, str]) -> dict[str, str]:
     """Prepare a home and return the environment variables of a server in it."""
     python = make(environment_of(home), site.getsitepackages())
     environment = python.parents[1]
+    # /tmp is memory, and little of it.
+    scratch = home / ".tmp"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(exist_ok=True)
     return {
         **inherited,
         "PATH": f"{python.parent}{os.pathsep}{inherited['PATH']}",
         "VIRTUAL_ENV": str(environment),
         "JUPYTER_PATH": str(environment / "share/jupyter"),
-        "TMPDIR": str(emptied(home / SCRATCH)),
+        "TMPDIR": str(scratch),
     }
 
 
