@@ -68,18 +68,11 @@ def rendered(name: str, url: str) -> tuple[dict[str, Any], list[File]]:
     return receivers[name], files
 
 
-every_receiver = pytest.mark.parametrize("name", ["page", "default", "deadman"])
-
-
-@every_receiver
-def test_a_receiver_without_a_url_tells_nobody(name):
+@pytest.mark.parametrize("name", ["page", "default", "deadman"])
+def test_a_url_is_in_a_secret_file_and_nowhere_else_and_without_one_nobody_is_told(name):
     receiver, files = rendered(name, "")
     assert receiver == {"name": name}
     assert CONF + f"secrets/{name}_url" not in [file.path for file in files]
-
-
-@every_receiver
-def test_a_url_is_in_a_secret_file_and_nowhere_else(name):
     receiver, files = rendered(name, SECRET_URL)
     assert receiver["webhook_configs"] == [{"url_file": f"/etc/alertmanager/secrets/{name}_url"}]
     [secret] = [file for file in files if SECRET_URL in file.content.decode()]
