@@ -32,7 +32,7 @@ class ActionModule(RestoringAction):
     def _show(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the way back, without a service none; what the stores no longer have is refused here."""
         node, service = options["node"], options["service"]
-        before = dict(self.ask(self._task_vars, {"verb": "recall"})["before"])
+        before = dict(self.ask({"verb": "recall"})["before"])
         if not service:
             show("", rollback.listed(node["name"], before))
             return {}
@@ -53,7 +53,7 @@ class ActionModule(RestoringAction):
     def _pin(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Have the image on the node, then write it down for this and all later runs."""
         image = "/".join(part for part in (options["mirror"].rstrip("/"), options["image"]) if part)
-        answer = self.change(self._task_vars, {"verb": "pull", "images": [image]})
+        answer = self.change({"verb": "pull", "images": [image]})
         for name, said in answer.get("images", {}).items():
             if said["message"]:
                 raise SiteError(

@@ -35,12 +35,12 @@ class ActionModule(NodeAction):
         renderer, desired, variables = desired_of(self, task_vars)
         node, only = renderer.shared["cluster_node"]["name"], options["only"]
         refuse_misplaced(only, renderer.shared["cluster_node"], renderer.shared["cluster_nodes"])
-        actual = self.ask(task_vars, inspection(desired, self._task.diff))
+        actual = self.ask(inspection(desired, self._task.diff))
         scope = WHOLE_NODE
         if only and "differing" in actual:
             scope = Scope(only, tuple(services_there(desired, actual)))
             renderer, desired, variables = desired_of(self, task_vars, scope)
-            actual = self.ask(task_vars, inspection(desired, self._task.diff))
+            actual = self.ask(inspection(desired, self._task.diff))
         if "differing" not in actual:
             return actual
         actual, predicted = scope.seen(actual), options["predicted"]

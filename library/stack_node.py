@@ -6,8 +6,7 @@ DOCUMENTATION = r"""
 module: stack_node
 short_description: The node's half of the engine, not for playbooks
 description:
-  - The action plugins C(stack_plan), C(stack_hold), C(stack_images), C(stack_files) and C(stack_verify) send
-    it their requests.
+  - The action plugins C(stack_plan), C(stack_step) and C(rollback_node) send it their requests.
 options:
   request: {description: Base64 of a request in JSON., type: str, required: true}
   sources: {description: The sources of C(aicluster_node)., type: str, required: true}

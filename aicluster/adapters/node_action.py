@@ -30,15 +30,17 @@ class NodeAction(ActionBase):
     OPTIONS: ClassVar[Options] = {}
     PREDICTS = False
     _supports_check_mode = True
+    _task_vars: dict[str, Any]
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Validate the options and act; an error of the package becomes Ansible's with the same words."""
         super().run(tmp, task_vars)
+        self._task_vars = task_vars or {}
         _, options = self.validate_argument_spec(argument_spec=self.OPTIONS)
         if self._task.check_mode and not self.PREDICTS:
             return {"changed": False}
         try:
-            return self.act(options, task_vars or {})
+            return self.act(options, self._task_vars)
         except SiteError as error:
             raise AnsibleActionFail(str(error)) from error
 
@@ -46,26 +48,26 @@ class NodeAction(ActionBase):
         """Do what the action is for and return its result."""
         raise NotImplementedError
 
-    def ask(self, task_vars: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Run the node's half once; base64 needs no quoting inside the module's source."""
         encoded = base64.b64encode(json.dumps(request).encode()).decode()
         result: dict[str, Any] = self._execute_module(
-            "stack_node", module_args={"request": encoded, "sources": sources()}, task_vars=task_vars
+            "stack_node", module_args={"request": encoded, "sources": sources()}, task_vars=self._task_vars
         )
         return result
 
-    def change(self, task_vars: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+    def change(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Run the node's half of a step that changes the node, which this run holds meanwhile."""
-        process = runs.process_of_this_run()
+        node, process = name_of(self._task_vars), runs.process_of_this_run()
         if runs.began(process) is None:
             # It would hold the node in the name of nobody, and work on it beside the next run.
-            raise SiteError(f"the run of this task is gone: nothing was changed on {name_of(task_vars)}")
+            raise SiteError(f"the run of this task is gone: nothing was changed on {node}")
         me = runs.this_run(process, " ".join(Path(arg).name for arg in context.CLIARGS.get("args", ())))
-        result = self.ask(task_vars, {**request, "run": me})
+        result = self.ask({**request, "run": me})
         if "held_by" in result and runs.is_dead(result["held_by"], me):
-            result = self.ask(task_vars, {**request, "run": me, "over": result["held_by"]["run"]})
+            result = self.ask({**request, "run": me, "over": result["held_by"]["run"]})
         if "held_by" in result:
-            raise SiteError(runs.held_sentence(name_of(task_vars), result["held_by"], result["lock"]))
+            raise SiteError(runs.held_sentence(node, result["held_by"], result["lock"]))
         return result
 
 
@@ -73,10 +75,8 @@ class PhasedAction(NodeAction):
     """An action whose option `phase` names one of its methods."""
 
     PREDICTS = True
-    _task_vars: dict[str, Any]
 
-    def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def act(self, options: Mapping[str, Any], _task_vars: dict[str, Any]) -> dict[str, Any]:
         """Run one phase."""
-        self._task_vars = task_vars
         result: dict[str, Any] = getattr(self, f"_{options['phase']}")(options)
         return {"changed": False, **result}

@@ -61,7 +61,7 @@ def to_drain(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
 def reloads_due(
     desired: Desired, actual: Mapping[str, Any], names: Iterable[str], changed: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return what `stack_reload` has to do; a container that is made in this run reads its files then."""
+    """Return what `reloading.reload` has to do; a container that is made in this run reads its files then."""
     made = made_by_up(actual) | set(to_recreate(desired, actual))
     return [
         {

@@ -29,6 +29,9 @@ validations      {path: command with %s}
 compose_check    whether compose reads the staged project before anything is replaced
 checks           {compose service: {command, files: [path]}}: run in a container like the service's own
 others           [path]: files on the node that compose reads with the delivered ones
+reloads          [{service, command, confirm, files}]: what makes a container read its files again, what
+                 ends with 0 once it works with them, else prints why not, with SINCE, the seconds since 1970
+                 at which the command began, and the files, none where an earlier run owed the reload
 before           {service: what it was before its image changes, see `state.read_state`}
 partial          whether more of the desired state follows: files that are not named stay known
 """
@@ -47,6 +50,7 @@ VERBS = {
     "pull": "images",
     "deliver": "delivery",
     "handled": "delivery",
+    "reload": "reloading",
     "restore": "shared_files",
     "remember": "state",
     "recall": "state",

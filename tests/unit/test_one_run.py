@@ -39,8 +39,9 @@ def test_a_task_knows_the_process_of_its_run_whatever_became_of_it():
 def test_what_is_left_of_a_killed_run_changes_nothing(monkeypatch):
     monkeypatch.setattr(runs, "process_of_this_run", lambda: GONE)
     step = object.__new__(NodeAction)
+    step._task_vars = {"node_name": "PI31"}
     with pytest.raises(SiteError, match="the run of this task is gone: nothing was changed on PI31"):
-        step.change({"node_name": "PI31"}, {"verb": "deliver"})
+        step.change({"verb": "deliver"})
 
 
 ANNA = {"run": "laptop 1 100 5", "who": "anna@laptop", "pid": 100, "play": "site.yml"}

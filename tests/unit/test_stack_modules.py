@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import render
+from aicluster_node import reloading
 from by_path import import_file
 
 from aicluster.engine.files import rule_for
@@ -34,7 +35,6 @@ def test_programs_that_run_for_ever_start_again_with_what_they_import(host, rest
         assert sorted(rule["restart"]) == restarted
 
 
-module = import_file("library/stack_reload.py", "stack_reload_module")
 KONG = {"service": "kong", "command": "kong reload", "confirm": "sh -c 'grep new'", "files": ["/a", "/b"]}
 
 
@@ -48,12 +48,12 @@ def compose(monkeypatch):
             asked.append(arguments)
             return (0, "the log") if arguments[0] == "logs" else confirm if "-e" in arguments else reload
 
-        monkeypatch.setattr(module, "compose", answer)
-        monkeypatch.setattr(module, "state_of", lambda _service: state)
+        monkeypatch.setattr(reloading, "compose", answer)
+        monkeypatch.setattr(reloading, "state_of", lambda _service: state)
         return asked
 
-    monkeypatch.setattr(module, "PAUSE_S", 0)
-    monkeypatch.setattr(module, "TIMEOUT_S", 0)
+    monkeypatch.setattr(reloading, "PAUSE_S", 0)
+    monkeypatch.setattr(reloading, "TIMEOUT_S", 0)
     return put
 
 
@@ -70,7 +70,7 @@ def compose(monkeypatch):
 ])  # fmt: skip
 def test_a_reload_that_fails_names_file_service_and_program_with_their_words(compose, answers, message):
     compose(*answers)
-    assert module.reload(KONG) == message
+    assert reloading.reload_one(KONG) == message
 
 
 @pytest.mark.parametrize(("state", "asked"), [
@@ -81,7 +81,7 @@ def test_a_reload_that_fails_names_file_service_and_program_with_their_words(com
 ])  # fmt: skip
 def test_a_container_that_is_not_healthy_is_not_asked_to_reload(compose, state, asked):
     seen = compose((0, ""), (0, ""), state)
-    assert module.reload(KONG) is None
+    assert reloading.reload_one(KONG) is None
     assert seen == asked
 
 
