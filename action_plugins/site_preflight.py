@@ -8,14 +8,14 @@ hands that to `aicluster.preflight` and fails with all errors at once.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible import constants, context
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.vault import AnsibleVaultError
 
-from aicluster.adapters.node_action import NodeAction, Options
+from aicluster.adapters.node_action import NodeAction
 from aicluster.backup.findings import named_volumes
 from aicluster.engine.files import STACK_ROOT
 from aicluster.preflight.description import cluster_of, preflight_errors, report
@@ -134,7 +134,7 @@ def volumes_of(roles_folder: Path) -> dict[str, list[str]]:
 
 
 def describe(
-    groups: Mapping[str, Iterable[str]], hostvars: Mapping[str, Any], groups_file: Path, roles_folder: Path
+    groups: Mapping[str, Iterable[str]], hostvars: Mapping[str, Any], roles_folder: Path
 ) -> dict[str, Any]:
     """Return the site as plain data in the shape that `site_errors` documents."""
     roles = roles_in(roles_folder)
@@ -143,7 +143,7 @@ def describe(
     hosts = {str(host): variables_of(hostvars[host], roles) for host in ordered}
     first = hostvars[next(iter(hosts))]
     site: dict[str, Any] = {
-        "vocabulary": vocabulary_of(load_yaml(groups_file)),
+        "vocabulary": vocabulary_of(load_yaml(roles_folder.parent / "inventory/groups.yml")),
         "groups": {str(group): [str(host) for host in members] for group, members in groups.items()},
         "hosts": {host: values for host, (values, _) in hosts.items()},
         "unreadable": {host: unreadable for host, (_, unreadable) in hosts.items() if unreadable},
@@ -176,17 +176,12 @@ def specification_errors(options: Mapping[str, Any], values: Mapping[str, Any]) 
 class ActionModule(NodeAction):
     """See the module's documentation: `ansible-doc -t module site_preflight`."""
 
-    OPTIONS: ClassVar[Options] = {
-        "groups_file": {"type": "path", "required": True},
-        "roles_folder": {"type": "path", "required": True},
-    }
     PREDICTS = True
     _requires_connection = False
 
-    def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def act(self, _options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Describe the site from the inventory's variables, validate it, fail with every error at once."""
-        groups_file, roles_folder = Path(options["groups_file"]), Path(options["roles_folder"])
-        site = describe(task_vars["groups"], task_vars["hostvars"], groups_file, roles_folder)
+        site = describe(task_vars["groups"], task_vars["hostvars"], Path(task_vars["role_path"]).parent)
         sources = task_vars["ansible_inventory_sources"]
         site |= {
             "inventories": [inventory_name(source) for source in sources],

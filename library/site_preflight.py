@@ -7,16 +7,11 @@ short_description: Validate the whole site description before any node is touche
 description:
   - Reads inventory, group_vars, host_vars, argument_specs of the roles and the names in the secrets file, on
     the controller alone, and fails with every mistake at once, each with its object, value, rule and fix.
-options:
-  groups_file: {description: The inventory file with all groups and no hosts., type: path, required: true}
-  roles_folder: {description: The folder that holds one folder per service., type: path, required: true}
 """
 
 EXAMPLES = r"""
 - name: Refuse a site description that cannot work
   site_preflight:
-    groups_file: "{{ playbook_dir }}/../inventory/groups.yml"
-    roles_folder: "{{ playbook_dir }}/../roles"
   run_once: true
 """
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a role declares to deploy to a node: packages, units, files, containers, provisioning.
 
-A service says it in roles/<service>/meta/service.yml, next to what it is; a role that is no service in its
-variable `__<role>_state`. One table, DECLARED, describes both.
+A service says it in roles/<service>/meta/service.yml, next to what it is, as the table DECLARED describes it;
+a role that is no service in its variable `__<role>_state`, with the same keys.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,19 +10,11 @@ from typing import Any
 
 from ..site.catalogue import DECLARED, file_of, split
 from ..site.rules import suggestion
-from ..site.schema import MAPPING, NAME, ONE, Field, Reader
+from ..site.schema import Reader
 
 CONTAINER_RELOAD = "reload container"
-# The roles that are no service, and what more is declared by the one of them that brings Docker.
+# The roles that are no service.
 FOUNDATION = ("base", "docker_engine", "stack")
-ENGINE = {
-    "source": Field(NAME, "where Docker comes from"),
-    "packages": Field(MAPPING, "which package brings the engine, and which the compose plugin"),
-    "repository": Field(MAPPING, "packages and files of Docker's own package repository"),
-    "runtimes": Field(MAPPING, "name -> what daemon.json says of it"),
-    "oldest": Field(MAPPING, "oldest version of engine, API and compose plugin"),
-}
-FIELDS_OF = {"docker_engine": {**DECLARED, "engine": Field(ONE, "Docker itself", keys=ENGINE)}}
 
 
 def declared(role: str, said: object, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,21 +22,19 @@ def declared(role: str, said: object, variables: Mapping[str, Any]) -> dict[str,
     return dict(variables.get(f"__{role}_state", {})) if role in FOUNDATION else split(said)[1]
 
 
-def reader_of(role: str, templates: bool = False) -> Reader:
-    """Return the reader that names this role, and the file to correct."""
-    if role in FOUNDATION:
-        return Reader(f"role {role}", f"roles/{role}/vars/main.yml", {}, templates)
-    return Reader(f"service {role}", file_of(role), {}, templates)
+def reader_of(service: str, templates: bool = False) -> Reader:
+    """Return the reader that names this service, and the file to correct."""
+    return Reader(f"service {service}", file_of(service), {}, templates)
 
 
-def problems(role: str, said: Mapping[str, Any], templates: bool = False) -> Iterator[str]:
-    """Yield one sentence for each mistake in what a role declares.
+def problems(service: str, said: Mapping[str, Any], templates: bool = False) -> Iterator[str]:
+    """Yield one sentence for each mistake in what a service declares.
 
     `templates`: it is not rendered yet, so a template may stand for any value.
     """
-    reader = reader_of(role, templates)
+    reader = reader_of(service, templates)
     if said:
-        yield from reader.mapping("", said, FIELDS_OF.get(role, DECLARED), None)
+        yield from reader.mapping("", said, DECLARED, None)
     containers = said.get("containers", {})
     programs = mappings_in(containers)
     for name, keys in programs.items():
@@ -59,14 +49,14 @@ def problems(role: str, said: Mapping[str, Any], templates: bool = False) -> Ite
                 yield reader.wrong(f"files.{pattern}.change", "'reload'", needed, "add reload and confirm")
 
 
-def strangers(role: str, said: Mapping[str, Any], containers: Iterable[str]) -> Iterator[str]:
+def strangers(service: str, said: Mapping[str, Any], containers: Iterable[str]) -> Iterator[str]:
     """Yield the containers a service declares something about, and does not have."""
     own = sorted(containers)
     for name in said.get("containers", {}):
         if name not in own:
             rule = f"must be one of the role's compose file, {', '.join(own) or 'which it does not have'}"
             fix = suggestion(name, own, "take it off")
-            yield reader_of(role).wrong(f"containers.{name}", "unknown", rule, fix)
+            yield reader_of(service).wrong(f"containers.{name}", "unknown", rule, fix)
 
 
 def rules_of(said: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ NODE_LIMITS = ("disk_floor_mb", "disk_budget", "disk_reserved_gb", "architecture
 
 
 def engine_question(desired: Desired) -> dict[str, Any]:
-    """Return what must be as wanted before the engine is asked for images: its files, packages and unit.
+    """Return what must be as wanted before the engine is asked for images: its files and packages.
 
     With it the programs of its runtimes; one without a path is known to the engine by its type.
     """
@@ -22,7 +22,6 @@ def engine_question(desired: Desired) -> dict[str, Any]:
     return {
         "files": [file.path for file in desired.files if file.owner == ENGINE_ROLE],
         "packages": desired.limits.get("engine_packages", []),
-        "unit": ENGINE_UNIT,
         "programs": sorted({runtime["path"] for runtime in runtimes.values() if "path" in runtime}),
     }
 

@@ -119,15 +119,15 @@ def services_to_provision(
     return sorted(wanted, key=lambda service: bool(desired.provisions[service].get("last")))
 
 
-def split(prepare: dict[str, Any], engine: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split(prepare: dict[str, Any], files: Sequence[str], unit: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Divide what is to be prepared into the engine's part and the rest; packages come before both."""
     first: dict[str, Any] = {
         "repair": [],
         "packages": [],
-        "files": [path for path in prepare["files"] if path in engine["files"]],
+        "files": [path for path in prepare["files"] if path in files],
         "remove": [],
-        "reactions": [pair for pair in prepare["reactions"] if pair[1] == engine["unit"]],
-        "units": [unit for unit in prepare["units"] if unit["name"] == engine["unit"]],
+        "reactions": [pair for pair in prepare["reactions"] if pair[1] == unit],
+        "units": [one for one in prepare["units"] if one["name"] == unit],
         "daemon_reload": False,
     }
     parted = ("files", "reactions", "units")
@@ -201,7 +201,8 @@ def make_plan(
     }
     work = ("containers", "orphans", "unexpected", "recreate", "reloads", "wait_for_health", "provision")
     # The engine's own part comes first where it has to pull images.
-    first, rest = split(prepare, engine_question(desired) if images else {"files": [], "unit": None})
+    engine = (engine_question(desired)["files"], ENGINE_UNIT) if images else ([], "")
+    first, rest = split(prepare, *engine)
     unknown = set(desired.container_owner.values()) if silent(actual) else set()
     return {
         "facts": dict(actual["facts"]),

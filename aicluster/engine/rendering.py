@@ -11,7 +11,7 @@ from ..backup.drills import drill_programs
 from ..backup.stores import STORE
 from ..errors import SiteError
 from ..toolkit.files import LEFTOVERS
-from .declared import declared, problems
+from .declared import FOUNDATION, declared, problems
 from .files import STACK_ROOT, File
 
 
@@ -72,7 +72,8 @@ class Renderer:
         """Return what the role declares, rendered; raise SiteError for what it cannot mean."""
         said = declared(role, self._yaml(self._roles / role / "meta" / "service.yml"), variables)
         state = {key: self._resolve(value, variables) for key, value in said.items()}
-        refuse(problems(role, state))
+        if role not in FOUNDATION:
+            refuse(problems(role, state))
         return state
 
     def holds(self, condition: str, variables: ChainMap[str, Any], probe: Any) -> bool:

@@ -16,7 +16,7 @@ container_profiles
 profile          the profile of a node that was never switched
 probes           {service: what `probes.probe` takes}
 images           inspect: {compose service: image}; pull: [image]
-engine           {files: [path], packages: [name], unit}: what must be as wanted before images are asked for;
+engine           {files: [path], packages: [name]}: what must be as wanted before images are asked for;
                  programs: [name] of its runtimes besides runc
 with_text        whether to return the text of what differs, for a diff
 provisioned_now  {service: provisioning digest to remember, or null to keep the remembered one}; null in the

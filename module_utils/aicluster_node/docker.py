@@ -68,8 +68,11 @@ def containers_of(found):
     return {service: sorted(ids) for service, ids in owned.items()}
 
 
-def deviating_containers(wanted, found):
-    """Return [{service, why}]: containers that are missing, of another digest, not running or unhealthy."""
+def deviating_containers(wanted, inactive, found):
+    """Return [{service, why}]: containers that are missing, of another digest, not running or unhealthy.
+
+    Those in `inactive`, which are of other profiles, do not have to run.
+    """
     deviating = []
     for service in sorted(wanted):
         container = found.get(service)
@@ -77,6 +80,8 @@ def deviating_containers(wanted, found):
             why = "missing"
         elif container["digest"] != wanted[service]:
             why = "changed"
+        elif service in inactive:
+            why = ""
         elif container["state"] != "running":
             why = container["state"]
         else:
@@ -116,14 +121,3 @@ def active_profile(profiles, first):
 def inactive_services(profiles, profile):
     """Return the compose services that do not run in this profile."""
     return sorted(service for service, names in profiles.items() if profile not in names)
-
-
-def deviating_inactive(inactive, wanted, found):
-    """Return [{service, why}]: containers of other profiles that are missing or of another digest."""
-    absent = {"digest": None}
-    states = [(service, found.get(service, absent)["digest"]) for service in inactive]
-    return [
-        {"service": service, "why": "missing" if digest is None else "changed"}
-        for service, digest in states
-        if digest != wanted[service]
-    ]

@@ -3,6 +3,7 @@
 
 from . import board, docker, engine_start, files, images, packages, probes, shared_files, storage, units
 from .state import read_state, write_state
+from .system import ENGINE_UNIT
 
 
 def inspect(request):
@@ -25,9 +26,7 @@ def inspect(request):
     wanted = request["containers"]
     profile = docker.active_profile(request["container_profiles"], request["profile"])
     inactive = docker.inactive_services(request["container_profiles"], profile)
-    active = {service: digest for service, digest in wanted.items() if service not in inactive}
-    containers = docker.deviating_containers(active, found)
-    containers += docker.deviating_inactive(inactive, wanted, found)
+    containers = docker.deviating_containers(wanted, inactive, found)
     return {
         "facts": board.facts(),
         "profile": profile,
@@ -90,8 +89,8 @@ def conditions(request, differing, packages, units, pending, containers):
     ready = not (
         any(item["path"] in wanted["files"] for item in differing)
         or any(name in wanted["packages"] for name in packages)
-        or any(item["name"] == wanted["unit"] for item in units)
-        or any(unit == wanted["unit"] for _verb, unit in pending)
+        or any(item["name"] == ENGINE_UNIT for item in units)
+        or any(unit == ENGINE_UNIT for _verb, unit in pending)
     )
     new = [item["service"] for item in containers if item["why"] in ("missing", "changed")]
     found, info = docker.engine()

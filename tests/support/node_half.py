@@ -21,7 +21,7 @@ DELIVERY: dict[str, Any] = {
     "remove": [], "reactions": [], "validations": {}, "compose_check": False, "checks": {}, "others": [],
     "partial": False,
 }  # fmt: skip
-ENGINE = {"files": ["/etc/docker/daemon.json"], "packages": ["docker-ce"], "unit": "docker", "programs": []}
+ENGINE = {"files": ["/etc/docker/daemon.json"], "packages": ["docker-ce"], "programs": []}
 QUESTION: dict[str, Any] = {
     "verb": "inspect", "files": [], "packages": [], "units": [], "containers": {}, "container_profiles": {},
     "profile": None, "probes": {}, "images": {}, "engine": ENGINE, "provisioned_now": None, "done": None,

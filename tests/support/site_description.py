@@ -20,7 +20,7 @@ from aicluster.site.catalogue import merged
 def _described() -> dict[str, Any]:
     read = render.site("production")
     groups = read.inventory.get_groups_dict()
-    site = site_preflight.describe(groups, read.hostvars, ROOT / "inventory/groups.yml", ROOT / "roles")
+    site = site_preflight.describe(groups, read.hostvars, ROOT / "roles")
     # The secrets of the real site are not in the repository: here it has all it needs.
     names = list(secret_needs(site))
     secrets = {"file": "secrets/vault.yml", "names": names, "problem": None, "fix": None}
