@@ -18,12 +18,13 @@ from ansible.parsing.vault import AnsibleVaultError
 from aicluster.adapters.node_action import NodeAction
 from aicluster.backup.findings import named_volumes
 from aicluster.engine.files import STACK_ROOT
-from aicluster.preflight.description import cluster_of, preflight_errors, report
+from aicluster.preflight.description import cluster_of, preflight_errors
 from aicluster.preflight.models import model_notes
 from aicluster.preflight.secrets import flaw_of
 from aicluster.preflight.users import user_notes
 from aicluster.site.catalogue import load, split
 from aicluster.site.commands import ansible_command, inventory_name
+from aicluster.site.rules import numbered
 from aicluster.site.secrecy import is_exposed
 from aicluster.site.vocabulary import load_yaml, roles_in, vocabulary_of
 
@@ -189,7 +190,8 @@ class ActionModule(NodeAction):
         }
         errors = preflight_errors(site, specification_errors)
         if errors:
-            return {"changed": False, "failed": True, "msg": report(errors)}
+            rest = " in the site description; no node was touched."
+            return {"changed": False, "failed": True, "msg": numbered(errors, "mistake", rest)}
         message = f"The description of {len(site['hosts'])} nodes has no mistakes."
         today = datetime.now(UTC).date().isoformat()
         notes = [*model_notes(site, cluster_of(site)), *user_notes(site, today)]

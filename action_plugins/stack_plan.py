@@ -11,13 +11,14 @@ from aicluster.adapters.node_action import NodeAction, Options
 from aicluster.adapters.rendering import desired_of
 from aicluster.engine.desired import Desired
 from aicluster.engine.diffs import file_diffs
-from aicluster.engine.facts import engine_changes, found_of, refusal, services_there, wanted_of
+from aicluster.engine.facts import engine_changes, found_of, services_there, wanted_of
 from aicluster.engine.login import ends_passwords, login_refused
 from aicluster.engine.plan import make_plan
 from aicluster.engine.requests import inspection
 from aicluster.engine.scope import WHOLE_NODE, Scope, refuse_misplaced
 from aicluster.preflight.node import node_findings
 from aicluster.site.pins import pinned
+from aicluster.site.rules import numbered
 
 
 class ActionModule(NodeAction):
@@ -64,7 +65,8 @@ class ActionModule(NodeAction):
         plan["found"] = {**found_of(actual), "key_login": self._key_login(desired, actual)}
         plan["findings"] = node_findings(plan["found"], node, plan["wanted"])
         if plan["findings"] and options["refuse"]:
-            return {"failed": True, "msg": refusal(node, plan["findings"], "nothing was changed on it")}
+            nothing = "; nothing was changed on it."
+            return {"failed": True, "msg": f"{node}: {numbered(plan['findings'], 'finding', nothing)}"}
         if self._task.check_mode:
             plan["changed"] = bool(plan["lines"])
             shown = file_diffs(desired.files, actual["differing"], actual["leftover"])

@@ -13,11 +13,12 @@ from aicluster.adapters.node_action import Options, PhasedAction, name_of
 from aicluster.adapters.rendering import desired_of
 from aicluster.backup import nightly, rollback
 from aicluster.engine.diffs import file_diffs, masked
-from aicluster.engine.facts import pull_findings, refusal, to_record
+from aicluster.engine.facts import pull_findings, to_record
 from aicluster.engine.plan import make_plan
 from aicluster.engine.requests import delivery, inspection, provisioned
 from aicluster.engine.scope import Scope
 from aicluster.errors import SiteError
+from aicluster.site.rules import numbered
 
 PHASES = ("hold", "record", "pull", "backup", "deliver", "handled", "reload", "verify", "release", "restore")
 
@@ -57,8 +58,8 @@ class ActionModule(PhasedAction):
         if "images" not in answer:
             return answer
         if findings := pull_findings(plan, answer, node):
-            kept = "its services and their files were not changed"
-            return {"failed": True, "msg": refusal(node, findings, kept)}
+            kept = "; its services and their files were not changed."
+            return {"failed": True, "msg": f"{node}: {numbered(findings, 'finding', kept)}"}
         return {"changed": answer["changed"]}
 
     def _backup(self, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the preflight checks a node by: the facts of an inspection, and what the node must have."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ..preflight.node import node_findings
@@ -112,13 +112,6 @@ def to_record(plan: Mapping[str, Any]) -> dict[str, list[str]]:
         "packages": [*plan["prepare"]["packages"], *repository["packages"]],
         "sources": list(repository["files"]),
     }
-
-
-def refusal(node: str, findings: Sequence[str], kept: str) -> str:
-    """Return the message of a refused node; `kept` says what was not changed."""
-    lines = [f"{number:>3}. {finding}" for number, finding in enumerate(findings, start=1)]
-    count = "1 finding" if len(lines) == 1 else f"{len(lines)} findings"
-    return "\n".join([f"{node}: {count}; {kept}.", *lines])
 
 
 def pull_findings(plan: Mapping[str, Any], answer: Mapping[str, Any], node: str) -> list[str]:

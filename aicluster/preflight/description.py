@@ -129,10 +129,3 @@ def preflight_errors(site: Site, validate: Validate) -> list[str]:
         if not errors:
             raise
         return errors
-
-
-def report(errors: list[str]) -> str:
-    """Return the numbered list a person reads."""
-    count = "1 mistake" if len(errors) == 1 else f"{len(errors)} mistakes"
-    lines = (f"{number:>3}. {error}" for number, error in enumerate(errors, start=1))
-    return "\n".join([f"{count} in the site description; no node was touched.", *lines])

@@ -9,15 +9,15 @@ from ..budget.models import present
 from ..gateway.routing import NEEDS, able, endpoints_of, names_of
 from ..models import normalise
 from ..site.rules import suggestion
-from .subjects import Site
+from .subjects import Site, shared
 
 FILE = "group_vars/all/models.yml"
 VERBS = {"tools": "use tools", "thinking": "think", "vision": "see images"}
 
 
 def kong_models(site: Site) -> list[dict[str, Any]]:
-    """Return `kong_models`, which is the same for every host."""
-    return present(next((one["kong_models"] for one in site["hosts"].values() if "kong_models" in one), []))
+    """Return the models that `kong_models` describes."""
+    return present(shared(site, "kong_models"))
 
 
 def known_names(site: Site) -> dict[str, str]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from ..engine.declared import problems as declared_problems
 from ..site.catalogue import file_of, merged, problems
-from ..site.placement import PLACEMENTS
-from ..site.rules import is_names, is_text, shown, suggestion
+from ..site.placement import PLACEMENTS, items
+from ..site.rules import is_names, shown, suggestion
 from .nodes import NODE_RULES
 from .subjects import OVERRIDES_FILE, TIER_FILE, Site, label, place_of
 
@@ -41,24 +41,9 @@ def catalogue_errors(site: Site) -> Iterator[str]:
         )
 
 
-def placed(node_services: object) -> list[tuple[str, object]] | None:
-    """Return the (service, overrides) of one node in order, or None if an item has neither allowed shape."""
-    items: list[tuple[str, object]] = []
-    for item in node_services if isinstance(node_services, list) else []:
-        if is_text(item):
-            items.append((item, {}))
-        elif isinstance(item, Mapping) and len(item) == 1:
-            items.extend(
-                (str(service), {} if changes is None else changes) for service, changes in item.items()
-            )
-        else:
-            return None
-    return items
-
-
 def all_placed(variables: Mapping[str, Any]) -> list[tuple[str, object]]:
     """Return the (service, overrides) of all lists of one node that can be read."""
-    return [item for name in PLACEMENTS for item in placed(variables.get(name)) or []]
+    return [item for name in PLACEMENTS for item in items(variables.get(name)) or []]
 
 
 def profile_errors(site: Site) -> Iterator[str]:
@@ -95,7 +80,7 @@ def placement_errors(site: Site) -> Iterator[str]:
         return
     for host, variables in site["hosts"].items():
         place = place_of(site, host, TIER_FILE)
-        unusable = [name for name in PLACEMENTS if placed(variables.get(name)) is None]
+        unusable = [name for name in PLACEMENTS if items(variables.get(name)) is None]
         for name in unusable:
             yield (
                 f"{name} of {label(site, host)} {shown(variables[name])}: each item must be a name or "

@@ -27,6 +27,11 @@ def label(site: Site, host: str) -> str:
     return f"{name} ({host})" if is_text(name) else host
 
 
+def shared(site: Site, name: str) -> object:
+    """Return a variable that is the same for every host, or None."""
+    return next((one[name] for one in site["hosts"].values() if name in one), None)
+
+
 def place_of(site: Site, host: str, pattern: str) -> str:
     """Return the file to correct for one host, from a pattern with `<address>`, `<tier>` or `<board>`."""
     place = pattern.replace("<address>", host)

@@ -7,29 +7,24 @@ from ..gateway.users import FILE, checked, keys_of, last_day, user_problems, use
 from ..models import normalise
 from ..site.rules import suggestion
 from .models import known_names
-from .subjects import Site
-
-
-def site_users(site: Site) -> object:
-    """Return `site_users`, which is the same for every host."""
-    return next((one["site_users"] for one in site["hosts"].values() if "site_users" in one), None)
+from .subjects import Site, shared
 
 
 def user_errors(site: Site) -> Iterator[str]:
     """Yield mistakes in the list of users."""
-    yield from user_problems(site_users(site))
+    yield from user_problems(shared(site, "site_users"))
 
 
 def key_secrets(site: Site) -> list[str]:
     """Return the secrets that are keys of users; none while the list of users has mistakes."""
-    users = site_users(site)
+    users = shared(site, "site_users")
     return [] if any(user_problems(users)) else user_secrets(users)
 
 
 def user_model_errors(site: Site) -> Iterator[str]:
     """Yield models that a user may use and no node has."""
     names = known_names(site)
-    for user in checked(site_users(site)):
+    for user in checked(shared(site, "site_users")):
         for model in user.get("models", []):
             if normalise(model) not in names:
                 yield (
@@ -40,7 +35,7 @@ def user_model_errors(site: Site) -> Iterator[str]:
 
 def user_notes(site: Site, today: str) -> Iterator[str]:
     """Yield keys that are not valid any more."""
-    for user in checked(site_users(site)):
+    for user in checked(shared(site, "site_users")):
         for key in keys_of(user):
             last = last_day(key)
             if last and last < today:

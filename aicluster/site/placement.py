@@ -4,52 +4,52 @@
 Source: the lists of `PLACEMENTS`, with overrides, over `service_catalogue`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..errors import SiteError
 from .catalogue import merged
+from .rules import is_text
 
 # Lists of services a node runs: what every node has, what its tier brings, what this one has besides.
 PLACEMENTS = ("node_common_services", "node_services", "node_own_services")
 
 
-def items(node: str, name: str, services: object) -> list[object]:
-    """Return one of a node's lists of services; raises SiteError if it is none."""
-    if isinstance(services, str | Mapping) or not isinstance(services, Iterable):
-        raise SiteError(
-            f"cluster_nodes: {name} of {node} {services!r}: must be a list; "
-            "write one service per line, each line starting with `- `"
-        )
-    return list(services)
+def items(services: object) -> list[tuple[str, Any]] | None:
+    """Return the (service, overrides) of one list in order, or None if an item has neither allowed shape.
+
+    An item is a service name, or a mapping with that name as its one key and the overrides as its value.
+    """
+    found: list[tuple[str, Any]] = []
+    for item in services if isinstance(services, list) else []:
+        if is_text(item):
+            found.append((item, {}))
+        elif isinstance(item, Mapping) and len(item) == 1:
+            found.extend((str(name), {} if changes is None else changes) for name, changes in item.items())
+        else:
+            return None
+    return found
 
 
 def placement(node: str, hostvars: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return service name -> overrides for one node, in the order of `PLACEMENTS`.
 
-    An item is a service name, or a mapping with that name as its one key and the overrides as its value.
-    Raises SiteError for any other shape and for a service that is listed twice.
+    Raises SiteError for a list that cannot be read, and for a service that is listed twice; the preflight
+    says more.
     """
     placed: dict[str, dict[str, Any]] = {}
-    for item in [item for name in PLACEMENTS for item in items(node, name, hostvars.get(name) or [])]:
-        pairs = {item: {}} if isinstance(item, str) else item
-        if not isinstance(pairs, Mapping) or len(pairs) != 1:
+    for name in PLACEMENTS:
+        services = hostvars.get(name) or []
+        found = items(services) if isinstance(services, list) else None
+        if found is None or not all(isinstance(changes, Mapping) for _, changes in found):
             raise SiteError(
-                f"cluster_nodes: item of node_services of {node} {item!r}: must be a service name or a "
-                "mapping with one key; write `- name` or `- name: {memory_mb: 512}`"
+                f"{name} of {node} {services!r}: must be a list, and each item a name or one "
+                "`name: {overrides}`; correct it in the inventory"
             )
-        [(service, overrides)] = pairs.items()
-        overrides = {} if overrides is None else overrides
-        if not isinstance(overrides, Mapping):
-            raise SiteError(
-                f"cluster_nodes: overrides of {service} on {node} {overrides!r}: must be a mapping; "
-                f"write `- {service}: {{memory_mb: 512}}`"
-            )
-        if service in placed:
-            raise SiteError(
-                f"cluster_nodes: service {service} on {node}: is listed twice in node_services; keep one"
-            )
-        placed[str(service)] = dict(overrides)
+        for service, overrides in found:
+            if service in placed:
+                raise SiteError(f"service {service} on {node}: must be listed once; remove the others")
+            placed[service] = dict(overrides)
     return placed
 
 

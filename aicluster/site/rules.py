@@ -62,6 +62,13 @@ def suggestion(word: object, known: Iterable[str], otherwise: str = "write one o
     return f"write {close[0]}" if close else otherwise.format(", ".join(words))
 
 
+def numbered(sentences: Sequence[str], what: str, rest: str) -> str:
+    """Return how many sentences there are of `what`, with the `rest` of that line, and the sentences."""
+    count = f"{len(sentences)} {what}{'' if len(sentences) == 1 else 's'}"
+    lines = [f"{number:>3}. {sentence}" for number, sentence in enumerate(sentences, start=1)]
+    return "\n".join([count + rest, *lines])
+
+
 def named_node(nodes: Sequence[Mapping[str, Any]], name: str, what: str) -> Mapping[str, Any]:
     """Return the node with a name or address; raise SiteError with the nearest name. `what`: a playbook."""
     for node in nodes:
