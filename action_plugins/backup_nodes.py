@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping
 from os import uname
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible.utils.display import Display
 
 from aicluster.adapters.connection import ssh_arguments
-from aicluster.adapters.node_action import NodeAction, Options
+from aicluster.adapters.node_action import NodeAction
 from aicluster.adapters.restoring import show
 from aicluster.backup import nightly
 
@@ -19,10 +19,6 @@ from aicluster.backup import nightly
 class ActionModule(NodeAction):
     """See the module's documentation: `ansible-doc -t module backup_nodes`."""
 
-    OPTIONS: ClassVar[Options] = {
-        "nodes": {"type": "list", "elements": "dict", "required": True},
-        "json_file": {"type": "str", "default": ""},
-    }
     PREDICTS = True
 
     def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,9 @@ import time
 from collections.abc import Mapping
 from os import uname
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from aicluster.adapters.connection import ssh_arguments
-from aicluster.adapters.node_action import Options
 from aicluster.adapters.restoring import RestoringAction, show
 from aicluster.backup import nightly, restore
 from aicluster.errors import SiteError
@@ -22,14 +21,6 @@ HANDED = "/run/aicluster/offsite.json"
 
 class ActionModule(RestoringAction):
     """See the module's documentation: `ansible-doc -t module restore_node`."""
-
-    OPTIONS: ClassVar[Options] = {
-        "phase": {"type": "str", "choices": ["choose", "show", "apply", "verify"], "required": True},
-        **RestoringAction.CHOSEN,
-        "options": {"type": "dict", "default": {}},
-        "offsite": {"type": "str", "default": ""},
-        "offsite_environment": {"type": "dict", "default": {}, "no_log": True},
-    }
 
     def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Run one phase, after the node was handed what opens the off-site repository if that is read."""

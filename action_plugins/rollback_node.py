@@ -3,9 +3,8 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from aicluster.adapters.node_action import Options
 from aicluster.adapters.restoring import RestoringAction, show
 from aicluster.backup import restore, rollback
 from aicluster.errors import SiteError
@@ -14,16 +13,6 @@ from aicluster.site import pins
 
 class ActionModule(RestoringAction):
     """See the module's documentation: `ansible-doc -t module rollback_node`."""
-
-    OPTIONS: ClassVar[Options] = {
-        "phase": {"type": "str", "choices": ["choose", "show", "pin"], "required": True},
-        **RestoringAction.CHOSEN,
-        "data": {"type": "bool", "default": True},
-        "mirror": {"type": "str", "default": ""},
-        "pins": {"type": "list", "elements": "dict", "default": []},
-        "image": {"type": "str", "default": ""},
-        "file": {"type": "path"},
-    }
 
     def _choose(self, options: Mapping[str, Any]) -> dict[str, Any]:
         hosts = self._task_vars["ansible_play_hosts_all"]

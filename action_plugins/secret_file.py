@@ -5,12 +5,12 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError
 
-from aicluster.adapters.node_action import NodeAction, Options
+from aicluster.adapters.node_action import NodeAction
 from aicluster.site.secrecy import git_shows
 
 SECRET_BYTES = 32
@@ -73,11 +73,6 @@ def replace(path: Path, content: bytes) -> None:
 class ActionModule(NodeAction):
     """See the module's documentation: `ansible-doc -t module secret_file`."""
 
-    OPTIONS: ClassVar[Options] = {
-        "path": {"type": "path", "required": True},
-        "names": {"type": "list", "elements": "str", "required": True},
-        "encrypted": {"type": "bool", "required": True},
-    }
     PREDICTS = True
     _requires_connection = False
 

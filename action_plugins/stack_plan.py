@@ -3,11 +3,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible.utils.display import Display
 
-from aicluster.adapters.node_action import NodeAction, Options
+from aicluster.adapters.node_action import NodeAction
 from aicluster.adapters.rendering import desired_of
 from aicluster.engine.desired import Desired
 from aicluster.engine.diffs import file_diffs
@@ -24,11 +24,6 @@ from aicluster.site.rules import numbered
 class ActionModule(NodeAction):
     """See the module's documentation: `ansible-doc -t module stack_plan`."""
 
-    OPTIONS: ClassVar[Options] = {
-        "refuse": {"type": "bool", "default": True},
-        "only": {"type": "str", "default": ""},
-        "predicted": {"type": "dict", "default": {}},
-    }
     PREDICTS = True
 
     def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,12 @@
 import time
 from collections.abc import Mapping
 from os import uname
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible.utils.display import Display
 
 from aicluster.adapters.connection import ssh_arguments
-from aicluster.adapters.node_action import Options, PhasedAction, name_of
+from aicluster.adapters.node_action import PhasedAction, name_of
 from aicluster.adapters.rendering import desired_of
 from aicluster.backup import nightly, rollback
 from aicluster.engine.diffs import file_diffs, masked
@@ -20,17 +20,10 @@ from aicluster.engine.scope import Scope
 from aicluster.errors import SiteError
 from aicluster.site.rules import numbered
 
-PHASES = ("hold", "record", "pull", "backup", "deliver", "handled", "reload", "verify", "release", "restore")
-
 
 class ActionModule(PhasedAction):
     """See the module's documentation: `ansible-doc -t module stack_step`."""
 
-    OPTIONS: ClassVar[Options] = {
-        "phase": {"type": "str", "choices": PHASES, "required": True},
-        "part": {"type": "str", "choices": ["prepare", "engine"], "default": "prepare"},
-        "plan": {"type": "dict", "default": {}},
-    }
     PREDICTS = False
 
     def _hold(self, _options: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,11 +4,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible import constants
 
-from aicluster.adapters.node_action import NodeAction, Options
+from aicluster.adapters.node_action import NodeAction
 from aicluster.toolkit import files as toolkit
 from aicluster.toolkit.archive import pack
 
@@ -23,10 +23,6 @@ def archive_of(files: Mapping[str, Path], links: Mapping[str, str]) -> str:
 class ActionModule(NodeAction):
     """See the module's documentation: `ansible-doc -t module toolkit_archive`."""
 
-    OPTIONS: ClassVar[Options] = {
-        "links": {"type": "dict", "default": {}},
-        "secret": {"type": "str", "required": True},
-    }
     PREDICTS = True
     _requires_connection = False
 

@@ -11,12 +11,12 @@ import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible import constants, context
 
 from aicluster.adapters.connection import ssh_arguments
-from aicluster.adapters.node_action import Options, PhasedAction
+from aicluster.adapters.node_action import PhasedAction
 from aicluster.adapters.restoring import show
 from aicluster.site.commands import ansible_command, ssh_command
 from aicluster.verify.report import RUNNER, lines_of, node_results, summary, verdict_lines
@@ -24,14 +24,6 @@ from aicluster.verify.report import RUNNER, lines_of, node_results, summary, ver
 
 class ActionModule(PhasedAction):
     """See the module's documentation: `ansible-doc -t module verify_nodes`."""
-
-    OPTIONS: ClassVar[Options] = {
-        "phase": {"type": "str", "choices": ["begin", "ask", "report"], "required": True},
-        "begun": {"type": "dict", "default": {}},
-        "node": {"type": "dict", "default": {}},
-        "nodes": {"type": "list", "elements": "dict", "default": []},
-        "json_file": {"type": "str", "default": ""},
-    }
 
     def _begin(self, _options: Mapping[str, Any]) -> dict[str, Any]:
         hosts = list(self._task_vars["ansible_play_hosts_all"])

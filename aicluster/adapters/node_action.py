@@ -5,18 +5,17 @@ import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleActionFail
+from ansible.parsing.plugin_docs import read_docstring
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import module_loader
 
 from ..engine import runs
 from ..engine.node_program import sources
 from ..errors import SiteError
-
-# As Ansible's argument_spec.
-Options = Mapping[str, Mapping[str, Any]]
 
 
 def name_of(task_vars: Mapping[str, Any]) -> str:
@@ -25,9 +24,11 @@ def name_of(task_vars: Mapping[str, Any]) -> str:
 
 
 class NodeAction(ActionBase):
-    """An action, mostly on one node; it does nothing in check mode unless it says that it predicts."""
+    """An action, mostly on one node; it does nothing in check mode unless it says that it predicts.
 
-    OPTIONS: ClassVar[Options] = {}
+    Its options are those that the module of its name documents: they are written as in an argument_spec.
+    """
+
     PREDICTS = False
     _supports_check_mode = True
     _task_vars: dict[str, Any]
@@ -36,7 +37,8 @@ class NodeAction(ActionBase):
         """Validate the options and act; an error of the package becomes Ansible's with the same words."""
         super().run(tmp, task_vars)
         self._task_vars = task_vars or {}
-        _, options = self.validate_argument_spec(argument_spec=self.OPTIONS)
+        documented = read_docstring(module_loader.find_plugin(self._load_name))["doc"]
+        _, options = self.validate_argument_spec(argument_spec=documented.get("options", {}))
         if self._task.check_mode and not self.PREDICTS:
             return {"changed": False}
         try:

@@ -3,13 +3,13 @@
 
 import shlex
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible.utils.display import Display
 
 from ..backup import restore
 from ..errors import SiteError
-from .node_action import Options, PhasedAction
+from .node_action import PhasedAction
 
 
 def show(node: str, lines: Iterable[str]) -> list[str]:
@@ -22,12 +22,6 @@ def show(node: str, lines: Iterable[str]) -> list[str]:
 
 class RestoringAction(PhasedAction):
     """An action whose first phase chooses nodes, and whose others work on one of them."""
-
-    CHOSEN: ClassVar[Options] = {
-        "nodes": {"type": "list", "elements": "dict", "default": []},
-        "node": {"type": "raw", "default": ""},
-        "service": {"type": "str", "default": ""},
-    }
 
     def answer(self, node: Mapping[str, Any], verb: str, words: Iterable[str] = (), fix: str = "") -> str:
         """Return what the program of restores prints; raise SiteError where it refuses."""
