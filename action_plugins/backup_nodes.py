@@ -21,13 +21,13 @@ class ActionModule(NodeAction):
 
     PREDICTS = True
 
-    def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def act(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Back up the nodes of the play that run the service `backup`."""
-        hosts = task_vars["hostvars"]
+        hosts, play = self._task_vars["hostvars"], self._task_vars["ansible_play_hosts_all"]
         commands = {
             node["name"]: nightly.command(ssh_arguments(hosts[node["host"]]), uname().nodename)
             for node in options["nodes"]
-            if "backup" in node["services"] and node["host"] in task_vars["ansible_play_hosts_all"]
+            if "backup" in node["services"] and node["host"] in play
         }
         if not commands:
             return {"changed": False, "failed": True, "msg": "no node of this run runs the service backup"}

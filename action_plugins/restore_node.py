@@ -22,11 +22,11 @@ HANDED = "/run/aicluster/offsite.json"
 class ActionModule(RestoringAction):
     """See the module's documentation: `ansible-doc -t module restore_node`."""
 
-    def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def act(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Run one phase, after the node was handed what opens the off-site repository if that is read."""
         if options["options"].get("copy") == OFF_SITE and options["phase"] in READING:
             self._hand_over(options)
-        return super().act(options, task_vars)
+        return super().act(options)
 
     def _hand_over(self, options: Mapping[str, Any]) -> None:
         """Leave the node, for the program that starts next, what opens the off-site repository."""

@@ -76,7 +76,7 @@ class ActionModule(NodeAction):
     PREDICTS = True
     _requires_connection = False
 
-    def act(self, options: Mapping[str, Any], _task_vars: dict[str, Any]) -> dict[str, Any]:
+    def act(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Complete the file on the controller; the answer names what was made, never a value."""
         path = Path(options["path"])
         try:

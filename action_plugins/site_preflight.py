@@ -180,8 +180,9 @@ class ActionModule(NodeAction):
     PREDICTS = True
     _requires_connection = False
 
-    def act(self, _options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def act(self, _options: Mapping[str, Any]) -> dict[str, Any]:
         """Describe the site from the inventory's variables, validate it, fail with every error at once."""
+        task_vars = self._task_vars
         site = describe(task_vars["groups"], task_vars["hostvars"], Path(task_vars["role_path"]).parent)
         sources = task_vars["ansible_inventory_sources"]
         site |= {

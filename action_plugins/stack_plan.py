@@ -8,7 +8,6 @@ from typing import Any
 from ansible.utils.display import Display
 
 from aicluster.adapters.node_action import NodeAction
-from aicluster.adapters.rendering import desired_of
 from aicluster.engine.desired import Desired
 from aicluster.engine.diffs import file_diffs
 from aicluster.engine.facts import engine_changes, found_of, services_there, wanted_of
@@ -26,16 +25,16 @@ class ActionModule(NodeAction):
 
     PREDICTS = True
 
-    def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def act(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the plan."""
-        renderer, desired, variables = desired_of(self, task_vars)
+        renderer, desired, variables = self.desired()
         node, only = renderer.shared["cluster_node"]["name"], options["only"]
         refuse_misplaced(only, renderer.shared["cluster_node"], renderer.shared["cluster_nodes"])
         actual = self.ask(inspection(desired, self._task.diff))
         scope = WHOLE_NODE
         if only and "differing" in actual:
             scope = Scope(only, tuple(services_there(desired, actual)))
-            renderer, desired, variables = desired_of(self, task_vars, scope)
+            renderer, desired, variables = self.desired(scope)
             actual = self.ask(inspection(desired, self._task.diff))
         if "differing" not in actual:
             return actual

@@ -10,7 +10,6 @@ from ansible.utils.display import Display
 
 from aicluster.adapters.connection import ssh_arguments
 from aicluster.adapters.node_action import PhasedAction, name_of
-from aicluster.adapters.rendering import desired_of
 from aicluster.backup import nightly, rollback
 from aicluster.engine.diffs import file_diffs, masked
 from aicluster.engine.facts import pull_findings, to_record
@@ -73,7 +72,7 @@ class ActionModule(PhasedAction):
     def _deliver(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Send the files that differ; this renders them again."""
         plan, part = options["plan"], options["part"]
-        renderer, desired, _ = desired_of(self, self._task_vars, Scope.of_plan(plan))
+        renderer, desired, _ = self.desired(Scope.of_plan(plan))
         result = self.change(delivery(desired, plan, part))
         if self._task.diff:
             result["diff"] = file_diffs(desired.files, plan["differing"], plan[part]["remove"])
@@ -84,7 +83,7 @@ class ActionModule(PhasedAction):
     def _verify(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Fail with everything that still differs."""
         done, scope = options["plan"], Scope.of_plan(options["plan"])
-        _, desired, _ = desired_of(self, self._task_vars, scope)
+        _, desired, _ = self.desired(scope)
         handled = [*done["prepare"]["reactions"], *done["owed"]] if scope.only else None
         request = inspection(desired, self._task.diff, provisioned(desired, done), handled)
         actual = self.change(request)

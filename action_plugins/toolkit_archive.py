@@ -26,7 +26,7 @@ class ActionModule(NodeAction):
     PREDICTS = True
     _requires_connection = False
 
-    def act(self, options: Mapping[str, Any], _task_vars: dict[str, Any]) -> dict[str, Any]:
+    def act(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Write two archives, the toolkit and what it runs on; they are gone when the run ends."""
         links = {**options["links"], "lib": f"../../lib/{toolkit.library_digest()}"}
         return {

@@ -3,6 +3,7 @@
 
 import base64
 import json
+from collections import ChainMap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ from ansible.errors import AnsibleActionFail
 from ansible.parsing.plugin_docs import read_docstring
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import module_loader
+from ansible.template import trust_as_template
 
 from ..engine import runs
+from ..engine.desired import Desired, desired_state
 from ..engine.node_program import sources
+from ..engine.rendering import Renderer
+from ..engine.scope import WHOLE_NODE, Scope
 from ..errors import SiteError
 
 
@@ -42,13 +47,19 @@ class NodeAction(ActionBase):
         if self._task.check_mode and not self.PREDICTS:
             return {"changed": False}
         try:
-            return self.act(options, self._task_vars)
+            return self.act(options)
         except SiteError as error:
             raise AnsibleActionFail(str(error)) from error
 
-    def act(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def act(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Do what the action is for and return its result."""
         raise NotImplementedError
+
+    def desired(self, scope: Scope = WHOLE_NODE) -> tuple[Renderer, Desired, dict[str, ChainMap[str, Any]]]:
+        """Return the renderer of the node, its desired state within a scope, and its services' variables."""
+        roles = Path(self._task_vars["role_path"]).parent
+        renderer = Renderer(self._templar, self._loader, trust_as_template, self._task_vars, roles)
+        return renderer, *desired_state(renderer, scope)
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Run the node's half once; base64 needs no quoting inside the module's source."""
@@ -78,7 +89,7 @@ class PhasedAction(NodeAction):
 
     PREDICTS = True
 
-    def act(self, options: Mapping[str, Any], _task_vars: dict[str, Any]) -> dict[str, Any]:
+    def act(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Run one phase."""
         result: dict[str, Any] = getattr(self, f"_{options['phase']}")(options)
         return {"changed": False, **result}

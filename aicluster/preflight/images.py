@@ -90,7 +90,7 @@ def image_findings(
     `answers`: image -> None (not asked), or status (HTTP, None if not asked), message, and platforms
     (`os/architecture`, possibly none said).
     """
-    refused: dict[tuple[str, str], list[str]] = {}
+    refused: dict[tuple[str, Kind], list[str]] = {}
     for image, answer in answers.items():
         if answer is None or answer["status"] is None:
             continue
@@ -98,9 +98,8 @@ def image_findings(
         if error:
             kind = next(kind for kind in KINDS if re.search(kind.words, error, re.IGNORECASE))
             key = registry_of(image) if kind.of_registry else image
-            refused.setdefault((key, kind.words), []).append(image)
-    for (_, words), alike in refused.items():
-        kind = next(kind for kind in KINDS if kind.words == words)
+            refused.setdefault((key, kind), []).append(image)
+    for (_, kind), alike in refused.items():
         error = str(refusal(answers[alike[0]], architecture))
         services = [service for image in alike for service in services_of[image]]
         yield finding(kind, alike, services, node, error)

@@ -26,19 +26,11 @@ def names(entry: Mapping[str, Any], key: str) -> list[str]:
 
 def implied_secrets(service: str, entry: Mapping[str, Any]) -> dict[str, str]:
     """Return secret name -> what it is for: databases and their roles, buckets, a token, a page's login."""
-    token, login = (
-        value.get(name) if isinstance(value := entry.get(key), Mapping) else None
-        for key, name in (("metrics", "token"), ("ingress", "login"))
-    )
-    roles = entry.get("database_roles")
+    metrics, ingress, roles = (entry.get(key) or {} for key in ("metrics", "ingress", "database_roles"))
     return {
-        **({token: "token of metrics"} if isinstance(token, str) else {}),
-        **({password_of(service): "login of ingress"} if login == "basic" else {}),
-        **{
-            role["secret"]: f"database role {name}"
-            for name, role in (roles.items() if isinstance(roles, Mapping) else ())
-            if isinstance(role, Mapping) and isinstance(role.get("secret"), str)
-        },
+        **({metrics["token"]: "token of metrics"} if "token" in metrics else {}),
+        **({password_of(service): "login of ingress"} if ingress.get("login") == "basic" else {}),
+        **{role["secret"]: f"database role {name}" for name, role in roles.items()},
         **{f"{name}_db_password": f"database {name}" for name in names(entry, "databases")},
         **({f"{service}_s3_secret": "buckets"} if names(entry, "buckets") else {}),
     }
@@ -87,10 +79,9 @@ def reach_problems(node: Node, askers: Mapping[str, list[Node]]) -> Iterator[str
     for service, entry in node["services"].items():
         for asker, key in ASKING.items():
             page = entry.get(key)
-            port = (entry.get("ports") or {}).get(page.get("port")) if isinstance(page, Mapping) else None
-            if not isinstance(port, Mapping):
+            if not page:
                 continue
-            audience = names(port, "from")
+            audience = names(entry["ports"][page["port"]], "from")
             for other in askers[asker]:
                 if other["host"] != node["host"] and not is_open({"from": audience}, other["tier"]):
                     yield (

@@ -18,32 +18,23 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return dict(yaml.load(path.read_bytes(), Loader=YAML_LOADER) or {}) if path.is_file() else {}
 
 
-def children(tree: Mapping[str, Any] | None, group: str) -> dict[str, Any]:
-    """Return the child groups of one group of an inventory tree, or of none if it is not there."""
-    for name, content in (tree or {}).items():
-        below = (content or {}).get("children") or {}
-        if name == group:
-            return dict(below)
-        if found := children(below, group):
-            return found
-    return {}
+def below(group: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the child groups of a group of an inventory tree."""
+    return (group or {}).get("children") or {}
 
 
-def names_in(tree: Mapping[str, Any] | None) -> list[str]:
-    """Return all group names of an inventory tree."""
-    return [
-        name
-        for group, content in (tree or {}).items()
-        for name in (group, *names_in((content or {}).get("children")))
-    ]
+def names_in(groups: Mapping[str, Any]) -> list[str]:
+    """Return the names of groups and of all groups below them."""
+    return [name for group, content in groups.items() for name in (group, *names_in(below(content)))]
 
 
 def vocabulary_of(tree: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return {tiers, boards, groups} of inventory/groups.yml; what is not below `nodes` is a board."""
-    families = [group for group in children(tree, "all") if group != "nodes"]
+    top = below(tree["all"])
+    families = [below(content) for group, content in top.items() if group != "nodes"]
     return {
-        "tiers": list(children(tree, "nodes")),
-        "boards": [board for family in families for board in children(tree, family)],
+        "tiers": list(below(top["nodes"])),
+        "boards": [board for family in families for board in family],
         "groups": [*names_in(tree), "ungrouped", *OVERLAY_GROUPS],
     }
 
