@@ -3,7 +3,7 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,6 @@ SECRET_BYTES = 32
 HEADER = "# Secrets of this site, one `name: value` a line. `make secrets` adds missing ones.\n"
 
 
-def random_value() -> str:
-    """Return 43 characters that mean the same in every file: letters, digits, - and _ (RFC 4648)."""
-    return secrets.token_urlsafe(SECRET_BYTES)
-
-
 def place_of(error: yaml.YAMLError) -> str:
     """Return where a file is no YAML and why, without a word of what is there."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
@@ -29,9 +24,7 @@ def place_of(error: yaml.YAMLError) -> str:
     return f": line {error.problem_mark.line + 1}, {error.problem or 'unreadable'}"
 
 
-def completed(
-    text: str, names: Iterable[str], make: Callable[[], str] = random_value
-) -> tuple[str, list[str]]:
+def completed(text: str, names: Iterable[str]) -> tuple[str, list[str]]:
     """Return the file's text with a line for each name that has no value in it, and these names.
 
     Lines that are there are kept as they are, with comments. Raises AnsibleActionFail if it is no mapping.
@@ -50,7 +43,8 @@ def completed(
         )
     missing = sorted({name for name in names if name not in present})
     kept = (text or HEADER).rstrip("\n") + "\n" if missing else text
-    whole = kept + "".join(f'{name}: "{make()}"\n' for name in missing)
+    # 43 characters that mean the same in every file: letters, digits, - and _ (RFC 4648).
+    whole = kept + "".join(f'{name}: "{secrets.token_urlsafe(SECRET_BYTES)}"\n' for name in missing)
     try:
         yaml.safe_load(whole)
     except yaml.YAMLError:

@@ -12,8 +12,6 @@ from .files import STACK_ROOT, reactions_of, reactions_to, rule_for
 from .lines import plan_lines
 
 CONTAINER_RECREATE = "recreate container"
-# A container in one of these deviations is made by `up`, and reads its files then.
-MADE_BY_UP = ("missing", "changed")
 
 
 def checks_for(desired: Desired, paths: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -28,8 +26,8 @@ def checks_for(desired: Desired, paths: Iterable[str]) -> dict[str, dict[str, An
 
 
 def made_by_up(actual: Mapping[str, Any]) -> set[str]:
-    """Return the containers that `up` will make, whatever else is due."""
-    return {item["service"] for item in actual["containers"] if item["why"] in MADE_BY_UP}
+    """Return the containers that `up` will make, whatever else is due; they read their files then."""
+    return {item["service"] for item in actual["containers"] if item["why"] in ("missing", "changed")}
 
 
 def to_recreate(desired: Desired, actual: Mapping[str, Any]) -> list[str]:
@@ -103,8 +101,7 @@ def services_to_provision(
 
     Those that need another node come last: where it is away, all else on this node is done.
     """
-    new = [item["service"] for item in actual["containers"] if item["why"] in ("missing", "changed")]
-    touched = {desired.container_owner[service] for service in new}
+    touched = {desired.container_owner[container] for container in made_by_up(actual)}
     inactive = inactive_services(desired, actual)
     wanted = [
         service

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Findings about a node that only the node shows: board, engine, disk, images.
 
-Every finding is one sentence `<object> <value>: <rule>; <fix>`, as in `site_errors`. Source of the facts:
-library/stack_node.py. What a node could not tell (None) is no finding: a refusal must be right.
+Every finding is one sentence `<object> <value>: <rule>; <fix>`, as in `site_errors`. What a node could not
+tell (None) is no finding: a refusal must be right.
 """
 
 import re
@@ -311,18 +311,10 @@ RULES: tuple[Rule, ...] = (
 def node_findings(found: Mapping[str, Any], node: str, wanted: Mapping[str, Any]) -> list[str]:
     """Return one sentence per finding about a node; an empty list is good.
 
-    `found`: board {machine (`uname -m`), bits of the userland, memory_mb (MiB or None), l4t (release of a
-    Jetson's system or ""), held: engine packages of a Jetson that apt leaves alone, absent: programs of
-    runtimes that are not there}; memory_cgroup {on: bool or None, evidence, cmdline: file of the kernel's
-    arguments or ""}; engine {absent: bool, version, api}; compose (version, "" if absent, None if not asked);
-    starting (None: nothing new to start with) {file: daemon.json to come, command: what starts the engine,
-    said: why it does not take the file, "" or None where it cannot tell, swarm: bool, store: what it keeps
-    its data with {root, root_to_come, driver, in_containerd, remapped; the last three may be None},
-    containers: bool, of the project}; volumes of the project; disks [{path, mount, device, docker: data lies
-    here, of several in the last, free_mb, size_mb}] in MiB; images: name -> None (not asked) or {status
-    (HTTP, None if not asked), message, platforms}; replaced: container -> {image: the one it
-    runs} of those that are to have another; key_login: None, or who cannot log in with a key, {user,
-    host, port, key (file; each may be None), said}, or {by: the connection with which nobody tried}.
+    `found`: the conditions of an inspection (module_utils/aicluster_node/inspection.py) with, of the engine,
+    absent: bool; replaced: container -> {image: the one it runs} of those that are to have another;
+    key_login: None, or who cannot log in with a key, {user, host, port, key (file; each may be None), said},
+    or {by: the connection with which nobody tried}.
     `wanted`: only (the one role of this run, or ""), containers (bool: any), engine {source, packages and
     coming {engine, compose}: what brings them, whether this run installs them, oldest {engine, api,
     compose}}, disk_floor_mb (MiB), disk_budget (bool), disk_reserved_gb and coming_gb {service: GiB of those

@@ -47,9 +47,7 @@ def secret_needs(site: Site) -> dict[str, list[str]]:
     for variables in site["hosts"].values():
         for service, overrides in all_placed(variables):
             base = site["catalogue"].get(service) if isinstance(site["catalogue"], Mapping) else None
-            layers = [
-                layer for layer in (overrides, base) if isinstance(layer, Mapping) and "secrets" in layer
-            ]
+            layers = [one for one in (overrides, base) if isinstance(one, Mapping) and "secrets" in one]
             names = layers[0]["secrets"] if layers else []
             for name in [*(names if is_names(names) else []), *(keys if service == "kong" else [])]:
                 if service not in needs.setdefault(name, []):

@@ -63,7 +63,7 @@ def held_packages():
 
 
 def board(programs):
-    """Return what the machine and its system are, and which of the `programs` are absent."""
+    """Return machine (`uname -m`), bits of the userland, a Jetson's release, and the absent `programs`."""
     memory = re.match(r"MemTotal: +(\d+) kB", system.read_text(MEMORY_FILE))
     release = l4t()
     folders = os.environ.get("PATH", "").split(":") + ["/usr/bin"]
