@@ -9,12 +9,12 @@ from ansible.utils.display import Display
 
 from aicluster.adapters.node_action import NodeAction
 from aicluster.engine.desired import Desired
-from aicluster.engine.diffs import file_diffs
 from aicluster.engine.facts import engine_changes, found_of, services_there, wanted_of
 from aicluster.engine.login import ends_passwords, login_refused
 from aicluster.engine.plan import make_plan
 from aicluster.engine.requests import inspection
 from aicluster.engine.scope import WHOLE_NODE, Scope, refuse_misplaced
+from aicluster.engine.shown import file_diffs
 from aicluster.preflight.node import node_findings
 from aicluster.site.pins import pinned
 from aicluster.site.rules import numbered

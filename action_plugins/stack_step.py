@@ -11,11 +11,11 @@ from ansible.utils.display import Display
 from aicluster.adapters.connection import ssh_arguments
 from aicluster.adapters.node_action import PhasedAction, name_of
 from aicluster.backup import nightly, rollback
-from aicluster.engine.diffs import file_diffs, masked
 from aicluster.engine.facts import pull_findings, to_record
 from aicluster.engine.plan import make_plan
 from aicluster.engine.requests import delivery, inspection, provisioned
 from aicluster.engine.scope import Scope
+from aicluster.engine.shown import file_diffs, masked
 from aicluster.errors import SiteError
 from aicluster.site.rules import numbered
 

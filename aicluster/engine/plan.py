@@ -9,7 +9,7 @@ from .declared import CONTAINER_RELOAD
 from .desired import Desired
 from .facts import ENGINE_UNIT, engine_question, silent
 from .files import STACK_ROOT, reactions_of, reactions_to, rule_for
-from .lines import plan_lines
+from .shown import plan_lines
 
 CONTAINER_RECREATE = "recreate container"
 

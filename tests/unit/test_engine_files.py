@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from render import container
 
 from aicluster.engine.desired import compose_project
-from aicluster.engine.diffs import file_diffs, masked
 from aicluster.engine.files import File, digest_of, seal
 from aicluster.engine.rendering import template_sources
+from aicluster.engine.shown import file_diffs, masked
 from aicluster.errors import SiteError
 
 SECRET = File("/opt/aicluster/kong/secrets/kong.yml", b"hunter2", "kong", "0400", 1001, 1001)
