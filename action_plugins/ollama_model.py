@@ -22,8 +22,6 @@ WATCHES = (0.0, 15.0, 30.0, 60.0)
 class ActionModule(ActionBase):
     """See the module's documentation: `ansible-doc -t module ollama_model`."""
 
-    _supports_check_mode = True
-
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Call the module until all is done, or once if nobody waits; return its last result."""
         variables = task_vars or {}

@@ -35,7 +35,6 @@ class NodeAction(ActionBase):
     """
 
     PREDICTS = False
-    _supports_check_mode = True
     _task_vars: dict[str, Any]
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
