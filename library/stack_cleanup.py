@@ -9,7 +9,7 @@ description:
   - What is the toolkit's is known from the file its runs leave on the node (files, parts of shared files,
     packages it installed) and from its compose project (containers, networks, volumes, images).
   - The file its runs left stays, for the caller to remove once all it does after this module is done. So do
-    our parts of shared files, which C(stack_files) takes out, as it put them in.
+    our parts of shared files, which C(stack_step) takes out with C(phase=restore), as it put them in.
   - Kernel settings that were applied stay until the next boot. Check mode says what would be removed.
 options:
   keep_data: {description: Keep the volumes with data., type: bool, default: false}
