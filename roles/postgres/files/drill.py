@@ -20,6 +20,8 @@ NAME = "aicluster_drill_postgres"
 MEMORY = "768m"
 START_S = 300
 NAMED_AT_MOST = 5
+# They shrink by themselves.
+PASSING = ("history.requests", "history.ingest_errors")
 DATA = "/var/lib/postgresql/data"
 PSQL = ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]
 # The server has this role from the start.
@@ -124,6 +126,7 @@ def prove(folder: str) -> Answer:
         "%s.%s" % (name, table): said["rows"]
         for name, one in databases.items()
         for table, said in one["tables"].items()
+        if table not in PASSING
     }
     evidence = "%d databases, %d tables and %d rows are as dumped"
     found = {"evidence": evidence % (len(databases), len(rows), sum(rows.values())), "rows": rows}  # type: Answer
