@@ -137,7 +137,8 @@ def gateway_users(users: object, today: str) -> dict[str, Any]:
         for user in enabled
         if "models" in user
     }
-    return {"consumers": consumers, "lua": f"local MODELS = {lua(models)}\n"}
+    unstored = {user["name"]: True for user in enabled if not user.get("store", True)}
+    return {"consumers": consumers, "lua": f"local MODELS, UNSTORED = {lua(models)}, {lua(unstored)}\n"}
 
 
 def with_user(text: str, name: str, role: str = "user") -> str:

@@ -1,5 +1,6 @@
 -- Yields the statements that are missing for PostgREST, in this database; nothing where all is as it should be.
--- `authenticator` signs in and may do nothing but become `web_anon`, which sees what it was given in schema `api`.
+-- `authenticator` signs in and may do nothing but become `web_anon`, which sees what it was given in schema `api`, or, for a
+-- signed token, `gateway`.
 \set health 'SELECT now() AS time, current_database()::text AS database, current_setting(''server_version'') AS version'
 -- The view's mark has a digest: its text in the database is PostgreSQL's own wording of it, which cannot be compared.
 WITH wanted (definition, mark) AS (
@@ -10,10 +11,11 @@ WITH wanted (definition, mark) AS (
   SELECT 1, 'CREATE ROLE web_anon NOLOGIN;' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'web_anon')
   UNION ALL SELECT 2, 'ALTER ROLE web_anon NOLOGIN;' FROM pg_roles WHERE rolname = 'web_anon' AND rolcanlogin
   UNION ALL SELECT 3, 'ALTER ROLE authenticator NOINHERIT;' FROM pg_roles WHERE rolname = 'authenticator' AND rolinherit
-  UNION ALL SELECT 4, 'GRANT web_anon TO authenticator WITH INHERIT FALSE, SET TRUE;' WHERE NOT EXISTS (
-    SELECT FROM pg_auth_members AS pair JOIN pg_roles AS given ON given.oid = pair.roleid
-      JOIN pg_roles AS taker ON taker.oid = pair.member
-    WHERE given.rolname = 'web_anon' AND taker.rolname = 'authenticator' AND pair.set_option AND NOT pair.inherit_option)
+  UNION ALL SELECT 4, format('GRANT %I TO authenticator WITH INHERIT FALSE, SET TRUE;', role)
+    FROM (VALUES ('web_anon'), ('gateway')) AS may_become (role) WHERE NOT EXISTS (
+      SELECT FROM pg_auth_members AS pair JOIN pg_roles AS given ON given.oid = pair.roleid
+        JOIN pg_roles AS taker ON taker.oid = pair.member
+      WHERE given.rolname = role AND taker.rolname = 'authenticator' AND pair.set_option AND NOT pair.inherit_option)
   UNION ALL SELECT 5, format('GRANT CONNECT ON DATABASE %I TO authenticator;', datname) FROM pg_database
     WHERE datname = current_database() AND NOT EXISTS (
       SELECT FROM aclexplode(datacl) AS right_of JOIN pg_roles AS taker ON taker.oid = right_of.grantee

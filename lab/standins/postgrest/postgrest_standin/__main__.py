@@ -28,7 +28,10 @@ def ask_ready(settings: Settings) -> None:
 async def serve(settings: Settings) -> None:
     """Serve until told to stop. Raises AuthenticationError when the database does not take the password."""
     database = Database(settings)
-    for app, name in ((api(database), "server-port"), (admin(database), "admin-server-port")):
+    for app, name in (
+        (api(database, settings["jwt-secret"]), "server-port"),
+        (admin(database), "admin-server-port"),
+    ):
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, settings["server-host"], settings[name]).start()

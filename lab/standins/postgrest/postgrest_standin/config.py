@@ -7,7 +7,8 @@ from typing import Any
 # typing error.
 KNOWN = {
     "db-uri": str, "db-schemas": str, "db-anon-role": str, "db-pool": int, "db-max-rows": int,
-    "db-config": bool, "server-host": str, "server-port": int, "admin-server-port": int, "log-level": str,
+    "db-config": bool, "jwt-secret": str, "server-host": str, "server-port": int, "admin-server-port": int,
+    "log-level": str,
 }  # fmt: skip
 Settings = dict[str, Any]
 
