@@ -137,6 +137,9 @@ rollback: setup ## list which images can be put back; put one back with its data
 promote: setup ## make the standby of PostgreSQL the primary: make promote NODE=AGX0 (ARGS=--check: what would happen)
 	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/promote.yml -e node=$(NODE) $(ARGS)
 
+forget: setup ## erase what is stored of a user: make forget NAME=anna
+	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/forget.yml -e forget=$(NAME) $(ARGS)
+
 profile: setup ## switch nodes to another profile: make profile TO=image (without TO: list the profiles)
 	@$(if $(TO),$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/profile.yml -e to=$(TO) $(ARGS),$(VENV)/bin/ansible $(inventory_args) nodes -m ansible.builtin.command -a /opt/aicluster/bin/aicluster_profile.py $(ARGS))
 

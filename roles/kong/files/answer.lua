@@ -9,6 +9,7 @@ local away = status == 502 or status == 503 or status == 504
 
 -- After failed tries the variable lists every address that was tried, the answering one last.
 local node = answered and NODES[(ngx.var.upstream_addr or ""):match("([^%s,]+):%d+%s*$")]
+shared.node = node
 if node then
   set("X-AI-Node", node)
   if asked then

@@ -1,9 +1,9 @@
 -- Phases header_filter and body_filter, of every request: the gateway's own errors, as JSON in the form of the API that
--- was asked. Kong's own form depends on what a client accepts.
+-- was asked. Kong's own form depends on what a client accepts, that of PostgREST is its own.
 -- Given before: shared.phase.
 
 local shared, status = kong.ctx.shared, kong.response.get_status()
-if kong.response.get_source() == "service" or status < 400 then
+if status < 400 or kong.response.get_source() == "service" and not (shared.history and status >= 500) then
   return
 end
 
@@ -23,6 +23,8 @@ if body then
     message = "A valid key is missing; send it as `apikey: KEY` or as `Authorization: Bearer KEY`."
   elseif status == 404 and not shared.code then
     message = "There is no " .. kong.request.get_method() .. " " .. path .. " here; the portal shows examples."
+  elseif shared.history and status >= 500 then
+    message = "The database with the conversations does not answer. Chat goes on, and is stored when it is back."
   elseif status > 500 and shared.message then
     message = shared.message
   end

@@ -2,9 +2,9 @@
 -- Of a request only what says which nodes can answer it is read; it goes on as it was sent. Where the gateway has to
 -- say something of its own, text is appended: of two keys with one name the last counts, and encoding the table anew
 -- would turn [] into {} and round big numbers.
--- Given before: shared.alias (name of a request without one), shared.models (of user.lua). Given above: MAX_BYTES,
--- CONNECT_MS, WRITE_MS, FIRST_BYTE_MS, and the table that aicluster/gateway/routing.py writes: NAMES, SHOWN, OFFERS,
--- UPSTREAMS, SUBSTITUTES, EMBEDDER, OPENAI, TAGS.
+-- Given before: shared.alias (name of a request without one), shared.models and shared.stored (of user.lua). Given above:
+-- MAX_BYTES, CONNECT_MS, WRITE_MS, FIRST_BYTE_MS, and the table that aicluster/gateway/routing.py writes: NAMES, SHOWN,
+-- OFFERS, UPSTREAMS, SUBSTITUTES, EMBEDDER, OPENAI, TAGS.
 
 local json = require "cjson.safe"
 local shared = kong.ctx.shared
@@ -165,6 +165,8 @@ for key, value in pairs(request) do
     fields[plain] = value
   end
 end
+
+shared.asked = shared.stored and not embeds and fields or nil
 
 -- `name` is what /api/show was once asked with.
 local model = fields.model or fields.name

@@ -1,5 +1,6 @@
 -- Phase access of every route, after the key: what its owner may do.
--- Given above: MODELS (user -> name as in NAMES -> true; who is not in it may use all).
+-- Given above: STORED (whether anything said is), MODELS (user -> name as in NAMES -> true; who is not in it may use all),
+-- UNSTORED (user -> true: of whom nothing is stored).
 
 local shared = kong.ctx.shared
 for _, tag in ipairs(kong.client.get_credential().tags) do
@@ -10,4 +11,5 @@ for _, tag in ipairs(kong.client.get_credential().tags) do
     return kong.response.exit(401, { message = "This key was valid until " .. last .. "; ask for another one." })
   end
 end
-shared.models = MODELS[kong.client.get_consumer().username]
+local name = kong.client.get_consumer().username
+shared.models, shared.stored = MODELS[name], STORED and not UNSTORED[name]

@@ -75,7 +75,9 @@ class Exchange:
     serialized: list[tuple[str, Any]] = field(default_factory=list)
 
     # What is sent on; plugins change these, never what came in.
+    out_method: str = ""
     out_path: str = ""
+    out_query: str = ""
     out_headers: CIMultiDict[str] = field(default_factory=CIMultiDict)
     out_body: bytes = b""
     tries: list[Try] = field(default_factory=list)
@@ -85,10 +87,14 @@ class Exchange:
     source: str = "error"
     answer_headers: CIMultiDict[str] = field(default_factory=CIMultiDict)
     answer_body: bytes = b""
+    # For Lua: the part of the answer that passes, and whether it is the last.
+    chunk: bytes = b""
+    last: bool = True
     bytes_sent: int = 0
 
     def __post_init__(self) -> None:
         """Send on what came in, until somebody changes it."""
+        self.out_method, self.out_query = self.method, self.query
         self.out_headers = CIMultiDict(self.headers)
 
     async def read_body(self) -> None:

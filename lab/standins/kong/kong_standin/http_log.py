@@ -17,7 +17,7 @@ from .exchange import Exchange
 
 LOG = logging.getLogger("kong.http-log")
 REDACTED = ("authorization", "proxy-authorization")
-INITIAL_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.01, 60
+INITIAL_RETRY_DELAY_S = 0.01
 
 
 class HttpLog:
@@ -45,7 +45,7 @@ class HttpLog:
             task.cancel()
 
     async def _send_for_ever(self, queue: asyncio.Queue[dict[str, Any]], plugin: Plugin) -> None:
-        limit = plugin.config["queue"]["max_retry_time"]
+        limit, longest = (plugin.config["queue"][name] for name in ("max_retry_time", "max_retry_delay"))
         while True:
             body = json.dumps(await queue.get()).encode()
             began, delay = time.monotonic(), INITIAL_RETRY_DELAY_S
@@ -55,7 +55,7 @@ class HttpLog:
                     break
                 LOG.warning("handler could not process entries, will retry: %s", problem)
                 await asyncio.sleep(delay)
-                delay = min(delay * 2, MAX_RETRY_DELAY_S)
+                delay = min(delay * 2, longest)
 
 
 async def attempt(body: bytes, config: dict[str, Any]) -> str:
@@ -110,5 +110,8 @@ def record_of(exchange: Exchange) -> dict[str, Any]:
         place = record
         for parent in parents:
             place = place.setdefault(parent, {})
-        place[last] = value
+        if value is None:
+            place.pop(last, None)
+        else:
+            place[last] = value
     return record

@@ -3,13 +3,17 @@
 A name that is missing here fails loudly: look it up in Kong's documentation, then add it.
 """
 
+import base64
+import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from .exchange import JSON_TYPE, Exchange, ExitError
 
+LOG = logging.getLogger("kong.lua")
 # What comes from Lua or goes there: its types are Lua's. And the same in Python.
 LuaValue: TypeAlias = Any
 Value: TypeAlias = Any
@@ -40,10 +44,10 @@ def real_text(text: str) -> str:
 
 
 def plain(value: LuaValue) -> Value:
-    """Return a text, a number, or a table of them, of Lua's as Python's. Raises ValueError for others."""
+    """Return nothing, a text, a number, or a table of them, as Python's. Raises ValueError for others."""
     if isinstance(value, str):
         return real_text(value)
-    if isinstance(value, int | float):
+    if value is None or isinstance(value, int | float):
         return value
     if not hasattr(value, "items"):
         raise ValueError(f"{value} has no JSON form in the stand-in for Kong")
@@ -154,14 +158,36 @@ def clear_answer_header(pdk: Pdk, name: str) -> None:
     pdk.exchange.answer_headers.popall(name, None)
 
 
+def get_answer_body(pdk: Pdk) -> str | None:
+    """Return the answer's body; nothing, and hold this part back, until its last part is here."""
+    exchange = pdk.exchange
+    exchange.answer_body, exchange.chunk = exchange.answer_body + exchange.chunk, b""
+    return exchange.answer_body.decode("latin-1") if exchange.last else None
+
+
 def set_answer_body(pdk: Pdk, body: str) -> None:
     """Answer with another body."""
-    pdk.exchange.answer_body = body.encode("latin-1")
+    pdk.exchange.answer_body = pdk.exchange.chunk = body.encode("latin-1")
 
 
 def set_upstream(pdk: Pdk, name: str) -> None:
     """Send the request to another upstream. If there is none of that name the request fails."""
     pdk.exchange.upstream = name
+
+
+def set_service_request(name: str) -> Callable[[Pdk, str], None]:
+    """Return the function that sends a request with another path, query or method."""
+    return lambda pdk, value: setattr(pdk.exchange, name, value)
+
+
+def md5(_pdk: Pdk, text: str) -> str:
+    """Return the digest of a text."""
+    return hashlib.md5(text.encode("latin-1"), usedforsecurity=False).hexdigest()
+
+
+def log_error(_pdk: Pdk, *parts: LuaValue) -> None:
+    """Log an error."""
+    LOG.error("%s", "".join(map(str, parts)))
 
 
 def set_timeouts(pdk: Pdk, connect: float, write: float, read: float) -> None:
@@ -170,7 +196,7 @@ def set_timeouts(pdk: Pdk, connect: float, write: float, read: float) -> None:
 
 
 def set_serialize_value(pdk: Pdk, name: str, value: LuaValue) -> None:
-    """Add a value to the record that http-log sends; dots lead into its objects."""
+    """Set a value of the record that http-log sends, nil takes it away; dots lead into its objects."""
     pdk.exchange.serialized.append((name, plain(value)))
 
 
@@ -198,6 +224,7 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[..., LuaValue]]] = {
     "cjson.safe.encode": (ANY, encode),
     "kong.client.get_consumer": (ANY, get_consumer),
     "kong.client.get_credential": (ANY, get_credential),
+    "kong.log.err": (ANY, log_error),
     "kong.log.set_serialize_value": (ANY, set_serialize_value),
     "kong.request.get_header": (ANY, lambda pdk, name: pdk.exchange.headers.get(name)),
     "kong.request.get_method": (ANY, lambda pdk: pdk.exchange.method),
@@ -205,21 +232,27 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[..., LuaValue]]] = {
     "kong.request.get_raw_body": (BEFORE_CONTENT, get_raw_body),
     "kong.response.clear_header": (HEADERS, clear_answer_header),
     "kong.response.exit": (BEFORE_CONTENT, exit_),
-    "kong.response.get_raw_body": (BODY, lambda pdk: pdk.exchange.answer_body.decode("latin-1")),
+    "kong.response.get_raw_body": (BODY, get_answer_body),
     "kong.response.get_source": (AFTER_HEADERS, lambda pdk: pdk.exchange.source),
     "kong.response.get_status": (AFTER_HEADERS, lambda pdk: pdk.exchange.status),
     "kong.response.set_header": (HEADERS, set_header),
     "kong.response.set_raw_body": (BODY, set_answer_body),
     "kong.service.request.clear_header": (BEFORE_CONTENT, clear_header),
     "kong.service.request.set_header": (BEFORE_CONTENT, set_request_header),
+    "kong.service.request.set_method": (BEFORE_CONTENT, set_service_request("out_method")),
+    "kong.service.request.set_path": (BEFORE_CONTENT, set_service_request("out_path")),
     "kong.service.request.set_raw_body": (BEFORE_CONTENT, set_raw_body),
+    "kong.service.request.set_raw_query": (BEFORE_CONTENT, set_service_request("out_query")),
     "kong.service.set_timeouts": (BEFORE_CONTENT, set_timeouts),
     "kong.service.set_upstream": (BEFORE_CONTENT, set_upstream),
+    "ngx.encode_base64": (ANY, lambda _pdk, text: base64.b64encode(text.encode("latin-1")).decode()),
+    "ngx.md5": (ANY, md5),
     "ngx.utctime": (ANY, lambda _pdk: time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())),
 }
 """Function -> the phases it may be called in, as in Kong's PDK, and what it does."""
 VALUES: dict[str, Callable[[Pdk], LuaValue]] = {
     "cjson.safe.null": lambda pdk: pdk.null,
     "kong.ctx.shared": shared_context,
+    "ngx.arg": lambda pdk: pdk.lua.table_from([pdk.exchange.chunk.decode("latin-1"), pdk.exchange.last]),
     "ngx.var.upstream_addr": lambda pdk: pdk.exchange.upstream_addr or None,
 }

@@ -43,7 +43,7 @@ def header_filter(exchange: Exchange, plugin: Plugin, now: Generation) -> None:
 
 
 def body_filter(exchange: Exchange, plugin: Plugin, now: Generation) -> None:
-    """Run a plugin's body_filter phase, of an answer that is no service's."""
+    """Run a plugin's body_filter phase, for a part of an answer."""
     if plugin.name == "pre-function":
         now.functions.run(exchange, plugin.config["body_filter"], "body_filter")
 

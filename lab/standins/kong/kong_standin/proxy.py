@@ -203,8 +203,8 @@ class Gateway:
         headers["Connection"] = "keep-alive"
         if exchange.headers.get("Upgrade", "").lower() == WEBSOCKET:
             headers.update({"Connection": "keep-alive, Upgrade", "Upgrade": WEBSOCKET})
-        path = exchange.out_path + (f"?{exchange.query}" if exchange.query else "")
-        return Outgoing(exchange.method, path, headers, exchange.out_body)
+        path = exchange.out_path + (f"?{exchange.out_query}" if exchange.out_query else "")
+        return Outgoing(exchange.out_method, path, headers, exchange.out_body)
 
     async def _pass_on(
         self, exchange: Exchange, request: web.BaseRequest, answer: ClientResponse, now: Generation
@@ -222,13 +222,15 @@ class Gateway:
         if answer.status == SWITCHING:
             exchange.bytes_sent = await tunnel(request, answer)
             return cut_off(request, response)
+        exchange.last = False
         try:
-            async for chunk in body(answer):
-                exchange.bytes_sent += len(chunk)
-                await response.write(chunk)
+            async for exchange.chunk in body(answer):
+                await write(exchange, response, now)
         except UpstreamError as problem:
             LOG.error("%s in the middle of its answer, request: %s", problem, exchange.path)
             return cut_off(request, response)
+        exchange.chunk, exchange.last = b"", True
+        await write(exchange, response, now)
         await response.write_eof()
         return response
 
@@ -248,6 +250,14 @@ def run_phase(phase: Phase, exchange: Exchange, now: Generation) -> None:
             phase(exchange, plugin, now)
         except PluginError as problem:
             LOG.error("%s: %s", plugin.name, problem)
+
+
+async def write(exchange: Exchange, response: web.StreamResponse, now: Generation) -> None:
+    """Pass on what the plugins leave of a part of an answer."""
+    run_phase(plugins.body_filter, exchange, now)
+    exchange.bytes_sent += len(exchange.chunk)
+    if exchange.chunk:
+        await response.write(exchange.chunk)
 
 
 def cut_off(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:

@@ -90,9 +90,9 @@ PLUGINS: dict[str, dict[str, Field]] = {
     "http-log": {
         "http_endpoint": str,
         "timeout": int,
-        "headers?": dict,
+        "headers": {"Authorization": str},
         # One record in a batch, which is Kong's default.
-        "queue": {"max_entries": int, "max_retry_time": int},
+        "queue": {"max_entries": int, "max_bytes": int, "max_retry_time": int, "max_retry_delay": int},
     },
     "post-function": {"access": [str]},
 }  # fmt: skip

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import time
+import uuid
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 from aicluster_verify import Answer, CheckError, Kit
@@ -12,12 +13,14 @@ FLOWS = {
     "code": "through the gateway, with a key; requests count against their limit",
     "image": "through the gateway: ComfyUI shows its queue and refuses an empty graph",
     "code quality": "through the gateway: SonarQube reports that it is up",
+    "data": "an exchange is stored, shown to its user, and deleted",
 }
 UPSTREAM = "ai-chat"
-# What the gateway's table says of each AI node: {node, url, models: name -> what it can do}.
+# `nodes`: what the gateway's table says of each AI node, {node, url, models: name -> what it can do}.
+# `stored`: whether exchanges are.
 WANTED = os.path.splitext(__file__)[0] + ".json"
 ABILITIES = {"embedding", "thinking", "tools", "vision"}
-OK, BAD_REQUEST, UNAUTHORIZED = 200, 400, 401
+OK, BAD_REQUEST, UNAUTHORIZED, NOT_FOUND = 200, 400, 401, 404
 EMPTY = "0" * 32  # the hash of a Kong that never loaded a configuration
 
 
@@ -29,6 +32,8 @@ LOOKS_WITHIN_S = 60
 PROBED_WITHIN_S = 20
 # A single request may pass uncounted: Redis has a fifth of a second.
 COUNTING_LIMIT_S = 5
+# Kong tries again at least every ten seconds.
+STORED_WITHIN_S = 15
 CODE: Dict[str, Any] = {
     "messages": [{"role": "user", "content": "Say yes."}],
     "stream": False,
@@ -69,10 +74,14 @@ def hopeless(states: Iterable[str], began: float) -> bool:
     return "" not in told and (probed or not told & {"healthy", "starting"})
 
 
-def ask(kit: Kit, path: str, data: Any = None, timeout: float = 10) -> Answer:
+def ask(
+    kit: Kit, path: str, data: Any = None, timeout: float = 10, method: str = "", conversation: str = ""
+) -> Answer:
     """Ask as a client does, with its key; a body makes it a POST."""
-    method = "GET" if data is None else "POST"
     headers = {"apikey": kit.secret("kong", "api_key")}
+    if conversation:
+        headers["X-Conversation-Id"] = conversation
+    method = method or ("GET" if data is None else "POST")
     return kit.http(kit.url("kong", "proxy", path), method, data, headers, timeout)
 
 
@@ -90,9 +99,9 @@ def require_counting(kit: Kit) -> None:
 
 def code(kit: Kit, nodes: Sequence[str]) -> str:
     """Ask for code, as short as can be; one of these nodes answers, and may have to load its model first."""
-    limit_s = kit.left()
+    limit_s, conversation = kit.left(), str(uuid.uuid5(uuid.NAMESPACE_URL, kit.run_id))
     try:
-        answer = ask(kit, "/api/v1/code", CODE, limit_s)
+        answer = ask(kit, "/api/v1/code", CODE, limit_s, conversation=conversation)
     except CheckError as failure:
         if "timed out" not in failure.evidence:
             raise
@@ -107,7 +116,29 @@ def code(kit: Kit, nodes: Sequence[str]) -> str:
             "a request for code is answered %d: %s" % (answer.status, answer.text.strip()[:200]),
             caused_by=["ollama on " + name for name in nodes if name == node],
         )
-    return "code answered by " + node
+    return "code answered by " + node + stored(kit, conversation)
+
+
+def stored(kit: Kit, conversation: str) -> str:
+    """Find an exchange in the database and delete it; "" where nothing is stored."""
+    with open(WANTED) as handle:
+        if not json.load(handle)["stored"]:
+            return ""
+    path, said = "/api/v1/history/" + conversation, []  # type: Tuple[str, List[str]]
+
+    def found() -> bool:
+        answer = ask(kit, path)
+        said.append("%d %s" % (answer.status, answer.text.strip()[:200]))
+        return answer.status == OK
+
+    try:
+        kit.wait(STORED_WITHIN_S, found, "an exchange was not stored")
+    except CheckError as failure:
+        evidence = failure.evidence + (": " + said[-1] if said else "")
+        raise CheckError(evidence, failure.next_command, kit.hosts("postgrest")[:1]) from None
+    if ask(kit, path, method="DELETE").status != OK or ask(kit, path).status != NOT_FOUND:
+        raise CheckError("conversation %s cannot be deleted" % conversation)
+    return ", stored and deleted"
 
 
 def image(kit: Kit) -> str:
@@ -217,7 +248,7 @@ def chatting(kit: Kit, began: float) -> str:
 def differences(kit: Kit) -> str:
     """Return where the gateway's table and the models of a node differ; a silent node is skipped."""
     with open(WANTED) as handle:
-        table = json.load(handle)
+        table = json.load(handle)["nodes"]
     found = []
     for entry in table:
         try:
