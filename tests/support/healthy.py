@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
+from uuid import NAMESPACE_URL, uuid5
 
 from a_kit import ScriptedKit, site
 
@@ -394,6 +395,23 @@ def with_key(*said: Any) -> Answer:
     return lambda _data, sent: said if sent.get("apikey") == "the-key" else (401, {})
 
 
+CONVERSATION = f"/api/v1/history/{uuid5(NAMESPACE_URL, 'run-1')}"
+
+
+def stored_until_deleted() -> dict[str, Any]:
+    """A conversation that is shown again to the next one who comes."""
+    deleted: list[bool] = []
+
+    def shown(*_: Any) -> tuple[Any, ...]:
+        return (404, {}) if deleted and deleted.pop() else (200, {})
+
+    def delete(*_: Any) -> tuple[Any, ...]:
+        deleted[:] = [True]
+        return 200, {}
+
+    return {f"GET {CONVERSATION}": shown, f"DELETE {CONVERSATION}": delete}
+
+
 # An nginx before Kong, and a Kong before AI nodes and others.
 NGINX = Healthy({"kong": {}, "nginx": {"http": 80}}, {
     "GET /healthz": (200, ""),
@@ -410,6 +428,7 @@ KONG = Healthy({"kong": {"proxy": 8000, "status": 8100}}, {
     "GET /api/v1/image/queue": with_key(200, {"queue_running": []}),
     "POST /api/v1/image": with_key(400, {"error": {"type": "prompt_no_outputs"}}),
     "GET /api/v1/code/quality/api/system/status": with_key(200, {"status": "UP"}),
+    **stored_until_deleted(),
     "GET /v1/models": with_key(200, {}, ("RateLimit-Limit", "3000")),
     f"GET {TAGS}": can("completion", "tools"),
     **upstream(("10.0.0.1", 4, "HEALTHY"), ("10.0.0.2", 1, "HEALTHY")),
@@ -417,7 +436,7 @@ KONG = Healthy({"kong": {"proxy": 8000, "status": 8100}}, {
     ai("AGX0", "10.0.0.1"),
     ai("ORIN0", "10.0.0.2"),
     ai("NANO", "10.0.0.3", balanced=False),
-    {"name": "PI52", "address": "", "services": {"redis": {}}},
+    {"name": "PI52", "address": "", "services": {"redis": {}, "postgrest": {}}},
 ])  # fmt: skip
 GATEWAY = {
     "nginx": NGINX,

@@ -55,6 +55,13 @@ def get(url: str, key: str | None = None, timeout_s: float = 10, login: str | No
     return _ask(request, timeout_s)
 
 
+def delete(url: str, key: str) -> Answer:
+    """DELETE."""
+    request = _request(url, None, key)
+    request.method = "DELETE"
+    return _ask(request, TIMEOUT_S)
+
+
 def post(url: str, body: Any, key: str | None = None, timeout_s: float = TIMEOUT_S) -> Answer:
     """POST JSON; raises OSError when nobody answers within `timeout_s`."""
     return _ask(_request(url, body, key), timeout_s)

@@ -36,7 +36,10 @@ def files_of_the_node(tmp_path, monkeypatch):
     files: dict[str, Any] = {
         "comfyui.json": {"gpu": True, "checkpoints": ["sd.safetensors"]},
         "ollama.json": {"models": ["llama3.2", "codellama:7b"], "aliases": ["chat", "code"], "gpu": True},
-        "kong.json": [{"node": "AGX0", "url": node.TAGS, "models": {"phi4:latest": ["tools"]}}],
+        "kong.json": {
+            "nodes": [{"node": "AGX0", "url": node.TAGS, "models": {"phi4:latest": ["tools"]}}],
+            "stored": True,
+        },
         "servers.json": {"Servers": {"1": {"Name": "PI52"}}},
         "jupyterhub/conf/settings.json": {"base_url": "/jupyter/"},
     }
@@ -297,6 +300,10 @@ FAILS: dict[str, tuple[Any, ...]] = {
         {CODE: (404, "no model")}, "for code is answered 404: no model"),
     "kong: a node cannot write code": (
         {CODE: (500, "cannot load", ("X-AI-Node", "AGX0"))}, "answered 500: cannot load", "ollama on AGX0"),
+    "kong: an exchange is not stored": (
+        {f"GET {node.CONVERSATION}": (404, {"error": "none"})}, 'waited 15 s): 404 {"error": "none"}',
+        "postgrest on PI52"),
+    "kong: a conversation cannot be deleted": ({f"GET {node.CONVERSATION}": (200, {})}, "cannot be deleted"),
     "kong: a model takes long": ({CODE: SLOW}, SLOWLY, "ollama on AGX0", "ollama on ORIN0"),
     "kong before one service each: no job is taken": (
         {"POST /api/v1/image": (503, {})}, "empty graph is answered 503", "comfyui on ORIN0"),

@@ -1,19 +1,15 @@
 """The Lua that ships in kong.yml, in the sandbox of the stand-in for Kong, under LuaJIT."""
 
 import json
-from functools import cache
 from typing import Any
 
 import pytest
-import render
+from gateway_lua import ALL, SOME, run, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
-from standins.kong.kong_standin.config import Config, Credential, parse
-from standins.kong.kong_standin.exchange import Exchange, ExitError
-from standins.kong.kong_standin.lua_functions import Functions
-from standins.kong.kong_standin.router import Router
-from standins.kong.kong_standin.schema import FUNCTION_PLUGINS, PLUGINS
+from standins.kong.kong_standin.config import Credential
+from standins.kong.kong_standin.exchange import Exchange
 from tree import ROOT
 
 from aicluster.gateway.routing import NEEDS, lua, node_sets, offers_for, table
@@ -21,33 +17,6 @@ from aicluster.gateway.routing import NEEDS, lua, node_sets, offers_for, table
 AGX0, ORIN0 = "192.168.1.154:11434", "192.168.1.157:11435"
 BOTH = "ai-chat"
 OPENAI = "/v1/chat/completions"
-
-
-# Whom a list of models is made for, and one who may use all.
-SOME, ALL = (Credential("id", name, ("main",)) for name in ("some", "default"))
-
-
-@cache
-def shipped() -> Config:
-    users = render.with_users({"name": "some", "role": "user", "models": ["gpt-oss", "Llama3.2:1b"]})
-    return parse(render.render_role("kong", overrides=users)["/opt/aicluster/kong/secrets/kong.yml"], PLUGINS)
-
-
-def texts(asked: Exchange, phase: str) -> list[str]:
-    """The functions of a phase on the route that a request takes."""
-    match = Router(shipped().routes).match(asked.method, asked.path)
-    passed = match[0].plugins if match else shipped().everywhere
-    return [text for one in passed if one.name in FUNCTION_PLUGINS for text in one.config.get(phase, [])]
-
-
-RUNNER = Functions(["cjson.safe"])
-
-
-def run(asked: Exchange, functions: list[str], phase: str) -> None:
-    try:
-        RUNNER.run(asked, functions, phase)
-    except ExitError:
-        assert asked.status
 
 
 def access(

@@ -86,7 +86,7 @@ def test_retries_reach_another_node_wherever_the_wheel_stands(shares, retries):
 
 
 def test_without_a_service_behind_it_there_is_no_route_but_still_a_gateway():
-    nodes = cluster_with(AGX0={"services": {}}, ORIN0={"services": {}})
+    nodes = cluster_with(AGX0={"services": {}}, ORIN0={"services": {}}, PI52={"services": {}})
     config = parsed(overrides={"cluster_nodes": nodes})
     assert set(config) == {"_format_version", "_transform", "consumers", "plugins"}
 

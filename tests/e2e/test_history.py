@@ -1,0 +1,122 @@
+"""What is said is stored on PI52 and shown to whoever said it, also what was said while PI52 was away."""
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import http_client
+import pytest
+import site_under_test as site
+
+STORED_WITHIN_S = 60
+STRANGER = "somebody-else"
+
+
+@pytest.fixture
+def marked(gateway_url, api_key) -> Iterator[str]:
+    """A word that no other conversation begins with; what begins with it goes with the test."""
+    word = f"History {uuid.uuid4()}"
+    yield word
+    for one in conversations(gateway_url, api_key, word):
+        http_client.delete(f"{gateway_url}/api/v1/history/{one['id']}", api_key)
+
+
+def conversations(url: str, key: str, word: str) -> list[dict[str, Any]]:
+    """Those that begin with a word; none while the gateway takes the database to be away."""
+    answer = http_client.get(f"{url}/api/v1/history", key)
+    found = answer.json()["conversations"] if answer.status == 200 else []
+    return [one for one in found if one["title"].startswith(word)]
+
+
+def stored(url: str, key: str, word: str, messages: int) -> dict[str, Any]:
+    """The conversation, once it has so many messages."""
+    deadline = time.monotonic() + STORED_WITHIN_S
+    found: list[dict[str, Any]] = []
+    while time.monotonic() < deadline:
+        found = conversations(url, key, word)
+        if [one["messages"] for one in found] == [messages]:
+            answer: dict[str, Any] = http_client.get(f"{url}/api/v1/history/{found[0]['id']}", key).json()
+            return answer
+        time.sleep(1)
+    raise AssertionError(f"not one conversation of {messages} messages after {STORED_WITHIN_S} s: {found}")
+
+
+def turn(url: str, key: str, said: list[dict[str, str]], question: str) -> None:
+    """Ask, streamed, with all that was said; the answer is added to it."""
+    said.append({"role": "user", "content": question})
+    lines = http_client.post_stream(f"{url}/api/v1/chat", {"messages": said}, key)
+    text = "".join(json.loads(line)["message"]["content"] for _, line in lines)
+    said.append({"role": "assistant", "content": text})
+
+
+def database(sql: str) -> str:
+    node = site.running("postgres")[0]
+    name = site.variable(node, "site_database")
+    command = f"{site.COMPOSE} exec -T postgres psql -U postgres -d {name} -qtA -v ON_ERROR_STOP=1"
+    return site.shell(node, f"{command} <<'SQL'\n{sql}\nSQL\n").strip()
+
+
+def test_two_turns_are_one_conversation_that_is_shown_whole_and_can_be_deleted(gateway_url, api_key, marked):
+    said: list[dict[str, str]] = []
+    turn(gateway_url, api_key, said, f"{marked}. Say hello.")
+    stored(gateway_url, api_key, marked, 2)
+    turn(gateway_url, api_key, said, "And again, please.")
+    found = stored(gateway_url, api_key, marked, 4)
+    assert [{name: one[name] for name in ("role", "content")} for one in found["messages"]] == said
+    assert all(one["whole"] for one in found["messages"])
+    assert all(one["completion_tokens"] for one in found["messages"][1::2])
+    where = f"{gateway_url}/api/v1/history/{found['id']}"
+    assert http_client.delete(where, api_key).json() == {"deleted": found["id"]}
+    assert [http_client.get(where, api_key).status, http_client.delete(where, api_key).status] == [404, 404]
+
+
+def test_what_somebody_else_said_is_not_found_and_can_be_forgotten(gateway_url, api_key):
+    foreign = str(uuid.uuid4())
+    exchange: dict[str, Any] = {"kind": "chat", "role": "user", "question": "SGk=", "answer": "SGk="}
+    exchange |= {
+        "conversation": foreign,
+        "images": "",
+        "question_whole": True,
+        "whole": True,
+        "chain": foreign,
+    }
+    entry = {"request": {"id": foreign}, "consumer": {"username": STRANGER}, "exchange": exchange}
+    database(f"SELECT api.ingest('{json.dumps(entry | {'started_at': time.time() * 1000})}')")
+    count = f"SELECT count(*) FROM history.conversations WHERE id = '{foreign}'"
+    assert database(count) == "1"
+    where = f"{gateway_url}/api/v1/history/{foreign}"
+    for answer in (http_client.get(where, api_key), http_client.delete(where, api_key)):
+        assert (answer.status, foreign in answer.json()["error"]) == (404, True)
+    assert (database(count), http_client.get(where).status) == ("1", 401)
+    site.run_playbook("playbooks/forget.yml", "-e", f"forget={STRANGER}").succeeded()
+    assert database(count) == "0"
+
+
+def test_a_chat_while_the_database_is_away_is_answered_and_stored_once_afterwards(
+    gateway_url, api_key, marked
+):
+    said: list[dict[str, str]] = []
+    with site.stopped("postgres", site.running("postgres")[0]):
+        began = time.monotonic()
+        turn(gateway_url, api_key, said, f"{marked}. Say hello.")
+        assert time.monotonic() - began < 10
+        away = http_client.get(f"{gateway_url}/api/v1/history", api_key)
+        assert (away.status >= 500, "does not answer" in away.json()["error"]) == (True, True)
+    found = stored(gateway_url, api_key, marked, 2)
+    assert found["messages"][1]["content"] == said[1]["content"]
+    time.sleep(2)
+    stored(gateway_url, api_key, marked, 2)
+
+
+def test_no_key_is_in_the_database_or_in_a_log(gateway_url, api_key, marked):
+    turn(gateway_url, api_key, [], f"{marked}. Say hello.")
+    stored(gateway_url, api_key, marked, 2)
+    for service in ("kong", "postgrest", "postgres"):
+        node = site.running(service)[0]
+        found = site.shell(node, f"{site.COMPOSE} logs --no-color {service} | grep -cF '{api_key}' || true")
+        assert found.strip() == "0", service
+    node, name = site.running("postgres")[0], "site_database"
+    dump = f"{site.COMPOSE} exec -T postgres pg_dump -U postgres -n history {site.variable(node, name)}"
+    assert site.shell(node, f"{dump} | grep -cF '{api_key}' || true").strip() == "0"
