@@ -41,8 +41,7 @@ def answered(asked: Exchange, **what: object) -> Exchange:
     for name, value in ({"source": "service", "status": 200} | what).items():
         setattr(asked, name, value)
     run(asked, texts(asked, "header_filter"), "header_filter")
-    if asked.source != "service":
-        run(asked, texts(asked, "body_filter"), "body_filter")
+    run(asked, texts(asked, "body_filter"), "body_filter")
     return asked
 
 
@@ -213,6 +212,27 @@ def test_kongs_own_errors_have_the_same_form(status, body, message):
     asked = Exchange("POST", "/v1/", "", CIMultiDict(), "", status=status, answer_body=body)
     _, said = refusal(asked)
     assert said["message"].startswith(message)
+
+
+PLAIN, JSON = "text/plain; charset=utf-8", "application/json"
+
+
+@pytest.mark.parametrize(("status", "kind", "own"), [
+    pytest.param(404, PLAIN, True, id="no such page"),
+    pytest.param(405, PLAIN, True, id="no such method"),
+    pytest.param(404, JSON, False, id="what it says as JSON stays"),
+    pytest.param(400, PLAIN, False, id="so does what the client can correct"),
+])  # fmt: skip
+def test_a_page_that_a_node_does_not_have_is_an_error_of_the_same_form(status, kind, own):
+    asked = Exchange("POST", "/v1/x", "", CIMultiDict(), "", answer_body=b"404 page not found")
+    asked.answer_headers = CIMultiDict({"Content-Type": kind, "Content-Length": "18"})
+    answered(asked, status=status)
+    assert (b"There is no POST \\/v1\\/x here" in asked.answer_body) == own
+    assert (
+        (asked.answer_body == b"404 page not found")
+        == ("Content-Length" in asked.answer_headers)
+        == (not own)
+    )
 
 
 # --- lists ---

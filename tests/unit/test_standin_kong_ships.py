@@ -15,7 +15,6 @@ from standins.kong.kong_standin.schema import PLUGINS, TOP
 from tree import ROOT
 
 
-
 @cache
 def shipped() -> list[dict[str, Any]]:
     """Every form of the declarative file: both inventories, a cluster without a Redis, a limited user."""

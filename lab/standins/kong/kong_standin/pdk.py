@@ -232,6 +232,7 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[..., LuaValue]]] = {
     "kong.request.get_raw_body": (BEFORE_CONTENT, get_raw_body),
     "kong.response.clear_header": (HEADERS, clear_answer_header),
     "kong.response.exit": (BEFORE_CONTENT, exit_),
+    "kong.response.get_header": (AFTER_HEADERS, lambda pdk, name: pdk.exchange.answer_headers.get(name)),
     "kong.response.get_raw_body": (BODY, get_answer_body),
     "kong.response.get_source": (AFTER_HEADERS, lambda pdk: pdk.exchange.source),
     "kong.response.get_status": (AFTER_HEADERS, lambda pdk: pdk.exchange.status),
