@@ -255,8 +255,9 @@ def run_phase(phase: Phase, exchange: Exchange, now: Generation) -> None:
 async def write(exchange: Exchange, response: web.StreamResponse, now: Generation) -> None:
     """Pass on what the plugins leave of a part of an answer."""
     run_phase(plugins.body_filter, exchange, now)
-    exchange.bytes_sent += len(exchange.chunk)
-    if exchange.chunk:
+    # After the headers of an answer to HEAD nothing may follow, whatever a plugin says.
+    if exchange.chunk and exchange.method != "HEAD":
+        exchange.bytes_sent += len(exchange.chunk)
         await response.write(exchange.chunk)
 
 
