@@ -1,17 +1,16 @@
 """Chat through all of it: client -> PI51 -> the AI nodes, in declared parts, whatever fails."""
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 
 import docker
 import http_client
 import pytest
 import site_under_test as site
 from docker.models.containers import Container
+from load import Load
 
 REQUESTS = 500
 SLOW_S = 2.0
@@ -38,64 +37,6 @@ def assert_shares(answers: list[http_client.Answer], tolerance: float) -> None:
     counts = Counter(answer.headers["X-AI-Node"] for answer in answers)
     for name, expected in expected_shares(len(answers)).items():
         assert abs(counts[name] - expected) <= tolerance * len(answers), counts
-
-
-@dataclass
-class Load:
-    """One client after another, as fast as they are answered; what became of each request."""
-
-    chat: Callable[[], http_client.Answer]
-    began: list[float] = field(default_factory=list)
-    answers: list[http_client.Answer | OSError] = field(default_factory=list)
-    took: list[float] = field(default_factory=list)
-
-    def __enter__(self) -> "Load":
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(timeout=120)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            began = time.monotonic()
-            try:
-                answer: http_client.Answer | OSError = self.chat()
-            except OSError as error:
-                answer = error
-            self.took.append(time.monotonic() - began)
-            self.began.append(began)
-            self.answers.append(answer)
-            time.sleep(0.01)
-
-    def failed(self) -> list[str]:
-        return [
-            str(answer) if isinstance(answer, OSError) else f"{answer.status} {answer.body[:200]!r}"
-            for answer in self.answers
-            if isinstance(answer, OSError) or answer.status != 200
-        ]
-
-    def good(self, since: float = 0) -> list[http_client.Answer]:
-        pairs = zip(self.began, self.answers, strict=False)
-        return [a for t, a in pairs if t >= since and not isinstance(a, OSError) and a.status == 200]
-
-    def wait_until(
-        self, happened: Callable[[list[http_client.Answer]], bool], window: int, limit_s: float
-    ) -> float:
-        """Seconds until the last `window` answers please; fails after `limit_s`."""
-        began = time.monotonic()
-        while time.monotonic() - began < limit_s:
-            recent = self.good(since=began)[-window:]
-            if len(recent) == window and happened(recent):
-                return time.monotonic() - began
-            time.sleep(0.1)
-        counts = Counter(answer.headers["X-AI-Node"] for answer in self.good(since=began))
-        raise AssertionError(
-            f"not within {limit_s} s; answers since then: {counts}; failed: {self.failed()[-5:]}"
-        )
 
 
 def balanced(answers: list[http_client.Answer]) -> bool:

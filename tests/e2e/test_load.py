@@ -1,0 +1,279 @@
+"""The gateway under load, for `make test-full`: shares, five minutes of use, its own cost, and many faults.
+
+Its figures are printed and kept in the report; the two faults of every test run are in test_chat.py.
+"""
+
+import statistics
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import docker
+import http_client
+import pictures
+import pytest
+import site_under_test as site
+from http_client import Answer
+from load import Load
+
+pytestmark = pytest.mark.full
+Outcome = Answer | OSError
+QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "Say hello."}], "stream": False}
+USERS = 15
+PER_MINUTE: dict[str, float] = {"chat": 50, "code": 20, "image": 4}
+MINUTES = 5
+SETTLED_WITHIN_S = 120
+AI_NODES = [node for node in site.running("ollama") if node.entry["share"]]
+FIRST, *_ = sorted(AI_NODES, key=lambda node: -node.entry["share"])
+[KONG] = [node for node in site.running("kong") if "nginx" in node.services]
+
+
+@pytest.fixture(scope="module")
+def chat(gateway_url, api_key) -> Callable[[], Answer]:
+    return lambda: http_client.post(f"{gateway_url}/api/v1/chat", QUESTION, api_key, timeout_s=30)
+
+
+def of_the_share(answers: list[Answer]) -> dict[str, float]:
+    """Node -> percentage points between what it got and what is declared."""
+    counts = Counter(answer.headers["X-AI-Node"] for answer in answers)
+    return {node.name: 100 * counts[node.name] / len(answers) - node.entry["share"] for node in AI_NODES}
+
+
+@pytest.fixture(autouse=True)
+def calm(chat) -> Iterator[None]:
+    """Every test leaves all AI nodes in service."""
+    yield
+    balanced = {node.name: node.entry["share"] / 5 for node in AI_NODES}
+    with Load(chat) as load:
+        load.wait_until(
+            lambda answers: Counter(one.headers["X-AI-Node"] for one in answers) == balanced,
+            window=20,
+            limit_s=SETTLED_WITHIN_S,
+        )
+
+
+@pytest.mark.parametrize(
+    ("requests", "clients", "points"),
+    [
+        pytest.param(5000, 1, 0.2, id="5,000 requests one after the other"),
+        pytest.param(3000, USERS, 1, id="3,000 requests of 15 clients"),
+    ],
+)
+def test_requests_are_shared_as_declared(chat, record_property, requests, clients, points):
+    with ThreadPoolExecutor(clients) as pool:
+        answers = list(pool.map(lambda _: chat(), range(requests)))
+    off = of_the_share(answers)
+    record_property("points off the declared share", off)
+    assert Counter(answer.status for answer in answers) == {200: requests}
+    assert max(map(abs, off.values())) <= points, off
+
+
+# ---------------------------------------------------------------- five minutes of use
+
+
+@pytest.fixture
+def image_profile() -> Iterator[None]:
+    """The node that has a profile for images is in it, and afterwards in its own again."""
+    [node] = [node for node in site.nodes() if node.entry["profiles"]]
+    switch = ("playbooks/profile.yml", "--limit", node.address, "-e")
+    site.run_playbook(*switch, "to=image").succeeded()
+    yield
+    site.run_playbook(*switch, f"to={node.entry['profile']}").succeeded()
+
+
+def used(url: str, key: str, per_minute: dict[str, float], seconds: float) -> dict[str, list[Outcome]]:
+    """Return the answers to requests that come evenly spaced, from as many clients as there are users."""
+    bodies: dict[str, Any] = {
+        "chat": QUESTION, "code": QUESTION | {"model": "code"}, "image": {"prompt": pictures.graph("load")},
+    }  # fmt: skip
+    due = sorted(
+        (number * 60 / rate, kind)
+        for kind, rate in per_minute.items()
+        for number in range(int(seconds * rate / 60))
+    )
+    began = time.monotonic()
+
+    def ask(at: float, kind: str) -> tuple[str, Outcome]:
+        time.sleep(max(0.0, began + at - time.monotonic()))
+        try:
+            return kind, http_client.post(f"{url}/api/v1/{kind}", bodies[kind], key)
+        except OSError as error:
+            return kind, error
+
+    with ThreadPoolExecutor(USERS) as users:
+        answers = list(users.map(lambda one: ask(*one), due))
+    return {kind: [answer for which, answer in answers if which == kind] for kind in per_minute}
+
+
+def failures(answers: list[Outcome]) -> list[str]:
+    """What each request was answered that was not served."""
+    return [
+        repr(one) if isinstance(one, OSError) else f"{one.status} {one.body[:200]!r}"
+        for one in answers
+        if isinstance(one, OSError) or one.status != 200
+    ]
+
+
+@pytest.mark.usefixtures("image_profile")
+def test_five_minutes_of_15_users_without_an_error_and_then_the_rate_at_which_errors_begin(
+    gateway_url, api_key, record_property
+):
+    answers = used(gateway_url, api_key, PER_MINUTE, 60 * MINUTES)
+    record_property("requests", {kind: len(found) for kind, found in answers.items()})
+    assert {kind: failures(found) for kind, found in answers.items()} == {kind: [] for kind in PER_MINUTE}
+    times = sorted(one.seconds for one in answers["chat"] if isinstance(one, Answer))
+    record_property("chat p50 and p99 in seconds", [round(times[len(times) * p // 100], 3) for p in (50, 99)])
+    # Requests are sent when they are due, by as many clients; what these cannot send any more is the end.
+    for factor in (8, 16, 32, 64, 128):
+        rates = {kind: rate * factor for kind, rate in PER_MINUTE.items() if kind != "image"}
+        began = time.monotonic()
+        found = [one for kind in used(gateway_url, api_key, rates, 10).values() for one in kind]
+        late = time.monotonic() - began - 10
+        record_property(
+            f"{sum(rates.values())} per minute", f"{len(failures(found))} failed, {late:.1f} s late"
+        )
+        if failures(found) or late > 5:
+            break
+
+
+# ---------------------------------------------------------------- the gateway's own cost
+
+
+def test_what_the_gateway_adds_to_a_direct_request(gateway_url, api_key, record_property):
+    direct = f"http://{FIRST.address}:{FIRST.port('ollama', 'http')}/api/chat"
+    named = f"{gateway_url}/api/v1/chat"
+    took: dict[str, list[float]] = {"direct": [], "gateway": []}
+    first: dict[str, list[float]] = {"direct": [], "gateway": []}
+    stream = QUESTION | {"stream": True}
+    while len(took["direct"]) < 300 or len(took["gateway"]) < 300:
+        took["direct"].append(http_client.post(direct, QUESTION).seconds)
+        answer = http_client.post(named, QUESTION, api_key)
+        if answer.headers["X-AI-Node"] == FIRST.name:
+            took["gateway"].append(answer.seconds)
+    for _ in range(100):
+        first["direct"].append(http_client.post_stream(direct, stream, "")[0][0])
+        first["gateway"].append(http_client.post_stream(named, stream, api_key)[0][0])
+    for name, seconds in (("request", took), ("first token", first)):
+        for p in (50, 99):
+            ms = {
+                way: round(1000 * statistics.quantiles(found, n=100)[p - 1], 1)
+                for way, found in seconds.items()
+            }
+            record_property(f"{name} p{p} in ms", ms)
+    added = statistics.median(took["gateway"]) - statistics.median(took["direct"])
+    assert added < 0.1, f"the gateway adds {added:.3f} s"
+
+
+# ---------------------------------------------------------------- faults
+
+
+Fault = Callable[[], AbstractContextManager[None]]
+
+
+def service(verb: str, name: str, node: site.Node) -> Fault:
+    """A service's container stopped, killed or paused; afterwards it runs."""
+
+    @contextmanager
+    def fault() -> Iterator[None]:
+        site.shell(node, f"{site.COMPOSE} {verb} {name}")
+        try:
+            yield
+        finally:
+            undo = "unpause" if verb == "pause" else "up --detach --wait"
+            site.shell(node, f"{site.COMPOSE} {undo} {name}")
+
+    return fault
+
+
+@contextmanager
+def slow() -> Iterator[None]:
+    """A node with a tenth of a processor."""
+    box = docker.from_env().containers.get(f"aicluster-lab-{FIRST.name}")
+    box.update(cpu_period=100_000, cpu_quota=10_000)
+    try:
+        yield
+    finally:
+        box.update(cpu_quota=-1)
+
+
+@contextmanager
+def again_and_again(node: site.Node, command: str, pause_s: float) -> Iterator[None]:
+    """A command repeated as long as the fault lasts."""
+    stop = threading.Event()
+
+    def repeat() -> None:
+        while not stop.wait(pause_s):
+            site.shell(node, command)
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def database_node() -> site.Node:
+    return site.running("postgres")[0]
+
+
+@contextmanager
+def off(name: str) -> Iterator[None]:
+    """A node without power."""
+    subprocess.run(["docker", "pause", f"aicluster-lab-{name}"], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["docker", "unpause", f"aicluster-lab-{name}"], check=True, capture_output=True)
+
+
+FAULTS: dict[str, tuple[Fault, float]] = {
+    "Ollama of the first node is killed": (service("kill", "ollama", FIRST), 10),
+    # Ollama answers 500, and what has begun ends without its last line.
+    "its models die again and again": (
+        lambda: again_and_again(FIRST, "pkill -9 -f llama-server; :", 0.3), 20,
+    ),
+    "it has a tenth of a processor": (slow, 20),
+    "Redis is away": (service("stop", "redis", site.running("redis")[0]), 10),
+    "the node of the database hangs": (lambda: off(database_node().name), 20),
+    "Kong reloads twenty times": (
+        lambda: again_and_again(KONG, f"{site.COMPOSE} exec -T kong kong reload", 0.5), 30,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_under_load_fails_no_request_that_another_node_can_answer(chat, record_property, name):
+    fault, seconds = FAULTS[name]
+    with ExitStack() as stack:
+        loads = [stack.enter_context(Load(chat)) for _ in range(4)]
+        with fault():
+            time.sleep(seconds)
+        time.sleep(5)
+    answers = [answer for load in loads for answer in load.answers]
+    failed = [problem for load in loads for problem in load.failed()]
+    record_property("requests", len(answers))
+    record_property("failed", len(failed))
+    record_property("longest in seconds", round(max(took for load in loads for took in load.took), 1))
+    assert len(answers) > 20
+    assert failed == []
+
+
+def test_20_large_requests_at_once_are_answered_and_restart_nothing(gateway_url, api_key, record_property):
+    megabytes = site.variable(KONG, "site_body_limit_mb") - 1
+    body = QUESTION | {"note": "x" * megabytes * 2**20}
+    state = "docker inspect --format '{{.Id}} {{.State.StartedAt}} {{.RestartCount}}' $(docker ps -q)"
+    before = site.shell(KONG, state)
+    with ThreadPoolExecutor(20) as clients:
+        ask = partial(http_client.post, f"{gateway_url}/api/v1/chat", body, api_key)
+        answers = [one.result() for one in [clients.submit(ask) for _ in range(20)]]
+    record_property("statuses", dict(Counter(answer.status for answer in answers)))
+    assert {answer.status for answer in answers} == {200}
+    assert site.shell(KONG, state) == before
