@@ -238,7 +238,7 @@ FAULTS: dict[str, tuple[Fault, float]] = {
     "Ollama of the first node is killed": (service("kill", "ollama", FIRST), 10),
     # Ollama answers 500, and what has begun ends without its last line.
     "its models die again and again": (
-        lambda: again_and_again(FIRST, "pkill -9 -f llama-server; :", 0.3), 20,
+        lambda: again_and_again(FIRST, "pkill -9 -f '[l]lama-server'; :", 0.3), 20,
     ),
     "it has a tenth of a processor": (slow, 20),
     "Redis is away": (service("stop", "redis", site.running("redis")[0]), 10),
