@@ -37,7 +37,7 @@ import hub, start_notebook
 from jupyter_client.manager import start_new_kernel
 
 home, _ = hub.home_of("ada")
-hub.NotebookSpawner(memory_mb=512).make_preexec_fn("ada")()
+hub.NotebookSpawner(mem_limit="512M").make_preexec_fn("ada")()
 os.environ.update(start_notebook.settings(home, dict(os.environ, HOME=str(home))))
 with zipfile.ZipFile(home / "heavy-1.0-py3-none-any.whl", "w") as wheel:
     about = "heavy-1.0.dist-info"
