@@ -34,7 +34,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failed]:
     placed = [*others, {"redis": redis | {"uid": 4242}}]
     models = [*site.variable(SMALL, "ollama_models"), {"name": "missing-model", "size_gb": 1.0}]
     wrong = {
-        "group_vars/backend": {"node_services": placed, "stack_wait_timeout_s": 20},
+        "group_vars/backend": {"node_services": placed, "stack_wait_timeout_s": 10},
         f"host_vars/{SMALL.address}": {"ollama_models": models},
         f"host_vars/{GATEWAY.address}": {"kong_rate_limit_per_minute": 2999},
     }
