@@ -1,30 +1,27 @@
 """The queue, the one worker that makes pictures, and what became of each job."""
 
 import asyncio
-import json
-import re
+import base64
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
-
-from .png import png
 
 Graph = dict[str, Any]
 # Event, data, and the client that hears of it: an empty name for all.
 Send = Callable[[str, dict[str, Any], str], Awaitable[None]]
 # The classes of nodes this project uses. Their links and values are not checked.
 SHOWS = ("SaveImage", "PreviewImage")
-SIZED = ("EmptyLatentImage", "EmptyImage")
-OTHERS = ("CheckpointLoaderSimple", "CLIPTextEncode", "KSampler", "VAEDecode")
+OTHERS = (
+    "CheckpointLoaderSimple", "CLIPTextEncode", "EmptyImage", "EmptyLatentImage", "KSampler", "VAEDecode",
+)  # fmt: skip
 # A graph without a sampler takes no time worth waiting for.
 SAMPLING_S = 1
 TEMPORARY = "ComfyUI_temp_standin"
-
-
-class InterruptedJobError(Exception):
-    """Somebody asked to stop the running job."""
+# One grey pixel.
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg=="
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class Jobs:
         await self._changed()
 
     def interrupt(self) -> None:
-        """Stop the running job at its next step."""
+        """Stop the running job at its next node."""
         self._interrupted = True
 
     async def _changed(self) -> None:
@@ -97,51 +94,37 @@ class Jobs:
                 await self._send(event, {**data, "prompt_id": job.name}, job.client)
 
         await tell("execution_start")
-        verdict, shown = "success", shown_by(job.graph)
-        try:
-            for node in [name for name in job.graph if name not in shown] + shown:
-                await tell("executing", node=node)
-                if job.graph[node]["class_type"] == "KSampler":
-                    steps = job.graph[node]["inputs"]["steps"]
-                    for step in range(steps):
-                        await asyncio.sleep(SAMPLING_S / steps)
-                        self._stop_if_asked()
-                        await tell("progress", node=node, value=step + 1, max=steps)
-                self._stop_if_asked()
-                if node in shown:
-                    outputs[node] = {"images": [self._picture(job.graph, node)]}
-                    await tell("executed", node=node, output=outputs[node])
-        except InterruptedJobError:
-            verdict = "error"
+        shown = shown_by(job.graph)
+        for node in sorted(job.graph, key=lambda name: name in shown):
+            await tell("executing", node=node)
+            if job.graph[node]["class_type"] == "KSampler":
+                steps = job.graph[node]["inputs"]["steps"]
+                for step in range(steps):
+                    await asyncio.sleep(SAMPLING_S / steps)
+                    await tell("progress", node=node, value=step + 1, max=steps)
+            if self._interrupted:
+                break
+            if node in shown:
+                outputs[node] = {"images": [self._picture(job, node)]}
+                await tell("executed", node=node, output=outputs[node])
+        verdict = "error" if self._interrupted else "success"
         status = {"status_str": verdict, "completed": verdict == "success"}
         self.history[job.name] = {"prompt": job.listed(), "outputs": outputs, "status": status}
         await tell("executing", node=None)
 
-    def _stop_if_asked(self) -> None:
-        if self._interrupted:
-            raise InterruptedJobError
-
-    def _picture(self, graph: Graph, node: str) -> dict[str, str]:
-        """Draw what a node shows; return where. Everything in the graph decides what it looks like."""
-        size = next(one["inputs"] for one in graph.values() if one["class_type"] in SIZED)
-        seed = int(sha256(json.dumps(graph, sort_keys=True).encode()).hexdigest()[:6], 16)
-        saved = graph[node]["class_type"] == "SaveImage"
-        stem, kind = (graph[node]["inputs"]["filename_prefix"], "output") if saved else (TEMPORARY, "temp")
-        name = f"{stem}_{next_number(self.root / kind, stem):05}_.png"
-        (self.root / kind / name).write_bytes(png(size["width"], size["height"], seed))
+    def _picture(self, job: Job, node: str) -> dict[str, str]:
+        """Write what a node shows; return where. What follows its pixel makes each picture another."""
+        one = job.graph[node]
+        saved = one["class_type"] == "SaveImage"
+        stem, kind = (one["inputs"]["filename_prefix"], "output") if saved else (TEMPORARY, "temp")
+        name = f"{stem}_{job.number:05}_.png"
+        (self.root / kind / name).write_bytes(PNG + job.name.encode())
         return {"filename": name, "subfolder": "", "type": kind}
 
 
 def shown_by(graph: Graph) -> list[str]:
     """Return the ids of the nodes that show something. Raises ValueError for a node this stand-in lacks."""
     for name, node in graph.items():
-        if node.get("class_type") not in (*SHOWS, *SIZED, *OTHERS):
+        if node.get("class_type") not in (*SHOWS, *OTHERS):
             raise ValueError(f"Node {name}: the stand-in has no {node.get('class_type')}")
     return [name for name, node in graph.items() if node["class_type"] in SHOWS]
-
-
-def next_number(folder: Path, stem: str) -> int:
-    """Return the number after the highest there is: it begins anew when the files were taken away."""
-    numbered = re.compile(re.escape(stem) + r"_(\d+)_")
-    found = [int(match[1]) for path in folder.glob("*") if (match := numbered.match(path.name))]
-    return max(found, default=0) + 1

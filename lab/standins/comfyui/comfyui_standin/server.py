@@ -12,8 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from .cli_args import parser
-from .jobs import Jobs, shown_by
-from .png import png
+from .jobs import PNG, Jobs, shown_by
 
 PREVIEW, PREVIEW_PNG = 1, 2
 PAGE = "<!doctype html><title>ComfyUI</title><p>This is a stand-in for ComfyUI: it makes up its pictures.</p>"
@@ -62,7 +61,7 @@ class Api:
                 await socket.send_json({"type": event, "data": data})
                 if event == "progress":
                     header = struct.pack(">II", PREVIEW, PREVIEW_PNG)
-                    await socket.send_bytes(header + png(8, 8, data["value"]))
+                    await socket.send_bytes(header + PNG)
 
     async def page(self, _request: web.Request) -> web.Response:
         """The page a person opens."""
