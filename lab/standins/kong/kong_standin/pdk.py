@@ -124,19 +124,28 @@ def get_raw_body(pdk: Pdk, limit: float = 0) -> LuaValue:
     return body.decode("latin-1")
 
 
+def setting(name: str) -> Callable[[Pdk, str], None]:
+    """Return the function that sends the request elsewhere: another path, query, method or upstream."""
+    return lambda pdk, value: setattr(pdk.exchange, name, value)
+
+
+def setting_header(headers: str) -> Callable[[Pdk, str, str], None]:
+    """Return the function that sets a header, of what is sent on or of the answer."""
+
+    def set_header(pdk: Pdk, name: str, value: str) -> None:
+        getattr(pdk.exchange, headers)[name] = real_text(value)
+
+    return set_header
+
+
+def clearing_header(headers: str) -> Callable[[Pdk, str], None]:
+    """Return the function that takes a header away."""
+    return lambda pdk, name: getattr(pdk.exchange, headers).popall(name, None)
+
+
 def set_raw_body(pdk: Pdk, body: str) -> None:
     """Send another body."""
     pdk.exchange.out_body = body.encode("latin-1")
-
-
-def clear_header(pdk: Pdk, name: str) -> None:
-    """Send the request without a header."""
-    pdk.exchange.out_headers.popall(name, None)
-
-
-def set_request_header(pdk: Pdk, name: str, value: str) -> None:
-    """Send the request with a header of this value."""
-    pdk.exchange.out_headers[name] = real_text(value)
 
 
 def exit_(pdk: Pdk, status: int, body: LuaValue, headers: LuaValue = None) -> None:
@@ -146,16 +155,6 @@ def exit_(pdk: Pdk, status: int, body: LuaValue, headers: LuaValue = None) -> No
         int(status), text.encode("latin-1"), plain(headers or {}) or {"Content-Type": JSON_TYPE}
     )
     raise ExitError
-
-
-def set_header(pdk: Pdk, name: str, value: str) -> None:
-    """Set a header of the answer."""
-    pdk.exchange.answer_headers[name] = real_text(value)
-
-
-def clear_answer_header(pdk: Pdk, name: str) -> None:
-    """Answer without a header."""
-    pdk.exchange.answer_headers.popall(name, None)
 
 
 def get_answer_body(pdk: Pdk) -> str | None:
@@ -168,16 +167,6 @@ def get_answer_body(pdk: Pdk) -> str | None:
 def set_answer_body(pdk: Pdk, body: str) -> None:
     """Answer with another body."""
     pdk.exchange.answer_body = pdk.exchange.chunk = body.encode("latin-1")
-
-
-def set_upstream(pdk: Pdk, name: str) -> None:
-    """Send the request to another upstream. If there is none of that name the request fails."""
-    pdk.exchange.upstream = name
-
-
-def set_service_request(name: str) -> Callable[[Pdk, str], None]:
-    """Return the function that sends a request with another path, query or method."""
-    return lambda pdk, value: setattr(pdk.exchange, name, value)
 
 
 def md5(_pdk: Pdk, text: str) -> str:
@@ -230,22 +219,22 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[..., LuaValue]]] = {
     "kong.request.get_method": (ANY, lambda pdk: pdk.exchange.method),
     "kong.request.get_path": (ANY, lambda pdk: bytes_text(pdk.exchange.path)),
     "kong.request.get_raw_body": (BEFORE_CONTENT, get_raw_body),
-    "kong.response.clear_header": (HEADERS, clear_answer_header),
+    "kong.response.clear_header": (HEADERS, clearing_header("answer_headers")),
     "kong.response.exit": (BEFORE_CONTENT, exit_),
     "kong.response.get_header": (AFTER_HEADERS, lambda pdk, name: pdk.exchange.answer_headers.get(name)),
     "kong.response.get_raw_body": (BODY, get_answer_body),
     "kong.response.get_source": (AFTER_HEADERS, lambda pdk: pdk.exchange.source),
     "kong.response.get_status": (AFTER_HEADERS, lambda pdk: pdk.exchange.status),
-    "kong.response.set_header": (HEADERS, set_header),
+    "kong.response.set_header": (HEADERS, setting_header("answer_headers")),
     "kong.response.set_raw_body": (BODY, set_answer_body),
-    "kong.service.request.clear_header": (BEFORE_CONTENT, clear_header),
-    "kong.service.request.set_header": (BEFORE_CONTENT, set_request_header),
-    "kong.service.request.set_method": (BEFORE_CONTENT, set_service_request("out_method")),
-    "kong.service.request.set_path": (BEFORE_CONTENT, set_service_request("out_path")),
+    "kong.service.request.clear_header": (BEFORE_CONTENT, clearing_header("out_headers")),
+    "kong.service.request.set_header": (BEFORE_CONTENT, setting_header("out_headers")),
+    "kong.service.request.set_method": (BEFORE_CONTENT, setting("out_method")),
+    "kong.service.request.set_path": (BEFORE_CONTENT, setting("out_path")),
     "kong.service.request.set_raw_body": (BEFORE_CONTENT, set_raw_body),
-    "kong.service.request.set_raw_query": (BEFORE_CONTENT, set_service_request("out_query")),
+    "kong.service.request.set_raw_query": (BEFORE_CONTENT, setting("out_query")),
     "kong.service.set_timeouts": (BEFORE_CONTENT, set_timeouts),
-    "kong.service.set_upstream": (BEFORE_CONTENT, set_upstream),
+    "kong.service.set_upstream": (BEFORE_CONTENT, setting("upstream")),
     "ngx.encode_base64": (ANY, lambda _pdk, text: base64.b64encode(text.encode("latin-1")).decode()),
     "ngx.md5": (ANY, md5),
     "ngx.utctime": (ANY, lambda _pdk: time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())),

@@ -142,7 +142,7 @@ class Gateway:
     async def _own_answer(
         self, exchange: Exchange, request: web.BaseRequest, now: Generation
     ) -> web.StreamResponse:
-        headers = self._headers(exchange, now)
+        headers = headers_of(exchange, now)
         run_phase(plugins.body_filter, exchange, now)
         # aiohttp frames the answer itself.
         headers.popall("Content-Length", None)
@@ -151,20 +151,6 @@ class Gateway:
         await response.write_eof()
         exchange.bytes_sent = len(exchange.answer_body)
         return response
-
-    def _headers(self, exchange: Exchange, now: Generation) -> CIMultiDict[str]:
-        """Return the answer's headers, after all plugins have seen them."""
-        run_phase(plugins.header_filter, exchange, now)
-        headers, spent = exchange.answer_headers, (time.monotonic() - exchange.started) * 1000
-        if exchange.source == "service":
-            waited = exchange.tries[-1].header_seconds * 1000
-            headers["X-Kong-Upstream-Latency"] = f"{waited:.0f}"
-            headers["X-Kong-Proxy-Latency"] = f"{max(0.0, spent - waited):.0f}"
-        else:
-            headers["X-Kong-Response-Latency"] = f"{spent:.0f}"
-        # Always there, so that nobody takes this for Kong.
-        headers.setdefault("Server", SERVER)
-        return headers
 
     async def _proxy(
         self, exchange: Exchange, route: Route, request: web.BaseRequest, now: Generation
@@ -217,7 +203,7 @@ class Gateway:
         exchange.answer_headers.update(early)
         if answer.status == SWITCHING:
             exchange.answer_headers.update({"Connection": "upgrade", "Upgrade": WEBSOCKET})
-        response = web.StreamResponse(status=exchange.status, headers=self._headers(exchange, now))
+        response = web.StreamResponse(status=exchange.status, headers=headers_of(exchange, now))
         await response.prepare(request)
         if answer.status == SWITCHING:
             exchange.bytes_sent = await tunnel(request, answer)
@@ -250,6 +236,14 @@ def run_phase(phase: Phase, exchange: Exchange, now: Generation) -> None:
             phase(exchange, plugin, now)
         except PluginError as problem:
             LOG.error("%s: %s", plugin.name, problem)
+
+
+def headers_of(exchange: Exchange, now: Generation) -> CIMultiDict[str]:
+    """Return the answer's headers, after all plugins have seen them."""
+    run_phase(plugins.header_filter, exchange, now)
+    # Always there, so that nobody takes this for Kong.
+    exchange.answer_headers.setdefault("Server", SERVER)
+    return exchange.answer_headers
 
 
 async def write(exchange: Exchange, response: web.StreamResponse, now: Generation) -> None:

@@ -25,42 +25,32 @@ def answer(status: int, body: dict[str, Any]) -> web.Response:
     return web.json_response(body, status=status, headers={"Server": SERVER})
 
 
-class Api:
-    """What this project asks of the status API. Nothing in it changes anything."""
+def status_api(gateway: Gateway) -> web.Application:
+    """Return what this project asks of the status API. Nobody is asked for a password, as in Kong."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        """Show `gateway`; nobody is asked for a password, as in Kong."""
-        self._gateway = gateway
+    async def node_status(_request: web.Request) -> web.Response:
+        return answer(200, {"configuration_hash": gateway.now.config.hash})
 
-    def application(self) -> web.Application:
-        """Return the application with all paths."""
-        app = web.Application()
-        app.router.add_get("/metrics", self.metrics)
-        app.router.add_get("/status", self.node_status)
-        app.router.add_get("/status/ready", self.ready)
-        app.router.add_get("/upstreams/{upstream}/health", self.health)
-        return app
-
-    async def node_status(self, _request: web.Request) -> web.Response:
-        """The hash of the configuration."""
-        return answer(200, {"configuration_hash": self._gateway.now.config.hash})
-
-    async def ready(self, _request: web.Request) -> web.Response:
-        """It never serves without a configuration."""
+    async def ready(_request: web.Request) -> web.Response:
+        # It never serves without a configuration.
         return answer(200, {"message": "ready"})
 
-    async def metrics(self, _request: web.Request) -> web.Response:
-        """The prometheus plugin's page."""
-        gateway = self._gateway
+    async def metrics(_request: web.Request) -> web.Response:
         page = gateway.now.metrics.page(gateway.now.checkers.values(), gateway.under_way)
         return web.Response(text=page, headers={"Server": SERVER})
 
-    async def health(self, request: web.Request) -> web.Response:
-        """The targets and their health."""
-        checker = self._gateway.now.checkers.get(request.match_info["upstream"])
+    async def health(request: web.Request) -> web.Response:
+        checker = gateway.now.checkers.get(request.match_info["upstream"])
         if checker is None:
             return answer(404, {"message": "Not found"})
         return answer(200, {"data": [shown(checker, address) for address in checker.wheel.addresses]})
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/status", node_status)
+    app.router.add_get("/status/ready", ready)
+    app.router.add_get("/upstreams/{upstream}/health", health)
+    return app
 
 
 def shown(checker: Checker, address: Address) -> dict[str, Any]:
@@ -104,7 +94,7 @@ class Server:
         proxy = web.Server(
             self.gateway.handle, handler_cancellation=True, access_log=None, auto_decompress=False
         )
-        api = web.AppRunner(Api(self.gateway).application(), access_log=None)
+        api = web.AppRunner(status_api(self.gateway), access_log=None)
         self.runners = [web.ServerRunner(proxy), api]
         for runner in self.runners:
             await runner.setup()

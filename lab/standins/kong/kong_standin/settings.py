@@ -13,7 +13,6 @@ FIXED = {
     "admin_listen": "off",
     "anonymous_reports": "off",
     "database": "off",
-    "headers": "latency_tokens",
     "nginx_proxy_proxy_next_upstream": "error timeout non_idempotent",
     "nginx_proxy_proxy_socket_keepalive": "on",
     "real_ip_header": "X-Forwarded-For",
@@ -25,9 +24,9 @@ FIXED = {
     "upstream_keepalive_pool_size": "0",
 }
 WITHOUT_EFFECT = frozenset([
-    "dns_order", "dns_valid_ttl", "lmdb_map_size", "mem_cache_size", "nginx_http_client_body_buffer_size",
-    "nginx_proxy_proxy_next_upstream_timeout", "nginx_worker_processes", "proxy_error_log",
-    "status_error_log",
+    "dns_order", "dns_valid_ttl", "headers", "lmdb_map_size", "mem_cache_size",
+    "nginx_http_client_body_buffer_size", "nginx_proxy_proxy_next_upstream_timeout", "nginx_worker_processes",
+    "proxy_error_log", "status_error_log",
 ])  # fmt: skip
 READ = frozenset([
     "declarative_config", "log_level", "nginx_http_log_format", "plugins", "prefix", "proxy_access_log",
