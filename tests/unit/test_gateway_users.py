@@ -11,17 +11,13 @@ import render
 import yaml
 from programs import ansible
 from site_description import production
-from standins.kong.kong_standin.config import parse
-from standins.kong.kong_standin.schema import PLUGINS
-from standins.kong.kong_standin.server import Server
-from standins.kong.kong_standin.settings import settings_of
+from standin_kong import serving
 from tree import ROOT
 
 from aicluster.errors import SiteError
 from aicluster.gateway.users import gateway_users, user_secrets, with_user
 from aicluster.preflight.users import user_notes
 
-FREE_PORTS = {f"KONG_{listener}_LISTEN": "127.0.0.1:0" for listener in ("PROXY", "STATUS")}
 DAY = "2027-06-30"
 KEYS = [{"name": "old", "until": "2027-06-29"}, {"name": "last", "until": DAY}, {"name": "own"}]
 
@@ -112,17 +108,8 @@ ANNAS, BENS, CARLS = (f"made-up-user-{name}-main" for name in ("anna", "ben", "c
 @asynccontextmanager
 async def gateway(text: str) -> AsyncIterator[Any]:
     """The stand-in with a kong.yml, and how to ask it for its models."""
-    environment = {
-        name: value.replace("$$", "$") for name, value in render.container("kong")["environment"].items()
-    }
-    server = Server(settings_of(environment | FREE_PORTS), parse(text, PLUGINS))
-    await server.start()
-    url = f"http://127.0.0.1:{server.runners[0].addresses[0][1]}/v1/models"
-    try:
-        async with aiohttp.ClientSession() as session:
-            yield lambda **headers: session.get(url, headers=headers)
-    finally:
-        await server.end()
+    async with serving(text) as (_, url), aiohttp.ClientSession() as session:
+        yield lambda **headers: session.get(f"{url}/v1/models", headers=headers)
 
 
 def kong_yml(*lacking: str) -> str:

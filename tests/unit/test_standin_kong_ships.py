@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import render
 import yaml
+from standin_kong import environment
 from standins.kong.kong_standin import settings
 from standins.kong.kong_standin.fields import Field
 from standins.kong.kong_standin.pdk import FUNCTIONS, VALUES
@@ -68,11 +69,6 @@ def test_every_name_the_shipped_lua_uses_is_implemented_and_no_other():
     used = {name for text in texts for name in re.findall(r"\b(?:kong|ngx|json)(?:\.\w+)+", text)}
     names = {re.sub(r"^json\b", "cjson.safe", name) for name in used}
     assert names == {*FUNCTIONS, *VALUES}
-
-
-def environment() -> dict[str, str]:
-    found: dict[str, str] = render.compose_of("kong")["services"]["kong"]["environment"]
-    return {name: value.replace("$$", "$") for name, value in found.items()}
 
 
 def test_every_setting_of_the_container_is_implemented_and_no_other():
