@@ -1,12 +1,10 @@
 """Backups of the running site as tests see them."""
 
 import json
-import subprocess
 import sys
 from typing import Any
 
 import site_under_test as site
-from tree import ROOT
 
 AGENT = "/opt/aicluster/bin/aicluster_backup.py"
 DRILL = "/opt/aicluster/bin/aicluster_drill.py"
@@ -35,15 +33,7 @@ def snapshots(node: site.Node) -> list[Any]:
 
 def back_up() -> dict[str, Any]:
     """The report of `bin/backup`, which succeeds."""
-    ran = subprocess.run(
-        ["bin/backup", "--json", *site.inventory_arguments()],
-        cwd=ROOT,
-        env=site.environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ran = site.program("backup")
     sys.stdout.write(ran.stderr)
     assert ran.returncode == 0, ran.stdout
     return dict(json.loads(ran.stdout))

@@ -1,17 +1,16 @@
 """Programs that a test starts, and programs it puts in the place of others."""
 
-import os
 import subprocess
 from pathlib import Path
 
+from aicluster_lab import ask
 from tree import ROOT
 
 
 def ansible(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a program of Ansible in the root, where nothing but ansible.cfg and `environment` sets it."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    own = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", **environment}
-    return subprocess.run(argv, cwd=ROOT, env=kept | own, capture_output=True, text=True, check=False)
+    told = ask.environment(ROOT) | environment
+    return subprocess.run(argv, cwd=ROOT, env=told, capture_output=True, text=True, check=False)
 
 
 def script(path: Path, text: str) -> str:

@@ -184,6 +184,15 @@ def fingerprint(node: Node) -> str:
     return shell(node, FINGERPRINT)
 
 
+def program(name: str, *arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run `bin/<name> --json` of a project to its end."""
+    return subprocess.run(
+        [f"{root}/bin/{name}", "--json", *inventory_arguments(), *arguments],
+        cwd=root, env=environment(root), stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Run:
     code: int

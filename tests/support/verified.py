@@ -1,7 +1,6 @@
 """`bin/verify --json` as a test sees it."""
 
 import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,15 +37,7 @@ class Verdict:
 
 
 def verify(*arguments: str, root: Path = ROOT) -> Verdict:
-    ran = subprocess.run(
-        [str(root / "bin" / "verify"), "--json", *site.inventory_arguments(), *arguments],
-        cwd=root,
-        env=site.environment(root),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ran = site.program("verify", *arguments, root=root)
     return Verdict(ran.returncode, json.loads(ran.stdout))
 
 

@@ -10,8 +10,7 @@ from .settings import Settings
 from .store import USER, Store
 
 PAGE = "<!doctype html><title>Grafana</title><p>This is a stand-in for Grafana: it draws nothing."
-VISITOR = ""
-# What a visitor gets of an endpoint.
+# What a visitor gets of an endpoint, and who does not sign in.
 WELCOME = 200
 REFUSALS = {401: "Unauthorized", 403: "You'll need additional permissions to perform this action."}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -48,25 +47,21 @@ class Api:
             app.router.add_route("GET", self._settings.sub_path + path, handler)
         return app
 
-    def _who(self, request: web.Request) -> str | None:
-        """Who asks, by basic auth or as a visitor; None where that is nobody.
-
-        A wrong password is refused, visitors welcome or not.
-        """
+    def _status(self, request: web.Request, visitors: int) -> int:
+        """Return what who asks gets, by basic auth; a wrong password is refused, visitors welcome or not."""
         if "Authorization" not in request.headers:
-            return VISITOR if self._settings.visitors else None
+            return visitors if self._settings.visitors else 401
         try:
             given = BasicAuth.decode(request.headers["Authorization"], "utf-8")
         except ValueError:
-            return None
-        return given.login if self._store.opens(given.login, given.password) else None
+            return 401
+        return WELCOME if self._store.opens(given.login, given.password) else 401
 
     def _for(self, visitors: int, handler: Handler) -> Handler:
         """Return the handler for the administrator, and for visitors if they are welcome."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            who = self._who(request)
-            status = 401 if who is None else visitors if who == VISITOR else WELCOME
+            status = self._status(request, visitors)
             return refusal(status, REFUSALS[status]) if status != WELCOME else await handler(request)
 
         return guarded

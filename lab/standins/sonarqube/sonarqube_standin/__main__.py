@@ -9,7 +9,7 @@ import psycopg
 from aiohttp import web
 
 from .database import DELIVERED, Database
-from .properties import database_url, properties
+from .properties import properties
 from .server import application
 
 
@@ -18,8 +18,8 @@ def main() -> None:
     path = Path(os.environ["SONARQUBE_HOME"]) / "conf" / "sonar.properties"
     try:
         settings = properties(path.read_text())
-        user, password = settings["sonar.jdbc.username"], settings["sonar.jdbc.password"]
-        database = Database(database_url(settings), user, password)
+        url, user, password = (settings[f"sonar.jdbc.{name}"] for name in ("url", "username", "password"))
+        database = Database(url.removeprefix("jdbc:"), user, password)
         asyncio.run(database.ask(DELIVERED))
         app = application(database, settings["sonar.web.systemPasscode"])
         port = int(settings["sonar.web.port"])

@@ -1,9 +1,7 @@
 """Settings as SonarQube reads them: a Java properties file, and what its values must be."""
 
 import re
-from collections.abc import Mapping
 
-JDBC = "jdbc:postgresql:"
 SHORTEST_PASSWORD = 12
 CLASSES = {
     "one uppercase character": r"[A-Z]",
@@ -13,24 +11,10 @@ CLASSES = {
 }
 
 
-def unescaped(text: str) -> str:
-    """Return a value without Java's escapes, of which this project writes those of signs."""
-    return re.sub(r"\\(.)", r"\1", text)
-
-
 def properties(text: str) -> dict[str, str]:
-    """Return name -> value of a properties file; continued lines are not known here."""
-    lines = (line.strip() for line in text.splitlines())
-    pairs = (re.split(r"\s*[=:]\s*|\s+", line, maxsplit=1) for line in lines if line and line[0] not in "#!")
-    return {unescaped(pair[0]): unescaped(pair[1]) if len(pair) > 1 else "" for pair in pairs}
-
-
-def database_url(settings: Mapping[str, str]) -> str:
-    """Return where the database is, `postgresql://host:port/name`. Raises ValueError for another kind."""
-    url = settings["sonar.jdbc.url"]
-    if not url.startswith(JDBC):
-        raise ValueError("sonar.jdbc.url is no address of a PostgreSQL database")
-    return url.removeprefix("jdbc:")
+    """Return name -> value of a properties file with lines `name=value`, of which Java skips blanks first."""
+    lines = (line.partition("=") for line in text.splitlines() if line and not line.startswith("#"))
+    return {name: re.sub(r"\\(.)", r"\1", value.lstrip()) for name, _, value in lines}
 
 
 def weakness(password: str) -> str:

@@ -1,7 +1,6 @@
 """The Web API: the calls this project uses, with SonarQube's status codes."""
 
 import functools
-import hmac
 import json
 from collections.abc import Awaitable, Callable
 
@@ -95,8 +94,7 @@ async def status(request: web.Request) -> web.Response:
 @routes.get("/api/monitoring/metrics")
 async def metrics(request: web.Request) -> web.Response:
     """Metrics for whoever shows the passcode as Prometheus does."""
-    shown, wanted = request.headers.get("Authorization", ""), f"Bearer {request.app[PASSCODE]}"
-    if not hmac.compare_digest(shown.encode(), wanted.encode()):
+    if request.headers.get("Authorization") != f"Bearer {request.app[PASSCODE]}":
         return refusal(403, "Insufficient privileges")
     return web.Response(text=METRICS)
 
