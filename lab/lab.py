@@ -32,7 +32,7 @@ class Lab:
         with progress.step("inventory"):
             self.site: Site = load_site(ROOT)
         require_owner(self.site.state, ROOT / ".cache")
-        self.port = registry.published_port(os.environ.get(registry.PORT_VARIABLE, ""))
+        self.port = registry.published_port()
 
     def prepare(self) -> docker.DockerClient:
         """Engine, registry and the images in it: all that is slow and needs the network."""

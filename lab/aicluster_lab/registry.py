@@ -3,6 +3,7 @@
 Images on the nodes follow it: a tag that was built anew replaces what a node pulled before.
 """
 
+import os
 import time
 import urllib.error
 import urllib.request
@@ -23,7 +24,7 @@ CONTAINER = f"{PREFIX}-registry"
 # Kept beside the images by the engine: no label, so that it outlives the lab and serves every checkout.
 STORAGE = f"{PREFIX}-registry"
 PORT_VARIABLE = "AICLUSTER_LAB_REGISTRY_PORT"
-DEFAULT_PORT = 5077
+DEFAULT_PORT = "5077"
 START_TIMEOUT_S = 30
 LIST = ["docker", "image", "ls", "--digests", "--format", "{{.Repository}}:{{.Tag}} {{.Digest}}"]
 # What ran from the old image is removed, so that the next run of site.yml sees it missing and makes it anew.
@@ -38,10 +39,9 @@ MANIFESTS = (
 )
 
 
-def published_port(setting: str) -> int:
+def published_port() -> int:
     """Port on 127.0.0.1 this machine pushes to (every engine accepts plain HTTP there)."""
-    if not setting:
-        return DEFAULT_PORT
+    setting = os.environ.get(PORT_VARIABLE) or DEFAULT_PORT
     if not setting.isdigit() or not 0 < int(setting) < 1 << 16:
         raise LabError(f"{PORT_VARIABLE} is `{setting}`; it must be a port number, 1 to 65535.")
     return int(setting)

@@ -19,7 +19,7 @@ RULES = ROOT / "roles/prometheus/templates/opt/aicluster/prometheus/rules"
 def images(service: str) -> list[str]:
     """Return the tags the image of a service may have on this machine: the lab's build, the public one."""
     image = str(catalogue()[service]["image"])
-    return [local_tag(image, published_port(os.environ.get("AICLUSTER_LAB_REGISTRY_PORT", ""))), image]
+    return [local_tag(image, published_port()), image]
 
 
 @cache

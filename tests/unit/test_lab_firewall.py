@@ -16,7 +16,5 @@ def test_the_labs_bridge_reaches_only_the_lab_and_the_hosts_resolvers_in_private
     assert checked == ['    iifname != "aicluster-lab" accept', f"    ip daddr {LAB} accept", *DNS]
     private = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 169.254.0.0/16, 100.64.0.0/10, 198.18.0.0/15"
     assert drop == f"    ip daddr {{ {private} }} counter drop"
-
-
-def test_without_a_resolver_no_rule_names_one():
+    # Without a resolver no rule names one.
     assert "dport 53" not in firewall.ruleset(LAB, [])
