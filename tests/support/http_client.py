@@ -47,16 +47,15 @@ def _ask(request: urllib.request.Request, timeout_s: float) -> Answer:
         return Answer(error.code, error.headers, error.read(), time.monotonic() - began)
 
 
-def get(url: str, key: str | None = None, timeout_s: float = 10, login: str | None = None) -> Answer:
-    """GET, with `login` (user:password) as basic auth; raises OSError without an answer in `timeout_s`."""
+def get(url: str, key: str | None = None, login: str | None = None) -> Answer:
+    """GET, with `login` (user:password) as basic auth; raises OSError without an answer in ten seconds."""
     request = _request(url, None, key)
     if login is not None:
         request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
-    return _ask(request, timeout_s)
+    return _ask(request, 10)
 
 
 def delete(url: str, key: str) -> Answer:
-    """DELETE."""
     request = _request(url, None, key)
     request.method = "DELETE"
     return _ask(request, TIMEOUT_S)
@@ -67,8 +66,8 @@ def post(url: str, body: Any, key: str | None = None, timeout_s: float = TIMEOUT
     return _ask(_request(url, body, key), timeout_s)
 
 
-def post_stream(url: str, body: Any, key: str, timeout_s: float = TIMEOUT_S) -> list[tuple[float, bytes]]:
+def post_stream(url: str, body: Any, key: str) -> list[tuple[float, bytes]]:
     """POST JSON; every line of the streamed answer with the seconds since the request began."""
     began = time.monotonic()
-    with _OPENER.open(_request(url, body, key), timeout=timeout_s) as response:
+    with _OPENER.open(_request(url, body, key), timeout=TIMEOUT_S) as response:
         return [(time.monotonic() - began, line) for line in response]

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 Graph = dict[str, Any]
 # Event, data, and the client that hears of it: an empty name for all.
@@ -53,13 +54,13 @@ class Jobs:
         """Return the queue's length as the `status` event shows it."""
         return {"exec_info": {"queue_remaining": len(self.waiting) + (self.running is not None)}}
 
-    async def put(self, graph: Graph, name: str, client: str) -> int:
-        """Queue a graph; return its number."""
+    async def put(self, graph: Graph, client: str) -> Job:
+        """Queue a graph."""
         self._number += 1
-        number = self._number
-        self.waiting.append(Job(number, name, graph, client))
+        job = Job(self._number, str(uuid4()), graph, client)
+        self.waiting.append(job)
         await self._changed()
-        return number
+        return job
 
     async def drop(self, names: list[str] | None) -> None:
         """Take waiting jobs off the queue; None means all."""

@@ -87,7 +87,7 @@ class Api:
     async def prompt(self, request: web.Request) -> web.Response:
         """Queue a graph, or refuse it."""
         body = await self._body(request, {"prompt", "client_id"})
-        graph, name = body.get("prompt", {}), str(uuid.uuid4())
+        graph = body.get("prompt", {})
         try:
             refused = None if shown_by(graph) else ("prompt_no_outputs", "Prompt has no outputs")
         except ValueError as error:
@@ -95,8 +95,8 @@ class Api:
         if refused:
             error_of = {"type": refused[0], "message": refused[1], "details": "", "extra_info": {}}
             return web.json_response({"error": error_of, "node_errors": []}, status=400)
-        number = await self._jobs.put(graph, name, str(body.get("client_id", "")))
-        return web.json_response({"prompt_id": name, "number": number, "node_errors": {}})
+        job = await self._jobs.put(graph, str(body.get("client_id", "")))
+        return web.json_response({"prompt_id": job.name, "number": job.number, "node_errors": {}})
 
     async def queue(self, _request: web.Request) -> web.Response:
         """Running and waiting jobs."""
