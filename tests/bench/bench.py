@@ -25,6 +25,7 @@ from typing import Any
 import docker
 import render
 import yaml
+from aicluster_lab.ask import environment
 from aicluster_lab.containers import ROOT_LABEL
 from aicluster_lab.lock import held
 from aicluster_lab.registry import CONTAINER as REGISTRY
@@ -41,7 +42,6 @@ CONTAINERS = (
     "docker ps -a --filter label=com.docker.compose.project=aicluster"
     " --format '{{.Names}} {{.Label \"aicluster.digest\"}} {{.State}}' | sort"
 )
-INHERITED = ("ANSIBLE_", "MOLECULE_", "PYTHON")
 OPTIONS = ("-o", "BatchMode=yes", "-o", "ControlPath=none")
 STATUS = "curl -s -o /dev/null -w '%{{http_code}}' {}"
 
@@ -162,14 +162,13 @@ def run(title: str, command: Sequence[str]) -> list[float]:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime, cpu_of_nodes()
 
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(INHERITED)}
     log = WORK / f"{title}.log"
     # Sockets need a short path.
     with tempfile.TemporaryDirectory(prefix="bench-") as sockets, log.open("w") as output:
-        own = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets}
+        told = environment(ROOT) | {"ANSIBLE_SSH_CONTROL_PATH_DIR": sockets}
         (here, there), began = spent(), time.monotonic()
         done = subprocess.run(
-            command, cwd=ROOT, env=kept | own,
+            command, cwd=ROOT, env=told,
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
         wall, there = time.monotonic() - began, spent()[1] - there

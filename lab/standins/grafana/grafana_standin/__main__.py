@@ -1,12 +1,12 @@
 """The command line: `server`, and the one command of `cli` that provisioning needs."""
 
-import importlib
 import os
 import sqlite3
 import sys
 
 import yaml
 
+from .server import serve
 from .settings import settings_of
 from .store import Store
 
@@ -20,8 +20,7 @@ def main(arguments: list[str]) -> None:
         settings = settings_of(os.environ)
         match arguments:
             case ["server"]:
-                # Only then it is loaded.
-                importlib.import_module("grafana_standin.server").serve(settings)
+                serve(settings)
             case ["cli", "--homepath", _, "--config", _, *words] if words == RESET:
                 Store(settings.data).write(sys.stdin.readline().rstrip("\n"))
                 print("Admin password changed successfully ✔")
