@@ -48,7 +48,3 @@ EXAMPLES = r"""
     phase: deliver
     plan: "{{ __stack_plan }}"
 """
-
-RETURN = r"""
-engine: {description: "For V(release), what was done for an engine that does not start.", type: str}
-"""
