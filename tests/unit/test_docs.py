@@ -8,9 +8,7 @@ import tree
 from by_path import import_file
 from tree import ROOT, catalogue
 
-PAGES = tree.named(".md")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-every_page = pytest.mark.parametrize("name", PAGES, ids=str)
 
 
 def code_of(name: Path | str) -> str:
@@ -19,23 +17,14 @@ def code_of(name: Path | str) -> str:
     return "\n".join([*fenced, *re.findall(r"`([^`\n]+)`", text)])
 
 
-@every_page
-def test_a_relative_link_leads_somewhere(name):
-    for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", (ROOT / name).read_text()):
-        if "://" not in link and not link.startswith("mailto:"):
-            assert (ROOT / name.parent / link).exists(), link
-
-
-@every_page
-def test_a_make_target_that_is_named_exists(name):
-    named = set(re.findall(r"(?:^|[`$ ])make ([a-z][a-z-]+)", code_of(name)))
-    assert named <= TARGETS, named - TARGETS
-
-
-@every_page
-def test_a_playbook_that_is_named_exists(name):
-    for playbook in re.findall(r"\bplaybooks/[a-z-]+\.yml", code_of(name)):
-        assert (ROOT / playbook).is_file(), playbook
+@pytest.mark.parametrize("name", tree.named(".md"), ids=str)
+def test_the_links_make_targets_and_playbooks_of_a_page_exist(name):
+    code = code_of(name)
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", (ROOT / name).read_text())
+    paths = [name.parent / link for link in links if "://" not in link and not link.startswith("mailto:")]
+    paths += map(Path, re.findall(r"\bplaybooks/[a-z-]+\.yml", code))
+    assert not [str(path) for path in paths if not (ROOT / path).exists()]
+    assert set(re.findall(r"(?:^|[`$ ])make ([a-z][a-z-]+)", code)) <= TARGETS
 
 
 def test_a_path_that_the_layout_page_names_exists():

@@ -17,10 +17,6 @@ def sentence(path: Path) -> str:
     return path.stem.replace("-", " ")
 
 
-def test_the_real_production_site_is_sound():
-    assert errors_of(production()) == []
-
-
 @pytest.mark.parametrize("path", VALID, ids=sentence)
 def test_a_sound_description_is_accepted(path):
     assert errors_of(site_of(path)) == []
