@@ -48,20 +48,17 @@ def account(node: Mapping[str, Any], resource: str, unit: str) -> tuple[dict[str
     planned = max(sums.values())
     figures = dict(zip(keys, (has, planned, has - planned), strict=True))
     name = {"mb": "MiB", "gb": "GiB"}[unit]
-    parts = {
-        profile: ", ".join(
-            [f"{reserved} reserved", *(f"{one} {needs[one]}" for one in services if needs[one])]
-        )
-        for profile, services in sets.items()
-    }
-    return figures, [
-        f"{resource} of {node['name']} {sums[profile]} {name} planned"
-        f"{f' in profile {profile}' if profile else ''} ({parts[profile]}): "
-        f"must fit into its {has} {name}; lower {key} of a service there or "
-        + ("take one out of the profile" if profile else "move one to another tier's node_services")
-        for profile in sets
-        if sums[profile] > has
-    ]
+    problems = []
+    for profile, services in sets.items():
+        if sums[profile] > has:
+            parts = [f"{reserved} reserved", *(f"{one} {needs[one]}" for one in services if needs[one])]
+            where = f" in profile {profile}" if profile else ""
+            fix = "take one out of the profile" if profile else "move one to another tier's node_services"
+            problems.append(
+                f"{resource} of {node['name']} {sums[profile]} {name} planned{where} ({', '.join(parts)}): "
+                f"must fit into its {has} {name}; lower {key} of a service there or {fix}"
+            )
+    return figures, problems
 
 
 def port_problems(node: Mapping[str, Any]) -> list[str]:
@@ -103,9 +100,8 @@ def architecture_problems(node: Mapping[str, Any]) -> list[str]:
 def node_budget(nodes: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return one account per entry of `cluster_nodes`, in its order.
 
-    Account: node (name), memory_mb, memory_planned_mb, memory_free_mb (MiB), disk_gb, disk_planned_gb,
-    disk_free_gb (GiB), problems (list of sentences naming object, value, rule and fix). What is planned
-    includes what the node reserves for itself. A sum with an unusable number in it is None.
+    Account: node (name), the figures of `account` for memory and disk, problems. What is planned includes
+    what the node reserves for itself.
     """
     accounts = []
     for node in nodes:

@@ -24,9 +24,7 @@ def password_of(service: str) -> str:
 def ingress_pages(node: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the pages behind the nginx of a node (an entry of `cluster_nodes`), sorted by service.
 
-    Entry: service, title, path, port (in the container), login (own, basic, none), user and password (the
-    secret's name) of a basic login, login_path (or None), strip, websocket, network (or None), profiles
-    (those in which it runs; none means always). A page at / is none of them: that is where nginx has its own.
+    A page at / is none of them: that is where nginx has its own.
     Raises SiteError for a path that does not end with /, and for paths and users that two pages share.
     """
     at = "gateway" if GATEWAY_SERVICE in node["services"] else "node"

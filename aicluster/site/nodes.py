@@ -34,7 +34,7 @@ def ssh_port(hostvars: Mapping[str, Any]) -> int:
 def node_entry(
     hostvars: Mapping[str, Any], catalogue: Mapping[str, Any], pins: Mapping[tuple[str, str], str]
 ) -> dict[str, Any]:
-    """Return one node as a plain mapping; see `cluster_nodes` for its shape.
+    """Return one node as a plain mapping.
 
     Only the keys named here are read: every key of lazy host variables costs a templating run.
     """
@@ -97,13 +97,10 @@ def cluster_nodes(
 ) -> list[dict[str, Any]]:
     """Return the cluster, one entry per host, in the order given.
 
-    Entry: name, host, address, ssh_port, mac (or None), tier (None in no tier), board, architecture,
-    memory_mb and memory_reserved_mb (MiB), disk_gb and disk_reserved_gb (GiB), health_start_interval_s (0:
-    not used), drained (bool), share (percent, its own or its part of the tier's, or None), capacity (any
-    unit, one for all nodes, or None), profiles (profile -> services that run in it and in no other; {}
-    without profiles), profile (the one that a new node starts with, or None), services (name -> catalogue
-    entry with the overrides; with an image of `pins`, those of a rollback, also pinned_from, its own; with
-    `replication` where it has a standby, see `pair_up`).
+    Entry: as `node_entry` makes it, in MiB and GiB. share: percent, its own or its part of the tier's;
+    capacity: in any unit, one for all nodes; profiles: profile -> services that run in it and in no other;
+    services: name -> catalogue entry with the overrides, with an image of `pins` (those of a rollback) also
+    pinned_from, its own, and with `replication` where it has a standby, see `pair_up`.
     A value nobody set is None and a service the catalogue lacks has only its overrides: finding mistakes
     is the preflight's work. Raises SiteError where a list of services cannot be read at all.
     """
@@ -130,9 +127,8 @@ def service_endpoints(
 ) -> list[dict[str, Any]]:
     """Return where `service` is reached, one entry per node that runs it, in the cluster's order.
 
-    Entry: node (name), host (inventory key), address, port (on the node), share (percent or None), capacity
-    (or None), drained (bool). A service that runs nowhere gives an empty list; a standby is none of them.
-    Raises SiteError if a node runs the service without a port of that name.
+    A service that runs nowhere gives an empty list; a standby is none of them. Raises SiteError if a node
+    runs the service without a port of that name.
     """
     endpoints = []
     for node in nodes_running(nodes, service):

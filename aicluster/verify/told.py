@@ -54,15 +54,7 @@ def neighbour_view(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def verify_site(nodes: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
-    """Return {node, services, cluster} for the node of this name.
-
-    services: name -> {container (bool), unit (systemd's name or None), memory_mb (MiB), health_limit_s (0
-    without a health check), profiles (names), replication (of a service with a standby, or
-    None), login (own, basic or none of the page behind nginx, or None),
-    ports: name -> {port, container, published (address or None)}};
-    cluster: a {name, host (inventory key), address, tier, balanced (may the gateway ask it), services: name
-    -> {ports: name -> number}} per node.
-    """
+    """Return what the node of this name knows of its services and of all nodes."""
     cluster = list(nodes)
     here = next(node for node in cluster if node["name"] == name)
     return {
