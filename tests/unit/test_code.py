@@ -16,7 +16,6 @@ from render import ansible_plugins
 from tree import ROOT
 
 FILTERS = adapters.FilterModule().filters()
-# Modules that only the controller of the lab or tests import.
 STANDARD_LIBRARY = set(sys.stdlib_module_names)
 
 
