@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do the models a node shall have fit on its disk and into its memory? Asked before the first byte is pulled.
-
-Source: `ollama_models`, `ollama_aliases` and `ollama_max_loaded_models` of a node, and the `memory_mb` and
-`disk_gb` its service ollama is given.
-"""
+"""Do the models of a node fit on its disk and into its memory? Asked before the first byte is pulled."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each node has and what its services plan to use: memory, disk, ports, architecture.
-
-Source: `cluster_nodes`, that is boards (group_vars/<board>/hardware.yml), the catalogue and the placement.
-"""
+"""What each node has and what its services plan to use: memory, disk, ports, architecture."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

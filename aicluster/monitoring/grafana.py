@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Grafana is told of the cluster: data sources, and links to pages outside it.
-
-Source: `cluster_nodes`; the keys `datasource` and `dashboard` of the services.
-"""
+"""What Grafana is told of the cluster: data sources, and links to pages outside it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a Prometheus asks, derived from what is placed where: metrics, probes of pages, pings of nodes.
-
-Source: `cluster_nodes`; of each service the keys `metrics` and `probe` of the catalogue.
-"""
+"""What a Prometheus asks, derived from what is placed where: metrics, probes of pages, pings of nodes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who reaches a port, and where: what its `from` means on the network.
-
-Source: `from` of a port of the catalogue, the nodes in `cluster_nodes`, and `site_network` and
-`site_operators` of the site.
-"""
+"""Who reaches a port, and where: what its `from` means on the network."""
 
 import ipaddress
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What services ask of the data tier: databases of PostgreSQL, buckets of the object store.
-
-Source: the keys `databases`, `database_roles` and `buckets` of the services in `cluster_nodes`.
-"""
+"""What services ask of the data tier: databases of PostgreSQL, buckets of the object store."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pages of services the nginx of a node serves, and how.
-
-Source: the keys `dashboard` and `ingress` of the services in `cluster_nodes`.
-"""
+"""Which pages of services the nginx of a node serves, and how."""
 
 from collections.abc import Mapping
 from typing import Any

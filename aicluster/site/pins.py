@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that a rollback put back, and which later runs keep until their line is deleted.
-
-Source: the variable `service_pins`, in a file that playbooks/rollback.yml writes.
-"""
+"""Images that a rollback put back, and which later runs keep until their line is deleted."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The services of one node, as its placement lists name them.
-
-Source: the lists of `PLACEMENTS`, with overrides, over `service_catalogue`.
-"""
+"""The services of one node, as its placement lists name them."""
 
 from collections.abc import Collection, Mapping
 from typing import Any

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What services need of each other, checked where they are placed.
-
-Source: `cluster_nodes`; the fields of the catalogue named in the messages.
-"""
+"""What services need of each other, checked where they are placed."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any

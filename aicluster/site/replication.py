@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two servers of PostgreSQL, where it runs on two nodes: which one is the primary, and what follows.
-
-Source: the placement of the service `postgres`, and the variable `postgres_primary`, the name of a node.
-"""
+"""The two servers of PostgreSQL, where it runs on two nodes: which one is the primary, and what follows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node's own `aicluster_verify.py` is told of the cluster: addresses and ports, no secret.
-
-Source: `cluster_nodes`.
-"""
+"""What a node's own `aicluster_verify.py` is told of the cluster: addresses and ports, no secret."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
