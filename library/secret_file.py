@@ -21,8 +21,3 @@ EXAMPLES = r"""
     encrypted: true
   run_once: true
 """
-
-RETURN = r"""
-made: {description: Names that were missing., type: list}
-path: {description: The file., type: str}
-"""

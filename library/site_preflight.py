@@ -14,7 +14,3 @@ EXAMPLES = r"""
   site_preflight:
   run_once: true
 """
-
-RETURN = r"""
-msg: {description: "How many nodes the description has, or the numbered list of mistakes.", type: str}
-"""

@@ -23,9 +23,3 @@ EXAMPLES = r"""
     secret: "{{ site_secrets_file }}"
   register: __control_node_archive
 """
-
-RETURN = r"""
-path: {description: The archive of the toolkit's own files., type: str}
-library_path: {description: The archive of what it runs on., type: str}
-library_digest: {description: Sixteen digits that change with a version of what it runs on., type: str}
-"""

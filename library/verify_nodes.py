@@ -32,12 +32,3 @@ EXAMPLES = r"""
   ignore_unreachable: true
   register: __verify
 """
-
-RETURN = r"""
-run_id: {description: Unique text of this run; every node writes it to its journal., type: str}
-hosts: {description: "The hosts of the play, less what C(--limit) leaves out.", type: list}
-results:
-  description: One {service, state, evidence, next, caused_by, seconds} per service of the node.
-  type: list
-msg: {description: How many services are healthy., type: str}
-"""
