@@ -5,8 +5,8 @@ DOCUMENTATION = r"""
 module: rollback_node
 short_description: Find the way back to what a service was before its image changed
 description:
-  - The node remembers image and snapshots of each service (C(stack_step), V(backup)). This action chooses the node,
-    shows what it can go back to, has the image there, and writes the file that keeps the image.
+  - The node remembers image and snapshots of each service (C(stack_step), V(backup)). This action chooses
+    the node, shows what it can go back to, has the image there, and writes the file that keeps the image.
 options:
   phase:
     description: V(choose) once; the others on a chosen node. V(pin) changes something, the others nothing.
