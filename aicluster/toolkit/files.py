@@ -58,11 +58,12 @@ def below(folder: Path) -> Iterator[Path]:
 def own_files(root: Path, secret: str = "") -> dict[str, Path]:
     """Return path in the toolkit -> file here, of the toolkit itself; `secret` and what is encrypted stay."""
     found: dict[str, Path] = {}
+    hidden = Path(secret).resolve()
     for part in PARTS:
         start = root / part
         for path in below(start) if start.is_dir() else [start] if start.is_file() else []:
             name = PurePosixPath(path.relative_to(root).as_posix())
-            stays = path.resolve() == Path(secret).resolve() or (not path.is_symlink() and is_encrypted(path))
+            stays = path.resolve() == hidden or (not path.is_symlink() and is_encrypted(path))
             if is_wanted(name) and not stays:
                 found[str(name)] = path
     return found
