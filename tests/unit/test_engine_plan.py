@@ -11,7 +11,7 @@ from inspected import conditions, container, files, inspected
 from aicluster.engine.declared import rules_of
 from aicluster.engine.desired import Desired
 from aicluster.engine.files import File
-from aicluster.engine.plan import make_plan, unit_states
+from aicluster.engine.plan import make_plan
 
 DAEMON, UNIT = "/etc/docker/daemon.json", "/etc/systemd/system/x.service"
 KONG_YML, PAGE = "/opt/aicluster/kong/secrets/kong.yml", "/opt/aicluster/kong/page.html"
@@ -115,6 +115,8 @@ def test_before_images_change(wanted, found, before, backups):
     assert [line for line in plan["lines"] if "backup" in line] == lines
 
 
+BOTH = Desired(rules={UNIT: {"restart": "x", "reload": "x"}})
+UNITS, DOWN = "prepare.units", {"units": [{"name": "x", "why": "inactive"}]}
 READ_AT_BOOT = Desired(rules={UNIT: {"restart": "x"}})
 WITH_REST = replace(KONG, files=[File("/opt/aicluster/rest/kong.py", b"", "kong")])
 RELOAD_OF_KONG = {
@@ -129,6 +131,12 @@ PARTS: dict[str, tuple[Any, ...]] = {
     "it reads a new unit": (READ_AT_BOOT, files("missing", UNIT), "prepare.daemon_reload", True),
     "it reads what an interrupted run put there": (
         READ_AT_BOOT, owed("restart > x"), "prepare.daemon_reload", True),
+    "a unit that does not run is enabled and started": (
+        Desired(units=[{"name": "x"}]), DOWN, UNITS, [{"name": "x", "enabled": True, "state": "started"}]),
+    "one for the boot is enabled": (
+        Desired(units=[{"name": "x", "boot": True}]), DOWN, UNITS, [{"name": "x", "enabled": True}]),
+    "one that runs is restarted, which also reloads": (
+        BOTH, files("missing", UNIT), UNITS, [{"name": "x", "state": "restarted"}]),
     "how a reload is done and confirmed, and for which files": (
         KONG, READ_AGAIN, "deploy.reloads", [RELOAD_OF_KONG]),
     "no reaction of a unit to a file of a container": (KONG, READ_AGAIN, "prepare.reactions", []),
@@ -150,19 +158,6 @@ PARTS: dict[str, tuple[Any, ...]] = {
 @pytest.mark.parametrize(("wanted", "found", "part", "expected"), PARTS.values(), ids=PARTS)
 def test_the_plan_has(wanted, found, part, expected):
     assert reduce(getitem, part.split("."), make_plan(wanted, inspected(**found), {})) == expected
-
-
-@pytest.mark.parametrize(("wanted", "reactions", "asked"), [
-    pytest.param({}, [], {"enabled": True, "state": "started"}, id="it does not run"),
-    pytest.param({"boot": True}, [], {"enabled": True}, id="it works at boot only"),
-    pytest.param({}, ["restart"], {"enabled": True, "state": "restarted"},
-        id="it is to read a file: one call does both"),
-    pytest.param({"name": "b"}, ["restart", "reload"], {"state": "restarted"},
-        id="it runs: a restart also reloads"),
-])  # fmt: skip
-def test_systemd_is_asked_once_for_all_that_a_unit_needs(wanted, reactions, asked):
-    states = unit_states([{"name": "a", **wanted}], {"a"}, [(verb, "a") for verb in reactions])
-    assert states == [{"name": "a", **asked}]
 
 
 COMPOSE, IMAGE = "/opt/aicluster/redis/compose.yaml", "redis:8.10.1"
