@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -85,10 +86,10 @@ def test_a_name_becomes_a_folder_and_nothing_else():
 
 
 def test_the_lock_pins_what_was_asked_for_and_everything_it_needs():
-    wanted = (ROOT / "roles/jupyterhub/files/requirements.in").read_text()
-    asked = start.pins("\n".join(line for line in wanted.splitlines() if not line.startswith("#")))
-    assert asked.items() <= start.pins(LOCK.read_text()).items()
-    assert len(start.pins(LOCK.read_text())) > 50
+    wanted = tomllib.loads((ROOT / "roles/jupyterhub/files/pyproject.toml").read_text())["project"]
+    asked, pinned = start.pins("\n".join(wanted["dependencies"])), start.pins(LOCK.read_text())
+    assert len(asked) == len(wanted["dependencies"]) and asked.items() <= pinned.items()
+    assert len(pinned) > 50
 
 
 @pytest.fixture
