@@ -16,9 +16,10 @@ import aicluster_backup_record as record
 import aicluster_textfile
 import pytest
 from aicluster_backup import main, overdue
-from aicluster_backup_job import copy_sqlite, leftovers
+from aicluster_backup_job import copy_sqlite
 from aicluster_backup_tools import FailedError
-from backups import BackupNode, job
+from backups import BackupNode, arguments, job
+from tree import ROOT
 
 # What restic does, and what happens at store N where `says_N` is written.
 INIT = 'touch "$here/repository_${5##*store_}"'
@@ -58,6 +59,10 @@ class Node(BackupNode):
     def events(self) -> list[tuple[str, str, str]]:
         lines = map(json.loads, self.read("run/progress").splitlines())
         return [(one["event"], one["job"], one["store"]) for one in lines]
+
+    def leftovers(self) -> str:
+        """The processes of restic that still copy."""
+        return self.run("pgrep", "--full", f"restic backup --repository-file={self.folder}/").stdout
 
     def copied(self) -> list[str]:
         """What restic was asked to copy."""
@@ -227,11 +232,11 @@ def test_after_an_interrupted_run_the_next_one_ends_what_it_left_and_succeeds(no
     os.kill(running.pid, how)
     running.join()
     assert running.exitcode == status
-    assert bool(leftovers()) == left
+    assert bool(node.leftovers()) == left
     assert node.status()["postgres", "AGX0"] == before
     says.unlink()
     assert main(["run"]) == 0
-    assert leftovers() == []
+    assert node.leftovers() == ""
 
 
 def wait_for(path: Path) -> None:
@@ -289,7 +294,8 @@ def test_the_copy_in_a_store_that_is_no_longer_used_counts_for_nothing(node):
 
 def test_the_fallback_starts_the_unit_once_a_copy_is_overdue_and_says_who_did(node):
     node.program("bin/systemctl", f'#!/bin/sh\necho "$@" >> {node.folder}/systemctl\n')
-    assert main(["fallback"]) == 0
+    unit = (ROOT / "roles/backup/templates/etc/systemd/system/aicluster-backup-fallback.service").read_text()
+    assert main(arguments(unit)) == 0
     assert node.read("systemctl") == "start --no-block aicluster-backup.service\n"
     assert aicluster_backup.started_by("") == "the fallback timer"
     assert aicluster_backup.started_by("") == "systemctl", "the note is of one run"

@@ -4,7 +4,6 @@
 import contextlib
 import json
 import os
-import signal
 import sqlite3
 import time
 import urllib.parse
@@ -189,31 +188,14 @@ def send(job: Job, node: str, number: int, tags: Sequence[str] = ()) -> Dict[str
 # --- what an interrupted run left ---
 
 
-def leftovers() -> List[int]:
-    """Return the processes of a `restic` of ours: the engine does not end one with its client."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            with open("/proc/%s/cmdline" % pid, "rb") as handle:
-                words = handle.read().decode("utf-8", "replace").split("\0")
-            ours = [word for word in words if word.startswith("--repository-file=%s/" % IN_CONTAINER)]
-            verbs = [two for two in zip(words, words[1:]) if two[0].rpartition("/")[2] == "restic"]
-            if ours and any(verb in WRITES for _, verb in verbs):
-                found.append(int(pid))
-    return found
-
-
 def end_leftovers() -> None:
-    """End what an interrupted run left; the holder of the lock alone may do that."""
-    end = time.monotonic() + LEFTOVER_S
-    how = signal.SIGTERM
-    while True:
-        there = leftovers()
-        if not there:
-            return
-        for pid in there:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, how)
+    """End what an interrupted run left in the container: the engine does not end it with its client.
+
+    The holder of the lock alone may do that.
+    """
+    ours = "restic (%s) --repository-file=%s/" % ("|".join(WRITES), IN_CONTAINER)
+    end, how = time.monotonic() + LEFTOVER_S, "-TERM"
+    while ask(["pkill", how, "--full", ours]).code == 0:
         if time.monotonic() >= end:
-            how = signal.SIGKILL
+            how = "-KILL"
         time.sleep(0.2)
