@@ -37,10 +37,7 @@ def test_the_unit_of_the_timer_backs_up_all_of_every_node_to_two_others(night):
         assert [one for one in made if one["exit_code"]] == [], node.name
         assert {one["copy"] for one in made} == {1, 2}
         assert {one["store"] for one in made} <= stores - {node.name}
-
-
-def test_the_night_fits_into_the_memory_of_the_control_node(night):
-    assert 0 < night[1] < MEMORY_LIMIT_MB * 1024
+    assert 0 < night[1] < MEMORY_LIMIT_MB * 1024, "it fits into the memory of the control node"
 
 
 @pytest.mark.full

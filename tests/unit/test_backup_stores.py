@@ -1,9 +1,12 @@
-"""Which stores have the copies of a node, and the secrets both are given."""
+"""Which stores have the copies of a node, the secrets both are given, and what a copy may change."""
+
+import re
 
 import pytest
 from backups import node
 from hypothesis import given
 from hypothesis import strategies as st
+from render import cluster, compose_of, hosts_running, render_role
 
 from aicluster.backup.jobs import backup_jobs
 from aicluster.backup.secrets import backup_secret
@@ -50,3 +53,23 @@ def test_a_secret_stays_the_same_and_is_the_hmac_of_its_purpose():
 def test_nothing_is_derived_of_an_empty_secret():
     with pytest.raises(SiteError, match="backup_password is empty: must be a secret"):
         backup_secret("", "repository PI52")
+
+
+@pytest.mark.parametrize("inventory", ["production", "lab"])
+def test_only_the_cache_and_a_store_can_be_written(inventory):
+    for host in hosts_running("backup", inventory):
+        lines = compose_of("backup", inventory=inventory, host=host)["services"]["backup"]["volumes"]
+        writable = {str(line).split(":")[1] for line in lines if not str(line).endswith(":ro")}
+        [node] = [node for node in cluster(inventory) if node["host"] == host]
+        assert writable == ({"/cache", "/store"} if "backup_store" in node["services"] else {"/cache"})
+
+
+def test_no_two_secrets_of_the_site_are_the_same():
+    found = [
+        word
+        for host in hosts_running("backup")
+        for path, text in render_role("backup", host=host).items()
+        if "/secrets/" in path
+        for word in re.findall(r"[0-9a-f]{64}", text)
+    ]
+    assert len(found) == len(set(found)) >= 3 * len(hosts_running("backup"))

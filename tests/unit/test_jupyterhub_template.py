@@ -60,13 +60,6 @@ def test_the_next_start_keeps_what_is_installed_follows_the_hubs_packages_and_me
     assert said(python, "-c", "import mine") == "here"
 
 
-def test_another_path_is_followed_everywhere():
-    page = {"port": "hub", "path": "/notebooks/"}
-    files = render.render_role("jupyterhub", entry={"dashboard": page})
-    assert "/notebooks/hub/health" in files["/opt/aicluster/jupyterhub/bin/hub-healthy"]
-    assert json.loads(files["/opt/aicluster/jupyterhub/conf/settings.json"])["base_url"] == "/notebooks/"
-
-
 @pytest.mark.parametrize(("users", "allow_all", "allowed"), [
     pytest.param([], True, set(), id="without names anyone with the password"),
     pytest.param(["ada"], False, {"ada", "aicluster-verify"}, id="with names these, and verify"),

@@ -79,19 +79,15 @@ def test_the_newest_of_each_job_is_copied_then_what_is_there_is_checked_and_prun
     assert night.passes() == 0
     assert night.commands() == COPIED
     assert night.error() == ""
+    start = f"{OF_PI52}|its-password|exec --env AWS_ACCESS_KEY_ID --env RESTIC_FROM_PASSWORD"
+    assert start in night.read("asked") and night.read("environment") == "an-id\n"
+    assert not [line for line in night.asked() if "its-password" in line or "an-id" in line], "no argument"
 
 
 def test_the_repository_is_made_first_if_there_is_none(night):
     night.docker(config="exit 10")
     assert night.passes() == 0
     assert night.commands() == [COPIED[0], "init --copy-chunker-params", *COPIED[1:]]
-
-
-def test_passwords_are_in_the_environment_and_in_no_argument(night):
-    night.passes()
-    start = f"{OF_PI52}|its-password|exec --env AWS_ACCESS_KEY_ID --env RESTIC_FROM_PASSWORD"
-    assert start in night.read("asked") and night.read("environment") == "an-id\n"
-    assert not [line for line in night.asked() if "its-password" in line or "an-id" in line]
 
 
 def test_of_a_node_that_no_longer_sends_nothing_is_removed(night):

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import render
-import site_description
 
 from aicluster.backup.drills import backup_drills
 from aicluster.backup.jobs import backup_jobs
@@ -75,13 +74,6 @@ def test_each_lets_the_other_one_copy_it_and_its_containers_in(primary: str, sta
     lines = rendered("postgres", primary, primary)[f"{HOME}/conf/pg_hba.conf"].splitlines()
     assert [line.split()[3] for line in lines if " replication " in line] == [f"{HOSTS[standby]}/32"]
     assert any(line.split()[:2] == ["host", "all"] and HOSTS[standby] in line for line in lines)
-
-
-def test_the_description_of_production_holds(primary: str):
-    site = site_description.production()
-    for variables in site["hosts"].values():
-        variables["postgres_primary"] = primary
-    assert site_description.errors_of(site) == []
 
 
 def test_what_is_kept_for_an_absent_standby_never_fills_the_disk():
