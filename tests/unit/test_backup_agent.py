@@ -172,11 +172,6 @@ def test_a_record_that_cannot_be_written_is_a_failure_and_the_next_copy_is_made(
     assert [text for text in messages if text] == ["wrong password or no key", made] * 2
 
 
-def test_a_state_that_was_damaged_counts_as_no_backup(node):
-    node.write("staging/state.json", '{"copies": [{"job"')
-    assert node.status()["backup", "AGX0"] == {"job": "backup", "copy": 1, "store": "AGX0"}
-
-
 DOWN = "echo 'Fatal: no space left on device' >&2; exit 1"
 
 

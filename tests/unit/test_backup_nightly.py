@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -62,15 +63,6 @@ def test_one_failing_node_stops_no_other_and_all_are_told():
     ]
 
 
-def test_all_nodes_run_at_the_same_time(tmp_path):
-    # Each waits until the other has begun.
-    wait = """
-import pathlib, sys, time
-pathlib.Path(sys.argv[1]).touch()
-deadline = time.time() + 20
-while not pathlib.Path(sys.argv[2]).exists():
-    assert time.time() < deadline
-    time.sleep(0.01)
-"""
-    program, a, b = [sys.executable, "-c", wait], str(tmp_path / "a"), str(tmp_path / "b")
-    assert not any(outcome.failures for outcome in run({"A": [*program, a, b], "B": [*program, b, a]}, print))
+def test_all_nodes_run_at_the_same_time():
+    both = threading.Barrier(2, timeout=20)
+    assert len(run({"A": node(DONE), "B": node(DONE)}, lambda _line: both.wait())) == both.parties
