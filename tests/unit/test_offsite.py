@@ -69,7 +69,7 @@ def night(tmp_path, monkeypatch):
 COPIED = [
     "cat config",
     "unlock",
-    "copy --limit-upload=500 postgres3 minio4",
+    "copy --limit-upload=500 minio4 postgres3",
     "check --with-cache",
     "forget --group-by host,tags --keep-daily=7 --keep-weekly=4 --keep-monthly=6 --prune --limit-upload=500",
 ]

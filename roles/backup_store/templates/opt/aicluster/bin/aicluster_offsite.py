@@ -32,64 +32,55 @@ METRICS = {
 }  # fmt: skip
 
 
-class Copier:
-    """Copies one source off site."""
+def restic(environment: Mapping[str, str], *arguments: str) -> str:
+    """Return what restic prints; secrets are in the environment and in no argument."""
+    return output(inside(environment, arguments), arguments[0], environment)
 
-    def __init__(self, plan: Mapping[str, Any], name: str) -> None:
-        """Name both repositories; secrets are in the environment and in no argument."""
-        password, source = plan["sources"][name]
-        place = "%s/%s" % (plan["repository"].rstrip("/"), name)
-        self._limit = ["--limit-upload=%d" % plan["kib_s"]] if plan["kib_s"] else []
-        self._here = {"RESTIC_REPOSITORY": source, "RESTIC_PASSWORD": password}
-        self._there = {
-            "RESTIC_REPOSITORY": place, "RESTIC_PASSWORD": password,
-            "RESTIC_FROM_REPOSITORY": source, "RESTIC_FROM_PASSWORD": password, **plan["environment"],
-        }  # fmt: skip
-        for address in (source, place):
-            require_answer(address)
 
-    def _restic(self, environment: Mapping[str, str], *arguments: str) -> str:
-        return output(inside(environment, arguments), arguments[0], environment)
+def newest_of_each_job(here: Mapping[str, str]) -> List[Dict[str, Any]]:
+    """Return the newest snapshots of a source."""
+    found = json.loads(restic(here, "snapshots", "--json", "--no-lock") or "[]")
+    found.sort(key=lambda one: seconds_of(one["time"]))
+    return list({tuple(one.get("tags") or ()): one for one in found}.values())
 
-    def newest(self) -> List[Dict[str, Any]]:
-        """Return the newest snapshot of each job."""
-        found = {}  # type: Dict[Any, Dict[str, Any]]
-        for one in json.loads(self._restic(self._here, "snapshots", "--json", "--no-lock") or "[]"):
-            tags = tuple(one.get("tags") or ())
-            if tags not in found or seconds_of(one["time"]) > seconds_of(found[tags]["time"]):
-                found[tags] = one
-        return list(found.values())
 
-    def copy(self, snapshots: Sequence[str], keep: Sequence[str], prune: bool) -> None:
-        """Copy snapshots; unless that fails, check the repository there and remove old ones from it."""
-        argv = inside(self._there, ["cat", "config"])
-        if ask(argv, env=dict(os.environ, **self._there)).code == NO_REPOSITORY:
-            self._restic(self._there, "init", "--copy-chunker-params")
-        # Locks of a copy that ended without it; nobody else removes anything there.
-        self._restic(self._there, "unlock")
-        self._restic(self._there, "copy", *self._limit, *snapshots)
-        self._restic(self._there, "check", "--with-cache")
-        if prune:
-            # By tag, which is the job, as the store does it.
-            self._restic(self._there, "forget", "--group-by", "host,tags", *keep, "--prune", *self._limit)
+def copy(there: Mapping[str, str], snapshots: Sequence[str], forget: Sequence[str], kib_s: int) -> None:
+    """Copy snapshots; unless that fails, check the repository there and remove old ones from it."""
+    limit = ["--limit-upload=%d" % kib_s] if kib_s else []
+    argv = inside(there, ["cat", "config"])
+    if ask(argv, env=dict(os.environ, **there)).code == NO_REPOSITORY:
+        restic(there, "init", "--copy-chunker-params")
+    # Locks of a copy that ended without it; nobody else removes anything there.
+    restic(there, "unlock")
+    restic(there, "copy", *limit, *snapshots)
+    restic(there, "check", "--with-cache")
+    if forget:
+        # By tag, which is the job, as the store does it.
+        restic(there, "forget", "--group-by", "host,tags", *forget, "--prune", *limit)
 
 
 def send(plan: Mapping[str, Any], name: str, keep: Sequence[str], known: Mapping[str, Any]) -> Dict[str, Any]:
     """Copy one source off site; return what is known of it now. A failure leaves the time as it was."""
+    password, source = plan["sources"][name]
+    place = "%s/%s" % (plan["repository"].rstrip("/"), name)
+    here = {"RESTIC_REPOSITORY": source, "RESTIC_PASSWORD": password}
+    there = {
+        "RESTIC_REPOSITORY": place, "RESTIC_PASSWORD": password,
+        "RESTIC_FROM_REPOSITORY": source, "RESTIC_FROM_PASSWORD": password, **plan["environment"],
+    }  # fmt: skip
     found = dict(known, error="", failed=0)
     try:
-        copier = Copier(plan, name)
-        snapshots = copier.newest()
+        for address in (source, place):
+            require_answer(address)
+        snapshots = newest_of_each_job(here)
         newest = max((seconds_of(one["time"]) for one in snapshots), default=None)
         reason = why_not_prune(newest, time.time())
         if reason in (EMPTY, TO_COME):
             raise FailedError(reason)
-        copier.copy([one["id"] for one in snapshots], keep, not reason)
+        copy(there, [one["id"] for one in snapshots], [] if reason else keep, plan["kib_s"])
         found["newest"] = newest
-        print(
-            "%s: %d jobs are off site%s"
-            % (name, len(snapshots), reason and "; nothing is removed, since " + reason)
-        )
+        why = reason and "; nothing is removed, since " + reason
+        print("%s: %d jobs are off site%s" % (name, len(snapshots), why))
     except (FailedError, OSError) as error:
         found.update(error=str(error), failed=1)
         print("%s: %s" % (name, error), file=sys.stderr, flush=True)

@@ -26,16 +26,12 @@ def pins(lock: str) -> dict[str, str]:
     return dict(PIN.findall(lock))
 
 
-def lacking(wanted: dict[str, str]) -> list[str]:
-    """Return the packages this Python does not have in the wanted version."""
-    missing = []
-    for name, version in wanted.items():
-        try:
-            if importlib.metadata.version(name) != version:
-                missing.append(name)
-        except importlib.metadata.PackageNotFoundError:
-            missing.append(name)
-    return missing
+def has(name: str, version: str) -> bool:
+    """Tell whether this Python has a package in this version."""
+    try:
+        return importlib.metadata.version(name) == version
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def environment_of(lock: str) -> Path:
@@ -64,7 +60,7 @@ def install(environment: Path) -> None:
 
 def prepared(lock: str) -> Path:
     """Return a Python that has all packages of the lock, installing them if need be."""
-    missing = lacking(pins(lock))
+    missing = [name for name, version in pins(lock).items() if not has(name, version)]
     if not missing:
         return Path(sys.executable)
     environment = environment_of(lock)
