@@ -89,8 +89,3 @@ def test_what_is_kept_for_an_absent_standby_never_fills_the_disk():
 def test_only_a_standby_is_promoted(name: str, said: str):
     with pytest.raises(SiteError, match=said):
         promotion(cluster("PI52"), name)
-
-
-def test_the_standby_takes_the_place_of_the_primary():
-    expected = {"node": "AGX0", "host": HOSTS["AGX0"], "old": "PI52", "old_host": HOSTS["PI52"]}
-    assert promotion(cluster("PI52"), HOSTS["AGX0"]) == expected

@@ -18,7 +18,7 @@ import aicluster_backup_job as work
 import aicluster_backup_record as record
 import aicluster_backup_tools as tools
 from aicluster_backup_choice import restorer_of
-from aicluster_backup_tools import CLOCKS_DIFFER_S, BusyError, FailedError, ask, end, nearest, status_of
+from aicluster_backup_tools import BusyError, FailedError, ask, end, nearest, status_of
 
 UNIT = "aicluster-backup.service"
 # Who started the unit: its command line is always the same.
@@ -224,22 +224,11 @@ def follow(by: str, start: bool) -> int:
     return 0 if good else int(said.get("ExecMainStatus", 0)) or 1
 
 
-def overdue(records: Sequence[record.Record], now: float) -> str:
-    """Return why a backup has to be made, an empty text where none has to be."""
-    for one in records:
-        name = "%s to %s" % (one["job"], one["store"])
-        if "success_at" not in one:
-            return "%s was never copied" % name
-        if one["success_at"] > now + CLOCKS_DIFFER_S:
-            return "the last copy of %s is of the future: the clock was wrong" % name
-        if now - one["success_at"] > OVERDUE_S:
-            return "the last copy of %s is %d h old" % (name, (now - one["success_at"]) // 3600)
-    return ""
-
-
 def fallback() -> int:
     """Start a run where the last good one is too old, as when the control node was off."""
-    reason = overdue(record.copies(record.plan()), time.time())
+    now = time.time()
+    old = (record.why_old(one, now, OVERDUE_S) for one in record.copies(record.plan()))
+    reason = next(filter(None, old), "")
     held = record.holder()
     if held is not None or not reason:
         print(record.refusal(held) if held is not None else "nothing is overdue", flush=True)

@@ -9,7 +9,7 @@ import time
 from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import aicluster_textfile
-from aicluster_backup_tools import BusyError, load, megabytes, save
+from aicluster_backup_tools import CLOCKS_DIFFER_S, BusyError, load, megabytes, save
 
 JOBS = "/opt/aicluster/backup/jobs.json"
 STAGING = "/var/lib/aicluster/backup"
@@ -122,6 +122,17 @@ def copies(wanted: Mapping[str, Any]) -> List[Record]:
         for number, store in enumerate(wanted["stores"][: job["copies"]], 1)
     ]
     return [by_name.get(name) or dict(zip(("job", "copy", "store"), name)) for name in names]
+
+
+def why_old(one: Record, now: float, limit_s: float) -> str:
+    """Return why a copy counts as none: it was never made, is too old, or of the future; else an empty text."""
+    name = "%s to %s" % (one["job"], one["store"])
+    if "success_at" not in one:
+        return "%s was never copied" % name
+    if one["success_at"] > now + CLOCKS_DIFFER_S:
+        return "the last copy of %s is of the future: the clock was wrong" % name
+    age = now - one["success_at"]
+    return "the last copy of %s is %d h old" % (name, age // 3600) if age > limit_s else ""
 
 
 def keep(node: str, records: Sequence[Record]) -> None:

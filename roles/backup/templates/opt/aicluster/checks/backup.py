@@ -2,13 +2,13 @@
 
 import json
 import time
-from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Tuple, Union
 
+from aicluster_backup_record import why_old
 from aicluster_verify import CheckError, Kit
 
 PROGRAM = "/opt/aicluster/bin/aicluster_backup.py"
 OLD_S = 26 * 3600
-AHEAD_S = 300
 AGAIN = "sudo systemctl start aicluster-backup"
 
 
@@ -24,7 +24,9 @@ def check(kit: Kit) -> Union[str, Tuple[str, str]]:
         causes = sorted({hosts[one["store"]] for one in failed if one["store"] in hosts})
         seen = "; ".join("%s: %s" % (named(one), one["error"]) for one in failed)
         raise CheckError(seen, "sudo journalctl -u aicluster-backup -n 50", causes)
-    require_fresh([one for one in copies if "success_at" in one], now)
+    old = [why_old(one, now, OLD_S) for one in copies if "success_at" in one]
+    if any(old):
+        raise CheckError("; ".join(filter(None, old)), "timedatectl; " + AGAIN)
     missing = [named(one) for one in copies if "success_at" not in one]
     seen = summary(copies, now, told["running"])
     if missing:
@@ -35,20 +37,6 @@ def check(kit: Kit) -> Union[str, Tuple[str, str]]:
 def named(one: Mapping[str, Any]) -> str:
     """Return what is copied, and where."""
     return "%s to %s" % (one["job"], one["store"])
-
-
-def require_fresh(made: Sequence[Mapping[str, Any]], now: float) -> None:
-    """Raise CheckError for copies that are too old, or that a wrong clock dates."""
-    old = [
-        "%s: the last copy is %.0f h old" % (named(one), (now - one["success_at"]) / 3600)
-        for one in made
-        if now - one["success_at"] > OLD_S
-    ]
-    if old:
-        raise CheckError("; ".join(old), AGAIN)
-    ahead = [named(one) for one in made if one["success_at"] > now + AHEAD_S]
-    if ahead:
-        raise CheckError("the last copy is of the future: %s" % ", ".join(ahead), "timedatectl; " + AGAIN)
 
 
 def summary(copies: List[Dict[str, Any]], now: float, running: Any) -> str:
