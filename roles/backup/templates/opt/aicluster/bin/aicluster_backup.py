@@ -50,9 +50,8 @@ def outcome(
             raise problem
         made = work.send(job, node, number, tags)
     except Exception as error:  # whatever stops a copy, the next one is tried
-        own = isinstance(error, FailedError)
-        text = str(error) if own else "%s: %s" % (type(error).__name__, error)
-        return {"tried_at": tried_at, "exit_code": getattr(error, "exit_code", 1), "error": text}
+        code = getattr(error, "exit_code", 1)
+        return {"tried_at": tried_at, "exit_code": code, "error": tools.said_by(error)}
     return {"tried_at": tried_at, "exit_code": 0, "error": "", "success_at": int(time.time()), **made}
 
 

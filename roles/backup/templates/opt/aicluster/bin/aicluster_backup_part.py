@@ -252,11 +252,8 @@ def put_databases(part: Part, folder: str) -> None:
     for pattern in part.only:
         name = plain(pattern)
         source, target = posixpath.join(folder, name), posixpath.join(place, name)
-        state = os.stat(source)
         os.makedirs(posixpath.dirname(target), exist_ok=True)
-        shutil.copyfile(source, target + ".aicluster-new")
-        os.chown(target + ".aicluster-new", state.st_uid, state.st_gid)
-        os.chmod(target + ".aicluster-new", state.st_mode & 0o7777)
+        tools.run(["cp", "--archive", "--", source, target + ".aicluster-new"], target)
         for end in SQLITE_FILES:
             with contextlib.suppress(FileNotFoundError):
                 os.remove(target + end)

@@ -91,8 +91,6 @@ def begin_progress() -> Tell:
     os.makedirs(os.path.dirname(PROGRESS), mode=0o755, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         os.remove(PROGRESS)
-    with open(PROGRESS, "w"):
-        pass
 
     def tell(event: str, one: Record, seconds: float = 0.0) -> None:
         told = event_of(event, one, seconds)
@@ -125,7 +123,7 @@ def copies(wanted: Mapping[str, Any]) -> List[Record]:
 
 
 def why_old(one: Record, now: float, limit_s: float) -> str:
-    """Return why a copy counts as none: it was never made, is too old, or of the future; else an empty text."""
+    """Return why a copy counts as none, as one that is too old; an empty text if it counts."""
     name = "%s to %s" % (one["job"], one["store"])
     if "success_at" not in one:
         return "%s was never copied" % name

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
@@ -183,16 +184,6 @@ def recorded(folder: str, by: str, meant: Sequence[Chosen]) -> Iterator[Dict[str
         tools.save(folder + "/record.json", kept)
 
 
-def new_folder() -> str:
-    """Make the folder of a restore, named after the present time."""
-    while True:
-        folder = "%s/%s" % (work.ROOT, time.strftime("%Y-%m-%dT%H%M%S"))
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder, 0o700)
-            return folder
-        time.sleep(0.2)
-
-
 def apply(plan: Mapping[str, Any], options: argparse.Namespace) -> None:
     """Bring back what is meant; raises RefusedError before, FailedError after the first change."""
     with record.only_one("restore of %s by %s" % (options.job, options.by)):
@@ -200,7 +191,7 @@ def apply(plan: Mapping[str, Any], options: argparse.Namespace) -> None:
         meant = chosen(plan, options)
         changes = [change for source, parts in meant for change in foretell(source, parts)]
         work.require_room(changes, options.safety)
-        folder = new_folder()
+        folder = tempfile.mkdtemp(prefix=time.strftime("%Y-%m-%dT%H%M%S-"), dir=work.ROOT)
         began = time.monotonic()
         with recorded(folder, options.by, meant) as kept:
             try:

@@ -62,6 +62,11 @@ def status_of(act: Callable[..., int], *arguments: Any) -> int:
         return error.status
 
 
+def said_by(error: Exception) -> str:
+    """Return the sentence about an error, which begins with its kind unless it is one of ours."""
+    return str(error) if isinstance(error, FailedError) else "%s: %s" % (type(error).__name__, error)
+
+
 def end(_signal: int, _frame: Any) -> None:
     """End as a program that was told to, so that it cleans up."""
     raise SystemExit(128 + signal.SIGTERM)

@@ -215,10 +215,8 @@ def attempt(wanted: Wanted, record: Record, number: int, recent_days: int) -> bo
         drill(wanted, record, number, recent_days)
         took = record["copies"][str(number)]["seconds"]
         print("%s: %s, %.0f s" % (named, record["evidence"], took), flush=True)
-    except FailedError as error:
-        record["error"] = str(error)
-    except (OSError, ValueError, KeyError) as error:
-        record["error"] = "%s: %s" % (type(error).__name__, error)
+    except (FailedError, OSError, ValueError, KeyError) as error:
+        record["error"] = tools.said_by(error)
     finally:
         clean()
     if record["error"]:

@@ -21,7 +21,7 @@ import sys
 import urllib.parse
 from typing import Any, Callable, Dict, Sequence
 
-from aicluster_backup_tools import FailedError, end
+from aicluster_backup_tools import FailedError, end, said_by
 
 # Containers of a drill have this label; whoever ends one abruptly finds them by it.
 LABEL = "aicluster.drill"
@@ -32,10 +32,8 @@ def answer(drill: Callable[[str], Answer], folder: str) -> Answer:
     """Return what a drill says of a folder; whatever stops it, the copy is not proven."""
     try:
         return dict(drill(folder), ok=True)
-    except FailedError as error:
-        return {"ok": False, "evidence": str(error)}
-    except (OSError, ValueError, KeyError, sqlite3.Error) as error:
-        return {"ok": False, "evidence": "%s: %s" % (type(error).__name__, error)}
+    except (FailedError, OSError, ValueError, KeyError, sqlite3.Error) as error:
+        return {"ok": False, "evidence": said_by(error)}
 
 
 def main(drill: Callable[[str], Answer]) -> None:
