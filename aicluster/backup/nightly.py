@@ -87,7 +87,7 @@ def follow(argv: Sequence[str], hear: Callable[[str], object]) -> tuple[int, str
     return process.returncode, errors[-1] if errors else f"exit code {process.returncode}"
 
 
-def followed(node: str, argv: Sequence[str], tell: Callable[[str], None]) -> tuple[Outcome, int]:
+def followed(node: str, argv: Sequence[str], tell: Callable[[str], object]) -> tuple[Outcome, int]:
     """Run the process of a node to its end; return what came of it, and its exit code."""
     outcome = Outcome(node)
 
@@ -103,7 +103,7 @@ def followed(node: str, argv: Sequence[str], tell: Callable[[str], None]) -> tup
     return outcome, code
 
 
-def run(commands: Mapping[str, Sequence[str]], tell: Callable[[str], None]) -> list[Outcome]:
+def run(commands: Mapping[str, Sequence[str]], tell: Callable[[str], object]) -> list[Outcome]:
     """Run one process per node, all at once; `tell` gets each line for people as it comes."""
     with ThreadPoolExecutor(max_workers=max(1, len(commands))) as pool:
         return list(pool.map(lambda node: followed(node, commands[node], tell)[0], commands))
