@@ -18,6 +18,7 @@ from aicluster.backup.stores import backup_clients, backup_stores
 from aicluster.errors import SiteError
 from aicluster.gateway.passwords import password_line, sha_password_line
 from aicluster.gateway.routing import model_routing
+from aicluster.gateway.sleeping import asleep
 from aicluster.gateway.tokens import role_token, token_key
 from aicluster.gateway.users import gateway_users, user_secrets, with_user
 from aicluster.models import model_mirrors, ollama_differences
@@ -41,7 +42,7 @@ def ssh_command(hostvars: Mapping[str, Any]) -> str:
 
 
 FILTERS: tuple[Callable[..., Any], ...] = (
-    audience_networks, backup_clients, backup_drills, backup_jobs, backup_mounts, backup_secret,
+    asleep, audience_networks, backup_clients, backup_drills, backup_jobs, backup_mounts, backup_secret,
     backup_stores, bucket_policy, bucket_users, cluster_nodes, database_roles, gateway_users,
     grafana_dashboard, grafana_datasources, grafana_links, ingress_pages, model_mirrors, model_routing,
     nodes_running, ollama_differences, password_line, promotion, role_token, scrape_jobs, secret_names,

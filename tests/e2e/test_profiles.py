@@ -103,6 +103,19 @@ def test_only_the_services_of_the_profile_run_and_are_healthy(entered):
         assert states[service, NODE.name] == expected, service
 
 
+@in_profiles(*ORDER)
+@pytest.mark.parametrize(("service", "path"), [
+    ("comfyui", "image/queue"), ("comfyui", "image/view?filename=x"), ("comfyui", "image/history"),
+    ("sonarqube", "code/quality/api/system/status"),
+])  # fmt: skip
+def test_the_gateway_names_the_profile_of_a_service_that_sleeps(entered, service, path, gateway_url, api_key):
+    [profile] = [name for name, services in PROFILES.items() if service in services]
+    if profile != entered.profile:
+        answer = http_client.get(f"{gateway_url}/api/v1/{path}", api_key)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
+        assert json.loads(answer.body)["error"].endswith(f"to switch: make profile TO={profile}")
+
+
 @in_image_profile
 def test_the_next_run_of_the_site_leaves_the_profile_alone():
     before = running()

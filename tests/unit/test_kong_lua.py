@@ -13,6 +13,7 @@ from standins.kong.kong_standin.exchange import Exchange
 from tree import ROOT
 
 from aicluster.gateway.routing import NEEDS, lua, node_sets, offers_for, table
+from aicluster.gateway.sleeping import asleep
 
 AGX0, ORIN0 = "192.168.1.154:11434", "192.168.1.157:11435"
 BOTH = "ai-chat"
@@ -309,6 +310,45 @@ def test_when_no_node_answers_the_answer_names_them_and_the_model():
     asked = answered(access(question(model="gemma3:12b")), source="exit", status=503, answer_body=b"{}")
     said = json.loads(asked.answer_body)["error"]
     assert said.startswith('No node with the model "gemma3:12b" answers (AGX0). Try')
+
+
+SLEEPS: dict[str, tuple[Any, ...]] = {
+    "POST /api/v1/image": ("ComfyUI", "image"),
+    **{f"GET /api/v1/image/{name}": ("ComfyUI", "image") for name in ("queue", "history/1", "view", "ws")},
+    "GET /api/v1/code/quality/api/projects/search": ("SonarQube", "quality"),
+    "POST /api/v1/code/quality/api/ce/submit": ("SonarQube", "quality"),
+}
+
+
+@pytest.mark.parametrize("request_line", SLEEPS)
+@pytest.mark.parametrize(("source", "status", "answer"), [
+    pytest.param("exit", 503, (503, "30", True), id="known to be away"),
+    pytest.param("error", 502, (503, "30", True), id="stopped a moment ago"),
+    pytest.param("error", 504, (503, "30", True), id="its node is off"),
+    pytest.param("exit", 429, (429, None, False), id="a limit has nothing to do with it"),
+    pytest.param("service", 503, (503, None, False), id="an answer is an answer"),
+])  # fmt: skip
+def test_of_a_service_whose_profile_is_not_active_the_answer_says_what_to_do(
+    request_line, source, status, answer
+):
+    method, path = request_line.split()
+    title, profile = SLEEPS[request_line]
+    asked = answered(access("", path, method), source=source, status=status, answer_body=b'{"message":"no"}')
+    told = f"{title} does not answer. It runs on ORIN0 only in profile {profile}; to switch: make profile TO="
+    said = json.loads(asked.answer_body).get("error", "")
+    assert (asked.status, asked.answer_headers.get("Retry-After"), said == told + profile) == answer
+
+
+@pytest.mark.parametrize(("profiles", "sentence"), [
+    ([{"x": ["draw"], "y": ["draw"]}], "on N0 only in profile x or y; to switch: make profile TO=x"),
+    ([{"x": ["draw"]}, {"y": ["draw"]}],
+        "on N0 only in profile x, and on N1 only in profile y; to switch: make profile TO=x"),
+    ([{"x": ["draw"]}, {}], ""),
+    ([], ""),
+], ids=["two profiles of a node", "two nodes", "a node that always runs it", "no node"])  # fmt: skip
+def test_the_sentence_names_every_profile_it_runs_in(profiles, sentence):
+    nodes = [{"name": f"N{at}", "profiles": one, "services": {"draw": {}}} for at, one in enumerate(profiles)]
+    assert asleep(nodes, "draw", "Draw") == (sentence and f"Draw does not answer. It runs {sentence}")
 
 
 @pytest.mark.parametrize(("headers", "upstream", "sent", "stands_in"), [

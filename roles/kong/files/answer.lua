@@ -1,6 +1,7 @@
 -- Phase header_filter. Names the node that answered and the model it took. Where none answered, or one answered with an
 -- error of its own, nginx is told what to do next: an answer that has not begun may still come from somewhere else.
--- Given above: NODES (address -> node name). Of route.lua: shared.ai, only where the key was accepted.
+-- Given above: NODES (address -> node name). Where the key was accepted: shared.ai (of route.lua), or shared.asleep: what to say
+-- of a service that only runs in a profile.
 
 local shared, set, status = kong.ctx.shared, kong.response.set_header, kong.response.get_status()
 local asked = shared.ai
@@ -19,7 +20,11 @@ if node then
     end
   end
 elseif away and not answered then
-  set("Retry-After", "5")
+  set("Retry-After", shared.asleep and "30" or "5")
+  if shared.asleep then
+    -- 502 until the probes have noticed: for the caller it is the same.
+    kong.response.set_status(503)
+  end
 end
 
 if asked and (away or answered and status == 500) then

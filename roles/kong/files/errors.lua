@@ -31,8 +31,8 @@ if body then
     message = "There is no " .. kong.request.get_method() .. " " .. path .. " here; the portal shows examples."
   elseif shared.history and status >= 500 then
     message = "The database with the conversations does not answer. Chat goes on, and is stored when it is back."
-  elseif status > 500 and shared.message then
-    message = shared.message
+  elseif status > 500 then
+    message = shared.message or shared.asleep or message
   end
   if path:sub(1, 4) == "/v1/" then
     local codes = {

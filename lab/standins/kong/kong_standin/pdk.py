@@ -227,6 +227,7 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[..., LuaValue]]] = {
     "kong.response.get_status": (AFTER_HEADERS, lambda pdk: pdk.exchange.status),
     "kong.response.set_header": (HEADERS, setting_header("answer_headers")),
     "kong.response.set_raw_body": (BODY, set_answer_body),
+    "kong.response.set_status": (HEADERS, lambda pdk, status: setting("status")(pdk, int(status))),
     "kong.service.request.clear_header": (BEFORE_CONTENT, clearing_header("out_headers")),
     "kong.service.request.set_header": (BEFORE_CONTENT, setting_header("out_headers")),
     "kong.service.request.set_method": (BEFORE_CONTENT, setting("out_method")),
