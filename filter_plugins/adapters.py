@@ -18,7 +18,7 @@ from aicluster.backup.stores import backup_clients, backup_stores
 from aicluster.errors import SiteError
 from aicluster.gateway.passwords import password_line, sha_password_line
 from aicluster.gateway.routing import model_routing
-from aicluster.gateway.sleeping import asleep
+from aicluster.gateway.sleeping import asleep, wake_ways
 from aicluster.gateway.tokens import role_token, token_key
 from aicluster.gateway.users import gateway_users, user_secrets, with_user
 from aicluster.models import model_mirrors, ollama_differences
@@ -47,7 +47,7 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     grafana_dashboard, grafana_datasources, grafana_links, ingress_pages, model_mirrors, model_routing,
     nodes_running, ollama_differences, password_line, promotion, role_token, scrape_jobs, secret_names,
     service_endpoints, sha_password_line, ssh_command, token_key, toolkit_digest, user_secrets, verify_site,
-    with_user,
+    wake_ways, with_user,
 )  # fmt: skip
 
 

@@ -59,6 +59,7 @@ NODE_RULES: dict[str, Rule] = {
     "node_services": Rule(is_kind(list), "a list of services, `[]` for none", where=TIER_FILE),
     "node_common_services": Rule(is_kind(list), "a list of services, `[]` for none", where=NODE_FILE),
     "node_own_services": Rule(is_kind(list), "a list of services, `[]` for none", where=HOST_FILE),
+    "node_profile_services": Rule(is_kind(list), "a list of services, `[]` for none", where=NODE_FILE),
     "node_profiles": Rule(
         lambda value: isinstance(value, Mapping) and all(map(is_names, value.values())),
         "a mapping from profile to a list of services, `{}` for none",

@@ -7,9 +7,9 @@ from typing import Any
 from ..engine.declared import problems as declared_problems
 from ..site.catalogue import file_of, merged, problems
 from ..site.placement import PLACEMENTS, items
-from ..site.rules import is_names, shown, suggestion
+from ..site.rules import is_names, is_whole, shown, suggestion
 from .nodes import NODE_RULES
-from .subjects import OVERRIDES_FILE, TIER_FILE, Site, label, place_of
+from .subjects import OVERRIDES_FILE, SHARED_FILE, TIER_FILE, Site, label, place_of, shared
 
 
 def catalogue_errors(site: Site) -> Iterator[str]:
@@ -51,6 +51,12 @@ def profile_errors(site: Site) -> Iterator[str]:
 
     A service of the catalogue that is placed elsewhere may be named: moving it takes one line, not two.
     """
+    wakes, holds = shared(site, "site_wake_on_request"), shared(site, "site_wake_hold_s")
+    if wakes is not None and not isinstance(wakes, bool):
+        yield f"site_wake_on_request {shown(wakes)}: must be true or false; correct it in {SHARED_FILE}"
+    if holds is not None and not is_whole(1, 600)(holds):
+        fix = f"correct it in {SHARED_FILE}"
+        yield f"site_wake_hold_s {shown(holds)}: must be whole seconds from 1 to 600; {fix}"
     known = list(map(str, site["catalogue"])) if isinstance(site["catalogue"], Mapping) else []
     for host, variables in site["hosts"].items():
         profiles, first = variables.get("node_profiles") or {}, variables.get("node_profile")

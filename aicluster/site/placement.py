@@ -8,8 +8,9 @@ from ..errors import SiteError
 from .catalogue import merged
 from .rules import is_text
 
-# Lists of services a node runs: what every node has, what its tier brings, what this one has besides.
-PLACEMENTS = ("node_common_services", "node_services", "node_own_services")
+# Lists of services a node runs: what every node has, what its tier brings, what this one has besides, and
+# what its profiles need.
+PLACEMENTS = ("node_common_services", "node_services", "node_own_services", "node_profile_services")
 
 
 def items(services: object) -> list[tuple[str, Any]] | None:

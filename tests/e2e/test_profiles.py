@@ -216,6 +216,44 @@ def test_the_picture_becomes_an_object_in_the_store_and_leaves_its_node(job, mov
     assert http_client.get(f"{url}/view?{urlencode(job.image)}", api_key).status == 404
 
 
+# --- a request that wakes ---
+
+WAKES = ("-e", json.dumps({"site_wake_on_request": True, "profile_wake_idle_minutes": 1}))
+# A refused try waits as long as the first; each switch has its minute to drain.
+BACK_WITHIN_S = 300
+
+
+@pytest.fixture
+def wakes() -> Iterator[None]:
+    """The site switches profiles for requests; afterwards it is as before."""
+    for name in ("playbooks/secrets.yml", "site.yml"):
+        run = site.run_playbook(name, *WAKES)
+        assert run.code == 0, run.output
+    yield
+    run = site.run_site()
+    assert run.code == 0, run.output
+
+
+@in_profiles(NODE.entry["profile"])
+@pytest.mark.usefixtures("wakes")
+def test_requests_wake_a_profile_together_a_run_leaves_it_and_an_idle_node_goes_back(
+    entered, gateway_url, api_key
+):
+    with ThreadPoolExecutor(3) as pool:
+        url, waits_s = f"{gateway_url}/api/v1/image/queue", 200
+        asked = [pool.submit(http_client.get, url, api_key, waits_s) for _ in range(3)]
+    assert [one.result().status for one in asked] == [200] * 3, [one.result().body for one in asked]
+    assert running() & SOMETIMES == set(PROFILES["image"])
+    assert "# woken by a request" in site.shell(NODE, "cat /opt/aicluster/.env")
+    run = site.run_site(*WAKES)
+    assert run.code == 0, run.output
+    assert run.changed == {one.address: 0 for one in site.nodes()}
+    end = time.monotonic() + BACK_WITHIN_S
+    while running() & SOMETIMES != set(PROFILES[entered.profile]):
+        assert time.monotonic() < end, site.shell(NODE, "journalctl --no-pager -n 30 -u aicluster-wake")
+        time.sleep(5)
+
+
 # --- what breaks ---
 
 

@@ -323,6 +323,9 @@ MONITORING = {
     "node_exporter": Healthy({"node_exporter": {"metrics": 9100}}, {"GET /metrics": (200, METRICS)}),
     "jetson_metrics": Healthy({"node_exporter": {"metrics": 9100}}, board(
         "gpu_load_ratio", "gpu_frequency_hertz", 'temperature_celsius{zone="cpu"}', "power_watts")),
+    "profile_wake": Healthy({"profile_wake": {"wake": 8020}}, {
+        "GET /": only_with("Authorization", "Bearer token", {"profile": "llm"}, 401),
+    }, {"profile_wake/token": "token"}),
     "grafana": Healthy({"grafana": {"web": 3000}}, grafana("/"), {"grafana/admin_password": RIGHT}, [PI41]),
     "grafana behind nginx": Healthy(
         {"grafana": {}, "nginx": {"http": 80}}, grafana("/grafana/"), {"grafana/admin_password": RIGHT},

@@ -88,6 +88,15 @@ def without(*services: str, on: Sequence[str] = ()) -> dict[str, Any]:
     return {"cluster_nodes": nodes}
 
 
+def waking() -> dict[str, Any]:
+    """`overrides` of a production whose nodes switch their profiles for requests."""
+    nodes = deepcopy(cluster("production"))
+    for node in nodes:
+        if node["profiles"]:
+            node["services"]["profile_wake"] = dict(catalogue()["profile_wake"])
+    return {"cluster_nodes": nodes}
+
+
 def with_users(*users: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """`overrides` of a site with these users of the gateway; the key of anna is `made-up-user-anna-main`."""
     secrets = {name: f"made-up-{name.replace('_', '-').replace('/', '-')}" for name in user_secrets([*users])}

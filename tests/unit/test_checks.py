@@ -232,6 +232,7 @@ FAILS: dict[str, tuple[Any, ...]] = {
         "aicluster_node_info of N"),
     "node_exporter: a file is broken": (
         {"GET /metrics": (200, node.METRICS.replace("scrape_error 0", "scrape_error 1"))}, "cannot be read"),
+    "profile_wake: it lets in everybody": ({"GET /": (200, {"profile": "llm"})}, "without its token"),
     "jetson_metrics: nothing is handed out": ({"GET /metrics": (200, "")}, "has no metrics of the board"),
     "jetson_metrics: nobody looks any more": (node.board("power_watts", age_s=500), "last read 500 s ago"),
     "jetson_metrics: nothing of a Jetson can be read": (node.board(), "a Jetson, and neither GPU nor"),
@@ -409,6 +410,21 @@ def test_before_it_is_stopped_comfyui_ends_its_work_and_frees_its_memory(changed
     assert said in rest.rest(kit)
     assert ("POST /interrupt" in kit.asked) is interrupted
     assert kit.asked[-1] == "POST /free"
+
+
+ACTIVITY = "GET /api/ce/activity_status"
+
+
+@pytest.mark.parametrize(("service", "changed", "said"), [
+    pytest.param("comfyui", {}, "", id="an empty queue"),
+    pytest.param("comfyui", {"GET /queue": (200, BUSY)}, "1 pictures run, 2 wait", id="jobs"),
+    pytest.param("sonarqube", {ACTIVITY: (200, {"pending": 0, "inProgress": 0})}, "", id="no analysis"),
+    pytest.param("sonarqube", {ACTIVITY: node.only_with("Authorization", node.basic(node.RIGHT),
+        {"pending": 2, "inProgress": 1}, 403)}, "1 reports are read, 2 wait", id="reports, for its admin"),
+])  # fmt: skip
+def test_a_service_tells_the_work_that_no_connection_shows(service, changed, said):
+    busy = import_file(f"roles/{service}/templates/opt/aicluster/busy/{service}.py", f"busy_{service}")
+    assert busy.busy(node.kit_of(service, changed)) == said
 
 
 SEEN = 'aicluster_service_state{name="ollama",state="%s"} %s'

@@ -3,13 +3,16 @@
 import json
 from typing import Any
 
+import gateway_lua
 import pytest
+import render
 from gateway_lua import ALL, SOME, run, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
-from standins.kong.kong_standin.config import Credential
+from standins.kong.kong_standin.config import Credential, parse
 from standins.kong.kong_standin.exchange import Exchange
+from standins.kong.kong_standin.schema import PLUGINS
 from tree import ROOT
 
 from aicluster.gateway.routing import NEEDS, lua, node_sets, offers_for, table
@@ -337,6 +340,21 @@ def test_of_a_service_whose_profile_is_not_active_the_answer_says_what_to_do(
     told = f"{title} does not answer. It runs on ORIN0 only in profile {profile}; to switch: make profile TO="
     said = json.loads(asked.answer_body).get("error", "")
     assert (asked.status, asked.answer_headers.get("Retry-After"), said == told + profile) == answer
+
+
+@pytest.mark.parametrize(("source", "status", "headers", "redirect"), [
+    pytest.param("exit", 503, {}, "@wake", id="nobody is there: its node is asked"),
+    pytest.param("exit", 503, {"X_AI_Again": "woken"}, None, id="but once"),
+    pytest.param("error", 502, {}, None, id="a request that may have arrived is not repeated"),
+    pytest.param("exit", 429, {}, None, id="a limit holds"),
+    pytest.param("service", 503, {}, None, id="an answer is an answer"),
+])  # fmt: skip
+def test_a_request_to_a_service_that_sleeps_wakes_its_node(monkeypatch, source, status, headers, redirect):
+    text = render.render_role("kong", overrides=render.waking())[gateway_lua.KONG_YML]
+    monkeypatch.setattr(gateway_lua, "shipped", lambda: parse(text, PLUGINS))
+    asked = access("", "/api/v1/image", **headers)
+    found = answered(asked, source=source, status=status, answer_body=b'{"message":"no"}').answer_headers
+    assert found.get("X-Accel-Redirect") == redirect
 
 
 @pytest.mark.parametrize(("profiles", "sentence"), [

@@ -51,8 +51,9 @@ GATEWAY, EDGE, PAGES = "PI51", "NANO", "ORIN0"
 
 @cache
 def ingress(node: str = GATEWAY, edge: str = "there") -> Block:
-    """The configuration of a node; `edge` is there, drained or without nginx."""
-    site = render.without("nginx", on=[EDGE]) if edge == "without nginx" else render.without()
+    """The configuration of a node; `edge` is there, drained or without nginx, or what else is so."""
+    sites = {"without nginx": lambda: render.without("nginx", on=[EDGE]), "a node wakes": render.waking}
+    site = sites.get(edge, render.without)()
     nodes = {entry["name"]: entry for entry in site["cluster_nodes"]}
     nodes[EDGE]["drained"] = edge == "drained"
     files = render.render_role("nginx", host=nodes[node]["host"], overrides=site)
@@ -104,6 +105,27 @@ def test_a_longer_timeout_of_kong_makes_nginx_wait_longer():
 def test_without_an_edge_the_gateway_goes_nowhere_else(edge):
     assert not {"@edge", "@edge_away"} & set(locations(edge=edge))
     assert not inner(http(edge=edge), "upstream")
+
+
+@pytest.mark.parametrize(("path", "profile"), [
+    ("/api/v1/image", "image"), ("/api/v1/code/quality/", "quality"),
+])  # fmt: skip
+def test_the_node_of_a_service_that_sleeps_is_asked_to_switch_with_the_token_and_nothing_of_the_client(
+    path, profile
+):
+    site = {"edge": "a node wakes"}
+    assert ["$wake_at", f"192.168.1.157:8020/{profile}"] in values(path, "set", **site)
+    assert not values(path, "proxy_ignore_headers", **site), "Kong decides"
+    assert values("@wake", "proxy_pass", **site) == [["http://$wake_at"]]
+    assert values("@wake", "proxy_pass_request_headers", **site) == [["off"]]
+    assert values("@wake", "proxy_read_timeout", **site) == [["130s"]], "longer than it is held"
+    assert values("@woken", "proxy_ignore_headers", **site) == [["X-Accel-Redirect"]], (
+        "it is asked again once"
+    )
+
+
+def test_without_such_a_node_the_gateway_keeps_no_request():
+    assert not {"/api/v1/image", "@wake", "@woken"} & set(locations())
 
 
 @pytest.mark.parametrize(("asked", "handed_on"), [

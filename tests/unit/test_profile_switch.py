@@ -1,7 +1,10 @@
 """The node's switch between profiles: the order of its steps, and the way back."""
 
+import contextlib
 import itertools
+import json
 import sys
+import time
 from typing import Any
 
 import aicluster_profile
@@ -70,9 +73,12 @@ class Node(Kit):
 def a_node_in_profile_llm(tmp_path, monkeypatch):
     path = tmp_path / ".env"
     path.write_text("COMPOSE_PROFILES=llm\n")
-    read, write = active_profile, aicluster_profile.set_profile
+    read, woken, write = active_profile, aicluster_profile.is_woken, aicluster_profile.set_profile
     monkeypatch.setattr(aicluster_profile, "active_profile", lambda: read(str(path)))
-    monkeypatch.setattr(aicluster_profile, "set_profile", lambda profile: write(profile, str(path)))
+    monkeypatch.setattr(aicluster_profile, "is_woken", lambda: woken(str(path)))
+    monkeypatch.setattr(
+        aicluster_profile, "set_profile", lambda profile, wake=False: write(profile, wake, str(path))
+    )
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     return path
 
@@ -119,6 +125,65 @@ def test_a_profile_that_does_not_come_up_is_taken_back(a_node_in_profile_llm, fa
         switch(node)
     assert node.steps[-2:] == ["start chat", "unblock 11435"]
     assert a_node_in_profile_llm.read_text() == "COMPOSE_PROFILES=llm\n"
+
+
+WOKEN = "COMPOSE_PROFILES=image\n# woken by a request\n"
+
+
+def test_a_switch_for_a_request_marks_the_profile_and_one_that_failed_puts_the_mark_back(
+    a_node_in_profile_llm,
+):
+    aicluster_profile.switch(Node(["web", "chat"]), PROFILES, "image", wake=True)
+    assert a_node_in_profile_llm.read_text() == WOKEN
+    with pytest.raises(CheckError):
+        aicluster_profile.switch(Node(["web", "paint"], fails=["chat"]), PROFILES, "llm")
+    assert a_node_in_profile_llm.read_text() == WOKEN
+
+
+@pytest.mark.parametrize(("clients", "work", "said", "steps"), [
+    (1, [], "chat: still at work", ["unblock 11435", "block 11435", "unblock 11435"]),
+    (0, ["2 jobs"], "2 jobs", []),
+    (0, ["", "1 job"], "1 job", ["unblock 11435", "block 11435", "unblock 11435"]),
+], ids=["an answer that does not end", "jobs that wait", "a job that came meanwhile"])  # fmt: skip
+def test_a_request_does_not_switch_against_running_work(
+    a_node_in_profile_llm, monkeypatch, clients, work, said, steps
+):
+    node, left = Node(["web", "chat"], clients=clients), [*work]
+    monkeypatch.setattr(aicluster_profile, "DRAIN_S", 0)
+    monkeypatch.setattr(aicluster_profile, "work", lambda *_: left.pop(0) if left else "")
+    with pytest.raises(CheckError, match=said):
+        aicluster_profile.switch(node, PROFILES, "image", wake=True)
+    assert node.steps == steps
+    assert a_node_in_profile_llm.read_text() == "COMPOSE_PROFILES=llm\n"
+
+
+@pytest.mark.parametrize(("arguments", "left"), [
+    (["image"], "COMPOSE_PROFILES=image\n"), (["settle"], WOKEN), (["image", "--wake"], WOKEN),
+], ids=["whoever chooses it keeps it", "a boot leaves it", "another request leaves it"])  # fmt: skip
+def test_a_woken_profile_is_left_when_idle_unless_somebody_chooses_it(
+    a_node_in_profile_llm, tmp_path, monkeypatch, arguments, left
+):
+    a_node_in_profile_llm.write_text(WOKEN)
+    (tmp_path / "verify.json").write_text(json.dumps(SITE))
+    monkeypatch.setattr(aicluster_profile, "ROOT", str(tmp_path))
+    monkeypatch.setattr(aicluster_profile, "alone", contextlib.nullcontext)
+    monkeypatch.setattr(aicluster_profile, "Kit", lambda *_: Node(["web", "paint", "draw"]))
+    assert aicluster_profile.main(arguments) == 0
+    assert a_node_in_profile_llm.read_text() == left
+
+
+@pytest.mark.parametrize(("record", "refused"), [
+    ({"who": "anna", "play": "site.yml", "seen": time.monotonic()}, True),
+    ({"who": "anna", "play": "site.yml", "seen": time.monotonic() - 2 * 86400}, False),
+    ({}, False),
+    (None, False),
+], ids=["a run", "a run that has been silent for days", "a run that has ended", "no run"])  # fmt: skip
+def test_a_request_does_not_switch_while_a_run_changes_the_node(tmp_path, record, refused):
+    path = tmp_path / "lock"
+    if record is not None:
+        path.write_text(json.dumps(record))
+    with pytest.raises(CheckError, match="anna changes") if refused else contextlib.nullcontext():
+        aicluster_profile.require_no_run(str(path))
 
 
 @pytest.mark.parametrize("state", ["restarting", "paused"])

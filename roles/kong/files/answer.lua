@@ -1,7 +1,7 @@
 -- Phase header_filter. Names the node that answered and the model it took. Where none answered, or one answered with an
 -- error of its own, nginx is told what to do next: an answer that has not begun may still come from somewhere else.
 -- Given above: NODES (address -> node name). Where the key was accepted: shared.ai (of route.lua), or shared.asleep: what to say
--- of a service that only runs in a profile.
+-- of a service that only runs in a profile; shared.wakes: whether nginx can have its node switch.
 
 local shared, set, status = kong.ctx.shared, kong.response.set_header, kong.response.get_status()
 local asked = shared.ai
@@ -24,6 +24,10 @@ elseif away and not answered then
   if shared.asleep then
     -- 502 until the probes have noticed: for the caller it is the same.
     kong.response.set_status(503)
+    -- Only what certainly reached nobody is asked again, and once.
+    if shared.wakes and status == 503 and kong.request.get_header("X-AI-Again") ~= "woken" then
+      set("X-Accel-Redirect", "@wake")
+    end
   end
 end
 

@@ -118,6 +118,12 @@ async def change_password(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
+@routes.get("/api/ce/activity_status")
+async def activity(_request: web.Request) -> web.Response:
+    """What is analysed: nothing."""
+    return answer({"pending": 0, "failing": 0, "inProgress": 0})
+
+
 @routes.get("/api/projects/search")
 async def search(request: web.Request) -> web.Response:
     """The projects with the keys of `projects`."""

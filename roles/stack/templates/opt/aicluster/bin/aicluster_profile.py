@@ -5,7 +5,7 @@
 `sudo /opt/aicluster/bin/aicluster_profile.py [PROFILE | settle | --stop SERVICE...]`; without an argument
 it lists the profiles. In order: send the callers elsewhere, let running work end, unload what holds memory,
 stop, start, wait until healthy. A switch that fails is undone. From the controller: playbooks/profile.yml.
-Python 3.6 is enough.
+With `--wake`, for a request at the gateway, work that does not end refuses the switch. Python 3.6 is enough.
 """
 
 import argparse
@@ -26,6 +26,10 @@ DRAIN_S = 60
 # For making the containers, so that in the end it is Docker that says which of them is unhealthy.
 SLACK_S = 60
 LOCK = "/run/aicluster-profile.lock"
+# The record of the run that changes this node (module_utils/aicluster_node/hold.py); a silent one is over.
+HOLD, SILENT_S = "/run/aicluster.lock", 24 * 60 * 60
+# Of .env: nobody asked for this profile but a request, so the node leaves it when it is idle.
+WOKEN = "# woken by a request\n"
 COMPOSE = ["docker", "compose", "--ansi", "never", "--project-directory", ROOT]
 # Between the engine's own rules and the container, where the port is still known by its published number.
 CHAIN = "DOCKER-USER"
@@ -49,11 +53,20 @@ def profiles_of(site: Mapping[str, Dict[str, Dict[str, List[str]]]]) -> Dict[str
     return profiles
 
 
-def set_profile(profile: str, path: str = ROOT + "/.env") -> None:
+def is_woken(path: str = ROOT + "/.env") -> bool:
+    """Tell whether it was a request that switched to the active profile."""
+    try:
+        with open(path) as handle:
+            return WOKEN in handle
+    except OSError:
+        return False
+
+
+def set_profile(profile: str, woken: bool = False, path: str = ROOT + "/.env") -> None:
     """Write the profile that compose starts, in one step; owner and mode are those the engine wants."""
     temporary = path + ".aicluster-new"
     with open(temporary, "w") as handle:
-        handle.write("COMPOSE_PROFILES=%s\n" % profile)
+        handle.write("COMPOSE_PROFILES=%s\n%s" % (profile, WOKEN if woken else ""))
         os.fchmod(handle.fileno(), 0o644)
         handle.flush()
         os.fsync(handle.fileno())
@@ -104,13 +117,32 @@ def idle(kit: Kit, services: Sequence[str]) -> bool:
     return True
 
 
-def drain(kit: Kit, services: Sequence[str]) -> None:
-    """Wait until running work has ended, for a minute at most."""
+def work(kit: Kit, services: Sequence[str]) -> str:
+    """Return the work of services that no connection shows, as their files busy/<service>.py tell it."""
+    for service in services:
+        if os.path.isfile("%s/busy/%s.py" % (ROOT, service)):
+            said = load("busy", service, ROOT + "/busy")(kit)  # type: str
+            if said:
+                return "%s: %s" % (service, said)
+    return ""
+
+
+def require_no_work(kit: Kit, services: Sequence[str]) -> None:
+    """Raise CheckError while services have work that no connection shows."""
+    said = work(kit, services)
+    if said:
+        raise CheckError(said)
+
+
+def drain(kit: Kit, services: Sequence[str], gently: bool) -> None:
+    """Wait until running work has ended, for a minute at most; `gently`: raise CheckError if it has not."""
     began = time.monotonic()
     try:
         kit.wait(DRAIN_S, lambda: idle(kit, services), "still at work")
         say("  drained %s (%.0f s)" % (", ".join(services), time.monotonic() - began))
     except CheckError as failure:
+        if gently:
+            raise CheckError("%s: %s" % (", ".join(services), failure.evidence)) from None
         say("  %s: %s; going on" % (", ".join(services), failure.evidence))
 
 
@@ -125,12 +157,19 @@ def rest(kit: Kit, service: str) -> None:
 
 
 @contextlib.contextmanager
-def at_rest(kit: Kit, services: Sequence[str]) -> Iterator[None]:
-    """Send callers of services elsewhere, let running work end and unload; callers come back in the end."""
+def at_rest(kit: Kit, services: Sequence[str], gently: bool = False) -> Iterator[None]:
+    """Send callers of services elsewhere, let running work end and unload; callers come back in the end.
+
+    `gently`: work that does not end is not given up, but raises CheckError.
+    """
     ports = ports_of(kit, services)
+    if gently:
+        require_no_work(kit, services)
     try:
         turn_away(kit, ports, turn=True)
-        drain(kit, services)
+        drain(kit, services, gently)
+        if gently:  # some may have come before the callers were turned away
+            require_no_work(kit, services)
         for service in services:
             rest(kit, service)
         yield
@@ -168,9 +207,9 @@ def settle(kit: Kit, profile: str) -> List[str]:
     return unexpected
 
 
-def go_back(kit: Kit, profile: str, services: Sequence[str]) -> str:
+def go_back(kit: Kit, profile: str, services: Sequence[str], woken: bool) -> str:
     """Return to the profile of these services; say whether that worked."""
-    set_profile(profile)
+    set_profile(profile, woken)
     try:
         settle(kit, profile)
         start(kit, services)
@@ -179,20 +218,23 @@ def go_back(kit: Kit, profile: str, services: Sequence[str]) -> str:
     return "profile %s is active again" % (profile or "none")
 
 
-def switch(kit: Kit, profiles: Mapping[str, Sequence[str]], wanted: str) -> None:
-    """Switch to another profile; when it does not come up, go back and raise CheckError."""
-    present = active_profile()
+def switch(kit: Kit, profiles: Mapping[str, Sequence[str]], wanted: str, wake: bool = False) -> None:
+    """Switch to another profile; when it does not come up, go back and raise CheckError.
+
+    `wake`: for a request; raise CheckError rather than give up work that does not end.
+    """
+    present, woken = active_profile(), is_woken()
     leaving = [service for service in profiles.get(present, ()) if service not in profiles[wanted]]
     began = time.monotonic()
     say("%s: %s -> %s" % (kit.node, present or "none", wanted))
-    with at_rest(kit, leaving):
-        set_profile(wanted)
+    with at_rest(kit, leaving, gently=wake):
+        set_profile(wanted, wake)
         settle(kit, wanted)
         try:
             start(kit, profiles[wanted])
         except CheckError as failure:
             say("  %s does not come up; back to %s" % (wanted, present or "none"))
-            back = go_back(kit, present, profiles.get(present, ()))
+            back = go_back(kit, present, profiles.get(present, ()), woken)
             raise CheckError("%s did not come up: %s; %s" % (wanted, failure.evidence, back)) from None
     say(
         "  started %s; profile %s active after %.0f s"
@@ -211,6 +253,17 @@ def alone(path: str = LOCK) -> Iterator[None]:
         yield
 
 
+def require_no_run(path: str = HOLD) -> None:
+    """Raise CheckError while a run from the controller changes this node."""
+    try:
+        with open(path) as handle:
+            record = json.load(handle)
+    except (OSError, ValueError):
+        return
+    if record and 0 <= time.monotonic() - record.get("seen", 0) < SILENT_S:
+        raise CheckError("%s changes this node (%s)" % (record.get("who"), record.get("play")))
+
+
 def overview(profiles: Mapping[str, Sequence[str]], present: str) -> str:
     """Return one line per profile, the active one marked."""
     return "\n".join(
@@ -227,6 +280,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("profile", nargs="?", help="one of %s; or settle" % (", ".join(profiles) or "none"))
     parser.add_argument("--stop", nargs="+", metavar="SERVICE", help="stop these, without losing a request")
+    parser.add_argument("--wake", action="store_true", help="for a request: running work refuses the switch")
     options = parser.parse_args(arguments)
     present = active_profile()
     if not options.profile and not options.stop:
@@ -242,6 +296,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         signal.signal(ending, lambda number, _frame: sys.exit(128 + number))
     try:
         with alone():
+            if options.wake:
+                require_no_run()
             if options.stop:
                 stop(kit, options.stop)
             elif options.profile in ("settle", present):
@@ -249,8 +305,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
                 sometimes = {one for services in profiles.values() for one in services}
                 turn_away(kit, ports_of(kit, sometimes), turn=False)
                 settle(kit, present)
+                if options.wake:
+                    start(kit, profiles[present])
+                elif options.profile == present:  # whoever asks for it keeps it
+                    set_profile(present)
             else:
-                switch(kit, profiles, options.profile)
+                switch(kit, profiles, options.profile, options.wake)
     except (CheckError, subprocess.SubprocessError) as error:
         print("%s: %s" % (site["node"], error), file=sys.stderr)
         return 1

@@ -1,0 +1,185 @@
+"""The service that switches a node's profile for requests: who waits for what, when the node goes back."""
+
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import aicluster_wake
+import pytest
+import render
+import site_description
+import site_preflight
+from aicluster_profile import WOKEN
+from aicluster_wake import Rest, Server, Switches
+from tree import ROOT
+
+from aicluster.gateway.sleeping import wake_ways
+
+SITE = {
+    "node": "ORIN0", "cluster": [],
+    "services": {"paint": {"profiles": ["image"]}, "chat": {"profiles": ["llm"]}},
+}  # fmt: skip
+
+
+class Switched:
+    """A switch that lasts until it is told to end; `failure` is what it says then."""
+
+    def __init__(self, failure: str = "", ended: bool = True) -> None:
+        self.failure, self.to, self.may_end = failure, list[str](), threading.Event()
+        if ended:
+            self.may_end.set()
+
+    def __call__(self, profile: str) -> str:
+        self.to.append(profile)
+        assert self.may_end.wait(10)
+        return self.failure
+
+
+def test_all_who_want_a_profile_wait_for_one_switch():
+    switch = Switched(ended=False)
+    switches = Switches(switch)
+    with ThreadPoolExecutor(5) as pool:
+        waiting = [pool.submit(switches.to, "image", 10) for _ in range(5)]
+        while not switch.to:
+            time.sleep(0.01)
+        assert "image is in progress" in (switches.to("quality", 10) or "")
+        switch.may_end.set()
+        assert [one.result() for one in waiting] == [""] * 5
+    assert switch.to == ["image"]
+
+
+def test_nobody_waits_longer_than_is_held_and_the_switch_goes_on():
+    switch = Switched(ended=False)
+    switches = Switches(switch)
+    assert switches.to("image", 0.01) is None
+    switch.may_end.set()
+    assert switches.to("image", 10) == ""
+    assert switch.to == ["image"]
+
+
+@pytest.mark.parametrize(("pause_s", "second", "tried"), [
+    (60, "image", 1), (0, "image", 2), (60, "quality", 2),
+], ids=["not again at once", "but later", "another profile at once"])  # fmt: skip
+def test_a_switch_that_failed_is_not_tried_by_every_request(monkeypatch, pause_s, second, tried):
+    monkeypatch.setattr(aicluster_wake, "PAUSE_S", pause_s)
+    switch = Switched(failure="2 jobs")
+    switches = Switches(switch)
+    assert [switches.to("image", 10), switches.to(second, 10)] == ["2 jobs"] * 2
+    assert len(switch.to) == tried
+
+
+@pytest.mark.parametrize(("looks", "due"), [
+    ([(30, True), (59, True)], False),
+    ([(30, True), (60, True)], True),
+    ([(30, True), (50, False), (80, True)], False),
+    ([(50, False), (110, True)], True),
+    ([(60, True), (90, True)], False),
+], ids=["not yet", "idle long enough", "used meanwhile", "and then idle", "a refused try waits"])  # fmt: skip
+def test_a_woken_profile_that_nobody_uses_is_left(looks, due):
+    rest = Rest(60, 0)
+    assert [rest.is_due(*look) for look in looks][-1] == due
+
+
+@pytest.mark.parametrize(("active", "woken", "quiet", "work", "resting"), [
+    ("image", True, True, "", True),
+    ("image", True, False, "", False),
+    ("image", True, True, "1 picture", False),
+    ("image", False, True, "", False),
+    ("llm", True, True, "", False),
+], ids=["nobody", "a client", "a job", "somebody chose it", "the node's own"])  # fmt: skip
+def test_a_profile_rests_that_was_woken_and_is_not_used(monkeypatch, active, woken, quiet, work, resting):
+    found = {"site": SITE, "active_profile": active, "is_woken": woken, "idle": quiet, "work": work}
+    for name, value in found.items():
+        monkeypatch.setattr(aicluster_wake, name, lambda *_, value=value: value)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    assert aicluster_wake.resting("llm") is resting
+
+
+@pytest.fixture
+def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(aicluster_wake, "site", lambda: SITE)
+    monkeypatch.setattr(aicluster_wake, "active_profile", lambda: "llm")
+    server = Server(("127.0.0.1", 0), Switches(Switched()), "token", 0.05)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def asked(server: Server, path: str, **headers: str) -> tuple[int, Any, Any]:
+    """The status, and the headers that nginx and clients look at."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(f"http://127.0.0.1:{server.server_port}{path}", headers=named)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            json.load(answer)
+    except urllib.error.HTTPError as error:
+        assert json.load(error)["error"]
+        answer = error
+    return answer.status, answer.headers.get("X-Accel-Redirect"), answer.headers.get("Retry-After")
+
+
+TOKEN = {"Authorization": "Bearer token"}
+
+
+@pytest.mark.parametrize(("path", "headers", "switch", "answer"), [
+    pytest.param("/image", {}, Switched(), (401, None, None), id="no token"),
+    pytest.param("/", TOKEN, Switched(), (200, None, None), id="which profile is active"),
+    pytest.param("/x", TOKEN, Switched(), (404, None, None), id="no such profile"),
+    pytest.param("/image", {**TOKEN, "X_AI_Kept": "yes"}, Switched(), (200, "@woken", None),
+        id="nginx asks Kong again"),
+    pytest.param("/image", TOKEN, Switched(), (503, None, "1"), id="what nginx has not kept is sent again"),
+    pytest.param("/image", TOKEN, Switched(ended=False), (503, None, "30"), id="it takes longer"),
+    pytest.param("/image", TOKEN, Switched("2 jobs"), (503, None, "60"), id="the node is at work"),
+])  # fmt: skip
+def test_a_request_is_sent_on_or_told_when_to_come_again(listening, path, headers, switch, answer):
+    listening.switches = Switches(switch)
+    assert asked(listening, path, **headers) == answer
+    switch.may_end.set()
+    assert switch.to == (["image"] if answer[0] in (200, 503) and path == "/image" else [])
+
+
+def test_a_path_is_woken_where_its_service_runs_in_a_profile_of_a_node_that_switches():
+    paths = {"/a": "comfyui", "/b": "sonarqube", "/c": "ollama", "/d": "nothing"}
+    found = {way["path"]: way["at"] for way in wake_ways(render.waking()["cluster_nodes"], paths)}
+    profiles = {"/a": "image", "/b": "quality", "/c": "llm"}
+    assert found == {path: f"192.168.1.157:8020/{profile}" for path, profile in profiles.items()}
+    assert wake_ways(render.cluster("production"), paths) == []
+
+
+def test_the_token_of_nginx_is_that_of_the_node_and_the_unit_knows_what_it_needs():
+    site = render.waking()
+    node = render.render_role("profile_wake", host="192.168.1.157", overrides=site)
+    nginx = render.render_role("nginx", overrides=site)
+    token = node["/opt/aicluster/profile_wake/secrets/token"].strip()
+    assert f'"Bearer {token}"' in nginx["/opt/aicluster/nginx/secrets/wake.conf"]
+    assert "/run/secrets/nginx/wake.conf;" in nginx["/opt/aicluster/nginx/conf/locations/kong.conf"]
+    mounts = render.container("nginx", overrides=site)["volumes"]
+    assert "/opt/aicluster/nginx/secrets:/run/secrets/nginx:ro" in mounts
+    unit = node["/etc/systemd/system/aicluster-wake.service"]
+    assert "aicluster_wake.py 192.168.1.157 8020 llm" in unit
+
+
+@pytest.mark.parametrize(("wakes", "placed"), [(True, ["ORIN0"]), (False, [])])
+def test_every_node_with_profiles_has_it_where_the_site_wants_it(monkeypatch, wakes, placed):
+    chosen = render.choose(monkeypatch, site_wake_on_request=wakes)
+    nodes = render.renderer("production", "192.168.1.157", chosen).shared["cluster_nodes"]
+    assert [node["name"] for node in nodes if "profile_wake" in node["services"]] == placed
+    read = render.site("production")
+    described = site_preflight.describe(read.inventory.get_groups_dict(), read.hostvars, ROOT / "roles")
+    described |= {"secrets": site_description.production()["secrets"]}
+    described["secrets"]["names"].append("profile_wake_token")
+    assert site_description.errors_of(described) == [], "it fits into the board"
+
+
+def test_a_run_of_the_site_accepts_a_profile_that_was_woken():
+    renderer = render.renderer("production", "192.168.1.157")
+    files = renderer.state("stack", renderer.variables("stack", {"stack_services": ["x"]}))["files"]
+    accepted = files["/opt/aicluster/.env"]["accept"]
+    assert {"COMPOSE_PROFILES=image\n", f"COMPOSE_PROFILES=image\n{WOKEN}"} <= {*accepted}
+    assert len(accepted) == 6
