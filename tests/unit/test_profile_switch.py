@@ -157,6 +157,15 @@ def test_a_request_does_not_switch_against_running_work(
     assert a_node_in_profile_llm.read_text() == "COMPOSE_PROFILES=llm\n"
 
 
+def test_a_service_that_a_request_starts_is_provisioned_which_else_a_run_does(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(aicluster_profile, "ROOT", str(tmp_path))
+    monkeypatch.setattr(Kit, "execute", lambda _kit, service, argv: f"changed: {service} by {argv[0]}\n")
+    (tmp_path / "paint/bin").mkdir(parents=True)
+    (tmp_path / "paint/bin/provision").touch()
+    aicluster_profile.switch(Node(["web", "chat"]), PROFILES, "image", wake=True)
+    assert "paint: changed: paint by /opt/aicluster/bin/provision\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("arguments", "left"), [
     (["image"], "COMPOSE_PROFILES=image\n"), (["settle"], WOKEN), (["image", "--wake"], WOKEN),
 ], ids=["whoever chooses it keeps it", "a boot leaves it", "another request leaves it"])  # fmt: skip

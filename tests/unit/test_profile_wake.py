@@ -114,7 +114,7 @@ def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def asked(server: Server, path: str, **headers: str) -> tuple[int, Any, Any]:
     """The status, and the headers that nginx and clients look at."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    request = urllib.request.Request(f"http://127.0.0.1:{server.server_port}{path}", headers=named)
+    request = urllib.request.Request(f"http://127.0.0.1:{server.server_address[1]}{path}", headers=named)
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
             json.load(answer)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Switches this node to the profile that a request at the gateway needs, and back when nobody uses it.
 
-The gateway's nginx asks for `/<profile>` and waits. Once the profile is active, nginx is sent to Kong again; if
-that takes too long, its client is told to come back. The switch is that of aicluster_profile.py, in a process
+The gateway's nginx asks for `/<profile>` and waits. Once the profile is active, nginx is sent to Kong again.
+If that takes long, its client is told to come back. The switch is that of aicluster_profile.py, in a process
 of its own: it goes on when nobody waits for it, and while this service is restarted. Python 3.6 is enough.
 """
 
@@ -57,7 +57,10 @@ class Switches:
         self._result = None  # type: Optional[concurrent.futures.Future[str]]
 
     def _run(self, profile: str) -> str:
-        failure = self._switch(profile)
+        try:
+            failure = self._switch(profile)
+        except OSError as error:
+            failure = str(error)
         if not failure:
             time.sleep(self._settle_s)
         self._ended = time.monotonic()
@@ -126,10 +129,10 @@ def go_home(switches: Switches, home: str, idle_s: float) -> None:
             switches.to(home, 0)
 
 
-class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     """A thread per request, because requests wait."""
 
-    daemon_threads = True
+    allow_reuse_address = daemon_threads = True
 
     def __init__(self, address: Tuple[str, int], switches: Switches, token: str, hold_s: float) -> None:
         """`hold_s`: how long a request waits for a switch."""
@@ -141,6 +144,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """`GET /` tells the active profile, `GET /<profile>` switches to it."""
 
     server: Server
+    timeout = 10
 
     def do_GET(self) -> None:
         """Answer as nginx or its client needs it."""

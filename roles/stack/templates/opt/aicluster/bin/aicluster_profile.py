@@ -196,6 +196,15 @@ def start(kit: Kit, services: Sequence[str]) -> None:
     kit.run([*COMPOSE, *up], timeout=limit_s + 60)
 
 
+def set_up(kit: Kit, services: Sequence[str]) -> None:
+    """Provision services as a run does after a switch: this may be their first start."""
+    for service in services:
+        if os.path.isfile("%s/%s/bin/provision" % (ROOT, service)):
+            said = kit.execute(service, ["/opt/aicluster/bin/provision"]).strip()
+            if said:
+                say("  %s: %s" % (service, said))
+
+
 def settle(kit: Kit, profile: str) -> List[str]:
     """Stop containers that do not belong to the profile; return their names."""
     active = [word for state in ACTIVE for word in ("--status", state)]
@@ -232,6 +241,8 @@ def switch(kit: Kit, profiles: Mapping[str, Sequence[str]], wanted: str, wake: b
         settle(kit, wanted)
         try:
             start(kit, profiles[wanted])
+            if wake:
+                set_up(kit, profiles[wanted])
         except CheckError as failure:
             say("  %s does not come up; back to %s" % (wanted, present or "none"))
             back = go_back(kit, present, profiles.get(present, ()), woken)
@@ -307,6 +318,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
                 settle(kit, present)
                 if options.wake:
                     start(kit, profiles[present])
+                    set_up(kit, profiles[present])
                 elif options.profile == present:  # whoever asks for it keeps it
                     set_profile(present)
             else:
