@@ -56,6 +56,8 @@ class Node(Kit):
         if command.startswith("iptables"):
             verb = "block" if "-I" in argv else "unblock"
             self.steps.append(f"{verb} {argv[argv.index('--ctorigdstport') + 1]}")
+        if " restart " in command:
+            self.steps.append("restart " + command.partition(" restart ")[2])
         if " stop " in f"{command} ":
             self.steps.append("stop " + command.partition(" stop ")[2])
             self.running = [name for name in self.running if name not in argv]
@@ -106,6 +108,29 @@ def test_a_service_is_stopped_as_in_a_switch_without_leaving_the_profile():
     node = Node(["web", "chat"])
     aicluster_profile.stop(node, ["chat"])
     assert node.steps == ["unblock 11435", "block 11435", "stop chat", "unblock 11435"]
+
+
+@pytest.mark.parametrize("passes", [True, False], ids=["which passes its check", "which does not"])
+def test_a_restarted_service_gets_callers_again_after_its_check(monkeypatch, capsys, passes):
+    node = Node(["web", "chat"])
+
+    def check(_kit: Kit) -> str:
+        node.steps.append("check")
+        if not passes:
+            raise CheckError("gives no token")
+        return "works"
+
+    monkeypatch.setattr(aicluster_profile, "load", lambda *_what: check)
+    with contextlib.nullcontext() if passes else pytest.raises(CheckError, match="gives no token"):
+        aicluster_profile.restart(node, ["chat"])
+    middle = ["restart chat", "start chat", "check"]
+    assert node.steps == ["unblock 11435", "block 11435", *middle, "unblock 11435"]
+    assert ("restarted chat: works" in capsys.readouterr().out) == passes
+
+
+def test_requests_that_do_not_end_are_counted(capsys):
+    aicluster_profile.drain(Node(["web", "chat"], clients=2), ["chat"], within_s=0)
+    assert "chat: still at work (waited 0 s), requests: 2" in capsys.readouterr().out
 
 
 def test_work_that_does_not_end_is_not_waited_for_for_ever(capsys, monkeypatch):

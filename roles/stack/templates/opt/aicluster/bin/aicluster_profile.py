@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Switches this node between sets of services that do not fit into its memory together.
 
-`sudo /opt/aicluster/bin/aicluster_profile.py [PROFILE | settle | --stop SERVICE...]`; without an argument
-it lists the profiles. In order: send the callers elsewhere, let running work end, unload what holds memory,
-stop, start, wait until healthy. A switch that fails is undone. From the controller: playbooks/profile.yml.
-With `--wake`, for a request at the gateway, work that does not end refuses the switch. Python 3.6 is enough.
+`sudo /opt/aicluster/bin/aicluster_profile.py [PROFILE | settle | --stop, --restart or --wait SERVICE...]`;
+without an argument it lists the profiles. In order: send the callers elsewhere, let running work end, unload
+what holds memory, stop, start, wait until healthy. A switch that fails is undone. From the controller:
+playbooks/profile.yml, playbooks/restart.yml. With `--wake`, for a request at the gateway, work that does not end
+refuses the switch. Python 3.6 is enough.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import sys
 import time
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
-from aicluster_verify import ACTIVE, ROOT, CheckError, Kit, active_profile, load
+from aicluster_verify import ACTIVE, CHECK_LIMIT_S, ROOT, CheckError, Kit, active_profile, load
 
 # For running work to end before its service is stopped.
 DRAIN_S = 60
@@ -105,16 +106,17 @@ def connections(kit: Kit, container: str, port: int) -> int:
     return len(kit.run(["nsenter", "--net", "--target", pid, *sockets]).splitlines())
 
 
-def idle(kit: Kit, services: Sequence[str]) -> bool:
-    """Tell whether nobody is connected to a published port of these services any more."""
+def at_work(kit: Kit, services: Sequence[str]) -> int:
+    """Return how many clients are connected to published ports of these services."""
+    found = 0
     for service in services:
         listed = kit.run(
             ["docker", "ps", "--quiet", "--filter", "label=aicluster.service=" + service]
         ).split()
         for port in kit.services[service]["ports"].values():
-            if port["published"] and any(connections(kit, one, port["container"]) for one in listed):
-                return False
-    return True
+            if port["published"]:
+                found += sum(connections(kit, one, port["container"]) for one in listed)
+    return found
 
 
 def work(kit: Kit, services: Sequence[str]) -> str:
@@ -134,16 +136,21 @@ def require_no_work(kit: Kit, services: Sequence[str]) -> None:
         raise CheckError(said)
 
 
-def drain(kit: Kit, services: Sequence[str], gently: bool) -> None:
-    """Wait until running work has ended, for a minute at most; `gently`: raise CheckError if it has not."""
-    began = time.monotonic()
+def drain(kit: Kit, services: Sequence[str], gently: bool = False, within_s: Optional[float] = None) -> None:
+    """Wait until running work has ended, for a minute at most unless told otherwise.
+
+    `gently`: raise CheckError if it has not.
+    """
+    began, named = time.monotonic(), ", ".join(services)
     try:
-        kit.wait(DRAIN_S, lambda: idle(kit, services), "still at work")
-        say("  drained %s (%.0f s)" % (", ".join(services), time.monotonic() - began))
+        kit.wait(
+            DRAIN_S if within_s is None else within_s, lambda: not at_work(kit, services), "still at work"
+        )
+        say("  drained %s (%.0f s)" % (named, time.monotonic() - began))
     except CheckError as failure:
         if gently:
-            raise CheckError("%s: %s" % (", ".join(services), failure.evidence)) from None
-        say("  %s: %s; going on" % (", ".join(services), failure.evidence))
+            raise CheckError("%s: %s" % (named, failure.evidence)) from None
+        say("  %s: %s, requests: %d; going on" % (named, failure.evidence, at_work(kit, services)))
 
 
 def rest(kit: Kit, service: str) -> None:
@@ -203,6 +210,20 @@ def set_up(kit: Kit, services: Sequence[str]) -> None:
             said = kit.execute(service, ["/opt/aicluster/bin/provision"]).strip()
             if said:
                 say("  %s: %s" % (service, said))
+
+
+def restart(kit: Kit, services: Sequence[str]) -> None:
+    """Restart services without losing a request; callers come back once each passes its check.
+
+    Raises CheckError for one that does not.
+    """
+    with at_rest(kit, services):
+        kit.run([*COMPOSE, "restart", *services], timeout=300)
+        start(kit, services)
+        for service in services:
+            kit.end = time.monotonic() + CHECK_LIMIT_S
+            seen = load("check", service, ROOT + "/checks")(kit)
+            say("  restarted %s: %s" % (service, seen if isinstance(seen, str) else "; ".join(seen)))
 
 
 def settle(kit: Kit, profile: str) -> List[str]:
@@ -292,9 +313,14 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("profile", nargs="?", help="one of %s; or settle" % (", ".join(profiles) or "none"))
     parser.add_argument("--stop", nargs="+", metavar="SERVICE", help="stop these, without losing a request")
     parser.add_argument("--wake", action="store_true", help="for a request: running work refuses the switch")
+    parser.add_argument(
+        "--restart", nargs="+", metavar="SERVICE", help="those that run, without losing a request"
+    )
+    parser.add_argument("--wait", nargs="+", metavar="SERVICE", help="for the end of their running requests")
+    parser.add_argument("--within", type=float, metavar="SECONDS", help="for how long at most (%d)" % DRAIN_S)
     options = parser.parse_args(arguments)
     present = active_profile()
-    if not options.profile and not options.stop:
+    if not (options.profile or options.stop or options.restart or options.wait):
         print(overview(profiles, present) or "%s has no profiles" % site["node"])
         return 0
     if options.profile and options.profile not in [*profiles, "settle"]:
@@ -311,6 +337,15 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
                 require_no_run()
             if options.stop:
                 stop(kit, options.stop)
+            elif options.wait:
+                drain(kit, options.wait, within_s=options.within)
+            elif options.restart:
+                active = compose_services(kit, present)
+                for service in [service for service in options.restart if service not in active]:
+                    say("  %s: runs in another profile" % service)
+                running = [service for service in options.restart if service in active]
+                if running:
+                    restart(kit, running)
             elif options.profile in ("settle", present):
                 # A switch that was killed may have left its ports closed.
                 sometimes = {one for services in profiles.values() for one in services}
