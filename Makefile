@@ -140,6 +140,15 @@ promote: setup ## make the standby of PostgreSQL the primary: make promote NODE=
 forget: setup ## erase what is stored of a user: make forget NAME=anna
 	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/forget.yml -e forget=$(NAME) $(ARGS)
 
+drain: setup ## take an AI node out of balancing, and wait for its requests: make drain NODE=AGX0 (ARGS=--check: what would happen)
+	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/drain.yml -e node=$(NODE) $(ARGS)
+
+undrain: setup ## take a drained AI node into the balancing again: make undrain NODE=AGX0
+	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/drain.yml -e node=$(NODE) -e back=true $(ARGS)
+
+restart: setup ## restart Ollama on all AI nodes in turn, without losing a request
+	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/restart.yml $(ARGS)
+
 profile: setup ## switch nodes to another profile: make profile TO=image (without TO: list the profiles)
 	@$(if $(TO),$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/profile.yml -e to=$(TO) $(ARGS),$(VENV)/bin/ansible $(inventory_args) nodes -m ansible.builtin.command -a /opt/aicluster/bin/aicluster_profile.py $(ARGS))
 

@@ -10,7 +10,7 @@ import http_client
 import pytest
 import site_under_test as site
 from docker.models.containers import Container
-from load import Load
+from load import QUESTION, Load, all_by, balanced, expected_shares
 
 REQUESTS = 500
 SLOW_S = 2.0
@@ -19,7 +19,6 @@ NOTICED_WITHIN_S = 20
 # Longer than the gateway takes to notice, so that what a client waits for in vain is its own.
 PATIENCE_S = NOTICED_WITHIN_S + 5
 CLIENTS = 4
-QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "Say hello."}], "stream": False}
 
 
 @pytest.fixture(scope="module")
@@ -27,25 +26,10 @@ def chat(gateway_url, api_key) -> Callable[[], http_client.Answer]:
     return lambda: http_client.post(f"{gateway_url}/api/v1/chat", QUESTION, api_key, PATIENCE_S)
 
 
-def expected_shares(requests: int) -> dict[str, float]:
-    """Node -> requests it should get; drained nodes and the edge none."""
-    shares = {n.name: n.entry["share"] for n in site.running("ollama") if not n.entry["drained"]}
-    return {name: requests * share / 100 for name, share in shares.items()}
-
-
 def assert_shares(answers: list[http_client.Answer], tolerance: float) -> None:
     counts = Counter(answer.headers["X-AI-Node"] for answer in answers)
     for name, expected in expected_shares(len(answers)).items():
         assert abs(counts[name] - expected) <= tolerance * len(answers), counts
-
-
-def balanced(answers: list[http_client.Answer]) -> bool:
-    counts = Counter(answer.headers["X-AI-Node"] for answer in answers)
-    return all(counts[name] == expected for name, expected in expected_shares(len(answers)).items())
-
-
-def all_by(name: str) -> Callable[[list[http_client.Answer]], bool]:
-    return lambda answers: {answer.headers["X-AI-Node"] for answer in answers} == {name}
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import http_client
+import site_under_test as site
+
+QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "Say hello."}], "stream": False}
+
+
+def expected_shares(requests: int) -> dict[str, float]:
+    """Node -> requests it should get; drained nodes and the edge none."""
+    shares = {n.name: n.entry["share"] for n in site.running("ollama") if not n.entry["drained"]}
+    return {name: requests * share / 100 for name, share in shares.items()}
+
+
+def balanced(answers: list[http_client.Answer]) -> bool:
+    counts = Counter(answer.headers["X-AI-Node"] for answer in answers)
+    return all(counts[name] == expected for name, expected in expected_shares(len(answers)).items())
+
+
+def all_by(name: str) -> Callable[[list[http_client.Answer]], bool]:
+    return lambda answers: {answer.headers["X-AI-Node"] for answer in answers} == {name}
 
 
 @dataclass

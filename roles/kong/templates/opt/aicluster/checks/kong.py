@@ -5,7 +5,7 @@ import os
 import re
 import time
 import uuid
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union, cast
 
 from aicluster_verify import Answer, CheckError, Kit
 
@@ -17,7 +17,7 @@ FLOWS = {
 }
 UPSTREAM = "ai-chat"
 # `nodes`: what the gateway's table says of each AI node, {node, url, models: name -> what it can do}.
-# `stored`: whether exchanges are.
+# `stored`: whether exchanges are; `drained`: the nodes that get no requests.
 WANTED = os.path.splitext(__file__)[0] + ".json"
 ABILITIES = {"embedding", "thinking", "tools", "vision"}
 OK, BAD_REQUEST, UNAUTHORIZED, NOT_FOUND = 200, 400, 401, 404
@@ -39,6 +39,12 @@ CODE: Dict[str, Any] = {
     "stream": False,
     "options": {"num_predict": 1},
 }
+
+
+def wanted() -> Dict[str, Any]:
+    """Return what the site says of the gateway."""
+    with open(WANTED) as handle:
+        return cast("Dict[str, Any]", json.load(handle))
 
 
 def sample(metrics: str, name: str) -> float:
@@ -121,9 +127,8 @@ def code(kit: Kit, nodes: Sequence[str]) -> str:
 
 def stored(kit: Kit, conversation: str) -> str:
     """Find an exchange in the database and delete it; "" where nothing is stored."""
-    with open(WANTED) as handle:
-        if not json.load(handle)["stored"]:
-            return ""
+    if not wanted()["stored"]:
+        return ""
     path, said = "/api/v1/history/" + conversation, []  # type: Tuple[str, List[str]]
 
     def found() -> bool:
@@ -247,10 +252,8 @@ def chatting(kit: Kit, began: float) -> str:
 
 def differences(kit: Kit) -> str:
     """Return where the gateway's table and the models of a node differ; a silent node is skipped."""
-    with open(WANTED) as handle:
-        table = json.load(handle)["nodes"]
     found = []
-    for entry in table:
+    for entry in wanted()["nodes"]:
         try:
             listed = kit.expect(entry["url"]).json()["models"]
         except CheckError:
@@ -276,5 +279,8 @@ def check(kit: Kit) -> Union[str, Tuple[str, str]]:
     # First what answers at once: a model for code may take all the time that is left.
     ways = [found for found in (way(kit, name, began) for name in WAYS) if found]
     seen = ", ".join(["configuration %s" % loaded[:8], chatting(kit, began) or "there is no AI node", *ways])
-    warning = differences(kit)
+    drained = [
+        "%s is drained; `make undrain NODE=%s` takes it in again" % (one, one) for one in wanted()["drained"]
+    ]
+    warning = "; ".join(filter(None, [differences(kit), *drained]))
     return (seen, warning) if warning else seen

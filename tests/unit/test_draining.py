@@ -1,0 +1,128 @@
+"""A node leaves the balancing and comes back: who answers then, what is written, and what is refused."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import render
+import yaml
+from programs import ansible
+
+from aicluster.errors import SiteError
+from aicluster.gateway.draining import draining
+
+NODES = render.cluster("production")
+HOST = {node["name"]: node["host"] for node in NODES}
+# Of another inventory, which has the same file.
+FOREIGN = "198.18.77.154"
+MODELS = [{"name": "big", "substitute": "chat"}, {"name": "huge"}]
+VARIABLES: dict[str, dict[str, Any]] = {
+    "AGX0": {"ollama_models": ["small", "big", "huge"], "ollama_aliases": {"chat": "big"}},
+    "ORIN0": {"ollama_models": ["small"], "ollama_aliases": {"chat": "small"}},
+    "NANO": {"ollama_models": ["tiny"], "ollama_aliases": {"chat": "tiny"}},
+}
+
+
+def drained(
+    name: str,
+    *before: str,
+    what: str = "drain",
+    more: dict[str, Any] | None = None,
+    by_hand: bool = False,
+) -> dict[str, Any]:
+    """What follows for a node; `before`: names of drained nodes, `more`: variables of AGX0."""
+    variables = {**VARIABLES, "AGX0": VARIABLES["AGX0"] | (more or {})}
+    hostvars = [
+        {"inventory_hostname": host, **variables.get(node, {})}
+        | {"ollama_models": [{"name": one} for one in variables.get(node, {}).get("ollama_models", [])]}
+        for node, host in HOST.items()
+    ]
+    nodes = [{**node, "drained": node["name"] in before} for node in NODES]
+    listed = [FOREIGN, *([] if by_hand else [HOST[one] for one in before])]
+    return draining(nodes, hostvars, MODELS, listed, name, what)
+
+
+@pytest.mark.parametrize(("before", "name", "options", "hosts", "said"), [
+    pytest.param([], "AGX0", {}, ["AGX0"], [
+        "AGX0 gets no new requests from the gateway",
+        "answered by ORIN0: chat, small",
+        "on no other node; a substitute answers: big (chat)",
+        "on no other node; answered 503: huge",
+    ], id="the larger node: its own models are answered by a substitute, or not at all"),
+    pytest.param([], "ORIN0", {}, ["ORIN0"], [
+        "ORIN0 gets no new requests from the gateway", "answered by AGX0: chat, small",
+    ], id="the smaller node: the other has all of it"),
+    pytest.param(["AGX0"], "NANO", {}, ["AGX0", "NANO"], [
+        "NANO gets no new requests from the gateway", "answered by ORIN0: chat",
+        "on no other node; answered 503: tiny",
+    ], id="the edge, beside another one"),
+    pytest.param(["AGX0"], "AGX0", {}, ["AGX0"], None, id="one that is drained stays so"),
+    pytest.param(["AGX0", "NANO"], "AGX0", {"what": "undrain"}, ["NANO"], [
+        "AGX0 gets requests again", "answered by AGX0 and ORIN0: chat, small", "answered by AGX0: big, huge",
+    ], id="a node that comes back"),
+    pytest.param([], "AGX0", {"what": "undrain"}, [], None, id="one that was never away"),
+])  # fmt: skip
+def test_it_is_said_who_answers_and_written_who_is_away(before, name, options, hosts, said):
+    found = drained(name, *before, **options)
+    wanted = [FOREIGN, *(HOST[one] for one in hosts)]
+    assert (found["node"], found["host"], sorted(found["drained"])) == (name, HOST[name], sorted(wanted))
+    assert yaml.safe_load(found["text"]) == {"site_drained": found["drained"]}
+    assert said is None or found["said"] == said
+
+
+def test_the_last_line_leaves_a_list():
+    nodes = [node for node in NODES if node["name"] != "AGX0"]
+    hostvars = [{"inventory_hostname": node["host"]} for node in nodes]
+    text = draining(nodes, hostvars, [], [HOST["ORIN0"]], "ORIN0", "undrain")["text"]
+    assert yaml.safe_load(text) == {"site_drained": []}
+
+
+ALONE = {"ollama_aliases": {"chat": "big", "deep": "huge"}}
+
+
+@pytest.mark.parametrize(("before", "name", "options", "said"), [
+    pytest.param([], "AGX1", {}, "drain: node 'AGX1': must be a node of the site; write AGX0", id="unknown"),
+    pytest.param([], "PI51", {}, "drain: node 'PI51': must run ollama; write", id="without models"),
+    pytest.param(["ORIN0"], "AGX0", {"what": "anyway"},
+        "is the last one that requests are balanced over; undrain ORIN0 first", id="the last one"),
+    pytest.param([], "AGX0", {"more": ALONE}, "no other node has the alias deep; give it to one in",
+        id="one that alone has an alias"),
+    pytest.param(["AGX0"], "AGX0", {"what": "undrain", "by_hand": True},
+        f"remove that from host_vars/{HOST['AGX0']}/node.yml", id="back, though its own file keeps it away"),
+])  # fmt: skip
+def test_a_node_that_cannot_go_is_refused(before, name, options, said):
+    with pytest.raises(SiteError, match=said):
+        drained(name, *before, **options)
+
+
+def test_a_node_that_alone_has_an_alias_goes_if_that_is_wanted():
+    assert "on no other node; answered 503: deep, huge" in drained("AGX0", more=ALONE, what="anyway")["said"]
+
+
+@pytest.mark.parametrize(("name", "options", "said"), [
+    pytest.param("AGX0", {}, "answered by ORIN0: chat, code", id="drained"),
+    pytest.param("AGX0", {"back": True}, "AGX0 gets requests again", id="taken in again"),
+    pytest.param("AGX0", {"node_drained": True, "back": True}, "by node_drained of its own", id="refused"),
+])  # fmt: skip
+def test_check_mode_says_it_and_writes_nothing(tmp_path: Path, name: str, options: dict[str, Any], said: str):
+    hosts, fact = tmp_path / "hosts.ini", tmp_path / "drained.yml"
+    local = f"ansible_connection=local ansible_become=false ansible_python_interpreter={sys.executable}"
+    hosts.write_text("".join(f"{host} {local}\n" for host in HOST.values()))
+    sources = [f"--inventory={source}" for source in (*render.SOURCES["production"], hosts)]
+    words = json.dumps({"node": name, "site_drained_file": str(fact), **options})
+    # The deployment between is that of the gateway.
+    command = (
+        "ansible-playbook",
+        "playbooks/drain.yml",
+        "--tags",
+        "drain",
+        "--skip-tags",
+        "always",
+        "--check",
+    )
+    ran = ansible(*command, *sources, "-e", words)
+    assert said in " ".join(ran.stdout.split()), ran.stdout
+    assert (ran.returncode != 0) == ("node_drained" in options), ran.stdout
+    assert not fact.exists()
