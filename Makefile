@@ -149,6 +149,9 @@ undrain: setup ## take a drained AI node into the balancing again: make undrain 
 restart: setup ## restart Ollama on all AI nodes in turn, without losing a request
 	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/restart.yml $(ARGS)
 
+benchmark: setup ## measure tokens per second of the AI nodes, and say which weights would follow
+	@$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/benchmark.yml $(ARGS)
+
 profile: setup ## switch nodes to another profile: make profile TO=image (without TO: list the profiles)
 	@$(if $(TO),$(VENV)/bin/ansible-playbook $(inventory_args) playbooks/profile.yml -e to=$(TO) $(ARGS),$(VENV)/bin/ansible $(inventory_args) nodes -m ansible.builtin.command -a /opt/aicluster/bin/aicluster_profile.py $(ARGS))
 

@@ -16,6 +16,7 @@ from aicluster.backup.jobs import backup_jobs, backup_mounts
 from aicluster.backup.secrets import backup_secret
 from aicluster.backup.stores import backup_clients, backup_stores
 from aicluster.errors import SiteError
+from aicluster.gateway.benchmark import benchmark_models, benchmark_report
 from aicluster.gateway.draining import draining
 from aicluster.gateway.passwords import password_line, sha_password_line
 from aicluster.gateway.routing import model_routing
@@ -44,11 +45,11 @@ def ssh_command(hostvars: Mapping[str, Any]) -> str:
 
 FILTERS: tuple[Callable[..., Any], ...] = (
     asleep, audience_networks, backup_clients, backup_drills, backup_jobs, backup_mounts, backup_secret,
-    backup_stores, bucket_policy, bucket_users, cluster_nodes, database_roles, draining, gateway_users,
-    grafana_dashboard, grafana_datasources, grafana_links, ingress_pages, model_mirrors, model_routing,
-    nodes_running, ollama_differences, password_line, promotion, role_token, scrape_jobs, secret_names,
-    service_endpoints, sha_password_line, ssh_command, token_key, toolkit_digest, user_secrets, verify_site,
-    wake_ways, with_user,
+    backup_stores, benchmark_models, benchmark_report, bucket_policy, bucket_users, cluster_nodes,
+    database_roles, draining, gateway_users, grafana_dashboard, grafana_datasources, grafana_links,
+    ingress_pages, model_mirrors, model_routing, nodes_running, ollama_differences, password_line,
+    promotion, role_token, scrape_jobs, secret_names, service_endpoints, sha_password_line, ssh_command,
+    token_key, toolkit_digest, user_secrets, verify_site, wake_ways, with_user,
 )  # fmt: skip
 
 

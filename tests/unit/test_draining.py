@@ -101,6 +101,14 @@ def test_a_node_that_alone_has_an_alias_goes_if_that_is_wanted():
     assert "on no other node; answered 503: deep, huge" in drained("AGX0", more=ALONE, what="anyway")["said"]
 
 
+def test_what_playbooks_write_is_read_by_the_next_run(monkeypatch: pytest.MonkeyPatch):
+    listed = {"site_drained": [HOST["AGX0"]], "site_capacities": {HOST["ORIN0"]: 21.5}}
+    written = render.choose(monkeypatch, **listed)
+    nodes = render.renderer("production", HOST["PI51"], written).shared["cluster_nodes"]
+    assert [node["name"] for node in nodes if node["drained"] is not False] == ["AGX0"]
+    assert {node["name"]: node["capacity"] for node in nodes if node["capacity"]} == {"ORIN0": 21.5}
+
+
 @pytest.mark.parametrize(("name", "options", "said"), [
     pytest.param("AGX0", {}, "answered by ORIN0: chat, code", id="drained"),
     pytest.param("AGX0", {"back": True}, "AGX0 gets requests again", id="taken in again"),
