@@ -9,7 +9,7 @@ from standins.kong.kong_standin.schema import PLUGINS
 from standins.kong.kong_standin.server import Server
 from standins.kong.kong_standin.settings import settings_of
 
-FREE_PORTS = {f"KONG_{listener}_LISTEN": "127.0.0.1:0" for listener in ("PROXY", "STATUS")}
+FREE_PORTS = {f"KONG_{listener}_LISTEN": "127.0.0.1:0" for listener in ("PROXY", "STATUS", "ADMIN")}
 
 
 def environment() -> dict[str, str]:

@@ -40,6 +40,8 @@ def files_of_the_node(tmp_path, monkeypatch):
             "nodes": [{"node": "AGX0", "url": node.TAGS, "models": {"phi4:latest": ["tools"]}}],
             "stored": True,
             "drained": [],
+            "upstreams": {},
+            "looks": 0,
         },
         "servers.json": {"Servers": {"1": {"Name": "PI52"}}},
         "jupyterhub/conf/settings.json": {"base_url": "/jupyter/"},
@@ -145,7 +147,7 @@ def test_what_works_and_what_is_no_failure_is_told(case, changed, said):
 
 def test_a_drained_node_is_a_warning(monkeypatch):
     check, kit = check_and_kit("kong: it works", {})
-    said = {"nodes": [], "stored": False, "drained": ["AGX0"]}
+    said = {"nodes": [], "stored": False, "drained": ["AGX0"], "upstreams": {}, "looks": 0}
     monkeypatch.setattr(check_of("kong"), "wanted", lambda: said)
     _, warning = check(kit)
     assert warning == "AGX0 is drained; `make undrain NODE=AGX0` takes it in again"

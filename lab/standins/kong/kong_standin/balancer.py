@@ -103,6 +103,13 @@ class Checker:
             if address.failures[kind] >= self._checks[check]["unhealthy"][kind]:
                 self._change(address, False)
 
+    def tell_healthy(self, name: str) -> bool:
+        """Take a target for healthy, as the admin API says it is; False if there is none of that name."""
+        found = [address for address in self.wheel.addresses if address.target.name == name]
+        for address in found:
+            self._change(address, True)
+        return bool(found)
+
     def _change(self, address: Address, available: bool) -> None:
         state = "HEALTHY" if available else "UNHEALTHY"
         LOG.warning("upstream %s: target %s is %s", self.upstream.name, address.target.name, state)

@@ -1,4 +1,4 @@
-"""The process: listeners for clients and for the status API, signals, and a graceful end."""
+"""The process: listeners for clients, for the status and the admin API, signals, and a graceful end."""
 
 import asyncio
 import logging
@@ -53,6 +53,20 @@ def status_api(gateway: Gateway) -> web.Application:
     return app
 
 
+def admin_api(gateway: Gateway) -> web.Application:
+    """Return what this project asks of the admin API."""
+
+    async def healthy(request: web.Request) -> web.Response:
+        checker = gateway.now.checkers.get(request.match_info["upstream"])
+        if checker is None or not checker.tell_healthy(request.match_info["target"]):
+            return answer(404, {"message": "Not found"})
+        return web.Response(status=204, headers={"Server": SERVER})
+
+    app = web.Application()
+    app.router.add_put("/upstreams/{upstream}/targets/{target}/healthy", healthy)
+    return app
+
+
 def shown(checker: Checker, address: Address) -> dict[str, Any]:
     """Return a target as the API shows it."""
     one, health = address.target, checker.state(address)
@@ -65,7 +79,7 @@ def pid_file(settings: Settings) -> Path:
 
 
 class Server:
-    """Two listeners over one gateway."""
+    """Three listeners over one gateway."""
 
     def __init__(self, settings: Settings, config: Config) -> None:
         self._settings = settings
@@ -89,17 +103,18 @@ class Server:
         await self.end(graceful=await graceful)
 
     async def start(self) -> None:
-        """Open the listeners (proxy, status) and begin to probe."""
+        """Open the listeners (proxy, status, admin) and begin to probe."""
         # A client that hangs up ends its request, upstream too. Bodies are passed on as they are.
         proxy = web.Server(
             self.gateway.handle, handler_cancellation=True, access_log=None, auto_decompress=False
         )
-        api = web.AppRunner(status_api(self.gateway), access_log=None)
-        self.runners = [web.ServerRunner(proxy), api]
+        status, admin = (web.AppRunner(api(self.gateway), access_log=None) for api in (status_api, admin_api))
+        self.runners = [web.ServerRunner(proxy), status, admin]
         for runner in self.runners:
             await runner.setup()
         await web.TCPSite(self.runners[0], *self._settings.proxy, backlog=1024).start()
-        await web.TCPSite(api, *self._settings.status).start()
+        await web.TCPSite(status, *self._settings.status).start()
+        await web.TCPSite(admin, *self._settings.admin).start()
         self.gateway.now.start()
 
     async def end(self, *, graceful: bool = False) -> None:

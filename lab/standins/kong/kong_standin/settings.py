@@ -9,8 +9,8 @@ from .access_log import log_pattern
 
 # What the stand-in does, and nothing else.
 FIXED = {
+    "admin_access_log": "off",
     "admin_gui_listen": "off",
-    "admin_listen": "off",
     "anonymous_reports": "off",
     "database": "off",
     "nginx_proxy_proxy_next_upstream": "error timeout non_idempotent",
@@ -24,13 +24,13 @@ FIXED = {
     "upstream_keepalive_pool_size": "0",
 }
 WITHOUT_EFFECT = frozenset([
-    "dns_order", "dns_valid_ttl", "headers", "lmdb_map_size", "mem_cache_size",
+    "admin_error_log", "dns_order", "dns_valid_ttl", "headers", "lmdb_map_size", "mem_cache_size",
     "nginx_http_client_body_buffer_size", "nginx_proxy_proxy_next_upstream_timeout", "nginx_worker_processes",
     "proxy_error_log", "status_error_log",
 ])  # fmt: skip
 READ = frozenset([
-    "declarative_config", "log_level", "nginx_http_log_format", "plugins", "prefix", "proxy_access_log",
-    "proxy_listen", "status_listen", "trusted_ips", "untrusted_lua_sandbox_requires",
+    "admin_listen", "declarative_config", "log_level", "nginx_http_log_format", "plugins", "prefix",
+    "proxy_access_log", "proxy_listen", "status_listen", "trusted_ips", "untrusted_lua_sandbox_requires",
 ])  # fmt: skip
 
 
@@ -42,6 +42,7 @@ class Settings:
     prefix: Path
     proxy: tuple[str, int]
     status: tuple[str, int]
+    admin: tuple[str, int]
     plugins: frozenset[str]
     trusted_ips: tuple[IPv4Network | IPv6Network, ...]
     log_level: str
@@ -64,6 +65,7 @@ def settings_of(environment: Mapping[str, str]) -> Settings:
         prefix=Path(values["prefix"]),
         proxy=listen_of(values["proxy_listen"]),
         status=listen_of(values["status_listen"]),
+        admin=listen_of(values["admin_listen"]),
         plugins=words(values["plugins"]),
         trusted_ips=tuple(ip_network(network) for network in sorted(words(values["trusted_ips"]))),
         log_level=values["log_level"],

@@ -7,6 +7,7 @@ import time
 import uuid
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union, cast
 
+from aicluster_kong_targets import stuck
 from aicluster_verify import Answer, CheckError, Kit
 
 FLOWS = {
@@ -17,7 +18,7 @@ FLOWS = {
 }
 UPSTREAM = "ai-chat"
 # `nodes`: what the gateway's table says of each AI node, {node, url, models: name -> what it can do}.
-# `stored`: whether exchanges are; `drained`: the nodes that get no requests.
+# `stored`: whether exchanges are; `drained`: nodes that get no requests. The rest: aicluster_kong_targets.py.
 WANTED = os.path.splitext(__file__)[0] + ".json"
 ABILITIES = {"embedding", "thinking", "tools", "vision"}
 OK, BAD_REQUEST, UNAUTHORIZED, NOT_FOUND = 200, 400, 401, 404
@@ -276,6 +277,11 @@ def check(kit: Kit) -> Union[str, Tuple[str, str]]:
     loaded = kit.expect(kit.url("kong", "status", "/status")).json().get("configuration_hash", EMPTY)
     if loaded == EMPTY:
         raise CheckError("Kong runs without a configuration")
+    for upstream, target in stuck(kit, wanted()):
+        raise CheckError(
+            "%s answers, but Kong calls it unhealthy in %s and sends it nothing" % (target, upstream),
+            "sudo systemctl start aicluster-kong-targets",
+        )
     # First what answers at once: a model for code may take all the time that is left.
     ways = [found for found in (way(kit, name, began) for name in WAYS) if found]
     seen = ", ".join(["configuration %s" % loaded[:8], chatting(kit, began) or "there is no AI node", *ways])
