@@ -1,10 +1,11 @@
-"""Write what the documentation derives: docs/reference/, and the table of fields in docs/users.md.
+"""Write what the documentation derives: docs/reference/ and the table of variables in each role's README.
 
-Source: the production inventory as Ansible resolves it, and the files of the roles.
+The pages come from the production inventory as Ansible resolves it, a table from the files of its role.
 """
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import reference
 import yaml
@@ -15,6 +16,36 @@ from aicluster.site.vocabulary import roles_in
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
+# What follows it in the README of a role is written here.
+HEADING = "## Variables\n"
+
+
+def shown(value: object) -> str:
+    """Return a default as one would type it in YAML."""
+    return (
+        yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("\n...")
+    )
+
+
+def variable_table(options: dict[str, dict[str, Any]]) -> str:
+    """Return a Markdown table of a role's options; the sentence of each is its description."""
+    rows = ["| variable | type | default | meaning |", "|---|---|---|---|"]
+    for name, option in options.items():
+        meaning = option["description"]
+        meaning = " ".join(meaning if isinstance(meaning, list) else [meaning]).replace("|", "\\|")
+        rows.append(f"| `{name}` | {option['type']} | `{shown(option.get('default'))}` | {meaning.strip()} |")
+    return "\n".join(rows)
+
+
+def readmes() -> dict[Path, str]:
+    """Return the README of each role with variables, its table up to date."""
+    found = {}
+    for role, options in roles_in(ROOT / "roles").items():
+        readme = ROOT / "roles" / role / "README.md"
+        if options:
+            head = readme.read_text().partition(HEADING)[0].rstrip()
+            found[readme] = f"{head}\n\n{HEADING}\n{variable_table(options)}\n"
+    return found
 
 
 def users_page() -> dict[Path, str]:
@@ -42,13 +73,13 @@ def derived() -> dict[Path, str]:
         for path in sorted(ROOT.glob("roles/*/meta/hardening.yml"))
     }
     return {
+        **readmes(),
         **users_page(),
         REFERENCE / "flows.md": reference.flows_page(flows()),
         REFERENCE / "services.md": reference.services_page(nodes, ROOT),
         REFERENCE / "service-fields.md": reference.fields_page(),
         REFERENCE / "ports.md": reference.ports_page(nodes),
         REFERENCE / "memory.md": reference.memory_page(nodes),
-        REFERENCE / "variables.md": reference.variables_page(roles_in(ROOT / "roles")),
         REFERENCE / "hardening.md": reference.hardening_page(exceptions),
     }
 

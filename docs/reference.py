@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from aicluster_lab.images import recipe_for
 
 from aicluster.budget.nodes import node_budget
@@ -15,7 +14,7 @@ from aicluster.site.catalogue import DECLARED, FIELDS
 from aicluster.site.schema import NAMED, Field
 
 Node = Mapping[str, Any]
-HEAD = "<!-- Written by docs/generate.py from inventory and roles: change those, then `make docs`. -->"
+HEAD = "<!-- Written by docs/generate.py from inventory and catalogue: change those, then `make docs`. -->"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -208,26 +207,6 @@ def hardening_page(exceptions: Mapping[str, Mapping[str, str]]) -> str:
         "These are the exceptions:"
     )
     return page("Hardening", text, table(("service", "rule", "reason"), rows))
-
-
-def shown(value: object) -> str:
-    """Return a default as one would type it in YAML."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=10_000)
-    return text.removesuffix("\n").removesuffix("\n...")
-
-
-def variables_page(roles: Mapping[str, Mapping[str, Any] | None]) -> str:
-    """Return what each role offers to set; `roles`: role -> its options with their defaults."""
-    rows = [
-        (f"`{name}`", option["type"], f"`{shown(option.get('default'))}`", option["description"].strip())
-        for options in roles.values()
-        for name, option in (options or {}).items()
-    ]
-    text = (
-        "What each role offers to set, in `group_vars/` or `host_vars/`; a variable begins with the name of "
-        "its role. Preflight refuses unknown ones, and values of another type."
-    )
-    return page("Variables", text, table(("variable", "type", "default", "meaning"), rows))
 
 
 # What the cluster is there for, and the way it takes. A check says in its FLOWS which of them it asks.

@@ -234,6 +234,7 @@ def wakes() -> Iterator[None]:
     assert run.code == 0, run.output
 
 
+@pytest.mark.full
 @in_profiles(NODE.entry["profile"])
 @pytest.mark.usefixtures("wakes")
 def test_requests_wake_a_profile_together_a_run_leaves_it_and_an_idle_node_goes_back(
@@ -241,7 +242,7 @@ def test_requests_wake_a_profile_together_a_run_leaves_it_and_an_idle_node_goes_
 ):
     with ThreadPoolExecutor(3) as pool:
         url, waits_s = f"{gateway_url}/api/v1/image/queue", 200
-        asked = [pool.submit(http_client.get, url, api_key, waits_s) for _ in range(3)]
+        asked = [pool.submit(lambda: http_client.get(url, api_key, timeout_s=waits_s)) for _ in range(3)]
     assert [one.result().status for one in asked] == [200] * 3, [one.result().body for one in asked]
     assert running() & SOMETIMES == set(PROFILES["image"])
     assert "# woken by a request" in site.shell(NODE, "cat /opt/aicluster/.env")

@@ -47,12 +47,12 @@ def _ask(request: urllib.request.Request, timeout_s: float) -> Answer:
         return Answer(error.code, error.headers, error.read(), time.monotonic() - began)
 
 
-def get(url: str, key: str | None = None, login: str | None = None) -> Answer:
-    """GET, with `login` (user:password) as basic auth; raises OSError without an answer in ten seconds."""
+def get(url: str, key: str | None = None, login: str | None = None, timeout_s: float = 10) -> Answer:
+    """GET, with `login` (user:password) as basic auth; raises OSError without an answer in `timeout_s`."""
     request = _request(url, None, key)
     if login is not None:
         request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
-    return _ask(request, 10)
+    return _ask(request, timeout_s)
 
 
 def delete(url: str, key: str) -> Answer:

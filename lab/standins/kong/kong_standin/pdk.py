@@ -129,6 +129,11 @@ def setting(name: str) -> Callable[[Pdk, str], None]:
     return lambda pdk, value: setattr(pdk.exchange, name, value)
 
 
+def set_status(pdk: Pdk, status: float) -> None:
+    """Answer with another status."""
+    pdk.exchange.status = int(status)
+
+
 def setting_header(headers: str) -> Callable[[Pdk, str, str], None]:
     """Return the function that sets a header, of what is sent on or of the answer."""
 
@@ -227,7 +232,7 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], Callable[..., LuaValue]]] = {
     "kong.response.get_status": (AFTER_HEADERS, lambda pdk: pdk.exchange.status),
     "kong.response.set_header": (HEADERS, setting_header("answer_headers")),
     "kong.response.set_raw_body": (BODY, set_answer_body),
-    "kong.response.set_status": (HEADERS, lambda pdk, status: setting("status")(pdk, int(status))),
+    "kong.response.set_status": (HEADERS, set_status),
     "kong.service.request.clear_header": (BEFORE_CONTENT, clearing_header("out_headers")),
     "kong.service.request.set_header": (BEFORE_CONTENT, setting_header("out_headers")),
     "kong.service.request.set_method": (BEFORE_CONTENT, setting("out_method")),

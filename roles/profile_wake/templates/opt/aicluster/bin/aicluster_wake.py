@@ -20,7 +20,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from aicluster_profile import idle, is_woken, profiles_of, work
+from aicluster_profile import at_work, is_woken, profiles_of, work
 from aicluster_verify import ROOT, CheckError, Kit, active_profile
 
 # After a switch that failed: each try turns callers of the present services away.
@@ -109,10 +109,10 @@ def resting(home: str) -> bool:
     services = [one for one in profiles.get(present, ()) if one not in profiles.get(home, ())]
     kit = Kit(known, "wake")
     try:
-        if not idle(kit, services):
+        if at_work(kit, services):
             # A probe of the gateway is a connection, too, but none that lasts.
             time.sleep(1)
-            if not idle(kit, services):
+            if at_work(kit, services):
                 return False
         return not work(kit, services)
     except CheckError as failure:

@@ -5,8 +5,8 @@
 `sudo /opt/aicluster/bin/aicluster_profile.py [PROFILE | settle | --stop, --restart or --wait SERVICE...]`;
 without an argument it lists the profiles. In order: send the callers elsewhere, let running work end, unload
 what holds memory, stop, start, wait until healthy. A switch that fails is undone. From the controller:
-playbooks/profile.yml, playbooks/restart.yml. With `--wake`, for a request at the gateway, work that does not end
-refuses the switch. Python 3.6 is enough.
+playbooks/profile.yml, playbooks/restart.yml. With `--wake`, for a request at the gateway, work that does not
+end refuses the switch. Python 3.6 is enough.
 """
 
 import argparse
@@ -217,6 +217,8 @@ def restart(kit: Kit, services: Sequence[str]) -> None:
 
     Raises CheckError for one that does not.
     """
+    if not services:
+        return
     with at_rest(kit, services):
         kit.run([*COMPOSE, "restart", *services], timeout=300)
         start(kit, services)
@@ -235,6 +237,16 @@ def settle(kit: Kit, profile: str) -> List[str]:
         kit.run([*COMPOSE, "--profile", "*", "stop", *unexpected], timeout=300)
         say("  stopped %s" % ", ".join(unexpected))
     return unexpected
+
+
+def stay(kit: Kit, profiles: Mapping[str, Sequence[str]], present: str, wake: bool) -> None:
+    """Mend what a switch left that was killed: ports that are closed, and what runs or does not run."""
+    sometimes = {one for services in profiles.values() for one in services}
+    turn_away(kit, ports_of(kit, sometimes), turn=False)
+    settle(kit, present)
+    if wake:
+        start(kit, profiles[present])
+        set_up(kit, profiles[present])
 
 
 def go_back(kit: Kit, profile: str, services: Sequence[str], woken: bool) -> str:
@@ -341,20 +353,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
                 drain(kit, options.wait, within_s=options.within)
             elif options.restart:
                 active = compose_services(kit, present)
-                for service in [service for service in options.restart if service not in active]:
+                for service in set(options.restart).difference(active):
                     say("  %s: runs in another profile" % service)
-                running = [service for service in options.restart if service in active]
-                if running:
-                    restart(kit, running)
+                restart(kit, [service for service in options.restart if service in active])
             elif options.profile in ("settle", present):
-                # A switch that was killed may have left its ports closed.
-                sometimes = {one for services in profiles.values() for one in services}
-                turn_away(kit, ports_of(kit, sometimes), turn=False)
-                settle(kit, present)
-                if options.wake:
-                    start(kit, profiles[present])
-                    set_up(kit, profiles[present])
-                elif options.profile == present:  # whoever asks for it keeps it
+                stay(kit, profiles, present, options.wake)
+                if options.profile == present and not options.wake:  # whoever asks for it keeps it
                     set_profile(present)
             else:
                 switch(kit, profiles, options.profile, options.wake)
