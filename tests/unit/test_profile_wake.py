@@ -93,7 +93,7 @@ def test_a_woken_profile_that_nobody_uses_is_left(looks, due):
     ("llm", True, True, "", False),
 ], ids=["nobody", "a client", "a job", "somebody chose it", "the node's own"])  # fmt: skip
 def test_a_profile_rests_that_was_woken_and_is_not_used(monkeypatch, active, woken, quiet, work, resting):
-    found = {"site": SITE, "active_profile": active, "is_woken": woken, "idle": quiet, "work": work}
+    found = {"site": SITE, "active_profile": active, "is_woken": woken, "at_work": not quiet, "work": work}
     for name, value in found.items():
         monkeypatch.setattr(aicluster_wake, name, lambda *_, value=value: value)
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
