@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Starts the backup of every node and follows all of them in one process."""
 
 import json

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Runs the module `ollama_model`, watches the pulls it begins, and prints how far they are.
 
 A module cannot print while it runs, and a model of 20 GB takes an hour. So its background process pulls, and

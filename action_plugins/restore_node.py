@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Restores of one node: chooses it, shows what would change, starts its program and follows that."""
 
 import shlex

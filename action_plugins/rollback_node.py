@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Puts back what a service was before its image changed; options in library/rollback_node.py."""
 
 from collections.abc import Mapping

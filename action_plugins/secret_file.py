@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Completes the one file that holds an inventory's secrets: what is missing is made, what is there stays."""
 
 import os

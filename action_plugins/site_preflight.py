@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Validates the whole site description on the controller; no node is contacted.
 
 It gathers what inventory, group_vars, host_vars, roles and the secrets file say into one plain structure,

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Asks the node once what differs from its desired state, and refuses a node with findings."""
 
 from collections.abc import Mapping

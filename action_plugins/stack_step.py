@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Carries out one step of a run that changes a node, which the run holds meanwhile."""
 
 import time

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Packs the toolkit and the Python it runs on, on the controller; options in library/toolkit_archive.py."""
 
 from collections.abc import Mapping

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Verify of the whole cluster: one question per node, one report for people, one for programs.
 
 `phase: begin` (once) names the run. `phase: ask` runs the node's own `aicluster_verify.py` and shows what it

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Compares what an Ollama server has with what it should have, and tells where it may copy the rest from."""
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What templates may ask of the package `aicluster`; each filter bears the name of its function there.
 
 Without the package no run comes this far: vars_plugins/service_definitions.py refuses it and says what to do.

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Documentation of the action in action_plugins/backup_nodes.py; the node's part is aicluster_backup.py."""
 
 DOCUMENTATION = r"""

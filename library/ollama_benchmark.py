@@ -1,5 +1,4 @@
 #!/usr/bin/python
-# SPDX-License-Identifier: Apache-2.0
 """Ansible module: tokens per second of models of one Ollama server."""
 
 DOCUMENTATION = r"""

@@ -1,5 +1,4 @@
 #!/usr/bin/python
-# SPDX-License-Identifier: Apache-2.0
 """Ansible module: the models and aliases of one Ollama server."""
 
 DOCUMENTATION = r"""

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Documentation of action_plugins/restore_node.py; the part of the node is aicluster_backup_restore.py."""
 
 DOCUMENTATION = r"""

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Documentation of action_plugins/rollback_node.py; the parts of the node are stack_node and its backups."""
 
 DOCUMENTATION = r"""

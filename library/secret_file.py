@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Documentation of the action in action_plugins/secret_file.py; nothing of it runs on a node."""
 
 DOCUMENTATION = r"""

@@ -1,5 +1,4 @@
 #!/usr/bin/python
-# SPDX-License-Identifier: Apache-2.0
 """Remove from a node what the toolkit made there, and nothing else."""
 
 DOCUMENTATION = r"""

@@ -1,5 +1,4 @@
 #!/usr/bin/python
-# SPDX-License-Identifier: Apache-2.0
 """Starts the node's half of the engine, module_utils/aicluster_node, from the sources it is sent."""
 
 DOCUMENTATION = r"""

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Documentation of the action in action_plugins/stack_plan.py; the node's part is library/stack_node.py."""
 
 DOCUMENTATION = r"""

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The copy of the site that the stores keep, and the key to it, from the password of the vault alone."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What the folders of the services say, as a variable of the group `all`.
 
 Not a lookup plugin: each worker process would read the files again, about 15 ms per task and node. This one

@@ -1,2 +1,1 @@
-# SPDX-License-Identifier: Apache-2.0
 """What actions of Ansible share on the way to the package: only here the package knows Ansible."""

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What Ansible knows of its connection to a host."""
 
 from collections.abc import Mapping

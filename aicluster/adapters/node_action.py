@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What actions share: their options and phases, one call of the node's half, the hold of this run."""
 
 import base64

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What the actions of restore and rollback share: their phases, and what a node's program says."""
 
 import shlex

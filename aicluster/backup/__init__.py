@@ -1,2 +1,1 @@
-# SPDX-License-Identifier: Apache-2.0
 """Backups: what is kept of each node, where, with which secrets, and the nightly run over all nodes."""

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Which copies are restored every night to prove them, and where: on the first of all stores.
 
 Source: `drill` of each service, and what its node keeps of it.

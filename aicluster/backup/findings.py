@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What of a site would not be backed up, found in its description."""
 
 import re

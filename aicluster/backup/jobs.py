@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What the backup of a node copies, service by service, as paths of the container that copies it.
 
 Source: the entries in `backup` of the services of the node.

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """One backup of all nodes: start each node's own, side by side, and tell what comes of it.
 
 No data comes here. Each node is one process that prints a JSON object a line: `event` (start, done, failed,

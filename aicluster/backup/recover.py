@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Brings inventory, variables and vault of a site into a fresh clone: `bin/recover-site`.
 
 Standard library only, as all that it imports: nothing is installed yet.

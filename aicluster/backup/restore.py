@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Which node a restore is of, what its program is told, and what people read of it."""
 
 import json

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What a service was before its image changed, and the way back to it.
 
 Source: what each node remembers, service -> {image, digest, at, snapshots: [{job, copy, store, snapshot,

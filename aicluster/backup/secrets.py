@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The secrets of repositories and stores, derived from one: a node is given its own and no other."""
 
 import hashlib

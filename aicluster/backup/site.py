@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The copy of the site itself: what is in it, and how a person with the vault's password gets to it.
 
 Standard library only: `bin/recover-site` runs before anything is installed.

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Which nodes store the copies of which others.
 
 Source: the placement of the services `backup` and `backup_store`, and `disk_gb` of the latter.

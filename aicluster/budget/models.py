@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Do the models of a node fit on its disk and into its memory? Asked before the first byte is pulled."""
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What each node has and what its services plan to use: memory, disk, ports, architecture."""
 
 from collections import defaultdict

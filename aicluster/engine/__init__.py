@@ -1,2 +1,1 @@
-# SPDX-License-Identifier: Apache-2.0
 """The engine: the desired state of a node, what differs from it, and what a run does about it."""

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What a role declares to deploy to a node: packages, units, files, containers, provisioning.
 
 A service says it in roles/<service>/meta/service.yml, next to what it is, as the table DECLARED describes it;

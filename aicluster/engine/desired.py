@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The desired state of one node: what its roles render and declare, put together."""
 
 import hashlib

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What the preflight checks a node by: the facts of an inspection, and what the node must have."""
 
 from collections.abc import Mapping

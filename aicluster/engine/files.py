@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The files of the desired state: their digests, and the rules that say what a change of one means."""
 
 import fnmatch

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Whether a key opens the node, before a run ends other logins."""
 
 import shlex

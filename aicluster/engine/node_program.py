@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The node's half of the engine, as each request carries it."""
 
 import base64

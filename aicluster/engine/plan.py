@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """From the differences of one inspection to what a run has to do on the node."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Renders what the roles of a node want."""
 
 from collections import ChainMap

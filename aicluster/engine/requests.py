@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The two questions to a node that carry its desired state; library/stack_node.py answers them."""
 
 import base64

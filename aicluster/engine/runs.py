@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """One run at a time: who changes a node, and whether that run is over."""
 
 import getpass

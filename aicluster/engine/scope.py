@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """How much of a node a run is about: all of it, or one role alone."""
 
 from collections.abc import Mapping, Sequence

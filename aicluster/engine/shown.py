@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What people see of a plan: a line for each difference, and the diffs of files."""
 
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Which models of the AI nodes are measured, and what follows for the weights of the gateway.
 
 Source: `ollama_models` and `ollama_aliases` of each node, `kong_models`, and the results of the module

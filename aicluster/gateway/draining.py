@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Which AI nodes are out of balancing until somebody takes them in again, and who answers meanwhile.
 
 Source: the variable `site_drained`, in a file that playbooks/drain.yml writes.

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Password files of nginx and rest-server: a line per user, without the password itself."""
 
 import base64

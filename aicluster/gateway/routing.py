@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Which nodes can answer a request: the models they have, what those can do, and Kong's upstreams for them.
 
 Source: `ollama_models`, `ollama_aliases` and `ollama_context_length` of each node, `kong_models` (what a

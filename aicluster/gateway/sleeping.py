@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What the gateway says of a service whose profile is not active, and who switches to it."""
 
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """How PostgREST knows the gateway: by a signed token (JWT, RFC 7519) that names a role of the database."""
 
 import base64

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Who may use the gateway: consumers of Kong, the secrets that are their keys, and what they may ask for.
 
 Source: the variable `site_users`, in a file that playbooks/user.yml adds lines to.

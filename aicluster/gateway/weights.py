@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Integer weights of a load balancer's wheel from percentages or measured capacities.
 
 Why a small wheel: Kong's round robin moves one slot per retry, so the number of slots bounds how many tries

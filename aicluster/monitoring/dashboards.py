@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Grafana's dashboards from short descriptions.
 
 Source of the JSON: dashboards of schema version 42, the last one Grafana reads from files.

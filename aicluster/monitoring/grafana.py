@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What Grafana is told of the cluster: data sources, and links to pages outside it."""
 
 from collections.abc import Iterator, Mapping, Sequence

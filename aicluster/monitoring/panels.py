@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The panels of Grafana's dashboards from short descriptions, one builder per kind.
 
 Source of the JSON: the kinds of the npm package @grafana/schema 12.4; Grafana adds their defaults itself.

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What a Prometheus asks, derived from what is placed where: metrics, probes of pages, pings of nodes."""
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Whether a site description holds: each value by itself, then what they add up to."""
 
 from collections.abc import Mapping

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What an engine does with the daemon.json to come when it starts: refuses it, or hides what is there."""
 
 import itertools

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Images that a node cannot have: what its engine was told, as a rule and a fix."""
 
 import re

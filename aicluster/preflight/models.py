@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What `kong_models` says of models, against the models and aliases that nodes have."""
 
 from collections import Counter

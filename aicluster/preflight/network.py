@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The site's networks, and the names and addresses of its nodes."""
 
 import ipaddress

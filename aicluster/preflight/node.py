@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Findings about a node that only the node shows: board, engine, disk, images.
 
 Every finding is one sentence `<object> <value>: <rule>; <fix>`, as in `site_errors`. What a node could not

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The groups and variables of each node, each value by itself."""
 
 from collections.abc import Callable, Iterator, Mapping

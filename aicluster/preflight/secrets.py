@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The secrets that placed services need: none is missing, and each means the same to every program."""
 
 import re

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The files of services, what the site overrides, and the lists that place them."""
 
 from collections.abc import Iterator, Mapping

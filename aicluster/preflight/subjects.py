@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """How an error names what it is about, and the file to correct.
 
 Every error is one sentence `<object> <value>: <rule>; <fix>`.

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What `site_users` says of the gateway's users, against the models of nodes and against the calendar."""
 
 from collections.abc import Iterator

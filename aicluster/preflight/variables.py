@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Variables of roles, and the inventories the control node is to read."""
 
 from collections import defaultdict

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Who reaches a port, and where: what its `from` means on the network."""
 
 import ipaddress

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The service catalogue: what each service is, as roles/<service>/meta/service.yml says.
 
 FIELDS is the only description of that file. The file is checked against it, and so is what the site

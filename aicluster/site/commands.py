@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What a person types next: how to reach a node, how to run a playbook of this site.
 
 Every message that names a command takes it from here, so that it runs as it is printed.

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What services ask of the data tier: databases of PostgreSQL, buckets of the object store."""
 
 import re

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Which pages of services the nginx of a node serves, and how."""
 
 from collections.abc import Mapping

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The cluster as data: which node runs which service, and where a service is reached.
 
 Source of every value: the inventory's groups (tier), ``host_vars/<ip>/node.yml`` and ``group_vars`` (the

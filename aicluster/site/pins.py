@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Images that a rollback put back, and which later runs keep until their line is deleted."""
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The services of one node, as its placement lists name them."""
 
 from collections.abc import Collection, Mapping

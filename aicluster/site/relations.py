@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What services need of each other, checked where they are placed."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

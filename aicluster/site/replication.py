@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The two servers of PostgreSQL, where it runs on two nodes: which one is the primary, and what follows."""
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What a value can be held to, and the words of the error when it does not hold."""
 
 import re

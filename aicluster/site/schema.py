@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """How the keys of a file are described, and the one reader that holds a file to such a description."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Whether a file keeps its secrets: encrypted as a whole, or where git does not take it."""
 
 import os

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What the site may say: the groups of inventory/groups.yml, and the options of each role."""
 
 from collections.abc import Mapping

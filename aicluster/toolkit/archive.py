@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Files of the toolkit as one archive, the same from the same files."""
 
 import gzip

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What the toolkit consists of where it is installed on a node: its own files, and the Python it runs on.
 
 Everything comes from the machine that runs the playbook, whose Python was installed from the lock with its

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What all nodes answered, in one report: what failed, what caused it, and what to do next."""
 
 import json

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What a node's own `aicluster_verify.py` is told of the cluster: addresses and ports, no secret."""
 
 from collections.abc import Iterable, Mapping

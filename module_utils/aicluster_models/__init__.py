@@ -1,2 +1,1 @@
-# SPDX-License-Identifier: Apache-2.0
 """What the module `ollama_model` does on a node: Python 3.6 and its standard library."""

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The background process that brings models to a server, and the file that tells of it."""
 
 import fcntl

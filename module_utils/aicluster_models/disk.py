@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Is there room for models on the disk of their folder?"""
 
 import glob

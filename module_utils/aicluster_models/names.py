@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Names of models: [host/][namespace/]model[:tag]."""
 
 

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What a server lacks of its models and aliases. `tags`: {normalised name: digest} of what it has."""
 
 from .names import name_on, normalise, public_address

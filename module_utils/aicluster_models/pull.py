@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Pulls a model to `success`, from a mirror or from the registry its name points to."""
 
 import http.client

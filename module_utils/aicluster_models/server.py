@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The short requests to an Ollama server and to mirrors."""
 
 import http.client

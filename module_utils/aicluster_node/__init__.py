@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The node's half of the engine: Python 3.6 and its standard library.
 
 `library/stack_node.py` runs it from the sources it is sent; modules based on AnsibleModule import it from

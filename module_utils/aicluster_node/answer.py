@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The answer to one request of the controller.
 
 A request is a JSON object with these keys; which of them it has depends on its verb:

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The machine, its kernel and its system."""
 
 import os

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Putting delivered files in place, all of them or none."""
 
 import base64

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The engine and the containers of our compose project.
 
 The API is asked over its socket: starting the command line client costs a small board half a second.

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The engine's next start: what it will read, and the way back when it does not start."""
 
 import json

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Our files and their folders: what differs, what no longer belongs, and making and removing folders."""
 
 import hashlib

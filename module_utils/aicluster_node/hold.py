@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """One run at a time: the run that changes a node holds it."""
 
 import fcntl

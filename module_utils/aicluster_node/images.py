@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Images: which are missing, what their registries say of them, and pulling them."""
 
 import json

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What differs between the node and its desired state."""
 
 from . import board, docker, engine_start, files, images, packages, probes, shared_files, storage, units

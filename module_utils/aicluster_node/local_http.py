@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """HTTP to servers on this node."""
 
 import json

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Packages: which are missing, which were left unfinished, and which a run adds."""
 
 import os

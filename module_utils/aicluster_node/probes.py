@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What services, files and folders of the node show when a request asks for them."""
 
 import os

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Lets running containers read their changed files again, and sees that they did."""
 
 import shlex

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """JSON files we share with others: our part is merged into what others wrote, and can be taken out again."""
 
 import json

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Checks of files before they are put in place, in a folder that stands for the root of the file system."""
 
 import json

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What the node remembers of earlier runs."""
 
 import json

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Where the engine keeps its data, and the file systems a run writes to."""
 
 import json

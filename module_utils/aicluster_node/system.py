@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The node's system: paths that several modules use, commands, and reading and replacing files."""
 
 import os

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Tells whether a restored copy of Grafana is good: its database is sound, and somebody can log in."""
 
 from aicluster_backup_tools import FailedError

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Tells whether a restored copy of JupyterHub is good: its database is sound, and notebooks can be read.
 
 The database and the homes are two jobs; each is asked for what it has.

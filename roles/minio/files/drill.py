@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Tells whether a restored copy of the object store is good: its objects are there and can be read."""
 
 import os

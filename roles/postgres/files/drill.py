@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Tells whether a restored copy of PostgreSQL is good: a new server, without network, is made from it.
 
 Every database is restored, which checks its foreign keys; rows and checksums of all tables are those of

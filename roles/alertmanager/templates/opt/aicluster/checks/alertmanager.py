@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Alertmanager: a test alert is posted to it, and seen to arrive where its receiver `verify` delivers.
 
 That receiver posts to a port of the container's own loopback. The check listens there: it starts itself a

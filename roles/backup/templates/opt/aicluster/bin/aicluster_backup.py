@@ -1,5 +1,4 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: Apache-2.0
 """Sends encrypted copies of what this node keeps to other nodes.
 
 Exit codes: 0 all copies were made, 1 one was not, 75 refused because another run is under way.

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What of a snapshot a restore means: parts of jobs, chosen on the command line."""
 
 import json

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """One job of a backup: dumps and copies of databases first, then restic to one store after the other."""
 
 import contextlib

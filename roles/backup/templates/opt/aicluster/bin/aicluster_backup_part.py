@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """One part of a restore: a volume, a database of SQLite, a dump, or files that are laid beside."""
 
 import contextlib

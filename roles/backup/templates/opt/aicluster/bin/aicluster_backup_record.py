@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What a backup leaves behind: who runs it, its progress, the state of every copy, and metrics."""
 
 import contextlib

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """How programs run restic: in the container of backups, or in one of its image for a moment.
 
 Secrets are variables that are passed by name, because every process of the node sees arguments.

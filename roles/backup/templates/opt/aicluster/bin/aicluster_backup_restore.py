@@ -1,5 +1,4 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: Apache-2.0
 """Brings back what the backups of this node hold.
 
 `list` says what there is, `plan` what would change, `apply` changes it. Both take a job, a service, or `all`.

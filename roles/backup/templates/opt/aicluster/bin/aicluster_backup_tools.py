@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What the programs of backups share: they run commands, and read what those answer."""
 
 import argparse

@@ -1,5 +1,4 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: Apache-2.0
 """Checks and prunes the repositories that this node stores for others, and hands out metrics of them.
 
 usage: aicluster_backup_store.py [--router USER@ADDRESS] OPTION ...

@@ -1,5 +1,4 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: Apache-2.0
 """Restores the newest copies, has the drills of their services prove them, and deletes what was restored.
 
 Exit codes: 0 all copies are good, 1 one is not, 75 refused because a drill is under way.

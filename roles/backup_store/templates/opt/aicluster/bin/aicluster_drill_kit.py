@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What the drills of services share: how one answers, and how it reads a database of SQLite.
 
 A drill is a program of a service, `drill FOLDER`, that finds out whether a restored copy is good. The folder

@@ -1,5 +1,4 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: Apache-2.0
 """Copies the newest snapshots of all nodes and of the site to a repository outside this place, and prunes it.
 
 usage: aicluster_offsite.py OPTION ...

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Blackbox exporter: it asks the ingress of the cluster, and reports the answer."""
 
 import re

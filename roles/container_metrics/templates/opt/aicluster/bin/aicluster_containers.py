@@ -1,5 +1,4 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: Apache-2.0
 """Writes the state of this node's services for node_exporter's textfile collector, and more of containers.
 
 usage: aicluster_containers.py INTERVAL_S

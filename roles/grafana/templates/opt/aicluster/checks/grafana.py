@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Logs in, looks for every dashboard, and has Grafana ask Prometheus which targets are up."""
 
 import base64

@@ -1,5 +1,4 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: Apache-2.0
 """Writes GPU, temperatures and power of a Jetson for node_exporter's textfile collector.
 
 usage: aicluster_jetson.py INTERVAL_S

@@ -1,5 +1,4 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: Apache-2.0
 """Tells Kong that a target is healthy which it goes on calling unhealthy although it answers.
 
 Kong's own probes may stop to count (https://github.com/Kong/kong/issues/15001); then a node that is back gets

@@ -1,5 +1,4 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: Apache-2.0
 """Switches this node to the profile that a request at the gateway needs, and back when nobody uses it.
 
 The gateway's nginx asks for `/<profile>` and waits. Once the profile is active, nginx is sent to Kong again.

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Prometheus: every configured target is up with metrics, rules evaluate, Alertmanager is reached."""
 
 import urllib.parse

@@ -1,5 +1,4 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: Apache-2.0
 """Switches this node between sets of services that do not fit into its memory together.
 
 `sudo /opt/aicluster/bin/aicluster_profile.py [PROFILE | settle | --stop, --restart or --wait SERVICE...]`;

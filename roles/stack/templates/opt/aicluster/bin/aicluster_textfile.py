@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """How programs of ours hand metrics to node_exporter: a file that is replaced again and again."""
 
 import os

@@ -1,5 +1,4 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: Apache-2.0
 """Tests the services of this node end to end, and reports what it saw.
 
 On a node: `sudo /opt/aicluster/bin/aicluster_verify.py [service ...]`. For all nodes: playbooks/verify.yml.
