@@ -4,7 +4,6 @@ Its figures are printed and kept in the report; the two faults of every test run
 """
 
 import statistics
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -19,17 +18,15 @@ import pictures
 import pytest
 import site_under_test as site
 from http_client import Answer
-from load import Load
+from load import QUESTION, Load, balanced, expected_shares
 
 pytestmark = pytest.mark.full
 Outcome = Answer | OSError
-QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "Say hello."}], "stream": False}
 USERS = 15
 PER_MINUTE: dict[str, float] = {"chat": 50, "code": 20, "image": 4}
 MINUTES = 5
 SETTLED_WITHIN_S = 120
-AI_NODES = [node for node in site.running("ollama") if node.entry["share"]]
-FIRST, *_ = sorted(AI_NODES, key=lambda node: -node.entry["share"])
+FIRST = max(site.running("ollama"), key=lambda node: node.entry["share"] or 0)
 [KONG] = [node for node in site.running("kong") if "nginx" in node.services]
 
 
@@ -46,20 +43,16 @@ def begin_a_minute() -> None:
 def of_the_share(answers: list[Answer]) -> dict[str, float]:
     """Node -> percentage points between what it got and what is declared."""
     counts = Counter(answer.headers["X-AI-Node"] for answer in answers)
-    return {node.name: 100 * counts[node.name] / len(answers) - node.entry["share"] for node in AI_NODES}
+    expected = expected_shares(len(answers))
+    return {name: 100 * (counts[name] - share) / len(answers) for name, share in expected.items()}
 
 
 @pytest.fixture(autouse=True)
 def calm(chat) -> Iterator[None]:
     """Every test leaves all AI nodes in service."""
     yield
-    balanced = {node.name: node.entry["share"] / 5 for node in AI_NODES}
     with Load(chat) as load:
-        load.wait_until(
-            lambda answers: Counter(one.headers["X-AI-Node"] for one in answers) == balanced,
-            window=20,
-            limit_s=SETTLED_WITHIN_S,
-        )
+        load.wait_until(balanced, window=20, limit_s=SETTLED_WITHIN_S)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +179,7 @@ Fault = Callable[[], AbstractContextManager[None]]
 
 
 def service(verb: str, name: str, node: site.Node) -> Fault:
-    """A service's container stopped, killed or paused; afterwards it runs."""
+    """A service's container stopped or killed; afterwards it runs."""
 
     @contextmanager
     def fault() -> Iterator[None]:
@@ -194,8 +187,7 @@ def service(verb: str, name: str, node: site.Node) -> Fault:
         try:
             yield
         finally:
-            undo = "unpause" if verb == "pause" else "up --detach --wait"
-            site.shell(node, f"{site.COMPOSE} {undo} {name}")
+            site.shell(node, f"{site.COMPOSE} up --detach --wait {name}")
 
     return fault
 
@@ -229,18 +221,15 @@ def again_and_again(node: site.Node, command: str, pause_s: float) -> Iterator[N
         thread.join()
 
 
-def database_node() -> site.Node:
-    return site.running("postgres")[0]
-
-
 @contextmanager
-def off(name: str) -> Iterator[None]:
-    """A node without power."""
-    subprocess.run(["docker", "pause", f"aicluster-lab-{name}"], check=True, capture_output=True)
+def hanging(node: site.Node) -> Iterator[None]:
+    """A node that hangs."""
+    box = docker.from_env().containers.get(f"aicluster-lab-{node.name}")
+    box.pause()
     try:
         yield
     finally:
-        subprocess.run(["docker", "unpause", f"aicluster-lab-{name}"], check=True, capture_output=True)
+        box.unpause()
 
 
 FAULTS: dict[str, tuple[Fault, float]] = {
@@ -251,7 +240,7 @@ FAULTS: dict[str, tuple[Fault, float]] = {
     ),
     "it has a tenth of a processor": (slow, 20),
     "Redis is away": (service("stop", "redis", site.running("redis")[0]), 10),
-    "the node of the database hangs": (lambda: off(database_node().name), 20),
+    "the node of the database hangs": (lambda: hanging(site.running("postgres")[0]), 20),
     "Kong reloads twenty times": (
         lambda: again_and_again(KONG, f"{site.COMPOSE} exec -T kong kong reload", 0.5), 30,
     ),
