@@ -212,7 +212,17 @@ NO_BYTE_LEFT = """
 data=$(docker volume inspect --format '{{{{.Mountpoint}}}}' aicluster_{volume})
 ! head -c 1G /dev/zero > $data/filler
 """
-DISK_AS_BEFORE = "umount $(docker volume inspect --format '{{{{.Mountpoint}}}}' aicluster_{volume})"
+# With what was written meanwhile: a standby that has it would be ahead of its primary for ever.
+DISK_AS_BEFORE = """
+set -e
+data=$(docker volume inspect --format '{{{{.Mountpoint}}}}' aicluster_{volume})
+rm -f $data/filler
+cp -a $data /var/tmp/aside
+umount $data
+find "${{data:?}}" -mindepth 1 -delete
+cp -a /var/tmp/aside/. $data
+rm -r /var/tmp/aside
+"""
 
 
 @contextmanager
