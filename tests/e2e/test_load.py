@@ -72,6 +72,29 @@ def test_requests_are_shared_as_declared(chat, record_property, requests, client
     assert max(map(abs, off.values())) <= points, off
 
 
+def models_on(node: site.Node) -> set[str]:
+    listed = http_client.get(f"http://{node.address}:{node.port('ollama', 'api')}/api/tags").json()["models"]
+    return {one["name"].removesuffix(":latest") for one in listed}
+
+
+@pytest.mark.parametrize("away", [(), (FIRST,)], ids=["all nodes are there", "the first node is away"])
+def test_every_model_answers_or_is_said_at_once_to_be_away(gateway_url, api_key, record_property, away):
+    listed = http_client.get(f"{gateway_url}/api/tags", api_key).json()["models"]
+    names = [one["name"].removesuffix(":latest") for one in listed if "completion" in one["capabilities"]]
+    balanced_over = [node for node in site.running("ollama") if node.entry["share"] and node not in away]
+    served = set().union(*map(models_on, balanced_over))
+    served |= {one["name"] for one in site.variable(KONG, "kong_models") if "substitute" in one}
+    begin_a_minute()
+    with site.stopped("ollama", *away):
+        for name in names:
+            question = QUESTION | {"model": name}
+            answers = [http_client.post(f"{gateway_url}/api/chat", question, api_key) for _ in range(20)]
+            statuses = {answer.status for answer in answers}
+            assert statuses == {200 if name in served else 503}, (name, answers[-1])
+            assert name in served or max(answer.seconds for answer in answers) < 1, name
+    record_property("models", {"asked": len(names), "served": len(served.intersection(names))})
+
+
 # ---------------------------------------------------------------- five minutes of use
 
 
