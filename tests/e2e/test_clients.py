@@ -10,9 +10,11 @@ from pathlib import Path
 
 import ollama
 import openai
+import pictures
 import pytest
 import site_under_test as site
 
+PIXEL = base64.b64encode(pictures.PIXEL).decode()
 SCRIPT = Path(__file__).parent / "clients" / "clients.mjs"
 HELLO = [{"role": "user", "content": "hello"}]
 ANSWER = "I have no weights. You said: hello"
@@ -21,10 +23,6 @@ TOOL = {
     "type": "function",
     "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}},
 }
-PIXEL = base64.b64encode(
-    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\6\0\0\0\x1f\x15\xc4\x89\0\0\0\rIDATx\x9cc`\0\0\0\2\0\1\xe2!"
-    b"\xbc3\0\0\0\0IEND\xaeB`\x82"
-).decode()
 # Nine seconds at the pace of the lab's models; Ollama ends an answer that repeats itself.
 LONG = [{"role": "user", "content": " ".join(map(hex, range(3500)))}]
 

@@ -1,5 +1,6 @@
 """What is said is stored on PI52 and shown to whoever said it, also what was said while PI52 was away."""
 
+import base64
 import json
 import time
 import uuid
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import http_client
+import pictures
 import pytest
 import site_under_test as site
 
@@ -108,6 +110,33 @@ def test_a_chat_while_the_database_is_away_is_answered_and_stored_once_afterward
     assert found["messages"][1]["content"] == said[1]["content"]
     time.sleep(2)
     stored(gateway_url, api_key, marked, 2)
+
+
+def test_a_prompt_of_100_kb_and_an_image_of_a_megabyte_are_stored(gateway_url, api_key, marked):
+    text = f"{marked}. " + "So much. " * 12_000
+    image = base64.b64encode(pictures.PIXEL + bytes(2**20)).decode()
+    message = {"role": "user", "content": text, "images": [image]}
+    question = {"model": "gemma3:12b", "messages": [message], "stream": False, "options": {"num_predict": 3}}
+    assert http_client.post(f"{gateway_url}/api/v1/chat", question, api_key).status == 200
+    first, _answer = stored(gateway_url, api_key, marked, 2)["messages"]
+    assert first["content"] == text.strip()
+    assert first["images"] == [len(image)]
+
+
+@pytest.mark.full
+def test_what_is_said_in_five_minutes_without_the_database_is_stored_once(gateway_url, api_key, marked):
+    began, asked = time.monotonic(), 0
+    with site.stopped("postgres", site.running("postgres")[0]):
+        while time.monotonic() < began + 300:
+            turn(gateway_url, api_key, [], f"{marked} {asked}. Say hello.")
+            asked += 1
+            time.sleep(3)
+    deadline = time.monotonic() + 2 * STORED_WITHIN_S
+    while len(conversations(gateway_url, api_key, marked)) < asked and time.monotonic() < deadline:
+        time.sleep(1)
+    found = conversations(gateway_url, api_key, marked)
+    assert [one["messages"] for one in found] == [2] * asked
+    assert len({one["title"] for one in found}) == asked
 
 
 def test_no_key_is_in_the_database_or_in_a_log(gateway_url, api_key, marked):
