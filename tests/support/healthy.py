@@ -239,6 +239,7 @@ AI = {
         f"POST {NOTEBOOK}/server": (202, ""),
         f"GET {NOTEBOOK}": (200, {"servers": {"": {"ready": True}}}),
         f"DELETE {NOTEBOOK}/server": (204, ""),
+        "jupyterhub: find /tmp *": "", "jupyterhub: touch /tmp/*": "",
     }, {"jupyterhub/password": RIGHT, "jupyterhub/metrics_token": "metrics"}),
 }  # fmt: skip
 

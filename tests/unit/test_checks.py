@@ -96,6 +96,8 @@ WORKS: dict[str, tuple[dict[str, Any], str]] = {
         node.board("gpu_load_ratio", "temperature_celsius"), "1 of temperature; none of clock, power"),
     "jupyterhub: all places are taken": (
         {START: (429, "limit exceeded"), STOP: None}, "no notebook slot was free"),
+    "jupyterhub: a notebook started lately, since the container did": (
+        {"jupyterhub: find /tmp *": "/tmp/notebook-started\n", START: None, STOP: None}, "the last hour"),
     "jupyterhub: two verifies at once": (
         {START: (400, "already running"), STOP: None}, "another verify starts one"),
     "postgres_exporter: the database restarted since it was asked last": (
@@ -378,7 +380,7 @@ def test_the_next_command_is_told(case, next_command):
     pytest.param("comfyui", {}, ["POST /queue", "POST /history"], id="a job"),
     pytest.param("comfyui_outputs", {MOVED: CheckError("403 Forbidden")},
         [f"comfyui_outputs: rm -f /output/{node.PICTURE}"], id="a picture that is not taken"),
-    pytest.param("jupyterhub", {}, [STOP], id="a notebook"),
+    pytest.param("jupyterhub", {f"GET {node.NOTEBOOK}": (500, "")}, [STOP], id="a notebook"),
     pytest.param("pgadmin", {}, ["GET /logout"], id="a session"),
     pytest.param("sonarqube", {}, ["POST /api/projects/delete"], id="a project"),
 ])  # fmt: skip
