@@ -19,6 +19,7 @@ NOTICED_WITHIN_S = 20
 # Longer than the gateway takes to notice, so that what a client waits for in vain is its own.
 PATIENCE_S = NOTICED_WITHIN_S + 5
 CLIENTS = 4
+ONLY_ON_AGX0 = "gemma3:12b"
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +34,14 @@ def assert_shares(answers: list[http_client.Answer], tolerance: float) -> None:
 
 
 @pytest.fixture(autouse=True)
-def back_to_normal(chat) -> Iterator[None]:
-    """Each test finds both AI nodes in service."""
+def back_to_normal(chat, gateway_url, api_key) -> Iterator[None]:
+    """Each test finds both AI nodes in service, for each set of nodes: Kong probes those of each."""
     yield
     with Load(chat) as load:
         load.wait_until(balanced, window=20, limit_s=120)
+    alone = QUESTION | {"model": ONLY_ON_AGX0}
+    with Load(lambda: http_client.post(f"{gateway_url}/api/v1/chat", alone, api_key)) as load:
+        load.wait_until(all_by("AGX0"), window=1, limit_s=BACK_WITHIN_S)
 
 
 @pytest.fixture
