@@ -14,8 +14,8 @@ USER = "aicluster-verify"
 # The hub itself answers after ten seconds, ready or not.
 START_LIMIT_S = 60
 TAKEN, THERE = 429, 400
-# A start costs a small board many seconds: one an hour proves as much, and one after each start of the container,
-# which empties this folder. Notebooks may write there, but not as root.
+# A start costs a small board many seconds: one an hour proves as much, and one after each start of the
+# container, which empties this folder. Notebooks may write there, but not as root.
 STARTED = "/tmp/notebook-started"
 LATELY = ["find", "/tmp", "-maxdepth", "1", "-path", STARTED, "-user", "root", "-mmin", "-60"]
 
