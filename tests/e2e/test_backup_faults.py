@@ -257,3 +257,27 @@ def test_a_flipped_byte_is_found_by_the_store_which_removes_nothing_and_the_docu
     stored(node, "repair snapshots --forget")
     assert "no errors were found" in stored(node, "check --read-data")
     assert unit(FIRST, "aicluster-backup-store") == "success"
+
+
+OLD = f"""python3 - <<'END'
+import json
+with open("{STAGING}/state.json", "r+") as file:
+    state = json.load(file)
+    for one in state["copies"]:
+        one["success_at"] -= 21 * 3600
+    file.seek(0)
+    json.dump(state, file)
+    file.truncate()
+END
+"""
+
+
+def test_the_fallback_of_the_nodes_makes_the_copies_that_are_overdue():
+    began = time.time()
+    for node in backed_up():
+        site.shell(node, f"{OLD}systemctl start aicluster-backup-fallback")
+        log = f"journalctl --unit aicluster-backup-fallback --since @{began:.0f} --output=cat"
+        assert "h old" in site.shell(node, log)
+    while any(one["success_at"] < began for one in all_copies().values()):
+        assert time.time() < began + 300
+        time.sleep(2)
