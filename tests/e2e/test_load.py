@@ -73,16 +73,15 @@ def test_requests_are_shared_as_declared(chat, record_property, requests, client
 
 
 def models_on(node: site.Node) -> set[str]:
-    listed = http_client.get(f"http://{node.address}:{node.port('ollama', 'api')}/api/tags").json()["models"]
-    return {one["name"].removesuffix(":latest") for one in listed}
+    declared = {one["name"] for one in site.variable(node, "ollama_models")}
+    return declared | set(site.variable(node, "ollama_aliases | list"))
 
 
 @pytest.mark.parametrize("away", [(), (FIRST,)], ids=["all nodes are there", "the first node is away"])
 def test_every_model_answers_or_is_said_at_once_to_be_away(gateway_url, api_key, record_property, away):
     listed = http_client.get(f"{gateway_url}/api/tags", api_key).json()["models"]
     names = [one["name"].removesuffix(":latest") for one in listed if "completion" in one["capabilities"]]
-    balanced_over = [node for node in site.running("ollama") if node.entry["share"] and node not in away]
-    served = set().union(*map(models_on, balanced_over))
+    served = set().union(*(models_on(node) for node in site.running("ollama") if node not in away))
     served |= {one["name"] for one in site.variable(KONG, "kong_models") if "substitute" in one}
     begin_a_minute()
     with site.stopped("ollama", *away):
