@@ -10,7 +10,7 @@ import http_client
 import pytest
 import site_under_test as site
 from docker.models.containers import Container
-from load import QUESTION, Load, all_by, balanced, expected_shares
+from load import QUESTION, Load, all_by, balanced, board, expected_shares, paused
 
 REQUESTS = 500
 SLOW_S = 2.0
@@ -94,16 +94,6 @@ def test_when_ollama_stops_on_agx0_nothing_fails_and_orin0_answers_and_all_comes
 
 
 @contextmanager
-def paused(box: Container) -> Iterator[None]:
-    """A node that hangs: its kernel still takes connections, nobody answers."""
-    box.pause()
-    try:
-        yield
-    finally:
-        box.unpause()
-
-
-@contextmanager
 def cut_off(box: Container) -> Iterator[None]:
     """A node without power: nobody takes the connection."""
     [(name, settings)] = box.attrs["NetworkSettings"]["Networks"].items()
@@ -124,7 +114,7 @@ def cut_off(box: Container) -> Iterator[None]:
     ],
 )
 def test_when_agx0_goes_away_the_gateway_soon_stops_asking_it(chat, record_property, away, longest_s, fails):
-    box = docker.from_env().containers.get("aicluster-lab-AGX0")
+    box = board(site.node("AGX0"))
     with ExitStack() as stack:
         loads = [stack.enter_context(Load(chat)) for _ in range(CLIENTS)]
         for load in loads:

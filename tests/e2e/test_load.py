@@ -12,13 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
-import docker
 import http_client
 import pictures
 import pytest
 import site_under_test as site
 from http_client import Answer
-from load import QUESTION, Load, balanced, expected_shares
+from load import QUESTION, Load, balanced, board, expected_shares, paused
 
 pytestmark = pytest.mark.full
 Outcome = Answer | OSError
@@ -217,7 +216,7 @@ def service(verb: str, name: str, node: site.Node) -> Fault:
 @contextmanager
 def slow() -> Iterator[None]:
     """A node with a tenth of a processor."""
-    box = docker.from_env().containers.get(f"aicluster-lab-{FIRST.name}")
+    box = board(FIRST)
     box.update(cpu_period=100_000, cpu_quota=10_000)
     try:
         yield
@@ -243,17 +242,6 @@ def again_and_again(node: site.Node, command: str, pause_s: float) -> Iterator[N
         thread.join()
 
 
-@contextmanager
-def hanging(node: site.Node) -> Iterator[None]:
-    """A node that hangs."""
-    box = docker.from_env().containers.get(f"aicluster-lab-{node.name}")
-    box.pause()
-    try:
-        yield
-    finally:
-        box.unpause()
-
-
 FAULTS: dict[str, tuple[Fault, float]] = {
     "Ollama of the first node is killed": (service("kill", "ollama", FIRST), 10),
     # Ollama answers 500, and what has begun ends without its last line.
@@ -262,7 +250,7 @@ FAULTS: dict[str, tuple[Fault, float]] = {
     ),
     "it has a tenth of a processor": (slow, 20),
     "Redis is away": (service("stop", "redis", site.running("redis")[0]), 10),
-    "the node of the database hangs": (lambda: hanging(site.running("postgres")[0]), 20),
+    "the node of the database hangs": (lambda: paused(board(site.running("postgres")[0])), 20),
     "Kong reloads twenty times": (
         lambda: again_and_again(KONG, f"{site.COMPOSE} exec -T kong kong reload", 0.5), 30,
     ),

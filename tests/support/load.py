@@ -3,11 +3,14 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import docker
 import http_client
 import site_under_test as site
+from docker.models.containers import Container
 
 QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "Say hello."}], "stream": False}
 
@@ -25,6 +28,21 @@ def balanced(answers: list[http_client.Answer]) -> bool:
 
 def all_by(name: str) -> Callable[[list[http_client.Answer]], bool]:
     return lambda answers: {answer.headers["X-AI-Node"] for answer in answers} == {name}
+
+
+def board(node: site.Node) -> Container:
+    """The lab's container that is a node."""
+    return docker.from_env().containers.get(f"aicluster-lab-{node.name}")
+
+
+@contextmanager
+def paused(box: Container) -> Iterator[None]:
+    """A node that hangs: its kernel still takes connections, nobody answers."""
+    box.pause()
+    try:
+        yield
+    finally:
+        box.unpause()
 
 
 @dataclass
