@@ -154,9 +154,10 @@ def ports_page(nodes: Sequence[Node]) -> str:
     text = (
         "Every port a node publishes, and its intended clients: a tier, `lan`, `operators` "
         "(`site_operators`), or `localhost`. Docker binds `localhost` to the loopback interface and all else "
-        "to the node's address; **no firewall keeps others on the LAN out yet**, and only PostgreSQL checks "
-        "client addresses itself. No other port is published. Port "
-        f"{' or '.join(sorted({str(node['ssh_port']) for node in nodes}))} (ssh) is open too."
+        "to the node's address; the [firewall](../../roles/firewall/README.md) of each node keeps everybody "
+        "else out, over IPv4 and IPv6. Port "
+        f"{' or '.join(sorted({str(node['ssh_port']) for node in nodes}))} (ssh) is open to operators and to "
+        "the control node. No other port is. `bin/verify` tries all of them from every node."
     )
     return page("Ports", text, table(("service", "port", "from", "", "on"), rows))
 

@@ -29,6 +29,7 @@ from aicluster.monitoring.scrape_jobs import scrape_jobs
 from aicluster.site import commands
 from aicluster.site.addresses import audience_networks
 from aicluster.site.data import bucket_policy, bucket_users, database_roles
+from aicluster.site.firewall import port_matrix, reached_ports
 from aicluster.site.ingress import ingress_pages
 from aicluster.site.nodes import cluster_nodes, nodes_running, service_endpoints
 from aicluster.site.relations import secret_names
@@ -47,8 +48,9 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     backup_stores, benchmark_models, benchmark_report, bucket_policy, bucket_users, cluster_nodes,
     database_roles, draining, gateway_users, grafana_dashboard, grafana_datasources, grafana_links,
     ingress_pages, model_mirrors, model_routing, nodes_running, ollama_differences, password_line,
-    promotion, role_token, scrape_jobs, secret_names, service_endpoints, sha_password_line, ssh_command,
-    token_key, toolkit_digest, user_secrets, verify_site, wake_ways, with_user,
+    port_matrix, promotion, reached_ports, role_token, scrape_jobs, secret_names, service_endpoints,
+    sha_password_line, ssh_command, token_key, toolkit_digest, user_secrets, verify_site, wake_ways,
+    with_user,
 )  # fmt: skip
 
 

@@ -18,7 +18,8 @@ options:
       - V(deliver) sends the files that differ as one archive. The node checks them beside their targets. Only
         when all of them pass, a rename puts each into place, and files that no longer belong are removed.
         The restarts and reloads they call for are written down first.
-      - V(handled) crosses out the restarts and reloads of a part of the plan.
+      - V(handled) crosses out the restarts and reloads of a part of the plan. What is to be taken on trial
+        first, as rules of a firewall, it confirms over a new connection.
       - V(reload) runs a command inside each container whose files changed, and asks until the container says
         that it works with them. One that is unhealthy is restarted instead; one that does not run reads its
         files when it starts. No signal is sent through Docker. It would count as a stop by hand, and the

@@ -12,6 +12,7 @@ from ..site.rules import suggestion
 from ..site.schema import Reader
 
 CONTAINER_RELOAD = "reload container"
+TRIAL = "trial"
 # The roles that are no service.
 FOUNDATION = ("base", "docker_engine", "stack")
 

@@ -13,6 +13,7 @@ from ..backup.jobs import has_data
 from ..backup.stores import BACKUP
 from ..errors import SiteError
 from ..site.addresses import listens_on
+from ..site.firewall import FIREWALL
 from ..site.nodes import profiles_of
 from ..site.vocabulary import YAML_LOADER
 from .declared import rules_of, strangers
@@ -201,6 +202,8 @@ def desired_state(
         desired.kept = [service for service, entry in node["services"].items() if has_data(entry)]
     settings = {key: renderer.value(said, variables[STACK_ROLE]) for key, said in SETTINGS.items()}
     desired.limits = limits_of(reduced, declared[ENGINE_ROLE], settings)
+    if FIREWALL in scope.roles(node):
+        desired.limits["firewall"] = renderer.value("__firewall_limits", variables[FIREWALL])
     if desired.containers and scope.only:
         # Whether there is an engine at all; what it is like is the business of its own role.
         desired.units += declared[ENGINE_ROLE].get("units", [])

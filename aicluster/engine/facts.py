@@ -79,6 +79,7 @@ def wanted_of(
         **{key: limits[key] for key in NODE_LIMITS},
         "coming_gb": {service: limits["disk_gb"][service] for service in new_services(desired, actual)},
         "packages": sorted(missing),
+        "firewall": limits.get("firewall"),
         "images": images,
         "one_major": {
             container: image

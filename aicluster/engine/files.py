@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..site.catalogue import CHANGES
-from .declared import CONTAINER_RELOAD
+from .declared import CONTAINER_RELOAD, TRIAL
 
 STACK_ROOT = "/opt/aicluster"
 # Stands for the digest while templates are rendered: a file cannot contain its own hash.
@@ -107,8 +107,8 @@ def apply_rule(file: File, rule: Mapping[str, Any]) -> File:
 
 
 def reactions_of(rule: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """Return the pairs (verb, unit or container) of a rule; each verb names one or a list of them."""
-    named = {verb: rule.get(verb, []) for verb in ("restart", "reload", CONTAINER_RELOAD)}
+    """Return the pairs (verb, unit, container or program) of a rule; a verb names one or a list of them."""
+    named = {verb: rule.get(verb, []) for verb in ("restart", "reload", TRIAL, CONTAINER_RELOAD)}
     listed = {verb: [units] if isinstance(units, str) else units for verb, units in named.items()}
     return {(verb, unit) for verb, units in listed.items() for unit in units}
 

@@ -4,7 +4,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..site.catalogue import CHANGES
-from .declared import CONTAINER_RELOAD
+from .declared import CONTAINER_RELOAD, TRIAL
 from .desired import Desired
 from .facts import ENGINE_UNIT, engine_question, silent
 from .files import STACK_ROOT, reactions_of, reactions_to, rule_for
@@ -242,7 +242,7 @@ def unit_states(
     """
     # Sorted: a unit that is to be reloaded and restarted is restarted.
     states: dict[str, dict[str, Any]] = {
-        unit: {"name": unit, "state": verb + "ed"} for verb, unit in sorted(reactions)
+        unit: {"name": unit, "state": verb + "ed"} for verb, unit in sorted(reactions) if verb != TRIAL
     }
     for unit in wanted:
         if unit["name"] in deviating:

@@ -32,6 +32,7 @@ def inspection(
         "files": [file.question() for file in desired.files],
         **{part: getattr(desired, part) for part in INSPECTED},
         "engine": engine_question(desired),
+        "firewall": "firewall" in desired.limits,
         "provisioned_now": provisioned_now,
         "done": done,
     }

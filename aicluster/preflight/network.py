@@ -45,6 +45,9 @@ def network_errors(site: Site) -> Iterator[str]:
                     f"that of your router in {SITE_FILE}"
                 )
         yield from operator_errors(variables.get("site_operators"), network)
+        if not isinstance(firewall := variables.get("site_firewall"), bool):
+            rule = f"must be true or false, without quotes; correct it in {SITE_FILE}"
+            yield f"site_firewall {shown(firewall)}: {rule}"
 
 
 def operator_errors(operators: object, network: ipaddress.IPv4Network | None) -> Iterator[str]:

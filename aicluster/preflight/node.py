@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..site.firewall import lets_in
 from .engine_start import DAEMON_FILE, OPTIONS, start_faults, store_changes
 from .images import image_findings
+from .subjects import SITE_FILE
 
 MIB_PER_GIB = 1024
 ENGINE_FILE = "roles/docker_engine/vars/main.yml"
@@ -285,6 +287,37 @@ def images(case: Case) -> Iterator[str]:
     yield from image_findings(case.node, case.found["images"], wanted["images"], wanted["architecture"])
 
 
+def firewall(case: Case) -> Iterator[str]:
+    """Our rules do not mix with those of others, and lock out neither this run nor let in everybody."""
+    met, wanted = case.found["firewalls"], case.wanted["firewall"]
+    if not met or not wanted:
+        return
+    off = f"`site_firewall: false` for {case.node}"
+    for other in met["others"] if wanted["others"] == "refuse" else ():
+        fix = {"ufw": "`sudo ufw disable`", "firewalld": "`sudo systemctl disable --now firewalld`"}
+        yield (
+            f"firewall of {case.node} {other}: must not be there beside the toolkit's, or nobody can tell "
+            f"which of them closes a port; {fix.get(other, 'take it off')} there, {off}, or "
+            "`firewall_with_others: beside`, with which both apply"
+        )
+    if met["nf_tables"] is False:
+        yield (
+            f"kernel of {case.node} without nf_tables: must have them for the firewall; one with "
+            f"CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET, or {off}, which leaves its ports open to the LAN"
+        )
+    if met["peer"] and not lets_in(wanted["login"], met["peer"].partition("%")[0]):
+        yield (
+            f"address of this run {met['peer']}, as {case.node} sees it: must be one that the firewall lets "
+            f"in to ssh ({', '.join(wanted['login']) or 'none'}), or the run locks itself out; add it to "
+            f"site_operators in {SITE_FILE}, of IPv6 to firewall_ssh_ipv6"
+        )
+    for name in met["bridges"]:
+        yield (
+            f"interface {name} of {case.node}: must not begin with br-, as Docker's bridges do, to which the "
+            f"firewall lets everything; rename it, or {off}"
+        )
+
+
 def major(image: str) -> str:
     """Return the major version in the tag of an image."""
     return image.partition("@")[0].rpartition(":")[2].partition(".")[0]
@@ -303,7 +336,7 @@ def one_major(case: Case) -> Iterator[str]:
 
 RULES: tuple[Rule, ...] = (
     key_login, userland, memory, memory_cgroup, engine_there, engine_age, published_ports, runtimes,
-    compose_age, engine_start, store_to_come, full_disk, disk_to_come, images, one_major,
+    compose_age, engine_start, store_to_come, full_disk, disk_to_come, images, one_major, firewall,
 )  # fmt: skip
 
 
@@ -313,12 +346,14 @@ def node_findings(found: Mapping[str, Any], node: str, wanted: Mapping[str, Any]
     `found`: the conditions of an inspection (module_utils/aicluster_node/inspection.py) with, of the engine,
     absent: bool; replaced: container -> {image: the one it runs} of those that are to have another;
     key_login: None, or who cannot log in with a key, {user, host, port, key (file; each may be None), said},
-    or {by: the connection with which nobody tried}.
+    or {by: the connection with which nobody tried}; firewalls: None, or what `firewalls.firewalls` of the
+    node's half returns.
     `wanted`: only (the one role of this run, or ""), containers (bool: any), engine {source, packages and
     coming {engine, compose}: what brings them, whether this run installs them, oldest {engine, api,
     compose}}, disk_floor_mb (MiB), disk_budget (bool), disk_reserved_gb and coming_gb {service: GiB of those
     that are not there yet}, architecture, memory_mb (MiB, None: any is enough), packages this run installs,
-    images {name: services}, one_major {container: image} of those that keep their major version.
+    firewall {others: refuse or beside, login: networks that reach ssh} or None, images {name: services},
+    one_major {container: image} of those that keep their major version.
     """
     case = Case(node, found, wanted)
     return [finding for rule in RULES for finding in rule(case)]

@@ -1,6 +1,7 @@
 """Who reaches a port, and where: what its `from` means on the network."""
 
 import ipaddress
+import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -39,3 +40,16 @@ def audience_networks(
             network = str(ipaddress.IPv4Network(text))
             found.setdefault(network, {"audience": audience, "node": node, "network": network})
     return list(found.values())
+
+
+def own_address(network: str) -> str | None:
+    """Return the address with which this machine is in a network; None outside it. Nothing is sent."""
+    inside = ipaddress.IPv4Network(network)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            # Which address the kernel would send from; any port does.
+            asked.connect((str(inside[1]), 9))
+        except OSError:
+            return None
+        found = str(asked.getsockname()[0])
+    return found if ipaddress.IPv4Address(found) in inside else None

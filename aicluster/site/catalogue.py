@@ -82,9 +82,7 @@ def optional(fixed: tuple[str, str] | None = None, /, **fields: Field) -> dict[s
 PORT = {
     "port": Field(PORT_NUMBER, "number on the node"),
     "container": Field(PORT_NUMBER, "number inside the container", fixed=IMAGES_OWN),
-    "from": Field(
-        AUDIENCE, "who may reach it; Docker enforces `localhost` and `[]`, nothing enforces the rest yet"
-    ),
+    "from": Field(AUDIENCE, "who may reach it; Docker enforces `localhost` and `[]`, the firewall the rest"),
 }
 HEALTH = {
     "test": Field(COMMAND, "exits 0 while the service is healthy"),
@@ -164,6 +162,10 @@ RULE = optional(
     merge=Field(Kind(is_text, "json", ("json",)), "merges our part into a file shared with others"),
     accept=Field(Kind(is_names, "a list of texts"), "other accepted contents"),
     validate=Field(Kind(is_kind(str), "a command"), "checks a new version on the node; `%s` is its path"),
+    trial=Field(
+        PATH,
+        "program that takes the new version on trial (`try`) until a new connection confirms it (`confirm`)",
+    ),
     keys_only=Field(BOOLEAN, "true: it ends password logins; refused unless a key opens a new connection"),
 )
 PROGRAMS = optional(

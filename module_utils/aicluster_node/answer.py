@@ -17,13 +17,15 @@ probes           {service: what `probes.probe` takes}
 images           inspect: {compose service: image}; pull: [image]
 engine           {files: [path], packages: [name]}: what must be as wanted before images are asked for;
                  programs: [name] of its runtimes besides runc
+firewall         whether a firewall of ours is wanted on the node
 with_text        whether to return the text of what differs, for a diff
 provisioned_now  {service: provisioning digest to remember, or null to keep the remembered one}; null in the
                  middle of a run
 done             inspect: the reactions of a run that is not about the whole node; null: all are done
 archive          base64 of a tar.gz, paths relative to /
 remove           [path]
-reactions        [[restart or reload, unit]]
+reactions        [[restart, reload or trial, unit or program]]
+trials           begin, handled: [program] that takes what was delivered on trial, and confirms it
 validations      {path: command with %s}
 compose_check    whether compose reads the staged project before anything is replaced
 checks           {compose service: {command, files: [path]}}: run in a container like the service's own
@@ -48,6 +50,7 @@ VERBS = {
     "record": "packages",
     "pull": "images",
     "deliver": "delivery",
+    "begin": "delivery",
     "handled": "delivery",
     "reload": "reloading",
     "restore": "shared_files",

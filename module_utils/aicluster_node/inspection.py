@@ -93,7 +93,13 @@ def conditions(request, differing, packages, units, pending, containers):
     )
     new = [item["service"] for item in containers if item["why"] in ("missing", "changed")]
     found, info = docker.engine()
+    met = None
+    if request["firewall"]:
+        from .firewalls import firewalls
+
+        met = firewalls()
     return {
+        "firewalls": met,
         "engine": dict(found, ready=ready and bool(found["api"])),
         "starting": engine_start.start_to_come(differing, pending, info),
         "compose": docker.compose_version() if new and found["api"] else None,

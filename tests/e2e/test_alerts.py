@@ -72,10 +72,11 @@ def receiver(node: site.Node) -> Iterator[tuple[str, Heard]]:
         listener = threading.Thread(target=listen)
         listener.start()
         try:
-            yield (
-                f"http://{node.address}:{port}",
-                lambda path: [told["alerts"] for at, told in posts if at == path],
-            )
+            with site.opened(node, port):
+                yield (
+                    f"http://{node.address}:{port}",
+                    lambda path: [told["alerts"] for at, told in posts if at == path],
+                )
         finally:
             process.stdin.close()
             listener.join()

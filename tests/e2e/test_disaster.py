@@ -92,7 +92,8 @@ def away() -> Iterator[site.Run]:
     opens = {"RESTIC_REST_USERNAME": USER, "RESTIC_REST_PASSWORD": PASSWORD}
     file.write_text(f"{secrets}offsite_environment: {json.dumps(opens)}\n")
     try:
-        yield site.run_site("--limit", FIRST.address, "-e", f"site_offsite={ADDRESS}")
+        with site.opened(AWAY, PORT):
+            yield site.run_site("--limit", FIRST.address, "-e", f"site_offsite={ADDRESS}")
     finally:
         file.write_text(secrets)
         back = site.run_site()

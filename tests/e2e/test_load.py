@@ -169,19 +169,21 @@ def test_five_minutes_of_15_users_without_an_error_and_then_the_rate_at_which_er
 
 
 def test_what_the_gateway_adds_to_a_direct_request(gateway_url, api_key, record_property):
-    direct = f"http://{FIRST.address}:{FIRST.port('ollama', 'api')}/api/chat"
+    port = FIRST.port("ollama", "api")
+    direct = f"http://{FIRST.address}:{port}/api/chat"
     named = f"{gateway_url}/api/v1/chat"
     took: dict[str, list[float]] = {"direct": [], "gateway": []}
     first: dict[str, list[float]] = {"direct": [], "gateway": []}
     stream = QUESTION | {"stream": True}
-    while len(took["direct"]) < 300 or len(took["gateway"]) < 300:
-        took["direct"].append(http_client.post(direct, QUESTION).seconds)
-        answer = http_client.post(named, QUESTION, api_key)
-        if answer.headers["X-AI-Node"] == FIRST.name:
-            took["gateway"].append(answer.seconds)
-    for _ in range(100):
-        first["direct"].append(http_client.post_stream(direct, stream, "")[0][0])
-        first["gateway"].append(http_client.post_stream(named, stream, api_key)[0][0])
+    with site.opened(FIRST, port):
+        while len(took["direct"]) < 300 or len(took["gateway"]) < 300:
+            took["direct"].append(http_client.post(direct, QUESTION).seconds)
+            answer = http_client.post(named, QUESTION, api_key)
+            if answer.headers["X-AI-Node"] == FIRST.name:
+                took["gateway"].append(answer.seconds)
+        for _ in range(100):
+            first["direct"].append(http_client.post_stream(direct, stream, "")[0][0])
+            first["gateway"].append(http_client.post_stream(named, stream, api_key)[0][0])
     for name, seconds in (("request", took), ("first token", first)):
         for p in (50, 99):
             ms = {

@@ -42,4 +42,5 @@ FOUND: dict[str, Any] = {
     "images": {},
     "replaced": {},
     "key_login": None,
+    "firewalls": None,
 }

@@ -25,7 +25,7 @@ ENGINE = {"files": ["/etc/docker/daemon.json"], "packages": ["docker-ce"], "prog
 QUESTION: dict[str, Any] = {
     "verb": "inspect", "files": [], "packages": [], "units": [], "containers": {}, "container_profiles": {},
     "profile": None, "probes": {}, "images": {}, "engine": ENGINE, "provisioned_now": None, "done": None,
-    "with_text": True,
+    "with_text": True, "firewall": False,
 }  # fmt: skip
 
 

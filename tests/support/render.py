@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import filter_loader, init_plugin_loader
+from ansible.plugins.loader import filter_loader, init_plugin_loader, lookup_loader
 from ansible.template import Templar, trust_as_template
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
@@ -39,9 +39,10 @@ class Site:
 
 @cache
 def ansible_plugins() -> None:
-    """Make Ansible's plugins and this project's filters loadable, once per process."""
+    """Make Ansible's plugins and this project's filters and lookups loadable, once per process."""
     init_plugin_loader()
     filter_loader.add_directory(str(ROOT / "filter_plugins"))
+    lookup_loader.add_directory(str(ROOT / "lookup_plugins"))
 
 
 @cache

@@ -171,6 +171,16 @@ def stopped(service: str, *nodes: Node) -> Iterator[None]:
             shell(node, f"{COMPOSE} up --detach --wait {service}")
 
 
+@contextmanager
+def opened(node: Node, port: int) -> Iterator[None]:
+    """A node whose firewall lets everybody in to a port, for what a test runs or asks there."""
+    shell(node, f"nft insert rule inet aicluster reach tcp dport {port} accept")
+    try:
+        yield
+    finally:
+        shell(node, "nft --file /etc/aicluster/firewall.nft")
+
+
 # What a run may touch: files with owner and mode, what the engine remembers, containers, images, packages.
 FINGERPRINT = (
     "find /opt/aicluster /etc/docker /etc/systemd/system /var/lib/aicluster -type f -printf '%p %m %U:%G ' "

@@ -105,7 +105,7 @@ def test_a_part_that_is_delivered_first_leaves_what_is_known_of_the_rest(tmp_pat
 def test_a_reaction_is_owed_until_it_was_carried_out_or_the_run_has_verified(tmp_path):
     deliver({tmp_path / "stack" / "conf": b"x"}, reactions=[["reload", "ssh"], ["restart", "docker"]])
     assert inspect()["pending"] == [["reload", "ssh"], ["restart", "docker"]]
-    delivery.handled({"reactions": [["restart", "docker"]]})
+    delivery.handled({"reactions": [["restart", "docker"]], "trials": []})
     assert inspect()["pending"] == [["reload", "ssh"]]
     assert inspect(provisioned_now={})["pending"] == []
 

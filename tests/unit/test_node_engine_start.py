@@ -99,7 +99,7 @@ def test_an_engine_that_does_not_start_any_more_gets_back_its_file(tmp_path, sys
 
 
 @pytest.mark.parametrize("done", [
-    pytest.param(lambda: delivery.handled({"reactions": [RESTART]}), id="it was restarted"),
+    pytest.param(lambda: delivery.handled({"reactions": [RESTART], "trials": []}), id="it was restarted"),
     pytest.param(lambda: inspect(provisioned_now={}), id="the run has ended well"),
 ])  # fmt: skip
 @pytest.mark.usefixtures("systemctl")

@@ -25,6 +25,7 @@ WANTED: dict[str, Any] = {
     "architecture": "arm64",
     "memory_mb": 1850,
     "packages": [],
+    "firewall": None,
     "images": {"redis:8.10.1": ["redis"], "m:5000/x:1": ["x"], "m:5000/y:2": ["y"]},
     "one_major": {"postgres": "postgres:17.12"},
 }
@@ -65,7 +66,32 @@ NO_PORTS = "must be 36.4.4 (JetPack 6.2.1) or newer, or Docker Engine 28.0 and n
 OTHER_BUILDS = {"status": 200, "message": "", "platforms": ["linux/amd64", "unknown/unknown"]}
 OLD_DATA = {"replaced": {"postgres": {"image": "m:5000/postgres:16.4"}, "redis": {"image": "redis:1"}}}
 
+FIREWALL: dict[str, Any] = {"firewall": {"others": "refuse", "login": ["192.168.1.10", "10.8.0.0/24"]}}
+OFF = "`site_firewall: false` for PI41"
+
+
+def met(**what: Any) -> dict[str, Any]:
+    """What a firewall of ours would meet: nothing, but for `what`."""
+    return {"firewalls": {"others": [], "nf_tables": True, "peer": "192.168.1.10", "bridges": []} | what}
+
+
 REFUSED: dict[str, tuple[Any, ...]] = {
+    **{f"a firewall of the user's own, {other}": (met(others=[other]), FIREWALL,
+        f"firewall of PI41 {other}: must not be there beside the toolkit's, or nobody can tell which of them "
+        f"closes a port; {fix} there, {OFF}, or `firewall_with_others: beside`, with which both apply")
+        for other, fix in {
+            "ufw": "`sudo ufw disable`", "firewalld": "`sudo systemctl disable --now firewalld`",
+            "chain in of nftables table ip mine": "take it off"}.items()},
+    "a kernel that has no nftables": (met(nf_tables=False), FIREWALL,
+        "kernel of PI41 without nf_tables: must have them for the firewall; one with CONFIG_NF_TABLES and "
+        f"CONFIG_NF_TABLES_INET, or {OFF}, which leaves its ports open to the LAN"),
+    "a run that would lock itself out": (met(peer="192.168.1.11"), FIREWALL,
+        "address of this run 192.168.1.11, as PI41 sees it: must be one that the firewall lets in to ssh "
+        "(192.168.1.10, 10.8.0.0/24), or the run locks itself out; add it to site_operators in "
+        "group_vars/all/site.yml, of IPv6 to firewall_ssh_ipv6"),
+    "an interface that looks like one of Docker's": (met(bridges=["br-lan"]), FIREWALL,
+        "interface br-lan of PI41: must not begin with br-, as Docker's bridges do, to which the firewall "
+        f"lets everything; rename it, or {OFF}"),
     "a way in that is not tried before passwords end": ({"key_login": {"by": "paramiko_ssh"}}, {},
         "connection paramiko_ssh to PI41: must be ssh in a run that ends logins with a password, because "
         "it tries a key first; run this once with `-e ansible_connection=ssh`, without Mitogen"),
@@ -236,7 +262,14 @@ def test_what_a_registry_says_leads_to_its_own_advice(message, said):
     assert said in finding
 
 
+BESIDE = {"firewall": {"others": "beside", "login": ["fd00::/64"]}}
 ACCEPTED: dict[str, tuple[Any, ...]] = {
+    "a firewall that meets nothing": (met(), FIREWALL),
+    "a run from a network of operators, and a kernel that says nothing": (
+        met(peer="10.8.0.3", nf_tables=None), FIREWALL),
+    "a run that does not come over ssh": (met(peer=""), FIREWALL),
+    "another firewall, by choice, and a run over IPv6": (met(others=["ufw"], peer="fd00::1%eth0"), BESIDE),
+    "a firewall where none is wanted": (met(others=["ufw"], peer="1.1.1.1"), {}),
     "a node as it should be": ({}, {}),
     "a node of the lab": ({"board.machine": "x86_64"}, {"architecture": "amd64"}),
     "a kernel that keeps a little more": ({"board.memory_mb": 1758}, {}),
@@ -315,6 +348,7 @@ def test_all_findings_of_a_node_are_named_at_once():
         **start({"live-restore": True}, swarm=True, root="/d"),
         **image("manifest unknown"),
         **OLD_DATA,
+        **met(nf_tables=False),
     }
     # All but the ones about an engine that is not there, and one that is too new.
-    assert len(findings(found, {"coming_gb": {"redis": 1}})) == len(RULES) - 2
+    assert len(findings(found, {"coming_gb": {"redis": 1}, **FIREWALL})) == len(RULES) - 2

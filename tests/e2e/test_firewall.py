@@ -1,0 +1,152 @@
+"""The port matrix, tried from a stranger on the LAN and from every node, and rules that lock the run out."""
+
+import json
+import subprocess
+import time
+from ipaddress import ip_network
+
+import docker
+import fake_lan
+import pytest
+import site_under_test as site
+from aicluster_lab.containers import NETWORK
+from aicluster_lab.images import NODE
+from aicluster_lab.parallel import in_parallel
+from verified import verify
+
+from aicluster.site.addresses import is_open
+
+NODES = site.nodes()
+SERVICES = [service for node in NODES for service in node.services.values()]
+# Also one that nothing has.
+NUMBERS = sorted({22, 2375, *(port["port"] for service in SERVICES for port in service["ports"].values())})
+PLACES = [(node.address, number) for node in NODES for number in NUMBERS]
+TABLE = "nft list table inet aicluster"
+EDGE = next(node for node in NODES if "edge" in node.groups)
+BACK_WITHIN_S = 60
+
+
+def declared(audience: str, sees: site.Node | None = None) -> set[fake_lan.Place]:
+    """What an audience shall reach, as the services say; a node does not ask itself."""
+    return {
+        (node.address, port["port"])
+        for node in NODES
+        if node != sees
+        for one in node.services.values()
+        for port in one["ports"].values()
+        if is_open(port, audience)
+    }
+
+
+def answers_of(printed: str) -> set[fake_lan.Place]:
+    return {(host, port) for host, port in json.loads(printed)}
+
+
+def seen_by_a_stranger() -> set[fake_lan.Place]:
+    """What answers a container on the lab's network that nobody knows."""
+    container = ["--rm", "--interactive", f"--network={NETWORK}", "--entrypoint=python3", NODE]
+    command = ["docker", "run", *container, "-c", fake_lan.KNOCK, fake_lan.SILENCE_S]
+    ran = subprocess.run(command, input=json.dumps(PLACES), capture_output=True, text=True, check=True)
+    return answers_of(ran.stdout)
+
+
+def seen_by(node: site.Node) -> set[fake_lan.Place]:
+    places = json.dumps([place for place in PLACES if place[0] != node.address])
+    return answers_of(
+        site.shell(node, f"echo '{places}' | python3 -c '{fake_lan.KNOCK}' {fake_lan.SILENCE_S}")
+    )
+
+
+def test_a_stranger_reaches_what_is_declared_for_the_lan_and_nothing_else():
+    assert seen_by_a_stranger() == declared("lan") != set()
+
+
+def test_every_node_reaches_what_names_its_tier_and_nothing_else():
+    for node, seen in zip(NODES, in_parallel(len(NODES), seen_by, NODES), strict=True):
+        logs_in = "control_node" in node.services
+        ssh = {(other.address, 22) for other in NODES if logs_in and other != node}
+        assert seen == declared(str(node.entry["tier"]), node) | ssh, node.name
+
+
+def keeps_out_a_stranger() -> bool:
+    return EDGE.address not in {address for address, _ in seen_by_a_stranger()}
+
+
+@pytest.mark.parametrize(("restart", "afterwards"), [
+    ("systemctl restart docker", "true"),
+    ("systemctl restart aicluster-firewall", "true"),
+    # It flushes the rules of all, also those of Docker.
+    ("systemctl start nftables && systemctl reload nftables", "systemctl restart docker"),
+    ("systemctl restart nftables", "systemctl stop nftables && systemctl restart docker"),
+    ("systemctl start nftables && systemctl stop nftables", "systemctl restart docker"),
+])  # fmt: skip
+def test_the_rules_outlive_a_restart(restart, afterwards):
+    try:
+        site.shell(EDGE, restart)
+        assert keeps_out_a_stranger()
+    finally:
+        site.shell(EDGE, afterwards)
+
+
+def test_the_rules_are_there_after_a_reboot():
+    docker.from_env().containers.get(f"aicluster-lab-{EDGE.name}").restart(timeout=60)
+    deadline = time.monotonic() + 240
+    while not (verdict := verify("--limit", EDGE.address)).ok and time.monotonic() < deadline:
+        time.sleep(5)
+    assert verdict.ok, verdict.report["failures"]
+    assert keeps_out_a_stranger()
+
+
+def test_rules_that_lock_the_run_out_are_taken_back_by_themselves():
+    # As rules are that a template got wrong: the run itself refuses operators without its own address.
+    delivered = "/etc/aicluster/firewall.nft"
+    before = site.shell(EDGE, TABLE)
+    wrong = f"sed 's/dport 22 accept/dport 22 drop/' -i {delivered}"
+    site.shell(EDGE, f"{wrong} && /opt/aicluster/bin/aicluster_firewall.py try")
+    began = time.monotonic()
+    ssh = [
+        *site.as_root(EDGE)[:1],
+        "-oControlPath=none",
+        "-oConnectTimeout=3",
+        *site.as_root(EDGE)[1:],
+        "true",
+    ]
+    assert subprocess.run(ssh, capture_output=True, check=False).returncode, "the rules shut it out"
+    while subprocess.run(ssh, capture_output=True, check=False).returncode:
+        assert time.monotonic() < began + BACK_WITHIN_S
+    assert site.shell(EDGE, TABLE) == before
+    run = site.run_site("--limit", EDGE.address)
+    assert (run.code, run.changed[EDGE.address] > 0) == (0, True), run.output
+    assert verify("--limit", EDGE.address).ok
+
+
+def test_a_run_whose_address_is_no_operator_is_refused_before_anything_changes():
+    other = json.dumps({"site_operators": [str(ip_network(site.variable(EDGE, "site_network"))[99])]})
+    before = site.fingerprint(EDGE)
+    run = site.run_site("--limit", EDGE.address, "-e", other)
+    assert run.code and "the run locks itself out" in " ".join(run.output.split())
+    assert site.fingerprint(EDGE) == before
+
+
+def test_a_firewall_of_the_users_own_is_refused_by_name():
+    chain = "{ type filter hook input priority 0; policy drop; tcp dport 22 accept; }"
+    site.shell(EDGE, f"nft 'table inet own {{ chain in {chain}; }}'")
+    try:
+        run = site.run_site("--limit", EDGE.address)
+    finally:
+        site.shell(EDGE, "nft delete table inet own")
+    said = " ".join(run.output.split())
+    assert (
+        run.code and f"firewall of {EDGE.name} chain in of nftables table inet own: must not be there" in said
+    )
+
+
+def test_the_firewall_goes_when_the_node_turns_it_off_and_comes_back():
+    off = json.dumps({"site_firewall": False})
+    site.run_site("--limit", EDGE.address, "-e", off).succeeded()
+    try:
+        assert "aicluster" not in site.shell(EDGE, "nft list tables")
+        assert (EDGE.address, 22) in seen_by_a_stranger()
+    finally:
+        site.run_site("--limit", EDGE.address).succeeded()
+    assert keeps_out_a_stranger()
