@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError
 
 from aicluster.adapters.node_action import NodeAction
+from aicluster.gateway.certificates import CA_SECRET, new_ca_secret
 from aicluster.site.secrecy import git_shows
 
 SECRET_BYTES = 32
@@ -21,6 +23,11 @@ def place_of(error: yaml.YAMLError) -> str:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return ""
     return f": line {error.problem_mark.line + 1}, {error.problem or 'unreadable'}"
+
+
+def made_up(name: str) -> str:
+    """Return a new secret: a CA, or 43 letters, digits, - and _, which mean the same in every file."""
+    return new_ca_secret(datetime.now(UTC)) if name == CA_SECRET else secrets.token_urlsafe(SECRET_BYTES)
 
 
 def completed(text: str, names: Iterable[str]) -> tuple[str, list[str]]:
@@ -42,8 +49,7 @@ def completed(text: str, names: Iterable[str]) -> tuple[str, list[str]]:
         )
     missing = sorted({name for name in names if name not in present})
     kept = (text or HEADER).rstrip("\n") + "\n" if missing else text
-    # 43 characters that mean the same in every file: letters, digits, - and _ (RFC 4648).
-    whole = kept + "".join(f'{name}: "{secrets.token_urlsafe(SECRET_BYTES)}"\n' for name in missing)
+    whole = kept + "".join(f'{name}: "{made_up(name)}"\n' for name in missing)
     try:
         yaml.safe_load(whole)
     except yaml.YAMLError:

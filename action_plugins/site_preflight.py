@@ -17,6 +17,7 @@ from ansible.parsing.vault import AnsibleVaultError
 from aicluster.adapters.node_action import NodeAction
 from aicluster.backup.findings import named_volumes
 from aicluster.engine.files import STACK_ROOT
+from aicluster.gateway.certificates import CA_SECRET, ca_problems
 from aicluster.preflight.description import cluster_of, preflight_errors
 from aicluster.preflight.models import model_notes
 from aicluster.preflight.secrets import flaw_of
@@ -29,7 +30,7 @@ from aicluster.site.vocabulary import load_yaml, roles_in, vocabulary_of
 
 SITE_VARIABLES = (
     *("site_network", "site_router", "site_image_architectures", "site_operators", "site_firewall"),
-    *("site_offsite", "site_offsite_kib_s", "site_wake_on_request", "site_wake_hold_s", "site_users"),
+    *("site_offsite", "site_offsite_kib_s", "site_wake_on_request", "site_wake_hold_s", "site_users", "site_domain"),
 )
 # Keys of the description, and the variables they stand for.
 CATALOGUE = {"services": "definitions", "overrides": "overrides", "catalogue": "catalogue"}
@@ -80,6 +81,7 @@ def secrets_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
     names: list[str] = []
     malformed: dict[str, str] = {}
     environment: list[str] = []
+    ca_problem = None
     file, problem, fix = None, None, None
     try:
         file = str(hostvars["site_secrets_file"])
@@ -88,6 +90,8 @@ def secrets_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
             names = [str(name) for name, value in secrets.items() if value not in (None, "")]
             flaws = {name: flaw_of(secrets[name]) for name in names}
             malformed = {name: flaw for name, flaw in flaws.items() if flaw}
+            if CA_SECRET in names:
+                ca_problem = next(ca_problems(secrets[CA_SECRET], datetime.now(UTC)), None)
             opens = secrets.get("offsite_environment")
             environment = [name for name in opens if opens[name]] if isinstance(opens, Mapping) else []
         elif secrets is not None:
@@ -103,7 +107,18 @@ def secrets_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
         else:
             problem, fix = f"cannot be read, {one_line(error)}", "correct it: running services use its values"
     found = {"file": file, "names": names, "malformed": malformed, "problem": problem, "fix": fix}
-    return {**found, "environment": environment, "exposed": file is not None and is_exposed(Path(file))}
+    found |= {"environment": environment, "ca_problem": ca_problem}
+    return {**found, "exposed": file is not None and is_exposed(Path(file))}
+
+
+def own_certificate(hostvars: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the certificate of another CA for a host, its key and its file; None without one."""
+    file = str(hostvars.get("site_tls_certificate", ""))
+    try:
+        found = plain(hostvars.get("site_tls", {}))
+    except AnsibleError as error:
+        return {"file": file, "problem": f"cannot be read, {one_line(error)}"}
+    return {"file": file, **found} if isinstance(found, Mapping) and found else None
 
 
 def is_absent(path: Path) -> bool:
@@ -155,6 +170,8 @@ def describe(
         "roles": roles,
         # These are the same for every host; any host's variables can compute them.
         "secrets": secrets_of(first),
+        "certificates": {host: own for host in hosts if (own := own_certificate(hostvars[host])) is not None},
+        "now": datetime.now(UTC),
         "inventories": [],
         "playbook": "ansible-playbook --ask-vault-pass",
     }

@@ -16,6 +16,12 @@ from aicluster.backup.secrets import backup_secret
 from aicluster.backup.stores import backup_clients, backup_stores
 from aicluster.errors import SiteError
 from aicluster.gateway.benchmark import benchmark_models, benchmark_report
+from aicluster.gateway.certificates import (
+    ca_certificate,
+    certificate_names,
+    node_certificate,
+    successor_months,
+)
 from aicluster.gateway.draining import draining
 from aicluster.gateway.passwords import password_line, sha_password_line
 from aicluster.gateway.routing import model_routing
@@ -45,12 +51,12 @@ def ssh_command(hostvars: Mapping[str, Any]) -> str:
 
 FILTERS: tuple[Callable[..., Any], ...] = (
     asleep, audience_networks, backup_clients, backup_drills, backup_jobs, backup_mounts, backup_secret,
-    backup_stores, benchmark_models, benchmark_report, bucket_policy, bucket_users, cluster_nodes,
-    database_roles, draining, gateway_users, grafana_dashboard, grafana_datasources, grafana_links,
-    ingress_pages, model_mirrors, model_routing, nodes_running, ollama_differences, password_line,
-    port_matrix, promotion, reached_ports, role_token, scrape_jobs, secret_names, service_endpoints,
-    sha_password_line, ssh_command, token_key, toolkit_digest, user_secrets, verify_site, wake_ways,
-    with_user,
+    backup_stores, benchmark_models, benchmark_report, bucket_policy, bucket_users, ca_certificate,
+    certificate_names, cluster_nodes, database_roles, draining, gateway_users, grafana_dashboard,
+    grafana_datasources, grafana_links, ingress_pages, model_mirrors, model_routing, node_certificate,
+    nodes_running, ollama_differences, password_line, port_matrix, promotion, reached_ports, role_token,
+    scrape_jobs, secret_names, service_endpoints, sha_password_line, ssh_command, successor_months, token_key,
+    toolkit_digest, user_secrets, verify_site, wake_ways, with_user,
 )  # fmt: skip
 
 

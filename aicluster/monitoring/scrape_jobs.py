@@ -16,6 +16,8 @@ PROBER, PROBER_PORT = "blackbox_exporter", "web"
 WATCHED = ("node_exporter", "prometheus")
 # The ingress of the cluster: nginx, on the node where Kong is behind it.
 INGRESS, BEHIND_IT = "nginx", "kong"
+# Of a page that is there with TLS as well, the port.
+TLS_PORT = "https"
 # Of a node the small Prometheus wants to know whether it answers, and how old the backups are.
 WATCH_COLLECTORS = ("textfile",)
 WATCH_KEEPS = "backup_.*"
@@ -96,8 +98,12 @@ def probe_jobs(nodes: Sequence[Node], asker: Node, scope: str) -> list[Job]:
             is_ingress = service == INGRESS and BEHIND_IT in node["services"]
             page = entry.get("probe")
             if page and (is_ingress or scope == "all"):
-                url = f"http://{reach(node, service, page['port'], prober)}{page['path']}"
-                pages.append({"targets": [url], "labels": labels_of(node, service)})
+                ports = {"http": page["port"]}
+                if entry["ports"].get(TLS_PORT, {}).get("from"):
+                    ports["https"] = TLS_PORT
+                for scheme, port in ports.items():
+                    url = f"{scheme}://{reach(node, service, port, prober)}{page['path']}"
+                    pages.append({"targets": [url], "labels": labels_of(node, service)})
     address = reach(prober, PROBER, PROBER_PORT, asker)
     pings = [{"targets": [str(node["address"])], "labels": labels_of(node)} for node in nodes]
     jobs = [probe_job("probe", "http_2xx", address, pages)] if pages else []

@@ -12,6 +12,7 @@ from ..site.nodes import cluster_nodes, service_endpoints
 from ..site.relations import service_relations
 from ..site.replication import FACT, replication_problems
 from ..site.rules import is_number, or_null
+from .certificates import certificate_errors
 from .models import routing_errors
 from .network import identity_errors, network_errors
 from .nodes import group_errors, node_errors
@@ -35,13 +36,16 @@ def site_errors(site: Site, validate: Validate) -> list[str]:
     files/ of roles), overrides (service_overrides), catalogue (services with overrides), roles (name ->
     options of its argument_specs, None without one), secrets {file, names (those that have a value),
     malformed, environment (names in offsite_environment), problem: text or None, fix: text or None (make it),
-    exposed: whether it is plain text that git does not ignore}, inventories (of this run, below the toolkit's
-    root or absolute), playbook (how one that opens the secrets is run on these nodes).
+    exposed: whether it is plain text that git does not ignore, ca_problem: None or what is wrong with the
+    CA}, certificates (host -> {file, certificate, key} of another CA or {file, problem}), now, inventories
+    (of this run, below the toolkit's root or absolute), playbook (how one that opens the secrets is run on
+    these nodes).
     `validate`: how Ansible validates variables of roles.
     """
     checks = (
         group_errors, network_errors, node_errors, identity_errors, inventory_errors, catalogue_errors,
         placement_errors, profile_errors, user_errors, secret_errors, offsite_errors,
+        certificate_errors,
     )  # fmt: skip
     # What is the same for all hosts is said once.
     errors = [error for check in checks for error in check(site)]

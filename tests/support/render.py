@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -19,6 +20,7 @@ from tree import ROOT, catalogue
 from aicluster.engine.desired import role_variables
 from aicluster.engine.files import File, seal
 from aicluster.engine.rendering import Renderer
+from aicluster.gateway.certificates import CA_SECRET, new_ca_secret
 from aicluster.gateway.users import user_secrets
 from aicluster.site.nodes import nodes_running
 
@@ -57,10 +59,17 @@ def site(inventory: str) -> Site:
     return Site(loader, manager, variables, hostvars)
 
 
+@cache
+def made_up_ca() -> str:
+    """The secret of a CA that was made in May."""
+    return new_ca_secret(datetime(2026, 5, 20, tzinfo=UTC))
+
+
 def made_up_secrets() -> dict[str, str]:
     """One value for every secret of the catalogue, which is easy to find where it must not be."""
     names = {name for entry in catalogue().values() for name in entry["secrets"]}
-    return {name: f"made-up-{name.replace('_', '-')}" for name in sorted(names)}
+    made = {name: f"made-up-{name.replace('_', '-')}" for name in sorted(names)}
+    return made | {CA_SECRET: made_up_ca()}
 
 
 @cache

@@ -69,9 +69,18 @@ def http(**which: Any) -> Block:
     return found
 
 
+def servers(**which: Any) -> dict[str, Block]:
+    """Port -> what is served there to others."""
+    return {
+        words[0]: block
+        for block in inner(http(**which), "server")
+        for name, words, _ in block
+        if name == "listen" and words[0].isdigit()
+    }
+
+
 def server(**which: Any) -> Block:
-    [found] = [block for block in inner(http(**which), "server") if ("server_name", ["_"], None) in block]
-    return found
+    return servers(**which)["80"]
 
 
 def locations(**which: Any) -> dict[str, Block]:
@@ -166,6 +175,71 @@ def test_who_may_log_in_to_grafana_may_do_so_through_nginx():
     assert "/grafana/login" not in shown
 
 
+@pytest.mark.parametrize("node", [GATEWAY, PAGES])
+def test_with_tls_the_same_is_served_and_nothing_old_is_spoken(node):
+    plain, tls = (servers(node=node)[port] for port in ("80", "443"))
+    assert [entry for entry in tls if entry[0] == "location"] == [
+        entry for entry in plain if entry[0] == "location"
+    ]
+    assert ("ssl_protocols", ["TLSv1.2", "TLSv1.3"], None) in tls
+    assert not [words for name, words, _ in tls if words[:1] == ["Strict-Transport-Security"]]
+
+
+def test_a_port_that_is_open_to_nobody_needs_no_certificate():
+    assert set(servers(node=EDGE)) == {"80"}
+    files = render.render_role("nginx", host=render.hosts_running("nginx")[-1])
+    assert not [path for path in files if "tls.pem" in path or "ca.crt" in path]
+
+
+def test_a_browser_is_told_to_insist_on_tls_if_the_site_wants_that():
+    files = render.render_role("nginx", overrides={"nginx_hsts_s": 600})
+    assert 'add_header Strict-Transport-Security "max-age=600";' in files[CONF + "servers/https.conf"]
+
+
+# nginx_http -> 1 for a browser (portal) or a node (redirect), the path, and whether it is sent to port 443.
+PORT_80: dict[str, tuple[str, str, str]] = {
+    "a program is served": ("portal", " /api/v1/chat", ""),
+    "a page a program asks for as well": ("portal", " /grafana/api/health", ""),
+    "a person sees the portal": ("portal", "1 /", ""),
+    "and gets the CA": ("portal", "1 /ca.crt", ""),
+    "a person who opens another page is sent on": ("portal", "1 /grafana/", "1"),
+    "also where the path only looks like the CA's": ("portal", "1 /ca.crt/x", "1"),
+    "everybody is sent on": ("redirect", " /api/v1/chat", "1"),
+    "who has no CA yet gets it": ("redirect", " /ca.html", ""),
+    "the nodes of the site are served": ("redirect", "1 /portal/health", ""),
+}
+
+
+@pytest.mark.parametrize(("mode", "asked", "sent_on"), [
+    pytest.param(*row, id=f"{row[0]}: {name}") for name, row in PORT_80.items()
+])  # fmt: skip
+def test_port_80_does_what_the_site_says(mode, asked, sent_on):
+    files = render.render_role("nginx", overrides={"nginx_http": mode})
+    [entries] = [
+        block
+        for name, words, block in parse(files[CONF + "http/tls.conf"])
+        if name == "map" and words[1] == "$to_https"
+    ]
+    assert first_match(entries, asked).strip('"') == sent_on
+    assert "return 307 https://$host$request_uri;" in files[CONF + "servers/http.conf"]
+
+
+@pytest.mark.parametrize(("mode", "words"), [("serve", ()), ("closed", ("return 444", '$is_node = ""'))])
+def test_port_80_serves_everybody_or_the_nodes_of_the_site_alone(mode, words):
+    files = render.render_role("nginx", overrides={"nginx_http": mode})
+    text = files[CONF + "servers/http.conf"]
+    assert ("return" in text, all(word in text for word in words)) == (bool(words), True)
+    known = re.findall(r"^  ([\d.]+) 1;$", files[CONF + "http/tls.conf"], re.MULTILINE)
+    addresses = [node["address"] for node in render.cluster("production")]
+    assert known == (["127.0.0.1", *addresses] if words else [])
+
+
+def test_a_page_with_websockets_hears_of_tls_and_is_asked_under_the_name_in_the_browser():
+    for location in ("/comfyui/", "/jupyter/"):
+        given = {words[0]: words[1] for words in values(location, "proxy_set_header", node=PAGES)}
+        assert (given["X-Forwarded-Proto"], given["Host"]) == ("$scheme", "$http_host")
+
+
 def test_a_log_line_names_no_query():
     text = render.render_role("nginx")[CONF + "nginx.conf"]
     assert "$uri" in text and "request_uri" not in re.sub(r"#[^\n]*", "", text)
@@ -174,6 +248,10 @@ def test_a_log_line_names_no_query():
 def mapped(result: str, text: str, node: str) -> str:
     """What nginx maps a text to; a regular expression's first match wins."""
     [entries] = [inner for name, words, inner in http(node=node) if name == "map" and words[1] == result]
+    return first_match(entries, text)
+
+
+def first_match(entries: Block, text: str) -> str:
     for quoted, words, _ in entries:
         pattern = quoted.strip('"')
         flags = re.IGNORECASE if pattern.startswith("~*") else 0
@@ -210,6 +288,7 @@ MAPS: dict[str, tuple[str, str, str, str]] = {
     "its own page may ask": (PAGES, FOREIGN, "http://10.0.0.3:8080 10.0.0.3:8080", '""'),
     "a page of somebody else's may not": (PAGES, FOREIGN, "http://evil.example 10.0.0.3:8080", "1"),
     "nor one of another port": (PAGES, FOREIGN, "http://10.0.0.3 10.0.0.3:8080", "1"),
+    "its own page may ask with TLS": (PAGES, FOREIGN, "https://orin0.local orin0.local", '""'),
     "nor one without a name": (PAGES, FOREIGN, "null 10.0.0.3:8080", "1"),
 }  # fmt: skip
 

@@ -56,7 +56,8 @@ def test_the_watch_looks_at_nodes_prometheus_and_the_ingress_at_its_own_pace():
     jobs = by_name(nodes, MONITORING, "watch")
     assert list(jobs) == ["node_exporter", "prometheus", "probe", "ping"]
     assert targets(jobs["prometheus"]) == [f"{GATEWAY}:9090", f"{MONITORING}:9090"]
-    assert targets(jobs["probe"]) == [f"http://{GATEWAY}:80/healthz"], "of all nginx the one before Kong"
+    of_the_gateway = [f"http://{GATEWAY}:80/healthz", f"https://{GATEWAY}:443/healthz"]
+    assert targets(jobs["probe"]) == of_the_gateway, "of all nginx the one before Kong, with its certificate"
     assert "scrape_interval" not in jobs["prometheus"]
 
 

@@ -173,10 +173,8 @@ FILES = {
 }
 # A hash, which tests/e2e/test_node_pages.py logs in with; addresses that the site gives; derived values.
 FILES -= {
-    "nginx/secrets/pages",
-    "nginx/secrets/wake.conf",
     "profile_wake/secrets/token",
-    *(path for path in FILES if path.startswith(("alertmanager/", "backup"))),
+    *(path for path in FILES if path.startswith(("nginx/", "alertmanager/", "backup"))),
 }
 ROLES = sorted({path.partition("/")[0] for path in FILES})
 

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Certificates of web pages: the site's own CA, and those a site brings itself."""
+
+from collections.abc import Iterator
+
+from ..gateway.certificates import CA_SECRET, DNS_NAME, certificate_names, own_problems
+from ..site.rules import is_names, is_text, shown
+from .services import all_placed
+from .subjects import SITE_FILE, Site, label, shared
+
+SERVICE = "nginx"
+OWN_FILE = "group_vars/all/secrets.yml"
+
+
+def certificate_errors(site: Site) -> Iterator[str]:
+    """Yield names no certificate can have, certificates that browsers would refuse, and a CA of no use."""
+    domain, secrets = shared(site, "site_domain"), site["secrets"]
+    if not (isinstance(domain, str) and DNS_NAME.fullmatch(domain)):
+        yield (
+            f"site_domain {shown(domain)}: must be a DNS domain in lower case, such as local or example.org; "
+            f"correct it in {SITE_FILE}"
+        )
+        return
+    if secrets.get("ca_problem"):
+        yield (
+            f"secret {CA_SECRET} (hidden) {secrets['ca_problem']}: must be as `make secrets` writes it, and "
+            f"its CA valid for a month; remove its line from {secrets['file']}, let `{site['playbook']} "
+            "playbooks/secrets.yml` make another one, and have everybody install the new /ca.crt"
+        )
+    for host, variables in site["hosts"].items():
+        more = variables.get("nginx_names", [])
+        if SERVICE in dict(all_placed(variables)) and is_text(variables.get("node_name")) and is_names(more):
+            yield from name_errors(site, host, domain, [*more])
+            yield from own_errors(site, host, domain, [*more])
+
+
+def name_errors(site: Site, host: str, domain: str, more: list[str]) -> Iterator[str]:
+    """Yield the names of a node that are none, or that the site's CA must not vouch for."""
+    wrong = [name for name in more if not DNS_NAME.fullmatch(name)]
+    issued = host not in site["certificates"]
+    foreign = [name for name in more if issued and not f".{name}".endswith(f".{domain}")]
+    if wrong or foreign:
+        rule = "DNS names in lower case" if wrong else f"below {domain} (site_domain), as the site's CA is"
+        yield (
+            f"nginx_names of {label(site, host)} {shown(more)}: {' and '.join(wrong or foreign)} must be "
+            f"{rule}; correct it, or bring a certificate of another CA (site_tls_certificate)"
+        )
+
+
+def own_errors(site: Site, host: str, domain: str, more: list[str]) -> Iterator[str]:
+    """Yield what is wrong with the certificate that a node is given."""
+    own, address = site["certificates"].get(host), str(site["hosts"][host].get("node_address"))
+    if not own:
+        return
+    names = certificate_names(site["hosts"][host]["node_name"], domain, more)
+    if "problem" in own:
+        problems = iter([own["problem"]])
+    else:
+        problems = own_problems(own["certificate"], own["key"], names, address, site["now"])
+    for problem in problems:
+        yield (
+            f"site_tls_certificate of {label(site, host)} {shown(own['file'])} {problem}: must be a "
+            "certificate in PEM for the node's name or address, valid for a week, with its key in "
+            f"site_tls_key; correct the files, or the paths in {OWN_FILE}"
+        )

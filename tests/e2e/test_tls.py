@@ -1,0 +1,172 @@
+"""TLS at the front door: clients that trust the site's CA, those that do not, and a renewal under load."""
+
+import http.client
+import json
+import os
+import shlex
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from statistics import quantiles
+
+import http_client
+import pytest
+import site_under_test as site
+from load import Load
+from tree import ROOT
+
+GATEWAY = next(node for node in site.running("kong") if "nginx" in node.services)
+PAGES = next(node for node in site.running("nginx") if "jupyterhub" in node.services)
+PORT = GATEWAY.port("nginx", "https")
+URL = f"https://{GATEWAY.address}:{PORT}"
+NAME = f"{GATEWAY.name.lower()}.{site.variable(GATEWAY, 'site_domain')}"
+QUESTION = {"messages": [{"role": "user", "content": "Say yes."}], "stream": False}
+UNTRUSTED, NO_COMMON_VERSION = 60, 35
+OF_A_BROWSER = ("Upgrade-Insecure-Requests", "1")
+IMAGE = "aicluster-lab/browser"
+CHATS = 30
+
+
+@pytest.fixture(scope="module")
+def ca(gateway_url, tmp_path_factory) -> Path:
+    """The CA, as anybody gets it."""
+    answer = http_client.get(f"{gateway_url}/ca.crt")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/x-x509-ca-cert")
+    file: Path = tmp_path_factory.mktemp("ca") / "ca.crt"
+    file.write_bytes(answer.body)
+    file.parent.chmod(0o755)
+    return file
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trusting(ca):
+    """Have the tests' own client trust the CA."""
+    handler = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(ca)))
+    with pytest.MonkeyPatch.context() as patch:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), handler)
+        patch.setattr(http_client, "_OPENER", opener)
+        yield
+
+
+def curl(*arguments: str) -> tuple[int, str]:
+    """Exit code and status of what curl asks."""
+    command = ["curl", "--silent", "--noproxy", "*", "--output", os.devnull, "--write-out", "%{http_code}"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.looks
+def test_curl_trusts_the_ca_for_address_and_name_and_nothing_else(ca):
+    trust, healthz = ("--cacert", str(ca)), f"{URL}/healthz"
+    named = [f"{name}:{PORT}:{GATEWAY.address}" for name in (NAME, "other.local")]
+    assert curl(*trust, healthz) == (0, "200")
+    assert curl(*trust, "--resolve", named[0], f"https://{NAME}:{PORT}/healthz") == (0, "200")
+    assert curl(*trust, "--resolve", named[1], f"https://other.local:{PORT}/healthz")[0] == UNTRUSTED
+    assert curl(healthz)[0] == UNTRUSTED
+    assert curl(*trust, "--tls-max", "1.1", healthz)[0] == NO_COMMON_VERSION
+
+
+@pytest.mark.looks
+def test_openais_client_needs_the_variable_that_the_page_names(ca, api_key):
+    program = "import openai; print([model.id for model in openai.OpenAI(max_retries=0).models.list()])"
+    known = {"OPENAI_BASE_URL": f"{URL}/v1", "OPENAI_API_KEY": api_key, "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, env={**known, "SSL_CERT_FILE": str(ca)}, capture_output=True, text=True, check=False
+    )
+    assert "'chat'" in done.stdout, done.stderr
+    without = subprocess.run(command, env=known, capture_output=True, text=True, check=False)
+    assert without.returncode and "CERTIFICATE_VERIFY_FAILED" in without.stderr
+
+
+@pytest.mark.looks
+def test_chromium_opens_the_portal_once_the_ca_is_installed(ca):
+    folder = str(ROOT / "lab" / "images" / "browser")
+    subprocess.run(["docker", "build", "--quiet", "--tag", IMAGE, folder], check=True, capture_output=True)
+    options = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --virtual-time-budget=10000"
+    install = "db=sql:$HOME/.pki/nssdb; mkdir -p $HOME/.pki/nssdb; certutil -d $db -N --empty-password"
+
+    def page(script: str) -> str:
+        command = ["docker", "run", "--rm", "--network=aicluster-lab", f"--volume={ca.parent}:/ca:ro"]
+        command += ["--entrypoint=sh", IMAGE, "-c", f"{script}; chromium {options} --dump-dom {URL}/"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    assert 'id="summary"' in page(f"{install}; certutil -d $db -A -t C,, -n site -i /ca/ca.crt")
+    assert 'id="summary"' not in page("true")
+
+
+@pytest.mark.looks
+def test_a_stream_is_passed_on_token_by_token(api_key):
+    question = {"messages": [{"role": "user", "content": "Say all of this. " * 10}], "stream": True}
+    lines = http_client.post_stream(f"{URL}/api/v1/chat", question, api_key)
+    assert json.loads(lines[-1][1])["done"] is True
+    assert lines[0][0] < lines[-1][0] / 2
+
+
+@pytest.mark.looks
+def test_jupyterhub_leads_to_pages_with_tls():
+    url = f"https://{PAGES.address}:{PAGES.port('nginx', 'https')}/jupyter"
+    assert b"<title>JupyterHub</title>" in http_client.get(url).body
+
+
+@pytest.mark.looks
+@pytest.mark.parametrize(("path", "status"), [("/", 200), ("/ca.html", 200), ("/grafana/", 307)])
+def test_without_tls_a_browser_sees_the_portal_and_is_sent_on_from_other_pages(gateway_url, path, status):
+    connection = http.client.HTTPConnection(gateway_url.removeprefix("http://"), timeout=10)
+    connection.request("GET", path, headers=dict([OF_A_BROWSER]))
+    answer = connection.getresponse()
+    assert answer.status == status
+    if status != 200:
+        assert str(answer.headers["Location"]).startswith("https://")
+    assert http_client.get(f"{gateway_url}/grafana/api/health").status == 200, "a program is served"
+
+
+@pytest.mark.looks
+def test_what_tls_costs_a_chat_is_written_down(gateway_url, api_key, record_property):
+    took: dict[str, list[float]] = {gateway_url: [], URL: []}
+    for _ in range(CHATS):
+        for url, seconds in took.items():
+            answer = http_client.post(f"{url}/api/v1/chat", QUESTION, api_key)
+            assert answer.status == 200
+            seconds.append(answer.seconds * 1000)
+    for url, name in ((gateway_url, "http"), (URL, "https")):
+        parts = quantiles(took[url], n=100)
+        record_property(f"{name}_p50_ms", round(parts[49], 1))
+        record_property(f"{name}_p99_ms", round(parts[98], 1))
+    at = shlex.quote(f"{GATEWAY.address}:{PORT}")
+    done = subprocess.run(
+        ["sh", "-c", f"openssl s_time -connect {at} -new -time 3 | grep 'real seconds'"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    record_property("handshakes", done.stdout.strip())
+
+
+def certificate() -> str:
+    return ssl.get_server_certificate((GATEWAY.address, PORT))
+
+
+def container() -> str:
+    return site.shell(
+        GATEWAY, f"{site.COMPOSE} ps --quiet nginx | xargs docker inspect -f '{{{{.State.StartedAt}}}}'"
+    )
+
+
+def test_a_renewal_under_load_fails_no_request(api_key, record_property):
+    before, started = certificate(), container()
+    try:
+        with Load(lambda: http_client.post(f"{URL}/api/v1/chat", QUESTION, api_key)) as load:
+            run = site.run_site("-e", '{"nginx_names": ["renewed.local"]}', "--limit", GATEWAY.address)
+            time.sleep(2)
+        renewed = certificate()
+    finally:
+        back = site.run_site("--limit", GATEWAY.address)
+    assert run.code == 0, run.output
+    assert back.code == 0, back.output
+    assert "~ reload container nginx" in run.output
+    assert renewed != before == certificate(), "the same site issues the same certificate"
+    assert container() == started
+    assert load.failed() == []
+    record_property("requests", len(load.answers))
