@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates of web pages: the site's own CA, and those a site brings itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from ..gateway.certificates import CA_SECRET, DNS_NAME, certificate_names, own_problems
 from ..site.rules import is_names, is_text, shown
 from .services import all_placed
-from .subjects import SITE_FILE, Site, label, shared
+from .subjects import HOST_FILE, SITE_FILE, Site, label, shared
 
 SERVICE = "nginx"
 OWN_FILE = "group_vars/all/secrets.yml"
@@ -31,7 +32,6 @@ def certificate_errors(site: Site) -> Iterator[str]:
         more = variables.get("nginx_names", [])
         if SERVICE in dict(all_placed(variables)) and is_text(variables.get("node_name")) and is_names(more):
             yield from name_errors(site, host, domain, [*more])
-            yield from own_errors(site, host, domain, [*more])
 
 
 def name_errors(site: Site, host: str, domain: str, more: list[str]) -> Iterator[str]:
@@ -47,19 +47,25 @@ def name_errors(site: Site, host: str, domain: str, more: list[str]) -> Iterator
         )
 
 
-def own_errors(site: Site, host: str, domain: str, more: list[str]) -> Iterator[str]:
-    """Yield what is wrong with the certificate that a node is given."""
-    own, address = site["certificates"].get(host), str(site["hosts"][host].get("node_address"))
-    if not own:
-        return
-    names = certificate_names(site["hosts"][host]["node_name"], domain, more)
-    if "problem" in own:
-        problems = iter([own["problem"]])
-    else:
-        problems = own_problems(own["certificate"], own["key"], names, address, site["now"])
-    for problem in problems:
-        yield (
-            f"site_tls_certificate of {label(site, host)} {shown(own['file'])} {problem}: must be a "
-            "certificate in PEM for the node's name or address, valid for a week, with its key in "
-            f"site_tls_key; correct the files, or the paths in {OWN_FILE}"
-        )
+def own_certificate_errors(site: Site, nodes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what is wrong with the certificates of other CAs on nodes (of `cluster_nodes`) that serve TLS."""
+    for node in nodes:
+        own, host = site["certificates"].get(node["host"]), node["host"]
+        if (
+            not own
+            or SERVICE not in node["services"]
+            or not node["services"][SERVICE]["ports"]["https"]["from"]
+        ):
+            continue
+        more = site["hosts"][host].get("nginx_names", [])
+        names = certificate_names(node["name"], str(shared(site, "site_domain")), more)
+        if "problem" in own:
+            problems = iter([own["problem"]])
+        else:
+            problems = own_problems(own["certificate"], own["key"], names, node["address"], site["now"])
+        for problem in problems:
+            yield (
+                f"site_tls_certificate of {label(site, host)} {shown(own['file'])} {problem}: must be a "
+                "certificate in PEM for the node's name or address, valid for a week, with its key in "
+                f"site_tls_key; correct the files, or the paths in {OWN_FILE} or {HOST_FILE}"
+            )

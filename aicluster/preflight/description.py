@@ -12,7 +12,7 @@ from ..site.nodes import cluster_nodes, service_endpoints
 from ..site.relations import service_relations
 from ..site.replication import FACT, replication_problems
 from ..site.rules import is_number, or_null
-from .certificates import certificate_errors
+from .certificates import certificate_errors, own_certificate_errors
 from .models import routing_errors
 from .network import identity_errors, network_errors
 from .nodes import group_errors, node_errors
@@ -114,7 +114,8 @@ def sum_errors(site: Site) -> list[str]:
     drills = drill_problems(site["services"], site["programs"])
     kept = [*dict.fromkeys(unnamed), *drills, *backup_problems(nodes)]
     models = [*model_errors(site, nodes), *routing_errors(site), *user_model_errors(site)]
-    return [*budgets, *relations, *kept, *models, *share_errors(nodes)]
+    certificates = own_certificate_errors(site, nodes)
+    return [*budgets, *relations, *kept, *models, *share_errors(nodes), *certificates]
 
 
 def preflight_errors(site: Site, validate: Validate) -> list[str]:
