@@ -30,7 +30,14 @@ from aicluster.site.vocabulary import load_yaml, roles_in, vocabulary_of
 
 SITE_VARIABLES = (
     *("site_network", "site_router", "site_image_architectures", "site_operators", "site_firewall"),
-    *("site_offsite", "site_offsite_kib_s", "site_wake_on_request", "site_wake_hold_s", "site_users", "site_domain"),
+    *(
+        "site_offsite",
+        "site_offsite_kib_s",
+        "site_wake_on_request",
+        "site_wake_hold_s",
+        "site_users",
+        "site_domain",
+    ),
 )
 # Keys of the description, and the variables they stand for.
 CATALOGUE = {"services": "definitions", "overrides": "overrides", "catalogue": "catalogue"}
