@@ -108,10 +108,12 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Heard]:
 # Listening meanwhile: the dead man's switch takes minutes, too.
 @pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("prometheus", site.running("prometheus"), ids=lambda node: node.name)
-def test_while_all_is_healthy_no_alert_fires_or_is_about_to(prometheus):
+def test_while_all_is_healthy_no_alert_fires_or_is_about_to(prometheus, record_property):
     deadline = time.monotonic() + QUIET_WITHIN_S
     while (found := ask(prometheus, TROUBLE)) or not ask(prometheus, WATCHED):
-        assert time.monotonic() < deadline, [series["metric"] for series in found] or "nobody watched"
+        seen = [series["metric"] for series in found] or "nobody watched"
+        record_property("waited for", seen)
+        assert time.monotonic() < deadline, seen
         time.sleep(10)
 
 

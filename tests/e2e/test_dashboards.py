@@ -137,6 +137,7 @@ def test_every_query_of_a_dashboard_is_answered(name, grafana, ask, traffic, rec
     dashboard = grafana(f"dashboards/uid/aicluster-{name}")["dashboard"]
     began = time.monotonic()
     while (left := unanswered(dashboard, ask)) and time.monotonic() - began < ANSWERED_WITHIN_S:
+        record_property("waited for", left)
         traffic()
         time.sleep(PAUSE_S)
     record_property("queries", len(list(dashboards.queries(dashboard))))
