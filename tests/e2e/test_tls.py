@@ -27,7 +27,8 @@ QUESTION = {"messages": [{"role": "user", "content": "Say yes."}], "stream": Fal
 UNTRUSTED, NO_COMMON_VERSION = 60, 35
 OF_A_BROWSER = ("Upgrade-Insecure-Requests", "1")
 IMAGE = "aicluster-lab/browser"
-CHATS = 30
+# In turns, so that what else the machine does meets both alike.
+ROUNDS, CHATS = 10, 20
 
 
 @pytest.fixture(scope="module")
@@ -124,18 +125,28 @@ def test_without_tls_a_browser_sees_the_portal_and_is_sent_on_from_other_pages(g
     assert http_client.get(f"{gateway_url}/grafana/api/health").status == 200, "a program is served"
 
 
+def processor_ms() -> float:
+    """Processor time the gateway's nginx has used since its container started."""
+    usage = site.shell(GATEWAY, f"{site.COMPOSE} exec -T nginx cat /sys/fs/cgroup/cpu.stat")
+    return int(usage.split()[1]) / 1000
+
+
 @pytest.mark.looks
 def test_what_tls_costs_a_chat_is_written_down(gateway_url, api_key, record_property):
     took: dict[str, list[float]] = {gateway_url: [], URL: []}
-    for _ in range(CHATS):
-        for url, seconds in took.items():
-            answer = http_client.post(f"{url}/api/v1/chat", QUESTION, api_key)
-            assert answer.status == 200
-            seconds.append(answer.seconds * 1000)
+    busy = dict.fromkeys(took, 0.0)
+    for _ in range(ROUNDS):
+        for url, milliseconds in took.items():
+            before = processor_ms()
+            answers = [http_client.post(f"{url}/api/v1/chat", QUESTION, api_key) for _ in range(CHATS)]
+            busy[url] += processor_ms() - before
+            assert {answer.status for answer in answers} == {200}
+            milliseconds += [answer.seconds * 1000 for answer in answers]
     for url, name in ((gateway_url, "http"), (URL, "https")):
         parts = quantiles(took[url], n=100)
         record_property(f"{name}_p50_ms", round(parts[49], 1))
         record_property(f"{name}_p99_ms", round(parts[98], 1))
+        record_property(f"{name}_nginx_cpu_ms", round(busy[url] / len(took[url]), 2))
     at = shlex.quote(f"{GATEWAY.address}:{PORT}")
     done = subprocess.run(
         ["sh", "-c", f"openssl s_time -connect {at} -new -time 3 | grep 'real seconds'"],
