@@ -12,7 +12,7 @@ FILES: dict[str, tuple[str, Any]] = {
     "comfyui_outputs": ("secrets/rclone.conf", lambda text: re.findall("endpoint = http://(.+)", text)),
     "pgadmin": ("servers.json",
         lambda text: [f"{one['Host']}:{one['Port']}" for one in json.loads(text)["Servers"].values()]),
-    "postgrest": ("secrets/postgrest.conf", lambda text: re.findall("postgresql://.+@(.+)/", text)),
+    "postgrest": ("secrets/postgrest.conf", lambda text: re.findall("postgresql://.+@([^/]+)/", text)),
     "redis_commander": ("secrets/local-production.json",
         lambda text: [f"{one['host']}:{one['port']}" for one in json.loads(text)["connections"]]),
 }  # fmt: skip
@@ -45,3 +45,21 @@ def test_a_service_is_told_of(role, service, node, ports, addresses):
     assert reached(render.render_role(role, overrides=site)[f"/opt/aicluster/{role}/{path}"]) == addresses
     waits_for = render.container(role, overrides=site).get("depends_on", {})
     assert service not in waits_for, "compose refuses what does not run beside it"
+
+
+# Role, its node, and its file with the way to PostgreSQL.
+CLIENTS = {
+    "postgrest": ("PI52", "secrets/postgrest.conf"),
+    "sonarqube": ("ORIN0", "secrets/sonar.properties"),
+    "pgadmin": ("PI52", "servers.json"),
+}
+
+
+@pytest.mark.parametrize(("role", "node", "path"), [(role, *row) for role, row in CLIENTS.items()])
+def test_a_database_on_another_node_is_asked_with_tls_and_its_certificate_is_verified(role, node, path):
+    ports = port("sql", 5432, 5432, "backend")
+    for at, mode in (("AGX0", "verify-full"), (node, "disable")):
+        files = render.render_role(role, overrides=render.moved("postgres", at, ports=ports))
+        assert re.findall(r"sslmode\W+([a-z-]+)", files[f"/opt/aicluster/{role}/{path}"]) == [mode]
+        [ca] = [text for name, text in files.items() if name.endswith("/ca.crt")]
+        assert ca.startswith("-----BEGIN CERTIFICATE-----") and ca.endswith("-----END CERTIFICATE-----\n")

@@ -21,6 +21,7 @@ from standins.sonarqube.sonarqube_standin.properties import properties
 from tree import ROOT
 
 from aicluster.preflight.secrets import flaw_of
+from aicluster.site.relations import CA_SECRET
 
 CASES = [
     (inventory, host, service)
@@ -174,6 +175,7 @@ FILES = {
 # A hash, which tests/e2e/test_node_pages.py logs in with; addresses that the site gives; derived values.
 FILES -= {
     "profile_wake/secrets/token",
+    *(path for path in FILES if path.endswith((".crt", ".pem"))),
     *(path for path in FILES if path.startswith(("nginx/", "alertmanager/", "backup"))),
 }
 ROLES = sorted({path.partition("/")[0] for path in FILES})
@@ -201,7 +203,7 @@ def read_back(role: str, secrets: Any) -> dict[str, list[str]]:
 
 
 def all_are(secret: str) -> dict[str, str]:
-    return dict.fromkeys(NAMES, secret)
+    return dict.fromkeys(NAMES, secret) | {CA_SECRET: render.made_up_ca()}
 
 
 def each_reader_gets(secret: str, role: str) -> None:
