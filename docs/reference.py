@@ -158,8 +158,8 @@ HOPS = {
     "grafana (web)": ("an operator's login, dashboards", FOR_OPERATORS),
     "jupyterhub (hub)": ("a user's login, notebooks", "open it at `/jupyter/` of the node's nginx, with TLS"),
     "kong (status)": NUMBERS,
-    "minio (api)": ("images and models, signed requests", "-"),
-    "minio (console)": ("an operator's login, images", "-"),
+    "minio (api)": ("images and models, signed requests", ""),
+    "minio (console)": ("an operator's login, images", ""),
     "model_mirror (registry)": ("models, which are public", "Ollama compares digests of what it copies"),
     "nginx (http)": (
         "chats of programs, with keys; the gateway's chats at the edge",

@@ -9,7 +9,7 @@ import render
 
 # Role -> its file, and what it reaches by that.
 FILES: dict[str, tuple[str, Any]] = {
-    "comfyui_outputs": ("secrets/rclone.conf", lambda text: re.findall("endpoint = http://(.+)", text)),
+    "comfyui_outputs": ("secrets/rclone.conf", lambda text: re.findall("endpoint = https://(.+)", text)),
     "pgadmin": ("servers.json",
         lambda text: [f"{one['Host']}:{one['Port']}" for one in json.loads(text)["Servers"].values()]),
     "postgrest": ("secrets/postgrest.conf", lambda text: re.findall("postgresql://.+@([^/]+)/", text)),
@@ -26,7 +26,8 @@ STORE = port("api", 9000, 9001)
 REACHED: dict[str, tuple[Any, ...]] = {
     "a store on another node at its published port": (
         "comfyui_outputs", "minio", "PI52", STORE, ["192.168.1.247:9000"]),
-    "a store on the same node by its name": ("comfyui_outputs", "minio", "ORIN0", STORE, ["minio:9001"]),
+    "a store on the same node by the name in its certificate": (
+        "comfyui_outputs", "minio", "ORIN0", STORE, ["minio.orin0.local:9001"]),
     "a database for an API": (
         "postgrest", "postgres", "AGX0", port("sql", 5432, 5432), ["192.168.1.154:5432"]),
     "a database for operators": (

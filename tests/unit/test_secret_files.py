@@ -171,6 +171,7 @@ NAMES = list(render.made_up_secrets())
 FILES = {
     f"{path.parts[-3]}/secrets/{path.name.removesuffix('.j2')}"
     for path in ROOT.glob("roles/*/templates/opt/aicluster/*/secrets/*")
+    if path.is_file()
 }
 # A hash, which tests/e2e/test_node_pages.py logs in with; addresses that the site gives; derived values.
 FILES -= {
@@ -188,7 +189,10 @@ def rendering(role: str) -> Any:
 
 def those_that_matter(root: Path) -> list[Path]:
     """The templates of secrets and of the scripts that read them; the other ones would only cost time."""
-    return [path for name in ("secrets/*", "sign-in.j2", "provision.j2") for path in sorted(root.rglob(name))]
+    found = [
+        path for name in ("secrets/*", "sign-in.j2", "provision.j2") for path in sorted(root.rglob(name))
+    ]
+    return [path for path in found if path.is_file()]
 
 
 def read_back(role: str, secrets: Any) -> dict[str, list[str]]:
