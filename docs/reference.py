@@ -180,7 +180,7 @@ HOPS = {
     ),
     "profile_wake (wake)": ("a token that can only switch profiles", "whoever repeats it switches a profile"),
     "prometheus (web)": NUMBERS,
-    "redis (redis)": ("the password, cached values", "-"),
+    "redis (redis)": ("the password, cached values", ""),
     "redis_commander (web)": ("an operator's login, cached values", FOR_OPERATORS),
     "redis_exporter (metrics)": NUMBERS,
     "sonarqube (web)": (

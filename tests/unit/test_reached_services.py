@@ -64,3 +64,17 @@ def test_a_database_on_another_node_is_asked_with_tls_and_its_certificate_is_ver
         assert re.findall(r"sslmode\W+([a-z-]+)", files[f"/opt/aicluster/{role}/{path}"]) == [mode]
         [ca] = [text for name, text in files.items() if name.endswith("/ca.crt")]
         assert ca.startswith("-----BEGIN CERTIFICATE-----") and ca.endswith("-----END CERTIFICATE-----\n")
+
+
+@pytest.mark.parametrize(("node", "tls"), [("PI51", True), ("PI52", False)])
+def test_a_redis_on_another_node_is_asked_with_tls_and_its_certificate_is_verified(node, tls):
+    ports = port("redis", 6379, 6380, "backend") | port("local", 6379, 6379)
+    files = render.render_role("redis_commander", overrides=render.moved("redis", node, ports=ports))
+    text = files["/opt/aicluster/redis_commander/secrets/local-production.json"]
+    [connection] = json.loads(text)["connections"]
+    assert ("BEGIN CERTIFICATE" in connection.get("tls", {}).get("ca", "")) == tls
+    # The server listens with TLS only where somebody is to reach it.
+    for audience in ([], ["gateway"]):
+        own = render.render_role("redis", entry={"ports": ports | port("redis", 6379, 6380, *audience)})
+        assert ("tls-port 6380\n" in own["/opt/aicluster/redis/secrets/redis.conf"]) == bool(audience)
+        assert ("/opt/aicluster/redis/secrets/tls.pem" in own) == bool(audience)
