@@ -11,7 +11,8 @@ import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError
 
 from aicluster.adapters.node_action import NodeAction
-from aicluster.gateway.certificates import CA_SECRET, new_ca_secret
+from aicluster.gateway.certificates import new_ca_secret
+from aicluster.site.relations import CA_SECRET
 from aicluster.site.secrecy import git_shows
 
 SECRET_BYTES = 32

@@ -17,13 +17,14 @@ from ansible.parsing.vault import AnsibleVaultError
 from aicluster.adapters.node_action import NodeAction
 from aicluster.backup.findings import named_volumes
 from aicluster.engine.files import STACK_ROOT
-from aicluster.gateway.certificates import CA_SECRET, ca_problems
+from aicluster.gateway.certificates import ca_problems
 from aicluster.preflight.description import cluster_of, preflight_errors
 from aicluster.preflight.models import model_notes
 from aicluster.preflight.secrets import flaw_of
 from aicluster.preflight.users import user_notes
 from aicluster.site.catalogue import load, split
 from aicluster.site.commands import ansible_command, inventory_name
+from aicluster.site.relations import CA_SECRET
 from aicluster.site.rules import numbered
 from aicluster.site.secrecy import is_exposed
 from aicluster.site.vocabulary import load_yaml, roles_in, vocabulary_of

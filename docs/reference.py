@@ -139,6 +139,75 @@ def fields_page() -> str:
     return page("Fields of a service", text, fields_table(FIELDS))
 
 
+NUMBERS = "numbers and the names of services and nodes", "metrics hold no secret and no prompt"
+NO_TLS = (
+    "a proxy with TLS would cost each AI node memory and every answer a second hop; the firewall lets nobody "
+    "but the gateway in. On a network with strangers, give gateway and AI nodes a VLAN or WireGuard"
+)
+FOR_OPERATORS = "reach it through ssh (`ssh -L`) from a network that others read"
+# What crosses a port between machines, and why that is not encrypted where its service does not say `tls`.
+HOPS = {
+    "alertmanager (web)": ("alerts and silences", "alerts hold no secret and no prompt"),
+    "backup_store (rest)": (
+        "copies, and the login of a node's own repository",
+        "restic encrypts copies before it sends them; the login can only add to a repository and read what "
+        "is encrypted",
+    ),
+    "blackbox_exporter (web)": NUMBERS,
+    "comfyui (ui)": ("prompts and images", NO_TLS),
+    "grafana (web)": ("an operator's login, dashboards", FOR_OPERATORS),
+    "jupyterhub (hub)": ("a user's login, notebooks", "open it at `/jupyter/` of the node's nginx, with TLS"),
+    "kong (status)": NUMBERS,
+    "minio (api)": ("images and models, signed requests", ""),
+    "minio (console)": ("an operator's login, images", ""),
+    "model_mirror (registry)": ("models, which are public", "Ollama compares digests of what it copies"),
+    "nginx (http)": (
+        "chats of programs, with keys; the gateway's chats at the edge",
+        "programs may choose port 443; `nginx_http: redirect` or `closed` ends port 80 for all but nodes. "
+        "The edge has no secret, and no time for TLS",
+    ),
+    "nginx (https)": ("chats, pages, keys and logins", ""),
+    "node_exporter (metrics)": NUMBERS,
+    "ollama (api)": ("prompts and answers", NO_TLS),
+    "pgadmin (web)": ("an operator's login, rows", FOR_OPERATORS),
+    "postgres (sql)": ("passwords (SCRAM), conversations, code, the standby's copy", ""),
+    "postgres_exporter (metrics)": NUMBERS,
+    "postgrest (admin)": NUMBERS,
+    "postgrest (api)": (
+        "conversations, and the gateway's token, which is valid for them alone",
+        "PostgREST does not speak TLS; the firewall lets nobody but the gateway in. `kong_history_store: "
+        "false` stores no conversation",
+    ),
+    "profile_wake (wake)": ("a token that can only switch profiles", "whoever repeats it switches a profile"),
+    "prometheus (web)": NUMBERS,
+    "redis (redis)": ("the password, cached values", ""),
+    "redis_commander (web)": ("an operator's login, cached values", FOR_OPERATORS),
+    "redis_exporter (metrics)": NUMBERS,
+    "sonarqube (web)": (
+        "code, tokens and an operator's login",
+        "SonarQube does not speak TLS; through the gateway (`/api/v1/code/quality/`) clients have TLS",
+    ),
+    "victorialogs (api)": ("log lines of every node", "logs hold no secret and no prompt; a test scans them"),
+}
+
+
+def hops_table(nodes: Sequence[Node]) -> str:
+    """Return what crosses each port that another machine may reach, and whether it is encrypted."""
+    ports = {
+        f"{service} ({name})": port
+        for node in nodes
+        for service, entry in node["services"].items()
+        for name, port in entry["ports"].items()
+        if set(port["from"]) - {"localhost"}
+    }
+    rows = [
+        (hop, crosses, "TLS" if ports[hop].get("tls") else f"no: {why}")
+        for hop, (crosses, why) in HOPS.items()
+        if hop in ports
+    ]
+    return table(("port", "what crosses it", "encrypted"), rows)
+
+
 def ports_page(nodes: Sequence[Node]) -> str:
     """Return every published port and whom it is meant for."""
     published: dict[tuple[str, ...], list[str]] = {}
@@ -159,7 +228,13 @@ def ports_page(nodes: Sequence[Node]) -> str:
         f"{' or '.join(sorted({str(node['ssh_port']) for node in nodes}))} (ssh) is open to operators and to "
         "the control node. No other port is. `bin/verify` tries all of them from every node."
     )
-    return page("Ports", text, table(("service", "port", "from", "", "on"), rows))
+    encrypted = (
+        "## What is encrypted\n\nWhere it says TLS, the server has a certificate of the site's own CA, and "
+        "every client refuses another CA, another address and an expired certificate. Containers of one node "
+        "share a network of that node, and speak to each other without TLS."
+    )
+    published_ports = table(("service", "port", "from", "", "on"), rows)
+    return page("Ports", text, published_ports, encrypted, hops_table(nodes))
 
 
 def need(service: str, node: Node) -> str:

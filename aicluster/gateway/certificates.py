@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..errors import SiteError
+from ..site.relations import CA_SECRET
 
-CA_SECRET = "site_ca"
 # RSA with PKCS #1 v1.5: the same signature each time, with every version of `cryptography`.
 CA_KEY_BITS = 3072
 CA_YEARS = 10
@@ -155,16 +155,18 @@ def terms_past(since: datetime, now: datetime) -> int:
 
 
 def node_certificate(
-    secret: str, site: Sequence[str], names: Sequence[str], address: str, successor: bool = False,
-    now: datetime | None = None,
+    secret: str, site: Sequence[str], names: Sequence[str], address: str,
+    successor: bool | None = False, now: datetime | None = None,
 ) -> str:  # fmt: skip
     """Return a node's certificate of this year, or its `successor`, and the private key, as PEM.
 
-    It is valid for the names and the address. `site`: name, domain and network of the site.
+    It is valid for the names and the address. `site`: name, domain and network of the site. `successor` is
+    None where nobody brings one ahead: the certificate of this year is then valid for the next one, too.
     """
     ca = authority(secret, *site)
-    term = terms_past(ca.since, now or datetime.now(UTC)) + successor
-    begins, ends = (month_after(ca.since, term * YEAR + months) - DAY for months in (0, YEAR + SPARE))
+    term = terms_past(ca.since, now or datetime.now(UTC)) + bool(successor)
+    lasts = YEAR * (2 if successor is None else 1) + SPARE
+    begins, ends = (month_after(ca.since, term * YEAR + months) - DAY for months in (0, lasts))
     validity = (begins, min(ends, ca.until))
     info = f"{address} {' '.join(names)} {begins:%Y-%m}"
     # 128 bits more than the order has: no key is likelier than another.

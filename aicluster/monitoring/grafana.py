@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import SiteError
-from ..site.addresses import is_open
+from ..site.addresses import is_open, scheme_of
 from ..site.nodes import nodes_running
 
 PROMETHEUS = "prometheus"
@@ -81,6 +81,6 @@ def grafana_links(nodes: Sequence[Node]) -> list[dict[str, str]]:
         page = entry["dashboard"]
         port = entry["ports"].get(page["port"])
         if page.get("link") and port and is_open(port, "operators"):
-            url = f"http://{node['address']}:{port['port']}{page['path']}"
+            url = f"{scheme_of(port)}://{node['address']}:{port['port']}{page['path']}"
             found.append({"title": page.get("title", service), "url": url})
     return sorted(found, key=lambda link: link["title"])

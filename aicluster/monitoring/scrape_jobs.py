@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import SiteError
-from ..site.addresses import listens_on
+from ..site.addresses import listens_on, scheme_of
 from ..site.nodes import profiles_of
 from .grafana import placed_with
 
@@ -58,6 +58,8 @@ def metrics_job(service: str, nodes: Sequence[Node], asker: Node) -> Job:
     """Return the job of a service, from the nodes that have its page; of that only the port may differ."""
     pages = [node["services"][service]["metrics"] for node in nodes]
     job: Job = {"job_name": service, "metrics_path": pages[0]["path"]}
+    if nodes[0]["services"][service]["ports"][pages[0]["port"]].get("tls"):
+        job |= {"scheme": "https", "tls_config": {"ca_file": "ca.crt"}}
     if "interval_s" in pages[0]:
         job["scrape_interval"] = f"{pages[0]['interval_s']}s"
     if "token" in pages[0]:
@@ -98,10 +100,11 @@ def probe_jobs(nodes: Sequence[Node], asker: Node, scope: str) -> list[Job]:
             is_ingress = service == INGRESS and BEHIND_IT in node["services"]
             page = entry.get("probe")
             if page and (is_ingress or scope == "all"):
-                ports = {"http": page["port"]}
+                ports = [page["port"]]
                 if entry["ports"].get(TLS_PORT, {}).get("from"):
-                    ports["https"] = TLS_PORT
-                for scheme, port in ports.items():
+                    ports.append(TLS_PORT)
+                for port in ports:
+                    scheme = scheme_of(entry["ports"][port])
                     url = f"{scheme}://{reach(node, service, port, prober)}{page['path']}"
                     pages.append({"targets": [url], "labels": labels_of(node, service)})
     address = reach(prober, PROBER, PROBER_PORT, asker)

@@ -4,7 +4,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..gateway.certificates import CA_SECRET, DNS_NAME, certificate_names, own_problems
+from ..gateway.certificates import DNS_NAME, certificate_names, own_problems
+from ..site.relations import CA_SECRET
 from ..site.rules import is_names, is_text, shown
 from .services import all_placed
 from .subjects import HOST_FILE, SITE_FILE, Site, label, shared

@@ -14,6 +14,11 @@ def listens_on(port: Mapping[str, Any], address: str) -> str | None:
     return "127.0.0.1" if audience == ["localhost"] else address
 
 
+def scheme_of(port: Mapping[str, Any]) -> str:
+    """Return how a URL of a port of the catalogue begins."""
+    return "https" if port.get("tls") else "http"
+
+
 def is_open(port: Mapping[str, Any], audience: str) -> bool:
     """Tell whether a tier, or the operators, may reach a port; all of them are on the LAN."""
     return not {audience, "lan"}.isdisjoint(port["from"])

@@ -83,6 +83,7 @@ PORT = {
     "port": Field(PORT_NUMBER, "number on the node"),
     "container": Field(PORT_NUMBER, "number inside the container", fixed=IMAGES_OWN),
     "from": Field(AUDIENCE, "who may reach it; Docker enforces `localhost` and `[]`, the firewall the rest"),
+    "tls": Field(BOOLEAN, "true: with TLS, and a certificate of the site's CA", False, fixed=ROLES_OWN),
 }
 HEALTH = {
     "test": Field(COMMAND, "exits 0 while the service is healthy"),

@@ -8,6 +8,8 @@ from .catalogue import file_of
 from .ingress import password_of
 from .nodes import nodes_running
 
+# Of the site's own CA, which issues the certificates of ports with `tls`.
+CA_SECRET = "site_ca"
 # Who asks a port that the catalogue names for it: service that asks, and the key that names the port.
 ASKING = {"prometheus": "metrics", "blackbox_exporter": "probe"}
 
@@ -23,7 +25,9 @@ def names(entry: Mapping[str, Any], key: str) -> list[str]:
 def implied_secrets(service: str, entry: Mapping[str, Any]) -> dict[str, str]:
     """Return secret name -> what it is for: databases and their roles, buckets, a token, a page's login."""
     metrics, ingress, roles = (entry.get(key) or {} for key in ("metrics", "ingress", "database_roles"))
+    with_tls = [name for name, port in entry["ports"].items() if port.get("tls")]
     return {
+        **({CA_SECRET: f"TLS on port {with_tls[0]}"} if with_tls else {}),
         **({metrics["token"]: "token of metrics"} if "token" in metrics else {}),
         **({password_of(service): "login of ingress"} if ingress.get("login") == "basic" else {}),
         **{role["secret"]: f"database role {name}" for name, role in roles.items()},

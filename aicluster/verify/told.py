@@ -32,6 +32,7 @@ def service_view(name: str, entry: Mapping[str, Any], node: Mapping[str, Any]) -
                 "port": port["port"],
                 "container": port["container"],
                 "published": listens_on(port, node["address"]),
+                "tls": port.get("tls", False),
             }
             for port_name, port in entry["ports"].items()
         },

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from aicluster_verify import Answer, CheckError, Kit
+from aicluster_verify import STARTTLS, Answer, CheckError, Kit, Seen, lasting
 from by_path import import_file
 
 ADDRESS = "192.0.2.9"
@@ -118,6 +118,11 @@ class ScriptedKit(Kit):
         if isinstance(said, CheckError):
             raise said
         return said
+
+    def certificate(self, service: str, port: str, seen: Seen, starttls: str = "") -> Seen:
+        """As of one that is good."""
+        assert starttls in ("", *STARTTLS) and self.services[service]["ports"][port]["published"]
+        return lasting(seen, 90)
 
     def secret(self, service: str, name: str) -> str:
         return self.secrets[f"{service}/{name}"]

@@ -81,7 +81,7 @@ DATA = {
         "minio: *": lambda _argv, stdin: stdin,
     }),
     "postgres": Healthy({"postgres": {"sql": 5432}}, {"postgres: *": prints("run-1 N\n4\n")}),
-    "redis": Healthy({"redis": {"redis": 6379}}, {
+    "redis": Healthy({"redis": {"redis": 6379, "local": 6379}}, {
         # It goes by itself when verify is killed.
         f"redis: * SET {REDIS_KEY} * EX 60": "OK\n",
         f"redis: * GET {REDIS_KEY}": "written by verify\n",

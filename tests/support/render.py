@@ -20,9 +20,10 @@ from tree import ROOT, catalogue
 from aicluster.engine.desired import role_variables
 from aicluster.engine.files import File, seal
 from aicluster.engine.rendering import Renderer
-from aicluster.gateway.certificates import CA_SECRET, new_ca_secret
+from aicluster.gateway.certificates import new_ca_secret
 from aicluster.gateway.users import user_secrets
 from aicluster.site.nodes import nodes_running
+from aicluster.site.relations import CA_SECRET
 
 SOURCES = {
     "production": ("inventory/groups.yml", "inventory/production.yml"),

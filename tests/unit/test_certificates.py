@@ -11,6 +11,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+import aicluster_verify
 import pytest
 import render
 import site_preflight
@@ -252,7 +253,7 @@ def server(tmp_path):
     """Serve a certificate to whoever comes; the port."""
     listening = socket.create_server((ADDRESS, 0))
 
-    def serve(text: str | None) -> int:
+    def serve(text: str | None, starttls: str = "") -> int:
         (tmp_path / "served.pem").write_text(text or "")
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         if text:
@@ -266,6 +267,9 @@ def server(tmp_path):
                         if not text:
                             client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
                             continue
+                        if starttls:
+                            assert client.recv(8) == aicluster_verify.STARTTLS[starttls]
+                            client.sendall(b"S")
                         with context.wrap_socket(client, server_side=True) as tls:
                             tls.recv(100)
                             tls.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -278,14 +282,19 @@ def server(tmp_path):
     listening.close()
 
 
+def authority_and_certificate(served: dict[str, Any]) -> tuple[str, str]:
+    """The secret of the CA that is trusted, and the certificate that is served."""
+    made = datetime.now(UTC) + timedelta(served.get("ca", 0))
+    ca = certificates.new_ca_secret(made)
+    issuer = certificates.new_ca_secret(datetime.now(UTC)) if served.get("foreign") else ca
+    names, address = served.get("names", NAMES), served.get("address", ADDRESS)
+    return ca, issued(f"{made:%Y-%m-%d}", names, address, ca=issuer)
+
+
 @pytest.mark.parametrize(("served", "said"), SERVED.values(), ids=SERVED)
 def test_verify_names_what_is_wrong_with_the_certificate(server, tmp_path, monkeypatch, served, said):
     check = check_of("nginx")
-    today = datetime.now(UTC)
-    ca = certificates.new_ca_secret(today + timedelta(served.get("ca", 0)))
-    issuer = certificates.new_ca_secret(today) if served.get("foreign") else ca
-    day = (today + timedelta(served.get("ca", 0))).strftime("%Y-%m-%d")
-    text = issued(day, served.get("names", NAMES), served.get("address", ADDRESS), ca=issuer)
+    ca, text = authority_and_certificate(served)
     port = server(None if served.get("plain") else text)
     (tmp_path / "ca.crt").write_text(ca_certificate(ca, SITE))
     (tmp_path / "nginx.json").write_text(json.dumps({"names": NAMES, "trusted": str(tmp_path / "ca.crt")}))
@@ -300,8 +309,39 @@ def test_verify_names_what_is_wrong_with_the_certificate(server, tmp_path, monke
         )
         return
     assert check.check(kit).startswith("seen; its certificate is valid for ")
-    monkeypatch.setattr(check, "SOON_DAYS", 1000)
+    monkeypatch.setattr(aicluster_verify, "SOON_DAYS", 1000)
     assert check.check(kit)[1].startswith("the certificate ends in ")
     # That of another CA is its own proof, if the whole file is what is trusted.
     (tmp_path / "ca.crt").write_text(text)
     assert check.check(kit)
+
+
+@pytest.mark.parametrize("starttls", ["", "postgres"])
+@pytest.mark.parametrize(("served", "said"), SERVED.values(), ids=SERVED)
+def test_so_does_the_check_of_any_service_with_tls(server, tmp_path, monkeypatch, served, said, starttls):
+    ca, text = authority_and_certificate(served)
+    port = server(None if served.get("plain") else text, starttls)
+    monkeypatch.setattr(aicluster_verify, "ROOT", str(tmp_path))
+    (tmp_path / "ca.crt").write_text(ca_certificate(ca, SITE))
+    kit = Kit(site("N", {"store": {"api": port}}), "run-1")
+    kit.services["store"]["ports"]["api"] |= {"published": ADDRESS, "tls": True}
+    if said:
+        failure = failure_of(lambda one: one.certificate("store", "api", "seen", starttls), kit)
+        assert failure.evidence.startswith("TLS on 127.0.0.1:")
+        assert said in failure.evidence or served.get("plain")
+        assert failure.next_command.startswith("openssl s_client")
+        if not starttls:
+            refused = failure_of(lambda one: one.http(one.url("store", "api")), kit)
+            assert "https://127.0.0.1" in refused.evidence
+        return
+    assert str(kit.certificate("store", "api", "seen", starttls)).startswith("seen; its certificate is valid")
+    monkeypatch.setattr(aicluster_verify, "SOON_DAYS", 1000)
+    warning = kit.certificate("store", "api", ("seen", "its standby is away"), starttls)[1]
+    assert warning.startswith("its standby is away; the certificate ends in ")
+    if not starttls:
+        assert kit.expect(kit.url("store", "api")).status == 200
+
+
+@pytest.mark.parametrize(("successor", "last"), [(False, "2027-05-31"), (None, "2028-05-31")])
+def test_what_no_successor_follows_is_valid_for_a_year_more(successor, last):
+    assert f"{ends(issued(successor=successor)):%Y-%m-%d}" == last

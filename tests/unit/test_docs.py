@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import tree
 from by_path import import_file
+from render import cluster
 from tree import ROOT, catalogue
 
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -68,6 +69,20 @@ def test_a_derived_file_is_up_to_date(path):
 def test_verify_asks_for_every_flow_and_every_flow_is_known():
     asked = [flow for told in generate.flows().values() for flow in told]
     assert set(asked) == set(generate.reference.FLOWS)
+
+
+def test_each_port_that_other_machines_reach_says_what_crosses_it_and_why_without_tls():
+    placed = (node["services"] for node in cluster("production"))
+    entries = [one for services in (catalogue(), *placed) for one in services.items()]
+    with_tls = {
+        f"{service} ({name})": port.get("tls", False)
+        for service, entry in entries
+        for name, port in entry["ports"].items()
+        if set(port["from"]) - {"localhost"}
+    }
+    hops = generate.reference.HOPS
+    assert with_tls == {hop: not why for hop, (_, why) in hops.items()}, "docs/reference.py: HOPS"
+    assert all(crosses for crosses, _ in hops.values())
 
 
 @pytest.mark.parametrize("service", generate.reference.BEHIND)

@@ -142,6 +142,8 @@ def test_every_route_asks_for_a_key_and_counts_requests(lacking, policy, redis):
         limits = plugin(route, "rate-limiting")
         where = limits.get("redis", {})
         assert (limits["policy"], (where.get("host"), where.get("port"))) == (policy, redis)
+        verified = where.get("ssl", False), where.get("ssl_verify", False), where.get("server_name", "")
+        assert verified == ((True, True, "pi52.local") if lacking == ["PI51"] else (False, False, ""))
 
 
 def test_every_plugin_has_a_name_so_that_its_counters_stay():

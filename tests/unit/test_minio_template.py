@@ -163,3 +163,14 @@ def test_a_bucket_that_is_not_what_its_copy_is_fails(node, bucket, message):
     node.write("differs", "")
     done = node.run("sh", str(node.folder / "put-back"), bucket)
     assert (done.returncode, done.stdout + done.stderr) == (1, message)
+
+
+def test_the_store_gets_certificate_and_key_without_an_empty_line_which_it_would_refuse():
+    rendered = render_role("minio", host=PI52)
+    for name, kind in (
+        ("public.crt", "CERTIFICATE"),
+        ("private.key", "PRIVATE KEY"),
+        ("CAs/ca.crt", "CERTIFICATE"),
+    ):
+        text = rendered[f"{HOME}/secrets/certs/{name}"]
+        assert re.fullmatch(rf"-----BEGIN {kind}-----\n[^-]+\n-----END {kind}-----\n", text), name

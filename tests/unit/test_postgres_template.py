@@ -64,11 +64,9 @@ def test_who_gets_in_follows_the_catalogue_and_the_site(reach, hosts):
     text = render_role("postgres", "production", PI52, overrides, {"ports": ports})[
         f"{HOME}/conf/pg_hba.conf"
     ]
-    assert re.findall(r"^host +\S+ +\S+ +(\S+) ", text, re.MULTILINE) == [
-        "samenet",
-        "192.168.1.154/32",
-        *hosts,
-    ]
+    found = re.findall(r"^(host\w*) +\S+ +\S+ +(\S+) ", text, re.MULTILINE)
+    others = ["192.168.1.154/32", *hosts]
+    assert found == [("host", "samenet"), *(("hostssl", network) for network in others)]
 
 
 def asked_for(lacking: tuple[str, ...] = (), **databases: list[str]) -> dict[str, str]:

@@ -62,8 +62,10 @@ def test_the_primary_alone_is_provisioned(primary: str, standby: str):
 
 def test_the_standby_follows_without_a_password_anybody_may_read(primary: str, standby: str):
     files = rendered("postgres", standby, primary)
-    told = f"'host={HOSTS[primary]} port=5432 user=replication application_name={standby}'"
-    assert f"primary_conninfo = {told}" in files[f"{HOME}/conf/settings.conf"]
+    told = f"host={HOSTS[primary]} port=5432 user=replication application_name={standby}"
+    verified = "sslmode=verify-full sslrootcert=/etc/aicluster/ca.crt"
+    assert f"primary_conninfo = '{told} {verified}'" in files[f"{HOME}/conf/settings.conf"]
+    assert verified in files[f"{HOME}/server"] and files[f"{HOME}/conf/ca.crt"]
     assert "primary_conninfo" not in rendered("postgres", primary, primary)[f"{HOME}/conf/settings.conf"]
     secret = render.made_up_secrets()["postgres_replication_password"]
     holding = {path for path, text in files.items() if secret in text}
@@ -73,7 +75,7 @@ def test_the_standby_follows_without_a_password_anybody_may_read(primary: str, s
 def test_each_lets_the_other_one_copy_it_and_its_containers_in(primary: str, standby: str):
     lines = rendered("postgres", primary, primary)[f"{HOME}/conf/pg_hba.conf"].splitlines()
     assert [line.split()[3] for line in lines if " replication " in line] == [f"{HOSTS[standby]}/32"]
-    assert any(line.split()[:2] == ["host", "all"] and HOSTS[standby] in line for line in lines)
+    assert any(line.split()[:2] == ["hostssl", "all"] and HOSTS[standby] in line for line in lines)
 
 
 def test_what_is_kept_for_an_absent_standby_never_fills_the_disk():

@@ -71,6 +71,14 @@ def test_the_watch_keeps_of_a_node_what_rules_about_backups_read():
     assert read and all(re.fullmatch(rule["regex"], name) for name in read)
 
 
+def test_a_page_with_tls_is_asked_with_tls_and_its_certificate_is_verified():
+    jobs = by_name(render.cluster("production"), GATEWAY)
+    with_tls = {name: job["tls_config"] for name, job in jobs.items() if job.get("scheme") == "https"}
+    assert with_tls == {"minio": {"ca_file": "ca.crt"}}
+    assert "https://192.168.1.247:9000/minio/health/live" in targets(jobs["probe"])
+    assert render.render_role("prometheus")["/opt/aicluster/prometheus/ca.crt"]
+
+
 @pytest.mark.parametrize("inventory", sorted(render.SOURCES))
 def test_every_metrics_page_of_the_real_site_is_a_target(inventory):
     nodes = render.cluster(inventory)

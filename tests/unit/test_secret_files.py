@@ -21,6 +21,7 @@ from standins.sonarqube.sonarqube_standin.properties import properties
 from tree import ROOT
 
 from aicluster.preflight.secrets import flaw_of
+from aicluster.site.relations import CA_SECRET
 
 CASES = [
     (inventory, host, service)
@@ -170,10 +171,12 @@ NAMES = list(render.made_up_secrets())
 FILES = {
     f"{path.parts[-3]}/secrets/{path.name.removesuffix('.j2')}"
     for path in ROOT.glob("roles/*/templates/opt/aicluster/*/secrets/*")
+    if path.is_file()
 }
 # A hash, which tests/e2e/test_node_pages.py logs in with; addresses that the site gives; derived values.
 FILES -= {
     "profile_wake/secrets/token",
+    *(path for path in FILES if path.endswith((".crt", ".pem"))),
     *(path for path in FILES if path.startswith(("nginx/", "alertmanager/", "backup"))),
 }
 ROLES = sorted({path.partition("/")[0] for path in FILES})
@@ -186,7 +189,10 @@ def rendering(role: str) -> Any:
 
 def those_that_matter(root: Path) -> list[Path]:
     """The templates of secrets and of the scripts that read them; the other ones would only cost time."""
-    return [path for name in ("secrets/*", "sign-in.j2", "provision.j2") for path in sorted(root.rglob(name))]
+    found = [
+        path for name in ("secrets/*", "sign-in.j2", "provision.j2") for path in sorted(root.rglob(name))
+    ]
+    return [path for path in found if path.is_file()]
 
 
 def read_back(role: str, secrets: Any) -> dict[str, list[str]]:
@@ -201,7 +207,7 @@ def read_back(role: str, secrets: Any) -> dict[str, list[str]]:
 
 
 def all_are(secret: str) -> dict[str, str]:
-    return dict.fromkeys(NAMES, secret)
+    return dict.fromkeys(NAMES, secret) | {CA_SECRET: render.made_up_ca()}
 
 
 def each_reader_gets(secret: str, role: str) -> None:

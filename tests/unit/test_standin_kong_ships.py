@@ -15,12 +15,15 @@ from standins.kong.kong_standin.pdk import FUNCTIONS, VALUES
 from standins.kong.kong_standin.schema import PLUGINS, TOP
 from tree import ROOT
 
+REDIS_ELSEWHERE = render.without("redis", on=["PI51"])
+
 
 @cache
 def shipped() -> list[dict[str, Any]]:
-    """Every form of the declarative file: both inventories, a cluster without a Redis, a limited user."""
+    """Every form of the declarative file: both inventories, a Redis elsewhere or none, a limited user."""
     users = render.with_users({"name": "anna", "role": "user", "limit_per_minute": 3})
     forms = [("production", {}), ("lab", {}), ("production", render.without("redis")), ("lab", users)]
+    forms.append(("production", REDIS_ELSEWHERE))
     files = [render.render_role("kong", inventory, overrides=overrides) for inventory, overrides in forms]
     return [yaml.safe_load(one["/opt/aicluster/kong/secrets/kong.yml"]) for one in files]
 
@@ -74,4 +77,5 @@ def test_every_name_the_shipped_lua_uses_is_implemented_and_no_other():
 def test_every_setting_of_the_container_is_implemented_and_no_other():
     settings.settings_of(environment())
     known = {*settings.FIXED, *settings.READ, *settings.WITHOUT_EFFECT}
-    assert {name.removeprefix("KONG_").lower() for name in environment()} == known
+    elsewhere = render.container("kong", overrides=REDIS_ELSEWHERE)["environment"]
+    assert {name.removeprefix("KONG_").lower() for name in environment() | elsewhere} == known

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 from typing import Any
 
@@ -62,9 +63,14 @@ class RateLimits:
     def _client(self, where: dict[str, Any]) -> redis.asyncio.Redis:
         place, seconds = tuple(where.values()), where["timeout"] / 1000
         if place not in self._clients:
+            tls: dict[str, Any] = {}
+            if where.get("ssl"):
+                # The certificate names the address, too, which is what this client compares.
+                trusted = os.environ["KONG_LUA_SSL_TRUSTED_CERTIFICATE"].rpartition(",")[2]
+                tls = {"ssl": True, "ssl_ca_certs": trusted, "ssl_check_hostname": True}
             self._clients[place] = redis.asyncio.Redis(
                 host=where["host"], port=where["port"], password=where["password"], socket_timeout=seconds,
                 # One more try: a kept connection may have gone stale.
-                socket_connect_timeout=seconds, retry=Retry(NoBackoff(), 1),
+                socket_connect_timeout=seconds, retry=Retry(NoBackoff(), 1), **tls,
             )  # fmt: skip
         return self._clients[place]

@@ -81,7 +81,10 @@ PLUGINS: dict[str, dict[str, Field]] = {
         "limit_by": ("consumer",),
         "policy": ("local", "redis"),
         "fault_tolerant?": (True,),
-        "redis?": {"host": str, "port": int, "timeout": int, "password": str},
+        "redis?": {
+            "host": str, "port": int, "timeout": int, "password": str,
+            "ssl?": (True,), "ssl_verify?": (True,), "server_name?": str,
+        },
     },
     "prometheus": dict.fromkeys((
         "per_consumer", "status_code_metrics", "latency_metrics", "bandwidth_metrics",

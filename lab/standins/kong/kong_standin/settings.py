@@ -27,6 +27,8 @@ WITHOUT_EFFECT = frozenset([
     "admin_error_log", "dns_order", "dns_valid_ttl", "headers", "lmdb_map_size", "mem_cache_size",
     "nginx_http_client_body_buffer_size", "nginx_proxy_proxy_next_upstream_timeout", "nginx_worker_processes",
     "proxy_error_log", "status_error_log",
+    # Read where Redis is asked.
+    "lua_ssl_trusted_certificate",
 ])  # fmt: skip
 READ = frozenset([
     "admin_listen", "declarative_config", "log_level", "nginx_http_log_format", "plugins", "prefix",

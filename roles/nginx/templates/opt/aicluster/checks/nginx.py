@@ -3,13 +3,10 @@
 import json
 import os
 import re
-import socket
-import ssl
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List, Sequence, Tuple
 
-from aicluster_verify import Answer, CheckError, Kit, Seen, possible_causes
+from aicluster_verify import Answer, CheckError, Kit, Seen, certificate_days, lasting, possible_causes
 
 FLOWS = {
     "chat": "through the ingress, with a key; the portal shows its page and the states of services",
@@ -20,9 +17,7 @@ LINK = re.compile(r'data-service="(\w+)">(?:(?!</li>).)*?<a href="(/[^"]*)"', re
 UNAUTHORIZED, AWAY = 401, 500
 # The names of the certificate, and the file of those that are trusted.
 WANTED = os.path.splitext(__file__)[0] + ".json"
-# X509_V_FLAG_PARTIAL_CHAIN: also what no CA vouches for is trusted if it is in that file.
-PARTIAL_CHAIN = 0x80000
-DAY_S, SOON_DAYS = 86400, 20
+ASK = (b"GET /healthz/nginx HTTP/1.0\r\n\r\n", b" 200 ")
 
 
 def check(kit: Kit) -> Seen:
@@ -30,37 +25,21 @@ def check(kit: Kit) -> Seen:
     seen, port = without_tls(kit), kit.services["nginx"]["ports"].get("https", {})
     if not port.get("published"):
         return seen
-    days = certificate_days(port["published"], port["port"])
-    seen = "%s; its certificate is valid for %d days" % (seen, days)
-    return (seen, "the certificate ends in %d days" % days) if days < SOON_DAYS else seen
+    return lasting(seen, days_left(port["published"], port["port"]))
 
 
-def certificate_days(address: str, port: int) -> int:
+def days_left(address: str, port: int) -> int:
     """Return for how many days the certificate is valid; CheckError if it is for no name or not trusted."""
     with open(WANTED) as handle:
         wanted = json.load(handle)
     failures = []
     for name in [*wanted["names"], address]:
         try:
-            return days_as(name, address, port, wanted["trusted"])
-        except (OSError, ssl.CertificateError) as error:
+            return certificate_days((address, port), name, wanted["trusted"], ask=ASK)
+        except OSError as error:
             failures.append("https://%s:%d as %s: %s" % (address, port, name, error))
     look = "openssl s_client -connect %s:%d </dev/null | openssl x509 -noout -text" % (address, port)
     raise CheckError(failures[0], look)
-
-
-def days_as(name: str, address: str, port: int, trusted: str) -> int:
-    """Return the days left of a certificate that is valid for a name; raise OSError if it is not."""
-    context = ssl.create_default_context(cafile=trusted)
-    context.verify_flags |= PARTIAL_CHAIN
-    with socket.create_connection((address, port), timeout=10) as plain:
-        with context.wrap_socket(plain, server_hostname=name) as tls:
-            ends = ssl.cert_time_to_seconds(str((tls.getpeercert() or {})["notAfter"]))
-            tls.sendall(b"GET /healthz/nginx HTTP/1.0\r\n\r\n")
-            said = tls.recv(100)
-    if b" 200 " not in said:
-        raise OSError("answered %r" % said)
-    return int((ends - time.time()) // DAY_S)
 
 
 def without_tls(kit: Kit) -> str:

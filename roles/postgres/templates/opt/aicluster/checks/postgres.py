@@ -1,6 +1,6 @@
 """A row is written, read and rolled back, over the network and with a password, as an application would.
 
-A standby follows its primary, without pause and without delay.
+A standby follows its primary, without pause and without delay. Other nodes speak TLS with either.
 """
 
 import json
@@ -35,14 +35,18 @@ def state(kit: Kit) -> Dict[str, Any]:
 def check(kit: Kit) -> Seen:
     """Of two servers each does its own part."""
     pair = kit.services["postgres"].get("replication")
-    if not pair:
-        return writes(kit)
-    if pair["role"] == "standby":
-        return follows(state(kit), pair["node"])
-    evidence = writes(kit)
-    if state(kit)["standbys"]:
-        return evidence + "; %s receives it" % pair["node"]
-    return evidence, "its standby on %s does not receive what is written" % pair["node"]
+    if pair and pair["role"] == "standby":
+        said = state(kit)
+        seen = follows(said, pair["node"])
+        if said.get("doing"):
+            return seen
+    else:
+        seen = writes(kit)
+        if pair and state(kit)["standbys"]:
+            seen += "; %s receives it" % pair["node"]
+        elif pair:
+            seen = (seen, "its standby on %s does not receive what is written" % pair["node"])
+    return kit.certificate("postgres", "sql", seen, "postgres")
 
 
 def follows(said: Dict[str, Any], primary: str) -> Seen:

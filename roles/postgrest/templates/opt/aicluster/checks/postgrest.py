@@ -11,7 +11,7 @@ def database_of(kit: Kit) -> str:
     """Return the name of the database its configuration names."""
     for line in kit.secret("postgrest", "postgrest.conf").splitlines():
         if line.startswith("db-uri"):
-            return line.rstrip().rstrip('"').rpartition("/")[2]
+            return line.rstrip().rstrip('"').rpartition("/")[2].partition("?")[0]
     raise CheckError("postgrest.conf names no database")
 
 

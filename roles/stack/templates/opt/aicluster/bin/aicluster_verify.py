@@ -13,6 +13,9 @@ import contextlib
 import importlib.util
 import json
 import os
+import socket
+import ssl
+import struct
 import subprocess
 import sys
 import syslog
@@ -40,6 +43,11 @@ PS = [
 VOLUMES = ["docker", "volume", "ls", "--format", "{{.Name}}\t{{.Mountpoint}}"]
 # What brings containers up at boot; the second also those that Docker takes for stopped by hand.
 BOOT_UNITS = ("docker", "aicluster-stack")
+# X509_V_FLAG_PARTIAL_CHAIN: also what no CA vouches for is trusted if it is in the file of those trusted.
+PARTIAL_CHAIN = 0x80000
+DAY_S, SOON_DAYS = 86400, 20
+# What a client of PostgreSQL asks before it speaks TLS: a message's length, and SSLRequest.
+STARTTLS = {"postgres": struct.pack("!ii", 8, 80877103)}
 # A check that goes must go whole: nothing of it may lie in a folder of compiled ones.
 sys.dont_write_bytecode = True
 T = TypeVar("T")
@@ -96,6 +104,42 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """A redirect is an answer like any other."""
 
 
+def certificate_days(
+    where: Tuple[str, int], name: str, trusted: str, starttls: str = "", ask: Tuple[bytes, bytes] = (b"", b"")
+) -> int:
+    """Return the days left of a certificate that is valid for a name; raise OSError if it is not.
+
+    `starttls`: the protocol that changes to TLS. `ask`: what is sent then, and what must be in the answer.
+    """
+    context, said = ssl.create_default_context(cafile=trusted), b""
+    context.verify_flags |= PARTIAL_CHAIN
+    try:
+        with socket.create_connection(where, timeout=10) as plain:
+            if starttls:
+                plain.sendall(STARTTLS[starttls])
+                if plain.recv(1) != b"S":
+                    raise OSError("it does not speak TLS")
+            with context.wrap_socket(plain, server_hostname=name) as tls:
+                ends = ssl.cert_time_to_seconds(str((tls.getpeercert() or {})["notAfter"]))
+                if ask[0]:
+                    tls.sendall(ask[0])
+                    said = tls.recv(100)
+    except ssl.CertificateError as error:  # of Python 3.6 it is no OSError
+        raise OSError(str(error)) from None
+    if ask[1] not in said:
+        raise OSError("answered %r" % said)
+    return int((ends - time.time()) // DAY_S)
+
+
+def lasting(seen: Seen, days: int) -> Seen:
+    """Return what a check saw, with how long a certificate is valid; a warning if that is short."""
+    evidence, warning = (seen, "") if isinstance(seen, str) else seen
+    evidence = "%s; its certificate is valid for %d days" % (evidence, days)
+    soon = "the certificate ends in %d days" % days if days < SOON_DAYS else ""
+    warning = "; ".join(filter(None, [warning, soon]))
+    return (evidence, warning) if warning else evidence
+
+
 class Kit:
     """What a check may use. `site` is the content of /opt/aicluster/verify.json."""
 
@@ -109,7 +153,12 @@ class Kit:
         self.services = site["services"]  # type: Dict[str, Dict[str, Any]]
         self.cluster = site["cluster"]  # type: List[Dict[str, Any]]
         self.end = time.monotonic() + CHECK_LIMIT_S
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+        # Of those who vouch for a certificate, only the site's own CA.
+        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if os.path.isfile(ROOT + "/ca.crt"):
+            trusting.load_verify_locations(ROOT + "/ca.crt")
+        https = urllib.request.HTTPSHandler(context=trusting)
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect, https)
 
     def left(self) -> float:
         """Return how many seconds a check may wait for a slow answer, as of a model that is loaded first."""
@@ -117,10 +166,27 @@ class Kit:
 
     def url(self, service: str, port: str, path: str = "/") -> str:
         """URL of a port that a service of this node publishes."""
-        published = self.services[service]["ports"][port]["published"]
-        if not published:
+        here = self.services[service]["ports"][port]
+        if not here["published"]:
             raise CheckError("port %s of %s is not published" % (port, service))
-        return "http://%s:%d%s" % (published, self.services[service]["ports"][port]["port"], path)
+        scheme = "https" if here.get("tls") else "http"
+        return "%s://%s:%d%s" % (scheme, here["published"], here["port"], path)
+
+    def certificate(self, service: str, port: str, seen: Seen, starttls: str = "") -> Seen:
+        """Return what a check saw, with how long the certificate of a published port is valid.
+
+        Raises CheckError unless the site's CA issued it, for this address. `starttls`: as `certificate_days`.
+        """
+        here = self.services[service]["ports"][port]
+        if not here["published"]:
+            return seen
+        where = (here["published"], here["port"])  # type: Tuple[str, int]
+        try:
+            return lasting(seen, certificate_days(where, where[0], ROOT + "/ca.crt", starttls))
+        except OSError as error:
+            look = "openssl s_client%s -connect %s:%d </dev/null | openssl x509 -noout -text"
+            way = " -starttls " + starttls if starttls else ""
+            raise CheckError("TLS on %s:%d: %s" % (*where, error), look % (way, *where)) from None
 
     def endpoints(self, service: str, port: str) -> List[Tuple[str, str]]:
         """Return (node name, address:port) of every node of the cluster that runs a service."""
