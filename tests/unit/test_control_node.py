@@ -280,6 +280,21 @@ def test_the_line_is_put_back_when(text, wanted):
     assert rendering.holds(provision["when"], variables, text) is wanted
 
 
+def test_the_backup_key_may_start_just_what_sudo_lets_it():
+    [*_, rule] = render.render_role("control_access", host=NODE)[
+        "/etc/sudoers.d/zz-aicluster-backup"
+    ].splitlines()
+    options = load("roles/control_node/vars/main.yml")["__control_node_keys"]["backup"]["options"]
+    started = options.replace("{{ hostvars[__control_node_host].node_name }}", "PI31").split('"')[1]
+    assert rule == "ansible ALL=(root) NOPASSWD: " + started.removeprefix("sudo -n ")
+
+
+def test_the_lab_gives_no_more_rights_than_the_boards_need():
+    rule = "ansible ALL=(root) NOPASSWD: ALL"
+    assert rule in (ROOT / "lab/images/node/Dockerfile").read_text()
+    assert rule in (ROOT / "docs/start-here.md").read_text()
+
+
 def test_one_mark_finds_a_line_wherever_it_is_looked_for():
     keys = load("roles/control_node/vars/main.yml")["__control_node_keys"]
     assert [key["comment"] for key in keys.values()] == MARKS
