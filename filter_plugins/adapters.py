@@ -27,7 +27,7 @@ from aicluster.gateway.passwords import password_line, sha_password_line
 from aicluster.gateway.routing import model_routing
 from aicluster.gateway.sleeping import asleep, wake_ways
 from aicluster.gateway.tokens import role_token, token_key
-from aicluster.gateway.users import gateway_users, user_secrets, with_user
+from aicluster.gateway.users import gateway_users, hub_users, user_secrets, with_user
 from aicluster.models import model_mirrors, ollama_differences
 from aicluster.monitoring.dashboards import grafana_dashboard
 from aicluster.monitoring.grafana import grafana_datasources, grafana_links
@@ -53,10 +53,10 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     asleep, audience_networks, backup_clients, backup_drills, backup_jobs, backup_mounts, backup_secret,
     backup_stores, benchmark_models, benchmark_report, bucket_policy, bucket_users, ca_certificate,
     certificate_names, cluster_nodes, database_roles, draining, gateway_users, grafana_dashboard,
-    grafana_datasources, grafana_links, ingress_pages, model_mirrors, model_routing, node_certificate,
-    nodes_running, ollama_differences, password_line, port_matrix, promotion, reached_ports, role_token,
-    scrape_jobs, secret_names, service_endpoints, sha_password_line, ssh_command, successor_months, token_key,
-    toolkit_digest, user_secrets, verify_site, wake_ways, with_user,
+    grafana_datasources, grafana_links, hub_users, ingress_pages, model_mirrors, model_routing,
+    node_certificate, nodes_running, ollama_differences, password_line, port_matrix, promotion, reached_ports,
+    role_token, scrape_jobs, secret_names, service_endpoints, sha_password_line, ssh_command,
+    successor_months, token_key, toolkit_digest, user_secrets, verify_site, wake_ways, with_user,
 )  # fmt: skip
 
 

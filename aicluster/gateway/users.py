@@ -1,8 +1,9 @@
-"""Who may use the gateway: consumers of Kong, the secrets that are their keys, and what they may ask for.
+"""Who may use the gateway and the notebooks: consumers of Kong, keys, what they may ask for, logins.
 
 Source: the variable `site_users`, in a file that playbooks/user.yml adds lines to.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
@@ -21,6 +22,8 @@ FILE = "group_vars/all/users.yml"
 ROLES = ("admin", "user", "service")
 OWN = "default"
 """The consumer of the cluster's own parts: checks, the lab's card, tests."""
+VERIFIER = "aicluster-verify"
+"""The user of JupyterHub that its check logs in as."""
 FIRST_KEY = "main"
 """The key of a user without a list of them."""
 
@@ -44,10 +47,13 @@ KEY = {
     ),
     "until": Field(Kind(is_day, "a day as 2027-06-30"), "the last day it is valid, in UTC", required=False),
 }
-NAME = Kind(lambda value: PLAIN(value) and value != OWN, f"{LETTERS}, and not `{OWN}`, the cluster's own")
+NAME = Kind(
+    lambda value: PLAIN(value) and value not in (OWN, VERIFIER),
+    f"{LETTERS}, and not `{OWN}` or `{VERIFIER}`, the cluster's own",
+)
 USER = {
-    "name": Field(NAME, "the user; Kong's consumer, and its name in metrics and logs"),
-    "role": Field(one_of(*ROLES), "what kind of user; a tag of the consumer"),
+    "name": Field(NAME, "the user; Kong's consumer, its name in metrics and logs, its login at JupyterHub"),
+    "role": Field(one_of(*ROLES), "what kind of user; `service` has no login at JupyterHub, `admin` runs it"),
     "limit_per_minute": Field(
         Kind(is_whole(1), "a whole number from 1"),
         "requests a minute of all routes together, instead of `kong_rate_limit_per_minute` for each route",
@@ -138,6 +144,33 @@ def gateway_users(users: object, today: str) -> dict[str, Any]:
     }
     unstored = {user["name"]: True for user in enabled if not user.get("store", True)}
     return {"consumers": consumers, "lua": f"local MODELS, UNSTORED = {lua(models)}, {lua(unstored)}\n"}
+
+
+def hub_users(users: object, secrets: Mapping[str, str], today: str) -> dict[str, dict[str, Any]]:
+    """Return user -> {admin, keys: {hash of a key: its last day or ""}} for logins of JupyterHub.
+
+    Keys that ended before `today` are left out. A quick hash (SHA-256), as keys are long and random. Raises
+    SiteError for a mistake.
+    """
+
+    def digest(secret: str) -> str:
+        return hashlib.sha256(secrets[secret].encode()).hexdigest()
+
+    people = [user for user in checked(users) if user.get("enabled", True) and user["role"] != "service"]
+    return {
+        VERIFIER: {"admin": False, "keys": {digest("jupyterhub_password"): ""}},
+        **{
+            user["name"]: {
+                "admin": user["role"] == "admin",
+                "keys": {
+                    digest(secret_of(user, key)): last_day(key)
+                    for key in keys_of(user)
+                    if not last_day(key) or last_day(key) >= today
+                },
+            }
+            for user in people
+        },
+    }
 
 
 def with_user(text: str, name: str, role: str = "user") -> str:

@@ -48,7 +48,8 @@ def secret_needs(site: Site) -> dict[str, list[str]]:
             base = site["catalogue"].get(service) if isinstance(site["catalogue"], Mapping) else None
             layers = [one for one in (overrides, base) if isinstance(one, Mapping) and "secrets" in one]
             names = layers[0]["secrets"] if layers else []
-            for name in [*(names if is_names(names) else []), *(keys if service == "kong" else [])]:
+            used = keys if service in ("kong", "jupyterhub", "nginx") else []
+            for name in [*(names if is_names(names) else []), *used]:
                 if service not in needs.setdefault(name, []):
                     needs[name].append(service)
     return needs

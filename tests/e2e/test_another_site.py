@@ -130,8 +130,8 @@ def test_the_run_after_a_kill_converges_and_the_one_after_it_changes_nothing(cha
 @pytest.mark.usefixtures("changed")
 def test_with_a_strict_umask_of_root_others_can_still_use_the_installed_toolkit():
     """Whoever starts it: it becomes a user of its own."""
-    said = site.shell(CONTROL, "umask; /opt/aicluster/bin/aicluster-toolkit ansible --version")
-    assert said.startswith("0077\nansible [core ")
+    said = site.shell(CONTROL, "umask; /opt/aicluster/bin/aicluster-toolkit ansible-inventory --version")
+    assert said.startswith("0077\nansible-inventory [core ")
 
 
 @pytest.mark.usefixtures("changed")

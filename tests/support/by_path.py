@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from importlib.machinery import SourceFileLoader
 from typing import Any
 
 from tree import ROOT
@@ -9,7 +10,9 @@ from tree import ROOT
 
 def import_file(path: str, name: str) -> Any:
     """The module in the file `path` below the root, known as `name` from then on (dataclasses look it up)."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / path)
+    # A program may have no ending.
+    loader = SourceFileLoader(name, str(ROOT / path))
+    spec = importlib.util.spec_from_file_location(name, loader=loader)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)

@@ -486,7 +486,9 @@ LET_IN = 'from="10.0.0.8",restrict ssh-ed25519 AAAA aicluster-control-node\n'
 BOTH_KEYS = LET_IN + LET_IN.replace("node\n", "node-backup\n")
 CONTROL = {
     "control_node": Healthy({}, {
-        "*raw*": "a line of PAM\nagx0 | CHANGED | rc=0 >>\n\n10.0.0.2 | CHANGED | rc=0 >>\n\nrc=0\n",
+        "*ssh-keygen*": "locked\n",
+        "*--graph nodes": "@nodes:\n  |--@edge:\n  |  |--agx0\n  |--10.0.0.2\n",
+        "*ssh -v*": "debug1: Server accepts key: id_ed25519 ED25519\nPermission denied (publickey).\n",
         "*ActiveState*": "active\n",
     }, cluster=[{"name": "AGX0", "host": "agx0"}, {"name": "NANO", "host": "10.0.0.2"}]),
     "control_access": Healthy({}, {"find /root /home *": BOTH_KEYS}, cluster=[

@@ -34,6 +34,10 @@ AGAIN = "sudo systemctl start aicluster-backup"
 @pytest.fixture(autouse=True)
 def files_of_the_node(tmp_path, monkeypatch):
     files: dict[str, Any] = {
+        "control_node.json": [
+            {"name": "AGX0", "address": "agx0", "port": 22, "login": "ansible"},
+            {"name": "NANO", "address": "10.0.0.2", "port": 22, "login": "ansible"},
+        ],
         "comfyui.json": {"gpu": True, "checkpoints": ["sd.safetensors"]},
         "ollama.json": {"models": ["llama3.2", "codellama:7b"], "aliases": ["chat", "code"], "gpu": True},
         "kong.json": {
@@ -59,7 +63,7 @@ def files_of_the_node(tmp_path, monkeypatch):
     outputs = check_of("comfyui_outputs")
     monkeypatch.setattr(outputs, "active_profile", lambda: "image")
     monkeypatch.setattr(outputs, "load", lambda kind, service, _folder: getattr(check_of(service), kind))
-    for service in ("comfyui", "kong", "ollama"):
+    for service in ("comfyui", "control_node", "kong", "ollama"):
         monkeypatch.setattr(check_of(service), "WANTED", f"{tmp_path}/{service}.json")
 
 
@@ -335,10 +339,11 @@ FAILS: dict[str, tuple[Any, ...]] = {
     "backup: a copy is of the future": (
         node.copies(node.copied(age_h=-5)), "the last copy of postgres to AGX0 is of the future"),
     "control_node: it has another inventory": (
-        {"*raw*": "agx0 | CHANGED | rc=0 >>\n\nrc=0\n"}, "its inventory has 1 nodes, the cluster 2"),
+        {"*--graph nodes": "@nodes:\n  |--agx0\n"}, "its inventory has 1 nodes, the cluster 2"),
+    "control_node: its key is not locked": ({"*ssh-keygen*": "open\n"}, "has no passphrase, and is root"),
     "control_node: a node does not let it in": (
-        {"*raw*": "10.0.0.2 | CHANGED | rc=0 >>\n\nagx0 | UNREACHABLE! => {}\nrc=4\n"},
-        "cannot work on AGX0", "control_access on AGX0"),
+        {"*ssh -v*": lambda argv, _: "Server accepts key" if "agx0" in argv else "debug1: x\nTimed out.\n"},
+        "cannot work on NANO (Timed out.)", "control_access on NANO"),
     "control_node: it has no timer": ({"*ActiveState*": "inactive\n"}, "aicluster-nightly.timer is inactive"),
     "control_access: there is no line": ({"find /root /home *": ""}, "does not let PI31 (10.0.0.8) in"),
     "control_access: one key has no line": (

@@ -141,21 +141,82 @@ def rendered(path: str, **where: Any) -> str:
     pytest.param({"ansible_ssh_args": "-F /home/me/cluster.ssh"}, 22, id="a file of another machine"),
 ])  # fmt: skip
 def test_the_control_node_goes_to_the_address_whose_key_it_knows_whatever_host_vars_say(host_vars, port):
-    node = {"host": "pi51", "address": "192.168.1.147", "ssh_port": port, "services": {}}
-    nodes = {"cluster_nodes": [*render.cluster("production"), node]}
+    nodes = {"cluster_nodes": [node | {"ssh_port": port} for node in render.cluster("production")]}
     inventory, way = (
         yaml.safe_load(rendered(f"/opt/aicluster-toolkit/{name}.yml", overrides=nodes))
         for name in ("inventory", "way")
     )
     ssh = connection_loader.get("ssh", PlayContext())
     # Variables of an inventory lose to host_vars, but for names that Ansible prefers; extra variables win.
-    ssh.set_options(var_options=inventory["all"]["hosts"]["pi51"] | host_vars | way)
+    ssh.set_options(var_options=inventory["all"]["hosts"][NODE] | host_vars | way)
     assert (ssh.get_option("host"), ssh.get_option("port")) == ("192.168.1.147", port)
     assert ssh.get_option("private_key_file") == "/var/lib/aicluster-toolkit/.ssh/id_ed25519"
     config = configparser.ConfigParser(interpolation=None)
     config.read(ROOT / "ansible.cfg")
     found = [ssh.get_option(f"ssh_{name}") for name in ("args", "common_args", "extra_args")]
     assert found == [config["ssh_connection"]["ssh_args"], "-o IdentitiesOnly=yes", ""]
+
+
+KEY_SCRIPT = "/opt/aicluster/bin/aicluster-toolkit-key"
+
+
+def key_with(passphrase: str, home: Path) -> str:
+    """What the script says that makes the key."""
+    script = home / "aicluster-toolkit-key"
+    script.write_text(rendered(KEY_SCRIPT))
+    script.chmod(0o700)
+    argv: list[str | Path] = [script, home / ".ssh/id_ed25519", "comment"]
+    done = subprocess.run(argv, input=passphrase + "\n", check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def opens(key: Path, passphrase: str) -> bool:
+    argv: list[str | Path] = ["ssh-keygen", "-y", "-P", passphrase, "-f", key]
+    return subprocess.run(argv, check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(("before", "stays"), [
+    pytest.param('my "own" $x \\ phrase', True, id="it has this passphrase"),
+    pytest.param("another-passphrase", False, id="it has another passphrase"),
+    pytest.param("", False, id="it has none, and who saw it may have kept it"),
+    pytest.param(None, False, id="there is none"),
+])  # fmt: skip
+def test_the_key_is_made_anew_unless(before, stays, tmp_path):
+    passphrase, key = 'my "own" $x \\ phrase', tmp_path / ".ssh/id_ed25519"
+    key.parent.mkdir()
+    if before is not None:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", before, "-f", key], check=True)
+    old = key.read_bytes() if key.exists() else b""
+    assert key_with(passphrase, tmp_path) == ("" if stays else f"made {key}\n")
+    assert (key.read_bytes() == old) is stays
+    assert opens(key, passphrase) and not opens(key, "")
+
+
+@pytest.mark.parametrize(("argv", "asks"), [
+    pytest.param(["ansible-playbook", "playbooks/verify.yml"], True, id="a playbook"),
+    pytest.param(["ansible", "nodes", "-m", "ansible.builtin.ping"], True, id="an ad hoc command"),
+    pytest.param(["ansible-inventory", "--list"], False, id="what connects to nothing"),
+    pytest.param(["ansible", "-e", "ansible_ssh_private_key_file=/x"], False, id="the nightly backup"),
+])  # fmt: skip
+def test_the_passphrase_is_asked_for_by(argv, asks, tmp_path):
+    script = rendered("/opt/aicluster/bin/aicluster-toolkit").replace(
+        "cd /opt/aicluster-toolkit/current", ":"
+    )
+    for name, text in {
+        "id": "echo aicluster",
+        "ssh-agent": 'echo agent; exec "$@"',
+        "ssh-add": "echo asked",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    script = script.replace("/usr/bin/python3", "echo")
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    said = subprocess.run(
+        ["sh", "-c", script, "sh", *argv], env=path, check=True, capture_output=True, text=True
+    )
+    lines = said.stdout.splitlines()
+    assert lines[:-1] == (["agent", "asked"] if asks else [])
+    assert lines[-1].startswith("-P -m ansible.cli.") and lines[-1].endswith(" ".join(argv[1:]))
 
 
 COMPILED = ("aicluster", "action_plugins", "filter_plugins", "lookup_plugins", "vars_plugins")
@@ -217,6 +278,21 @@ def test_the_line_is_put_back_when(text, wanted):
     variables = rendering.variables("control_access", {"service": {}})
     provision = rendering.state("control_access", variables)["provision"]
     assert rendering.holds(provision["when"], variables, text) is wanted
+
+
+def test_the_backup_key_may_start_just_what_sudo_lets_it():
+    [*_, rule] = render.render_role("control_access", host=NODE)[
+        "/etc/sudoers.d/zz-aicluster-backup"
+    ].splitlines()
+    options = load("roles/control_node/vars/main.yml")["__control_node_keys"]["backup"]["options"]
+    started = options.replace("{{ hostvars[__control_node_host].node_name }}", "PI31").split('"')[1]
+    assert rule == "ansible ALL=(root) NOPASSWD: " + started.removeprefix("sudo -n ")
+
+
+def test_the_lab_gives_no_more_rights_than_the_boards_need():
+    rule = "ansible ALL=(root) NOPASSWD: ALL"
+    assert rule in (ROOT / "lab/images/node/Dockerfile").read_text()
+    assert rule in (ROOT / "docs/start-here.md").read_text()
 
 
 def test_one_mark_finds_a_line_wherever_it_is_looked_for():

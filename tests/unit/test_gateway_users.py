@@ -15,7 +15,7 @@ from standin_kong import serving
 from tree import ROOT
 
 from aicluster.errors import SiteError
-from aicluster.gateway.users import gateway_users, user_secrets, with_user
+from aicluster.gateway.users import gateway_users, hub_users, user_secrets, with_user
 from aicluster.preflight.users import user_notes
 
 DAY = "2027-06-30"
@@ -34,6 +34,24 @@ def test_each_user_is_a_consumer_with_the_keys_of_the_day():
         {"secret": "user_anna/own", "tags": ["own"]},
     ])  # fmt: skip
     assert user_secrets(users) == [*(f"user_anna/{key['name']}" for key in KEYS), "user_ben/main"]
+
+
+def test_people_log_in_to_jupyterhub_with_any_of_their_keys():
+    users = [
+        {"name": "anna", "role": "user", "keys": KEYS[:2]},
+        {"name": "ben", "role": "admin"},
+        {"name": "carl", "role": "user", "enabled": False},
+        {"name": "ci", "role": "service"},
+    ]
+    secrets = {name: name for name in ["jupyterhub_password", *user_secrets(users)]}
+    assert {
+        name: (user["admin"], list(user["keys"].values()))
+        for name, user in hub_users(users, secrets, DAY).items()
+    } == {
+        "aicluster-verify": (False, [""]),
+        "anna": (False, [DAY]),
+        "ben": (True, [""]),
+    }
 
 
 def test_a_key_that_has_ended_is_a_note():
@@ -86,7 +104,8 @@ def test_the_playbook_prints_a_new_key_once_and_refuses_one_that_was_taken_away(
     assert added.returncode == 0, added.stdout + added.stderr
     assert yaml.safe_load(users.read_text()) == {"site_users": [{"name": "ci", "role": "service"}]}
     key = yaml.safe_load(vault.read_text())["user_ci/main"]
-    assert f"`apikey: {key}`" in " ".join(added.stdout.split())
+    said = " ".join(added.stdout.split())
+    assert f"`apikey: {key}`" in said and "JupyterHub has no login for services" in said
     # Its line is deleted, the secret is not.
     users.write_text(SHIPPED)
     again = ansible(*command)

@@ -1,7 +1,6 @@
 """What JupyterHub is told, and what its first process makes of the image."""
 
 import json
-import re
 import subprocess
 import sys
 import sysconfig
@@ -19,18 +18,20 @@ BIN = "roles/jupyterhub/templates/opt/aicluster/jupyterhub/bin"
 LOCK = ROOT / "roles/jupyterhub/templates/opt/aicluster/jupyterhub/conf/requirements.txt"
 start = import_file(f"{BIN}/start.py", "jupyterhub_start")
 start_notebook = import_file(f"{BIN}/start_notebook.py", "jupyterhub_start_notebook")
+hub_users = import_file(f"{BIN}/hub_users.py", "jupyterhub_hub_users")
 IMAGE = dict.fromkeys(
-    ("jupyterhub.app", "jupyterhub.spawner", "traitlets.config"),
-    mock.MagicMock(SimpleLocalProcessSpawner=object),
+    ("jupyterhub.app", "jupyterhub.auth", "jupyterhub.spawner", "traitlets.config"),
+    mock.MagicMock(SimpleLocalProcessSpawner=object, Authenticator=object),
 )
-with mock.patch.dict(sys.modules, IMAGE):
+with mock.patch.dict(sys.modules, IMAGE | {"hub_users": hub_users}):
     hub = import_file(f"{BIN}/hub.py", "jupyterhub_hub")
+    provision = import_file(f"{BIN}/provision", "jupyterhub_provision")
 
 
 def configuration(**overrides: Any) -> dict[str, Any]:
     files = render.render_role("jupyterhub", overrides=overrides)
     settings = json.loads(files["/opt/aicluster/jupyterhub/conf/settings.json"])
-    found: dict[str, Any] = hub.configuration(settings, "pw", "token")
+    found: dict[str, Any] = hub.configuration(settings, "metrics", "provision")
     return found
 
 
@@ -60,22 +61,74 @@ def test_the_next_start_keeps_what_is_installed_follows_the_hubs_packages_and_me
     assert said(python, "-c", "import mine") == "here"
 
 
-@pytest.mark.parametrize(("users", "allow_all", "allowed"), [
-    pytest.param([], True, set(), id="without names anyone with the password"),
-    pytest.param(["ada"], False, {"ada", "aicluster-verify"}, id="with names these, and verify"),
+USERS = render.with_users(
+    {"name": "anna", "role": "user", "keys": [{"name": "old", "until": "2999-06-29"}, {"name": "main"}]},
+    {"name": "ben", "role": "admin", "keys": [{"name": "last", "until": "2999-06-30"}]},
+    {"name": "ci", "role": "service"},
+)
+FILE = "/opt/aicluster/jupyterhub/secrets/users.json"
+
+
+@pytest.mark.parametrize(("day", "name", "key", "admin"), [
+    pytest.param("2999-06-29", "anna", "made-up-user-anna-old", False, id="a key on its last day"),
+    pytest.param("2999-06-30", "anna", "made-up-user-anna-old", None, id="a key the day after"),
+    pytest.param("2999-06-30", "anna", "made-up-user-anna-main", False, id="another key of the same user"),
+    pytest.param("2999-06-30", "anna", "made-up-user-ben-last", None, id="the key of somebody else"),
+    pytest.param("2999-06-30", "anna", "made-up-jupyterhub-password", None, id="the former shared password"),
+    pytest.param("2999-06-30", "ben", "made-up-user-ben-last", True, id="an administrator of the site"),
+    pytest.param("2999-07-01", "ben", "made-up-user-ben-last", None, id="a user without a valid key"),
+    pytest.param("2999-06-30", "ci", "made-up-user-ci-main", None, id="a program"),
+    pytest.param("2999-06-30", "../root", "made-up-user-anna-main", None, id="nobody's name"),
+    pytest.param("2999-06-30", "aicluster-verify", "made-up-jupyterhub-password", False, id="the check"),
 ])  # fmt: skip
-def test_who_may_log_in_needs_the_password(users, allow_all, allowed):
-    found = configuration(jupyterhub_users=users)
-    assert found["JupyterHub"]["authenticator_class"] == "shared-password", "never the dummy one"
-    assert found["SharedPasswordAuthenticator"] == {"user_password": "pw"}
-    assert found["Authenticator"]["allow_all"] is allow_all
-    assert found["Authenticator"]["allowed_users"] == allowed
+async def test_who_may_log_in_has_a_key_of_his_own(day, name, key, admin, monkeypatch):
+    text = render.render_role("jupyterhub", overrides=USERS)[FILE]
+    assert "made-up" not in text, "hashes alone"
+    monkeypatch.setattr(hub_users, "users_now", lambda: hub_users.users(text, day))
+    door = hub.KeyAuthenticator()
+    door.normalize_username = str
+    expected = None if admin is None else {"name": name, "admin": admin}
+    assert await door.authenticate(None, {"username": name, "password": key}) == expected
 
 
-def test_a_name_becomes_a_folder_and_nothing_else():
-    pattern = configuration()["Authenticator"]["username_pattern"]
-    names = ["ada", "aicluster-verify", "../root", "a/b", "", "-x"]
-    assert [name for name in names if re.match(pattern, name)] == ["ada", "aicluster-verify"]
+def test_the_hub_asks_for_keys_and_forgets_who_is_no_user():
+    found = configuration()
+    assert found["JupyterHub"]["authenticator_class"] is hub.KeyAuthenticator, "never the dummy one"
+    assert found["KeyAuthenticator"]["delete_invalid_users"]
+
+
+ANNA = {"admin": False, "keys": ["1", "2"]}
+
+
+@pytest.mark.parametrize(("before", "now", "stays"), [
+    pytest.param(ANNA, ANNA, True, id="nothing changed"),
+    pytest.param(ANNA, {"admin": False, "keys": ["3", "2", "1"]}, True, id="another key"),
+    pytest.param(ANNA, {"admin": False, "keys": ["2"]}, False, id="a key is not valid any more"),
+    pytest.param(ANNA, {"admin": True, "keys": ["1", "2"]}, False, id="another role"),
+    pytest.param(ANNA, None, False, id="no user any more"),
+    pytest.param(None, ANNA, False, id="let in with the former shared password"),
+])  # fmt: skip
+def test_who_lost_a_right_is_logged_out(before, now, stays):
+    assert provision.is_still_good(before, now) is stays
+
+
+def test_a_run_logs_out_whom_the_hub_knows_and_the_list_does_not(tmp_path, monkeypatch, capsys):
+    hub_has, ended = {"anna", "ben"}, list[str]()
+
+    def ask(path: str, method: str = "GET") -> Any:
+        if method == "DELETE":
+            return hub_has.remove(path.removeprefix("users/"))
+        return [{"name": name} for name in sorted(hub_has)] if path.endswith("offset=0") else []
+
+    monkeypatch.setattr(provision, "KNOWN", tmp_path / "known_users.json")
+    monkeypatch.setattr(provision, "ask", ask)
+    monkeypatch.setattr(provision, "end_processes", ended.append)
+    monkeypatch.setattr(hub_users, "users_now", lambda: {"anna": ANNA})
+    (tmp_path / "known_users.json").write_text(json.dumps({"anna": ANNA, "ben": ANNA}))
+    provision.main()
+    assert (hub_has, ended) == ({"anna"}, ["ben", "ben"])
+    provision.main()
+    assert capsys.readouterr().out == "changed: logged out ben\n"
 
 
 def test_the_lock_pins_what_was_asked_for_and_everything_it_needs():

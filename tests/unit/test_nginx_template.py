@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 import render
 
+from aicluster.gateway.passwords import password_line
+
 CONF = "/opt/aicluster/nginx/conf/"
+SITE = render.site("production").hostvars["192.168.1.147"]["site_name"]
 Block = list[tuple[str, list[str], Any]]
 
 
@@ -259,6 +262,30 @@ def first_match(entries: Block, text: str) -> str:
         if re.search(regex, text, flags) if pattern.startswith("~") else pattern == text:
             return str(words[0])
     return next(str(words[0]) for pattern, words, _ in entries if pattern == "default")
+
+
+ADMINS = render.with_users(
+    {"name": "anna", "role": "admin", "keys": [{"name": "old", "until": "2020-01-01"}, {"name": "main"}]},
+    {"name": "ben.b", "role": "user"},
+    {"name": "carl", "role": "admin", "enabled": False},
+    {"name": "dora", "role": "admin", "keys": [{"name": "old", "until": "2020-01-01"}]},
+)
+
+
+@pytest.mark.parametrize(("switch", "users", "told"), [
+    pytest.param(True, ["operator", "anna"], "an administrator's name", id="admins with a valid key"),
+    pytest.param(False, ["operator"], "asks for a password", id="the page's own user alone"),
+])  # fmt: skip
+def test_a_page_without_a_login_asks_for(switch, users, told):
+    site, host = {**ADMINS, "nginx_admins": switch}, render.hosts_running("comfyui")[0]
+    files = render.render_role("nginx", host=host, overrides=site)
+    lines = files["/opt/aicluster/nginx/secrets/pages"].splitlines()
+    assert [line.partition(":")[0] for line in lines] == users
+    assert lines[1:] == [password_line("made-up-user-anna-main", "anna", SITE)][: len(users) - 1]
+    assert f'"~^({"|".join(users)})$" /run' in files[CONF + "http/ingress.conf"]
+    assert told in files[CONF + "html/index.html"]
+    gateway = render.render_role("nginx", overrides=site)
+    assert "/opt/aicluster/nginx/secrets/pages" not in gateway, "it serves no such page"
 
 
 WITH_ITS_MODEL = """'$edge_members,"model":"$edge_alias"}'"""

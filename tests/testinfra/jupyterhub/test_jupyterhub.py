@@ -10,6 +10,9 @@ CONNECT = "import socket; socket.create_connection(({host!r}, {port}), timeout=5
 
 @pytest.mark.parametrize("path", [
     "/run/secrets/jupyterhub/password",
+    "/run/secrets/jupyterhub/users.json",
+    "/srv/jupyterhub/provision_token",
+    "/srv/jupyterhub/known_users.json",
     "/run/secrets/jupyterhub/metrics_token",
     "/srv/jupyterhub/jupyterhub.sqlite",
     "/srv/jupyterhub/jupyterhub_cookie_secret",

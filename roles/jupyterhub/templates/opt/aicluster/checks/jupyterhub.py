@@ -1,4 +1,4 @@
-"""JupyterHub accepts the password and no other, starts notebooks, and serves its metrics."""
+"""JupyterHub accepts a user with his key and no other, starts notebooks, and serves its metrics."""
 
 import json
 import time

@@ -3,12 +3,15 @@
 import json
 import os
 import resource
+import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hub_users
 from jupyterhub.app import JupyterHub
+from jupyterhub.auth import Authenticator
 from jupyterhub.spawner import SimpleLocalProcessSpawner
 from traitlets.config import Config
 
@@ -17,11 +20,9 @@ HOMES = Path("/home")
 # Cookie secret and database.
 STATE = "/srv/jupyterhub"
 START_NOTEBOOK = "/opt/aicluster/bin/start_notebook.py"
-# Services of the hub: one stops idle notebooks, one reads metrics.
-CULLER, METRICS = "idle-culler", "metrics"
+# Services of the hub: one stops idle notebooks, one reads metrics, one logs out users.
+CULLER, METRICS, PROVISION = "idle-culler", "metrics", "provision"
 CULL_EVERY_S = 60
-# A name the node's own verify logs in and starts a notebook with.
-VERIFIER = "aicluster-verify"
 # Above every id of the image and of the host's people.
 FIRST_UID = 200000
 PROCESSES = 256
@@ -41,6 +42,24 @@ def home_of(name: str, homes: Path = HOMES) -> tuple[Path, int]:
         home.mkdir(mode=0o700, exist_ok=True)
         os.chown(home, uid, uid)
     return home, home.stat().st_uid
+
+
+class KeyAuthenticator(Authenticator):
+    """Lets in the users of the gateway, each with a key of his own."""
+
+    async def authenticate(self, _handler: Any, data: dict[str, str]) -> dict[str, Any] | None:
+        """Return the user, or None for a name or key that is not valid."""
+        name = self.normalize_username(data["username"])
+        user = hub_users.users_now().get(name)
+        return (
+            {"name": name, "admin": user["admin"]}
+            if user and hub_users.opens(user, data["password"])
+            else None
+        )
+
+    def validate_username(self, name: str) -> bool:
+        """Tell whether this is a user; who is none leaves the database when the hub starts."""
+        return name in hub_users.users_now()
 
 
 class NotebookSpawner(SimpleLocalProcessSpawner):
@@ -84,22 +103,28 @@ class NotebookSpawner(SimpleLocalProcessSpawner):
         }
 
 
-def configuration(settings: dict[str, Any], password: str, metrics_token: str) -> dict[str, dict[str, Any]]:
+def configuration(
+    settings: dict[str, Any], metrics_token: str, provision_token: str
+) -> dict[str, dict[str, Any]]:
     """Return class -> settings."""
     idle = [f"--timeout={settings['idle_timeout_s']}", f"--cull-every={CULL_EVERY_S}"]
     culler = [sys.executable, "-m", "jupyterhub_idle_culler", *idle]
-    users = settings["users"]
     return {
         "JupyterHub": {
             "bind_url": f"http://:{settings['port']}{settings['base_url']}",
             "cookie_secret_file": f"{STATE}/jupyterhub_cookie_secret",
             "db_url": f"sqlite:///{STATE}/jupyterhub.sqlite",
             "upgrade_db": True,
-            "authenticator_class": "shared-password",
+            "authenticator_class": KeyAuthenticator,
+            "template_vars": {"announcement_login": "The password is your key of the gateway."},
             "spawner_class": NotebookSpawner,
             "active_server_limit": settings["active_servers"],
             "concurrent_spawn_limit": 1,
-            "services": [{"name": CULLER, "command": culler}, {"name": METRICS, "api_token": metrics_token}],
+            "services": [
+                {"name": CULLER, "command": culler},
+                {"name": METRICS, "api_token": metrics_token},
+                {"name": PROVISION, "api_token": provision_token},
+            ],
             "load_roles": [
                 {
                     "name": CULLER,
@@ -107,18 +132,12 @@ def configuration(settings: dict[str, Any], password: str, metrics_token: str) -
                     "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
                 },
                 {"name": METRICS, "services": [METRICS], "scopes": ["read:metrics"]},
+                {"name": PROVISION, "services": [PROVISION], "scopes": ["list:users", "delete:users"]},
             ],
         },
         # The proxy dies with the hub; the number of its process means nothing to the next one.
         "ConfigurableHTTPProxy": {"pid_file": "/tmp/proxy.pid"},
-        "SharedPasswordAuthenticator": {"user_password": password},
-        "Authenticator": {
-            "allow_all": not users,
-            "allowed_users": {*users, VERIFIER} if users else set(),
-            # The name becomes the name of a folder.
-            "username_pattern": r"^[a-z][a-z0-9_-]{0,31}$",
-            "enable_auth_state": False,
-        },
+        "KeyAuthenticator": {"allow_all": True, "delete_invalid_users": True, "enable_auth_state": False},
         "NotebookSpawner": {
             "cmd": [sys.executable, START_NOTEBOOK],
             "default_url": "/lab",
@@ -140,9 +159,10 @@ def main() -> None:
     os.umask(0o077)
     Path(STATE).chmod(0o700)
     settings = json.loads(SETTINGS.read_text())
-    password = (SECRETS / "password").read_text().strip()
-    token = (SECRETS / "metrics_token").read_text().strip()
-    JupyterHub.instance(config=Config(configuration(settings, password, token)))
+    metrics_token = (SECRETS / "metrics_token").read_text().strip()
+    provision_token = secrets.token_hex()
+    (Path(STATE) / "provision_token").write_text(provision_token)
+    JupyterHub.instance(config=Config(configuration(settings, metrics_token, provision_token)))
     JupyterHub.launch_instance([])
 
 

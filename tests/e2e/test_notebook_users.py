@@ -1,0 +1,111 @@
+"""A user logs in to JupyterHub with a key; the run that takes her away ends all she does there."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.cookiejar import CookieJar
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, ProxyHandler, Request, build_opener
+
+import pytest
+import site_under_test as site
+
+[NODE, *_] = site.running("jupyterhub")
+HUB = f"http://{NODE.address}:{NODE.port('jupyterhub', 'hub')}/jupyter/hub/"
+NAME, KEY, START_S = "e2e-anna", "key-of-e2e-anna", 90
+HOME = f'"$(docker volume inspect --format "{{{{.Mountpoint}}}}" aicluster_jupyterhub_homes)"/{NAME}'
+
+
+class Browser:
+    """Keeps cookies, and sends what a page of the hub sends with a request."""
+
+    def __init__(self) -> None:
+        self.cookies = CookieJar()
+        self.opener = build_opener(ProxyHandler({}), HTTPCookieProcessor(self.cookies))
+
+    def cookie(self, name: str) -> str:
+        return next((str(one.value) for one in self.cookies if one.name == name), "")
+
+    def ask(self, path: str, form: dict[str, str] | None = None, method: str = "GET") -> tuple[int, bytes]:
+        """Status and body of an answer; a `form` is posted."""
+        headers = {"X-XSRFToken": self.cookie("_xsrf")}
+        if form is None:
+            headers["Content-Type"] = "application/json"
+        data = urlencode(form).encode() if form is not None else None
+        request = Request(HUB + path, data, headers, method=method if form is None else "POST")
+        try:
+            with self.opener.open(request, timeout=60) as answer:
+                return answer.status, answer.read()
+        except HTTPError as error:
+            return error.code, error.read()
+
+    def log_in(self, key: str) -> bool:
+        self.ask("login")
+        form = {"username": NAME, "password": key, "_xsrf": self.cookie("_xsrf")}
+        # Not to the page that starts a notebook.
+        self.ask("login?next=%2Fjupyter%2Fhub%2Fhome", form)
+        return bool(self.cookie("jupyterhub-hub-login"))
+
+    def start_a_notebook(self) -> bool:
+        self.ask("home")
+        self.ask(f"api/users/{NAME}/server", method="POST")
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            servers = json.loads(self.ask(f"api/users/{NAME}")[1])["servers"]
+            if servers.get("", {}).get("ready"):
+                return True
+            time.sleep(1)
+        return False
+
+
+def processes() -> int:
+    """How many processes are those of the owner of the home."""
+    count = f'find /proc -maxdepth 1 -uid "$(stat --format %u {HOME})" -name "[0-9]*" | wc -l'
+    return int(site.shell(NODE, count))
+
+
+@dataclass
+class Seen:
+    """What the user could do while she was one."""
+
+    browser: Browser
+    is_let_in: bool
+    another_key: bool
+    has_a_notebook: bool
+    processes: int
+    run_after: site.Run
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+    layer: Path = tmp_path_factory.mktemp("users") / "users.json"
+    users = [{"name": NAME, "role": "user"}]
+    layer.write_text(
+        json.dumps({"site_users": users, "site_secrets": site.secrets() | {f"user_{NAME}/main": KEY}})
+    )
+    browser = Browser()
+    try:
+        run = site.run_site("-e", f"@{layer}", "--limit", NODE.address)
+        assert run.code == 0, run.output
+        found = browser.log_in(KEY), Browser().log_in(site.secrets()["jupyterhub_password"])
+        started = browser.start_a_notebook()
+        running = processes()
+    finally:
+        after = site.run_site("--limit", NODE.address)
+    yield Seen(browser, *found, started, running, after)
+    site.shell(NODE, f"rm -r {HOME}")
+
+
+def test_a_key_of_her_own_opens_the_hub_and_no_other(seen):
+    assert (seen.is_let_in, seen.another_key) == (True, False)
+    assert seen.has_a_notebook and seen.processes > 0
+
+
+def test_the_run_that_takes_her_away_ends_her_session_her_login_and_all_her_processes(seen):
+    assert seen.run_after.code == 0, seen.run_after.output
+    assert seen.browser.ask("api/user")[0] == 403
+    assert not Browser().log_in(KEY)
+    assert processes() == 0
