@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 import render
 from backups import node
-from site_description import errors_of, production
+from site_description import production
 from tree import ROOT
 
 from aicluster.backup.findings import backup_problems, volume_problems
@@ -29,20 +29,6 @@ def test_a_store_has_room_for_what_is_sent_there(services):
     assert backup_problems([node("A", **services), *STORES]) == []
 
 
-def test_a_store_that_is_too_small_is_named_with_what_is_sent_there():
-    entries = [
-        {"volume": "v"},
-        {"volume": "w"},
-        {"dump": "bin/backup", "disk_gb": 5},
-        {"volume": "x", "copies": 1},
-    ]
-    nodes = [node("A", web={"backup": entries, "disk_gb": 40}), node("D", art=DATA), *STORES]
-    assert backup_problems(nodes) == [
-        "disk_gb of backup_store on C 50: must hold the 75 GiB that are kept there (web of A 45, art of D "
-        "30); raise it, or write a smaller disk_gb or `copies: 1` into an entry in backup of one of them"
-    ]
-
-
 @pytest.mark.parametrize(("services", "unnamed"), [
     pytest.param({"web": {"backup": [{"volume": "v"}, {"dump": "bin/x", "volume": "w"}]}}, [],
         id="all named"),
@@ -57,13 +43,6 @@ def test_a_store_that_is_too_small_is_named_with_what_is_sent_there():
 def test_a_volume_that_no_entry_names_is_found(services, unnamed):
     found = [problem.partition(":")[0] for problem in volume_problems([services], {"web": ["v", "w"]})]
     assert found == [f"volume {volume} of service web unnamed" for volume in unnamed]
-
-
-def test_an_override_that_forgets_a_volume_is_found():
-    site = production()
-    site["hosts"]["192.168.1.247"]["node_services"] = [{"postgres": {"backup": []}}]
-    found = [error for error in errors_of(site) if error.startswith("volume ")]
-    assert [error.partition(":")[0] for error in found] == ["volume postgres of service postgres unnamed"]
 
 
 @pytest.mark.parametrize("inventory", ["production", "lab"])

@@ -64,9 +64,3 @@ def test_a_job_for_what_a_service_keeps(entries, jobs, volumes, paths):
     site = nodes(web=entries)
     assert backup_jobs(site, "10.0.0.1") == {"node": "A", "stores": [], "jobs": jobs}
     assert backup_mounts(site, "10.0.0.1") == {"volumes": volumes, "paths": paths}
-
-
-def test_jobs_are_in_the_order_of_the_services_of_the_node_and_of_no_other():
-    [node] = nodes(web=[{"volume": "v"}], art=[{"volume": "a"}])
-    other = {**node, "name": "B", "host": "10.0.0.2", "services": {"far": {"backup": [{"volume": "f"}]}}}
-    assert [one["name"] for one in backup_jobs([other, node], "10.0.0.1")["jobs"]] == ["web", "art"]

@@ -15,9 +15,7 @@ import render
 from a_kit import ScriptedKit, check_of, failure_of, site
 from aicluster_backup_restic import seconds_of
 from aicluster_backup_tools import FailedError
-from backups import Folder, arguments, given_to_store, snapshot
-
-from aicluster.backup.secrets import backup_secret
+from backups import Folder, snapshot
 
 NOW = datetime.datetime(2026, 8, 17, 5, 30, tzinfo=datetime.UTC).timestamp()
 HOUR = 3600
@@ -25,7 +23,6 @@ HOUR = 3600
 
 @pytest.mark.parametrize(("moment", "offset"), [
     pytest.param("2026-08-17T05:30:00Z", 0, id="universal time"),
-    pytest.param("2026-08-17T05:30:00.25Z", 0.25, id="a fraction"),
     pytest.param("2026-08-17T05:30:00.123456789Z", 0.123456789, id="nanoseconds"),
     pytest.param("2026-08-17T07:30:00+02:00", 0, id="east of Greenwich"),
     pytest.param("2026-08-17T02:00:00-03:30", 0, id="west of Greenwich"),
@@ -47,7 +44,6 @@ DOCKER = {
     "snapshots": 'cat "$here/snapshots"',
     "--stdin": 'cat > "$here/read"',
 }
-FAILS = 'echo "Fatal: repository contains errors" >&2; exit 1'
 
 
 class Night(Folder):
@@ -130,20 +126,6 @@ def test_a_sound_repository_is_checked_pruned_and_measured_and_rid_of_locks_that
     assert gone == {"backup_repository_bytes"}, "it counts even if no node uses it, and nobody checks it"
 
 
-@pytest.mark.parametrize("command", ["snapshots", "check"])
-def test_what_is_not_sound_is_not_pruned_and_keeps_the_time_of_its_last_check(night, command):
-    night.passes()
-    before = night.metrics("backup_store")[CHECKED]
-    night.docker(**{command: FAILS})
-    assert night.passes() == 1
-    assert "forget" not in night.verbs()
-    assert night.metrics("backup_store")[CHECKED] == before
-    assert night.error_of("PI52") == f"restic {command}: rc 1: Fatal: repository contains errors"
-    night.docker(**{"check": "", **DOCKER})
-    assert night.passes() == 0
-    assert night.error_of("PI52") == "", "a good night forgets it"
-
-
 @pytest.mark.parametrize(("hours_old", "removes"), [
     pytest.param(-0.02, True, id="clocks differ by a minute"),
     pytest.param(27, False, id="backups stopped"),
@@ -164,15 +146,6 @@ def test_snapshots_with_a_false_time_push_out_no_real_ones(night, wrong_days):
 
 
 ROUTER = ("--router", "root@192.168.1.1")
-
-
-def test_every_night_adds_the_copy_of_the_site_and_makes_its_repository_first(night):
-    assert night.passes() == 0
-    assert night.commands("site") == [
-        "init", "backup --host site --tag site --stdin --stdin-filename site.tar.gz",
-    ]  # fmt: skip
-    assert night.read("read") == "the site"
-    assert "key|exec --interactive --workdir /cache --env RESTIC_PASSWORD --env" in night.read("asked")
 
 
 @pytest.mark.parametrize(("script", "kept"), [
@@ -198,24 +171,9 @@ def test_the_configuration_of_the_router_is_kept_where_all_of_it_came(night, scr
     assert night.error_of("PI52") == ""
 
 
-def test_a_store_lets_in_the_nodes_that_use_it_and_knows_their_repositories():
-    given, clients = given_to_store("ORIN0"), ["AGX0", "PI52"]
-    logins = [line.partition(":")[0] for line in given["htpasswd"].splitlines()]
-    assert logins == [*clients, ".verify", "site"]
-    assert given["repositories"].splitlines() == [
-        *(f"{node} {backup_secret('made-up-backup-password', f'repository {node}')}" for node in clients),
-        f"site {backup_secret('made-up-site-key', 'repository site')}",
-    ]
-
-
 def test_the_server_sees_no_password_of_a_repository():
     [secret] = [mount for mount in render.container("backup_store")["volumes"] if "secrets" in mount]
     assert secret == "/opt/aicluster/backup_store/secrets/htpasswd:/run/secrets/htpasswd:ro"
-
-
-def test_the_unit_passes_what_the_program_takes(night):
-    night.passes()
-    assert store.main(arguments(given_to_store("AGX0")["aicluster-backup-store.service"])) == 0
 
 
 check = check_of("backup_store")
@@ -279,8 +237,6 @@ NEVER = "never {}; `sudo systemctl start aicluster-{}` does it"
 
 @pytest.mark.parametrize(("left", "evidence", "warnings"), [
     pytest.param({}, "no repository was checked yet", [], id="before the first night"),
-    pytest.param({"STATE": {"PI52": {"error": ""}}}, "no repository was checked yet", [],
-        id="in the first night"),
     pytest.param(SOUND, "1 repositories are sound, checked within 8 hours", [], id="after it"),
     pytest.param(
         restored(5), "1 jobs restored within 6 hours, the slowest in 12 s, of data up to 4 hours old", [],

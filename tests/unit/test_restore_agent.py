@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import aicluster_backup_job
 import aicluster_backup_part
 import aicluster_backup_record as record
 import pytest
@@ -214,24 +213,6 @@ def test_after_a_failure_containers_stay_stopped_until_the_next_restore_succeeds
     assert main(["apply", "grafana"]) == 0
     assert node.asked("start") == ["start grafana"]
     assert not list((node.folder / "restore").glob("*.stopped"))
-
-
-def test_off_site_is_read_with_what_was_handed_over_of_which_nothing_stays(node, capsys, monkeypatch):
-    handed = {"RESTIC_REPOSITORY": "s3:host/bucket/PI52", "AWS_SECRET_ACCESS_KEY": "hidden"}
-    monkeypatch.setattr(aicluster_backup_job, "offsite", {})
-    for name in handed:
-        monkeypatch.setenv(name, "")
-    node.write_json("handed.json", handed)
-    assert main(["list"]) == 0
-    assert "grafana, copy offsite on the off-site repository: 1 snapshots\n" in capsys.readouterr().out
-    assert not (node.folder / "handed.json").exists()
-    node.write("asked", "")
-    assert main(["apply", "grafana", "--copy", "offsite"]) == 0
-    assert node.read("volumes/grafana_data/sub/file") == "as it was"
-    assert {name: os.environ[name] for name in handed} == handed
-    for line in [*node.asked("exec"), *node.asked("run")]:
-        assert "--env AWS_SECRET_ACCESS_KEY --env RESTIC_REPOSITORY" in line
-        assert "--repository-file" not in line and "hidden" not in line
 
 
 def test_a_plan_says_what_would_change_and_changes_nothing(node, capsys):
