@@ -72,13 +72,6 @@ def test_a_node_is_free_when_its_run(tmp_path, end):
     assert ask("hold", PI31) == {"changed": False}
 
 
-def test_a_dead_run_is_taken_over_by_name_only():
-    ask("hold", ANNA)
-    assert "held_by" in ask("hold", PI31, over="somebody else")
-    assert ask("hold", PI31, over=ANNA["run"]) == {"changed": False}
-    assert "held_by" in ask("hold", ANNA), "and does not come back"
-
-
 @pytest.mark.parametrize(("passed_s", "free"), [
     pytest.param(hold.SILENT_S - 60, False, id="not yet"),
     pytest.param(hold.SILENT_S + 60, True, id="after a day"),

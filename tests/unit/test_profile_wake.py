@@ -12,11 +12,7 @@ from typing import Any
 import aicluster_wake
 import pytest
 import render
-import site_description
-import site_preflight
-from aicluster_profile import WOKEN
 from aicluster_wake import Rest, Server, Switches
-from tree import ROOT
 
 from aicluster.gateway.sleeping import wake_ways
 
@@ -150,36 +146,3 @@ def test_a_path_is_woken_where_its_service_runs_in_a_profile_of_a_node_that_swit
     profiles = {"/a": "image", "/b": "quality", "/c": "llm"}
     assert found == {path: f"192.168.1.157:8020/{profile}" for path, profile in profiles.items()}
     assert wake_ways(render.cluster("production"), paths) == []
-
-
-def test_the_token_of_nginx_is_that_of_the_node_and_the_unit_knows_what_it_needs():
-    site = render.waking()
-    node = render.render_role("profile_wake", host="192.168.1.157", overrides=site)
-    nginx = render.render_role("nginx", overrides=site)
-    token = node["/opt/aicluster/profile_wake/secrets/token"].strip()
-    assert f'"Bearer {token}"' in nginx["/opt/aicluster/nginx/secrets/wake.conf"]
-    assert "/run/secrets/nginx/wake.conf;" in nginx["/opt/aicluster/nginx/conf/locations/kong.conf"]
-    mounts = render.container("nginx", overrides=site)["volumes"]
-    assert "/opt/aicluster/nginx/secrets:/run/secrets/nginx:ro" in mounts
-    unit = node["/etc/systemd/system/aicluster-wake.service"]
-    assert "aicluster_wake.py 192.168.1.157 8020 llm" in unit
-
-
-@pytest.mark.parametrize(("wakes", "placed"), [(True, ["ORIN0"]), (False, [])])
-def test_every_node_with_profiles_has_it_where_the_site_wants_it(monkeypatch, wakes, placed):
-    chosen = render.choose(monkeypatch, site_wake_on_request=wakes)
-    nodes = render.renderer("production", "192.168.1.157", chosen).shared["cluster_nodes"]
-    assert [node["name"] for node in nodes if "profile_wake" in node["services"]] == placed
-    read = render.site("production")
-    described = site_preflight.describe(read.inventory.get_groups_dict(), read.hostvars, ROOT / "roles")
-    described |= {"secrets": site_description.production()["secrets"]}
-    described["secrets"]["names"].append("profile_wake_token")
-    assert site_description.errors_of(described) == [], "it fits into the board"
-
-
-def test_a_run_of_the_site_accepts_a_profile_that_was_woken():
-    renderer = render.renderer("production", "192.168.1.157")
-    files = renderer.state("stack", renderer.variables("stack", {"stack_services": ["x"]}))["files"]
-    accepted = files["/opt/aicluster/.env"]["accept"]
-    assert {"COMPOSE_PROFILES=image\n", f"COMPOSE_PROFILES=image\n{WOKEN}"} <= {*accepted}
-    assert len(accepted) == 6

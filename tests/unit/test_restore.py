@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from render import cluster, hosts_running
 
-from aicluster.backup.restore import failure, kept_on, off_site, targets, words
+from aicluster.backup.restore import failure, off_site, targets, words
 from aicluster.errors import SiteError
 
 NODES: Any = cluster("production")
@@ -39,7 +39,6 @@ REFUSALS: dict[str, tuple[list[str], str, str, str]] = {
         [host_of("AGX0")], "postgres", "", "'postgres': must be one that AGX0 keeps; it is kept on PI52",
     ),
     "a service of several nodes": (HOSTS, "backup", "", "must be of one node; add --limit or -e node="),
-    "all of several nodes": (HOSTS, "all", "", "must be of one node; add --limit or -e node="),
     "a node that is misspelt": (HOSTS, "postgres", "PI53", "node 'PI53': must be a node of the site; "),
     "a node without backups": ([host_of("PI31")], "", "", "PI31: must run the service backup; name another"),
 }  # fmt: skip
@@ -50,11 +49,6 @@ def test_what_cannot_be_meant_is_refused(hosts, service, name, message):
     with pytest.raises(SiteError) as refused:
         targets(NODES, hosts, service, name)
     assert message in str(refused.value)
-
-
-def test_a_service_without_volumes_keeps_nothing():
-    [node] = [node for node in NODES if node["host"] == PI52]
-    assert "redis" in node["services"] and "redis" not in kept_on(node)
 
 
 def test_the_nodes_program_gets_what_was_asked_for_as_words_of_its_own():
