@@ -15,25 +15,11 @@ from standin_kong import serving
 from tree import ROOT
 
 from aicluster.errors import SiteError
-from aicluster.gateway.users import gateway_users, user_secrets, with_user
+from aicluster.gateway.users import with_user
 from aicluster.preflight.users import user_notes
 
 DAY = "2027-06-30"
 KEYS = [{"name": "old", "until": "2027-06-29"}, {"name": "last", "until": DAY}, {"name": "own"}]
-
-
-def test_each_user_is_a_consumer_with_the_keys_of_the_day():
-    users = [
-        {"name": "anna", "role": "user", "keys": KEYS},
-        {"name": "ben", "role": "admin", "enabled": False},
-    ]
-    [own, anna] = gateway_users(users, DAY)["consumers"]
-    assert (own["name"], [one["secret"] for one in own["credentials"]]) == ("default", ["kong_api_key"])
-    assert (anna["name"], anna["credentials"]) == ("anna", [
-        {"secret": "user_anna/last", "tags": ["last", f"until:{DAY}"]},
-        {"secret": "user_anna/own", "tags": ["own"]},
-    ])  # fmt: skip
-    assert user_secrets(users) == [*(f"user_anna/{key['name']}" for key in KEYS), "user_ben/main"]
 
 
 def test_a_key_that_has_ended_is_a_note():

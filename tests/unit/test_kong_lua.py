@@ -242,16 +242,6 @@ def test_a_page_that_a_node_does_not_have_is_an_error_of_the_same_form(status, k
 # --- lists ---
 
 
-def test_the_lists_are_the_same_table_and_name_everything_once():
-    openai = json.loads(access("", "/v1/models", "GET").answer_body)["data"]
-    tags = json.loads(access("", "/api/tags", "GET").answer_body)["models"]
-    assert [one["id"] for one in openai[:3]] == ["chat", "code", "llama3.2"]
-    assert len(openai) == len(tags) == len({one["name"] for one in tags} & {one["model"] for one in tags})
-    assert len(tags) == len({one["digest"] for one in tags})
-    [thinker] = [one for one in tags if one["name"] == "gpt-oss:latest"]
-    assert (thinker["size"], thinker["capabilities"]) == (13_800_000_000, ["completion", "tools", "thinking"])
-
-
 def test_one_model_of_the_list_is_found_by_either_name():
     for path in ("/v1/models/gpt-oss", "/v1/models/gpt-oss%3Alatest"):
         assert json.loads(access("", path, "GET").answer_body)["id"] == "gpt-oss"
@@ -307,12 +297,6 @@ def test_what_has_not_begun_to_be_answered_is_asked_elsewhere(
     found = asked.answer_headers
     assert (found.get("X-Accel-Redirect"), found.get("X-AI-Next")) == then
     assert ("Retry-After" in found) == (source != "service" and status > 500)
-
-
-def test_when_no_node_answers_the_answer_names_them_and_the_model():
-    asked = answered(access(question(model="gemma3:12b")), source="exit", status=503, answer_body=b"{}")
-    said = json.loads(asked.answer_body)["error"]
-    assert said.startswith('No node with the model "gemma3:12b" answers (AGX0). Try')
 
 
 SLEEPS: dict[str, tuple[Any, ...]] = {

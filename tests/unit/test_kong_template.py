@@ -115,8 +115,6 @@ NO_ROUTE: dict[str, tuple[Any, ...]] = {
     "a longer word is another path": ("/api/v1/codex", "POST"),
     "Kong would pass on a slash at the end, and Ollama knows none": ("/api/v1/chat/", "POST"),
     "nothing lies below chat": ("/api/v1/chat/x", "POST"),
-    "models cannot be pulled through the gateway": ("/api/pull", "POST"),
-    "models cannot be deleted through the gateway": ("/api/delete", "DELETE"),
     "nor by the other interface": ("/v1/models/chat", "DELETE"),
     "nothing lies below the WebSocket": ("/api/v1/image/ws/x", "GET"),
     "nobody unloads models of ComfyUI": ("/api/v1/image/free", "POST"),

@@ -133,10 +133,6 @@ def test_the_node_of_a_service_that_sleeps_is_asked_to_switch_with_the_token_and
     )
 
 
-def test_without_such_a_node_the_gateway_keeps_no_request():
-    assert not {"/api/v1/image", "@wake", "@woken"} & set(locations())
-
-
 @pytest.mark.parametrize(("asked", "handed_on"), [
     ("/comfyui/", "/"),
     ("/comfyui/ws?clientId=a", "/ws?clientId=a"),
@@ -163,7 +159,7 @@ def test_a_page_may_have_websockets_and_takes_no_memory(location):
         assert values(location, buffering, node=PAGES) == [["off"]]
     given = {words[0]: words[1] for words in values(location, "proxy_set_header", node=PAGES)}
     assert (given["Upgrade"], given["Connection"]) == ("$websocket_upgrade", "$websocket_connection")
-    assert given["Host"] == "$http_host"
+    assert (given["X-Forwarded-Proto"], given["Host"]) == ("$scheme", "$http_host")
 
 
 def test_who_may_log_in_to_grafana_may_do_so_through_nginx():
@@ -232,12 +228,6 @@ def test_port_80_serves_everybody_or_the_nodes_of_the_site_alone(mode, words):
     known = re.findall(r"^  ([\d.]+) 1;$", files[CONF + "http/tls.conf"], re.MULTILINE)
     addresses = [node["address"] for node in render.cluster("production")]
     assert known == (["127.0.0.1", *addresses] if words else [])
-
-
-def test_a_page_with_websockets_hears_of_tls_and_is_asked_under_the_name_in_the_browser():
-    for location in ("/comfyui/", "/jupyter/"):
-        given = {words[0]: words[1] for words in values(location, "proxy_set_header", node=PAGES)}
-        assert (given["X-Forwarded-Proto"], given["Host"]) == ("$scheme", "$http_host")
 
 
 def test_a_log_line_names_no_query():
