@@ -91,21 +91,3 @@ def test_the_code_of_users_reaches_no_container_but_who_hands_it_requests(invent
     }
     reached = {service for service, own in networks.items() if own & networks["jupyterhub"]}
     assert reached == {"jupyterhub", "nginx"}
-
-
-@pytest.mark.parametrize("service", [role for role in tree.roles() if exceptions(role)])
-def test_an_exception_names_a_rule_and_has_a_reason(service):
-    assert set(exceptions(service)) <= set(RULES)
-    assert all(len(reason.split()) > 3 for reason in exceptions(service).values())
-
-
-KEPT = {
-    service: {kept["volume"] for kept in entry.get("backup", []) if "volume" in kept}
-    for service, entry in tree.catalogue().items()
-}
-
-
-@pytest.mark.parametrize("service", [service for service, volumes in KEPT.items() if volumes])
-def test_what_a_backup_names_is_a_volume_of_the_service(service):
-    mounts = [mount for _, container in containers(service) for mount in container["volumes"]]
-    assert KEPT[service] <= {mount.partition(":")[0] for mount in mounts}

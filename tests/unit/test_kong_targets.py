@@ -104,17 +104,6 @@ def test_a_target_that_kong_notices_by_itself_is_left_to_it(node, monkeypatch):
     asyncio.run(beside_kong([node], use))
 
 
-@pytest.mark.parametrize(("upstream", "target"), [("none", NOBODY), ("ai-chat", "127.0.0.1:10")])
-def test_what_kong_does_not_know_is_an_error(upstream, target):
-    def use(kit: Kit, _addresses: list[Address]) -> None:
-        with pytest.raises(
-            CheckError, match=f"PUT /upstreams/{upstream}/targets/{target}/healthy with: .* 404"
-        ):
-            aicluster_kong_targets.heal(kit, upstream, target)
-
-    asyncio.run(beside_kong([NOBODY], use))
-
-
 @contextmanager
 def program(monkeypatch: pytest.MonkeyPatch, folder: Path, kit: Kit) -> Iterator[None]:
     (folder / "verify.json").write_text("{}")

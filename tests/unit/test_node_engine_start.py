@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from aicluster_node import delivery, engine_start, shared_files, state, system
+from aicluster_node import engine_start, shared_files, state, system
 from node_half import deliver, deliver_shared, inspect, want_shared
 from programs import script
 
@@ -96,17 +96,3 @@ def test_an_engine_that_does_not_start_any_more_gets_back_its_file(tmp_path, sys
     known = state.read_state()
     assert (known["pending"], known["fragments"]) == ([["reload", "ssh"]], {str(path): []})
     assert engine_start.release({}) == {"changed": False, "engine": ""}, "once"
-
-
-@pytest.mark.parametrize("done", [
-    pytest.param(lambda: delivery.handled({"reactions": [RESTART], "trials": []}), id="it was restarted"),
-    pytest.param(lambda: inspect(provisioned_now={}), id="the run has ended well"),
-])  # fmt: skip
-@pytest.mark.usefixtures("systemctl")
-def test_the_file_of_an_engine_that_runs_with_it_stays(tmp_path, done):
-    path = tmp_path / "daemon.json"
-    path.write_text("{}")
-    deliver_shared(path, {"debug": True}, reactions=[RESTART])
-    done()
-    assert engine_start.release({}) == {"changed": False, "engine": ""}
-    assert json.loads(path.read_text()) == {"debug": True}

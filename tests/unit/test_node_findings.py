@@ -95,10 +95,6 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "a way in that is not tried before passwords end": ({"key_login": {"by": "paramiko_ssh"}}, {},
         "connection paramiko_ssh to PI41: must be ssh in a run that ends logins with a password, because "
         "it tries a key first; run this once with `-e ansible_connection=ssh`, without Mitogen"),
-    "a user who logs in with a password only": ({"key_login": NO_KEY}, {},
-        "login of ansible@10.0.0.5 on PI41 with a key, in a new connection: Permission denied (publickey): "
-        "must work before this run ends logins with a password; `ssh-copy-id -i '/my keys/id' -p 2222 "
-        "ansible@10.0.0.5` (`ssh-keygen` first, if you have no key)"),
     "a 32-bit system under a 64-bit kernel": ({"board.bits": 32}, {},
         "system of PI41 32-bit (kernel aarch64): must be 64-bit, as the images are; install the 64-bit one, "
         "of Raspberry Pi OS `arm64`"),
@@ -213,10 +209,6 @@ FILES: dict[str, tuple[Any, ...]] = {
         "log-opts: max-size", "take them out where the flags are given (`systemctl cat docker`"),
     "a log driver on the engine's command line that does not know the options of the file": (
         start({"log-opts": {"max-size": "1m"}}, "--log-driver=journald"), "log-opts: max-size", OUT_OF_FILE),
-    "another folder, and volumes in the one there is": (
-        {**start({"data-root": "/mnt/d"}, root_to_come="/mnt/d", containers=False), **VOLUMES},
-        "data-root: /mnt/d, until now /var/lib/docker",
-        "move the data first: `sudo docker stop $(sudo docker ps -q)`"),
     "users that are to be remapped, and volumes of those that are not": (
         {**start({"userns-remap": "default"}, containers=False), **VOLUMES},
         "userns-remap: default, until now off", SAVE),
@@ -264,14 +256,11 @@ def test_what_a_registry_says_leads_to_its_own_advice(message, said):
 
 BESIDE = {"firewall": {"others": "beside", "login": ["fd00::/64"]}}
 ACCEPTED: dict[str, tuple[Any, ...]] = {
-    "a firewall that meets nothing": (met(), FIREWALL),
     "a run from a network of operators, and a kernel that says nothing": (
         met(peer="10.8.0.3", nf_tables=None), FIREWALL),
     "a run that does not come over ssh": (met(peer=""), FIREWALL),
     "another firewall, by choice, and a run over IPv6": (met(others=["ufw"], peer="fd00::1%eth0"), BESIDE),
     "a firewall where none is wanted": (met(others=["ufw"], peer="1.1.1.1"), {}),
-    "a node as it should be": ({}, {}),
-    "a node of the lab": ({"board.machine": "x86_64"}, {"architecture": "amd64"}),
     "a kernel that keeps a little more": ({"board.memory_mb": 1758}, {}),
     "memory that cannot be told": ({"board.memory_mb": None}, {}),
     "nodes that share the memory of one machine": ({"board.memory_mb": 1}, {"memory_mb": None}),
@@ -303,7 +292,6 @@ ACCEPTED: dict[str, tuple[Any, ...]] = {
     "an image for all": ({"images": {"redis:8.10.1": answered(200, "", ["linux/amd64", "linux/arm64"])}}, {}),
 }  # fmt: skip
 STARTS: dict[str, dict[str, Any]] = {
-    "a file the engine takes with its flags": start({"live-restore": True, "hosts": []}),
     "options of their own driver": start({"log-driver": "json-file", "log-opts": {"max-size": "1m"}}),
     "keys without a value": start({**JOURNALD, "log-opts": None}),
     "options of journald": start({**JOURNALD, "log-opts": {"tag": "x", "labels": "a", "env-regex": "b"}}),

@@ -167,16 +167,6 @@ def test_an_engine_that_is_not_as_wanted_is_not_asked_about_registries(
     assert not [request for request in asked if "/distribution/" in request]
 
 
-def test_a_registry_that_does_not_answer_is_asked_once(tmp_path):
-    missing = ["gone:5000/a:1", "gone:5000/b:1"]
-    error = (500, {"message": "dial tcp: connection refused"})
-    answers = {f"/distribution/{image}/json": error for image in missing}
-    with an_engine(tmp_path / "docker.sock", answers) as asked:
-        found = images.missing_images(missing, True)
-    assert [answer["message"] for answer in found.values()] == ["dial tcp: connection refused"] * 2
-    assert len([request for request in asked if "/distribution/" in request]) == 1
-
-
 def test_the_login_of_root_is_shown_to_the_registry_it_is_for(tmp_path):
     auth = base64.b64encode(b"me:secret").decode()
     (tmp_path / "logins.json").write_text(json.dumps({"auths": {"ghcr.io": {"auth": auth}}}))

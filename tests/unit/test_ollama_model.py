@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -261,29 +260,6 @@ def another(tmp_path: Path) -> Any:
     progress.read()
     progress.write(progress="gpt-oss: 11 % of 9.0 GB")
     return progress
-
-
-def test_what_was_done_in_the_background_is_reported_once(ollama, call, run):
-    begun = call(["phi3:mini"], wait=False)
-    assert not begun["finished"] and not begun.get("changed")
-    reports = [run(["phi3:mini"]) for _ in range(2)]
-    assert [(one["pulled"], one["changed"]) for one in reports] == [(["phi3:mini"], True), ([], False)]
-    assert len(ollama.pulls) == 1
-
-
-def test_a_process_at_work_is_watched_and_another_begins_when_it_has_ended(ollama, call, another):
-    models = ["llama3.2", "gpt-oss"]
-    for seconds in (0, 0.1):
-        result = call(models, watch_s=seconds)
-        assert not result["finished"] and result["progress"] == "gpt-oss: 11 % of 9.0 GB"
-    assert call(models, check=True)["finished"], "check mode waits for nobody"
-    another.add("pulled", "llama3.2")
-    another.write(progress="")
-    ollama.models["llama3.2:latest"] = "d"
-    threading.Timer(0.1, another.close).start()
-    assert not call(models, watch_s=30)["finished"]
-    assert call(models, watch_s=30)["pulled"] == models
-    assert ollama.pulls == ["gpt-oss"]
 
 
 def test_who_watches_a_process_is_told_when_it_is_killed(call, another):

@@ -104,30 +104,6 @@ def test_a_switch_that_is_cut_off_while_it_turns_callers_away_opens_the_doors_ag
     assert node.steps[-2:] == ["block 11435", "unblock 11435"]
 
 
-def test_a_service_is_stopped_as_in_a_switch_without_leaving_the_profile():
-    node = Node(["web", "chat"])
-    aicluster_profile.stop(node, ["chat"])
-    assert node.steps == ["unblock 11435", "block 11435", "stop chat", "unblock 11435"]
-
-
-@pytest.mark.parametrize("passes", [True, False], ids=["which passes its check", "which does not"])
-def test_a_restarted_service_gets_callers_again_after_its_check(monkeypatch, capsys, passes):
-    node = Node(["web", "chat"])
-
-    def check(_kit: Kit) -> str:
-        node.steps.append("check")
-        if not passes:
-            raise CheckError("gives no token")
-        return "works"
-
-    monkeypatch.setattr(aicluster_profile, "load", lambda *_what: check)
-    with contextlib.nullcontext() if passes else pytest.raises(CheckError, match="gives no token"):
-        aicluster_profile.restart(node, ["chat"])
-    middle = ["restart chat", "start chat", "check"]
-    assert node.steps == ["unblock 11435", "block 11435", *middle, "unblock 11435"]
-    assert ("restarted chat: works" in capsys.readouterr().out) == passes
-
-
 def test_requests_that_do_not_end_are_counted(capsys):
     aicluster_profile.drain(Node(["web", "chat"], clients=2), ["chat"], within_s=0)
     assert "chat: still at work (waited 0 s), requests: 2" in capsys.readouterr().out

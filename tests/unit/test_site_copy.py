@@ -99,14 +99,6 @@ def recovered(clone: Path, archive: str) -> Path:
     return clone
 
 
-def test_a_clone_becomes_the_site_and_nothing_of_its_example_stays(checkout, tmp_path):
-    clone = recovered(tmp_path / "clone", looked_up(checkout)[1])
-    assert [path.name for path in (clone / "host_vars").iterdir()] == ["a"]
-    assert (clone / "inventory/group_vars/all/site.yml").read_text() == "# group_vars/all/site.yml\n"
-    assert (clone / "secrets/vault.yml").read_bytes() == (checkout / "secrets/vault.yml").read_bytes()
-    assert (clone / "site.yml").read_text() == "of the clone"
-
-
 def test_what_would_be_lost_is_named_and_stays(checkout, tmp_path, capsys, monkeypatch):
     archive = base64.b64decode(looked_up(checkout)[1])
     monkeypatch.setattr(recover, "fetched", lambda _address, _password: archive)
