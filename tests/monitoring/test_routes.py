@@ -21,14 +21,6 @@ def config(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("inventory", sorted(render.SOURCES))
-@pytest.mark.parametrize("urls", [{}, URLS], ids=["without a URL", "with URLs"])
-def test_amtool_takes_the_configuration(inventory, urls, tmp_path):
-    files = render.render_role("alertmanager", inventory=inventory, overrides=urls)
-    (tmp_path / "alertmanager.yml").write_text(files[CONF + "alertmanager.yml"])
-    monitoring.succeeds("alertmanager", "amtool check-config alertmanager.yml", tmp_path)
-
-
 @pytest.mark.parametrize(("labels", "receiver"), [
     pytest.param("alertname=Watchdog severity=none node=cluster", "deadman", id="the watchdog leaves"),
     pytest.param("alertname=NodeDown severity=critical node=PI52", "page", id="what is critical pages"),

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import threading
 from typing import Any
 
 import pytest
@@ -21,10 +20,6 @@ def node(*events: Any, status: int = 0, errors: str = "") -> list[str]:
 
 
 SAYS: dict[str, tuple[list[str], list[str], int]] = {
-    "a node that made its snapshots has no failure": (node(DONE), [], 1),
-    "a job that failed is named with its reason": (
-        node(DONE, FAILED, status=1), ["minio: mc mirror: no space left"], 1,
-    ),
     "a node whose backup runs already says which": (
         node(status=3, errors="a backup runs since 02:00, started by PI31 (process 12)\n"),
         ["a backup runs since 02:00, started by PI31 (process 12)"], 0,
@@ -61,8 +56,3 @@ def test_one_failing_node_stops_no_other_and_all_are_told():
         "PI52: minio: mc mirror: no space left",
         "backup: 1 snapshots of 2 nodes, 1.5 MB added in 12 s; FAILED on PI52",
     ]
-
-
-def test_all_nodes_run_at_the_same_time():
-    both = threading.Barrier(2, timeout=20)
-    assert len(run({"A": node(DONE), "B": node(DONE)}, lambda _line: both.wait())) == both.parties

@@ -20,16 +20,13 @@ def container(service: str, **changes: Any) -> dict[str, Any]:
 
 ENDED = {"State": "exited", "Status": "Exited (1)"}
 STATES: dict[str, tuple[Any, ...]] = {
-    "healthy": (ALWAYS, [HEALTHY], "healthy"),
     "without a container": (ALWAYS, [], "failed"),
     "of two containers, of which one ended": (ALWAYS, [HEALTHY, ENDED], "failed"),
     "unhealthy": (ALWAYS, [{"State": "running", "Status": "Up (unhealthy)"}], "failed"),
     "of two containers, of which one still starts": (ALWAYS, [HEALTHY, STARTING], "starting"),
     "started again by Docker": (ALWAYS, [STARTING | {"RestartCount": 1}], "failed"),
     "of one container that starts and one that ended": (ALWAYS, [STARTING, ENDED], "failed"),
-    "of the active profile": (ALWAYS | {"profiles": ["day"]}, [HEALTHY], "healthy"),
     "of another profile": (ALWAYS | {"profiles": ["night"]}, [HEALTHY], "inactive"),
-    "of the host, its unit active": (HOST, [], "healthy"),
     "of the host, its unit not active": (HOST | {"unit": "other.service"}, [], "failed"),
     "of the host, a tool without a unit": (HOST | {"unit": None}, [], "healthy"),
 }

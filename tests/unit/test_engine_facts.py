@@ -65,13 +65,6 @@ def test_after_a_pull_an_engine_that_was_to_be_installed_must_be_new_enough():
     assert finding.startswith("Docker Engine of PI52 19.03 (API 1.40): must be")
 
 
-def test_its_own_files_are_those_of_a_run_about_the_whole_node():
-    for service in ("postgres", "postgrest"):
-        desired = desired_state(renderer("production", HOST), Scope(service))[0]
-        alone = [file for file in desired.files if file.owner == service]
-        assert alone == [file for file in WHOLE.files if file.owner == service]
-
-
 def test_a_service_is_there_if_the_project_can_include_it():
     missing = {file.path for file in WHOLE.files} - {COMPOSE}
     found = [{"path": path, "reason": "missing"} for path in missing]

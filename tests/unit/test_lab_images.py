@@ -87,9 +87,3 @@ def test_a_port_that_is_none_is_refused(setting, monkeypatch):
 ])  # fmt: skip
 def test_images_on_a_node_follow_the_registry(listing, expected):
     assert registry.outdated(listing, {"mirror/kong:3": "sha256:new"}) == expected
-
-
-def test_where_a_registry_answers_only_what_is_large_is_built():
-    services = [("nginx:1.30.4", "local/nginx:1.30.4"), ("ollama/ollama:0.32.15", "local/ollama:0.32.15")]
-    assert images.divide("build", services) == (services, [])
-    assert images.divide("pull", services) == (services[1:], services[:1])

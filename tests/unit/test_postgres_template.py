@@ -83,22 +83,6 @@ def asked_for(lacking: tuple[str, ...] = (), **databases: list[str]) -> dict[str
     return result
 
 
-def test_every_database_has_a_role_and_a_password_wherever_its_service_runs():
-    found = asked_for(web=["web", "queue"])
-    assert found[f"{HOME}/secrets/roles"].strip().splitlines() == [
-        "queue made-up queue",
-        "web made-up web",
-        f"authenticator {made_up_secrets()['postgrest_db_password']}",
-        f"monitor {made_up_secrets()['postgres_monitor_password']}",
-        f"replication {made_up_secrets()['postgres_replication_password']}",
-    ]
-    lines = found[f"{HOME}/provision"].splitlines()
-    assert [one for one in lines if one.startswith(("role ", "database "))] == [
-        "role queue", "database queue", "role web", "database web",
-        "role authenticator", "role monitor", "role replication",
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize(("lacking", "databases", "roles"), [
     pytest.param((), ["web"], "web,authenticator,monitor,replication", id="all"),
     pytest.param(("postgres_exporter",), ["web"], "web,authenticator,replication", id="no exporter"),

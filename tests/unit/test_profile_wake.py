@@ -49,15 +49,6 @@ def test_all_who_want_a_profile_wait_for_one_switch():
     assert switch.to == ["image"]
 
 
-def test_nobody_waits_longer_than_is_held_and_the_switch_goes_on():
-    switch = Switched(ended=False)
-    switches = Switches(switch)
-    assert switches.to("image", 0.01) is None
-    switch.may_end.set()
-    assert switches.to("image", 10) == ""
-    assert switch.to == ["image"]
-
-
 @pytest.mark.parametrize(("pause_s", "second", "tried"), [
     (60, "image", 1), (0, "image", 2), (60, "quality", 2),
 ], ids=["not again at once", "but later", "another profile at once"])  # fmt: skip

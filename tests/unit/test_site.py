@@ -8,7 +8,7 @@ from aicluster.errors import SiteError
 from aicluster.site.addresses import audience_networks
 from aicluster.site.data import bucket_users, database_roles
 from aicluster.site.ingress import ingress_pages
-from aicluster.site.nodes import cluster_nodes, service_endpoints
+from aicluster.site.nodes import cluster_nodes
 
 CATALOGUE = {
     "ollama": {"memory_mb": 4096, "ports": {"api": {"port": 11434, "container": 11434, "from": ["gateway"]}}},
@@ -46,25 +46,6 @@ def test_a_pin_beats_all_other_images_of_its_service_on_its_host_alone():
 def test_a_node_has_the_ssh_port_of_its_inventory(variables, port):
     [node] = cluster_nodes([host("10.0.0.1", **variables)], CATALOGUE)
     assert node["ssh_port"] == port
-
-
-MOVED = {"ollama": {"ports": {"api": {"port": 11435}}}}
-C = {"node_name": "C", "node_address": "10.0.9.3", "node_ai_share": 20, "node_ai_capacity": 7.5}
-CLUSTER = cluster_nodes(
-    [
-        host("10.0.0.1", node_name="A", node_services=["ollama", "redis"], node_ai_share=80),
-        host("10.0.0.2", node_name="B", node_services=["redis"]),
-        host("10.0.0.3", **C, node_services=[MOVED], node_drained=True),
-    ],
-    CATALOGUE,
-)
-
-
-def test_service_endpoints_say_where_and_how_much():
-    assert [tuple(one.values()) for one in service_endpoints(CLUSTER, "ollama", "api")] == [
-        ("A", "10.0.0.1", "10.0.0.1", 11434, 80, None, False),
-        ("C", "10.0.0.3", "10.0.9.3", 11435, 20, 7.5, True),
-    ]
 
 
 # (tier, share of its own) of each node; primary_ai gets 80 together, edge nothing.
