@@ -25,24 +25,11 @@ from aicluster.backup.drills import backup_drills
 DAY = 86400
 
 WEB = {"image": "web:1", "uid": 7, "drill": "files/drill.py", "backup": [{"volume": "v"}]}
-BULK = [{"volume": "v"}, {"volume": "w", "copies": 1}]
 STORES = [node("B", 50), node("C", 100)]
 
 
 def restored(nodes: list[dict[str, Any]], store: str = "C") -> list[tuple[str, str, list[str]]]:
     return [(one["node"], one["job"], one["stores"]) for one in backup_drills(nodes, f"host-{store}")]
-
-
-@pytest.mark.parametrize(("services", "drills"), [
-    pytest.param({"web": WEB}, [("A", "web", ["C", "B"])], id="a service with a drill"),
-    pytest.param({"web": WEB | {"backup": BULK}}, [("A", "web", ["C", "B"]), ("A", "web_bulk", ["C"])],
-        id="what has one copy is restored from that one"),
-    pytest.param({"web": WEB | {"drill": None}}, [], id="a service without a drill"),
-    pytest.param({"web": WEB | {"backup": [{"volume": "v", "none": "It fills again."}]}}, [],
-        id="a service that keeps nothing"),
-])  # fmt: skip
-def test_every_job_of_a_service_with_a_drill_is_restored(services, drills):
-    assert restored([node("A", **services), *STORES]) == drills
 
 
 def test_the_largest_store_alone_restores_its_own_data_from_the_others():

@@ -14,7 +14,6 @@ def nodes(**backup: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("entries", "jobs", "volumes", "paths"), [
-    pytest.param([], [], [], [], id="nothing: no job"),
     pytest.param([{"volume": "v", "none": "It fills again."}], [], [], [],
         id="a volume with a reason: no job"),
     pytest.param(
@@ -45,10 +44,6 @@ def nodes(**backup: list[dict[str, Any]]) -> list[dict[str, Any]]:
         )],
         ["v"], [],
         id="a database file is copied into the staging folder, and not with its volume",
-    ),
-    pytest.param(
-        [{"volume": "v", "copies": 1}], [job("web", paths=["/volumes/v"], copies=1)], ["v"], [],
-        id="all of it has one copy: one job",
     ),
     pytest.param(
         [{"volume": "big", "copies": 1}, {"dump": "bin/backup"}, {"volume": "v"}],

@@ -9,26 +9,16 @@ from inspected import FOUND
 from aicluster.preflight.node import RULES, node_findings
 
 ENGINE: dict[str, Any] = {
-    "source": "docker",
-    "packages": {"engine": "docker-ce", "compose": "docker-compose-plugin"},
+    "source": "docker", "packages": {"engine": "docker-ce", "compose": "docker-compose-plugin"},
     "coming": {"engine": False, "compose": False},
     "oldest": {"engine": "20.10", "api": "1.41", "compose": "2.26"},
-}
+}  # fmt: skip
 WANTED: dict[str, Any] = {
-    "only": "",
-    "containers": True,
-    "engine": ENGINE,
-    "disk_floor_mb": 500,
-    "disk_budget": True,
-    "disk_reserved_gb": 8,
-    "coming_gb": {},
-    "architecture": "arm64",
-    "memory_mb": 1850,
-    "packages": [],
-    "firewall": None,
-    "images": {"redis:8.10.1": ["redis"], "m:5000/x:1": ["x"], "m:5000/y:2": ["y"]},
+    "only": "", "containers": True, "engine": ENGINE, "disk_floor_mb": 500, "disk_budget": True,
+    "disk_reserved_gb": 8, "coming_gb": {}, "architecture": "arm64", "memory_mb": 1850, "packages": [],
+    "firewall": None, "images": {"redis:8.10.1": ["redis"], "m:5000/x:1": ["x"], "m:5000/y:2": ["y"]},
     "one_major": {"postgres": "postgres:17.12"},
-}
+}  # fmt: skip
 
 
 def put(tree, changes):
@@ -172,12 +162,9 @@ def test_a_memory_cgroup_that_is_off_is_mended_as_its_machine_needs_it(cmdline, 
 
 COMMAND = ["/usr/sbin/dockerd", "-H", "fd://"]
 STORE: dict[str, Any] = {
-    "root": "/var/lib/docker",
-    "root_to_come": "/var/lib/docker",
-    "driver": "overlay2",
-    "in_containerd": False,
-    "remapped": False,
-}
+    "root": "/var/lib/docker", "root_to_come": "/var/lib/docker", "driver": "overlay2",
+    "in_containerd": False, "remapped": False,
+}  # fmt: skip
 VOLUMES = {"volumes": ["postgres_data"]}
 
 
@@ -308,11 +295,9 @@ SEEN_AGAIN: dict[str, dict[str, Any]] = {
     "a storage driver, and only volumes": start({"storage-driver": "btrfs"}, containers=False),
     "a storage driver, and one nobody can tell": start({"storage-driver": "btrfs"}, driver=None),
     "containerd's store under another name": start(
-        {"storage-driver": "overlay2", "features": {"containerd-snapshotter": True}},
-        driver="overlayfs",
-        in_containerd=True,
-    ),
-}
+        {"storage-driver": "overlay2", "features": {"containerd-snapshotter": True}}, driver="overlayfs",
+        in_containerd=True),
+}  # fmt: skip
 ACCEPTED |= {why: (found, {}) for why, found in STARTS.items()}
 ACCEPTED |= {why: ({**found, **VOLUMES}, {}) for why, found in SEEN_AGAIN.items()}
 
@@ -324,19 +309,10 @@ def test_what_is_right_or_cannot_be_told_has_no_sentence(found, wanted):
 
 def test_all_findings_of_a_node_are_named_at_once():
     found = {
-        "board.bits": 32,
-        "board.memory_mb": 900,
-        "board.absent": ["nvidia-container-runtime"],
-        "memory_cgroup": CGROUP_OFF,
-        "engine.api": "1.40",
-        "compose": "2.1",
-        "disks.2.device": 2,
-        "disks.2.free_mb": 1,
-        "key_login": NO_KEY,
-        **start({"live-restore": True}, swarm=True, root="/d"),
-        **image("manifest unknown"),
-        **OLD_DATA,
-        **met(nf_tables=False),
-    }
+        "board.bits": 32, "board.memory_mb": 900, "board.absent": ["nvidia-container-runtime"],
+        "memory_cgroup": CGROUP_OFF, "engine.api": "1.40", "compose": "2.1", "disks.2.device": 2,
+        "disks.2.free_mb": 1, "key_login": NO_KEY, **start({"live-restore": True}, swarm=True, root="/d"),
+        **image("manifest unknown"), **OLD_DATA, **met(nf_tables=False),
+    }  # fmt: skip
     # All but the ones about an engine that is not there, and one that is too new.
     assert len(findings(found, {"coming_gb": {"redis": 1}, **FIREWALL})) == len(RULES) - 2
