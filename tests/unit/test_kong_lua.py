@@ -291,33 +291,6 @@ def test_what_has_not_begun_to_be_answered_is_asked_elsewhere(
     assert ("Retry-After" in found) == (source != "service" and status > 500)
 
 
-SLEEPS: dict[str, tuple[Any, ...]] = {
-    "POST /api/v1/image": ("ComfyUI", "image"),
-    **{f"GET /api/v1/image/{name}": ("ComfyUI", "image") for name in ("queue", "history/1", "view", "ws")},
-    "GET /api/v1/code/quality/api/projects/search": ("SonarQube", "quality"),
-    "POST /api/v1/code/quality/api/ce/submit": ("SonarQube", "quality"),
-}
-
-
-@pytest.mark.parametrize("request_line", SLEEPS)
-@pytest.mark.parametrize(("source", "status", "answer"), [
-    pytest.param("exit", 503, (503, "30", True), id="known to be away"),
-    pytest.param("error", 502, (503, "30", True), id="stopped a moment ago"),
-    pytest.param("error", 504, (503, "30", True), id="its node is off"),
-    pytest.param("exit", 429, (429, None, False), id="a limit has nothing to do with it"),
-    pytest.param("service", 503, (503, None, False), id="an answer is an answer"),
-])  # fmt: skip
-def test_of_a_service_whose_profile_is_not_active_the_answer_says_what_to_do(
-    request_line, source, status, answer
-):
-    method, path = request_line.split()
-    title, profile = SLEEPS[request_line]
-    asked = answered(access("", path, method), source=source, status=status, answer_body=b'{"message":"no"}')
-    told = f"{title} does not answer. It runs on ORIN0 only in profile {profile}; to switch: make profile TO="
-    said = json.loads(asked.answer_body).get("error", "")
-    assert (asked.status, asked.answer_headers.get("Retry-After"), said == told + profile) == answer
-
-
 @pytest.mark.parametrize(("source", "status", "headers", "redirect"), [
     pytest.param("exit", 503, {}, "@wake", id="nobody is there: its node is asked"),
     pytest.param("exit", 503, {"X_AI_Again": "woken"}, None, id="but once"),

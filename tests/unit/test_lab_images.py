@@ -1,11 +1,9 @@
 """Which images the lab makes, from what, and when it leaves them alone."""
 
-import os
 import re
 
 import pytest
 from aicluster_lab import images, registry
-from aicluster_lab.context import context
 from aicluster_lab.errors import LabError
 from tree import ROOT, catalogue
 
@@ -47,28 +45,6 @@ def test_the_hash_of_a_recipe_follows_content_name_mode_and_base(recipe):
         change()
         seen.append(images.content_hash(recipe, "base 1"))
     assert len(set(seen)) == len(seen)
-
-
-def private(folder):
-    """What a checkout under umask 077 looks like."""
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(path.stat().st_mode & 0o700)
-
-
-def compiled(folder):
-    (folder / "conf" / "__pycache__").mkdir()
-    (folder / "conf" / "__pycache__" / "server.cpython-311.pyc").write_bytes(b"1")
-
-
-@pytest.mark.parametrize("change", [
-    pytest.param(private, id="a checkout only its owner can read"),
-    pytest.param(compiled, id="Python that was compiled"),
-    pytest.param(lambda folder: os.utime(folder / "run.sh", (1, 1)), id="an older file"),
-])  # fmt: skip
-def test_what_does_not_change_an_image_changes_neither_its_context_nor_its_hash(recipe, change):
-    before = (context(recipe), images.content_hash(recipe))
-    change(recipe)
-    assert (context(recipe), images.content_hash(recipe)) == before
 
 
 @pytest.mark.parametrize("setting", ["0", "65536", "http", "-1"])

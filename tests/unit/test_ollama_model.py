@@ -169,15 +169,6 @@ FATAL: dict[str, tuple[Any, ...]] = {
 
 
 @pytest.mark.parametrize(("script", "says", "attempts"), FATAL.values(), ids=FATAL)
-def test_a_pull_fails_for(ollama, run, script, says, attempts):
-    ollama.scripts = [script] * attempts
-    result = run(["phi3:mini"])
-    assert result["failed"]
-    assert f"model phi3:mini: {ollama.url}" in result["msg"] and says in result["msg"]
-    assert len(ollama.pulls) == attempts
-
-
-@pytest.mark.parametrize(("script", "says", "attempts"), FATAL.values(), ids=FATAL)
 def test_a_mirror_is_passed_over_for(ollama, run, there, script, says, attempts):
     ollama.scripts = [script] * attempts
     result = run([MODEL], mirrors=[ollama.mirror])

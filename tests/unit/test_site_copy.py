@@ -1,10 +1,8 @@
 """The copy of the site: what is in it, what opens it, and how a fresh clone becomes the site again."""
 
 import base64
-import io
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -49,24 +47,6 @@ def looked_up(root: Path, vault: Any = RIGHT, password: str = "") -> tuple[str, 
     vars(sys.modules[type(plugin).__module__])["ROOT"] = root
     key, archive = plugin.run(["key", "archive"], file=str(root / "secrets/vault.yml"), password=password)
     return key, archive
-
-
-def members(archive: str) -> dict[str, tarfile.TarInfo]:
-    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(archive))) as tar:
-        return {member.name: member for member in tar.getmembers() if not member.isdir()}
-
-
-def test_it_has_inventory_variables_and_the_encrypted_vault_and_is_always_the_same(checkout):
-    key, archive = looked_up(checkout)
-    found = members(archive)
-    assert set(found) == {
-        "group_vars/all/site.yml", "host_vars/a/node.yml", "inventory/group_vars", "inventory/production.yml",
-        "secrets/vault.yml",
-    }  # fmt: skip
-    assert found["secrets/vault.yml"].mode == 0o600
-    assert looked_up(checkout) == (key, archive)
-    (checkout / "host_vars/a/node.yml").write_text("changed")
-    assert looked_up(checkout)[1] != archive
 
 
 def test_the_key_follows_from_the_password_of_the_vault_and_from_nothing_in_it(checkout):

@@ -67,22 +67,6 @@ def test_a_cluster_without_services_is_not_ok():
     assert summary([node("A")], ENTRIES)["ok"] is False
 
 
-STORE: dict[str, Any] = {
-    "A": {"store": {}, "shipper": {"needs": ["store"]}},
-    "BB": {"shipper": {"needs": ["store"]}},
-}
-
-
-@pytest.mark.parametrize(("shipper", "caused_by"), [
-    pytest.param("failed", [("shipper", "BB", []), ("store", "A", ["shipper on BB"])], id="it is"),
-    pytest.param("healthy", [("store", "A", [])], id="it is not"),
-])  # fmt: skip
-def test_a_check_may_name_its_cause_which_counts_if_that_failed_too(shipper, caused_by):
-    missing = result("store", "failed", caused_by=["shipper on BB"])
-    content = summary([node("A", missing, result("shipper")), node("BB", result("shipper", shipper))], STORE)
-    assert [(one["service"], one["node"], one["caused_by"]) for one in content["failures"]] == caused_by
-
-
 def test_a_node_that_is_away_is_what_others_point_to():
     away = {"node": "BB", "address": "10.0.0.2"} | {
         "services": node_results(["web", "exporter"], {"unreachable": True, "msg": "no route to host"})
