@@ -19,6 +19,7 @@ from aicluster_backup import main
 from aicluster_backup_job import copy_sqlite
 from aicluster_backup_tools import FailedError
 from backups import BackupNode, arguments, job
+from tables import cases
 from tree import ROOT
 
 # What restic does, and what happens at store N where `says_N` is written.
@@ -95,7 +96,7 @@ def test_restic_is_told_what_to_copy_and_the_run_its_progress_and_metrics(node):
     assert node.metrics("backup")[f"backup_last_exit_code{labels}"] == 0
 
 
-FAILURES: dict[str, tuple[str, int, str]] = {
+@cases(("says", "code", "message"), {
     "a folder that is missing, which restic passes over": (
         "echo '/host/etc does not exist, skipping' >&2", 1, "/host/etc does not exist, skipping",
     ),
@@ -105,10 +106,7 @@ FAILURES: dict[str, tuple[str, int, str]] = {
     ),
     "an answer without a snapshot": ("exit 0", 1, "restic named no snapshot"),
     "an end without a word": ("exit 137", 137, "restic ended with 137 and said nothing"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("says", "code", "message"), FAILURES.values(), ids=FAILURES)
+})  # fmt: skip
 def test_a_failure_of_one_store_is_recorded_and_the_others_go_on(node, says, code, message):
     main(["run"])
     before = node.status()["backup", "ORIN0"]
@@ -132,10 +130,10 @@ def test_a_snapshot_from_which_a_vanished_file_is_missing_is_made_again(node):
     assert len([line for line in node.copied() if "store_1" in line and "tag=postgres" in line]) == 2
 
 
-@pytest.mark.parametrize(("broken", "error"), [
-    pytest.param({"paths": ["/host/no/such/folder"]}, "/no/such/folder does not exist", id="a path"),
-    pytest.param({"dumps": ["/bin/false"]}, "/bin/false: ended with 1", id="a dump"),
-])  # fmt: skip
+@cases(("broken", "error"), {
+    "a path": ({"paths": ["/host/no/such/folder"]}, "/no/such/folder does not exist"),
+    "a dump": ({"dumps": ["/bin/false"]}, "/bin/false: ended with 1"),
+})  # fmt: skip
 def test_what_cannot_be_copied_fails_before_restic_is_asked_and_the_next_job_is_made(node, broken, error):
     node.plan(job("postgres", **broken), job("backup", paths=["/host/etc"]))
     assert main(["run"]) == 1
@@ -180,10 +178,10 @@ def test_a_service_of_which_nothing_is_copied_cannot_be_backed_up_before_it_chan
     assert capsys.readouterr().err == "PI52 copies nothing of postgrs: write postgres\n"
 
 
-@pytest.mark.parametrize(("how", "status", "left"), [
-    pytest.param(signal.SIGKILL, -9, True, id="killed"),
-    pytest.param(signal.SIGTERM, 143, False, id="ended by systemd"),
-])  # fmt: skip
+@cases(("how", "status", "left"), {
+    "killed": (signal.SIGKILL, -9, True),
+    "ended by systemd": (signal.SIGTERM, 143, False),
+})  # fmt: skip
 def test_after_an_interrupted_run_the_next_one_ends_what_it_left_and_succeeds(node, how, status, left):
     main(["run"])
     before = node.status()["postgres", "AGX0"]

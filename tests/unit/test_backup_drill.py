@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import aicluster_textfile
 import pytest
 from backups import Folder, given_to_store, node, snapshot
 from by_path import import_file
+from tables import cases
 
 from aicluster.backup.drills import backup_drills
 
@@ -144,10 +145,10 @@ def test_the_copies_of_a_job_take_turns():
     assert {aicluster_drill.copy_of(WANTED, 0, day) for day in days} == {1, 2}
 
 
-@pytest.mark.parametrize(("number", "address", "network"), [
-    pytest.param(1, "/repository", "none", id="of the copy that is here"),
-    pytest.param(2, LOGIN, "host", id="of the copy in another store"),
-])  # fmt: skip
+@cases(("number", "address", "network"), {
+    "of the copy that is here": (1, "/repository", "none"),
+    "of the copy in another store": (2, LOGIN, "host"),
+})  # fmt: skip
 def test_a_restore_may_write_to_its_folder_and_to_no_copy(night, monkeypatch, number, address, network):
     monkeypatch.setattr(aicluster_drill, "require_answer", lambda _: None)
     run(copy=number)
@@ -162,7 +163,7 @@ def test_a_restore_may_write_to_its_folder_and_to_no_copy(night, monkeypatch, nu
     assert not [line for line in night.asked() if "login" in line or "its-" in line]
 
 
-FAILURES: dict[str, tuple[Callable[[Night], object], str]] = {
+@cases(("happens", "error"), {
     "its drill says no": (
         lambda night: night.answers({"ok": False, "evidence": "table a is missing"}), "table a is missing",
     ),
@@ -184,10 +185,7 @@ FAILURES: dict[str, tuple[Callable[[Night], object], str]] = {
         lambda night: night.answers({**GOOD, "newest": time.time() - 9 * DAY}),
         "its newest record is 8 days old",
     ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("happens", "error"), FAILURES.values(), ids=FAILURES)
+})  # fmt: skip
 def test_a_copy_is_not_proven(night, happens, error):
     run()
     [before] = night.records()
@@ -282,7 +280,7 @@ def notebooks(folder: Path, *texts: str) -> None:
         (home / f"{number}.ipynb").write_text(text)
 
 
-ANSWERS: dict[str, tuple[str, Callable[[Path], object], str, dict[str, int] | None]] = {
+@cases(("job", "make", "evidence", "rows"), {
     "a Grafana without a database": ("grafana", Path.mkdir, "grafana.db is not in the copy", None),
     "a Grafana without users": ("grafana", lambda folder: grafana(folder, 0), "grafana.db has no user", None),
     "a damaged database": ("grafana", lambda folder: broken(grafana(folder, 50)), "grafana.db ", None),
@@ -299,10 +297,7 @@ ANSWERS: dict[str, tuple[str, Callable[[Path], object], str, dict[str, int] | No
         "none of 2 notebooks can be read, such as ", None,
     ),
     "no folder of buckets": ("minio", Path.mkdir, "the copy has no folder of buckets", None),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("job", "make", "evidence", "rows"), ANSWERS.values(), ids=ANSWERS)
+})  # fmt: skip
 def test_a_drill_counts_what_is_good_and_says_what_is_not(tmp_path, job, make, evidence, rows):
     make(tmp_path / job)
     service = job.partition("_")[0]

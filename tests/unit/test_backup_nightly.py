@@ -4,7 +4,7 @@ import json
 import sys
 from typing import Any
 
-import pytest
+from tables import cases
 
 from aicluster.backup.nightly import report, run, summary
 
@@ -19,7 +19,7 @@ def node(*events: Any, status: int = 0, errors: str = "") -> list[str]:
     return [sys.executable, "-c", program]
 
 
-SAYS: dict[str, tuple[list[str], list[str], int]] = {
+@cases(("said", "failures", "snapshots"), {
     "a node whose backup runs already says which": (
         node(status=3, errors="a backup runs since 02:00, started by PI31 (process 12)\n"),
         ["a backup runs since 02:00, started by PI31 (process 12)"], 0,
@@ -34,10 +34,7 @@ SAYS: dict[str, tuple[list[str], list[str], int]] = {
         ["minio: mc mirror: no space left", "a: ended"], 0,
     ),
     "a greeting of the machine is no event": (node("Welcome\n", DONE), [], 1),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("said", "failures", "snapshots"), SAYS.values(), ids=SAYS)
+})  # fmt: skip
 def test_what_a_node_says_is_its_outcome(said, failures, snapshots):
     [outcome] = run({"PI52": said}, print)
     assert outcome.failures == failures

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from render import cluster, compose_of, hosts_running, render_role
 from site_description import production
+from tables import cases
 from tree import ROOT
 
 from aicluster.backup.findings import backup_problems, volume_problems
@@ -76,11 +77,11 @@ def test_a_job_for_what_a_service_keeps(entries, jobs, volumes, paths):
 SITE = [node("PI31", keeps=False), node("PI51"), node("ORIN0", 60), node("AGX0", 1000), node("PI52", 100)]
 
 
-@pytest.mark.parametrize(("name", "stores"), [
-    pytest.param("PI51", ["AGX0", "PI52"], id="the two largest"),
-    pytest.param("PI52", ["AGX0", "ORIN0"], id="a store sends to the others: the second largest"),
-    pytest.param("AGX0", ["PI52", "ORIN0"], id="a store sends to the others: the largest"),
-])  # fmt: skip
+@cases(("name", "stores"), {
+    "the two largest": ("PI51", ["AGX0", "PI52"]),
+    "a store sends to the others: the second largest": ("PI52", ["AGX0", "ORIN0"]),
+    "a store sends to the others: the largest": ("AGX0", ["PI52", "ORIN0"]),
+})  # fmt: skip
 def test_the_stores_of_a_node(name, stores):
     ends = [{"node": store, "address": f"{store}.lan", "port": 8000} for store in stores]
     assert backup_stores(SITE, f"host-{name}") == ends
@@ -154,17 +155,15 @@ def test_a_store_has_room_for_what_is_sent_there(services):
     assert backup_problems([node("A", **services), *STORES]) == []
 
 
-@pytest.mark.parametrize(("services", "unnamed"), [
-    pytest.param({"web": {"backup": [{"volume": "v"}, {"dump": "bin/x", "volume": "w"}]}}, [],
-        id="all named"),
-    pytest.param({"web": {"backup": [{"volume": "v", "none": "It fills again."}]}}, ["w"],
-        id="one forgotten"),
-    pytest.param({"web": {"backup": [{"dump": "bin/x"}]}}, ["v", "w"], id="a dump that does not say of what"),
-    pytest.param({"web": {"beside": ["db"]}, "db": {"backup": [{"volume": "v"}, {"volume": "w"}]}}, [],
-        id="volumes of the service it works beside"),
-    pytest.param({"web": {}, "db": {"backup": [{"volume": "v"}, {"volume": "w"}]}}, ["v", "w"],
-        id="volumes of another service"),
-])  # fmt: skip
+@cases(("services", "unnamed"), {
+    "all named": ({"web": {"backup": [{"volume": "v"}, {"dump": "bin/x", "volume": "w"}]}}, []),
+    "one forgotten": ({"web": {"backup": [{"volume": "v", "none": "It fills again."}]}}, ["w"]),
+    "a dump that does not say of what": ({"web": {"backup": [{"dump": "bin/x"}]}}, ["v", "w"]),
+    "volumes of the service it works beside": (
+        {"web": {"beside": ["db"]}, "db": {"backup": [{"volume": "v"}, {"volume": "w"}]}}, []),
+    "volumes of another service": (
+        {"web": {}, "db": {"backup": [{"volume": "v"}, {"volume": "w"}]}}, ["v", "w"]),
+})  # fmt: skip
 def test_a_volume_that_no_entry_names_is_found(services, unnamed):
     found = [problem.partition(":")[0] for problem in volume_problems([services], {"web": ["v", "w"]})]
     assert found == [f"volume {volume} of service web unnamed" for volume in unnamed]

@@ -11,6 +11,7 @@ from multidict import CIMultiDict
 from standins.kong.kong_standin.config import Credential, parse
 from standins.kong.kong_standin.exchange import Exchange
 from standins.kong.kong_standin.schema import PLUGINS
+from tables import cases
 
 CHAT, OPENAI, GENERATE = "/api/v1/chat", "/v1/chat/completions", "/api/generate"
 
@@ -41,7 +42,20 @@ COUNTS = {"usage": {"prompt_tokens": 7, "completion_tokens": 2}}
 USAGE: dict[str, Any] = {"choices": [], **COUNTS}
 TOKENS = {"usage": {"input_tokens": 7, "output_tokens": 2}}
 DONE = b"data: [DONE]\n\n"
-FORMS: dict[str, tuple[str, dict[str, Any], bytes]] = {
+ASKED = {
+    "/v1/completions": {"prompt": "Hello?"}, "/v1/responses": {"input": "Hello?"},
+    GENERATE: {"prompt": "Hello?"},
+}  # fmt: skip
+MESSAGES = {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}]}
+
+
+def said(entry: dict[str, Any], name: str) -> str:
+    """A text of an entry."""
+    return base64.b64decode(entry["exchange"][name]).decode()
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000], ids=["byte by byte", "in small parts", "in one part"])
+@cases(("path", "members", "answer"), {
     "Ollama's chat": (
         CHAT, {}, lines({"message": {"content": "He"}}, {"message": {"content": "y"}, **ENDED})),
     "a chat in one piece": (CHAT, {"stream": False}, lines({"message": {"content": "Hey"}, **ENDED})[:-1]),
@@ -63,21 +77,7 @@ FORMS: dict[str, tuple[str, dict[str, Any], bytes]] = {
     "words between blanks and other events": (
         OPENAI, {"stream": True}, b": ping\r\n\r\nevent: x\r\n" + events(delta("He"), delta("y")).replace(
             b"\n", b"\r\n") + events(STOPPED, USAGE)),
-}  # fmt: skip
-ASKED = {
-    "/v1/completions": {"prompt": "Hello?"}, "/v1/responses": {"input": "Hello?"},
-    GENERATE: {"prompt": "Hello?"},
-}  # fmt: skip
-MESSAGES = {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}]}
-
-
-def said(entry: dict[str, Any], name: str) -> str:
-    """A text of an entry."""
-    return base64.b64decode(entry["exchange"][name]).decode()
-
-
-@pytest.mark.parametrize("size", [1, 7, 10_000], ids=["byte by byte", "in small parts", "in one part"])
-@pytest.mark.parametrize(("path", "members", "answer"), FORMS.values(), ids=FORMS)
+})  # fmt: skip
 def test_an_answer_of_any_form_and_in_any_parts_is_stored_whole(path, members, answer, size):
     parts = [answer[at : at + size] for at in range(0, len(answer), size)]
     entry = record(path, json.dumps(members | ASKED.get(path, MESSAGES)), *parts)
@@ -92,32 +92,28 @@ def test_an_answer_of_any_form_and_in_any_parts_is_stored_whole(path, members, a
     )
 
 
-CUT = {
+@cases("answer", {
     "a node that breaks off": lines({"message": {"content": "Hey"}}),
     "in the middle of a line": lines({"message": {"content": "Hey"}}) + b'{"mess',
     "an error on the way": lines({"message": {"content": "Hey"}}, {"error": "the runner died"}),
     "garbage": lines({"message": {"content": "Hey"}})
     + b'\xff\0\n[1,2]\n"x"\n7\nnull\n{"choices":7,"usage":7}\n',
-}
-
-
-@pytest.mark.parametrize("answer", CUT.values(), ids=CUT)
+})  # fmt: skip
 def test_of_an_answer_that_breaks_off_what_came_is_stored_as_a_part(answer):
     entry = record(CHAT, json.dumps(MESSAGES), answer)
     assert (said(entry, "answer"), entry["exchange"]["whole"]) == ("Hey", False)
 
 
 IMAGE = "A" * 1_000_000
-WITH_IMAGES = {
+
+
+@cases(("path", "members"), {
     "Ollama's": (CHAT, {"messages": [{"role": "user", "content": "Hello?", "images": [IMAGE, IMAGE]}]}),
     "OpenAI's": (OPENAI, {"messages": [{"role": "user", "content": [
         {"type": "text", "text": "Hello?"}, {"type": "image_url", "image_url": {"url": IMAGE}},
         {"type": "image_url", "image_url": {"url": IMAGE}}]}]}),
     "without a chat": (GENERATE, {"prompt": "Hello?", "images": [IMAGE, IMAGE]}),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("path", "members"), WITH_IMAGES.values(), ids=WITH_IMAGES)
+})  # fmt: skip
 def test_of_images_their_size_is_stored(path, members):
     entry = record(path, json.dumps(members | {"model": "gemma3:12b"}), lines(ENDED))
     assert (said(entry, "question"), entry["exchange"]["images"]) == ("Hello?", "1000000,1000000")
@@ -134,17 +130,14 @@ def test_long_texts_are_stored_to_the_limit_without_half_a_character():
         assert (entry["exchange"]["whole"], entry["exchange"]["question_whole"]) == (whole, whole)
 
 
-HOSTILE = {
+@cases("body", {
     "messages that are none": '{"messages":[7,null,"x",[],{"content":7},{"content":"x"}]}',
     "parts that are none": '{"messages":[{"content":[7,null,{"text":{}},{"text":"x"}]}]}',
     "a role of its own": '{"messages":[{"role":{"a":1},"content":"x"},{"role":"root","content":"x"}]}',
     "images that are none": '{"model":"gemma3:12b","messages":[{"content":"x","images":[7,null,{}]}]}',
     "no list of them": '{"messages":[{"content":"x","images":7}]}',
     "a zero byte": '{"messages":[{"content":"x\\u0000y"}]}',
-}
-
-
-@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+})  # fmt: skip
 def test_whatever_a_client_sends_the_entry_is_plain_json(body):
     entry = record(CHAT, body, lines({"message": {"content": "Hey"}, **ENDED}))
     assert (said(entry, "answer"), entry["exchange"]["role"]) == ("Hey", "user")
@@ -159,28 +152,22 @@ def test_no_key_and_nothing_else_of_a_request_is_sent():
         assert secret not in json.dumps(record(path, json.dumps(MESSAGES), lines(ENDED), **headers))
 
 
-NOTHING: dict[str, tuple[Any, ...]] = {
+@cases(("path", "body", "more"), {
     "an embedding": ("/api/embed", '{"input":"x"}', {}),
     "OpenAI's": ("/v1/embeddings", '{"input":"x"}', {}),
     "what a model is": ("/api/show", '{"model":"phi3:mini"}', {}),
     "a model that is only loaded": (GENERATE, '{"model":"phi3:mini","prompt":""}', {}),
     "what is no JSON": (CHAT, "x", {}),
     "an error": (CHAT, json.dumps(MESSAGES), {"status": 500}),
-}
-
-
-@pytest.mark.parametrize(("path", "body", "more"), NOTHING.values(), ids=NOTHING)
+})  # fmt: skip
 def test_of_other_requests_only_the_fact_is_sent(path, body, more):
     assert "exchange" not in record(path, body, b'{"error":"x"}', **more)
 
 
-SWITCHES: dict[str, dict[str, Any]] = {
+@cases("overrides", {
     "one user": render.with_users({"name": "anna", "role": "user", "store": False}),
     "everybody": {"kong_history_store": False},
-}
-
-
-@pytest.mark.parametrize("overrides", SWITCHES.values(), ids=SWITCHES)
+})  # fmt: skip
 def test_storing_can_be_switched_off(monkeypatch, overrides):
     config = parse(render.render_role("kong", overrides=overrides)[KONG_YML], PLUGINS)
     monkeypatch.setattr("gateway_lua.shipped", lambda: config)

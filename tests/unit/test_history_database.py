@@ -13,6 +13,7 @@ import gateway_lua
 import pytest
 import real_postgres
 from real_postgres import Database
+from tables import cases
 from tree import ROOT
 
 HOME = ROOT / "roles/postgres/templates/opt/aicluster/postgres"
@@ -109,14 +110,11 @@ def test_a_migration_is_applied_once_and_check_says_so_before(server, tmp_path):
         server.sql("DROP TABLE public.more; DELETE FROM public.schema_migrations WHERE version = 99")
 
 
-REFUSED = {
+@cases(("name", "text", "says"), {
     "a file that was changed after it was applied": ("0001_history.sql", "SELECT 1;", "was changed after"),
     "two files with one number": ("0001_other.sql", "SELECT 1;", "its number must be greater than 1"),
     "a file that fails half way": ("0002_x.sql", "CREATE TABLE public.half (); SELECT 1/0;", "by zero"),
-}
-
-
-@pytest.mark.parametrize(("name", "text", "says"), REFUSED.values(), ids=REFUSED)
+})  # fmt: skip
 def test_what_cannot_be_applied_is_refused_and_changes_nothing(server, tmp_path, name, text, says):
     shutil.copytree(HOME / "migrations", tmp_path / "m")
     (tmp_path / "m" / name).write_text(text)
@@ -163,16 +161,13 @@ def test_a_repeated_request_is_stored_once(database):
     assert (len(messages(database)), errors(database)) == (2, "")
 
 
-STORED: dict[str, tuple[str | bytes, str]] = {
+@cases(("text", "kept"), {
     "any language": ("日本語 🙂 'quotes' \\ \"x\" $$ %s", "日本語 🙂 'quotes' \\ \"x\" $$ %s"),
     "bytes that are no UTF-8": (b"caf\xe9", "café"),
     "half a character": ("é".encode()[:1], "Ã"),
     "JSON that closes the one around it": ('"}]); DROP TABLE x; --', '"}]); DROP TABLE x; --'),
     "nothing": ("", ""),
-}
-
-
-@pytest.mark.parametrize(("text", "kept"), STORED.values(), ids=STORED)
+})  # fmt: skip
 def test_whatever_is_said_is_stored(database, text, kept):
     ingest(database, entry(text, text))
     assert [one["content"] for one in messages(database)] == [kept, kept]
@@ -185,17 +180,14 @@ def test_of_an_answer_that_was_cut_the_part_that_came_is_kept_and_marked(databas
     assert (answer["content"], answer["whole"]) == ("The answer is", False)
 
 
-REJECTED: dict[str, tuple[dict[str, Any], str]] = {
+@cases(("members", "reason"), {
     "a role nobody has": ({"role": "root"}, "messages_role_check"),
     "a zero byte": ({"answer": b"a\0b"}, "invalid byte sequence"),
     "no base64": ({"kind": "image", "workflow": "%%%"}, "invalid symbol"),
     "a kind of its own": ({"kind": "secret"}, "case not found"),
     "an id that is none": ({"conversation": "1; DROP TABLE x"}, "invalid input syntax for type uuid"),
     "sizes that are none": ({"images": "many"}, "invalid input syntax for type bigint"),
-}
-
-
-@pytest.mark.parametrize(("members", "reason"), REJECTED.values(), ids=REJECTED)
+})  # fmt: skip
 def test_what_cannot_be_stored_is_kept_with_its_reason_and_holds_nobody_up(database, members, reason):
     bad = entry("bad", **members)
     ingest(database, entry("before"), bad, entry("after"), [], 7, {})
@@ -224,17 +216,14 @@ def test_requests_whose_content_nobody_wants_stored_only_count(database):
     assert database.sql("SELECT count(*) FROM history.users") == "0"
 
 
-CODE = {
+@cases(("answer", "snippets"), {
     "two blocks": (
         "Try\n```python\nprint(1)\n```\nor\n```c++\nint i;\n```",
         [("python", "print(1)\n"), ("c++", "int i;\n")]),
     "no language, Windows lines": ("```\r\nx\r\n```", [("", "x\r\n")]),
     "one that was cut has no end": ("```sh\nls", []),
     "words in one line": ("Use ```x``` here.", []),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("answer", "snippets"), CODE.values(), ids=CODE)
+})  # fmt: skip
 def test_code_is_found_in_the_answer(database, answer, snippets):
     ingest(database, entry("```python\nnot mine\n```", answer))
     question, found = messages(database)
@@ -295,17 +284,14 @@ def test_what_the_gateway_sends_is_what_the_database_takes(database):
 # --- who sees it ---
 
 
-NOT_ALLOWED = {
+@cases("statement", {
     "other users' names": "SELECT * FROM history.users",
     "what was rejected": "SELECT * FROM history.ingest_errors",
     "writing a message": "INSERT INTO history.messages DEFAULT VALUES",
     "changing a conversation": "UPDATE history.conversations SET title = ''",
     "forgetting somebody": "SELECT history.forget('anna')",
     "looking without a schema of its own": "TABLE public.schema_migrations",
-}
-
-
-@pytest.mark.parametrize("statement", NOT_ALLOWED.values(), ids=NOT_ALLOWED)
+})  # fmt: skip
 def test_the_gateways_role_may_call_its_functions_only(database, statement):
     with pytest.raises(CalledProcessError) as failed:
         database.sql(f"SET ROLE gateway; {statement}")

@@ -5,6 +5,7 @@ import re
 import pytest
 from aicluster_lab import images, registry
 from aicluster_lab.errors import LabError
+from tables import cases
 from tree import ROOT, catalogue
 
 
@@ -54,12 +55,10 @@ def test_a_port_that_is_none_is_refused(setting, monkeypatch):
         registry.published_port()
 
 
-@pytest.mark.parametrize(("listing", "expected"), [
-    pytest.param("mirror/kong:3 sha256:new", [], id="the registry's own is up to date"),
-    pytest.param("mirror/kong:3 sha256:old", ["mirror/kong:3"],
-        id="another digest under the tag is outdated"),
-    pytest.param("mirror/kong:3 sha256:old\nmirror/kong:3 sha256:new", [],
-        id="an older digest beside it is fine"),
-])  # fmt: skip
+@cases(("listing", "expected"), {
+    "the registry's own is up to date": ("mirror/kong:3 sha256:new", []),
+    "another digest under the tag is outdated": ("mirror/kong:3 sha256:old", ["mirror/kong:3"]),
+    "an older digest beside it is fine": ("mirror/kong:3 sha256:old\nmirror/kong:3 sha256:new", []),
+})  # fmt: skip
 def test_images_on_a_node_follow_the_registry(listing, expected):
     assert registry.outdated(listing, {"mirror/kong:3": "sha256:new"}) == expected

@@ -15,33 +15,33 @@ from aicluster_lab import engine, firewall, nodes, sitedata, subnet
 from aicluster_lab.errors import LabError
 from aicluster_lab.lock import held, require_owner
 from aicluster_lab.subnet import Occupied
+from tables import cases
 
 DEBIAN = {"ID": "debian"}
 UBUNTU_LIKE = {"ID": "mint", "ID_LIKE": "ubuntu debian"}
 
 
-@pytest.mark.parametrize(("uid", "system", "foreign", "words"), [
-    pytest.param(0, DEBIAN, False, "", id="root on Debian may"),
-    pytest.param(0, UBUNTU_LIKE, False, "", id="root on something like Ubuntu may"),
-    pytest.param(1000, DEBIAN, False, "usermod -aG docker", id="a user learns how to become able"),
-    pytest.param(0, {"ID": "fedora", "PRETTY_NAME": "Fedora 43"}, False, "Fedora 43", id="another system"),
-    pytest.param(0, DEBIAN, True, "DOCKER_HOST", id="not when another engine was asked for"),
-])  # fmt: skip
+@cases(("uid", "system", "foreign", "words"), {
+    "root on Debian may": (0, DEBIAN, False, ""),
+    "root on something like Ubuntu may": (0, UBUNTU_LIKE, False, ""),
+    "a user learns how to become able": (1000, DEBIAN, False, "usermod -aG docker"),
+    "another system": (0, {"ID": "fedora", "PRETTY_NAME": "Fedora 43"}, False, "Fedora 43"),
+    "not when another engine was asked for": (0, DEBIAN, True, "DOCKER_HOST"),
+})  # fmt: skip
 def test_why_an_engine_cannot_be_installed(uid, system, foreign, words):
     with pytest.raises(LabError, match=words) if words else nullcontext():
         engine.require_installable(uid, system, foreign)
 
 
-@pytest.mark.parametrize(("info", "words"), [
-    pytest.param({"ServerVersion": "20.10.24+dfsg1"}, "", id="Debian 12's engine"),
-    pytest.param({"ServerVersion": "19.03.15"}, "needs 20.10", id="an engine without cgroup v2"),
-    pytest.param({"ServerVersion": "9.1.0"}, "needs 20.10", id="versions are numbers, not text"),
-    pytest.param(
+@cases(("info", "words"), {
+    "Debian 12's engine": ({"ServerVersion": "20.10.24+dfsg1"}, ""),
+    "an engine without cgroup v2": ({"ServerVersion": "19.03.15"}, "needs 20.10"),
+    "versions are numbers, not text": ({"ServerVersion": "9.1.0"}, "needs 20.10"),
+    "a rootless engine": (
         {"ServerVersion": "28.5.2", "SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"]},
-        "rootless", id="a rootless engine"),
-    pytest.param({"ServerVersion": "28.5.2", "OperatingSystem": "Docker Desktop"}, "Desktop",
-        id="Docker Desktop"),
-])  # fmt: skip
+        "rootless"),
+    "Docker Desktop": ({"ServerVersion": "28.5.2", "OperatingSystem": "Docker Desktop"}, "Desktop"),
+})  # fmt: skip
 def test_why_nodes_cannot_run_on_an_engine(info, words):
     with pytest.raises(LabError, match=words) if words else nullcontext():
         engine.require_usable(info)
@@ -52,11 +52,11 @@ A_UNIT = {"unit": "docker.service", "pid": 0, "start_ticks": 0}
 BUSY = SimpleNamespace(containers=SimpleNamespace(list=lambda: ["a container"]))
 
 
-@pytest.mark.parametrize(("record", "answering"), [
-    pytest.param(None, None, id="one the lab did not start"),
-    pytest.param(SELF, None, id="a process that took over the engine's number"),
-    pytest.param(A_UNIT, BUSY, id="one that runs somebody else's container"),
-])  # fmt: skip
+@cases(("record", "answering"), {
+    "one the lab did not start": (None, None),
+    "a process that took over the engine's number": (SELF, None),
+    "one that runs somebody else's container": (A_UNIT, BUSY),
+})  # fmt: skip
 def test_what_is_not_the_labs_alone_is_not_stopped(record, answering, tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "answering", lambda: answering)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing is to be stopped"))
@@ -94,12 +94,12 @@ ALL = (1 << len(nodes.CAPABILITIES)) - 1
 LAST = len(nodes.CAPABILITIES) - 1
 
 
-@pytest.mark.parametrize(("bounding_set", "last", "expected"), [
-    pytest.param(ALL, LAST, (), id="a full machine lacks nothing"),
-    pytest.param(ALL & ~(1 << 24), LAST, ("SYS_RESOURCE",), id="a cleared bit is a missing capability"),
-    pytest.param((1 << 38) - 1, 37, (), id="an older kernel does not lack what it does not know"),
-    pytest.param(ALL, LAST + 1, (), id="a newer kernel's unknown capabilities are not asked for"),
-])  # fmt: skip
+@cases(("bounding_set", "last", "expected"), {
+    "a full machine lacks nothing": (ALL, LAST, ()),
+    "a cleared bit is a missing capability": (ALL & ~(1 << 24), LAST, ("SYS_RESOURCE",)),
+    "an older kernel does not lack what it does not know": ((1 << 38) - 1, 37, ()),
+    "a newer kernel's unknown capabilities are not asked for": (ALL, LAST + 1, ()),
+})  # fmt: skip
 def test_missing_capabilities(bounding_set, last, expected):
     assert nodes.missing_capabilities(bounding_set, last) == expected
 
@@ -115,14 +115,12 @@ SITE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    pytest.param({"memory_mb": None}, "198.18.77.147: .*node_memory_mb is missing",
-        id="a node without memory"),
-    pytest.param({"services": {}}, "No host of the group `gateway` runs nginx", id="no ingress"),
-    pytest.param({"site_router": "10.0.0.1"}, "site_router 10.0.0.1.*inside it", id="a router elsewhere"),
-    pytest.param({"site_image_mirror": "10.0.0.2:5000"}, "site_image_mirror 10.0.0.2",
-        id="a registry elsewhere"),
-])  # fmt: skip
+@cases(("changes", "message"), {
+    "a node without memory": ({"memory_mb": None}, "198.18.77.147: .*node_memory_mb is missing"),
+    "no ingress": ({"services": {}}, "No host of the group `gateway` runs nginx"),
+    "a router elsewhere": ({"site_router": "10.0.0.1"}, "site_router 10.0.0.1.*inside it"),
+    "a registry elsewhere": ({"site_image_mirror": "10.0.0.2:5000"}, "site_image_mirror 10.0.0.2"),
+})  # fmt: skip
 def test_what_is_wrong_is_named(changes, message):
     assert sitedata.site_from(Path("/checkout"), {"nodes": [NODE], **SITE}).images == ("nginx:1",)
     with pytest.raises(LabError, match=message):
@@ -132,27 +130,26 @@ def test_what_is_wrong_is_named(changes, message):
 LAB = IPv4Network("198.18.77.0/24")
 
 
-@pytest.mark.parametrize("used", [
-    pytest.param("198.18.0.0/15", id="a network around it"),
-    pytest.param("198.18.77.128/25", id="a network inside it"),
-    pytest.param("198.18.77.53/32", id="a single address inside it"),
-])  # fmt: skip
+@cases("used", {
+    "a network around it": "198.18.0.0/15",
+    "a network inside it": "198.18.77.128/25",
+    "a single address inside it": "198.18.77.53/32",
+})  # fmt: skip
 def test_a_network_that_overlaps_what_is_in_use_is_refused_with_the_files_to_edit(used):
     named = r"198\.18\.77\.0/24 overlaps .*: this; that\. .*lab/group_vars/lab\.yml.*lab/hosts\.yml"
     with pytest.raises(LabError, match=named):
         subnet.require_free(LAB, [Occupied(IPv4Network(used), what) for what in ("this", "that")])
 
 
-@pytest.mark.parametrize(("route", "expected"), [
-    pytest.param({"dst": "10.1.0.0/16", "dev": "eth0"}, ["route 10.1.0.0/16 on eth0"], id="a network"),
-    pytest.param({"dst": "10.1.2.3", "dev": "wg0"}, ["route 10.1.2.3/32 on wg0"], id="a single host"),
-    pytest.param({"dst": "10.9.0.0/16", "type": "blackhole"}, ["route 10.9.0.0/16 on no interface"],
-        id="a hole"),
-    pytest.param({"dst": "default", "dev": "eth0"}, [], id="the default route leads everywhere else"),
-    pytest.param({"dst": "128.0.0.0/1", "dev": "tun0"}, [], id="so does the half of the world a VPN takes"),
-    pytest.param({"dst": "198.18.77.0/24", "dev": subnet.BRIDGE}, [], id="the lab's own route"),
-    pytest.param({"dst": "fe80::/64", "dev": "eth0"}, [], id="IPv6"),
-])  # fmt: skip
+@cases(("route", "expected"), {
+    "a network": ({"dst": "10.1.0.0/16", "dev": "eth0"}, ["route 10.1.0.0/16 on eth0"]),
+    "a single host": ({"dst": "10.1.2.3", "dev": "wg0"}, ["route 10.1.2.3/32 on wg0"]),
+    "a hole": ({"dst": "10.9.0.0/16", "type": "blackhole"}, ["route 10.9.0.0/16 on no interface"]),
+    "the default route leads everywhere else": ({"dst": "default", "dev": "eth0"}, []),
+    "so does the half of the world a VPN takes": ({"dst": "128.0.0.0/1", "dev": "tun0"}, []),
+    "the lab's own route": ({"dst": "198.18.77.0/24", "dev": subnet.BRIDGE}, []),
+    "IPv6": ({"dst": "fe80::/64", "dev": "eth0"}, []),
+})  # fmt: skip
 def test_routes(route, expected):
     assert [item.what for item in subnet.occupied_by_routes([route])] == expected
 

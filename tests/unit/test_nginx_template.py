@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import render
+from tables import cases
 
 CONF = "/opt/aicluster/nginx/conf/"
 Block = list[tuple[str, list[str], Any]]
@@ -253,7 +254,9 @@ def first_match(entries: Block, text: str) -> str:
 
 WITH_ITS_MODEL = """'$edge_members,"model":"$edge_alias"}'"""
 FOREIGN = "$foreign_origin"
-MAPS: dict[str, tuple[str, str, str, str]] = {
+
+
+@cases(("node", "variable", "text", "result"), {
     "a small body is kept to be asked again": (GATEWAY, "$is_not_kept", "29999", '""'),
     "a bigger one is not": (GATEWAY, "$is_not_kept", "30000", "1"),
     "nor one of unknown length": (GATEWAY, "$is_not_kept", "", "1"),
@@ -280,9 +283,6 @@ MAPS: dict[str, tuple[str, str, str, str]] = {
     "nor one of another port": (PAGES, FOREIGN, "http://10.0.0.3 10.0.0.3:8080", "1"),
     "its own page may ask with TLS": (PAGES, FOREIGN, "https://orin0.local orin0.local", '""'),
     "nor one without a name": (PAGES, FOREIGN, "null 10.0.0.3:8080", "1"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("node", "variable", "text", "result"), MAPS.values(), ids=MAPS)
+})  # fmt: skip
 def test_nginx_decides(node, variable, text, result):
     assert mapped(variable, text, node) == result

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from inspected import FOUND
+from tables import cases
 
 from aicluster.preflight.node import RULES, node_findings
 
@@ -65,7 +66,7 @@ def met(**what: Any) -> dict[str, Any]:
     return {"firewalls": {"others": [], "nf_tables": True, "peer": "192.168.1.10", "bridges": []} | what}
 
 
-REFUSED: dict[str, tuple[Any, ...]] = {
+@cases(("found", "wanted", "sentence"), {
     **{f"a firewall of the user's own, {other}": (met(others=[other]), FIREWALL,
         f"firewall of PI41 {other}: must not be there beside the toolkit's, or nobody can tell which of them "
         f"closes a port; {fix} there, {OFF}, or `firewall_with_others: beside`, with which both apply")
@@ -134,10 +135,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
         OLD_DATA, {},
         "image of postgres on PI41 postgres:17.12: must be of the major version of m:5000/postgres:16.4, as "
         "no other reads its data; set that one, or do what docs/restore.md#another-major-version says"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("found", "wanted", "sentence"), REFUSED.values(), ids=REFUSED)
+})  # fmt: skip
 def test_a_finding_is_named_with_node_value_rule_and_fix(found, wanted, sentence):
     assert findings(found, wanted) == [sentence]
 
@@ -179,8 +177,9 @@ OUT_OF_FILE = f"its log-driver, journald, or the engine does not start again; ta
 SAVE = "move the data first: save it, run playbooks/cleanup.yml there, put it back after this run"
 ANEW = "`sudo docker compose -p aicluster down` there first"
 
+
 # What of the engine's new file is wrong, and decisive words of the rule and the fix.
-FILES: dict[str, tuple[Any, ...]] = {
+@cases(("found", "value", "said"), {
     "a file the engine itself refuses, with its flags": (
         start(JOURNALD, said="unable to configure with file /dev/stdin: log-driver: (from flag: x)"),
         "log-driver: (from flag: x)", "must be accepted by `/usr/sbin/dockerd -H fd://`"),
@@ -204,10 +203,7 @@ FILES: dict[str, tuple[Any, ...]] = {
         start({"storage-driver": "btrfs"}), "storage-driver: btrfs, until now overlay2", ANEW),
     "containerd's store instead of the engine's": (start({"features": {"containerd-snapshotter": True}}),
         "features.containerd-snapshotter: true, until now false", ANEW),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("found", "value", "said"), FILES.values(), ids=FILES)
+})  # fmt: skip
 def test_a_file_with_which_the_engine_would_not_start_or_hide_what_is_there_is_named(found, value, said):
     [finding] = findings(found)
     assert finding.startswith(f"new {DAEMON} of PI41 ({value}): must ") and said in finding

@@ -4,6 +4,7 @@ import os
 
 import pytest
 from aicluster_node.probes import probe
+from tables import cases
 
 
 def test_a_service_that_nobody_runs_answers_nothing():
@@ -21,15 +22,14 @@ def keys(tmp_path, monkeypatch):
     return path
 
 
-@pytest.mark.parametrize(("change", "found"), [
-    pytest.param(lambda keys: keys.unlink(), "", id="no file"),
-    pytest.param(lambda keys: keys.parent.chmod(0o755), "", id="its folder is open to others"),
-    pytest.param(lambda keys: keys.chmod(0o644), "", id="it is open to others"),
-    pytest.param(lambda keys: os.chown(keys.parent, 4242, -1), "", id="its folder is another user's"),
-    pytest.param(lambda keys: os.chown(keys, 4242, -1), "", id="it is another user's"),
-    pytest.param(lambda keys: keys.chmod(0o400), "ssh-ed25519 AAAA J\ufffdrg\n",
-        id="only the user may read it"),
-])  # fmt: skip
+@cases(("change", "found"), {
+    "no file": (lambda keys: keys.unlink(), ""),
+    "its folder is open to others": (lambda keys: keys.parent.chmod(0o755), ""),
+    "it is open to others": (lambda keys: keys.chmod(0o644), ""),
+    "its folder is another user's": (lambda keys: os.chown(keys.parent, 4242, -1), ""),
+    "it is another user's": (lambda keys: os.chown(keys, 4242, -1), ""),
+    "only the user may read it": (lambda keys: keys.chmod(0o400), "ssh-ed25519 AAAA J\ufffdrg\n"),
+})  # fmt: skip
 def test_a_probe_of_a_users_file_is_its_text_if_it_is_the_users_alone(keys, change, found):
     try:
         change(keys)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.aicluster_models import pull
 from fake_ollama import GIGA, pulling
+from tables import cases
 
 from aicluster.errors import SiteError
 from aicluster.models import model_mirrors, ollama_differences
@@ -28,29 +29,25 @@ def node(name: str, tier: str, *, mirror_for: list[str] | None = None) -> dict[s
 
 AGX, AGX1 = (node(name, "primary_ai", mirror_for=["primary_ai", "secondary_ai"]) for name in ("AGX", "AGX1"))
 OPEN = node("AGX", "primary_ai", mirror_for=["lan"])
-MIRRORS: dict[str, tuple[Any, ...]] = {
+
+
+@cases(("pulling", "nodes", "mirrors"), {
     "the mirror of another node": (node("O", "secondary_ai"), [AGX], ["10.0.0.3:11436"]),
     "never its own": (AGX, [AGX, AGX1], ["10.0.0.4:11436"]),
     "none whose port is closed to it": (node("N", "edge"), [AGX], []),
     "one that is open to the whole network": (node("N", "edge"), [OPEN], ["10.0.0.3:11436"]),
-}
-
-
-@pytest.mark.parametrize(("pulling", "nodes", "mirrors"), MIRRORS.values(), ids=MIRRORS)
+})  # fmt: skip
 def test_a_node_copies_from_mirrors_that_let_it_in(pulling, nodes, mirrors):
     assert model_mirrors([*nodes, pulling], pulling) == mirrors
 
 
-LINES: dict[str, tuple[Any, ...]] = {
+@cases(("declared", "came", "line"), {
     "no size is declared": (0, [], "gpt-oss: about to start"),
     "nothing has come": (13.8, [], "gpt-oss: 0 % of 13.8 GB"),
     "nothing has come in this stream": (13.8, [4.6], "gpt-oss: 33 % of 13.8 GB"),
     "it is in the middle": (13.8, [0, 4.6], "gpt-oss: 33 % of 13.8 GB, 23.0 MB/s, 7 min left"),
     "it is at the end": (13.8, [0, 13.7], "gpt-oss: 99 % of 13.8 GB, 68.5 MB/s, less than a minute left"),
-}
-
-
-@pytest.mark.parametrize(("declared", "came", "line"), LINES.values(), ids=LINES)
+})  # fmt: skip
 def test_a_line_says_how_far_how_fast_how_long_when(monkeypatch, declared, came, line):
     clock = iter([1000, 1200])
     monkeypatch.setattr(pull, "time", SimpleNamespace(monotonic=lambda: next(clock)))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from backups import Folder
+from tables import cases
 from tree import ROOT
 
 PROGRAM = ROOT / "roles/postgres/templates/opt/aicluster/postgres/bin/restore"
@@ -100,11 +101,11 @@ def test_roles_that_exist_keep_their_password_and_missing_ones_are_made(server):
     assert "CREATE ROLE byhand;\nALTER ROLE byhand WITH LOGIN PASSWORD 'kept';" in server.read("asked")
 
 
-@pytest.mark.parametrize("spoil", [
-    pytest.param(lambda server: (server.folder / "broken").touch(), id="a dump that does not restore"),
-    pytest.param(lambda server: server.write("tables", "s.t|2|8\n\n"), id="other rows"),
-    pytest.param(lambda server: server.write("tables", "\n"), id="a table that is missing"),
-])  # fmt: skip
+@cases("spoil", {
+    "a dump that does not restore": lambda server: (server.folder / "broken").touch(),
+    "other rows": lambda server: server.write("tables", "s.t|2|8\n\n"),
+    "a table that is missing": lambda server: server.write("tables", "\n"),
+})  # fmt: skip
 def test_what_is_not_what_was_dumped_never_takes_the_name(server, spoil):
     spoil(server)
     assert server.restore(str(server.folder)).returncode == 1
@@ -112,7 +113,7 @@ def test_what_is_not_what_was_dumped_never_takes_the_name(server, spoil):
     assert server.read("asked").rstrip().endswith('DROP DATABASE IF EXISTS "web_restoring" WITH (FORCE);')
 
 
-REFUSALS: dict[str, tuple[Any, list[str], str]] = {
+@cases(("spoil", "arguments", "message"), {
     "a newer major version": (
         lambda server: server.manifest("18.0"), [],
         "postgres: the dump is of PostgreSQL 18.0, the server is 17.12: must not be of an older",
@@ -132,10 +133,7 @@ REFUSALS: dict[str, tuple[Any, list[str], str]] = {
     "a folder without a dump": (
         lambda server: (server.folder / "manifest.json").unlink(), [], "has no dump: ",
     ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("spoil", "arguments", "message"), REFUSALS.values(), ids=REFUSALS)
+})  # fmt: skip
 def test_what_cannot_work_is_refused_before_anything_is_asked(server, spoil, arguments, message):
     spoil(server)
     done = server.restore(str(server.folder), *arguments)

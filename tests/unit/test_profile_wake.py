@@ -13,6 +13,7 @@ import aicluster_wake
 import pytest
 import render
 from aicluster_wake import Rest, Server, Switches
+from tables import cases
 
 from aicluster.gateway.sleeping import wake_ways
 
@@ -60,25 +61,25 @@ def test_a_switch_that_failed_is_not_tried_by_every_request(monkeypatch, pause_s
     assert len(switch.to) == tried
 
 
-@pytest.mark.parametrize(("looks", "due"), [
-    ([(30, True), (59, True)], False),
-    ([(30, True), (60, True)], True),
-    ([(30, True), (50, False), (80, True)], False),
-    ([(50, False), (110, True)], True),
-    ([(60, True), (90, True)], False),
-], ids=["not yet", "idle long enough", "used meanwhile", "and then idle", "a refused try waits"])  # fmt: skip
+@cases(("looks", "due"), {
+    "not yet": ([(30, True), (59, True)], False),
+    "idle long enough": ([(30, True), (60, True)], True),
+    "used meanwhile": ([(30, True), (50, False), (80, True)], False),
+    "and then idle": ([(50, False), (110, True)], True),
+    "a refused try waits": ([(60, True), (90, True)], False),
+})  # fmt: skip
 def test_a_woken_profile_that_nobody_uses_is_left(looks, due):
     rest = Rest(60, 0)
     assert [rest.is_due(*look) for look in looks][-1] == due
 
 
-@pytest.mark.parametrize(("active", "woken", "quiet", "work", "resting"), [
-    ("image", True, True, "", True),
-    ("image", True, False, "", False),
-    ("image", True, True, "1 picture", False),
-    ("image", False, True, "", False),
-    ("llm", True, True, "", False),
-], ids=["nobody", "a client", "a job", "somebody chose it", "the node's own"])  # fmt: skip
+@cases(("active", "woken", "quiet", "work", "resting"), {
+    "nobody": ("image", True, True, "", True),
+    "a client": ("image", True, False, "", False),
+    "a job": ("image", True, True, "1 picture", False),
+    "somebody chose it": ("image", False, True, "", False),
+    "the node's own": ("llm", True, True, "", False),
+})  # fmt: skip
 def test_a_profile_rests_that_was_woken_and_is_not_used(monkeypatch, active, woken, quiet, work, resting):
     found = {"site": SITE, "active_profile": active, "is_woken": woken, "at_work": not quiet, "work": work}
     for name, value in found.items():
@@ -114,16 +115,15 @@ def asked(server: Server, path: str, **headers: str) -> tuple[int, Any, Any]:
 TOKEN = {"Authorization": "Bearer token"}
 
 
-@pytest.mark.parametrize(("path", "headers", "switch", "answer"), [
-    pytest.param("/image", {}, Switched(), (401, None, None), id="no token"),
-    pytest.param("/", TOKEN, Switched(), (200, None, None), id="which profile is active"),
-    pytest.param("/x", TOKEN, Switched(), (404, None, None), id="no such profile"),
-    pytest.param("/image", {**TOKEN, "X_AI_Kept": "yes"}, Switched(), (200, "@woken", None),
-        id="nginx asks Kong again"),
-    pytest.param("/image", TOKEN, Switched(), (503, None, "1"), id="what nginx has not kept is sent again"),
-    pytest.param("/image", TOKEN, Switched(ended=False), (503, None, "30"), id="it takes longer"),
-    pytest.param("/image", TOKEN, Switched("2 jobs"), (503, None, "60"), id="the node is at work"),
-])  # fmt: skip
+@cases(("path", "headers", "switch", "answer"), {
+    "no token": ("/image", {}, Switched(), (401, None, None)),
+    "which profile is active": ("/", TOKEN, Switched(), (200, None, None)),
+    "no such profile": ("/x", TOKEN, Switched(), (404, None, None)),
+    "nginx asks Kong again": ("/image", {**TOKEN, "X_AI_Kept": "yes"}, Switched(), (200, "@woken", None)),
+    "what nginx has not kept is sent again": ("/image", TOKEN, Switched(), (503, None, "1")),
+    "it takes longer": ("/image", TOKEN, Switched(ended=False), (503, None, "30")),
+    "the node is at work": ("/image", TOKEN, Switched("2 jobs"), (503, None, "60")),
+})  # fmt: skip
 def test_a_request_is_sent_on_or_told_when_to_come_again(listening, path, headers, switch, answer):
     listening.switches = Switches(switch)
     assert asked(listening, path, **headers) == answer

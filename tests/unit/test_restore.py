@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from render import cluster, hosts_running
+from tables import cases
 
 from aicluster.backup.restore import failure, off_site, targets, words
 from aicluster.errors import SiteError
@@ -18,12 +19,12 @@ def host_of(name: str) -> str:
     return next(str(node["host"]) for node in NODES if node["name"] == name)
 
 
-@pytest.mark.parametrize(("hosts", "service", "name"), [
-    pytest.param(HOSTS, "postgres", "", id="the one that keeps a service"),
-    pytest.param([PI52], "all", "", id="the one the run is limited to"),
-    pytest.param(HOSTS, "all", "PI52", id="a named one"),
-    pytest.param(HOSTS, "backup", PI52, id="one named by its address"),
-])  # fmt: skip
+@cases(("hosts", "service", "name"), {
+    "the one that keeps a service": (HOSTS, "postgres", ""),
+    "the one the run is limited to": ([PI52], "all", ""),
+    "a named one": (HOSTS, "all", "PI52"),
+    "one named by its address": (HOSTS, "backup", PI52),
+})  # fmt: skip
 def test_a_restore_is_of_one_node(hosts, service, name):
     assert targets(NODES, hosts, service, name) == [PI52]
 
@@ -32,7 +33,7 @@ def test_a_list_is_of_every_node_that_keeps_something():
     assert targets(NODES, HOSTS, "") == hosts_running("backup")
 
 
-REFUSALS: dict[str, tuple[list[str], str, str, str]] = {
+@cases(("hosts", "service", "name", "message"), {
     "a service that is misspelt": (HOSTS, "postgers", "", "keeps; write postgres"),
     "a service that keeps nothing": (HOSTS, "redis", "", "keeps; write one of alertmanager, "),
     "a service of another node": (
@@ -41,10 +42,7 @@ REFUSALS: dict[str, tuple[list[str], str, str, str]] = {
     "a service of several nodes": (HOSTS, "backup", "", "must be of one node; add --limit or -e node="),
     "a node that is misspelt": (HOSTS, "postgres", "PI53", "node 'PI53': must be a node of the site; "),
     "a node without backups": ([host_of("PI31")], "", "", "PI31: must run the service backup; name another"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("hosts", "service", "name", "message"), REFUSALS.values(), ids=REFUSALS)
+})  # fmt: skip
 def test_what_cannot_be_meant_is_refused(hosts, service, name, message):
     with pytest.raises(SiteError) as refused:
         targets(NODES, hosts, service, name)

@@ -13,6 +13,7 @@ import aicluster_backup_record as record
 import pytest
 from aicluster_backup_restore import main
 from backups import BackupNode, job
+from tables import cases
 
 CONTAINER = {"Image": "sha256:1", "Config": {"Env": ["TMPDIR=/cache"]}, "HostConfig": {"Memory": 9}}
 RESTIC = f'exec {sys.executable} -IS "$here/restic.py" "$here" "$@"'
@@ -227,7 +228,8 @@ def test_a_plan_says_what_would_change_and_changes_nothing(node, capsys):
     assert {key: now[key] for key in was} == was and not (node.folder / "restore").exists()
 
 
-REFUSALS: dict[str, tuple[list[str], str]] = {
+@pytest.mark.parametrize("command", ["plan", "apply"])
+@cases(("arguments", "message"), {
     "a service it does not keep": (["grafan"], "PI52 keeps nothing of grafan: write grafana"),
     "a snapshot it does not have": (
         ["grafana", "--snapshot", "1grafama"], "AGX0 has no snapshot 1grafama: write 1grafana",
@@ -250,11 +252,7 @@ REFUSALS: dict[str, tuple[list[str], str]] = {
     "a database of what has none": (
         ["grafana", "--database", "x"], "nothing of grafana can be restored that way",
     ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("command", ["plan", "apply"])
-@pytest.mark.parametrize(("arguments", "message"), REFUSALS.values(), ids=REFUSALS)
+})  # fmt: skip
 def test_what_cannot_be_meant_is_refused_before_anything_changes(node, capsys, command, arguments, message):
     was = node.tree("volumes")
     assert main([command, *arguments]) == 2

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from tables import cases
 
 from aicluster.verify.report import RUNNER, node_results, summary, verdict_lines
 
@@ -30,7 +31,7 @@ def test_a_service_the_node_does_not_know_has_failed(stdout):
     assert unknown["evidence"] == "is placed here, but the node does not know it"
 
 
-NO_ANSWERS: dict[str, tuple[Any, ...]] = {
+@cases(("answer", "evidence", "next_command"), {
     "a node that is away": ({"unreachable": True, "msg": "ssh: connect to host: timed out"},
         "the node cannot be reached: ssh: connect to host: timed out", ""),
     "a runner that ends with an error, on a terminal that mixes all it hears": (
@@ -42,10 +43,7 @@ NO_ANSWERS: dict[str, tuple[Any, ...]] = {
     "a node never deployed": ({"rc": 127, "stderr": "sudo: aicluster_verify.py: command not found"},
         "verify does not run: sudo: aicluster_verify.py: command not found", "ansible-playbook site.yml"),
     "no answer at all": ({}, "verify does not run: no answer", ""),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("answer", "evidence", "next_command"), NO_ANSWERS.values(), ids=NO_ANSWERS)
+})  # fmt: skip
 def test_every_service_has_failed_on_a_node_that_cannot_be_asked(answer, evidence, next_command):
     results = node_results(["a", "b"], answer)
     assert [one["state"] for one in results] == ["failed", "failed"]
@@ -53,11 +51,11 @@ def test_every_service_has_failed_on_a_node_that_cannot_be_asked(answer, evidenc
     assert {one["next"] for one in results} == {next_command}
 
 
-@pytest.mark.parametrize(("before", "after"), [
-    pytest.param("sudo: unable to resolve host PI41: Name or service not known\r\n", "", id="sudo"),
-    pytest.param('[motd] {"load": 1} [{"news": 0}] [', "", id="brackets, and no end of the line"),
-    pytest.param('motd: [{"service": "a", "since": 3}]\n[]\n', "", id="lists of services"),
-])  # fmt: skip
+@cases(("before", "after"), {
+    "sudo": ("sudo: unable to resolve host PI41: Name or service not known\r\n", ""),
+    "brackets, and no end of the line": ('[motd] {"load": 1} [{"news": 0}] [', ""),
+    "lists of services": ('motd: [{"service": "a", "since": 3}]\n[]\n', ""),
+})  # fmt: skip
 def test_what_sudo_pam_and_shells_print_around_the_answer_is_no_part_of_it(before, after):
     answer = {"stdout": before + json.dumps([result("a", evidence="[{x}]")]) + after, "rc": 0}
     assert [(one["state"], one["evidence"]) for one in node_results(["a"], answer)] == [("healthy", "[{x}]")]
@@ -111,11 +109,11 @@ def test_a_service_that_runs_the_image_of_a_rollback_is_a_warning():
     )
 
 
-@pytest.mark.parametrize(("command", "lines"), [
-    ("", []),
-    ("ansible-playbook site.yml", ["    next: ansible-playbook -i home site.yml"]),
-    ("x y", ["    next: ssh -p 2222 me@a.example 'x y'"]),
-], ids=["no command", "a playbook", "a command there"])  # fmt: skip
+@cases(("command", "lines"), {
+    "no command": ("", []),
+    "a playbook": ("ansible-playbook site.yml", ["    next: ansible-playbook -i home site.yml"]),
+    "a command there": ("x y", ["    next: ssh -p 2222 me@a.example 'x y'"]),
+})  # fmt: skip
 def test_warnings_stand_before_the_last_line_each_with(command, lines):
     warned = result("cache", warning="nobody listens", next=command)
     assert said(node("A", result("sql"), warned)) == [
