@@ -98,12 +98,10 @@ def test_restic_is_told_what_to_copy_and_the_run_its_progress_and_metrics(node):
 
 @cases(("says", "code", "message"), {
     "a folder that is missing, which restic passes over": (
-        "echo '/host/etc does not exist, skipping' >&2", 1, "/host/etc does not exist, skipping",
-    ),
+        "echo '/host/etc does not exist, skipping' >&2", 1, "/host/etc does not exist, skipping"),
     "a file that cannot be read": (
         """echo '{"message_type":"error","error":{"message":"denied"},"item":"/a"}' >&2; exit 3""",
-        3, "error: /a: denied",
-    ),
+        3, "error: /a: denied"),
     "an answer without a snapshot": ("exit 0", 1, "restic named no snapshot"),
     "an end without a word": ("exit 137", 137, "restic ended with 137 and said nothing"),
 })  # fmt: skip

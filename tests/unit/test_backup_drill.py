@@ -165,26 +165,20 @@ def test_a_restore_may_write_to_its_folder_and_to_no_copy(night, monkeypatch, nu
 
 @cases(("happens", "error"), {
     "its drill says no": (
-        lambda night: night.answers({"ok": False, "evidence": "table a is missing"}), "table a is missing",
-    ),
+        lambda night: night.answers({"ok": False, "evidence": "table a is missing"}), "table a is missing"),
     "its drill says nothing": (lambda night: night.answers(""), "web.py ended with 1 and no answer"),
     "the repository is damaged": (
         lambda night: night.docker(restore='echo "Fatal: ciphertext verification failed" >&2; exit 1'),
-        "restic restore: rc 1: Fatal: ciphertext verification failed",
-    ),
+        "restic restore: rc 1: Fatal: ciphertext verification failed"),
     "nothing was sent": (lambda night: night.snapshots(), "there is no snapshot of it"),
     "a clock is wrong": (lambda night: night.snapshots(-2, 3), "its newest snapshot is of a time to come"),
     "it does not fit": (lambda night: night.snapshots(1, size=10**18), " MB needed, of which 0 MB stay free"),
     "a table lost more than half, probably by mistake": (
-        lambda night: night.answers({**GOOD, "rows": {"a": 49, "b": 3}}), "a has 49 rows, the time before",
-    ),
+        lambda night: night.answers({**GOOD, "rows": {"a": 49, "b": 3}}), "a has 49 rows, the time before"),
     "a table is gone": (
-        lambda night: night.answers({**GOOD, "rows": {"a": 100}}), "b has no rows, the time before 3",
-    ),
-    "its newest record is old": (
-        lambda night: night.answers({**GOOD, "newest": time.time() - 9 * DAY}),
-        "its newest record is 8 days old",
-    ),
+        lambda night: night.answers({**GOOD, "rows": {"a": 100}}), "b has no rows, the time before 3"),
+    "its newest record is old": (lambda night: night.answers({**GOOD, "newest": time.time() - 9 * DAY}),
+        "its newest record is 8 days old"),
 })  # fmt: skip
 def test_a_copy_is_not_proven(night, happens, error):
     run()
@@ -284,18 +278,13 @@ def notebooks(folder: Path, *texts: str) -> None:
     "a Grafana without a database": ("grafana", Path.mkdir, "grafana.db is not in the copy", None),
     "a Grafana without users": ("grafana", lambda folder: grafana(folder, 0), "grafana.db has no user", None),
     "a damaged database": ("grafana", lambda folder: broken(grafana(folder, 50)), "grafana.db ", None),
-    "a hub of which the database is missing": (
-        "jupyterhub", lambda folder: notebooks(folder, '{"nbformat": 4}'),
-        "jupyterhub.sqlite is not in the copy", None,
-    ),
+    "a hub of which the database is missing": ("jupyterhub",
+        lambda folder: notebooks(folder, '{"nbformat": 4}'), "jupyterhub.sqlite is not in the copy", None),
     "homes, one notebook of which a user broke": (
         "jupyterhub_bulk", lambda folder: notebooks(folder, '{"nbformat": 4}', ""),
-        "2 notebooks, 1 of 2 opened can be read", {"notebooks": 2},
-    ),
-    "homes in which no notebook can be read": (
-        "jupyterhub_bulk", lambda folder: notebooks(folder, "", "[]"),
-        "none of 2 notebooks can be read, such as ", None,
-    ),
+        "2 notebooks, 1 of 2 opened can be read", {"notebooks": 2}),
+    "homes in which no notebook can be read": ("jupyterhub_bulk", lambda folder: notebooks(folder, "", "[]"),
+        "none of 2 notebooks can be read, such as ", None),
     "no folder of buckets": ("minio", Path.mkdir, "the copy has no folder of buckets", None),
 })  # fmt: skip
 def test_a_drill_counts_what_is_good_and_says_what_is_not(tmp_path, job, make, evidence, rows):

@@ -22,17 +22,14 @@ def node(*events: Any, status: int = 0, errors: str = "") -> list[str]:
 @cases(("said", "failures", "snapshots"), {
     "a node whose backup runs already says which": (
         node(status=3, errors="a backup runs since 02:00, started by PI31 (process 12)\n"),
-        ["a backup runs since 02:00, started by PI31 (process 12)"], 0,
-    ),
+        ["a backup runs since 02:00, started by PI31 (process 12)"], 0),
     "a node that is off does not answer": (
         node(status=255, errors="ssh: connect to host 192.0.2.1 port 22: No route to host\n"),
-        ["does not answer over ssh: ssh: connect to host 192.0.2.1 port 22: No route to host"], 0,
-    ),
+        ["does not answer over ssh: ssh: connect to host 192.0.2.1 port 22: No route to host"], 0),
     "a node that ends without a word is no success": (node(status=1), ["exit code 1"], 0),
     "what was under way when a run was killed is named, and nothing twice": (
         node(FAILED, {"event": "end", "failed": [FAILED, {"job": "a", "message": "ended"}]}, status=1),
-        ["minio: mc mirror: no space left", "a: ended"], 0,
-    ),
+        ["minio: mc mirror: no space left", "a: ended"], 0),
     "a greeting of the machine is no event": (node("Welcome\n", DONE), [], 1),
 })  # fmt: skip
 def test_what_a_node_says_is_its_outcome(said, failures, snapshots):

@@ -28,15 +28,12 @@ def nodes(**backup: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @cases(("entries", "jobs", "volumes", "paths"), {
     "a volume with a reason: no job": ([{"volume": "v", "none": "It fills again."}], [], [], []),
-    "a volume without its caches": (
-        [{"volume": "v", "exclude": ["cache", "*/tmp"]}],
+    "a volume without its caches": ([{"volume": "v", "exclude": ["cache", "*/tmp"]}],
         [job("web", paths=["/volumes/v"], exclude=["/volumes/v/cache", "/volumes/v/*/tmp"])], ["v"], []),
-    "files of the host": (
-        [{"path": "/etc/ssh/", "exclude": ["moduli"]}, {"path": "/srv"}],
-        [job("web", paths=["/host/etc/ssh", "/host/srv"], exclude=["/host/etc/ssh/moduli"])],
-        [], ["/etc/ssh/", "/srv"]),
-    "a volume that a dump covers is not read itself": (
-        [{"volume": "v", "dump": "bin/backup"}],
+    "files of the host": ([{"path": "/etc/ssh/", "exclude": ["moduli"]}, {"path": "/srv"}],
+        [job("web", paths=["/host/etc/ssh", "/host/srv"], exclude=["/host/etc/ssh/moduli"])], [],
+        ["/etc/ssh/", "/srv"]),
+    "a volume that a dump covers is not read itself": ([{"volume": "v", "dump": "bin/backup"}],
         [job("web", dumps=["/opt/aicluster/web/bin/backup"], paths=["/staging/web"])], [], []),
     "a database file is copied into the staging folder, and not with its volume": (
         [{"volume": "v", "sqlite": ["a.db"]}],

@@ -61,8 +61,7 @@ def said(entry: dict[str, Any], name: str) -> str:
     "a chat in one piece": (CHAT, {"stream": False}, lines({"message": {"content": "Hey"}, **ENDED})[:-1]),
     "Ollama's generate": (
         GENERATE, {}, lines({"response": "He"}, {"response": "y"}, {"response": "", **ENDED})),
-    "OpenAI's stream": (
-        OPENAI, {"stream": True}, events(delta("He"), delta("y"), STOPPED, USAGE) + DONE),
+    "OpenAI's stream": (OPENAI, {"stream": True}, events(delta("He"), delta("y"), STOPPED, USAGE) + DONE),
     "OpenAI's whole answer": (
         OPENAI, {}, whole(choices=[{"message": {"content": "Hey"}, "finish_reason": "stop"}], **COUNTS)),
     "its older interface": (

@@ -217,8 +217,7 @@ def test_requests_whose_content_nobody_wants_stored_only_count(database):
 
 
 @cases(("answer", "snippets"), {
-    "two blocks": (
-        "Try\n```python\nprint(1)\n```\nor\n```c++\nint i;\n```",
+    "two blocks": ("Try\n```python\nprint(1)\n```\nor\n```c++\nint i;\n```",
         [("python", "print(1)\n"), ("c++", "int i;\n")]),
     "no language, Windows lines": ("```\r\nx\r\n```", [("", "x\r\n")]),
     "one that was cut has no end": ("```sh\nls", []),

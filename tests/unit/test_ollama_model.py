@@ -77,14 +77,11 @@ PHI_ABSENT = {"name": "phi3:mini", "state": "absent"}
 
 @cases(("there", "wanted", "done", "left"), {
     "a missing model is pulled and what nobody lists stays": (
-        {"mine:latest": "d"}, (["phi3:mini"], {}),
-        {"pulled": ["phi3:mini"]}, {"mine:latest", "phi3:mini"}),
-    "the model behind an alias comes first": (
-        {}, (["codellama:34b", "gpt-oss"], {"chat": "gpt-oss"}),
+        {"mine:latest": "d"}, (["phi3:mini"], {}), {"pulled": ["phi3:mini"]}, {"mine:latest", "phi3:mini"}),
+    "the model behind an alias comes first": ({}, (["codellama:34b", "gpt-oss"], {"chat": "gpt-oss"}),
         {"pulled": ["gpt-oss", "codellama:34b"], "aliased": ["chat -> gpt-oss"]},
         {"gpt-oss:latest", "codellama:34b", "chat:latest"}),
-    "a model is deleted and its alias stays": (
-        {"phi3:mini": "d", "chat:latest": "d"}, ([PHI_ABSENT], {}),
+    "a model is deleted and its alias stays": ({"phi3:mini": "d", "chat:latest": "d"}, ([PHI_ABSENT], {}),
         {"removed": ["phi3:mini"]}, {"chat:latest"}),
     "an alias with another digest is made again": (
         {"phi3:mini": "new", "chat:latest": "old"}, (["phi3:mini"], {"chat": "phi3:mini"}),

@@ -114,25 +114,17 @@ def test_what_is_not_what_was_dumped_never_takes_the_name(server, spoil):
 
 
 @cases(("spoil", "arguments", "message"), {
-    "a newer major version": (
-        lambda server: server.manifest("18.0"), [],
-        "postgres: the dump is of PostgreSQL 18.0, the server is 17.12: must not be of an older",
-    ),
+    "a newer major version": (lambda server: server.manifest("18.0"), [],
+        "postgres: the dump is of PostgreSQL 18.0, the server is 17.12: must not be of an older"),
     "an unknown database": (
-        lambda _: None, ["--database", "webb"], "postgres: the dump has no database webb: write web",
-    ),
+        lambda _: None, ["--database", "webb"], "postgres: the dump has no database webb: write web"),
     "a dump that is missing": (
-        lambda server: (server.folder / "web.dump").unlink(), [], "web.dump is missing",
-    ),
-    "a dump that is damaged": (
-        lambda server: server.write("web.dump", "x"), [], "its SHA-256 differs",
-    ),
+        lambda server: (server.folder / "web.dump").unlink(), [], "web.dump is missing"),
+    "a dump that is damaged": (lambda server: server.write("web.dump", "x"), [], "its SHA-256 differs"),
     "a disk without room": (
-        lambda server: server.manifest(size=1 << 60), [], "MB needed beside the present databases",
-    ),
+        lambda server: server.manifest(size=1 << 60), [], "MB needed beside the present databases"),
     "a folder without a dump": (
-        lambda server: (server.folder / "manifest.json").unlink(), [], "has no dump: ",
-    ),
+        lambda server: (server.folder / "manifest.json").unlink(), [], "has no dump: "),
 })  # fmt: skip
 def test_what_cannot_work_is_refused_before_anything_is_asked(server, spoil, arguments, message):
     spoil(server)

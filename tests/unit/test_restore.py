@@ -37,8 +37,7 @@ def test_a_list_is_of_every_node_that_keeps_something():
     "a service that is misspelt": (HOSTS, "postgers", "", "keeps; write postgres"),
     "a service that keeps nothing": (HOSTS, "redis", "", "keeps; write one of alertmanager, "),
     "a service of another node": (
-        [host_of("AGX0")], "postgres", "", "'postgres': must be one that AGX0 keeps; it is kept on PI52",
-    ),
+        [host_of("AGX0")], "postgres", "", "'postgres': must be one that AGX0 keeps; it is kept on PI52"),
     "a service of several nodes": (HOSTS, "backup", "", "must be of one node; add --limit or -e node="),
     "a node that is misspelt": (HOSTS, "postgres", "PI53", "node 'PI53': must be a node of the site; "),
     "a node without backups": ([host_of("PI31")], "", "", "PI31: must run the service backup; name another"),

@@ -232,26 +232,18 @@ def test_a_plan_says_what_would_change_and_changes_nothing(node, capsys):
 @cases(("arguments", "message"), {
     "a service it does not keep": (["grafan"], "PI52 keeps nothing of grafan: write grafana"),
     "a snapshot it does not have": (
-        ["grafana", "--snapshot", "1grafama"], "AGX0 has no snapshot 1grafama: write 1grafana",
-    ),
+        ["grafana", "--snapshot", "1grafama"], "AGX0 has no snapshot 1grafama: write 1grafana"),
     "the snapshot of another service": (
-        ["grafana", "--snapshot", "4postgre"], "AGX0 has no snapshot 4postgre: write one of 1grafana",
-    ),
+        ["grafana", "--snapshot", "4postgre"], "AGX0 has no snapshot 4postgre: write one of 1grafana"),
     "a store there is not": (["grafana", "--copy", "3"], "there is no copy 3: write one of 1, 2"),
-    "what is off site, without a way there": (
-        ["grafana", "--copy", "offsite"],
-        "the off-site repository is named by playbooks/restore.yml alone: -e copy=offsite",
-    ),
+    "what is off site, without a way there": (["grafana", "--copy", "offsite"],
+        "the off-site repository is named by playbooks/restore.yml alone: -e copy=offsite"),
     "the second copy of what has one": (
-        ["jupyterhub", "--copy", "2"], "jupyterhub_bulk has 1 copy only: leave out --copy",
-    ),
-    "a file that is not in the snapshot": (
-        ["jupyterhub", "--path", "homes/alice/note.ipynb"],
-        "snapshot 2jupyter has no /volumes/homes/alice/note.ipynb: write notes.ipynb",
-    ),
+        ["jupyterhub", "--copy", "2"], "jupyterhub_bulk has 1 copy only: leave out --copy"),
+    "a file that is not in the snapshot": (["jupyterhub", "--path", "homes/alice/note.ipynb"],
+        "snapshot 2jupyter has no /volumes/homes/alice/note.ipynb: write notes.ipynb"),
     "a database of what has none": (
-        ["grafana", "--database", "x"], "nothing of grafana can be restored that way",
-    ),
+        ["grafana", "--database", "x"], "nothing of grafana can be restored that way"),
 })  # fmt: skip
 def test_what_cannot_be_meant_is_refused_before_anything_changes(node, capsys, command, arguments, message):
     was = node.tree("volumes")
