@@ -77,17 +77,3 @@ def test_a_service_keeps_the_baseline_except_where_its_role_says_why(service):
     assert not any(undocumented.values()), undocumented
     needless = set(exceptions(service)) - set().union(*found.values()) if found else set()
     assert not needless, f"roles/{service}/meta/hardening.yml excuses what no container does: {needless}"
-
-
-@pytest.mark.parametrize("inventory", ["production", "lab"])
-def test_the_code_of_users_reaches_no_container_but_who_hands_it_requests(inventory):
-    """Others may lack a login; they are asked through the gateway."""
-    [node] = [node for node in cluster(inventory) if "jupyterhub" in node["services"]]
-    networks = {
-        service: set(container.get("networks", ["default"]))
-        for service, entry in node["services"].items()
-        if entry["image"]
-        for container in compose_of(service, inventory=inventory, host=node["host"])["services"].values()
-    }
-    reached = {service for service, own in networks.items() if own & networks["jupyterhub"]}
-    assert reached == {"jupyterhub", "nginx"}

@@ -246,7 +246,6 @@ ACCEPTED: dict[str, tuple[Any, ...]] = {
     "a firewall where none is wanted": (met(others=["ufw"], peer="1.1.1.1"), {}),
     "a kernel that keeps a little more": ({"board.memory_mb": 1758}, {}),
     "memory that cannot be told": ({"board.memory_mb": None}, {}),
-    "nodes that share the memory of one machine": ({"board.memory_mb": 1}, {"memory_mb": None}),
     "an old Jetson with an old engine": ({"board.l4t": "36.4.3", "engine.version": "27.5.1"}, {}),
     "an old Jetson on which the engine is held": (
         {"board.l4t": "36.4.3", "board.held": ["docker-ce"]}, COMING),
@@ -259,20 +258,15 @@ ACCEPTED: dict[str, tuple[Any, ...]] = {
     "a runtime that a package of this run brings": (
         {"board.absent": ["/usr/bin/nvidia-container-runtime"]}, {"packages": ["nvidia-container-toolkit"]}),
     "a memory cgroup that cannot be told": ({"memory_cgroup": {"on": None}}, {}),
-    "no engine, and one that is about to be installed": (NO_ENGINE, COMING),
     "an old engine of another package, about to be replaced": ({"engine.api": "1.40"}, COMING),
     "an engine that is down": ({"engine.version": "", "engine.api": ""}, {}),
-    "a compose plugin nobody asked about": ({"compose": None}, {}),
     "a compose plugin of somebody's own build": ({"compose": "dev"}, {}),
     "a compose plugin whose version has a letter": ({"compose": "v2.32.4"}, {}),
     "services to come that just fit": ({}, {"coming_gb": {"redis": 12}}),
-    "nodes that share a disk": ({}, {"coming_gb": {"postgres": 99}, "disk_budget": False}),
     "nothing that needs disk to come": ({"disks.2.free_mb": 900}, {"coming_gb": {"redis": 0}}),
-    "an image nobody could ask for yet": ({"images": {"redis:8.10.1": None}}, {}),
     "a registry left to the pull": ({"images": {"redis:8.10.1": answered(None, "")}}, {}),
     "an image of unsaid platforms": ({"images": {"redis:8.10.1": answered(200, "")}}, {}),
     "another minor version": ({"replaced": {"postgres": {"image": "m:5000/postgres:17.2@sha256:0"}}}, {}),
-    "an image for all": ({"images": {"redis:8.10.1": answered(200, "", ["linux/amd64", "linux/arm64"])}}, {}),
 }  # fmt: skip
 STARTS: dict[str, dict[str, Any]] = {
     "options of their own driver": start({"log-driver": "json-file", "log-opts": {"max-size": "1m"}}),
