@@ -28,15 +28,12 @@ def test_the_engine_of_a_board_knows_the_runtime_that_its_container_asks_for():
         assert runtime in {"runc", *daemon.get("runtimes", {})}
 
 
-DIGEST = "sha256:" + "0a" * 32
-
-
 @cases("path", {
     "the private key": "/id_ed25519",
     "a way out": "/v2/library/../manifests/latest",
     "hidden files": "/v2/library/.hidden/manifests/latest",
     "a list of tags": "/v2/library/phi3/manifests/",
-    "a layer that is not whole": f"/v2/library/phi3/blobs/{DIGEST}-partial",
+    "a layer that is not whole": f"/v2/library/phi3/blobs/sha256:{'0a' * 32}-partial",
     "a digest that is none": "/v2/library/phi3/blobs/sha256:../../id_ed25519",
     "more folders than a name has": "/v2/a/b/c/manifests/latest",
 })  # fmt: skip

@@ -146,9 +146,6 @@ def test_a_store_that_is_off_fails_at_once_and_the_other_one_has_its_copies(node
     assert node.status()["backup", "AGX0"]["exit_code"] == 0
 
 
-DOWN = "echo 'Fatal: no space left on device' >&2; exit 1"
-
-
 @pytest.mark.parametrize(("full", "copy", "store"), [([], 1, "AGX0"), ([1], 2, "ORIN0"), ([1, 2], None, "")])
 def test_one_snapshot_of_a_service_is_made_where_a_store_takes_it_and_counts_as_no_copy(
     node, capsys, full, copy, store
@@ -156,7 +153,7 @@ def test_one_snapshot_of_a_service_is_made_where_a_store_takes_it_and_counts_as_
     main(["run"])
     before = node.status()
     for number in full:
-        node.write(f"says_{number}", DOWN)
+        node.write(f"says_{number}", "echo 'Fatal: no space left on device' >&2; exit 1")
     capsys.readouterr()
     assert main(["before", "postgres", "--by", "PI31"]) == (0 if copy else 1)
     said = capsys.readouterr()

@@ -23,8 +23,6 @@ from tables import cases
 
 from aicluster.backup.drills import backup_drills
 
-DAY = 86400
-
 WEB = {"image": "web:1", "uid": 7, "drill": "files/drill.py", "backup": [{"volume": "v"}]}
 STORES = [node("B", 50), node("C", 100)]
 
@@ -177,7 +175,7 @@ def test_a_restore_may_write_to_its_folder_and_to_no_copy(night, monkeypatch, nu
         lambda night: night.answers({**GOOD, "rows": {"a": 49, "b": 3}}), "a has 49 rows, the time before"),
     "a table is gone": (
         lambda night: night.answers({**GOOD, "rows": {"a": 100}}), "b has no rows, the time before 3"),
-    "its newest record is old": (lambda night: night.answers({**GOOD, "newest": time.time() - 9 * DAY}),
+    "its newest record is old": (lambda night: night.answers({**GOOD, "newest": time.time() - 9 * 86400}),
         "its newest record is 8 days old"),
 })  # fmt: skip
 def test_a_copy_is_not_proven(night, happens, error):

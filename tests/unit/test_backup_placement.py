@@ -115,9 +115,6 @@ def test_no_two_secrets_of_the_site_are_the_same():
 DATA = {"backup": [{"volume": "v"}], "disk_gb": 30}
 
 
-STORES = [node("B", 100), node("C", 50)]
-
-
 @pytest.mark.parametrize("services", [
     pytest.param({"web": DATA}, id="of all the service may have"),
     pytest.param({"web": DATA, "art": {"backup": [{"volume": "a", "copies": 1}], "disk_gb": 60}},
@@ -128,7 +125,7 @@ STORES = [node("B", 100), node("C", 50)]
         id="of a volume that is not kept"),
 ])  # fmt: skip
 def test_a_store_has_room_for_what_is_sent_there(services):
-    assert backup_problems([node("A", **services), *STORES]) == []
+    assert backup_problems([node("A", **services), node("B", 100), node("C", 50)]) == []
 
 
 @cases(("services", "unnamed"), {

@@ -146,9 +146,6 @@ def test_snapshots_with_a_false_time_push_out_no_real_ones(night, wrong_days):
     assert f"sudo {store.PROGRAM} restic PI52 forget older" in error
 
 
-ROUTER = ("--router", "root@192.168.1.1")
-
-
 @cases(("script", "kept"), {
     "all of it": ("printf settings | gzip", True),
     "half of it": ("printf settings | gzip | head -c 20", False),
@@ -162,7 +159,7 @@ def test_the_configuration_of_the_router_is_kept_where_all_of_it_came(night, scr
     night.program(
         "bin/ssh-keygen", "#!/bin/sh\nfor last; do :; done\necho secret > $last; echo public > $last.pub\n"
     )
-    assert night.passes(*ROUTER) == (0 if kept else 1)
+    assert night.passes("--router", "root@192.168.1.1") == (0 if kept else 1)
     [asked] = night.asked("ssh ")
     assert asked.endswith(" root@192.168.1.1")
     tags = [command.split()[4] for command in night.commands("site") if command.startswith("backup")]

@@ -74,9 +74,6 @@ def node() -> Iterator[str]:
         yield listening.url.removeprefix("http://")
 
 
-NOBODY = "127.0.0.1:9"
-
-
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waited: list[float] = []
@@ -93,7 +90,7 @@ def test_a_target_that_answers_all_the_while_is_told_to_be_healthy_and_no_other(
         assert [address.available for address in addresses] == [True, False]
         assert aicluster_kong_targets.stuck(kit, SITE) == []
 
-    asyncio.run(beside_kong([node, NOBODY], use))
+    asyncio.run(beside_kong([node, "127.0.0.1:9"], use))
 
 
 def test_a_target_that_kong_notices_by_itself_is_left_to_it(node, monkeypatch):

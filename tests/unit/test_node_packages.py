@@ -27,12 +27,10 @@ def test_a_package_is_there_when_one_of_its_architectures_is(dpkg, said, missing
     assert inspect(packages=["curl"])["packages"] == missing
 
 
-HALF_THERE = "jq half-configured\ncurl unpacked\nsudo installed\n"
-
-
 @cases(("said", "updates", "found"), {
     "all is done": ("jq installed\nold config-files\n", [], {}),
-    "wanted or not": (HALF_THERE, ["1"], {"curl": "unpacked", "jq": "half-configured"}),
+    "wanted or not": ("jq half-configured\ncurl unpacked\nsudo installed\n", ["1"],
+        {"curl": "unpacked", "jq": "half-configured"}),
     "not yet in the database": ("jq installed\n", ["3", "tmp.i"], {"dpkg": "was cut off"}),
     "a scratch file is no work": ("jq installed\n", ["tmp.i"], {}),
 })  # fmt: skip

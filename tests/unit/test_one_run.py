@@ -56,12 +56,9 @@ def refused(path):
     answer({**delivery_of({path: b"x"}, validations={str(path): "false %s"}), "run": ANNA})
 
 
-VERIFIED = {**QUESTION, "provisioned_now": {}, "run": ANNA}
-
-
 @pytest.mark.parametrize("end", [
     pytest.param(lambda _path: ask("release", ANNA), id="is released"),
-    pytest.param(lambda _path: answer(VERIFIED), id="has verified"),
+    pytest.param(lambda _path: answer({**QUESTION, "provisioned_now": {}, "run": ANNA}), id="has verified"),
     pytest.param(refused, id="delivered a file that is refused"),
     pytest.param(lambda _path: Path(hold.LOCK_FILE).unlink(), id="has no lock any more, as after a boot"),
     pytest.param(lambda _path: Path(hold.LOCK_FILE).write_text('{"ru'), id="was killed while it wrote it"),

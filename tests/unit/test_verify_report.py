@@ -80,11 +80,9 @@ def test_a_node_that_is_away_is_what_others_point_to():
     ], "what runs nowhere is nobody's cause"
 
 
-WAYS = {"A": "ssh -p 2222 me@a.example", "BB": "ssh ansible@10.0.0.2"}
-
-
 def said(*nodes: dict[str, Any]) -> list[str]:
-    return verdict_lines(summary(nodes, ENTRIES) | {"seconds": 3.0}, WAYS, "ansible-playbook -i home")
+    ways = {"A": "ssh -p 2222 me@a.example", "BB": "ssh ansible@10.0.0.2"}
+    return verdict_lines(summary(nodes, ENTRIES) | {"seconds": 3.0}, ways, "ansible-playbook -i home")
 
 
 def test_the_report_gives_the_next_command_of_the_cause_through_ssh():
