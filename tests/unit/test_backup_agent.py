@@ -147,9 +147,7 @@ def test_a_store_that_is_off_fails_at_once_and_the_other_one_has_its_copies(node
 
 
 @pytest.mark.parametrize(("full", "copy", "store"), [([], 1, "AGX0"), ([1], 2, "ORIN0"), ([1, 2], None, "")])
-def test_one_snapshot_of_a_service_is_made_where_a_store_takes_it_and_counts_as_no_copy(
-    node, capsys, full, copy, store
-):
+def test_one_snapshot_is_made_where_a_store_takes_it_and_counts_as_no_copy(node, capsys, full, copy, store):
     main(["run"])
     before = node.status()
     for number in full:

@@ -280,9 +280,7 @@ AGAIN, EDGE, NOTHING = ("@again", "chat"), ("@edge", "chat"), (None, None)
     "a mistake in the gateway": ({}, {}, "error", 500, NOTHING),
     "too many requests": ({}, {}, "exit", 429, NOTHING),
 })  # fmt: skip
-def test_what_has_not_begun_to_be_answered_is_asked_elsewhere(
-    monkeypatch, members, headers, source, status, then
-):
+def test_what_is_not_answered_is_asked_elsewhere(monkeypatch, members, headers, source, status, then):
     monkeypatch.setattr(Exchange, "upstream_addr", ORIN0 if "X_AI_Failed" in headers else AGX0)
     asked = answered(access(question(**members), **headers), source=source, status=status)
     found = asked.answer_headers

@@ -36,9 +36,7 @@ def given(monkeypatch):
     "arguments of the command line": ({}, {}, {"ssh_extra_args": "-4"}, "ssh -4 pi51"),
     "a wrapper": ({}, {"AICLUSTER_SSH": "sudo -u aicluster ssh"}, {}, "sudo -u aicluster ssh pi51"),
 })  # fmt: skip
-def test_a_node_is_reached_as_this_run_reaches_it(
-    hostvars, environment, options, command, given, monkeypatch
-):
+def test_a_node_is_reached_as_by_this_run(hostvars, environment, options, command, given, monkeypatch):
     given(options)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

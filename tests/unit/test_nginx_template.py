@@ -120,9 +120,7 @@ def test_without_an_edge_the_gateway_goes_nowhere_else(edge):
 @pytest.mark.parametrize(("path", "profile"), [
     ("/api/v1/image", "image"), ("/api/v1/code/quality/", "quality"),
 ])  # fmt: skip
-def test_the_node_of_a_service_that_sleeps_is_asked_to_switch_with_the_token_and_nothing_of_the_client(
-    path, profile
-):
+def test_the_node_of_a_service_that_sleeps_hears_the_token_and_nothing_of_the_client(path, profile):
     site = {"edge": "a node wakes"}
     assert ["$wake_at", f"192.168.1.157:8020/{profile}"] in values(path, "set", **site)
     assert not values(path, "proxy_ignore_headers", **site), "Kong decides"

@@ -32,9 +32,7 @@ def test_the_engine_is_known_by_the_words_it_was_started_with(dockerd):
     assert dockerd("exit 0") == engine_start.engine_command()
 
 
-def test_an_engine_that_is_too_old_to_validate_says_nothing_and_another_program_is_not_started(
-    tmp_path, dockerd
-):
+def test_an_engine_too_old_to_validate_says_nothing_and_no_other_program_is_started(tmp_path, dockerd):
     old = dockerd('echo "Status: unknown flag: --validate"; exit 125')
     for command in (old, ["/bin/sh", "-c", f"touch {tmp_path}/ran"], []):
         assert engine_start.engine_said(command, "{}") is None

@@ -155,9 +155,7 @@ def test_the_registry(tmp_path, path, found):
     "it still has to be restarted": ({}, [["restart", "docker"]]),
     "its file differs": ({"engine": {**ENGINE, "files": ["/daemon"]}}, []),
 })  # fmt: skip
-def test_an_engine_that_is_not_as_wanted_is_not_asked_about_registries(
-    tmp_path, monkeypatch, changes, pending
-):
+def test_an_engine_that_is_not_as_wanted_is_asked_for_no_registry(tmp_path, monkeypatch, changes, pending):
     monkeypatch.setattr(system, "run", lambda _command: "")
     state.write_state({**state.read_state(), "pending": pending})
     with an_engine(tmp_path / "docker.sock", INFO) as asked:

@@ -131,9 +131,7 @@ def test_a_profile_that_does_not_come_up_is_taken_back(a_node_in_profile_llm, fa
 WOKEN = "COMPOSE_PROFILES=image\n# woken by a request\n"
 
 
-def test_a_switch_for_a_request_marks_the_profile_and_one_that_failed_puts_the_mark_back(
-    a_node_in_profile_llm,
-):
+def test_a_switch_for_a_request_marks_the_profile_and_a_failed_one_puts_it_back(a_node_in_profile_llm):
     aicluster_profile.switch(Node(["web", "chat"]), PROFILES, "image", wake=True)
     assert a_node_in_profile_llm.read_text() == WOKEN
     with pytest.raises(CheckError):
@@ -146,7 +144,7 @@ def test_a_switch_for_a_request_marks_the_profile_and_one_that_failed_puts_the_m
     (0, ["2 jobs"], "2 jobs", []),
     (0, ["", "1 job"], "1 job", ["unblock 11435", "block 11435", "unblock 11435"]),
 ], ids=["an answer that does not end", "jobs that wait", "a job that came meanwhile"])  # fmt: skip
-def test_a_request_does_not_switch_against_running_work(
+def test_a_request_does_not_switch_against_work(
     a_node_in_profile_llm, monkeypatch, clients, work, said, steps
 ):
     node, left = Node(["web", "chat"], clients=clients), [*work]
@@ -170,9 +168,7 @@ def test_a_service_that_a_request_starts_is_provisioned_which_else_a_run_does(tm
 @pytest.mark.parametrize(("arguments", "left"), [
     (["image"], "COMPOSE_PROFILES=image\n"), (["settle"], WOKEN), (["image", "--wake"], WOKEN),
 ], ids=["whoever chooses it keeps it", "a boot leaves it", "another request leaves it"])  # fmt: skip
-def test_a_woken_profile_is_left_when_idle_unless_somebody_chooses_it(
-    a_node_in_profile_llm, tmp_path, monkeypatch, arguments, left
-):
+def test_a_woken_profile_is_left_when_idle(a_node_in_profile_llm, tmp_path, monkeypatch, arguments, left):
     a_node_in_profile_llm.write_text(WOKEN)
     (tmp_path / "verify.json").write_text(json.dumps(SITE))
     monkeypatch.setattr(aicluster_profile, "ROOT", str(tmp_path))

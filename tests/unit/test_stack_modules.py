@@ -98,9 +98,7 @@ def node(said):
     "alone": ("", ["docker.io", "jq"], ["docker.sources"]),
     "with others": ("x:1 theirs \n", ["jq"], []),
 })  # fmt: skip
-def test_the_engine_and_its_repository_stay_while_containers_of_others_run_on_it(
-    tmp_path, monkeypatch, bystander, packages, files
-):
+def test_the_engine_stays_while_others_run_on_it(tmp_path, monkeypatch, bystander, packages, files):
     monkeypatch.setattr(cleanup.node_state, "STATE_FILE", str(tmp_path / "state.json"))
     (tmp_path / "docker.sources").touch()
     sources = [str(tmp_path / name) for name in ("docker.sources", "docker.asc")]
@@ -128,7 +126,7 @@ def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one():
     "a node without services": (False, ["aicluster_redis", "aicluster_sonarqube"],
         ["m:5000/nginx:1", "m:5000/redis:8", "m:5000/sonarqube:9"], ["aicluster_ollama"]),
 })  # fmt: skip
-def test_leftovers_are_what_no_container_uses_and_no_service_of_the_node_names(
+def test_leftovers_are_what_nothing_uses_and_nobody_names(
     tmp_path, monkeypatch, placed, volumes, images, kept
 ):
     monkeypatch.setattr(cleanup, "STACK_ROOT", str(tmp_path))

@@ -67,9 +67,7 @@ async def kong(*addresses, patience_s=5):
     pytest.param([BROKEN], [500] * 5, [False], id="errors in a row take a node out"),
     pytest.param([BUSY], [503] * 5, [True], id="but not a busy one"),
 ])  # fmt: skip
-async def test_requests_are_tried_again_and_count_against_the_health_of_their_nodes(
-    nodes, statuses, available
-):
+async def test_requests_are_tried_again_and_count_against_their_nodes(nodes, statuses, available):
     """Of two requests to two nodes one meets the first node first."""
     async with AsyncExitStack() as stack:
         addresses = [await stack.enter_async_context(node(one)) for one in nodes]
