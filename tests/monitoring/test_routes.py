@@ -22,9 +22,7 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("labels", "receiver"), [
-    pytest.param("alertname=Watchdog severity=none node=cluster", "deadman", id="the watchdog leaves"),
-    pytest.param("alertname=NodeDown severity=critical node=PI52", "page", id="what is critical pages"),
-    pytest.param("alertname=TargetDown severity=warning node=PI52", "default", id="a warning does not"),
+    pytest.param("alertname=TargetDown severity=warning node=PI52", "default", id="a warning does not page"),
     pytest.param("alertname=Other node=PI52", "default", id="nor does what has no severity"),
     pytest.param("alertname=VerifyTest severity=test run_id=1 node=PI41", "verify",
         id="a test alert reaches verify and nobody else"),

@@ -53,12 +53,9 @@ RELOAD, RESTART = "~ reload container kong", "~ restart docker"
 
 
 @cases(("wanted", "found", "lines"), {
-    "nothing, when the node is as it should be": (NOTHING, {}, []),
-    "a missing package": (NOTHING, {"packages": ["jq"]}, ["+ package jq"]),
     "a package to repair": (NOTHING, broken("jq", "jq"), ["~ package jq (unpacked)"]),
     "no broken package of others alone": (NOTHING, broken("theirs"), []),
     "but before ours": (NOTHING, broken("theirs", "jq"), ["~ package theirs (unpacked)", "+ package jq"]),
-    "a missing file": (NOTHING, files("missing", "/etc/a"), ["+ file /etc/a"]),
     "a restart of each unit that reads a changed file": (
         READ_BY_MANY, files("content", "/opt/a") | owed("restart > y"),
         ["~ file /opt/a (content)", "~ reload z", "~ restart x", "~ restart y"]),

@@ -131,20 +131,6 @@ async def test_a_key_ends_with_its_day_although_no_run_has_removed_it():
     assert said["message"] == "This key was valid until 2026-01-31; ask for another one."
 
 
-async def test_a_limit_is_the_users_own_and_others_have_the_routes():
-    async with gateway(kong_yml("redis")) as models:
-        # Should a minute begin in between, six pass.
-        first, *more = [await models(apikey=ANNAS) for _ in range(7)]
-        other = await models(apikey=BENS)
-        listed = [one["id"] for one in (await first.json())["data"]]
-        refused, *_ = [answer for answer in more if answer.status != 200]
-        code = (await refused.json())["error"]["code"]
-    assert (first.status, first.headers["RateLimit-Limit"], listed) == (200, "3", ["llama3.2:1b"])
-    assert (refused.status, code) == (429, "rate_limit_exceeded")
-    assert 0 < int(refused.headers["Retry-After"]) <= 60
-    assert (other.status, other.headers["RateLimit-Limit"]) == (200, "3000")
-
-
 async def test_while_redis_is_away_requests_pass_uncounted():
     tree = yaml.safe_load(kong_yml())
     [anna] = [one for one in tree["consumers"] if one["username"] == "anna"]

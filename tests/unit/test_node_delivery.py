@@ -13,8 +13,6 @@ pytestmark = pytest.mark.usefixtures("own_node")
 
 
 @cases(("spoil", "reason"), {
-    "somebody removed the file": (lambda path: path.unlink(), "missing"),
-    "somebody edited it": (lambda path: path.write_bytes(b"y"), "content"),
     "somebody opened it to the world": (lambda path: path.chmod(0o666), "owner or mode 0666"),
     "a link took its place": (
         lambda path: (path.unlink(), path.symlink_to("/dev/null")), "not a regular file"),
