@@ -102,28 +102,24 @@ def test_only_the_cache_and_a_store_can_be_written(inventory):
 
 
 def test_no_two_secrets_of_the_site_are_the_same():
-    found = [
-        word
-        for host in hosts_running("backup")
-        for path, text in render_role("backup", host=host).items()
-        if "/secrets/" in path
-        for word in re.findall(r"[0-9a-f]{64}", text)
-    ]
+    files = [file for host in hosts_running("backup") for file in render_role("backup", host=host).items()]
+    secrets = [text for path, text in files if "/secrets/" in path]
+    found = [word for text in secrets for word in re.findall(r"[0-9a-f]{64}", text)]
     assert len(found) == len(set(found)) >= 3 * len(hosts_running("backup"))
 
 
 DATA = {"backup": [{"volume": "v"}], "disk_gb": 30}
 
 
-@pytest.mark.parametrize("services", [
-    pytest.param({"web": DATA}, id="of all the service may have"),
-    pytest.param({"web": DATA, "art": {"backup": [{"volume": "a", "copies": 1}], "disk_gb": 60}},
-        id="of what has one copy only the larger one"),
-    pytest.param({"web": {"backup": [{"volume": "v", "disk_gb": 9}], "disk_gb": 900}},
-        id="of an entry that says how much it may have"),
-    pytest.param({"web": {"backup": [{"volume": "v", "none": "It fills again."}], "disk_gb": 900}},
-        id="of a volume that is not kept"),
-])  # fmt: skip
+@cases("services", {
+    "of all the service may have": {"web": DATA},
+    "of what has one copy only the larger one": {
+        "web": DATA, "art": {"backup": [{"volume": "a", "copies": 1}], "disk_gb": 60}},
+    "of an entry that says how much it may have": {
+        "web": {"backup": [{"volume": "v", "disk_gb": 9}], "disk_gb": 900}},
+    "of a volume that is not kept": {
+        "web": {"backup": [{"volume": "v", "none": "It fills again."}], "disk_gb": 900}},
+})  # fmt: skip
 def test_a_store_has_room_for_what_is_sent_there(services):
     assert backup_problems([node("A", **services), node("B", 100), node("C", 50)]) == []
 

@@ -175,7 +175,6 @@ def test_the_server_sees_no_password_of_a_repository():
 
 
 check = check_of("backup_store")
-PATHS = ("/.verify/config", "/another/config", f"/.verify/data/{'0' * 64}")
 FLAGS = "--append-only --private-repos"
 
 
@@ -215,17 +214,16 @@ def verified(tmp_path):
 
         for name, content in left.items():
             (tmp_path / name).write_text(json.dumps(content))
-        own, others, data = PATHS
-        return ScriptedKit(
-            site("AGX0", {"backup_store": {"rest": 8000}}),
-            {
-                f"GET {own}": answers(404),
-                f"GET {others}": answers(401 if "--private-repos" in flags else 404),
-                f"DELETE {data}": answers(403 if "--append-only" in flags else 200),
-            },
-            {f"systemctl is-active aicluster-{name}.timer": "active\n" for name in ("backup-store", "drill")},
-            {"backup_store/verify": "secret"},
-        )
+        said = {
+            "GET /.verify/config": answers(404),
+            "GET /another/config": answers(401 if "--private-repos" in flags else 404),
+            f"DELETE /.verify/data/{'0' * 64}": answers(403 if "--append-only" in flags else 200),
+        }
+        active = {
+            f"systemctl is-active aicluster-{name}.timer": "active\n" for name in ("backup-store", "drill")
+        }
+        here = site("AGX0", {"backup_store": {"rest": 8000}})
+        return ScriptedKit(here, said, active, {"backup_store/verify": "secret"})
 
     return run
 

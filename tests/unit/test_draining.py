@@ -88,3 +88,11 @@ def test_a_node_that_cannot_go_is_refused(before, name, options, said):
 
 def test_a_node_that_alone_has_an_alias_goes_if_that_is_wanted():
     assert "on no other node; answered 503: deep, huge" in drained("AGX0", more=ALONE, what="anyway")["said"]
+
+
+def test_what_playbooks_write_is_read_by_the_next_run(monkeypatch: pytest.MonkeyPatch):
+    listed = {"site_drained": [HOST["AGX0"]], "site_capacities": {HOST["ORIN0"]: 21.5}}
+    written = render.choose(monkeypatch, **listed)
+    nodes = render.renderer("production", HOST["PI51"], written).shared["cluster_nodes"]
+    assert [node["name"] for node in nodes if node["drained"] is not False] == ["AGX0"]
+    assert {node["name"]: node["capacity"] for node in nodes if node["capacity"]} == {"ORIN0": 21.5}

@@ -25,11 +25,8 @@ def events(*parts: dict[str, Any]) -> bytes:
 
 
 def delta(text: str, **more: Any) -> dict[str, Any]:
-    return {
-        "model": "m",
-        "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}],
-        **more,
-    }
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    return {"model": "m", "choices": [choice], **more}
 
 
 def whole(**members: Any) -> bytes:
@@ -80,15 +77,9 @@ def said(entry: dict[str, Any], name: str) -> str:
 def test_an_answer_of_any_form_and_in_any_parts_is_stored_whole(path, members, answer, size):
     parts = [answer[at : at + size] for at in range(0, len(answer), size)]
     entry = record(path, json.dumps(members | ASKED.get(path, MESSAGES)), *parts)
-    found = {
-        name: entry["exchange"][name] for name in ("role", "model", "prompt_tokens", "completion_tokens")
-    }
-    assert found == {"role": "user", "model": "m", "prompt_tokens": 7, "completion_tokens": 2}
-    assert (said(entry, "question"), said(entry, "answer"), entry["exchange"]["whole"]) == (
-        "Hello?",
-        "Hey",
-        True,
-    )
+    names = ("role", "model", "prompt_tokens", "completion_tokens", "whole")
+    assert [entry["exchange"][name] for name in names] == ["user", "m", 7, 2, True]
+    assert (said(entry, "question"), said(entry, "answer")) == ("Hello?", "Hey")
 
 
 @cases("answer", {

@@ -50,13 +50,9 @@ def entry(
     question: str | bytes = "Hello?", answer: str | bytes = "Hi!", who: str | None = "anna", **more: Any
 ) -> dict[str, Any]:
     """An entry of http-log: `request_id`, and members of the exchange, are given in `more`."""
-    said: dict[str, Any] = {
-        "kind": "chat",
-        "role": "user",
-        "question": encoded(question),
-        "answer": encoded(answer),
-    }
-    said |= {"images": "", "question_whole": True, "whole": True, "before": "", "chain": uuid4().hex}
+    said: dict[str, Any] = {"kind": "chat", "role": "user", "question": encoded(question)}
+    said |= {"answer": encoded(answer), "images": "", "question_whole": True, "whole": True}
+    said |= {"before": "", "chain": uuid4().hex}
     request = {"id": more.pop("request_id", uuid4().hex)}
     consumer = {"consumer": {"username": who}} if who else {}
     times: dict[str, Any] = {"started_at": 1_800_000_000_000, "latencies": {"request": 12.5}}
@@ -255,9 +251,8 @@ def test_what_the_gateway_sends_is_what_the_database_takes(database):
     """The Lua that ships makes the entries here."""
 
     def line(text: str) -> bytes:
-        return json.dumps(
-            {"model": "m", "message": {"content": text}, "done": True, "eval_count": 2}
-        ).encode()
+        said = {"model": "m", "message": {"content": text}, "done": True, "eval_count": 2}
+        return json.dumps(said).encode()
 
     said = [{"role": "user", "content": "One?"}]
     first = gateway_lua.record("/api/v1/chat", json.dumps({"messages": said}), line("```sh\nls\n``` é 🙂"))

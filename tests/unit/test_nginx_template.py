@@ -72,12 +72,9 @@ def http(**which: Any) -> Block:
 
 def servers(**which: Any) -> dict[str, Block]:
     """Port -> what is served there to others."""
-    return {
-        words[0]: block
-        for block in inner(http(**which), "server")
-        for name, words, _ in block
-        if name == "listen" and words[0].isdigit()
-    }
+    blocks = inner(http(**which), "server")
+    listens = [(words[0], block) for block in blocks for name, words, _ in block if name == "listen"]
+    return {port: block for port, block in listens if port.isdigit()}
 
 
 def server(**which: Any) -> Block:
@@ -173,9 +170,8 @@ def test_who_may_log_in_to_grafana_may_do_so_through_nginx():
 @pytest.mark.parametrize("node", [GATEWAY, PAGES])
 def test_with_tls_the_same_is_served_and_nothing_old_is_spoken(node):
     plain, tls = (servers(node=node)[port] for port in ("80", "443"))
-    assert [entry for entry in tls if entry[0] == "location"] == [
-        entry for entry in plain if entry[0] == "location"
-    ]
+    served = [[entry for entry in block if entry[0] == "location"] for block in (plain, tls)]
+    assert served[0] == served[1]
     assert ("ssl_protocols", ["TLSv1.2", "TLSv1.3"], None) in tls
     assert not [words for name, words, _ in tls if words[:1] == ["Strict-Transport-Security"]]
 

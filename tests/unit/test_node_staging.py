@@ -12,12 +12,8 @@ pytestmark = pytest.mark.usefixtures("own_node")
 def test_a_checker_runs_like_its_service_but_alone_and_far_from_its_data():
     source = f"{system.STACK_ROOT}/kong/secrets"
     staged = {"type": "bind", "source": source, "target": "/kong/declarative"}
-    kept = {
-        "image": "kong:3.9.3",
-        "user": "64101:0",
-        "environment": {"KONG_DATABASE": "off"},
-        "read_only": True,
-    }
+    settings = {"KONG_DATABASE": "off"}
+    kept = {"image": "kong:3.9.3", "user": "64101:0", "environment": settings, "read_only": True}
     left_out = {"depends_on": {}, "networks": {"default": None}, "ports": [8000], "restart": "always"}
     data = {"type": "volume", "source": "data", "target": "/data", "volume": {}}
     engine = {"type": "bind", "source": "/run/docker.sock", "target": "/run/docker.sock"}

@@ -61,14 +61,10 @@ def test_all_sorts_and_the_cache_together_leave_half_of_the_memory():
 def test_who_gets_in_follows_the_catalogue_and_the_site(reach, hosts):
     overrides = {"site_operators": ["192.168.1.10", "10.8.0.0/24"]}
     ports = {"sql": {"port": 5432, "container": 5432, "from": reach}}
-    text = render_role("postgres", "production", PI52, overrides, {"ports": ports})[
-        f"{HOME}/conf/pg_hba.conf"
-    ]
-    assert re.findall(r"^host +\S+ +\S+ +(\S+) ", text, re.MULTILINE) == [
-        "samenet",
-        "192.168.1.154/32",
-        *hosts,
-    ]
+    rendered = render_role("postgres", "production", PI52, overrides, {"ports": ports})
+    text = rendered[f"{HOME}/conf/pg_hba.conf"]
+    found = re.findall(r"^host +\S+ +\S+ +(\S+) ", text, re.MULTILINE)
+    assert found == ["samenet", "192.168.1.154/32", *hosts]
 
 
 def asked_for(lacking: tuple[str, ...] = (), **databases: list[str]) -> dict[str, str]:

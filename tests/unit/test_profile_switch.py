@@ -104,6 +104,12 @@ def test_a_switch_that_is_cut_off_while_it_turns_callers_away_opens_the_doors_ag
     assert node.steps[-2:] == ["block 11435", "unblock 11435"]
 
 
+def test_a_service_is_stopped_as_in_a_switch_without_leaving_the_profile():
+    node = Node(["web", "chat"])
+    aicluster_profile.stop(node, ["chat"])
+    assert node.steps == ["unblock 11435", "block 11435", "stop chat", "unblock 11435"]
+
+
 def test_requests_that_do_not_end_are_counted(capsys):
     aicluster_profile.drain(Node(["web", "chat"], clients=2), ["chat"], within_s=0)
     assert "chat: still at work (waited 0 s), requests: 2" in capsys.readouterr().out

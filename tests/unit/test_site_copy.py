@@ -115,9 +115,8 @@ def test_the_password_alone_opens_a_store_and_is_in_no_argument(tmp_path, monkey
 
 
 def test_a_store_that_does_not_answer_is_named_at_once():
-    with pytest.raises(
-        ValueError, match=r"repository rest:http://127\.0\.0\.1:1: .*must answer; take another"
-    ):
+    said = r"repository rest:http://127\.0\.0\.1:1: .*must answer; take another"
+    with pytest.raises(ValueError, match=said):
         recover.require_answer("rest:http://127.0.0.1:1")
 
 

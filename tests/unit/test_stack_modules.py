@@ -112,12 +112,9 @@ def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one():
     def fail_json(msg):
         raise SystemExit(msg)
 
-    said = node({}).__dict__ | {
-        "run_command": lambda _command: (1, "", "Cannot connect"),
-        "fail_json": fail_json,
-    }
+    fails = {"run_command": lambda _command: (1, "", "Cannot connect"), "fail_json": fail_json}
     with pytest.raises(SystemExit, match=r"Nothing was removed.*systemctl start docker"):
-        cleanup.image_lists(SimpleNamespace(**said))
+        cleanup.image_lists(SimpleNamespace(**node({}).__dict__ | fails))
 
 
 @cases(("placed", "volumes", "images", "kept"), {

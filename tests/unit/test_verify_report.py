@@ -18,10 +18,7 @@ def node(name: str, *results: dict[str, Any]) -> dict[str, Any]:
     return {"node": name, "address": f"10.0.0.{len(name)}", "services": list(results)}
 
 
-ENTRIES: dict[str, Any] = {
-    "A": {"sql": {}, "cache": {}},
-    "BB": {"web": {"needs": ["sql"]}},
-}
+ENTRIES: dict[str, Any] = {"A": {"sql": {}, "cache": {}}, "BB": {"web": {"needs": ["sql"]}}}
 
 
 @pytest.mark.parametrize("stdout", [json.dumps([result("a")]), "motd\r\n[]\r\n"], ids=["one known", "none"])
@@ -86,10 +83,8 @@ def said(*nodes: dict[str, Any]) -> list[str]:
 
 
 def test_the_report_gives_the_next_command_of_the_cause_through_ssh():
-    lines = said(
-        node("A", result("sql", "failed", next="sudo docker logs 'sql'")),
-        node("BB", result("web", "failed", next="x")),
-    )
+    failed = result("sql", "failed", next="sudo docker logs 'sql'")
+    lines = said(node("A", failed), node("BB", result("web", "failed", next="x")))
     assert lines == [
         "sql on A: sql seen",
         """    next: ssh -p 2222 me@a.example 'sudo docker logs '"'"'sql'"'"''""",
