@@ -17,7 +17,6 @@ SEEN = {"up": 1, "state": 1, "now": 1000, "seen": 970, "ping": 1}
     pytest.param([HEALTHY], SEEN, id="a state just seen"),
     pytest.param([], SEEN | {"seen": 870}, id="an old state is none"),
     pytest.param([], {"up": 1, "state": 1, "now": 1000}, id="a state of unknown age is none"),
-    pytest.param([], {"up": 0, "ping": 1}, id="a silent node_exporter says nothing of a node that answers"),
     pytest.param([GONE], {"up": 0, "ping": 0}, id="a node without an answer to a ping is gone"),
     pytest.param([GONE], {"up": 0}, id="as is one that nobody can ping"),
 ])  # fmt: skip

@@ -21,18 +21,8 @@ def config(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("inventory", sorted(render.SOURCES))
-@pytest.mark.parametrize("urls", [{}, URLS], ids=["without a URL", "with URLs"])
-def test_amtool_takes_the_configuration(inventory, urls, tmp_path):
-    files = render.render_role("alertmanager", inventory=inventory, overrides=urls)
-    (tmp_path / "alertmanager.yml").write_text(files[CONF + "alertmanager.yml"])
-    monitoring.succeeds("alertmanager", "amtool check-config alertmanager.yml", tmp_path)
-
-
 @pytest.mark.parametrize(("labels", "receiver"), [
-    pytest.param("alertname=Watchdog severity=none node=cluster", "deadman", id="the watchdog leaves"),
-    pytest.param("alertname=NodeDown severity=critical node=PI52", "page", id="what is critical pages"),
-    pytest.param("alertname=TargetDown severity=warning node=PI52", "default", id="a warning does not"),
+    pytest.param("alertname=TargetDown severity=warning node=PI52", "default", id="a warning does not page"),
     pytest.param("alertname=Other node=PI52", "default", id="nor does what has no severity"),
     pytest.param("alertname=VerifyTest severity=test run_id=1 node=PI41", "verify",
         id="a test alert reaches verify and nobody else"),

@@ -52,12 +52,6 @@ def given_to_store(name: str, **overrides: Any) -> dict[str, str]:
     return {path.rpartition("/")[2]: content for path, content in files.items()}
 
 
-def arguments(unit: str, key: str = "ExecStart") -> list[str]:
-    """What the text of a unit passes to its program."""
-    [line] = [line for line in unit.splitlines() if line.startswith(f"{key}=")]
-    return line.split()[2:]
-
-
 class Folder:
     """A node whose files are below a folder of the test; its programs keep in `asked` what they are asked."""
 

@@ -123,12 +123,8 @@ DATA = {
 
 LAYERS = {"config": b"{}", "model": b"GGUF" * 100}
 BLOBS = {kind: "sha256:" + hashlib.sha256(content).hexdigest() for kind, content in LAYERS.items()}
-MANIFEST = json.dumps(
-    {
-        "config": {"digest": BLOBS["config"], "size": len(LAYERS["config"])},
-        "layers": [{"digest": BLOBS["model"], "size": len(LAYERS["model"])}],
-    }
-)
+SIZES = {kind: {"digest": BLOBS[kind], "size": len(LAYERS[kind])} for kind in LAYERS}
+MANIFEST = json.dumps({"config": SIZES["config"], "layers": [SIZES["model"]]})
 
 
 def layer(kind: str, size: int | None = None, *, location: bool = True) -> Answer:
@@ -158,10 +154,8 @@ def on_the_gpu(percent: int) -> dict[str, Any]:
     return {"GET /api/ps": (200, {"models": [model]})}
 
 
-JOB = {
-    "outputs": {"2": {"images": [{"filename": "a.png", "subfolder": "", "type": "temp"}]}},
-    "status": {"status_str": "success", "completed": True},
-}
+IMAGE = {"filename": "a.png", "subfolder": "", "type": "temp"}
+JOB = {"outputs": {"2": {"images": [IMAGE]}}, "status": {"status_str": "success", "completed": True}}
 PICTURE, PNG, TEXT = "aicluster-verify-r_00001_.png", b"\x89PNG\r\n\x1a\n...", "aicluster verify run-1 N"
 COMFYUI = {
     "GET /system_stats": (200, {"system": {}, "devices": [{"type": "cuda"}]}),
@@ -284,14 +278,10 @@ def probed(status: int, success: int) -> tuple[int, str]:
 
 
 def target(job: str, health: str = "up", seen: str = "t1", error: str = "", **labels: str) -> dict[str, Any]:
-    return {
-        "labels": {"job": job, "service": job, "node": "PI52", **labels},
-        "scrapePool": job,
-        "scrapeUrl": f"http://10.0.0.2/{job}/{labels.get('instance', '')}",
-        "health": health,
-        "lastScrape": seen,
-        "lastError": error,
-    }
+    url = f"http://10.0.0.2/{job}/{labels.get('instance', '')}"
+    named = {"job": job, "service": job, "node": "PI52", **labels}
+    said = {"health": health, "lastScrape": seen, "lastError": error}
+    return {"labels": named, "scrapePool": job, "scrapeUrl": url, **said}
 
 
 def targets(*found: dict[str, Any]) -> dict[str, Any]:
@@ -307,11 +297,8 @@ def api(**data: Any) -> tuple[int, Any]:
 
 
 RULE = {"name": "Watchdog", "health": "ok"}
-PI41 = {
-    "name": "PI41",
-    "address": "10.0.0.4",
-    "services": {"alertmanager": {"ports": {"web": 9093}}, "blackbox_exporter": {}, "prometheus": {}},
-}
+MONITORED = {"alertmanager": {"ports": {"web": 9093}}, "blackbox_exporter": {}, "prometheus": {}}
+PI41 = {"name": "PI41", "address": "10.0.0.4", "services": MONITORED}
 
 
 def stored(*lines: str) -> dict[str, Any]:
@@ -359,12 +346,8 @@ PAGES = """
 <li data-node="N" data-service="jupyterhub">
   <a href="/jupyter/">open</a>
 </li><p><a href="/healthz">"""
-THE_EDGE = {
-    "name": "NANO",
-    "tier": "edge",
-    "address": "10.0.0.6",
-    "services": {"nginx": {"ports": {"http": 8080}}, "ollama": {}},
-}
+ON_THE_EDGE = {"nginx": {"ports": {"http": 8080}}, "ollama": {}}
+THE_EDGE = {"name": "NANO", "tier": "edge", "address": "10.0.0.6", "services": ON_THE_EDGE}
 
 
 def node_of(tier: str) -> dict[str, Any]:

@@ -4,11 +4,11 @@ import json
 import re
 from configparser import ConfigParser
 from contextlib import nullcontext
-from typing import Any
 
 import pytest
 from by_path import import_file
 from render import container, hosts_running, render_role
+from tables import cases
 
 
 @pytest.mark.parametrize("service", ["comfyui", "ollama"])
@@ -28,18 +28,15 @@ def test_the_engine_of_a_board_knows_the_runtime_that_its_container_asks_for():
         assert runtime in {"runc", *daemon.get("runtimes", {})}
 
 
-DIGEST = "sha256:" + "0a" * 32
-
-
-@pytest.mark.parametrize("path", [
-    pytest.param("/id_ed25519", id="the private key"),
-    pytest.param("/v2/library/../manifests/latest", id="a way out"),
-    pytest.param("/v2/library/.hidden/manifests/latest", id="hidden files"),
-    pytest.param("/v2/library/phi3/manifests/", id="a list of tags"),
-    pytest.param(f"/v2/library/phi3/blobs/{DIGEST}-partial", id="a layer that is not whole"),
-    pytest.param("/v2/library/phi3/blobs/sha256:../../id_ed25519", id="a digest that is none"),
-    pytest.param("/v2/a/b/c/manifests/latest", id="more folders than a name has"),
-])  # fmt: skip
+@cases("path", {
+    "the private key": "/id_ed25519",
+    "a way out": "/v2/library/../manifests/latest",
+    "hidden files": "/v2/library/.hidden/manifests/latest",
+    "a list of tags": "/v2/library/phi3/manifests/",
+    "a layer that is not whole": f"/v2/library/phi3/blobs/sha256:{'0a' * 32}-partial",
+    "a digest that is none": "/v2/library/phi3/blobs/sha256:../../id_ed25519",
+    "more folders than a name has": "/v2/a/b/c/manifests/latest",
+})  # fmt: skip
 def test_nothing_else_is_served(path):
     configuration = render_role("model_mirror")["/opt/aicluster/model_mirror/conf/nginx.conf"]
     # The syntax of its locations is that of Python, as far as these go.
@@ -82,15 +79,6 @@ def manager(folder, source, config=OLD, level=STRICT):
     settings.write_text(level)
 
 
-MANAGERS: dict[str, tuple[Any, ...]] = {
-    "a new manager, settings where it reads them": ("'__manager'", NEW, STRICT, ""),
-    "a new manager, old place": ("'__manager'", OLD, STRICT, f"comfyui_manager_config: {NEW}"),
-    "an old manager, new place": ("'default'", NEW, STRICT, f"comfyui_manager_config: {OLD}"),
-    "the image's own level": ("'default'", OLD, "[default]\nsecurity_level = weak\n", "is weak"),
-    "settings without a level": ("'default'", OLD, "", "is missing"),
-}
-
-
 @pytest.fixture
 def started(monkeypatch):
     """The command lines that take the place of the program."""
@@ -99,7 +87,13 @@ def started(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize(("source", "config", "level", "reason"), MANAGERS.values(), ids=MANAGERS)
+@cases(("source", "config", "level", "reason"), {
+    "a new manager, settings where it reads them": ("'__manager'", NEW, STRICT, ""),
+    "a new manager, old place": ("'__manager'", OLD, STRICT, f"comfyui_manager_config: {NEW}"),
+    "an old manager, new place": ("'default'", NEW, STRICT, f"comfyui_manager_config: {OLD}"),
+    "the image's own level": ("'default'", OLD, "[default]\nsecurity_level = weak\n", "is weak"),
+    "settings without a level": ("'default'", OLD, "", "is missing"),
+})  # fmt: skip
 def test_comfyui_starts_only_when_its_manager_is_strict(folder, started, source, config, level, reason):
     manager(folder, source, config, level)
     with pytest.raises(SystemExit, match=reason) if reason else nullcontext():
@@ -107,11 +101,11 @@ def test_comfyui_starts_only_when_its_manager_is_strict(folder, started, source,
     assert bool(started) is not bool(reason)
 
 
-@pytest.mark.parametrize(("optional", "passed"), [
-    pytest.param("--disable-dynamic-vram", [], id="a switch it does not know is left out"),
-    pytest.param("--cpu,--disable-dynamic-vram", ["--cpu"], id="one it knows is passed on"),
-    pytest.param("", [], id="none"),
-])  # fmt: skip
+@cases(("optional", "passed"), {
+    "a switch it does not know is left out": ("--disable-dynamic-vram", []),
+    "one it knows is passed on": ("--cpu,--disable-dynamic-vram", ["--cpu"]),
+    "none": ("", []),
+})  # fmt: skip
 def test_only_switches_the_version_knows_are_passed_on(folder, started, optional, passed):
     manager(folder, "'default', 'ComfyUI-Manager'")
     start.main([OLD, optional, "--listen", "0.0.0.0"])

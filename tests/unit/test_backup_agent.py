@@ -18,7 +18,8 @@ import pytest
 from aicluster_backup import main
 from aicluster_backup_job import copy_sqlite
 from aicluster_backup_tools import FailedError
-from backups import BackupNode, arguments, job
+from backups import BackupNode, job
+from tables import cases
 from tree import ROOT
 
 # What restic does, and what happens at store N where `says_N` is written.
@@ -95,28 +96,15 @@ def test_restic_is_told_what_to_copy_and_the_run_its_progress_and_metrics(node):
     assert node.metrics("backup")[f"backup_last_exit_code{labels}"] == 0
 
 
-FAILURES: dict[str, tuple[str, int, str]] = {
-    "a wrong password": (
-        """echo '{"message_type":"exit_error","message":"Fatal: wrong password\\nx"}' >&2; exit 12""",
-        12, "wrong password",
-    ),
+@cases(("says", "code", "message"), {
     "a folder that is missing, which restic passes over": (
-        "echo '/host/etc does not exist, skipping' >&2", 1, "/host/etc does not exist, skipping",
-    ),
+        "echo '/host/etc does not exist, skipping' >&2", 1, "/host/etc does not exist, skipping"),
     "a file that cannot be read": (
         """echo '{"message_type":"error","error":{"message":"denied"},"item":"/a"}' >&2; exit 3""",
-        3, "error: /a: denied",
-    ),
-    "a full disk of the store, which restic would ask again and again": (
-        "echo 'Save(<lock/1>) returned error: 507 Insufficient Storage' >&2" + HANGS,
-        1, "the disk of the store is full",
-    ),
+        3, "error: /a: denied"),
     "an answer without a snapshot": ("exit 0", 1, "restic named no snapshot"),
     "an end without a word": ("exit 137", 137, "restic ended with 137 and said nothing"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("says", "code", "message"), FAILURES.values(), ids=FAILURES)
+})  # fmt: skip
 def test_a_failure_of_one_store_is_recorded_and_the_others_go_on(node, says, code, message):
     main(["run"])
     before = node.status()["backup", "ORIN0"]
@@ -140,10 +128,10 @@ def test_a_snapshot_from_which_a_vanished_file_is_missing_is_made_again(node):
     assert len([line for line in node.copied() if "store_1" in line and "tag=postgres" in line]) == 2
 
 
-@pytest.mark.parametrize(("broken", "error"), [
-    pytest.param({"paths": ["/host/no/such/folder"]}, "/no/such/folder does not exist", id="a path"),
-    pytest.param({"dumps": ["/bin/false"]}, "/bin/false: ended with 1", id="a dump"),
-])  # fmt: skip
+@cases(("broken", "error"), {
+    "a path": ({"paths": ["/host/no/such/folder"]}, "/no/such/folder does not exist"),
+    "a dump": ({"dumps": ["/bin/false"]}, "/bin/false: ended with 1"),
+})  # fmt: skip
 def test_what_cannot_be_copied_fails_before_restic_is_asked_and_the_next_job_is_made(node, broken, error):
     node.plan(job("postgres", **broken), job("backup", paths=["/host/etc"]))
     assert main(["run"]) == 1
@@ -158,17 +146,12 @@ def test_a_store_that_is_off_fails_at_once_and_the_other_one_has_its_copies(node
     assert node.status()["backup", "AGX0"]["exit_code"] == 0
 
 
-DOWN = "echo 'Fatal: no space left on device' >&2; exit 1"
-
-
 @pytest.mark.parametrize(("full", "copy", "store"), [([], 1, "AGX0"), ([1], 2, "ORIN0"), ([1, 2], None, "")])
-def test_one_snapshot_of_a_service_is_made_where_a_store_takes_it_and_counts_as_no_copy(
-    node, capsys, full, copy, store
-):
+def test_one_snapshot_is_made_where_a_store_takes_it_and_counts_as_no_copy(node, capsys, full, copy, store):
     main(["run"])
     before = node.status()
     for number in full:
-        node.write(f"says_{number}", DOWN)
+        node.write(f"says_{number}", "echo 'Fatal: no space left on device' >&2; exit 1")
     capsys.readouterr()
     assert main(["before", "postgres", "--by", "PI31"]) == (0 if copy else 1)
     said = capsys.readouterr()
@@ -188,20 +171,10 @@ def test_a_service_of_which_nothing_is_copied_cannot_be_backed_up_before_it_chan
     assert capsys.readouterr().err == "PI52 copies nothing of postgrs: write postgres\n"
 
 
-@pytest.mark.usefixtures("node")
-def test_a_second_start_of_the_unit_is_refused_and_the_status_names_the_first(capsys):
-    with record.only_one("PI31"):
-        assert main(["follow", "--start"]) == 75
-        assert main(["status"]) == 0
-    said = capsys.readouterr()
-    assert f"a backup runs already: pid {os.getpid()}, since 20" in said.err
-    assert json.loads(said.out)["running"]["by"] == "PI31"
-
-
-@pytest.mark.parametrize(("how", "status", "left"), [
-    pytest.param(signal.SIGKILL, -9, True, id="killed"),
-    pytest.param(signal.SIGTERM, 143, False, id="ended by systemd"),
-])  # fmt: skip
+@cases(("how", "status", "left"), {
+    "killed": (signal.SIGKILL, -9, True),
+    "ended by systemd": (signal.SIGTERM, 143, False),
+})  # fmt: skip
 def test_after_an_interrupted_run_the_next_one_ends_what_it_left_and_succeeds(node, how, status, left):
     main(["run"])
     before = node.status()["postgres", "AGX0"]
@@ -250,33 +223,18 @@ def test_a_database_that_is_no_good_leaves_the_last_copy(tmp_path, content):
     assert target.read_text() == "the last copy"
 
 
-HOUR, NOW = 3600, 1_000_000.0
-AGES: dict[str, tuple[Any, str]] = {
-    "of the last night": (2 * HOUR, ""),
-    "a little ahead of the clock": (-60, ""),
-    "too old": (21 * HOUR, "the last copy of backup to AGX0 is 21 h old"),
-    "of the future": (-HOUR, "the last copy of backup to AGX0 is of the future: the clock was wrong"),
-    "never made": (None, "backup to AGX0 was never copied"),
-}
-
-
-@pytest.mark.parametrize(("age", "reason"), AGES.values(), ids=AGES)
-def test_a_copy_counts_as_none(age, reason):
-    made = {} if age is None else {"success_at": NOW - age}
-    assert record.why_old({"job": "backup", "store": "AGX0", **made}, NOW, 20 * HOUR) == reason
-
-
 def test_the_copy_in_a_store_that_is_no_longer_used_counts_for_nothing(node):
     main(["run"])
     node.write_json("jobs.json", {**record.plan(), "stores": ["AGX0", "NANO"]})
-    old = [record.why_old(one, time.time(), HOUR) for one in record.copies(record.plan())]
+    old = [record.why_old(one, time.time(), 3600) for one in record.copies(record.plan())]
     assert old == ["", "postgres to NANO was never copied", "", "backup to NANO was never copied"]
 
 
 def test_the_fallback_starts_the_unit_once_a_copy_is_overdue_and_says_who_did(node):
     node.program("bin/systemctl", f'#!/bin/sh\necho "$@" >> {node.folder}/systemctl\n')
     unit = (ROOT / "roles/backup/templates/etc/systemd/system/aicluster-backup-fallback.service").read_text()
-    assert main(arguments(unit)) == 0
+    [start] = [line for line in unit.splitlines() if line.startswith("ExecStart=")]
+    assert main(start.split()[2:]) == 0
     assert node.read("systemctl") == "start --no-block aicluster-backup.service\n"
     assert aicluster_backup.started_by("") == "the fallback timer"
     assert aicluster_backup.started_by("") == "systemctl", "the note is of one run"

@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,32 +17,18 @@ import aicluster_drill
 import aicluster_drill_kit
 import aicluster_textfile
 import pytest
-from backups import Folder, arguments, given_to_store, node, snapshot
+from backups import Folder, given_to_store, node, snapshot
 from by_path import import_file
+from tables import cases
 
 from aicluster.backup.drills import backup_drills
 
-DAY = 86400
-
 WEB = {"image": "web:1", "uid": 7, "drill": "files/drill.py", "backup": [{"volume": "v"}]}
-BULK = [{"volume": "v"}, {"volume": "w", "copies": 1}]
 STORES = [node("B", 50), node("C", 100)]
 
 
 def restored(nodes: list[dict[str, Any]], store: str = "C") -> list[tuple[str, str, list[str]]]:
     return [(one["node"], one["job"], one["stores"]) for one in backup_drills(nodes, f"host-{store}")]
-
-
-@pytest.mark.parametrize(("services", "drills"), [
-    pytest.param({"web": WEB}, [("A", "web", ["C", "B"])], id="a service with a drill"),
-    pytest.param({"web": WEB | {"backup": BULK}}, [("A", "web", ["C", "B"]), ("A", "web_bulk", ["C"])],
-        id="what has one copy is restored from that one"),
-    pytest.param({"web": WEB | {"drill": None}}, [], id="a service without a drill"),
-    pytest.param({"web": WEB | {"backup": [{"volume": "v", "none": "It fills again."}]}}, [],
-        id="a service that keeps nothing"),
-])  # fmt: skip
-def test_every_job_of_a_service_with_a_drill_is_restored(services, drills):
-    assert restored([node("A", **services), *STORES]) == drills
 
 
 def test_the_largest_store_alone_restores_its_own_data_from_the_others():
@@ -51,24 +37,10 @@ def test_the_largest_store_alone_restores_its_own_data_from_the_others():
     assert restored(nodes, "B") == restored(nodes, "D") == []
 
 
-@pytest.mark.parametrize(("mirror", "image"), [("", "web:1"), ("10.0.0.1:5000/", "10.0.0.1:5000/web:1")])
-def test_a_drill_uses_the_image_and_the_user_of_the_service(mirror, image):
-    [one] = backup_drills([node("A", web=WEB), *STORES], "host-C", mirror)
-    assert (one["image"], one["uid"], one["service"]) == (image, 7, "web")
-
-
 @pytest.mark.parametrize(("name", "first"), [("AGX0", True), ("PI52", False)])
 def test_only_the_first_of_all_stores_has_the_passwords_of_others_and_a_timer(name, first):
     files = given_to_store(name)
     assert ("aicluster-drill.timer" in files) is ("drills" in files) is first
-
-
-@pytest.mark.usefixtures("night")
-def test_the_unit_passes_what_the_program_takes(monkeypatch):
-    monkeypatch.setattr(aicluster_drill, "require_answer", lambda _: None)
-    unit = given_to_store("AGX0")["aicluster-drill.service"]
-    for key in ("ExecStart", "ExecStopPost"):
-        assert aicluster_drill.main(arguments(unit, key)) == 0
 
 
 CONTAINER = {"Image": "sha256:1", "HostConfig": {"Memory": 7}, "Config": {"Env": ["GOMEMLIMIT=5B"]}}
@@ -166,21 +138,15 @@ def test_a_proven_copy_is_measured(night):
     }
 
 
-@pytest.mark.parametrize(("stores", "asked", "chosen"), [
-    pytest.param(["AGX0", "ORIN0"], 0, {1, 2}, id="copies take turns"),
-    pytest.param(["AGX0", "ORIN0"], 2, {2}, id="one that is asked for"),
-    pytest.param(["AGX0"], 0, {1}, id="there is one copy"),
-    pytest.param(["AGX0"], 2, {1}, id="there is one copy and another is asked for"),
-])  # fmt: skip
-def test_the_copy_that_is_restored(stores, asked, chosen):
+def test_the_copies_of_a_job_take_turns():
     days = [datetime.date(2026, 8, day) for day in (17, 18)]
-    assert {aicluster_drill.copy_of({**WANTED, "stores": stores}, asked, day) for day in days} == chosen
+    assert {aicluster_drill.copy_of(WANTED, 0, day) for day in days} == {1, 2}
 
 
-@pytest.mark.parametrize(("number", "address", "network"), [
-    pytest.param(1, "/repository", "none", id="of the copy that is here"),
-    pytest.param(2, LOGIN, "host", id="of the copy in another store"),
-])  # fmt: skip
+@cases(("number", "address", "network"), {
+    "of the copy that is here": (1, "/repository", "none"),
+    "of the copy in another store": (2, LOGIN, "host"),
+})  # fmt: skip
 def test_a_restore_may_write_to_its_folder_and_to_no_copy(night, monkeypatch, number, address, network):
     monkeypatch.setattr(aicluster_drill, "require_answer", lambda _: None)
     run(copy=number)
@@ -195,32 +161,23 @@ def test_a_restore_may_write_to_its_folder_and_to_no_copy(night, monkeypatch, nu
     assert not [line for line in night.asked() if "login" in line or "its-" in line]
 
 
-FAILURES: dict[str, tuple[Callable[[Night], object], str]] = {
+@cases(("happens", "error"), {
     "its drill says no": (
-        lambda night: night.answers({"ok": False, "evidence": "table a is missing"}), "table a is missing",
-    ),
+        lambda night: night.answers({"ok": False, "evidence": "table a is missing"}), "table a is missing"),
     "its drill says nothing": (lambda night: night.answers(""), "web.py ended with 1 and no answer"),
     "the repository is damaged": (
         lambda night: night.docker(restore='echo "Fatal: ciphertext verification failed" >&2; exit 1'),
-        "restic restore: rc 1: Fatal: ciphertext verification failed",
-    ),
+        "restic restore: rc 1: Fatal: ciphertext verification failed"),
     "nothing was sent": (lambda night: night.snapshots(), "there is no snapshot of it"),
     "a clock is wrong": (lambda night: night.snapshots(-2, 3), "its newest snapshot is of a time to come"),
     "it does not fit": (lambda night: night.snapshots(1, size=10**18), " MB needed, of which 0 MB stay free"),
     "a table lost more than half, probably by mistake": (
-        lambda night: night.answers({**GOOD, "rows": {"a": 49, "b": 3}}), "a has 49 rows, the time before",
-    ),
+        lambda night: night.answers({**GOOD, "rows": {"a": 49, "b": 3}}), "a has 49 rows, the time before"),
     "a table is gone": (
-        lambda night: night.answers({**GOOD, "rows": {"a": 100}}), "b has no rows, the time before 3",
-    ),
-    "its newest record is old": (
-        lambda night: night.answers({**GOOD, "newest": time.time() - 9 * DAY}),
-        "its newest record is 8 days old",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("happens", "error"), FAILURES.values(), ids=FAILURES)
+        lambda night: night.answers({**GOOD, "rows": {"a": 100}}), "b has no rows, the time before 3"),
+    "its newest record is old": (lambda night: night.answers({**GOOD, "newest": time.time() - 9 * 86400}),
+        "its newest record is 8 days old"),
+})  # fmt: skip
 def test_a_copy_is_not_proven(night, happens, error):
     run()
     [before] = night.records()
@@ -231,18 +188,6 @@ def test_a_copy_is_not_proven(night, happens, error):
     kept = ("copies", "rows", "evidence")
     assert [after[key] for key in kept] == [before[key] for key in kept]
     assert night.is_clean()
-
-
-@pytest.mark.parametrize(("said", "recent_days"), [
-    pytest.param({**GOOD, "rows": {"a": 50, "b": 9}}, 0, id="half of a table is left"),
-    pytest.param({**GOOD, "newest": time.time() - 5 * DAY}, 7, id="the newest record is younger than that"),
-    pytest.param({**GOOD, "newest": time.time() - 900 * DAY}, 0, id="records may have any age"),
-    pytest.param(GOOD, 7, id="nothing says how old it is"),
-])  # fmt: skip
-def test_a_copy_is_proven(night, said, recent_days):
-    run()
-    night.answers(said)
-    assert run(recent_days) == 0
 
 
 def test_a_store_that_is_off_fails_at_once(night):
@@ -327,43 +272,19 @@ def notebooks(folder: Path, *texts: str) -> None:
         (home / f"{number}.ipynb").write_text(text)
 
 
-def objects(folder: Path, *names: str) -> None:
-    (folder / "staging/minio").mkdir(parents=True)
-    for name in names:
-        (folder / "staging/minio" / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "staging/minio" / name).write_text("x")
-
-
-ANSWERS: dict[str, tuple[str, Callable[[Path], object], str, dict[str, int] | None]] = {
-    "a Grafana with users": ("grafana", grafana, "grafana.db is sound and has 2 users", {"user": 2}),
+@cases(("job", "make", "evidence", "rows"), {
     "a Grafana without a database": ("grafana", Path.mkdir, "grafana.db is not in the copy", None),
     "a Grafana without users": ("grafana", lambda folder: grafana(folder, 0), "grafana.db has no user", None),
     "a damaged database": ("grafana", lambda folder: broken(grafana(folder, 50)), "grafana.db ", None),
-    "a hub of which the database is missing": (
-        "jupyterhub", lambda folder: notebooks(folder, '{"nbformat": 4}'),
-        "jupyterhub.sqlite is not in the copy", None,
-    ),
+    "a hub of which the database is missing": ("jupyterhub",
+        lambda folder: notebooks(folder, '{"nbformat": 4}'), "jupyterhub.sqlite is not in the copy", None),
     "homes, one notebook of which a user broke": (
         "jupyterhub_bulk", lambda folder: notebooks(folder, '{"nbformat": 4}', ""),
-        "2 notebooks, 1 of 2 opened can be read", {"notebooks": 2},
-    ),
-    "homes without a notebook": (
-        "jupyterhub_bulk", notebooks, "0 notebooks, 0 of 0 opened can be read", {"notebooks": 0},
-    ),
-    "homes in which no notebook can be read": (
-        "jupyterhub_bulk", lambda folder: notebooks(folder, "", "[]"),
-        "none of 2 notebooks can be read, such as ", None,
-    ),
-    "buckets": (
-        "minio", lambda folder: objects(folder, "images/a/1.png", "images/2.png", "code/3"),
-        "3 objects in 2 buckets, 3 read in full (0 MB)", {"code": 1, "images": 2},
-    ),
-    "a store without a bucket": ("minio", objects, "0 objects in 0 buckets, 0 read in full (0 MB)", {}),
+        "2 notebooks, 1 of 2 opened can be read", {"notebooks": 2}),
+    "homes in which no notebook can be read": ("jupyterhub_bulk", lambda folder: notebooks(folder, "", "[]"),
+        "none of 2 notebooks can be read, such as ", None),
     "no folder of buckets": ("minio", Path.mkdir, "the copy has no folder of buckets", None),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("job", "make", "evidence", "rows"), ANSWERS.values(), ids=ANSWERS)
+})  # fmt: skip
 def test_a_drill_counts_what_is_good_and_says_what_is_not(tmp_path, job, make, evidence, rows):
     make(tmp_path / job)
     service = job.partition("_")[0]

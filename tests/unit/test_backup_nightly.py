@@ -2,10 +2,9 @@
 
 import json
 import sys
-import threading
 from typing import Any
 
-import pytest
+from tables import cases
 
 from aicluster.backup.nightly import report, run, summary
 
@@ -20,29 +19,19 @@ def node(*events: Any, status: int = 0, errors: str = "") -> list[str]:
     return [sys.executable, "-c", program]
 
 
-SAYS: dict[str, tuple[list[str], list[str], int]] = {
-    "a node that made its snapshots has no failure": (node(DONE), [], 1),
-    "a job that failed is named with its reason": (
-        node(DONE, FAILED, status=1), ["minio: mc mirror: no space left"], 1,
-    ),
+@cases(("said", "failures", "snapshots"), {
     "a node whose backup runs already says which": (
         node(status=3, errors="a backup runs since 02:00, started by PI31 (process 12)\n"),
-        ["a backup runs since 02:00, started by PI31 (process 12)"], 0,
-    ),
+        ["a backup runs since 02:00, started by PI31 (process 12)"], 0),
     "a node that is off does not answer": (
         node(status=255, errors="ssh: connect to host 192.0.2.1 port 22: No route to host\n"),
-        ["does not answer over ssh: ssh: connect to host 192.0.2.1 port 22: No route to host"], 0,
-    ),
+        ["does not answer over ssh: ssh: connect to host 192.0.2.1 port 22: No route to host"], 0),
     "a node that ends without a word is no success": (node(status=1), ["exit code 1"], 0),
     "what was under way when a run was killed is named, and nothing twice": (
         node(FAILED, {"event": "end", "failed": [FAILED, {"job": "a", "message": "ended"}]}, status=1),
-        ["minio: mc mirror: no space left", "a: ended"], 0,
-    ),
+        ["minio: mc mirror: no space left", "a: ended"], 0),
     "a greeting of the machine is no event": (node("Welcome\n", DONE), [], 1),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("said", "failures", "snapshots"), SAYS.values(), ids=SAYS)
+})  # fmt: skip
 def test_what_a_node_says_is_its_outcome(said, failures, snapshots):
     [outcome] = run({"PI52": said}, print)
     assert outcome.failures == failures
@@ -61,8 +50,3 @@ def test_one_failing_node_stops_no_other_and_all_are_told():
         "PI52: minio: mc mirror: no space left",
         "backup: 1 snapshots of 2 nodes, 1.5 MB added in 12 s; FAILED on PI52",
     ]
-
-
-def test_all_nodes_run_at_the_same_time():
-    both = threading.Barrier(2, timeout=20)
-    assert len(run({"A": node(DONE), "B": node(DONE)}, lambda _line: both.wait())) == both.parties

@@ -15,21 +15,19 @@ import render
 from a_kit import ScriptedKit, check_of, failure_of, site
 from aicluster_backup_restic import seconds_of
 from aicluster_backup_tools import FailedError
-from backups import Folder, arguments, given_to_store, snapshot
-
-from aicluster.backup.secrets import backup_secret
+from backups import Folder, snapshot
+from tables import cases
 
 NOW = datetime.datetime(2026, 8, 17, 5, 30, tzinfo=datetime.UTC).timestamp()
 HOUR = 3600
 
 
-@pytest.mark.parametrize(("moment", "offset"), [
-    pytest.param("2026-08-17T05:30:00Z", 0, id="universal time"),
-    pytest.param("2026-08-17T05:30:00.25Z", 0.25, id="a fraction"),
-    pytest.param("2026-08-17T05:30:00.123456789Z", 0.123456789, id="nanoseconds"),
-    pytest.param("2026-08-17T07:30:00+02:00", 0, id="east of Greenwich"),
-    pytest.param("2026-08-17T02:00:00-03:30", 0, id="west of Greenwich"),
-])  # fmt: skip
+@cases(("moment", "offset"), {
+    "universal time": ("2026-08-17T05:30:00Z", 0),
+    "nanoseconds": ("2026-08-17T05:30:00.123456789Z", 0.123456789),
+    "east of Greenwich": ("2026-08-17T07:30:00+02:00", 0),
+    "west of Greenwich": ("2026-08-17T02:00:00-03:30", 0),
+})  # fmt: skip
 def test_the_time_of_a_snapshot_is_read(moment, offset):
     assert seconds_of(moment) == pytest.approx(NOW + offset)
     with pytest.raises(FailedError, match="yesterday' is no time"):
@@ -47,7 +45,6 @@ DOCKER = {
     "snapshots": 'cat "$here/snapshots"',
     "--stdin": 'cat > "$here/read"',
 }
-FAILS = 'echo "Fatal: repository contains errors" >&2; exit 1'
 
 
 class Night(Folder):
@@ -130,25 +127,11 @@ def test_a_sound_repository_is_checked_pruned_and_measured_and_rid_of_locks_that
     assert gone == {"backup_repository_bytes"}, "it counts even if no node uses it, and nobody checks it"
 
 
-@pytest.mark.parametrize("command", ["snapshots", "check"])
-def test_what_is_not_sound_is_not_pruned_and_keeps_the_time_of_its_last_check(night, command):
-    night.passes()
-    before = night.metrics("backup_store")[CHECKED]
-    night.docker(**{command: FAILS})
-    assert night.passes() == 1
-    assert "forget" not in night.verbs()
-    assert night.metrics("backup_store")[CHECKED] == before
-    assert night.error_of("PI52") == f"restic {command}: rc 1: Fatal: repository contains errors"
-    night.docker(**{"check": "", **DOCKER})
-    assert night.passes() == 0
-    assert night.error_of("PI52") == "", "a good night forgets it"
-
-
-@pytest.mark.parametrize(("hours_old", "removes"), [
-    pytest.param(-0.02, True, id="clocks differ by a minute"),
-    pytest.param(27, False, id="backups stopped"),
-    pytest.param(-2, False, id="a node whose clock is wrong"),
-])  # fmt: skip
+@cases(("hours_old", "removes"), {
+    "clocks differ by a minute": (-0.02, True),
+    "backups stopped": (27, False),
+    "a node whose clock is wrong": (-2, False),
+})  # fmt: skip
 def test_snapshots_are_removed_only_while_new_ones_arrive(night, hours_old, removes):
     night.passes(hours_old=hours_old)
     assert night.verbs() == ["snapshots", "check", *(["forget"] if removes else [])]
@@ -163,23 +146,11 @@ def test_snapshots_with_a_false_time_push_out_no_real_ones(night, wrong_days):
     assert f"sudo {store.PROGRAM} restic PI52 forget older" in error
 
 
-ROUTER = ("--router", "root@192.168.1.1")
-
-
-def test_every_night_adds_the_copy_of_the_site_and_makes_its_repository_first(night):
-    assert night.passes() == 0
-    assert night.commands("site") == [
-        "init", "backup --host site --tag site --stdin --stdin-filename site.tar.gz",
-    ]  # fmt: skip
-    assert night.read("read") == "the site"
-    assert "key|exec --interactive --workdir /cache --env RESTIC_PASSWORD --env" in night.read("asked")
-
-
-@pytest.mark.parametrize(("script", "kept"), [
-    pytest.param("printf settings | gzip", True, id="all of it"),
-    pytest.param("printf settings | gzip | head -c 20", False, id="half of it"),
-    pytest.param("echo refused >&2; exit 255", False, id="nothing"),
-])  # fmt: skip
+@cases(("script", "kept"), {
+    "all of it": ("printf settings | gzip", True),
+    "half of it": ("printf settings | gzip | head -c 20", False),
+    "nothing": ("echo refused >&2; exit 255", False),
+})  # fmt: skip
 def test_the_configuration_of_the_router_is_kept_where_all_of_it_came(night, script, kept):
     night.repository("site")
     (night.volume / "site/snapshots").rmdir()
@@ -188,7 +159,7 @@ def test_the_configuration_of_the_router_is_kept_where_all_of_it_came(night, scr
     night.program(
         "bin/ssh-keygen", "#!/bin/sh\nfor last; do :; done\necho secret > $last; echo public > $last.pub\n"
     )
-    assert night.passes(*ROUTER) == (0 if kept else 1)
+    assert night.passes("--router", "root@192.168.1.1") == (0 if kept else 1)
     [asked] = night.asked("ssh ")
     assert asked.endswith(" root@192.168.1.1")
     tags = [command.split()[4] for command in night.commands("site") if command.startswith("backup")]
@@ -198,28 +169,12 @@ def test_the_configuration_of_the_router_is_kept_where_all_of_it_came(night, scr
     assert night.error_of("PI52") == ""
 
 
-def test_a_store_lets_in_the_nodes_that_use_it_and_knows_their_repositories():
-    given, clients = given_to_store("ORIN0"), ["AGX0", "PI52"]
-    logins = [line.partition(":")[0] for line in given["htpasswd"].splitlines()]
-    assert logins == [*clients, ".verify", "site"]
-    assert given["repositories"].splitlines() == [
-        *(f"{node} {backup_secret('made-up-backup-password', f'repository {node}')}" for node in clients),
-        f"site {backup_secret('made-up-site-key', 'repository site')}",
-    ]
-
-
 def test_the_server_sees_no_password_of_a_repository():
     [secret] = [mount for mount in render.container("backup_store")["volumes"] if "secrets" in mount]
     assert secret == "/opt/aicluster/backup_store/secrets/htpasswd:/run/secrets/htpasswd:ro"
 
 
-def test_the_unit_passes_what_the_program_takes(night):
-    night.passes()
-    assert store.main(arguments(given_to_store("AGX0")["aicluster-backup-store.service"])) == 0
-
-
 check = check_of("backup_store")
-PATHS = ("/.verify/config", "/another/config", f"/.verify/data/{'0' * 64}")
 FLAGS = "--append-only --private-repos"
 
 
@@ -259,17 +214,16 @@ def verified(tmp_path):
 
         for name, content in left.items():
             (tmp_path / name).write_text(json.dumps(content))
-        own, others, data = PATHS
-        return ScriptedKit(
-            site("AGX0", {"backup_store": {"rest": 8000}}),
-            {
-                f"GET {own}": answers(404),
-                f"GET {others}": answers(401 if "--private-repos" in flags else 404),
-                f"DELETE {data}": answers(403 if "--append-only" in flags else 200),
-            },
-            {f"systemctl is-active aicluster-{name}.timer": "active\n" for name in ("backup-store", "drill")},
-            {"backup_store/verify": "secret"},
-        )
+        said = {
+            "GET /.verify/config": answers(404),
+            "GET /another/config": answers(401 if "--private-repos" in flags else 404),
+            f"DELETE /.verify/data/{'0' * 64}": answers(403 if "--append-only" in flags else 200),
+        }
+        active = {
+            f"systemctl is-active aicluster-{name}.timer": "active\n" for name in ("backup-store", "drill")
+        }
+        here = site("AGX0", {"backup_store": {"rest": 8000}})
+        return ScriptedKit(here, said, active, {"backup_store/verify": "secret"})
 
     return run
 
@@ -277,24 +231,16 @@ def verified(tmp_path):
 NEVER = "never {}; `sudo systemctl start aicluster-{}` does it"
 
 
-@pytest.mark.parametrize(("left", "evidence", "warnings"), [
-    pytest.param({}, "no repository was checked yet", [], id="before the first night"),
-    pytest.param({"STATE": {"PI52": {"error": ""}}}, "no repository was checked yet", [],
-        id="in the first night"),
-    pytest.param(SOUND, "1 repositories are sound, checked within 8 hours", [], id="after it"),
-    pytest.param(
-        restored(5), "1 jobs restored within 6 hours, the slowest in 12 s, of data up to 4 hours old", [],
-        id="copies were restored",
-    ),
-    pytest.param(
-        RESTORES, "checked within 8 hours", [NEVER.format("restored: postgres of PI52", "drill")],
-        id="never restored is a warning",
-    ),
-    pytest.param(
-        off_site(9), "copies of 1 are off site, the oldest 9 hours old",
-        [NEVER.format("copied off site: site", "offsite")], id="never copied off site is a warning",
-    ),
-])  # fmt: skip
+@cases(("left", "evidence", "warnings"), {
+    "before the first night": ({}, "no repository was checked yet", []),
+    "after it": (SOUND, "1 repositories are sound, checked within 8 hours", []),
+    "copies were restored": (
+        restored(5), "1 jobs restored within 6 hours, the slowest in 12 s, of data up to 4 hours old", []),
+    "never restored is a warning": (
+        RESTORES, "checked within 8 hours", [NEVER.format("restored: postgres of PI52", "drill")]),
+    "never copied off site is a warning": (off_site(9), "copies of 1 are off site, the oldest 9 hours old",
+        [NEVER.format("copied off site: site", "offsite")]),
+})  # fmt: skip
 def test_a_store_is_healthy(verified, left, evidence, warnings):
     said = check.check(verified(left))
     seen, *found = [said] if isinstance(said, str) else said
@@ -303,22 +249,18 @@ def test_a_store_is_healthy(verified, left, evidence, warnings):
     assert found == warnings
 
 
-@pytest.mark.parametrize(("left", "flags", "evidence"), [
-    pytest.param({}, "", "answered 404 instead of 401", id="everybody is let in"),
-    pytest.param({}, "--private-repos", "answered 200 instead of 403", id="copies can be deleted"),
-    pytest.param({}, "--append-only", "answered 404 instead of 401", id="a node reads the copies of others"),
-    pytest.param(checked(7, "restic check: rc 1"), FLAGS, "copies of PI52: restic check: rc 1",
-        id="a damaged repository"),
-    pytest.param(checked(60), FLAGS, "last checked 60 hours ago", id="checks stopped"),
-    pytest.param(restored(5, "table a is missing"), FLAGS, "restore of postgres of PI52: table a is missing",
-        id="the last restore failed, however young the one before"),
-    pytest.param(restored(49), FLAGS, "postgres of PI52 was last restored 49 hours ago",
-        id="two nights without a restore"),
-    pytest.param(off_site(0, "no room"), FLAGS, "copy of PI52 off site: no room",
-        id="a copy off site failed"),
-    pytest.param(off_site(51), FLAGS, "more than two nights behind off site: PI52",
-        id="two nights without a copy off site"),
-])  # fmt: skip
+@cases(("left", "flags", "evidence"), {
+    "everybody is let in": ({}, "", "answered 404 instead of 401"),
+    "copies can be deleted": ({}, "--private-repos", "answered 200 instead of 403"),
+    "a node reads the copies of others": ({}, "--append-only", "answered 404 instead of 401"),
+    "a damaged repository": (checked(7, "restic check: rc 1"), FLAGS, "copies of PI52: restic check: rc 1"),
+    "checks stopped": (checked(60), FLAGS, "last checked 60 hours ago"),
+    "the last restore failed, however young the one before": (
+        restored(5, "table a is missing"), FLAGS, "restore of postgres of PI52: table a is missing"),
+    "two nights without a restore": (restored(49), FLAGS, "postgres of PI52 was last restored 49 hours ago"),
+    "a copy off site failed": (off_site(0, "no room"), FLAGS, "copy of PI52 off site: no room"),
+    "two nights without a copy off site": (off_site(51), FLAGS, "more than two nights behind off site: PI52"),
+})  # fmt: skip
 def test_a_store_has_failed(verified, left, flags, evidence):
     failure = failure_of(check.check, verified(left, flags))
     assert evidence in failure.evidence and failure.next_command

@@ -12,7 +12,7 @@ from ansible.module_utils.testing import patch_module_args
 from by_path import import_file
 from listening import Listening
 
-from aicluster.gateway.benchmark import benchmark_models, benchmark_report
+from aicluster.gateway.benchmark import benchmark_report
 
 ollama_benchmark = import_file("library/ollama_benchmark.py", "ollama_benchmark_by_path")
 NODES = render.cluster("production")
@@ -39,15 +39,6 @@ def hostvars(measured: dict[str, dict[str, float]] | None = None) -> list[dict[s
         told = {"__benchmark": {"measured": results}} if results else {}
         found.append({"inventory_hostname": host, **own, **told})
     return found
-
-
-@pytest.mark.parametrize(("node", "models"), [
-    pytest.param("AGX0", ["Small", "large"], id="the model all have, and those of its aliases, each once"),
-    pytest.param("ORIN0", ["Small"], id="written differently"),
-    pytest.param("NANO", ["tiny"], id="the edge, which is not balanced"),
-])  # fmt: skip
-def test_the_model_that_compares_nodes_comes_first(node: str, models: list[str]):
-    assert benchmark_models(NODES, hostvars(), MODELS, HOST[node]) == models
 
 
 def test_the_weights_follow_from_one_model_on_every_balanced_node():

@@ -94,8 +94,7 @@ WORKS: dict[str, tuple[dict[str, Any], str]] = {
         {"GET /queue": None}, "a text (ComfyUI is inactive or busy) went to the bucket and back"),
     "comfyui_outputs beside an inactive ComfyUI: a text is moved": (
         {}, "a text (ComfyUI is inactive or busy) went"),
-    "jetson_metrics: a board shows all": (
-        {}, "values: 1 of load, 1 of clock, 1 of temperature, 1 of power"),
+    "jetson_metrics: a board shows all": ({}, "values: 1 of load, 1 of clock, 1 of temperature, 1 of power"),
     "jetson_metrics: a board has no power monitor": (
         node.board("gpu_load_ratio", "temperature_celsius"), "1 of temperature; none of clock, power"),
     "jupyterhub: all places are taken": (
@@ -110,11 +109,9 @@ WORKS: dict[str, tuple[dict[str, Any], str]] = {
     "kong: a node in another profile may be away": (AWAY | {ORIN0: INACTIVE}, "AGX0 healthy, no key"),
     "kong: a drained node may be away": (
         node.upstream(("10.0.0.1", 0, "UNHEALTHY"), ("10.0.0.2", 1, "HEALTHY")), "abababab, ORIN0 healthy"),
-    "kong: a model is not where the gateway takes it to be": (
-        {f"GET {node.TAGS}": (200, {"models": []})},
+    "kong: a model is not where the gateway takes it to be": ({f"GET {node.TAGS}": (200, {"models": []})},
         "the gateway's table differs: AGX0 has no phi4:latest; correct kong_models"),
-    "kong: a model can something else": (
-        {f"GET {node.TAGS}": node.can("vision")},
+    "kong: a model can something else": ({f"GET {node.TAGS}": node.can("vision")},
         "the gateway's table differs: phi4:latest on AGX0 can vision; correct kong_models"),
     "kong without AI nodes: there is nothing to balance, and no way in": (
         {}, "abababab, there is no AI node"),
@@ -182,8 +179,7 @@ FAILS: dict[str, tuple[Any, ...]] = {
     "postgrest: it serves another database": (
         {"GET /health": (200, [node.ROW | {"database": "other"}])}, "not of database aicluster"),
     "postgrest: it shows the catalogue": ({"GET /pg_roles": (200, "[]")}, "answered 200 instead of 404"),
-    "pgadmin: it has another password": (
-        {"POST /authenticate/login": (302, "", ("Location", "/login"))},
+    "pgadmin: it has another password": ({"POST /authenticate/login": (302, "", ("Location", "/login"))},
         "refuses operator@example.org with the password"),
     "pgadmin: a server was not loaded": (
         {"GET /browser/server_group/children/1": (200, {"data": []})}, "not in its list: PI52"),
@@ -212,8 +208,7 @@ FAILS: dict[str, tuple[Any, ...]] = {
     "model_mirror: a layer has no Location": (
         {MODEL: node.layer("model", location=False)}, "without a Location"),
     "model_mirror: a layer is of another size": ({MODEL: node.layer("model", 7)}, "has 7 bytes, not 400"),
-    "model_mirror: something can be deleted": (
-        {"DELETE /v2/library/x/manifests/latest": (202, "")},
+    "model_mirror: something can be deleted": ({"DELETE /v2/library/x/manifests/latest": (202, "")},
         "DELETE /v2/library/x/manifests/latest answers 202"),
     "model_mirror: the private key is served": (
         {"GET /id_ed25519": (200, "key")}, "GET /id_ed25519 answers 200"),
@@ -263,9 +258,8 @@ FAILS: dict[str, tuple[Any, ...]] = {
         {"grafana: *query=up": node.curled(502, {})}, "answered 502", "prometheus on PI41"),
     "grafana behind nginx: the page does not open": (
         {"GET /grafana/api/health": (502, {})}, "answered 502 instead of 200", "nginx on N"),
-    "blackbox_exporter: the ingress does not answer": (
-        {"GET /probe": node.probed(503, 0)}, "the ingress http://10.0.0.1:8080/healthz answered 503",
-        "nginx on PI51", "kong on PI51"),
+    "blackbox_exporter: the ingress does not answer": ({"GET /probe": node.probed(503, 0)},
+        "the ingress http://10.0.0.1:8080/healthz answered 503", "nginx on PI51", "kong on PI51"),
     "victorialogs: a node is missing": (
         node.stored("run-1 PI41"), "no line of AGX0 within 30 s", "log_shipper on AGX0"),
     "victorialogs: a node has a similar name": (
@@ -280,8 +274,7 @@ FAILS: dict[str, tuple[Any, ...]] = {
     "prometheus: a rule cannot be evaluated": (
         node.rules(node.RULE, {"name": "Bad", "health": "err", "lastError": "many-to-many"}),
         "rule Bad: many-to-many"),
-    "prometheus: there is nobody to tell": (
-        {"GET /api/v1/alertmanagers": node.api(activeAlertmanagers=[])},
+    "prometheus: there is nobody to tell": ({"GET /api/v1/alertmanagers": node.api(activeAlertmanagers=[])},
         "does not know the Alertmanager on PI41 (10.0.0.4:9093)"),
     "prometheus: a page is without a metric": (
         {"GET /api/v1/query": node.api(result=[{"metric": {"job": "kong", "instance": "10.0.0.1:8100"}}])},
@@ -297,8 +290,7 @@ FAILS: dict[str, tuple[Any, ...]] = {
         {OF_THE_EDGE: (502, {})}, "NANO would not answer when no AI node does", "nginx on NANO"),
     "nginx before an edge: the edge does not answer in time": (
         {OF_THE_EDGE: SLOW}, "NANO would not answer when no AI node does", "ollama on NANO", "nginx on NANO"),
-    "nginx on the edge: it forgets": (
-        {"POST /api/chat": (*node.OF_NANO, ("X-Cache-Status", "MISS"))},
+    "nginx on the edge: it forgets": ({"POST /api/chat": (*node.OF_NANO, ("X-Cache-Status", "MISS"))},
         "not answered from the cache (MISS, then MISS)"),
     "nginx on the edge: it lets everything through": (
         {"GET /api/tags": (200, {})}, "/api/tags: answered 200 instead of 404"),
@@ -318,9 +310,8 @@ FAILS: dict[str, tuple[Any, ...]] = {
         {CODE: (404, "no model")}, "for code is answered 404: no model"),
     "kong: a node cannot write code": (
         {CODE: (500, "cannot load", ("X-AI-Node", "AGX0"))}, "answered 500: cannot load", "ollama on AGX0"),
-    "kong: an exchange is not stored": (
-        {f"GET {node.CONVERSATION}": (404, {"error": "none"})}, 'waited 15 s): 404 {"error": "none"}',
-        "postgrest on PI52"),
+    "kong: an exchange is not stored": ({f"GET {node.CONVERSATION}": (404, {"error": "none"})},
+        'waited 15 s): 404 {"error": "none"}', "postgrest on PI52"),
     "kong: a conversation cannot be deleted": ({f"GET {node.CONVERSATION}": (200, {})}, "cannot be deleted"),
     "kong: a model takes long": ({CODE: SLOW}, SLOWLY, "ollama on AGX0", "ollama on ORIN0"),
     "kong before one service each: no job is taken": (

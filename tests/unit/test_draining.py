@@ -1,14 +1,10 @@
 """A node leaves the balancing and comes back: who answers then, what is written, and what is refused."""
 
-import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import render
 import yaml
-from programs import ansible
 
 from aicluster.errors import SiteError
 from aicluster.gateway.draining import draining
@@ -72,13 +68,6 @@ def test_it_is_said_who_answers_and_written_who_is_away(before, name, options, h
     assert said is None or found["said"] == said
 
 
-def test_the_last_line_leaves_a_list():
-    nodes = [node for node in NODES if node["name"] != "AGX0"]
-    hostvars = [{"inventory_hostname": node["host"]} for node in nodes]
-    text = draining(nodes, hostvars, [], [HOST["ORIN0"]], "ORIN0", "undrain")["text"]
-    assert yaml.safe_load(text) == {"site_drained": []}
-
-
 ALONE = {"ollama_aliases": {"chat": "big", "deep": "huge"}}
 
 
@@ -107,30 +96,3 @@ def test_what_playbooks_write_is_read_by_the_next_run(monkeypatch: pytest.Monkey
     nodes = render.renderer("production", HOST["PI51"], written).shared["cluster_nodes"]
     assert [node["name"] for node in nodes if node["drained"] is not False] == ["AGX0"]
     assert {node["name"]: node["capacity"] for node in nodes if node["capacity"]} == {"ORIN0": 21.5}
-
-
-@pytest.mark.parametrize(("name", "options", "said"), [
-    pytest.param("AGX0", {}, "answered by ORIN0: chat, code", id="drained"),
-    pytest.param("AGX0", {"back": True}, "AGX0 gets requests again", id="taken in again"),
-    pytest.param("AGX0", {"node_drained": True, "back": True}, "by node_drained of its own", id="refused"),
-])  # fmt: skip
-def test_check_mode_says_it_and_writes_nothing(tmp_path: Path, name: str, options: dict[str, Any], said: str):
-    hosts, fact = tmp_path / "hosts.ini", tmp_path / "drained.yml"
-    local = f"ansible_connection=local ansible_become=false ansible_python_interpreter={sys.executable}"
-    hosts.write_text("".join(f"{host} {local}\n" for host in HOST.values()))
-    sources = [f"--inventory={source}" for source in (*render.SOURCES["production"], hosts)]
-    words = json.dumps({"node": name, "site_drained_file": str(fact), **options})
-    # The deployment between is that of the gateway.
-    command = (
-        "ansible-playbook",
-        "playbooks/drain.yml",
-        "--tags",
-        "drain",
-        "--skip-tags",
-        "always",
-        "--check",
-    )
-    ran = ansible(*command, *sources, "-e", words)
-    assert said in " ".join(ran.stdout.split()), ran.stdout
-    assert (ran.returncode != 0) == ("node_drained" in options), ran.stdout
-    assert not fact.exists()

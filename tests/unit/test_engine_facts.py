@@ -1,8 +1,8 @@
 """What a run knows of a node: what is new there, what the run brings, and what it is about."""
 
-import pytest
 from inspected import FOUND, conditions, container, files, inspected
 from render import hosts_running, renderer
+from tables import cases
 
 from aicluster.engine.desired import Desired, desired_state
 from aicluster.engine.facts import (
@@ -31,23 +31,22 @@ REDIS = Desired(
 NO_FILE, NO_CONTAINER = files("missing", COMPOSE, CHECK), container("missing", "redis")
 
 
-@pytest.mark.parametrize(("found", "new"), [
-    pytest.param(NO_FILE | NO_CONTAINER, ["redis"], id="nothing of it is there"),
-    pytest.param(files("missing", COMPOSE) | NO_CONTAINER, [], id="an interrupted run left files"),
-    pytest.param(NO_FILE, [], id="its container is there"),
-    pytest.param(NO_FILE | NO_CONTAINER | conditions(volumes=["redis_data"]), [],
-        id="a cleanup left its data"),
-])  # fmt: skip
+@cases(("found", "new"), {
+    "nothing of it is there": (NO_FILE | NO_CONTAINER, ["redis"]),
+    "an interrupted run left files": (files("missing", COMPOSE) | NO_CONTAINER, []),
+    "its container is there": (NO_FILE, []),
+    "a cleanup left its data": (NO_FILE | NO_CONTAINER | conditions(volumes=["redis_data"]), []),
+})  # fmt: skip
 def test_a_service_is_new_when_a_node_has_nothing_of_it(found, new):
     assert new_services(REDIS, inspected(**found)) == new
 
 
-@pytest.mark.parametrize(("packages", "coming", "recorded"), [
-    pytest.param([], {"engine": False, "compose": False}, False, id="nothing"),
-    pytest.param(["docker-ce"], {"engine": True, "compose": True}, True, id="the engine"),
-    pytest.param(["docker-ce-cli"], {"engine": False, "compose": True}, True, id="the client"),
-    pytest.param(["jq"], {"engine": False, "compose": False}, False, id="something else"),
-])  # fmt: skip
+@cases(("packages", "coming", "recorded"), {
+    "nothing": ([], {"engine": False, "compose": False}, False),
+    "the engine": (["docker-ce"], {"engine": True, "compose": True}, True),
+    "the client": (["docker-ce-cli"], {"engine": False, "compose": True}, True),
+    "something else": (["jq"], {"engine": False, "compose": False}, False),
+})  # fmt: skip
 def test_what_a_run_installs_is_not_missed_and_recorded_with_its_repository(packages, coming, recorded):
     found = inspected(packages=packages, unfinished=[{"name": "theirs", "why": "unpacked"}])
     wanted = wanted_of(REDIS, found)
@@ -65,13 +64,6 @@ def test_after_a_pull_an_engine_that_was_to_be_installed_must_be_new_enough():
     assert finding.startswith("Docker Engine of PI52 19.03 (API 1.40): must be")
 
 
-def test_its_own_files_are_those_of_a_run_about_the_whole_node():
-    for service in ("postgres", "postgrest"):
-        desired = desired_state(renderer("production", HOST), Scope(service))[0]
-        alone = [file for file in desired.files if file.owner == service]
-        assert alone == [file for file in WHOLE.files if file.owner == service]
-
-
 def test_a_service_is_there_if_the_project_can_include_it():
     missing = {file.path for file in WHOLE.files} - {COMPOSE}
     found = [{"path": path, "reason": "missing"} for path in missing]
@@ -85,10 +77,10 @@ def test_what_others_left_on_the_node_is_not_this_run_s():
     assert Scope().seen(found) == found
 
 
-@pytest.mark.parametrize(("only", "more", "changes"), [
-    pytest.param("docker_engine", {"prepare_needed": True}, True, id="of the engine, with work"),
-    pytest.param("docker_engine", {"prepare_needed": False}, False, id="of an engine as it should be"),
-    pytest.param("redis", {"engine_changes": True}, True, id="of a service after the engine's"),
-])  # fmt: skip
+@cases(("only", "more", "changes"), {
+    "of the engine, with work": ("docker_engine", {"prepare_needed": True}, True),
+    "of an engine as it should be": ("docker_engine", {"prepare_needed": False}, False),
+    "of a service after the engine's": ("redis", {"engine_changes": True}, True),
+})  # fmt: skip
 def test_in_check_mode_the_engine_is_as_predicted_after_a_plan(only, more, changes):
     assert engine_changes({"scope": {"only": only}, **more}) is changes

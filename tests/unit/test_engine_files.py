@@ -3,28 +3,16 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from render import container
 
 from aicluster.engine.desired import compose_project
-from aicluster.engine.files import File, digest_of, seal
+from aicluster.engine.files import File, seal
 from aicluster.engine.rendering import template_sources
 from aicluster.engine.shown import file_diffs, masked
 from aicluster.errors import SiteError
 
 SECRET = File("/opt/aicluster/kong/secrets/kong.yml", b"hunter2", "kong", "0400", 1001, 1001)
 COMPOSE = File("/opt/aicluster/kong/compose.yaml", b"label: @stack-digest@", "kong")
-
-
-paths = st.sampled_from(["/opt/aicluster/kong/a", "/opt/aicluster/kong/b", "/opt/aicluster/nginx/a"])
-modes, owners = st.sampled_from(["0644", "0400"]), st.sampled_from([0, 999])
-files = st.builds(File, paths, st.binary(max_size=20), st.just("role"), modes, owners, owners)
-
-
-@given(files, files)
-def test_two_files_have_one_digest_exactly_when_path_mode_owner_and_content_are_the_same(one, other):
-    assert (digest_of([one]) == digest_of([other])) == (one == other)
 
 
 @pytest.mark.parametrize("change", ["reload", "none"])

@@ -5,8 +5,8 @@ from functools import reduce
 from operator import getitem
 from typing import Any
 
-import pytest
 from inspected import conditions, container, files, inspected
+from tables import cases
 
 from aicluster.engine.declared import rules_of
 from aicluster.engine.desired import Desired
@@ -52,13 +52,10 @@ OWED, INACTIVE = owed("reload container > kong"), {"inactive": ["kong", "pg"], "
 RELOAD, RESTART = "~ reload container kong", "~ restart docker"
 
 
-LINES: dict[str, tuple[Any, ...]] = {
-    "nothing, when the node is as it should be": (NOTHING, {}, []),
-    "a missing package": (NOTHING, {"packages": ["jq"]}, ["+ package jq"]),
+@cases(("wanted", "found", "lines"), {
     "a package to repair": (NOTHING, broken("jq", "jq"), ["~ package jq (unpacked)"]),
     "no broken package of others alone": (NOTHING, broken("theirs"), []),
     "but before ours": (NOTHING, broken("theirs", "jq"), ["~ package theirs (unpacked)", "+ package jq"]),
-    "a missing file": (NOTHING, files("missing", "/etc/a"), ["+ file /etc/a"]),
     "a restart of each unit that reads a changed file": (
         READ_BY_MANY, files("content", "/opt/a") | owed("restart > y"),
         ["~ file /opt/a (content)", "~ reload z", "~ restart x", "~ restart y"]),
@@ -86,26 +83,23 @@ LINES: dict[str, tuple[Any, ...]] = {
     "nor of an inactive one": (POSTGRES, container("missing", "pg") | INACTIVE, ["+ container pg"]),
     "a container that runs although its profile is not active": (
         POSTGRES, {"unexpected": ["pg"]} | INACTIVE, ["~ container pg (inactive in profile llm)"]),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("wanted", "found", "lines"), LINES.values(), ids=LINES)
+})  # fmt: skip
 def test_the_plan_names_in_one_line(wanted, found, lines):
     plan = make_plan(wanted, inspected(**found), {})
     assert plan["lines"] == lines
     assert (plan["prepare_needed"] or plan["deploy_needed"]) == bool(lines)
 
 
-@pytest.mark.parametrize(("wanted", "found", "before", "backups"), [
-    pytest.param(CHANGING, IMAGES | COMPOSES, ["kong", "postgres"], ["postgres"],
-        id="images change: what has data is backed up"),
-    pytest.param(replace(CHANGING, kept=[]), IMAGES | COMPOSES, ["kong", "postgres"], [],
-        id="no backup is wanted: the images are remembered"),
-    pytest.param(replace(CHANGING, pinned=["postgres"]), IMAGES | COMPOSES, ["kong"], [],
-        id="a rollback: it is to be found again"),
-    pytest.param(CHANGING, IMAGES, [], [], id="files were in place when a run was interrupted: it did so"),
-    pytest.param(CHANGING, COMPOSES, [], [], id="something else in the files changes"),
-])  # fmt: skip
+@cases(("wanted", "found", "before", "backups"), {
+    "images change: what has data is backed up": (
+        CHANGING, IMAGES | COMPOSES, ["kong", "postgres"], ["postgres"]),
+    "no backup is wanted: the images are remembered": (
+        replace(CHANGING, kept=[]), IMAGES | COMPOSES, ["kong", "postgres"], []),
+    "a rollback: it is to be found again": (
+        replace(CHANGING, pinned=["postgres"]), IMAGES | COMPOSES, ["kong"], []),
+    "files were in place when a run was interrupted: it did so": (CHANGING, IMAGES, [], []),
+    "something else in the files changes": (CHANGING, COMPOSES, [], []),
+})  # fmt: skip
 def test_before_images_change(wanted, found, before, backups):
     plan = make_plan(wanted, inspected(**found), {})
     assert list(plan["before"]) == before
@@ -123,7 +117,9 @@ RELOAD_OF_KONG = {
     "service": "kong", "command": "kong reload", "confirm": "sh -c 'grep new'", "files": [KONG_YML],
 }  # fmt: skip
 EDITED, READ_AGAIN, NEW = files("content", SETTINGS), files("content", KONG_YML), container("changed", "kong")
-PARTS: dict[str, tuple[Any, ...]] = {
+
+
+@cases(("wanted", "found", "part", "expected"), {
     "a wait until containers are healthy, after a restart of the engine": (
         replace(KONG, rules=DOCKER.rules), owed("restart > docker"), "deploy.wait_for_health", True),
     "no wait without a container": (DOCKER, owed("restart > docker"), "deploy.wait_for_health", False),
@@ -152,10 +148,7 @@ PARTS: dict[str, tuple[Any, ...]] = {
     "and before it is recreated": (WITH_REST, EDITED, "deploy.drain", ["kong"]),
     "not in one that is not there": (WITH_REST, container("missing", "kong"), "deploy.drain", []),
     "not in one that brings no program for it": (WITH_REST, container("changed", "pg"), "deploy.drain", []),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("wanted", "found", "part", "expected"), PARTS.values(), ids=PARTS)
+})  # fmt: skip
 def test_the_plan_has(wanted, found, part, expected):
     assert reduce(getitem, part.split("."), make_plan(wanted, inspected(**found), {})) == expected
 
@@ -192,10 +185,10 @@ UNKNOWN = ["~ images and containers (unknown until docker runs)", "~ provision s
 ALL_NEW = [f"+ image {IMAGE}", "+ container redis", "~ provision ssh", "~ provision redis"]
 
 
-@pytest.mark.parametrize(("why", "lines"), [
-    pytest.param("inactive", UNKNOWN, id="one that is stopped"),
-    pytest.param("not there, inactive", ALL_NEW, id="none"),
-])  # fmt: skip
+@cases(("why", "lines"), {
+    "one that is stopped": ("inactive", UNKNOWN),
+    "none": ("not there, inactive", ALL_NEW),
+})  # fmt: skip
 def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one(why, lines):
     facts = conditions(engine={"version": "", "api": ""}, images={IMAGE: None})
     units = [{"name": "docker", "why": why}]

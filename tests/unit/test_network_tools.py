@@ -3,11 +3,11 @@
 import os
 import subprocess
 
-import pytest
 import render
 from a_kit import check_of
 from aicluster_verify import CheckError, Kit
 from programs import script
+from tables import cases
 
 # ORIN0 (.157) drops ping. A case sets who is `away`, the `other` device, and whether we are `elsewhere`.
 PROGRAMS = {
@@ -17,7 +17,9 @@ PROGRAMS = {
     "arp-scan": 'printf "Type: EN\n%b\n" "192.168.1.154\t48:b0:2d:00:00:01\tNVIDIA" "192.168.1.$other"',
     "etherwake": 'echo "$@"',
 }
-TOOL: dict[str, tuple[str, dict[str, str], int, str]] = {
+
+
+@cases(("arguments", "world", "code", "said"), {
     "a node without ping is a warning": ("check", {}, 0, "warn  ORIN0       192.168.1.157    ping -, sshd a"),
     "a silent node is a failure": ("check", {"away": "192.168.1.154"}, 1, "fail  AGX0"),
     "a silent router is a failure": ("check", {"away": "192.168.1.1"}, 1, "fail  router"),
@@ -29,10 +31,7 @@ TOOL: dict[str, tuple[str, dict[str, str], int, str]] = {
     "a node is woken by name": ("wake agx0", {}, 0, "-b -i eth0 48:B0:2D:00:00:01\n"),
     "an unknown name lists the names": ("wake AGX1", {}, 2, "no other node AGX1; there are PI51, AGX0"),
     "a MAC address is missing": ("wake NANO", {}, 2, "node_mac in host_vars/192.168.1.159/node.yml"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("arguments", "world", "code", "said"), TOOL.values(), ids=TOOL)
+})  # fmt: skip
 def test_the_tool_says_what_it_found_and_its_exit_code_sums_it_up(tmp_path, arguments, world, code, said):
     macs = {"AGX0": "48-B0-2D-00-00-01"}
     nodes = [{**node, "mac": macs.get(node["name"])} for node in render.cluster("production")]
@@ -47,16 +46,13 @@ def test_the_tool_says_what_it_found_and_its_exit_code_sums_it_up(tmp_path, argu
     assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done
 
 
-VERIFY = {
+@cases(("tool", "said"), {
     "all is healthy": ("echo ok router x; echo warn NANO y", "router and 1 nodes answer; NANO: y"),
     "a node is the cause": ("echo fail PI51 x; (exit 1)", "answer: x ['node_exporter on PI51']"),
     "a router is no node": ("echo fail router x; (exit 1)", "router does not answer: x []"),
     "a tool that could do nothing has failed": ("echo no network >&2; (exit 2)", "no network []"),
     "silence is no health": ("true", "aicluster-net prints nothing []"),
-}
-
-
-@pytest.mark.parametrize(("tool", "said"), VERIFY.values(), ids=VERIFY)
+})  # fmt: skip
 def test_verify_counts_the_nodes_or_names_who_does_not_answer(monkeypatch, tool, said):
     check_file = check_of("network_tools")
     monkeypatch.setattr(check_file, "NET", tool)

@@ -1,12 +1,12 @@
 """What a message tells a person to type: ssh_command and ansible_command."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from adapters import ssh_command
 from ansible import constants, context
 from ansible.utils.context_objects import CLIArgs
+from tables import cases
 
 from aicluster.site import commands
 from aicluster.site.commands import ROOT
@@ -24,7 +24,7 @@ def given(monkeypatch):
     return lambda options: monkeypatch.setattr(context, "CLIARGS", CLIArgs(options))
 
 
-REACHED: dict[str, tuple[Any, ...]] = {
+@cases(("hostvars", "environment", "options", "command"), {
     "the way through another machine": (
         {"ansible_ssh_common_args": '-o ProxyCommand="ssh -W %h:%p jump"', "ansible_ssh_extra_args": "-4"},
         {}, {}, "ssh -o 'ProxyCommand=ssh -W %h:%p jump' -4 pi51"),
@@ -35,38 +35,33 @@ REACHED: dict[str, tuple[Any, ...]] = {
     "a key of the command line": ({}, {}, {"private_key_file": "/k"}, "ssh -i /k pi51"),
     "arguments of the command line": ({}, {}, {"ssh_extra_args": "-4"}, "ssh -4 pi51"),
     "a wrapper": ({}, {"AICLUSTER_SSH": "sudo -u aicluster ssh"}, {}, "sudo -u aicluster ssh pi51"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("hostvars", "environment", "options", "command"), REACHED.values(), ids=REACHED)
-def test_a_node_is_reached_as_this_run_reaches_it(
-    hostvars, environment, options, command, given, monkeypatch
-):
+})  # fmt: skip
+def test_a_node_is_reached_as_by_this_run(hostvars, environment, options, command, given, monkeypatch):
     given(options)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert ssh_command(HOST | hostvars) == command
 
 
-@pytest.mark.parametrize(("folder", "sources", "command"), [
-    pytest.param(Path("/"), OWN, f"cd {ROOT} && ansible-playbook", id="elsewhere"),
-    pytest.param(ROOT / "docs", [f"{ROOT}/inventory/lab", "pi51,"],
-        f"cd {ROOT} && ansible-playbook -i inventory/lab -i pi51,", id="in a folder of the toolkit"),
-])  # fmt: skip
+@cases(("folder", "sources", "command"), {
+    "elsewhere": (Path("/"), OWN, f"cd {ROOT} && ansible-playbook"),
+    "in a folder of the toolkit": (ROOT / "docs", [f"{ROOT}/inventory/lab", "pi51,"],
+        f"cd {ROOT} && ansible-playbook -i inventory/lab -i pi51,"),
+})  # fmt: skip
 def test_a_playbook_and_inventories_are_found_from_a_folder(folder, sources, command, monkeypatch):
     monkeypatch.chdir(folder)
     assert ansible_command(sources) == command
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    pytest.param({"ask_vault_pass": True}, "--ask-vault-pass", id="asks for the vault's password"),
-    pytest.param({"vault_password_files": ["/home/me/my pass", f"{ROOT}/site.yml"]},
-        "'--vault-password-file=/home/me/my pass' --vault-password-file=site.yml", id="reads it from files"),
-    pytest.param({"vault_ids": ["lab@prompt", f"home@{ROOT}/site.yml"]},
-        "--vault-id=lab@prompt --vault-id=home@site.yml", id="names vaults"),
-    pytest.param({"ssh_common_args": "-4"}, "--ssh-common-args=-4", id="has arguments for ssh"),
-    pytest.param({"tags": ["all"], "remote_user": "me"}, "", id="has what is not for the next run"),
-])  # fmt: skip
+@cases(("options", "words"), {
+    "asks for the vault's password": ({"ask_vault_pass": True}, "--ask-vault-pass"),
+    "reads it from files": ({"vault_password_files": ["/home/me/my pass", f"{ROOT}/site.yml"]},
+        "'--vault-password-file=/home/me/my pass' --vault-password-file=site.yml"),
+    "names vaults": ({"vault_ids": ["lab@prompt", f"home@{ROOT}/site.yml"]},
+        "--vault-id=lab@prompt --vault-id=home@site.yml"),
+    "has arguments for ssh": ({"ssh_common_args": "-4"}, "--ssh-common-args=-4"),
+    "has what is not for the next run": ({"tags": ["all"], "remote_user": "me"}, ""),
+})  # fmt: skip
 def test_the_next_run_is_given_what_this_one_was_given_that(options, words, given):
     given(options)
     assert ansible_command(OWN) == f"ansible-playbook {words}".strip()

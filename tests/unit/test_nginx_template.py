@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import render
+from tables import cases
 
 from aicluster.gateway.passwords import password_line
 
@@ -74,12 +75,9 @@ def http(**which: Any) -> Block:
 
 def servers(**which: Any) -> dict[str, Block]:
     """Port -> what is served there to others."""
-    return {
-        words[0]: block
-        for block in inner(http(**which), "server")
-        for name, words, _ in block
-        if name == "listen" and words[0].isdigit()
-    }
+    blocks = inner(http(**which), "server")
+    listens = [(words[0], block) for block in blocks for name, words, _ in block if name == "listen"]
+    return {port: block for port, block in listens if port.isdigit()}
 
 
 def server(**which: Any) -> Block:
@@ -122,9 +120,7 @@ def test_without_an_edge_the_gateway_goes_nowhere_else(edge):
 @pytest.mark.parametrize(("path", "profile"), [
     ("/api/v1/image", "image"), ("/api/v1/code/quality/", "quality"),
 ])  # fmt: skip
-def test_the_node_of_a_service_that_sleeps_is_asked_to_switch_with_the_token_and_nothing_of_the_client(
-    path, profile
-):
+def test_the_node_of_a_service_that_sleeps_hears_the_token_and_nothing_of_the_client(path, profile):
     site = {"edge": "a node wakes"}
     assert ["$wake_at", f"192.168.1.157:8020/{profile}"] in values(path, "set", **site)
     assert not values(path, "proxy_ignore_headers", **site), "Kong decides"
@@ -134,10 +130,6 @@ def test_the_node_of_a_service_that_sleeps_is_asked_to_switch_with_the_token_and
     assert values("@woken", "proxy_ignore_headers", **site) == [["X-Accel-Redirect"]], (
         "it is asked again once"
     )
-
-
-def test_without_such_a_node_the_gateway_keeps_no_request():
-    assert not {"/api/v1/image", "@wake", "@woken"} & set(locations())
 
 
 @pytest.mark.parametrize(("asked", "handed_on"), [
@@ -166,7 +158,7 @@ def test_a_page_may_have_websockets_and_takes_no_memory(location):
         assert values(location, buffering, node=PAGES) == [["off"]]
     given = {words[0]: words[1] for words in values(location, "proxy_set_header", node=PAGES)}
     assert (given["Upgrade"], given["Connection"]) == ("$websocket_upgrade", "$websocket_connection")
-    assert given["Host"] == "$http_host"
+    assert (given["X-Forwarded-Proto"], given["Host"]) == ("$scheme", "$http_host")
 
 
 def test_who_may_log_in_to_grafana_may_do_so_through_nginx():
@@ -181,9 +173,8 @@ def test_who_may_log_in_to_grafana_may_do_so_through_nginx():
 @pytest.mark.parametrize("node", [GATEWAY, PAGES])
 def test_with_tls_the_same_is_served_and_nothing_old_is_spoken(node):
     plain, tls = (servers(node=node)[port] for port in ("80", "443"))
-    assert [entry for entry in tls if entry[0] == "location"] == [
-        entry for entry in plain if entry[0] == "location"
-    ]
+    served = [[entry for entry in block if entry[0] == "location"] for block in (plain, tls)]
+    assert served[0] == served[1]
     assert ("ssl_protocols", ["TLSv1.2", "TLSv1.3"], None) in tls
     assert not [words for name, words, _ in tls if words[:1] == ["Strict-Transport-Security"]]
 
@@ -237,12 +228,6 @@ def test_port_80_serves_everybody_or_the_nodes_of_the_site_alone(mode, words):
     assert known == (["127.0.0.1", *addresses] if words else [])
 
 
-def test_a_page_with_websockets_hears_of_tls_and_is_asked_under_the_name_in_the_browser():
-    for location in ("/comfyui/", "/jupyter/"):
-        given = {words[0]: words[1] for words in values(location, "proxy_set_header", node=PAGES)}
-        assert (given["X-Forwarded-Proto"], given["Host"]) == ("$scheme", "$http_host")
-
-
 def test_a_log_line_names_no_query():
     text = render.render_role("nginx")[CONF + "nginx.conf"]
     assert "$uri" in text and "request_uri" not in re.sub(r"#[^\n]*", "", text)
@@ -290,7 +275,9 @@ def test_a_page_without_a_login_asks_for(switch, users, told):
 
 WITH_ITS_MODEL = """'$edge_members,"model":"$edge_alias"}'"""
 FOREIGN = "$foreign_origin"
-MAPS: dict[str, tuple[str, str, str, str]] = {
+
+
+@cases(("node", "variable", "text", "result"), {
     "a small body is kept to be asked again": (GATEWAY, "$is_not_kept", "29999", '""'),
     "a bigger one is not": (GATEWAY, "$is_not_kept", "30000", "1"),
     "nor one of unknown length": (GATEWAY, "$is_not_kept", "", "1"),
@@ -317,9 +304,6 @@ MAPS: dict[str, tuple[str, str, str, str]] = {
     "nor one of another port": (PAGES, FOREIGN, "http://10.0.0.3 10.0.0.3:8080", "1"),
     "its own page may ask with TLS": (PAGES, FOREIGN, "https://orin0.local orin0.local", '""'),
     "nor one without a name": (PAGES, FOREIGN, "null 10.0.0.3:8080", "1"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("node", "variable", "text", "result"), MAPS.values(), ids=MAPS)
+})  # fmt: skip
 def test_nginx_decides(node, variable, text, result):
     assert mapped(variable, text, node) == result

@@ -48,9 +48,7 @@ def test_a_memory_cgroup_that_is_off_comes_with_the_file_to_mend(tmp_path, monke
     ("# R36 (release)\n", ""),
     (None, ""),
 ], ids=["JetPack 4", "JetPack 6", "JetPack 7, with more lines", "no revision", "no Jetson"])  # fmt: skip
-def test_the_release_of_a_jetson_is_known_and_only_a_jetson_is_asked_for_held_packages(
-    monkeypatch, shown, line, release
-):
+def test_the_release_of_a_jetson_is_known_and_what_it_holds(monkeypatch, shown, line, release):
     monkeypatch.setattr(system, "run", lambda _command: "docker-ce hold\ndocker.io install\n")
     shown(L4T_FILE=line)
     found = board.board([])

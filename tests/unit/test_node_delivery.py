@@ -2,28 +2,23 @@
 
 import hashlib
 import os
-from typing import Any
 
 import pytest
 from aicluster_node import delivery, files, state, system
 from aicluster_node.answer import answer
 from node_half import deliver, delivery_of, inspect, want
+from tables import cases
 
 pytestmark = pytest.mark.usefixtures("own_node")
 
 
-DRIFT: dict[str, tuple[Any, ...]] = {
-    "somebody removed the file": (lambda path: path.unlink(), "missing"),
-    "somebody edited it": (lambda path: path.write_bytes(b"y"), "content"),
+@cases(("spoil", "reason"), {
     "somebody opened it to the world": (lambda path: path.chmod(0o666), "owner or mode 0666"),
     "a link took its place": (
         lambda path: (path.unlink(), path.symlink_to("/dev/null")), "not a regular file"),
     "its secrets folder": (lambda path: path.parent.chmod(0o770), "mode 0770 of its folder"),
     "the project's folder": (lambda path: path.parents[2].chmod(0o770), "mode 0770 of its folder"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("spoil", "reason"), DRIFT.values(), ids=DRIFT)
+})  # fmt: skip
 def test_drift_is_found_and_mended(tmp_path, spoil, reason):
     path = tmp_path / "stack" / "kong" / "secrets" / "key"
     deliver({path: b"x"})
@@ -36,13 +31,12 @@ def test_drift_is_found_and_mended(tmp_path, spoil, reason):
     assert [folder.stat().st_mode for folder in path.parents[:3]] == modes
 
 
-@pytest.mark.parametrize(("content", "difference"), [
-    (b"image", None),
-    (b"garbage", {"reason": "content", "before": "garbage"}),
-    (b"x" * (files.DIFF_LIMIT_BYTES + 1), {"reason": "content", "before": None}),
-], ids=[
-    "an accepted content is right", "any other differs", "one too long for a diff is not shown",
-])  # fmt: skip
+@cases(("content", "difference"), {
+    "an accepted content is right": (b"image", None),
+    "any other differs": (b"garbage", {"reason": "content", "before": "garbage"}),
+    "one too long for a diff is not shown": (
+        b"x" * (files.DIFF_LIMIT_BYTES + 1), {"reason": "content", "before": None}),
+})  # fmt: skip
 def test_a_file_may_hold_any_content_that_is_accepted(tmp_path, content, difference):
     path = tmp_path / "stack" / ".env"
     deliver({path: content})

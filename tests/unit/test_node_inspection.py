@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 import pytest
 from aicluster_node import docker, images, state, system
 from node_half import ENGINE, an_engine, container, inspect, want
+from tables import cases
 
 pytestmark = pytest.mark.usefixtures("own_node")
 
@@ -29,11 +30,11 @@ def test_a_container_that_somebody_runs_once_in_a_services_name_is_not_the_servi
     assert json.loads(parse_qs(query)["filters"][0]) == {"label": labels}
 
 
-@pytest.mark.parametrize(("found", "runs", "replaced"), [
-    pytest.param({"digest": "other"}, "redis:7", True, id="another one"),
-    pytest.param({"digest": "other"}, "redis:8", False, id="the same, with other files"),
-    pytest.param({"digest": "other", "state": "created"}, "redis:7", False, id="another one that never ran"),
-])  # fmt: skip
+@cases(("found", "runs", "replaced"), {
+    "another one": ({"digest": "other"}, "redis:7", True),
+    "the same, with other files": ({"digest": "other"}, "redis:8", False),
+    "another one that never ran": ({"digest": "other", "state": "created"}, "redis:7", False),
+})  # fmt: skip
 def test_the_image_that_a_container_runs_until_now(tmp_path, running, found, runs, replaced):
     running(container("redis", **found))
     engine = {
@@ -60,11 +61,11 @@ PROFILES = {
 }
 
 
-@pytest.mark.parametrize(("content", "profile"), [
-    ("COMPOSE_PROFILES=image\n", "image"),
-    ("COMPOSE_PROFILES=gone\n", "llm"),
-    ("x\n", "llm"),
-], ids=["a node that was switched", "a profile that went away", "another file"])  # fmt: skip
+@cases(("content", "profile"), {
+    "a node that was switched": ("COMPOSE_PROFILES=image\n", "image"),
+    "a profile that went away": ("COMPOSE_PROFILES=gone\n", "llm"),
+    "another file": ("x\n", "llm"),
+})  # fmt: skip
 def test_a_node_is_in_the_profile_it_was_switched_to_or_in_its_first(tmp_path, content, profile):
     assert inspect(**PROFILES)["profile"] == "llm", "a fresh node"
     (tmp_path / "stack").mkdir()
@@ -72,20 +73,19 @@ def test_a_node_is_in_the_profile_it_was_switched_to_or_in_its_first(tmp_path, c
     assert inspect(**PROFILES)["profile"] == profile
 
 
-@pytest.mark.parametrize(("service", "found", "why", "unexpected"), [
-    pytest.param("chat", None, "missing", False, id="there is no container"),
-    pytest.param("chat", {"digest": "other"}, "changed", False, id="it is of older files"),
-    pytest.param("chat", {"state": "exited"}, "exited", False, id="it does not run"),
-    pytest.param("chat", {"health": "unhealthy"}, "unhealthy", False, id="it is not healthy"),
-    pytest.param("chat", {}, None, False, id="nothing, it is as wanted"),
-    pytest.param("paint", {"state": "created"}, None, False, id="nothing, an inactive one does not run"),
-    pytest.param("paint", {"state": "running"}, None, True, id="an inactive one runs"),
-    pytest.param("paint", {"state": "restarting"}, None, True, id="an inactive one crashes repeatedly"),
-    pytest.param("paint", {"state": "paused"}, None, True, id="an inactive one is paused"),
-    pytest.param("paint", None, "missing", False, id="there is no container of an inactive one"),
-    pytest.param("paint", {"state": "exited", "digest": "old"}, "changed", False,
-        id="an inactive one is of older files"),
-])  # fmt: skip
+@cases(("service", "found", "why", "unexpected"), {
+    "there is no container": ("chat", None, "missing", False),
+    "it is of older files": ("chat", {"digest": "other"}, "changed", False),
+    "it does not run": ("chat", {"state": "exited"}, "exited", False),
+    "it is not healthy": ("chat", {"health": "unhealthy"}, "unhealthy", False),
+    "nothing, it is as wanted": ("chat", {}, None, False),
+    "nothing, an inactive one does not run": ("paint", {"state": "created"}, None, False),
+    "an inactive one runs": ("paint", {"state": "running"}, None, True),
+    "an inactive one crashes repeatedly": ("paint", {"state": "restarting"}, None, True),
+    "an inactive one is paused": ("paint", {"state": "paused"}, None, True),
+    "there is no container of an inactive one": ("paint", None, "missing", False),
+    "an inactive one is of older files": ("paint", {"state": "exited", "digest": "old"}, "changed", False),
+})  # fmt: skip
 def test_a_container_deviates_for_one_reason(running, service, found, why, unexpected):
     as_wanted = {"always": {}, "chat": {}, "paint": {"state": "created"}, service: found}
     running(*(container(name, **one) for name, one in as_wanted.items() if one is not None))
@@ -95,12 +95,12 @@ def test_a_container_deviates_for_one_reason(running, service, found, why, unexp
     assert seen["unexpected"] == ([service] if unexpected else [])
 
 
-@pytest.mark.parametrize(("now", "known"), [
-    pytest.param([container("sql")], {"sql": "s1", "host": "h1"}, id="the one that was provisioned"),
-    pytest.param([container("sql", state="exited")], {"sql": "s1", "host": "h1"}, id="it, stopped"),
-    pytest.param([container("sql", id="sql-2")], {"host": "h1"}, id="one that somebody made anew"),
-    pytest.param([], {"host": "h1"}, id="none, and a run that dies before it provisions the next"),
-])  # fmt: skip
+@cases(("now", "known"), {
+    "the one that was provisioned": ([container("sql")], {"sql": "s1", "host": "h1"}),
+    "it, stopped": ([container("sql", state="exited")], {"sql": "s1", "host": "h1"}),
+    "one that somebody made anew": ([container("sql", id="sql-2")], {"host": "h1"}),
+    "none, and a run that dies before it provisions the next": ([], {"host": "h1"}),
+})  # fmt: skip
 def test_provisioned_is_a_container_not_a_name(running, now, known):
     running(container("sql"))
     inspect(provisioned_now={"sql": "s1", "host": "h1"})
@@ -137,12 +137,11 @@ def test_nothing_is_asked_of_engine_or_registry_where_no_container_differs(tmp_p
     assert [request.split()[1] for request in asked] == ["/info"]
 
 
-@pytest.mark.parametrize(("path", "found"), [
-    pytest.param("/images/redis:8/json", {}, id="is not asked of an image that is there"),
-    pytest.param("/distribution/redis:8/json",
-        {"redis:8": {"status": 200, "message": "", "platforms": ["linux/arm64"]}},
-        id="is asked of a missing one"),
-])  # fmt: skip
+@cases(("path", "found"), {
+    "is not asked of an image that is there": ("/images/redis:8/json", {}),
+    "is asked of a missing one": ("/distribution/redis:8/json",
+        {"redis:8": {"status": 200, "message": "", "platforms": ["linux/arm64"]}}),
+})  # fmt: skip
 def test_the_registry(tmp_path, path, found):
     offered = {"Platforms": [{"os": "linux", "architecture": "arm64"}]}
     with an_engine(tmp_path / "docker.sock", {**INFO, path: (200, offered)}) as asked:
@@ -150,31 +149,19 @@ def test_the_registry(tmp_path, path, found):
     assert not [request for request in asked if request.startswith("POST")], "nothing is downloaded"
 
 
-@pytest.mark.parametrize(("changes", "pending"), [
-    pytest.param({"packages": ["docker-ce"]}, [], id="it is still to be installed"),
-    pytest.param({"units": [{"name": "docker"}]}, [], id="it does not run"),
-    pytest.param({}, [["restart", "docker"]], id="it still has to be restarted"),
-    pytest.param({"engine": {**ENGINE, "files": ["/daemon"]}}, [], id="its file differs"),
-])  # fmt: skip
-def test_an_engine_that_is_not_as_wanted_is_not_asked_about_registries(
-    tmp_path, monkeypatch, changes, pending
-):
+@cases(("changes", "pending"), {
+    "it is still to be installed": ({"packages": ["docker-ce"]}, []),
+    "it does not run": ({"units": [{"name": "docker"}]}, []),
+    "it still has to be restarted": ({}, [["restart", "docker"]]),
+    "its file differs": ({"engine": {**ENGINE, "files": ["/daemon"]}}, []),
+})  # fmt: skip
+def test_an_engine_that_is_not_as_wanted_is_asked_for_no_registry(tmp_path, monkeypatch, changes, pending):
     monkeypatch.setattr(system, "run", lambda _command: "")
     state.write_state({**state.read_state(), "pending": pending})
     with an_engine(tmp_path / "docker.sock", INFO) as asked:
         found = inspect(want("/daemon", b"x"), **REDIS, **changes)["conditions"]
     assert (found["images"], found["engine"]["ready"]) == ({"redis:8": None}, False)
     assert not [request for request in asked if "/distribution/" in request]
-
-
-def test_a_registry_that_does_not_answer_is_asked_once(tmp_path):
-    missing = ["gone:5000/a:1", "gone:5000/b:1"]
-    error = (500, {"message": "dial tcp: connection refused"})
-    answers = {f"/distribution/{image}/json": error for image in missing}
-    with an_engine(tmp_path / "docker.sock", answers) as asked:
-        found = images.missing_images(missing, True)
-    assert [answer["message"] for answer in found.values()] == ["dial tcp: connection refused"] * 2
-    assert len([request for request in asked if "/distribution/" in request]) == 1
 
 
 def test_the_login_of_root_is_shown_to_the_registry_it_is_for(tmp_path):
@@ -190,10 +177,10 @@ def test_the_login_of_root_is_shown_to_the_registry_it_is_for(tmp_path):
     assert "X-Registry-Auth" not in without
 
 
-@pytest.mark.parametrize(("file", "content"), [
-    pytest.param("logins.json", {"credsStore": "pass"}, id="a helper program keeps the logins"),
-    pytest.param("daemon.json", {"registry-mirrors": ["http://m"]}, id="a pull also uses a mirror"),
-])  # fmt: skip
+@cases(("file", "content"), {
+    "a helper program keeps the logins": ("logins.json", {"credsStore": "pass"}),
+    "a pull also uses a mirror": ("daemon.json", {"registry-mirrors": ["http://m"]}),
+})  # fmt: skip
 def test_what_a_question_cannot_tell_is_left_to_the_pull(tmp_path, file, content):
     (tmp_path / file).write_text(json.dumps(content))
     assert images.ask_registry("redis:8")["status"] is None

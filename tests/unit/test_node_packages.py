@@ -6,6 +6,7 @@ from subprocess import PIPE, Popen
 import pytest
 from aicluster_node import packages, state, system, units
 from node_half import deliver, inspect
+from tables import cases
 
 pytestmark = pytest.mark.usefixtures("own_node")
 
@@ -15,26 +16,24 @@ def dpkg(monkeypatch):
     return lambda said: monkeypatch.setattr(system, "run", lambda _command: said)
 
 
-@pytest.mark.parametrize(("said", "missing"), [
-    pytest.param("curl installed\ncurl config-files\n", [], id="another architecture was removed"),
-    pytest.param("curl config-files\ncurl installed\n", [], id="another one is listed first"),
-    pytest.param("curl config-files\ncurl not-installed\n", ["curl"], id="none is installed"),
-    pytest.param("curl unpacked\n", ["curl"], id="it is half there"),
-])  # fmt: skip
+@cases(("said", "missing"), {
+    "another architecture was removed": ("curl installed\ncurl config-files\n", []),
+    "another one is listed first": ("curl config-files\ncurl installed\n", []),
+    "none is installed": ("curl config-files\ncurl not-installed\n", ["curl"]),
+    "it is half there": ("curl unpacked\n", ["curl"]),
+})  # fmt: skip
 def test_a_package_is_there_when_one_of_its_architectures_is(dpkg, said, missing):
     dpkg(said)
     assert inspect(packages=["curl"])["packages"] == missing
 
 
-HALF_THERE = "jq half-configured\ncurl unpacked\nsudo installed\n"
-
-
-@pytest.mark.parametrize(("said", "updates", "found"), [
-    pytest.param("jq installed\nold config-files\n", [], {}, id="all is done"),
-    pytest.param(HALF_THERE, ["1"], {"curl": "unpacked", "jq": "half-configured"}, id="wanted or not"),
-    pytest.param("jq installed\n", ["3", "tmp.i"], {"dpkg": "was cut off"}, id="not yet in the database"),
-    pytest.param("jq installed\n", ["tmp.i"], {}, id="a scratch file is no work"),
-])  # fmt: skip
+@cases(("said", "updates", "found"), {
+    "all is done": ("jq installed\nold config-files\n", [], {}),
+    "wanted or not": ("jq half-configured\ncurl unpacked\nsudo installed\n", ["1"],
+        {"curl": "unpacked", "jq": "half-configured"}),
+    "not yet in the database": ("jq installed\n", ["3", "tmp.i"], {"dpkg": "was cut off"}),
+    "a scratch file is no work": ("jq installed\n", ["tmp.i"], {}),
+})  # fmt: skip
 def test_what_a_dpkg_that_was_killed_left_behind_is_found(tmp_path, dpkg, said, updates, found):
     dpkg(said)
     for name in updates:
@@ -71,17 +70,16 @@ def test_the_node_remembers_which_packages_and_repositories_were_not_there_befor
     assert (known["packages"], known["sources"]) == (["curl", "jq"], sources[:1])
 
 
-@pytest.mark.parametrize(("unit", "shown", "why"), [
-    pytest.param({}, {}, None, id="a unit that runs is as it should be"),
-    pytest.param({}, {"ActiveState": "activating"}, "activating", id="one that keeps starting is not"),
-    pytest.param({"waits": True}, {"ActiveState": "activating"}, None,
-        id="one that waits for another node may"),
-    pytest.param({"waits": True}, {"ActiveState": "failed"}, "failed", id="but it may not have given up"),
-    pytest.param({"waits": True}, {"ActiveState": "inactive"}, "inactive", id="nor be stopped"),
-    pytest.param({"boot": True}, {"ActiveState": "inactive"}, None, id="one for the boot need not run"),
-    pytest.param({}, {"UnitFileState": "disabled"}, "disabled", id="one that will not start at boot"),
-    pytest.param({}, {"LoadState": "not-found"}, "not there", id="one that systemd does not know"),
-])  # fmt: skip
+@cases(("unit", "shown", "why"), {
+    "a unit that runs is as it should be": ({}, {}, None),
+    "one that keeps starting is not": ({}, {"ActiveState": "activating"}, "activating"),
+    "one that waits for another node may": ({"waits": True}, {"ActiveState": "activating"}, None),
+    "but it may not have given up": ({"waits": True}, {"ActiveState": "failed"}, "failed"),
+    "nor be stopped": ({"waits": True}, {"ActiveState": "inactive"}, "inactive"),
+    "one for the boot need not run": ({"boot": True}, {"ActiveState": "inactive"}, None),
+    "one that will not start at boot": ({}, {"UnitFileState": "disabled"}, "disabled"),
+    "one that systemd does not know": ({}, {"LoadState": "not-found"}, "not there"),
+})  # fmt: skip
 def test_a_unit_is_as_it_should_be(monkeypatch, unit, shown, why):
     states = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", **shown}
     listing = "".join(f"{key}={value}\n" for key, value in states.items())

@@ -39,9 +39,7 @@ def test_a_shared_file_is_afterwards_what_it_was_before_us(tmp_path, before, bet
     assert (json.loads(path.read_text()), path.stat().st_mode & 0o777) == (before, 0o604)
 
 
-def test_what_was_there_before_is_known_from_the_first_run_on_however_often_one_is_cut_off(
-    tmp_path, monkeypatch
-):
+def test_what_was_there_before_is_known_however_often_a_run_is_cut_off(tmp_path, monkeypatch):
     path = tmp_path / "daemon.json"
     path.write_text('{"a": "theirs"}')
     replace = system.replace_file

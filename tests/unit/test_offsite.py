@@ -1,16 +1,12 @@
 """What the first of all stores copies off site, and what it does when that fails."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import aicluster_offsite as offsite
 import aicluster_textfile
 import pytest
 import render
-from backups import Folder, arguments, given_to_store, snapshot
-
-from aicluster.backup.secrets import backup_secret
+from backups import Folder, given_to_store, snapshot
 
 DOCKER = {
     "snapshots": 'cat "$here/$(basename "$RESTIC_REPOSITORY")"',
@@ -130,19 +126,3 @@ def test_nothing_is_copied_off_site_by(monkeypatch, name, address):
     files = given(monkeypatch, name, address)
     assert not {"offsite", "aicluster-offsite.service"} & files.keys()
     assert "offsite" not in files["aicluster-backup-store.service"]
-
-
-def test_the_first_store_copies_all_that_keep_something_after_its_check(monkeypatch, night):
-    files = given(monkeypatch, "AGX0", "b2:bucket:")
-    plan: dict[str, Any] = json.loads(files["offsite"])
-    assert (plan["repository"], plan["environment"]) == ("b2:bucket:", {"B2_ACCOUNT_ID": "x"})
-    keeping = {node["name"] for node in render.cluster("production") if "backup" in node["services"]}
-    assert plan["sources"].keys() == {*keeping, "site"}
-    master = "made-up-backup-password"
-    own = f"rest:http://AGX0:{backup_secret(master, 'login AGX0 PI52')}@192.168.1.247:8000/AGX0/"
-    assert plan["sources"]["AGX0"] == [backup_secret(master, "repository AGX0"), own]
-    assert plan["sources"]["PI52"] == [backup_secret(master, "repository PI52"), "/store/PI52"]
-    then = arguments(files["aicluster-backup-store.service"], "ExecStopPost")
-    assert then == ["--no-block", "aicluster-offsite.service"]
-    night.passes()
-    assert offsite.main(arguments(files["aicluster-offsite.service"])) == 0

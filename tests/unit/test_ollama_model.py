@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +12,7 @@ from ansible.module_utils.aicluster_models import background, disk, pull, server
 from ansible.module_utils.testing import patch_module_args
 from by_path import import_file
 from fake_ollama import GIGA, MANIFEST, REPEAT, SILENCE, VERIFYING, FakeOllama, pulling
+from tables import cases
 
 from aicluster.models import ollama_differences
 
@@ -74,24 +74,19 @@ def run(call: Any) -> Callable[..., dict[str, Any]]:
 
 PHI_ABSENT = {"name": "phi3:mini", "state": "absent"}
 
-RUNS: dict[str, tuple[Any, ...]] = {
+
+@cases(("there", "wanted", "done", "left"), {
     "a missing model is pulled and what nobody lists stays": (
-        {"mine:latest": "d"}, (["phi3:mini"], {}),
-        {"pulled": ["phi3:mini"]}, {"mine:latest", "phi3:mini"}),
-    "the model behind an alias comes first": (
-        {}, (["codellama:34b", "gpt-oss"], {"chat": "gpt-oss"}),
+        {"mine:latest": "d"}, (["phi3:mini"], {}), {"pulled": ["phi3:mini"]}, {"mine:latest", "phi3:mini"}),
+    "the model behind an alias comes first": ({}, (["codellama:34b", "gpt-oss"], {"chat": "gpt-oss"}),
         {"pulled": ["gpt-oss", "codellama:34b"], "aliased": ["chat -> gpt-oss"]},
         {"gpt-oss:latest", "codellama:34b", "chat:latest"}),
-    "a model is deleted and its alias stays": (
-        {"phi3:mini": "d", "chat:latest": "d"}, ([PHI_ABSENT], {}),
+    "a model is deleted and its alias stays": ({"phi3:mini": "d", "chat:latest": "d"}, ([PHI_ABSENT], {}),
         {"removed": ["phi3:mini"]}, {"chat:latest"}),
     "an alias with another digest is made again": (
         {"phi3:mini": "new", "chat:latest": "old"}, (["phi3:mini"], {"chat": "phi3:mini"}),
         {"aliased": ["chat -> phi3:mini"]}, {"phi3:mini", "chat:latest"}),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("there", "wanted", "done", "left"), RUNS.values(), ids=RUNS)
+})  # fmt: skip
 def test_a_run_does_what_check_mode_predicts_and_a_second_one_nothing(ollama, run, there, wanted, done, left):
     def seen() -> list[str]:
         answer = {"models": [{"name": name, "digest": digest} for name, digest in ollama.models.items()]}
@@ -122,13 +117,13 @@ def test_a_removed_model_makes_room_before_anything_is_pulled(ollama, run):
     assert paths.index("/api/delete") < paths.index("/api/pull")
 
 
-@pytest.mark.parametrize(("limits", "first_attempt"), [
-    pytest.param({}, [MANIFEST, pulling(0), pulling(GIGA)], id="the stream ends without success"),
-    pytest.param({"STALL_S": 0.5}, [MANIFEST, pulling(GIGA), SILENCE], id="nothing comes any more"),
-    pytest.param({"STALL_S": 0.5}, [pulling(GIGA), REPEAT], id="lines come and no bytes with them"),
-    pytest.param({"VERIFY_S": 0.2}, [VERIFYING, SILENCE], id="the checksums exceed their own limit"),
-    pytest.param({}, [{"error": "i/o timeout"}], id="the server cannot reach its registry"),
-])  # fmt: skip
+@cases(("limits", "first_attempt"), {
+    "the stream ends without success": ({}, [MANIFEST, pulling(0), pulling(GIGA)]),
+    "nothing comes any more": ({"STALL_S": 0.5}, [MANIFEST, pulling(GIGA), SILENCE]),
+    "lines come and no bytes with them": ({"STALL_S": 0.5}, [pulling(GIGA), REPEAT]),
+    "the checksums exceed their own limit": ({"VERIFY_S": 0.2}, [VERIFYING, SILENCE]),
+    "the server cannot reach its registry": ({}, [{"error": "i/o timeout"}]),
+})  # fmt: skip
 def test_a_pull_is_resumed_when(ollama, run, monkeypatch, limits, first_attempt):
     for name, seconds in limits.items():
         monkeypatch.setattr(pull, name, seconds)
@@ -143,10 +138,10 @@ def test_a_pull_goes_on_as_long_as_bytes_arrive(ollama, run):
     assert len(ollama.pulls) == 7
 
 
-@pytest.mark.parametrize(("note", "left"), [
-    pytest.param("", 0, id="an empty note of its progress begins anew"),
-    pytest.param('{"N":0,"Offset":0,"Size":1,"Completed":1}', 3, id="whole notes goes on"),
-])  # fmt: skip
+@cases(("note", "left"), {
+    "an empty note of its progress begins anew": ("", 0),
+    "whole notes goes on": ('{"N":0,"Offset":0,"Size":1,"Completed":1}', 3),
+})  # fmt: skip
 def test_a_layer_with(ollama, run, volume, note, left):
     """A server that was stopped at the wrong moment left the note, and says EOF without naming the layer."""
     blobs = volume / "models" / "blobs"
@@ -160,25 +155,13 @@ def test_a_layer_with(ollama, run, volume, note, left):
     assert result["messages"] == [*([] if left else [anew]), "phi3:mini is there"]
 
 
-FATAL: dict[str, tuple[Any, ...]] = {
+@cases(("script", "says", "attempts"), {
     "a full disk": ([pulling(GIGA), {"error": "write blob: no space left on device"}],
         "take models off ollama_models", 1),
     "damaged bytes": ([{"error": "digest mismatch"}], "look at proxies between", 1),
     "no new byte again and again": ([pulling(GIGA)],
         "gave up after 5 attempts without a new byte, at 1.0 of", 5),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("script", "says", "attempts"), FATAL.values(), ids=FATAL)
-def test_a_pull_fails_for(ollama, run, script, says, attempts):
-    ollama.scripts = [script] * attempts
-    result = run(["phi3:mini"])
-    assert result["failed"]
-    assert f"model phi3:mini: {ollama.url}" in result["msg"] and says in result["msg"]
-    assert len(ollama.pulls) == attempts
-
-
-@pytest.mark.parametrize(("script", "says", "attempts"), FATAL.values(), ids=FATAL)
+})  # fmt: skip
 def test_a_mirror_is_passed_over_for(ollama, run, there, script, says, attempts):
     ollama.scripts = [script] * attempts
     result = run([MODEL], mirrors=[ollama.mirror])
@@ -233,10 +216,10 @@ def test_models_that_do_not_fit_are_refused_before_the_first_byte(ollama, run, v
     )
 
 
-@pytest.mark.parametrize("model", [
-    pytest.param({"size_gb": 8.002}, id="a part of it is there already"),
-    pytest.param({"size_gb": 90, "state": "absent"}, id="it is to go"),
-])  # fmt: skip
+@cases("model", {
+    "a part of it is there already": {"size_gb": 8.002},
+    "it is to go": {"size_gb": 90, "state": "absent"},
+})  # fmt: skip
 def test_a_model_is_not_refused_if(ollama, run, volume, model):
     blobs = volume / "models" / "blobs"
     blobs.mkdir(parents=True)
@@ -261,29 +244,6 @@ def another(tmp_path: Path) -> Any:
     progress.read()
     progress.write(progress="gpt-oss: 11 % of 9.0 GB")
     return progress
-
-
-def test_what_was_done_in_the_background_is_reported_once(ollama, call, run):
-    begun = call(["phi3:mini"], wait=False)
-    assert not begun["finished"] and not begun.get("changed")
-    reports = [run(["phi3:mini"]) for _ in range(2)]
-    assert [(one["pulled"], one["changed"]) for one in reports] == [(["phi3:mini"], True), ([], False)]
-    assert len(ollama.pulls) == 1
-
-
-def test_a_process_at_work_is_watched_and_another_begins_when_it_has_ended(ollama, call, another):
-    models = ["llama3.2", "gpt-oss"]
-    for seconds in (0, 0.1):
-        result = call(models, watch_s=seconds)
-        assert not result["finished"] and result["progress"] == "gpt-oss: 11 % of 9.0 GB"
-    assert call(models, check=True)["finished"], "check mode waits for nobody"
-    another.add("pulled", "llama3.2")
-    another.write(progress="")
-    ollama.models["llama3.2:latest"] = "d"
-    threading.Timer(0.1, another.close).start()
-    assert not call(models, watch_s=30)["finished"]
-    assert call(models, watch_s=30)["pulled"] == models
-    assert ollama.pulls == ["gpt-oss"]
 
 
 def test_who_watches_a_process_is_told_when_it_is_killed(call, another):

@@ -56,12 +56,9 @@ def refused(path):
     answer({**delivery_of({path: b"x"}, validations={str(path): "false %s"}), "run": ANNA})
 
 
-VERIFIED = {**QUESTION, "provisioned_now": {}, "run": ANNA}
-
-
 @pytest.mark.parametrize("end", [
     pytest.param(lambda _path: ask("release", ANNA), id="is released"),
-    pytest.param(lambda _path: answer(VERIFIED), id="has verified"),
+    pytest.param(lambda _path: answer({**QUESTION, "provisioned_now": {}, "run": ANNA}), id="has verified"),
     pytest.param(refused, id="delivered a file that is refused"),
     pytest.param(lambda _path: Path(hold.LOCK_FILE).unlink(), id="has no lock any more, as after a boot"),
     pytest.param(lambda _path: Path(hold.LOCK_FILE).write_text('{"ru'), id="was killed while it wrote it"),
@@ -70,13 +67,6 @@ def test_a_node_is_free_when_its_run(tmp_path, end):
     ask("hold", ANNA)
     end(tmp_path / "stack" / "conf")
     assert ask("hold", PI31) == {"changed": False}
-
-
-def test_a_dead_run_is_taken_over_by_name_only():
-    ask("hold", ANNA)
-    assert "held_by" in ask("hold", PI31, over="somebody else")
-    assert ask("hold", PI31, over=ANNA["run"]) == {"changed": False}
-    assert "held_by" in ask("hold", ANNA), "and does not come back"
 
 
 @pytest.mark.parametrize(("passed_s", "free"), [

@@ -15,9 +15,7 @@ PROVISION = "roles/pgadmin/templates/opt/aicluster/pgadmin/bin/provision.py"
     pytest.param("the right one", False, 3, id="no attempt left"),
     pytest.param("the right one", True, 3, id="locked after wrong passwords"),
 ])  # fmt: skip
-def test_provisioning_leaves_a_user_who_can_sign_in(
-    monkeypatch, tmp_path, capsys, password, locked, attempts
-):
+def test_a_user_can_sign_in_afterwards(monkeypatch, tmp_path, capsys, password, locked, attempts):
     (tmp_path / "password").write_text("the right one\n")
     monkeypatch.setenv("PGADMIN_CUSTOM_CONFIG_DISTRO_FILE", "/tmp/config_distro.py")
     monkeypatch.setenv("CONFIG_DISTRO_FILE_PATH", "/tmp/config_distro.py")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from backups import Folder
+from tables import cases
 from tree import ROOT
 
 PROGRAM = ROOT / "roles/postgres/templates/opt/aicluster/postgres/bin/restore"
@@ -100,11 +101,11 @@ def test_roles_that_exist_keep_their_password_and_missing_ones_are_made(server):
     assert "CREATE ROLE byhand;\nALTER ROLE byhand WITH LOGIN PASSWORD 'kept';" in server.read("asked")
 
 
-@pytest.mark.parametrize("spoil", [
-    pytest.param(lambda server: (server.folder / "broken").touch(), id="a dump that does not restore"),
-    pytest.param(lambda server: server.write("tables", "s.t|2|8\n\n"), id="other rows"),
-    pytest.param(lambda server: server.write("tables", "\n"), id="a table that is missing"),
-])  # fmt: skip
+@cases("spoil", {
+    "a dump that does not restore": lambda server: (server.folder / "broken").touch(),
+    "other rows": lambda server: server.write("tables", "s.t|2|8\n\n"),
+    "a table that is missing": lambda server: server.write("tables", "\n"),
+})  # fmt: skip
 def test_what_is_not_what_was_dumped_never_takes_the_name(server, spoil):
     spoil(server)
     assert server.restore(str(server.folder)).returncode == 1
@@ -112,30 +113,19 @@ def test_what_is_not_what_was_dumped_never_takes_the_name(server, spoil):
     assert server.read("asked").rstrip().endswith('DROP DATABASE IF EXISTS "web_restoring" WITH (FORCE);')
 
 
-REFUSALS: dict[str, tuple[Any, list[str], str]] = {
-    "a newer major version": (
-        lambda server: server.manifest("18.0"), [],
-        "postgres: the dump is of PostgreSQL 18.0, the server is 17.12: must not be of an older",
-    ),
+@cases(("spoil", "arguments", "message"), {
+    "a newer major version": (lambda server: server.manifest("18.0"), [],
+        "postgres: the dump is of PostgreSQL 18.0, the server is 17.12: must not be of an older"),
     "an unknown database": (
-        lambda _: None, ["--database", "webb"], "postgres: the dump has no database webb: write web",
-    ),
+        lambda _: None, ["--database", "webb"], "postgres: the dump has no database webb: write web"),
     "a dump that is missing": (
-        lambda server: (server.folder / "web.dump").unlink(), [], "web.dump is missing",
-    ),
-    "a dump that is damaged": (
-        lambda server: server.write("web.dump", "x"), [], "its SHA-256 differs",
-    ),
+        lambda server: (server.folder / "web.dump").unlink(), [], "web.dump is missing"),
+    "a dump that is damaged": (lambda server: server.write("web.dump", "x"), [], "its SHA-256 differs"),
     "a disk without room": (
-        lambda server: server.manifest(size=1 << 60), [], "MB needed beside the present databases",
-    ),
+        lambda server: server.manifest(size=1 << 60), [], "MB needed beside the present databases"),
     "a folder without a dump": (
-        lambda server: (server.folder / "manifest.json").unlink(), [], "has no dump: ",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("spoil", "arguments", "message"), REFUSALS.values(), ids=REFUSALS)
+        lambda server: (server.folder / "manifest.json").unlink(), [], "has no dump: "),
+})  # fmt: skip
 def test_what_cannot_work_is_refused_before_anything_is_asked(server, spoil, arguments, message):
     spoil(server)
     done = server.restore(str(server.folder), *arguments)

@@ -24,8 +24,8 @@ def test_a_sound_description_is_accepted(path):
 
 @pytest.mark.parametrize("path", INVALID, ids=sentence)
 def test_a_mistake_is_named_as_object_value_rule_and_fix(path):
-    errors = errors_of(site_of(path))
-    assert errors == yaml.safe_load(path.read_text())["errors"].splitlines()
+    errors, expected = errors_of(site_of(path)), yaml.safe_load(path.read_text())["errors"]
+    assert errors == ([expected] if isinstance(expected, str) else expected)
     for error in errors:
         _, colon, rest = error.partition(": ")
         assert colon and "; " in rest, f"no fix: {error}"
@@ -42,13 +42,3 @@ def test_what_differs_behind_an_alias_and_a_model_that_no_node_has_are_notes():
         "alias code (codellama:34b on AGX0, codellama:7b on ORIN0): only AGX0 can take more than 2048 "
         "tokens; others get no such request",
     ]
-
-
-def test_all_mistakes_are_listed_at_once_and_always_in_the_same_order():
-    site = site_of(INVALID[0])
-    alone = errors_of(site)
-    site["hosts"]["192.168.1.247"]["node_drained"] = "yes"
-    site["hosts"]["192.168.1.204"]["node_name"] = "pi51"
-    first = errors_of(site)
-    assert len(first) == len(alone) + 2
-    assert errors_of(site) == first

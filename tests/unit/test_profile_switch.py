@@ -110,24 +110,6 @@ def test_a_service_is_stopped_as_in_a_switch_without_leaving_the_profile():
     assert node.steps == ["unblock 11435", "block 11435", "stop chat", "unblock 11435"]
 
 
-@pytest.mark.parametrize("passes", [True, False], ids=["which passes its check", "which does not"])
-def test_a_restarted_service_gets_callers_again_after_its_check(monkeypatch, capsys, passes):
-    node = Node(["web", "chat"])
-
-    def check(_kit: Kit) -> str:
-        node.steps.append("check")
-        if not passes:
-            raise CheckError("gives no token")
-        return "works"
-
-    monkeypatch.setattr(aicluster_profile, "load", lambda *_what: check)
-    with contextlib.nullcontext() if passes else pytest.raises(CheckError, match="gives no token"):
-        aicluster_profile.restart(node, ["chat"])
-    middle = ["restart chat", "start chat", "check"]
-    assert node.steps == ["unblock 11435", "block 11435", *middle, "unblock 11435"]
-    assert ("restarted chat: works" in capsys.readouterr().out) == passes
-
-
 def test_requests_that_do_not_end_are_counted(capsys):
     aicluster_profile.drain(Node(["web", "chat"], clients=2), ["chat"], within_s=0)
     assert "chat: still at work (waited 0 s), requests: 2" in capsys.readouterr().out
@@ -155,9 +137,7 @@ def test_a_profile_that_does_not_come_up_is_taken_back(a_node_in_profile_llm, fa
 WOKEN = "COMPOSE_PROFILES=image\n# woken by a request\n"
 
 
-def test_a_switch_for_a_request_marks_the_profile_and_one_that_failed_puts_the_mark_back(
-    a_node_in_profile_llm,
-):
+def test_a_switch_for_a_request_marks_the_profile_and_a_failed_one_puts_it_back(a_node_in_profile_llm):
     aicluster_profile.switch(Node(["web", "chat"]), PROFILES, "image", wake=True)
     assert a_node_in_profile_llm.read_text() == WOKEN
     with pytest.raises(CheckError):
@@ -170,7 +150,7 @@ def test_a_switch_for_a_request_marks_the_profile_and_one_that_failed_puts_the_m
     (0, ["2 jobs"], "2 jobs", []),
     (0, ["", "1 job"], "1 job", ["unblock 11435", "block 11435", "unblock 11435"]),
 ], ids=["an answer that does not end", "jobs that wait", "a job that came meanwhile"])  # fmt: skip
-def test_a_request_does_not_switch_against_running_work(
+def test_a_request_does_not_switch_against_work(
     a_node_in_profile_llm, monkeypatch, clients, work, said, steps
 ):
     node, left = Node(["web", "chat"], clients=clients), [*work]
@@ -194,9 +174,7 @@ def test_a_service_that_a_request_starts_is_provisioned_which_else_a_run_does(tm
 @pytest.mark.parametrize(("arguments", "left"), [
     (["image"], "COMPOSE_PROFILES=image\n"), (["settle"], WOKEN), (["image", "--wake"], WOKEN),
 ], ids=["whoever chooses it keeps it", "a boot leaves it", "another request leaves it"])  # fmt: skip
-def test_a_woken_profile_is_left_when_idle_unless_somebody_chooses_it(
-    a_node_in_profile_llm, tmp_path, monkeypatch, arguments, left
-):
+def test_a_woken_profile_is_left_when_idle(a_node_in_profile_llm, tmp_path, monkeypatch, arguments, left):
     a_node_in_profile_llm.write_text(WOKEN)
     (tmp_path / "verify.json").write_text(json.dumps(SITE))
     monkeypatch.setattr(aicluster_profile, "ROOT", str(tmp_path))

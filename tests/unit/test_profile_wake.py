@@ -12,11 +12,8 @@ from typing import Any
 import aicluster_wake
 import pytest
 import render
-import site_description
-import site_preflight
-from aicluster_profile import WOKEN
 from aicluster_wake import Rest, Server, Switches
-from tree import ROOT
+from tables import cases
 
 from aicluster.gateway.sleeping import wake_ways
 
@@ -53,15 +50,6 @@ def test_all_who_want_a_profile_wait_for_one_switch():
     assert switch.to == ["image"]
 
 
-def test_nobody_waits_longer_than_is_held_and_the_switch_goes_on():
-    switch = Switched(ended=False)
-    switches = Switches(switch)
-    assert switches.to("image", 0.01) is None
-    switch.may_end.set()
-    assert switches.to("image", 10) == ""
-    assert switch.to == ["image"]
-
-
 @pytest.mark.parametrize(("pause_s", "second", "tried"), [
     (60, "image", 1), (0, "image", 2), (60, "quality", 2),
 ], ids=["not again at once", "but later", "another profile at once"])  # fmt: skip
@@ -73,25 +61,25 @@ def test_a_switch_that_failed_is_not_tried_by_every_request(monkeypatch, pause_s
     assert len(switch.to) == tried
 
 
-@pytest.mark.parametrize(("looks", "due"), [
-    ([(30, True), (59, True)], False),
-    ([(30, True), (60, True)], True),
-    ([(30, True), (50, False), (80, True)], False),
-    ([(50, False), (110, True)], True),
-    ([(60, True), (90, True)], False),
-], ids=["not yet", "idle long enough", "used meanwhile", "and then idle", "a refused try waits"])  # fmt: skip
+@cases(("looks", "due"), {
+    "not yet": ([(30, True), (59, True)], False),
+    "idle long enough": ([(30, True), (60, True)], True),
+    "used meanwhile": ([(30, True), (50, False), (80, True)], False),
+    "and then idle": ([(50, False), (110, True)], True),
+    "a refused try waits": ([(60, True), (90, True)], False),
+})  # fmt: skip
 def test_a_woken_profile_that_nobody_uses_is_left(looks, due):
     rest = Rest(60, 0)
     assert [rest.is_due(*look) for look in looks][-1] == due
 
 
-@pytest.mark.parametrize(("active", "woken", "quiet", "work", "resting"), [
-    ("image", True, True, "", True),
-    ("image", True, False, "", False),
-    ("image", True, True, "1 picture", False),
-    ("image", False, True, "", False),
-    ("llm", True, True, "", False),
-], ids=["nobody", "a client", "a job", "somebody chose it", "the node's own"])  # fmt: skip
+@cases(("active", "woken", "quiet", "work", "resting"), {
+    "nobody": ("image", True, True, "", True),
+    "a client": ("image", True, False, "", False),
+    "a job": ("image", True, True, "1 picture", False),
+    "somebody chose it": ("image", False, True, "", False),
+    "the node's own": ("llm", True, True, "", False),
+})  # fmt: skip
 def test_a_profile_rests_that_was_woken_and_is_not_used(monkeypatch, active, woken, quiet, work, resting):
     found = {"site": SITE, "active_profile": active, "is_woken": woken, "at_work": not quiet, "work": work}
     for name, value in found.items():
@@ -127,16 +115,15 @@ def asked(server: Server, path: str, **headers: str) -> tuple[int, Any, Any]:
 TOKEN = {"Authorization": "Bearer token"}
 
 
-@pytest.mark.parametrize(("path", "headers", "switch", "answer"), [
-    pytest.param("/image", {}, Switched(), (401, None, None), id="no token"),
-    pytest.param("/", TOKEN, Switched(), (200, None, None), id="which profile is active"),
-    pytest.param("/x", TOKEN, Switched(), (404, None, None), id="no such profile"),
-    pytest.param("/image", {**TOKEN, "X_AI_Kept": "yes"}, Switched(), (200, "@woken", None),
-        id="nginx asks Kong again"),
-    pytest.param("/image", TOKEN, Switched(), (503, None, "1"), id="what nginx has not kept is sent again"),
-    pytest.param("/image", TOKEN, Switched(ended=False), (503, None, "30"), id="it takes longer"),
-    pytest.param("/image", TOKEN, Switched("2 jobs"), (503, None, "60"), id="the node is at work"),
-])  # fmt: skip
+@cases(("path", "headers", "switch", "answer"), {
+    "no token": ("/image", {}, Switched(), (401, None, None)),
+    "which profile is active": ("/", TOKEN, Switched(), (200, None, None)),
+    "no such profile": ("/x", TOKEN, Switched(), (404, None, None)),
+    "nginx asks Kong again": ("/image", {**TOKEN, "X_AI_Kept": "yes"}, Switched(), (200, "@woken", None)),
+    "what nginx has not kept is sent again": ("/image", TOKEN, Switched(), (503, None, "1")),
+    "it takes longer": ("/image", TOKEN, Switched(ended=False), (503, None, "30")),
+    "the node is at work": ("/image", TOKEN, Switched("2 jobs"), (503, None, "60")),
+})  # fmt: skip
 def test_a_request_is_sent_on_or_told_when_to_come_again(listening, path, headers, switch, answer):
     listening.switches = Switches(switch)
     assert asked(listening, path, **headers) == answer
@@ -150,36 +137,3 @@ def test_a_path_is_woken_where_its_service_runs_in_a_profile_of_a_node_that_swit
     profiles = {"/a": "image", "/b": "quality", "/c": "llm"}
     assert found == {path: f"192.168.1.157:8020/{profile}" for path, profile in profiles.items()}
     assert wake_ways(render.cluster("production"), paths) == []
-
-
-def test_the_token_of_nginx_is_that_of_the_node_and_the_unit_knows_what_it_needs():
-    site = render.waking()
-    node = render.render_role("profile_wake", host="192.168.1.157", overrides=site)
-    nginx = render.render_role("nginx", overrides=site)
-    token = node["/opt/aicluster/profile_wake/secrets/token"].strip()
-    assert f'"Bearer {token}"' in nginx["/opt/aicluster/nginx/secrets/wake.conf"]
-    assert "/run/secrets/nginx/wake.conf;" in nginx["/opt/aicluster/nginx/conf/locations/kong.conf"]
-    mounts = render.container("nginx", overrides=site)["volumes"]
-    assert "/opt/aicluster/nginx/secrets:/run/secrets/nginx:ro" in mounts
-    unit = node["/etc/systemd/system/aicluster-wake.service"]
-    assert "aicluster_wake.py 192.168.1.157 8020 llm" in unit
-
-
-@pytest.mark.parametrize(("wakes", "placed"), [(True, ["ORIN0"]), (False, [])])
-def test_every_node_with_profiles_has_it_where_the_site_wants_it(monkeypatch, wakes, placed):
-    chosen = render.choose(monkeypatch, site_wake_on_request=wakes)
-    nodes = render.renderer("production", "192.168.1.157", chosen).shared["cluster_nodes"]
-    assert [node["name"] for node in nodes if "profile_wake" in node["services"]] == placed
-    read = render.site("production")
-    described = site_preflight.describe(read.inventory.get_groups_dict(), read.hostvars, ROOT / "roles")
-    described |= {"secrets": site_description.production()["secrets"]}
-    described["secrets"]["names"].append("profile_wake_token")
-    assert site_description.errors_of(described) == [], "it fits into the board"
-
-
-def test_a_run_of_the_site_accepts_a_profile_that_was_woken():
-    renderer = render.renderer("production", "192.168.1.157")
-    files = renderer.state("stack", renderer.variables("stack", {"stack_services": ["x"]}))["files"]
-    accepted = files["/opt/aicluster/.env"]["accept"]
-    assert {"COMPOSE_PROFILES=image\n", f"COMPOSE_PROFILES=image\n{WOKEN}"} <= {*accepted}
-    assert len(accepted) == 6

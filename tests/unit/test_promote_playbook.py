@@ -23,9 +23,7 @@ COMMAND = ("ansible-playbook", "playbooks/promote.yml", "--tags", "promote", "--
     pytest.param('{"recovery": false, "streaming": 0}', STOP, id="one that is promoted already"),
     pytest.param('{"doing": "copies PI52: 40 %"}', None, id="one that is not complete"),
 ])  # fmt: skip
-def test_the_old_primary_is_stopped_before_the_standby_is_promoted(
-    tmp_path: Path, state: str, done: list[str] | None
-):
+def test_the_old_primary_is_stopped_first(tmp_path: Path, state: str, done: list[str] | None):
     (tmp_path / "state").write_text(state)
     script(tmp_path / "docker", DOCKER.format(folder=tmp_path))
     local = f"ansible_connection=local ansible_become=false ansible_python_interpreter={sys.executable}"

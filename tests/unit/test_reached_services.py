@@ -4,8 +4,8 @@ import json
 import re
 from typing import Any
 
-import pytest
 import render
+from tables import cases
 
 # Role -> its file, and what it reaches by that.
 FILES: dict[str, tuple[str, Any]] = {
@@ -23,7 +23,9 @@ def port(name: str, published: int, inside: int, *audience: str) -> dict[str, An
 
 
 STORE = port("api", 9000, 9001)
-REACHED: dict[str, tuple[Any, ...]] = {
+
+
+@cases(("role", "service", "node", "ports", "addresses"), {
     "a store on another node at its published port": (
         "comfyui_outputs", "minio", "PI52", STORE, ["192.168.1.247:9000"]),
     "a store on the same node by the name in its certificate": (
@@ -36,10 +38,7 @@ REACHED: dict[str, tuple[Any, ...]] = {
         "pgadmin", "postgres", "AGX0", port("sql", 5433, 5432, "gateway"), []),
     "a Redis for operators": (
         "redis_commander", "redis", "PI51", port("redis", 6380, 6379, "backend"), ["192.168.1.147:6380"]),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("role", "service", "node", "ports", "addresses"), REACHED.values(), ids=REACHED)
+})  # fmt: skip
 def test_a_service_is_told_of(role, service, node, ports, addresses):
     site = render.moved(service, node, ports=ports)
     path, reached = FILES[role]

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from render import cluster, hosts_running
+from tables import cases
 
-from aicluster.backup.restore import failure, kept_on, off_site, targets, words
+from aicluster.backup.restore import failure, off_site, targets, words
 from aicluster.errors import SiteError
 
 NODES: Any = cluster("production")
@@ -18,12 +19,12 @@ def host_of(name: str) -> str:
     return next(str(node["host"]) for node in NODES if node["name"] == name)
 
 
-@pytest.mark.parametrize(("hosts", "service", "name"), [
-    pytest.param(HOSTS, "postgres", "", id="the one that keeps a service"),
-    pytest.param([PI52], "all", "", id="the one the run is limited to"),
-    pytest.param(HOSTS, "all", "PI52", id="a named one"),
-    pytest.param(HOSTS, "backup", PI52, id="one named by its address"),
-])  # fmt: skip
+@cases(("hosts", "service", "name"), {
+    "the one that keeps a service": (HOSTS, "postgres", ""),
+    "the one the run is limited to": ([PI52], "all", ""),
+    "a named one": (HOSTS, "all", "PI52"),
+    "one named by its address": (HOSTS, "backup", PI52),
+})  # fmt: skip
 def test_a_restore_is_of_one_node(hosts, service, name):
     assert targets(NODES, hosts, service, name) == [PI52]
 
@@ -32,29 +33,19 @@ def test_a_list_is_of_every_node_that_keeps_something():
     assert targets(NODES, HOSTS, "") == hosts_running("backup")
 
 
-REFUSALS: dict[str, tuple[list[str], str, str, str]] = {
+@cases(("hosts", "service", "name", "message"), {
     "a service that is misspelt": (HOSTS, "postgers", "", "keeps; write postgres"),
     "a service that keeps nothing": (HOSTS, "redis", "", "keeps; write one of alertmanager, "),
     "a service of another node": (
-        [host_of("AGX0")], "postgres", "", "'postgres': must be one that AGX0 keeps; it is kept on PI52",
-    ),
+        [host_of("AGX0")], "postgres", "", "'postgres': must be one that AGX0 keeps; it is kept on PI52"),
     "a service of several nodes": (HOSTS, "backup", "", "must be of one node; add --limit or -e node="),
-    "all of several nodes": (HOSTS, "all", "", "must be of one node; add --limit or -e node="),
     "a node that is misspelt": (HOSTS, "postgres", "PI53", "node 'PI53': must be a node of the site; "),
     "a node without backups": ([host_of("PI31")], "", "", "PI31: must run the service backup; name another"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("hosts", "service", "name", "message"), REFUSALS.values(), ids=REFUSALS)
+})  # fmt: skip
 def test_what_cannot_be_meant_is_refused(hosts, service, name, message):
     with pytest.raises(SiteError) as refused:
         targets(NODES, hosts, service, name)
     assert message in str(refused.value)
-
-
-def test_a_service_without_volumes_keeps_nothing():
-    [node] = [node for node in NODES if node["host"] == PI52]
-    assert "redis" in node["services"] and "redis" not in kept_on(node)
 
 
 def test_the_nodes_program_gets_what_was_asked_for_as_words_of_its_own():

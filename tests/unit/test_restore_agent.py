@@ -8,12 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import aicluster_backup_job
 import aicluster_backup_part
 import aicluster_backup_record as record
 import pytest
 from aicluster_backup_restore import main
 from backups import BackupNode, job
+from tables import cases
 
 CONTAINER = {"Image": "sha256:1", "Config": {"Env": ["TMPDIR=/cache"]}, "HostConfig": {"Memory": 9}}
 RESTIC = f'exec {sys.executable} -IS "$here/restic.py" "$here" "$@"'
@@ -216,24 +216,6 @@ def test_after_a_failure_containers_stay_stopped_until_the_next_restore_succeeds
     assert not list((node.folder / "restore").glob("*.stopped"))
 
 
-def test_off_site_is_read_with_what_was_handed_over_of_which_nothing_stays(node, capsys, monkeypatch):
-    handed = {"RESTIC_REPOSITORY": "s3:host/bucket/PI52", "AWS_SECRET_ACCESS_KEY": "hidden"}
-    monkeypatch.setattr(aicluster_backup_job, "offsite", {})
-    for name in handed:
-        monkeypatch.setenv(name, "")
-    node.write_json("handed.json", handed)
-    assert main(["list"]) == 0
-    assert "grafana, copy offsite on the off-site repository: 1 snapshots\n" in capsys.readouterr().out
-    assert not (node.folder / "handed.json").exists()
-    node.write("asked", "")
-    assert main(["apply", "grafana", "--copy", "offsite"]) == 0
-    assert node.read("volumes/grafana_data/sub/file") == "as it was"
-    assert {name: os.environ[name] for name in handed} == handed
-    for line in [*node.asked("exec"), *node.asked("run")]:
-        assert "--env AWS_SECRET_ACCESS_KEY --env RESTIC_REPOSITORY" in line
-        assert "--repository-file" not in line and "hidden" not in line
-
-
 def test_a_plan_says_what_would_change_and_changes_nothing(node, capsys):
     was = {key: text for key, text in node.tree(".").items() if key != "asked"}
     assert main(["plan", "all"]) == 0
@@ -246,34 +228,23 @@ def test_a_plan_says_what_would_change_and_changes_nothing(node, capsys):
     assert {key: now[key] for key in was} == was and not (node.folder / "restore").exists()
 
 
-REFUSALS: dict[str, tuple[list[str], str]] = {
+@pytest.mark.parametrize("command", ["plan", "apply"])
+@cases(("arguments", "message"), {
     "a service it does not keep": (["grafan"], "PI52 keeps nothing of grafan: write grafana"),
     "a snapshot it does not have": (
-        ["grafana", "--snapshot", "1grafama"], "AGX0 has no snapshot 1grafama: write 1grafana",
-    ),
+        ["grafana", "--snapshot", "1grafama"], "AGX0 has no snapshot 1grafama: write 1grafana"),
     "the snapshot of another service": (
-        ["grafana", "--snapshot", "4postgre"], "AGX0 has no snapshot 4postgre: write one of 1grafana",
-    ),
+        ["grafana", "--snapshot", "4postgre"], "AGX0 has no snapshot 4postgre: write one of 1grafana"),
     "a store there is not": (["grafana", "--copy", "3"], "there is no copy 3: write one of 1, 2"),
-    "what is off site, without a way there": (
-        ["grafana", "--copy", "offsite"],
-        "the off-site repository is named by playbooks/restore.yml alone: -e copy=offsite",
-    ),
+    "what is off site, without a way there": (["grafana", "--copy", "offsite"],
+        "the off-site repository is named by playbooks/restore.yml alone: -e copy=offsite"),
     "the second copy of what has one": (
-        ["jupyterhub", "--copy", "2"], "jupyterhub_bulk has 1 copy only: leave out --copy",
-    ),
-    "a file that is not in the snapshot": (
-        ["jupyterhub", "--path", "homes/alice/note.ipynb"],
-        "snapshot 2jupyter has no /volumes/homes/alice/note.ipynb: write notes.ipynb",
-    ),
+        ["jupyterhub", "--copy", "2"], "jupyterhub_bulk has 1 copy only: leave out --copy"),
+    "a file that is not in the snapshot": (["jupyterhub", "--path", "homes/alice/note.ipynb"],
+        "snapshot 2jupyter has no /volumes/homes/alice/note.ipynb: write notes.ipynb"),
     "a database of what has none": (
-        ["grafana", "--database", "x"], "nothing of grafana can be restored that way",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("command", ["plan", "apply"])
-@pytest.mark.parametrize(("arguments", "message"), REFUSALS.values(), ids=REFUSALS)
+        ["grafana", "--database", "x"], "nothing of grafana can be restored that way"),
+})  # fmt: skip
 def test_what_cannot_be_meant_is_refused_before_anything_changes(node, capsys, command, arguments, message):
     was = node.tree("volumes")
     assert main([command, *arguments]) == 2

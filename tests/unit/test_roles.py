@@ -9,14 +9,8 @@ from tree import ROOT, load
 
 ROLES = tree.roles()
 SERVICES = sorted(tree.catalogue())
-TASK_FILES = [
-    *tree.named(".yml", below="playbooks"),
-    *[
-        name
-        for name in tree.named(".yml", below="roles")
-        if len(name.parts) > 3 and name.parts[2] in {"tasks", "handlers"}
-    ],
-]
+OF_ROLES = [name for name in tree.named(".yml", below="roles") if name.parts[2] in {"tasks", "handlers"}]
+TASK_FILES = [*tree.named(".yml", below="playbooks"), *OF_ROLES]
 every_role = pytest.mark.parametrize("role", ROLES)
 every_service = pytest.mark.parametrize("service", SERVICES)
 

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from ansible.template import trust_as_template
 from render import cluster, hosts_running
+from tables import cases
 
 from aicluster.backup.rollback import listed, no_backup, pins_for, remembered, targets, way_back
 from aicluster.errors import SiteError
@@ -26,11 +27,11 @@ def test_a_rollback_is_of_one_node_and_a_list_of_all():
     assert targets(NODES, HOSTS, "") == HOSTS
 
 
-@pytest.mark.parametrize(("service", "name", "message"), [
-    pytest.param("node_exporter", "PI52", "that PI52 runs in a container; ", id="no container"),
-    pytest.param("kong", "PI52", "a container; it runs on PI51", id="elsewhere"),
-    pytest.param("postgres", "PI53", "rollback: node 'PI53': must be a node of the site; ", id="no node"),
-])  # fmt: skip
+@cases(("service", "name", "message"), {
+    "no container": ("node_exporter", "PI52", "that PI52 runs in a container; "),
+    "elsewhere": ("kong", "PI52", "a container; it runs on PI51"),
+    "no node": ("postgres", "PI53", "rollback: node 'PI53': must be a node of the site; "),
+})  # fmt: skip
 def test_what_cannot_be_meant_is_refused(service, name, message):
     with pytest.raises(SiteError) as refused:
         targets(NODES, HOSTS, service, name)
@@ -45,31 +46,30 @@ def test_the_list_names_image_time_and_data():
     assert listed("PI31", {}) == ["PI31: no image has changed"]
 
 
-@pytest.mark.parametrize(("before", "message"), [
-    pytest.param({}, "must have had another image, and the node remembers one of no service", id="the image"),
-    pytest.param({"postgres": {**CHANGE, "snapshots": []}}, "put back the image alone with -e data=false",
-        id="the data"),
-])  # fmt: skip
+@cases(("before", "message"), {
+    "the image": ({}, "must have had another image, and the node remembers one of no service"),
+    "the data": ({"postgres": {**CHANGE, "snapshots": []}}, "put back the image alone with -e data=false"),
+})  # fmt: skip
 def test_nothing_to_go_back_to_is_refused(before, message):
     with pytest.raises(SiteError) as refused:
         way_back(PRIMARY, "postgres", before, data=True)
     assert message in str(refused.value)
 
 
-@pytest.mark.parametrize(("service", "data", "snapshots"), [
-    pytest.param("postgres", True, [COPY], id="with its data"),
-    pytest.param("postgres", False, [], id="without its data, as asked for"),
-    pytest.param("redis", True, [], id="that keeps none"),
-])  # fmt: skip
+@cases(("service", "data", "snapshots"), {
+    "with its data": ("postgres", True, [COPY]),
+    "without its data, as asked for": ("postgres", False, []),
+    "that keeps none": ("redis", True, []),
+})  # fmt: skip
 def test_the_way_back_of_a_service(service, data, snapshots):
     assert way_back(PRIMARY, service, BEFORE, data)["snapshots"] == snapshots
 
 
-@pytest.mark.parametrize(("service", "mirror", "image"), [
-    pytest.param("postgres", "m:5000", "postgres:17.11@sha256:1", id="below the mirror of the site"),
-    pytest.param("postgres", "", "m:5000/postgres:17.11@sha256:1", id="of a registry"),
-    pytest.param("redis", "m:5000", "postgres:17.11", id="that came from no registry"),
-])  # fmt: skip
+@cases(("service", "mirror", "image"), {
+    "below the mirror of the site": ("postgres", "m:5000", "postgres:17.11@sha256:1"),
+    "of a registry": ("postgres", "", "m:5000/postgres:17.11@sha256:1"),
+    "that came from no registry": ("redis", "m:5000", "postgres:17.11"),
+})  # fmt: skip
 def test_the_very_image_is_kept(service, mirror, image):
     pins = pins_for(NODES, PI52, service, BEFORE[service], mirror)
     standbys = [AGX0] if service == "postgres" else []

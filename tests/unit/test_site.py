@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
+from tables import cases
 
 from aicluster.errors import SiteError
 from aicluster.site.addresses import audience_networks
 from aicluster.site.data import bucket_users, database_roles
 from aicluster.site.ingress import ingress_pages
-from aicluster.site.nodes import cluster_nodes, service_endpoints
+from aicluster.site.nodes import cluster_nodes
 
 CATALOGUE = {
     "ollama": {"memory_mb": 4096, "ports": {"api": {"port": 11434, "container": 11434, "from": ["gateway"]}}},
@@ -38,45 +39,23 @@ def test_a_pin_beats_all_other_images_of_its_service_on_its_host_alone():
     assert (first["image"], first["pinned_from"], second["image"]) == ("ollama:1", "ollama:2", "ollama:2")
 
 
-@pytest.mark.parametrize(("variables", "port"), [
-    pytest.param({}, 22, id="nothing said"),
-    pytest.param({"ansible_port": 2222}, 2222, id="ansible_port"),
-    pytest.param({"ansible_port": 2222, "ansible_ssh_port": 2022}, 2022, id="what Ansible prefers"),
-])  # fmt: skip
+@cases(("variables", "port"), {
+    "nothing said": ({}, 22),
+    "ansible_port": ({"ansible_port": 2222}, 2222),
+    "what Ansible prefers": ({"ansible_port": 2222, "ansible_ssh_port": 2022}, 2022),
+})  # fmt: skip
 def test_a_node_has_the_ssh_port_of_its_inventory(variables, port):
     [node] = cluster_nodes([host("10.0.0.1", **variables)], CATALOGUE)
     assert node["ssh_port"] == port
 
 
-MOVED = {"ollama": {"ports": {"api": {"port": 11435}}}}
-C = {"node_name": "C", "node_address": "10.0.9.3", "node_ai_share": 20, "node_ai_capacity": 7.5}
-CLUSTER = cluster_nodes(
-    [
-        host("10.0.0.1", node_name="A", node_services=["ollama", "redis"], node_ai_share=80),
-        host("10.0.0.2", node_name="B", node_services=["redis"]),
-        host("10.0.0.3", **C, node_services=[MOVED], node_drained=True),
-    ],
-    CATALOGUE,
-)
-
-
-def test_service_endpoints_say_where_and_how_much():
-    assert [tuple(one.values()) for one in service_endpoints(CLUSTER, "ollama", "api")] == [
-        ("A", "10.0.0.1", "10.0.0.1", 11434, 80, None, False),
-        ("C", "10.0.0.3", "10.0.9.3", 11435, 20, 7.5, True),
-    ]
-
-
 # (tier, share of its own) of each node; primary_ai gets 80 together, edge nothing.
-SHARES: dict[str, tuple[Any, ...]] = {
+@cases(("nodes", "parts"), {
     "one node gets it all": ([("primary_ai", None)], [80]),
     "three get parts that add up exactly": ([("primary_ai", None)] * 3, [26.6668, 26.6666, 26.6666]),
     "a tier without a share gives none": ([("primary_ai", None), ("edge", None)], [80, None]),
     "a share of its own comes first": ([("primary_ai", 30), ("primary_ai", None)], [30, 80]),
-}
-
-
-@pytest.mark.parametrize(("nodes", "parts"), SHARES.values(), ids=SHARES)
+})  # fmt: skip
 def test_the_nodes_of_a_tier_share_what_the_tier_gets(nodes, parts):
     together = {"primary_ai": 80, "edge": None}
     hosts = [
@@ -86,30 +65,10 @@ def test_the_nodes_of_a_tier_share_what_the_tier_gets(nodes, parts):
     assert [node["share"] for node in cluster_nodes(hosts, CATALOGUE)] == parts
 
 
-LAN, OPERATORS = "10.0.0.0/24", ["10.0.0.9", "10.8.0.0/24"]
-NODES = [
-    {"name": "GATE", "tier": "gateway", "address": "10.0.0.2"},
-    {"name": "ONE", "tier": "primary_ai", "address": "10.0.0.3"},
-    {"name": "TWO", "tier": "primary_ai", "address": "10.0.0.4"},
-]
-
-
-@pytest.mark.parametrize(("audiences", "expected"), [
-    pytest.param(["localhost"], [], id="localhost is no place on the network"),
-    pytest.param(["gateway"], ["10.0.0.2/32"], id="a tier is its node"),
-    pytest.param(["primary_ai"], ["10.0.0.3/32", "10.0.0.4/32"], id="a tier is all of its nodes"),
-    pytest.param(["lan"], ["10.0.0.0/24"], id="lan is the network of the site"),
-    pytest.param(["operators", "lan", "gateway"],
-        ["10.0.0.2/32", "10.0.0.0/24", "10.0.0.9/32", "10.8.0.0/24"],
-        id="nodes come first, then the network, then operators"),
-])  # fmt: skip
-def test_an_audience_means(audiences, expected):
-    found = audience_networks(audiences, NODES, LAN, OPERATORS)
-    assert [entry["network"] for entry in found] == expected
-
-
 def test_every_network_is_there_once_under_its_first_name():
-    found = audience_networks(["gateway", "lan", "operators"], NODES, LAN, ["10.0.0.0/24", "10.0.0.2"])
+    nodes = [{"name": "GATE", "tier": "gateway", "address": "10.0.0.2"}]
+    operators = ["10.0.0.0/24", "10.0.0.2"]
+    found = audience_networks(["gateway", "lan", "operators"], nodes, "10.0.0.0/24", operators)
     assert found == [
         {"audience": "gateway", "node": "GATE", "network": "10.0.0.2/32"},
         {"audience": "lan", "node": None, "network": "10.0.0.0/24"},
@@ -155,28 +114,27 @@ def paths(**services: dict[str, Any]) -> list[str]:
     return [one["path"] for one in found]
 
 
-@pytest.mark.parametrize(("services", "expected"), [
-    pytest.param({"web": page("/web/")}, ["/web/"], id="the page of a service"),
-    pytest.param({"web": page("/web/"), "kong": {}}, [], id="beside Kong no page for other nodes"),
-    pytest.param({"web": page("/web/", at="gateway")}, [], id="on other nodes none for the gateway"),
-    pytest.param({"web": page("/web/", at="gateway"), "kong": {}}, ["/web/"], id="beside Kong its own"),
-    pytest.param({"web": page("/")}, [], id="not a page at the root, where nginx has its own"),
-    pytest.param({"web": page("/web/") | {"dashboard": None}}, [], id="none without a page"),
-    pytest.param({"web": page("/web/") | {"ingress": None}}, [], id="none that does not ask for it"),
-])  # fmt: skip
+@cases(("services", "expected"), {
+    "the page of a service": ({"web": page("/web/")}, ["/web/"]),
+    "beside Kong no page for other nodes": ({"web": page("/web/"), "kong": {}}, []),
+    "on other nodes none for the gateway": ({"web": page("/web/", at="gateway")}, []),
+    "beside Kong its own": ({"web": page("/web/", at="gateway"), "kong": {}}, ["/web/"]),
+    "not a page at the root, where nginx has its own": ({"web": page("/")}, []),
+    "none without a page": ({"web": page("/web/") | {"dashboard": None}}, []),
+    "none that does not ask for it": ({"web": page("/web/") | {"ingress": None}}, []),
+})  # fmt: skip
 def test_nginx_serves(services, expected):
     assert paths(**services) == expected
 
 
-@pytest.mark.parametrize(("services", "message"), [
-    pytest.param({"web": page("/web")}, "'/web': must end with /", id="a path that is no folder"),
-    pytest.param({"art": page("/web/"), "web": page("/web/")},
-        r"dashboard.path of service web on N '/web/': is that of art, too; change it in roles/web/",
-        id="two pages at one path"),
-    pytest.param({name: page(f"/{name}/", login="basic", user="me") for name in ("art", "web")},
-        "ingress.user of service web on N 'me': is that of art, too",
-        id="two pages with one user, of whose passwords only one would be asked for"),
-])  # fmt: skip
+@cases(("services", "message"), {
+    "a path that is no folder": ({"web": page("/web")}, "'/web': must end with /"),
+    "two pages at one path": ({"art": page("/web/"), "web": page("/web/")},
+        r"dashboard.path of service web on N '/web/': is that of art, too; change it in roles/web/"),
+    "two pages with one user, of whose passwords only one would be asked for": (
+        {name: page(f"/{name}/", login="basic", user="me") for name in ("art", "web")},
+        "ingress.user of service web on N 'me': is that of art, too"),
+})  # fmt: skip
 def test_a_mistake_is_named_with_its_rule_and_its_fix(services, message):
     with pytest.raises(SiteError, match=message):
         paths(**services)

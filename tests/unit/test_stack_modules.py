@@ -8,6 +8,7 @@ import pytest
 import render
 from aicluster_node import reloading
 from by_path import import_file
+from tables import cases
 
 from aicluster.engine.files import rule_for
 
@@ -23,10 +24,10 @@ def test_a_restart_of_the_engine_does_not_touch_the_boot_unit_and_any_systemd_ta
     assert "type" not in unit["Service"]
 
 
-@pytest.mark.parametrize(("host", "restarted"), [
-    ("192.168.1.157", ["aicluster-containers", "aicluster-jetson"]),
-    ("192.168.1.234", ["aicluster-containers"]),
-], ids=["a Jetson", "a node with a timer of ours"])  # fmt: skip
+@cases(("host", "restarted"), {
+    "a Jetson": ("192.168.1.157", ["aicluster-containers", "aicluster-jetson"]),
+    "a node with a timer of ours": ("192.168.1.234", ["aicluster-containers"]),
+})  # fmt: skip
 def test_programs_that_run_for_ever_start_again_with_what_they_import(host, restarted):
     rendering = render.renderer("production", host)
     rules = rendering.state("stack", rendering.variables("stack", {"stack_services": []}))["files"]
@@ -57,28 +58,23 @@ def compose(monkeypatch):
     return put
 
 
-@pytest.mark.parametrize(("answers", "message"), [
-    pytest.param(
-        [(0, "Kong reloaded"), (1, "hash of the old file")],
+@cases(("answers", "message"), {
+    "one without effect, whatever the command said": ([(0, "Kong reloaded"), (1, "hash of the old file")],
         "kong: `kong reload` had no effect within 0 s for /a, /b: hash of the old file\n"
-        "Its log since then:\nthe log",
-        id="one without effect, whatever the command said",
-    ),
-    pytest.param([(1, "nginx not running"), (0, "")],
-        "kong: `kong reload` ended with 1 for /a, /b: nginx not running\nIts log since then:\nthe log",
-        id="one that ends with an error"),
-])  # fmt: skip
+        "Its log since then:\nthe log"),
+    "one that ends with an error": ([(1, "nginx not running"), (0, "")],
+        "kong: `kong reload` ended with 1 for /a, /b: nginx not running\nIts log since then:\nthe log"),
+})  # fmt: skip
 def test_a_reload_that_fails_names_file_service_and_program_with_their_words(compose, answers, message):
     compose(*answers)
     assert reloading.reload_one(KONG) == message
 
 
-@pytest.mark.parametrize(("state", "asked"), [
-    pytest.param("running unhealthy", [("restart", "kong")],
-        id="a sick one is restarted, and then waited for"),
-    pytest.param("exited ", [], id="one that does not run reads its files when it starts"),
-    pytest.param("", [], id="one that is not there"),
-])  # fmt: skip
+@cases(("state", "asked"), {
+    "a sick one is restarted, and then waited for": ("running unhealthy", [("restart", "kong")]),
+    "one that does not run reads its files when it starts": ("exited ", []),
+    "one that is not there": ("", []),
+})  # fmt: skip
 def test_a_container_that_is_not_healthy_is_not_asked_to_reload(compose, state, asked):
     seen = compose((0, ""), (0, ""), state)
     assert reloading.reload_one(KONG) is None
@@ -98,13 +94,11 @@ def node(said):
     return SimpleNamespace(get_bin_path=lambda name: name, run_command=run_command)
 
 
-@pytest.mark.parametrize(("bystander", "packages", "files"), [
-    ("", ["docker.io", "jq"], ["docker.sources"]),
-    ("x:1 theirs \n", ["jq"], []),
-], ids=["alone", "with others"])  # fmt: skip
-def test_the_engine_and_its_repository_stay_while_containers_of_others_run_on_it(
-    tmp_path, monkeypatch, bystander, packages, files
-):
+@cases(("bystander", "packages", "files"), {
+    "alone": ("", ["docker.io", "jq"], ["docker.sources"]),
+    "with others": ("x:1 theirs \n", ["jq"], []),
+})  # fmt: skip
+def test_the_engine_stays_while_others_run_on_it(tmp_path, monkeypatch, bystander, packages, files):
     monkeypatch.setattr(cleanup.node_state, "STATE_FILE", str(tmp_path / "state.json"))
     (tmp_path / "docker.sources").touch()
     sources = [str(tmp_path / name) for name in ("docker.sources", "docker.asc")]
@@ -118,22 +112,18 @@ def test_an_engine_that_does_not_answer_is_not_taken_for_an_empty_one():
     def fail_json(msg):
         raise SystemExit(msg)
 
-    said = node({}).__dict__ | {
-        "run_command": lambda _command: (1, "", "Cannot connect"),
-        "fail_json": fail_json,
-    }
+    fails = {"run_command": lambda _command: (1, "", "Cannot connect"), "fail_json": fail_json}
     with pytest.raises(SystemExit, match=r"Nothing was removed.*systemctl start docker"):
-        cleanup.image_lists(SimpleNamespace(**said))
+        cleanup.image_lists(SimpleNamespace(**node({}).__dict__ | fails))
 
 
-@pytest.mark.parametrize(("placed", "volumes", "images", "kept"), [
-    pytest.param(True, ["aicluster_sonarqube"], ["m:5000/nginx:1", "m:5000/sonarqube:9"],
-        ["aicluster_ollama", "aicluster_redis"], id="a service that is down, and one that moved away"),
-    pytest.param(False, ["aicluster_redis", "aicluster_sonarqube"],
-        ["m:5000/nginx:1", "m:5000/redis:8", "m:5000/sonarqube:9"], ["aicluster_ollama"],
-        id="a node without services"),
-])  # fmt: skip
-def test_leftovers_are_what_no_container_uses_and_no_service_of_the_node_names(
+@cases(("placed", "volumes", "images", "kept"), {
+    "a service that is down, and one that moved away": (True, ["aicluster_sonarqube"],
+        ["m:5000/nginx:1", "m:5000/sonarqube:9"], ["aicluster_ollama", "aicluster_redis"]),
+    "a node without services": (False, ["aicluster_redis", "aicluster_sonarqube"],
+        ["m:5000/nginx:1", "m:5000/redis:8", "m:5000/sonarqube:9"], ["aicluster_ollama"]),
+})  # fmt: skip
+def test_leftovers_are_what_nothing_uses_and_nobody_names(
     tmp_path, monkeypatch, placed, volumes, images, kept
 ):
     monkeypatch.setattr(cleanup, "STACK_ROOT", str(tmp_path))

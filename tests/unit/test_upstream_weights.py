@@ -28,16 +28,6 @@ def weights(listed: list[dict[str, Any]], **options: Any) -> list[int]:
     return [endpoint["weight"] for endpoint in upstream_weights(listed, **options)]
 
 
-@pytest.mark.parametrize(("shares", "expected"), [
-    pytest.param([80, 20], [4, 1], id="80/20 is four and one"),
-    pytest.param([99, 1], [19, 1], id="99/1 does not, but its one percent gets a slot"),
-    pytest.param([33.3, 33.3, 33.4], [1, 1, 1], id="decimals add up exactly and become thirds"),
-    pytest.param([(80, DRAINED), 20], [0, 1], id="a drained endpoint leaves all to the other"),
-])  # fmt: skip
-def test_shares_become_weights(shares, expected):
-    assert weights(endpoints(*shares)) == expected
-
-
 def test_too_few_slots_are_refused_with_the_reason_and_the_fix():
     with pytest.raises(SiteError, match=r"^upstream_weights: endpoints 3: each needs one of the 2 slots; "):
         upstream_weights(endpoints(40, 30, 30), 2)

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from tables import cases
 
 from aicluster.verify.report import RUNNER, node_results, summary, verdict_lines
-from aicluster.verify.told import verify_site
 
 
 def result(service: str, state: str = "healthy", **more: Any) -> dict[str, Any]:
@@ -18,10 +18,7 @@ def node(name: str, *results: dict[str, Any]) -> dict[str, Any]:
     return {"node": name, "address": f"10.0.0.{len(name)}", "services": list(results)}
 
 
-ENTRIES: dict[str, Any] = {
-    "A": {"sql": {}, "cache": {}},
-    "BB": {"web": {"needs": ["sql"]}},
-}
+ENTRIES: dict[str, Any] = {"A": {"sql": {}, "cache": {}}, "BB": {"web": {"needs": ["sql"]}}}
 
 
 @pytest.mark.parametrize("stdout", [json.dumps([result("a")]), "motd\r\n[]\r\n"], ids=["one known", "none"])
@@ -31,7 +28,7 @@ def test_a_service_the_node_does_not_know_has_failed(stdout):
     assert unknown["evidence"] == "is placed here, but the node does not know it"
 
 
-NO_ANSWERS: dict[str, tuple[Any, ...]] = {
+@cases(("answer", "evidence", "next_command"), {
     "a node that is away": ({"unreachable": True, "msg": "ssh: connect to host: timed out"},
         "the node cannot be reached: ssh: connect to host: timed out", ""),
     "a runner that ends with an error, on a terminal that mixes all it hears": (
@@ -43,10 +40,7 @@ NO_ANSWERS: dict[str, tuple[Any, ...]] = {
     "a node never deployed": ({"rc": 127, "stderr": "sudo: aicluster_verify.py: command not found"},
         "verify does not run: sudo: aicluster_verify.py: command not found", "ansible-playbook site.yml"),
     "no answer at all": ({}, "verify does not run: no answer", ""),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("answer", "evidence", "next_command"), NO_ANSWERS.values(), ids=NO_ANSWERS)
+})  # fmt: skip
 def test_every_service_has_failed_on_a_node_that_cannot_be_asked(answer, evidence, next_command):
     results = node_results(["a", "b"], answer)
     assert [one["state"] for one in results] == ["failed", "failed"]
@@ -54,11 +48,11 @@ def test_every_service_has_failed_on_a_node_that_cannot_be_asked(answer, evidenc
     assert {one["next"] for one in results} == {next_command}
 
 
-@pytest.mark.parametrize(("before", "after"), [
-    pytest.param("sudo: unable to resolve host PI41: Name or service not known\r\n", "", id="sudo"),
-    pytest.param('[motd] {"load": 1} [{"news": 0}] [', "", id="brackets, and no end of the line"),
-    pytest.param('motd: [{"service": "a", "since": 3}]\n[]\n', "", id="lists of services"),
-])  # fmt: skip
+@cases(("before", "after"), {
+    "sudo": ("sudo: unable to resolve host PI41: Name or service not known\r\n", ""),
+    "brackets, and no end of the line": ('[motd] {"load": 1} [{"news": 0}] [', ""),
+    "lists of services": ('motd: [{"service": "a", "since": 3}]\n[]\n', ""),
+})  # fmt: skip
 def test_what_sudo_pam_and_shells_print_around_the_answer_is_no_part_of_it(before, after):
     answer = {"stdout": before + json.dumps([result("a", evidence="[{x}]")]) + after, "rc": 0}
     assert [(one["state"], one["evidence"]) for one in node_results(["a"], answer)] == [("healthy", "[{x}]")]
@@ -66,22 +60,6 @@ def test_what_sudo_pam_and_shells_print_around_the_answer_is_no_part_of_it(befor
 
 def test_a_cluster_without_services_is_not_ok():
     assert summary([node("A")], ENTRIES)["ok"] is False
-
-
-STORE: dict[str, Any] = {
-    "A": {"store": {}, "shipper": {"needs": ["store"]}},
-    "BB": {"shipper": {"needs": ["store"]}},
-}
-
-
-@pytest.mark.parametrize(("shipper", "caused_by"), [
-    pytest.param("failed", [("shipper", "BB", []), ("store", "A", ["shipper on BB"])], id="it is"),
-    pytest.param("healthy", [("store", "A", [])], id="it is not"),
-])  # fmt: skip
-def test_a_check_may_name_its_cause_which_counts_if_that_failed_too(shipper, caused_by):
-    missing = result("store", "failed", caused_by=["shipper on BB"])
-    content = summary([node("A", missing, result("shipper")), node("BB", result("shipper", shipper))], STORE)
-    assert [(one["service"], one["node"], one["caused_by"]) for one in content["failures"]] == caused_by
 
 
 def test_a_node_that_is_away_is_what_others_point_to():
@@ -99,18 +77,14 @@ def test_a_node_that_is_away_is_what_others_point_to():
     ], "what runs nowhere is nobody's cause"
 
 
-WAYS = {"A": "ssh -p 2222 me@a.example", "BB": "ssh ansible@10.0.0.2"}
-
-
 def said(*nodes: dict[str, Any]) -> list[str]:
-    return verdict_lines(summary(nodes, ENTRIES) | {"seconds": 3.0}, WAYS, "ansible-playbook -i home")
+    ways = {"A": "ssh -p 2222 me@a.example", "BB": "ssh ansible@10.0.0.2"}
+    return verdict_lines(summary(nodes, ENTRIES) | {"seconds": 3.0}, ways, "ansible-playbook -i home")
 
 
 def test_the_report_gives_the_next_command_of_the_cause_through_ssh():
-    lines = said(
-        node("A", result("sql", "failed", next="sudo docker logs 'sql'")),
-        node("BB", result("web", "failed", next="x")),
-    )
+    failed = result("sql", "failed", next="sudo docker logs 'sql'")
+    lines = said(node("A", failed), node("BB", result("web", "failed", next="x")))
     assert lines == [
         "sql on A: sql seen",
         """    next: ssh -p 2222 me@a.example 'sudo docker logs '"'"'sql'"'"''""",
@@ -128,11 +102,11 @@ def test_a_service_that_runs_the_image_of_a_rollback_is_a_warning():
     )
 
 
-@pytest.mark.parametrize(("command", "lines"), [
-    ("", []),
-    ("ansible-playbook site.yml", ["    next: ansible-playbook -i home site.yml"]),
-    ("x y", ["    next: ssh -p 2222 me@a.example 'x y'"]),
-], ids=["no command", "a playbook", "a command there"])  # fmt: skip
+@cases(("command", "lines"), {
+    "no command": ("", []),
+    "a playbook": ("ansible-playbook site.yml", ["    next: ansible-playbook -i home site.yml"]),
+    "a command there": ("x y", ["    next: ssh -p 2222 me@a.example 'x y'"]),
+})  # fmt: skip
 def test_warnings_stand_before_the_last_line_each_with(command, lines):
     warned = result("cache", warning="nobody listens", next=command)
     assert said(node("A", result("sql"), warned)) == [
@@ -140,14 +114,3 @@ def test_warnings_stand_before_the_last_line_each_with(command, lines):
         *lines,
         "OK: 2 of 2 services are healthy (3.0 s)",
     ]
-
-
-@pytest.mark.parametrize(("health", "limit_s"), [
-    ({"start_s": 240, "interval_s": 25, "timeout_s": 10, "retries": 3}, 345),
-    (None, 0),
-], ids=["its health check allows", "without one"])  # fmt: skip
-def test_the_node_knows_how_long_a_container_may_take_to_become_healthy(health, limit_s):
-    service = {"image": "web:1.0", "memory_mb": 64, "secrets": [], "ports": {}, "health": health}
-    where = {"name": "A", "host": "a", "address": "10.0.0.1", "tier": "edge"}
-    told = verify_site([{**where, "share": None, "profiles": {}, "services": {"web": service}}], "A")
-    assert told["services"]["web"]["health_limit_s"] == limit_s
