@@ -175,7 +175,7 @@ def test_a_full_disk_is_named_with_what_is_free_and_what_must_be(arguments):
 
 def test_services_to_come_that_do_not_fit_on_the_disk_are_named_with_the_numbers(layer):
     """Redis is new on the edge node; it would grow beyond any disk."""
-    greedy = {"redis": {"disk_gb": 900_000, "memory_mb": 1}}
+    greedy = {"redis": {"disk_gb": 900_000, "memory_mb": 1}, "backup": {"memory_mb": 127}}
     run = site.run_site(
         *layer(greedy, node_disk_gb=1_000_000, stack_disk_budget=True), "--limit", EDGE.address
     )

@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+import pytest
 import render
 from tables import cases
 
