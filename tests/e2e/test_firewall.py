@@ -24,6 +24,7 @@ PLACES = [(node.address, number) for node in NODES for number in NUMBERS]
 TABLE = "nft list table inet aicluster"
 EDGE = next(node for node in NODES if "edge" in node.groups)
 BACK_WITHIN_S = 60
+FULL = pytest.mark.full
 # So many restarts in a row look like a service that fails.
 RESTART = "systemctl reset-failed docker && systemctl restart docker"
 
@@ -78,9 +79,9 @@ def keeps_out_a_stranger() -> bool:
     (RESTART, "true"),
     ("systemctl restart aicluster-firewall", "true"),
     # It flushes the rules of all, also those of Docker.
-    pytest.param("systemctl start nftables && systemctl reload nftables", RESTART, marks=pytest.mark.full),
-    pytest.param("systemctl restart nftables", f"systemctl stop nftables && {RESTART}", marks=pytest.mark.full),
-    pytest.param("systemctl start nftables && systemctl stop nftables", RESTART, marks=pytest.mark.full),
+    pytest.param("systemctl start nftables && systemctl reload nftables", RESTART, marks=FULL),
+    pytest.param("systemctl restart nftables", f"systemctl stop nftables && {RESTART}", marks=FULL),
+    pytest.param("systemctl start nftables && systemctl stop nftables", RESTART, marks=FULL),
 ])  # fmt: skip
 def test_the_rules_outlive_a_restart(restart, afterwards):
     try:
@@ -90,7 +91,7 @@ def test_the_rules_outlive_a_restart(restart, afterwards):
         site.shell(EDGE, afterwards)
 
 
-@pytest.mark.full
+@FULL
 def test_the_rules_are_there_after_a_reboot():
     docker.from_env().containers.get(f"aicluster-lab-{EDGE.name}").restart(timeout=60)
     deadline = time.monotonic() + 240
@@ -100,7 +101,7 @@ def test_the_rules_are_there_after_a_reboot():
     assert keeps_out_a_stranger()
 
 
-@pytest.mark.full
+@FULL
 def test_rules_that_lock_the_run_out_are_taken_back_by_themselves():
     # As rules are that a template got wrong: the run itself refuses operators without its own address.
     delivered = "/etc/aicluster/firewall.nft"
@@ -132,7 +133,7 @@ def test_a_run_whose_address_is_no_operator_is_refused_before_anything_changes()
     assert site.fingerprint(EDGE) == before
 
 
-@pytest.mark.full
+@FULL
 def test_a_firewall_of_the_users_own_is_refused_by_name():
     chain = "{ type filter hook input priority 0; policy drop; tcp dport 22 accept; }"
     site.shell(EDGE, f"nft 'table inet own {{ chain in {chain}; }}'")
@@ -146,7 +147,7 @@ def test_a_firewall_of_the_users_own_is_refused_by_name():
     )
 
 
-@pytest.mark.full
+@FULL
 def test_the_firewall_goes_when_the_node_turns_it_off_and_comes_back():
     off = json.dumps({"site_firewall": False})
     site.run_site("--limit", EDGE.address, "-e", off).succeeded()
