@@ -146,6 +146,8 @@ def test_without_the_name_of_the_site_nothing_is_removed():
     assert site.shell(KEEPS, "ls /opt/aicluster")
 
 
+# Two nodes from nothing and a restore take minutes; `make test` restores in the drill of test_backup.
+@pytest.mark.full
 @pytest.mark.parametrize("keep_data", [True, False], ids=["all but data", "data, too"])
 def test_what_the_toolkit_made_goes_and_what_was_there_stays(removed, keep_data):
     node, before = removed[keep_data].node, removed[keep_data].before
@@ -166,6 +168,7 @@ def test_what_the_toolkit_made_goes_and_what_was_there_stays(removed, keep_data)
     assert set(site.shell(node, IMAGES).split()) == {before.kept_image}
 
 
+@pytest.mark.full
 def test_the_next_run_makes_it_again_and_leaves_what_others_set(removed):
     nodes = [one.node for one in removed.values()]
     site.run_site("--limit", ",".join(node.address for node in [*nodes, *STANDBYS])).succeeded()
@@ -174,6 +177,7 @@ def test_the_next_run_makes_it_again_and_leaves_what_others_set(removed):
     all_is_healthy()
 
 
+@pytest.mark.full
 def test_a_node_that_lost_everything_has_all_its_rows_and_objects_back(removed, data):
     node = removed[False].node
     assert data_of(node) != data
