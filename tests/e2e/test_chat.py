@@ -72,7 +72,8 @@ def test_the_first_words_arrive_before_the_last_are_written(gateway_url, api_key
     lines = http_client.post_stream(f"{gateway_url}/api/v1/chat", question, api_key)
     assert len(lines) > 2
     first, last = lines[0][0], lines[-1][0]
-    assert last - first > 0.5 * last, f"first line after {first:.3f} s of {last:.3f} s: somebody buffers"
+    # Before the first word the node may have to load the model.
+    assert last - first > 0.2 * last, f"first line after {first:.3f} s of {last:.3f} s: somebody buffers"
 
 
 def test_when_ollama_stops_on_agx0_nothing_fails_and_orin0_answers_and_all_comes_back(
