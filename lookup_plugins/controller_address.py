@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """The address with which this machine is in a network."""
 
 from __future__ import annotations

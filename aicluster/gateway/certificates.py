@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Certificates of web pages: the site's own CA, what it issues, and what is wrong with those of others.
 
 All follows from one secret and the calendar, so a run without changes issues the same bytes on any machine.

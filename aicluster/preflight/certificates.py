@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Certificates of web pages: the site's own CA, and those a site brings itself."""
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """Who gets through the firewall of a node to which of its ports: the `from` of its services, as networks."""
 
 import ipaddress

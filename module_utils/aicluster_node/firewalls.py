@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: Apache-2.0
 """What a firewall of ours meets on the node: rules of others, the kernel, where this run comes from."""
 
 import os

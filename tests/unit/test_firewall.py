@@ -503,7 +503,6 @@ def node_of_check(tmp_path, monkeypatch) -> Any:
             site("PI51", {"firewall": {}}), commands={"unshare*": "rules", LISTS: "rules", **said}
         )
 
-    answers.folder = tmp_path  # type: ignore[attr-defined]
     return answers
 
 

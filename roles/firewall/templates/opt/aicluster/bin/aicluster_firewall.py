@@ -1,5 +1,4 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: Apache-2.0
 """Loads new rules of the firewall on trial: unless they are confirmed, the former ones come back.
 
 `try` loads the delivered rules, `confirm` keeps them, also for the next boot, `back` brings the former ones
