@@ -11,6 +11,8 @@ from aicluster_lab.images import recipe_for
 
 from aicluster.budget.nodes import node_budget
 from aicluster.site.catalogue import DECLARED, FIELDS
+from aicluster.site.containers import addresses_of, container_reach
+from aicluster.site.firewall import port_matrix
 from aicluster.site.schema import NAMED, Field
 
 Node = Mapping[str, Any]
@@ -226,7 +228,7 @@ def ports_page(nodes: Sequence[Node]) -> str:
         "to the node's address; the [firewall](../../roles/firewall/README.md) of each node keeps everybody "
         "else out, over IPv4 and IPv6. Port "
         f"{' or '.join(sorted({str(node['ssh_port']) for node in nodes}))} (ssh) is open to operators and to "
-        "the control node. No other port is. `bin/verify` tries all of them from every node."
+        "the control node. No other port is."
     )
     encrypted = (
         "## What is encrypted\n\nWhere it says TLS, the server has a certificate of the site's own CA, and "
@@ -234,7 +236,42 @@ def ports_page(nodes: Sequence[Node]) -> str:
         "share a network of that node, and speak to each other without TLS."
     )
     published_ports = table(("service", "port", "from", "", "on"), rows)
-    return page("Ports", text, published_ports, encrypted, hops_table(nodes))
+    return page("Ports", text, published_ports, encrypted, hops_table(nodes), *tried(nodes))
+
+
+def tried(nodes: Sequence[Node]) -> tuple[str, str, str]:
+    """Return what `verify` tries from each node and each of its containers, with a table of the latter."""
+    places = {
+        (address, number): f"{where}{number}"
+        for node in nodes
+        for service, entry in node["services"].items()
+        for port in entry["ports"].values()
+        for where, number, addresses in (
+            (f"{service}:", port["container"], addresses_of(service, node).values()),
+            (f"{node['name']}:", port["port"], [node["address"]]),
+        )
+        for address in addresses
+    }
+    rows = []
+    for node in nodes:
+        for one in container_reach(nodes, node["host"], "router"):
+            beside = sorted({places[address, number] for _, address, number in one["beside"]})
+            beyond = [places[place] for place in one["beyond"]]
+            lists = (", ".join(words) for words in (beside, beyond, one["outside"]))
+            rows.append((node["name"], one["service"], *lists, len(one["shut"])))
+    shut = sum(
+        len(one["shut"]) for node in nodes for one in port_matrix(nodes, node["host"], "0.0.0.0/0", [])
+    )
+    text = (
+        "`bin/verify` tries all of it over IPv4, ssh too: from every node the ports of every other one, of "
+        f"which {shut} must be silent; from every container those of all nodes, ports 80 and 443 of the "
+        "router, and whatever the containers beside it listen on, declared or not. A container reaches what "
+        "`needs` and `reaches` of its service name, what Prometheus, Grafana, nginx and the blackbox "
+        "exporter are there to ask, and port 53 of anybody. Not tried by `verify`: IPv6, UDP, and a stranger "
+        "on the LAN; the tests of the firewall do."
+    )
+    columns = ("node", "container", "reaches beside it", "reaches on nodes", "outside", "silent on nodes")
+    return "## Tried by verify, and what containers reach", text, table(columns, rows)
 
 
 def need(service: str, node: Node) -> str:

@@ -13,6 +13,7 @@ from ..backup.jobs import has_data
 from ..backup.stores import BACKUP
 from ..errors import SiteError
 from ..site.addresses import listens_on
+from ..site.containers import addresses_of, compose_networks
 from ..site.firewall import FIREWALL
 from ..site.nodes import profiles_of
 from ..site.vocabulary import YAML_LOADER
@@ -91,6 +92,10 @@ def container_baseline(
         "mem_limit": f"{entry['memory_mb']}m",
         "memswap_limit": f"{entry['memory_mb']}m",
         "logging": {"driver": "journald", "options": {"tag": "{{.Name}}"}},
+        # The firewall knows containers by their addresses.
+        "networks": {
+            network: {"ipv4_address": address} for network, address in addresses_of(name, node).items()
+        },
     }
     if uid := entry.get("uid"):
         baseline["user"] = f"{uid}:{uid}"
@@ -153,7 +158,10 @@ def limits_of(
 def role_variables(role: str, node: Mapping[str, Any], mirror: str) -> dict[str, Any]:
     """Return what the engine adds to the variables of a role on a node."""
     services: Mapping[str, Any] = node["services"]
-    added: dict[str, Any] = {"stack_services": [name for name, entry in services.items() if entry["image"]]}
+    added: dict[str, Any] = {
+        "stack_services": [name for name, entry in services.items() if entry["image"]],
+        "stack_networks": compose_networks(node),
+    }
     if role in services:
         added |= {"service_name": role, "service": services[role]}
     if role in added["stack_services"]:
@@ -174,7 +182,12 @@ def desired_state(
     for role in (*HOST_ROLES, *node["services"], STACK_ROLE):
         added = role_variables(role, reduced if role == STACK_ROLE else node, mirror)
         if role == STACK_ROLE:
-            added |= {"cluster_node": reduced, "cluster_nodes": cluster}
+            # All networks: a service may join that of one that is not this run's.
+            added |= {
+                "cluster_node": reduced,
+                "cluster_nodes": cluster,
+                "stack_networks": compose_networks(node),
+            }
         variables[role] = renderer.variables(role, added)
         state = renderer.state(role, variables[role])
         declared[role] = state

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..backup.findings import backup_problems, drill_problems, volume_problems
+from ..backup.findings import backup_problems, drill_problems, offsite_problems, volume_problems
 from ..budget.models import model_budget
 from ..budget.nodes import node_budget
 from ..errors import SiteError
@@ -14,11 +14,11 @@ from ..site.replication import FACT, replication_problems
 from ..site.rules import is_number, or_null
 from .certificates import certificate_errors, own_certificate_errors
 from .models import routing_errors
-from .network import identity_errors, network_errors
+from .network import container_errors, identity_errors, network_errors
 from .nodes import group_errors, node_errors
 from .secrets import offsite_errors, secret_errors
 from .services import catalogue_errors, placement_errors, profile_errors
-from .subjects import Site
+from .subjects import Site, shared
 from .users import user_errors, user_model_errors
 from .variables import Validate, inventory_errors, role_variable_errors
 
@@ -43,8 +43,8 @@ def site_errors(site: Site, validate: Validate) -> list[str]:
     `validate`: how Ansible validates variables of roles.
     """
     checks = (
-        group_errors, network_errors, node_errors, identity_errors, inventory_errors, catalogue_errors,
-        placement_errors, profile_errors, user_errors, secret_errors, offsite_errors,
+        group_errors, network_errors, container_errors, node_errors, identity_errors, inventory_errors,
+        catalogue_errors, placement_errors, profile_errors, user_errors, secret_errors, offsite_errors,
         certificate_errors,
     )  # fmt: skip
     # What is the same for all hosts is said once.
@@ -107,12 +107,13 @@ def sum_errors(site: Site) -> list[str]:
     """Return what single values, each good by itself, add up to that does not hold."""
     nodes = cluster_of(site)
     budgets = [problem for account in node_budget(nodes) for problem in account["problems"]]
-    relations = service_relations(nodes)
+    relations = service_relations(nodes, site["catalogue"])
     facts = [variables.get(FACT) for variables in site["hosts"].values()]
     relations += replication_problems(facts, nodes)
     unnamed = volume_problems([site["catalogue"], *(node["services"] for node in nodes)], site["volumes"])
     drills = drill_problems(site["services"], site["programs"])
     kept = [*dict.fromkeys(unnamed), *drills, *backup_problems(nodes)]
+    kept += offsite_problems(nodes, shared(site, "site_offsite"))
     models = [*model_errors(site, nodes), *routing_errors(site), *user_model_errors(site)]
     certificates = own_certificate_errors(site, nodes)
     return [*budgets, *relations, *kept, *models, *share_errors(nodes), *certificates]

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ..site.rules import is_text, shown
-from .subjects import HOST_FILE, SITE_FILE, Site, label, place_of
+from .subjects import HOST_FILE, NODE_FILE, SITE_FILE, Site, label, place_of
 
 
 def network_of(text: object) -> ipaddress.IPv4Network | None:
@@ -45,9 +45,29 @@ def network_errors(site: Site) -> Iterator[str]:
                     f"that of your router in {SITE_FILE}"
                 )
         yield from operator_errors(variables.get("site_operators"), network)
+        if variables.get("site_operators") == [] and variables.get("site_firewall") is True:
+            yield (
+                "site_operators []: must name the machine that runs playbooks, which has no address in "
+                f"site_network {shown(value)}; write the one with which nodes see it in {SITE_FILE}"
+            )
         if not isinstance(firewall := variables.get("site_firewall"), bool):
             rule = f"must be true or false, without quotes; correct it in {SITE_FILE}"
             yield f"site_firewall {shown(firewall)}: {rule}"
+
+
+def container_errors(site: Site) -> Iterator[str]:
+    """Yield networks of containers whose addresses somebody else has: answers would not leave the node."""
+    for host, variables in site["hosts"].items():
+        containers = network_of(variables.get("node_container_network"))
+        operators = variables.get("site_operators")
+        for other in [variables.get("site_network"), *(operators if isinstance(operators, list) else [])]:
+            network = network_of(other)
+            if containers and network and network.prefixlen and containers.overlaps(network):
+                yield (
+                    f"node_container_network of {label(site, host)} {containers}: must not overlap "
+                    f"{network} of {SITE_FILE}; write another, as 10.213.0.0/16, in "
+                    f"{place_of(site, host, NODE_FILE)}"
+                )
 
 
 def operator_errors(operators: object, network: ipaddress.IPv4Network | None) -> Iterator[str]:

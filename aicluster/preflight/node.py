@@ -303,7 +303,8 @@ def firewall(case: Case) -> Iterator[str]:
     if met["nf_tables"] is False:
         yield (
             f"kernel of {case.node} without nf_tables: must have them for the firewall; one with "
-            f"CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET, or {off}, which leaves its ports open to the LAN"
+            "CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET, CONFIG_NF_TABLES_BRIDGE and CONFIG_NFT_FIB_INET, or "
+            f"{off}, which leaves its ports open to the LAN"
         )
     if met["peer"] and not lets_in(wanted["login"], met["peer"].partition("%")[0]):
         yield (

@@ -17,6 +17,7 @@ from ..site.rules import (
     suggestion,
 )
 from ..site.schema import is_kind
+from .network import network_of
 from .subjects import BOARD_FILE, HOST_FILE, NODE_FILE, TIER_FILE, Site, groups_of, label, place_of
 
 
@@ -50,6 +51,11 @@ NODE_RULES: dict[str, Rule] = {
         f"the port of sshd, from 1 to {LAST_PORT}",
         required=False,
         where=f"the inventory or {HOST_FILE}",
+    ),
+    "node_container_network": Rule(
+        lambda value: (network := network_of(value)) is not None and network.prefixlen in range(2, 17),
+        "an IPv4 network of 65536 addresses or more, without host bits, such as 172.16.0.0/16",
+        where=NODE_FILE,
     ),
     "node_drained": Rule(is_kind(bool), "true or false, without quotes", where=HOST_FILE),
     "node_ai_share": PERCENTAGE,

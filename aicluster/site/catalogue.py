@@ -20,6 +20,8 @@ from .vocabulary import YAML_LOADER
 ARCHITECTURES = ("amd64", "arm64")
 # Whom a port may be opened to besides the tiers.
 AUDIENCES = ("lan", "operators", "localhost")
+# What `reaches` may name besides services.
+OUTSIDE = ("lan", "internet")
 
 
 def is_exact_image(value: object) -> bool:
@@ -59,6 +61,7 @@ PORT_NAME = Kind(is_text, "the name of one of the service's ports", "ports")
 PORT_NUMBER = Kind(is_whole(1, LAST_PORT), f"a port from 1 to {LAST_PORT}")
 SECONDS = Kind(is_whole(1), "a whole number of seconds from 1")
 SERVICES = Kind(is_names, "a list of services")
+REACHED = Kind(is_names, f"a list of services, {', '.join(OUTSIDE)}")
 COMMAND_LINE = Kind(is_text, "a command")
 USER, UNIT_NAME = Kind(is_whole(0), "a numeric user id"), Kind(is_text, "the name of a systemd unit")
 UNITS = Kind(lambda value: is_text(value) or is_names(value), "the name of a systemd unit, or a list of them")
@@ -199,6 +202,11 @@ FIELDS = {
         ports=Field(NAMED, "what it listens on", keys=PORT),
         health=Field(
             ONE, "the container's own health check; null without an image", nullable=True, keys=HEALTH
+        ),
+        reaches=Field(
+            REACHED,
+            "what its container connects to besides `needs`, if it runs anywhere; `lan`: `site_network`, "
+            "of nodes nothing of the toolkit's; `internet`: all else",
         ),
         secrets=Field(NAMES, "names that need a value in `site_secrets`"),
         metrics=Field(ONE, "the page Prometheus scrapes", nullable=True, keys=METRICS),

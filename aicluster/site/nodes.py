@@ -20,7 +20,7 @@ SSH_PORT = 22
 # What an entry has as the variable `node_<name>` says it.
 AS_SAID = (
     *("mac", "board", "architecture", "memory_mb", "memory_reserved_mb", "disk_gb", "disk_reserved_gb"),
-    *("health_start_interval_s", "profile"),
+    *("health_start_interval_s", "profile", "container_network"),
 )
 
 

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .addresses import is_open
-from .catalogue import file_of
+from .catalogue import OUTSIDE, file_of
+from .containers import ASKING
 from .ingress import password_of
 from .nodes import nodes_running
+from .rules import suggestion
 
 # Of the site's own CA, which issues the certificates of ports with `tls`.
 CA_SECRET = "site_ca"
-# Who asks a port that the catalogue names for it: service that asks, and the key that names the port.
-ASKING = {"prometheus": "metrics", "blackbox_exporter": "probe"}
 
 Node = Mapping[str, Any]
 
@@ -91,10 +91,22 @@ def reach_problems(node: Node, askers: Mapping[str, list[Node]]) -> Iterator[str
                     )
 
 
-def service_relations(nodes: Sequence[Node]) -> list[str]:
+def unknown_reach(node: Node, catalogue: Iterable[str]) -> Iterator[str]:
+    """Yield what containers shall connect to and nothing is called."""
+    known = [*catalogue, *OUTSIDE]
+    for service, entry in node["services"].items():
+        for word in names(entry, "reaches"):
+            if word not in known:
+                yield (
+                    f"reaches of service {service} on {node['name']} {word!r}: must be a service, "
+                    f"{' or '.join(OUTSIDE)}; {suggestion(word, known)} in {file_of(service)}"
+                )
+
+
+def service_relations(nodes: Sequence[Node], catalogue: Iterable[str]) -> list[str]:
     """Return one sentence per service that is not given what it needs of others; an empty list is good.
 
-    `nodes`: entries of `cluster_nodes`.
+    `nodes`: entries of `cluster_nodes`; `catalogue`: all services, placed or not.
     """
     everywhere = {service for node in nodes for service in node["services"]}
     askers = {asker: nodes_running(nodes, asker) for asker in ASKING}
@@ -104,6 +116,7 @@ def service_relations(nodes: Sequence[Node]) -> list[str]:
         found += container_problems(node)
         found += secret_problems(node)
         found += reach_problems(node, askers)
+        found += unknown_reach(node, catalogue)
     return list(dict.fromkeys(found))
 
 

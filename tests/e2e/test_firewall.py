@@ -15,13 +15,14 @@ from aicluster_lab.parallel import in_parallel
 from verified import verify
 
 from aicluster.site.addresses import is_open
+from aicluster.site.containers import ASKING
 
 NODES = site.nodes()
 SERVICES = [service for node in NODES for service in node.services.values()]
 # Also one that nothing has.
 NUMBERS = sorted({22, 2375, *(port["port"] for service in SERVICES for port in service["ports"].values())})
 PLACES = [(node.address, number) for node in NODES for number in NUMBERS]
-TABLE = "nft list table inet aicluster"
+TABLE = "nft --stateless list table inet aicluster"
 EDGE = next(node for node in NODES if "edge" in node.groups)
 BACK_WITHIN_S = 60
 FULL = pytest.mark.full
@@ -91,13 +92,17 @@ def test_the_rules_outlive_a_restart(restart, afterwards):
         site.shell(EDGE, afterwards)
 
 
+def is_healthy_again(node: site.Node) -> None:
+    deadline = time.monotonic() + 240
+    while not (verdict := verify("--limit", node.address)).ok and time.monotonic() < deadline:
+        time.sleep(5)
+    assert verdict.ok, verdict.report["failures"]
+
+
 @FULL
 def test_the_rules_are_there_after_a_reboot():
     docker.from_env().containers.get(f"aicluster-lab-{EDGE.name}").restart(timeout=60)
-    deadline = time.monotonic() + 240
-    while not (verdict := verify("--limit", EDGE.address)).ok and time.monotonic() < deadline:
-        time.sleep(5)
-    assert verdict.ok, verdict.report["failures"]
+    is_healthy_again(EDGE)
     assert keeps_out_a_stranger()
 
 
@@ -157,3 +162,61 @@ def test_the_firewall_goes_when_the_node_turns_it_off_and_comes_back():
     finally:
         site.run_site("--limit", EDGE.address).succeeded()
     assert keeps_out_a_stranger()
+
+
+# ---------------------------------------------------------------- containers
+
+PIDS = "docker inspect --format '{{.State.Pid}} {{index .Config.Labels \"aicluster.service\"}}'"
+RUNNING = f"docker ps --quiet --filter label=aicluster.service | xargs --no-run-if-empty {PIDS}"
+# The lab's registry: a machine of the LAN that is no node, and answers anybody who comes that far.
+REGISTRY, REGISTRY_PORT = site.variable(EDGE, "site_image_mirror").split(":")
+IN_THE_LAN = (REGISTRY, int(REGISTRY_PORT))
+
+
+def seen_by_containers(node: site.Node) -> dict[str, set[fake_lan.Place]]:
+    """What answers each container of a node: of nodes, this one too, and of the LAN."""
+    places = json.dumps([*PLACES, IN_THE_LAN])
+
+    def seen(pid: str) -> set[fake_lan.Place]:
+        knock = f"nsenter --target {pid} --net python3 -c '{fake_lan.KNOCK}' {fake_lan.SILENCE_S}"
+        return answers_of(site.shell(node, f"echo '{places}' | {knock}"))
+
+    pids, services = zip(*map(str.split, site.shell(node, RUNNING).splitlines()), strict=True)
+    return dict(zip(services, in_parallel(4, seen, pids), strict=True))
+
+
+def declared_for(service: str, node: site.Node) -> set[fake_lan.Place]:
+    """What a container may reach, as its service says; `ASKING` names pages of others."""
+    entry, page = node.services[service], ASKING.get(service)
+    named = {*entry.get("needs", []), *entry.get("reaches", [])}
+    if service == "nginx":
+        named |= {one for one, its in node.services.items() if its.get("ingress")}
+    return {
+        (other.address, port["port"])
+        for other in NODES
+        for target, its in other.services.items()
+        for name, port in its["ports"].items()
+        if target in named or (page and (its.get(page) or {}).get("port") == name)
+    } | ({IN_THE_LAN} if "lan" in entry.get("reaches", []) else set())
+
+
+def test_no_container_reaches_what_its_service_does_not_declare():
+    contained = [node for node in NODES if node.containers]
+    seen = in_parallel(len(contained), seen_by_containers, contained)
+    wrong = {
+        (node.name, service): places - declared_for(service, node)
+        for node, by_service in zip(contained, seen, strict=True)
+        for service, places in by_service.items()
+    }
+    assert not {who: places for who, places in wrong.items() if places}
+    reached = {
+        (service, place) for by_service in seen for service, places in by_service.items() for place in places
+    }
+    assert {("alertmanager", IN_THE_LAN)} <= reached and "kong" in {service for service, _ in reached}
+
+
+@FULL
+def test_containers_stay_closed_when_docker_was_restarted():
+    gateway = next(node for node in NODES if "kong" in node.services)
+    site.shell(gateway, "systemctl restart docker")
+    is_healthy_again(gateway)

@@ -14,6 +14,7 @@ import pytest
 SWITCH = "lan"
 BRIDGE, CONTAINERS = "br-0123456789ab", {"container": "172.18.0.2", "beside": "172.18.0.3"}
 GATEWAY = "172.18.0.1"
+SERVICE_BRIDGE, SERVICE_GATEWAY = "aic-default", "172.16.0.1"
 Place = tuple[str, int]
 # Which places answer, if only that nobody listens there; a drop is silence.
 KNOCK = """
@@ -113,22 +114,27 @@ def require_tools() -> None:
 
 
 @contextmanager
-def lan(addresses: Mapping[str, str], node: str) -> Iterator[Lan]:
-    """Members with IPv4 and IPv6 addresses; `node` has two containers behind a bridge, as Docker makes it."""
+def lan(addresses: Mapping[str, str], node: str, services: Mapping[str, str]) -> Iterator[Lan]:
+    """Members with IPv4 and IPv6 addresses; `node` has bridges, as Docker makes them.
+
+    One has two containers that are none of the toolkit's, the other those of `services`.
+    """
     require_tools()
     made = Lan(addresses)
-    members = [SWITCH, *addresses, *CONTAINERS]
+    members = [SWITCH, *addresses, *CONTAINERS, *services]
     try:
         ip("netns", "add", made.of(SWITCH))
         made.bridge(SWITCH, SWITCH)
         for name, address in addresses.items():
             made.add(name, SWITCH, SWITCH, f"{address}/24", f"{v6(address)}/64")
-        made.bridge(node, BRIDGE)
-        ip("-n", made.of(node), "address", "add", f"{GATEWAY}/16", "dev", BRIDGE)
         made.run(node, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
-        for name, address in CONTAINERS.items():
-            made.add(name, node, BRIDGE, f"{address}/16")
-            ip("-n", made.of(name), "route", "add", "default", "via", GATEWAY)
+        bridges = ((BRIDGE, GATEWAY, CONTAINERS), (SERVICE_BRIDGE, SERVICE_GATEWAY, services))
+        for bridge, gateway, containers in bridges:
+            made.bridge(node, bridge)
+            ip("-n", made.of(node), "address", "add", f"{gateway}/17", "dev", bridge)
+            for name, address in containers.items():
+                made.add(name, node, bridge, f"{address}/17")
+                ip("-n", made.of(name), "route", "add", "default", "via", gateway)
         yield made
     finally:
         for name in members:
@@ -151,6 +157,6 @@ table ip nat {{
   chain prerouting {{ type nat hook prerouting priority -100;
 {rules}
   }}
-  chain postrouting {{ type nat hook postrouting priority 100; ip saddr 172.18.0.0/16 masquerade; }}
+  chain postrouting {{ type nat hook postrouting priority 100; ip saddr 172.16.0.0/14 masquerade; }}
 }}
 """

@@ -5,7 +5,9 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +17,8 @@ import fake_lan
 import pytest
 import render
 import stack_step
+import tree
+import yaml
 from a_kit import ScriptedKit, check_of, failure_of, site
 from aicluster_node import delivery, firewalls
 from aicluster_verify import CheckError
@@ -26,6 +30,7 @@ from tree import ROOT
 
 from aicluster.engine.desired import Desired
 from aicluster.engine.plan import make_plan
+from aicluster.site.containers import address_of, container_reach
 from aicluster.site.firewall import port_matrix, reached_ports
 
 OPERATOR, LAN = "192.168.1.10", "192.168.1.0/24"
@@ -96,7 +101,12 @@ def test_each_node_has_the_firewall_unless_the_site_or_the_node_turns_it_off(mon
 
 # ---------------------------------------------------------------- loaded, in a LAN of namespaces
 
+CHECK = check_of("firewall")
 NODE = NODES["PI51"]
+CONTAINERS = {
+    name: address_of(name, "default", NODE["container_network"])
+    for name in ("nginx", "kong", "redis", "prometheus", "grafana")
+}
 MEMBERS = {
     "node": NODE["address"], "operator": OPERATOR, "control": CONTROL, "named": MONITORING,
     "other": NODES["AGX0"]["address"], "foreigner": "192.168.1.99",
@@ -118,7 +128,7 @@ ASKED = sorted({22, 2375, 5432, 6379, *PORTS})
 @pytest.fixture(scope="module")
 def lan() -> Iterator[fake_lan.Lan]:
     contained = {number: port["container"] for number, port in PORTS.items() if number != 9100}
-    with fake_lan.lan(MEMBERS, "node") as made:
+    with fake_lan.lan(MEMBERS, "node", CONTAINERS) as made:
         made.load("node", fake_lan.published(NODE["address"], contained))
         yield made
 
@@ -180,14 +190,118 @@ def test_everybody_may_ping_the_node(closed):
 
 
 def test_what_is_loaded_is_listed_as_the_file_is(closed):
-    listing = "nft --stateless list table inet aicluster"
+    listing = CHECK.LISTING
     file = rules_of("PI51")
     fresh = closed.run(
         "node", "unshare", "--net", "sh", "-c", f"nft --file /dev/stdin && {listing}", stdin=file
     )
     asked(closed, "foreigner", NODE["address"])
-    assert fresh == closed.run("node", *listing.split())
+    assert fresh == closed.run("node", "sh", "-c", listing)
     assert fresh.count("accept") == file.count(" accept") > 10
+
+
+# ---------------------------------------------------------------- inside a node
+
+# Port of a container -> which others on its node reach it there.
+ASKERS = {
+    "alertmanager.web": "grafana prometheus", "backup_store.rest": "backup",
+    "blackbox_exporter.web": "prometheus", "comfyui.ui": "nginx", "grafana.web": "nginx",
+    "jupyterhub.hub": "nginx", "kong.proxy": "nginx", "kong.status": "nginx prometheus", "minio.api": "",
+    "minio.console": "", "model_mirror.registry": "ollama", "nginx.http": "jupyterhub kong",
+    "nginx.https": "jupyterhub kong", "ollama.api": "nginx", "pgadmin.web": "",
+    "postgres.sql": "pgadmin postgres_exporter postgrest", "postgres_exporter.metrics": "",
+    "postgrest.admin": "", "postgrest.api": "", "prometheus.web": "grafana nginx",
+    "redis.local": "kong redis_commander redis_exporter",
+    "redis.redis": "kong redis_commander redis_exporter", "redis_commander.web": "",
+    "redis_exporter.metrics": "prometheus", "sonarqube.web": "", "victorialogs.api": "prometheus",
+}  # fmt: skip
+
+
+def reach(name: str) -> dict[str, dict[str, Any]]:
+    found = container_reach(list(NODES.values()), NODES[name]["host"], "192.168.1.1")
+    return {one["service"]: one for one in found}
+
+
+def test_no_port_of_a_container_is_open_to_others_but_by_declaration():
+    found: dict[str, set[str]] = {}
+    for name, node in NODES.items():
+        told = reach(name)
+        for service, one in told.items():
+            for port_name, port in node["services"][service]["ports"].items():
+                askers = found.setdefault(f"{service}.{port_name}", set())
+                places = {(address, port["container"]) for address in one["addresses"]}
+                askers |= {
+                    other
+                    for other, its in told.items()
+                    if places & {(to, number) for _, to, number in its["beside"]}
+                }
+    assert {port: " ".join(sorted(askers)) for port, askers in found.items()} == ASKERS
+
+
+def test_kong_reaches_every_target_of_its_upstreams():
+    told = yaml.safe_load(render.render_role("kong")["/opt/aicluster/kong/secrets/kong.yml"])
+    targets = {target["target"] for upstream in told["upstreams"] for target in upstream["targets"]}
+    assert targets <= {f"{address}:{port}" for address, port in reach("PI51")["kong"]["beyond"]}
+
+
+def test_what_containers_reach_outside_is_declared():
+    outside = {
+        service: one["outside"] for name in NODES for service, one in reach(name).items() if one["outside"]
+    }
+    assert outside == {
+        "alertmanager": ["lan", "internet"], "jupyterhub": ["internet"], "ollama": ["internet"]}  # fmt: skip
+
+
+@pytest.mark.parametrize("network", ["default", "jupyterhub"])
+def test_no_two_services_have_one_address(network):
+    members = list(tree.catalogue()) if network == "default" else [network, "nginx"]
+    assert len({address_of(service, network, "172.16.0.0/16") for service in members}) == len(members)
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_the_kernel_takes_the_rules_of_every_node(lan, name):
+    lan.run("node", "unshare", "--net", "nft", "--file", "/dev/stdin", stdin=rules_of(name))
+
+
+AGX0, OWN, STRANGER = MEMBERS["other"], NODE["address"], MEMBERS["foreigner"]
+BY_CONTAINERS: dict[str, tuple[str, str, dict[int, bool]]] = {
+    "a needed service beside": ("kong", CONTAINERS["redis"], {6379: True, 6381: False}),
+    "the other way round": ("redis", CONTAINERS["kong"], {8000: False, 8100: False}),
+    "who is needed by the same": ("grafana", CONTAINERS["nginx"], {80: False}),
+    "an admin interface": ("nginx", CONTAINERS["kong"], {8000: True, 8100: True, 8001: False}),
+    "metrics": ("prometheus", CONTAINERS["kong"], {8100: True, 8000: False}),
+    "a needed service elsewhere": ("kong", AGX0, {11434: True, 22: False, 8000: False}),
+    "the same, not needed": ("redis", AGX0, {11434: False, 22: False}),
+    "the node's own services": ("prometheus", OWN, {9100: True, 22: False}),
+    "those, not needed": ("redis", OWN, {9100: False, 22: False, 80: False}),
+    "the node at its bridge": ("prometheus", fake_lan.SERVICE_GATEWAY, {9100: False, 22: False}),
+    "a machine of the LAN": ("kong", STRANGER, {80: False, 443: False}),
+    "a name server": ("redis", STRANGER, {53: True}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("with_br_netfilter", ["0", "1"])
+@pytest.mark.parametrize(("member", "host", "ports"), BY_CONTAINERS.values(), ids=BY_CONTAINERS)
+def test_a_container_reaches(closed, member, host, ports, with_br_netfilter):
+    switch = f"echo {with_br_netfilter} > /proc/sys/net/bridge/bridge-nf-call-iptables"
+    closed.ran("node", "sh", "-c", switch)  # Not there without the module, which is as good as 0.
+    assert asked(closed, member, host, ports) == {port for port, answers in ports.items() if answers}
+
+
+@pytest.mark.parametrize(("words", "lan_answers", "internet_answers"), [
+    ([], False, False), (["lan"], True, False), (["internet"], False, True),
+])  # fmt: skip
+def test_a_container_that_declares_it_reaches_outside(lan, words, lan_answers, internet_answers):
+    lan.load("node", rules_of("PI51", service_overrides={"redis": {"reaches": words}}))
+    internet, another_network = "203.0.113.9", "172.16.159.9"
+    for address in (internet, another_network):
+        fake_lan.ip("-n", lan.of("foreigner"), "address", "replace", f"{address}/32", "dev", "eth0")
+        fake_lan.ip("-n", lan.of("node"), "route", "replace", address, "via", STRANGER)
+    assert bool(asked(lan, "redis", STRANGER, [80])) == lan_answers
+    assert bool(asked(lan, "redis", internet, [443])) == internet_answers
+    assert asked(lan, "redis", another_network, [443]) == set()
+    assert asked(lan, "redis", OWN, [22, 2375]) == set(), "nodes are neither"
+    assert asked(lan, "redis", AGX0, [22, 11434, 2375]) == ({2375} if words == ["lan"] else set())
 
 
 # ---------------------------------------------------------------- on trial
@@ -202,9 +316,12 @@ program.DELIVERED, program.KEPT, program.FORMER = folder + "/new", folder + "/ke
 for step in sys.argv[3:]:
     getattr(program, step)()
 """
-REPLACES = "table inet aicluster\ndelete table inet aicluster\n"
-RULES = "table inet aicluster {\n\tchain reach {\n\t\ttcp dport %d accept\n\t}\n}\n"
-OLD, NEW, BROKEN = RULES % 22, RULES % 23, "no rules"
+TABLES = ("inet aicluster", "bridge aicluster")
+REPLACES = "".join(f"table {table}\ndelete table {table}\n" for table in TABLES)
+RULES = "".join(
+    f"table {table} {{\n\tchain reach {{\n\t\ttcp dport PORT accept\n\t}}\n}}\n" for table in TABLES
+)
+OLD, NEW, BROKEN = RULES.replace("PORT", "22"), RULES.replace("PORT", "23"), "no rules"
 ROLLBACK = "aicluster-firewall-rollback"
 TIMER = f"systemd-run --quiet --collect --on-active=50 --timer-property=AccuracySec=1s --unit {ROLLBACK}"
 
@@ -230,7 +347,9 @@ class Trial:
 
     @property
     def loaded(self) -> str:
-        return self.lan.ran("node", "nft", "list", "table", "inet", "aicluster").stdout
+        return "".join(
+            self.lan.ran("node", "nft", "list", "table", *table.split()).stdout for table in TABLES
+        )
 
     @property
     def kept(self) -> str:
@@ -262,7 +381,8 @@ def test_rules_that_nobody_confirms_give_way_to_the_former_ones(trial):
 
 
 def test_the_first_rules_of_a_node_give_way_to_none(trial):
-    trial.lan.clear("node", "inet aicluster")
+    for table in TABLES:
+        trial.lan.clear("node", table)
     trial.steps("begin")
     assert trial.loaded == NEW
     trial.steps("back")
@@ -280,7 +400,7 @@ def test_confirmed_rules_stay_and_are_those_of_the_next_boot(trial):
 
 def test_a_second_trial_within_the_first_goes_back_to_the_rules_before_both(trial):
     trial.steps("begin")
-    trial.deliver(RULES % 24)
+    trial.deliver(RULES.replace("PORT", "24"))
     trial.steps("begin", "back")
     assert trial.loaded == OLD
 
@@ -485,22 +605,28 @@ def test_the_kernel_is_asked_for_nftables(elsewhere, monkeypatch):
 
 # ---------------------------------------------------------------- verify
 
-CHECK = check_of("firewall")
-LISTS = "nft --stateless*"
+LISTS = "sh -c nft --stateless*"
 
 
 @pytest.fixture
 def node_of_check(tmp_path, monkeypatch) -> Any:
     """A node whose rules are loaded, and another one, which answers on some ports."""
     for constant, text in {"RULES": "r", "KEPT": "r", "MATRIX": json.dumps(
-        [{"node": "PI52", "address": "10.0.0.2", "open": [80, 443], "shut": [22]}])}.items():  # fmt: skip
+        [{"node": "PI52", "address": "10.0.0.2", "open": [80, 443], "shut": [22]}]),
+        "CONTAINERS": json.dumps([
+            {"service": name, "addresses": [address], "beside": beside, "shut": [["10.0.0.2", 22]]}
+            for name, address, beside in (("kong", "172.16.0.5", [["172.16.0.5", "172.16.0.6", 6379]]),
+                ("redis", "172.16.0.6", []), ("grafana", "172.16.0.7", []))])}.items():  # fmt: skip
         (tmp_path / constant).write_text(text)
         monkeypatch.setattr(CHECK, constant, str(tmp_path / constant))
 
-    def answers(*ports: int, **said: Any) -> Any:
+    def answers(*ports: int, reached: Any = (), **said: Any) -> Any:
         monkeypatch.setattr(CHECK, "answering", lambda _places: {("10.0.0.2", port) for port in ports})
+        monkeypatch.setattr(CHECK, "listening", lambda pid: {"5": {8000, 8001}, "6": {6379}}[pid])
+        monkeypatch.setattr(CHECK, "answering_to", lambda _pid, places: set(reached) & set(places))
+        runs = {"sh -c docker ps*": "5 kong\n6 redis\n"}
         return ScriptedKit(
-            site("PI51", {"firewall": {}}), commands={"unshare*": "rules", LISTS: "rules", **said}
+            site("PI51", {"firewall": {}}), commands={"unshare*": "rules", LISTS: "rules", **runs, **said}
         )
 
     return answers
@@ -508,7 +634,8 @@ def node_of_check(tmp_path, monkeypatch) -> Any:
 
 def test_verify_says_how_many_ports_it_tried(node_of_check):
     assert CHECK.check(node_of_check(80, 443)).endswith(
-        "3 ports of 1 nodes answer or are silent as they shall"
+        # Kong may ask Redis and not the other node, Redis neither that nor two ports of Kong.
+        "3 ports of 1 nodes answer or are silent as they shall, 4 for containers"
     )
     assert "3 ports" in CHECK.check(node_of_check()), "a node without power is for its own services to tell"
 
@@ -529,6 +656,31 @@ def test_verify_names(node_of_check, ports, said, evidence):
 def test_verify_names_rules_that_were_not_confirmed(node_of_check, tmp_path):
     (tmp_path / "KEPT").write_text("of before")
     assert "never confirmed" in failure_of(CHECK.check, node_of_check(80, 443)).evidence
+
+
+def test_verify_names_what_a_container_reaches_and_shall_not(node_of_check):
+    reached = {("172.16.0.6", 6379), ("172.16.0.5", 8001), ("10.0.0.2", 22)}
+    said = failure_of(CHECK.check, node_of_check(80, 443, reached=reached)).evidence
+    assert said == (
+        "containers reach what they do not declare: kong reaches 10.0.0.2:22; redis reaches 10.0.0.2:22; "
+        "redis reaches 172.16.0.5:8001"
+    )
+
+
+def test_a_container_is_asked_on_the_ports_that_others_could_use():
+    with socket.create_server(("0.0.0.0", 0)) as for_all, socket.create_server(("127.0.0.1", 0)) as own:
+        found = CHECK.listening("self")
+        assert for_all.getsockname()[1] in found and own.getsockname()[1] not in found
+
+
+def test_what_a_container_reaches_is_tried_in_its_network(closed):
+    inside = ["ip", "netns", "exec", closed.of("kong"), "sleep", "60"]
+    with subprocess.Popen(inside) as process, ThreadPoolExecutor(1) as thread:
+        while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":
+            time.sleep(0.01)
+        places = [(CONTAINERS["redis"], 6379), (CONTAINERS["redis"], 80)]
+        assert thread.submit(CHECK.answering_to, str(process.pid), places).result() == set(places[:1])
+        process.kill()
 
 
 def test_a_port_answers_also_if_nobody_listens_there():

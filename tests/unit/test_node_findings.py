@@ -74,8 +74,9 @@ def met(**what: Any) -> dict[str, Any]:
             "ufw": "`sudo ufw disable`", "firewalld": "`sudo systemctl disable --now firewalld`",
             "chain in of nftables table ip mine": "take it off"}.items()},
     "a kernel that has no nftables": (met(nf_tables=False), FIREWALL,
-        "kernel of PI41 without nf_tables: must have them for the firewall; one with CONFIG_NF_TABLES and "
-        f"CONFIG_NF_TABLES_INET, or {OFF}, which leaves its ports open to the LAN"),
+        "kernel of PI41 without nf_tables: must have them for the firewall; one with CONFIG_NF_TABLES, "
+        f"CONFIG_NF_TABLES_INET, CONFIG_NF_TABLES_BRIDGE and CONFIG_NFT_FIB_INET, or {OFF}, "
+        "which leaves its ports open to the LAN"),
     "a run that would lock itself out": (met(peer="192.168.1.11"), FIREWALL,
         "address of this run 192.168.1.11, as PI41 sees it: must be one that the firewall lets in to ssh "
         "(192.168.1.10, 10.8.0.0/24), or the run locks itself out; add it to site_operators in "

@@ -126,3 +126,10 @@ def test_nothing_is_copied_off_site_by(monkeypatch, name, address):
     files = given(monkeypatch, name, address)
     assert not {"offsite", "aicluster-offsite.service"} & files.keys()
     assert "offsite" not in files["aicluster-backup-store.service"]
+
+
+@pytest.mark.parametrize(("address", "let_out"), [("", set()), ("b2:bucket:", {"AGX0"})])
+def test_the_first_store_alone_is_let_out_where_there_is_such_a_repository(monkeypatch, address, let_out):
+    chosen = render.choose(monkeypatch, site_offsite=address)
+    nodes = render.renderer("production", "192.168.1.154", chosen).shared["cluster_nodes"]
+    assert {node["name"] for node in nodes if node["services"].get("backup", {}).get("reaches")} == let_out

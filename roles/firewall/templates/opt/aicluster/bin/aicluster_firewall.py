@@ -16,8 +16,7 @@ DELIVERED = "/etc/aicluster/firewall.nft"
 KEPT = "/var/lib/aicluster/firewall.nft"
 # There while a trial is on; gone after a reboot, as the trial is.
 FORMER = "/run/aicluster-firewall-former.nft"
-TABLE = "inet aicluster"
-NO_TABLE = "table %s\ndelete table %s\n" % (TABLE, TABLE)
+TABLES = ("inet aicluster", "bridge aicluster")
 ROLLBACK = "aicluster-firewall-rollback"
 # Less than the minute that is promised: a small board needs a moment to start this program.
 TRIAL_S = 50
@@ -30,9 +29,12 @@ def run(*command: str) -> None:
 
 def loaded() -> str:
     """Return the rules that are loaded, as a file that brings them back."""
-    listing = ["nft", "list", "table", *TABLE.split()]
-    done = subprocess.run(listing, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-    return NO_TABLE + done.stdout.decode()
+    text = ""
+    for table in TABLES:
+        listing = ["nft", "list", "table", *table.split()]
+        done = subprocess.run(listing, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+        text += "table %s\ndelete table %s\n%s" % (table, table, done.stdout.decode())
+    return text
 
 
 def end_timer() -> None:

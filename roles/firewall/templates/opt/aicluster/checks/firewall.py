@@ -1,19 +1,27 @@
-"""The rules that are loaded are those of the file, and every other node lets this one in where it shall."""
+"""The loaded rules are those of the file, and let between nodes and out of containers what they shall."""
 
+import ctypes
 import errno
 import json
 import os
 import select
 import socket
 import time
-from typing import Dict, Iterable, Set, Tuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Dict, Iterable, List, Set, Tuple
 
 from aicluster_verify import CheckError, Kit
 
 RULES = "/etc/aicluster/firewall.nft"
 KEPT = "/var/lib/aicluster/firewall.nft"
 MATRIX = "/opt/aicluster/firewall/matrix.json"
-LISTING = "nft --stateless list table inet aicluster"
+CONTAINERS = "/opt/aicluster/firewall/containers.json"
+LISTING = "nft --stateless list table inet aicluster && nft --stateless list table bridge aicluster"
+RUNNING = (
+    "docker ps --quiet --filter label=aicluster.service | xargs --no-run-if-empty "
+    """docker inspect --format '{{.State.Pid}} {{index .Config.Labels "aicluster.service"}}'"""
+)
+NEW_NETWORK, LISTENING = 0x40000000, "0A"
 RELOAD = "sudo nft --file " + RULES
 # A drop is silence. Between nodes of one LAN an answer takes milliseconds.
 SILENCE_S = 3
@@ -23,9 +31,9 @@ Place = Tuple[str, int]
 
 
 def check(kit: Kit) -> str:
-    """Compare the loaded rules with the file, then knock at every port of every other node."""
+    """Compare the loaded rules with the file, then knock at every port, from here and from each container."""
     try:
-        loaded = kit.run(LISTING.split())
+        loaded = kit.run(["sh", "-c", LISTING])
     except CheckError as error:
         raise CheckError("every port is open to everybody: %s" % error.evidence, RELOAD) from None
     # The same file, loaded where it lets nobody in or out.
@@ -49,10 +57,63 @@ def check(kit: Kit) -> str:
             caused_by=causes,
         )
     tried = sum(len(one["open"]) + len(one["shut"]) for one in matrix)
-    return "the rules are loaded; %d ports of %d nodes answer or are silent as they shall" % (
-        tried,
-        len(matrix),
+    return (
+        "the rules are loaded; %d ports of %d nodes answer or are silent as they shall, %d for containers"
+        % (
+            tried,
+            len(matrix),
+            closed_to_containers(kit),
+        )
     )
+
+
+def closed_to_containers(kit: Kit) -> int:
+    """Return how many ports are closed to containers of this node, of nodes and of other containers."""
+    found = [line.split() for line in kit.run(["sh", "-c", RUNNING]).splitlines()]
+    # One that is restarting has no process.
+    pids = {service: pid for pid, service in found if pid != "0"}
+    told = [one for one in json.loads(read(CONTAINERS)) if one["service"] in pids]
+    listens = {
+        (address, port)
+        for one in told
+        for address in one["addresses"]
+        for port in listening(pids[one["service"]])
+    }
+    shut = []
+    for one in told:
+        may = {(address, port) for _, address, port in one["beside"]}
+        own = {place for place in listens if place[0] in one["addresses"]}
+        shut.append(sorted((listens - may - own) | {(address, port) for address, port in one["shut"]}))
+    with ThreadPoolExecutor(max(1, len(told))) as threads:
+        reached = list(threads.map(answering_to, [pids[one["service"]] for one in told], shut))
+    wrong = [
+        "%s reaches %s:%d" % (one["service"], address, port)
+        for one, places in zip(told, reached)
+        for address, port in sorted(places)
+    ]
+    if wrong:
+        raise CheckError("containers reach what they do not declare: %s" % "; ".join(wrong), RELOAD)
+    return sum(map(len, shut))
+
+
+def listening(pid: str) -> Set[int]:
+    """Return the TCP ports on which a container listens for others."""
+    lines = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in read("/proc/%s/net/%s" % (pid, name)).splitlines()
+    ]
+    opened = [words[1].split(":") for words in lines if words[3] == LISTENING]
+    # 127.0.0.1 and ::1, as the kernel writes them.
+    return {int(port, 16) for address, port in opened if not address.endswith(("7F", "01000000"))}
+
+
+def answering_to(pid: str, places: List[Place]) -> Set[Place]:
+    """Return those of the places that answer a container; the thread is in its network from then on."""
+    with open("/proc/%s/ns/net" % pid) as network:
+        if ctypes.CDLL(None, use_errno=True).setns(network.fileno(), NEW_NETWORK):
+            raise CheckError("network of process %s: %s" % (pid, os.strerror(ctypes.get_errno())))
+    return answering(places)
 
 
 def answering(places: Iterable[Place], silence_s: float = SILENCE_S) -> Set[Place]:
