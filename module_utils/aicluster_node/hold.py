@@ -9,6 +9,8 @@ import time
 LOCK_FILE = "/run/aicluster.lock"
 # A run renews its hold with each request; the longest request pulls images.
 SILENT_S = 24 * 60 * 60
+# A switch of profiles holds it (aicluster_profile.py), for no longer than the services it starts may take.
+SWITCH_LOCK, SWITCH_S = "/run/aicluster-profile.lock", 600
 
 
 def hold(_request):
@@ -27,6 +29,7 @@ def perform_held(request, perform):
         if holder:
             message = "another run holds this node"
             return {"failed": True, "msg": message, "held_by": holder, "lock": LOCK_FILE}
+        let_switch_end()
     result = perform(request)
     if request["verb"] in ("inspect", "release") or result.get("failed"):
         end(mine)
@@ -55,6 +58,18 @@ def begin(mine, over):
 
     before = replace_record(renewed)
     return dict(before, silent_s=int(now - before.get("seen", now))) if is_held(before) else None
+
+
+def let_switch_end():
+    """Wait while a request switches the node's profile; none begins to as long as a run holds the node."""
+    limit = time.monotonic() + SWITCH_S
+    with open(SWITCH_LOCK, "a") as handle:
+        while time.monotonic() < limit:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(0.2)
 
 
 def end(mine):

@@ -33,6 +33,7 @@ def own_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (storage, "DOCKER_ROOT", "docker"),
         (storage, "CONTAINERD_FILE", "containerd.toml"),
         (hold, "LOCK_FILE", "lock"),
+        (hold, "SWITCH_LOCK", "switch"),
         (packages, "DPKG_FOLDER", "dpkg"),
     ):
         monkeypatch.setattr(module, constant, str(tmp_path / name))

@@ -1,8 +1,10 @@
 """One run at a time changes a node: what its controller sees of another, and what the node."""
 
+import fcntl
 import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,13 @@ def test_a_silent_run_is_taken_over(monkeypatch, passed_s, free):
     now = hold.time.monotonic()
     monkeypatch.setattr(hold.time, "monotonic", lambda: now + passed_s)
     assert ("held_by" not in ask("hold", PI31)) is free
+
+
+def test_a_run_waits_for_a_switch_that_a_request_began():
+    with ThreadPoolExecutor(1) as pool, Path(hold.SWITCH_LOCK).open("w") as switch:
+        fcntl.flock(switch, fcntl.LOCK_EX)
+        run = pool.submit(ask, "hold", ANNA)
+        with pytest.raises(FutureTimeout):
+            run.result(0.5)
+        fcntl.flock(switch, fcntl.LOCK_UN)
+        assert run.result(5) == {"changed": False}
