@@ -183,7 +183,7 @@ HOPS = {
     "profile_wake (wake)": ("a token that can only switch profiles", "whoever repeats it switches a profile"),
     "prometheus (web)": NUMBERS,
     "redis (redis)": ("the password, cached values", ""),
-    "redis_commander (web)": ("an operator's login, cached values", FOR_OPERATORS),
+    "redis_commander (web)": ("cached values", "people open it at the gateway, with TLS"),
     "redis_exporter (metrics)": NUMBERS,
     "sonarqube (web)": (
         "code, tokens and an operator's login",

@@ -37,7 +37,7 @@ from aicluster.site.addresses import audience_networks
 from aicluster.site.containers import container_reach
 from aicluster.site.data import bucket_policy, bucket_users, database_roles
 from aicluster.site.firewall import port_matrix, reached_ports
-from aicluster.site.ingress import ingress_pages
+from aicluster.site.ingress import ingress_pages, service_page
 from aicluster.site.nodes import cluster_nodes, nodes_running, service_endpoints
 from aicluster.site.relations import secret_names
 from aicluster.site.replication import promotion
@@ -56,8 +56,8 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     certificate_names, cluster_nodes, container_reach, database_roles, draining, gateway_users,
     grafana_dashboard, grafana_datasources, grafana_links, hub_users, ingress_pages, model_mirrors,
     model_routing, node_certificate, nodes_running, ollama_differences, password_line, port_matrix, promotion,
-    reached_ports, role_token, scrape_jobs, secret_names, service_endpoints, sha_password_line, ssh_command,
-    successor_months, token_key, toolkit_digest, user_secrets, verify_site, wake_ways, with_user,
+    reached_ports, role_token, scrape_jobs, secret_names, service_endpoints, service_page, sha_password_line,
+    ssh_command, successor_months, token_key, toolkit_digest, user_secrets, verify_site, wake_ways, with_user,
 )  # fmt: skip
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import SiteError
-from ..site.addresses import is_open, scheme_of
+from ..site.addresses import is_open
+from ..site.ingress import service_page
 from ..site.nodes import nodes_running
 
 PROMETHEUS = "prometheus"
@@ -73,14 +74,10 @@ def datasource(title: str, uid: str, url: str, kind: Mapping[str, Any]) -> dict[
 
 
 def grafana_links(nodes: Sequence[Node]) -> list[dict[str, str]]:
-    """Return title and url of the pages with `link` that operators may open; of several nodes the first's."""
+    """Return title and url of the pages with `link` that people may open."""
     found = []
     for service, having in placed_with(nodes, "dashboard"):
-        node = having[0]
-        entry = node["services"][service]
-        page = entry["dashboard"]
-        port = entry["ports"].get(page["port"])
-        if page.get("link") and port and is_open(port, "operators"):
-            url = f"{scheme_of(port)}://{node['address']}:{port['port']}{page['path']}"
-            found.append({"title": page.get("title", service), "url": url})
+        page, opened = having[0]["services"][service]["dashboard"], service_page(nodes, service)
+        if page.get("link") and opened:
+            found.append({"title": page.get("title", service), "url": opened["url"]})
     return sorted(found, key=lambda link: link["title"])

@@ -107,16 +107,18 @@ DASHBOARD = PAGE | {
     "link": Field(BOOLEAN, "whether the dashboards of Grafana link to it for operators", False),
 }
 INGRESS = {
-    "at": Field(one_of("gateway", "node"), "nginx that serves the page: beside Kong, or on other nodes"),
+    "at": Field(
+        one_of("gateway", "node"),
+        "nginx that serves the page: beside Kong, wherever the page is, or on its node",
+    ),
     **optional(
         login=Field(
-            one_of("own", "basic", "none"),
-            "`own`: that of the page (default); `basic`: nginx asks `user` for the secret "
-            "`<service>_password`; `none`: nobody logs in through nginx",
+            one_of("own", "admin", "none"),
+            "`own`: that of the page (default); `admin`: nginx asks for the name and key of an admin of "
+            "`site_users`; `none`: nobody logs in through nginx",
         ),
-        user=Field(NAME, "user name for `basic`, else the service's name"),
+        path=Field(PATH, "path that nginx puts before the page's own and removes from requests, else none"),
         login_path=Field(NAME, "path below the page that nginx refuses if `login` is `none`"),
-        strip=Field(BOOLEAN, "whether nginx removes the path from requests"),
         websocket=Field(BOOLEAN, "whether WebSockets and uploads pass; else 60 s and 1 MiB per request"),
         network=Field(NAME, "network of the page, which nginx joins, else the node's"),
     ),
@@ -237,7 +239,7 @@ FIELDS = {
         dashboard=Field(ONE, "its web page", nullable=True, keys=DASHBOARD),
         ingress=Field(
             ONE,
-            "how nginx on the same node serves `dashboard`, below its path; not if that is /",
+            "how nginx serves `dashboard`, below its path or that of `ingress`; not if that is /",
             nullable=True,
             keys=INGRESS,
         ),

@@ -7,13 +7,11 @@ from zlib import crc32
 
 from .addresses import is_open, listens_on
 from .catalogue import OUTSIDE
-from .ingress import ingress_pages
+from .ingress import INGRESS, ingress_pages
 
 Node = Mapping[str, Any]
 # The network of all containers that do not have one of their own, as compose calls it.
 SHARED = "default"
-# Serves the pages of other services, and joins the networks of those.
-INGRESS = "nginx"
 # Who asks a port that the catalogue names for it: service that asks, and the key that names the port.
 ASKING = {"prometheus": "metrics", "blackbox_exporter": "probe", "grafana": "datasource"}
 # Pings every node.
@@ -69,12 +67,12 @@ def compose_networks(node: Node) -> dict[str, dict[str, Any]]:
     }
 
 
-def asked(service: str, node: Node, other: Node) -> Iterator[tuple[str, str]]:
+def asked(service: str, node: Node, other: Node, nodes: Sequence[Node]) -> Iterator[tuple[str, str]]:
     """Yield each (service, name of its port) on `other`, maybe the same node, that a service connects to."""
-    entry, here = node["services"][service], node["host"] == other["host"]
+    entry = node["services"][service]
     named = {*entry.get("needs", []), *entry.get("reaches", [])}
-    if here and service == INGRESS:
-        named |= {page["service"] for page in ingress_pages(node)}
+    if service == INGRESS:
+        named |= {page["service"] for page in ingress_pages(node, nodes) if page["host"] == other["host"]}
     for target, its in other["services"].items():
         page = its.get(ASKING.get(service, "")) or {}
         for port in its["ports"]:
@@ -103,7 +101,7 @@ def container_reach(nodes: Sequence[Node], host: str, router: str) -> list[dict[
     for name, addresses in contained.items():
         beside, beyond = set(), set()
         for other in nodes:
-            for target, port_name in asked(name, node, other):
+            for target, port_name in asked(name, node, other, nodes):
                 port = other["services"][target]["ports"][port_name]
                 if other["host"] != host:
                     beyond |= {(other["address"], port["port"])} if is_open(port, node["tier"]) else set()

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..errors import SiteError
 from .addresses import is_open
 from .catalogue import OUTSIDE, file_of
 from .containers import ASKING
-from .ingress import password_of
+from .ingress import INGRESS, ingress_pages
 from .nodes import nodes_running
 from .rules import suggestion
 
@@ -23,13 +24,12 @@ def names(entry: Mapping[str, Any], key: str) -> list[str]:
 
 
 def implied_secrets(service: str, entry: Mapping[str, Any]) -> dict[str, str]:
-    """Return secret name -> what it is for: databases and their roles, buckets, a token, a page's login."""
-    metrics, ingress, roles = (entry.get(key) or {} for key in ("metrics", "ingress", "database_roles"))
+    """Return secret name -> what it is for: databases and their roles, buckets, a token."""
+    metrics, roles = (entry.get(key) or {} for key in ("metrics", "database_roles"))
     with_tls = [name for name, port in entry["ports"].items() if port.get("tls")]
     return {
         **({CA_SECRET: f"TLS on port {with_tls[0]}"} if with_tls else {}),
         **({metrics["token"]: "token of metrics"} if "token" in metrics else {}),
-        **({password_of(service): "login of ingress"} if ingress.get("login") == "basic" else {}),
         **{role["secret"]: f"database role {name}" for name, role in roles.items()},
         **{f"{name}_db_password": f"database {name}" for name in names(entry, "databases")},
         **({f"{service}_s3_secret": "buckets"} if names(entry, "buckets") else {}),
@@ -74,21 +74,38 @@ def container_problems(node: Node) -> Iterator[str]:
             )
 
 
+def closed(there: Node, service: str, key: str, other: Node, asks: str) -> Iterator[str]:
+    """Yield that a page (`key`) of a service on `there` is not open to the tier of another node that asks."""
+    entry = there["services"][service]
+    port = entry[key]["port"]
+    audience = names(entry["ports"][port], "from")
+    if other["host"] != there["host"] and not is_open({"from": audience}, other["tier"]):
+        yield (
+            f"from of port {port} of service {service} on {there['name']} {audience}: must include "
+            f"{other['tier']}: {asks}; add it in {file_of(service)}"
+        )
+
+
 def reach_problems(node: Node, askers: Mapping[str, list[Node]]) -> Iterator[str]:
     """Yield ports that another node asks for metrics or a page, and that are not open to its tier."""
     for service, entry in node["services"].items():
         for asker, key in ASKING.items():
-            page = entry.get(key)
-            if not page:
-                continue
-            audience = names(entry["ports"][page["port"]], "from")
-            for other in askers[asker]:
-                if other["host"] != node["host"] and not is_open({"from": audience}, other["tier"]):
-                    yield (
-                        f"from of port {page['port']} of service {service} on {node['name']} {audience}: "
-                        f"must include {other['tier']}: {asker} on {other['name']} asks for its {key}; "
-                        f"add it in {file_of(service)}"
-                    )
+            for other in askers[asker] if entry.get(key) else []:
+                asks = f"{asker} on {other['name']} asks for its {key}"
+                yield from closed(node, service, key, other, asks)
+
+
+def page_problems(node: Node, nodes: Sequence[Node]) -> Iterator[str]:
+    """Yield what keeps the nginx of a node from serving pages."""
+    try:
+        pages = ingress_pages(node, nodes) if INGRESS in node["services"] else []
+    except SiteError as error:
+        yield str(error)
+        return
+    for page in pages:
+        there = next(one for one in nodes if one["host"] == page["host"])
+        asks = f"nginx on {node['name']} serves its page"
+        yield from closed(there, page["service"], "dashboard", node, asks)
 
 
 def unknown_reach(node: Node, catalogue: Iterable[str]) -> Iterator[str]:
@@ -116,6 +133,7 @@ def service_relations(nodes: Sequence[Node], catalogue: Iterable[str]) -> list[s
         found += container_problems(node)
         found += secret_problems(node)
         found += reach_problems(node, askers)
+        found += page_problems(node, nodes)
         found += unknown_reach(node, catalogue)
     return list(dict.fromkeys(found))
 

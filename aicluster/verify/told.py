@@ -26,7 +26,6 @@ def service_view(name: str, entry: Mapping[str, Any], node: Mapping[str, Any]) -
         "health_limit_s": health_limit_s(entry.get("health")),
         "profiles": profiles_of(name, node),
         "replication": entry.get("replication"),
-        "login": (entry.get("ingress") or {}).get("login"),
         "ports": {
             port_name: {
                 "port": port["port"],

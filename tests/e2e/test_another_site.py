@@ -22,6 +22,7 @@ from aicluster_lab.sitedata import OVERLAY
 from http_client import get, post
 from interrupted import postgres
 from project_copy import copy_of_the_project
+from prometheus_api import data
 from tree import ROOT
 from verified import Verdict, verify
 
@@ -183,8 +184,7 @@ def test_the_gateway_asks_the_node_it_moved_to(gateway_url, api_key):
 def test_prometheus_the_portal_and_the_budget_follow(changed, gateway_url):
     # The other one, of the monitoring tier, watches this one.
     [prometheus] = [node for node in site.running("prometheus") if "kong" in node.services]
-    url = f"http://{prometheus.address}:{prometheus.port('prometheus', 'web')}/api/v1/targets?state=active"
-    targets = [target["labels"] for target in get(url).json()["data"]["activeTargets"]]
+    targets = [target["labels"] for target in data(prometheus, "targets?state=active")["activeTargets"]]
     assert [target["node"] for target in targets if target["job"] == SERVICE] == [NEW.name]
     page = get(f"{gateway_url}/").body.decode()
     assert f'data-node="{NEW.name}" data-service="{SERVICE}"' in page

@@ -16,6 +16,7 @@ from verified import verify
 
 from aicluster.site.addresses import is_open
 from aicluster.site.containers import ASKING
+from aicluster.site.ingress import ingress_pages
 
 NODES = site.nodes()
 SERVICES = [service for node in NODES for service in node.services.values()]
@@ -190,7 +191,7 @@ def declared_for(service: str, node: site.Node) -> set[fake_lan.Place]:
     entry, page = node.services[service], ASKING.get(service)
     named = {*entry.get("needs", []), *entry.get("reaches", [])}
     if service == "nginx":
-        named |= {one for one, its in node.services.items() if its.get("ingress")}
+        named |= {page["service"] for page in ingress_pages(node.entry, [one.entry for one in NODES])}
     return {
         (other.address, port["port"])
         for other in NODES

@@ -57,7 +57,6 @@ def basic(password: str) -> str:
 REDIS_KEY = "aicluster:verify:run-1:N"
 ROW = {"time": "2026-11-23T11:34:30+00:00", "database": "aicluster", "version": "17.11"}
 SESSION_OF_PGADMIN = ("Set-Cookie", "pga4_session=one; Path=/")
-OPERATOR = {"username": "operator", "password": RIGHT}
 REDIS = {"host": "redis", "port": 6379}
 
 
@@ -68,10 +67,6 @@ def of_two(**said: Any) -> Answer:
     """What one of two databases says of itself, but for this; and the row that is written there."""
     state = {"recovery": True, "streaming": 1, "lag_s": 0, "standbys": 0, **said}
     return lambda argv, _stdin: json.dumps(state) if "state" in argv else "run-1 N\n4\n"
-
-
-def signed_in(page: Any) -> Answer:
-    return only_with("Authorization", "Bearer tok", page, 401)
 
 
 DATA = {
@@ -112,13 +107,9 @@ DATA = {
         "pgadmin: printenv PGADMIN_DEFAULT_EMAIL": "operator@example.org\n",
     }, {"pgadmin/password": RIGHT}),
     "redis_commander": Healthy({"redis_commander": {"web": 8081}}, {
-        "POST /signin": lambda form, _sent: (
-            200, {"ok": dict(parse_qsl(form)) == OPERATOR, "bearerToken": "tok"}),
-        "GET /connections": signed_in({"connections": [{"label": "PI52", "options": REDIS}]}),
-        "GET /apiv2/server/info": signed_in({"data": [REDIS | {"info": [{"key": "Redis version"}]}]}),
-    }, {"redis_commander/local-production.json": json.dumps(
-        {"server": {"httpAuth": OPERATOR}, "connections": [REDIS]}
-    )}),
+        "GET /connections": (200, {"connections": [{"label": "PI52", "options": REDIS}]}),
+        "GET /apiv2/server/info": (200, {"data": [REDIS | {"info": [{"key": "Redis version"}]}]}),
+    }, {"redis_commander/local-production.json": json.dumps({"connections": [REDIS]})}),
 }  # fmt: skip
 
 LAYERS = {"config": b"{}", "model": b"GGUF" * 100}
@@ -341,7 +332,7 @@ MONITORING = {
 MESSAGE = {"message": {"role": "assistant", "content": ""}}
 OF_NANO = (200, MESSAGE, ("X-AI-Node", "NANO"))
 PAGES = """
-<li data-node="N" data-service="comfyui"><a href="/comfyui/">open</a></li>
+<li data-node="N" data-service="comfyui"><a href="/comfyui/">open</a> asks for a key</li>
 <li data-node="N" data-service="sonarqube"><a href="http://10.0.0.3:9000/">open</a></li>
 <li data-node="N" data-service="jupyterhub">
   <a href="/jupyter/">open</a>
@@ -438,7 +429,7 @@ GATEWAY = {
         "GET /": (200, PAGES),
         "GET /comfyui/": (401, ""),
         "GET /jupyter/": (302, ""),
-    }, cluster=[node_of("secondary_ai")], entries={"comfyui": {"login": "basic"}}),
+    }, cluster=[node_of("secondary_ai")]),
     "kong": KONG,
     "kong without AI nodes": replace(KONG, cluster=[]),
     "kong before one service each": replace(KONG, cluster=[

@@ -105,8 +105,12 @@ def test_a_prometheus_that_may_not_be_reached_is_an_error_with_the_way_out():
         grafana_datasources(cluster(PI51=["operators"]), "PI41")
 
 
-def test_links_lead_to_the_pages_operators_may_open():
-    links = grafana_links(cluster())
-    assert [link["title"] for link in links] == ["Alerts", "Logs", "Prometheus"]
-    assert links[-1]["url"] == "http://192.168.1.147:9090/"
-    assert grafana_links(cluster(PI51=["gateway"])) == links[:-1]
+def test_links_lead_to_the_pages_people_may_open():
+    nodes = cluster()
+    pages = {"Alerts": "/alerts/", "Logs": "/logs/select/vmui/", "Prometheus": "/prometheus/"}
+    links = {link["title"]: link["url"] for link in grafana_links(nodes)}
+    assert links == {title: f"https://192.168.1.147:443{path}" for title, path in pages.items()}
+    [gateway] = nodes_running(nodes, "kong")
+    for port in gateway["services"]["nginx"]["ports"].values():
+        port["from"] = ["monitoring"]
+    assert grafana_links(nodes) == []

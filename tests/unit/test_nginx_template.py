@@ -99,7 +99,11 @@ def test_a_service_behind_kong_sends_requests_nowhere_else(location):
 
 @pytest.mark.parametrize(
     ("node", "location", "headers"),
-    [(GATEWAY, "@edge", ["apikey", "Authorization"]), (PAGES, "/comfyui/", ["Authorization"])],
+    [
+        (GATEWAY, "@edge", ["apikey", "Authorization"]),
+        (GATEWAY, "/prometheus/", ["Authorization"]),
+        (PAGES, "/comfyui/", ["Authorization"]),
+    ],
 )
 def test_a_key_or_password_stays_at_the_door(node, location, headers):
     for header in headers:
@@ -148,8 +152,19 @@ def test_comfyui_is_asked_letter_by_letter_without_the_path_of_the_page(asked, h
     assert (found and found["comfyui_rest"]) == handed_on
 
 
-def test_a_page_of_somebody_elses_is_refused():
-    assert values("/comfyui/", "if", node=PAGES) == [["($foreign_origin)"]]
+@cases(("node", "path", "target"), {
+    "a page of the node": (PAGES, "/comfyui/", "comfyui"),
+    "the gateway's own": (GATEWAY, "/prometheus/", "prometheus"),
+    "Alertmanager's, of another node": (GATEWAY, "/alerts/", "192.168.1.204"),
+    "the logs'": (GATEWAY, "/logs/", "192.168.1.204"),
+    "that of Redis": (GATEWAY, "/redis/", "192.168.1.247"),
+})  # fmt: skip
+def test_a_page_without_a_login_is_for_administrators_and_not_for_pages_of_others(node, path, target):
+    assert values(path, "auth_basic_user_file", node=node) == [["/run/secrets/nginx/pages"]]
+    assert values(path, "if", node=node) == [["($foreign_origin)"]]
+    [[url]] = values(path, "proxy_pass", node=node)
+    service = url.removeprefix("http://$").partition(":")[0]
+    assert [f"${service}", target] in [words for name, words, _ in server(node=node) if name == "set"]
 
 
 @pytest.mark.parametrize("location", ["/comfyui/", "/jupyter/"])
@@ -165,9 +180,10 @@ def test_who_may_log_in_to_grafana_may_do_so_through_nginx():
     site = render.without()
     [services] = [node["services"] for node in site["cluster_nodes"] if node["name"] == GATEWAY]
     del services["grafana"]["ingress"]["login"]
-    shown = render.render_role("nginx", overrides=site)[CONF + "locations/ingress.conf"]
-    assert "Authorization" not in shown
-    assert "/grafana/login" not in shown
+    shown = parse(render.render_role("nginx", overrides=site)[CONF + "locations/ingress.conf"])
+    [grafana] = [block for _, words, block in shown if words == ["/grafana/"]]
+    assert "Authorization" not in [words[0] for name, words, _ in grafana if name == "proxy_set_header"]
+    assert ["/grafana/login"] not in [words for _, words, _ in shown]
 
 
 @pytest.mark.parametrize("node", [GATEWAY, PAGES])
@@ -257,20 +273,29 @@ ADMINS = render.with_users(
 )
 
 
-@pytest.mark.parametrize(("switch", "users", "told"), [
-    pytest.param(True, ["operator", "anna"], "an administrator's name", id="admins with a valid key"),
-    pytest.param(False, ["operator"], "asks for a password", id="the page's own user alone"),
-])  # fmt: skip
-def test_a_page_without_a_login_asks_for(switch, users, told):
-    site, host = {**ADMINS, "nginx_admins": switch}, render.hosts_running("comfyui")[0]
-    files = render.render_role("nginx", host=host, overrides=site)
-    lines = files["/opt/aicluster/nginx/secrets/pages"].splitlines()
-    assert [line.partition(":")[0] for line in lines] == users
-    assert lines[1:] == [password_line("made-up-user-anna-main", "anna", SITE)][: len(users) - 1]
-    assert f'"~^({"|".join(users)})$" /run' in files[CONF + "http/ingress.conf"]
-    assert told in files[CONF + "html/index.html"]
-    gateway = render.render_role("nginx", overrides=site)
-    assert "/opt/aicluster/nginx/secrets/pages" not in gateway, "it serves no such page"
+@pytest.mark.parametrize("node", [GATEWAY, PAGES])
+def test_its_users_are_the_administrators_with_a_valid_key(node):
+    hosts = {entry["name"]: entry["host"] for entry in render.cluster("production")}
+    files = render.render_role("nginx", host=hosts[node], overrides=ADMINS)
+    comment, *lines = files["/opt/aicluster/nginx/secrets/pages"].splitlines()
+    assert comment.startswith("#")
+    assert lines == [password_line("made-up-user-anna-main", "anna", SITE)]
+    assert "asks for an administrator's name and key" in files[CONF + "html/index.html"]
+    edge = render.render_role("nginx", host=hosts[EDGE], overrides=ADMINS)
+    assert "/opt/aicluster/nginx/secrets/pages" not in edge, "it serves no such page"
+
+
+def test_the_portal_leads_to_the_page_at_the_gateway():
+    page = render.render_role("nginx")[CONF + "html/index.html"]
+    links = re.findall(r'data-service="(\w+)">(?:(?!</li>).)*?<a href="([^"]*)"', page, re.DOTALL)
+    expected = {
+        "redis_commander": "/redis/",
+        "victorialogs": "/logs/select/vmui/",
+        "prometheus": "/prometheus/",
+    }
+    assert expected.items() <= dict(links).items()
+    assert [service for service, _ in links].count("prometheus") == 1
+    assert "/comfyui/" in dict(links)["comfyui"] and dict(links)["pgadmin"].startswith("http://192")
 
 
 WITH_ITS_MODEL = """'$edge_members,"model":"$edge_alias"}'"""
@@ -296,8 +321,6 @@ FOREIGN = "$foreign_origin"
     "an answer is cached": (EDGE, "$ollama_streams", "application/json", '""'),
     "events pass the cache by": (EDGE, "$ollama_streams", "text/event-stream", "no"),
     "Ollama's own stream, too": (EDGE, "$ollama_streams", "application/x-ndjson", "no"),
-    "ComfyUI opens to its user": (PAGES, "$comfyui_users", "operator", "/run/secrets/nginx/pages"),
-    "and not to that of another page": (PAGES, "$comfyui_users", "operators", "/dev/null"),
     "a page that is opened comes from nowhere": (PAGES, FOREIGN, " 10.0.0.3:8080", '""'),
     "its own page may ask": (PAGES, FOREIGN, "http://10.0.0.3:8080 10.0.0.3:8080", '""'),
     "a page of somebody else's may not": (PAGES, FOREIGN, "http://evil.example 10.0.0.3:8080", "1"),

@@ -143,9 +143,7 @@ def kong_yml(text: str, _files: Files) -> Iterator[str]:
 
 
 def redis_commander_json(text: str, _files: Files) -> Iterator[str]:
-    found = json.loads(text)
-    yield found["server"]["httpAuth"]["password"]
-    yield from (connection["password"] for connection in found["connections"])
+    yield from (connection["password"] for connection in json.loads(text)["connections"])
 
 
 # Any other file is one line, the secret.

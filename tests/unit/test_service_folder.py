@@ -22,11 +22,11 @@ FOLDER = {
         disk_gb: 1
         ports: {web: {port: 8777, container: 80, from: [gateway, monitoring]}}
         health: {test: [CMD, ok], interval_s: 10, timeout_s: 3, retries: 3, start_s: 10}
-        secrets: [made_up_password, made_up_db_password, made_up_reader_password]
+        secrets: [made_up_db_password, made_up_reader_password]
         metrics: {port: web, path: /metrics}
         probe: {port: web, path: /}
         dashboard: {port: web, path: /made-up/}
-        ingress: {at: node, login: basic}
+        ingress: {at: node, login: own}
         databases: [made_up]
         database_roles: {made_up_reader: {secret: made_up_reader_password}}
         backup: [{volume: made_up_data}]
@@ -52,7 +52,6 @@ print(json.dumps([files, site_description.errors_of(site_description.production(
 """
 WHERE = {
     "nginx": ("conf/locations/ingress.conf", "location /made-up/ {"),
-    "the login": ("nginx/secrets/pages", "made_up:{SSHA}"),
     "the portal": ("conf/html/index.html", 'data-service="made_up"'),
     "the scrape job": ("prometheus/prometheus.yml", "job_name: made_up\n"),
     "the probe": ("prometheus/prometheus.yml", ":8777/\n"),

@@ -1,5 +1,6 @@
 """Filters of the site: its nodes, who reaches which port, databases, buckets and pages."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from tables import cases
 from aicluster.errors import SiteError
 from aicluster.site.addresses import audience_networks
 from aicluster.site.data import bucket_users, database_roles
-from aicluster.site.ingress import ingress_pages
+from aicluster.site.ingress import ingress_pages, service_page
 from aicluster.site.nodes import cluster_nodes
 
 CATALOGUE = {
@@ -103,15 +104,81 @@ def test_a_name_is_refused(asked, kind, names, message):
             asked(nodes({"web": {kind: [name]}, "exporter": exporter}))
 
 
-def page(path: str, **ingress: Any) -> dict[str, Any]:
+def page(path: str, /, **ingress: Any) -> dict[str, Any]:
     dashboard = {"port": "web", "path": path, "title": "Web"}
     ports = {"web": {"port": 8080, "container": 80, "from": []}}
     return {"ports": ports, "dashboard": dashboard, "ingress": {"at": "node", **ingress}}
 
 
 def paths(**services: dict[str, Any]) -> list[str]:
-    found = ingress_pages({"name": "N", "profiles": {}, "services": services})
+    found = ingress_pages(member("N", "backend", **services))
     return [one["path"] for one in found]
+
+
+def member(name: str, tier: str, **services: Any) -> dict[str, Any]:
+    known = {"name": name, "host": name, "address": f"at-{name}", "tier": tier, "profiles": {}}
+    return {**known, "services": services}
+
+
+def served(here: str, *places: tuple[str, str, str]) -> list[dict[str, Any]]:
+    """What `here` serves of nodes (name, tier, path before the page `web`), of which GATE has Kong."""
+    cluster = [
+        member(
+            name, tier, web=page("/ui/", at="gateway", path=path), **({"kong": {}} if name == "GATE" else {})
+        )
+        for name, tier, path in places
+    ]
+    return ingress_pages(next(node for node in cluster if node["name"] == here), cluster)
+
+
+GATE, NODE, WATCH = ("GATE", "gateway", "/w/"), ("NODE", "backend", "/w/"), ("WATCH", "monitoring", "/w/")
+
+
+@cases(("here", "places", "expected"), {
+    "its own page, by the container's name": ("GATE", [GATE, NODE], ("GATE", "web", 80)),
+    "that of another node, at its address and port": (
+        "GATE", [(*GATE[:2], "/"), NODE], ("NODE", "at-NODE", 8080)),
+    "of two nodes not that which watches": (
+        "GATE", [(*GATE[:2], "/"), WATCH, NODE], ("NODE", "at-NODE", 8080)),
+    "nothing of others beside no Kong": ("NODE", [GATE, NODE], None),
+})  # fmt: skip
+def test_a_gateway_serves(here, places, expected):
+    found = [(page["node"], page["address"], page["port"]) for page in served(here, *places)]
+    assert found == ([expected] if expected else [])
+
+
+def test_a_path_of_the_gateways_is_put_before_that_of_the_page_and_removed_again():
+    [found] = served("GATE", GATE)
+    assert (found["path"], found["opens"], found["strip"]) == ("/w/", "/w/ui/", True)
+
+
+def front(http: list[str], https: Sequence[str] = ()) -> dict[str, Any]:
+    return {"ports": {"http": {"port": 80, "from": http}, "https": {"port": 443, "from": https, "tls": True}}}
+
+
+def pages_of(nginx: dict[str, Any], audience: list[str], **ingress: Any) -> dict[str, Any]:
+    """How people open the page of a node: a gateway with this nginx is beside it."""
+    web = page("/", **ingress)
+    web["ports"]["web"]["from"] = audience
+    cluster = [member("GATE", "gateway", kong={}, nginx=nginx), member("NODE", "backend", web=web)]
+    return service_page(cluster, "web", "NODE")
+
+
+AT_THE_GATEWAY = {"at": "gateway", "login": "admin", "path": "/w/"}
+
+
+@cases(("nginx", "audience", "ingress", "expected"), {
+    "at the gateway, with TLS where it has that": (
+        front(["lan"], ["lan"]), [], AT_THE_GATEWAY, ("https://at-GATE:443/w/", "GATE", "admin")),
+    "without TLS where it has none": (
+        front(["lan"]), ["operators"], AT_THE_GATEWAY, ("http://at-GATE:80/w/", "GATE", "admin")),
+    "at its own port where no nginx serves it": (
+        front(["lan"]), ["operators"], {"at": "node"}, ("http://at-NODE:8080/", None, "own")),
+    "nowhere where both are for nodes": (front(["monitoring"]), ["gateway"], AT_THE_GATEWAY, None),
+})  # fmt: skip
+def test_people_open_a_page(nginx, audience, ingress, expected):
+    found = pages_of(nginx, audience, **ingress)
+    assert (tuple(found[key] for key in ("url", "front", "login")) if found else None) == expected
 
 
 @cases(("services", "expected"), {
@@ -128,12 +195,9 @@ def test_nginx_serves(services, expected):
 
 
 @cases(("services", "message"), {
-    "a path that is no folder": ({"web": page("/web")}, "'/web': must end with /"),
-    "two pages at one path": ({"art": page("/web/"), "web": page("/web/")},
-        r"dashboard.path of service web on N '/web/': is that of art, too; change it in roles/web/"),
-    "two pages with one user, of whose passwords only one would be asked for": (
-        {name: page(f"/{name}/", login="basic", user="me") for name in ("art", "web")},
-        "ingress.user of service web on N 'me': is that of art, too"),
+    "a path that is no folder": ({"web": page("/web")}, "path '/web' of the page .*: must end with /"),
+    "two pages at one path": ({"art": page("/web/"), "web": page("/", path="/web/")},
+        "path '/web/' of the page of service web on N: is that of art, too; change it in roles/web/"),
 })  # fmt: skip
 def test_a_mistake_is_named_with_its_rule_and_its_fix(services, message):
     with pytest.raises(SiteError, match=message):

@@ -12,8 +12,10 @@ FLOWS = {
     "chat": "through the ingress, with a key; the portal shows its page and the states of services",
     "edge fallback": "the gateway sends a request to the edge as without AI nodes; the edge's model answers",
 }
-# On the node's page: (service, path) of what is behind the same nginx.
-LINK = re.compile(r'data-service="(\w+)">(?:(?!</li>).)*?<a href="(/[^"]*)"', re.DOTALL)
+# On a portal: node, service, path and what is said of a page behind the same nginx.
+LINK = re.compile(
+    r'data-node="([^"]+)" data-service="(\w+)">(?:(?!</li>).)*?<a href="(/[^"]*)"(.*?)</li>', re.DOTALL
+)
 UNAUTHORIZED, AWAY = 401, 500
 # The names of the certificate, and the file of those that are trusted.
 WANTED = os.path.splitext(__file__)[0] + ".json"
@@ -110,6 +112,7 @@ def through_the_gateway(kit: Kit) -> str:
     page = kit.expect(kit.url("nginx", "http", "/"))
     if "portal.js" not in page.text:
         raise CheckError("its page is not the portal: %s" % page.text[:100])
+    opened(kit, page.text)
     with possible_causes(kit.hosts("prometheus")[:1]):
         kit.expect(kit.url("nginx", "http", "/portal/health"))
     headers = {"apikey": kit.secret("kong", "api_key")}
@@ -129,20 +132,26 @@ def through_the_gateway(kit: Kit) -> str:
     return seen
 
 
-def of_the_node(kit: Kit) -> str:
-    """Open each page that the node's own lists behind nginx; nginx asks for a password where it should."""
-    listed = LINK.findall(kit.expect(kit.url("nginx", "http", "/")).text)
-    for service, path in listed:
+def opened(kit: Kit, portal: str) -> List[str]:
+    """Open each page that a portal lists behind its nginx, which asks for a key where it says so."""
+    listed = LINK.findall(portal)
+    for node, service, path, said in listed:
         answer = kit.http(kit.url("nginx", "http", path))
-        if kit.services[service].get("login") == "basic" and answer.status != UNAUTHORIZED:
-            raise CheckError("%s: answered %d without a password instead of 401" % (path, answer.status))
+        if "asks for" in said and answer.status != UNAUTHORIZED:
+            raise CheckError("%s: answered %d without a key instead of 401" % (path, answer.status))
         if answer.status >= AWAY:
             raise CheckError(
                 "%s: answered %d: %s" % (path, answer.status, answer.text.strip()[:300]),
                 "sudo /opt/aicluster/bin/aicluster_verify.py %s" % service,
-                caused_by=["%s on %s" % (service, kit.node)],
+                caused_by=["%s on %s" % (service, node)],
             )
-    return "/healthz and the node's page answer%s" % "".join(", %s" % path for _service, path in listed)
+    return [path for _node, _service, path, _said in listed]
+
+
+def of_the_node(kit: Kit) -> str:
+    """Open each page behind the node's nginx."""
+    listed = opened(kit, kit.expect(kit.url("nginx", "http", "/")).text)
+    return "/healthz and the node's page answer%s" % "".join(", %s" % path for path in listed)
 
 
 def on_the_edge(kit: Kit) -> str:

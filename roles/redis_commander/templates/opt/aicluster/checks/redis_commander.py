@@ -1,7 +1,6 @@
-"""The page shows nothing without a login, and to operators the INFO of each Redis."""
+"""The page has a connection to each Redis, and its INFO."""
 
 import json
-from urllib.parse import urlencode
 
 from aicluster_verify import CheckError, Kit
 
@@ -9,31 +8,18 @@ SETTINGS = "local-production.json"
 
 
 def check(kit: Kit) -> str:
-    """User, password and connections are those of the file the page was given."""
+    """Compare the connections with those of the file the page was given; each answers."""
     settings = json.loads(kit.secret("redis_commander", SETTINGS))
-    kit.expect(kit.url("redis_commander", "web", "/connections"), status=401)
-
-    user = settings["server"]["httpAuth"]
-    form = urlencode({"username": user["username"], "password": user["password"]})
-    signed_in = kit.expect(kit.url("redis_commander", "web", "/signin"), method="POST", data=form).json()
-    if not signed_in.get("ok"):
-        raise CheckError("refuses the password of its secret file")
-    login = {"Authorization": "Bearer %s" % signed_in["bearerToken"]}
-
     wanted = {"%s:%s" % (each["host"], each["port"]) for each in settings["connections"]}
     if not wanted:
         raise CheckError("no Redis is open to this node: see `from` of its port in group_vars")
-    listed = kit.expect(kit.url("redis_commander", "web", "/connections"), headers=login).json()[
-        "connections"
-    ]
+    listed = kit.expect(kit.url("redis_commander", "web", "/connections")).json()["connections"]
     missing = wanted - {"%s:%s" % (each["options"]["host"], each["options"]["port"]) for each in listed}
     if missing:
         raise CheckError("connections missing: %s" % ", ".join(sorted(missing)))
 
-    answers = kit.expect(kit.url("redis_commander", "web", "/apiv2/server/info"), headers=login).json()[
-        "data"
-    ]
+    answers = kit.expect(kit.url("redis_commander", "web", "/apiv2/server/info")).json()["data"]
     silent = wanted - {"%s:%s" % (each["host"], each["port"]) for each in answers if each.get("info")}
     if silent:
         raise CheckError("no answer from Redis at %s" % ", ".join(sorted(silent)))
-    return "strangers refused, operator signed in, %d Redis answering" % len(wanted)
+    return "%d Redis answering" % len(wanted)
