@@ -224,9 +224,9 @@ def ports_page(nodes: Sequence[Node]) -> str:
     rows = [(*row, ", ".join(names)) for row, names in sorted(published.items())]
     text = (
         "Every port a node publishes, and its intended clients: a tier, `lan`, `operators` "
-        "(`site_operators`), or `localhost`. Docker binds `localhost` to the loopback interface and all else "
-        "to the node's address; the [firewall](../../roles/firewall/README.md) of each node keeps everybody "
-        "else out, over IPv4 and IPv6. Port "
+        "(`site_operators`), `internet` (everybody), or `localhost`. Docker binds `localhost` to loopback "
+        "and all else to the node's address; the [firewall](../../roles/firewall/README.md) of each node "
+        "keeps everybody else out, over IPv4 and IPv6. Port "
         f"{' or '.join(sorted({str(node['ssh_port']) for node in nodes}))} (ssh) is open to operators and to "
         "the control node. No other port is."
     )

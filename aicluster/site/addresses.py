@@ -21,7 +21,7 @@ def scheme_of(port: Mapping[str, Any]) -> str:
 
 def is_open(port: Mapping[str, Any], audience: str) -> bool:
     """Tell whether a tier, or the operators, may reach a port; all of them are on the LAN."""
-    return not {audience, "lan"}.isdisjoint(port["from"])
+    return not {audience, "lan", "internet"}.isdisjoint(port["from"])
 
 
 def audience_networks(
@@ -31,13 +31,15 @@ def audience_networks(
 
     `nodes`: entries of `cluster_nodes`; `lan`: `site_network`; `operators`: `site_operators`.
     Entry: audience, node (its name, or None), network (`address/prefix`). Nodes come first, in the cluster's
-    order; then `lan`, then `operators`, without what came before. `localhost` is no place on the network.
+    order; then `lan`, `operators`, `internet`, without what came before. `localhost` is no place on the
+    network.
     """
     asked = list(audiences)
     places = [
         *((node["tier"], node["name"], node["address"]) for node in nodes),
         ("lan", None, lan),
         *(("operators", None, text) for text in operators),
+        ("internet", None, "0.0.0.0/0"),
     ]
     found: dict[str, dict[str, Any]] = {}
     for audience, node, text in places:

@@ -19,7 +19,7 @@ from .vocabulary import YAML_LOADER
 
 ARCHITECTURES = ("amd64", "arm64")
 # Whom a port may be opened to besides the tiers.
-AUDIENCES = ("lan", "operators", "localhost")
+AUDIENCES = ("lan", "operators", "internet", "localhost")
 # What `reaches` may name besides services.
 OUTSIDE = ("lan", "internet")
 
@@ -49,7 +49,7 @@ def one_of(*words: str) -> Kind:
 
 IMAGE = Kind(is_exact_image, "name:tag with the exact version, not latest")
 BUILDS = Kind(lambda value: is_names(value) and value != [], "a list of amd64 and arm64", "architectures")
-AUDIENCE = Kind(is_names, "a list of tiers, lan, operators, localhost; `[]` publishes nothing", "audiences")
+AUDIENCE = Kind(is_names, f"a list of tiers, {', '.join(AUDIENCES)}; `[]` publishes nothing", "audiences")
 BOOLEAN = Kind(is_kind(bool), "true or false")
 COMMAND = Kind(is_command, "a list that starts with CMD or CMD-SHELL")
 PATH = Kind(lambda value: isinstance(value, str) and value.startswith("/"), "a path that starts with /")

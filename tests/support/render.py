@@ -116,6 +116,7 @@ def with_users(*users: Mapping[str, Any], **more: Any) -> dict[str, Any]:
 
 def choose(monkeypatch: pytest.MonkeyPatch, **values: Any) -> dict[str, Any]:
     """Set variables of all hosts of production in one test; returns them for `overrides` (uncached)."""
+    cluster("production")  # What is cached is of the inventory alone, whichever test asks first.
     for name, value in values.items():
         monkeypatch.setitem(site("production").variables._extra_vars, name, value)
     return values

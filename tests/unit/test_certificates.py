@@ -1,6 +1,8 @@
 """Certificates of web pages: what the site's CA issues, as OpenSSL takes it, and what others lack."""
 
 import json
+import os
+import re
 import socket
 import ssl
 import subprocess
@@ -15,7 +17,7 @@ import aicluster_verify
 import pytest
 import render
 import site_preflight
-from a_kit import check_of, failure_of, site
+from a_kit import ScriptedKit, check_of, failure_of, site
 from aicluster_verify import Kit
 from cryptography import x509
 from site_description import errors_of, production
@@ -194,6 +196,9 @@ PREFLIGHT: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "a certificate of another node": (
         {}, given(issued()),
         f"site_tls_certificate of PI51 ({PI51}) 'tls/own.pem' names neither pi51.local nor {PI51}: must be"),
+    "public names beside it": (
+        {"nginx_acme_domains": ["ai.example.org"], "nginx_acme_email": "a@example.org"}, given(OF_PI51),
+        f"nginx_acme_domains of PI51 ({PI51}) ['ai.example.org']: must be empty with site_tls_certificate; "),
     "a file that is not there": ({}, {"problem": "cannot be read, gone"}, "own.pem' cannot be read, gone"),
 }  # fmt: skip
 
@@ -203,7 +208,7 @@ def test_a_run_is_refused_before_a_node_is_touched(variables, own, message):
     described = production() | {"now": on("2026-11-30")}
     described["hosts"][PI51].update(variables)
     described["certificates"] = {host: {"file": "tls/own.pem", **own} for host in (PI51, NANO)}
-    said = [error for error in errors_of(described) if "site_" in error]
+    said = [error for error in errors_of(described) if "site_tls" in error]
     assert (said == []) if not message else (len(said) == 1 and message in said[0])
 
 
@@ -297,7 +302,9 @@ def test_verify_names_what_is_wrong_with_the_certificate(server, tmp_path, monke
     ca, text = authority_and_certificate(served)
     port = server(None if served.get("plain") else text)
     (tmp_path / "ca.crt").write_text(ca_certificate(ca, SITE))
-    (tmp_path / "nginx.json").write_text(json.dumps({"names": NAMES, "trusted": str(tmp_path / "ca.crt")}))
+    (tmp_path / "nginx.json").write_text(
+        json.dumps({"names": NAMES, "trusted": str(tmp_path / "ca.crt"), "public": []})
+    )
     monkeypatch.setattr(check, "WANTED", str(tmp_path / "nginx.json"))
     monkeypatch.setattr(check, "without_tls", lambda _kit: "seen")
     kit = Kit(site("N", {"nginx": {"https": port}}), "run-1")
@@ -314,6 +321,59 @@ def test_verify_names_what_is_wrong_with_the_certificate(server, tmp_path, monke
     # That of another CA is its own proof, if the whole file is what is trusted.
     (tmp_path / "ca.crt").write_text(text)
     assert check.check(kit)
+
+
+ACME: dict[str, tuple[str, str, str]] = {
+    "it is good": (NAMES[1], "inactive", ""),
+    "it is not renewed": (NAMES[1], "failed", "https://acme.test/d does not renew: Detail: no such host"),
+    "the name has another one": (
+        "www.example.com", "failed", "https://www.example.com has no certificate of https://acme.test/d: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "state", "said"), ACME.values(), ids=ACME)
+def test_verify_repeats_what_an_acme_server_says(server, tmp_path, monkeypatch, name, state, said):
+    check, (_, served), file = check_of("nginx"), authority_and_certificate({}), tmp_path / "acme.pem"
+    file.write_text(served)
+    wanted = {"names": NAMES, "trusted": str(file), "public": [name], "server": "https://acme.test/d"}
+    (tmp_path / "nginx.json").write_text(json.dumps(wanted))
+    monkeypatch.setattr(check, "ACME", str(file))
+    monkeypatch.setattr(check, "WANTED", str(tmp_path / "nginx.json"))
+    monkeypatch.setattr(check, "without_tls", lambda _kit: "seen")
+    commands = {
+        "systemctl show *": f"ActiveState={state}\n",
+        "journalctl *": "x\n  Detail: no such host\nHint\n",
+    }
+    kit = ScriptedKit(site("N", {"nginx": {"https": server(served)}}), {}, commands)
+    kit.services["nginx"]["ports"]["https"]["published"] = ADDRESS
+    if name not in NAMES:
+        failure = failure_of(check.check, kit).evidence
+        assert failure.startswith(said) and failure.endswith("; Detail: no such host")
+        return
+    seen = check.check(kit)
+    assert seen[1] == said if said else seen.startswith("seen; its certificate is valid for ")
+
+
+CERTBOT = """#!/bin/sh
+[ "$1 $2" = "certonly --force-renewal" ] || exit 1
+mkdir -p {0}/live/acme.test && cd {0}/live/acme.test && echo chain > fullchain.pem && echo key > privkey.pem
+"""
+
+
+def test_until_an_acme_server_issues_one_the_certificate_of_the_site_is_served(tmp_path, monkeypatch):
+    chosen = {"nginx_acme_domains": NAMES, "nginx_acme_server": "https://acme.test/d"}
+    files = render.render_role("nginx", overrides=chosen, entry={"uid": os.getuid()})
+    program = files["/opt/aicluster/bin/aicluster-acme"].replace("certonly", 'certonly "$@"')
+    assert f" --domain {NAMES[0]} --domain {NAMES[1]} " in program
+    program = re.sub("/opt/[a-z/]*/secrets|/var/lib/[a-z/]*", str(tmp_path), program)
+    for name, text in {"tls.pem": "site", "curl": "#!/bin/sh\n", "certbot": CERTBOT.format(tmp_path)}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for argument, text in (("", "site"), ("--force-renewal", "chain\nkey\n"), ("", "chain\nkey\n")):
+        done = subprocess.run(["sh", "-c", program, "acme", argument], check=False)
+        assert (done.returncode, (tmp_path / "acme.pem").read_text()) == (0 if argument else 1, text)
+    assert (tmp_path / "acme.pem").lstat().st_mode == 0o100400
 
 
 @pytest.mark.parametrize("starttls", ["", "postgres"])

@@ -206,6 +206,16 @@ def test_a_browser_is_told_to_insist_on_tls_if_the_site_wants_that():
     assert 'add_header Strict-Transport-Security "max-age=600";' in files[CONF + "servers/https.conf"]
 
 
+ACME = {"nginx_acme_domains": ["ai.example.org", "www.example.org"], "nginx_acme_email": "ops@example.org"}
+
+
+def test_whoever_asks_for_a_public_name_gets_the_certificate_of_the_acme_server():
+    maps = parse(render.render_role("nginx", overrides=ACME)[CONF + "http/tls.conf"])
+    [entries] = [block for _, words, block in maps if words == ["$ssl_server_name", "$tls"]]
+    chosen = [first_match(entries, name) for name in ("www.example.org", "pi51.local", "")]
+    assert chosen == ["acme.pem", "$own_tls", "$own_tls"]
+
+
 # nginx_http -> 1 for a browser (portal) or a node (redirect), the path, and whether it is sent to port 443.
 PORT_80: dict[str, tuple[str, str, str]] = {
     "a program is served": ("portal", " /api/v1/chat", ""),
@@ -217,6 +227,8 @@ PORT_80: dict[str, tuple[str, str, str]] = {
     "everybody is sent on": ("redirect", " /api/v1/chat", "1"),
     "who has no CA yet gets it": ("redirect", " /ca.html", ""),
     "the nodes of the site are served": ("redirect", "1 /portal/health", ""),
+    "an ACME server gets its proof": ("redirect", " /.well-known/acme-challenge/x", ""),
+    "and nothing beside it": ("redirect", " /.well-known/x", "1"),
 }
 
 
@@ -224,7 +236,7 @@ PORT_80: dict[str, tuple[str, str, str]] = {
     pytest.param(*row, id=f"{row[0]}: {name}") for name, row in PORT_80.items()
 ])  # fmt: skip
 def test_port_80_does_what_the_site_says(mode, asked, sent_on):
-    files = render.render_role("nginx", overrides={"nginx_http": mode})
+    files = render.render_role("nginx", overrides=ACME | {"nginx_http": mode})
     [entries] = [
         block
         for name, words, block in parse(files[CONF + "http/tls.conf"])
@@ -234,7 +246,7 @@ def test_port_80_does_what_the_site_says(mode, asked, sent_on):
     assert "return 307 https://$host$request_uri;" in files[CONF + "servers/http.conf"]
 
 
-@pytest.mark.parametrize(("mode", "words"), [("serve", ()), ("closed", ("return 444", '$is_node = ""'))])
+@pytest.mark.parametrize(("mode", "words"), [("serve", ()), ("closed", ("return 444", "if ($to_https)"))])
 def test_port_80_serves_everybody_or_the_nodes_of_the_site_alone(mode, words):
     files = render.render_role("nginx", overrides={"nginx_http": mode})
     text = files[CONF + "servers/http.conf"]

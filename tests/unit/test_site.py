@@ -69,10 +69,11 @@ def test_the_nodes_of_a_tier_share_what_the_tier_gets(nodes, parts):
 def test_every_network_is_there_once_under_its_first_name():
     nodes = [{"name": "GATE", "tier": "gateway", "address": "10.0.0.2"}]
     operators = ["10.0.0.0/24", "10.0.0.2"]
-    found = audience_networks(["gateway", "lan", "operators"], nodes, "10.0.0.0/24", operators)
+    found = audience_networks(["gateway", "lan", "operators", "internet"], nodes, "10.0.0.0/24", operators)
     assert found == [
         {"audience": "gateway", "node": "GATE", "network": "10.0.0.2/32"},
         {"audience": "lan", "node": None, "network": "10.0.0.0/24"},
+        {"audience": "internet", "node": None, "network": "0.0.0.0/0"},
     ]
 
 

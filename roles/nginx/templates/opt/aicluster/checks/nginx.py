@@ -19,21 +19,42 @@ LINK = re.compile(
 UNAUTHORIZED, AWAY = 401, 500
 # The names of the certificate, and the file of those that are trusted.
 WANTED = os.path.splitext(__file__)[0] + ".json"
+# The certificate of public names, and what renews it.
+ACME, UNIT = "/opt/aicluster/nginx/secrets/acme.pem", "aicluster-acme.service"
+# What certbot says of a failure; advice follows.
+TROUBLE = re.compile("Detail:|[Ee]rror")
 ASK = (b"GET /healthz/nginx HTTP/1.0\r\n\r\n", b" 200 ")
 
 
 def check(kit: Kit) -> Seen:
-    """Ask for what nginx serves on this node, then look at its certificate."""
+    """Ask for what nginx serves on this node, then look at its certificates."""
     seen, port = without_tls(kit), kit.services["nginx"]["ports"].get("https", {})
     if not port.get("published"):
         return seen
-    return lasting(seen, days_left(port["published"], port["port"]))
-
-
-def days_left(address: str, port: int) -> int:
-    """Return for how many days the certificate is valid; CheckError if it is for no name or not trusted."""
     with open(WANTED) as handle:
         wanted = json.load(handle)
+    where = port["published"], port["port"]  # type: Tuple[str, int]
+    warning = of_public_names(kit, where, wanted) if wanted["public"] else ""
+    return lasting((seen, warning) if warning else seen, days_left(*where, wanted))
+
+
+def of_public_names(kit: Kit, where: Tuple[str, int], wanted: Dict[str, Any]) -> str:
+    """Return why the ACME server's certificate is not renewed, if so; CheckError if a name has none."""
+    state = kit.run(["systemctl", "show", "--property", "ActiveState", UNIT]).strip().partition("=")[2]
+    journal = ["journalctl", "_SYSTEMD_UNIT=" + UNIT, "--lines", "30", "--output", "cat", "--no-pager"]
+    lines = kit.run(journal).strip().splitlines()[::-1] or ["nothing yet"]
+    said = next(filter(TROUBLE.search, lines), lines[0]).strip()[:400]
+    for name in wanted["public"]:
+        try:
+            certificate_days(where, name, ACME, ask=ASK)
+        except OSError as error:
+            found = "https://%s has no certificate of %s: %s; %s" % (name, wanted["server"], error, said)
+            raise CheckError(found, "sudo journalctl --lines 30 --unit " + UNIT) from None
+    return "%s does not renew: %s" % (wanted["server"], said) if state == "failed" else ""
+
+
+def days_left(address: str, port: int, wanted: Dict[str, Any]) -> int:
+    """Return for how many days the certificate is valid; CheckError if it is for no name or not trusted."""
     failures = []
     for name in [*wanted["names"], address]:
         try:
