@@ -133,6 +133,12 @@ def split(prepare: dict[str, Any], files: Sequence[str], unit: str) -> tuple[dic
     }
 
 
+def has_left(unit: str, desired: Desired) -> bool:
+    """Tell whether a unit is one that roles bring, and that none brings at present."""
+    path = f"/etc/systemd/system/{unit}"
+    return bool(rule_for(path, desired.rules)) and path not in {file.path for file in desired.files}
+
+
 def to_prepare(
     desired: Desired, actual: Mapping[str, Any], reactions: Sequence[tuple[str, str]], interrupted: bool
 ) -> dict[str, Any]:
@@ -169,7 +175,8 @@ def make_plan(
     # What an interrupted run owes, but to a unit whose service has left since.
     known = {pair for rule in desired.rules.values() for pair in reactions_of(rule)}
     owed = known & {(verb, unit) for verb, unit in actual["pending"]}
-    called_for = sorted(reactions_to(changed, desired.rules) | owed)
+    due = reactions_to(changed, desired.rules) | owed
+    called_for = sorted(pair for pair in due if not has_left(pair[1], desired))
     reactions = [pair for pair in called_for if pair[0] != CONTAINER_RELOAD]
     reloading = [pair[1] for pair in called_for if pair[0] == CONTAINER_RELOAD]
     reloads = reloads_due(desired, actual, reloading, changed)

@@ -35,6 +35,7 @@ COMPOSES = files("content", SETTINGS, "/opt/aicluster/postgres/compose.yaml")
 POSTGRES = Desired(containers={"pg": "d1"}, container_owner=OWNERS, provisions={"postgres": {"digest": "i1"}})
 DOCKER = Desired(rules={"/etc/docker/*": {"restart": "docker"}})
 NOTHING = Desired()
+OWN_UNIT = Desired(rules={"/etc/systemd/system/x.*": {"restart": "x.service"}})
 READ_BY_MANY = Desired(rules={"/opt/a": {"restart": ["x", "y"], "reload": "z"}})
 PROVISIONED = {"provisioned": {"postgres": "i1"}}
 
@@ -62,6 +63,11 @@ RELOAD, RESTART = "~ reload container kong", "~ restart docker"
     "a removed file, and its reader": (DOCKER, {"leftover": [DAEMON]}, [f"- file {DAEMON}", RESTART]),
     "what an interrupted run owes, unless nobody owes it any more": (
         DOCKER, owed("restart > docker", "restart > gone", "reload > docker"), [RESTART]),
+    "no restart of a unit whose own file goes": (
+        OWN_UNIT, {"leftover": [UNIT]} | owed("restart > x.service"), [f"- file {UNIT}"]),
+    "a restart of one whose file stays": (
+        replace(OWN_UNIT, files=[File(UNIT, b"", "x")]), owed("restart > x.service"),
+        ["~ restart x.service"]),
     "a file to reload": (KONG, files("content", KONG_YML), [f"~ file {KONG_YML} (content)", RELOAD]),
     "no more for a file read each time": (KONG, files("content", PAGE), [f"~ file {PAGE} (content)"]),
     "a reload owed": (KONG, owed("reload container > kong", "reload container > gone"), [RELOAD]),
