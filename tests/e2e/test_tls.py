@@ -3,12 +3,14 @@
 import http.client
 import json
 import os
+import re
 import shlex
 import ssl
 import subprocess
 import sys
 import time
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import quantiles
 
@@ -17,6 +19,9 @@ import pytest
 import site_under_test as site
 from load import Load
 from tree import ROOT
+from verified import all_is_healthy, verify
+
+from aicluster.gateway import certificates
 
 GATEWAY = next(node for node in site.running("kong") if "nginx" in node.services)
 PAGES = next(node for node in site.running("nginx") if "jupyterhub" in node.services)
@@ -222,3 +227,62 @@ def test_a_renewal_under_load_fails_no_request(api_key, record_property):
     assert container() == started
     assert load.failed() == []
     record_property("requests", len(load.answers))
+
+
+# A year's certificate comes early: one for a name more.
+RENEWED = (
+    "{{ site_secrets.site_ca | node_certificate(cluster_ca_limits, cluster_node.name | certificate_names("
+    "site_domain, ['renewed.' ~ site_domain]), cluster_node.address, successor=none) | trim }}"
+)
+
+
+@pytest.mark.full
+def test_certificates_between_nodes_are_renewed_under_load_and_no_server_is_restarted(api_key):
+    servers = [(node, service) for service in ("postgres", "redis") for node in site.running(service)]
+    running = f"{site.COMPOSE} ps --quiet %s | xargs docker inspect -f '{{{{.State.StartedAt}}}}'"
+    before = [site.shell(node, running % service) for node, service in servers]
+    try:
+        with Load(lambda: http_client.post(f"{URL}/api/v1/chat", QUESTION, api_key)) as load:
+            run = site.run_site("-e", json.dumps({"cluster_certificate": RENEWED}))
+            time.sleep(2)
+        all_is_healthy()
+    finally:
+        back = site.run_site()
+    assert run.code == back.code == 0, run.output
+    assert {f"~ reload container {service}" in run.output for _, service in servers} == {True}
+    assert [site.shell(node, running % service) for node, service in servers] == before
+    assert load.failed() == []
+
+
+def issued_wrongly(how: str) -> str:
+    """A certificate that no client should take, with its key."""
+    secret, where = (site.variable(GATEWAY, name) for name in ("site_secrets.site_ca", "cluster_ca_limits"))
+    if how == "for others":
+        return certificates.node_certificate(secret, where, [f"other.{where[1]}"], PAGES.address)
+    if how == "of another CA":
+        other = certificates.new_ca_secret(datetime.now(UTC))
+        return certificates.node_certificate(other, where, [NAME], GATEWAY.address)
+    # As the CA issued it, had it been made in 2020.
+    early = f"2020-01-31.{secret.partition('.')[2]}"
+    return certificates.node_certificate(early, where, [NAME], GATEWAY.address, now=datetime(2021, 1, 1))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("expired", "expired"),
+        ("for others", "mismatch|not valid for"),
+        ("of another CA", "self.signed|unable to get|signature"),
+    ],
+)
+def test_a_certificate_that_no_client_takes_is_named_by_verify_and_replaced_by_a_run(ca, how, said):
+    before, file = certificate(), "/opt/aicluster/nginx/secrets/tls.pem"
+    try:
+        site.shell(GATEWAY, f"echo {shlex.quote(issued_wrongly(how))} >{file}")
+        assert curl("--cacert", str(ca), f"{URL}/healthz")[0] == UNTRUSTED
+        evidence = verify("--limit", GATEWAY.address).failure("nginx", GATEWAY.name)["evidence"]
+        assert re.search(said, evidence), evidence
+    finally:
+        site.run_site("--limit", GATEWAY.address).succeeded()
+    assert certificate() == before
