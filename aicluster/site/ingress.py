@@ -38,7 +38,9 @@ def ingress_pages(node: Node, nodes: Sequence[Node] = ()) -> list[dict[str, Any]
             )
         other = taken.setdefault(page["path"], service)
         if other != service:
-            raise SiteError(f"{wrong}: is that of {other}, too; change it in {file_of(service)}")
+            raise SiteError(
+                f"{wrong}: must be its own, and {other} has it, too; change it in {file_of(service)}"
+            )
     return [pages[service] for service in sorted(pages)]
 
 

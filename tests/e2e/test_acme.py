@@ -115,4 +115,4 @@ def test_while_the_acme_server_is_away_the_certificate_stays_and_verify_says_so(
     verdict = verify("--limit", GATEWAY.address)
     assert verdict.ok, verdict.report["failures"]
     [said] = [one["text"] for one in verdict.report["warnings"] if one["service"] == "nginx"]
-    assert re.match("https://pebble:14000/dir does not renew: .*[Ee]rror", said)
+    assert re.match("the last renewal by https://pebble:14000/dir failed: .*[Ee]rror", said)

@@ -325,7 +325,8 @@ def test_verify_names_what_is_wrong_with_the_certificate(server, tmp_path, monke
 
 ACME: dict[str, tuple[str, str, str]] = {
     "it is good": (NAMES[1], "inactive", ""),
-    "it is not renewed": (NAMES[1], "failed", "https://acme.test/d does not renew: Detail: no such host"),
+    "it is not renewed": (
+        NAMES[1], "failed", "the last renewal by https://acme.test/d failed: Detail: no such host"),
     "the name has another one": (
         "www.example.com", "failed", "https://www.example.com has no certificate of https://acme.test/d: "),
 }  # fmt: skip

@@ -635,16 +635,16 @@ def node_of_check(tmp_path, monkeypatch) -> Any:
 def test_verify_says_how_many_ports_it_tried(node_of_check):
     assert CHECK.check(node_of_check(80, 443)).endswith(
         # Kong may ask Redis and not the other node, Redis neither that nor two ports of Kong.
-        "3 ports of 1 nodes answer or are silent as they shall, 4 for containers"
+        "3 ports of 1 nodes answer or are closed as declared, 4 for containers"
     )
     assert "3 ports" in CHECK.check(node_of_check()), "a node without power is for its own services to tell"
 
 
 WRONG: dict[str, tuple[Any, ...]] = {
-    "rules that are gone": ((80, 443), {LISTS: CheckError("No such file")}, "open to everybody: No such"),
+    "rules that are gone": ((80, 443), {LISTS: CheckError("No such file")}, "rules are not loaded: No such"),
     "rules of somebody else": ((80, 443), {LISTS: "others"}, "the rules that are loaded are not those of "),
-    "a port that is open": ((80, 443, 22), {}, "where it shall: PI52:22 answers"),
-    "a port that is shut": ((80,), {}, "where it shall: PI52:443 is silent"),
+    "a port that is open": ((80, 443, 22), {}, "as services declare: PI52:22 answers"),
+    "a port that is shut": ((80,), {}, "as services declare: PI52:443 is silent"),
 }  # fmt: skip
 
 
@@ -655,15 +655,15 @@ def test_verify_names(node_of_check, ports, said, evidence):
 
 def test_verify_names_rules_that_were_not_confirmed(node_of_check, tmp_path):
     (tmp_path / "KEPT").write_text("of before")
-    assert "never confirmed" in failure_of(CHECK.check, node_of_check(80, 443)).evidence
+    assert "no run has confirmed" in failure_of(CHECK.check, node_of_check(80, 443)).evidence
 
 
 def test_verify_names_what_a_container_reaches_and_shall_not(node_of_check):
     reached = {("172.16.0.6", 6379), ("172.16.0.5", 8001), ("10.0.0.2", 22)}
     said = failure_of(CHECK.check, node_of_check(80, 443, reached=reached)).evidence
     assert said == (
-        "containers reach what they do not declare: kong reaches 10.0.0.2:22; redis reaches 10.0.0.2:22; "
-        "redis reaches 172.16.0.5:8001"
+        "containers reach what no `needs` or `reaches` names: kong reaches 10.0.0.2:22; "
+        "redis reaches 10.0.0.2:22; redis reaches 172.16.0.5:8001"
     )
 
 

@@ -198,7 +198,7 @@ def test_nginx_serves(services, expected):
 @cases(("services", "message"), {
     "a path that is no folder": ({"web": page("/web")}, "path '/web' of the page .*: must end with /"),
     "two pages at one path": ({"art": page("/web/"), "web": page("/", path="/web/")},
-        "path '/web/' of the page of service web on N: is that of art, too; change it in roles/web/"),
+        "path '/web/' of the page of service web on N: must be its own, and art has it, too; change it"),
 })  # fmt: skip
 def test_a_mistake_is_named_with_its_rule_and_its_fix(services, message):
     with pytest.raises(SiteError, match=message):

@@ -35,12 +35,15 @@ def check(kit: Kit) -> str:
     try:
         loaded = kit.run(["sh", "-c", LISTING])
     except CheckError as error:
-        raise CheckError("every port is open to everybody: %s" % error.evidence, RELOAD) from None
+        raise CheckError("the firewall rules are not loaded: %s" % error.evidence, RELOAD) from None
     # The same file, loaded where it lets nobody in or out.
     if loaded != kit.run(["unshare", "--net", "sh", "-c", "nft --file %s && %s" % (RULES, LISTING)]):
         raise CheckError("the rules that are loaded are not those of %s" % RULES, RELOAD)
     if not os.path.exists(KEPT) or read(KEPT) != read(RULES):
-        raise CheckError("the rules of %s were never confirmed" % RULES, "ansible-playbook site.yml")
+        raise CheckError(
+            "no run has confirmed the rules of %s, so a boot does not load them" % RULES,
+            "ansible-playbook site.yml",
+        )
     matrix = json.loads(read(MATRIX))
     answers = answering((one["address"], port) for one in matrix for port in one["open"] + one["shut"])
     wrong: Dict[str, str] = {}
@@ -53,12 +56,12 @@ def check(kit: Kit) -> str:
     if wrong:
         causes = sorted({"firewall on " + node for node in wrong.values()})
         raise CheckError(
-            "this node is let in where it shall not be, or not where it shall: %s" % "; ".join(sorted(wrong)),
+            "ports do not answer as services declare: %s" % "; ".join(sorted(wrong)),
             caused_by=causes,
         )
     tried = sum(len(one["open"]) + len(one["shut"]) for one in matrix)
     return (
-        "the rules are loaded; %d ports of %d nodes answer or are silent as they shall, %d for containers"
+        "the rules are loaded; %d ports of %d nodes answer or are closed as declared, %d for containers"
         % (
             tried,
             len(matrix),
@@ -92,7 +95,7 @@ def closed_to_containers(kit: Kit) -> int:
         for address, port in sorted(places)
     ]
     if wrong:
-        raise CheckError("containers reach what they do not declare: %s" % "; ".join(wrong), RELOAD)
+        raise CheckError("containers reach what no `needs` or `reaches` names: %s" % "; ".join(wrong), RELOAD)
     return sum(map(len, shut))
 
 

@@ -50,7 +50,7 @@ def of_public_names(kit: Kit, where: Tuple[str, int], wanted: Dict[str, Any]) ->
         except OSError as error:
             found = "https://%s has no certificate of %s: %s; %s" % (name, wanted["server"], error, said)
             raise CheckError(found, "sudo journalctl --lines 30 --unit " + UNIT) from None
-    return "%s does not renew: %s" % (wanted["server"], said) if state == "failed" else ""
+    return "the last renewal by %s failed: %s" % (wanted["server"], said) if state == "failed" else ""
 
 
 def days_left(address: str, port: int, wanted: Dict[str, Any]) -> int:
