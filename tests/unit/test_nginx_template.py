@@ -186,6 +186,16 @@ def test_who_may_log_in_to_grafana_may_do_so_through_nginx():
     assert ["/grafana/login"] not in [words for _, words, _ in shown]
 
 
+def test_pages_of_a_gateway_that_is_open_to_the_internet_are_shown_to_the_lan_alone():
+    site = render.without() | {"site_network": "192.168.1.0/24", "site_operators": ["10.8.0.2"]}
+    [services] = [node["services"] for node in site["cluster_nodes"] if node["name"] == GATEWAY]
+    services["nginx"]["ports"]["https"]["from"] = ["lan", "internet"]
+    shown = parse(render.render_role("nginx", overrides=site)[CONF + "locations/ingress.conf"])
+    pages = [block for name, words, block in shown if name == "location" and words[0].endswith("/")]
+    rules = [[(name, *words) for name, words, _ in block if name in ("allow", "deny")] for block in pages]
+    assert rules == [[("allow", "192.168.1.0/24"), ("allow", "10.8.0.2"), ("deny", "all")]] * len(pages) != []
+
+
 @pytest.mark.parametrize("node", [GATEWAY, PAGES])
 def test_with_tls_the_same_is_served_and_nothing_old_is_spoken(node):
     plain, tls = (servers(node=node)[port] for port in ("80", "443"))
