@@ -29,7 +29,12 @@ def perform_held(request, perform):
         if holder:
             message = "another run holds this node"
             return {"failed": True, "msg": message, "held_by": holder, "lock": LOCK_FILE}
-        let_switch_end()
+        if not switch_has_ended():
+            end(mine)
+            return {
+                "failed": True,
+                "msg": "a switch of profiles does not end; wait for it, then run this again",
+            }
     result = perform(request)
     if request["verb"] in ("inspect", "release") or result.get("failed"):
         end(mine)
@@ -60,15 +65,17 @@ def begin(mine, over):
     return dict(before, silent_s=int(now - before.get("seen", now))) if is_held(before) else None
 
 
-def let_switch_end():
+def switch_has_ended():
     """Wait while a request switches the node's profile; none begins to as long as a run holds the node."""
     limit = time.monotonic() + SWITCH_S
     with open(SWITCH_LOCK, "a") as handle:
-        while time.monotonic() < limit:
+        while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return
+                return True
             except BlockingIOError:
+                if time.monotonic() >= limit:
+                    return False
                 time.sleep(0.2)
 
 

@@ -91,3 +91,11 @@ def test_a_run_waits_for_a_switch_that_a_request_began():
             run.result(0.5)
         fcntl.flock(switch, fcntl.LOCK_UN)
         assert run.result(5) == {"changed": False}
+
+
+def test_a_run_beside_a_switch_that_does_not_end_holds_nothing(monkeypatch):
+    monkeypatch.setattr(hold, "SWITCH_S", 0)
+    with Path(hold.SWITCH_LOCK).open("w") as switch:
+        fcntl.flock(switch, fcntl.LOCK_EX)
+        assert "wait for it" in ask("hold", ANNA)["msg"]
+    assert ask("hold", PI31) == {"changed": False}
