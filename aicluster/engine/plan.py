@@ -134,9 +134,9 @@ def split(prepare: dict[str, Any], files: Sequence[str], unit: str) -> tuple[dic
 
 
 def has_left(unit: str, desired: Desired) -> bool:
-    """Tell whether a unit is one that roles bring, and that none brings at present."""
+    """Tell whether a unit is one that roles bring files of, and none brings any at present."""
     path = f"/etc/systemd/system/{unit}"
-    return bool(rule_for(path, desired.rules)) and path not in {file.path for file in desired.files}
+    return bool(rule_for(path, desired.rules)) and not any(one.path.startswith(path) for one in desired.files)
 
 
 def to_prepare(
