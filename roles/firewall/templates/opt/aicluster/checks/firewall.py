@@ -87,7 +87,8 @@ def closed_to_containers(kit: Kit) -> int:
         may = {(address, port) for _, address, port in one["beside"]}
         own = {place for place in listens if place[0] in one["addresses"]}
         shut.append(sorted((listens - may - own) | {(address, port) for address, port in one["shut"]}))
-    with ThreadPoolExecutor(max(1, len(told))) as threads:
+    # Of few at a time, because each place takes a file of the process.
+    with ThreadPoolExecutor(4) as threads:
         reached = list(threads.map(answering_to, [pids[one["service"]] for one in told], shut))
     wrong = [
         "%s reaches %s:%d" % (one["service"], address, port)
