@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from ..site.rules import is_text, shown
 from .subjects import HOST_FILE, NODE_FILE, SITE_FILE, Site, label, place_of
 
+# Docker's own bridge, which it makes whether anybody uses it or not.
+DOCKER_BRIDGE = ipaddress.IPv4Network("172.17.0.0/16")
+
 
 def network_of(text: object) -> ipaddress.IPv4Network | None:
     """Return a network written without host bits, or None."""
@@ -14,6 +17,17 @@ def network_of(text: object) -> ipaddress.IPv4Network | None:
         return ipaddress.IPv4Network(text) if isinstance(text, str) else None
     except ValueError:
         return None
+
+
+def is_for_containers(value: object) -> bool:
+    """Tell whether a node's containers may have this network: it is big enough, and nobody else's."""
+    network = network_of(value)
+    return (
+        network is not None
+        and network.prefixlen in range(2, 17)
+        and network.is_private
+        and not network.overlaps(DOCKER_BRIDGE)
+    )
 
 
 def network_errors(site: Site) -> Iterator[str]:

@@ -17,7 +17,7 @@ from ..site.rules import (
     suggestion,
 )
 from ..site.schema import is_kind
-from .network import network_of
+from .network import is_for_containers
 from .subjects import BOARD_FILE, HOST_FILE, NODE_FILE, TIER_FILE, Site, groups_of, label, place_of
 
 
@@ -53,8 +53,9 @@ NODE_RULES: dict[str, Rule] = {
         where=f"the inventory or {HOST_FILE}",
     ),
     "node_container_network": Rule(
-        lambda value: (network := network_of(value)) is not None and network.prefixlen in range(2, 17),
-        "an IPv4 network of 65536 addresses or more, without host bits, such as 172.16.0.0/16",
+        is_for_containers,
+        "a private IPv4 network of 65536 addresses or more, without host bits and Docker's own "
+        "172.17.0.0/16, such as 172.16.0.0/16",
         where=NODE_FILE,
     ),
     "node_drained": Rule(is_kind(bool), "true or false, without quotes", where=HOST_FILE),
