@@ -186,14 +186,23 @@ def test_who_may_log_in_to_grafana_may_do_so_through_nginx():
     assert ["/grafana/login"] not in [words for _, words, _ in shown]
 
 
-def test_pages_of_a_gateway_that_is_open_to_the_internet_are_shown_to_the_lan_alone():
-    site = render.without() | {"site_network": "192.168.1.0/24", "site_operators": ["10.8.0.2"]}
+ACME = {"nginx_acme_domains": ["ai.example.org", "www.example.org"], "nginx_acme_email": "ops@example.org"}
+
+
+def test_pages_of_a_gateway_that_is_open_to_the_internet_are_shown_to_the_site_alone():
+    site = render.without() | {"site_network": "192.168.1.0/24", "site_operators": ["10.8.0.2"]} | ACME
     [services] = [node["services"] for node in site["cluster_nodes"] if node["name"] == GATEWAY]
     services["nginx"]["ports"]["https"]["from"] = ["lan", "internet"]
-    shown = parse(render.render_role("nginx", overrides=site)[CONF + "locations/ingress.conf"])
-    pages = [block for name, words, block in shown if name == "location" and words[0].endswith("/")]
-    rules = [[(name, *words) for name, words, _ in block if name in ("allow", "deny")] for block in pages]
-    assert rules == [[("allow", "192.168.1.0/24"), ("allow", "10.8.0.2"), ("deny", "all")]] * len(pages) != []
+    files = render.render_role("nginx", overrides=site)
+    rules = [(name, *words) for name, words, _ in parse(files[CONF + "lan.conf"])]
+    seen = ("192.168.1.0/24", "172.16.0.0/16", "10.8.0.2")
+    assert rules == [*(("allow", network) for network in seen), ("deny", "all")]
+    shown = parse("".join(files[CONF + f"locations/{name}.conf"] for name in ("ingress", "portal", "node")))
+    closed = {
+        " ".join(words) for _, words, block in shown if block and ("include", ["lan.conf"], None) in block
+    }
+    assert closed == {"/", "= /portal/health", "/grafana/", "/prometheus/", "/alerts/", "/logs/", "/redis/"}
+    assert "allow" not in render.render_role("nginx")[CONF + "lan.conf"]
 
 
 @pytest.mark.parametrize("node", [GATEWAY, PAGES])
@@ -214,9 +223,6 @@ def test_a_port_that_is_open_to_nobody_needs_no_certificate():
 def test_a_browser_is_told_to_insist_on_tls_if_the_site_wants_that():
     files = render.render_role("nginx", overrides={"nginx_hsts_s": 600})
     assert 'add_header Strict-Transport-Security "max-age=600";' in files[CONF + "servers/https.conf"]
-
-
-ACME = {"nginx_acme_domains": ["ai.example.org", "www.example.org"], "nginx_acme_email": "ops@example.org"}
 
 
 def test_whoever_asks_for_a_public_name_gets_the_certificate_of_the_acme_server():
