@@ -240,6 +240,7 @@ def folders(node: site.Node) -> str:
 
 def test_a_flipped_byte_is_found_by_the_store_which_removes_nothing_and_the_documented_repair_helps():
     node = MONITORING
+    assert unit(node, "aicluster-backup") == "success"
     # It packs anew what is left of files that it removes.
     site.shell(FIRST, "systemctl start aicluster-backup-store")
     pack, before = folders(node), ids(node)
