@@ -14,6 +14,8 @@ GATEWAY_SERVICE = "kong"
 # Serves the pages of other services, and joins the networks of those.
 INGRESS = "nginx"
 LOGIN = "own"
+# What nginx answers itself, beside Kong or not: of a page's path the first folder is none of these.
+OWN_FOLDERS = frozenset({".well-known", "api", "healthz", "portal", "refused", "v1"})
 
 
 def ingress_pages(node: Node, nodes: Sequence[Node] = ()) -> list[dict[str, Any]]:
@@ -21,7 +23,7 @@ def ingress_pages(node: Node, nodes: Sequence[Node] = ()) -> list[dict[str, Any]
 
     `nodes`: all of them, whose pages `at: gateway` are also a gateway's; without them only those of the node.
     A page at / is none of them: that is where nginx has its own.
-    Raises SiteError for a path that does not end with /, and for one that two pages share.
+    Raises SiteError for a path that does not end with /, that nginx has itself, or that two pages share.
     """
     pages: dict[str, dict[str, Any]] = {}
     for there in candidates(node, nodes):
@@ -35,6 +37,11 @@ def ingress_pages(node: Node, nodes: Sequence[Node] = ()) -> list[dict[str, Any]
             raise SiteError(
                 f"{wrong}: must end with /, because nginx serves what is below it; correct it in "
                 f"{file_of(service)}"
+            )
+        if page["path"].split("/")[1] in OWN_FOLDERS:
+            raise SiteError(
+                f"{wrong}: must not be in a folder of nginx itself, which are "
+                f"{', '.join(f'/{one}/' for one in sorted(OWN_FOLDERS))}; change it in {file_of(service)}"
             )
         other = taken.setdefault(page["path"], service)
         if other != service:

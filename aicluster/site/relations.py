@@ -6,7 +6,7 @@ from typing import Any
 from ..errors import SiteError
 from .addresses import is_open
 from .catalogue import OUTSIDE, file_of
-from .containers import ASKING
+from .containers import ASKING, addresses_of, subnet_of
 from .ingress import INGRESS, ingress_pages
 from .nodes import nodes_running
 from .rules import suggestion
@@ -120,6 +120,27 @@ def unknown_reach(node: Node, catalogue: Iterable[str]) -> Iterator[str]:
                 )
 
 
+def address_problems(node: Node) -> Iterator[str]:
+    """Yield containers that would get the same address; each follows from two names alone."""
+    whole: str = node["container_network"]
+    subnets: dict[Any, str] = {}
+    addresses: dict[tuple[str, str], str] = {}
+    for service, entry in node["services"].items():
+        for network, address in addresses_of(service, node).items() if entry.get("image") else ():
+            other = subnets.setdefault(subnet_of(network, whole), network)
+            if other != network:
+                yield (
+                    f"network {network} of service {service} on {node['name']}: must have addresses of its "
+                    f"own, and {other} has the same; rename it (`ingress.network`) in {file_of(service)}"
+                )
+            other = addresses.setdefault((network, address), service)
+            if other != service:
+                yield (
+                    f"address {address} of service {service} on {node['name']}: must be its own, and {other} "
+                    f"has it, too; give one of both an `ingress.network`, or another name"
+                )
+
+
 def service_relations(nodes: Sequence[Node], catalogue: Iterable[str]) -> list[str]:
     """Return one sentence per service that is not given what it needs of others; an empty list is good.
 
@@ -133,7 +154,8 @@ def service_relations(nodes: Sequence[Node], catalogue: Iterable[str]) -> list[s
         found += container_problems(node)
         found += secret_problems(node)
         found += reach_problems(node, askers)
-        found += page_problems(node, nodes)
+        # Without pages nobody knows which networks nginx joins.
+        found += [*page_problems(node, nodes)] or address_problems(node)
         found += unknown_reach(node, catalogue)
     return list(dict.fromkeys(found))
 

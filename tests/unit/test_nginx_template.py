@@ -9,6 +9,7 @@ import render
 from tables import cases
 
 from aicluster.gateway.passwords import password_line
+from aicluster.site.ingress import OWN_FOLDERS, ingress_pages
 
 CONF = "/opt/aicluster/nginx/conf/"
 SITE = render.site("production").hostvars["192.168.1.147"]["site_name"]
@@ -108,6 +109,18 @@ def test_a_service_behind_kong_sends_requests_nowhere_else(location):
 def test_a_key_or_password_stays_at_the_door(node, location, headers):
     for header in headers:
         assert [header, '""'] in values(location, "proxy_set_header", node=node)
+
+
+def test_no_page_may_take_a_path_that_nginx_has_itself():
+    rendered = {
+        words.split("/")[1]
+        for node in (GATEWAY, EDGE, PAGES)
+        for words in locations(node=node)
+        if "/" in words
+    }
+    nodes, only_with_acme = render.cluster("production"), {".well-known"}
+    pages = {page["path"].split("/")[1] for node in nodes for page in ingress_pages(node, nodes)}
+    assert only_with_acme | rendered - pages - {""} == OWN_FOLDERS
 
 
 def test_a_longer_timeout_of_kong_makes_nginx_wait_longer():

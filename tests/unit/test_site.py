@@ -11,6 +11,7 @@ from aicluster.site.addresses import audience_networks
 from aicluster.site.data import bucket_users, database_roles
 from aicluster.site.ingress import ingress_pages, service_page
 from aicluster.site.nodes import cluster_nodes
+from aicluster.site.relations import address_problems
 
 CATALOGUE = {
     "ollama": {"memory_mb": 4096, "ports": {"api": {"port": 11434, "container": 11434, "from": ["gateway"]}}},
@@ -197,9 +198,26 @@ def test_nginx_serves(services, expected):
 
 @cases(("services", "message"), {
     "a path that is no folder": ({"web": page("/web")}, "path '/web' of the page .*: must end with /"),
+    "a path that nginx has itself": ({"web": page("/", path="/api/web/")},
+        "path '/api/web/' of the page .*: must not be in a folder of nginx itself, which are .*/healthz/"),
     "two pages at one path": ({"art": page("/web/"), "web": page("/", path="/web/")},
         "path '/web/' of the page of service web on N: must be its own, and art has it, too; change it"),
 })  # fmt: skip
 def test_a_mistake_is_named_with_its_rule_and_its_fix(services, message):
     with pytest.raises(SiteError, match=message):
         paths(**services)
+
+
+def in_network(network: str) -> dict[str, Any]:
+    return {"image": "an/image:1", "ingress": {"at": "node", "network": network}}
+
+
+@cases(("services", "message"), {
+    "two networks": ({"jupyterhub": in_network("jupyterhub"), "comfyui": in_network("comfy")},
+        "network comfy of service comfyui on N: must have addresses of its own, and jupyterhub has the same"),
+    "two containers of a network": ({"alertmanager": in_network("x"), "model_mirror": in_network("x")},
+        "address 172.16.131.100 of service model_mirror on N: must be its own, and alertmanager has it"),
+})  # fmt: skip
+def test_names_from_which_the_same_addresses_follow_are_refused(services, message):
+    [problem] = address_problems(member("N", "backend", **services) | {"container_network": "172.16.0.0/16"})
+    assert problem.startswith(message)
