@@ -213,6 +213,7 @@ def test_nothing_of_it_is_left_on_the_old_node():
     assert SERVICE not in profiles and "quality" not in profiles
 
 
+@pytest.mark.full
 def test_its_data_stays_until_the_leftovers_are_removed_on_purpose(changed):
     def listed() -> str:
         return site.shell(OLD, "docker volume ls -q; docker image ls --format '{{.Repository}}'")

@@ -111,7 +111,7 @@ def cut_off(box: Container) -> Iterator[None]:
     [
         # A kernel that still acknowledges is not gone: what was sent there waits for the client's patience.
         pytest.param(paused, PATIENCE_S + SLOW_S, CLIENTS, id="hangs"),
-        pytest.param(cut_off, NOTICED_WITHIN_S, 0, id="loses power"),
+        pytest.param(cut_off, NOTICED_WITHIN_S, 0, id="loses power", marks=pytest.mark.full),
     ],
 )
 def test_when_agx0_goes_away_the_gateway_soon_stops_asking_it(chat, record_property, away, longest_s, fails):

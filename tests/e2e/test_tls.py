@@ -138,7 +138,7 @@ def processor_ms() -> float:
     return int(said[0]) / 1e6 if len(said) == 1 else int(said[1]) / 1000
 
 
-@pytest.mark.looks
+@pytest.mark.full
 def test_what_tls_costs_a_chat_is_written_down(gateway_url, api_key, record_property):
     took: dict[str, list[float]] = {gateway_url: [], URL: []}
     busy = dict.fromkeys(took, 0.0)
