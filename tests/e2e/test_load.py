@@ -3,6 +3,7 @@
 Its figures are printed and kept in the report; the two faults of every test run are in test_chat.py.
 """
 
+import json
 import statistics
 import threading
 import time
@@ -17,7 +18,7 @@ import pictures
 import pytest
 import site_under_test as site
 from http_client import Answer
-from load import QUESTION, Load, balanced, board, expected_shares, paused
+from load import QUESTION, Load, balanced, board, counts_of, off_the_share, paused
 
 pytestmark = pytest.mark.full
 Outcome = Answer | OSError
@@ -39,13 +40,6 @@ def begin_a_minute() -> None:
     time.sleep(60 - time.time() % 60)
 
 
-def of_the_share(answers: list[Answer]) -> dict[str, float]:
-    """Node -> percentage points between what it got and what is declared."""
-    counts = Counter(answer.headers["X-AI-Node"] for answer in answers)
-    expected = expected_shares(len(answers))
-    return {name: 100 * (counts[name] - share) / len(answers) for name, share in expected.items()}
-
-
 @pytest.fixture(autouse=True)
 def calm(chat) -> Iterator[None]:
     """Every test leaves all AI nodes in service."""
@@ -65,10 +59,27 @@ def test_requests_are_shared_as_declared(chat, record_property, requests, client
     begin_a_minute()
     with ThreadPoolExecutor(clients) as pool:
         answers = list(pool.map(lambda _: chat(), range(requests)))
-    off = of_the_share(answers)
+    off = off_the_share(answers)
     record_property("points off the declared share", off)
     assert Counter(answer.status for answer in answers) == {200: requests}
     assert max(map(abs, off.values())) <= points, off
+
+
+@pytest.mark.parametrize(
+    ("declared", "slots"), [((79, 21), (15, 4)), ((99, 1), (19, 1))], ids=["79 to 21", "99 to 1"]
+)
+def test_uneven_shares_are_kept_as_far_as_a_wheel_of_20_slots_can(chat, record_property, declared, slots):
+    names = [FIRST.name, *(node.name for node in site.running("ollama") if node.entry["share"] == 20)]
+    shares = {node.name: 0 for node in site.running("ollama")} | dict(zip(names, declared, strict=True))
+    share = f"{{{{ {shares}.get(node_name) }}}}"
+    try:
+        site.run_site("--limit", KONG.address, "-e", json.dumps({"node_ai_share": share})).succeeded()
+        begin_a_minute()
+        counts = counts_of([chat() for _ in range(20 * sum(slots))])
+    finally:
+        site.run_site("--limit", KONG.address).succeeded()
+    record_property("answers by node", dict(counts))
+    assert counts == {name: 20 * slot for name, slot in zip(names, slots, strict=True)}
 
 
 def models_on(node: site.Node) -> set[str]:

@@ -21,13 +21,23 @@ def expected_shares(requests: int) -> dict[str, float]:
     return {name: requests * share / 100 for name, share in shares.items()}
 
 
+def counts_of(answers: list[http_client.Answer]) -> Counter[str]:
+    """Node -> how many it answered."""
+    return Counter(answer.headers["X-AI-Node"] for answer in answers)
+
+
+def off_the_share(answers: list[http_client.Answer]) -> dict[str, float]:
+    """Node -> percentage points between what it got and what is declared."""
+    counts, expected = counts_of(answers), expected_shares(len(answers))
+    return {name: 100 * (counts[name] - share) / len(answers) for name, share in expected.items()}
+
+
 def balanced(answers: list[http_client.Answer]) -> bool:
-    counts = Counter(answer.headers["X-AI-Node"] for answer in answers)
-    return all(counts[name] == expected for name, expected in expected_shares(len(answers)).items())
+    return not any(off_the_share(answers).values())
 
 
 def all_by(name: str) -> Callable[[list[http_client.Answer]], bool]:
-    return lambda answers: {answer.headers["X-AI-Node"] for answer in answers} == {name}
+    return lambda answers: counts_of(answers).keys() == {name}
 
 
 def board(node: site.Node) -> Container:
@@ -97,7 +107,7 @@ class Load:
             if len(recent) == window and happened(recent):
                 return time.monotonic() - began
             time.sleep(0.1)
-        counts = Counter(answer.headers["X-AI-Node"] for answer in self.good(since=began))
+        counts = counts_of(self.good(since=began))
         raise AssertionError(
             f"not within {limit_s} s; answers since then: {counts}; failed: {self.failed()[-5:]}"
         )
