@@ -39,7 +39,7 @@ def install(node: Folder, *paths: str, **overrides: Any) -> None:
     rendered = render_role("minio", host=PI52, overrides=overrides)
     for path in paths:
         text = re.sub("/opt/aicluster/bin|/run/secrets/minio", str(node.folder), rendered[f"{HOME}/{path}"])
-        node.write(Path(path).name, text.replace("/backup/", f"{node.folder}/backup/"))
+        node.write(Path(path).name, re.sub(r'(?<=[ "])/backup', f"{node.folder}/backup", text))
 
 
 class Store(Folder):
@@ -136,7 +136,7 @@ def node(tmp_path):
     for folder, objects in (("backup", COPY), ("store", NEW)):
         for name, text in objects.items():
             made.write(f"{folder}/{name}", text)
-    install(made, "bin/sign-in", "bin/put-back", "secrets/root_password")
+    install(made, "bin/sign-in", "bin/put-back", "bin/mirror", "secrets/root_password")
     return made
 
 
@@ -154,6 +154,17 @@ def test_a_bucket_that_is_not_what_its_copy_is_fails(node, bucket, message):
     node.write("differs", "")
     done = node.run("sh", str(node.folder / "put-back"), bucket)
     assert (done.returncode, done.stdout + done.stderr) == (1, message)
+
+
+@pytest.mark.parametrize(("arguments", "error", "told"), [
+    (["gone"], "Bucket `gone` does not exist.", (0, "there is no bucket gone now\n")),
+    (["images"], "Object does not exist.", (1, "mc mirror: Object does not exist.\n")),
+    ([], "Bucket `gone` does not exist.", (1, "mc mirror: Bucket `gone` does not exist.\n")),
+], ids=["one that is not there", "one with another trouble", "all of them"])  # fmt: skip
+def test_a_bucket_that_was_deleted_is_nothing_to_copy(node, arguments, error, told):
+    node.write("on/mirror", f"echo '{error}' >&2; exit 1")
+    done = node.run("sh", str(node.folder / "mirror"), *arguments)
+    assert (done.returncode, done.stdout + done.stderr) == told
 
 
 def test_the_store_gets_certificate_and_key_without_an_empty_line_which_it_would_refuse():
