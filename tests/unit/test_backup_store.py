@@ -169,6 +169,12 @@ def test_the_configuration_of_the_router_is_kept_where_all_of_it_came(night, scr
     assert night.error_of("PI52") == ""
 
 
+def test_a_site_that_gets_no_repository_is_a_failure(night):
+    night.write("on/init", "echo Fatal: no room >&2; exit 1")
+    assert night.passes() == 1
+    assert night.error_of("site").endswith("Fatal: no room") and night.error_of("PI52") == ""
+
+
 def test_the_server_sees_no_password_of_a_repository():
     [secret] = [mount for mount in render.container("backup_store")["volumes"] if "secrets" in mount]
     assert secret == "/opt/aicluster/backup_store/secrets/htpasswd:/run/secrets/htpasswd:ro"

@@ -225,12 +225,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     state = {node: before.get(node, {"error": ""}) for node in clients if node in there}
     publish(state, root)
     for node, password in clients.items():
-        if node not in there:
+        if node in there:
+            state[node] = look_after(node, "%s/%s" % (root, node), password, keep, state[node])
+        else:
             print("%s: has sent nothing yet" % node, flush=True)
-            continue
-        state[node] = look_after(node, "%s/%s" % (root, node), password, keep, state[node])
         if node == SITE and problem:
-            state[node]["error"] = problem
+            state.setdefault(node, {})["error"] = problem
         publish(state, root)
     return int(any(known["error"] for known in state.values()))
 
