@@ -46,8 +46,9 @@ def require_answer(address: str) -> None:
     """Raise SiteError where nobody answers at a store: restic would try for a quarter of an hour."""
     place = urlsplit(address.removeprefix("rest:"))
     if address.startswith("rest:") and place.hostname:
+        port = place.port or (443 if place.scheme == "https" else 80)
         try:
-            create_connection((place.hostname, place.port or 80), CONNECT_S).close()
+            create_connection((place.hostname, port), CONNECT_S).close()
         except OSError as error:
             raise SiteError(f"repository {address}: {error}: must answer; take another store") from error
 
@@ -66,7 +67,7 @@ def require_fresh(names: list[str], root: Path) -> None:
 
 
 def unpack(archive: bytes, root: Path) -> str:
-    """Replace the site of a fresh clone by the one of an archive; return the path of its vault."""
+    """Replace the site of a fresh clone by the one of an archive; return what came."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         # Where Python knows it: nothing leaves the folder.
         tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _path: member)
@@ -75,8 +76,7 @@ def unpack(archive: bytes, root: Path) -> str:
         for folder in FOLDERS:
             shutil.rmtree(root / folder, ignore_errors=True)
         tar.extractall(root)
-    [vault] = (name for name in files if Path(name).parts[0] not in FOLDERS)
-    return vault
+    return ", ".join([*FOLDERS, *(name for name in files if Path(name).parts[0] not in FOLDERS)])
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
@@ -95,11 +95,11 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     file = options.vault_password_file
     try:
         password = file.read_text() if file else getpass.getpass("Vault password: ")
-        vault = unpack(fetched(options.repository, password.strip()), root)
+        came = unpack(fetched(options.repository, password.strip()), root)
     except (SiteError, OSError, tarfile.TarError) as error:
         print(f"recover-site: {error}", file=sys.stderr)
         return REFUSED
-    print(f"The site is here: {', '.join(FOLDERS)}, {vault}. Next: make setup")
+    print(f"The site is here: {came}. Next: make setup")
     return 0
 
 

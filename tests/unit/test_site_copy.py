@@ -1,12 +1,15 @@
 """The copy of the site: what is in it, what opens it, and how a fresh clone becomes the site again."""
 
 import base64
+import io
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aicluster_backup_tools import require_answer
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret
@@ -16,7 +19,7 @@ from render import ansible_plugins
 from tree import ROOT
 
 from aicluster.backup import recover
-from aicluster.backup.site import site_key, site_repository
+from aicluster.backup.site import site_archive, site_key, site_repository
 
 RIGHT, OTHER = ([("default", VaultSecret(password.encode()))] for password in ("correct horse", "battery"))
 
@@ -79,6 +82,16 @@ def recovered(clone: Path, archive: str) -> Path:
     return clone
 
 
+def test_a_vault_may_lie_among_the_variables(tmp_path):
+    for folder in recover.FOLDERS:
+        (tmp_path / folder).mkdir()
+    vault = tmp_path / "group_vars/vault.yml"
+    vault.write_bytes(VaultLib(RIGHT).encrypt("a: b"))
+    archive = site_archive(tmp_path, vault, vault.read_bytes())
+    assert recover.unpack(base64.b64decode(archive), tmp_path) == "group_vars, host_vars, inventory"
+    assert vault.exists()
+
+
 def test_what_would_be_lost_is_named_and_stays(checkout, tmp_path, capsys, monkeypatch):
     archive = base64.b64decode(looked_up(checkout)[1])
     monkeypatch.setattr(recover, "fetched", lambda _address, _password: archive)
@@ -118,6 +131,23 @@ def test_a_store_that_does_not_answer_is_named_at_once():
     said = r"repository rest:http://127\.0\.0\.1:1: .*must answer; take another"
     with pytest.raises(ValueError, match=said):
         recover.require_answer("rest:http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("address", "port"), [("https://a/path", 443), ("http://a:8000", 8000), ("http://a", 80)]
+)
+def test_a_repository_is_asked_at_the_port_that_restic_takes(monkeypatch, address, port):
+    asked: list[Any] = []
+
+    def connect(place: object, _limit: float) -> io.StringIO:
+        asked.append(place)
+        return io.StringIO()
+
+    for module in (recover, socket):
+        monkeypatch.setattr(module, "create_connection", connect)
+    recover.require_answer(f"rest:{address}")
+    require_answer(f"rest:{address}")
+    assert asked == [("a", port)] * 2
 
 
 def test_what_recovers_a_site_needs_no_library():

@@ -254,7 +254,8 @@ def require_answer(repository: str) -> None:
     address = urllib.parse.urlsplit(repository.partition("rest:")[2])
     if not address.hostname:
         return
+    port = address.port or (443 if address.scheme == "https" else 80)
     try:
-        socket.create_connection((address.hostname, address.port or 80), CONNECT_S).close()
+        socket.create_connection((address.hostname, port), CONNECT_S).close()
     except OSError as error:
-        raise FailedError("%s:%s does not answer: %s" % (address.hostname, address.port, error))
+        raise FailedError("%s:%d does not answer: %s" % (address.hostname, port, error))
