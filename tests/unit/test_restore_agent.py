@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import aicluster_backup_job
 import aicluster_backup_part
 import aicluster_backup_record as record
 import pytest
@@ -201,6 +202,33 @@ def test_all_is_everything_but_the_node_itself_and_no_copy_is_made_where_none_is
     assert main(["apply", "all", "--no-safety-copy"]) == 0
     assert [one["job"] for one in node.record()["jobs"]] == ["grafana", "jupyterhub_bulk", "postgres"]
     assert not (node.made() / "before").exists()
+
+
+def test_from_the_second_store_comes_what_has_two_copies_and_the_rest_stays(node, capsys):
+    assert main(["apply", "all", "--copy", "2"]) == 0
+    assert [one["job"] for one in node.record()["jobs"]] == ["grafana", "postgres"]
+    assert "jupyterhub_bulk has 1 copy only, and stays as it is\n" in capsys.readouterr().out
+
+
+def test_what_is_off_site_is_read_in_the_network_of_the_node_which_the_firewall_lets_out(node, monkeypatch):
+    handed = {"RESTIC_REPOSITORY": "b2:bucket:PI52", "B2_ACCOUNT_KEY": "hidden"}
+    monkeypatch.setattr(aicluster_backup_job, "offsite", {})
+    for name in handed:
+        monkeypatch.setenv(name, "")
+    node.write_json("handed.json", handed)
+    assert main(["plan", "all", "--copy", "offsite"]) == 0
+    assert node.asked("exec") == []
+    lines = node.asked("run", "b2:bucket:PI52")
+    assert lines and {"--network=host" in one and "--volumes-from=backup" in one for one in lines} == {True}
+    assert "hidden" not in "".join(lines)
+
+
+def test_a_snapshot_of_a_clock_that_was_ahead_is_not_the_newest(node):
+    grafana, *others = node.read_json("snapshots.json")
+    ahead = grafana | {"id": "9ahead", "time": "2099-01-01T02:00:00Z"}
+    node.write_json("snapshots.json", [grafana, *others, ahead])
+    assert main(["apply", "grafana"]) == 0
+    assert node.record()["jobs"][0]["snapshot"] == grafana["id"]
 
 
 def test_after_a_failure_containers_stay_stopped_until_the_next_restore_succeeds(node, capsys):

@@ -9,7 +9,7 @@ import urllib.parse
 from typing import Any, Dict, List, Mapping, Sequence
 
 import aicluster_backup_record as record
-from aicluster_backup_restic import by_name
+from aicluster_backup_restic import CONTAINER, beside, by_name
 from aicluster_backup_tools import Answer, FailedError, ask, follow, load, mountpoint, require_answer, run
 
 SECRETS = "/opt/aicluster/backup/secrets"
@@ -24,6 +24,8 @@ LOCK_LIMIT = "30m"
 # Who only reads waits for nobody, and reads from a store that has no room for a lock.
 NO_LOCK = "--no-lock"
 WRITES = ("backup", "init")
+# Variables of the container of backups that one beside it has, too.
+SAME = ("GOMEMLIMIT=", "RESTIC_PASSWORD_FILE=", "RESTIC_CACHE_DIR=", "TMPDIR=")
 # What a store with a full disk answers at once; restic would ask again for a quarter of an hour.
 DISK_FULL = "507 Insufficient Storage"
 # How long what an interrupted run left may take to end.
@@ -116,6 +118,17 @@ def options_of(number: int) -> List[str]:
     return by_name([*offsite]) if number == OFFSITE else []
 
 
+def client_of(number: int) -> List[str]:
+    """Return what runs restic: in the container of backups, off site with its data in the node's own network.
+
+    The firewall lets that container reach the stores, and nothing outside.
+    """
+    if number != OFFSITE:
+        return ["docker", "exec", CONTAINER, "restic"]
+    same = ["--network=host", "--user=0:0", "--cap-add=DAC_READ_SEARCH", "--volumes-from=" + CONTAINER]
+    return beside(SAME, [*same, *options_of(number)])
+
+
 def repository_of(number: int) -> List[str]:
     """Return the options of restic for the same."""
     return [] if number == OFFSITE else ["--repository-file=%s/store_%d" % (IN_CONTAINER, number)]
@@ -132,7 +145,7 @@ def require_store(number: int) -> None:
 
 def restic(verb: str, number: int, arguments: Sequence[str] = ()) -> Answer:
     """Run restic for the repository in the store of this number."""
-    command = ["docker", "exec", *options_of(number), "backup", "restic", verb, *repository_of(number)]
+    command = [*client_of(number), verb, *repository_of(number)]
     if verb not in WRITES:
         return ask([*command, NO_LOCK, "--json", *arguments])
     complaints = []  # type: List[str]

@@ -180,7 +180,7 @@ def container_of(target: str, number: int) -> List[str]:
         "--volume=%s:%s:ro" % (job_work.SECRETS, job_work.IN_CONTAINER),
         "--volume=aicluster_backup_cache:/cache", "--volume=%s:%s" % (target, TARGET),
     ]  # fmt: skip
-    return beside(["GOMEMLIMIT=", "RESTIC_PASSWORD_FILE=", "RESTIC_CACHE_DIR=", "TMPDIR="], options)
+    return beside(job_work.SAME, options)
 
 
 # --- bringing back ---

@@ -21,6 +21,7 @@ import aicluster_backup_record as record
 import aicluster_backup_tools as tools
 from aicluster_backup_choice import SHORT, Part, Source, parts_of, require_paths
 from aicluster_backup_part import Change
+from aicluster_backup_restic import seconds_of
 from aicluster_backup_tools import FailedError, RefusedError, nearest, say
 
 # The node itself: its files are laid beside, never over those it runs with.
@@ -38,14 +39,23 @@ Chosen = Tuple[Source, List[Part]]
 
 
 def snapshots(number: int) -> List[Dict[str, Any]]:
-    """Return the snapshots in the store of this number, the newest first; raises FailedError."""
+    """Return the snapshots in the store of this number, the newest first; raises FailedError.
+
+    Those of a clock that was ahead are last.
+    """
     if number and not os.path.isfile("%s/store_%d" % (job_work.SECRETS, number)):
         raise FailedError("%s/store_%d is missing: run site.yml" % (job_work.SECRETS, number))
     job_work.require_store(number)
     answer = job_work.restic("snapshots", number)
     if answer.code:
         raise FailedError(answer.complaint(), answer.code)
-    return sorted(json.loads(answer.out) or [], key=lambda one: str(one["time"]), reverse=True)
+    # One of a clock that was ahead is not the newest.
+    now = time.time() + tools.CLOCKS_DIFFER_S
+    return sorted(
+        json.loads(answer.out) or [],
+        key=lambda one: (seconds_of(one["time"]) <= now, one["time"]),
+        reverse=True,
+    )
 
 
 def number_of(copy: str) -> int:
@@ -112,10 +122,13 @@ def jobs_meant(plan: Mapping[str, Any], word: str) -> List[Mapping[str, Any]]:
 def chosen(plan: Mapping[str, Any], options: argparse.Namespace) -> List[Chosen]:
     """Return what the command line means; raises RefusedError for what there is not."""
     store = store_of(plan, options.copy)
-    jobs = jobs_meant(plan, options.job)
-    for job in jobs:
-        if options.copy > job["copies"]:
-            raise RefusedError("%s has %d copy only: leave out --copy" % (job["name"], job["copies"]))
+    meant = jobs_meant(plan, options.job)
+    jobs = [job for job in meant if options.copy <= job["copies"]]
+    few = ["%s has %d copy only" % (job["name"], job["copies"]) for job in meant if job not in jobs]
+    if not jobs:
+        raise RefusedError("%s: leave out --copy" % few[0])
+    for one in few:
+        say("%s, and stays as it is" % one)
     try:
         there = snapshots(options.copy)
     except FailedError as error:
