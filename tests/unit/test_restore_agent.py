@@ -185,6 +185,13 @@ def test_the_path_of_a_database_brings_back_its_copy(node):
     assert set(kept) == {"grafana_data/grafana.db", "grafana_data/grafana.db-wal"}
 
 
+def test_the_path_of_a_volume_brings_back_its_databases_too(node):
+    assert main(["apply", "grafana", "--path", "grafana_data"]) == 0
+    found = node.tree("volumes/grafana_data")
+    assert found["grafana.db"] == node.tree("snapshot/staging/grafana/grafana_data")["grafana.db"]
+    assert "later" not in found
+
+
 def test_a_dump_is_taken_back_by_the_program_of_its_service_which_copies_first(node, capsys):
     assert main(["apply", "postgres", "--database", "web"]) == 0
     assert node.read("database") == "as it was"

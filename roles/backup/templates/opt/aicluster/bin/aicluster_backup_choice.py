@@ -82,6 +82,11 @@ def all_parts(job: Mapping[str, Any], snapshot: Mapping[str, Any]) -> Iterator[P
             )
 
 
+def database_of(part: Part, pattern: str) -> str:
+    """Return the path of a database of SQLite in its volume."""
+    return "/volumes/%s/%s" % (part.volume, plain(pattern))
+
+
 def path_parts(parts: Sequence[Part], path: str) -> Iterator[Part]:
     """Yield what brings back one path: as the snapshot names it, of the host, or below a volume."""
     path = posixpath.normpath(path)
@@ -90,11 +95,14 @@ def path_parts(parts: Sequence[Part], path: str) -> Iterator[Part]:
         path = "/volumes/" + path.lstrip("/")
     if not path.startswith(("/volumes/", "/staging/", "/host/")):
         path = "/host" + path
+    databases = [database_of(part, one) for part in parts if part.kind == SQLITE for one in part.only]
     for part in parts:
         if part.kind == SQLITE:
-            only = [one for one in part.only if "/volumes/%s%s" % (part.volume, one) == literal(path)]
+            only = [one for one in part.only if below(database_of(part, one), path)]
             if only:
                 yield part._replace(only=only, name=path)
+        elif path in databases:
+            continue  # it lies in the volume, too, where it is not copied
         elif path == part.source:
             yield part
         elif below(path, part.source):
@@ -108,9 +116,7 @@ def parts_of(job: Mapping[str, Any], snapshot: Mapping[str, Any], options: Any) 
     """Return the parts of a job that the command line means; [] where it means none of this job."""
     parts = list(all_parts(job, snapshot))
     if options.path:
-        found = list(path_parts(parts, options.path))
-        # A database lies in the volume, too, where it is not copied.
-        return [part for part in found if part.kind == SQLITE] or found
+        return list(path_parts(parts, options.path))
     if options.database or options.bucket:
         arguments = [word for name in options.database for word in ("--database", name)]
         only = ["/" + literal(options.bucket)] if options.bucket else []
