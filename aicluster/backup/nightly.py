@@ -16,7 +16,6 @@ from typing import Any
 UNREACHABLE = 255  # ssh's own exit code
 # Nobody is there to type a password; a node that is switched off meanwhile is noticed within a minute.
 SSH_OPTIONS = ("-oBatchMode=yes", "-oConnectTimeout=10", "-oServerAliveInterval=20")
-STEP = 1000  # from one unit of bytes to the next
 AGENT = "/opt/aicluster/bin/aicluster_backup.py"
 
 
@@ -38,15 +37,6 @@ def command(
     A node's shell reads the words, and the program's output comes as it is written.
     """
     return ["ssh", *SSH_OPTIONS, *ssh, "sudo", "-n", program, *map(shlex.quote, (*words, "--by", by))]
-
-
-def size(count: float) -> str:
-    """Return bytes for people, as 1.5 MB."""
-    for unit in ("B", "kB", "MB"):
-        if count < STEP:
-            return f"{count:.3g} {unit}"
-        count /= STEP
-    return f"{count:.3g} GB"
 
 
 def failure_of(event: Mapping[str, Any]) -> str:
@@ -127,7 +117,7 @@ def summary(document: Mapping[str, Any]) -> list[str]:
     failed = [node for node in nodes if node["failures"]]
     lines = [f"{node['node']}: {failure}" for node in failed for failure in node["failures"]]
     made = sum(len(node["snapshots"]) for node in nodes)
-    added = f"{size(document['bytes'])} added in {document['seconds']:.0f} s"
+    added = f"{document['bytes'] / 1e6:.1f} MB added in {document['seconds']:.0f} s"
     names = ", ".join(node["node"] for node in failed)
     return [
         *lines,

@@ -46,8 +46,8 @@ def require_answer(address: str) -> None:
     """Raise SiteError where nobody answers at a store: restic would try for a quarter of an hour."""
     place = urlsplit(address.removeprefix("rest:"))
     if address.startswith("rest:") and place.hostname:
-        port = place.port or (443 if place.scheme == "https" else 80)
         try:
+            port = place.port or (443 if place.scheme == "https" else 80)
             create_connection((place.hostname, port), CONNECT_S).close()
         except OSError as error:
             raise SiteError(f"repository {address}: {error}: must answer; take another store") from error

@@ -82,11 +82,6 @@ def all_parts(job: Mapping[str, Any], snapshot: Mapping[str, Any]) -> Iterator[P
             )
 
 
-def database_of(part: Part, pattern: str) -> str:
-    """Return the path of a database of SQLite in its volume."""
-    return "/volumes/%s/%s" % (part.volume, plain(pattern))
-
-
 def path_parts(parts: Sequence[Part], path: str) -> Iterator[Part]:
     """Yield what brings back one path: as the snapshot names it, of the host, or below a volume."""
     path = posixpath.normpath(path)
@@ -95,21 +90,18 @@ def path_parts(parts: Sequence[Part], path: str) -> Iterator[Part]:
         path = "/volumes/" + path.lstrip("/")
     if not path.startswith(("/volumes/", "/staging/", "/host/")):
         path = "/host" + path
-    databases = [database_of(part, one) for part in parts if part.kind == SQLITE for one in part.only]
     for part in parts:
+        rest = path[len(part.source) :]
         if part.kind == SQLITE:
-            only = [one for one in part.only if below(database_of(part, one), path)]
+            only = [one for one in part.only if below("/volumes/%s/%s" % (part.volume, plain(one)), path)]
             if only:
                 yield part._replace(only=only, name=path)
-        elif path in databases:
-            continue  # it lies in the volume, too, where it is not copied
         elif path == part.source:
             yield part
-        elif below(path, part.source):
+        # A database lies in the volume, too, where it is not copied.
+        elif below(path, part.source) and (part.kind != VOLUME or rest not in part.exclude):
             kind = VOLUME if part.kind == VOLUME else BESIDE
-            yield part._replace(
-                kind=kind, name=path, only=[literal(path[len(part.source) :])], exclude=(), program=""
-            )
+            yield part._replace(kind=kind, name=path, only=[literal(rest)], exclude=(), program="")
 
 
 def parts_of(job: Mapping[str, Any], snapshot: Mapping[str, Any], options: Any) -> List[Part]:

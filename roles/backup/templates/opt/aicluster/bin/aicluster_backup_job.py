@@ -113,20 +113,12 @@ def take_handed() -> None:
     os.environ.update(offsite)
 
 
-def options_of(number: int) -> List[str]:
-    """Return the options of docker for the repository in the store of this number, or off site."""
-    return by_name([*offsite]) if number == OFFSITE else []
-
-
 def client_of(number: int) -> List[str]:
-    """Return what runs restic: in the container of backups, off site with its data in the node's own network.
-
-    The firewall lets that container reach the stores, and nothing outside.
-    """
+    """Return what runs restic: in the container of backups, which the firewall lets reach the stores only."""
     if number != OFFSITE:
         return ["docker", "exec", CONTAINER, "restic"]
     same = ["--network=host", "--user=0:0", "--cap-add=DAC_READ_SEARCH", "--volumes-from=" + CONTAINER]
-    return beside(SAME, [*same, *options_of(number)])
+    return beside(SAME, [*same, *by_name([*offsite])])
 
 
 def repository_of(number: int) -> List[str]:

@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
 import aicluster_backup_job as job_work
 import aicluster_backup_tools as tools
 from aicluster_backup_choice import BESIDE, DUMP, SQLITE, VOLUME, Part, Source, listed, plain
-from aicluster_backup_restic import MAY_RESTORE, beside
+from aicluster_backup_restic import MAY_RESTORE, beside, by_name
 from aicluster_backup_tools import FailedError, RefusedError, docker, megabytes, mountpoint, say
 
 ROOT = "/var/lib/aicluster/restore"
@@ -176,7 +176,7 @@ def container_of(target: str, number: int) -> List[str]:
     """Return the command that runs restic as the container of backups does, but may write one folder."""
     options = [
         "--name=" + CONTAINER, "--network=host", "--user=0:0", *MAY_RESTORE,
-        "--env=RESTIC_PROGRESS_FPS=0.5", *job_work.options_of(number),
+        "--env=RESTIC_PROGRESS_FPS=0.5", *by_name([*job_work.offsite] if number == job_work.OFFSITE else []),
         "--volume=%s:%s:ro" % (job_work.SECRETS, job_work.IN_CONTAINER),
         "--volume=aicluster_backup_cache:/cache", "--volume=%s:%s" % (target, TARGET),
     ]  # fmt: skip

@@ -39,23 +39,16 @@ Chosen = Tuple[Source, List[Part]]
 
 
 def snapshots(number: int) -> List[Dict[str, Any]]:
-    """Return the snapshots in the store of this number, the newest first; raises FailedError.
-
-    Those of a clock that was ahead are last.
-    """
+    """Return the snapshots in the store of this number, the newest first; raises FailedError."""
     if number and not os.path.isfile("%s/store_%d" % (job_work.SECRETS, number)):
         raise FailedError("%s/store_%d is missing: run site.yml" % (job_work.SECRETS, number))
     job_work.require_store(number)
     answer = job_work.restic("snapshots", number)
     if answer.code:
         raise FailedError(answer.complaint(), answer.code)
+    found, now = json.loads(answer.out) or [], time.time() + tools.CLOCKS_DIFFER_S
     # One of a clock that was ahead is not the newest.
-    now = time.time() + tools.CLOCKS_DIFFER_S
-    return sorted(
-        json.loads(answer.out) or [],
-        key=lambda one: (seconds_of(one["time"]) <= now, one["time"]),
-        reverse=True,
-    )
+    return sorted(found, key=lambda one: (seconds_of(one["time"]) <= now, one["time"]), reverse=True)
 
 
 def number_of(copy: str) -> int:
@@ -124,11 +117,10 @@ def chosen(plan: Mapping[str, Any], options: argparse.Namespace) -> List[Chosen]
     store = store_of(plan, options.copy)
     meant = jobs_meant(plan, options.job)
     jobs = [job for job in meant if options.copy <= job["copies"]]
-    few = ["%s has %d copy only" % (job["name"], job["copies"]) for job in meant if job not in jobs]
+    for name in (one["name"] for one in meant if one not in jobs):
+        say("%s has no copy %d, and stays as it is" % (name, options.copy))
     if not jobs:
-        raise RefusedError("%s: leave out --copy" % few[0])
-    for one in few:
-        say("%s, and stays as it is" % one)
+        raise RefusedError("%s has no copy %d: leave out --copy" % (options.job, options.copy))
     try:
         there = snapshots(options.copy)
     except FailedError as error:
