@@ -81,7 +81,7 @@ WORKS: dict[str, tuple[dict[str, Any], str]] = {
     "backup: one is being made": (
         node.copies(node.copied(), running={"pid": 1}), "the oldest 2.0 h old, 3 MiB, one is being made"),
     "backup: never backed up is a warning": (
-        node.copies(node.copied(age_h=None)), f"never backed up: postgres to AGX0; `{AGAIN}` does it"),
+        node.copies(node.copied(age_h=None)), f"to AGX0; restore a reinstalled node first, then `{AGAIN}`"),
     "backup: a node that keeps nothing": (node.copies(), "this node keeps nothing"),
     "blackbox_exporter: what a missing answer to a ping means": (
         {"GET /probe": in_turn(node.probed(200, 1), node.probed(0, 0))},

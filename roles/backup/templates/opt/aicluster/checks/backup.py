@@ -30,7 +30,8 @@ def check(kit: Kit) -> Union[str, Tuple[str, str]]:
     missing = [named(one) for one in copies if "success_at" not in one]
     seen = summary(copies, now, told["running"])
     if missing:
-        return seen, "never backed up: %s; `%s` does it" % (", ".join(missing), AGAIN)
+        listed = ", ".join(missing)
+        return seen, "never backed up: %s; restore a reinstalled node first, then `%s`" % (listed, AGAIN)
     return seen
 
 
