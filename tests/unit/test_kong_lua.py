@@ -82,6 +82,8 @@ ROUTED: dict[str, tuple[Any, ...]] = {
     "an embedding model, unnamed": ({"input": ["word " * 9000]}, "ai.agx0", "/v1/embeddings"),
     "one that is named": ({"model": "llama3.2:1b", "input": ["word " * 9000]}, BOTH, "/api/embed"),
     "what an older client calls a model": ({"name": "phi3:mini"}, BOTH, "/api/show"),
+    "words that a tool was called with are no images": ({"messages": [{"tool_calls": [
+        {"function": {"name": "f", "arguments": {"images": ["a.png"], "type": "image"}}}]}]}, BOTH),
 }  # fmt: skip
 
 
@@ -154,6 +156,9 @@ def refusal(asked: Exchange) -> tuple[int, Any]:
     "an unknown model, with those that there are": (
         question(model="gpt-5"), 404, 'No node has the model "gpt-5". There are: chat, code, llama'),
     "a strange one": (question(model="\n<é>"), 404, 'No node has the model "?<??>".'),
+    "one that would take hours to trim": (
+        question(model="a" + " " * 10**6 + "b"), 404, 'No node has the model "a '),
+    "or to cut at its tag": (question(model=":" * 10**6 + "/"), 404, 'No node has the model ":::'),
     "no tools": (question(model="codellama:7b", tools=TOOLS), 400,
         'The model "codellama:7b" cannot use tools. Those that can: chat, code, llama3.2, '),
     "what no model can": (question(messages=[PICTURE], think=True), 400,
@@ -201,6 +206,7 @@ def test_what_the_user_may_use_is_all_there_is_for_him():
 
 @cases(("status", "body", "message"), {
     "a limit": (429, b'{"message":"API rate limit exceeded"}', "API rate limit exceeded"),
+    "a limit, told to a browser": (429, b"<html>", "API rate limit exceeded"),
     "what Kong says to a browser": (502, b"<html>", "The gateway has no answer (502)."),
 })  # fmt: skip
 def test_kongs_own_errors_have_the_same_form(status, body, message):
@@ -322,6 +328,15 @@ def test_asked_again_the_request_goes_where_it_was_told(monkeypatch, headers, up
     asked = access(question(messages=[LONG]), **headers)
     assert (went(asked), json.loads(asked.out_body)["model"]) == (upstream, sent)
     assert ("X-AI-Fallback" in answered(asked).answer_headers) == stands_in
+
+
+def test_a_substitute_that_cannot_what_the_request_needs_is_not_asked(monkeypatch):
+    models = [{"name": "gpt-oss", "tools": True, "substitute": "codellama:7b"}, {"name": "codellama:7b"}]
+    text = render.render_role("kong", overrides={"kong_models": models})[gateway_lua.KONG_YML]
+    monkeypatch.setattr(gateway_lua, "shipped", lambda: parse(text, PLUGINS))
+    for members, then in (({}, "codellama:7b"), ({"tools": TOOLS}, None)):
+        asked = answered(access(question(model="gpt-oss", **members)), source="exit", status=503)
+        assert asked.answer_headers.get("X-AI-Next") == then
 
 
 # --- the same decision as in Python ---

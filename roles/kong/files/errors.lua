@@ -24,7 +24,8 @@ local body = kong.response.get_raw_body()
 if body then
   local json = require "cjson.safe"
   local path, said = kong.request.get_path(), json.decode(body)
-  local message = type(said) == "table" and said.message or "The gateway has no answer (" .. status .. ")."
+  local message = type(said) == "table" and said.message
+    or status == 429 and "API rate limit exceeded" or "The gateway has no answer (" .. status .. ")."
   if status == 401 and not shared.code then
     message = "A valid key is missing; send it as `apikey: KEY` or as `Authorization: Bearer KEY`."
   elseif (status == 404 or status == 405) and not shared.code then

@@ -24,6 +24,10 @@ local function refuse(status, message, code)
 end
 
 local function normalise(name)
+  -- No model's name is that long, and of a longer one these patterns take the square in time: all others would wait.
+  if #name > 700 then
+    return name
+  end
   local short = name:match("^%s*(.-)%s*$"):lower():gsub("^registry%.ollama%.ai/", ""):gsub("^library/", "")
   return short:match(":[^/]*$") and short or short .. ":latest"
 end
@@ -81,8 +85,8 @@ local function measured(value)
       images = true
     else
       local more, seen = measured(member)
-      -- Tools are described with such words.
-      bytes, images = bytes + more, images or seen and key ~= "tools"
+      -- Tools are described and called with such words.
+      bytes, images = bytes + more, images or seen and key ~= "tools" and key ~= "tool_calls"
     end
   end
   return bytes, images
@@ -227,13 +231,14 @@ end
 
 -- For answer.lua: what to do if this comes to nothing. Once the same model elsewhere, or with a shorter context; then
 -- its substitute; then the edge.
+local other = name == own and SUBSTITUTES[name]
 shared.ai = {
   name = SHOWN[name],
   models = models_of,
   stands_in = again and not failed,
   elsewhere = not again and #found > 1 and SHOWN[name] or nil,
   instead = not again and #found > #chosen and SHOWN[name]
-    or name == own and allowed(SUBSTITUTES[name]) and SHOWN[SUBSTITUTES[name]] or nil,
+    or other and allowed(other) and #offers_for(OFFERS[other], needs, 0) > 0 and SHOWN[other] or nil,
   edge = edge,
 }
 shared.message = 'No node with the model "' .. SHOWN[name] .. '" answers (' .. table.concat(nodes, ", ")
