@@ -64,18 +64,18 @@ end
 local function chat(asked)
   local turns = asked.messages or asked.input or asked.prompt
   if type(turns) == "string" then
-    turns = { { content = turns, images = asked.images } }
+    -- Without a word it only loads a model.
+    turns = turns ~= "" and { { content = turns, images = asked.images } }
   end
   local found = { kind = "chat", parts = {}, size = 0, texts = {}, length = 0, chain = "" }
   for _, turn in ipairs(list(turns)) do
     local text, images = said(turn)
     local role = at(turn, "role")
-    role = ROLES[role] and role or "user"
+    role = ROLES[role] and role or at(turn, "type") == "function_call_output" and "tool" or "user"
     found.before, found.chain = found.chain, linked(found.chain, role, text)
     found.role, found.text, found.images = role, text, table.concat(images, ",")
   end
-  -- Without a word it only loads a model.
-  if found.text and (found.text ~= "" or found.images ~= "") then
+  if found.text then
     found.question, found.question_whole = encoded(found.text)
     found.text = nil
     local hex = "%x%x%x%x"
@@ -118,7 +118,9 @@ local function keep()
     shared.kept = { kind = "files", parts = {}, size = 0, job = plain(job) }
   elseif path == "/api/v1/image" then
     local body = kong.request.get_raw_body(MAX_BYTES)
-    shared.kept = body and { kind = "image", parts = {}, size = 0, workflow = encoded(body) }
+    -- Of a graph that is too long nothing is kept but its job: a part of it is no graph.
+    local graph = encoded(body and #body <= MAX_BYTES and body or "null")
+    shared.kept = { kind = "image", parts = {}, size = 0, workflow = graph }
   else
     shared.kept = asked and chat(asked)
   end
@@ -132,12 +134,13 @@ local function collect()
   local parts = kept.parts
   parts[#parts + 1], kept.size = chunk, kept.size + #chunk
   if kept.kind == "chat" and chunk:find("\n", 1, true) then
-    local text, rest = table.concat(parts), 1
-    for line, after in text:gmatch("([^\n]*)\n()") do
+    local text = table.concat(parts)
+    -- Whole lines: of one whose end is still to come a pattern would take the square in time.
+    local whole = text:match("^.*\n")
+    for line in whole:gmatch("[^\n]+") do
       take(line)
-      rest = after
     end
-    kept.parts, kept.size = { text:sub(rest) }, #text - rest + 1
+    kept.parts, kept.size = { text:sub(#whole + 1) }, #text - #whole
   elseif kept.size > 8 * MAX_BYTES then
     kept.parts, kept.size = {}, 0
   end
