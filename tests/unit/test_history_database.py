@@ -116,14 +116,14 @@ def test_a_migration_is_applied_once_and_check_says_so_before(server, tmp_path):
 @cases(("name", "text", "says"), {
     "a file that was changed after it was applied": ("0001_history.sql", "SELECT 1;", "was changed after"),
     "two files with one number": ("0001_other.sql", "SELECT 1;", "its number must be greater than 1"),
-    "a file that fails half way": ("0002_x.sql", "CREATE TABLE public.half (); SELECT 1/0;", "by zero"),
+    "a file that fails half way": ("0098_x.sql", "CREATE TABLE public.half (); SELECT 1/0;", "by zero"),
 })  # fmt: skip
 def test_what_cannot_be_applied_is_refused_and_changes_nothing(server, tmp_path, name, text, says):
     shutil.copytree(HOME / "migrations", tmp_path / "m")
     (tmp_path / "m" / name).write_text(text)
     code, said = migrate(server, tmp_path / "m")
     assert (code != 0, says in said, name in said) == (True, True, True), said
-    assert server.sql("SELECT to_regclass('public.half'), max(version) FROM schema_migrations") == "|1"
+    assert server.sql("SELECT to_regclass('public.half'), max(version) FROM schema_migrations") == "|2"
 
 
 # --- what is stored ---
@@ -236,6 +236,7 @@ def test_code_is_found_in_the_answer(database, answer, snippets):
 GRAPH = {
     "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat", "clip": ["4", 1]}},
     "2": {"class_type": "EmptyLatentImage", "inputs": {"width": 1024, "height": 768}},
+    "6": {"class_type": "ConditioningSetAreaPercentage", "inputs": {"width": 0.5, "height": 768.0}},
     "3": {"class_type": "KSampler", "inputs": {"seed": 18446744073709551615, "steps": 20}},
     "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sd_xl_base_1.0.safetensors"}},
 }
@@ -244,6 +245,7 @@ GRAPH = {
 def test_an_image_is_a_row_that_names_its_files_once_the_client_has_asked_for_them(database):
     work = encoded(json.dumps({"prompt": GRAPH, "client_id": "x"}))
     ingest(database, entry(kind="image", job="j1", node="ORIN0", workflow=work))
+    ingest(database, entry(kind="image", job="j2", workflow=encoded("null"), who="eve"))
     ingest(database, entry(kind="files", job="j1", files=encoded("stolen.png"), who="eve"))
     ingest(database, entry(kind="files", job="j1", files=encoded("a_00001_.png\nb/c.png")))
     [row] = asked(database, "anna", "api.history()")[1]["images"]
@@ -252,6 +254,7 @@ def test_an_image_is_a_row_that_names_its_files_once_the_client_has_asked_for_th
     assert found == ["j1", "ORIN0", "a cat", model, 1024, 768, seed, ["a_00001_.png", "b/c.png"]]
     assert asked(database, "anna", f"api.history_one('{row['id']}')")[1]["workflow"] == GRAPH
     assert asked(database, "eve", f"api.history_one('{row['id']}')")[0] == "404"
+    assert [one["job"] for one in asked(database, "eve", "api.history()")[1]["images"]] == ["j2"]
 
 
 def test_what_the_gateway_sends_is_what_the_database_takes(database):
