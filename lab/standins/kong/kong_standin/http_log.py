@@ -21,7 +21,7 @@ INITIAL_RETRY_DELAY_S = 0.01
 
 
 class HttpLog:
-    """A queue and a sender per plugin; a full queue drops its oldest record."""
+    """A queue and a sender per endpoint, of all plugins; a full queue drops its oldest record."""
 
     def __init__(self) -> None:
         """Start with nothing to send."""
@@ -30,10 +30,11 @@ class HttpLog:
 
     def put(self, exchange: Exchange, plugin: Plugin) -> None:
         """Queue the record of a finished request."""
-        if plugin.id not in self._queues:
-            self._queues[plugin.id] = asyncio.Queue(plugin.config["queue"]["max_entries"])
-            self._tasks.add(asyncio.create_task(self._send_for_ever(self._queues[plugin.id], plugin)))
-        queue = self._queues[plugin.id]
+        name = plugin.config["http_endpoint"]
+        if name not in self._queues:
+            self._queues[name] = asyncio.Queue(plugin.config["queue"]["max_entries"])
+            self._tasks.add(asyncio.create_task(self._send_for_ever(self._queues[name], plugin)))
+        queue = self._queues[name]
         if queue.full():
             LOG.error("queue full, dropping old entries until processing is successful again")
             queue.get_nowait()
