@@ -26,7 +26,7 @@ FIXED = {
 WITHOUT_EFFECT = frozenset([
     "admin_error_log", "dns_order", "dns_valid_ttl", "headers", "lmdb_map_size", "mem_cache_size",
     "nginx_http_client_body_buffer_size", "nginx_proxy_proxy_next_upstream_timeout", "nginx_worker_processes",
-    "proxy_error_log", "status_error_log",
+    "proxy_error_log", "res_options", "status_error_log",
     # Read where Redis is asked.
     "lua_ssl_trusted_certificate",
 ])  # fmt: skip
