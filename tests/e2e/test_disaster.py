@@ -40,6 +40,7 @@ def password() -> str:
 
 def recover(address: str, environment: str = "") -> str:
     """Recover the site in a new clone on the control node, from one repository; return what is said."""
+    site.shell(CONTROL, "apt-get update -qq && apt-get install -y -qq --no-install-recommends restic")
     site.shell(CONTROL, f"rm -rf {CLONE} && mkdir {CLONE} && echo {password()} > /root/password")
     with subprocess.Popen(["tar", "-C", ROOT, "-c", *PARTS], stdout=subprocess.PIPE) as packed:
         unpack = [*site.as_root(CONTROL), "tar", "-C", CLONE, "-x"]
@@ -64,7 +65,6 @@ def test_a_lost_card_comes_back_from_the_vaults_password_and_the_address_of_one_
     docker.from_env().containers.get(f"aicluster-lab-{CONTROL.name}").remove(force=True, v=True)
     # A bare one in its place.
     subprocess.run([sys.executable, "lab/lab.py", "nodes"], cwd=ROOT, env=site.environment(), check=True)
-    site.shell(CONTROL, "apt-get update -qq && apt-get install -y -qq --no-install-recommends restic")
     recover(f"rest:http://{FIRST.address}:{FIRST.port('backup_store', 'rest')}")
     is_the_site()
     site.run_playbook("playbooks/utility.yml").succeeded()
