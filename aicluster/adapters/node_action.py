@@ -13,6 +13,7 @@ from ansible.parsing.plugin_docs import read_docstring
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import module_loader
 from ansible.template import trust_as_template
+from ansible.utils.vars import load_extra_vars
 
 from ..engine import runs
 from ..engine.desired import Desired, desired_state
@@ -56,7 +57,8 @@ class NodeAction(ActionBase):
     def desired(self, scope: Scope = WHOLE_NODE) -> tuple[Renderer, Desired, dict[str, ChainMap[str, Any]]]:
         """Return the renderer of the node, its desired state within a scope, and its services' variables."""
         roles = Path(self._task_vars["role_path"]).parent
-        renderer = Renderer(self._templar, self._loader, trust_as_template, self._task_vars, roles)
+        given = load_extra_vars(self._loader)
+        renderer = Renderer(self._templar, self._loader, trust_as_template, self._task_vars, roles, given)
         return renderer, *desired_state(renderer, scope)
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:

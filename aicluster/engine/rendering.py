@@ -30,13 +30,14 @@ class Renderer:
         trust: Callable[[str], str],
         task_vars: Mapping[str, Any],
         roles: Path,
+        extra_vars: Mapping[str, Any],
     ) -> None:
         """Resolve the cluster once: it is the same for every template of the node.
 
         `trust` marks a text as a template, as Ansible's `trust_as_template` does.
         """
         self._templar, self._loader, self._trust = templar, loader, trust
-        self._vars, self._roles = task_vars, roles
+        self._vars, self._roles, self._extra_vars = task_vars, roles, dict(extra_vars)
         self.shared: dict[str, Any] = {
             name: self.value(name, task_vars)
             for name in ("cluster_nodes", "site_secrets", "site_image_mirror")
@@ -54,10 +55,11 @@ class Renderer:
         return self._loader.load_from_file(str(path), unsafe=True, trusted_as_template=True) or {}
 
     def variables(self, role: str, extra: Mapping[str, Any]) -> ChainMap[str, Any]:
-        """Return a role's variables: defaults lowest, then inventory, its vars, and what the engine adds."""
+        """Return a role's variables: defaults lowest, then inventory, its vars, -e, what the engine adds."""
         folder = self._roles / role
         return ChainMap(
             {**self.shared, **extra},
+            self._extra_vars,
             self._yaml(folder / "vars" / "main.yml"),
             dict(self._vars),
             self._yaml(folder / "defaults" / "main.yml"),

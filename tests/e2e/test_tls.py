@@ -238,12 +238,23 @@ RENEWED = (
 
 @pytest.mark.full
 def test_certificates_between_nodes_are_renewed_under_load_and_no_server_is_restarted(api_key):
-    servers = [(node, service) for service in ("postgres", "redis") for node in site.running(service)]
+    servers = [
+        (node, service) for service in ("postgres", "redis", "minio") for node in site.running(service)
+    ]
+    [store] = site.running("minio")
+    live = f"https://{store.address}:{store.port('minio', 'api')}/minio/health/live"
+    mine = RENEWED.replace("['renewed.' ~ site_domain]", "[__minio_name, 'renewed.' ~ site_domain]")
     running = f"{site.COMPOSE} ps --quiet %s | xargs docker inspect -f '{{{{.State.StartedAt}}}}'"
     before = [site.shell(node, running % service) for node, service in servers]
     try:
-        with Load(lambda: http_client.post(f"{URL}/api/v1/chat", QUESTION, api_key)) as load:
-            run = site.run_site("-e", json.dumps({"cluster_certificate": RENEWED}))
+        with (
+            Load(lambda: http_client.post(f"{URL}/api/v1/chat", QUESTION, api_key)) as load,
+            site.opened(store, store.port("minio", "api")),
+            Load(lambda: http_client.get(live)) as objects,
+        ):
+            run = site.run_site(
+                "-e", json.dumps({"cluster_certificate": RENEWED, "__minio_certificate": mine})
+            )
             time.sleep(2)
         all_is_healthy()
     finally:
@@ -251,7 +262,7 @@ def test_certificates_between_nodes_are_renewed_under_load_and_no_server_is_rest
     assert run.code == back.code == 0, run.output
     assert {f"~ reload container {service}" in run.output for _, service in servers} == {True}
     assert [site.shell(node, running % service) for node, service in servers] == before
-    assert load.failed() == []
+    assert load.failed() + objects.failed() == []
 
 
 def issued_wrongly(how: str) -> str:

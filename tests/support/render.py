@@ -144,7 +144,7 @@ def _renderer(inventory: str, host: str, overrides: Mapping[str, Any]) -> Render
     copy = {"site_key": "made-up-site-key", "site_archive": "made-up-archive"}
     variables |= {"site_secrets": made_up_secrets(), **copy, **overrides}
     templar = Templar(loader=read.loader, variables=variables)
-    return Renderer(templar, read.loader, trust_as_template, variables, ROLES)
+    return Renderer(templar, read.loader, trust_as_template, variables, ROLES, {})
 
 
 def render_role(*what: Any, **where: Any) -> dict[str, str]:
