@@ -11,13 +11,15 @@ Sample = Tuple[str, Mapping[str, str], float]
 Metrics = Mapping[str, Tuple[str, str]]
 # Labels of a record, and the record.
 Labelled = Tuple[Mapping[str, str], Mapping[str, Any]]
+# What a label's value may not hold as it is.
+ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 def text(found: Iterable[Sample], meanings: Mapping[str, str]) -> str:
     """Return samples in Prometheus' text format, grouped by name; `meanings`: name -> its HELP."""
     grouped: Dict[str, List[str]] = {}
     for name, labels, value in found:
-        inner = ",".join('%s="%s"' % pair for pair in sorted(labels.items()))
+        inner = ",".join('%s="%s"' % (key, labels[key].translate(ESCAPED)) for key in sorted(labels))
         grouped.setdefault(name, []).append("%s%s %r" % (name, "{%s}" % inner if inner else "", value))
     lines: List[str] = []
     for name, rows in grouped.items():
@@ -28,7 +30,7 @@ def text(found: Iterable[Sample], meanings: Mapping[str, str]) -> str:
 
 def write(path: str, content: str) -> None:
     """Replace a file in one step: node_exporter must never read half of it."""
-    with open(path + ".new", "w") as handle:
+    with open(path + ".new", "w", encoding="utf-8") as handle:
         handle.write(content)
         os.fchmod(handle.fileno(), 0o644)
     os.rename(path + ".new", path)
