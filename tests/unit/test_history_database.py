@@ -2,17 +2,21 @@
 
 import base64
 import json
+import re
 import runpy
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any
 from uuid import UUID, uuid4
 
+import aicluster_usage
 import gateway_lua
 import pytest
 import real_postgres
+from a_kit import site
+from programs import script
 from real_postgres import Database
 from tables import cases
 from tree import ROOT
@@ -49,6 +53,24 @@ def test_a_backup_counts_no_temporary_tables_which_other_sessions_cannot_read(da
     assert "history.users|0|0" in counted and "passing" not in counted
 
 
+@pytest.fixture
+def usage(database: Database, tmp_path: Path, monkeypatch: Any) -> Callable[[], dict[str, list[int]]]:
+    """User and model -> answers, tokens of prompts, tokens of answers, as the program that ships tells."""
+    (tmp_path / "verify.json").write_text(json.dumps(site("PI52", {})))
+    script(tmp_path / "docker", f'shift 6; PGHOST={database.folder} exec {database.programs}/"$@"')
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(aicluster_usage, "ROOT", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["", "60", "postgres"])
+
+    def told() -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for model, user, value in re.findall(r'model="(.*)",user="(.*)"} (.+)', aicluster_usage.look()):
+            found.setdefault(f"{user} {model}", []).append(int(value))
+        return found
+
+    return told
+
+
 def encoded(text: str | bytes) -> str:
     return base64.b64encode(text.encode() if isinstance(text, str) else text).decode()
 
@@ -64,6 +86,10 @@ def entry(
     consumer = {"consumer": {"username": who}} if who else {}
     times: dict[str, Any] = {"started_at": 1_800_000_000_000, "latencies": {"request": 12.5}}
     return {"request": request, **consumer, **times, "exchange": said | more}
+
+
+def used(model: str | None, prompt: float | None, completion: float | None, **more: Any) -> dict[str, Any]:
+    return entry(model=model, prompt_tokens=prompt, completion_tokens=completion, **more)
 
 
 def ingest(database: Database, *entries: Any) -> None:
@@ -123,7 +149,7 @@ def test_what_cannot_be_applied_is_refused_and_changes_nothing(server, tmp_path,
     (tmp_path / "m" / name).write_text(text)
     code, said = migrate(server, tmp_path / "m")
     assert (code != 0, says in said, name in said) == (True, True, True), said
-    assert server.sql("SELECT to_regclass('public.half'), max(version) FROM schema_migrations") == "|2"
+    assert server.sql("SELECT to_regclass('public.half'), max(version) FROM schema_migrations") == "|3"
 
 
 # --- what is stored ---
@@ -293,6 +319,7 @@ def test_what_the_gateway_sends_is_what_the_database_takes(database):
     "what was rejected": "SELECT * FROM history.ingest_errors",
     "writing a message": "INSERT INTO history.messages DEFAULT VALUES",
     "changing a conversation": "UPDATE history.conversations SET title = ''",
+    "how much others use": "SELECT * FROM history.usage",
     "forgetting somebody": "SELECT history.forget('anna')",
     "looking without a schema of its own": "TABLE public.schema_migrations",
 })  # fmt: skip
@@ -314,7 +341,7 @@ def test_the_rows_themselves_are_hidden_whatever_a_function_forgets(database):
 # --- how long ---
 
 
-def test_what_is_older_than_the_days_that_are_kept_goes_with_the_first_entry_of_a_day(database):
+def test_what_is_older_than_the_days_that_are_kept_goes_with_the_first_entry_of_a_day(database, usage):
     days = {"old": 31, "new": 29}
     for title, age in days.items():
         at = float(database.sql(f"SELECT extract(epoch FROM now() - interval '{age} days') * 1000"))
@@ -325,12 +352,35 @@ def test_what_is_older_than_the_days_that_are_kept_goes_with_the_first_entry_of_
     database.sql("UPDATE history.settings SET expired_on = current_date - 1")
     ingest(database, entry("tomorrow", who="bert"))
     assert [one["title"] for one in conversations(database)] == ["new"]
+    assert usage() == {"anna ": [2, 0, 0], "bert ": [2, 0, 0]}, "sums do not fall"
 
 
 def test_forgetting_a_user_leaves_nothing_of_theirs_and_all_of_the_others(database):
     ingest(database, entry("a secret"), entry("another", role="root"), entry(who="bert"))
     assert database.sql("SELECT history.forget('anna'), history.forget('nobody')") == "1|0"
-    told = ["users", "conversations", "messages", "ingest_errors"]
+    told = ["users", "conversations", "messages", "usage", "ingest_errors"]
     counts = [f"(SELECT count(*) FROM history.{table})" for table in told]
-    assert database.sql(f"SELECT {', '.join(counts)}") == "1|1|2|0"
+    assert database.sql(f"SELECT {', '.join(counts)}") == "1|1|2|1|0"
     assert UUID(conversations(database, "bert")[0]["id"])
+
+
+# --- how much ---
+
+
+@cases(("entries", "sums"), {
+    "two answers of one model are added": ([used("m", 10, 2), used("m", 5.0, 3)], {"anna m": [2, 15, 5]}),
+    "each user and each model has its own": ([used("m", 1, 1), used("n", 2, 2), used("m", 3, 3, who="bert")],
+        {"anna m": [1, 1, 1], "anna n": [1, 2, 2], "bert m": [1, 3, 3]}),
+    "an answer may name no model and no tokens": ([used(None, None, None)], {"anna ": [1, 0, 0]}),
+    "a question of an assistant is no answer": ([used("m", 1, 2, role="assistant")], {"anna m": [1, 1, 2]}),
+    "what is not stored does not count": ([used("m", 1, 2, kind="x"), used("m", 1, 2, role="root")], {}),
+    "signs of the format are escaped": ([used('a"\\\n', 1, 2)], {r'anna a\"\\\n': [1, 1, 2]}),
+})  # fmt: skip
+def test_answers_are_counted_and_those_before_the_migration_as_well(database, usage, entries, sums):
+    ingest(database, *entries)
+    assert usage() == sums
+    database.sql("DROP TABLE history.usage; DROP FUNCTION history.count_usage CASCADE")
+    # Without the table, as without a database, there are no metrics instead of old ones.
+    assert aicluster_usage.look() == ""
+    database.sql((HOME / "migrations/0003_usage.sql").read_text())
+    assert usage() == sums

@@ -26,6 +26,7 @@ def test_a_restart_of_the_engine_does_not_touch_the_boot_unit_and_any_systemd_ta
 
 @cases(("host", "restarted"), {
     "a Jetson": ("192.168.1.157", ["aicluster-containers", "aicluster-jetson"]),
+    "the node of the database": ("192.168.1.247", ["aicluster-containers", "aicluster-usage"]),
     "a node with a timer of ours": ("192.168.1.234", ["aicluster-containers"]),
 })  # fmt: skip
 def test_programs_that_run_for_ever_start_again_with_what_they_import(host, restarted):
