@@ -14,7 +14,7 @@ from ..site.replication import FACT, replication_problems
 from ..site.rules import is_number, or_null
 from .certificates import certificate_errors, own_certificate_errors
 from .models import routing_errors
-from .network import container_errors, identity_errors, network_errors
+from .network import container_errors, firewall_errors, identity_errors, network_errors
 from .nodes import group_errors, node_errors
 from .secrets import offsite_errors, secret_errors
 from .services import catalogue_errors, placement_errors, profile_errors
@@ -115,8 +115,8 @@ def sum_errors(site: Site) -> list[str]:
     kept = [*dict.fromkeys(unnamed), *drills, *backup_problems(nodes)]
     kept += offsite_problems(nodes, shared(site, "site_offsite"))
     models = [*model_errors(site, nodes), *routing_errors(site), *user_model_errors(site)]
-    certificates = own_certificate_errors(site, nodes)
-    return [*budgets, *relations, *kept, *models, *share_errors(nodes), *certificates]
+    networks = [*own_certificate_errors(site, nodes), *dict.fromkeys(firewall_errors(site, nodes))]
+    return [*budgets, *relations, *kept, *models, *share_errors(nodes), *networks]
 
 
 def preflight_errors(site: Site, validate: Validate) -> list[str]:

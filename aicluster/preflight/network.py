@@ -2,9 +2,10 @@
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from ..site.rules import is_text, shown
+from ..site.rules import LAST_PORT, is_text, shown
 from .subjects import HOST_FILE, NODE_FILE, SITE_FILE, Site, label, place_of
 
 # Docker's own bridge, which it makes whether anybody uses it or not.
@@ -104,6 +105,30 @@ def operator_errors(operators: object, network: ipaddress.IPv4Network | None) ->
             f"site_operators {shown(operators)}: one at least must be in site_network {network}, or this is "
             f"the list of another site; write who works there, {network} for everybody, in {SITE_FILE}"
         )
+
+
+def firewall_errors(site: Site, nodes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what nodes (of `cluster_nodes`) cannot let in beside their services, or let in already."""
+    known = [*site["vocabulary"]["tiers"], "lan", "operators"]
+    for node in nodes:
+        variables = site["hosts"][node["host"]]
+        networks = variables.get("firewall_ssh_ipv6", [])
+        try:
+            [*map(ipaddress.IPv6Network, networks)]
+        except ValueError:
+            rule = "must be IPv6 networks without host bits; write for instance [fd00:1::/64]"
+            yield f"firewall_ssh_ipv6 {shown(networks)}: {rule}"
+        taken = {node["ssh_port"]: "sshd"}
+        for service, entry in node["services"].items():
+            taken |= {port["port"]: service for port in entry["ports"].values() if port["from"]}
+        for own in variables.get("firewall_own_ports", []):
+            subject, number = f"firewall_own_ports {shown(own)}", int(own["port"])
+            if not (1 <= number <= LAST_PORT and all(one in known for one in own["from"])):
+                rule = f"must be a port from 1 to {LAST_PORT}, from of {', '.join(known)}; correct it"
+                yield f"{subject}: {rule}"
+            if number in taken and own.get("protocol") != "udp":
+                rule = f"must not be {taken[number]}'s; change its `from` instead, of sshd site_operators"
+                yield f"{subject} on {node['name']}: {rule}"
 
 
 def address_error(site: Site, host: str) -> str | None:
