@@ -33,6 +33,8 @@ COMPILED = {
     "markupsafe": "python3-markupsafe",
     "pyyaml": "python3-yaml",
 }
+# A private key in PEM, such as that of `site_tls_key`.
+KEY = re.compile(rb"^-----BEGIN [A-Z ]*PRIVATE KEY-----", re.MULTILINE)
 USELESS = ("__pycache__", "ansible_test", "tests", "docs", "changelogs", ".git")
 # Of editors, patches and the Finder, and what Python makes of a file.
 LEFTOVERS = re.compile(r".*(~|\.orig|\.rej|\.retry|\.sw[a-p]|\.pyc)|#.*#|\._.*|\.DS_Store")
@@ -55,14 +57,15 @@ def below(folder: Path) -> Iterator[Path]:
 
 
 def own_files(root: Path, secret: str = "") -> dict[str, Path]:
-    """Return path in the toolkit -> file here, of the toolkit itself; `secret` and what is encrypted stay."""
+    """Return path in the toolkit -> file here, of the toolkit itself; secrets and keys stay here."""
     found: dict[str, Path] = {}
     hidden = Path(secret).resolve()
     for part in PARTS:
         start = root / part
         for path in below(start) if start.is_dir() else [start] if start.is_file() else []:
             name = PurePosixPath(path.relative_to(root).as_posix())
-            stays = path.resolve() == hidden or (not path.is_symlink() and is_encrypted(path))
+            secrets = not path.is_symlink() and (is_encrypted(path) or KEY.search(path.read_bytes()))
+            stays = path.resolve() == hidden or secrets
             if is_wanted(name) and not stays:
                 found[str(name)] = path
     return found

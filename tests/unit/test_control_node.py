@@ -47,6 +47,7 @@ def test_secrets_stay_here_in_plain_text_too_wherever_they_lie(checkout):
 @pytest.mark.parametrize(("name", "content"), [
     pytest.param("secrets/vault.yml", "kong_api_key: x", id="the folder of secrets"),
     pytest.param("group_vars/all/vault.yml", "$ANSIBLE_VAULT;1.1;AES256\n61", id="an encrypted file"),
+    pytest.param("host_vars/a/tls.key", "x\n-----BEGIN EC PRIVATE KEY-----\n", id="a private key"),
     pytest.param(".lab/ssh/id_ed25519", "key", id="the lab's keys"),
     pytest.param("tests/unit/test_x.py", "", id="tests"),
     pytest.param("roles/x/__pycache__/a.cpython-311.pyc", "", id="a cache of Python"),
@@ -256,8 +257,9 @@ def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_
 NODE, CONTROL = "192.168.1.147", "192.168.1.234"
 MARKS = load("roles/control_access/vars/main.yml")["__control_access_marks"]
 MARK, BACKUP = MARKS
+STARTS = "/opt/aicluster/bin/aicluster_backup.py follow --start --by PI31"
 LOGIN = f'from="{CONTROL}",no-agent-forwarding ssh-ed25519 AAAA {MARK}\n'
-LINE = LOGIN + f'from="{CONTROL}",restrict,command="x" ssh-ed25519 BBBB {BACKUP}\n'
+LINE = LOGIN + f'from="{CONTROL}",restrict,command="sudo -n {STARTS}" ssh-ed25519 BBBB {BACKUP}\n'
 COMING = "".join(f"# no key yet of {mark}\n" for mark in MARKS)
 MINE = "ssh-ed25519 AAAA somebody@home\n"
 
@@ -269,6 +271,8 @@ MINE = "ssh-ed25519 AAAA somebody@home\n"
     "the line of one key was taken away": (LOGIN, True),
     "their place is held for keys to come": (COMING + MINE, False),
     "the control node has another address": (LINE.replace(CONTROL, "192.168.1.2"), True),
+    "the control node has another name": (LINE.replace("PI31", "PI30"), True),
+    "the backup key is no longer held to one command": (LINE.replace(STARTS, "x"), True),
     "a line of somebody else from there": (LINE.replace(BACKUP, "somebody"), True),
 })  # fmt: skip
 def test_the_line_is_put_back_when(text, wanted):
