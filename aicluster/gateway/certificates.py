@@ -236,6 +236,9 @@ def own_problems(
             yield "does not match its key"
     # Older versions of the library know the naive time only.
     ends = getattr(first, "not_valid_after_utc", None) or first.not_valid_after.replace(tzinfo=UTC)
+    begins = getattr(first, "not_valid_before_utc", None) or first.not_valid_before.replace(tzinfo=UTC)
+    if begins > now:
+        yield f"begins on {begins:%Y-%m-%d}"
     if ends - now < SOON:
         yield f"ends on {ends:%Y-%m-%d}"
     try:

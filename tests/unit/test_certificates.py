@@ -167,6 +167,7 @@ OWN: dict[str, tuple[dict[str, Any], str]] = {
     "it is none": ({"certificate": "x"}, "is no certificate in PEM"),
     "it ends in six days": ({"now": on("2027-05-25")}, "ends on 2027-05-31"),
     "it ends in eight": ({"now": on("2027-05-23")}, ""),
+    "it is not valid yet": ({"now": on("2026-04-29")}, "begins on 2026-04-30"),
     "it has ended": ({"now": on("2028-01-01")}, "ends on 2027-05-31"),
 }  # fmt: skip
 
