@@ -280,9 +280,9 @@ def test_port_80_serves_everybody_or_the_nodes_of_the_site_alone(mode, words):
     files = render.render_role("nginx", overrides={"nginx_http": mode})
     text = files[CONF + "servers/http.conf"]
     assert ("return" in text, all(word in text for word in words)) == (bool(words), True)
-    known = re.findall(r"^  ([\d.]+) 1;$", files[CONF + "http/tls.conf"], re.MULTILINE)
+    known = re.findall(r"^  ([\d./]+) 1;$", files[CONF + "http/tls.conf"], re.MULTILINE)
     addresses = [node["address"] for node in render.cluster("production")]
-    assert known == (["127.0.0.1", *addresses] if words else [])
+    assert known == (["127.0.0.1", "172.16.0.0/16", *addresses] if words else [])
 
 
 def test_a_log_line_names_no_query():
