@@ -123,15 +123,16 @@ def unknown_reach(node: Node, catalogue: Iterable[str]) -> Iterator[str]:
 def address_problems(node: Node) -> Iterator[str]:
     """Yield containers that would get the same address; each follows from two names alone."""
     whole: str = node["container_network"]
-    subnets: dict[Any, str] = {}
+    taken: dict[Any, str] = {}
     addresses: dict[tuple[str, str], str] = {}
     for service, entry in node["services"].items():
         for network, address in addresses_of(service, node).items() if entry.get("image") else ():
-            other = subnets.setdefault(subnet_of(network, whole), network)
-            if other != network:
+            # Of a bridge's name, as `compose_networks` makes it, so much is the network's.
+            others = {taken.setdefault(key, network) for key in (subnet_of(network, whole), network[:11])}
+            for other in others - {network}:
                 yield (
-                    f"network {network} of service {service} on {node['name']}: must have addresses of its "
-                    f"own, and {other} has the same; rename it (`ingress.network`) in {file_of(service)}"
+                    f"network {network} of service {service} on {node['name']}: must share neither addresses "
+                    f"nor 11 first letters with {other}; rename it (`ingress.network`) in {file_of(service)}"
                 )
             other = addresses.setdefault((network, address), service)
             if other != service:

@@ -214,7 +214,9 @@ def in_network(network: str) -> dict[str, Any]:
 
 @cases(("services", "message"), {
     "two networks": ({"jupyterhub": in_network("jupyterhub"), "comfyui": in_network("comfy")},
-        "network comfy of service comfyui on N: must have addresses of its own, and jupyterhub has the same"),
+        "network comfy of service comfyui on N: must share neither addresses nor 11 first letters"),
+    "two networks of one bridge": ({"a": in_network("laboratory-one"), "b": in_network("laboratory-two")},
+        "network laboratory-two of service b on N: must share neither addresses nor "),
     "two containers of a network": ({"alertmanager": in_network("x"), "model_mirror": in_network("x")},
         "address 172.16.131.100 of service model_mirror on N: must be its own, and alertmanager has it"),
 })  # fmt: skip
