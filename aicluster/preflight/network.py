@@ -124,8 +124,7 @@ def firewall_errors(site: Site, nodes: Iterable[Mapping[str, Any]]) -> Iterator[
         for own in variables.get("firewall_own_ports", []):
             subject, number = f"firewall_own_ports {shown(own)}", int(own["port"])
             if not (1 <= number <= LAST_PORT and all(one in known for one in own["from"])):
-                rule = f"must be a port from 1 to {LAST_PORT}, from of {', '.join(known)}; correct it"
-                yield f"{subject}: {rule}"
+                yield f"{subject}: must be a port up to {LAST_PORT}, from of {', '.join(known)}; correct it"
             if number in taken and own.get("protocol") != "udp":
                 rule = f"must not be {taken[number]}'s; change its `from` instead, of sshd site_operators"
                 yield f"{subject} on {node['name']}: {rule}"

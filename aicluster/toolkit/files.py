@@ -33,8 +33,7 @@ COMPILED = {
     "markupsafe": "python3-markupsafe",
     "pyyaml": "python3-yaml",
 }
-# A private key in PEM, such as that of `site_tls_key`.
-KEY = re.compile(rb"^-----BEGIN [A-Z ]*PRIVATE KEY-----", re.MULTILINE)
+PRIVATE_KEY = re.compile(rb"^-----BEGIN [A-Z ]*PRIVATE KEY-----", re.MULTILINE)
 USELESS = ("__pycache__", "ansible_test", "tests", "docs", "changelogs", ".git")
 # Of editors, patches and the Finder, and what Python makes of a file.
 LEFTOVERS = re.compile(r".*(~|\.orig|\.rej|\.retry|\.sw[a-p]|\.pyc)|#.*#|\._.*|\.DS_Store")
@@ -64,7 +63,7 @@ def own_files(root: Path, secret: str = "") -> dict[str, Path]:
         start = root / part
         for path in below(start) if start.is_dir() else [start] if start.is_file() else []:
             name = PurePosixPath(path.relative_to(root).as_posix())
-            secrets = not path.is_symlink() and (is_encrypted(path) or KEY.search(path.read_bytes()))
+            secrets = not path.is_symlink() and (is_encrypted(path) or PRIVATE_KEY.search(path.read_bytes()))
             stays = path.resolve() == hidden or secrets
             if is_wanted(name) and not stays:
                 found[str(name)] = path

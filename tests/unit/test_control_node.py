@@ -272,7 +272,6 @@ MINE = "ssh-ed25519 AAAA somebody@home\n"
     "their place is held for keys to come": (COMING + MINE, False),
     "the control node has another address": (LINE.replace(CONTROL, "192.168.1.2"), True),
     "the control node has another name": (LINE.replace("PI31", "PI30"), True),
-    "the backup key is no longer held to one command": (LINE.replace(STARTS, "x"), True),
     "a line of somebody else from there": (LINE.replace(BACKUP, "somebody"), True),
 })  # fmt: skip
 def test_the_line_is_put_back_when(text, wanted):
