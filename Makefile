@@ -231,8 +231,9 @@ test-molecule: setup ## the scenario of every tier, of the engine and of every r
 	done
 	for role in $(ROLES); do $(MAKE) --no-print-directory test-role ROLE="$$role"; done
 
-# Every folder with tasks of its own, but the engine and the preflight, which have scenarios of their own.
-ROLES = $(filter-out stack preflight,$(patsubst roles/%/tasks/main.yml,%,$(wildcard roles/*/tasks/main.yml)))
+# Every folder with tasks of its own, but the engine and the preflight, which have scenarios of their own, and what runs nowhere unless
+# a site wants it, which tests/e2e/test_profiles.py tries.
+ROLES = $(filter-out stack preflight profile_wake,$(patsubst roles/%/tasks/main.yml,%,$(wildcard roles/*/tasks/main.yml)))
 test-role: export AICLUSTER_ROLE = $(ROLE)
 test-role: export MOLECULE_EPHEMERAL_DIRECTORY = $(CURDIR)/$(MOLECULE_STATE)/role
 test-role: setup ## one role by itself on a lab node, with what it needs: make test-role ROLE=redis
