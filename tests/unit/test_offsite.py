@@ -125,7 +125,8 @@ def given(monkeypatch: pytest.MonkeyPatch, name: str, address: str) -> dict[str,
 def test_nothing_is_copied_off_site_by(monkeypatch, name, address):
     files = given(monkeypatch, name, address)
     assert not {"offsite", "aicluster-offsite.service"} & files.keys()
-    assert "offsite" not in files["aicluster-backup-store.service"]
+    unit = files["aicluster-backup-store.service"]
+    assert "aicluster-offsite" not in unit and "/aicluster_offsite.prom" in unit, "no old metrics stay"
 
 
 @pytest.mark.parametrize(("address", "let_out"), [("", set()), ("b2:bucket:", {"AGX0"})])
