@@ -14,10 +14,11 @@ URLS = {f"alertmanager_{name}_url": f"https://{name}.invalid/hook" for name in (
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    for path, text in render.render_role("alertmanager", overrides=URLS).items():
+    rendered = render.render_role("alertmanager", overrides=URLS)
+    for path in [path for path in rendered if path.startswith(CONF)]:
         target = tmp_path / path.removeprefix(CONF)
         target.parent.mkdir(exist_ok=True)
-        target.write_text(text)
+        target.write_text(rendered[path])
     return tmp_path
 
 
