@@ -6,14 +6,13 @@ from typing import Any
 
 import yaml
 
-from ..site.catalogue import OUTSIDE, file_of
+from ..site.catalogue import file_of
 from ..site.nodes import nodes_running
 from ..site.relations import names
-from ..site.rules import shown
 from ..site.vocabulary import YAML_LOADER
 from .jobs import copies_of, kept_by
 from .site import SITE
-from .stores import BACKUP, STORE, Node, all_stores, stores_of
+from .stores import BACKUP, STORE, Node, stores_of
 
 # Jinja's comments and statements, and its expressions.
 TAGS, EXPRESSION = re.compile(r"{#.*?#}|{%.*?%}", re.DOTALL), re.compile(r"{{.*?}}", re.DOTALL)
@@ -97,18 +96,6 @@ def store_problems(nodes: Sequence[Node]) -> Iterator[str]:
                 f"disk_gb of {STORE} on {store['name']} {has}: must hold the {sum(parts.values())} GiB that "
                 f"are kept there ({listed}); raise it, or write a smaller disk_gb or `copies: 1` into an "
                 "entry in backup of one of them"
-            )
-
-
-def offsite_problems(nodes: Sequence[Node], address: object) -> Iterator[str]:
-    """Yield why the firewall keeps the first store from sending copies to the repository outside the site."""
-    for node in all_stores(nodes)[:1] if address else ():
-        reaches = names(node["services"].get(BACKUP, {}), "reaches")
-        if not set(OUTSIDE) & set(reaches):
-            yield (
-                f"reaches of service {BACKUP} on {node['name']} {reaches}: must have {' or '.join(OUTSIDE)} "
-                f"because of site_offsite {shown(address)}; write "
-                f"`- {BACKUP}: {{reaches: [{OUTSIDE[-1]}]}}` in the list that places it"
             )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..backup.findings import backup_problems, drill_problems, offsite_problems, volume_problems
+from ..backup.findings import backup_problems, drill_problems, volume_problems
 from ..budget.models import model_budget
 from ..budget.nodes import node_budget
 from ..errors import SiteError
@@ -18,7 +18,7 @@ from .network import container_errors, firewall_errors, identity_errors, network
 from .nodes import group_errors, node_errors
 from .secrets import offsite_errors, secret_errors
 from .services import catalogue_errors, placement_errors, profile_errors
-from .subjects import Site, shared
+from .subjects import Site
 from .users import user_errors, user_model_errors
 from .variables import Validate, inventory_errors, role_variable_errors
 
@@ -113,7 +113,6 @@ def sum_errors(site: Site) -> list[str]:
     unnamed = volume_problems([site["catalogue"], *(node["services"] for node in nodes)], site["volumes"])
     drills = drill_problems(site["services"], site["programs"])
     kept = [*dict.fromkeys(unnamed), *drills, *backup_problems(nodes)]
-    kept += offsite_problems(nodes, shared(site, "site_offsite"))
     models = [*model_errors(site, nodes), *routing_errors(site), *user_model_errors(site)]
     networks = [*own_certificate_errors(site, nodes), *dict.fromkeys(firewall_errors(site, nodes))]
     return [*budgets, *relations, *kept, *models, *share_errors(nodes), *networks]

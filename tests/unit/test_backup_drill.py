@@ -17,7 +17,7 @@ import aicluster_drill
 import aicluster_drill_kit
 import aicluster_textfile
 import pytest
-from backups import Folder, given_to_store, node, snapshot
+from backups import INSPECT, Folder, given_to_store, node, snapshot
 from by_path import import_file
 from tables import cases
 
@@ -43,9 +43,8 @@ def test_only_the_first_of_all_stores_has_the_passwords_of_others_and_a_timer(na
     assert ("aicluster-drill.timer" in files) is ("drills" in files) is first
 
 
-CONTAINER = {"Image": "sha256:1", "HostConfig": {"Memory": 7}, "Config": {"Env": ["GOMEMLIMIT=5B"]}}
 DOCKER = {
-    "inspect": f"echo '{json.dumps([CONTAINER])}'",
+    "inspect": INSPECT,
     "volume": 'echo "$here/store"',
     "ps": 'cat "$here/containers"',
     "rm": ': > "$here/containers"',

@@ -14,7 +14,7 @@ from site_description import production
 from tables import cases
 from tree import ROOT
 
-from aicluster.backup.findings import backup_problems, offsite_problems, volume_problems
+from aicluster.backup.findings import backup_problems, volume_problems
 from aicluster.backup.jobs import backup_jobs, backup_mounts
 from aicluster.backup.secrets import backup_secret
 from aicluster.backup.stores import backup_clients, backup_stores, stores_of
@@ -157,14 +157,3 @@ def test_a_template_whose_volumes_are_no_yaml_is_named(tmp_path):
     with pytest.raises(AnsibleError, match=r"web/compose\.yaml\.j2: volumes: must be YAML"):
         site_preflight.volumes_of(tmp_path)
     assert site_preflight.volumes_of(ROOT / "roles")["redis"] == ["redis_data"]
-
-
-def test_the_first_store_alone_is_let_out_to_the_repository_outside():
-    address, other, first = "b2:bucket:", node("C", 50), node("B", 100)
-    let_out = first | {"services": {**first["services"], "backup": {"reaches": ["internet"]}}}
-    assert list(offsite_problems([other, let_out], address)) == []
-    assert list(offsite_problems([other, first], "")) == []
-    assert list(offsite_problems([other, first], address)) == [
-        "reaches of service backup on B []: must have lan or internet because of site_offsite 'b2:bucket:'; "
-        "write `- backup: {reaches: [internet]}` in the list that places it"
-    ]

@@ -6,9 +6,10 @@ import aicluster_offsite as offsite
 import aicluster_textfile
 import pytest
 import render
-from backups import Folder, given_to_store, snapshot
+from backups import INSPECT, Folder, given_to_store, snapshot
 
 DOCKER = {
+    "inspect": INSPECT,
     "snapshots": 'cat "$here/$(basename "$RESTIC_REPOSITORY")"',
     "check": 'echo "$AWS_ACCESS_KEY_ID" > "$here/environment"',
 }
@@ -75,8 +76,9 @@ def test_the_newest_of_each_job_is_copied_then_what_is_there_is_checked_and_prun
     assert night.passes() == 0
     assert night.commands() == COPIED
     assert night.error() == ""
-    start = f"{OF_PI52}|its-password|exec --env AWS_ACCESS_KEY_ID --env RESTIC_FROM_PASSWORD"
-    assert start in night.read("asked") and night.read("environment") == "an-id\n"
+    [run] = [line for line in night.asked("run", OF_PI52) if " copy " in line]
+    assert "--network=host" in run and " --env RESTIC_PASSWORD " in run and "/own" not in run
+    assert night.read("environment") == "an-id\n"
     assert not [line for line in night.asked() if "its-password" in line or "an-id" in line], "no argument"
 
 
@@ -127,10 +129,3 @@ def test_nothing_is_copied_off_site_by(monkeypatch, name, address):
     assert not {"offsite", "aicluster-offsite.service"} & files.keys()
     unit = files["aicluster-backup-store.service"]
     assert "aicluster-offsite" not in unit and "/aicluster_offsite.prom" in unit, "no old metrics stay"
-
-
-@pytest.mark.parametrize(("address", "let_out"), [("", set()), ("b2:bucket:", {"AGX0"})])
-def test_the_first_store_alone_is_let_out_where_there_is_such_a_repository(monkeypatch, address, let_out):
-    chosen = render.choose(monkeypatch, site_offsite=address)
-    nodes = render.renderer("production", "192.168.1.154", chosen).shared["cluster_nodes"]
-    assert {node["name"] for node in nodes if node["services"].get("backup", {}).get("reaches")} == let_out

@@ -13,14 +13,13 @@ import aicluster_backup_part
 import aicluster_backup_record as record
 import pytest
 from aicluster_backup_restore import main
-from backups import BackupNode, job
+from backups import INSPECT, BackupNode, job
 from tables import cases
 
-CONTAINER = {"Image": "sha256:1", "Config": {"Env": ["TMPDIR=/cache"]}, "HostConfig": {"Memory": 9}}
 RESTIC = f'exec {sys.executable} -IS "$here/restic.py" "$here" "$@"'
 DOCKER = {
     "volume": 'for last; do :; done; echo "$here/volumes/${last#aicluster_}"',
-    "inspect": f"echo '{json.dumps([CONTAINER])}'",
+    "inspect": INSPECT,
     "ps": 'echo backup; case "$*" in *_grafana_data*) test -e "$here/stopped" || echo grafana;; esac',
     "stop": 'touch "$here/stopped"',
     "start": 'rm "$here/stopped"',

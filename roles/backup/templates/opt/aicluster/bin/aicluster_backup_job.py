@@ -9,7 +9,7 @@ import urllib.parse
 from typing import Any, Dict, List, Mapping, Sequence
 
 import aicluster_backup_record as record
-from aicluster_backup_restic import CONTAINER, beside, by_name
+from aicluster_backup_restic import CONTAINER, SIZES, off_site
 from aicluster_backup_tools import Answer, FailedError, ask, follow, load, mountpoint, require_answer, run
 
 SECRETS = "/opt/aicluster/backup/secrets"
@@ -25,7 +25,7 @@ LOCK_LIMIT = "30m"
 NO_LOCK = "--no-lock"
 WRITES = ("backup", "init")
 # Variables of the container of backups that one beside it has, too.
-SAME = ("GOMEMLIMIT=", "RESTIC_PASSWORD_FILE=", "RESTIC_CACHE_DIR=", "TMPDIR=")
+SAME = (*SIZES, "RESTIC_PASSWORD_FILE=")
 # What a store with a full disk answers at once; restic would ask again for a quarter of an hour.
 DISK_FULL = "507 Insufficient Storage"
 # How long what an interrupted run left may take to end.
@@ -114,11 +114,8 @@ def take_handed() -> None:
 
 
 def client_of(number: int) -> List[str]:
-    """Return what runs restic: in the container of backups, which the firewall lets reach the stores only."""
-    if number != OFFSITE:
-        return ["docker", "exec", CONTAINER, "restic"]
-    same = ["--network=host", "--user=0:0", "--cap-add=DAC_READ_SEARCH", "--volumes-from=" + CONTAINER]
-    return beside(SAME, [*same, *by_name([*offsite])])
+    """Return what runs restic for the repository in the store of this number."""
+    return off_site([*offsite], SAME) if number == OFFSITE else ["docker", "exec", CONTAINER, "restic"]
 
 
 def repository_of(number: int) -> List[str]:

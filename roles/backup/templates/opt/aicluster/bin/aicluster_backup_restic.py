@@ -16,6 +16,8 @@ from aicluster_backup_tools import CLOCKS_DIFFER_S, FailedError, ask, docker
 CONTAINER = "backup"
 # How long those who look after a repository wait for a backup, a check, a pruning or a restore.
 LOCK_LIMIT = "2h"
+# Variables of the container of backups that say how much restic takes, and where.
+SIZES = ("GOMEMLIMIT=", "RESTIC_CACHE_DIR=", "TMPDIR=")
 # Options that let a container write files with the owners they had, and nothing else.
 MAY_RESTORE = [word for name in ("CHOWN", "FOWNER", "DAC_OVERRIDE") for word in ("--cap-add", name)]
 SAID_AT_MOST = 300
@@ -57,6 +59,15 @@ def beside(like: Sequence[str], options: Sequence[str]) -> List[str]:
         "--memory", memory, "--memory-swap", memory, *same, *options,
         "--entrypoint", "restic", known["Image"],
     ]  # fmt: skip
+
+
+def off_site(names: Sequence[str], like: Sequence[str] = SIZES) -> List[str]:
+    """Return what runs restic with variables of this process, and the mounts of the container of backups.
+
+    It is in the network of the node: the firewall lets that container reach the stores only.
+    """
+    options = ["--network=host", "--user=0:0", "--cap-add=DAC_READ_SEARCH", "--volumes-from=" + CONTAINER]
+    return beside(like, [*options, *by_name(names)])
 
 
 def output(argv: Sequence[str], verb: str, environment: Mapping[str, str], **keys: Any) -> str:

@@ -14,7 +14,7 @@ import time
 from typing import Any, Dict, List, Mapping, Sequence
 
 import aicluster_textfile
-from aicluster_backup_restic import EMPTY, TO_COME, inside, output, seconds_of, why_not_prune
+from aicluster_backup_restic import EMPTY, LOCK_LIMIT, TO_COME, off_site, output, seconds_of, why_not_prune
 from aicluster_backup_tools import FailedError, ask, load, require_answer, save
 from aicluster_verify import ROOT
 
@@ -31,9 +31,14 @@ METRICS = {
 }  # fmt: skip
 
 
+def command(environment: Mapping[str, str], *arguments: str) -> List[str]:
+    """Return the command line of restic."""
+    return [*off_site([*environment]), "--retry-lock", LOCK_LIMIT, *arguments]
+
+
 def restic(environment: Mapping[str, str], *arguments: str) -> str:
     """Return what restic prints; secrets are in the environment and in no argument."""
-    return output(inside(environment, arguments), arguments[0], environment)
+    return output(command(environment, *arguments), arguments[0], environment)
 
 
 def newest_of_each_job(here: Mapping[str, str]) -> List[Dict[str, Any]]:
@@ -46,7 +51,7 @@ def newest_of_each_job(here: Mapping[str, str]) -> List[Dict[str, Any]]:
 def copy(there: Mapping[str, str], snapshots: Sequence[str], forget: Sequence[str], kib_s: int) -> None:
     """Copy snapshots; unless that fails, check the repository there and remove old ones from it."""
     limit = ["--limit-upload=%d" % kib_s] if kib_s else []
-    argv = inside(there, ["cat", "config"])
+    argv = command(there, "cat", "config")
     if ask(argv, env=dict(os.environ, **there)).code == NO_REPOSITORY:
         restic(there, "init", "--copy-chunker-params")
     # Locks of a copy that ended without it; nobody else removes anything there.
