@@ -255,12 +255,46 @@ def again_and_again(node: site.Node, command: str, pause_s: float) -> Iterator[N
         thread.join()
 
 
+# Asks for many models at once; prints the statuses.
+CROWD = """
+import json, sys, urllib.error, urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+def ask(model):
+    body = json.dumps({"model": model, "prompt": "x", "stream": False}).encode()
+    try:
+        return urllib.request.urlopen(sys.argv[1], body).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+with ThreadPoolExecutor(len(sys.argv)) as pool:
+    print(*pool.map(ask, sys.argv[2:]))
+"""
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """The first node has a queue of one place, and somebody who asks for all its models at once."""
+    limit = ("--limit", FIRST.address)
+    models = " ".join(one["name"] for one in site.variable(FIRST, "ollama_models"))
+    url = f"http://{FIRST.address}:{FIRST.port('ollama', 'api')}/api/generate"
+    crowd = f"python3 -c '{CROWD}' {url} {models}"
+    try:
+        site.run_site(*limit, "-e", json.dumps({"ollama_max_queue": 1})).succeeded()
+        assert "503" in site.shell(FIRST, crowd)
+        with again_and_again(FIRST, crowd, 0):
+            yield
+    finally:
+        site.run_site(*limit).succeeded()
+
+
 FAULTS: dict[str, tuple[Fault, float]] = {
     "Ollama of the first node is killed": (service("kill", "ollama", FIRST), 10),
     # Ollama answers 500, and what has begun ends without its last line.
     "its models die again and again": (
         lambda: again_and_again(FIRST, "pkill -9 -f '[l]lama-server'; :", 0.3), 20,
     ),
+    "its queue is full: it answers 503": (busy, 20),
     "it has a tenth of a processor": (slow, 20),
     "Redis is away": (service("stop", "redis", site.running("redis")[0]), 10),
     "the node of the database hangs": (lambda: paused(board(site.running("postgres")[0])), 20),
