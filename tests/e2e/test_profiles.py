@@ -263,12 +263,12 @@ def test_requests_wake_a_profile_together_a_run_leaves_it_and_an_idle_node_goes_
 def test_a_service_of_the_profile_that_stops_is_named(entered):
     services = PROFILES[entered.profile]
     site.shell(NODE, f"{site.COMPOSE} kill {' '.join(services)}")
-    assert {(service, NODE.name) for service in services} <= verify().failed
+    assert {(service, NODE.name) for service in services} <= verify("--limit", NODE.address).failed
 
 
 @in_profiles(NODE.entry["profile"])
 def test_a_service_of_another_profile_that_somebody_started_is_named_with_what_stops_it():
     site.shell(NODE, f"{site.COMPOSE} up --detach comfyui")
-    failure = verify().failure("comfyui", NODE.name)
+    failure = verify("--limit", NODE.address).failure("comfyui", NODE.name)
     site.shell(NODE, failure["next"])
     assert "comfyui" not in running()

@@ -131,8 +131,11 @@ def sentences(run: site.Run) -> list[str]:
     return [" ".join(found.split()) for found in re.findall(r"^ +\d+\. (.+)$", message, re.MULTILINE)]
 
 
-check_and_run = pytest.mark.parametrize(
-    "arguments", [pytest.param(("--check",), id="in a check"), pytest.param((), id="in a run")]
+IN_A_RUN = pytest.param((), id="in a run")
+check_and_run = pytest.mark.parametrize("arguments", [pytest.param(("--check",), id="in a check"), IN_A_RUN])
+# The same look at the node comes before both.
+run_or_check = pytest.mark.parametrize(
+    "arguments", [IN_A_RUN, pytest.param(("--check",), id="in a check", marks=pytest.mark.full)]
 )
 
 
@@ -149,7 +152,7 @@ def test_a_tag_that_does_not_exist_is_named_and_the_other_nodes_go_on(layer, arg
     assert run.changed == {node.address: 0 for node in site.nodes()}
 
 
-@check_and_run
+@run_or_check
 def test_a_registry_that_does_not_answer_is_named_once_with_its_error_and_ways_out(arguments):
     registry = site.variable(EDGE, "site_image_mirror").partition(":")[0] + ":1"
     run = site.run_site("--limit", EDGE.address, "-e", f"site_image_mirror={registry}", *arguments)
@@ -160,7 +163,7 @@ def test_a_registry_that_does_not_answer_is_named_once_with_its_error_and_ways_o
     assert "HTTPS_PROXY" in sentence and "site_image_mirror in group_vars/all/images.yml" in sentence
 
 
-@check_and_run
+@run_or_check
 def test_a_full_disk_is_named_with_what_is_free_and_what_must_be(arguments):
     with spoilt(DISK_FULL, DISK_AS_BEFORE):
         run = site.run_site("--limit", EDGE.address, *arguments)
@@ -187,7 +190,7 @@ def test_services_to_come_that_do_not_fit_on_the_disk_are_named_with_the_numbers
     assert f"the {900_000 + reserved} GiB still to come (redis 900000, {reserved} reserved); " in sentence
 
 
-@check_and_run
+@run_or_check
 def test_a_missing_memory_cgroup_is_named_with_the_kernel_argument_to_add(arguments):
     with spoilt(CGROUPS_OFF, CGROUPS_ON):
         run = site.run_site("--limit", EDGE.address, *arguments)
@@ -197,7 +200,7 @@ def test_a_missing_memory_cgroup_is_named_with_the_kernel_argument_to_add(argume
     assert "cgroup_enable=memory cgroup_memory=1" in sentence
 
 
-@check_and_run
+@run_or_check
 def test_whoever_logs_in_with_a_password_is_not_locked_out(arguments):
     login = ("-e", f"ansible_user={GUEST} ansible_password={PASSWORD}")
     with spoilt(BY_PASSWORD, BY_KEY):
@@ -217,7 +220,7 @@ def test_a_store_in_which_services_would_find_nothing_is_refused(layer):
     assert "(data-root: /srv/docker, until now /var/lib/docker): must be what containers" in sentence
 
 
-@check_and_run
+@run_or_check
 def test_what_the_engine_would_not_start_with_is_refused_while_it_runs(arguments):
     with spoilt(IN_A_SWARM, OUT_OF_IT):
         run = site.run_site("--limit", EDGE.address, *arguments)
