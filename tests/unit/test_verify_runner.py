@@ -158,6 +158,16 @@ def test_a_server_that_does_not_answer_in_time_breaks_the_service_with_the_words
         kit.http(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.1)
 
 
+def test_a_command_for_a_service_runs_in_its_container_if_that_runs(kit, tmp_path, monkeypatch):
+    said = '#!/bin/sh\ncase "$*" in ps*service=web) echo 1a;; "exec --interactive 1a tee x") cat;; esac\n'
+    (tmp_path / "docker").write_text(said)
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert kit.execute("web", ["tee", "x"], "given") == "given"
+    with pytest.raises(CheckError, match="other has no running container"):
+        kit.execute("other", ["true"])
+
+
 def test_a_command_that_fails_breaks_the_service_with_what_it_said(kit):
     with pytest.raises(CheckError, match=r"rc 3\): no such thing"):
         kit.run(["sh", "-c", "echo no such thing >&2; exit 3"])

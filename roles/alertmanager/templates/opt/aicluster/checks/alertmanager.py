@@ -62,9 +62,7 @@ def once_free(port: int, receiver: Type[http.server.BaseHTTPRequestHandler]) -> 
 
 def into_the_container(kit: Kit) -> List[str]:
     """Return the words that start a command in the network of Alertmanager's container."""
-    compose = ["docker", "compose", "--project-directory", aicluster_verify.ROOT]
-    container = kit.run([*compose, "ps", "--quiet", "alertmanager"]).split()[0]
-    pid = kit.run(["docker", "inspect", "--format", "{{.State.Pid}}", container]).strip()
+    pid = kit.run(["docker", "inspect", "--format", "{{.State.Pid}}", kit.container("alertmanager")]).strip()
     return ["nsenter", "--target", pid, "--net"]
 
 

@@ -35,9 +35,13 @@ STARTING_LIMIT_S = 30
 TRYING_LIMIT_S = 20
 # States of a container that nobody stopped: one that ends again and again is mostly between two starts.
 ACTIVE = ("running", "restarting", "paused")
-PS = [
-    "docker", "ps", "--all", "--no-trunc", "--filter", "label=com.docker.compose.project=aicluster",
+OF_PROJECT = [
+    "--filter", "label=com.docker.compose.project=aicluster",
     "--filter", "label=com.docker.compose.oneoff=False",
+]  # fmt: skip
+OF_SERVICE = ["docker", "ps", "--quiet", *OF_PROJECT, "--filter"]
+PS = [
+    "docker", "ps", "--all", "--no-trunc", *OF_PROJECT,
     "--format", '{{.Label "aicluster.service"}}\t{{.Names}}\t{{.State}}\t{{.Status}}\t{{.Mounts}}',
 ]  # fmt: skip
 VOLUMES = ["docker", "volume", "ls", "--format", "{{.Name}}\t{{.Mountpoint}}"]
@@ -255,10 +259,17 @@ class Kit:
             raise CheckError("`%s` failed (rc %d): %s" % (" ".join(argv)[:200], done.returncode, said[-300:]))
         return done.stdout.decode("utf-8", "replace")
 
+    def container(self, service: str) -> str:
+        """Return the id of the running container of a service; raise CheckError where there is none."""
+        found = self.run([*OF_SERVICE, "label=com.docker.compose.service=" + service]).split()
+        if not found:
+            raise CheckError("%s has no running container" % service)
+        return found[0]
+
     def execute(self, service: str, argv: Sequence[str], stdin: Optional[str] = None) -> str:
         """Return stdout of a command inside a service's container; raise CheckError when it fails."""
-        compose = ["docker", "compose", "--project-directory", ROOT, "exec", "-T", service]
-        return self.run([*compose, *argv], stdin)
+        # `docker compose exec` takes four times the processor's time.
+        return self.run(["docker", "exec", "--interactive", self.container(service), *argv], stdin)
 
     def secret(self, service: str, name: str) -> str:
         """Text of a secret file of a service, without the line's end."""
