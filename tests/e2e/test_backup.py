@@ -72,7 +72,7 @@ def test_the_first_store_restores_what_has_a_drill_and_leaves_nothing(copy):
     wanted = site.told(FIRST, "cat /opt/aicluster/backup_store/drills.json")
     drills = site.told(FIRST, "cat /var/lib/aicluster/drill.json")["drills"]
     assert {(one["node"], one["job"]) for one in drills} == {(one["node"], one["job"]) for one in wanted}
-    assert {one["job"] for one in drills} >= {"postgres", "minio", "jupyterhub", "grafana"}
+    assert {one["job"] for one in drills} >= {"postgres", "minio", "jupyterhub", "grafana", "kong"}
     for one, asked in zip(drills, wanted, strict=True):
         assert not one["error"], one
         number = min(copy, len(asked["stores"]))
