@@ -81,6 +81,4 @@ def test_notebooks_pictures_and_dashboards_are_back_on_nodes_that_lost_everythin
     record_property("seconds of the restores", round(time.monotonic() - began))
     assert (files(), accounts()) == before
     all_is_healthy()
-    for volume, name in FILES.items():
-        site.shell(HUB, f"rm -r {VOLUMES.format(volume)}/{name.partition('/')[0]}")
     sqlite(MONITORING, database, "delete from \"user\" where login = 'kept'")

@@ -63,6 +63,8 @@ def files_of_the_node(tmp_path, monkeypatch):
     outputs = check_of("comfyui_outputs")
     monkeypatch.setattr(outputs, "active_profile", lambda: "image")
     monkeypatch.setattr(outputs, "load", lambda kind, service, _folder: getattr(check_of(service), kind))
+    for service in ("jupyterhub", "minio"):
+        monkeypatch.setattr(check_of(service), "mountpoint", lambda _: f"{tmp_path}/jupyterhub")
     for service in ("comfyui", "control_node", "kong", "ollama"):
         monkeypatch.setattr(check_of(service), "WANTED", f"{tmp_path}/{service}.json")
 

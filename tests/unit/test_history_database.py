@@ -15,7 +15,7 @@ import aicluster_usage
 import gateway_lua
 import pytest
 import real_postgres
-from a_kit import site
+from a_kit import check_of, site
 from programs import script
 from real_postgres import Database
 from tables import cases
@@ -51,6 +51,14 @@ def test_a_backup_counts_no_temporary_tables_which_other_sessions_cannot_read(da
     query = runpy.run_path(str(HOME / "bin/backup"))["TABLES"]
     counted = database.sql(f"CREATE TEMPORARY TABLE passing (); {query}")
     assert "history.users|0|0" in counted and "passing" not in counted
+
+
+def test_a_database_is_empty_until_somebody_says_something(database):
+    empty = check_of("postgres").EMPTY
+    database.sql("INSERT INTO history.users (consumer) VALUES ('ada')")
+    assert database.sql(empty) == "t"
+    said = "INSERT INTO history.conversations SELECT id, id, '', now(), now() FROM history.users"
+    assert database.sql(f"{said}; {empty}") == "f"
 
 
 @pytest.fixture

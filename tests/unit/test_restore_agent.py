@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import aicluster_backup_job
+import aicluster_backup_kept as kept
 import aicluster_backup_part
 import aicluster_backup_record as record
 import pytest
+from a_kit import ScriptedKit, check_of, site
 from aicluster_backup_restore import main
+from aicluster_verify import CheckError
 from backups import INSPECT, BackupNode, job
 from tables import cases
 
@@ -35,10 +38,11 @@ here, words = pathlib.Path(sys.argv[1]), sys.argv[2:]
 named = [word for word in words if not word.startswith("--")]
 if "ls" in words:
     folder = here / "snapshot" / named[-1].strip("/")
-    for path in [folder, *folder.iterdir()]:
+    for path in [folder, *(folder.rglob("*") if "--recursive" in words else folder.iterdir())]:
         state = path.stat()
-        print(json.dumps({"path": "/" + str(path.relative_to(here / "snapshot")), "uid": state.st_uid,
-                          "gid": state.st_gid, "mode": state.st_mode}))
+        kind = "dir" if path.is_dir() else "file"
+        print(json.dumps({"type": kind, "path": "/" + str(path.relative_to(here / "snapshot")),
+                          "uid": state.st_uid, "gid": state.st_gid, "mode": state.st_mode}))
     sys.exit()
 
 def options(name):
@@ -308,3 +312,38 @@ def test_somebody_who_stops_following_stops_no_restore(node):
     os.close(writer)
     assert os.waitstatus_to_exitcode(os.waitpid(code, 0)[1]) == 0
     assert node.asked("start") == ["start grafana"]
+
+
+# Of two databases `web` has no row.
+PSQL = {"postgres: *": lambda argv, _: "web\nother" if "--command" in argv else "ft"[argv[-1] == "web"]}
+NIGHT = "is empty, and the backup of 2026-11-01 02:00 UTC has"
+ROWS, HERE = check_of("postgres").require_rows, "/repository"
+
+
+def require_homes(_kit: ScriptedKit) -> None:
+    folder = f"{record.STAGING}/homes"
+    kept.require_files("jupyterhub_bulk", "every home", folder, "/volumes/homes", "path=homes")
+
+
+@cases(("check", "here", "had", "store", "told"), {
+    "a database": (ROWS, "", "public.notes", HERE, (f"database web {NIGHT} 3 of it",
+        "ansible-playbook playbooks/restore.yml -e 'node=PI52 service=postgres copy=1 database=web'")),
+    "a database in which nobody wrote": (ROWS, "", "history.users", HERE, None),
+    "homes, while the first store is off": (require_homes, ".cache", "ada", "rest:http://127.0.0.1:1/PI52/",
+        (f"every home {NIGHT} 1 of it",
+            "ansible-playbook playbooks/restore.yml -e 'node=PI52 service=jupyterhub copy=2 path=homes'")),
+    "homes in which nobody worked": (require_homes, ".cache", ".cache", HERE, None),
+    "homes with a file": (require_homes, "ada", "ada", HERE, None),
+})  # fmt: skip
+def test_what_is_empty_and_was_not_at_night_is_told_with_its_restore(node, check, here, had, store, told):
+    node.write(f"staging/homes/{here}/x", "")
+    (node.folder / "snapshot/volumes/homes/alice").rename(node.folder / f"snapshot/volumes/homes/{had}")
+    web = {"tables": {had: {"rows": 3}}}
+    node.write_json("snapshot/staging/postgres/manifest.json", {"databases": {"web": web}})
+    node.write("secrets/store_1", store)
+    found = None
+    try:
+        check(ScriptedKit(site("PI52", {}), commands=PSQL))
+    except CheckError as failure:
+        found = failure.evidence.partition(";")[0], failure.next_command
+    assert found == told

@@ -7,6 +7,8 @@ from typing import Dict
 from urllib.parse import urlencode
 
 import aicluster_verify
+from aicluster_backup_kept import require_files
+from aicluster_backup_tools import mountpoint
 from aicluster_verify import Answer, CheckError, Kit
 
 # What stays is its name in the hub's list and its empty home.
@@ -91,6 +93,8 @@ def check(kit: Kit) -> str:
         line.split()[-1] for line in metrics.splitlines() if line.startswith("jupyterhub_running_servers ")
     ]
     count = int(float(running[0])) if running else 0
+    homes = "jupyterhub_homes"
+    require_files("jupyterhub_bulk", "every home", mountpoint(homes), "/volumes/" + homes, "path=" + homes)
     return "version {} accepted the password and no other; {} notebooks run, {}".format(
         version, count, notebook(kit, hub, session)
     )

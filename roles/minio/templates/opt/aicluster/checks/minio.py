@@ -1,5 +1,9 @@
 """An object is written, read and removed by a user with few rights; the console answers."""
 
+import os
+
+from aicluster_backup_kept import require_files
+from aicluster_backup_tools import mountpoint
 from aicluster_verify import CheckError, Kit, Seen
 
 
@@ -17,4 +21,9 @@ def check(kit: Kit) -> Seen:
         if "<title>" not in page.text:
             raise CheckError("the console shows no page: %r" % page.text[:200])
         seen += "; console answers"
+    # An object is a folder below that of its bucket.
+    top = mountpoint("minio_data")
+    for name in sorted(name for name in os.listdir(top) if name[0] != "."):
+        place, path = os.path.join(top, name), "/staging/minio/" + name
+        require_files("minio", "bucket " + name, place, path, "bucket=" + name)
     return kit.certificate("minio", "api", seen)

@@ -3,9 +3,11 @@
 A standby follows its primary, without pause and without delay. Other nodes speak TLS with either.
 """
 
+import functools
 import json
 from typing import Any, Dict
 
+from aicluster_backup_kept import require_kept
 from aicluster_verify import CheckError, Kit, Seen
 
 FLOWS = {"data": "a row is written, read and rolled back over the network, with a password"}
@@ -25,6 +27,22 @@ ROLLBACK;
 SELECT count(*) FROM pg_database WHERE datallowconn AND NOT datistemplate;
 """
 LAG_LIMIT_S = 300
+PSQL = ["psql", "--no-psqlrc", "-qtA", "--set=ON_ERROR_STOP=1", "--dbname"]
+# The first is for administration.
+NAMES = "SELECT datname FROM pg_database WHERE datname <> 'postgres' AND datallowconn AND NOT datistemplate"
+# Tables that have rows as soon as the database is used.
+OWN = (
+    "public.schema_migrations", "history.settings", "history.users", "history.usage", "history.requests",
+    "history.ingest_errors",
+)  # fmt: skip
+# Reads one row at most.
+EMPTY = r"""
+SET statement_timeout = '20s';
+SELECT format('SELECT NOT (%%s)', coalesce(
+  string_agg(format('EXISTS (SELECT FROM %%I.%%I)', schemaname, tablename), ' OR '), 'false'))
+FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema') AND schemaname !~ '^pg_temp_'
+  AND schemaname || '.' || tablename NOT IN ('%s') \gexec
+""" % "', '".join(OWN)
 
 
 def state(kit: Kit) -> Dict[str, Any]:
@@ -42,6 +60,7 @@ def check(kit: Kit) -> Seen:
             return seen
     else:
         seen = writes(kit)
+        require_rows(kit)
         if pair and state(kit)["standbys"]:
             seen += "; %s receives it" % pair["node"]
         elif pair:
@@ -74,3 +93,18 @@ def writes(kit: Kit) -> str:
     if read != identity or not databases.strip().isdigit():
         raise CheckError("wrote %r and read %r" % (identity, answer[:200]))
     return "row written, read and rolled back; %s databases" % databases.strip()
+
+
+def rows_in(manifest: str, name: str) -> int:
+    """Return how many rows a dump has that somebody wrote."""
+    tables = json.loads(manifest)["databases"].get(name, {"tables": {}})["tables"]
+    return sum(said["rows"] for table, said in tables.items() if table not in OWN)
+
+
+def require_rows(kit: Kit) -> None:
+    """Raise CheckError for a database without a row, unless its newest backup has none."""
+    dumped = ["dump", "/staging/postgres/manifest.json"]
+    for name in kit.execute("postgres", [*PSQL, "postgres", "--command", NAMES]).splitlines():
+        if kit.execute("postgres", [*PSQL, name], stdin=EMPTY).strip() == "t":
+            count = functools.partial(rows_in, name=name)
+            require_kept("postgres", "database " + name, "database=" + name, dumped, count)
