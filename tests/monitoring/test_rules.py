@@ -89,12 +89,13 @@ def run(subject: str, folder: Path, rules: Path = monitoring.RULES) -> Completed
 
 def metrics_in(expression: str) -> set[str]:
     """The metrics in a PromQL expression: what is no string, matcher, list of labels, function or word."""
+    matched = re.findall(r'__name__=~"([^"]*)"', expression)
     bare = re.sub(r'"[^"]*"', '""', expression)
     bare = re.sub(r"\{[^}]*\}", "{}", bare)
     bare = re.sub(r"\[[^\]]*\]", "", bare)
     bare = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", "", bare)
     names = re.findall(r"(?<![\w.])([a-zA-Z_:][\w:]*)(?!\w)(?!\s*\()", bare)
-    return set(names) - WORDS
+    return {*names, *matched} - WORDS
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
