@@ -51,7 +51,7 @@ import os
 import shutil
 
 from ansible.module_utils.aicluster_node import state as node_state
-from ansible.module_utils.aicluster_node.files import remove_empty_parents
+from ansible.module_utils.aicluster_node.files import remove_empty_parents, remove_metrics
 from ansible.module_utils.aicluster_node.system import PROJECT, STACK_ROOT, UNITS
 from ansible.module_utils.basic import AnsibleModule
 
@@ -188,6 +188,7 @@ def remove(module, found):
             must(command.split() + found[kind])
     for path in found["files"]:
         os.unlink(path)
+        remove_metrics(path)
         remove_empty_parents(path)
     if found["units"]:
         must(["systemctl", "daemon-reload"])

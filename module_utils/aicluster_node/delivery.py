@@ -8,7 +8,7 @@ import tarfile
 
 from . import system
 from .engine_start import last_ran_with
-from .files import make_parents, remove_empty_parents
+from .files import make_parents, remove_empty_parents, remove_metrics
 from .shared_files import as_json, merged, overridden, remove_our_part, without_our_part
 from .staging import check_staged
 from .state import read_state, write_state
@@ -84,6 +84,7 @@ def remove_file(path):
         system.run(["systemctl", "disable", "--now", os.path.basename(path)])
     if os.path.lexists(path):
         os.unlink(path)
+    remove_metrics(path)
     remove_empty_parents(path)
 
 

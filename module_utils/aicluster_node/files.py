@@ -70,6 +70,14 @@ def make_parents(path, uid, gid, below=""):
         os.chown(below + parent, uid, gid)
 
 
+def remove_metrics(path):
+    """Remove the metrics of a unit that goes: nobody renews them, and alerts would call them old for ever."""
+    name = os.path.basename(path).partition(".")[0].replace("-", "_")
+    metrics = "%s/%s.prom" % (system.METRICS, name)
+    if os.path.dirname(path) == system.UNITS and os.path.exists(metrics):
+        os.unlink(metrics)
+
+
 def remove_empty_parents(path):
     """Remove the folders that `path` leaves empty: the project's, and those of a unit's drop-in files."""
     parent = os.path.dirname(path)

@@ -6,6 +6,8 @@ import subprocess
 STACK_ROOT = "/opt/aicluster"
 PROJECT = "aicluster"
 UNITS = "/etc/systemd/system"
+# Metrics of our programs for Prometheus, each named after its unit: aicluster_textfile.py.
+METRICS = "/var/lib/prometheus/node-exporter"
 ENGINE_UNIT = "docker"
 DAEMON_FILE = "/etc/docker/daemon.json"
 
