@@ -66,8 +66,10 @@ def heard(outcome: Outcome, text: str) -> str:
 
 def follow(argv: Sequence[str], hear: Callable[[str], object]) -> tuple[int, str]:
     """Hear the lines of a process as they come; return its exit code and the last line of its errors."""
+    pipe = subprocess.PIPE
+    # A machine may greet in any encoding.
     with subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, errors="replace"
     ) as process:
         assert process.stdout and process.stderr
         for line in process.stdout:

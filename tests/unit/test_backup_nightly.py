@@ -31,6 +31,7 @@ def node(*events: Any, status: int = 0, errors: str = "") -> list[str]:
         node(FAILED, {"event": "end", "failed": [FAILED, {"job": "a", "message": "ended"}]}, status=1),
         ["minio: mc mirror: no space left", "a: ended"], 0),
     "a greeting of the machine is no event": (node("Welcome\n", DONE), [], 1),
+    "nor is one that is no UTF-8": (["printf", r"Gr\374\337e\n%s\n", json.dumps(DONE)], [], 1),
 })  # fmt: skip
 def test_what_a_node_says_is_its_outcome(said, failures, snapshots):
     [outcome] = run({"PI52": said}, print)
