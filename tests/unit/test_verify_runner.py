@@ -13,7 +13,7 @@ import pytest
 from a_kit import ScriptedKit, in_turn
 from aicluster_verify import CheckError, Kit, require_active, require_healthy, verdict
 from listening import Listening
-from tree import ROOT
+from tree import ROOT, load
 
 WEB: dict[str, Any] = {"container": True, "unit": None, "memory_mb": 64, "profiles": [], "ports": {}}
 SERVICES = {"web": WEB, "host": WEB | {"container": False}, "night": WEB | {"profiles": ["night"]}}
@@ -131,6 +131,12 @@ def test_a_container_that_would_not_come_back_after_a_reboot_is_named(checks, mo
 @pytest.mark.parametrize(("profile", "state"), [("day", "inactive"), ("night", "failed")])
 def test_a_service_is_only_asked_in_its_profile(kit, profile, state):
     assert verdict("night", kit, {}, profile)["state"] == state
+
+
+def test_a_node_that_hangs_is_given_up_once_one_that_works_would_have_answered():
+    [play] = load("playbooks/verify.yml")
+    ask = play["tasks"][1]["timeout"]
+    assert ask > 2 * (aicluster_verify.STARTING_LIMIT_S + aicluster_verify.CHECK_LIMIT_S)
 
 
 def test_a_check_waits_no_longer_than_it_is_waited_for(kit, monkeypatch):
