@@ -2,10 +2,8 @@
 
 import hashlib
 import os
-import re
 
 import pytest
-import tree
 from aicluster_node import delivery, files, state, system
 from aicluster_node.answer import answer
 from node_half import deliver, delivery_of, inspect, want
@@ -79,29 +77,17 @@ def test_what_is_made_has_its_mode_whatever_the_umask_of_root(tmp_path):
     assert {file.stat().st_mode & 0o777 for file in (secret, others)} == {0o640}
 
 
-def test_a_unit_that_no_longer_belongs_is_stopped_before_its_file_goes_and_its_metrics_after(
-    tmp_path, monkeypatch
-):
+def test_a_unit_that_no_longer_belongs_is_stopped_before_its_file_and_metrics_go(tmp_path, monkeypatch):
     ran: list[list[str]] = []
-    metrics, others = tmp_path / "aicluster_x_y.prom", tmp_path / "aicluster.prom"
+    metrics = tmp_path / "aicluster_x_y.prom"
     monkeypatch.setattr(system, "UNITS", str(tmp_path / "units"))
     monkeypatch.setattr(system, "METRICS", str(tmp_path))
     monkeypatch.setattr(system, "run", lambda argv: ran.append([*argv, str(metrics.exists())]))
     path, extension = tmp_path / "units/aicluster-x-y.timer", tmp_path / "units/theirs.service.d/x.conf"
-    deliver({path: b"[Timer]", extension: b"[Service]", metrics: b"x 1", others: b"x 1"})
+    deliver({path: b"[Timer]", extension: b"[Service]", metrics: b"x 1"})
     deliver({}, remove=[str(path), str(extension)])
     assert not path.exists() and not extension.parent.exists() and path.parent.exists()
-    assert ran == [["systemctl", "disable", "--now", "aicluster-x-y.timer", "True"]]
-    assert others.exists() and not metrics.exists(), "nobody would renew them"
-
-
-def test_what_writes_metrics_names_them_after_its_unit():
-    programs = "\n".join(
-        path.read_text() for path in tree.ROOT.glob("roles/*/templates/opt/aicluster/bin/*.py")
-    )
-    names = re.findall(r'(?:publish|hand_out)\("(\w+)"', programs)
-    units = {path.name.partition(".")[0] for path in tree.ROOT.glob("roles/*/templates/etc/systemd/system/*")}
-    assert names and {name.replace("_", "-") for name in names} <= units
+    assert ran == [["systemctl", "disable", "--now", "aicluster-x-y.timer", "True"]] and not metrics.exists()
 
 
 def test_a_part_that_is_delivered_first_leaves_what_is_known_of_the_rest(tmp_path):

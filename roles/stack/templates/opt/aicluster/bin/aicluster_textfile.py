@@ -4,7 +4,8 @@ import os
 import time
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Tuple
 
-# Where the distribution's node_exporter looks without being told: roles/node_exporter/vars/main.yml.
+# Where node_exporter looks without being told: roles/node_exporter/vars/main.yml. A file is named after its
+# unit, with which the engine removes it.
 FOLDER = "/var/lib/prometheus/node-exporter"
 Sample = Tuple[str, Mapping[str, str], float]
 # Name -> what a record calls its value, and its HELP.
