@@ -117,6 +117,7 @@ def test_an_orin_is_not_asked_for_thermal_zones_which_would_hang_it(inventory, h
 MEASURED: dict[str, tuple[str, list[str]]] = {
     "collector.filesystem.mount-points-exclude": ("/ /boot/firmware /var/lib/docker",
         ["/var/lib/docker/overlay2/x/merged", "/run/user/1000"]),
+    "collector.filesystem.fs-types-exclude": ("ext4 vfat nfs4", ["overlay", "squashfs"]),
     "collector.netdev.device-exclude": ("eth0 wlan0", ["veth12ab", "br-1"]),
     "collector.netclass.ignored-devices": ("eth0 wlan0", ["veth12ab", "br-1"]),
 }  # fmt: skip
