@@ -13,6 +13,7 @@ from .rules import suggestion
 
 # Of the site's own CA, which issues the certificates of ports with `tls`.
 CA_SECRET = "site_ca"
+CONTROL = "control_node"
 
 Node = Mapping[str, Any]
 
@@ -158,6 +159,10 @@ def service_relations(nodes: Sequence[Node], catalogue: Iterable[str]) -> list[s
         # Without pages nobody knows which networks nginx joins.
         found += [*page_problems(node, nodes)] or address_problems(node)
         found += unknown_reach(node, catalogue)
+    # Nodes let in the key of one; two would start every night twice.
+    first, *others = [node["name"] for node in nodes_running(nodes, CONTROL)] or [""]
+    rule = f"must be on one node, and {first} has it; take it off the list of one"
+    found += [f"service {CONTROL} on {name}: {rule}" for name in others]
     return list(dict.fromkeys(found))
 
 
