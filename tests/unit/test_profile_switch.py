@@ -39,6 +39,10 @@ class Node(Kit):
         self.fails, self.states = more.get("fails", []), more.get("states", {})
         self.clients: int = more.get("clients", 0)
 
+    def come(self, service: str) -> None:
+        if service in self.fails:
+            raise CheckError(f"{service} is unhealthy")
+
     def run(self, argv: Any, *_more: Any, **_named: Any) -> str:
         command = " ".join(argv)
         if "config --services" in command:
@@ -48,9 +52,10 @@ class Node(Kit):
             asked = {state for word, state in itertools.pairwise(argv) if word == "--status"}
             return "\n".join(one for one in self.running if self.states.get(one, "running") in asked)
         if command.startswith("nsenter"):
+            assert "4711" in argv, "no process, no network"
             return "x\n" * self.clients
         if command.startswith("docker inspect"):
-            return "4711"
+            return "0" if "restarting" in self.states.values() else "4711"
         if command.startswith("docker ps"):
             return "c1"
         if command.startswith("iptables"):
@@ -59,14 +64,14 @@ class Node(Kit):
         if " restart " in command:
             self.steps.append("restart " + command.partition(" restart ")[2])
         if " stop " in f"{command} ":
+            self.come("stop")
             self.steps.append("stop " + command.partition(" stop ")[2])
             self.running = [name for name in self.running if name not in argv]
         if " up " in command:
             _limit, *services = argv[argv.index("--wait-timeout") + 1 :]
             self.steps.append("start " + " ".join(services))
             for service in services:
-                if service in self.fails:
-                    raise CheckError(f"{service} is unhealthy")
+                self.come(service)
             self.running += services
         return ""
 
@@ -122,10 +127,15 @@ def test_work_that_does_not_end_is_not_waited_for_for_ever(capsys, monkeypatch):
     assert "still at work" in capsys.readouterr().out
 
 
+def test_a_service_that_docker_starts_again_and_again_is_not_at_work():
+    assert aicluster_profile.at_work(Node(["chat"], states={"chat": "restarting"}), ["chat"]) == 0
+
+
 @pytest.mark.parametrize(("fails", "said"), [
     (["draw"], "draw is unhealthy; profile llm is active again"),
     (["paint", "chat"], "paint is unhealthy; llm did not come up again either: chat is unhealthy"),
-], ids=["and the other comes back", "nor does the other, which hides no cause"])  # fmt: skip
+    (["stop"], "stop is unhealthy; profile llm is active again"),
+], ids=["and the other comes back", "nor does the other, which hides no cause", "and none stop"])  # fmt: skip
 def test_a_profile_that_does_not_come_up_is_taken_back(a_node_in_profile_llm, fails, said):
     node = Node(["web", "chat"], fails=fails)
     with pytest.raises(CheckError, match=f"^image did not come up: {said}$"):
@@ -171,16 +181,21 @@ def test_a_service_that_a_request_starts_is_provisioned_which_else_a_run_does(tm
     assert "paint: changed: paint by /opt/aicluster/bin/provision\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("arguments", "left"), [
-    (["image"], "COMPOSE_PROFILES=image\n"), (["settle"], WOKEN), (["image", "--wake"], WOKEN),
-], ids=["whoever chooses it keeps it", "a boot leaves it", "another request leaves it"])  # fmt: skip
-def test_a_woken_profile_is_left_when_idle(a_node_in_profile_llm, tmp_path, monkeypatch, arguments, left):
+@pytest.mark.parametrize(("arguments", "left", "started"), [
+    (["image"], "COMPOSE_PROFILES=image\n", ["start draw"]), (["settle"], WOKEN, []),
+    (["image", "--wake"], WOKEN, ["start paint draw"]),
+], ids=["is kept by whoever chooses it", "is left by a boot", "is left by another request"])  # fmt: skip
+def test_a_woken_profile_whose_switch_was_killed(
+    a_node_in_profile_llm, tmp_path, monkeypatch, arguments, left, started
+):
+    node = Node(["web", "paint"])
     a_node_in_profile_llm.write_text(WOKEN)
     (tmp_path / "verify.json").write_text(json.dumps(SITE))
     monkeypatch.setattr(aicluster_profile, "ROOT", str(tmp_path))
     monkeypatch.setattr(aicluster_profile, "alone", contextlib.nullcontext)
-    monkeypatch.setattr(aicluster_profile, "Kit", lambda *_: Node(["web", "paint", "draw"]))
+    monkeypatch.setattr(aicluster_profile, "Kit", lambda *_: node)
     assert aicluster_profile.main(arguments) == 0
+    assert [step for step in node.steps if step.startswith("start")] == started
     assert a_node_in_profile_llm.read_text() == left
 
 

@@ -101,6 +101,8 @@ def turn_away(kit: Kit, ports: Sequence[int], turn: bool) -> None:
 def connections(kit: Kit, container: str, port: int) -> int:
     """Return how many clients are connected to a port inside a container."""
     pid = kit.run(["docker", "inspect", "--format", "{{.State.Pid}}", container]).strip()
+    if pid == "0":  # one that crashes again and again is mostly between two starts
+        return 0
     sockets = ["ss", "-Htn", "state", "established", "sport", "=", ":%d" % port]
     return len(kit.run(["nsenter", "--net", "--target", pid, *sockets]).splitlines())
 
@@ -227,24 +229,34 @@ def restart(kit: Kit, services: Sequence[str]) -> None:
             say("  restarted %s: %s" % (service, seen if isinstance(seen, str) else "; ".join(seen)))
 
 
+def not_stopped(kit: Kit) -> List[str]:
+    """Return the services with a container that nobody stopped."""
+    active = [word for state in ACTIVE for word in ("--status", state)]
+    return kit.run([*COMPOSE, "--profile", "*", "ps", "--services", *active]).split()
+
+
 def settle(kit: Kit, profile: str) -> List[str]:
     """Stop containers that do not belong to the profile; return their names."""
-    active = [word for state in ACTIVE for word in ("--status", state)]
-    every = kit.run([*COMPOSE, "--profile", "*", "ps", "--services", *active]).split()
-    unexpected = sorted(set(every) - set(compose_services(kit, profile)))
+    unexpected = sorted(set(not_stopped(kit)) - set(compose_services(kit, profile)))
     if unexpected:
         kit.run([*COMPOSE, "--profile", "*", "stop", *unexpected], timeout=300)
         say("  stopped %s" % ", ".join(unexpected))
     return unexpected
 
 
-def stay(kit: Kit, profiles: Mapping[str, Sequence[str]], present: str, wake: bool) -> None:
-    """Mend what a switch left that was killed: ports that are closed, and what runs or does not run."""
+def stay(kit: Kit, profiles: Mapping[str, Sequence[str]], present: str, asked: bool, wake: bool) -> None:
+    """Mend what a killed switch left: ports that are closed, what runs, and if `asked` what does not run."""
     sometimes = {one for services in profiles.values() for one in services}
     turn_away(kit, ports_of(kit, sometimes), turn=False)
     settle(kit, present)
+    if asked:
+        running = not_stopped(kit)
+        stopped = [one for one in profiles[present] if kit.services[one]["container"] and one not in running]
+        # What runs and is not healthy is mended by a run; a request waits for it here.
+        start(kit, profiles[present] if wake else stopped)
+        if stopped:
+            say("  started %s" % ", ".join(stopped))
     if wake:
-        start(kit, profiles[present])
         set_up(kit, profiles[present])
 
 
@@ -270,8 +282,8 @@ def switch(kit: Kit, profiles: Mapping[str, Sequence[str]], wanted: str, wake: b
     say("%s: %s -> %s" % (kit.node, present or "none", wanted))
     with at_rest(kit, leaving, gently=wake):
         set_profile(wanted, wake)
-        settle(kit, wanted)
         try:
+            settle(kit, wanted)
             start(kit, profiles[wanted])
             if wake:
                 set_up(kit, profiles[wanted])
@@ -356,7 +368,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
                     say("  %s: runs in another profile" % service)
                 restart(kit, [service for service in options.restart if service in active])
             elif options.profile in ("settle", present):
-                stay(kit, profiles, present, options.wake)
+                stay(kit, profiles, present, options.profile == present, options.wake)
                 if options.profile == present and not options.wake:  # whoever asks for it keeps it
                     set_profile(present)
             else:
