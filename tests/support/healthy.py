@@ -130,12 +130,16 @@ def layer(kind: str, size: int | None = None, *, location: bool = True) -> Answe
     return answer
 
 
-MODELS = ("llama3.2:latest", "codellama:7b", "chat:latest", "code:latest")
+MODELS = ("llama3.2:latest", "codellama:7b", "chat:latest", "code:latest", "embed:latest")
 
 
 def tags(*names: str) -> dict[str, Any]:
     """The models Ollama has; the later in the list, the smaller."""
-    models = [{"name": name, "digest": name, "size": 9 - at} for at, name in enumerate(names)]
+    can = {"embed:latest": ["embedding"]}
+    models = [
+        {"name": name, "digest": name, "size": 9 - at, "capabilities": can.get(name, ["completion"])}
+        for at, name in enumerate(names)
+    ]
     return {"GET /api/tags": (200, {"models": models})}
 
 

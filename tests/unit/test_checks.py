@@ -39,7 +39,10 @@ def files_of_the_node(tmp_path, monkeypatch):
             {"name": "NANO", "address": "10.0.0.2", "port": 22, "login": "ansible"},
         ],
         "comfyui.json": {"gpu": True, "checkpoints": ["sd.safetensors"]},
-        "ollama.json": {"models": ["llama3.2", "codellama:7b"], "aliases": ["chat", "code"], "gpu": True},
+        "ollama.json": {
+            "models": ["registry.ollama.ai/library/Llama3.2", "library/codellama:7b"],
+            **{"aliases": ["chat", "code", "embed"], "gpu": True},
+        },
         "kong.json": {
             "nodes": [{"node": "AGX0", "url": node.TAGS, "models": {"phi4:latest": ["tools"]}}],
             "stored": True,
@@ -393,7 +396,7 @@ def test_a_node_that_was_not_asked_in_this_run_owes_no_line():
 def test_a_node_of_which_no_model_is_wanted_is_asked_for_none(monkeypatch):
     monkeypatch.setattr(check_of("ollama"), "wanted", lambda: {"models": [], "aliases": []})
     check, kit = check_and_kit("ollama", {GENERATE: None})
-    assert check(kit) == "Ollama 0.32.15; no models are declared here"
+    assert check(kit) == "Ollama 0.32.15; no models that write are declared here"
 
 
 def test_the_models_that_are_wanted_are_those_of_the_inventory(monkeypatch):

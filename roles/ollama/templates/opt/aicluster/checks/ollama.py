@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from typing import Any, Dict, List, cast
 
@@ -21,15 +22,16 @@ def wanted() -> Dict[str, Any]:
 
 
 def tagged(names: List[str]) -> List[str]:
-    """Return names with their tags, as Ollama lists them."""
-    return [name if ":" in name.rpartition("/")[2] else name + ":latest" for name in names]
+    """Return names as Ollama lists them, in small letters: with their tags, without the public registry."""
+    short = [re.sub(r"^(registry\.ollama\.ai/)?(library/)?", "", name.lower()) for name in names]
+    return [name if ":" in name.rpartition("/")[2] else name + ":latest" for name in short]
 
 
 def check(kit: Kit) -> str:
     """Ask for version, models and one token of the smallest model behind an alias."""
     version = kit.expect(kit.url("ollama", "api", "/api/version")).json()["version"]
     listed = kit.expect(kit.url("ollama", "api", "/api/tags")).json()["models"]
-    named = {model["name"]: model for model in listed}
+    named = {model["name"].lower(): model for model in listed}
     site = wanted()
     models, aliases = tagged(site["models"]), tagged(site["aliases"])
     missing = [name for name in models + aliases if name not in named]
@@ -37,9 +39,11 @@ def check(kit: Kit) -> str:
         raise CheckError(
             "Ollama %s has no model named %s" % (version, ", ".join(missing)), "ansible-playbook site.yml"
         )
-    if not models:
-        return "Ollama %s; no models are declared here" % version
-    model = min(aliases or models, key=lambda name: int(named[name]["size"]))
+    write = {name for name in named if "completion" in named[name].get("capabilities", ["completion"])}
+    asked = write.intersection(aliases) or write.intersection(models)
+    if not asked:
+        return "Ollama %s; no models that write are declared here" % version
+    model = min(asked, key=lambda name: int(named[name]["size"]))
     digest = named[model]["digest"]
     began = time.monotonic()
     answer = one_token(kit, model, digest).json()
