@@ -33,9 +33,14 @@ def balanced(nodes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [one for one in service_endpoints(nodes, "ollama", "api") if not is_outside(one)]
 
 
+def embedding_of(models: object) -> set[str]:
+    """Return the models that write nothing; `models`: `kong_models`."""
+    return {normalise(one["name"]) for one in present(models) if one.get("embedding")}
+
+
 def reference(nodes: Sequence[Mapping[str, Any]], variables: Variables, models: object) -> str | None:
     """Return the first model that all balanced nodes have: only one and the same compares nodes."""
-    embedding = {normalise(one["name"]) for one in present(models) if one.get("embedding")}
+    embedding = embedding_of(models)
     listed = [
         [str(one["name"]) for one in present(variables[endpoint["host"]].get("ollama_models"))]
         for endpoint in balanced(nodes)
@@ -64,7 +69,7 @@ def benchmark_models(
     unique: dict[str, str] = {}
     for name in found:
         unique.setdefault(normalise(name), name)
-    return list(unique.values())
+    return [name for key, name in unique.items() if key not in embedding_of(models)]
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -12,14 +12,14 @@ from ansible.module_utils.testing import patch_module_args
 from by_path import import_file
 from listening import Listening
 
-from aicluster.gateway.benchmark import benchmark_report
+from aicluster.gateway.benchmark import benchmark_models, benchmark_report
 
 ollama_benchmark = import_file("library/ollama_benchmark.py", "ollama_benchmark_by_path")
 NODES = render.cluster("production")
 HOST = {node["name"]: node["host"] for node in NODES}
 MODELS = [{"name": "embeds", "embedding": True}]
 HAS = {
-    "AGX0": (["embeds", "large", "Small"], {"chat": "large", "code": "small"}),
+    "AGX0": (["embeds", "large", "Small"], {"chat": "large", "code": "small", "embed": "Embeds"}),
     "ORIN0": (["embeds", "small:latest"], {"chat": "small:latest"}),
     "NANO": (["tiny"], {"chat": "tiny"}),
 }
@@ -60,6 +60,10 @@ def test_the_weights_follow_from_one_model_on_every_balanced_node():
 def test_without_every_balanced_node_nothing_is_written():
     report = benchmark_report(NODES, hostvars({"AGX0": {"Small": 60.0}}), MODELS)
     assert (report["said"][-1], report["text"]) == ("no capacities: Small was not measured on ORIN0", "")
+
+
+def test_what_embeds_is_not_measured_also_behind_an_alias():
+    assert benchmark_models(NODES, hostvars(), MODELS, HOST["AGX0"]) == ["Small", "large"]
 
 
 class Handler(BaseHTTPRequestHandler):
