@@ -10,9 +10,6 @@ description:
 options:
   url: {description: The server as the node sees it., type: str, required: true}
   models: {description: Names of models that generate text., type: list, elements: str, required: true}
-  tokens: {description: Tokens that a measured request generates at most., type: int, default: 128}
-  runs: {description: Measured requests per model., type: int, default: 3}
-  limit_s: {description: Seconds a request may take., type: int, default: 600}
 """
 
 EXAMPLES = r"""
@@ -35,6 +32,8 @@ from ansible.module_utils.aicluster_models.server import HTTP_OK, JSON, ModelErr
 from ansible.module_utils.basic import AnsibleModule
 
 PROMPT = "Explain in several paragraphs how a load balancer chooses a server."
+# Of a measured request at most, and of those per model; of any request at most.
+TOKENS, RUNS, LIMIT_S = 128, 3, 600
 NS = 1e9
 
 
@@ -43,7 +42,7 @@ def generate(params, model, tokens):
     options = {"num_predict": tokens, "temperature": 0, "seed": 1}
     body = {"model": model, "prompt": PROMPT, "stream": False, "options": options}
     try:
-        with connect(urlsplit(params["url"]).netloc, params["limit_s"]) as connection:
+        with connect(urlsplit(params["url"]).netloc, LIMIT_S) as connection:
             connection.request("POST", "/api/generate", json.dumps(body), JSON)
             response = connection.getresponse()
             said = response.read().decode("utf-8", "replace")
@@ -61,7 +60,7 @@ def generate(params, model, tokens):
 def measure(params, model):
     """Return {tokens_per_s, load_s} of a model. Raises ModelError."""
     load_s = generate(params, model, 1).get("load_duration", 0) / NS
-    warm = [generate(params, model, params["tokens"]) for _ in range(params["runs"])]
+    warm = [generate(params, model, TOKENS) for _ in range(RUNS)]
     rates = [answer["eval_count"] * NS / answer["eval_duration"] for answer in warm]
     return {"tokens_per_s": round(median(rates), 1), "load_s": round(load_s, 1)}
 
@@ -71,9 +70,6 @@ def main():
     spec = {
         "url": {"type": "str", "required": True},
         "models": {"type": "list", "elements": "str", "required": True},
-        "tokens": {"type": "int", "default": 128},
-        "runs": {"type": "int", "default": 3},
-        "limit_s": {"type": "int", "default": 600},
     }
     module = AnsibleModule(argument_spec=spec)
     try:

@@ -32,6 +32,8 @@ class Rule(NamedTuple):
 
 NAME = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 MAC = r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}"
+# On a node `settle` is a word of the same command.
+PROFILE = matches(r"(?!settle$)[A-Za-z0-9][A-Za-z0-9_.-]*")
 PERCENTAGE = Rule(or_null(is_number(0, 100)), "a percentage from 0 to 100, or null", False, TIER_FILE)
 NODE_RULES: dict[str, Rule] = {
     "node_name": Rule(matches(NAME), "a host name of letters, digits and inner hyphens", where=HOST_FILE),
@@ -67,8 +69,8 @@ NODE_RULES: dict[str, Rule] = {
     "node_own_services": Rule(is_kind(list), "a list of services, `[]` for none", where=HOST_FILE),
     "node_profile_services": Rule(is_kind(list), "a list of services, `[]` for none", where=NODE_FILE),
     "node_profiles": Rule(
-        lambda value: isinstance(value, Mapping) and all(map(is_names, value.values())),
-        "a mapping from profile to a list of services, `{}` for none",
+        lambda sets: isinstance(sets, Mapping) and all(PROFILE(one) and is_names(sets[one]) for one in sets),
+        "a mapping from profile (letters, digits, `_.-`; not `settle`) to a list of services, `{}` for none",
         required=False,
         where=TIER_FILE,
     ),

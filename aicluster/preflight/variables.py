@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..site.rules import is_names, shown, suggestion
+from ..site.rules import is_names, is_text, shown, suggestion
 from .services import all_placed
 from .subjects import Site, label
 
@@ -53,6 +53,19 @@ def role_variable_errors(site: Site, validate: Validate) -> Iterator[str]:
         yield error.replace("<nodes>", ", ".join(hosts), 1)
 
 
+def misread(option: Mapping[str, Any], value: object) -> Iterator[str]:
+    """Yield what Ansible converts silently, and what computes with the variable does not."""
+    if isinstance(value, list):
+        for one in value:
+            yield from misread({**option, "type": option.get("elements")}, one)
+    elif isinstance(value, Mapping):
+        yield from (f"name {name!r}: must be a text, in quotes" for name in value if not is_text(name))
+        for name, inner in (option.get("options") or {}).items():
+            yield from misread(inner, value.get(name))
+    elif option.get("type") in ("int", "float") and isinstance(value, str):
+        yield f"{value!r}: must be a number, without quotes"
+
+
 def role_variable_error(
     role: str, name: str, value: object, options: Mapping[str, Any], validate: Validate
 ) -> Iterator[str]:
@@ -62,7 +75,7 @@ def role_variable_error(
         known = suggestion(name, options) if options else "remove it"
         yield f"variable {name} on <nodes>: is not known to role {role}; {known} ({specification})"
         return
-    for message in validate({name: options[name]}, {name: value}):
+    for message in validate({name: options[name]}, {name: value}) or misread(options[name], value):
         # Ansible's own sentence repeats the value, so neither is shown of a variable that may hold a secret.
         secret = options[name].get("no_log")
         yield (
