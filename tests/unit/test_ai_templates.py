@@ -15,6 +15,7 @@ from tables import cases
 def test_a_board_with_a_gpu_gets_it_and_a_node_without_one_no_trace_of_it(service):
     board, lab = container(service), container(service, inventory="lab")
     assert board["runtime"] == "nvidia" and board["environment"]["NVIDIA_VISIBLE_DEVICES"] == "all"
+    assert "runtime" not in container(service, overrides={"docker_engine_runtimes": {}}), "no Jetson"
     assert not board["read_only"], "NVIDIA's hooks write into the root file system"
     assert "runtime" not in lab and lab["read_only"]
     assert lab["environment"]["NVIDIA_VISIBLE_DEVICES"] == "void", "the image itself says `all`"
