@@ -99,7 +99,9 @@ def todo(params, server):
 def predicted(module, server):
     """Return what a run would do. Raises ModelError if its models do not fit on the disk."""
     would = todo(module.params, server)
-    require_all(folder_of(module), [m for m in module.params["models"] if m["name"] in would["pulled"]])
+    models = module.params["models"]
+    coming, leaving = ([m for m in models if m["name"] in would[key]] for key in ("pulled", "removed"))
+    require_all(folder_of(module), coming, leaving)
     return finished(would)
 
 

@@ -112,6 +112,7 @@ def test_a_run_does_what_check_mode_predicts_and_a_second_one_nothing(ollama, ru
 
 def test_a_removed_model_makes_room_before_anything_is_pulled(ollama, run):
     ollama.models = {"phi3:mini": "d"}
+    assert run([{"name": "llama3.2", "size_gb": 9}, {**PHI_ABSENT, "size_gb": 2}], check=True)["pulled"]
     run(["llama3.2", PHI_ABSENT])
     paths = [path for _, path, _ in ollama.requests]
     assert paths.index("/api/delete") < paths.index("/api/pull")

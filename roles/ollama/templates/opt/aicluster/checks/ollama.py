@@ -86,7 +86,8 @@ def where(kit: Kit, model: str, digest: str) -> str:
         return ""
     if not found["size_vram"]:
         raise CheckError(
-            "%s runs on the CPU although the container has the GPU" % model,
+            "%s runs on the CPU although the container has the GPU; ollama_jetpack must be the board's"
+            % model,
             "sudo docker compose --project-directory /opt/aicluster logs ollama | grep -i -E 'gpu|cuda'",
         )
     return ", %d %% on the GPU" % round(100.0 * found["size_vram"] / found["size"])
