@@ -98,25 +98,18 @@ def turn_away(kit: Kit, ports: Sequence[int], turn: bool) -> None:
             kit.run(["iptables", "-w", "-I", CHAIN, *rule])
 
 
-def connections(kit: Kit, container: str, port: int) -> int:
-    """Return how many clients are connected to a port inside a container."""
-    pid = kit.run(["docker", "inspect", "--format", "{{.State.Pid}}", container]).strip()
-    if pid == "0":  # one that crashes again and again is mostly between two starts
-        return 0
-    sockets = ["ss", "-Htn", "state", "established", "sport", "=", ":%d" % port]
-    return len(kit.run(["nsenter", "--net", "--target", pid, *sockets]).splitlines())
-
-
 def at_work(kit: Kit, services: Sequence[str]) -> int:
     """Return how many clients are connected to published ports of these services."""
     found = 0
     for service in services:
-        listed = kit.run(
-            ["docker", "ps", "--quiet", "--filter", "label=aicluster.service=" + service]
-        ).split()
-        for port in kit.services[service]["ports"].values():
-            if port["published"]:
-                found += sum(connections(kit, one, port["container"]) for one in listed)
+        ports = [port["container"] for port in kit.services[service]["ports"].values() if port["published"]]
+        listed = kit.run(["docker", "ps", "--quiet", "--filter", "label=aicluster.service=" + service])
+        for container in listed.split():
+            pid = kit.run(["docker", "inspect", "--format", "{{.State.Pid}}", container]).strip()
+            # One that crashes again and again is mostly between two starts, without a process.
+            for port in ports if pid != "0" else ():
+                sockets = ["ss", "-Htn", "state", "established", "sport", "=", ":%d" % port]
+                found += len(kit.run(["nsenter", "--net", "--target", pid, *sockets]).splitlines())
     return found
 
 
