@@ -67,11 +67,8 @@ def measure(params, model):
 
 def main():
     """Run as a module."""
-    spec = {
-        "url": {"type": "str", "required": True},
-        "models": {"type": "list", "elements": "str", "required": True},
-    }
-    module = AnsibleModule(argument_spec=spec)
+    models = {"type": "list", "elements": "str", "required": True}
+    module = AnsibleModule(argument_spec={"url": {"type": "str", "required": True}, "models": models})
     try:
         measured = {model: measure(module.params, model) for model in module.params["models"]}
     except ModelError as error:

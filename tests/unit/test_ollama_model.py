@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.aicluster_models import background, disk, pull, server
+from ansible.module_utils.aicluster_models import disk, pull, server
 from ansible.module_utils.testing import patch_module_args
 from by_path import import_file
 from fake_ollama import GIGA, MANIFEST, REPEAT, SILENCE, VERIFYING, FakeOllama, pulling
@@ -238,15 +238,7 @@ def test_a_model_bigger_than_declared_is_stopped_at_its_layer(ollama, run):
     assert ollama.hung_up.wait(10), "hanging up is what stops the server's download"
 
 
-@pytest.fixture
-def another(tmp_path: Path) -> Any:
-    progress = background.Progress(f"{tmp_path}/run/models.json")
-    assert progress.lock()
-    progress.read()
-    progress.write(progress="gpt-oss: 11 % of 9.0 GB")
-    return progress
-
-
-def test_who_watches_a_process_is_told_when_it_is_killed(call, another):
-    another.close()
+def test_who_watches_a_process_is_told_when_it_is_killed(call, volume):
+    (volume / "run").mkdir()
+    (volume / "run/models.json").write_text('{"progress": "gpt-oss: 11 % of 9.0 GB"}')
     assert "was killed; run the playbook again" in call(["phi3:mini"], watch_s=1)["msg"]
