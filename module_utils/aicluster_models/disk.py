@@ -46,13 +46,13 @@ def remove_unreadable(folder):
 def require_all(folder, models, leaving=()):
     """Raise ModelError if these models do not fit by their declared sizes, once others have left."""
     sizes = [(model["name"], model.get("size_gb") or 0) for model in models]
+    freed = sum(model.get("size_gb") or 0 for model in leaving)
     # Partial layers are sparse files: only written blocks count.
     partial = glob.glob(os.path.join(folder, "models", "blobs", "sha256-*-partial"))
     written = sum(os.stat(file).st_blocks * 512 for file in partial)
-    freed = sum(model.get("size_gb") or 0 for model in leaving) * GIGA
     require(
         folder,
-        sum(size for _name, size in sizes) * GIGA - written - freed,
+        (sum(size for _name, size in sizes) - freed) * GIGA - written,
         "pull refused before the first byte (%s GB, %.1f of it there in part)"
         % (" + ".join("%s %.1f" % one for one in sizes), written / GIGA),
     )

@@ -135,10 +135,10 @@ MODELS = ("llama3.2:latest", "codellama:7b", "chat:latest", "code:latest", "embe
 
 def tags(*names: str) -> dict[str, Any]:
     """The models Ollama has; the later in the list, the smaller."""
-    what = {name: "embedding" if name.startswith("embed") else "completion" for name in names}
+    can = {"embed:latest": ["embedding"]}
     models = [
-        {"name": one, "digest": one, "size": 9 - names.index(one), "capabilities": [what[one]]}
-        for one in what
+        {"name": name, "digest": name, "size": 9 - at, "capabilities": can.get(name, ["completion"])}
+        for at, name in enumerate(names)
     ]
     return {"GET /api/tags": (200, {"models": models})}
 
