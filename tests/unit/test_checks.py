@@ -39,10 +39,7 @@ def files_of_the_node(tmp_path, monkeypatch):
             {"name": "NANO", "address": "10.0.0.2", "port": 22, "login": "ansible"},
         ],
         "comfyui.json": {"gpu": True, "checkpoints": ["sd.safetensors"]},
-        "ollama.json": {
-            "models": ["registry.ollama.ai/library/Llama3.2", "library/codellama:7b"],
-            **{"aliases": ["chat", "code", "embed"], "gpu": True},
-        },
+        "ollama.json": {"models": ["library/Llama3.2"], "aliases": ["chat", "code", "embed"], "gpu": True},
         "kong.json": {
             "nodes": [{"node": "AGX0", "url": node.TAGS, "models": {"phi4:latest": ["tools"]}}],
             "stored": True,

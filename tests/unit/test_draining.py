@@ -22,11 +22,7 @@ VARIABLES: dict[str, dict[str, Any]] = {
 
 
 def drained(
-    name: str,
-    *before: str,
-    what: str = "drain",
-    more: dict[str, Any] | None = None,
-    by_hand: bool = False,
+    name: str, *before: str, what: str = "drain", more: dict[str, Any] | None = None, by_hand: bool = False
 ) -> dict[str, Any]:
     """What follows for a node; `before`: names of drained nodes, `more`: variables of AGX0."""
     variables = {**VARIABLES, "AGX0": VARIABLES["AGX0"] | (more or {})}
