@@ -106,8 +106,7 @@ def at_work(kit: Kit, services: Sequence[str]) -> int:
         listed = kit.run(["docker", "ps", "--quiet", "--filter", "label=aicluster.service=" + service])
         for container in listed.split():
             pid = kit.run(["docker", "inspect", "--format", "{{.State.Pid}}", container]).strip()
-            # One that crashes again and again is mostly between two starts, without a process.
-            for port in ports if pid != "0" else ():
+            for port in ports if pid != "0" else ():  # one that crashes is mostly between two starts
                 sockets = ["ss", "-Htn", "state", "established", "sport", "=", ":%d" % port]
                 found += len(kit.run(["nsenter", "--net", "--target", pid, *sockets]).splitlines())
     return found
