@@ -194,6 +194,7 @@ def start(kit: Kit, services: Sequence[str]) -> None:
     limit_s = max(kit.services[service]["health_limit_s"] for service in contained) + SLACK_S
     up = ["up", "--detach", "--wait", "--wait-timeout", str(limit_s), *contained]
     kit.run([*COMPOSE, *up], timeout=limit_s + 60)
+    say("  started %s" % ", ".join(contained))
 
 
 def set_up(kit: Kit, services: Sequence[str]) -> None:
@@ -242,12 +243,9 @@ def stay(kit: Kit, profiles: Mapping[str, Sequence[str]], present: str, asked: b
     turn_away(kit, ports_of(kit, sometimes), turn=False)
     settle(kit, present)
     if asked:
-        running = not_stopped(kit)
-        stopped = [one for one in profiles[present] if kit.services[one]["container"] and one not in running]
         # What runs and is not healthy is mended by a run; a request waits for it here.
-        start(kit, profiles[present] if wake else stopped)
-        if stopped:
-            say("  started %s" % ", ".join(stopped))
+        running = [] if wake else not_stopped(kit)
+        start(kit, [service for service in profiles[present] if service not in running])
     if wake:
         set_up(kit, profiles[present])
 
@@ -283,10 +281,7 @@ def switch(kit: Kit, profiles: Mapping[str, Sequence[str]], wanted: str, wake: b
             say("  %s does not come up; back to %s" % (wanted, present or "none"))
             back = go_back(kit, present, profiles.get(present, ()), woken)
             raise CheckError("%s did not come up: %s; %s" % (wanted, failure.evidence, back)) from None
-    say(
-        "  started %s; profile %s active after %.0f s"
-        % (", ".join(profiles[wanted]), wanted, time.monotonic() - began)
-    )
+    say("  profile %s active after %.0f s" % (wanted, time.monotonic() - began))
 
 
 @contextlib.contextmanager
