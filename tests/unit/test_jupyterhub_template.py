@@ -59,6 +59,8 @@ def test_the_next_start_keeps_what_is_installed_follows_the_hubs_packages_and_me
     python.symlink_to(tmp_path / "no-such-python")
     start_notebook.make(environment, [])
     assert said(python, "-c", "import mine") == "here"
+    own.rename(tmp_path / "away")
+    start_notebook.make(environment, [])
 
 
 USERS = render.with_users(

@@ -29,8 +29,8 @@ def make(environment: Path, shared: list[str]) -> Path:
     What is installed in it is kept. The rest is written at every start: the hub's move with the lock.
     """
     python = environment / "bin/python"
-    if not os.access(python, os.X_OK):
-        # The Python it was made of is gone.
+    if not os.access(python, os.X_OK) or not [*environment.glob("lib/python*/site-packages")]:
+        # The Python it was made of is gone, or a part of it.
         shutil.rmtree(environment / "bin", ignore_errors=True)
         venv.EnvBuilder(symlinks=True).create(environment)
     [packages] = environment.glob("lib/python*/site-packages")
