@@ -1,5 +1,6 @@
 """Contracts of roles and services: one anatomy, a spec that does not lie, no dishonest task."""
 
+import re
 from typing import Any
 
 import pytest
@@ -36,6 +37,14 @@ def test_the_spec_describes_every_variable_and_has_the_types_of_the_defaults_but
     given = {name: value for name, value in defaults(role).items() if "{{" not in str(value)}
     found = ArgumentSpecValidator({name: spec[name] for name in given}).validate(given)
     assert found.error_messages == []
+
+
+@every_role
+def test_true_and_false_may_be_texts_as_on_the_command_line(role):
+    flags = [name for name, option in options(role).items() if option["type"] == "bool"]
+    files = [path for path in (ROOT / "roles" / role).glob("[tv]*/**/*") if path.suffix in (".j2", ".yml")]
+    text = "".join(path.read_text() for path in files)
+    assert not [flag for flag in flags if re.search(rf"\b{flag}\b(?! \| bool)", text)]
 
 
 @every_role
