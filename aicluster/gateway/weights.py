@@ -43,7 +43,7 @@ def _parts(endpoints: Sequence[Mapping[str, Any]]) -> list[Fraction]:
     if sum(shares) != WHOLE:
         listed = " + ".join(f"{_name(endpoint)} {endpoint['share']}" for endpoint in endpoints)
         raise SiteError(
-            f"upstream_weights: shares {listed} = {float(sum(shares)):g}: must add up to {WHOLE}, "
+            f"upstream_weights: shares {listed} = {float(sum(shares)):.16g}: must add up to {WHOLE}, "
             "drained nodes included; correct node_ai_share of a node or node_ai_tier_share of its tier"
         )
     return shares
