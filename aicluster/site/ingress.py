@@ -63,9 +63,8 @@ def candidates(node: Node, nodes: Sequence[Node]) -> Iterator[Node]:
 def page_behind(node: Node, there: Node, service: str, entry: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the page of a service on `there` as the nginx of `node` serves it; None if it does not."""
     at = "gateway" if GATEWAY_SERVICE in node["services"] else "node"
-    page, ingress = entry.get("dashboard") or {"path": "/"}, entry.get("ingress") or {"at": None}
-    path = ingress.get("path", page["path"])
-    if ingress["at"] != at or path == "/":
+    page, ingress = entry.get("dashboard"), entry.get("ingress") or {"at": None}
+    if not page or ingress["at"] != at or (path := ingress.get("path", page["path"])) == "/":
         return None
     port, here = entry["ports"][page["port"]], node is there
     return {

@@ -189,7 +189,7 @@ def test_people_open_a_page(nginx, audience, ingress, expected):
     "on other nodes none for the gateway": ({"web": page("/web/", at="gateway")}, []),
     "beside Kong its own": ({"web": page("/web/", at="gateway"), "kong": {}}, ["/web/"]),
     "not a page at the root, where nginx has its own": ({"web": page("/")}, []),
-    "none without a page": ({"web": page("/web/") | {"dashboard": None}}, []),
+    "none without a page": ({"web": page("/web/", path="/else/") | {"dashboard": None}}, []),
     "none that does not ask for it": ({"web": page("/web/") | {"ingress": None}}, []),
 })  # fmt: skip
 def test_nginx_serves(services, expected):
