@@ -23,7 +23,7 @@ def probe(subject):
         return "" if home and not is_private(path, home) else system.read_text(path)
     server, _, path = subject.partition("://")[2].partition("/")
     host, _, port = server.partition(":")
-    return http_json((host, int(port)), "/" + path)
+    return http_json((host, int(port or 80)), "/" + path)
 
 
 def is_private(path, home):
