@@ -22,6 +22,7 @@ from aicluster.preflight.description import cluster_of, preflight_errors
 from aicluster.preflight.models import model_notes
 from aicluster.preflight.secrets import flaw_of
 from aicluster.preflight.users import user_notes
+from aicluster.preflight.variables import SITE_RULES
 from aicluster.site.catalogue import load, split
 from aicluster.site.commands import ansible_command, inventory_name
 from aicluster.site.relations import CA_SECRET
@@ -30,15 +31,8 @@ from aicluster.site.secrecy import is_exposed
 from aicluster.site.vocabulary import load_yaml, roles_in, vocabulary_of
 
 SITE_VARIABLES = (
-    *("site_network", "site_router", "site_image_architectures", "site_operators", "site_firewall"),
-    *(
-        "site_offsite",
-        "site_offsite_kib_s",
-        "site_wake_on_request",
-        "site_wake_hold_s",
-        "site_users",
-        "site_domain",
-    ),
+    *("site_network", "site_router", "site_operators", "site_firewall", "site_offsite", "site_offsite_kib_s"),
+    *("site_users", "site_domain", *SITE_RULES),
 )
 # Keys of the description, and the variables they stand for.
 CATALOGUE = {"services": "definitions", "overrides": "overrides", "catalogue": "catalogue"}
@@ -194,7 +188,10 @@ def describe(
 
 def specification_errors(options: Mapping[str, Any], values: Mapping[str, Any]) -> Sequence[str]:
     """Return what Ansible says of values that break their options."""
-    messages: Sequence[str] = ArgumentSpecValidator(options).validate(values).error_messages
+    try:
+        messages: Sequence[str] = ArgumentSpecValidator(options).validate(values).error_messages
+    except (ArithmeticError, AttributeError, TypeError) as error:
+        return [f"must be of its type: {one_line(error)}"]  # as of `.inf`, and of keys that are numbers
     return messages
 
 

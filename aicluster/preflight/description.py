@@ -20,7 +20,7 @@ from .secrets import offsite_errors, secret_errors
 from .services import catalogue_errors, placement_errors, profile_errors
 from .subjects import Site
 from .users import user_errors, user_model_errors
-from .variables import Validate, inventory_errors, role_variable_errors
+from .variables import Validate, inventory_errors, role_variable_errors, shared_errors
 
 # The service and port whose endpoints share the requests by node_ai_share or node_ai_capacity.
 BALANCED = ("ollama", "api")
@@ -43,9 +43,9 @@ def site_errors(site: Site, validate: Validate) -> list[str]:
     `validate`: how Ansible validates variables of roles.
     """
     checks = (
-        group_errors, network_errors, container_errors, node_errors, identity_errors, inventory_errors,
-        catalogue_errors, placement_errors, profile_errors, user_errors, secret_errors, offsite_errors,
-        certificate_errors,
+        group_errors, shared_errors, network_errors, container_errors, node_errors, identity_errors,
+        inventory_errors, catalogue_errors, placement_errors, profile_errors, user_errors, secret_errors,
+        offsite_errors, certificate_errors,
     )  # fmt: skip
     # What is the same for all hosts is said once.
     errors = [error for check in checks for error in check(site)]
@@ -128,7 +128,7 @@ def preflight_errors(site: Site, validate: Validate) -> list[str]:
         return errors
     try:
         return [*errors, *sum_errors(site)]
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
         # Values of a wrong kind, which have their errors already, cannot be added up.
         if not errors:
             raise

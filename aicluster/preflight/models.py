@@ -24,7 +24,7 @@ def known_names(site: Site) -> dict[str, str]:
     written: list[str] = []
     for one in site["hosts"].values():
         models = present(one.get("ollama_models"))
-        written += [*(one.get("ollama_aliases") or ()), *(model["name"] for model in models)]
+        written += [*map(str, one.get("ollama_aliases") or ()), *(model["name"] for model in models)]
     return {normalise(name): name for name in written}
 
 

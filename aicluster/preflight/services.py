@@ -6,9 +6,9 @@ from typing import Any
 from ..engine.declared import problems as declared_problems
 from ..site.catalogue import file_of, merged, problems
 from ..site.placement import PLACEMENTS, items
-from ..site.rules import is_names, is_whole, shown, suggestion
+from ..site.rules import is_names, shown, suggestion
 from .nodes import NODE_RULES
-from .subjects import OVERRIDES_FILE, SHARED_FILE, TIER_FILE, Site, label, place_of, shared
+from .subjects import OVERRIDES_FILE, TIER_FILE, Site, label, place_of
 
 
 def catalogue_errors(site: Site) -> Iterator[str]:
@@ -50,12 +50,6 @@ def profile_errors(site: Site) -> Iterator[str]:
 
     A service of the catalogue that is placed elsewhere may be named: moving it takes one line, not two.
     """
-    wakes, holds = shared(site, "site_wake_on_request"), shared(site, "site_wake_hold_s")
-    if wakes is not None and not isinstance(wakes, bool):
-        yield f"site_wake_on_request {shown(wakes)}: must be true or false; correct it in {SHARED_FILE}"
-    if holds is not None and not is_whole(1, 600)(holds):
-        fix = f"correct it in {SHARED_FILE}"
-        yield f"site_wake_hold_s {shown(holds)}: must be whole seconds from 1 to 600; {fix}"
     known = list(map(str, site["catalogue"])) if isinstance(site["catalogue"], Mapping) else []
     for host, variables in site["hosts"].items():
         profiles, first = variables.get("node_profiles") or {}, variables.get("node_profile")
@@ -84,28 +78,30 @@ def placement_errors(site: Site) -> Iterator[str]:
     if not isinstance(catalogue, Mapping):
         return
     for host, variables in site["hosts"].items():
-        place = place_of(site, host, TIER_FILE)
+        places = {name: place_of(site, host, NODE_RULES[name].where) for name in PLACEMENTS}
         unusable = [name for name in PLACEMENTS if items(variables.get(name)) is None]
         for name in unusable:
             yield (
                 f"{name} of {label(site, host)} {shown(variables[name])}: each item must be a name or "
-                f"one `name: {{overrides}}`; correct it in {place_of(site, host, NODE_RULES[name].where)}"
+                f"one `name: {{overrides}}`; correct it in {places[name]}"
             )
         if unusable:
             continue
-        services = all_placed(variables)
-        names = [service for service, _ in services]
-        for service in dict.fromkeys(names):
+        placed = [(places[name], *item) for name in PLACEMENTS for item in items(variables.get(name)) or []]
+        listed: dict[str, list[str]] = {}
+        for place, service, _ in placed:
+            listed.setdefault(service, []).append(place)
+        for service, where in listed.items():
             subject = f"service {service} on {label(site, host)}"
-            if names.count(service) > 1:
-                times = names.count(service)
-                yield f"{subject} {times} times: must be listed once; remove the others in {place}"
+            if len(where) > 1:
+                others = " and ".join(dict.fromkeys(where))
+                yield f"{subject} {len(where)} times: must be listed once; remove the others in {others}"
             if service not in catalogue:
                 yield (
                     f"{subject}: is not in the service catalogue; {suggestion(service, map(str, catalogue))} "
-                    f"in {place}, or describe it in {file_of(service)}"
+                    f"in {where[0]}, or describe it in {file_of(service)}"
                 )
-        for service, overrides in services:
+        for place, service, overrides in placed:
             if isinstance(catalogue.get(service), Mapping):
                 subject = f"override of {service} on {label(site, host)}"
                 tiers = site["vocabulary"]["tiers"]

@@ -1,16 +1,52 @@
-"""Variables of roles, and the inventories the control node is to read."""
+"""Variables of roles and of the whole site, and the inventories the control node is to read."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Number
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..site.rules import is_names, is_text, shown, suggestion
+from ..site.catalogue import ARCHITECTURES
+from ..site.rules import is_names, is_text, is_whole, matches, shown, suggestion
+from ..site.schema import is_kind
+from .images import IMAGES_FILE
+from .nodes import Rule
 from .services import all_placed
-from .subjects import Site, label
+from .subjects import SHARED_FILE, SITE_FILE, Site, label
 
+# Ansible makes one of these of another value, but not for the templates that read it.
+KINDS: dict[object, tuple[type, str]] = {
+    "list": (list, "a list"), "dict": (Mapping, "a mapping"),
+    "int": (Number, "a number, without quotes"), "float": (Number, "a number, without quotes"),
+}  # fmt: skip
 # Options of a specification, and values -> what is wrong with the values.
 Validate = Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[str]]
+MIRROR = r"([\w.-]+(:\d+)?(/[\w.-]+)*/?)?"
+SITE_RULES = {
+    "site_name": Rule(is_text, "a name", where=SITE_FILE),
+    "site_image_mirror": Rule(matches(MIRROR), "host:port[/prefix], or empty", where=IMAGES_FILE),
+    "site_image_architectures": Rule(
+        lambda value: is_names(value) and {*value} <= {*ARCHITECTURES},
+        f"a list of {' and '.join(ARCHITECTURES)}, `[]` for what the services say",
+        where=IMAGES_FILE,
+    ),
+    "site_answer_timeout_s": Rule(is_whole(1), "whole seconds from 1", where=SHARED_FILE),
+    "site_body_limit_mb": Rule(is_whole(1), "whole MiB from 1", where=SHARED_FILE),
+    "site_wake_on_request": Rule(is_kind(bool), "true or false", where=SHARED_FILE),
+    "site_wake_hold_s": Rule(is_whole(1, 600), "whole seconds from 1 to 600", where=SHARED_FILE),
+}
+
+
+def shared_errors(site: Site) -> Iterator[str]:
+    """Yield variables of the whole site that cannot be computed, are missing or of another type."""
+    for host, variables in site["hosts"].items():
+        unreadable = site["unreadable"].get(host, {})
+        for name in [name for name in unreadable if name.startswith("site_")]:
+            yield f"{name}: cannot be computed, {unreadable[name]}; correct it in group_vars/all"
+        for name, rule in SITE_RULES.items():
+            if name not in unreadable and not rule.holds(variables.get(name)):
+                value = shown(variables[name]) if name in variables else "missing"
+                yield f"{name} {value}: must be {rule.says}; correct it in {rule.where}"
 
 
 def inventory_errors(site: Site) -> Iterator[str]:
@@ -55,15 +91,16 @@ def role_variable_errors(site: Site, validate: Validate) -> Iterator[str]:
 
 def misread(option: Mapping[str, Any], value: object) -> Iterator[str]:
     """Yield what Ansible converts silently, and what computes with the variable does not."""
-    if isinstance(value, list):
+    kind, says = KINDS.get(option.get("type"), (object, ""))
+    if value is not None and not isinstance(value, kind):
+        yield f"{value!r}: must be {says}"
+    elif isinstance(value, list):
         for one in value:
             yield from misread({**option, "type": option.get("elements")}, one)
     elif isinstance(value, Mapping):
         yield from (f"name {name!r}: must be a text, in quotes" for name in value if not is_text(name))
         for name, inner in (option.get("options") or {}).items():
             yield from misread(inner, value.get(name))
-    elif option.get("type") in ("int", "float") and isinstance(value, str):
-        yield f"{value!r}: must be a number, without quotes"
 
 
 def role_variable_error(

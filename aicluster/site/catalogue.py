@@ -67,6 +67,7 @@ USER, UNIT_NAME = Kind(is_whole(0), "a numeric user id"), Kind(is_text, "the nam
 UNITS = Kind(lambda value: is_text(value) or is_names(value), "the name of a systemd unit, or a list of them")
 # What a change of a file means for the containers of its service; the first where nothing is said.
 CHANGES = ("recreate", "reload", "none")
+NETWORK = Kind(matches("[a-z0-9][a-z0-9-]*"), "a name of small letters, digits and hyphens")
 MODE = Kind(matches("[0-7]{4}"), 'four octal digits in quotes, as "0600"')
 
 # Why a site cannot override a field, and what to do instead.
@@ -120,7 +121,7 @@ INGRESS = {
         path=Field(PATH, "path that nginx puts before the page's own and removes from requests, else none"),
         login_path=Field(NAME, "path below the page that nginx refuses if `login` is `none`"),
         websocket=Field(BOOLEAN, "whether WebSockets and uploads pass; else 60 s and 1 MiB per request"),
-        network=Field(NAME, "network of the page, which nginx joins, else the node's"),
+        network=Field(NETWORK, "network of the page, which nginx joins, else the node's"),
     ),
 }
 DATASOURCE = {

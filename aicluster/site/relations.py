@@ -7,6 +7,7 @@ from ..errors import SiteError
 from .addresses import is_open
 from .catalogue import OUTSIDE, file_of
 from .containers import ASKING, addresses_of, subnet_of
+from .data import bucket_users, database_roles
 from .ingress import INGRESS, ingress_pages
 from .nodes import nodes_running
 from .rules import suggestion
@@ -163,6 +164,11 @@ def service_relations(nodes: Sequence[Node], catalogue: Iterable[str]) -> list[s
     first, *others = [node["name"] for node in nodes_running(nodes, CONTROL)] or [""]
     rule = f"must be on one node, and {first} has it; take it off the list of one"
     found += [f"service {CONTROL} on {name}: {rule}" for name in others]
+    for demanded in (database_roles, bucket_users):
+        try:
+            demanded(nodes)
+        except SiteError as error:
+            found.append(str(error))
     return list(dict.fromkeys(found))
 
 
