@@ -51,7 +51,7 @@ import os
 import shutil
 
 from ansible.module_utils.aicluster_node import state as node_state
-from ansible.module_utils.aicluster_node.files import remove_empty_parents, remove_metrics
+from ansible.module_utils.aicluster_node.files import is_there, remove_empty_parents, remove_metrics
 from ansible.module_utils.aicluster_node.system import PROJECT, STACK_ROOT, UNITS
 from ansible.module_utils.basic import AnsibleModule
 
@@ -160,7 +160,7 @@ def survey(module, params):
     images, bystanders = image_lists(module)
     # An engine that stays gets its updates from where it came.
     ours = state["files"] + ([] if bystanders else state["sources"])
-    files = sorted(path for path in ours if os.path.lexists(path))
+    files = sorted(path for path in ours if is_there(path))
     return {
         "containers": docker(module, "ps --all --filter label=" + LABEL, "{{.Names}}"),
         "networks": docker(module, "network ls --filter label=" + LABEL, "{{.Name}}"),

@@ -8,7 +8,7 @@ import tarfile
 
 from . import system
 from .engine_start import last_ran_with
-from .files import make_parents, remove_empty_parents, remove_metrics
+from .files import is_there, make_parents, remove_empty_parents, remove_metrics
 from .shared_files import as_json, merged, overridden, remove_our_part, without_our_part
 from .staging import check_staged
 from .state import read_state, write_state
@@ -44,7 +44,7 @@ def deliver(request):
             remove_file(path)
     if not request["partial"]:
         # What another run delivered since this one inspected is found by the next one.
-        there = {path for path in state["files"] if os.path.lexists(path)}
+        there = {path for path in state["files"] if is_there(path)}
         write_state(dict(state, files=sorted(owned | there), fragments=records))
     forget_starts(unit for verb, unit in request["reactions"] if verb == "restart")
     return {"changed": bool(files or request["remove"])}
@@ -56,6 +56,11 @@ def delivered_files(archive, theirs, fragments):
     for path, content, mode, uid, gid in sorted(members(archive)) if archive else []:
         if os.path.isdir(path) and not os.path.islink(path):
             raise system.RefusedError("%s is a folder where a file belongs; look at it and remove it" % path)
+        folder = os.path.dirname(path)
+        while not os.path.isdir(folder):
+            if os.path.lexists(folder):
+                raise system.RefusedError("%s is no folder, and files belong there; look at it" % folder)
+            folder = os.path.dirname(folder)
         shared = path in fragments
         whole = as_json(merged(theirs[path], fragments[path])).encode() if shared else content
         files.append((path, whole, mode, uid, gid))
@@ -82,7 +87,7 @@ def remove_file(path):
     """Remove a file and the folders it leaves empty. A unit is stopped first, while systemd knows it."""
     if os.path.dirname(path) == system.UNITS and os.path.exists(path):
         system.run(["systemctl", "disable", "--now", os.path.basename(path)])
-    if os.path.lexists(path):
+    if is_there(path):
         os.unlink(path)
     remove_metrics(path)
     remove_empty_parents(path)

@@ -48,9 +48,14 @@ def folder_mode(folder):
     return 0o500 if os.path.basename(folder) == "secrets" else 0o755
 
 
+def is_there(path):
+    """Return whether a file that we wrote is there; a folder in its place is not ours."""
+    return os.path.isfile(path) or os.path.islink(path)
+
+
 def leftover(state, wanted_paths):
     """Return files we wrote that no longer belong, and shared files we no longer have a part in."""
-    files = [path for path in state["files"] if os.path.lexists(path)]
+    files = [path for path in state["files"] if is_there(path)]
     shared = [path for path, records in state["fragments"].items() if records and os.path.isfile(path)]
     return sorted(path for path in files + shared if path not in wanted_paths)
 

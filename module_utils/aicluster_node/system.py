@@ -31,7 +31,7 @@ def read_text(path):
         # Files of others may hold any bytes.
         with open(path, encoding="utf-8", errors="replace") as handle:
             return handle.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return ""
 
 
