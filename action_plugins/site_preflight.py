@@ -31,8 +31,8 @@ from aicluster.site.secrecy import is_exposed
 from aicluster.site.vocabulary import load_yaml, roles_in, vocabulary_of
 
 SITE_VARIABLES = (
-    *("site_network", "site_router", "site_operators", "site_firewall", "site_offsite", "site_offsite_kib_s"),
-    *("site_users", "site_domain", *SITE_RULES),
+    *("site_network", "site_router", "site_operators", "site_offsite", "site_users", "site_domain"),
+    *SITE_RULES,
 )
 # Keys of the description, and the variables they stand for.
 CATALOGUE = {"services": "definitions", "overrides": "overrides", "catalogue": "catalogue"}

@@ -65,9 +65,6 @@ def network_errors(site: Site) -> Iterator[str]:
                 "site_operators []: must name the machine that runs playbooks, which has no address in "
                 f"site_network {shown(value)}; write the one with which nodes see it in {SITE_FILE}"
             )
-        if not isinstance(firewall := variables.get("site_firewall"), bool):
-            rule = f"must be true or false, without quotes; correct it in {SITE_FILE}"
-            yield f"site_firewall {shown(firewall)}: {rule}"
 
 
 def container_errors(site: Site) -> Iterator[str]:

@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 
-from ..site.rules import is_names, is_number, matches, shown
+from ..site.rules import is_names, matches, shown
 from .services import all_placed
 from .subjects import SHARED_FILE, Site
 from .users import key_secrets
@@ -87,12 +87,7 @@ def offsite_errors(site: Site) -> Iterator[str]:
     """Yield why the off-site repository cannot be one, and variables that would open it and are missing."""
     secrets = site["secrets"]
     for variables in site["hosts"].values():
-        limit, address = variables.get("site_offsite_kib_s", 0), variables.get("site_offsite", "")
-        if not is_number(0, float("inf"))(limit):
-            yield (
-                f"site_offsite_kib_s {shown(limit)}: must be KiB a second, 0 for no limit; correct it in "
-                f"{SHARED_FILE}"
-            )
+        address = variables.get("site_offsite", "")
         needed = [names for form, names in OFFSITE.items() if matches(form)(address)]
         missing = [name for name in needed[0] if name not in secrets["environment"]] if needed else []
         if address != "" and not needed:

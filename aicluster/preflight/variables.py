@@ -6,8 +6,7 @@ from numbers import Number
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..site.catalogue import ARCHITECTURES
-from ..site.rules import is_names, is_text, is_whole, matches, shown, suggestion
+from ..site.rules import is_names, is_number, is_whole, matches, shown, suggestion
 from ..site.schema import is_kind
 from .images import IMAGES_FILE
 from .nodes import Rule
@@ -21,20 +20,17 @@ KINDS: dict[object, tuple[type, str]] = {
 }  # fmt: skip
 # Options of a specification, and values -> what is wrong with the values.
 Validate = Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[str]]
-MIRROR = r"([\w.-]+(:\d+)?(/[\w.-]+)*/?)?"
+LOGIN_FILE = "group_vars/all/connection.yml"
 SITE_RULES = {
-    "site_name": Rule(is_text, "a name", where=SITE_FILE),
-    "site_image_mirror": Rule(matches(MIRROR), "host:port[/prefix], or empty", where=IMAGES_FILE),
-    "site_image_architectures": Rule(
-        lambda value: is_names(value) and {*value} <= {*ARCHITECTURES},
-        f"a list of {' and '.join(ARCHITECTURES)}, `[]` for what the services say",
-        where=IMAGES_FILE,
-    ),
+    "ansible_user": Rule(lambda name: name != "aicluster", "not the control node's own", where=LOGIN_FILE),
+    "site_firewall": Rule(is_kind(bool), "true or false, without quotes", where=SITE_FILE),
+    "site_image_mirror": Rule(matches(r"([\w.-]+(:\d+)?[\w./-]*)?"), "host:port[/prefix]", where=IMAGES_FILE),
     "site_answer_timeout_s": Rule(is_whole(1), "whole seconds from 1", where=SHARED_FILE),
     "site_body_limit_mb": Rule(is_whole(1), "whole MiB from 1", where=SHARED_FILE),
+    "site_offsite_kib_s": Rule(is_number(0, 1e12), "KiB a second, 0 for no limit", where=SHARED_FILE),
     "site_wake_on_request": Rule(is_kind(bool), "true or false", where=SHARED_FILE),
     "site_wake_hold_s": Rule(is_whole(1, 600), "whole seconds from 1 to 600", where=SHARED_FILE),
-}
+}  # fmt: skip
 
 
 def shared_errors(site: Site) -> Iterator[str]:

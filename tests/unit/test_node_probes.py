@@ -9,6 +9,7 @@ from tables import cases
 
 def test_a_service_that_nobody_runs_answers_nothing():
     assert probe("http://127.0.0.1:9/api/tags") is None
+    assert probe("http://127.0.0.9/of-port-80") is None
 
 
 @pytest.fixture

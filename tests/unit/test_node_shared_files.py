@@ -59,14 +59,6 @@ def test_what_was_there_before_is_known_however_often_a_run_is_cut_off(tmp_path,
     assert inspect()["leftover"] == []
 
 
-def test_a_folder_in_the_place_of_a_shared_file_is_refused_by_name(tmp_path):
-    path = tmp_path / "daemon.json"
-    path.mkdir()
-    assert inspect(want_shared(path, {"a": 1}))["differing"][0]["reason"] == "missing"
-    with pytest.raises(system.RefusedError, match=r"daemon.json is a folder where"):
-        deliver_shared(path, {"a": 1})
-
-
 def test_a_shared_file_that_is_not_json_is_not_overwritten(tmp_path):
     path = tmp_path / "daemon.json"
     path.write_text("# mine")
