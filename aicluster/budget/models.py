@@ -37,8 +37,6 @@ def list_problems(node: str, models: Models, aliases: Mapping[str, Any]) -> Iter
             times = names.count(name)
             yield f"model {name} of {node} {times} times: must be listed once; correct {MODELS_FILE}"
     for alias, target in aliases.items():
-        if not isinstance(alias, str):
-            yield f"alias {alias} of {node}: must be a text; put it in quotes in {MODELS_FILE}"
         if normalise(str(alias)) in names:
             yield f"alias {alias} of {node}: must not be a listed model; rename it in {MODELS_FILE}"
         if normalise(str(target)) not in names:

@@ -6,7 +6,7 @@ from numbers import Number
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..site.rules import is_names, is_number, is_whole, matches, shown, suggestion
+from ..site.rules import is_names, is_number, is_text, is_whole, matches, shown, suggestion
 from ..site.schema import is_kind
 from .images import IMAGES_FILE
 from .nodes import Rule
@@ -113,6 +113,6 @@ def role_variable_error(
         secret = options[name].get("no_log")
         yield (
             f"variable {name} on <nodes> {'(hidden)' if secret else shown(value)}: "
-            f"{'breaks its specification' if secret else message.rstrip('.')}; "
+            f"{'breaks its specification' if secret else message.removeprefix(f'{value!r}: ').rstrip('.')}; "
             f"correct it as {specification} says"
         )

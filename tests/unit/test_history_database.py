@@ -65,7 +65,10 @@ def test_a_database_is_empty_until_somebody_says_something(database):
 def usage(database: Database, tmp_path: Path, monkeypatch: Any) -> Callable[[], dict[str, list[int]]]:
     """User and model -> answers, tokens of prompts, tokens of answers, as the program that ships tells."""
     (tmp_path / "verify.json").write_text(json.dumps(site("PI52", {})))
-    script(tmp_path / "docker", f'shift 6; PGHOST={database.folder} exec {database.programs}/"$@"')
+    script(
+        tmp_path / "docker",
+        f'[ "$1" = ps ] && exec echo 1a; shift 3; PGHOST={database.folder} exec {database.programs}/"$@"',
+    )
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(aicluster_usage, "ROOT", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["", "60", "postgres"])
