@@ -22,9 +22,10 @@ KINDS: dict[object, tuple[type, str]] = {
 Validate = Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[str]]
 LOGIN_FILE = "group_vars/all/connection.yml"
 SITE_RULES = {
-    "ansible_user": Rule(lambda name: name != "aicluster", "not the control node's own", where=LOGIN_FILE),
+    "ansible_user": Rule(lambda name: name != "aicluster", "other than the control node's", where=LOGIN_FILE),
     "site_firewall": Rule(is_kind(bool), "true or false, without quotes", where=SITE_FILE),
     "site_image_mirror": Rule(matches(r"([\w.-]+(:\d+)?[\w./-]*)?"), "host:port[/prefix]", where=IMAGES_FILE),
+    "site_image_architectures": Rule(is_names, "a list, `[]` for what images say", where=IMAGES_FILE),
     "site_answer_timeout_s": Rule(is_whole(1), "whole seconds from 1", where=SHARED_FILE),
     "site_body_limit_mb": Rule(is_whole(1), "whole MiB from 1", where=SHARED_FILE),
     "site_offsite_kib_s": Rule(is_number(0, 1e12), "KiB a second, 0 for no limit", where=SHARED_FILE),
