@@ -106,10 +106,11 @@ def test_chromium_opens_the_portal_once_the_ca_is_installed(ca):
 
 @pytest.mark.looks
 def test_a_stream_is_passed_on_token_by_token(api_key):
-    question = {"messages": [{"role": "user", "content": "Say all of this. " * 10}], "stream": True}
+    question = {"messages": [{"role": "user", "content": "Say all of this. " * 50}], "stream": True}
     lines = http_client.post_stream(f"{URL}/api/v1/chat", question, api_key)
     assert json.loads(lines[-1][1])["done"] is True
-    assert lines[0][0] < lines[-1][0] / 2
+    # The lab's runner writes 400 words a second; before the first one it may load the model.
+    assert lines[-1][0] - lines[0][0] > 0.2
 
 
 @pytest.mark.looks
