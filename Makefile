@@ -165,8 +165,7 @@ PHASES  := $(VENV)/bin/python tests/phases.py $(RESULTS)
 test: setup ## linters, unit tests and the lab end to end, as CI runs it
 	@rm -rf "$(RESULTS)"
 	make="$(MAKE) --no-print-directory"
-	$(PHASES) "linters=$$make test-lint"
-	$(PHASES) "unit tests=$$make test-unit"
+	$(PHASES) "linters=$$make test-lint" "unit tests=$$make test-unit"
 	$(PHASES) "lab up=$$make test-lab-up"
 	$(PHASES) "end to end=$$make test-lab-verify"
 	$(PHASES) "lab down=$$make test-lab-down"
