@@ -72,12 +72,13 @@ def test_a_bad_description_names_the_panel_and_the_mistake(panel, message):
 
 
 def cluster(**ports: list[str]) -> list[dict[str, Any]]:
-    """Production, its second Prometheus at another port, with other audiences: node=[...] of a Prometheus."""
+    """Production, its second Prometheus slower and at another port; audiences: node=[...] of a Prometheus."""
     nodes = deepcopy(render.cluster("production"))
     for node in nodes_running(nodes, "prometheus"):
-        port = node["services"]["prometheus"]["ports"]["web"]
+        entry, second = node["services"]["prometheus"], node["name"] == "PI41"
+        port = entry["ports"]["web"]
         port["from"] = ports.get(node["name"], port["from"])
-        port["port"] = 9095 if node["name"] == "PI41" else 9090
+        port["port"], entry["datasource"]["interval_s"] = (9095, 60) if second else (9090, 30)
     return nodes
 
 
