@@ -7,7 +7,7 @@ from typing import Callable, Sequence
 
 import aicluster_backup_job as work
 import aicluster_backup_record as record
-from aicluster_backup_restore import snapshots
+from aicluster_backup_restore import moment, snapshots
 from aicluster_backup_tools import FailedError
 from aicluster_verify import CheckError
 
@@ -25,12 +25,12 @@ def require_kept(job: str, what: str, words: str, ask: Sequence[str], count: Cal
                 said = work.restic(ask[0], number, [one["id"], *ask[1:]])
                 if said.code:
                     continue
-                had, taken = count(said.out), one["time"][:16].replace("T", " ")
+                had = count(said.out)
                 if not had:
                     return
                 raise CheckError(
-                    "%s is empty, and the backup of %s UTC has %d of it; if that is intended: "
-                    "sudo systemctl start aicluster-backup" % (what, taken, had),
+                    "%s is empty, and the backup of %s has %d of it; if that is intended: "
+                    "sudo systemctl start aicluster-backup" % (what, moment(one), had),
                     "ansible-playbook playbooks/restore.yml -e 'node=%s service=%s copy=%d %s'"
                     % (plan["node"], service, number, words),
                 )

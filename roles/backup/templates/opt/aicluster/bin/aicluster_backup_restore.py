@@ -70,11 +70,16 @@ def store_of(plan: Mapping[str, Any], number: int) -> str:
     return str(plan["stores"][number - 1])
 
 
+def moment(snapshot: Mapping[str, Any]) -> str:
+    """Return when a snapshot was made, for people; restic's container has no time zone."""
+    return "%s UTC" % snapshot["time"][:16].replace("T", " ")
+
+
 def described(snapshot: Mapping[str, Any]) -> str:
     """Return what people choose a snapshot by."""
     size = snapshot.get("summary", {}).get("total_bytes_processed")
-    return "    %s of %s UTC%s%s" % (
-        snapshot["id"][:SHORT], snapshot["time"][:16].replace("T", " "),
+    return "    %s of %s%s%s" % (
+        snapshot["id"][:SHORT], moment(snapshot),
         "" if size is None else ", " + tools.megabytes(size),
         ", before a change" if job_work.BEFORE in (snapshot["tags"] or ()) else "",
     )  # fmt: skip
