@@ -1,8 +1,10 @@
 """Each mistake in a site description has one message; each unusual but sound description has none."""
 
+import re
 from pathlib import Path
 
 import pytest
+import site_preflight
 import yaml
 from site_description import errors_of, production, site_of
 from tree import ROOT
@@ -42,3 +44,9 @@ def test_what_differs_behind_an_alias_and_a_model_that_no_node_has_are_notes():
         "alias code (codellama:34b on AGX0, codellama:7b on ORIN0): only AGX0 can take more than 2048 "
         "tokens; others get no such request",
     ]
+
+
+def test_every_variable_of_the_site_that_the_package_reads_is_handed_to_it():
+    text = "".join(path.read_text() for path in (ROOT / "aicluster").rglob("*.py"))
+    secrets = {"site_ca", "site_secrets"}
+    assert {*re.findall(r'"(site_\w+)"', text)} - secrets <= {*site_preflight.SITE_VARIABLES}
