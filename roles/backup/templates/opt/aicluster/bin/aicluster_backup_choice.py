@@ -1,13 +1,12 @@
 """What of a snapshot a restore means: parts of jobs, chosen on the command line."""
 
-import json
 import os
 import posixpath
 import re
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
 import aicluster_backup_job as job_work
-from aicluster_backup_tools import RefusedError, nearest
+from aicluster_backup_tools import RefusedError, nearest, objects
 
 VOLUME, SQLITE, DUMP, BESIDE = "volume", "sqlite", "dump", "beside"
 # Of a snapshot's name, what people type.
@@ -110,7 +109,7 @@ def parts_of(job: Mapping[str, Any], snapshot: Mapping[str, Any], options: Any) 
     if options.path:
         return list(path_parts(parts, options.path))
     if options.database or options.bucket:
-        arguments = [word for name in options.database for word in ("--database", name)]
+        arguments = ["--database=" + name for name in options.database]
         only = ["/" + literal(options.bucket)] if options.bucket else []
         arguments += ["--bucket", options.bucket] if options.bucket else []
         return [
@@ -122,12 +121,7 @@ def parts_of(job: Mapping[str, Any], snapshot: Mapping[str, Any], options: Any) 
 def listed(source: Source, folder: str) -> Dict[str, Dict[str, Any]]:
     """Return path -> what a snapshot says of a folder and of everything directly in it."""
     answer = job_work.restic("ls", source.number, [source.snapshot, folder])
-    found = {}
-    for line in answer.out.splitlines():
-        said = json.loads(line)
-        if said.get("path"):
-            found[said["path"]] = said
-    return found
+    return {said["path"]: said for said in objects(answer.out) if said.get("path")}
 
 
 def require_paths(source: Source, parts: Sequence[Part]) -> None:

@@ -1,14 +1,13 @@
 """What checks of services ask: whether a store of this node is empty although its newest backup has data."""
 
 import contextlib
-import json
 import os
 from typing import Callable, Sequence
 
 import aicluster_backup_job as work
 import aicluster_backup_record as record
 from aicluster_backup_restore import moment, snapshots
-from aicluster_backup_tools import FailedError
+from aicluster_backup_tools import FailedError, objects
 from aicluster_verify import CheckError
 
 
@@ -38,8 +37,7 @@ def require_kept(job: str, what: str, words: str, ask: Sequence[str], count: Cal
 
 def files_in(listing: str) -> int:
     """Return how many files restic lists; hidden ones programs make by themselves."""
-    found = map(json.loads, listing.splitlines())
-    return sum(one.get("type") == "file" and "/." not in one["path"] for one in found)
+    return sum(one.get("type") == "file" and "/." not in one["path"] for one in objects(listing))
 
 
 def require_files(job: str, what: str, folder: str, path: str, words: str) -> None:

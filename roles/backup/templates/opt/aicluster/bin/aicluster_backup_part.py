@@ -66,7 +66,7 @@ def foreseen(source: Source, part: Part) -> Change:
     if answer.code:
         raise RefusedError("%s: %s" % (part.name, answer.complaint()))
     change = {"files": 0, "bytes": 0, "deleted": 0, "examples": []}  # type: Change
-    for said in map(json.loads, answer.out.splitlines()):
+    for said in tools.objects(answer.out):
         action = said.get("action")
         if action in ACTIONS:
             if len(change["examples"]) < SHOWN:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.parse
-from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
 
 CONNECT_S = 10.0
 # What two good clocks may differ.
@@ -78,6 +78,11 @@ def load(path: str, default: Any) -> Any:
             return json.load(handle)
     except (OSError, ValueError):
         return default
+
+
+def objects(text: str) -> Iterator[Any]:
+    """Yield what restic wrote, one object a line; names may have what only Python takes for its end."""
+    return map(json.loads, filter(None, text.split("\n")))
 
 
 def save(path: str, document: Any) -> None:
