@@ -129,6 +129,15 @@ def test_a_snapshot_from_which_a_vanished_file_is_missing_is_made_again(node):
     assert len([line for line in node.copied() if "store_1" in line and "tag=postgres" in line]) == 2
 
 
+@pytest.mark.parametrize(("says", "code"), [("removed 1 locks", 0), ("", 1)], ids=["left", "renewed"])
+def test_a_lock_is_taken_away_that_a_store_left_when_it_lost_its_power(node, says, code):
+    node.write("repository_1", "")
+    node.write("says_1", "exit 11")
+    node.write("on/unlock", f'printf "{says}" && rm "$here/says_1"')
+    node.plan(job("backup", paths=["/host/etc"]))
+    assert main(["run"]) == code
+
+
 @cases(("broken", "error"), {
     "a path": ({"paths": ["/host/no/such/folder"]}, "/no/such/folder does not exist"),
     "a dump": ({"dumps": ["/bin/false"]}, "/bin/false: ended with 1"),
@@ -245,6 +254,8 @@ def test_the_copy_in_a_store_that_is_no_longer_used_counts_for_nothing(node):
     node.write_json("jobs.json", {**record.plan(), "stores": ["AGX0", "NANO"]})
     old = [record.why_old(one, time.time(), 3600) for one in record.copies(record.plan())]
     assert old == ["", "postgres to NANO was never copied", "", "backup to NANO was never copied"]
+    renamed = record.copies({**record.plan(), "node": "PI25"})
+    assert {"success_at" in one for one in renamed} == {False}, "it has another repository"
 
 
 def test_the_fallback_starts_the_unit_once_a_copy_is_overdue_and_says_who_did(node):

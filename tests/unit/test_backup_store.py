@@ -43,7 +43,7 @@ def test_thirty_days_in_a_row_read_all_parts():
 DOCKER = {
     "volume": 'echo "$here/volume"',
     "snapshots": 'cat "$here/snapshots"',
-    "--stdin": 'cat > "$here/read"',
+    "--stdin": 'cat > "$here/read"; test ! -e "$here/volume/site/locks/left"',
 }
 
 
@@ -153,6 +153,7 @@ def test_snapshots_with_a_false_time_push_out_no_real_ones(night, wrong_days):
 })  # fmt: skip
 def test_the_configuration_of_the_router_is_kept_where_all_of_it_came(night, script, kept):
     night.repository("site")
+    os.utime(night.write("volume/site/locks/left", ""), (0, 0))
     (night.volume / "site/snapshots").rmdir()
     (night.volume / "site/snapshots").symlink_to(night.volume / "PI52/snapshots")
     night.program("bin/ssh", f'#!/bin/sh\necho "||ssh $*" >> {night.folder}/asked\n{script}\n')

@@ -31,7 +31,7 @@ DISK_FULL = "507 Insufficient Storage"
 # How long what an interrupted run left may take to end.
 LEFTOVER_S = 15.0
 # Exit codes of restic.
-INCOMPLETE, NO_REPOSITORY = 3, 10
+INCOMPLETE, NO_REPOSITORY, LOCKED = 3, 10, 11
 # A service's second job, of what has fewer copies.
 BULK = "_bulk"
 # Tag of a snapshot of before a change: a store counts such apart from those of the nights.
@@ -154,6 +154,9 @@ def restic(verb: str, number: int, arguments: Sequence[str] = ()) -> Answer:
 def attempt(number: int, arguments: Sequence[str]) -> Answer:
     """Run `restic backup`, and make the repository first if there is none."""
     answer = restic("backup", number, arguments)
+    # A store that lost its power while it pruned left a lock. restic takes away what nobody renews.
+    if answer.code == LOCKED and restic("unlock", number).out:
+        answer = restic("backup", number, arguments)
     if answer.code != NO_REPOSITORY:
         return answer
     made = restic("init", number)

@@ -142,7 +142,9 @@ def router_settings(address: str) -> bytes:
 
 def keep_site(password: str, root: str, router: str) -> None:
     """Add the copy of the site to its repository, and the router's configuration if one is named."""
-    if not os.path.isfile("%s/%s/config" % (root, SITE)):
+    if os.path.isfile("%s/%s/config" % (root, SITE)):
+        remove_left_locks("%s/%s/locks" % (root, SITE), time.time())
+    else:
         restic(SITE, password, "init")
 
     def keep(tag: str, content: bytes) -> None:
