@@ -111,7 +111,9 @@ def copies(wanted: Mapping[str, Any]) -> List[Record]:
 
     What can no longer be read counts as never done.
     """
-    known = load(STATE, {}).get("copies", [])
+    kept = load(STATE, {})
+    # A node of another name has another repository.
+    known = kept["copies"] if kept.get("node") == wanted["node"] else []
     by_name = {(one["job"], one["copy"], one["store"]): one for one in known}
     names = [
         (job["name"], number, store)
