@@ -123,7 +123,7 @@ CLIENT = {
     "cp": f'{PATHS}; cp -R "$from." "$to"',
     "mirror": f'{PATHS}; cd "$to"; for name in *; do [ -e "$from$name" ] || rm -r "$name"; done',
     "diff": 'if [ -e "$here/differs" ]; then echo "> root/images/x"; fi',
-    "ls": f'{PATHS}; find "$to" -type f',
+    "ls": f'{PATHS}; find "$to" -type f || true',
 }
 NEW = {"images/a": "new", "images/later": "new", "models/m": "new", "other/o": "new"}
 COPY = {"images/a": "old", "images/gone/b": "old", "models/m": "old"}
@@ -160,6 +160,13 @@ def test_a_bucket_that_is_not_what_its_copy_is_fails(node, bucket, message):
 def test_a_bucket_that_was_deleted_is_nothing_to_copy(node, kind, code):
     node.write("on/mirror", f"echo '{kind} `gone` does not exist.' >&2; exit 1")
     assert node.run("sh", str(node.folder / "mirror"), "gone").returncode == code
+
+
+def test_the_copy_of_a_bucket_that_is_gone_goes_before_the_client_misses_its_folder(node):
+    node.write("on/mirror", 'test ! -e "$here/backup/images"')
+    node.write("on/ls", "echo '[2026-11-01 02:00:00 UTC]     0B models/'")
+    assert node.run("sh", str(node.folder / "mirror")).returncode == 0
+    assert node.tree("backup") == {"models/m": "old"}
 
 
 def test_the_store_gets_certificate_and_key_without_an_empty_line_which_it_would_refuse():
