@@ -26,6 +26,7 @@ case "$*" in
     sql=$(cat)
     case "$sql" in
       *"FROM pg_tables"*) cat "$here/tables" ;;
+      *datallowconn*) cat "$here/open" ;;
       *quote_ident*) printf 'postgres\nweb\n' ;;
       *"FROM pg_database ORDER"*) printf 'postgres\nweb\nweb_before_20261101_020000\n' ;;
       *) printf '%s\n' "$sql" >> "$here/asked" ;;
@@ -53,7 +54,7 @@ class Server(Folder):
         super().__init__(folder)
         self.program("bin/docker", DOCKER)
         texts = {"globals.sql": GLOBALS, "statements": STATEMENTS, "tables": "s.t|2|7\n\n"}
-        for name, text in {"web.dump": "", "asked": "", **texts}.items():
+        for name, text in {"web.dump": "", "asked": "", "open": "web\n", **texts}.items():
             self.write(name, text)
         self.manifest()
 
@@ -145,6 +146,11 @@ def test_a_check_says_what_would_change_and_changes_nothing(server, tables, said
     done = server.restore("--check", str(server.folder))
     assert done.returncode == 0 and done.stdout.endswith(said)
     assert server.read("asked") == ""
+
+
+def test_a_database_that_an_interrupted_restore_left_closed_is_made_anew(server):
+    server.write("open", "")
+    assert "nothing can be read there now" in server.restore("--check", str(server.folder)).stdout
 
 
 def test_what_a_restore_kept_is_dropped_by_a_command_and_nothing_else_is(server):
