@@ -24,7 +24,7 @@ SAID_AT_MOST = 300
 # If the newest snapshot is older, no backup runs any more.
 FRESH_S = 26 * 3600
 EMPTY = "it has no snapshot"
-TO_COME = "its newest snapshot is of a time to come; one of the two clocks is wrong"
+TO_COME = "its newest snapshot is of a time to come: correct the wrong clock, then forget that snapshot"
 
 
 def by_name(names: Sequence[str]) -> List[str]:

@@ -26,7 +26,7 @@ import zlib
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import aicluster_textfile
-from aicluster_backup_restic import inside, output, seconds_of, why_not_prune
+from aicluster_backup_restic import TO_COME, inside, output, seconds_of, why_not_prune
 from aicluster_backup_tools import FailedError, ask, load, mountpoint, nearest, run, save, size_of
 from aicluster_textfile import Labelled
 from aicluster_verify import ROOT
@@ -175,6 +175,8 @@ def look_after(node: str, folder: str, password: str, keep: Sequence[str], known
         if strange:
             raise FailedError(DISPUTED % (", ".join(strange), node, " ".join(strange)))
         reason = why_not_prune(newest, time.time())
+        if reason == TO_COME:
+            raise FailedError(reason)
         if reason:
             print("%s: sound; nothing is removed, since %s" % (node, reason), flush=True)
         else:
