@@ -26,7 +26,7 @@ case "$*" in
     sql=$(cat)
     case "$sql" in
       *"FROM pg_tables"*) cat "$here/tables" ;;
-      *datallowconn*) cat "$here/open" ;;
+      *"WHERE datallowconn"*) cat "$here/open" ;;
       *quote_ident*) printf 'postgres\nweb\n' ;;
       *"FROM pg_database ORDER"*) printf 'postgres\nweb\nweb_before_20261101_020000\n' ;;
       *) printf '%s\n' "$sql" >> "$here/asked" ;;

@@ -8,7 +8,7 @@ from ansible.template import trust_as_template
 from render import cluster, hosts_running
 from tables import cases
 
-from aicluster.backup.rollback import listed, no_backup, pins_for, remembered, targets, way_back
+from aicluster.backup.rollback import listed, pins_for, remembered, targets, way_back
 from aicluster.errors import SiteError
 from aicluster.site.pins import pins_of, text_of, with_pins
 
@@ -25,17 +25,6 @@ def test_a_rollback_is_of_one_node_and_a_list_of_all():
     assert targets(NODES, HOSTS, "postgres") == [PI52], "not the standby"
     assert targets(NODES, HOSTS, "redis", "PI52") == [PI52]
     assert targets(NODES, HOSTS, "") == HOSTS
-
-
-@cases(("service", "name", "message"), {
-    "no container": ("node_exporter", "PI52", "that PI52 runs in a container; "),
-    "elsewhere": ("kong", "PI52", "a container; it runs on PI51"),
-    "no node": ("postgres", "PI53", "rollback: node 'PI53': must be a node of the site; "),
-})  # fmt: skip
-def test_what_cannot_be_meant_is_refused(service, name, message):
-    with pytest.raises(SiteError) as refused:
-        targets(NODES, HOSTS, service, name)
-    assert message in str(refused.value)
 
 
 def test_the_list_names_image_time_and_data():
@@ -94,11 +83,3 @@ def test_the_file_has_one_line_for_each_service_of_a_host():
 def test_a_line_that_means_nothing_is_named_with_its_file(pins):
     with pytest.raises(SiteError, match=r"correct the line in group_vars/all/pinned\.yml, or delete it"):
         pins_of(pins)
-
-
-def test_a_service_that_could_not_be_backed_up_stays_as_it_is_and_the_sentence_says_how_to_go_on():
-    sentence = no_backup("PI52", "postgres", CHANGE, "postgres: full")
-    assert sentence.startswith(
-        "backup of postgres on PI52 (postgres: full): must succeed before its image m:"
-    )
-    assert sentence.endswith("; correct that, or go on without a backup: -e backup_before_change=false")

@@ -141,12 +141,11 @@ def started_by(by: str) -> str:
     """Return who started this run, as the program that started its unit noted."""
     if by:
         return by
-    try:
+    noted = "systemctl"
+    with contextlib.suppress(FileNotFoundError):
         with open(BY) as handle:
             noted = handle.read().strip()
         os.remove(BY)
-    except FileNotFoundError:
-        return "systemctl"
     return noted
 
 
@@ -155,19 +154,6 @@ def note(by: str) -> None:
     os.makedirs(os.path.dirname(BY), mode=0o755, exist_ok=True)
     with open(BY, "w") as handle:
         handle.write(by + "\n")
-
-
-def unit() -> Dict[str, str]:
-    """Return what systemd says of the unit: ActiveState, Result, ExecMainStatus."""
-    argv = ["systemctl", "show", "--property", "ActiveState,Result,ExecMainStatus", UNIT]
-    return dict(line.split("=", 1) for line in ask(argv).out.splitlines() if "=" in line)
-
-
-def started() -> "subprocess.Popen[bytes]":
-    """Start the unit; what is returned ends with it."""
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(record.PROGRESS)
-    return subprocess.Popen(["systemctl", "start", UNIT], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def lines_of(running: Callable[[], bool]) -> Iterator[str]:
@@ -211,12 +197,16 @@ def follow(by: str, start: bool) -> int:
             if held is not None:
                 raise BusyError(record.refusal(held))
             note(by)
-            starter = started()
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(record.PROGRESS)
+            start_unit = ["systemctl", "start", UNIT]
+            starter = subprocess.Popen(start_unit, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         lines = []
         for line in lines_of(lambda: starter.poll() is None if start else record.holder() is not None):
             lines.append(line)
             print(line, flush=True)
-    said = unit()
+    shown = ask(["systemctl", "show", "--property", "Result,ExecMainStatus", UNIT]).out.splitlines()
+    said = dict(line.split("=", 1) for line in shown if "=" in line)
     good = said.get("Result") == "success"
     print(json.dumps({"event": "end", "failed": failures(lines, said.get("Result", "unknown"))}), flush=True)
     return 0 if good else int(said.get("ExecMainStatus", 0)) or 1

@@ -113,11 +113,6 @@ def take_handed() -> None:
     os.environ.update(offsite)
 
 
-def client_of(number: int) -> List[str]:
-    """Return what runs restic for the repository in the store of this number."""
-    return off_site([*offsite], SAME) if number == OFFSITE else ["docker", "exec", CONTAINER, "restic"]
-
-
 def repository_of(number: int) -> List[str]:
     """Return the options of restic for the same."""
     return [] if number == OFFSITE else ["--repository-file=%s/store_%d" % (IN_CONTAINER, number)]
@@ -134,7 +129,8 @@ def require_store(number: int) -> None:
 
 def restic(verb: str, number: int, arguments: Sequence[str] = ()) -> Answer:
     """Run restic for the repository in the store of this number."""
-    command = [*client_of(number), verb, *repository_of(number)]
+    client = off_site([*offsite], SAME) if number == OFFSITE else ["docker", "exec", CONTAINER, "restic"]
+    command = [*client, verb, *repository_of(number)]
     if verb not in WRITES:
         return ask([*command, NO_LOCK, "--json", *arguments])
     complaints = []  # type: List[str]
