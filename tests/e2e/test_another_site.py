@@ -103,7 +103,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changed]:
     postgres("create table survives (round int)")
     postgres("insert into survives values (1), (2), (3)")
     rows = postgres("select count(*) from survives")
-    interrupted.damage(remembering=[OLD])
+    interrupted.damage([OLD, NEW], remembering=[OLD])
     cut = interrupted.kill_after(interrupted.moment(0, KILLED_WITHIN_S), root=project)
     repaired = site.run_playbook("site.yml", root=project)
     assert repaired.code == 0, f"killed here:\n{cut[-2000:]}\n\nthe next run:\n{repaired.output[-4000:]}"

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.looks
 QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "Say hello."}], "stream": False}
 # A rate needs two scrapes with a request between them.
 ANSWERED_WITHIN_S = 240
-PAUSE_S = 10
+PAUSE_S = 3
 SENSORS = (
     'node_thermal_zone_temp{node="$node", type!~"PMIC.*"} or node_hwmon_temp_celsius{node="$node"} '
     'unless on (instance, chip) node_hwmon_chip_names{chip_name=~"pmic.*"} '

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.full
 @pytest.fixture(scope="module")
 def full_run_s() -> float:
     """Seconds a run takes that repairs the damage undisturbed."""
-    interrupted.damage()
+    interrupted.damage(site.nodes())
     began = time.monotonic()
     run = site.run_site()
     assert run.code == 0, run.output
@@ -35,7 +35,7 @@ def rows() -> Iterator[str]:
 
 @pytest.mark.parametrize("attempt", range(ROUNDS), ids=lambda number: f"kill {number + 1}")
 def test_the_run_after_a_kill_converges_and_the_one_after_it_changes_nothing(attempt, full_run_s, rows):
-    interrupted.damage()
+    interrupted.damage(site.nodes())
     cut = interrupted.kill_after(interrupted.moment(attempt, full_run_s))
     repaired = site.run_site()
     assert repaired.code == 0, f"killed here:\n{cut[-2000:]}\n\nthe next run:\n{repaired.output[-4000:]}"

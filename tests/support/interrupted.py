@@ -4,7 +4,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import site_under_test as site
@@ -20,9 +20,9 @@ DAMAGE = (
 FORGET = "; rm -f /var/lib/aicluster/state.json"
 
 
-def damage(remembering: Collection[site.Node] = ()) -> None:
-    """Damage every node; what `remembering` nodes no longer run can still be removed afterwards."""
-    for node in site.nodes():
+def damage(nodes: Iterable[site.Node], remembering: Collection[site.Node] = ()) -> None:
+    """Damage nodes; what `remembering` ones no longer run can still be removed afterwards."""
+    for node in nodes:
         site.shell(node, DAMAGE if node in remembering else DAMAGE + FORGET)
 
 
