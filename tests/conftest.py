@@ -41,9 +41,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def turn(item: pytest.Item) -> int:
-    """Return when a test runs: testinfra, what breaks nothing, what waits for a calm site, all others."""
+    """Return when a test runs: testinfra, what breaks nothing, what waits for calm, others, the last."""
     if "e2e" not in item.path.parts:
         return 0
     # A test that is left to `make test-full` may break what others of its module only look at.
-    turns = {"full": 3, "looks": 1, "calm": 2}
+    turns = {"last": 4, "full": 3, "looks": 1, "calm": 2}
     return next((turn for mark, turn in turns.items() if item.get_closest_marker(mark)), 3)

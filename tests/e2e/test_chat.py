@@ -16,7 +16,7 @@ SLOW_S = 2.0
 BACK_WITHIN_S = 30
 NOTICED_WITHIN_S = 20
 # Longer than the gateway takes to notice, so that what a client waits for in vain is its own.
-PATIENCE_S = NOTICED_WITHIN_S + 15
+PATIENCE_S = NOTICED_WITHIN_S + 5
 CLIENTS = 4
 ONLY_ON_AGX0 = "gemma3:12b"
 
