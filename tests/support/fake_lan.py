@@ -47,6 +47,20 @@ one.settimeout(3)
 one.sendto(bytes([8, 0, 0xF7, 0xFF, 0, 0, 0, 0]), (sys.argv[1], 0))
 print(one.recvfrom(100)[1][0])
 """
+# `ask` asks all machines of the LAN something, as mDNS does; `hear` says whether it hears that.
+GROUP = """
+import select, socket, sys
+group, word, address = "224.0.0.251", sys.argv[1], socket.inet_aton(sys.argv[2])
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+if word == "ask":
+    one.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, address)
+    one.sendto(b"who is it", (group, 5353))
+else:
+    one.bind((group, 5353))
+    one.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + address)
+    print("listens", flush=True)
+    print(bool(select.select([one], [], [], 1)[0]))
+"""
 
 
 def ip(*words: str) -> None:
@@ -83,6 +97,16 @@ class Lan:
             (host, port)
             for host, port in json.loads(self.run(name, sys.executable, "-c", KNOCK, HERE_S, stdin=asked))
         }
+
+    def hears(self, name: str, other: str) -> bool:
+        """Whether a member hears what another one asks all."""
+        command = ["ip", "netns", "exec", self.of(name), sys.executable, "-c", GROUP]
+        with subprocess.Popen(
+            [*command, "hear", self.addresses[name]], stdout=subprocess.PIPE, text=True
+        ) as one:
+            assert one.stdout and one.stdout.readline()
+            self.run(other, sys.executable, "-c", GROUP, "ask", self.addresses[other])
+            return one.stdout.read() == "True\n"
 
     def load(self, name: str, rules: str) -> None:
         self.run(name, "nft", "--file", "/dev/stdin", stdin=rules)

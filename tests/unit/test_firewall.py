@@ -164,6 +164,12 @@ def test_ssh_over_ipv6_is_open_to_whom_is_declared(lan):
     assert (asked(lan, "operator", address), asked(lan, "foreigner", address)) == ({22}, set())
 
 
+@pytest.mark.parametrize("domain", ["local", "example.org"])
+def test_the_lan_may_ask_for_the_nodes_name_where_no_name_server_knows_it(lan, domain):
+    lan.load("node", rules_of("PI51", site_domain=domain))
+    assert lan.hears("node", "foreigner") == (domain == "local")
+
+
 @pytest.mark.parametrize("member", ["foreigner", "operator", "named"])
 def test_nobody_outside_reaches_a_container_past_its_published_port(closed, member):
     container = fake_lan.CONTAINERS["container"]
