@@ -123,7 +123,7 @@ CLIENT = {
     "cp": f'{PATHS}; cp -R "$from." "$to"',
     "mirror": f'{PATHS}; cd "$to"; for name in *; do [ -e "$from$name" ] || rm -r "$name"; done',
     "diff": 'if [ -e "$here/differs" ]; then echo "> root/images/x"; fi',
-    "ls": f'{PATHS}; find "$to" -type f || true',
+    "ls": f'{PATHS}; test ! -e "$to" || find "$to" -type f',
 }
 NEW = {"images/a": "new", "images/later": "new", "models/m": "new", "other/o": "new"}
 COPY = {"images/a": "old", "images/gone/b": "old", "models/m": "old"}
