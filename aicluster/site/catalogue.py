@@ -198,9 +198,9 @@ DECLARED = optional(
 FIELDS = {
     "summary": Field(Kind(is_text, "a few words"), "what it is"),
     "image": Field(IMAGE, "image of its container; null: the host itself runs it", nullable=True),
-    "architectures": Field(BUILDS, "what the image is built for"),
+    "architectures": Field(BUILDS, "what the image is built for, else both", False),
     "memory_mb": Field(Kind(is_whole(1), "a whole number of MiB from 1"), "hard limit of the main container"),
-    "disk_gb": Field(Kind(is_whole(0), "a whole number of GiB"), "size its data may reach"),
+    "disk_gb": Field(Kind(is_whole(0), "a whole number of GiB"), "size its data may reach, else 0", False),
     **optional(
         ports=Field(NAMED, "what it listens on", keys=PORT),
         health=Field(
@@ -289,7 +289,8 @@ def completed(said: object) -> object:
     """Return what a service's file says, with what every reader asks for and the file may leave out."""
     if not isinstance(said, Mapping):
         return said
-    return {"ports": {}, "health": None, "secrets": [], "metrics": None, **said}
+    usual = {"architectures": [*ARCHITECTURES], "disk_gb": 0}
+    return {**usual, "ports": {}, "health": None, "secrets": [], "metrics": None, **said}
 
 
 def load(roles: Path) -> dict[str, Any]:
