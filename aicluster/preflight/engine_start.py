@@ -1,44 +1,16 @@
 """What an engine does with the daemon.json to come when it starts: refuses it, or hides what is there."""
 
-import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-# Flags of dockerd that daemon.json calls otherwise: by another word, or, of lists, by the plural.
-FLAG_KEYS = {
-    "D": "debug",
-    "G": "group",
-    "H": "hosts",
-    "b": "bridge",
-    "l": "log-level",
-    "p": "pidfile",
-    "s": "storage-driver",
-    "insecure-registry": "insecure-registries",
-    "registry-mirror": "registry-mirrors",
-    **{name: f"{name}s" for name in ("host", "label", "log-opt", "exec-opt", "dns-opt", "storage-opt")},
-}
+# What a flag of dockerd says changes with no file.
+ROOT_FLAGS, USER_FLAGS = ("--data-root", "--graph", "-g"), ("--userns-remap",)
 # What the log driver `journald` takes, and every driver; with any other option the engine does not start.
-JOURNALD_OPTIONS = {"labels", "labels-regex", "env", "env-regex", "tag"}
-COMMON_OPTIONS = {"mode", "max-buffer-size"}
+LOG_OPTIONS = {"labels", "labels-regex", "env", "env-regex", "tag", "mode", "max-buffer-size"}
 OPTIONS = "docker_engine_options in host_vars/<address>/node.yml"
 DAEMON_FILE = "/etc/docker/daemon.json"
 UNIT = "`systemctl cat docker`, /etc/default/docker"
-
-
-def flags_of(command: Sequence[str]) -> dict[str, list[str]]:
-    """Return the keys of daemon.json the engine's command line gives, and their values; bare ones are on."""
-    given: dict[str, list[str]] = {}
-    for word, after in itertools.pairwise([*command, "-"]):
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-        elif word.startswith("-"):
-            name, equals, value = word[1:2], word[2:], word[2:].removeprefix("=")
-        else:
-            continue
-        bare = "true" if after.startswith("-") else after
-        given.setdefault(FLAG_KEYS.get(name, name), []).append(value if equals else bare)
-    return given
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -56,12 +28,9 @@ def start_faults(start: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
     Its own check says most; with what that misses the engine gets its old file back: `engine_start.release`.
     """
-    file, said, flags = start["file"], start["said"], flags_of(start["command"])
-    twice = sorted(set(flags) & set(file) - {"runtimes"})
-    if said is None and twice:
-        said = f"specified both as a flag and in the configuration file: {', '.join(twice)}"
-    if said:
-        words = " ".join(said.split()).rpartition("/dev/stdin: ")[2]
+    file = start["file"]
+    if start["said"]:
+        words = " ".join(start["said"].split()).rpartition("/dev/stdin: ")[2]
         yield (
             words,
             f"must be accepted by `{' '.join(start['command'])}`",
@@ -74,38 +43,23 @@ def start_faults(start: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             "must be off on a member of a swarm",
             f"`sudo docker swarm leave` there, or `live-restore: false` in {OPTIONS}",
         )
-    yield from log_faults(file, flags)
-
-
-def log_faults(file: Mapping[str, Any], flags: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, str]]:
-    """Yield options of logs, in the file or as flags, that are not those of the log driver `journald`."""
-    if (file.get("log-driver") or flags.get("log-driver", [""])[-1]) != "journald":
-        return
-    written = mapping(file.get("log-opts"))
-    given = [option.partition("=")[0] for option in flags.get("log-opts", [])]
-    others = sorted(
-        name
-        for name in {*written, *given} - JOURNALD_OPTIONS - COMMON_OPTIONS
-        if not name.startswith("cache-")
-    )
+    written = mapping(file.get("log-opts")) if file.get("log-driver") == "journald" else {}
+    others = [name for name in sorted({*written} - LOG_OPTIONS) if not name.startswith("cache-")]
     if others:
-        where = (
-            f"of {DAEMON_FILE} there" if set(others) & set(written) else f"where the flags are given ({UNIT})"
-        )
         yield (
             f"log-opts: {', '.join(others)}",
             "must be options of its log-driver, journald",
-            f"take them out {where}, or keep their log-driver in {OPTIONS}",
+            f"take them out of {DAEMON_FILE} there, or keep their log-driver in {OPTIONS}",
         )
 
 
 def store_changes(start: Mapping[str, Any], volumes: bool) -> Iterator[tuple[str, str, str, str]]:
     """Yield (key, value now, value to come, fix) of what hides containers, or `volumes`, that are there."""
-    file, store, flags = start["file"], start["store"], set(flags_of(start["command"]))
+    file, store = start["file"], start["store"]
+    flags = {word.partition("=")[0] for word in start["command"]}
     now, then, remaps = store["root"], store["root_to_come"], bool(file.get("userns-remap"))
     has_data = volumes or start["containers"]
-    # What a flag says changes with no file.
-    if has_data and now != then and not {"data-root", "graph", "g"} & flags:
+    if has_data and now != then and flags.isdisjoint(ROOT_FLAGS):
         yield (
             "data-root",
             now,
@@ -114,7 +68,7 @@ def store_changes(start: Mapping[str, Any], volumes: bool) -> Iterator[tuple[str
             f"docker.socket`, `sudo rsync -aHAX {now}/ {then}/`, data-root into {DAEMON_FILE} there, `sudo "
             "systemctl start docker`",
         )
-    if has_data and differs(store["remapped"], remaps) and "userns-remap" not in flags:
+    if has_data and differs(store["remapped"], remaps) and flags.isdisjoint(USER_FLAGS):
         yield (
             "userns-remap",
             "on" if store["remapped"] else "off",

@@ -184,18 +184,9 @@ ANEW = "`sudo docker compose -p aicluster down` there first"
     "a file the engine itself refuses, with its flags": (
         start(JOURNALD, said="unable to configure with file /dev/stdin: log-driver: (from flag: x)"),
         "log-driver: (from flag: x)", "must be accepted by `/usr/sbin/dockerd -H fd://`"),
-    "flags and keys of one meaning, with an engine too old to say so": (
-        start({"hosts": [], "log-opts": {}, "debug": True}, "-D", "--log-opt=a=b", "--group", "x", said=None),
-        "specified both as a flag and in the configuration file: debug, hosts, log-opts",
-        "`/usr/sbin/dockerd -H fd:// -D --log-opt=a=b --group x`, or the engine does not start again"),
     "options of the log driver that was there before": (
         start({**JOURNALD, "log-opts": {"tag": "x", "max-size": "10m", "gelf-address": "udp://x"}}),
         "log-opts: gelf-address, max-size", OUT_OF_FILE),
-    "an option of another log driver on the engine's command line": (
-        start(JOURNALD, "--log-opt", "max-size=10m", "--log-opt=tag=x"),
-        "log-opts: max-size", "take them out where the flags are given (`systemctl cat docker`"),
-    "a log driver on the engine's command line that does not know the options of the file": (
-        start({"log-opts": {"max-size": "1m"}}, "--log-driver=journald"), "log-opts: max-size", OUT_OF_FILE),
     "users that are to be remapped, and volumes of those that are not": (
         {**start({"userns-remap": "default"}, containers=False), **VOLUMES},
         "userns-remap: default, until now off", SAVE),
@@ -274,11 +265,13 @@ STARTS: dict[str, dict[str, Any]] = {
     "keys without a value": start({**JOURNALD, "log-opts": None}),
     "options of journald": start({**JOURNALD, "log-opts": {"tag": "x", "labels": "a", "env-regex": "b"}}),
     "options of every log driver": start({**JOURNALD, "log-opts": {"mode": "x", "cache-disabled": "true"}}),
-    "an option of journald on the engine's command line": start(JOURNALD, "--log-opt", "tag=x"),
+    "a file that an old engine cannot check": start({"debug": True}, "-D", said=None),
     "a folder to come, and nothing yet": start({"data-root": "/d"}, root_to_come="/d", containers=False),
 }
 # Of a node that has containers and volumes.
 SEEN_AGAIN: dict[str, dict[str, Any]] = {
+    "a folder that a flag names": start({}, "--data-root=/d", root="/d"),
+    "users that a flag remaps": start({}, "--userns-remap", "x", remapped=True),
     "the folder there is, written down": start({"data-root": "/d"}, root="/d", root_to_come="/d"),
     "users that stay remapped": start({"userns-remap": "x"}, remapped=True),
     "an engine that cannot tell whether it remaps": start({"userns-remap": "x"}, remapped=None),
