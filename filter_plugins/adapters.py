@@ -23,7 +23,7 @@ from aicluster.gateway.certificates import (
     successor_months,
 )
 from aicluster.gateway.draining import draining
-from aicluster.gateway.passwords import password_line, sha_password_line
+from aicluster.gateway.passwords import password_line
 from aicluster.gateway.routing import model_routing
 from aicluster.gateway.sleeping import asleep, wake_ways
 from aicluster.gateway.tokens import role_token, token_key
@@ -35,7 +35,7 @@ from aicluster.monitoring.scrape_jobs import scrape_jobs
 from aicluster.site import commands
 from aicluster.site.addresses import audience_networks
 from aicluster.site.containers import container_reach
-from aicluster.site.data import bucket_policy, bucket_users, database_roles
+from aicluster.site.data import bucket_users, database_roles
 from aicluster.site.firewall import port_matrix, reached_ports
 from aicluster.site.ingress import ingress_pages, service_page
 from aicluster.site.nodes import cluster_nodes, nodes_running, service_endpoints
@@ -52,11 +52,11 @@ def ssh_command(hostvars: Mapping[str, Any]) -> str:
 
 FILTERS: tuple[Callable[..., Any], ...] = (
     asleep, audience_networks, backup_clients, backup_drills, backup_jobs, backup_mounts, backup_secret,
-    backup_stores, benchmark_models, benchmark_report, bucket_policy, bucket_users, ca_certificate,
+    backup_stores, benchmark_models, benchmark_report, bucket_users, ca_certificate,
     certificate_names, cluster_nodes, container_reach, database_roles, draining, gateway_users,
     grafana_dashboard, grafana_datasources, grafana_links, hub_users, ingress_pages, model_mirrors,
     model_routing, node_certificate, nodes_running, ollama_differences, password_line, port_matrix, promotion,
-    reached_ports, role_token, scrape_jobs, secret_names, service_endpoints, service_page, sha_password_line,
+    reached_ports, role_token, scrape_jobs, secret_names, service_endpoints, service_page,
     ssh_command, successor_months, token_key, toolkit_digest, user_secrets, verify_site, wake_ways, with_user,
 )  # fmt: skip
 

@@ -80,34 +80,3 @@ def bucket_users(nodes: Iterable[Node]) -> dict[str, list[str]]:
     for service, name, _ in demands(nodes, "buckets", BUCKET, says):
         users.setdefault(service, set()).add(name)
     return {service: sorted(users[service]) for service in sorted(users)}
-
-
-def bucket_policy(buckets: Iterable[str]) -> dict[str, Any]:
-    """Return the access policy of a user who may use exactly these buckets, and make no keys of his own.
-
-    Shape and actions: AWS's policy language as MinIO reads it. Keys that a user makes for himself (service
-    accounts) can be given more rights than they should have in servers before October 2025 (CVE-2025-62506).
-    """
-    resources = [f"arn:aws:s3:::{bucket}" for bucket in buckets]
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"],
-                "Resource": resources,
-            },
-            {
-                "Effect": "Allow",
-                "Action": [
-                    "s3:AbortMultipartUpload",
-                    "s3:DeleteObject",
-                    "s3:GetObject",
-                    "s3:ListMultipartUploadParts",
-                    "s3:PutObject",
-                ],
-                "Resource": [f"{resource}/*" for resource in resources],
-            },
-            {"Effect": "Deny", "Action": ["admin:CreateServiceAccount", "admin:UpdateServiceAccount"]},
-        ],
-    }
