@@ -1,10 +1,11 @@
 """Which models of the AI nodes are measured, and what follows for the weights of the gateway.
 
-Source: `ollama_models` and `ollama_aliases` of each node, `kong_models`, and the results of the module
-`ollama_benchmark`. The measured capacities are the variable `site_capacities`.
+Source: `ollama_models` and `ollama_aliases` of each node, `kong_models`, and what each Ollama says of its
+answers in playbooks/benchmark.yml. The measured capacities are the variable `site_capacities`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from ..budget.models import present
@@ -19,6 +20,8 @@ HEAD = """\
 # from them where no node has a share: node_ai_tier_share and node_ai_share null.
 site_capacities:
 """
+
+NS = 1e9
 
 Variables = Mapping[str, Mapping[str, Any]]
 
@@ -72,6 +75,21 @@ def benchmark_models(
     return [name for key, name in unique.items() if key not in embedding_of(models)]
 
 
+def measured_on(own: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Return model -> median of its tokens per second, seconds it took to load (0: it was in memory).
+
+    Times are those of Ollama itself, so nothing on the way to it is measured. `own`: variables of a host.
+    """
+    answers: dict[str, list[Mapping[str, Any]]] = {}
+    for one in own.get("__benchmark", {}).get("results", []):
+        answers.setdefault(one["__benchmark_run"][0], []).append(one["json"])
+    found = {}
+    for model, (first, *warm) in answers.items():
+        if rates := [one["eval_count"] * NS / one["eval_duration"] for one in warm if one.get("eval_count")]:
+            found[model] = round(median(rates), 1), first.get("load_duration", 0) / NS
+    return found
+
+
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table of two texts and two numbers."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -99,21 +117,20 @@ def benchmark_report(
 ) -> dict[str, Any]:
     """Return {said: a table and the weights that would follow, text: the file of capacities, "" without}.
 
-    Results of `ollama_benchmark` are the variable `__benchmark` of their host. `known`: `site_capacities`,
-    kept for hosts of other inventories.
+    `known`: `site_capacities`, kept for hosts of other inventories.
     """
     variables = of_hosts(hostvars)
     model = reference(nodes, variables, models)
     names = {node["host"]: node["name"] for node in nodes}
-    measured = {host: variables[host].get("__benchmark", {}).get("measured", {}) for host in names}
+    measured = {host: measured_on(variables[host]) for host in names}
     rows = [
-        (names[host], name, f"{one['tokens_per_s']:.1f}", f"{one['load_s']:.1f}")
+        (names[host], name, f"{rate:.1f}", f"{load_s:.1f}")
         for host, results in measured.items()
-        for name, one in results.items()
+        for name, (rate, load_s) in results.items()
     ]
     said = table([("node", "model", "tokens/s", "load s"), *rows])
     endpoints = balanced(nodes)
-    found = {host: results[model]["tokens_per_s"] for host, results in measured.items() if model in results}
+    found = {host: results[model][0] for host, results in measured.items() if model in results}
     said.append(f"weights of {HOME} now: {weights_said(endpoints)}")
     if missing := [one["node"] for one in endpoints if one["host"] not in found]:
         return {
