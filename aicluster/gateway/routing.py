@@ -89,7 +89,7 @@ def node_sets(names: Names) -> list[tuple[str, ...]]:
     return sorted(found - {()})
 
 
-def weights_of(endpoints: Sequence[Entry], names: Collection[str], slots: int) -> dict[str, int]:
+def weights_of(endpoints: Sequence[Entry], names: Collection[str]) -> dict[str, int]:
     """Return node -> weight in an upstream of these nodes; all are 0 where every one is drained.
 
     Nodes outside the balancing get one slot each.
@@ -101,7 +101,7 @@ def weights_of(endpoints: Sequence[Entry], names: Collection[str], slots: int) -
         if not is_outside(one)
     ]
     if not all(one["drained"] for one in inside):
-        weighed = upstream_weights(inside, slots)
+        weighed = upstream_weights(inside)
         weights |= {one["node"]: one["weight"] for one in weighed if one["node"] in names}
     return weights
 
@@ -180,9 +180,7 @@ def table(names: Names, upstreams: Mapping[str, str], models: object) -> str:
     return "".join(f"local {name} = {lua(value)}\n" for name, value in values.items())
 
 
-def model_routing(
-    nodes: Sequence[Entry], hostvars: Iterable[Entry], models: object, slots: int = 20
-) -> dict[str, Any]:
+def model_routing(nodes: Sequence[Entry], hostvars: Iterable[Entry], models: object) -> dict[str, Any]:
     """Return what Kong needs to send each request to nodes that can answer it.
 
     `nodes`: `cluster_nodes`; `hostvars`: variables of hosts; `models`: `kong_models`; `slots` as in
@@ -198,7 +196,7 @@ def model_routing(
     names = names_of(endpoints, {str(one["inventory_hostname"]): one for one in hostvars}, models)
     upstreams = []
     for members in dict.fromkeys([home, *node_sets(names)]):
-        weights = weights_of(endpoints, members, slots)
+        weights = weights_of(endpoints, members)
         chosen = [one for one in endpoints if one["node"] in members]
         targets = [
             {**{key: one[key] for key in ("node", "address", "port")}, "weight": weights[one["node"]]}
