@@ -21,7 +21,6 @@ from aicluster.gateway.certificates import ca_problems
 from aicluster.preflight.description import cluster_of, preflight_errors
 from aicluster.preflight.models import model_notes
 from aicluster.preflight.secrets import flaw_of
-from aicluster.preflight.users import user_notes
 from aicluster.preflight.variables import SITE_RULES
 from aicluster.site.catalogue import load, split
 from aicluster.site.commands import ansible_command, inventory_name
@@ -215,6 +214,4 @@ class ActionModule(NodeAction):
             rest = " in the site description; no node was touched."
             return {"changed": False, "failed": True, "msg": numbered(errors, "mistake", rest)}
         message = f"The description of {len(site['hosts'])} nodes has no mistakes."
-        today = datetime.now(UTC).date().isoformat()
-        notes = [*model_notes(site, cluster_of(site)), *user_notes(site, today)]
-        return {"changed": False, "msg": message, "warnings": notes}
+        return {"changed": False, "msg": message, "warnings": [*model_notes(site, cluster_of(site))]}

@@ -18,7 +18,6 @@ from aicluster.errors import SiteError
 from aicluster.gateway.benchmark import benchmark_models, benchmark_report
 from aicluster.gateway.certificates import (
     ca_certificate,
-    certificate_names,
     node_certificate,
     successor_months,
 )
@@ -27,7 +26,7 @@ from aicluster.gateway.passwords import password_line
 from aicluster.gateway.routing import model_routing
 from aicluster.gateway.sleeping import asleep, wake_ways
 from aicluster.gateway.tokens import role_token, token_key
-from aicluster.gateway.users import gateway_users, hub_users, user_secrets, with_user
+from aicluster.gateway.users import gateway_users, hub_users, secret_names, with_user
 from aicluster.models import model_mirrors, ollama_differences
 from aicluster.monitoring.dashboards import grafana_dashboard
 from aicluster.monitoring.grafana import grafana_datasources, grafana_links
@@ -39,7 +38,6 @@ from aicluster.site.data import bucket_users, database_roles
 from aicluster.site.firewall import port_matrix, reached_ports
 from aicluster.site.ingress import ingress_pages, service_page
 from aicluster.site.nodes import cluster_nodes, nodes_running, service_endpoints
-from aicluster.site.relations import secret_names
 from aicluster.site.replication import promotion
 from aicluster.toolkit.files import toolkit_digest
 from aicluster.verify.told import verify_site
@@ -53,11 +51,11 @@ def ssh_command(hostvars: Mapping[str, Any]) -> str:
 FILTERS: tuple[Callable[..., Any], ...] = (
     asleep, audience_networks, backup_clients, backup_drills, backup_jobs, backup_mounts, backup_secret,
     backup_stores, benchmark_models, benchmark_report, bucket_users, ca_certificate,
-    certificate_names, cluster_nodes, container_reach, database_roles, draining, gateway_users,
+    cluster_nodes, container_reach, database_roles, draining, gateway_users,
     grafana_dashboard, grafana_datasources, grafana_links, hub_users, ingress_pages, model_mirrors,
     model_routing, node_certificate, nodes_running, ollama_differences, password_line, port_matrix, promotion,
     reached_ports, role_token, scrape_jobs, secret_names, service_endpoints, service_page,
-    ssh_command, successor_months, token_key, toolkit_digest, user_secrets, verify_site, wake_ways, with_user,
+    ssh_command, successor_months, token_key, toolkit_digest, verify_site, wake_ways, with_user,
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import yaml
 
 from ..errors import SiteError
 from ..models import normalise
+from ..site import relations
 from ..site.catalogue import BOOLEAN, one_of
 from ..site.rules import is_whole, matches, shown
 from ..site.schema import LISTED, NAMES, Field, Kind, Reader
@@ -115,6 +116,14 @@ def secret_of(user: User, key: Mapping[str, Any]) -> str:
 def user_secrets(users: object) -> list[str]:
     """Return the names of the secrets that are the keys of all users; raise SiteError for a mistake."""
     return [secret_of(user, key) for user in checked(users) for key in keys_of(user)]
+
+
+def secret_names(nodes: Iterable[Mapping[str, Any]], users: object = None) -> list[str]:
+    """Return the names of all secrets that placed services list, and of those that are keys of users."""
+    entries = [entry for node in nodes for entry in node["services"].values()]
+    return sorted(
+        {name for entry in entries for name in relations.names(entry, "secrets")} | {*user_secrets(users)}
+    )
 
 
 def gateway_users(users: object, today: str) -> dict[str, Any]:

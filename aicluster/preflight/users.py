@@ -1,8 +1,8 @@
-"""What `site_users` says of the gateway's users, against the models of nodes and against the calendar."""
+"""What `site_users` says of the gateway's users, against the models of nodes."""
 
 from collections.abc import Iterator
 
-from ..gateway.users import FILE, checked, keys_of, last_day, user_problems, user_secrets
+from ..gateway.users import FILE, checked, user_problems, user_secrets
 from ..models import normalise
 from ..site.rules import suggestion
 from .models import known_names
@@ -29,16 +29,4 @@ def user_model_errors(site: Site) -> Iterator[str]:
                 yield (
                     f"model of user {user['name']} of site_users {model!r}: must be a model or alias of a "
                     f"node; {suggestion(model, names.values())} in {FILE}"
-                )
-
-
-def user_notes(site: Site, today: str) -> Iterator[str]:
-    """Yield keys that are not valid any more."""
-    for user in checked(shared(site, "site_users")):
-        for key in keys_of(user):
-            last = last_day(key)
-            if last and last < today:
-                yield (
-                    f"key {key['name']} of user {user['name']} was valid until {last}; remove it, or give it "
-                    f"another day, in {FILE}"
                 )

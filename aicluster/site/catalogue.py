@@ -7,7 +7,7 @@ in them need the role's variables, so they are no part of the variable `service_
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -256,30 +256,6 @@ FIELDS = {
 }
 
 
-def refuse_twice(node: yaml.Node | None) -> None:
-    """Raise ConstructorError where a mapping has the same key twice: the last one would win."""
-    if isinstance(node, yaml.MappingNode):
-        keys = [(key.tag, str(key.value)) for key, _ in node.value]
-        twice = sorted({name for tag, name in keys if keys.count((tag, name)) > 1})
-        if twice:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the same key twice: {twice}", node.start_mark
-            )
-        for _, value in node.value:
-            refuse_twice(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            refuse_twice(item)
-
-
-def parsed(text: bytes, loader_of: Callable[[bytes], Any] = YAML_LOADER) -> object:
-    """Return what a text in YAML says; raise YAMLError for what is none, or has the same key twice."""
-    loader = loader_of(text)
-    node = loader.get_single_node()
-    refuse_twice(node)
-    return loader.construct_document(node) if node else None
-
-
 def file_of(service: str) -> str:
     """Return the file that says what a service is."""
     return f"roles/{service}/meta/service.yml"
@@ -303,7 +279,7 @@ def load(roles: Path) -> dict[str, Any]:
     for path in sorted(roles.glob("*/meta/service.yml")):
         service = path.parents[1].name
         try:
-            found[service] = completed(parsed(path.read_bytes()))
+            found[service] = completed(yaml.load(path.read_bytes(), Loader=YAML_LOADER))
         except yaml.YAMLError as error:
             invalid.append(f"{file_of(service)}: {' '.join(str(error).split())}")
     if invalid:

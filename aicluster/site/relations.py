@@ -170,10 +170,3 @@ def service_relations(nodes: Sequence[Node], catalogue: Iterable[str]) -> list[s
         except SiteError as error:
             found.append(str(error))
     return list(dict.fromkeys(found))
-
-
-def secret_names(nodes: Iterable[Node]) -> list[str]:
-    """Return the names of all secrets that placed services list, sorted."""
-    return sorted(
-        {name for node in nodes for entry in node["services"].values() for name in names(entry, "secrets")}
-    )

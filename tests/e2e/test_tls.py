@@ -232,8 +232,8 @@ def test_a_renewal_under_load_fails_no_request(api_key, record_property):
 
 # A year's certificate comes early: one for a name more.
 RENEWED = (
-    "{{ site_secrets.site_ca | node_certificate(cluster_ca_limits, cluster_node.name | certificate_names("
-    "site_domain, ['renewed.' ~ site_domain]), cluster_node.address, successor=none) | trim }}"
+    "{{ site_secrets.site_ca | node_certificate(cluster_ca_limits, "
+    "[cluster_domain, 'renewed.' ~ site_domain], cluster_node.address, successor=none) | trim }}"
 )
 
 

@@ -5,7 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from aicluster.site import catalogue as service_files
+from aicluster.site.vocabulary import YAML_LOADER
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -16,7 +19,7 @@ _GENERATED = {".git", ".venv", ".lab", ".cache", "__pycache__", "secrets"}
 
 def load(path: Path | str) -> Any:
     """The parsed content of a YAML file, by path below the root; None for an empty one."""
-    return service_files.parsed((ROOT / path).read_bytes())
+    return yaml.load((ROOT / path).read_bytes(), Loader=YAML_LOADER)
 
 
 @cache

@@ -18,7 +18,7 @@ HAS = {
 FOREIGN = {"198.18.77.154": 9.0}
 
 
-def said(rate: float) -> dict[str, float]:
+def said(rate: float) -> dict[str, object]:
     """What Ollama says of an answer of two seconds."""
     return {"eval_count": 2 * rate, "eval_duration": 2e9}
 

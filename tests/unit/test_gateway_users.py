@@ -10,13 +10,11 @@ import pytest
 import render
 import yaml
 from programs import ansible
-from site_description import production
 from standin_kong import serving
 from tree import ROOT
 
 from aicluster.errors import SiteError
 from aicluster.gateway.users import gateway_users, hub_users, user_secrets, with_user
-from aicluster.preflight.users import user_notes
 
 DAY = "2027-06-30"
 KEYS = [{"name": "old", "until": "2027-06-29"}, {"name": "last", "until": DAY}, {"name": "own"}]
@@ -52,16 +50,6 @@ def test_people_log_in_to_jupyterhub_with_any_of_their_keys():
         "anna": (False, [DAY]),
         "ben": (True, [""]),
     }
-
-
-def test_a_key_that_has_ended_is_a_note():
-    site = production()
-    for host in site["hosts"].values():
-        host["site_users"] = [{"name": "anna", "role": "user", "keys": KEYS}]
-    assert list(user_notes(site, DAY)) == [
-        "key old of user anna was valid until 2027-06-29; remove it, or give it another day, in "
-        "group_vars/all/users.yml"
-    ]
 
 
 # --- adding one ---

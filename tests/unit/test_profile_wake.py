@@ -12,7 +12,7 @@ from typing import Any
 import aicluster_wake
 import pytest
 import render
-from aicluster_wake import Rest, Server, Switches
+from aicluster_wake import Server, Switches
 from tables import cases
 
 from aicluster.gateway.sleeping import wake_ways
@@ -61,16 +61,23 @@ def test_a_switch_that_failed_is_not_tried_by_every_request(monkeypatch, pause_s
     assert len(switch.to) == tried
 
 
-@cases(("looks", "due"), {
-    "not yet": ([(30, True), (59, True)], False),
-    "idle long enough": ([(30, True), (60, True)], True),
-    "used meanwhile": ([(30, True), (50, False), (80, True)], False),
-    "and then idle": ([(50, False), (110, True)], True),
-    "a refused try waits": ([(60, True), (90, True)], False),
+@cases(("looks", "tries"), {
+    "not yet": ([(30, True), (59, True)], 0),
+    "idle long enough": ([(30, True), (60, True)], 1),
+    "used meanwhile": ([(30, True), (50, False), (80, True)], 0),
+    "and then idle": ([(50, False), (110, True)], 1),
+    "a refused try waits": ([(60, True), (90, True)], 1),
 })  # fmt: skip
-def test_a_woken_profile_that_nobody_uses_is_left(looks, due):
-    rest = Rest(60, 0)
-    assert [rest.is_due(*look) for look in looks][-1] == due
+def test_a_woken_profile_that_nobody_uses_is_left(monkeypatch, looks, tries):
+    to: list[str] = []
+    monkeypatch.setattr(Switches, "to", lambda _switches, home, _hold_s: to.append(home))
+    clock, quiet = iter([0, *(at for at, _ in looks)]), iter([one for _, one in looks])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    monkeypatch.setattr(aicluster_wake, "resting", lambda _home: next(quiet))
+    with pytest.raises(StopIteration):
+        aicluster_wake.go_home(Switches(Switched()), "llm", 60)
+    assert to == ["llm"] * tries
 
 
 @cases(("active", "woken", "quiet", "work", "resting"), {

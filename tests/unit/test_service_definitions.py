@@ -31,7 +31,6 @@ def test_another_folder_of_roles_hides_no_service(tmp_path):
 
 @pytest.mark.parametrize(("text", "reason"), [
     pytest.param("summary: [", "did not find expected node", id="a bracket that is not closed"),
-    pytest.param("uid: 1\nuid: 2\n", "the same key twice: ['uid']", id="a key twice"),
 ])  # fmt: skip
 def test_files_that_cannot_be_read_are_named_together(tmp_path, text, reason):
     for service in ("kong", "redis"):

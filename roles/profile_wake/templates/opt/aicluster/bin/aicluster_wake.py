@@ -83,21 +83,6 @@ class Switches:
             return None
 
 
-class Rest:
-    """For how long nobody has used the woken profile."""
-
-    def __init__(self, idle_s: float, now: float) -> None:
-        """`idle_s`: after so many seconds it is left."""
-        self._idle_s, self._used = idle_s, now
-
-    def is_due(self, now: float, resting: bool) -> bool:
-        """Tell whether it is time to go back; `resting`: the profile was woken, and nobody uses it."""
-        due = resting and now - self._used >= self._idle_s
-        if due or not resting:
-            self._used = now
-        return due
-
-
 def resting(home: str) -> bool:
     """Tell whether a request woke the active profile, and nobody uses its services at present."""
     present = active_profile()
@@ -121,11 +106,15 @@ def resting(home: str) -> bool:
 
 def go_home(switches: Switches, home: str, idle_s: float) -> None:
     """Return to the node's own profile whenever a woken one was not used for `idle_s` seconds."""
-    rest = Rest(idle_s, time.monotonic())
+    used = time.monotonic()
     while True:
         time.sleep(LOOK_S)
-        if rest.is_due(time.monotonic(), resting(home)):
+        idle, now = resting(home), time.monotonic()
+        if idle and now - used >= idle_s:
             switches.to(home, 0)
+            idle = False  # a refused try waits as long
+        if not idle:
+            used = now
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
