@@ -25,7 +25,7 @@ from aicluster.gateway.draining import draining
 from aicluster.gateway.passwords import password_line
 from aicluster.gateway.routing import model_routing
 from aicluster.gateway.sleeping import asleep, wake_ways
-from aicluster.gateway.tokens import role_token, token_key
+from aicluster.gateway.tokens import role_token
 from aicluster.gateway.users import gateway_users, hub_users, secret_names, with_user
 from aicluster.models import model_mirrors, ollama_differences
 from aicluster.monitoring.dashboards import grafana_dashboard
@@ -55,7 +55,7 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     grafana_dashboard, grafana_datasources, grafana_links, hub_users, ingress_pages, model_mirrors,
     model_routing, node_certificate, nodes_running, ollama_differences, password_line, port_matrix, promotion,
     reached_ports, role_token, scrape_jobs, secret_names, service_endpoints, service_page,
-    ssh_command, successor_months, token_key, toolkit_digest, verify_site, wake_ways, with_user,
+    ssh_command, successor_months, toolkit_digest, verify_site, wake_ways, with_user,
 )  # fmt: skip
 
 
