@@ -2,7 +2,7 @@
 
 Everything comes from the machine that runs the playbook, whose Python was installed from the lock with its
 hashes: no index has to be reached, neither from here nor from the node. Only pure Python is taken, so it runs
-on any processor and any Python from 3.11; what is compiled comes from the node's distribution (COMPILED).
+on any processor and any Python from 3.11; what is compiled comes from the node's distribution.
 """
 
 import hashlib
@@ -27,12 +27,6 @@ PARTS = (
 )  # fmt: skip
 LIBRARIES = ("ansible-core", "jinja2", "packaging", "resolvelib")
 COLLECTIONS = ("community.docker", "community.library_inventory_filtering_v1")
-# Requirement -> Debian's package of it.
-COMPILED = {
-    "cryptography": "python3-cryptography",
-    "markupsafe": "python3-markupsafe",
-    "pyyaml": "python3-yaml",
-}
 PRIVATE_KEY = re.compile(rb"^-----BEGIN [A-Z ]*PRIVATE KEY-----", re.MULTILINE)
 USELESS = ("__pycache__", "ansible_test", "tests", "docs", "changelogs", ".git")
 # Of editors, patches and the Finder, and what Python makes of a file.
