@@ -32,7 +32,7 @@ from aicluster.monitoring.dashboards import grafana_dashboard
 from aicluster.monitoring.grafana import grafana_datasources, grafana_links
 from aicluster.monitoring.scrape_jobs import scrape_jobs
 from aicluster.site import commands
-from aicluster.site.addresses import audience_networks
+from aicluster.site.addresses import audience_networks, own_addresses
 from aicluster.site.containers import container_reach
 from aicluster.site.data import bucket_users, database_roles
 from aicluster.site.firewall import port_matrix, reached_ports
@@ -50,12 +50,12 @@ def ssh_command(hostvars: Mapping[str, Any]) -> str:
 
 FILTERS: tuple[Callable[..., Any], ...] = (
     asleep, audience_networks, backup_clients, backup_drills, backup_jobs, backup_mounts, backup_secret,
-    backup_stores, benchmark_models, benchmark_report, bucket_users, ca_certificate,
-    cluster_nodes, container_reach, database_roles, draining, gateway_users,
-    grafana_dashboard, grafana_datasources, grafana_links, hub_users, ingress_pages, model_mirrors,
-    model_routing, node_certificate, nodes_running, ollama_differences, password_line, port_matrix, promotion,
-    reached_ports, role_token, scrape_jobs, secret_names, service_endpoints, service_page,
-    ssh_command, successor_months, toolkit_digest, verify_site, wake_ways, with_user,
+    backup_stores, benchmark_models, benchmark_report, bucket_users, ca_certificate, cluster_nodes,
+    container_reach, database_roles, draining, gateway_users, grafana_dashboard, grafana_datasources,
+    grafana_links, hub_users, ingress_pages, model_mirrors, model_routing, node_certificate, nodes_running,
+    ollama_differences, own_addresses, password_line, port_matrix, promotion, reached_ports, role_token,
+    scrape_jobs, secret_names, service_endpoints, service_page, ssh_command, successor_months, toolkit_digest,
+    verify_site, wake_ways, with_user,
 )  # fmt: skip
 
 

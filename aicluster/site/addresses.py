@@ -49,14 +49,14 @@ def audience_networks(
     return list(found.values())
 
 
-def own_address(network: str) -> str | None:
-    """Return the address with which this machine is in a network; None outside it. Nothing is sent."""
+def own_addresses(network: str) -> list[str]:
+    """Return the address with which this machine is in a network; none outside it. Nothing is sent."""
     inside = ipaddress.IPv4Network(network)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         try:
             # Which address the kernel would send from; any port does.
             asked.connect((str(inside[1]), 9))
         except OSError:
-            return None
+            return []
         found = str(asked.getsockname()[0])
-    return found if ipaddress.IPv4Address(found) in inside else None
+    return [found] if ipaddress.IPv4Address(found) in inside else []
