@@ -16,13 +16,6 @@ attributes:
   check_mode: {description: Names the nodes and starts nothing., support: full}
 """
 
-EXAMPLES = r"""
-- name: Back up every node
-  backup_nodes:
-    nodes: "{{ cluster_nodes }}"
-  run_once: true
-"""
-
 RETURN = r"""
 msg: {description: "How much was made and added, and which nodes failed.", returned: always, type: str}
 """

@@ -20,18 +20,6 @@ options:
   watch_s: {description: Seconds to watch the process; set by the action plugin., type: float, default: 0}
 """
 
-EXAMPLES = r"""
-- name: The AI node has its models and aliases, copied from another node where that has them
-  ollama_model:
-    url: http://192.168.1.157:11435
-    models: [{name: phi3:mini, size_gb: 2.3}, {name: codellama:7b, size_gb: 3.8, state: absent}]
-    aliases: {chat: phi3:mini}
-    mirrors: ["192.168.1.154:11436"]
-    volume: aicluster_ollama
-    progress_file: /run/models.json
-    wait: true
-"""
-
 RETURN = r"""
 finished: {description: False while the background process works., type: bool}
 removed: {description: Models that were deleted., type: list}

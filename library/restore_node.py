@@ -23,15 +23,6 @@ options:
   offsite_environment: {description: Variables of restic that open it., type: dict, default: {}}
 """
 
-EXAMPLES = r"""
-- name: Show what would change
-  restore_node:
-    phase: show
-    node: "{{ cluster_node }}"
-    service: postgres
-    options: {database: aicluster}
-"""
-
 RETURN = r"""
 hosts: {description: The hosts the run is about., returned: phase is choose, type: list}
 results: {description: One result per service, as of C(verify_nodes)., returned: phase is verify, type: list}

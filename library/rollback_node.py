@@ -26,13 +26,6 @@ options:
   file: {description: "For V(pin), the file of pins.", type: path}
 """
 
-EXAMPLES = r"""
-- name: List what can be rolled back
-  rollback_node:
-    phase: show
-    node: "{{ cluster_node }}"
-"""
-
 RETURN = r"""
 hosts: {description: The hosts the run is about., returned: phase is choose, type: list}
 image: {description: The previous image., returned: phase is show, type: str}

@@ -11,12 +11,3 @@ options:
   names: {description: Names that must have a value., type: list, elements: str, required: true}
   encrypted: {description: Whether the file is an ansible-vault., type: bool, required: true}
 """
-
-EXAMPLES = r"""
-- name: Make the secrets that are missing
-  secret_file:
-    path: "{{ site_secrets_file }}"
-    names: [redis_password]
-    encrypted: true
-  run_once: true
-"""

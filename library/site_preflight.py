@@ -7,9 +7,3 @@ description:
   - Reads inventory, group_vars, host_vars, argument_specs of the roles and the names in the secrets file, on
     the controller alone, and fails with every mistake at once, each with its object, value, rule and fix.
 """
-
-EXAMPLES = r"""
-- name: Refuse a site description that cannot work
-  site_preflight:
-  run_once: true
-"""

@@ -27,13 +27,6 @@ options:
     default: false
 """
 
-EXAMPLES = r"""
-- name: Say what would be removed
-  stack_cleanup:
-    keep_data: true
-  check_mode: true
-"""
-
 RETURN = r"""
 containers: {description: Names of containers., type: list}
 networks: {description: Names of networks., type: list}

@@ -10,8 +10,6 @@ options:
   request: {description: Base64 of a request in JSON., type: str, required: true}
   sources: {description: The sources of C(aicluster_node)., type: str, required: true}
 """
-EXAMPLES = ""
-RETURN = ""
 
 import json
 import sys

@@ -11,9 +11,3 @@ options:
   only: {description: The one role to bring to its desired state; by default all., type: str, default: ""}
   predicted: {description: "In check mode, the plan of the role before V(only).", type: dict, default: {}}
 """
-
-EXAMPLES = r"""
-- name: Inspect the node once for differences from its desired state
-  stack_plan:
-  register: __stack_plan
-"""

@@ -41,10 +41,3 @@ options:
     type: dict
     default: {}
 """
-
-EXAMPLES = r"""
-- name: Deliver the files that differ as one archive
-  stack_step:
-    phase: deliver
-    plan: "{{ __stack_plan }}"
-"""

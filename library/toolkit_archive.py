@@ -14,11 +14,3 @@ options:
     default: {}
   secret: {description: "The file of secrets, which stays on the controller.", type: str, required: true}
 """
-
-EXAMPLES = r"""
-- name: Pack the toolkit
-  toolkit_archive:
-    links: {secrets: /var/lib/aicluster-toolkit/secrets}
-    secret: "{{ site_secrets_file }}"
-  register: __control_node_archive
-"""

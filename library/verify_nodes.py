@@ -21,13 +21,3 @@ options:
     default: []
   json_file: {description: "For V(report), file the report is written to as JSON.", type: str, default: ""}
 """
-
-EXAMPLES = r"""
-- name: Test every service of the node
-  verify_nodes:
-    phase: ask
-    begun: "{{ __verify_begun }}"
-    node: "{{ cluster_node }}"
-  ignore_unreachable: true
-  register: __verify
-"""

@@ -34,10 +34,6 @@ options:
     type: str
     default: ""
 """
-EXAMPLES = """
-- ansible.builtin.debug:
-    msg: "{{ lookup('site_copy', 'key', file=site_secrets_file, password=site_vault_password) }}"
-"""
 RETURN = """
 _raw: {description: The key or the archive., type: list, elements: str}
 """

@@ -74,5 +74,4 @@ def test_what_runs_on_nodes_needs_the_standard_library_only(name):
 
 @pytest.mark.parametrize("name", NODE_MODULES, ids=str)
 def test_a_module_that_runs_on_nodes_documents_itself(name):
-    assigned = re.findall(r"^[A-Z]+(?= = )", (ROOT / name).read_text(), re.MULTILINE)
-    assert {"DOCUMENTATION", "EXAMPLES"} <= set(assigned)
+    assert re.search(r"^DOCUMENTATION = ", (ROOT / name).read_text(), re.MULTILINE)
