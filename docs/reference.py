@@ -41,26 +41,6 @@ def entries(nodes: Sequence[Node]) -> dict[str, dict[str, Any]]:
     return found
 
 
-# Images more than a patch release behind what is known to exist (November 2026), and what keeps them there.
-BEHIND = {
-    "alertmanager": ("0.35.0", "not tried; moves with Prometheus"),
-    "blackbox_exporter": ("0.29.0", "not tried; moves with Prometheus"),
-    "comfyui_outputs": ("1.76.0", "not tried against the object store"),
-    "grafana": (
-        "13.3.0",
-        "12.4 takes dashboards from files as they are and has security releases until May 2027",
-    ),
-    "jupyterhub": ("6.1.1", "migrates its database; needs a backup and a rehearsal first"),
-    "ollama": ("0.40.10", "its responses must be compared with the modules and the lab's runner first"),
-    "pgadmin": ("9.18", "needs a new lock for the lab's copy in which sign-in still works"),
-    "postgres": ("19.0", "another major version cannot read older data; 17 has releases until November 2029"),
-    "prometheus": ("3.16.0", "not tried against the rules and the scrape configuration"),
-    "redis_exporter": ("1.93.0", "metric names must be compared with rules and dashboards first"),
-    "sonarqube": ("26.9.0", "a monthly line; migrates its database"),
-    "victorialogs": ("1.52.2", "from 1.52.0 the image has no tool for the health check"),
-}
-
-
 def in_lab(entry: Mapping[str, Any], root: Path) -> str:
     """Return what a service is in the lab, by the recipe of its image below `root`.
 
@@ -95,11 +75,6 @@ def services_page(nodes: Sequence[Node], root: Path) -> str:
         for service, entry in sorted(entries(nodes).items())
     ]
     columns = ("service", "what it is", "image", "built for", "runs on", "needs", "in the lab")
-    behind = [
-        (service, f"`{entries(nodes)[service]['image'].rpartition(':')[2]}`", newest, why)
-        for service, (newest, why) in BEHIND.items()
-        if service in entries(nodes)
-    ]
     return page(
         "Services",
         "Every placed service, its pinned image, its nodes, and what runs in its place in the lab when no "
@@ -107,11 +82,6 @@ def services_page(nodes: Sequence[Node], root: Path) -> str:
         "uses, and is never shipped to a board. With a registry, the lab pulls the real images except "
         "Ollama's and ComfyUI's; `AICLUSTER_LAB_FULL=1` requests the real program instead of a stand-in.",
         table(columns, rows),
-        "## More than a patch release behind\n\n"
-        "All others are the newest patch release of their line known then. No registry could be queried, so "
-        "it is not proven that the images of nginx 1.30.7 and Kong 3.9.5, released in November, are "
-        "published. A run reports an image missing from its registry before it changes a node.\n\n"
-        + table(("service", "pinned", "known in November 2026", "why it stays"), behind),
     )
 
 

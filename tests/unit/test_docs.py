@@ -83,11 +83,3 @@ def test_each_port_that_other_machines_reach_says_what_crosses_it_and_why_withou
     hops = generate.reference.HOPS
     assert with_tls == {hop: not why for hop, (_, why) in hops.items()}, "docs/reference.py: HOPS"
     assert all(crosses for crosses, _ in hops.values())
-
-
-@pytest.mark.parametrize("service", generate.reference.BEHIND)
-def test_a_pin_that_is_said_to_be_behind_is_behind_by_more_than_a_patch(service):
-    newest, _ = generate.reference.BEHIND[service]
-    pinned = catalogue()[service]["image"].rpartition(":")[2]
-    line = [tuple(map(int, re.findall(r"\d+", version)[:2])) for version in (pinned, newest)]
-    assert line[0] < line[1]
