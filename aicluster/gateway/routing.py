@@ -183,11 +183,11 @@ def table(names: Names, upstreams: Mapping[str, str], models: object) -> str:
 def model_routing(nodes: Sequence[Entry], hostvars: Iterable[Entry], models: object) -> dict[str, Any]:
     """Return what Kong needs to send each request to nodes that can answer it.
 
-    `nodes`: `cluster_nodes`; `hostvars`: variables of hosts; `models`: `kong_models`; `slots` as in
-    `upstream_weights`. Returned: upstreams [{name, check (path of the probe), targets [{node, address, port,
-    weight}]}], the one of all balanced nodes first; retries (the largest weight); lua (the table as text for
-    route.lua); checked (what `verify` compares: [{node, url, models: name -> abilities}] of nodes
-    whose Ollama the gateway reaches). Without a balanced node all are empty.
+    `nodes`: `cluster_nodes`; `hostvars`: variables of hosts; `models`: `kong_models`. Returned: upstreams
+    [{name, check (path of the probe), targets [{node, address, port, weight}]}], the one of all balanced
+    nodes first; retries (the largest weight); lua (the table as text for route.lua); checked (what `verify`
+    compares: [{node, url, models: name -> abilities}] of nodes whose Ollama the gateway reaches). Without a
+    balanced node all are empty.
     """
     endpoints = endpoints_of(nodes)
     home = tuple(one["node"] for one in endpoints if not is_outside(one))

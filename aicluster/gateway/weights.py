@@ -124,7 +124,7 @@ def upstream_weights(endpoints: Sequence[Mapping[str, Any]], slots: int = 20) ->
     if len(active) > slots:
         raise SiteError(
             f"upstream_weights: endpoints {len(active)}: each needs one of the {slots} slots; "
-            "allow more slots or drain some nodes"
+            "drain some nodes"
         )
     # A tie does not depend on the order of the list.
     active.sort(key=lambda pair: (-pair[0], *(str(pair[1].get(key)) for key in ("node", "address", "port"))))

@@ -80,13 +80,13 @@ def test_a_url_is_in_a_secret_file_and_nowhere_else_and_without_one_nobody_is_to
     assert (secret.content.decode().strip(), secret.mode, secret.uid) == (SECRET_URL, "0400", 65534)
 
 
-def test_the_dead_mans_switch_is_told_every_five_minutes():
-    route = yaml.safe_load(render.render_role("alertmanager")[CONF + "alertmanager.yml"])["route"]["routes"][
-        0
-    ]
+@pytest.mark.parametrize("interval_s", [10, 60, 300])
+def test_the_dead_mans_switch_is_told_once_an_interval(interval_s):
+    files = render.render_role("alertmanager", overrides={"alertmanager_deadman_interval_s": interval_s})
+    route = yaml.safe_load(files[CONF + "alertmanager.yml"])["route"]["routes"][0]
     group_s, repeat_s = (int(route[name][:-1]) for name in ("group_interval", "repeat_interval"))
     # At the end of each group's interval, what was told longer ago than that is told again.
-    assert (repeat_s // group_s + 1) * group_s == 300
+    assert (repeat_s // group_s + 1) * group_s == interval_s
 
 
 FLAGS = "/etc/default/prometheus-node-exporter"
