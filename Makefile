@@ -172,7 +172,8 @@ test: setup ## linters, unit tests and the lab end to end, as CI runs it
 	$(VENV)/bin/python tests/summary.py $(RESULTS)
 
 test-lint: setup ## ruff, mypy, yamllint, ansible-lint (profile production, nothing skipped)
-	@$(VENV)/bin/python tests/lint.py
+	@$(PHASES) "ansible-lint=ansible-lint --strict" "mypy=mypy" "yamllint=yamllint --strict ." \
+	  "ruff=ruff check --quiet . && ruff format --check ."
 
 test-unit: setup ## filters, templates, contracts of the layout, on all cores; no lab
 	@$(PYTEST) tests/unit -n auto --dist worksteal --junitxml=$(RESULTS)/unit.xml $(ARGS)
