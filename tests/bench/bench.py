@@ -1,12 +1,11 @@
-"""`make bench`: what a run with nothing to do costs, next to other ways of checking the same.
+"""`make bench`: what a run with nothing to do costs, next to the least that checks the same.
 
-Needs a lab in its desired state (`make lab`), and changes nothing on it: each variant is asked in check mode
-first, and one that would change something ends it. What is wanted is rendered as the engine does it.
+Needs a lab in its desired state (`make lab`), and changes nothing on it: the toolkit is asked in check mode
+first, and a run that would change something ends it. What is wanted is rendered as the engine does it.
 """
 
 import contextlib
 import ctypes
-import io
 import os
 import re
 import resource
@@ -14,7 +13,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Sequence
@@ -24,7 +22,6 @@ from typing import Any
 
 import docker
 import render
-import yaml
 from aicluster_lab.ask import environment
 from aicluster_lab.containers import ROOT_LABEL
 from aicluster_lab.lock import held
@@ -53,13 +50,14 @@ def on_node(ssh: Sequence[str], script: str) -> bytes:
 
 
 def look(node: dict[str, Any]) -> str:
-    """Return the script of the lower bound: it prints everything the other variants check."""
-    paths = [item["path"] for item in node["files"]]
-    folders = [item["path"] for item in node["folders"]]
+    """Return the script of the lower bound: it prints everything that the toolkit checks."""
+    files = shlex.join(node["files"])
+    # Unquoted where a shell finds the home.
+    probes = " ".join(path if path.startswith("~") else shlex.quote(path) for path in node["paths"])
     lines = [
         "export LC_ALL=C",
-        f"sha256sum -- {shlex.join(paths)}",
-        f"stat -c '%a %u:%g %n' -- {shlex.join(paths + folders)}",
+        f"sha256sum -- {files}",
+        f"stat -c '%a %u:%g %n' -- {files} {probes}",
         f"dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\\n' {shlex.join(node['packages'])}",
         f"systemctl is-enabled {shlex.join(unit['name'] for unit in node['units'])}",
         f"systemctl is-active {shlex.join(unit['name'] for unit in node['units'] if unit['runs'])}",
@@ -70,37 +68,17 @@ def look(node: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def read_files(ssh: Sequence[str], paths: Sequence[str], copies: Path) -> list[dict[str, Any]]:
-    """Return path, mode and owner of files and folders of a node; a file's copy is put below `copies`."""
-    # Unquoted where a shell finds the home.
-    words = " ".join(path if path.startswith("~") else shlex.quote(path) for path in paths)
-    found = []
-    with tarfile.open(fileobj=io.BytesIO(on_node(ssh, f"tar -cP --no-recursion -f - -- {words}"))) as archive:
-        for member in archive:
-            path, mode = member.name.strip("/"), f"{member.mode & 0o7777:04o}"
-            item = {"path": f"/{path}", "mode": mode, "uid": member.uid, "gid": member.gid}
-            if content := archive.extractfile(member):
-                (copies / path).parent.mkdir(parents=True, exist_ok=True)
-                (copies / path).write_bytes(content.read())
-                item["local"] = str(copies / path)
-            found.append(item)
-    return found
-
-
 def read_node(host: str) -> dict[str, Any]:
     """Return everything a run with nothing to do has to look at on one node."""
     renderer = render.renderer("lab", host)
     desired, _ = desired_state(renderer)
     names = ("ansible_user", "ansible_ssh_private_key_file", "ansible_ssh_common_args")
     user, key, arguments = (str(renderer.value(name, renderer.variables("stack", {}))) for name in names)
-    ssh = ["ssh", "-i", key, *shlex.split(arguments), *OPTIONS, f"{user}@{host}"]
     probes = [str(probe) for probe in desired.probes.values()]
-    paths = [str(file.path) for file in desired.files] + [probe for probe in probes if "://" not in probe]
-    found = read_files(ssh, paths, WORK / "files" / host)
     return {
-        "ssh": ssh,
-        "files": [item for item in found if "local" in item],
-        "folders": [item for item in found if "local" not in item],
+        "ssh": ["ssh", "-i", key, *shlex.split(arguments), *OPTIONS, f"{user}@{host}"],
+        "files": [str(file.path) for file in desired.files],
+        "paths": [probe for probe in probes if "://" not in probe],
         "packages": [str(name) for name in desired.packages],
         # One that works when the node starts does not run at other times.
         "units": [{"name": str(unit["name"]), "runs": not unit.get("boot")} for unit in desired.units],
@@ -120,18 +98,6 @@ def bound_script(nodes: dict[str, dict[str, Any]], folder: Path) -> Path:
     lines += ["wait)", '[ -z "$found" ] || { echo "$found"; exit 1; }']
     (folder / "all.sh").write_text("\n".join(lines) + "\n")
     return folder / "all.sh"
-
-
-def make_variants(nodes: dict[str, dict[str, Any]]) -> dict[str, tuple[str, ...]]:
-    """Return the commands that check all nodes, by title, and write what they read."""
-    state = WORK / "nodes.yml"
-    state.write_text(yaml.safe_dump({"bench_nodes": nodes}))
-    playbook = (str(ROOT / ".venv/bin/ansible-playbook"), "-i", "inventory/groups.yml", "-i", "inventory/lab")
-    return {
-        "toolkit: site.yml": (*playbook, "site.yml"),
-        "ordinary tasks": (*playbook, str(ROOT / "tests/bench/ordinary.yml"), "-e", f"@{state}"),
-        BOUND: ("sh", str(bound_script(nodes, WORK / "bound"))),
-    }
 
 
 def cpu_of_nodes() -> float:
@@ -183,10 +149,17 @@ def main(rounds: int) -> None:
     # Processes that outlive their parent, such as shared connections, become ours: they count, too.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     WORK.mkdir(parents=True, exist_ok=True)
-    WORK.chmod(0o700)  # the copied files hold the lab's secrets
     with held(ROOT):
         hosts = [str(host.name) for host in render.site("lab").inventory.list_hosts("nodes")]
-        variants = make_variants({host: read_node(host) for host in hosts})
+        bound = bound_script({host: read_node(host) for host in hosts}, WORK / "bound")
+        playbook = (
+            str(ROOT / ".venv/bin/ansible-playbook"),
+            "-i",
+            "inventory/groups.yml",
+            "-i",
+            "inventory/lab",
+        )
+        variants = {"toolkit: site.yml": (*playbook, "site.yml"), BOUND: ("sh", str(bound))}
         for title, command in variants.items():
             run(title, command if title == BOUND else [*command, "--check"])
         found: dict[str, list[list[float]]] = {title: [] for title in variants}
@@ -198,9 +171,9 @@ def main(rounds: int) -> None:
                 found[title].append([wall, here, max(there - idle * wall / idle_s, 0.01)])
                 print(f"round {turn} of {rounds}: {title} {wall:.1f} s", flush=True)
     print(f"\n{'':<24}" + "".join(f"{name:>18}" for name in ("wall s", "CPU s here", "CPU s nodes")))
-    bound = [median(column) for column in zip(*found[BOUND], strict=True)]
+    least = [median(column) for column in zip(*found[BOUND], strict=True)]
     for title, costs in found.items():
-        figures = zip((median(column) for column in zip(*costs, strict=True)), bound, strict=True)
+        figures = zip((median(column) for column in zip(*costs, strict=True)), least, strict=True)
         print(f"{title:<24}" + "".join(f"{f'{one:.1f} ({one / of:.1f}x)':>18}" for one, of in figures))
 
 
