@@ -16,7 +16,7 @@ import site_under_test as site
 from aicluster_lab.containers import NETWORK
 from load import Load
 from tree import ROOT
-from verified import verify
+from verified import all_is_healthy
 
 pytestmark = pytest.mark.full
 GATEWAY = next(node for node in site.running("kong") if "nginx" in node.services)
@@ -74,7 +74,7 @@ def run(tmp_path_factory) -> Iterator[Callable[[], site.Run]]:
         docker("rm", "--force", PEBBLE)
         back = site.run_site("--limit", GATEWAY.address)
         site.shell(GATEWAY, FORGET)
-    assert back.code == 0, back.output
+    back.succeeded()
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def issued(run) -> str:
 def test_a_public_name_has_the_certificate_of_the_acme_server_and_a_second_run_changes_nothing(run, issued):
     assert http_client.get(f"https://{PUBLIC}:{PORT}/healthz").status == 200
     assert issued != served(OWN)
-    assert verify("--limit", GATEWAY.address).ok
+    all_is_healthy("--limit", GATEWAY.address)
     assert set(run().changed.values()) == {0}
 
 
@@ -112,7 +112,9 @@ def test_while_the_acme_server_is_away_the_certificate_stays_and_verify_says_so(
     with pytest.raises(RuntimeError):
         site.shell(GATEWAY, "systemctl start aicluster-acme")
     assert served(PUBLIC) == former
-    verdict = verify("--limit", GATEWAY.address)
-    assert verdict.ok, verdict.report["failures"]
-    [said] = [one["text"] for one in verdict.report["warnings"] if one["service"] == "nginx"]
+    [said] = [
+        one["text"]
+        for one in all_is_healthy("--limit", GATEWAY.address).report["warnings"]
+        if one["service"] == "nginx"
+    ]
     assert re.match("the last renewal by https://pebble:14000/dir failed: .*[Ee]rror", said)

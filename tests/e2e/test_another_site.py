@@ -114,8 +114,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changed]:
         return  # This lab was made for the tests and goes away now.
     site.shell(CONTROL, AS_BEFORE)
     postgres("drop table survives")
-    back = site.run_site()
-    assert back.code == 0, back.output
+    site.run_site().succeeded()
     bring_nodes_to("")
 
 
@@ -126,8 +125,7 @@ def verdict(changed: Changed) -> Verdict:
 
 
 def test_the_run_after_a_kill_converges_and_the_one_after_it_changes_nothing(changed):
-    assert changed.again.code == 0, changed.again.output
-    assert len(changed.again.changed) == len(site.nodes()) + 1
+    assert len(changed.again.succeeded().changed) == len(site.nodes()) + 1
     assert set(changed.again.changed.values()) == {0}
 
 
@@ -225,11 +223,8 @@ def test_its_data_stays_until_the_leftovers_are_removed_on_purpose(changed):
     # What is placed here and only down, for an hour of maintenance, is no leftover.
     site.shell(OLD, f"docker compose --project-directory /opt/aicluster rm --stop --force {DOWN}")
     running = site.shell(OLD, "docker ps -q")
-    confirm = ("-e", f"confirm={site.variable(OLD, 'site_name')}", "-e", "leftovers=true")
-    removed = site.run_playbook(
-        "playbooks/cleanup.yml", "--limit", OLD.address, *confirm, root=changed.project
-    )
-    assert removed.code == 0, removed.output
+    arguments = ("--limit", OLD.address, "-e", "leftovers=true")
+    site.run_confirmed("playbooks/cleanup.yml", *arguments, root=changed.project).succeeded()
     assert SERVICE not in listed()
     assert f"aicluster_{DOWN}_state" in listed() and f"/{DOWN}" in listed(), "its data, and its image"
     assert site.shell(OLD, "docker ps -q") == running

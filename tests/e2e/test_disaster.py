@@ -11,12 +11,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import docker
 import pytest
 import site_under_test as site
 from ansible.parsing.vault import VaultLib, VaultSecret
 from copies import CONTROL, DATA, FIRST, back_up
 from interrupted import postgres
+from load import board
 from tree import ROOT
 from verified import all_is_healthy
 
@@ -62,7 +62,7 @@ def is_the_site() -> None:
 
 def test_a_lost_card_comes_back_from_the_vaults_password_and_the_address_of_one_store():
     site.shell(FIRST, "systemctl start aicluster-backup-store")
-    docker.from_env().containers.get(f"aicluster-lab-{CONTROL.name}").remove(force=True, v=True)
+    board(CONTROL).remove(force=True, v=True)
     # A bare one in its place.
     subprocess.run([sys.executable, "lab/lab.py", "nodes"], cwd=ROOT, env=site.environment(), check=True)
     recover(f"rest:http://{FIRST.address}:{FIRST.port('backup_store', 'rest')}")

@@ -5,13 +5,13 @@ import subprocess
 import time
 from ipaddress import ip_network
 
-import docker
 import fake_lan
 import pytest
 import site_under_test as site
 from aicluster_lab.containers import NETWORK
 from aicluster_lab.images import NODE
 from aicluster_lab.parallel import in_parallel
+from load import board
 from verified import verify
 
 from aicluster.site.addresses import is_open
@@ -102,7 +102,7 @@ def is_healthy_again(node: site.Node) -> None:
 
 @FULL
 def test_the_rules_are_there_after_a_reboot():
-    docker.from_env().containers.get(f"aicluster-lab-{EDGE.name}").restart(timeout=60)
+    board(EDGE).restart(timeout=60)
     is_healthy_again(EDGE)
     assert keeps_out_a_stranger()
 

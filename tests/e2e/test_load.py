@@ -113,10 +113,10 @@ def image_profile(gateway_url: str, api_key: str) -> Iterator[None]:
     [node] = [node for node in site.nodes() if node.entry["profiles"]]
     switch = ("playbooks/profile.yml", "--limit", node.address, "-e")
     site.run_playbook(*switch, "to=image").succeeded()
-    end = time.monotonic() + SETTLED_WITHIN_S
-    while http_client.get(f"{gateway_url}/api/v1/image/queue", api_key).status != 200:
-        assert time.monotonic() < end, "the gateway does not find ComfyUI"
-        time.sleep(1)
+    queue = f"{gateway_url}/api/v1/image/queue"
+    site.wait_until(
+        lambda: http_client.get(queue, api_key).status == 200, SETTLED_WITHIN_S, "ComfyUI is not found"
+    )
     yield
     site.run_playbook(*switch, f"to={node.entry['profile']}").succeeded()
 
@@ -212,20 +212,6 @@ def test_what_the_gateway_adds_to_a_direct_request(gateway_url, api_key, record_
 Fault = Callable[[], AbstractContextManager[None]]
 
 
-def service(verb: str, name: str, node: site.Node) -> Fault:
-    """A service's container stopped or killed; afterwards it runs."""
-
-    @contextmanager
-    def fault() -> Iterator[None]:
-        site.shell(node, f"{site.COMPOSE} {verb} {name}")
-        try:
-            yield
-        finally:
-            site.shell(node, f"{site.COMPOSE} up --detach --wait {name}")
-
-    return fault
-
-
 @contextmanager
 def slow() -> Iterator[None]:
     """A node with a tenth of a processor."""
@@ -289,14 +275,14 @@ def busy() -> Iterator[None]:
 
 
 FAULTS: dict[str, tuple[Fault, float]] = {
-    "Ollama of the first node is killed": (service("kill", "ollama", FIRST), 10),
+    "Ollama of the first node is killed": (lambda: site.stopped("ollama", FIRST, verb="kill"), 10),
     # Ollama answers 500, and what has begun ends without its last line.
     "its models die again and again": (
         lambda: again_and_again(FIRST, "pkill -9 -f '[l]lama-server'; :", 0.3), 20,
     ),
     "its queue is full: it answers 503": (busy, 20),
     "it has a tenth of a processor": (slow, 20),
-    "Redis is away": (service("stop", "redis", site.running("redis")[0]), 10),
+    "Redis is away": (lambda: site.stopped("redis", site.running("redis")[0]), 10),
     "the node of the database hangs": (lambda: paused(board(site.running("postgres")[0])), 20),
     "Kong reloads twenty times": (
         lambda: again_and_again(KONG, f"{site.COMPOSE} exec -T kong kong reload", 0.5), 30,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import site_under_test as site
-from verified import verify
+from verified import all_is_healthy
 
 # Seven minutes for a model of the lab, and a byte within the minute after which a pull counts as stuck.
 BYTES_PER_S = 600
@@ -52,8 +52,7 @@ def test_a_tier_alone_copies_a_model_another_node_has_and_ends_with_it_there(big
     model = min(declared(big) & declared(small))
     in_ollama(small, f"ollama rm {model}")
     assert model not in digests(small)
-    run = site.run_playbook("playbooks/secondary-ai.yml", "--limit", small.address)
-    assert run.code == 0, run.output
+    run = site.run_playbook("playbooks/secondary-ai.yml", "--limit", small.address).succeeded()
     mirror = f"{big.address}:{big.port('model_mirror', 'registry')}"
     assert f"{small.name}: {model} is there, copied from {mirror}" in run.output
     assert digests(small)[model] == digests(big)[model]
@@ -65,8 +64,7 @@ def test_a_tier_alone_copies_a_model_another_node_has_and_ends_with_it_there(big
 def test_models_can_be_waited_for_or_pulled_alone(small):
     model = min(declared(small))
     in_ollama(small, f"ollama rm {model}")
-    run = site.run_playbook("playbooks/models.yml")
-    assert run.code == 0, run.output
+    run = site.run_playbook("playbooks/models.yml").succeeded()
     assert f"{small.name}: {model} is there" in run.output
     assert {host for host, count in run.changed.items() if count} == {small.address}
 
@@ -99,10 +97,8 @@ def test_a_long_pull_does_not_hold_up_other_tiers(slow):
             assert json.loads(began)["progress"].startswith(model.removesuffix(":latest"))
         finally:
             in_ollama(slow, f"sh -c 'echo 0 > {RATE_FILE}'")
-    finished = run.result()
-    assert finished.code == 0, finished.output
+    finished = run.result().succeeded()
     assert f"{slow.name}: pulls beside the rest of this run" in finished.output
     assert model in digests(slow)
     assert finished.output.index("PLAY [Monitoring tier]") < finished.output.index("PLAY [Models]")
-    verdict = verify()
-    assert verdict.ok, verdict.report["failures"]
+    all_is_healthy()

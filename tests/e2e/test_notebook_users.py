@@ -88,8 +88,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     )
     browser = Browser()
     try:
-        run = site.run_site("-e", f"@{layer}", "--limit", NODE.address)
-        assert run.code == 0, run.output
+        site.run_site("-e", f"@{layer}", "--limit", NODE.address).succeeded()
         found = browser.log_in(KEY), Browser().log_in(site.secrets()["jupyterhub_password"])
         started = browser.start_a_notebook()
         running = processes()
@@ -105,7 +104,7 @@ def test_a_key_of_her_own_opens_the_hub_and_no_other(seen):
 
 
 def test_the_run_that_takes_her_away_ends_her_session_her_login_and_all_her_processes(seen):
-    assert seen.run_after.code == 0, seen.run_after.output
+    seen.run_after.succeeded()
     assert seen.browser.ask("api/user")[0] == 403
     assert not Browser().log_in(KEY)
     assert processes() == 0

@@ -1,6 +1,5 @@
 """A plan tells the truth: nothing on a deployed site, and on bare nodes what the first run then did."""
 
-import json
 import os
 import re
 from pathlib import Path
@@ -13,8 +12,7 @@ PLAN_LINE = re.compile(r"(?:\| )?(\w+) +([+~-]) (file|container|package|unit) (\
 
 
 def test_a_check_of_a_deployed_site_changes_and_shows_nothing():
-    run = site.run_site("--check", "--diff")
-    assert run.code == 0, run.output
+    run = site.run_site("--check", "--diff").succeeded()
     assert run.changed == {node.address: 0 for node in site.nodes()}
     assert not [line for line in run.output.splitlines() if re.match(r"(\+\+\+|---|@@) ", line)]
     assert not PLAN_LINE.findall(run.output)
@@ -34,13 +32,9 @@ def promised() -> dict[str, dict[str, set[str]]]:
     return found
 
 
-def test_the_check_of_bare_nodes_named_every_file_the_first_run_wrote(promised):
+def test_the_check_of_bare_nodes_named_every_file_and_container_that_the_first_run_made(promised):
     for node in site.nodes():
-        state = json.loads(site.shell(node, "cat /var/lib/aicluster/state.json"))
+        state = site.told(node, "cat /var/lib/aicluster/state.json")
         assert promised[node.name]["file"] == {*state["files"], *state["fragments"]}, node.name
-
-
-def test_the_check_of_bare_nodes_named_every_container_the_first_run_started(promised):
-    for node in site.nodes():
         listed = "docker ps --all --format '{{.Label \"com.docker.compose.service\"}}'"
         assert promised[node.name].get("container", set()) == set(site.shell(node, listed).split()), node.name

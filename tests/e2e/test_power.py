@@ -8,12 +8,11 @@ import time
 from collections.abc import Iterator
 from ipaddress import ip_network
 
-import docker
 import pytest
 import site_under_test as site
 from aicluster_lab.containers import exec_output
 from aicluster_lab.parallel import in_parallel
-from docker.models.containers import Container
+from load import board
 from verified import verify
 
 NODES = site.nodes()
@@ -35,14 +34,9 @@ WantedBy=multi-user.target
 """
 
 
-def box(node: site.Node) -> Container:
-    """The lab's container that is the node: its power switch."""
-    return docker.from_env().containers.get(f"aicluster-lab-{node.name}")
-
-
 def inside(node: site.Node, command: str) -> str:
     """What a command prints on a node, which needs no address for it."""
-    return exec_output(box(node), ["sh", "-c", command])
+    return exec_output(board(node), ["sh", "-c", command])
 
 
 @pytest.fixture
@@ -68,10 +62,10 @@ def test_all_services_come_back_by_themselves_after_a_power_cut(record_property)
     rebooted = next(node for node in NODES if SIGNALLED in node.services)
     own = f"docker ps --quiet --filter label=aicluster.service={SIGNALLED}"
     inside(rebooted, f"docker kill --signal HUP $({own})")
-    box(rebooted).stop(timeout=60)
-    in_parallel(len(NODES), lambda node: box(node).kill(), [node for node in NODES if node != rebooted])
+    board(rebooted).stop(timeout=60)
+    in_parallel(len(NODES), lambda node: board(node).kill(), [node for node in NODES if node != rebooted])
     began = time.monotonic()
-    in_parallel(len(NODES), lambda node: box(node).start(), NODES)
+    in_parallel(len(NODES), lambda node: board(node).start(), NODES)
     limit = ",".join(node.address for node in NODES)
     while not (verdict := verify("--limit", limit)).ok and time.monotonic() < began + WITHIN_S:
         pass

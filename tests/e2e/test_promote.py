@@ -8,11 +8,10 @@ import subprocess
 import time
 from collections.abc import Iterator
 
-import docker
 import pytest
 import site_under_test as site
-from docker.models.containers import Container
 from interrupted import postgres
+from load import board
 from verified import all_is_healthy
 
 pytestmark = pytest.mark.full
@@ -30,11 +29,6 @@ date +%s.%N
 """
 VOLUME = "/var/lib/docker/volumes/aicluster_postgres/_data"
 WITHIN_S = 120
-
-
-def box() -> Container:
-    """The lab's container that is the primary's node: its power switch."""
-    return docker.from_env().containers.get(f"aicluster-lab-{PRIMARY.name}")
 
 
 def begin(command: str) -> "subprocess.Popen[str]":
@@ -75,7 +69,7 @@ def table() -> Iterator[None]:
 def test_a_dead_primary_is_replaced_becomes_the_standby_and_the_primary_again(record_property):
     with begin(WRITE) as writer, begin(UNTIL_WRITABLE) as writable:
         time.sleep(10)
-        box().kill()
+        board(PRIMARY).kill()
         killed = time.time()
         refused = promote(PRIMARY)
         promoted = promote(STANDBY)
@@ -94,7 +88,7 @@ def test_a_dead_primary_is_replaced_becomes_the_standby_and_the_primary_again(re
     assert confirmed > 100
     assert lost < 50, "a second of what was confirmed"
 
-    box().start()
+    board(PRIMARY).start()
     while f"{STANDBY.name} is the primary" not in said(PRIMARY, f"{site.COMPOSE} logs postgres"):
         assert time.time() < killed + 10 * WITHIN_S, "the old primary does not refuse to start"
         time.sleep(2)

@@ -5,7 +5,8 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -159,11 +160,19 @@ def told(node: Node, command: str) -> Any:
     return json.loads(shell(node, command))
 
 
+def wait_until(happened: Callable[[], object], within_s: float, late: str, pause_s: float = 1) -> None:
+    """Ask again and again; AssertionError that says what is late."""
+    end = time.monotonic() + within_s
+    while not happened():
+        assert time.monotonic() < end, late
+        time.sleep(pause_s)
+
+
 @contextmanager
-def stopped(service: str, *nodes: Node) -> Iterator[None]:
-    """A service that is away on these nodes, and back and healthy afterwards."""
+def stopped(service: str, *nodes: Node, verb: str = "stop") -> Iterator[None]:
+    """A service that is away on these nodes, and back and healthy afterwards; `verb`: stop or kill."""
     for node in nodes:
-        shell(node, f"{COMPOSE} stop {service}")
+        shell(node, f"{COMPOSE} {verb} {service}")
     try:
         yield
     finally:

@@ -41,7 +41,8 @@ def verify(*arguments: str, root: Path = ROOT) -> Verdict:
     return Verdict(ran.returncode, json.loads(ran.stdout))
 
 
-def all_is_healthy() -> None:
-    """AssertionError with the failures that verify finds."""
-    verdict = verify()
+def all_is_healthy(*arguments: str) -> Verdict:
+    """What verify says; AssertionError with the failures that it finds."""
+    verdict = verify(*arguments)
     assert verdict.ok, verdict.report["failures"]
+    return verdict
