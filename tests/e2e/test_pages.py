@@ -40,11 +40,6 @@ def test_the_page_of_the_node_lists_its_services_and_knows_their_states():
     assert get(f"{NGINX}/portal/health").json()["status"] == "success"
 
 
-def test_jupyterhub_is_behind_nginx_with_its_own_login():
-    # From the short address over two redirects, which must lead through the same nginx.
-    assert b"<title>JupyterHub</title>" in get(f"{NGINX}/jupyter").body
-
-
 PROMETHEUS, COMFYUI = f"{AT_THE_GATEWAY}/prometheus/api/v1/query?query=up", f"{NGINX}/comfyui/api/queue"
 
 

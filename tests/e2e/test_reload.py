@@ -3,17 +3,18 @@
 import json
 import os
 import secrets
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import http_client
 import pytest
 import site_under_test as site
+from load import Load
 from project_copy import copy_of_the_project
 
 pytestmark = pytest.mark.looks
@@ -33,30 +34,15 @@ GATEWAY = next(node for node in site.running("kong") if "nginx" in node.services
 # ---------------------------------------------------------------- shares and users, while clients stream
 
 
-@dataclass
-class Clients:
-    """Some clients that ask for one stream after the other."""
-
-    url: str
-    key: str
-    whole: int = 0
-    failed: list[str] = field(default_factory=list)
-
-    def ask(self) -> None:
-        """Read one answer to its end."""
-        try:
-            lines = http_client.post_stream(self.url, QUESTION, self.key)
-            done = bool(lines) and json.loads(lines[-1][1])["done"] is True
-        except (OSError, ValueError, KeyError) as error:
-            self.failed.append(repr(error))
-        else:
-            self.whole += done
-            self.failed += [] if done else [f"ended after {len(lines)} lines"]
-
-    def ask_until(self, stop: threading.Event) -> None:
-        """Ask again and again."""
-        while not stop.is_set():
-            self.ask()
+def whole_stream(url: str, key: str) -> http_client.Answer:
+    """An answer that was read to its end; OSError for one without."""
+    try:
+        answer = http_client.post(url, QUESTION, key)
+        if answer.status == 200 and json.loads(answer.body.splitlines()[-1])["done"] is not True:
+            raise OSError(f"ended with {answer.body[-200:]!r}")
+    except (HTTPException, ValueError, KeyError, IndexError) as error:
+        raise OSError(repr(error)) from None
+    return answer
 
 
 def weights() -> dict[str, int]:
@@ -79,7 +65,7 @@ class Changed:
     """What happened while the shares changed."""
 
     run: site.Run
-    clients: Clients
+    streams: list[Load]
     before: str
     after: str
     weights: dict[str, int]
@@ -97,21 +83,18 @@ def changed(tmp_path_factory, gateway_url, api_key) -> Iterator[Changed]:
     keys = {f"user_{name}/main": key for name, key in KEYS.items()}
     users: Path = tmp_path_factory.mktemp("users") / "users.json"
     users.write_text(json.dumps({"site_users": USERS, "site_secrets": site.secrets() | keys}))
-    clients, stop = Clients(f"{gateway_url}/api/v1/chat", api_key), threading.Event()
     before, weights_before = containers(), weights()
     try:
-        with ThreadPoolExecutor(CLIENTS) as streaming:
-            streams = [streaming.submit(clients.ask_until, stop) for _ in range(CLIENTS)]
+        with ExitStack() as stack:
+            clients = [
+                Load(lambda: whole_stream(f"{gateway_url}/api/v1/chat", api_key)) for _ in range(CLIENTS)
+            ]
+            streams = [stack.enter_context(client) for client in clients]
             began = time.monotonic()
-            try:
-                run = site.run_site("-i", str(layer), "-e", f"@{users}", "--limit", GATEWAY.address)
-                stop.wait(max(0.0, STREAM_FOR_S - (time.monotonic() - began)))
-            finally:
-                stop.set()
-        for stream in streams:
-            stream.result()
+            run = site.run_site("-i", str(layer), "-e", f"@{users}", "--limit", GATEWAY.address)
+            time.sleep(max(0.0, STREAM_FOR_S - (time.monotonic() - began)))
         shown = http_client.get(f"{gateway_url}/shares.json").json()
-        yield Changed(run, clients, before, containers(), weights(), shown)
+        yield Changed(run, streams, before, containers(), weights(), shown)
     finally:
         back = site.run_site("--limit", GATEWAY.address)
     back.succeeded()
@@ -140,9 +123,9 @@ def test_they_count_at_once_for_requests_and_on_the_page(changed):
 
 
 def test_no_stream_fails_or_ends_early_meanwhile(changed, record_property):
-    record_property("streams", changed.clients.whole)
-    assert changed.clients.failed == []
-    assert changed.clients.whole >= CLIENTS
+    record_property("streams", sum(len(client.answers) for client in changed.streams))
+    assert [problem for client in changed.streams for problem in client.failed()] == []
+    assert all(client.answers for client in changed.streams)
 
 
 @pytest.mark.usefixtures("changed")
