@@ -39,7 +39,6 @@ class Try:
     """One attempt; `code` is set when it failed."""
 
     address: Address
-    state: str | None = None
     code: int | None = None
     status: int | None = None
     connect_seconds: float = 0.0

@@ -172,7 +172,7 @@ class Gateway:
                     return await self._pass_on(exchange, request, answer, now)
             except UpstreamError as problem:
                 LOG.error("%s, upstream: %s, request: %s", problem, one.address.target.name, exchange.path)
-                one.state, one.code = "failed", problem.code
+                one.code = problem.code
                 if not problem.repeatable or number == service.retries:
                     exchange.fail(problem.code)
                     break
