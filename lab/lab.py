@@ -116,7 +116,7 @@ class Lab:
             shutil.rmtree(self.site.state)
 
     def status(self) -> None:
-        """Print one line per node, the gateway, the firewall and, once there is one, the card."""
+        """Print one line per node, the firewall and, once there is one, the card."""
         client = engine.answering()
         if not client:
             raise LabError("No Docker Engine answers, so no lab is running. Start it with `make lab`.")

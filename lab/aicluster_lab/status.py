@@ -2,8 +2,6 @@
 
 import re
 import subprocess
-import urllib.error
-import urllib.request
 from typing import Any
 
 import docker
@@ -51,18 +49,6 @@ def services_text(listing: str) -> str:
     return ", ".join(shown) or "none"
 
 
-def gateway_text(url: str) -> str:
-    """How the gateway answers on its front page."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(f"{url}/healthz", timeout=ASK_TIMEOUT_S) as answer:
-            return f"HTTP {answer.status}"
-    except urllib.error.HTTPError as error:
-        return f"HTTP {error.code}"
-    except OSError as error:
-        return f"no answer ({getattr(error, 'reason', error)})"
-
-
 def table(rows: list[tuple[str, ...]]) -> str:
     """Rows as aligned columns with a heading."""
     lines = [HEADING, *rows]
@@ -72,10 +58,7 @@ def table(rows: list[tuple[str, ...]]) -> str:
 
 def show(client: docker.DockerClient, site: Site) -> str:
     """The whole status as text."""
-    rows = in_parallel(len(site.nodes), lambda node: node_row(client, node), site.nodes)
-    if not site.gateway_url:
-        return table(rows)
-    return f"{table(rows)}\ngateway {site.gateway_url}: {gateway_text(site.gateway_url)}"
+    return table(in_parallel(len(site.nodes), lambda node: node_row(client, node), site.nodes))
 
 
 def end_ssh_sessions(site: Site) -> None:

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 import site_under_test as site
@@ -12,17 +11,12 @@ GATEWAY, BACKEND = site.running("kong")[0], site.running("postgres")[0]
 [SMALL] = [node for node in site.running("ollama") if "secondary_ai" in node.groups]
 
 
-@dataclass(frozen=True)
-class Failed:
-    """A run with a layer of the inventory that is wrong."""
-
-    run: site.Run
-    layer: tuple[str, str]
-
-
 @pytest.fixture(scope="module")
-def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failed]:
-    """Redis runs as a user who may not read its data, a model does not exist, and Kong has another limit."""
+def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[site.Run, tuple[str, str]]]:
+    """A run, and its wrong layer of the inventory.
+
+    Redis runs as a user who may not read its data, a model does not exist, and Kong has another limit.
+    """
     layer = tmp_path_factory.mktemp("layer")
     hosts = {"backend": BACKEND, "secondary_ai": SMALL}
     (layer / "hosts.yml").write_text(
@@ -42,13 +36,14 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failed]:
         (layer / name).parent.mkdir(exist_ok=True)
         (layer / f"{name}.yml").write_text(json.dumps(values))
     arguments = ("-i", str(layer))
-    yield Failed(site.run_site(*arguments), arguments)
+    yield site.run_site(*arguments), arguments
     site.run_site().succeeded()
 
 
 def test_the_message_names_service_log_and_next_command(failed):
-    said = failed.run.output
-    assert failed.run.code != 0
+    run, _ = failed
+    said = run.output
+    assert run.code != 0
     assert re.search(rf"{BACKEND.name}: .*\bredis\b.* did not come up\.", said)
     assert "Permission denied" in said
     assert re.search(rf"Next: ssh .*@{re.escape(BACKEND.address)} sudo docker compose .* ps -a", said)
@@ -56,14 +51,15 @@ def test_the_message_names_service_log_and_next_command(failed):
 
 def test_a_model_that_does_not_exist_is_named_at_the_end(failed):
     """The error of a pull nobody waited for is told by the last play."""
-    said = failed.run.output
+    said = failed[0].output
     assert "model missing-model:" in said
     assert "look up name and tag" in said
     assert said.index("PLAY [Utility tier]") < said.index("model missing-model:")
 
 
 def test_only_these_nodes_have_failed_and_the_others_converge(failed):
-    counts = dict(re.findall(r"^(\S+) +: .*failed=(\d+)", failed.run.output, re.M))
+    run, layer = failed
+    counts = dict(re.findall(r"^(\S+) +: .*failed=(\d+)", run.output, re.M))
     assert counts == {node.address: "1" if node in (BACKEND, SMALL) else "0" for node in site.nodes()}
-    later_tier = site.run_site(*failed.layer, "--check", "--limit", GATEWAY.address)
+    later_tier = site.run_site(*layer, "--check", "--limit", GATEWAY.address)
     assert later_tier.changed == {GATEWAY.address: 0}, later_tier.output

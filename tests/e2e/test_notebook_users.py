@@ -2,15 +2,11 @@
 
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from http.cookiejar import CookieJar
-from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, ProxyHandler, Request, build_opener
 
-import pytest
 import site_under_test as site
 
 [NODE, *_] = site.running("jupyterhub")
@@ -67,44 +63,24 @@ def processes() -> int:
     return int(site.shell(NODE, count))
 
 
-@dataclass
-class Seen:
-    """What the user could do while she was one."""
-
-    browser: Browser
-    is_let_in: bool
-    another_key: bool
-    has_a_notebook: bool
-    processes: int
-    run_after: site.Run
-
-
-@pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
-    layer: Path = tmp_path_factory.mktemp("users") / "users.json"
+def test_a_key_of_her_own_alone_opens_the_hub_and_the_run_that_takes_her_away_ends_all_she_does(tmp_path):
+    layer = tmp_path / "users.json"
     users = [{"name": NAME, "role": "user"}]
-    layer.write_text(
-        json.dumps({"site_users": users, "site_secrets": site.secrets() | {f"user_{NAME}/main": KEY}})
-    )
+    keys = site.secrets() | {f"user_{NAME}/main": KEY}
+    layer.write_text(json.dumps({"site_users": users, "site_secrets": keys}))
     browser = Browser()
     try:
         site.run_site("-e", f"@{layer}", "--limit", NODE.address).succeeded()
-        found = browser.log_in(KEY), Browser().log_in(site.secrets()["jupyterhub_password"])
-        started = browser.start_a_notebook()
-        running = processes()
+        assert browser.log_in(KEY)
+        assert not Browser().log_in(site.secrets()["jupyterhub_password"])
+        assert browser.start_a_notebook()
+        assert processes() > 0
     finally:
         after = site.run_site("--limit", NODE.address)
-    yield Seen(browser, *found, started, running, after)
-    site.shell(NODE, f"rm -r {HOME}")
-
-
-def test_a_key_of_her_own_opens_the_hub_and_no_other(seen):
-    assert (seen.is_let_in, seen.another_key) == (True, False)
-    assert seen.has_a_notebook and seen.processes > 0
-
-
-def test_the_run_that_takes_her_away_ends_her_session_her_login_and_all_her_processes(seen):
-    seen.run_after.succeeded()
-    assert seen.browser.ask("api/user")[0] == 403
-    assert not Browser().log_in(KEY)
-    assert processes() == 0
+    after.succeeded()
+    try:
+        assert browser.ask("api/user")[0] == 403
+        assert not Browser().log_in(KEY)
+        assert processes() == 0
+    finally:
+        site.shell(NODE, f"rm -r {HOME}")
