@@ -113,10 +113,7 @@ def image_profile(gateway_url: str, api_key: str) -> Iterator[None]:
     [node] = [node for node in site.nodes() if node.entry["profiles"]]
     switch = ("playbooks/profile.yml", "--limit", node.address, "-e")
     site.run_playbook(*switch, "to=image").succeeded()
-    queue = f"{gateway_url}/api/v1/image/queue"
-    site.wait_until(
-        lambda: http_client.get(queue, api_key).status == 200, SETTLED_WITHIN_S, "ComfyUI is not found"
-    )
+    pictures.wait_for_comfyui(f"{gateway_url}/api/v1/image", api_key)
     yield
     site.run_playbook(*switch, f"to={node.entry['profile']}").succeeded()
 

@@ -35,10 +35,8 @@ def browser(*arguments: str) -> str:
 @pytest.fixture(scope="module", autouse=True)
 def image() -> None:
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
-    folder = ROOT / "lab" / "images" / "browser"
-    subprocess.run(
-        ["docker", "build", "--quiet", "--tag", IMAGE, str(folder)], check=True, capture_output=True
-    )
+    build = ["docker", "build", "--quiet", "--tag", IMAGE, str(ROOT / "lab" / "images" / "browser")]
+    subprocess.run(build, check=True, capture_output=True)
 
 
 def seen_once(gateway_url: str, fits: Callable[[str], bool]) -> str:

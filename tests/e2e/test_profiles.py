@@ -29,8 +29,6 @@ SOMETIMES = {service for services in PROFILES.values() for service in services}
 # The node's own profile last: it is left in it.
 ORDER = sorted(PROFILES, key=lambda profile: (profile == NODE.entry["profile"], profile))
 PNG = b"\x89PNG\r\n\x1a\n"
-# Until the gateway's probes have seen that ComfyUI is there.
-NOTICED_WITHIN_S = 60
 # A picture is moved once it has lain there for a while; a pass may just have missed it.
 SPARE_S = 60
 
@@ -131,11 +129,7 @@ def url(entered: Entered, gateway_url: str, api_key: str) -> str:
     """The way to images, as soon as the gateway knows that there is one."""
     assert entered.profile == "image"
     way = f"{gateway_url}/api/v1/image"
-    site.wait_until(
-        lambda: http_client.get(f"{way}/queue", api_key).status == 200,
-        NOTICED_WITHIN_S,
-        "ComfyUI is not found",
-    )
+    pictures.wait_for_comfyui(way, api_key)
     return way
 
 

@@ -3,6 +3,7 @@
 The age of the engine and of the compose plugin cannot be played here: tests/unit/test_node_findings.py.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -105,9 +106,7 @@ def layer(tmp_path: Path) -> Layer:
         values = {"node_services": [{name: changes} for name, changes in merged.items()], **variables}
         (tmp_path / "hosts.yml").write_text(f"edge: {{hosts: {{{EDGE.address}: }}}}\n")
         (tmp_path / "host_vars").mkdir()
-        lines = [f"{name}: {value!r}\n" for name, value in values.items()]
-        text = "".join(lines).replace("True", "true").replace("False", "false").replace("None", "null")
-        (tmp_path / "host_vars" / f"{EDGE.address}.yml").write_text(text)
+        (tmp_path / "host_vars" / f"{EDGE.address}.yml").write_text(json.dumps(values))
         return "-i", str(tmp_path)
 
     return make

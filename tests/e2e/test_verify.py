@@ -92,12 +92,6 @@ def test_every_placed_service_is_asked_and_healthy(undisturbed):
     assert set(undisturbed.states().values()) <= {"healthy", "inactive"}
 
 
-def test_the_machine_report_is_one_document_with_one_word(undisturbed):
-    report = undisturbed.report
-    assert set(report) == {"ok", "services", "inactive", "failures", "warnings", "run_id", "seconds", "nodes"}
-    assert report["ok"] is True
-
-
 @pytest.fixture
 def stopped(request: pytest.FixtureRequest) -> Iterator[Stopped]:
     pairs: Stopped = request.param

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 import http_client
+import site_under_test as site
 
 STEPS = 6
 PIXEL = (
@@ -49,6 +50,14 @@ class Job:
 
 def is_last(event: dict[str, Any]) -> bool:
     return event["type"] == "executing" and event["data"]["node"] is None
+
+
+def wait_for_comfyui(url: str, api_key: str) -> None:
+    """Until the gateway's probes have seen that it is there."""
+    there = f"{url}/queue"
+    site.wait_until(
+        lambda: http_client.get(there, api_key).status == 200, 120, "the gateway finds no ComfyUI"
+    )
 
 
 def order(url: str, api_key: str) -> Job:

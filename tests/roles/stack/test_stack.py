@@ -15,9 +15,7 @@ FOLDER = f"/opt/aicluster/{SERVICE}"
 
 def deploy(**variables):
     """Run the tier of the node with some variables changed."""
-    done = site.run_playbook("playbooks/utility.yml", "-e", json.dumps(variables))
-    assert done.code == 0, done.output
-    return done
+    return site.run_playbook("playbooks/utility.yml", "-e", json.dumps(variables)).succeeded()
 
 
 def containers():
