@@ -36,6 +36,7 @@ def asking(**members: object) -> dict[str, object]:
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,!!!"}}
 HOSTILE: dict[str, tuple[Raw, int]] = {
     "no key": (request(key=""), 401),
+    "no key, and a body that does not come": (request(CHAT, b"{", "Content-Length: 10000000", key=""), 401),
     "a wrong key": (request(key="apikey: wrong"), 401),
     "another scheme": (request(key="Authorization: Basic {key}"), 401),
     "no key of Ollama's interface": (request(OLLAMA, key=""), 401),
