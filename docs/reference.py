@@ -11,7 +11,6 @@ from aicluster_lab.images import recipe_for
 
 from aicluster.budget.nodes import node_budget
 from aicluster.site.catalogue import DECLARED, FIELDS
-from aicluster.site.containers import addresses_of, container_reach
 from aicluster.site.firewall import port_matrix
 from aicluster.site.schema import NAMED, Field
 
@@ -68,13 +67,17 @@ def services_page(nodes: Sequence[Node], root: Path) -> str:
             ", ".join(entry["architectures"]),
             ", ".join(node["name"] for node in nodes if service in node["services"]),
             ", ".join(
-                [*entry.get("needs", []), *(f"{name} (same node)" for name in entry.get("beside", []))]
+                [
+                    *entry.get("needs", []),
+                    *(f"{name} (same node)" for name in entry.get("beside", [])),
+                    *entry.get("reaches", []),
+                ]
             ),
             in_lab(entry, root),
         )
         for service, entry in sorted(entries(nodes).items())
     ]
-    columns = ("service", "what it is", "image", "built for", "runs on", "needs", "in the lab")
+    columns = ("service", "what it is", "image", "built for", "runs on", "needs and reaches", "in the lab")
     return page(
         "Services",
         "Every placed service, its pinned image, its nodes, and what runs in its place in the lab when no "
@@ -209,26 +212,8 @@ def ports_page(nodes: Sequence[Node]) -> str:
     return page("Ports", text, published_ports, encrypted, hops_table(nodes), *tried(nodes))
 
 
-def tried(nodes: Sequence[Node]) -> tuple[str, str, str]:
-    """Return what `verify` tries from each node and each of its containers, with a table of the latter."""
-    places = {
-        (address, number): f"{where}{number}"
-        for node in nodes
-        for service, entry in node["services"].items()
-        for port in entry["ports"].values()
-        for where, number, addresses in (
-            (f"{service}:", port["container"], addresses_of(service, node).values()),
-            (f"{node['name']}:", port["port"], [node["address"]]),
-        )
-        for address in addresses
-    }
-    rows = []
-    for node in nodes:
-        for one in container_reach(nodes, node["host"], "router"):
-            beside = sorted({places[address, number] for _, address, number in one["beside"]})
-            beyond = [places[place] for place in one["beyond"]]
-            lists = (", ".join(words) for words in (beside, beyond, one["outside"]))
-            rows.append((node["name"], one["service"], *lists, len(one["shut"])))
+def tried(nodes: Sequence[Node]) -> tuple[str, str]:
+    """Return what `verify` tries from each node and each of its containers."""
     shut = sum(
         len(one["shut"]) for node in nodes for one in port_matrix(nodes, node["host"], "0.0.0.0/0", [])
     )
@@ -236,12 +221,11 @@ def tried(nodes: Sequence[Node]) -> tuple[str, str, str]:
         "`bin/verify` tries all of it over IPv4, ssh too: from every node the ports of every other one, of "
         f"which {shut} must be silent; from every container those of all nodes, ports 80 and 443 of the "
         "router, and whatever the containers beside it listen on, declared or not. A container reaches what "
-        "`needs` and `reaches` of its service name, what Prometheus, Grafana, nginx and the blackbox "
+        "[its service](services.md) needs and reaches, what Prometheus, Grafana, nginx and the blackbox "
         "exporter are there to ask, and port 53 of anybody. Not tried by `verify`: IPv6, UDP, and a stranger "
         "on the LAN; the tests of the firewall do."
     )
-    columns = ("node", "container", "reaches beside it", "reaches on nodes", "outside", "silent on nodes")
-    return "## Tried by verify, and what containers reach", text, table(columns, rows)
+    return "## Tried by verify", text
 
 
 def need(service: str, node: Node) -> str:
