@@ -2,7 +2,6 @@
 
 import ast
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -70,8 +69,3 @@ def test_what_runs_on_nodes_needs_the_standard_library_only(name):
     others = {module for module in imports_of(name) if module.split(".")[0] not in STANDARD_LIBRARY}
     ours = ("ansible.module_utils", "aicluster_node", "module_utils")
     assert {module for module in others if not module.startswith(ours)} == set()
-
-
-@pytest.mark.parametrize("name", NODE_MODULES, ids=str)
-def test_a_module_that_runs_on_nodes_documents_itself(name):
-    assert re.search(r"^DOCUMENTATION = ", (ROOT / name).read_text(), re.MULTILINE)

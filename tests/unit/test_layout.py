@@ -18,23 +18,6 @@ def variables_of(path: Path) -> dict[str, Any]:
     return {key: value for file in sorted(path.rglob("*.yml")) for key, value in (load(file) or {}).items()}
 
 
-def test_site_yml_only_imports():
-    known = {"name", "import_playbook", "tags", "vars"}
-    others = {key for entry in load("site.yml") for key in entry} - known
-    assert not others, f"site.yml holds {others}: a play there would raise root group_vars above the lab's"
-    values = [entry["vars"] for entry in load("site.yml") if "vars" in entry]
-    # What only this playbook knows: what comes after.
-    allowed = [{"ollama_pull_later": True}, {"stack_tiers_follow": True}]
-    assert all(value in allowed for value in values), "values live in the inventory"
-
-
-@pytest.mark.parametrize("name", tree.named(".yml", below="playbooks"), ids=str)
-def test_a_play_carries_no_values(name):
-    for play in load(name):
-        kept = {"vars", "vars_files", "vars_prompt"} & set(play)
-        assert not kept, f"{name}: {kept}: values live in group_vars, host_vars and role defaults"
-
-
 def test_every_variable_has_one_owner_among_the_files_of_group_vars_all():
     owners = Counter(key for file in (ROOT / "group_vars/all").glob("*.yml") for key in load(file) or {})
     assert not [key for key, count in owners.items() if count > 1]

@@ -1,4 +1,4 @@
-"""Contracts of what is installed: one lock, no addresses in it, collections equal to it."""
+"""Versions that are written down twice are the same."""
 
 import json
 import re
@@ -6,17 +6,7 @@ from pathlib import Path
 
 import ansible_collections
 import pytest
-import tree
-from tree import ROOT, load
-
-
-@pytest.mark.parametrize("lock", tree.named("requirements.lock", "requirements.txt"), ids=str)
-def test_a_lock_names_no_address_and_has_a_hash_for_every_package(lock):
-    text = (ROOT / lock).read_text()
-    assert not re.search(r"://|^[-/]", text, re.MULTILINE)
-    for entry in re.split(r"\n(?=[A-Za-z0-9])", text.strip()):
-        if not entry.startswith("#"):
-            assert "--hash=sha256:" in entry, entry.splitlines()[0]
+from tree import ROOT, catalogue, load
 
 
 def test_required_collections_have_the_versions_of_the_locked_package():
@@ -28,3 +18,13 @@ def test_required_collections_have_the_versions_of_the_locked_package():
         shipped[f"{info['namespace']}.{info['name']}"] = info["version"]
     required = {item["name"]: item["version"] for item in load("requirements.yml")["collections"]}
     assert required == {name: shipped[name] for name in required}
+
+
+@pytest.mark.parametrize(("recipe", "pinned"), [
+    ("full/ollama/Dockerfile", "ARG VERSION="),
+    ("full/sonarqube/Dockerfile", "ARG VERSION="),
+    ("images/ollama/go.mod", "require github.com/ollama/ollama v"),
+])  # fmt: skip
+def test_a_real_program_of_the_lab_has_the_version_of_the_catalogue(recipe, pinned):
+    [version] = re.findall(f"^{pinned}(.+)$", (ROOT / "lab" / recipe).read_text(), re.MULTILINE)
+    assert f":{version}" in catalogue()[recipe.split("/")[1]]["image"]
