@@ -35,16 +35,6 @@ def test_a_path_that_the_layout_page_names_exists():
         assert list(ROOT.glob(re.sub(r"<[^>]*>", "*", path))), path
 
 
-@pytest.mark.parametrize("name", tree.named(".md", below="docs/disaster"), ids=str)
-def test_a_page_for_the_worst_night_is_short_and_its_commands_exist(name):
-    assert len((ROOT / name).read_text().splitlines()) <= 20
-    commands = code_of(name)
-    for program in re.findall(r"(?<![/\w])bin/[a-z-]+", commands):
-        assert (ROOT / program).is_file(), program
-    for unit in re.findall(r"systemctl start ([a-z-]+)", commands):
-        assert list(ROOT.glob(f"roles/*/templates/etc/systemd/system/{unit}.service*")), unit
-
-
 def test_no_file_names_the_folder_this_copy_lies_in():
     if len(ROOT.parts) < 3:
         pytest.skip("too short a path to look for")

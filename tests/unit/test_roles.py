@@ -47,13 +47,6 @@ def test_true_and_false_may_be_texts_as_on_the_command_line(role):
     assert not [flag for flag in flags if re.search(rf"\b{flag}\b(?! \| bool)", text)]
 
 
-@every_role
-def test_a_variable_carries_the_name_of_its_role(role):
-    foreign = [name for name in [*defaults(role), *options(role)] if not name.startswith(f"{role}_")]
-    assert not foreign
-    assert not [name for name in values(role, "vars") if not name.startswith(f"__{role}_")]
-
-
 @every_service
 def test_a_service_of_the_catalogue_has_a_folder_with_the_usual_anatomy(service):
     folder = ROOT / "roles" / service
@@ -64,19 +57,6 @@ def test_a_service_of_the_catalogue_has_a_folder_with_the_usual_anatomy(service)
     assert tree.is_service(service) == in_a_container, "templates/opt/aicluster/<service>/compose.yaml.j2"
     check = f"templates/opt/aicluster/checks/{service}.py"
     assert (folder / check).is_file(), f"{check} is missing: how would `verify` know that it works?"
-
-
-@every_service
-def test_a_service_is_provisioned_by_a_command_or_by_tasks(service):
-    declared = tree.catalogue()[service].get("provision")
-    tasks = (ROOT / f"roles/{service}/tasks/provision.yml").is_file()
-    assert ("command" in declared) != tasks if declared else not tasks
-
-
-def test_services_of_one_image_have_one_version():
-    images = {entry["image"] for entry in tree.catalogue().values() if entry["image"]}
-    names = [image.rpartition(":")[0] for image in images]
-    assert sorted(set(names)) == sorted(names)
 
 
 @pytest.mark.parametrize("name", TASK_FILES, ids=str)
