@@ -118,14 +118,14 @@ SIZES = {kind: {"digest": BLOBS[kind], "size": len(LAYERS[kind])} for kind in LA
 MANIFEST = json.dumps({"config": SIZES["config"], "layers": [SIZES["model"]]})
 
 
-def layer(kind: str, size: int | None = None, *, location: bool = True) -> Answer:
-    """What a layer answers to a question for its last bytes; size and Location can be wrong."""
+def layer(kind: str, size: int | None = None) -> Answer:
+    """What a layer answers to a question for its last bytes; the size can be wrong."""
 
     def answer(_data: Any, sent: Any) -> Any:
         first, last = sent["Range"].removeprefix("bytes=").split("-")
         assert int(last) == len(LAYERS[kind]) - 1
         headers = [("Content-Range", f"bytes {first}-{last}/{size or len(LAYERS[kind])}")]
-        return 206, LAYERS[kind][int(first) :], *headers, *([("Location", "/here")] if location else [])
+        return 206, LAYERS[kind][int(first) :], *headers, ("Location", "/here")
 
     return answer
 
