@@ -155,16 +155,6 @@ def test_a_link_that_leads_nowhere_on_the_node_is_no_model(tmp_path):
     assert runpy.run_path(str(program))["models_in"](str(tmp_path), {}) == {}
 
 
-def test_a_file_beside_the_manifests_of_ollama_is_no_model(tmp_path):
-    model = tmp_path / "models/manifests/registry.ollama.ai/library/phi3/mini"
-    model.parent.mkdir(parents=True)
-    for path in (model, *(folder / ".DS_Store" for folder in model.parents[:4])):
-        path.touch()
-    main = runpy.run_path(str(ROOT / "roles/ollama/templates/opt/aicluster/ollama/bin/backup"))["main"]
-    main.__globals__["mountpoint"] = lambda _volume: str(tmp_path)
-    assert main(str(tmp_path)) == "1 models"
-
-
 def test_a_store_that_is_off_fails_at_once_and_the_other_one_has_its_copies(node):
     node.write("secrets/store_2", "rest:http://PI52:secret@127.0.0.1:9/PI52/")
     assert main(["run"]) == 1
@@ -189,12 +179,6 @@ def test_one_snapshot_is_made_where_a_store_takes_it_and_counts_as_no_copy(node,
     else:
         assert said.err == "postgres: no space left on device\n"
     assert node.status() == before
-
-
-@pytest.mark.usefixtures("node")
-def test_a_service_of_which_nothing_is_copied_cannot_be_backed_up_before_it_changes(capsys):
-    assert main(["before", "postgrs"]) == 1
-    assert capsys.readouterr().err == "PI52 copies nothing of postgrs: write postgres\n"
 
 
 @cases(("how", "status", "left"), {

@@ -1,6 +1,5 @@
 """The drill: which copies a store restores, what it takes for proven, and that nothing of them stays."""
 
-import datetime
 import json
 import multiprocessing
 import os
@@ -17,16 +16,13 @@ import aicluster_drill
 import aicluster_drill_kit
 import aicluster_textfile
 import pytest
-import render
 from backups import INSPECT, Folder, given_to_store, node, snapshot
 from by_path import import_file
 from tables import cases
-from tree import ROOT
 
 from aicluster.backup.drills import backup_drills
 
 WEB = {"image": "web:1", "uid": 7, "drill": "files/drill.py", "backup": [{"volume": "v"}]}
-STORES = [node("B", 50), node("C", 100)]
 
 
 def restored(nodes: list[dict[str, Any]], store: str = "C") -> list[tuple[str, str, list[str]]]:
@@ -139,11 +135,6 @@ def test_a_proven_copy_is_measured(night):
     }
 
 
-def test_the_copies_of_a_job_take_turns():
-    days = [datetime.date(2026, 8, day) for day in (17, 18)]
-    assert {aicluster_drill.copy_of(WANTED, 0, day) for day in days} == {1, 2}
-
-
 @cases(("number", "address", "network"), {
     "of the copy that is here": (1, "/repository", "none"),
     "of the copy in another store": (2, LOGIN, "host"),
@@ -189,11 +180,6 @@ def test_a_copy_is_not_proven(night, happens, error):
     kept = ("copies", "rows", "evidence")
     assert [after[key] for key in kept] == [before[key] for key in kept]
     assert night.is_clean()
-
-
-def test_a_store_that_is_off_fails_at_once(night):
-    assert run(copy=2) == 1
-    assert night.records()[0]["error"].startswith("127.0.0.1:9 does not answer: ")
 
 
 def test_a_job_that_fails_keeps_no_other_from_its_drill(night):
@@ -293,44 +279,3 @@ def test_a_drill_counts_what_is_good_and_says_what_is_not(tmp_path, job, make, e
     said = aicluster_drill_kit.answer(program.drill, str(tmp_path / job))
     assert said["evidence"].startswith(evidence)
     assert (said["ok"], said.get("rows")) == (rows is not None, rows)
-
-
-# Kong is the stand-in, with the variables of the container.
-STANDIN = f"PYTHONPATH={ROOT}/lab/standins/kong exec {sys.executable}"
-KONG = {
-    "compose": f"""{STANDIN} -c 'import json, sys, yaml
-print(json.dumps(yaml.safe_load(open(sys.argv[1]))))' "$3" """,
-    "run": f"""for word; do case "$word" in
---env=*) export "${{word#--env=}}";; *:/kong/declarative:ro) top=${{word%%:*}};; esac; done
-{STANDIN} -m kong_standin config parse "$top/kong.yml" """,
-}  # fmt: skip
-SHIPPED = render.render_role("kong")
-
-
-@cases(("file", "damage", "evidence"), {
-    "as it ships": ("secrets/kong.yml", lambda text: text, "Kong reads kong.yml: parse successful"),
-    "cut off": ("secrets/kong.yml", lambda text: text[: len(text) // 2], "kong.yml: Failed parsing: "),
-    "with a plugin that Kong does not have": ("secrets/kong.yml",
-        lambda text: text.replace("name: http-log", "name: bogus", 1),
-        "kong.yml: Failed parsing: in 'ai-chat-http-log': plugin 'bogus' "),
-    "with a plugin that its settings do not name": ("compose.yaml",
-        lambda text: text.replace(",http-log", ""),
-        "kong.yml: Failed parsing: in 'ai-chat-http-log': plugin 'http-log' not enabled; "),
-    "whose settings are cut off": ("compose.yaml", lambda text: text + "\n:", "compose.yaml: "),
-})  # fmt: skip
-def test_kong_reads_a_copy_of_its_file_with_its_settings(tmp_path, monkeypatch, file, damage, evidence):
-    night, top = Folder(tmp_path), "kong/host/opt/aicluster/kong"
-    night.docker(**KONG)
-    night.use(monkeypatch, {})
-    monkeypatch.setenv("DRILL_IMAGE", "kong:1")
-    monkeypatch.setenv("DRILL_UID", "7")
-    for name in ("compose.yaml", "secrets/kong.yml"):
-        text = SHIPPED[f"/opt/aicluster/kong/{name}"]
-        night.write(f"{top}/{name}", damage(text) if name == file else text)
-    program = import_file("roles/kong/files/drill.py", "drill_kong")
-    said = aicluster_drill_kit.answer(program.drill, str(tmp_path / "kong"))
-    assert said["evidence"].startswith(evidence)
-    assert said["ok"] is evidence.startswith("Kong reads")
-    for argv in night.asked("run "):
-        assert "--network none" in argv and "--user 7:0" in argv
-        assert argv.endswith(" kong:1 kong config parse /kong/declarative/kong.yml")

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from render import cluster, compose_of, hosts_running, render_role
 from site_description import production
 from tables import cases
-from tree import ROOT
 
 from aicluster.backup.findings import backup_problems, volume_problems
 from aicluster.backup.jobs import backup_jobs, backup_mounts
 from aicluster.backup.secrets import backup_secret
-from aicluster.backup.stores import backup_clients, backup_stores, stores_of
+from aicluster.backup.stores import backup_clients, backup_stores
 from aicluster.errors import SiteError
 
 
@@ -62,11 +61,6 @@ def test_the_stores_of_a_node(name, stores):
     ends = [{"node": store, "address": f"{store}.lan", "port": 8000} for store in stores]
     assert backup_stores(SITE, f"host-{name}") == ends
     assert backup_jobs(SITE, f"host-{name}")["stores"] == stores
-
-
-def test_of_equal_stores_the_name_decides():
-    site = [node("C", 5), node("A", 5), node("B", 5)]
-    assert [store["name"] for store in stores_of(site, "host-elsewhere")] == ["A", "B"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=7))
@@ -145,15 +139,3 @@ def test_what_is_read_of_a_template_is_what_compose_is_given(inventory):
         for service in [service for service in one["services"] if service in read and service != "backup"]:
             given = render.compose_of(service, inventory=inventory, host=one["host"])
             assert read[service] == list(given.get("volumes") or {}), (service, one["name"])
-
-
-def test_a_template_whose_volumes_are_no_yaml_is_named(tmp_path):
-    import site_preflight
-    from ansible.errors import AnsibleError
-
-    file = tmp_path / "web/templates/opt/aicluster/web/compose.yaml.j2"
-    file.parent.mkdir(parents=True)
-    file.write_text("volumes:\n  v: [\n")
-    with pytest.raises(AnsibleError, match=r"web/compose\.yaml\.j2: volumes: must be YAML"):
-        site_preflight.volumes_of(tmp_path)
-    assert site_preflight.volumes_of(ROOT / "roles")["redis"] == ["redis_data"]

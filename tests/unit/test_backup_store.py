@@ -34,12 +34,6 @@ def test_the_time_of_a_snapshot_is_read(moment, offset):
         seconds_of(f"{moment}yesterday")
 
 
-def test_thirty_days_in_a_row_read_all_parts():
-    first = datetime.date(2026, 2, 20)
-    parts = {store.part_of(first + datetime.timedelta(days=day)) for day in range(30)}
-    assert parts == {f"{part}/30" for part in range(1, 31)}
-
-
 DOCKER = {
     "volume": 'echo "$here/volume"',
     "snapshots": 'cat "$here/snapshots"',

@@ -289,13 +289,6 @@ def test_a_disk_without_room_is_refused(node, capsys, monkeypatch):
     assert not node.asked("stop")
 
 
-def test_what_the_program_of_a_service_refuses_is_refused(node, capsys):
-    node.program("postgres/restore", "#!/bin/sh\necho the dump has no database webb: write web >&2; exit 1\n")
-    assert main(["apply", "postgres", "--database", "webb"]) == 2
-    assert capsys.readouterr().err == "the dump has no database webb: write web\n"
-    assert node.read("database") == "broken"
-
-
 @pytest.mark.usefixtures("node")
 def test_while_a_backup_runs_a_restore_is_refused(capsys):
     with record.only_one("PI31"):

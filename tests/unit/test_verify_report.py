@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tables import cases
 
-from aicluster.verify.report import RUNNER, node_results, summary, verdict_lines
+from aicluster.verify.report import node_results, summary, verdict_lines
 
 
 def result(service: str, state: str = "healthy", **more: Any) -> dict[str, Any]:
@@ -34,12 +34,8 @@ def test_a_service_the_node_does_not_know_has_failed(stdout):
     "a runner that ends with an error, on a terminal that mixes all it hears": (
         {"rc": 1, "stdout": "hello\r\nTraceback\r\n", "stderr": "Shared connection\n closed"},
         "verify does not run: hello Traceback Shared connection closed", ""),
-    "a runner that is not there, and nothing but words says so": (
-        {"rc": 1, "stderr": f"sudo: {RUNNER}: No such file"},
-        f"verify does not run: sudo: {RUNNER}: No such file", "ansible-playbook site.yml"),
     "a node never deployed": ({"rc": 127, "stderr": "sudo: aicluster_verify.py: command not found"},
         "verify does not run: sudo: aicluster_verify.py: command not found", "ansible-playbook site.yml"),
-    "no answer at all": ({}, "verify does not run: no answer", ""),
 })  # fmt: skip
 def test_every_service_has_failed_on_a_node_that_cannot_be_asked(answer, evidence, next_command):
     results = node_results(["a", "b"], answer)
@@ -56,10 +52,6 @@ def test_every_service_has_failed_on_a_node_that_cannot_be_asked(answer, evidenc
 def test_what_sudo_pam_and_shells_print_around_the_answer_is_no_part_of_it(before, after):
     answer = {"stdout": before + json.dumps([result("a", evidence="[{x}]")]) + after, "rc": 0}
     assert [(one["state"], one["evidence"]) for one in node_results(["a"], answer)] == [("healthy", "[{x}]")]
-
-
-def test_a_cluster_without_services_is_not_ok():
-    assert summary([node("A")], ENTRIES)["ok"] is False
 
 
 def test_a_node_that_is_away_is_what_others_point_to():
