@@ -17,7 +17,6 @@ from tables import cases
 from tree import ROOT
 
 from aicluster.gateway.routing import NEEDS, lua, node_sets, offers_for, table
-from aicluster.gateway.sleeping import asleep
 
 AGX0, ORIN0 = "192.168.1.154:11434", "192.168.1.157:11435"
 BOTH = "ai-chat"
@@ -119,13 +118,6 @@ def test_only_what_the_gateway_decides_is_appended(body, appended):
     assert access(body).out_body.decode() == f"{body.rstrip()[:-1]}{appended}}}"
 
 
-@pytest.mark.parametrize(("path", "model"), [
-    ("/api/v1/code", "code"), ("/api/generate", "chat"), ("/v1/embeddings", "nomic-embed-text"),
-])  # fmt: skip
-def test_the_model_of_a_request_without_one_is_the_routes(path, model):
-    assert json.loads(access("{}", path).out_body) == {"model": model}
-
-
 @pytest.mark.parametrize("body", [
     b"", b"{", b"[]", b"model=chat", b"(\xb5/\xfd$\x80zstd", b'{"messages":[]} more', b"{" * 2000,
     b'{"a":\xff}', b'{"model":"chat","a":"\xff\xfe"}',
@@ -204,17 +196,6 @@ def test_what_the_user_may_use_is_all_there_is_for_him():
     assert refusal(access("{}", by=SOME, X_AI_Again="chat"))[0] == 403
 
 
-@cases(("status", "body", "message"), {
-    "a limit": (429, b'{"message":"API rate limit exceeded"}', "API rate limit exceeded"),
-    "a limit, told to a browser": (429, b"<html>", "API rate limit exceeded"),
-    "what Kong says to a browser": (502, b"<html>", "The gateway has no answer (502)."),
-})  # fmt: skip
-def test_kongs_own_errors_have_the_same_form(status, body, message):
-    asked = Exchange("POST", "/v1/", "", CIMultiDict(), "", status=status, answer_body=body)
-    _, said = refusal(asked)
-    assert said["message"].startswith(message)
-
-
 PLAIN, JSON = "text/plain; charset=utf-8", "application/json"
 
 
@@ -234,12 +215,6 @@ def test_a_page_that_a_node_does_not_have_is_an_error_of_the_same_form(status, k
 
 
 # --- lists ---
-
-
-def test_one_model_of_the_list_is_found_by_either_name():
-    for path in ("/v1/models/gpt-oss", "/v1/models/gpt-oss%3Alatest"):
-        assert json.loads(access("", path, "GET").answer_body)["id"] == "gpt-oss"
-    assert refusal(access("", "/v1/models/none", "GET"))[1]["code"] == "model_not_found"
 
 
 def test_the_first_byte_of_a_stream_is_not_waited_for_as_long_as_a_whole_answer():
@@ -304,18 +279,6 @@ def test_a_request_to_a_service_that_sleeps_wakes_its_node(monkeypatch, source, 
     asked = access("", "/api/v1/image", **headers)
     found = answered(asked, source=source, status=status, answer_body=b'{"message":"no"}').answer_headers
     assert found.get("X-Accel-Redirect") == redirect
-
-
-@pytest.mark.parametrize(("profiles", "sentence"), [
-    ([{"x": ["draw"], "y": ["draw"]}], "on N0 only in profile x or y; to switch: make profile TO=x"),
-    ([{"x": ["draw"]}, {"y": ["draw"]}],
-        "on N0 only in profile x, and on N1 only in profile y; to switch: make profile TO=x"),
-    ([{"x": ["draw"]}, {}], ""),
-    ([], ""),
-], ids=["two profiles of a node", "two nodes", "a node that always runs it", "no node"])  # fmt: skip
-def test_the_sentence_names_every_profile_it_runs_in(profiles, sentence):
-    nodes = [{"name": f"N{at}", "profiles": one, "services": {"draw": {}}} for at, one in enumerate(profiles)]
-    assert asleep(nodes, "draw", "Draw") == (sentence and f"Draw does not answer. It runs {sentence}")
 
 
 @cases(("headers", "upstream", "sent", "stands_in"), {

@@ -123,11 +123,6 @@ def test_no_page_may_take_a_path_that_nginx_has_itself():
     assert only_with_acme | rendered - pages - {""} == OWN_FOLDERS
 
 
-def test_a_longer_timeout_of_kong_makes_nginx_wait_longer():
-    files = render.render_role("nginx", overrides={"site_answer_timeout_s": 900})
-    assert "proxy_read_timeout 920s;" in files[CONF + "kong_proxy.conf"]
-
-
 @pytest.mark.parametrize("edge", ["drained", "without nginx"])
 def test_without_an_edge_the_gateway_goes_nowhere_else(edge):
     assert not {"@edge", "@edge_away"} & set(locations(edge=edge))
@@ -180,25 +175,6 @@ def test_a_page_without_a_login_is_for_administrators_and_not_for_pages_of_other
     assert [f"${service}", target] in [words for name, words, _ in server(node=node) if name == "set"]
 
 
-@pytest.mark.parametrize("location", ["/comfyui/", "/jupyter/"])
-def test_a_page_may_have_websockets_and_takes_no_memory(location):
-    for buffering in ("proxy_buffering", "proxy_request_buffering"):
-        assert values(location, buffering, node=PAGES) == [["off"]]
-    given = {words[0]: words[1] for words in values(location, "proxy_set_header", node=PAGES)}
-    assert (given["Upgrade"], given["Connection"]) == ("$websocket_upgrade", "$websocket_connection")
-    assert (given["X-Forwarded-Proto"], given["Host"]) == ("$scheme", "$http_host")
-
-
-def test_who_may_log_in_to_grafana_may_do_so_through_nginx():
-    site = render.without()
-    [services] = [node["services"] for node in site["cluster_nodes"] if node["name"] == GATEWAY]
-    del services["grafana"]["ingress"]["login"]
-    shown = parse(render.render_role("nginx", overrides=site)[CONF + "locations/ingress.conf"])
-    [grafana] = [block for _, words, block in shown if words == ["/grafana/"]]
-    assert "Authorization" not in [words[0] for name, words, _ in grafana if name == "proxy_set_header"]
-    assert ["/grafana/login"] not in [words for _, words, _ in shown]
-
-
 ACME = {"nginx_acme_domains": ["ai.example.org", "www.example.org"], "nginx_acme_email": "ops@example.org"}
 
 
@@ -225,12 +201,6 @@ def test_with_tls_the_same_is_served_and_nothing_old_is_spoken(node):
     assert served[0] == served[1]
     assert ("ssl_protocols", ["TLSv1.2", "TLSv1.3"], None) in tls
     assert not [words for name, words, _ in tls if words[:1] == ["Strict-Transport-Security"]]
-
-
-def test_a_port_that_is_open_to_nobody_needs_no_certificate():
-    assert set(servers(node=EDGE)) == {"80"}
-    files = render.render_role("nginx", host=render.hosts_running("nginx")[-1])
-    assert not [path for path in files if "tls.pem" in path or "ca.crt" in path]
 
 
 def test_whoever_asks_for_a_public_name_gets_the_certificate_of_the_acme_server():
@@ -319,19 +289,6 @@ def test_its_users_are_the_administrators_with_a_valid_key(node):
     assert "asks for an administrator's name and key" in files[CONF + "html/index.html"]
     edge = render.render_role("nginx", host=hosts[EDGE], overrides=ADMINS)
     assert "/opt/aicluster/nginx/secrets/pages" not in edge, "it serves no such page"
-
-
-def test_the_portal_leads_to_the_page_at_the_gateway():
-    page = render.render_role("nginx")[CONF + "html/index.html"]
-    links = re.findall(r'data-service="(\w+)">(?:(?!</li>).)*?<a href="([^"]*)"', page, re.DOTALL)
-    expected = {
-        "redis_commander": "/redis/",
-        "victorialogs": "/logs/select/vmui/",
-        "prometheus": "/prometheus/",
-    }
-    assert expected.items() <= dict(links).items()
-    assert [service for service, _ in links].count("prometheus") == 1
-    assert "/comfyui/" in dict(links)["comfyui"] and dict(links)["pgadmin"].startswith("http://192")
 
 
 WITH_ITS_MODEL = """'$edge_members,"model":"$edge_alias"}'"""
