@@ -6,7 +6,6 @@ from tables import cases
 
 from aicluster.engine.desired import Desired, desired_state
 from aicluster.engine.facts import (
-    engine_changes,
     new_services,
     pull_findings,
     services_there,
@@ -15,7 +14,6 @@ from aicluster.engine.facts import (
 )
 from aicluster.engine.files import File
 from aicluster.engine.plan import make_plan
-from aicluster.engine.scope import Scope
 
 HOST = hosts_running("postgrest")[0]
 COMPOSE, CHECK = "/opt/aicluster/redis/compose.yaml", "/opt/aicluster/checks/redis.py"
@@ -69,18 +67,3 @@ def test_a_service_is_there_if_the_project_can_include_it():
     found = [{"path": path, "reason": "missing"} for path in missing]
     assert services_there(WHOLE, {"differing": found}) == ["redis"]
     assert services_there(WHOLE, {"differing": [*found, {"path": COMPOSE, "reason": "missing"}]}) == []
-
-
-def test_what_others_left_on_the_node_is_not_this_run_s():
-    found = {"leftover": ["/opt/aicluster/kong/x"], "orphans": ["kong"], "differing": []}
-    assert Scope("redis").seen(found) == {"leftover": [], "orphans": [], "differing": []}
-    assert Scope().seen(found) == found
-
-
-@cases(("only", "more", "changes"), {
-    "of the engine, with work": ("docker_engine", {"prepare_needed": True}, True),
-    "of an engine as it should be": ("docker_engine", {"prepare_needed": False}, False),
-    "of a service after the engine's": ("redis", {"engine_changes": True}, True),
-})  # fmt: skip
-def test_in_check_mode_the_engine_is_as_predicted_after_a_plan(only, more, changes):
-    assert engine_changes({"scope": {"only": only}, **more}) is changes

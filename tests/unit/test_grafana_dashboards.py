@@ -4,21 +4,8 @@ import json
 
 import dashboards
 import render
-from tables import cases
 
 RENDERED = dashboards.rendered()
-PANELS = {f"{one['title']} / {panel['title']}": panel for one in RENDERED for panel in dashboards.panels(one)}
-# Ids of units as Grafana 12.4 knows them; it shows a number with an unknown word behind it otherwise.
-UNITS = {"short", "percentunit", "bytes", "Bps", "pps", "ops", "reqpm", "ms", "s", "celsius"}
-
-
-@cases("panel", PANELS)
-def test_a_panel_has_a_unit_grafana_knows(panel):
-    if panel["type"] != "text":
-        config = panel["fieldConfig"]
-        # A table has one per column.
-        own = [p["value"] for each in config["overrides"] for p in each["properties"] if p["id"] == "unit"]
-        assert set(own or [config["defaults"]["unit"]]) <= UNITS
 
 
 def test_a_link_to_a_dashboard_leads_to_one():

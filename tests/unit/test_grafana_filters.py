@@ -1,8 +1,6 @@
 """grafana_dashboard, grafana_datasources, grafana_links: descriptions and placement become files."""
 
 from copy import deepcopy
-from functools import reduce
-from operator import getitem
 from typing import Any
 
 import pytest
@@ -19,45 +17,6 @@ STAT = {"stat": "Up", "description": "Who is up.", "expr": "up", "unit": "short"
 
 def described(panel: dict[str, Any]) -> dict[str, Any]:
     return {"title": "T", "uid": "t", "description": "D.", "rows": {"Row": [panel]}}
-
-
-def built(panel: dict[str, Any]) -> dict[str, Any]:
-    [_, found] = grafana_dashboard(described(panel))["panels"]
-    return dict(found)
-
-
-DEFAULTS = ("fieldConfig", "defaults")
-UP_IS_GREEN = {"type": "value", "options": {"1": {"text": "up", "color": "green", "index": 0}}}
-
-
-@cases(("described_as", "path", "expected"), {
-    "a legend gets its braces": ({"legend": "{device} on {node}"},
-        ("targets", 0, "legendFormat"), "{{device}} on {{node}}"),
-    "colors are bounds between colors": ({"colors": ["green", 0.8, "red"]},
-        (*DEFAULTS, "thresholds", "steps"),
-        [{"value": None, "color": "green"}, {"value": 0.8, "color": "red"}]),
-    "states are words and colors for values": ({"states": {1: ["up", "green"]}},
-        (*DEFAULTS, "mappings"), [UP_IS_GREEN]),
-    "a part of one is drawn up to 1": ({"unit": "percentunit"}, (*DEFAULTS, "max"), 1),
-})  # fmt: skip
-def test_a_description_becomes_a_panel(described_as, path, expected):
-    assert reduce(getitem, path, built(STAT | described_as)) == expected
-
-
-def test_a_curve_without_a_legend_is_called_by_the_labels_it_keeps():
-    [query] = built({"lines": "Up", "description": "D.", "expr": "sum by (le, node) (up)"})["targets"]
-    assert query["legendFormat"] == "{{node}}"
-
-
-def test_columns_of_a_table_are_joined_by_its_labels():
-    pairs = {"Up": "up", "Load": "x"}.items()
-    columns = [{"name": name, "expr": expr, "unit": "short"} for name, expr in pairs]
-    labels = [{"label": "node", "name": "Node", "dashboard": "n"}, {"label": "tier", "name": "Tier"}]
-    table = built({"table": "Nodes", "description": "All.", "labels": labels, "columns": columns})
-    expressions = [target["expr"] for target in table["targets"]]
-    assert expressions == ["max by (node, tier) (up)", "max by (node, tier) (x)"]
-    names = {"node": "Node", "tier": "Tier", "Value #A": "Up", "Value #B": "Load"}
-    assert table["transformations"][1]["options"]["renameByName"] == names
 
 
 @cases(("panel", "message"), {

@@ -110,15 +110,6 @@ def test_of_images_their_size_is_stored(path, members):
     assert len(json.dumps(entry)) < 2000
 
 
-@cases(("path", "members"), {
-    "a tool": (CHAT, {"messages": [{"role": "tool", "content": ""}]}),
-    "a call for a response": ("/v1/responses", {"input": [{"type": "function_call_output", "output": ""}]}),
-})  # fmt: skip
-def test_an_answer_to_a_tool_that_said_nothing_is_stored(path, members):
-    entry = record(path, json.dumps(members), lines({"message": {"content": "Hey"}, **ENDED}))
-    assert [entry["exchange"]["role"], said(entry, "question"), said(entry, "answer")] == ["tool", "", "Hey"]
-
-
 def test_long_texts_are_stored_to_the_limit_without_half_a_character():
     for length, whole in ((100_000, True), (2_000_000, False)):
         members = {"messages": [{"role": "user", "content": "é" * length}]}

@@ -180,13 +180,6 @@ def test_two_users_who_say_the_same_have_a_conversation_each(database):
     assert [len(messages(database, who)) for who in ("anna", "bert")] == [2, 4]
 
 
-def test_a_client_may_name_its_conversation(database):
-    own = str(uuid4())
-    ingest(database, *[entry(question, conversation=own) for question in ("One?", "Two?")])
-    [one] = conversations(database)
-    assert (one["id"], one["messages"]) == (own, 4)
-
-
 def test_nobody_writes_into_a_conversation_of_somebody_else(database):
     ingest(database, entry(conversation=FOREIGN))
     ingest(database, entry("Mine!", conversation=FOREIGN, who="eve"))
@@ -211,13 +204,6 @@ def test_a_repeated_request_is_stored_once(database):
 def test_whatever_is_said_is_stored(database, text, kept):
     ingest(database, entry(text, text))
     assert [one["content"] for one in messages(database)] == [kept, kept]
-
-
-def test_of_an_answer_that_was_cut_the_part_that_came_is_kept_and_marked(database):
-    ingest(database, entry(answer="The answer is", whole=False, images="1000000"))
-    question, answer = messages(database)
-    assert (question["image_bytes"], question["whole"]) == ([1_000_000], True)
-    assert (answer["content"], answer["whole"]) == ("The answer is", False)
 
 
 @cases(("members", "reason"), {

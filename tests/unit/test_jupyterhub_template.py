@@ -28,21 +28,6 @@ with mock.patch.dict(sys.modules, IMAGE | {"hub_users": hub_users}):
     provision = import_file(f"{BIN}/provision", "jupyterhub_provision")
 
 
-def configuration(**overrides: Any) -> dict[str, Any]:
-    files = render.render_role("jupyterhub", overrides=overrides)
-    settings = json.loads(files["/opt/aicluster/jupyterhub/conf/settings.json"])
-    found: dict[str, Any] = hub.configuration(settings, "metrics", "provision")
-    return found
-
-
-def test_a_users_home_belongs_to_an_id_of_his_own_although_the_image_brought_it(tmp_path, monkeypatch):
-    given: list[Any] = []
-    monkeypatch.setattr("os.chown", lambda *what: given.append(what))
-    (tmp_path / "ubuntu").mkdir()
-    home, _ = hub.home_of("ubuntu", tmp_path)
-    assert given == [(home, 200000, 200000)]
-
-
 def said(*command: str | Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
@@ -91,12 +76,6 @@ async def test_who_may_log_in_has_a_key_of_his_own(day, name, key, admin, monkey
     door.normalize_username = str
     expected = None if admin is None else {"name": name, "admin": admin}
     assert await door.authenticate(None, {"username": name, "password": key}) == expected
-
-
-def test_the_hub_asks_for_keys_and_forgets_who_is_no_user():
-    found = configuration()
-    assert found["JupyterHub"]["authenticator_class"] is hub.KeyAuthenticator, "never the dummy one"
-    assert found["KeyAuthenticator"]["delete_invalid_users"]
 
 
 ANNA = {"admin": False, "keys": ["1", "2"]}

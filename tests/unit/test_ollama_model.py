@@ -133,12 +133,6 @@ def test_a_pull_is_resumed_when(ollama, run, monkeypatch, limits, first_attempt)
     assert ollama.pulls == ["phi3:mini"] * 2
 
 
-def test_a_pull_goes_on_as_long_as_bytes_arrive(ollama, run):
-    ollama.scripts = [[pulling(step * 1e8), pulling((step + 1) * 1e8)] for step in range(6)]
-    assert run(["phi3:mini"])["changed"]
-    assert len(ollama.pulls) == 7
-
-
 @cases(("note", "left"), {
     "an empty note of its progress begins anew": ("", 0),
     "whole notes goes on": ('{"N":0,"Offset":0,"Size":1,"Completed":1}', 3),
@@ -187,12 +181,6 @@ def test_a_model_is_copied_from_the_first_mirror_that_has_it(ollama, run, there)
     assert result["pulled"] == [MODEL]
     assert result["messages"] == [f"{MODEL} is there, copied from {ollama.mirror}"]
     assert list(ollama.models) == [MODEL.lower()], "its name on the mirror is gone"
-
-
-def test_the_reason_of_a_mirror_is_told_where_the_public_registry_fails_too(ollama, run, there):
-    ollama.scripts = [[{"error": "digest mismatch"}], [{"error": "file does not exist"}]]
-    message = run([MODEL], mirrors=[ollama.mirror])["msg"]
-    assert re.search(f"does not exist.*; not from a mirror: model {re.escape(there)}: .*digest", message)
 
 
 def test_a_model_that_names_its_registry_comes_from_there(ollama, run):

@@ -1,11 +1,8 @@
 """Models as the controller sees them: differences, mirrors, and what is printed of a long pull."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.aicluster_models import pull
-from fake_ollama import GIGA, pulling
 from tables import cases
 
 from aicluster.errors import SiteError
@@ -39,19 +36,3 @@ OPEN = node("AGX", "primary_ai", mirror_for=["lan"])
 })  # fmt: skip
 def test_a_node_copies_from_mirrors_that_let_it_in(pulling, nodes, mirrors):
     assert model_mirrors([*nodes, pulling], pulling) == mirrors
-
-
-@cases(("declared", "came", "line"), {
-    "no size is declared": (0, [], "gpt-oss: about to start"),
-    "nothing has come": (13.8, [], "gpt-oss: 0 % of 13.8 GB"),
-    "nothing has come in this stream": (13.8, [4.6], "gpt-oss: 33 % of 13.8 GB"),
-    "it is in the middle": (13.8, [0, 4.6], "gpt-oss: 33 % of 13.8 GB, 23.0 MB/s, 7 min left"),
-    "it is at the end": (13.8, [0, 13.7], "gpt-oss: 99 % of 13.8 GB, 68.5 MB/s, less than a minute left"),
-})  # fmt: skip
-def test_a_line_says_how_far_how_fast_how_long_when(monkeypatch, declared, came, line):
-    clock = iter([1000, 1200])
-    monkeypatch.setattr(pull, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    stream = pull.Pull("gpt-oss", int(declared * GIGA))
-    for completed in came:
-        stream.read(pulling(completed * GIGA, 13.8 * GIGA))
-    assert str(stream) == line

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import yaml
-from backups import Folder
 from render import made_up_secrets, render_role, without
 from tree import catalogue
 
@@ -32,18 +31,6 @@ def test_the_data_is_in_the_volume_whatever_the_version_of_the_image(image):
     rendered = yaml.safe_load(files(image=image)[f"{HOME}/compose.yaml"])["services"]["postgres"]
     mounts = [volume.split(":")[:2] for volume in rendered["volumes"] if not volume.startswith("/")]
     assert mounts == [["postgres", rendered["environment"]["PGDATA"]]]
-
-
-@pytest.mark.parametrize(("memory_mb", "expected"), [
-    pytest.param(1024, ["256MB", "4369kB", "64MB"], id="1 GB"),
-    pytest.param(4096, ["1024MB", "17476kB", "256MB"], id="4 GB"),
-    pytest.param(128, ["32MB", "1024kB", "16MB"], id="the smallest values still work"),
-])  # fmt: skip
-def test_buffers_follow_the_memory_of_the_catalogue(memory_mb, expected):
-    rendered = files(memory_mb=memory_mb)
-    found = settings(rendered)
-    assert [found[name] for name in ("shared_buffers", "work_mem", "maintenance_work_mem")] == expected
-    assert f'shm_size: "{memory_mb // 4}m"' in rendered[f"{HOME}/compose.yaml"]
 
 
 def test_all_sorts_and_the_cache_together_leave_half_of_the_memory():
@@ -107,33 +94,3 @@ def test_roles_that_nobody_names_any_more_may_not_sign_in(lacking, databases, ro
     assert re.search(rf"<> ALL.*'{{{roles}}}'", found[f"{HOME}/provision"])
     given = [line.split()[0] for line in found[f"{HOME}/secrets/roles"].splitlines() if line]
     assert ",".join(given) == roles
-
-
-@pytest.fixture
-def node(tmp_path):
-    """A node with the script; its folder holds `up` and `fails` as told, and the memory."""
-    made = Folder(tmp_path)
-    for name, does in {
-        "pg_isready": f"test -e {tmp_path}/up",
-        "provision": f"echo provisioned; test ! -e {tmp_path}/fails",
-        "server": "true",
-    }.items():
-        made.program(f"bin/{name}", f"#!/bin/sh\n{does}\n")
-    text = files()[f"{HOME}/healthy"].replace("/opt/aicluster", f"{tmp_path}/bin")
-    made.program("healthy", text.replace("/tmp/provisioned", f"{tmp_path}/provisioned"))
-    return made
-
-
-def healthy(node: Folder) -> tuple[bool, str]:
-    """Run the script; return whether it calls the database healthy, and what it did."""
-    done = node.run("env", "REPLICATION=primary", str(node.folder / "healthy"))
-    return done.returncode == 0, done.stdout.strip()
-
-
-def test_a_database_is_healthy_once_it_answers_and_was_provisioned_once_in_its_life(node):
-    assert healthy(node) == (False, "")
-    node.write("up", "")
-    fails = node.write("fails", "")
-    assert [healthy(node), healthy(node)] == [(False, "provisioned")] * 2
-    fails.unlink()
-    assert [healthy(node), healthy(node)] == [(True, "provisioned"), (True, "")]

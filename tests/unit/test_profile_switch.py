@@ -109,21 +109,11 @@ def test_a_switch_that_is_cut_off_while_it_turns_callers_away_opens_the_doors_ag
     assert node.steps[-2:] == ["block 11435", "unblock 11435"]
 
 
-def test_a_service_is_stopped_as_in_a_switch_without_leaving_the_profile():
-    node = Node(["web", "chat"])
-    aicluster_profile.stop(node, ["chat"])
-    assert node.steps == ["unblock 11435", "block 11435", "stop chat", "unblock 11435"]
-
-
 def test_work_that_does_not_end_is_counted_and_not_waited_for_for_ever(capsys, monkeypatch):
     node = Node(["web", "chat"], clients=2)
     monkeypatch.setattr(aicluster_profile, "DRAIN_S", 0)
     assert "stop chat" in switch(node)
     assert "chat: still at work (waited 0 s), requests: 2" in capsys.readouterr().out
-
-
-def test_a_service_that_docker_starts_again_and_again_is_not_at_work():
-    assert aicluster_profile.at_work(Node(["chat"], states={"chat": "restarting"}), ["chat"]) == 0
 
 
 @pytest.mark.parametrize(("fails", "said"), [

@@ -55,11 +55,6 @@ def test_the_primary_alone_is_backed_up_and_restored_in_drills(primary: str, sta
     assert {drill["node"] for drill in drills if drill["service"] == "postgres"} == {primary}
 
 
-def test_the_primary_alone_is_provisioned(primary: str, standby: str):
-    scripts = [rendered("postgres", node, primary)[f"{HOME}/provision"] for node in (primary, standby)]
-    assert ["\nexit 0\n" in script for script in scripts] == [False, True]
-
-
 def test_the_standby_follows_without_a_password_anybody_may_read(primary: str, standby: str):
     files = rendered("postgres", standby, primary)
     told = f"host={HOSTS[primary]} port=5432 user=replication application_name={standby}"

@@ -5,10 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import pytest
-from aicluster_backup_tools import require_answer
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret
@@ -120,21 +118,6 @@ def test_the_password_alone_opens_a_store_and_is_in_no_argument(tmp_path, monkey
     assert opened["RESTIC_REPOSITORY"].startswith("rest:http://site:")
     assert opened["RESTIC_REPOSITORY"].endswith("@10.0.0.1:8000/site")
     assert second.startswith("b2:bucket:/site|")
-
-
-def test_a_store_that_does_not_answer_is_named_at_once():
-    said = r"repository rest:http://127\.0\.0\.1:1: .*must answer; take another"
-    with pytest.raises(ValueError, match=said):
-        recover.require_answer("rest:http://127.0.0.1:1")
-
-
-def test_a_repository_behind_https_is_asked_at_its_port(monkeypatch):
-    connect = MagicMock()
-    for name in ("socket.create_connection", "aicluster.backup.recover.create_connection"):
-        monkeypatch.setattr(name, connect)
-    for asks in (recover.require_answer, require_answer):
-        asks("rest:https://host/path")
-        assert connect.call_args.args[0] == ("host", 443)
 
 
 def test_what_recovers_a_site_needs_no_library():
