@@ -1,6 +1,5 @@
 """Certificates of web pages: what the site's CA issues, as OpenSSL takes it, and what others lack."""
 
-import json
 import socket
 import ssl
 import subprocess
@@ -15,7 +14,7 @@ import aicluster_verify
 import pytest
 import render
 import site_preflight
-from a_kit import check_of, failure_of, site
+from a_kit import failure_of, site
 from aicluster_verify import Kit
 from cryptography import x509
 from site_description import errors_of, production
@@ -281,36 +280,11 @@ def authority_and_certificate(served: dict[str, Any]) -> tuple[str, str]:
     return ca, issued(f"{made:%Y-%m-%d}", names, address, ca=issuer)
 
 
-@pytest.mark.parametrize(("served", "said"), SERVED.values(), ids=SERVED)
-def test_verify_names_what_is_wrong_with_the_certificate(server, tmp_path, monkeypatch, served, said):
-    check = check_of("nginx")
-    ca, text = authority_and_certificate(served)
-    port = server(None if served.get("plain") else text)
-    (tmp_path / "ca.crt").write_text(ca_certificate(ca, SITE))
-    (tmp_path / "nginx.json").write_text(
-        json.dumps({"names": NAMES, "trusted": str(tmp_path / "ca.crt"), "public": []})
-    )
-    monkeypatch.setattr(check, "WANTED", str(tmp_path / "nginx.json"))
-    monkeypatch.setattr(check, "without_tls", lambda _kit: "seen")
-    kit = Kit(site("N", {"nginx": {"https": port}}), "run-1")
-    kit.services["nginx"]["ports"]["https"]["published"] = ADDRESS
-    if said:
-        failure = failure_of(check.check, kit)
-        assert said in failure.evidence and failure.next_command.startswith(
-            "openssl s_client -connect 127.0.0.1"
-        )
-        return
-    assert check.check(kit).startswith("seen; its certificate is valid for ")
-    monkeypatch.setattr(aicluster_verify, "SOON_DAYS", 1000)
-    assert check.check(kit)[1].startswith("the certificate ends in ")
-    # That of another CA is its own proof, if the whole file is what is trusted.
-    (tmp_path / "ca.crt").write_text(text)
-    assert check.check(kit)
-
-
 @pytest.mark.parametrize("starttls", ["", "postgres"])
 @pytest.mark.parametrize(("served", "said"), SERVED.values(), ids=SERVED)
-def test_so_does_the_check_of_any_service_with_tls(server, tmp_path, monkeypatch, served, said, starttls):
+def test_a_check_names_what_is_wrong_with_a_certificate(
+    server, tmp_path, monkeypatch, served, said, starttls
+):
     ca, text = authority_and_certificate(served)
     port = server(None if served.get("plain") else text, starttls)
     monkeypatch.setattr(aicluster_verify, "ROOT", str(tmp_path))

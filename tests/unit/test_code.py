@@ -34,15 +34,6 @@ def test_an_error_of_the_package_is_one_of_a_filter_word_for_word():
         FILTERS["service_endpoints"]([{"name": "N0", "services": {"kong": {}}}], "kong", "web")
 
 
-PACKAGE = [name for name in tree.named(".py", below="aicluster") if name.parts[1] != "adapters"]
-
-
-@pytest.mark.parametrize("name", PACKAGE, ids=str)
-def test_only_the_adapters_of_the_package_know_ansible(name):
-    others = {"aicluster", "cryptography", "yaml"}
-    assert {module.split(".")[0] for module in imports_of(name)} <= STANDARD_LIBRARY | others
-
-
 def imports_of(name: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse((ROOT / name).read_text())):

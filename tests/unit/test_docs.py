@@ -28,13 +28,6 @@ def test_the_links_make_targets_and_playbooks_of_a_page_exist(name):
     assert set(re.findall(r"(?:^|[`$ ])make ([a-z][a-z-]+)", code)) <= TARGETS
 
 
-def test_a_path_that_the_layout_page_names_exists():
-    paths = set(re.findall(r"^[\w.-]+/[\w./<>-]*$", code_of("docs/explain/layout.md"), re.MULTILINE))
-    assert len(paths) > 15
-    for path in paths:
-        assert list(ROOT.glob(re.sub(r"<[^>]*>", "*", path))), path
-
-
 def test_no_file_names_the_folder_this_copy_lies_in():
     if len(ROOT.parts) < 3:
         pytest.skip("too short a path to look for")

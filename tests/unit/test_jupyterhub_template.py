@@ -1,12 +1,10 @@
 """What JupyterHub is told, and what its first process makes of the image."""
 
-import json
 import subprocess
 import sys
 import sysconfig
 import tomllib
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -91,25 +89,6 @@ ANNA = {"admin": False, "keys": ["1", "2"]}
 ])  # fmt: skip
 def test_who_lost_a_right_is_logged_out(before, now, stays):
     assert provision.is_still_good(before, now) is stays
-
-
-def test_a_run_logs_out_whom_the_hub_knows_and_the_list_does_not(tmp_path, monkeypatch, capsys):
-    hub_has, ended = {"anna", "ben"}, list[str]()
-
-    def ask(path: str, method: str = "GET") -> Any:
-        if method == "DELETE":
-            return hub_has.remove(path.removeprefix("users/"))
-        return [{"name": name} for name in sorted(hub_has)] if path.endswith("offset=0") else []
-
-    monkeypatch.setattr(provision, "KNOWN", tmp_path / "known_users.json")
-    monkeypatch.setattr(provision, "ask", ask)
-    monkeypatch.setattr(provision, "end_processes", ended.append)
-    monkeypatch.setattr(hub_users, "users_now", lambda: {"anna": ANNA})
-    (tmp_path / "known_users.json").write_text(json.dumps({"anna": ANNA, "ben": ANNA}))
-    provision.main()
-    assert (hub_has, ended) == ({"anna"}, ["ben", "ben"])
-    provision.main()
-    assert capsys.readouterr().out == "changed: logged out ben\n"
 
 
 def test_the_lock_pins_what_was_asked_for_and_everything_it_needs():

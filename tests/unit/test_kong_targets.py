@@ -93,14 +93,6 @@ def test_a_target_that_answers_all_the_while_is_told_to_be_healthy_and_no_other(
     asyncio.run(beside_kong([node, "127.0.0.1:9"], use))
 
 
-def test_a_target_that_kong_notices_by_itself_is_left_to_it(node, monkeypatch):
-    def use(kit: Kit, addresses: list[Address]) -> None:
-        monkeypatch.setattr(time, "sleep", lambda _seconds: setattr(addresses[0], "available", True))
-        assert aicluster_kong_targets.stuck(kit, SITE) == []
-
-    asyncio.run(beside_kong([node], use))
-
-
 @contextmanager
 def program(monkeypatch: pytest.MonkeyPatch, folder: Path, kit: Kit) -> Iterator[None]:
     (folder / "verify.json").write_text("{}")
@@ -124,9 +116,3 @@ def test_the_timer_heals_and_verify_names_it(node, monkeypatch, tmp_path, capsys
     monkeypatch.setattr(check_of("kong"), "EMPTY", "")
     asyncio.run(beside_kong([node], use))
     assert f"{node} of ai-chat answers, and Kong called it unhealthy" in capsys.readouterr().out
-
-
-def test_a_kong_that_is_away_is_no_failure_of_the_timer(monkeypatch, tmp_path, capsys):
-    with program(monkeypatch, tmp_path, Beside([0, 9, 9])):
-        assert aicluster_kong_targets.main() == 0
-    assert "refused" in capsys.readouterr().out

@@ -2,35 +2,18 @@
 
 import json
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
 import pytest
 import render
-import tree
 from programs import ansible
 from tree import ROOT, load
 
 INVENTORIES = {"production": "inventory/production.yml", "lab": "inventory/lab/hosts.yml"}
 
 
-def variables_of(path: Path) -> dict[str, Any]:
-    return {key: value for file in sorted(path.rglob("*.yml")) for key, value in (load(file) or {}).items()}
-
-
 def test_every_variable_has_one_owner_among_the_files_of_group_vars_all():
     owners = Counter(key for file in (ROOT / "group_vars/all").glob("*.yml") for key in load(file) or {})
     assert not [key for key, count in owners.items() if count > 1]
-
-
-def test_every_variable_of_the_lab_exists_elsewhere():
-    known = set(variables_of(ROOT / "group_vars")) | set(variables_of(ROOT / "host_vars"))
-    for role in tree.roles():
-        if (ROOT / f"roles/{role}/defaults/main.yml").is_file():
-            known |= set(load(f"roles/{role}/defaults/main.yml") or {})
-    lab = variables_of(ROOT / "inventory/lab/group_vars") | variables_of(ROOT / "inventory/lab/host_vars")
-    unknown = {key for key in lab if not key.startswith("ansible_")} - known
-    assert not unknown, f"misspelt, or gone from the shared tree: {sorted(unknown)}"
 
 
 def test_both_inventories_place_the_same_nodes_in_the_same_groups():

@@ -1,6 +1,5 @@
 """What both Prometheus, the log store, Alertmanager and node_exporter are told; routes: tests/monitoring."""
 
-import configparser
 import re
 import shlex
 from typing import Any
@@ -61,13 +60,11 @@ def test_a_url_is_in_a_secret_file_and_nowhere_else_and_without_one_nobody_is_to
 
 
 FLAGS = "/etc/default/prometheus-node-exporter"
-UNIT = "/etc/systemd/system/prometheus-node-exporter.service"
 NODES = [
     (inventory, host)
     for inventory in sorted(render.SOURCES)
     for host in render.hosts_running("node_exporter", inventory)
 ]
-NANO = "192.168.1.159"
 
 
 def flags(**where: Any) -> list[str]:
@@ -83,18 +80,3 @@ def test_an_orin_is_not_asked_for_thermal_zones_which_would_hang_it(inventory, h
     [board] = [node["board"] for node in render.cluster(inventory) if node["host"] == host]
     orin = "Orin" in board
     assert ("--collector.thermal_zone" in flags(inventory=inventory, host=host)) is not orin
-
-
-def state(host: str) -> dict[str, Any]:
-    rendering = render.renderer("production", host)
-    extra = {"service": rendering.shared["cluster_node"]["services"]["node_exporter"]}
-    found: dict[str, Any] = rendering.state("node_exporter", rendering.variables("node_exporter", extra))
-    return found
-
-
-def test_the_edge_node_gets_a_unit_for_the_program_that_was_put_there():
-    assert state(NANO)["packages"] == []
-    unit = configparser.ConfigParser()
-    unit.read_string(render.render_role("node_exporter", host=NANO)[UNIT])
-    assert unit["Service"]["ExecStart"] == "/usr/local/bin/node_exporter $ARGS"
-    assert unit["Service"]["EnvironmentFile"] == FLAGS

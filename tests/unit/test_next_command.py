@@ -1,7 +1,5 @@
 """What a message tells a person to type: ssh_command and ansible_command."""
 
-from pathlib import Path
-
 import pytest
 from adapters import ssh_command
 from ansible import constants, context
@@ -32,8 +30,6 @@ def given(monkeypatch):
         {"ansible_host": "a", "ansible_port": 1, "ansible_user": "b", "ansible_private_key_file": "c",
          "ansible_ssh_host": "d", "ansible_ssh_port": 2, "ansible_ssh_user": "e",
          "ansible_ssh_private_key_file": "f"}, {}, {}, "ssh -p 2 -i f e@d"),
-    "a key of the command line": ({}, {}, {"private_key_file": "/k"}, "ssh -i /k pi51"),
-    "arguments of the command line": ({}, {}, {"ssh_extra_args": "-4"}, "ssh -4 pi51"),
     "a wrapper": ({}, {"AICLUSTER_SSH": "sudo -u aicluster ssh"}, {}, "sudo -u aicluster ssh pi51"),
 })  # fmt: skip
 def test_a_node_is_reached_as_by_this_run(hostvars, environment, options, command, given, monkeypatch):
@@ -44,7 +40,6 @@ def test_a_node_is_reached_as_by_this_run(hostvars, environment, options, comman
 
 
 @cases(("folder", "sources", "command"), {
-    "elsewhere": (Path("/"), OWN, f"cd {ROOT} && ansible-playbook"),
     "in a folder of the toolkit": (ROOT / "docs", [f"{ROOT}/inventory/lab", "pi51,"],
         f"cd {ROOT} && ansible-playbook -i inventory/lab -i pi51,"),
 })  # fmt: skip
@@ -59,7 +54,6 @@ def test_a_playbook_and_inventories_are_found_from_a_folder(folder, sources, com
         "'--vault-password-file=/home/me/my pass' --vault-password-file=site.yml"),
     "names vaults": ({"vault_ids": ["lab@prompt", f"home@{ROOT}/site.yml"]},
         "--vault-id=lab@prompt --vault-id=home@site.yml"),
-    "has arguments for ssh": ({"ssh_common_args": "-4"}, "--ssh-common-args=-4"),
     "has what is not for the next run": ({"tags": ["all"], "remote_user": "me"}, ""),
 })  # fmt: skip
 def test_the_next_run_is_given_what_this_one_was_given_that(options, words, given):

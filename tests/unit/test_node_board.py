@@ -53,11 +53,3 @@ def test_the_release_of_a_jetson_is_known_and_what_it_holds(monkeypatch, shown, 
     shown(L4T_FILE=line)
     found = board.board([])
     assert (found["l4t"], found["held"]) == (release, ["docker-ce"] if release else [])
-
-
-def test_the_program_of_a_runtime_is_looked_for_where_the_engine_finds_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    for name, mode in (("there", 0o755), ("no-program", 0o644)):
-        (tmp_path / name).touch(mode)
-    programs = ["there", "no-program", "gone", "env", str(tmp_path / "there"), "/opt/gone"]
-    assert board.board(programs)["absent"] == ["no-program", "gone", "/opt/gone"]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from aicluster_node import engine_start, shared_files, state, system
-from node_half import deliver, deliver_shared, inspect, want_shared
+from node_half import deliver, inspect, want_shared
 from programs import script
 
 pytestmark = pytest.mark.usefixtures("own_node")
@@ -25,11 +25,6 @@ def dockerd(tmp_path, monkeypatch):
         return words
 
     return make
-
-
-def test_the_engine_is_known_by_the_words_it_was_started_with(dockerd):
-    assert engine_start.engine_command() == []
-    assert dockerd("exit 0") == engine_start.engine_command()
 
 
 def test_an_engine_too_old_to_validate_says_nothing_and_no_other_program_is_started(tmp_path, dockerd):
@@ -75,22 +70,3 @@ def systemctl(monkeypatch):
 def test_an_engine_that_was_restarted_often_is_restarted_again(systemctl, act):
     act()
     assert systemctl == [["systemctl", "reset-failed", "docker.service", "docker.socket"]]
-
-
-def test_an_engine_that_does_not_start_any_more_gets_back_its_file(tmp_path, systemctl):
-    path, ours = tmp_path / "daemon.json", {"live-restore": True}
-    path.write_text('{"theirs": 1}')
-    path.chmod(0o600)
-    # A run that was killed, and the next one.
-    for fragment in (ours, {**ours, "debug": True}):
-        deliver_shared(path, fragment, reactions=[RESTART, ["reload", "ssh"]])
-    systemctl.clear()
-    assert engine_start.release({}) == {
-        "changed": True,
-        "engine": f"{path} is again what it was before this run; the engine does not start with it either.",
-    }
-    assert (path.read_text(), path.stat().st_mode & 0o777) == ('{"theirs": 1}', 0o600)
-    assert ["systemctl", "reset-failed", "docker.service", "docker.socket"] in systemctl
-    known = state.read_state()
-    assert (known["pending"], known["fragments"]) == ([["reload", "ssh"]], {str(path): []})
-    assert engine_start.release({}) == {"changed": False, "engine": ""}, "once"

@@ -77,11 +77,9 @@ def test_a_node_is_in_the_profile_it_was_switched_to_or_in_its_first(tmp_path, c
     "there is no container": ("chat", None, "missing", False),
     "it is of older files": ("chat", {"digest": "other"}, "changed", False),
     "it does not run": ("chat", {"state": "exited"}, "exited", False),
-    "it is not healthy": ("chat", {"health": "unhealthy"}, "unhealthy", False),
     "nothing, it is as wanted": ("chat", {}, None, False),
     "nothing, an inactive one does not run": ("paint", {"state": "created"}, None, False),
     "an inactive one runs": ("paint", {"state": "running"}, None, True),
-    "an inactive one crashes repeatedly": ("paint", {"state": "restarting"}, None, True),
     "an inactive one is paused": ("paint", {"state": "paused"}, None, True),
     "there is no container of an inactive one": ("paint", None, "missing", False),
     "an inactive one is of older files": ("paint", {"state": "exited", "digest": "old"}, "changed", False),
@@ -126,15 +124,6 @@ def test_a_run_about_one_role_forgets_nothing_of_the_others():
 
 INFO: dict[str, Any] = {"/info": (200, {"Driver": "overlay2"})}
 REDIS = {"containers": {"redis": "d"}, "images": {"redis": "redis:8"}}
-
-
-def test_nothing_is_asked_of_engine_or_registry_where_no_container_differs(tmp_path, monkeypatch, running):
-    monkeypatch.setattr(docker, "compose_version", lambda: pytest.fail("half a second of a small board"))
-    running(container("redis"))
-    with an_engine(tmp_path / "docker.sock", INFO) as asked:
-        found = inspect(**REDIS)["conditions"]
-    assert (found["images"], found["compose"]) == ({}, None)
-    assert [request.split()[1] for request in asked] == ["/info"]
 
 
 @cases(("path", "found"), {

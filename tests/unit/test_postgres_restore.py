@@ -82,19 +82,6 @@ def test_the_present_database_is_kept_under_another_name(server):
     assert "--drop-before` drops them" in said
 
 
-def test_owner_rights_and_settings_are_given_to_the_new_database_only(server):
-    server.restore(str(server.folder))
-    made = server.read("asked")
-    for line in (
-        'ALTER DATABASE "web_restoring" OWNER TO web;',
-        "ALTER ROLE web IN DATABASE \"web_restoring\" SET x TO '1';",
-        'REVOKE CONNECT,TEMPORARY ON DATABASE "web_restoring" FROM PUBLIC;',
-        "COMMENT ON DATABASE \"web_restoring\" IS 'DATABASE web of many';",
-    ):
-        assert line in made
-    assert "TABLE s t" not in made and "\\connect" not in made
-
-
 def test_roles_that_exist_keep_their_password_and_missing_ones_are_made(server):
     server.restore(str(server.folder))
     assert server.read("asked").rstrip().endswith("/opt/aicluster/provision")

@@ -24,11 +24,6 @@ def test_a_checkout_that_was_not_set_up_is_told_so_in_one_sentence(tmp_path, com
     assert refused.returncode != 0 and " ".join(refused.stderr.split()).count(said) == 1
 
 
-def test_another_folder_of_roles_hides_no_service(tmp_path):
-    shown = ansible("ansible-inventory", "--graph", "--vars", ANSIBLE_ROLES_PATH=f"{tmp_path}:{ROOT}/roles")
-    assert "kong:3.9" in shown.stdout
-
-
 @pytest.mark.parametrize(("text", "reason"), [
     pytest.param("summary: [", "did not find expected node", id="a bracket that is not closed"),
 ])  # fmt: skip

@@ -86,14 +86,6 @@ def test_the_report_gives_the_next_command_of_the_cause_through_ssh():
     ]
 
 
-def test_a_service_that_runs_the_image_of_a_rollback_is_a_warning():
-    pinned = {"A": {"sql": {"image": "sql:1", "pinned_from": "sql:2"}}}
-    [warning] = summary([node("A", result("sql"))], pinned)["warnings"]
-    assert warning["text"].startswith(
-        "keeps image sql:1 since its rollback, instead of sql:2; to change it again, "
-    )
-
-
 @cases(("command", "lines"), {
     "no command": ("", []),
     "a playbook": ("ansible-playbook site.yml", ["    next: ansible-playbook -i home site.yml"]),
