@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import runpy
 import signal
 import sqlite3
 import time
@@ -147,12 +146,6 @@ def test_what_cannot_be_copied_fails_before_restic_is_asked_and_the_next_job_is_
     assert main(["run"]) == 1
     assert {one["error"] for (name, _), one in node.status().items() if name == "postgres"} == {error}
     assert {"tag=backup" in line for line in node.copied()} == {True}
-
-
-def test_a_link_that_leads_nowhere_on_the_node_is_no_model(tmp_path):
-    (tmp_path / "link").symlink_to("/in/the/container")
-    program = ROOT / "roles/comfyui/templates/opt/aicluster/comfyui/bin/backup"
-    assert runpy.run_path(str(program))["models_in"](str(tmp_path), {}) == {}
 
 
 def test_a_store_that_is_off_fails_at_once_and_the_other_one_has_its_copies(node):

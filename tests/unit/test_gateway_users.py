@@ -14,7 +14,7 @@ from standin_kong import serving
 from tree import ROOT
 
 from aicluster.errors import SiteError
-from aicluster.gateway.users import gateway_users, hub_users, user_secrets, with_user
+from aicluster.gateway.users import gateway_users, user_secrets, with_user
 
 DAY = "2027-06-30"
 KEYS = [{"name": "old", "until": "2027-06-29"}, {"name": "last", "until": DAY}, {"name": "own"}]
@@ -32,24 +32,6 @@ def test_each_user_is_a_consumer_with_the_keys_of_the_day():
         {"secret": "user_anna/own", "tags": ["own"]},
     ])  # fmt: skip
     assert user_secrets(users) == [*(f"user_anna/{key['name']}" for key in KEYS), "user_ben/main"]
-
-
-def test_people_log_in_to_jupyterhub_with_any_of_their_keys():
-    users = [
-        {"name": "anna", "role": "user", "keys": KEYS[:2]},
-        {"name": "ben", "role": "admin"},
-        {"name": "carl", "role": "user", "enabled": False},
-        {"name": "ci", "role": "service"},
-    ]
-    secrets = {name: name for name in ["jupyterhub_password", *user_secrets(users)]}
-    assert {
-        name: (user["admin"], list(user["keys"].values()))
-        for name, user in hub_users(users, secrets, DAY).items()
-    } == {
-        "aicluster-verify": (False, [""]),
-        "anna": (False, [DAY]),
-        "ben": (True, [""]),
-    }
 
 
 # --- adding one ---

@@ -8,26 +8,8 @@ import render
 from tables import cases
 
 from aicluster.errors import SiteError
-from aicluster.monitoring.dashboards import grafana_dashboard
 from aicluster.monitoring.grafana import grafana_datasources, grafana_links
 from aicluster.site.nodes import nodes_running
-
-STAT = {"stat": "Up", "description": "Who is up.", "expr": "up", "unit": "short"}
-
-
-def described(panel: dict[str, Any]) -> dict[str, Any]:
-    return {"title": "T", "uid": "t", "description": "D.", "rows": {"Row": [panel]}}
-
-
-@cases(("panel", "message"), {
-    "without a query": (STAT | {"expr": ""}, "T: panel Up: expr must be said"),
-    "a misspelt key": (STAT | {"uint": "s"}, r"T: panel Up: unknown keys \['uint'\]"),
-    "two kinds": (STAT | {"bars": "Up"}, "must have one kind of stat, lines"),
-    "colors that end with a bound": (STAT | {"colors": ["green", 1]}, "must be color, bound, color"),
-})  # fmt: skip
-def test_a_bad_description_names_the_panel_and_the_mistake(panel, message):
-    with pytest.raises(SiteError, match=message):
-        grafana_dashboard(described(panel))
 
 
 def cluster(**ports: list[str]) -> list[dict[str, Any]]:

@@ -50,6 +50,7 @@ USERS = render.with_users(
     {"name": "anna", "role": "user", "keys": [{"name": "old", "until": "2999-06-29"}, {"name": "main"}]},
     {"name": "ben", "role": "admin", "keys": [{"name": "last", "until": "2999-06-30"}]},
     {"name": "ci", "role": "service"},
+    {"name": "carl", "role": "user", "enabled": False},
 )
 FILE = "/opt/aicluster/jupyterhub/secrets/users.json"
 
@@ -63,6 +64,7 @@ FILE = "/opt/aicluster/jupyterhub/secrets/users.json"
     pytest.param("2999-06-30", "ben", "made-up-user-ben-last", True, id="an administrator of the site"),
     pytest.param("2999-07-01", "ben", "made-up-user-ben-last", None, id="a user without a valid key"),
     pytest.param("2999-06-30", "ci", "made-up-user-ci-main", None, id="a program"),
+    pytest.param("2999-06-30", "carl", "made-up-user-carl-main", None, id="a user that is not enabled"),
     pytest.param("2999-06-30", "../root", "made-up-user-anna-main", None, id="nobody's name"),
     pytest.param("2999-06-30", "aicluster-verify", "made-up-jupyterhub-password", False, id="the check"),
 ])  # fmt: skip

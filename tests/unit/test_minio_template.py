@@ -115,21 +115,3 @@ def test_a_bucket_that_is_not_what_its_copy_is_fails(node, bucket, message):
 def test_a_bucket_that_was_deleted_is_nothing_to_copy(node, kind, code):
     node.write("on/mirror", f"echo '{kind} `gone` does not exist.' >&2; exit 1")
     assert node.run("sh", str(node.folder / "mirror"), "gone").returncode == code
-
-
-def test_the_copy_of_a_bucket_that_is_gone_goes_before_the_client_misses_its_folder(node):
-    node.write("on/mirror", 'test ! -e "$here/backup/images"')
-    node.write("on/ls", "echo '[2026-11-01 02:00:00 UTC]     0B models/'")
-    assert node.run("sh", str(node.folder / "mirror")).returncode == 0
-    assert node.tree("backup") == {"models/m": "old"}
-
-
-def test_the_store_gets_certificate_and_key_without_an_empty_line_which_it_would_refuse():
-    rendered = render_role("minio", host=PI52)
-    for name, kind in (
-        ("public.crt", "CERTIFICATE"),
-        ("private.key", "PRIVATE KEY"),
-        ("CAs/ca.crt", "CERTIFICATE"),
-    ):
-        text = rendered[f"{HOME}/secrets/certs/{name}"]
-        assert re.fullmatch(rf"-----BEGIN {kind}-----\n[^-]+\n-----END {kind}-----\n", text), name

@@ -30,11 +30,6 @@ def test_the_node_answers_whatever_a_request_holds(tmp_path):
     assert json.loads(done.stdout)["differing"] == [{"path": str(path), "reason": "content", "before": "x"}]
 
 
-def test_an_error_in_the_node_half_names_module_and_line():
-    done = sent({**QUESTION, "units": None, "probes": None})
-    assert b'File "aicluster_node.inspection", line ' in done.stderr
-
-
 @pytest.mark.usefixtures("own_node")
 def test_programs_of_a_node_speak_english_whatever_its_language(monkeypatch):
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")

@@ -33,12 +33,6 @@ def test_the_data_is_in_the_volume_whatever_the_version_of_the_image(image):
     assert mounts == [["postgres", rendered["environment"]["PGDATA"]]]
 
 
-def test_all_sorts_and_the_cache_together_leave_half_of_the_memory():
-    found = settings(files())
-    sorts = int(found["max_connections"]) * int(found["work_mem"].removesuffix("kB")) / 1024
-    assert sorts + int(found["shared_buffers"].removesuffix("MB")) <= 1024 / 2
-
-
 @pytest.mark.parametrize(("reach", "hosts"), [
     pytest.param(["localhost", "backend"], [], id="nobody outside the container network"),
     pytest.param(["lan"], ["192.168.1.0/24"], id="the whole network"),

@@ -7,7 +7,7 @@ import pytest
 import render
 from tree import load
 
-from aicluster.monitoring.scrape_jobs import labels_of, reach, scrape_jobs
+from aicluster.monitoring.scrape_jobs import labels_of, scrape_jobs
 
 GATEWAY, MONITORING = "192.168.1.147", "192.168.1.204"
 METRIC = re.compile(r"\b\w+_(?:seconds|bytes|code)\b")
@@ -21,18 +21,6 @@ def by_name(nodes: list[dict[str, Any]], host: str, scope: str = "all") -> dict[
 
 def targets(job: dict[str, Any]) -> list[str]:
     return [target for group in job["static_configs"] for target in group["targets"]]
-
-
-@pytest.mark.parametrize(("audience", "same_node", "expected"), [
-    pytest.param(["gateway"], False, "10.0.0.9:81", id="published, from another node"),
-    pytest.param(["gateway"], True, "10.0.0.9:81", id="published, on the same node, too"),
-    pytest.param([], True, "web:80", id="published to nobody: by the name of the container"),
-    pytest.param(["localhost"], True, "web:80", id="on loopback only: by the name of the container"),
-])  # fmt: skip
-def test_a_port_is_asked_where_it_is(audience, same_node, expected):
-    web = {"image": "x:1", "ports": {"http": {"port": 81, "container": 80, "from": audience}}}
-    one = {"name": "N", "host": "n", "address": "10.0.0.9", "tier": "edge", "services": {"web": web}}
-    assert reach(one, "web", "http", one if same_node else {**one, "host": "other"}) == expected
 
 
 @pytest.mark.parametrize(("profiles", "label"), [

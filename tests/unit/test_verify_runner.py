@@ -137,13 +137,3 @@ def test_an_unexpected_status_breaks_the_service_with_url_and_body(kit, address)
 def test_a_server_that_does_not_answer_in_time_breaks_the_service_with_the_words_checks_look_for(kit):
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(CheckError, match="timed out"):
         kit.http(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.1)
-
-
-def test_a_command_for_a_service_runs_in_its_container_if_that_runs(kit, tmp_path, monkeypatch):
-    said = '#!/bin/sh\ncase "$*" in ps*service=web) echo 1a;; "exec --interactive 1a tee x") cat;; esac\n'
-    (tmp_path / "docker").write_text(said)
-    (tmp_path / "docker").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert kit.execute("web", ["tee", "x"], "given") == "given"
-    with pytest.raises(CheckError, match="other has no running container"):
-        kit.execute("other", ["true"])
