@@ -1,4 +1,4 @@
-"""grafana_dashboard, grafana_datasources, grafana_links: descriptions and placement become files."""
+"""Grafana: its data sources and links follow placement, and who may look."""
 
 from copy import deepcopy
 from typing import Any
@@ -56,3 +56,12 @@ def test_links_lead_to_the_pages_people_may_open():
     for port in gateway["services"]["nginx"]["ports"].values():
         port["from"] = ["monitoring"]
     assert grafana_links(nodes) == []
+
+
+def test_visitors_may_look_at_the_gateway_s_alone_and_only_through_nginx():
+    monitoring, gateway = (
+        render.container("grafana", host=host) for host in ("192.168.1.204", "192.168.1.147")
+    )
+    assert (monitoring["ports"], gateway.get("ports")) == (["192.168.1.204:3000:3000"], None)
+    welcome = [one["environment"]["GF_AUTH_ANONYMOUS_ENABLED"] for one in (monitoring, gateway)]
+    assert welcome == ["false", "true"]

@@ -5,9 +5,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 from typing import Any
 
 import aicluster_kong_targets
@@ -93,23 +91,17 @@ def test_a_target_that_answers_all_the_while_is_told_to_be_healthy_and_no_other(
     asyncio.run(beside_kong([node, "127.0.0.1:9"], use))
 
 
-@contextmanager
-def program(monkeypatch: pytest.MonkeyPatch, folder: Path, kit: Kit) -> Iterator[None]:
-    (folder / "verify.json").write_text("{}")
-    monkeypatch.setattr(aicluster_kong_targets, "ROOT", str(folder))
-    monkeypatch.setattr(aicluster_kong_targets, "Kit", lambda *_: kit)
-    monkeypatch.setattr(aicluster_kong_targets, "wanted", lambda: SITE)
-    yield
-
-
 def test_the_timer_heals_and_verify_names_it(node, monkeypatch, tmp_path, capsys):
     def use(kit: Kit, addresses: list[Address]) -> None:
         check = check_of("kong")
         monkeypatch.setattr(check, "wanted", lambda: SITE)
         with pytest.raises(CheckError, match=f"{node} answers, but Kong calls it unhealthy in ai-chat"):
             check.check(kit)
-        with program(monkeypatch, tmp_path, kit):
-            assert aicluster_kong_targets.main() == 0
+        (tmp_path / "verify.json").write_text("{}")
+        monkeypatch.setattr(aicluster_kong_targets, "ROOT", str(tmp_path))
+        monkeypatch.setattr(aicluster_kong_targets, "Kit", lambda *_: kit)
+        monkeypatch.setattr(aicluster_kong_targets, "wanted", lambda: SITE)
+        assert aicluster_kong_targets.main() == 0
         assert addresses[0].available
 
     # `verify` first asks for a configuration.

@@ -133,9 +133,3 @@ def test_every_route_asks_for_a_key_and_counts_requests(lacking, policy, redis):
         assert (limits["policy"], (where.get("host"), where.get("port"))) == (policy, redis)
         verified = where.get("ssl", False), where.get("ssl_verify", False), where.get("server_name", "")
         assert verified == ((True, True, "pi52.local") if lacking == ["PI51"] else (False, False, ""))
-
-
-# --- the container ---
-
-
-# --- images and the quality of code ---

@@ -1,4 +1,4 @@
-"""Contracts of the layout: what makes `site.yml`, a tier's playbook and an ad hoc command see one truth."""
+"""Contracts of the layout: what makes all playbooks and ad hoc commands see one truth."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The engine's next start: what it will read, and the way back when it does not start."""
+"""The engine's next start: what it will read, and that it is not refused for too many."""
 
 import json
 

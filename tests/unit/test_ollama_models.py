@@ -1,4 +1,4 @@
-"""Models as the controller sees them: differences, mirrors, and what is printed of a long pull."""
+"""Models as the controller sees them: differences and mirrors."""
 
 from typing import Any
 

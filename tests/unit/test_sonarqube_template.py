@@ -1,4 +1,4 @@
-"""What SonarQube is told, and what its host is."""
+"""What SonarQube is told."""
 
 import pytest
 import render
