@@ -27,10 +27,8 @@ ENDED = {"State": "exited", "Status": "Exited (1)"}
     "unhealthy": (ALWAYS, [{"State": "running", "Status": "Up (unhealthy)"}], "failed"),
     "of two containers, of which one still starts": (ALWAYS, [HEALTHY, STARTING], "starting"),
     "started again by Docker": (ALWAYS, [STARTING | {"RestartCount": 1}], "failed"),
-    "of one container that starts and one that ended": (ALWAYS, [STARTING, ENDED], "failed"),
     "of another profile": (ALWAYS | {"profiles": ["night"]}, [HEALTHY], "inactive"),
     "of the host, its unit not active": (HOST | {"unit": "other.service"}, [], "failed"),
-    "of the host, a tool without a unit": (HOST | {"unit": None}, [], "healthy"),
 })  # fmt: skip
 def test_a_service_is_as_well_as_the_worst_of_it(entry, containers, state):
     assert service_state(entry, containers, "day", {"ssh.service"}) == state

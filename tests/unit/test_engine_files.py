@@ -49,12 +49,6 @@ def test_a_diff_without_text_says_what_changes(item, said):
     assert [diff["prepared"] for diff in shown] == ["/etc/old: removed\n", f"{item['path']}: {said}\n"]
 
 
-def test_the_diff_of_a_shared_file_shows_the_merged_result():
-    ours = File("/etc/docker/daemon.json", b'{"live-restore": true}', "docker_engine", merge=True)
-    item = {"path": ours.path, "reason": "content", "before": '{"runtimes": {}}', "after": "merged"}
-    assert file_diffs([ours], [item])[0]["after"] == "merged"
-
-
 def test_what_a_checker_quotes_of_a_secret_is_not_shown():
     secrets = {"a": "hunter", "b": "hunter-and-more", "c": "", "d": 5432}
     said = masked("key hunter-and-more, hunter, port 5432", secrets)

@@ -43,7 +43,6 @@ SSH, MITOGEN = "ansible.builtin.ssh", "mitogen_ssh"
     pytest.param(SSH, DENIED, "/etc/ssh/a.conf", REFUSED, id="no key opens the node"),
     pytest.param(SSH, DENIED, "/etc/other", None, id="passwords are not ended"),
     pytest.param(SSH, "exit 0", "/etc/ssh/a.conf", None, id="a key opens it"),
-    pytest.param("ssh", "exit 0", "/etc/ssh/a.conf", None, id="ssh under its short name"),
     pytest.param(MITOGEN, "exit 0", "/etc/ssh/a.conf", {"by": MITOGEN}, id="another ssh is not tried"),
     pytest.param(MITOGEN, "exit 0", "/etc/other", None, id="another ssh, and passwords are not ended"),
 ])  # fmt: skip

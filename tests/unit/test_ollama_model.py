@@ -183,12 +183,6 @@ def test_a_model_is_copied_from_the_first_mirror_that_has_it(ollama, run, there)
     assert list(ollama.models) == [MODEL.lower()], "its name on the mirror is gone"
 
 
-def test_a_model_that_names_its_registry_comes_from_there(ollama, run):
-    run(["hf.co/me/phi3:mini"], mirrors=[ollama.mirror])
-    assert ollama.pulls == ["hf.co/me/phi3:mini"]
-    assert "HEAD" not in [method for method, *_ in ollama.requests]
-
-
 def test_a_name_below_a_mirror_that_a_killed_process_left_is_removed(ollama, run, there):
     ollama.models = {MODEL.lower(): "d", there.lower(): "d"}
     assert run([MODEL], mirrors=[ollama.mirror])["removed"] == [there]

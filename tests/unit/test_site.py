@@ -174,8 +174,6 @@ AT_THE_GATEWAY = {"at": "gateway", "login": "admin", "path": "/w/"}
         front(["lan"], ["lan"]), [], AT_THE_GATEWAY, ("https://at-GATE:443/w/", "GATE", "admin")),
     "without TLS where it has none": (
         front(["lan"]), ["operators"], AT_THE_GATEWAY, ("http://at-GATE:80/w/", "GATE", "admin")),
-    "at its own port where no nginx serves it": (
-        front(["lan"]), ["operators"], {"at": "node"}, ("http://at-NODE:8080/", None, "own")),
     "nowhere where both are for nodes": (front(["monitoring"]), ["gateway"], AT_THE_GATEWAY, None),
 })  # fmt: skip
 def test_people_open_a_page(nginx, audience, ingress, expected):
@@ -187,9 +185,7 @@ def test_people_open_a_page(nginx, audience, ingress, expected):
     "the page of a service": ({"web": page("/web/")}, ["/web/"]),
     "beside Kong no page for other nodes": ({"web": page("/web/"), "kong": {}}, []),
     "on other nodes none for the gateway": ({"web": page("/web/", at="gateway")}, []),
-    "beside Kong its own": ({"web": page("/web/", at="gateway"), "kong": {}}, ["/web/"]),
     "not a page at the root, where nginx has its own": ({"web": page("/")}, []),
-    "none without a page": ({"web": page("/web/", path="/else/") | {"dashboard": None}}, []),
     "none that does not ask for it": ({"web": page("/web/") | {"ingress": None}}, []),
 })  # fmt: skip
 def test_nginx_serves(services, expected):

@@ -47,7 +47,6 @@ def test_every_service_has_failed_on_a_node_that_cannot_be_asked(answer, evidenc
 @cases(("before", "after"), {
     "sudo": ("sudo: unable to resolve host PI41: Name or service not known\r\n", ""),
     "brackets, and no end of the line": ('[motd] {"load": 1} [{"news": 0}] [', ""),
-    "lists of services": ('motd: [{"service": "a", "since": 3}]\n[]\n', ""),
 })  # fmt: skip
 def test_what_sudo_pam_and_shells_print_around_the_answer_is_no_part_of_it(before, after):
     answer = {"stdout": before + json.dumps([result("a", evidence="[{x}]")]) + after, "rc": 0}
