@@ -6,6 +6,7 @@ import subprocess
 from ipaddress import IPv4Network
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aicluster_lab import engine, subnet
@@ -36,7 +37,7 @@ def test_the_lab_of_another_checkout_is_not_taken_over_while_it_runs():
     labels = {"Labels": {ROOT_LABEL: "/home/me/there"}}
     running = SimpleNamespace(attrs=labels, status="running", remove=lambda **_: pytest.fail("it runs"))
     there, nothing = (SimpleNamespace(list=lambda found=found, **_: found) for found in ([running], []))
-    client = SimpleNamespace(containers=there, networks=nothing, volumes=nothing)
+    client: Any = SimpleNamespace(containers=there, networks=nothing, volumes=nothing)
     with pytest.raises(LabError, match="/home/me/there"):
         Containers(client, Path("/home/me/here")).require_own(take_over=True)
 
