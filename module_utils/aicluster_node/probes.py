@@ -1,6 +1,7 @@
-"""What services and files of the node show when a request asks for them."""
+"""What services, files and folders of the node show when a request asks for them."""
 
 import os
+import stat
 
 from . import system
 from .local_http import http_json
@@ -12,7 +13,10 @@ def probe(subject):
     http://<address>:<port>/<path>  the JSON a service answers on the node itself, or None
     /<path> or ~<user>/<path>       the text of a file; empty where it is missing, and where a user's file, or
                                     its folder, belongs to somebody else or is open to others
+    /<path>/                        the paths in a folder that not everyone may read
     """
+    if subject.endswith("/") and "://" not in subject:
+        return unreadable(subject)
     if "://" not in subject:
         path = os.path.expanduser(subject)
         home = os.path.expanduser(subject.partition("/")[0])
@@ -29,3 +33,15 @@ def is_private(path, home):
     except OSError:
         return False
     return all(one.st_uid == owner.st_uid and not one.st_mode & 0o077 for one in found)
+
+
+def unreadable(root):
+    """Return the paths in a folder that not everyone may read, or enter, itself included; links aside."""
+    found = []
+    for parent, _folders, files in os.walk(root):
+        for path in [parent] + [os.path.join(parent, name) for name in files]:
+            mode = os.lstat(path).st_mode
+            needed = 0o555 if stat.S_ISDIR(mode) else 0o444
+            if not stat.S_ISLNK(mode) and mode & needed != needed:
+                found.append(path)
+    return found

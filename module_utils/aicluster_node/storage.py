@@ -7,6 +7,8 @@ import re
 from . import system
 
 DOCKER_ROOT = "/var/lib/docker"
+CONTAINERD_FILE = "/etc/containerd/config.toml"
+CONTAINERD_ROOT = "/var/lib/containerd"
 
 
 def written_root(text):
@@ -45,12 +47,30 @@ def store(info, text):
     }
 
 
+def image_root(info, root):
+    """Return where the engine keeps images and what containers write; `root` is where it keeps all else.
+
+    With containerd's image store, the default since Docker 29, that is where containerd has its own data.
+    """
+    if info and not in_containerd(info):
+        return os.path.join(root, info.get("Driver", ""))
+    if "/docker/containerd/" in ((info.get("Containerd") or {}).get("Address") or ""):
+        # A containerd that the engine starts itself.
+        return os.path.join(root, "containerd")
+    head = re.split(r"(?m)^\s*\[", system.read_text(CONTAINERD_FILE))[0]
+    written = re.search(r"""(?m)^\s*root\s*=\s*["'](/[^"']*)""", head)
+    return written.group(1) if written else CONTAINERD_ROOT
+
+
 def disks(info):
-    """Return the file systems a run writes to. Volumes are named where they have their own."""
+    """Return the file systems a run writes to. Volumes and images are named where they have their own."""
     root = docker_root(info)
     found = [disk("/", False), disk(system.STACK_ROOT, False), disk(root, True)]
-    volumes = disk(os.path.join(root, "volumes"), True)
-    return found if volumes["device"] in [one["device"] for one in found] else [*found, volumes]
+    for path, data in ((os.path.join(root, "volumes"), True), (image_root(info, root), False)):
+        other = disk(path, data)
+        if other["device"] not in [one["device"] for one in found]:
+            found.append(other)
+    return found
 
 
 def disk(path, docker):

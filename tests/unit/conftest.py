@@ -31,6 +31,7 @@ def own_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (docker, "DOCKER_SOCKET", "docker.sock"),
         (images, "LOGINS_FILE", "logins.json"),
         (storage, "DOCKER_ROOT", "docker"),
+        (storage, "CONTAINERD_FILE", "containerd.toml"),
         (hold, "LOCK_FILE", "lock"),
         (hold, "SWITCH_LOCK", "switch"),
         (packages, "DPKG_FOLDER", "dpkg"),

@@ -199,6 +199,39 @@ def test_the_passphrase_is_asked_for_by(argv, asks, tmp_path):
     assert lines[-1].startswith("-P -m ansible.cli.") and lines[-1].endswith(" ".join(argv[1:]))
 
 
+COMPILED = ("aicluster", "action_plugins", "filter_plugins", "lookup_plugins", "vars_plugins")
+
+
+def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_path):
+    script = rendered("/opt/aicluster/bin/aicluster-toolkit-switch")
+    for there, here in {"/opt/aicluster-toolkit": str(tmp_path), "/usr/bin/python3": sys.executable}.items():
+        script = script.replace(there, here)
+    tmp_path.chmod(0o755)
+
+    def switch(release: str, lib: str) -> str:
+        parts = [f"releases/{release}/{part}" for part in (*COMPILED, "roles")]
+        for part in (*parts, f"lib/{lib}"):
+            (tmp_path / part).mkdir(parents=True, exist_ok=True)
+            (tmp_path / part / "a.py").write_text("a = 1\n")
+        argv = ["sh", "-c", script, "switch", release, lib]
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+    assert switch("one", "old") == "switched to one\n"
+    assert switch("two", "old") == "switched to two\n"
+    assert switch("two", "old") == "", "an interrupted run may come by again"
+    assert switch("two", "new") == ""
+    assert (tmp_path / "current").readlink() == Path("releases/two")
+    left = [path.name for part in ("releases", "lib") for path in (tmp_path / part).iterdir()]
+    assert left == ["two", "new"]
+    (tmp_path / "releases" / "two" / "roles").chmod(0o700)
+    (tmp_path / "lib" / "new").chmod(0o700)
+    assert switch("two", "new") == "mended modes\n"
+    assert switch("two", "new") == "", "everyone may read it now"
+    compiled = {str(path.parent.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*.pyc")}
+    own = {f"releases/two/{part}" for part in COMPILED}
+    assert compiled == {"lib/new", *own}, "what lies in roles is shipped"
+
+
 NODE, CONTROL = "192.168.1.147", "192.168.1.234"
 MARKS = load("roles/control_access/vars/main.yml")["__control_access_marks"]
 MARK, BACKUP = MARKS

@@ -1,4 +1,4 @@
-"""What services and files of a node show when they are asked for."""
+"""What services, files and folders of a node show when they are asked for."""
 
 import os
 
@@ -37,3 +37,16 @@ def test_a_probe_of_a_users_file_is_its_text_if_it_is_the_users_alone(keys, chan
     except PermissionError:
         pytest.skip("only root can give files away")
     assert probe("~/.ssh/authorized_keys") == found
+
+
+def test_a_probe_of_a_folder_is_what_in_it_not_everyone_may_read(tmp_path):
+    root = tmp_path / "toolkit"
+    for name in ("open/a", "open/b", "closed/c"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("")
+    (root / "link").symlink_to("/root/secret")
+    assert probe(f"{root}/") == []
+    (root / "open" / "b").chmod(0o600)
+    (root / "closed").chmod(0o700)
+    assert sorted(probe(f"{root}/")) == [str(root / "closed"), str(root / "open" / "b")]
+    assert probe(f"{root}/not-there/") == []

@@ -6,7 +6,9 @@ from node_half import inspect
 
 pytestmark = pytest.mark.usefixtures("own_node")
 OVERLAYFS = {"Driver": "overlayfs", "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
+MANAGED = {**OVERLAYFS, "Containerd": {"Address": "/var/run/docker/containerd/containerd.sock"}}
 OVERLAY2 = {"Driver": "overlay2", "DriverStatus": [["Backing Filesystem", "extfs"]]}
+ROOT_FIRST = 'version = 2\n  root = "/data/containerd"\n[plugins]\nroot = "/no"\n'
 
 
 @pytest.mark.parametrize(("path", "mount"), [
@@ -27,13 +29,29 @@ def test_a_disk_is_the_one_that_links_lead_to_also_of_a_folder_to_come(tmp_path,
     assert 0 < found["free_mb"] <= found["size_mb"]
 
 
-@pytest.mark.parametrize(("volumes", "more"), [(3, [("/d/volumes", True)]), (2, [])], ids=["own", "shared"])
-def test_volumes_are_named_where_they_have_a_disk_of_their_own(monkeypatch, volumes, more):
-    devices = {"/": 1, system.STACK_ROOT: 1, "/d": 2, "/d/volumes": volumes}
+@pytest.mark.parametrize(("info", "toml", "path"), [
+    pytest.param(OVERLAY2, "", "/docker/overlay2", id="the engine's own store is in its folder"),
+    pytest.param(OVERLAYFS, "", "/var/lib/containerd", id="containerd's store is in containerd's folder"),
+    pytest.param(OVERLAYFS, ROOT_FIRST, "/data/containerd", id="which its own file may move"),
+    pytest.param(OVERLAYFS, "[plugins]\nroot = '/no'\n", "/var/lib/containerd", id="but not a plugin's part"),
+    pytest.param(MANAGED, "", "/docker/containerd", id="the engine keeps data of a containerd it starts"),
+    pytest.param({}, "", "/var/lib/containerd", id="an engine that does not answer may use either"),
+])  # fmt: skip
+def test_images_are_where_the_engine_says(tmp_path, info, toml, path):
+    (tmp_path / "containerd.toml").write_text(toml)
+    assert storage.image_root(info, "/docker") == path
+
+
+@pytest.mark.parametrize(("volumes", "images", "more"), [
+    (3, 1, [("/d/volumes", True)]),
+    (2, 4, [("/var/lib/containerd", False)]),
+], ids=["volumes", "images"])  # fmt: skip
+def test_images_and_volumes_are_named_where_they_have_a_disk_of_their_own(monkeypatch, volumes, images, more):
+    devices = {"/": 1, system.STACK_ROOT: 1, "/d": 2, "/d/volumes": volumes, "/var/lib/containerd": images}
     monkeypatch.setattr(
         storage, "disk", lambda path, docker: {"path": path, "device": devices[path], "docker": docker}
     )
-    found = [(one["path"], one["docker"]) for one in storage.disks({"DockerRootDir": "/d"})]
+    found = [(one["path"], one["docker"]) for one in storage.disks({"DockerRootDir": "/d", **OVERLAYFS})]
     assert found == [("/", False), (system.STACK_ROOT, False), ("/d", True), *more]
 
 
