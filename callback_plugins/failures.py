@@ -17,7 +17,7 @@ description:
 
 
 def reason(result: dict[str, Any]) -> str:
-    """Return what a failed task says, of a loop what its failed items say, and of a program also its errors."""
+    """Return what a failed task says: of a loop its failed items, of a program also its errors."""
     items = [item for item in result.get("results", []) if item.get("failed")]
     said = [result.get("censored") or result.get("msg"), result.get("stderr"), *map(reason, items)]
     return "\n".join(str(text).strip() for text in said if text)
@@ -55,4 +55,6 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         """Print what is no longer in sight."""
         for host in sorted(self.buried):
             if stats.failures.get(host) or stats.dark.get(host):
-                self._display.display(f"{host} failed: " + self.last[host].replace("\n", "\n  ") + "\n", "red")
+                self._display.display(
+                    f"{host} failed: " + self.last[host].replace("\n", "\n  ") + "\n", "red"
+                )

@@ -21,9 +21,9 @@ from .archive import member_of
 ROOT = Path(__file__).resolve().parents[2]
 # What a run of the playbooks reads. Neither secrets nor tests nor the lab.
 PARTS = (
-    "LICENSE", "action_plugins", "aicluster", "ansible.cfg", "filter_plugins", "group_vars", "host_vars",
-    "inventory", "library", "lookup_plugins", "module_utils", "playbooks", "requirements.yml", "roles",
-    "site.yml", "vars_plugins",
+    "LICENSE", "action_plugins", "aicluster", "ansible.cfg", "callback_plugins", "filter_plugins",
+    "group_vars", "host_vars", "inventory", "library", "lookup_plugins", "module_utils", "playbooks",
+    "requirements.yml", "roles", "site.yml", "vars_plugins",
 )  # fmt: skip
 LIBRARIES = ("ansible-core", "jinja2", "packaging", "resolvelib")
 COLLECTIONS = ("community.docker", "community.library_inventory_filtering_v1")

@@ -199,7 +199,14 @@ def test_the_passphrase_is_asked_for_by(argv, asks, tmp_path):
     assert lines[-1].startswith("-P -m ansible.cli.") and lines[-1].endswith(" ".join(argv[1:]))
 
 
-COMPILED = ("aicluster", "action_plugins", "filter_plugins", "lookup_plugins", "vars_plugins")
+COMPILED = (
+    "aicluster",
+    "action_plugins",
+    "callback_plugins",
+    "filter_plugins",
+    "lookup_plugins",
+    "vars_plugins",
+)
 
 
 def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_path):

@@ -10,9 +10,17 @@ PLAY = """
   gather_facts: false
   strategy: free
   tasks:
-    - {name: Run a program, when: inventory_hostname == 'program', ansible.builtin.command: sh -c 'echo it broke >&2; exit 3'}
-    - {name: Run a loop, when: inventory_hostname == 'loop', ansible.builtin.fail: {msg: "no {{ item }}"}, loop: [bread, milk]}
-    - {name: Keep a secret, when: inventory_hostname == 'secret', ansible.builtin.fail: {msg: hush}, no_log: true}
+    - name: Run a program
+      ansible.builtin.command: sh -c 'echo it broke >&2; exit 3'
+      when: inventory_hostname == 'program'
+    - name: Run a loop
+      ansible.builtin.fail: {msg: "no {{ item }}"}
+      loop: [bread, milk]
+      when: inventory_hostname == 'loop'
+    - name: Keep a secret
+      ansible.builtin.fail: {msg: hush}
+      no_log: true
+      when: inventory_hostname == 'secret'
     - {name: Try, ignore_errors: true, ansible.builtin.fail: {msg: forgiven}}
     - {name: Go on, ansible.builtin.command: "true"}
 - hosts: last
@@ -25,7 +33,7 @@ def test_reasons_that_other_nodes_buried_are_repeated_after_the_recap(tmp_path: 
     play = tmp_path / "play.yml"
     play.write_text(PLAY)
     python = f"ansible_python_interpreter={sys.executable}"
-    run = ansible("ansible-playbook", play, "-i", "program,loop,secret,last,", "-c", "local", "-e", python)
+    run = ansible("ansible-playbook", str(play), "-i", "program,loop,secret,last,", "-c", "local", "-e", python)
     said = run.stdout.partition("PLAY RECAP")[2]
     assert run.returncode == 2
     assert "program failed: Run a program\n  non-zero return code\n  it broke\n" in said
