@@ -40,6 +40,27 @@ print(json.dumps(found))
 """
 # Seconds after which what says nothing is silent, between namespaces and between machines.
 HERE_S, SILENCE_S = "0.5", "4"
+PING = """
+import socket, sys
+one = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+one.settimeout(3)
+one.sendto(bytes([8, 0, 0xF7, 0xFF, 0, 0, 0, 0]), (sys.argv[1], 0))
+print(one.recvfrom(100)[1][0])
+"""
+# `ask` asks all machines of the LAN something, as mDNS does; `hear` says whether it hears that.
+GROUP = """
+import select, socket, sys
+group, word, address = "224.0.0.251", sys.argv[1], socket.inet_aton(sys.argv[2])
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+if word == "ask":
+    one.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, address)
+    one.sendto(b"who is it", (group, 5353))
+else:
+    one.bind((group, 5353))
+    one.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + address)
+    print("listens", flush=True)
+    print(bool(select.select([one], [], [], 1)[0]))
+"""
 
 
 def ip(*words: str) -> None:

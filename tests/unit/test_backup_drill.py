@@ -16,9 +16,11 @@ import aicluster_drill
 import aicluster_drill_kit
 import aicluster_textfile
 import pytest
+import render
 from backups import INSPECT, Folder, given_to_store, node, snapshot
 from by_path import import_file
 from tables import cases
+from tree import ROOT
 
 from aicluster.backup.drills import backup_drills
 
@@ -279,3 +281,44 @@ def test_a_drill_counts_what_is_good_and_says_what_is_not(tmp_path, job, make, e
     said = aicluster_drill_kit.answer(program.drill, str(tmp_path / job))
     assert said["evidence"].startswith(evidence)
     assert (said["ok"], said.get("rows")) == (rows is not None, rows)
+
+
+# Kong is the stand-in, with the variables of the container.
+STANDIN = f"PYTHONPATH={ROOT}/lab/standins/kong exec {sys.executable}"
+KONG = {
+    "compose": f"""{STANDIN} -c 'import json, sys, yaml
+print(json.dumps(yaml.safe_load(open(sys.argv[1]))))' "$3" """,
+    "run": f"""for word; do case "$word" in
+--env=*) export "${{word#--env=}}";; *:/kong/declarative:ro) top=${{word%%:*}};; esac; done
+{STANDIN} -m kong_standin config parse "$top/kong.yml" """,
+}  # fmt: skip
+SHIPPED = render.render_role("kong")
+
+
+@cases(("file", "damage", "evidence"), {
+    "as it ships": ("secrets/kong.yml", lambda text: text, "Kong reads kong.yml: parse successful"),
+    "cut off": ("secrets/kong.yml", lambda text: text[: len(text) // 2], "kong.yml: Failed parsing: "),
+    "with a plugin that Kong does not have": ("secrets/kong.yml",
+        lambda text: text.replace("name: http-log", "name: bogus", 1),
+        "kong.yml: Failed parsing: in 'ai-chat-http-log': plugin 'bogus' "),
+    "with a plugin that its settings do not name": ("compose.yaml",
+        lambda text: text.replace(",http-log", ""),
+        "kong.yml: Failed parsing: in 'ai-chat-http-log': plugin 'http-log' not enabled; "),
+    "whose settings are cut off": ("compose.yaml", lambda text: text + "\n:", "compose.yaml: "),
+})  # fmt: skip
+def test_kong_reads_a_copy_of_its_file_with_its_settings(tmp_path, monkeypatch, file, damage, evidence):
+    night, top = Folder(tmp_path), "kong/host/opt/aicluster/kong"
+    night.docker(**KONG)
+    night.use(monkeypatch, {})
+    monkeypatch.setenv("DRILL_IMAGE", "kong:1")
+    monkeypatch.setenv("DRILL_UID", "7")
+    for name in ("compose.yaml", "secrets/kong.yml"):
+        text = SHIPPED[f"/opt/aicluster/kong/{name}"]
+        night.write(f"{top}/{name}", damage(text) if name == file else text)
+    program = import_file("roles/kong/files/drill.py", "drill_kong")
+    said = aicluster_drill_kit.answer(program.drill, str(tmp_path / "kong"))
+    assert said["evidence"].startswith(evidence)
+    assert said["ok"] is evidence.startswith("Kong reads")
+    for argv in night.asked("run "):
+        assert "--network none" in argv and "--user 7:0" in argv
+        assert argv.endswith(" kong:1 kong config parse /kong/declarative/kong.yml")

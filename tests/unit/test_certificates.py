@@ -1,5 +1,8 @@
 """Certificates of web pages: what the site's CA issues, as OpenSSL takes it, and what others lack."""
 
+import json
+import os
+import re
 import socket
 import ssl
 import subprocess
@@ -14,7 +17,7 @@ import aicluster_verify
 import pytest
 import render
 import site_preflight
-from a_kit import failure_of, site
+from a_kit import ScriptedKit, check_of, failure_of, site
 from aicluster_verify import Kit
 from cryptography import x509
 from site_description import errors_of, production
@@ -22,6 +25,7 @@ from site_description import errors_of, production
 from aicluster.errors import SiteError
 from aicluster.gateway import certificates
 from aicluster.gateway.certificates import ca_certificate, node_certificate, own_problems, successor_months
+from aicluster.preflight.secrets import flaw_of
 
 SITE = ("lab", "example.org", "127.0.0.0/8")
 NAMES, ADDRESS = ["pi51.example.org", "ai.example.org"], "127.0.0.1"
@@ -141,6 +145,12 @@ def test_what_is_no_ca_is_refused_without_a_word_of_it(text):
         ca_certificate(str(text), SITE)
 
 
+def test_make_secrets_writes_a_ca_that_every_program_reads_unchanged():
+    assert flaw_of(secret()) is None
+    described = site_preflight.secrets_of({"site_secrets_file": "v", "site_secrets": {"site_ca": secret()}})
+    assert described["malformed"] == {} and described["ca_problem"] is None
+
+
 # ---------------------------------------------------------------- certificates of other CAs
 
 OWN: dict[str, tuple[dict[str, Any], str]] = {
@@ -201,6 +211,13 @@ def test_a_run_is_refused_before_a_node_is_touched(variables, own, message):
     described["certificates"] = {host: {"file": "tls/own.pem", **own} for host in (PI51, NANO)}
     said = [error for error in errors_of(described) if "site_tls" in error]
     assert (said == []) if not message else (len(said) == 1 and message in said[0])
+
+
+def test_a_ca_that_ends_is_named_with_what_to_do():
+    described = production()
+    described["secrets"]["ca_problem"] = "is of a CA that ends on 2036-05-20"
+    [said] = errors_of(described)
+    assert said.startswith("secret site_ca (hidden) is of a CA that ends on 2036-05-20: must be")
 
 
 def test_two_paths_take_the_place_of_the_sites_ca(monkeypatch, tmp_path):
@@ -280,11 +297,90 @@ def authority_and_certificate(served: dict[str, Any]) -> tuple[str, str]:
     return ca, issued(f"{made:%Y-%m-%d}", names, address, ca=issuer)
 
 
+@pytest.mark.parametrize(("served", "said"), SERVED.values(), ids=SERVED)
+def test_verify_names_what_is_wrong_with_the_certificate(server, tmp_path, monkeypatch, served, said):
+    check = check_of("nginx")
+    ca, text = authority_and_certificate(served)
+    port = server(None if served.get("plain") else text)
+    (tmp_path / "ca.crt").write_text(ca_certificate(ca, SITE))
+    (tmp_path / "nginx.json").write_text(
+        json.dumps({"names": NAMES, "trusted": str(tmp_path / "ca.crt"), "public": []})
+    )
+    monkeypatch.setattr(check, "WANTED", str(tmp_path / "nginx.json"))
+    monkeypatch.setattr(check, "without_tls", lambda _kit: "seen")
+    kit = Kit(site("N", {"nginx": {"https": port}}), "run-1")
+    kit.services["nginx"]["ports"]["https"]["published"] = ADDRESS
+    if said:
+        failure = failure_of(check.check, kit)
+        assert said in failure.evidence and failure.next_command.startswith(
+            "openssl s_client -connect 127.0.0.1"
+        )
+        return
+    assert check.check(kit).startswith("seen; its certificate is valid for ")
+    monkeypatch.setattr(aicluster_verify, "SOON_DAYS", 1000)
+    assert check.check(kit)[1].startswith("the certificate ends in ")
+    # That of another CA is its own proof, if the whole file is what is trusted.
+    (tmp_path / "ca.crt").write_text(text)
+    assert check.check(kit)
+
+
+ACME: dict[str, tuple[str, str, str]] = {
+    "it is good": (NAMES[1], "inactive", ""),
+    "it is not renewed": (
+        NAMES[1], "failed", "the last renewal by https://acme.test/d failed: Detail: no such host"),
+    "the name has another one": (
+        "www.example.com", "failed", "https://www.example.com has no certificate of https://acme.test/d: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "state", "said"), ACME.values(), ids=ACME)
+def test_verify_repeats_what_an_acme_server_says(server, tmp_path, monkeypatch, name, state, said):
+    check, (_, served), file = check_of("nginx"), authority_and_certificate({}), tmp_path / "acme.pem"
+    file.write_text(served)
+    wanted = {"names": NAMES, "trusted": str(file), "public": [name], "server": "https://acme.test/d"}
+    (tmp_path / "nginx.json").write_text(json.dumps(wanted))
+    monkeypatch.setattr(check, "ACME", str(file))
+    monkeypatch.setattr(check, "WANTED", str(tmp_path / "nginx.json"))
+    monkeypatch.setattr(check, "without_tls", lambda _kit: "seen")
+    commands = {
+        "systemctl show *": f"ActiveState={state}\n",
+        "journalctl *": "x\n  Detail: no such host\nHint\n",
+    }
+    kit = ScriptedKit(site("N", {"nginx": {"https": server(served)}}), {}, commands)
+    kit.services["nginx"]["ports"]["https"]["published"] = ADDRESS
+    if name not in NAMES:
+        failure = failure_of(check.check, kit).evidence
+        assert failure.startswith(said) and failure.endswith("; Detail: no such host")
+        return
+    seen = check.check(kit)
+    assert seen[1] == said if said else seen.startswith("seen; its certificate is valid for ")
+
+
+CERTBOT = """#!/bin/sh
+[ "$1 $2" = "certonly --force-renewal" ] || exit 1
+mkdir -p {0}/live/acme.test && cd {0}/live/acme.test && echo chain > fullchain.pem && echo key > privkey.pem
+"""
+
+
+def test_until_an_acme_server_issues_one_the_certificate_of_the_site_is_served(tmp_path, monkeypatch):
+    chosen = {"nginx_acme_domains": NAMES, "nginx_acme_server": "https://acme.test/d"}
+    files = render.render_role("nginx", overrides=chosen, entry={"uid": os.getuid()})
+    program = files["/opt/aicluster/bin/aicluster-acme"].replace("certonly", 'certonly "$@"')
+    assert f" --domain {NAMES[0]} --domain {NAMES[1]} " in program
+    program = re.sub("/opt/[a-z/]*/secrets|/var/lib/[a-z/]*", str(tmp_path), program)
+    for name, text in {"tls.pem": "site", "curl": "#!/bin/sh\n", "certbot": CERTBOT.format(tmp_path)}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for argument, text in (("", "site"), ("--force-renewal", "chain\nkey\n"), ("", "chain\nkey\n")):
+        done = subprocess.run(["sh", "-c", program, "acme", argument], check=False)
+        assert (done.returncode, (tmp_path / "acme.pem").read_text()) == (0 if argument else 1, text)
+    assert (tmp_path / "acme.pem").lstat().st_mode == 0o100400
+
+
 @pytest.mark.parametrize("starttls", ["", "postgres"])
 @pytest.mark.parametrize(("served", "said"), SERVED.values(), ids=SERVED)
-def test_a_check_names_what_is_wrong_with_a_certificate(
-    server, tmp_path, monkeypatch, served, said, starttls
-):
+def test_so_does_the_check_of_any_service_with_tls(server, tmp_path, monkeypatch, served, said, starttls):
     ca, text = authority_and_certificate(served)
     port = server(None if served.get("plain") else text, starttls)
     monkeypatch.setattr(aicluster_verify, "ROOT", str(tmp_path))
@@ -306,3 +402,8 @@ def test_a_check_names_what_is_wrong_with_a_certificate(
     assert warning.startswith("its standby is away; the certificate ends in ")
     if not starttls:
         assert kit.expect(kit.url("store", "api")).status == 200
+
+
+@pytest.mark.parametrize(("successor", "last"), [(False, "2027-05-31"), (None, "2028-05-31")])
+def test_what_no_successor_follows_is_valid_for_a_year_more(successor, last):
+    assert f"{ends(issued(successor=successor)):%Y-%m-%d}" == last

@@ -16,6 +16,8 @@ import fake_lan
 import pytest
 import render
 import stack_step
+import tree
+import yaml
 from a_kit import ScriptedKit, check_of, failure_of, site
 from aicluster_node import delivery, firewalls
 from aicluster_verify import CheckError
@@ -23,6 +25,7 @@ from ansible.errors import AnsibleConnectionFailure
 from inspected import files, inspected
 from node_half import deliver, inspect
 from programs import script
+from tree import ROOT
 
 from aicluster.engine.desired import Desired
 from aicluster.engine.plan import make_plan
@@ -70,6 +73,10 @@ def test_ports_of_the_sites_own_programs_are_opened_to_whom_they_name():
     assert f"    ip saddr {{ {LAN} }} udp dport 5353 accept" in rules
 
 
+def test_without_operators_the_control_node_alone_reaches_ssh():
+    assert reached("NANO", operators=())["sshd tcp 22"] == [CONTROL]
+
+
 def test_every_node_knows_which_ports_of_the_others_answer_it():
     nodes = list(NODES.values())
     matrix = {one["node"]: one for one in port_matrix(nodes, GATEWAY, LAN, [OPERATOR], [9001])}
@@ -83,6 +90,13 @@ def test_every_node_knows_which_ports_of_the_others_answer_it():
     assert {one["node"] for one in port_matrix(nodes, GATEWAY, LAN, [OPERATOR]) if not one["shut"]} == {
         "NANO"
     }
+
+
+def test_each_node_has_the_firewall_unless_the_site_or_the_node_turns_it_off(monkeypatch):
+    assert {name for name, node in NODES.items() if "firewall" not in node["services"]} == set()
+    render.choose(monkeypatch, site_firewall=False)
+    listed = render.site("production").hostvars[GATEWAY]["node_common_services"]
+    assert "firewall" not in listed and "node_exporter" in listed
 
 
 # ---------------------------------------------------------------- loaded, in a LAN of namespaces
@@ -176,6 +190,22 @@ def test_a_node_its_containers_and_the_answers_to_both_pass(closed):
     assert asked(closed, "beside", MEMBERS["foreigner"], [22]) == {22}
 
 
+def test_everybody_may_ping_the_node(closed):
+    answer = closed.run("foreigner", "python3", "-c", fake_lan.PING, NODE["address"])
+    assert answer.strip() == NODE["address"]
+
+
+def test_what_is_loaded_is_listed_as_the_file_is(closed):
+    listing = CHECK.LISTING
+    file = rules_of("PI51")
+    fresh = closed.run(
+        "node", "unshare", "--net", "sh", "-c", f"nft --file /dev/stdin && {listing}", stdin=file
+    )
+    asked(closed, "foreigner", NODE["address"])
+    assert fresh == closed.run("node", "sh", "-c", listing)
+    assert fresh.count("accept") == file.count(" accept") > 10
+
+
 # ---------------------------------------------------------------- inside a node
 
 # Port of a container -> which others on its node reach it there.
@@ -214,12 +244,29 @@ def test_no_port_of_a_container_is_open_to_others_but_by_declaration():
     assert {port: " ".join(sorted(askers)) for port, askers in found.items()} == ASKERS
 
 
+def test_kong_reaches_every_target_of_its_upstreams():
+    told = yaml.safe_load(render.render_role("kong")["/opt/aicluster/kong/secrets/kong.yml"])
+    targets = {target["target"] for upstream in told["upstreams"] for target in upstream["targets"]}
+    assert targets <= {f"{address}:{port}" for address, port in reach("PI51")["kong"]["beyond"]}
+
+
 def test_what_containers_reach_outside_is_declared():
     outside = {
         service: one["outside"] for name in NODES for service, one in reach(name).items() if one["outside"]
     }
     assert outside == {
         "alertmanager": ["lan", "internet"], "jupyterhub": ["internet"], "ollama": ["internet"]}  # fmt: skip
+
+
+@pytest.mark.parametrize("network", ["default", "jupyterhub"])
+def test_no_two_services_have_one_address(network):
+    members = list(tree.catalogue()) if network == "default" else [network, "nginx"]
+    assert len({address_of(service, network, "172.16.0.0/16") for service in members}) == len(members)
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_the_kernel_takes_the_rules_of_every_node(lan, name):
+    lan.run("node", "unshare", "--net", "nft", "--file", "/dev/stdin", stdin=rules_of(name))
 
 
 AGX0, OWN, STRANGER = MEMBERS["other"], NODE["address"], MEMBERS["foreigner"]
@@ -324,11 +371,28 @@ def trial(lan, tmp_path) -> Trial:
     return Trial(lan, tmp_path)
 
 
+def test_new_rules_are_loaded_with_a_timer_that_takes_them_back(trial):
+    trial.steps("begin")
+    assert (trial.loaded, trial.kept) == (NEW, "")
+    assert trial.calls == [
+        f"systemctl stop {ROLLBACK}.timer", f"{TIMER} {ROOT / PROGRAM} back",
+    ]  # fmt: skip
+
+
 def test_rules_that_nobody_confirms_give_way_to_the_former_ones(trial):
     trial.steps("begin", "back")
     assert (trial.loaded, trial.kept) == (OLD, "")
     assert trial.steps("confirm") == 1, "too late"
     assert (trial.loaded, trial.kept) == (OLD, "")
+
+
+def test_the_first_rules_of_a_node_give_way_to_none(trial):
+    for table in TABLES:
+        trial.lan.clear("node", table)
+    trial.steps("begin")
+    assert trial.loaded == NEW
+    trial.steps("back")
+    assert trial.loaded == ""
 
 
 def test_confirmed_rules_stay_and_are_those_of_the_next_boot(trial):
@@ -357,6 +421,7 @@ def test_rules_that_do_not_load_leave_the_former_ones(trial):
 # ---------------------------------------------------------------- the run confirms
 
 ON_TRIAL = {"reactions": [["trial", "/a/program"], ["restart", "x"]]}
+NOTHING_ON_TRIAL = {"reactions": [["restart", "x"]]}
 
 
 class Run(stack_step.ActionModule):
@@ -384,6 +449,18 @@ def test_what_is_taken_on_trial_is_confirmed_over_a_new_connection():
     run = Run(ON_TRIAL)
     run.handled()
     assert run.did == [("begin", ["/a/program"]), "new connection", ("handled", ["/a/program"])]
+
+
+def test_what_is_not_on_trial_needs_no_new_connection():
+    run = Run(NOTHING_ON_TRIAL)
+    run.handled()
+    assert run.did == [("handled", [])]
+
+
+def test_a_trial_that_does_not_begin_is_not_confirmed():
+    run = Run(ON_TRIAL, begin={"failed": True, "msg": "no"})
+    assert run.handled() == {"failed": True, "msg": "no"}
+    assert run.did == [("begin", ["/a/program"])]
 
 
 def test_a_run_that_locked_itself_out_says_so():
@@ -511,6 +588,27 @@ def test_rules_of_the_iptables_of_old(elsewhere, tables, rules, found):
     assert firewalls.others() == found
 
 
+def test_a_run_comes_from_where_sshd_says_though_sudo_hides_it():
+    hidden = "import os; from aicluster_node import firewalls; print(firewalls.peer())"
+    run = f"subprocess.run([sys.executable, '-c', {hidden!r}], env={{'PYTHONPATH': sys.argv[1]}})"
+    outer = f"import subprocess, sys; {run}"
+    told = {"SSH_CONNECTION": "192.0.2.7 5000 192.0.2.1 22"}
+    command = [sys.executable, "-c", outer, os.pathsep.join(sys.path)]
+    assert (
+        subprocess.run(command, env=told, capture_output=True, text=True, check=True).stdout == "192.0.2.7\n"
+    )
+
+
+@pytest.mark.usefixtures("lan")
+def test_the_kernel_is_asked_for_nftables(elsewhere, monkeypatch):
+    assert firewalls.has_nf_tables() is True
+    monkeypatch.setattr(firewalls, "INTERFACES", str(elsewhere))
+    for name in ("br-lan", "br-0123456789ab", "eth0"):
+        (elsewhere / name).mkdir()
+    found = firewalls.firewalls()
+    assert (found["bridges"], found["others"]) == (["br-lan"], [])
+
+
 # ---------------------------------------------------------------- verify
 
 LISTS = "sh -c nft --stateless*"
@@ -538,6 +636,14 @@ def node_of_check(tmp_path, monkeypatch) -> Any:
         )
 
     return answers
+
+
+def test_verify_says_how_many_ports_it_tried(node_of_check):
+    assert CHECK.check(node_of_check(80, 443)).endswith(
+        # Kong may ask Redis and not the other node, Redis neither that nor two ports of Kong.
+        "3 ports of 1 nodes answer or are closed as declared, 4 for containers"
+    )
+    assert "3 ports" in CHECK.check(node_of_check()), "a node without power is for its own services to tell"
 
 
 WRONG: dict[str, tuple[Any, ...]] = {

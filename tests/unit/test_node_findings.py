@@ -171,8 +171,6 @@ ANEW = "`sudo docker compose -p aicluster down` there first"
     "options of the log driver that was there before": (
         start({**JOURNALD, "log-opts": {"tag": "x", "max-size": "10m", "gelf-address": "udp://x"}}),
         "log-opts: gelf-address, max-size", OUT_OF_FILE),
-    "a log driver on the engine's command line that does not know the options of the file": (
-        start({"log-opts": {"max-size": "1m"}}, "--log-driver=journald"), "log-opts: max-size", OUT_OF_FILE),
     "users that are to be remapped, and volumes of those that are not": (
         {**start({"userns-remap": "default"}, containers=False), **VOLUMES},
         "userns-remap: default, until now off", SAVE),

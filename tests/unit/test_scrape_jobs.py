@@ -1,13 +1,15 @@
 """scrape_jobs: what a Prometheus asks follows from what is placed where."""
 
 import re
+from copy import deepcopy
 from typing import Any
 
 import pytest
 import render
 from tree import load
 
-from aicluster.monitoring.scrape_jobs import labels_of, scrape_jobs
+from aicluster.monitoring.scrape_jobs import labels_of, reach, scrape_jobs
+from aicluster.site.nodes import nodes_running
 
 GATEWAY, MONITORING = "192.168.1.147", "192.168.1.204"
 METRIC = re.compile(r"\b\w+_(?:seconds|bytes|code)\b")
@@ -23,6 +25,18 @@ def targets(job: dict[str, Any]) -> list[str]:
     return [target for group in job["static_configs"] for target in group["targets"]]
 
 
+@pytest.mark.parametrize(("audience", "same_node", "expected"), [
+    pytest.param(["gateway"], False, "10.0.0.9:81", id="published, from another node"),
+    pytest.param(["gateway"], True, "10.0.0.9:81", id="published, on the same node, too"),
+    pytest.param([], True, "web:80", id="published to nobody: by the name of the container"),
+    pytest.param(["localhost"], True, "web:80", id="on loopback only: by the name of the container"),
+])  # fmt: skip
+def test_a_port_is_asked_where_it_is(audience, same_node, expected):
+    web = {"image": "x:1", "ports": {"http": {"port": 81, "container": 80, "from": audience}}}
+    one = {"name": "N", "host": "n", "address": "10.0.0.9", "tier": "edge", "services": {"web": web}}
+    assert reach(one, "web", "http", one if same_node else {**one, "host": "other"}) == expected
+
+
 @pytest.mark.parametrize(("profiles", "label"), [
     pytest.param({}, None, id="a node without profiles"),
     pytest.param({"a": ["kong"], "b": []}, None, id="a service of no profile always runs"),
@@ -33,6 +47,18 @@ def targets(job: dict[str, Any]) -> list[str]:
 def test_a_target_that_does_not_always_run_says_so(profiles, label):
     one = {**render.cluster("production")[0], "profiles": profiles}
     assert labels_of(one, "ollama").get("profile") == label
+
+
+def test_the_watch_looks_at_nodes_prometheus_and_the_ingress_at_its_own_pace():
+    nodes = deepcopy(render.cluster("production"))
+    for one in nodes_running(nodes, "prometheus"):
+        one["services"]["prometheus"]["metrics"]["interval_s"] = 15
+    jobs = by_name(nodes, MONITORING, "watch")
+    assert list(jobs) == ["node_exporter", "prometheus", "probe", "ping"]
+    assert targets(jobs["prometheus"]) == [f"{GATEWAY}:9090", f"{MONITORING}:9090"]
+    of_the_gateway = [f"http://{GATEWAY}:80/healthz", f"https://{GATEWAY}:443/healthz"]
+    assert targets(jobs["probe"]) == of_the_gateway, "of all nginx the one before Kong, with its certificate"
+    assert "scrape_interval" not in jobs["prometheus"]
 
 
 def test_the_watch_keeps_of_a_node_what_rules_about_backups_read():
