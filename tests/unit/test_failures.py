@@ -22,10 +22,11 @@ PLAY = """
       no_log: true
       when: inventory_hostname == 'secret'
     - {name: Try, ignore_errors: true, ansible.builtin.fail: {msg: forgiven}}
-    - {name: Go on, ansible.builtin.command: "true"}
 - hosts: last
   gather_facts: false
-  tasks: [{name: Fail last, ansible.builtin.fail: {msg: in sight}}]
+  tasks:
+    - {name: Go on, ansible.builtin.command: "true"}
+    - {name: Fail last, ansible.builtin.fail: {msg: in sight}}
 """
 
 
@@ -33,7 +34,9 @@ def test_reasons_that_other_nodes_buried_are_repeated_after_the_recap(tmp_path: 
     play = tmp_path / "play.yml"
     play.write_text(PLAY)
     python = f"ansible_python_interpreter={sys.executable}"
-    run = ansible("ansible-playbook", str(play), "-i", "program,loop,secret,last,", "-c", "local", "-e", python)
+    run = ansible(
+        "ansible-playbook", str(play), "-i", "program,loop,secret,last,", "-c", "local", "-e", python
+    )
     said = run.stdout.partition("PLAY RECAP")[2]
     assert run.returncode == 2
     assert "program failed: Run a program\n  non-zero return code\n  it broke\n" in said
