@@ -22,7 +22,7 @@ CURES = {
     "newer version of ollama": "this model needs a newer Ollama: raise its image in the service catalogue",
     "file does not exist": "the registry has no such model: look up name and tag on https://ollama.com/library",
     "unauthorized": "the registry wants a login: use a public model or a mirror",
-    "no location header": "the registry must send a Location header with blobs: see roles/ollama/README.md",
+    "no location header": "a mirror must send a Location header with blobs: see roles/ollama/README.md",
     "digest mismatch": "damaged bytes came and are deleted: run the playbook again; look at proxies between",
 }
 

@@ -203,6 +203,11 @@ def test_with_tls_the_same_is_served_and_nothing_old_is_spoken(node):
     assert not [words for name, words, _ in tls if words[:1] == ["Strict-Transport-Security"]]
 
 
+def test_a_browser_is_told_to_insist_on_tls_if_the_site_wants_that():
+    files = render.render_role("nginx", overrides={"nginx_hsts_s": 600})
+    assert 'add_header Strict-Transport-Security "max-age=600";' in files[CONF + "servers/https.conf"]
+
+
 def test_whoever_asks_for_a_public_name_gets_the_certificate_of_the_acme_server():
     maps = parse(render.render_role("nginx", overrides=ACME)[CONF + "http/tls.conf"])
     [entries] = [block for _, words, block in maps if words == ["$ssl_server_name", "$tls"]]
