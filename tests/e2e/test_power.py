@@ -17,7 +17,7 @@ from verified import verify
 
 NODES = site.nodes()
 SIGNALLED = "nginx"
-LATE_S = 40 if os.environ.get("AICLUSTER_FULL") else 20
+LATE_S = 20 if os.environ.get("AICLUSTER_FULL") else 10
 WITHIN_S = LATE_S + 240
 UNIT = "late-address.service"
 PATH = f"/etc/systemd/system/{UNIT}"
@@ -27,7 +27,7 @@ LATE_ADDRESS = """
 Before=docker.service
 [Service]
 ExecStartPre=/usr/sbin/ip address flush dev eth0
-ExecStart=/bin/sh -c 'sleep {late_s}; ip address add {address} dev eth0 && ip route add default via {router}'
+ExecStart=/bin/sh -c 'until systemctl is-active docker; do sleep 1; done; sleep {late_s}; ip address add {address} dev eth0 && ip route add default via {router}'
 RemainAfterExit=yes
 [Install]
 WantedBy=multi-user.target
@@ -41,7 +41,7 @@ def inside(node: site.Node, command: str) -> str:
 
 @pytest.fixture
 def late_addresses() -> Iterator[None]:
-    """From the next start on, every node gets its address long after its engine runs."""
+    """From the next start on, every node gets its address seconds after its engine runs."""
     prefix = ip_network(site.variable(NODES[0], "site_network")).prefixlen
     router = site.variable(NODES[0], "site_router")
     for node in NODES:
