@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ..site.firewall import lets_in
 from .engine_start import DAEMON_FILE, OPTIONS, start_faults, store_changes
 from .images import image_findings
-from .subjects import SITE_FILE
+from .subjects import HOST_FILE, SITE_FILE
 
 MIB_PER_GIB = 1024
 ENGINE_FILE = "roles/docker_engine/vars/main.yml"
@@ -311,6 +311,12 @@ def firewall(case: Case) -> Iterator[str]:
             f"address of this run {met['peer']}, as {case.node} sees it: must be one that the firewall lets "
             f"in to ssh ({', '.join(wanted['login']) or 'none'}), or the run locks itself out; add it to "
             f"site_operators in {SITE_FILE}, of IPv6 to firewall_ssh_ipv6"
+        )
+    if met["sshd"] and met["sshd"] not in wanted["ports"]:
+        yield (
+            f"port of sshd on {case.node} {met['sshd']}, as it sees this run: must be one that the firewall "
+            f"opens ({', '.join(wanted['ports'])}); set `ansible_port: {met['sshd']}` in {HOST_FILE}, or, "
+            "where a router forwards another port to it, add it to firewall_own_ports"
         )
     for name in met["bridges"]:
         yield (

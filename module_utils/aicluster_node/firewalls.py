@@ -22,15 +22,17 @@ NETFILTER, GENERATION, REQUEST, ERROR = 12, 0x0A10, 5, 2
 
 
 def firewalls():
-    """Return {others: [rules that drop already], nf_tables: whether the kernel has them, peer, bridges}.
+    """Return {others: [rules that drop already], nf_tables: whether the kernel has them, ...}.
 
-    `peer`: the address this run comes from, as the node sees it, or "". `bridges`: interfaces that our rules
-    would take for a bridge of Docker.
+    `peer`, `sshd`: the address this run comes from and the port it came to, as the node sees them, or "".
+    `bridges`: interfaces that our rules would take for a bridge of Docker.
     """
+    session = peer()
     return {
         "others": others(),
         "nf_tables": has_nf_tables(),
-        "peer": peer(),
+        "peer": session[0],
+        "sshd": session[-1],
         "bridges": sorted(
             name for name in os.listdir(INTERFACES) if name[:3] == "br-" and not DOCKER_BRIDGE.fullmatch(name)
         ),
@@ -86,13 +88,13 @@ def has_nf_tables():
 
 
 def peer(process="self"):
-    """Return where the ssh session of a process comes from, as its sshd has told its first program."""
+    """Return client, port, server and port of the ssh session of a process, as sshd told its first one."""
     while process not in ("0", "1", ""):
         told = system.read_text("/proc/%s/environ" % process).split("\0")
         for text in told:
             if text.startswith("SSH_CONNECTION="):
-                return text.partition("=")[2].split()[0]
+                return text.partition("=")[2].split()
         # `sudo` takes the variable from what it starts.
         status = re.search(r"^PPid:\s+(\d+)$", system.read_text("/proc/%s/status" % process), re.MULTILINE)
         process = status.group(1) if status else ""
-    return ""
+    return [""]

@@ -57,13 +57,18 @@ NO_PORTS = "must be 36.4.4 (JetPack 6.2.1) or newer, or Docker Engine 28.0 and n
 OTHER_BUILDS = {"status": 200, "message": "", "platforms": ["linux/amd64", "unknown/unknown"]}
 OLD_DATA = {"replaced": {"postgres": {"image": "m:5000/postgres:16.4"}, "redis": {"image": "redis:1"}}}
 
-FIREWALL: dict[str, Any] = {"firewall": {"others": "refuse", "login": ["192.168.1.10", "10.8.0.0/24"]}}
+FIREWALL: dict[str, Any] = {
+    "firewall": {"others": "refuse", "login": ["192.168.1.10", "10.8.0.0/24"], "ports": ["22"]}
+}
 OFF = "`site_firewall: false` for PI41"
 
 
 def met(**what: Any) -> dict[str, Any]:
     """What a firewall of ours would meet: nothing, but for `what`."""
-    return {"firewalls": {"others": [], "nf_tables": True, "peer": "192.168.1.10", "bridges": []} | what}
+    return {
+        "firewalls": {"others": [], "nf_tables": True, "peer": "192.168.1.10", "sshd": "22", "bridges": []}
+        | what
+    }
 
 
 @cases(("found", "wanted", "sentence"), {
@@ -77,6 +82,10 @@ def met(**what: Any) -> dict[str, Any]:
         "kernel of PI41 without nf_tables: must have them for the firewall; one with CONFIG_NF_TABLES, "
         f"CONFIG_NF_TABLES_INET, CONFIG_NF_TABLES_BRIDGE and CONFIG_NFT_FIB_INET, or {OFF}, "
         "which leaves its ports open to the LAN"),
+    "a port that only ssh's own configuration names": (met(sshd="2222"), FIREWALL,
+        "port of sshd on PI41 2222, as it sees this run: must be one that the firewall opens "
+        "(22); set `ansible_port: 2222` in host_vars/<address>/node.yml, or, where a router forwards another "
+        "port to it, add it to firewall_own_ports"),
     "an interface that looks like one of Docker's": (met(bridges=["br-lan"]), FIREWALL,
         "interface br-lan of PI41: must not begin with br-, as Docker's bridges do, to which the firewall "
         f"lets everything; rename it, or {OFF}"),
@@ -209,7 +218,7 @@ def test_what_a_registry_says_leads_to_its_own_advice(message, said):
     assert said in finding
 
 
-BESIDE = {"firewall": {"others": "beside", "login": ["fd00::/64"]}}
+BESIDE = {"firewall": {"others": "beside", "login": ["fd00::/64"], "ports": ["2222", "22"]}}
 ACCEPTED: dict[str, tuple[Any, ...]] = {
     "a run from a network of operators, and a kernel that says nothing": (
         met(peer="10.8.0.3", nf_tables=None), FIREWALL),
