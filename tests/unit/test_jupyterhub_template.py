@@ -55,6 +55,12 @@ USERS = render.with_users(
 FILE = "/opt/aicluster/jupyterhub/secrets/users.json"
 
 
+def test_the_password_of_an_index_means_nothing_to_compose():
+    index = {"jupyterhub_pip_index_url": 'https://me:pa$word"{1}@host/simple'}
+    found = render.container("jupyterhub", overrides=index)["environment"]["PIP_INDEX_URL"]
+    assert found == 'https://me:pa$$word"{1}@host/simple'
+
+
 @pytest.mark.parametrize(("day", "name", "key", "admin"), [
     pytest.param("2999-06-29", "anna", "made-up-user-anna-old", False, id="a key on its last day"),
     pytest.param("2999-06-30", "anna", "made-up-user-anna-old", None, id="a key the day after"),
