@@ -49,7 +49,7 @@ def require_answer(address: str) -> None:
         try:
             port = place.port or (443 if place.scheme == "https" else 80)
             create_connection((place.hostname, port), CONNECT_S).close()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a port that is no number
             raise SiteError(f"repository {address}: {error}: must answer; take another store") from error
 
 
