@@ -140,12 +140,12 @@ def test_the_control_node_goes_to_the_address_whose_key_it_knows_whatever_host_v
 KEY_SCRIPT = "/opt/aicluster/bin/aicluster-toolkit-key"
 
 
-def key_with(passphrase: str, home: Path) -> str:
+def key_with(passphrase: str, home: Path, *more: str) -> str:
     """What the script says that makes the key."""
     script = home / "aicluster-toolkit-key"
     script.write_text(rendered(KEY_SCRIPT))
     script.chmod(0o700)
-    argv: list[str | Path] = [script, home / ".ssh/id_ed25519", "comment"]
+    argv: list[str | Path] = [script, home / ".ssh/id_ed25519", "comment", *more]
     done = subprocess.run(argv, input=passphrase + "\n", check=True, capture_output=True, text=True)
     return done.stdout
 
@@ -172,6 +172,20 @@ def test_the_key_is_made_anew_unless(before, stays, tmp_path):
     assert opens(key, passphrase) and not opens(key, "")
 
 
+@pytest.mark.parametrize("torn", ["id_ed25519", "id_ed25519.pub"])
+@pytest.mark.parametrize(
+    ("passphrase", "more"), [("a passphrase", []), ("", ["open"])], ids=["locked", "open"]
+)
+def test_what_a_power_cut_left_of_a_key_is_mended(torn, passphrase, more, tmp_path):
+    for ending in ("\n", ".pub\n" if torn.endswith("pub") else "\n"):
+        assert key_with("a passphrase", tmp_path, *more) == f"made {tmp_path}/.ssh/id_ed25519{ending}"
+        (tmp_path / ".ssh" / torn).write_text("")
+    key_with("a passphrase", tmp_path, *more)
+    assert key_with("a passphrase", tmp_path, *more) == ""
+    assert opens(tmp_path / ".ssh/id_ed25519", passphrase)
+    assert (tmp_path / ".ssh/id_ed25519.pub").read_text().endswith(" comment\n")
+
+
 @pytest.mark.parametrize(("argv", "asks"), [
     pytest.param(["ansible-playbook", "playbooks/verify.yml"], True, id="a playbook"),
     pytest.param(["ansible", "nodes", "-m", "ansible.builtin.ping"], True, id="an ad hoc command"),
@@ -179,7 +193,8 @@ def test_the_key_is_made_anew_unless(before, stays, tmp_path):
     pytest.param(["ansible", "-e", "ansible_ssh_private_key_file=/x"], False, id="the nightly backup"),
 ])  # fmt: skip
 def test_the_passphrase_is_asked_for_by(argv, asks, tmp_path):
-    script = rendered("/opt/aicluster/bin/aicluster-toolkit").replace(
+    inventories = {"control_node_inventories": ["inventory/my (own) site.yml"]}
+    script = rendered("/opt/aicluster/bin/aicluster-toolkit", overrides=inventories).replace(
         "cd /opt/aicluster-toolkit/current", ":"
     )
     for name, text in {
