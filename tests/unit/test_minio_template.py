@@ -115,3 +115,21 @@ def test_a_bucket_that_is_not_what_its_copy_is_fails(node, bucket, message):
 def test_a_bucket_that_was_deleted_is_nothing_to_copy(node, kind, code):
     node.write("on/mirror", f"echo '{kind} `gone` does not exist.' >&2; exit 1")
     assert node.run("sh", str(node.folder / "mirror"), "gone").returncode == code
+
+
+@pytest.mark.parametrize(("free", "code"), [(1023, 1), (1024, 127)], ids=["refused", "begun"])
+def test_a_copy_that_does_not_fit_beside_the_objects_is(free, code, tmp_path):
+    node = Folder(tmp_path)
+    install(node, "bin/backup")
+    says = {
+        "docker": f"echo {tmp_path}/store",
+        "df": f"echo; echo fs 9 9 {free}",
+        "du": "echo ${2##*/} | tr -dc 0-9",
+    }
+    for name, text in says.items():
+        node.write(f"bin/{name}", f"#!/bin/sh\n{text}\n").chmod(0o755)
+    done = node.run(
+        "env", f"PATH={tmp_path}/bin:/usr/bin:/bin", "sh", str(node.folder / "backup"), "/x/512", "1536"
+    )
+    assert done.returncode == code
+    assert ("0 MiB free, 1 more needed" in done.stderr) is (code == 1)
