@@ -66,7 +66,9 @@ def secret_errors(site: Site) -> Iterator[str]:
             f"`ansible-vault encrypt {shlex.quote(secrets['file'])}`, or name it in .gitignore"
         )
     if needs and secrets["problem"]:
-        fix = secrets["fix"] or f"{make} creates it, with a random value for each of {wanted}"
+        # New ones would shut a site that runs already out of its own backups.
+        new = f"`bin/recover-site` brings that of a site that runs already; of a new one {make} creates it"
+        fix = secrets["fix"] or f"{new}, with a random value for each of {wanted}"
         yield f"secrets file {secrets['file']}: {secrets['problem']}; {fix}"
         return
     for name, services in needs.items():
