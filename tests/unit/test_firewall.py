@@ -658,9 +658,10 @@ def test_verify_names(node_of_check, ports, said, evidence):
     assert evidence in failure_of(CHECK.check, node_of_check(*ports, **said)).evidence
 
 
-def test_verify_names_rules_that_were_not_confirmed(node_of_check, tmp_path):
+def test_verify_has_nobody_load_rules_that_were_not_confirmed(node_of_check, tmp_path):
     (tmp_path / "KEPT").write_text("of before")
-    assert "no run has confirmed" in failure_of(CHECK.check, node_of_check(80, 443)).evidence
+    former = failure_of(CHECK.check, node_of_check(80, 443, **{LISTS: "of before"}))
+    assert "no run has confirmed" in former.evidence and "site.yml" in former.next_command
 
 
 def test_verify_names_what_a_container_reaches_and_shall_not(node_of_check):

@@ -7,7 +7,6 @@ enough.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 
@@ -43,7 +42,7 @@ def end_timer() -> None:
 
 
 def write(path: str, text: str) -> None:
-    """Replace a file as a whole."""
+    """Replace a file as a whole; a power cut leaves the old one or the new one."""
     with open(path + ".new", "w") as handle:
         handle.write(text)
         handle.flush()
@@ -68,8 +67,8 @@ def confirm() -> None:
         sys.exit(
             "the firewall's new rules were taken back, because nobody confirmed them within %d s" % TRIAL_S
         )
-    shutil.copyfile(DELIVERED, KEPT + ".new")
-    os.replace(KEPT + ".new", KEPT)
+    with open(DELIVERED) as rules:
+        write(KEPT, rules.read())
     os.unlink(FORMER)
     # Removing the unit takes the rules away only if it is active.
     run("systemctl", "start", "aicluster-firewall")

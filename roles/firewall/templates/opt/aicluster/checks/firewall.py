@@ -23,7 +23,8 @@ RUNNING = (
     """docker inspect --format '{{.State.Pid}} {{index .Config.Labels "aicluster.service"}}'"""
 )
 NEW_NETWORK, LISTENING = 0x40000000, "0A"
-RELOAD = "sudo nft --file " + RULES
+# Those a run has confirmed: others may be the ones that locked it out.
+RELOAD = "sudo systemctl restart aicluster-firewall"
 # A drop is silence. Between nodes of one LAN an answer takes milliseconds.
 SILENCE_S = 3
 # Another error, as "no route to host", is this node's own about one without power.
@@ -33,6 +34,11 @@ Place = Tuple[str, int]
 
 def check(kit: Kit) -> str:
     """Compare the loaded rules with the file, then knock at every port, from here and from each container."""
+    if not os.path.exists(KEPT) or read(KEPT) != read(RULES):
+        raise CheckError(
+            "no run has confirmed the rules of %s, so a boot does not load them" % RULES,
+            "ansible-playbook site.yml",
+        )
     try:
         loaded = kit.run(["sh", "-c", LISTING])
     except CheckError as error:
@@ -40,11 +46,6 @@ def check(kit: Kit) -> str:
     # The same file, loaded where it lets nobody in or out.
     if loaded != kit.run(["unshare", "--net", "sh", "-c", "nft --file %s && %s" % (RULES, LISTING)]):
         raise CheckError("the rules that are loaded are not those of %s" % RULES, RELOAD)
-    if not os.path.exists(KEPT) or read(KEPT) != read(RULES):
-        raise CheckError(
-            "no run has confirmed the rules of %s, so a boot does not load them" % RULES,
-            "ansible-playbook site.yml",
-        )
     matrix = json.loads(read(MATRIX))
     # Each place takes a file of the process; the limit of those that still use select() is in the way.
     resource.setrlimit(resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE)[1:] * 2)
