@@ -59,7 +59,8 @@ def completed(text: str, names: Iterable[str]) -> tuple[str, list[str]]:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Put a file only its owner can read in the place of another, in one step."""
+    """Put a file only its owner can read in the place of another, or of what it links to, in one step."""
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)

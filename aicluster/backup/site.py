@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from ..errors import SiteError
 from ..site.secrecy import VAULT_HEADER
 from ..toolkit.archive import pack
-from ..toolkit.files import below, is_wanted
+from ..toolkit.files import PRIVATE_KEY, below, is_wanted
 from .secrets import backup_secret
 
 # Name of its repository, of the login for it, and of its snapshots.
@@ -39,8 +39,14 @@ def site_files(root: Path, secrets: Path, content: bytes) -> dict[str, Path | by
     for folder in FOLDERS:
         for path in below(root / folder):
             name = PurePosixPath(path.relative_to(root).as_posix())
-            if is_wanted(name) and path.resolve() != secrets.resolve():
-                found[str(name)] = path
+            if not is_wanted(name) or path.resolve() == secrets.resolve():
+                continue
+            if not path.is_symlink() and PRIVATE_KEY.search(path.read_bytes()):
+                raise SiteError(
+                    f"private key {name}: must be encrypted, as a copy of it leaves this machine; "
+                    f"run `ansible-vault encrypt` on it, or move it out of {', '.join(FOLDERS)}"
+                )
+            found[str(name)] = path
     inside = secrets.is_relative_to(root)
     return {**found, secrets.relative_to(root).as_posix() if inside else SECRETS: content}
 

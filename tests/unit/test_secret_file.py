@@ -89,6 +89,14 @@ def test_a_link_to_a_disk_that_is_away_is_not_filled_with_new_secrets(run, vault
     assert vault.is_symlink()
 
 
+def test_a_link_to_a_disk_that_is_there_stays_one(run, vault, tmp_path):
+    vault.parent.mkdir()
+    (tmp_path / "vault.yml").write_text("# on a stick\n")
+    vault.symlink_to(tmp_path / "vault.yml")
+    run()
+    assert vault.is_symlink() and (tmp_path / "vault.yml").read_bytes().startswith(b"$ANSIBLE_VAULT;")
+
+
 def test_a_check_says_what_would_be_made_and_writes_nothing(run, vault):
     assert "generated" in run("--check").stdout
     assert not vault.exists()

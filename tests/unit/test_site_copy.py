@@ -61,6 +61,11 @@ def test_secrets_in_plain_text_are_encrypted_in_the_copy_or_refused(checkout):
     (checkout / "secrets/vault.yml").write_text("redis_password: hidden\n")
     with pytest.raises(AnsibleError, match=r"vault.yml: must be encrypted.*run `ansible-vault encrypt`"):
         looked_up(checkout, [])
+    own_key = checkout / "host_vars/a/tls.key"
+    own_key.write_text("-----BEGIN PRIVATE KEY-----\n")
+    with pytest.raises(AnsibleError, match=r"private key host_vars/a/tls.key: must be encrypted"):
+        looked_up(checkout, [], "battery")
+    own_key.unlink()
     key, archive = looked_up(checkout, [], "battery")
     assert key == site_key("battery")
     assert looked_up(checkout, [], "battery")[1] == archive
