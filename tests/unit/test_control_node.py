@@ -197,11 +197,8 @@ def test_the_passphrase_is_asked_for_by(argv, asks, tmp_path):
     script = rendered("/opt/aicluster/bin/aicluster-toolkit", overrides=inventories).replace(
         "cd /opt/aicluster-toolkit/current", ":"
     )
-    for name, text in {
-        "id": "echo aicluster",
-        "ssh-agent": 'echo agent; exec "$@"',
-        "ssh-add": "echo asked",
-    }.items():
+    programs = {"id": "echo aicluster", "ssh-agent": 'echo agent; exec "$@"', "ssh-add": "echo asked"}
+    for name, text in programs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
     script = script.replace("/usr/bin/python3", "echo")
@@ -214,14 +211,7 @@ def test_the_passphrase_is_asked_for_by(argv, asks, tmp_path):
     assert lines[-1].startswith("-P -m ansible.cli.") and lines[-1].endswith(" ".join(argv[1:]))
 
 
-COMPILED = (
-    "aicluster",
-    "action_plugins",
-    "callback_plugins",
-    "filter_plugins",
-    "lookup_plugins",
-    "vars_plugins",
-)
+COMPILED = ("aicluster", *(f"{kind}_plugins" for kind in ("action", "callback", "filter", "lookup", "vars")))
 
 
 def test_a_release_takes_the_place_of_the_last_one_and_nothing_else_is_left(tmp_path):

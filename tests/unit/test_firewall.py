@@ -421,7 +421,6 @@ def test_rules_that_do_not_load_leave_the_former_ones(trial):
 # ---------------------------------------------------------------- the run confirms
 
 ON_TRIAL = {"reactions": [["trial", "/a/program"], ["restart", "x"]]}
-NOTHING_ON_TRIAL = {"reactions": [["restart", "x"]]}
 
 
 class Run(stack_step.ActionModule):
@@ -449,12 +448,6 @@ def test_what_is_taken_on_trial_is_confirmed_over_a_new_connection():
     run = Run(ON_TRIAL)
     run.handled()
     assert run.did == [("begin", ["/a/program"]), "new connection", ("handled", ["/a/program"])]
-
-
-def test_what_is_not_on_trial_needs_no_new_connection():
-    run = Run(NOTHING_ON_TRIAL)
-    run.handled()
-    assert run.did == [("handled", [])]
 
 
 def test_a_trial_that_does_not_begin_is_not_confirmed():
