@@ -27,7 +27,8 @@ LATE_ADDRESS = """
 Before=docker.service
 [Service]
 ExecStartPre=/usr/sbin/ip address flush dev eth0
-ExecStart=/bin/sh -c 'until systemctl is-active docker; do sleep 1; done; sleep {late_s}; ip address add {address} dev eth0 && ip route add default via {router}'
+ExecStart=/bin/sh -c 'until systemctl is-active docker; do sleep 1; done; sleep {late_s}; \\
+  ip address add {address} dev eth0 && ip route add default via {router}'
 RemainAfterExit=yes
 [Install]
 WantedBy=multi-user.target
