@@ -95,6 +95,14 @@ def test_a_request_goes_to_the_nodes_that_can_answer_it(members, upstream, path)
 
 # --- a request arrives as it was sent ---
 
+
+@pytest.mark.parametrize("behind", ["\0", " more", "\0}", '{"model":"chat"}'], ids=repr)
+def test_what_stands_behind_a_request_counts_as_little_as_it_does_for_ollama(behind):
+    body = '{"model":"gpt-oss","prompt":"é\\ud83d","options":{"num_ctx":99999}'
+    asked = access(f"{body}}}{behind}")
+    assert (went(asked), asked.out_body.decode()) == ("ai.agx0", f"{body}{CAPPED}}}")
+
+
 ALIAS, CAPPED = ',"model":"chat"', ',"options":{"num_ctx":8192}'
 
 
@@ -112,6 +120,7 @@ ALIAS, CAPPED = ',"model":"chat"', ',"options":{"num_ctx":8192}'
         '{"options":{"num_ctx":9000,"seed":1}}', ALIAS + CAPPED),
     "Ollama reads the first of two options, too": (
         '{"model":"chat","options":{"num_ctx":1e9},"options":{}}', CAPPED),
+    "and a power of ten below 1": ('{"model":"chat","options":{"num_ctx":1310720e-1}}', CAPPED),
     "and options in disguise": ('{"model":"chat","Option\\u017f":{"num\\u005fctx":99999}}', CAPPED),
 })  # fmt: skip
 def test_only_what_the_gateway_decides_is_appended(body, appended):
@@ -119,7 +128,7 @@ def test_only_what_the_gateway_decides_is_appended(body, appended):
 
 
 @pytest.mark.parametrize("body", [
-    b"", b"{", b"[]", b"model=chat", b"(\xb5/\xfd$\x80zstd", b'{"messages":[]} more', b"{" * 2000,
+    b"", b"{", b"[]", b"model=chat", b"(\xb5/\xfd$\x80zstd", b"{" * 2000,
     b'{"a":\xff}', b'{"model":"chat","a":"\xff\xfe"}',
     b'{"model":"chat","content":"%s"}' % (b"x" * 3_000_000),
     b'{"model":"chat","content":"\\"num_ctx\\": 99999"}',

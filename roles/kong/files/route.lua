@@ -60,16 +60,27 @@ local function forbidden(what)
   return refuse(403, what .. " is not among the models you may use: " .. names() .. ".", "model_not_allowed")
 end
 
--- Returns the request as a table, nil if it is no JSON object that can be read here.
+-- Returns the request as a table, nil if it is no JSON object that can be read here, and its text up to its end: what is
+-- behind that Ollama ignores.
 local function decoded(body)
+  body = body:match("^[^%z]*")
   -- An empty array and an empty object are the same Lua table: only the text tells them apart.
   if not body:match("^%s*{") then
     return nil
   end
   -- Half an emoji, which clients cut, is none for cjson; Ollama takes it. Of text only the length counts here.
-  return json.decode(body) or json.decode((body:gsub("\\(.)(%x?%x?%x?%x?)", function(letter, digits)
-    return letter == "u" and digits:match("^[dD][89a-fA-F]%x%x") and "?" or nil
-  end)))
+  local request, problem, text = json.decode(body), nil, nil
+  if not request then
+    text = body:gsub("\\(.)(%x?%x?%x?%x?)", function(letter, digits)
+      return letter == "u" and digits:match("^[dD][89a-fA-F]%x%x") and "??????" or nil
+    end)
+    request, problem = json.decode(text)
+    local behind = problem and problem:match("^Expected the end but found .* at character (%d+)$")
+    if behind then
+      request, body = json.decode(text:sub(1, behind - 1)), body:sub(1, behind - 1)
+    end
+  end
+  return request, body
 end
 
 -- Returns the bytes of text in a value, and whether there are images in it, which are no text. A number is a token.
@@ -153,9 +164,8 @@ if method ~= "POST" then
   return body and kong.response.exit(200, body, { ["Content-Type"] = "application/json; charset=utf-8" })
 end
 
-local body = kong.request.get_raw_body(MAX_BYTES) or ""
 -- What cannot be read here, Ollama may: it goes to all nodes of the alias.
-local request = decoded(body)
+local request, body = decoded(kong.request.get_raw_body(MAX_BYTES) or "")
 if not request then
   return shared.models and forbidden("What this request names") or nil
 end
@@ -194,7 +204,7 @@ local needs = {
 -- Options of all objects with that name count together, so they are looked for in the text.
 local context = 0
 local text = openai and "" or body:gsub("\\u00(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end)
-for digits in text:gmatch('"num_ctx"%s*:%s*(%d[%deE+.]*)') do
+for digits in text:gmatch('"num_ctx"%s*:%s*(%d[%deE+.-]*)') do
   context = math.max(context, tonumber(digits) or 0)
 end
 

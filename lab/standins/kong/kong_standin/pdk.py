@@ -107,6 +107,9 @@ def decode(pdk: Pdk, text: str) -> LuaValue:
         # Numbers are doubles in Lua.
         return to_lua(json.loads(text.encode("latin-1"), parse_int=float))
     except (ValueError, RecursionError) as problem:
+        if isinstance(problem, json.JSONDecodeError) and problem.msg == "Extra data":
+            at = len(problem.doc[: problem.pos].encode()) + 1
+            return None, f"Expected the end but found invalid token at character {at}"
         return None, str(problem)
 
 
