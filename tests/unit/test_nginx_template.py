@@ -99,6 +99,14 @@ def test_a_service_behind_kong_sends_requests_nowhere_else(location):
 
 
 @pytest.mark.parametrize(
+    "place", ["@too_big", "@kong_away", "@busy", "= /refused", "@edge_away", "@wake_away"]
+)
+def test_a_page_of_a_known_origin_can_read_what_nginx_itself_says(place):
+    headers = values(place, "add_header", edge="a node wakes")
+    assert ["Access-Control-Allow-Origin", "$page", "always"] in headers
+
+
+@pytest.mark.parametrize(
     ("node", "location", "headers"),
     [
         (GATEWAY, "@edge", ["apikey", "Authorization"]),
@@ -296,7 +304,8 @@ def test_its_users_are_the_administrators_with_a_valid_key(node):
     assert "/opt/aicluster/nginx/secrets/pages" not in edge, "it serves no such page"
 
 
-WITH_ITS_MODEL = """'$edge_members,"model":"$edge_alias"}'"""
+EDGE_ADDS = """"model":"$edge_alias","options":{"num_ctx":2048}}'"""
+WITH_ITS_MODEL = f"'$edge_members,{EDGE_ADDS}"
 FOREIGN = "$foreign_origin"
 
 
@@ -313,8 +322,8 @@ FOREIGN = "$foreign_origin"
     "Ollama's are texts": (GATEWAY, "$error_begins", "GET /api/x?/v1/ HTTP/1.1", """'{"error":"'"""),
     "the edge takes the model it was told": (GATEWAY, "$edge_body", '{"stream":false}', WITH_ITS_MODEL),
     "whatever model was asked for": (GATEWAY, "$edge_body",
-        '{"messages":[{"content":"}"}],\n "model":"gpt-oss"}\n', WITH_ITS_MODEL),
-    "an empty object gets no comma": (GATEWAY, "$edge_body", " { } ", """'{"model":"$edge_alias"}'"""),
+        '{"messages":[{"content":"}"}],\n "model":"gpt-oss"}\n\0', WITH_ITS_MODEL),
+    "an empty object gets no comma": (GATEWAY, "$edge_body", " { } ", "'{" + EDGE_ADDS),
     "what is no object stays": (GATEWAY, "$edge_body", "[]", "$request_body"),
     "an answer is cached": (EDGE, "$ollama_streams", "application/json", '""'),
     "events pass the cache by": (EDGE, "$ollama_streams", "text/event-stream", "no"),
