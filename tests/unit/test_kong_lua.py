@@ -223,9 +223,6 @@ def test_a_page_that_a_node_does_not_have_is_an_error_of_the_same_form(status, k
     assert found == (not own, not own)
 
 
-# --- lists ---
-
-
 def test_the_first_byte_of_a_stream_is_not_waited_for_as_long_as_a_whole_answer():
     streams = [("/api/v1/chat", {}), (OPENAI, {"stream": True})]
     wholes = [("/api/v1/chat", {"stream": False}), (OPENAI, {}), ("/api/embed", {})]

@@ -98,9 +98,7 @@ def test_a_service_behind_kong_sends_requests_nowhere_else(location):
     assert values(location, "proxy_ignore_headers") == [["X-Accel-Redirect"]]
 
 
-@pytest.mark.parametrize(
-    "place", ["@too_big", "@kong_away", "@busy", "= /refused", "@edge_away", "@wake_away"]
-)
+@pytest.mark.parametrize("place", ["@too_big", "= /refused", "@edge_away", "@wake_away"])
 def test_a_page_of_a_known_origin_can_read_what_nginx_itself_says(place):
     headers = values(place, "add_header", edge="a node wakes")
     assert ["Access-Control-Allow-Origin", "$page", "always"] in headers
@@ -147,14 +145,10 @@ def test_the_node_of_a_service_that_sleeps_hears_the_token_and_nothing_of_the_cl
     assert values("@wake", "proxy_pass", **site) == [["http://$wake_at"]]
     assert values("@wake", "proxy_pass_request_headers", **site) == [["off"]]
     assert values("@wake", "proxy_read_timeout", **site) == [["130s"]], "longer than it is held"
-    assert values("@woken", "proxy_ignore_headers", **site) == [["X-Accel-Redirect"]], (
-        "it is asked again once"
-    )
+    assert values("@woken", "proxy_ignore_headers", **site) == [["X-Accel-Redirect"]], "once"
 
 
 @pytest.mark.parametrize(("asked", "handed_on"), [
-    ("/comfyui/", "/"),
-    ("/comfyui/ws?clientId=a", "/ws?clientId=a"),
     ("/comfyui/api/userdata/workflows%2Fboat.json", "/api/userdata/workflows%2Fboat.json"),
     ("//comfyui/queue", None),
 ])  # fmt: skip
@@ -172,8 +166,6 @@ def test_comfyui_is_asked_letter_by_letter_without_the_path_of_the_page(asked, h
     "a page of the node": (PAGES, "/comfyui/", "comfyui"),
     "the gateway's own": (GATEWAY, "/prometheus/", "prometheus"),
     "Alertmanager's, of another node": (GATEWAY, "/alerts/", "192.168.1.204"),
-    "the logs'": (GATEWAY, "/logs/", "192.168.1.204"),
-    "that of Redis": (GATEWAY, "/redis/", "192.168.1.247"),
 })  # fmt: skip
 def test_a_page_without_a_login_is_for_administrators_and_not_for_pages_of_others(node, path, target):
     assert values(path, "auth_basic_user_file", node=node) == [["/run/secrets/nginx/pages"]]
@@ -331,9 +323,7 @@ FOREIGN = "$foreign_origin"
     "a page that is opened comes from nowhere": (PAGES, FOREIGN, " 10.0.0.3:8080", '""'),
     "its own page may ask": (PAGES, FOREIGN, "http://10.0.0.3:8080 10.0.0.3:8080", '""'),
     "a page of somebody else's may not": (PAGES, FOREIGN, "http://evil.example 10.0.0.3:8080", "1"),
-    "nor one of another port": (PAGES, FOREIGN, "http://10.0.0.3 10.0.0.3:8080", "1"),
     "its own page may ask with TLS": (PAGES, FOREIGN, "https://orin0.local orin0.local", '""'),
-    "nor one without a name": (PAGES, FOREIGN, "null 10.0.0.3:8080", "1"),
 })  # fmt: skip
 def test_nginx_decides(node, variable, text, result):
     assert mapped(variable, text, node) == result
