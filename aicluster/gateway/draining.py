@@ -38,6 +38,8 @@ def said_of(names: Names, me: str, served: Mapping[str, Sequence[str]], models: 
             lines.setdefault("on no other node; a substitute answers", []).append(
                 f"{shown} ({names[other][0]['shown']})"
             )
+        elif edge := [one["node"] for one in offers if one["edge"]]:
+            lines.setdefault(f"answered by {' or '.join(edge)}, the edge", []).append(shown)
         else:
             lines.setdefault("on no other node; answered 503", []).append(shown)
     return [f"{what}: {', '.join(names)}" for what, names in lines.items()]
@@ -89,7 +91,10 @@ def draining(
             one["shown"]
             for key, offers in names.items()
             for one in offers
-            if one["node"] == me and one["shown"] != one["model"] and not served[key]
+            if one["node"] == me
+            and one["shown"] != one["model"]
+            and not served[key]
+            and not any(other["edge"] for other in offers)
         ]
         if lost and not anyway:
             raise SiteError(

@@ -46,6 +46,11 @@ def drained(
     pytest.param([], "ORIN0", {}, ["ORIN0"], [
         "ORIN0 gets no new requests from the gateway", "answered by AGX0: chat, small",
     ], id="the smaller node: the other has all of it"),
+    pytest.param([], "AGX0", {"more": {"ollama_aliases": {"chat": "big", "tiny": "big"}}}, ["AGX0"], [
+        "AGX0 gets no new requests from the gateway", "answered by ORIN0: chat, small",
+        "answered by NANO, the edge: tiny", "on no other node; a substitute answers: big (chat)",
+        "on no other node; answered 503: huge",
+    ], id="an alias that the edge has beside it: nginx asks the edge"),
     pytest.param(["AGX0"], "NANO", {}, ["AGX0", "NANO"], [
         "NANO gets no new requests from the gateway", "answered by ORIN0: chat",
         "on no other node; answered 503: tiny",
