@@ -55,7 +55,7 @@ def question(**members: object) -> str:
 
 # --- which nodes a request goes to ---
 
-PICTURE = {"role": "user", "content": "What is it?", "images": ["x" * 9000]}
+PICTURE = {"role": "user", "content": "What is it?", "Images": ["x" * 9000]}
 PARTS = [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": "data:," + "x" * 9000}}]
 LONG = {"role": "user", "content": "word " * 2000}
 PARAMETERS = {"num_ctx": {"type": "integer"}, "images": {"type": "image"}}
@@ -70,6 +70,7 @@ ROUTED: dict[str, tuple[Any, ...]] = {
     "no tools are no need": ({"tools": []}, BOTH),
     "a little": ({"think": "low"}, "ai.agx0"),
     "or not at all": ({"think": False}, BOTH),
+    "but a name is no model elsewhere": ({"name": "anna"}, BOTH),
     "an image": ({"model": "gemma3:12b", "messages": [PICTURE]}, "ai.agx0"),
     "more text than the small node's context": ({"messages": [LONG]}, "ai.agx0"),
     "more than anybody's goes where most of it is read": ({"messages": [LONG] * 9}, "ai.agx0"),
@@ -215,10 +216,10 @@ PLAIN, JSON = "text/plain; charset=utf-8", "application/json"
     "so does what the client can correct": (400, PLAIN, False),
 })  # fmt: skip
 def test_a_page_that_a_node_does_not_have_is_an_error_of_the_same_form(status, kind, own):
-    asked = Exchange("POST", "/v1/x", "", CIMultiDict(), "", answer_body=b"404 page not found")
+    asked = Exchange("POST", "/v1/\udcff", "", CIMultiDict(), "", answer_body=b"404 page not found")
     asked.answer_headers = CIMultiDict({"Content-Type": kind, "Content-Length": "18"})
     answered(asked, status=status)
-    assert (b"There is no POST \\/v1\\/x here" in asked.answer_body) == own
+    assert (b"There is no POST \\/v1\\/? here" in asked.answer_body) == own
     found = (asked.answer_body == b"404 page not found", "Content-Length" in asked.answer_headers)
     assert found == (not own, not own)
 

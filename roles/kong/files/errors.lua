@@ -29,7 +29,8 @@ if body then
   if status == 401 and not shared.code then
     message = "A valid key is missing; send it as `apikey: KEY` or as `Authorization: Bearer KEY`."
   elseif (status == 404 or status == 405) and not shared.code then
-    message = "There is no " .. kong.request.get_method() .. " " .. path .. " here; the portal shows examples."
+    message = "There is no " .. kong.request.get_method() .. " " .. path:gsub("[^%w%p ]", "?")
+      .. " here; the portal shows examples."
   elseif shared.history and status >= 500 then
     message = "The database with the conversations does not answer. Chat goes on, and is stored when it is back."
   elseif status > 500 then

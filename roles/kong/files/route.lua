@@ -92,7 +92,7 @@ local function measured(value)
   end
   local bytes, images = 0, false
   for key, member in pairs(value) do
-    if key == "images" and type(member) == "table" and member[1] ~= nil then
+    if tostring(key):lower() == "images" and type(member) == "table" and member[1] ~= nil then
       images = true
     else
       local more, seen = measured(member)
@@ -183,7 +183,7 @@ end
 shared.asked = shared.stored and not embeds and fields or nil
 
 -- `name` is what /api/show was once asked with.
-local model = fields.model or fields.name
+local model = fields.model or path == "/api/show" and fields.name
 local named = type(model) == "string" and model ~= ""
 local own = named and normalise(model) or embeds and EMBEDDER or normalise(shared.alias)
 local name = again and normalise(again) or own
