@@ -35,9 +35,8 @@ def said_of(names: Names, me: str, served: Mapping[str, Sequence[str]], models: 
         if served[name]:
             lines.setdefault(f"answered by {' and '.join(served[name])}", []).append(shown)
         elif served.get(other):
-            lines.setdefault("on no other node; a substitute answers", []).append(
-                f"{shown} ({names[other][0]['shown']})"
-            )
+            shown += f" ({names[other][0]['shown']})"
+            lines.setdefault("on no other node; a substitute answers", []).append(shown)
         elif edge := [one["node"] for one in offers if one["edge"]]:
             lines.setdefault(f"answered by {' or '.join(edge)}, the edge", []).append(shown)
         else:
@@ -90,11 +89,9 @@ def draining(
         lost = [
             one["shown"]
             for key, offers in names.items()
+            if not served[key] and not any(one["edge"] for one in offers)
             for one in offers
-            if one["node"] == me
-            and one["shown"] != one["model"]
-            and not served[key]
-            and not any(other["edge"] for other in offers)
+            if one["node"] == me and one["shown"] != one["model"]
         ]
         if lost and not anyway:
             raise SiteError(

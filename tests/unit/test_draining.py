@@ -36,6 +36,10 @@ def drained(
     return draining(nodes, hostvars, MODELS, listed, name, what)
 
 
+# The edge has one of them, too, and nobody else the other.
+ALONE = {"ollama_aliases": {"chat": "big", "tiny": "big", "deep": "huge"}}
+
+
 @pytest.mark.parametrize(("before", "name", "options", "hosts", "said"), [
     pytest.param([], "AGX0", {}, ["AGX0"], [
         "AGX0 gets no new requests from the gateway",
@@ -43,14 +47,11 @@ def drained(
         "on no other node; a substitute answers: big (chat)",
         "on no other node; answered 503: huge",
     ], id="the larger node: its own models are answered by a substitute, or not at all"),
-    pytest.param([], "ORIN0", {}, ["ORIN0"], [
-        "ORIN0 gets no new requests from the gateway", "answered by AGX0: chat, small",
-    ], id="the smaller node: the other has all of it"),
-    pytest.param([], "AGX0", {"more": {"ollama_aliases": {"chat": "big", "tiny": "big"}}}, ["AGX0"], [
+    pytest.param([], "AGX0", {"more": ALONE, "what": "anyway"}, ["AGX0"], [
         "AGX0 gets no new requests from the gateway", "answered by ORIN0: chat, small",
-        "answered by NANO, the edge: tiny", "on no other node; a substitute answers: big (chat)",
-        "on no other node; answered 503: huge",
-    ], id="an alias that the edge has beside it: nginx asks the edge"),
+        "answered by NANO, the edge: tiny", "on no other node; answered 503: deep, huge",
+        "on no other node; a substitute answers: big (chat)",
+    ], id="one that alone has an alias goes if that is wanted; what the edge has, too, it answers"),
     pytest.param(["AGX0"], "NANO", {}, ["AGX0", "NANO"], [
         "NANO gets no new requests from the gateway", "answered by ORIN0: chat",
         "on no other node; answered 503: tiny",
@@ -62,9 +63,6 @@ def test_it_is_said_who_answers_and_written_who_is_away(before, name, options, h
     assert (found["node"], found["host"], sorted(found["drained"])) == (name, HOST[name], sorted(wanted))
     assert yaml.safe_load(found["text"]) == {"site_drained": found["drained"]}
     assert said is None or found["said"] == said
-
-
-ALONE = {"ollama_aliases": {"chat": "big", "deep": "huge"}}
 
 
 @pytest.mark.parametrize(("before", "name", "options", "said"), [
@@ -79,10 +77,6 @@ ALONE = {"ollama_aliases": {"chat": "big", "deep": "huge"}}
 def test_a_node_that_cannot_go_is_refused(before, name, options, said):
     with pytest.raises(SiteError, match=said):
         drained(name, *before, **options)
-
-
-def test_a_node_that_alone_has_an_alias_goes_if_that_is_wanted():
-    assert "on no other node; answered 503: deep, huge" in drained("AGX0", more=ALONE, what="anyway")["said"]
 
 
 def test_what_playbooks_write_is_read_by_the_next_run(monkeypatch: pytest.MonkeyPatch):
