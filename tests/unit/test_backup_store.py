@@ -150,13 +150,15 @@ def test_the_configuration_of_the_router_is_kept_where_all_of_it_came(night, scr
     os.utime(night.write("volume/site/locks/left", ""), (0, 0))
     (night.volume / "site/snapshots").rmdir()
     (night.volume / "site/snapshots").symlink_to(night.volume / "PI52/snapshots")
+    night.write("key", "")  # of before a power cut
     night.program("bin/ssh", f'#!/bin/sh\necho "||ssh $*" >> {night.folder}/asked\n{script}\n')
     night.program(
         "bin/ssh-keygen", "#!/bin/sh\nfor last; do :; done\necho secret > $last; echo public > $last.pub\n"
     )
     assert night.passes("--router", "root@192.168.1.1") == (0 if kept else 1)
     [asked] = night.asked("ssh ")
-    assert asked.endswith(" root@192.168.1.1")
+    assert asked.endswith(" root@192.168.1.1") and "-oServerAliveInterval=" in asked
+    assert night.read("key") == "secret\n"
     tags = [command.split()[4] for command in night.commands("site") if command.startswith("backup")]
     assert tags == (["site", "router"] if kept else ["site"])
     line = 'authorized_keys must have the line command="sysupgrade -k -b -" public'

@@ -118,9 +118,15 @@ def by_hand(arguments: Sequence[str]) -> int:
 
 def router_settings(address: str) -> bytes:
     """Return the configuration of OpenWRT as tar.gz; raise FailedError unless all of it came."""
-    if not os.path.exists(ROUTER_KEY):
+    halves = [ROUTER_KEY, ROUTER_KEY + ".pub"]
+    if not all(os.path.exists(half) and os.path.getsize(half) for half in halves):
+        # A power cut leaves empty files.
+        run(["rm", "-f", *halves], "no key for the router")
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ROUTER_KEY], "no key for the router")
-    options = ("BatchMode=yes", "IdentitiesOnly=yes", "ConnectTimeout=10", "StrictHostKeyChecking=accept-new")
+    options = (
+        "BatchMode=yes", "IdentitiesOnly=yes", "ConnectTimeout=10", "ServerAliveInterval=20",
+        "StrictHostKeyChecking=accept-new",
+    )  # fmt: skip
     known = "UserKnownHostsFile=%s.known_hosts" % ROUTER_KEY
     with tempfile.TemporaryFile() as file:
         ssh = ["ssh", "-i", ROUTER_KEY, *("-o" + one for one in (*options, known)), address]
