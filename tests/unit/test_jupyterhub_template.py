@@ -133,6 +133,15 @@ def test_what_the_image_lacks_is_installed_once_for_a_lock_and_the_old_environme
     assert python == [installed[at] / "bin/python" for at in (0, 0, 1)]
 
 
+def test_packages_are_on_the_disk_before_they_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(start, "PACKAGES", tmp_path)
+    monkeypatch.setattr(subprocess, "run", lambda *_command, **_keys: (tmp_path / "env").mkdir(exist_ok=True))
+    marked: list[bool] = []
+    monkeypatch.setattr("os.sync", lambda: marked.append((tmp_path / "env" / start.MARKER).exists()))
+    start.install(tmp_path / "env")
+    assert marked == [False] and (tmp_path / "env" / start.MARKER).exists()
+
+
 def test_an_environment_that_was_interrupted_is_made_anew(installed):
     half = start.environment_of("no-such-package==1\n")
     half.mkdir()

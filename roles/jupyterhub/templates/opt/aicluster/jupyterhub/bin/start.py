@@ -55,6 +55,8 @@ def install(environment: Path) -> None:
     ]  # fmt: skip
     subprocess.run(command, check=True, env={**os.environ, "TMPDIR": str(scratch)})
     shutil.rmtree(scratch)
+    # A power cut may not leave the marker alone.
+    os.sync()
     (environment / MARKER).write_text("")
 
 
