@@ -72,6 +72,12 @@ def test_each_set_of_nodes_has_an_upstream_and_the_edge_is_reached_through_its_n
     assert found == {"ai.agx0": {AGX0: weight}, "ai.nano": {"192.168.1.159:80": 1}, "ai.orin0": {ORIN0: 1}}
 
 
+def test_all_requests_of_a_user_for_images_go_to_the_comfyui_that_knows_the_jobs():
+    told = {one["name"]: (one["algorithm"], one.get("hash_on")) for one in parsed()["upstreams"]}
+    assert told["image"] == ("consistent-hashing", "consumer")
+    assert {told[name] for name in told if name != "image"} == {("round-robin", None)}
+
+
 @cases(("shares", "retries"), {
     "a small wheel keeps the smallest number of retries": ((80, 20), 5),
     "a long run of one node's slots raises the retries": ((95, 5), 19),

@@ -11,6 +11,8 @@ import pytest
 import render
 import yaml
 from standin_kong import serving
+from standins.kong.kong_standin.balancer import Wheel
+from standins.kong.kong_standin.config import Target
 
 ANSWERS, BUSY, BROKEN = (
     [f"HTTP/1.1 {status} Said\r\nContent-Length: 0\r\n\r\n".encode()] for status in (200, 503, 500)
@@ -55,6 +57,18 @@ async def kong(*addresses, patience_s=5):
             lambda: session.post(f"{url}/v1/"),
             lambda: [one.available for one in server.gateway.now.checkers["ai-chat"].wheel.addresses],
         )
+
+
+def test_a_consumer_keeps_a_target_until_it_is_away_and_consumers_have_different_ones():
+    wheel = Wheel([Target(name, name, 1, 1, ()) for name in ("one", "two")])
+    mine = {f"consumer {number}": wheel.pick(f"consumer {number}") for number in range(20)}
+    assert {address.target.name for address in mine.values()} == {"one", "two"}
+    assert all(wheel.pick(consumer) is address for consumer, address in mine.items())
+    away, there = wheel.addresses
+    away.available = False
+    assert {wheel.pick(consumer) for consumer in mine} == {there}
+    away.available = True
+    assert all(wheel.pick(consumer) is address for consumer, address in mine.items())
 
 
 @pytest.mark.parametrize(("nodes", "statuses", "available"), [

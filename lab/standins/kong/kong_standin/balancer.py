@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from hashlib import md5
 from math import gcd
 
 from aiohttp import ClientTimeout
@@ -52,8 +53,10 @@ class Wheel:
         self.slots = [a for a in self.addresses for _ in range(a.target.weight // divisor)]
         random.shuffle(self.slots)
 
-    def pick(self) -> Address:
-        """Return the next available address. Raises NoPeerError."""
+    def pick(self, hashed: str = "") -> Address:
+        """Return the next available address, or always the same one for a text. Raises NoPeerError."""
+        if hashed and (found := [one for one in self.slots if one.available]):
+            return max(found, key=lambda one: md5(f"{hashed} {one.target.name}".encode()).digest())
         for _ in self.slots:
             self._pointer = (self._pointer + 1) % len(self.slots)
             if self.slots[self._pointer].available:

@@ -67,9 +67,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Upstream:
-    """Targets and how they are checked."""
+    """Targets and how they are checked; `hashed`: each consumer has one of them, else they take turns."""
 
     name: str
+    hashed: bool
     healthchecks: Record
     targets: tuple[Target, ...]
 
@@ -114,7 +115,9 @@ def parse(text: str, plugins: Iterable[str]) -> Config:
     if problems := list(problems_of(TOP, tree)) or list(plugin_problems(tree, frozenset(plugins))):
         raise InvalidError("\n".join(problems))
     upstreams = {
-        one["name"]: Upstream(one["name"], one["healthchecks"], tuple(map(target_of, one["targets"])))
+        one["name"]: Upstream(
+            one["name"], "hash_on" in one, one["healthchecks"], tuple(map(target_of, one["targets"]))
+        )
         for one in tree.get("upstreams", ())
     }
     credentials = {

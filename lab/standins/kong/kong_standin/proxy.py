@@ -159,9 +159,10 @@ class Gateway:
         service, checker = route.service, now.checkers[exchange.upstream]
         times = exchange.timeouts or (service.connect_timeout, service.write_timeout, service.read_timeout)
         limits = ClientTimeout(sock_connect=times[0] / 1000, sock_read=times[2] / 1000)
+        consumer = exchange.credential.consumer_id if exchange.credential and checker.upstream.hashed else ""
         for number in range(service.retries + 1):
             try:
-                one = Try(checker.wheel.pick())
+                one = Try(checker.wheel.pick(consumer))
             except NoPeerError:
                 exchange.fail(503, "" if exchange.tries else "failure to get a peer from the ring-balancer")
                 break

@@ -48,7 +48,8 @@ HEALTHCHECKS = {
 }  # fmt: skip
 UPSTREAM = {
     "name": str,
-    "algorithm": ("round-robin",),
+    "algorithm": ("round-robin", "consistent-hashing"),
+    "hash_on?": ("consumer",),
     "healthchecks": HEALTHCHECKS,
     "targets": [{"target": str, "weight": int, "tags": [str]}],
 }
