@@ -11,7 +11,6 @@ import yaml
 from aicluster.engine.files import File
 
 BIG, SMALL = "192.168.1.147", "192.168.1.204"
-UNITS = {"MB": 1 / 1024, "MiB": 1 / 1024, "GB": 1}
 
 
 def options(service: str, host: str) -> dict[str, str]:
@@ -30,9 +29,9 @@ def entry(service: str, host: str) -> dict[str, Any]:
     ("victorialogs", SMALL, "-retention.maxDiskSpaceUsageBytes"),
 ])  # fmt: skip
 def test_what_is_kept_leaves_a_fifth_of_the_disk(service, host, option):
-    size = re.fullmatch(r"(\d+)(MB|MiB|GB)", options(service, host)[option])
-    assert size
-    assert int(size[1]) * UNITS[size[2]] <= 0.8 * entry(service, host)["disk_gb"]
+    # Of Prometheus, too, the one of 1024 * 1024 bytes.
+    size = re.fullmatch(r"(\d+)Mi?B", options(service, host)[option])
+    assert size and int(size[1]) <= 0.8 * 1024 * entry(service, host)["disk_gb"]
 
 
 CONF = "/opt/aicluster/alertmanager/"
