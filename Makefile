@@ -223,7 +223,7 @@ test-full: test test-molecule ## test, with ten interrupted runs, every service 
 
 # Each makes its nodes anew: what a scenario finds must not depend on another one.
 SCENARIOS = $(filter-out default role,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
-test-molecule: setup ## the scenario of every tier, of the engine and of every role (SCENARIOS="stack" ROLES="redis")
+test-molecule: setup ## the scenario of every tier and of every role (SCENARIOS="backend" ROLES="redis")
 	@$(without_lab)
 	for scenario in $(SCENARIOS); do
 	  echo "== molecule test -s $$scenario"
@@ -231,7 +231,7 @@ test-molecule: setup ## the scenario of every tier, of the engine and of every r
 	done
 	for role in $(ROLES); do $(MAKE) --no-print-directory test-role ROLE="$$role"; done
 
-# Every folder with tasks of its own, but the engine and the preflight, which have scenarios of their own, and what runs nowhere unless
+# Every folder with tasks of its own, but the engine and the preflight, which run in every scenario, and what runs nowhere unless
 # a site wants it, which tests/e2e/test_profiles.py tries.
 ROLES = $(filter-out stack preflight profile_wake,$(patsubst roles/%/tasks/main.yml,%,$(wildcard roles/*/tasks/main.yml)))
 test-role: export AICLUSTER_ROLE = $(ROLE)
