@@ -1,6 +1,5 @@
 """A public name at the front door: its certificate comes from Pebble, Let's Encrypt's server for tests."""
 
-import json
 import re
 import shlex
 import socket
@@ -8,7 +7,6 @@ import ssl
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import http_client
 import pytest
@@ -52,9 +50,8 @@ def run(tmp_path_factory) -> Iterator[Callable[[], site.Run]]:
 
     The gateway trusts its server, the tests' own client its certificates.
     """
-    layer: Path = tmp_path_factory.mktemp("layer")
     variables = {f"nginx_acme_{name}": value for name, value in WANTED.items()}
-    (layer / "hosts.yml").write_text(json.dumps({"gateway": {"hosts": {GATEWAY.address: variables}}}))
+    layer = site.inventory_layer(tmp_path_factory.mktemp("layer"), {GATEWAY: variables})
     docker("build", "--quiet", "--tag", IMAGE, str(ROOT / "lab" / "images" / "pebble"))
     known = f"--add-host={PUBLIC}:{GATEWAY.address}"
     docker("run", "--detach", f"--name={PEBBLE}", f"--network={NETWORK}", known, IMAGE)
@@ -69,7 +66,7 @@ def run(tmp_path_factory) -> Iterator[Callable[[], site.Run]]:
             patch.setattr(http_client, "_OPENER", trusting(certificate))
             root = http_client.get("https://pebble:15000/roots/0").body.decode()
             patch.setattr(http_client, "_OPENER", trusting(root))
-            yield lambda: site.run_site("-i", str(layer), "--limit", GATEWAY.address).succeeded()
+            yield lambda: site.run_site(*layer, "--limit", GATEWAY.address).succeeded()
     finally:
         docker("rm", "--force", PEBBLE)
         back = site.run_site("--limit", GATEWAY.address)

@@ -64,13 +64,10 @@ def processes() -> int:
 
 
 def test_a_key_of_her_own_alone_opens_the_hub_and_the_run_that_takes_her_away_ends_all_she_does(tmp_path):
-    layer = tmp_path / "users.json"
-    users = [{"name": NAME, "role": "user"}]
-    keys = site.secrets() | {f"user_{NAME}/main": KEY}
-    layer.write_text(json.dumps({"site_users": users, "site_secrets": keys}))
+    layer = site.users_layer(tmp_path, {NAME: KEY}, {"name": NAME, "role": "user"})
     browser = Browser()
     try:
-        site.run_site("-e", f"@{layer}", "--limit", NODE.address).succeeded()
+        site.run_site(*layer, "--limit", NODE.address).succeeded()
         assert browser.log_in(KEY)
         assert not Browser().log_in(site.secrets()["jupyterhub_password"])
         assert browser.start_a_notebook()

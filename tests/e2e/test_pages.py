@@ -1,6 +1,5 @@
 """Pages behind nginx: those of a node, and at the gateway those of other nodes, for administrators."""
 
-import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -20,14 +19,12 @@ ADMIN, USER = "e2e-admin:key-of-e2e-admin", "e2e-user:key-of-e2e-user"
 @pytest.fixture(scope="module", autouse=True)
 def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """An administrator and a user, as long as this module runs."""
-    logins = [login.split(":") for login in (ADMIN, USER)]
-    keys = {f"user_{name}/main": key for name, key in logins}
-    listed = [{"name": name, "role": name.removeprefix("e2e-")} for name, _ in logins]
-    layer = tmp_path_factory.mktemp("users") / "users.json"
-    layer.write_text(json.dumps({"site_users": listed, "site_secrets": site.secrets() | keys}))
+    keys = dict(login.split(":") for login in (ADMIN, USER))
+    listed = [{"name": name, "role": name.removeprefix("e2e-")} for name in keys]
+    layer = site.users_layer(tmp_path_factory.mktemp("users"), keys, *listed)
     limit = ("--limit", f"{NODE.address},{GATEWAY.address}")
     try:
-        site.run_site("-e", f"@{layer}", *limit).succeeded()
+        site.run_site(*layer, *limit).succeeded()
         yield
     finally:
         back = site.run_site(*limit)

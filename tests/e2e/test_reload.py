@@ -80,9 +80,7 @@ def changed(tmp_path_factory, gateway_url, api_key) -> Iterator[Changed]:
     (layer / "group_vars").mkdir()
     for tier, share in SHARES.items():
         (layer / "group_vars" / f"{tier}.yml").write_text(f"node_ai_tier_share: {share}\n")
-    keys = {f"user_{name}/main": key for name, key in KEYS.items()}
-    users: Path = tmp_path_factory.mktemp("users") / "users.json"
-    users.write_text(json.dumps({"site_users": USERS, "site_secrets": site.secrets() | keys}))
+    users = site.users_layer(tmp_path_factory.mktemp("users"), KEYS, *USERS)
     before, weights_before = containers(), weights()
     try:
         with ExitStack() as stack:
@@ -91,7 +89,7 @@ def changed(tmp_path_factory, gateway_url, api_key) -> Iterator[Changed]:
             ]
             streams = [stack.enter_context(client) for client in clients]
             began = time.monotonic()
-            run = site.run_site("-i", str(layer), "-e", f"@{users}", "--limit", GATEWAY.address)
+            run = site.run_site("-i", str(layer), *users, "--limit", GATEWAY.address)
             time.sleep(max(0.0, STREAM_FOR_S - (time.monotonic() - began)))
         shown = http_client.get(f"{gateway_url}/shares.json").json()
         yield Changed(run, streams, before, containers(), weights(), shown)

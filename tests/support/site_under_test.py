@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -241,6 +241,21 @@ def begin(name: str, *arguments: str, root: Path = ROOT, own_group: bool = False
         text=True,
         start_new_session=own_group,
     )
+
+
+def inventory_layer(folder: Path, variables: Mapping[Node, Mapping[str, Any]]) -> tuple[str, str]:
+    """Write an inventory in which nodes have other variables; the arguments that lay it over the site's."""
+    hosts = {node.entry["host"]: values for node, values in variables.items()}
+    (folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
+    return "-i", str(folder)
+
+
+def users_layer(folder: Path, keys: Mapping[str, str], *users: Mapping[str, Any]) -> tuple[str, str]:
+    """Write other users and their keys (name -> key) to a file; the arguments that bring them."""
+    added = {f"user_{name}/main": key for name, key in keys.items()}
+    file = folder / "users.json"
+    file.write_text(json.dumps({"site_users": users, "site_secrets": secrets() | added}))
+    return "-e", f"@{file}"
 
 
 def run_playbook(name: str, *arguments: str, root: Path = ROOT) -> Run:
