@@ -245,8 +245,8 @@ test-role: setup ## one role by itself on a lab node, with what it needs: make t
 	echo "== molecule test -s role (ROLE=$(ROLE))"
 	molecule test -s role
 
-bench: setup ## on a running lab: the cost of a run without changes, and the least it could be (ARGS=3: rounds)
-	@PYTHONPATH=.:filter_plugins:action_plugins:lookup_plugins:vars_plugins:library:module_utils:tests/support:lab $(VENV)/bin/python tests/bench/bench.py $(ARGS)
+bench: setup ## on a running lab: the cost of a run without changes (ARGS=3: rounds)
+	@PYTHONPATH=lab $(VENV)/bin/python tests/bench/bench.py $(ARGS)
 
 clean: ## remove caches and .venv (not the lab: make lab-down)
 	@$(without_lab)
