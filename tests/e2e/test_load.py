@@ -18,10 +18,9 @@ import pictures
 import pytest
 import site_under_test as site
 from http_client import Answer
-from load import QUESTION, Load, balanced, board, counts_of, off_the_share, paused
+from load import QUESTION, Load, Outcome, balanced, board, counts_of, failures, off_the_share, paused
 
 pytestmark = pytest.mark.full
-Outcome = Answer | OSError
 USERS = 15
 PER_MINUTE: dict[str, float] = {"chat": 50, "code": 20, "image": 4}
 MINUTES = 5
@@ -142,15 +141,6 @@ def used(url: str, key: str, per_minute: dict[str, float], seconds: float) -> di
     return {kind: [answer for which, answer in answers if which == kind] for kind in per_minute}
 
 
-def failures(answers: list[Outcome]) -> list[str]:
-    """What each request was answered that was not served."""
-    return [
-        repr(one) if isinstance(one, OSError) else f"{one.status} {one.body[:200]!r}"
-        for one in answers
-        if isinstance(one, OSError) or one.status != 200
-    ]
-
-
 @pytest.mark.usefixtures("image_profile")
 def test_five_minutes_of_15_users_without_an_error_and_then_the_rate_at_which_errors_begin(
     gateway_url, api_key, record_property
@@ -238,21 +228,9 @@ def again_and_again(node: site.Node, command: str, pause_s: float) -> Iterator[N
         thread.join()
 
 
-# Asks for many models at once; prints the statuses.
-CROWD = """
-import json, sys, urllib.error, urllib.request
-from concurrent.futures import ThreadPoolExecutor
-
-def ask(model):
-    body = json.dumps({"model": model, "prompt": "x", "stream": False}).encode()
-    try:
-        return urllib.request.urlopen(sys.argv[1], body).status
-    except urllib.error.HTTPError as error:
-        return error.code
-
-with ThreadPoolExecutor(len(sys.argv)) as pool:
-    print(*pool.map(ask, sys.argv[2:]))
-"""
+# Asks for each model of a list at once; prints the statuses.
+CROWD = """printf '%s\\n' {models} | xargs -P 99 -I MODEL curl --silent --output /dev/null \\
+  --write-out '%{{http_code}} ' --data '{{"model": "MODEL", "prompt": "x", "stream": false}}' {url}"""
 
 
 @contextmanager
@@ -261,7 +239,7 @@ def busy() -> Iterator[None]:
     limit = ("--limit", FIRST.address)
     models = " ".join(one["name"] for one in site.variable(FIRST, "ollama_models"))
     url = f"http://{FIRST.address}:{FIRST.port('ollama', 'api')}/api/generate"
-    crowd = f"python3 -c '{CROWD}' {url} {models}"
+    crowd = CROWD.format(models=models, url=url)
     try:
         site.run_site(*limit, "-e", json.dumps({"ollama_max_queue": 1})).succeeded()
         assert "503" in site.shell(FIRST, crowd)
