@@ -18,6 +18,7 @@ import interrupted
 import pytest
 import site_under_test as site
 import yaml
+from aicluster_lab.ask import environment
 from aicluster_lab.sitedata import OVERLAY
 from http_client import get, post
 from interrupted import postgres
@@ -46,7 +47,7 @@ def bring_nodes_to(overlay: str) -> None:
     made = subprocess.run(
         [sys.executable, "lab/lab.py", "nodes"],
         cwd=ROOT,
-        env=site.environment() | ({OVERLAY: overlay} if overlay else {}),
+        env=environment(ROOT) | ({OVERLAY: overlay} if overlay else {}),
         capture_output=True,
         text=True,
         check=False,
@@ -177,8 +178,8 @@ def test_prometheus_the_portal_and_the_budget_follow(changed, gateway_url):
     assert f'data-node="{OLD.name}" data-service="{SERVICE}"' not in page
     generate = [str(ROOT / ".venv" / "bin" / "python"), "docs/generate.py"]
     package_and_lab = f"{changed.project}{os.pathsep}{changed.project / 'lab'}"
-    environment = site.environment(changed.project) | {"PYTHONPATH": package_and_lab}
-    subprocess.run(generate, cwd=changed.project, env=environment, check=True)
+    told = environment(changed.project) | {"PYTHONPATH": package_and_lab}
+    subprocess.run(generate, cwd=changed.project, env=told, check=True)
     memory = (changed.project / "docs" / "reference" / "memory.md").read_text()
     rows = [[cell.strip() for cell in line.split("|")] for line in memory.splitlines()]
     [names] = [row for row in rows if row[1:2] == ["service"]]

@@ -139,24 +139,14 @@ def job(url: str, api_key: str) -> Job:
 
 
 @in_image_profile
-def test_the_client_that_queued_a_job_sees_it_come_run_and_end(job):
+def test_the_client_that_queued_a_job_sees_it_run_and_gets_its_picture(job):
     kinds = [event["type"] for event in job.events]
     assert kinds[0] == "status"
-    assert job.values("progress", "value") == list(range(1, pictures.STEPS + 1))
     assert kinds.index("execution_start") < kinds.index("progress") < kinds.index("executed")
-    assert job.values("executed", "node") == ["9"]
+    assert kinds.count("progress") == pictures.STEPS
     assert job.previews, "no preview on the way"
     of_the_job = [event["data"]["prompt_id"] for event in job.events if event["type"] != "status"]
     assert set(of_the_job) == {job.prompt_id}
-
-
-@in_image_profile
-def test_another_client_hears_of_the_queue_only(job):
-    assert job.heard_by_another == ["status"] * 3
-
-
-@in_image_profile
-def test_the_picture_comes_through_the_gateway(job):
     assert job.picture.status == 200
     assert job.picture.body.startswith(PNG)
     assert job.picture.headers["X-AI-Node"] == NODE.name
