@@ -6,7 +6,6 @@ all of it, client -> gateway -> ComfyUI, its progress, and the object in the sto
 
 import json
 import shlex
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -223,10 +222,8 @@ def test_requests_wake_a_profile_together_a_run_leaves_it_and_an_idle_node_goes_
     assert "# woken by a request" in site.shell(NODE, "cat /opt/aicluster/.env")
     run = site.run_site(*WAKES).succeeded()
     assert run.changed == {one.address: 0 for one in site.nodes()}
-    end = time.monotonic() + BACK_WITHIN_S
-    while running() & SOMETIMES != set(PROFILES[entered.profile]):
-        assert time.monotonic() < end, site.shell(NODE, "journalctl --no-pager -n 30 -u aicluster-wake")
-        time.sleep(5)
+    own = set(PROFILES[entered.profile])
+    site.wait_until(lambda: running() & SOMETIMES == own, BACK_WITHIN_S, "the node stays awake", 5)
 
 
 # --- what breaks ---
