@@ -12,7 +12,6 @@ import http_client
 import pytest
 import site_under_test as site
 from aicluster_lab.containers import NETWORK
-from load import Load
 from tree import ROOT
 from verified import all_is_healthy
 
@@ -90,14 +89,6 @@ def test_a_public_name_has_the_certificate_of_the_acme_server_and_a_second_run_c
     assert issued != served(OWN)
     all_is_healthy("--limit", GATEWAY.address)
     assert set(run().changed.values()) == {0}
-
-
-def test_a_renewal_under_load_fails_no_request(issued, api_key):
-    with Load(lambda: http_client.post(f"https://{PUBLIC}:{PORT}/api/v1/chat", QUESTION, api_key)) as load:
-        site.shell(GATEWAY, "/opt/aicluster/bin/aicluster-acme --force-renewal")
-        load.wait_until(lambda _: True, 20, 60)
-    assert served(PUBLIC) != issued
-    assert load.failed() == []
 
 
 @pytest.mark.usefixtures("issued")

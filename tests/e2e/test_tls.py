@@ -166,33 +166,6 @@ def test_what_tls_costs_a_chat_is_written_down(gateway_url, api_key, record_prop
     record_property("handshakes", done.stdout.strip())
 
 
-# What the gateway asks of other nodes with TLS.
-HOPS = [
-    (node, service, port)
-    for node in site.nodes()
-    for service, entry in node.services.items()
-    for port, said in entry["ports"].items()
-    if said.get("tls") and "gateway" in said["from"]
-]
-DAYS = """import sys; sys.path.append("/opt/aicluster/bin"); import aicluster_verify as verify
-try: print(verify.certificate_days({where}, {name!r}, "/opt/aicluster/ca.crt", {starttls!r}))
-except OSError as error: print(error)"""
-
-
-@pytest.mark.looks
-@pytest.mark.parametrize(
-    ("node", "service", "port"), HOPS, ids=[f"{service} on {node.name}" for node, service, _ in HOPS]
-)
-def test_a_node_that_asks_another_one_knows_who_answers(node, service, port):
-    def as_of(name: str) -> str:
-        starttls = "postgres" if service == "postgres" else ""
-        program = DAYS.format(where=(node.address, node.port(service, port)), name=name, starttls=starttls)
-        return site.shell(GATEWAY, f"python3 -c {shlex.quote(program)}").strip()
-
-    assert int(as_of(node.address)) > 365
-    assert "192.0.2.1" in as_of("192.0.2.1"), "it is for another address"
-
-
 @pytest.mark.looks
 def test_a_database_refuses_another_node_without_tls():
     primary, standby = site.running("postgres")
