@@ -20,7 +20,6 @@ GATEWAY = next(node for node in site.running("kong") if "nginx" in node.services
 PORT = GATEWAY.port("nginx", "https")
 PUBLIC, OWN, IMAGE, PEBBLE = "ai.example.org", "own.test", "aicluster-lab/pebble", "aicluster-lab-pebble"
 WANTED = {"domains": [PUBLIC], "email": "ops@example.org", "server": "https://pebble:14000/dir"}
-QUESTION = {"messages": [{"role": "user", "content": "Say yes."}], "stream": False}
 STATE, TRUSTED = "/var/lib/aicluster/acme", "/usr/local/share/ca-certificates/pebble.crt"
 FORGET = (
     f"rm -rf {STATE} {TRUSTED} /opt/aicluster/nginx/secrets/acme.pem; update-ca-certificates; "

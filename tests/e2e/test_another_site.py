@@ -22,6 +22,7 @@ from aicluster_lab.ask import environment
 from aicluster_lab.sitedata import OVERLAY
 from http_client import get, post
 from interrupted import postgres
+from load import QUESTION
 from project_copy import copy_of_the_project
 from prometheus_api import data
 from tree import ROOT
@@ -36,7 +37,6 @@ FROM, TO = "group_vars/secondary_ai/services.yml", "group_vars/backend/services.
 [OLD] = site.running(SERVICE)
 NEW, *_ = site.running("postgres")
 NAME = "AGX1"
-QUESTION = {"messages": [{"role": "user", "content": "hello"}], "stream": False}
 REQUESTS = 50
 # The run takes longer than that.
 KILLED_WITHIN_S = 60

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import http_client
 import pytest
+from load import QUESTION
 
 CHAT, OLLAMA = "/v1/chat/completions", "/api/chat"
-QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "hello"}], "stream": False}
 HERS = "Authorization: Bearer {key}"
 Raw = bytes
 Ask = Callable[[Raw], tuple[int, str, bytes]]

@@ -17,7 +17,7 @@ from statistics import quantiles
 import http_client
 import pytest
 import site_under_test as site
-from load import Load
+from load import QUESTION, Load
 from tree import ROOT
 from verified import all_is_healthy, verify
 
@@ -28,7 +28,6 @@ PAGES = next(node for node in site.running("nginx") if "jupyterhub" in node.serv
 PORT = GATEWAY.port("nginx", "https")
 URL = f"https://{GATEWAY.address}:{PORT}"
 NAME = f"{GATEWAY.name.lower()}.{site.variable(GATEWAY, 'site_domain')}"
-QUESTION = {"messages": [{"role": "user", "content": "Say yes."}], "stream": False}
 UNTRUSTED, NO_COMMON_VERSION = 60, 35
 OF_A_BROWSER = ("Upgrade-Insecure-Requests", "1")
 IMAGE = "aicluster-lab/browser"
