@@ -80,43 +80,25 @@ PROGRESS = "/run/aicluster/backup-progress"
 SENDS = f'grep -q "\\"job\\": \\"backup\\".*\\"event\\": \\"start\\"" {PROGRESS}'
 FAULTS = {
     "a dump is cut off half-way": Fault(
-        DATA, as_soon_as(HALF, "pkill -KILL -x pg_dump"), "true", "pg_dump", job="postgres"
-    ),
+        DATA, as_soon_as(HALF, "pkill -KILL -x pg_dump"), "true", "pg_dump", job="postgres"),
     "the disk of a node is full": Fault(
-        HUB,
-        full_disk(STAGING, f"{STAGING}/state.json"),
-        mended_disk(STAGING),
-        "[Nn]o space left|disk is full",
-    ),
+        HUB, full_disk(STAGING, f"{STAGING}/state.json"), mended_disk(STAGING),
+        "[Nn]o space left|disk is full"),
     "the disk of a store is full": Fault(
-        EDGE,
-        f"{STOP_STORE}; {full_disk(STORE_OF_EDGE, f'{STORE_OF_EDGE}/.')} && {START_STORE}",
+        EDGE, f"{STOP_STORE}; {full_disk(STORE_OF_EDGE, f'{STORE_OF_EDGE}/.')} && {START_STORE}",
         f"{STOP_STORE}; {mended_disk(STORE_OF_EDGE)}; {START_STORE}",
-        "the disk of the store is full",
-        store=FIRST.name,
-        at=FIRST,
-    ),
+        "the disk of the store is full", store=FIRST.name, at=FIRST),
     "a node has another password than its repository": Fault(
-        GATEWAY,
-        f"cp -p {PASSWORD} /run/kept && echo other > {PASSWORD}",
-        f"cat /run/kept > {PASSWORD} && rm /run/kept",
-        "wrong password",
-    ),
+        GATEWAY, f"cp -p {PASSWORD} /run/kept && echo other > {PASSWORD}",
+        f"cat /run/kept > {PASSWORD} && rm /run/kept", "wrong password"),
     "a file is missing": Fault(
-        MONITORING,
-        f"{site.COMPOSE} stop grafana && mv {GRAFANA} {GRAFANA}.gone",
+        MONITORING, f"{site.COMPOSE} stop grafana && mv {GRAFANA} {GRAFANA}.gone",
         f"mv {GRAFANA}.gone {GRAFANA} && {site.COMPOSE} start grafana",
-        "grafana.db does not exist",
-        job="grafana",
-    ),
+        "grafana.db does not exist", job="grafana"),
     "the program is killed while it copies": Fault(
-        FIRST,
-        f"rm -f {PROGRESS}; {as_soon_as(SENDS, 'systemctl kill --signal=KILL aicluster-backup')}",
-        "true",
-        "the run ended before it",
-        job="backup",
-    ),
-}
+        FIRST, f"rm -f {PROGRESS}; {as_soon_as(SENDS, 'systemctl kill --signal=KILL aicluster-backup')}",
+        "true", "the run ended before it", job="backup"),
+}  # fmt: skip
 
 
 @contextmanager
