@@ -19,6 +19,7 @@ import pytest
 import site_under_test as site
 from http_client import Answer
 from load import QUESTION, Load, Outcome, balanced, board, counts_of, failures, off_the_share, paused
+from tables import cases
 
 pytestmark = pytest.mark.full
 USERS = 15
@@ -47,13 +48,10 @@ def calm(chat) -> Iterator[None]:
         load.wait_until(balanced, window=20, limit_s=SETTLED_WITHIN_S)
 
 
-@pytest.mark.parametrize(
-    ("requests", "clients", "points"),
-    [
-        pytest.param(5000, 1, 0.2, id="5,000 requests one after the other"),
-        pytest.param(2500, USERS, 1, id="2,500 requests of 15 clients"),
-    ],
-)
+@cases(("requests", "clients", "points"), {
+    "5,000 requests one after the other": (5000, 1, 0.2),
+    "2,500 requests of 15 clients": (2500, USERS, 1),
+})  # fmt: skip
 def test_requests_are_shared_as_declared(chat, record_property, requests, clients, points):
     begin_a_minute()
     with ThreadPoolExecutor(clients) as pool:
@@ -64,9 +62,7 @@ def test_requests_are_shared_as_declared(chat, record_property, requests, client
     assert max(map(abs, off.values())) <= points, off
 
 
-@pytest.mark.parametrize(
-    ("declared", "slots"), [((79, 21), (15, 4)), ((99, 1), (19, 1))], ids=["79 to 21", "99 to 1"]
-)
+@cases(("declared", "slots"), {"79 to 21": ((79, 21), (15, 4)), "99 to 1": ((99, 1), (19, 1))})
 def test_uneven_shares_are_kept_as_far_as_a_wheel_of_20_slots_can(chat, record_property, declared, slots):
     names = [FIRST.name, *(node.name for node in site.running("ollama") if node.entry["share"] == 20)]
     shares = {node.name: 0 for node in site.running("ollama")} | dict(zip(names, declared, strict=True))

@@ -153,8 +153,8 @@ def test_the_client_that_queued_a_job_sees_it_run_and_gets_its_picture(job):
 
 @in_image_profile
 @pytest.mark.parametrize("key", [None, "not-the-key"], ids=["no key", "a wrong key"])
-def test_without_the_key_no_job_is_taken_and_the_upgrade_is_refused(url, key):
-    assert pictures.upgrade_status(url, key) == 401
+def test_without_the_key_no_job_is_taken_and_nothing_is_heard(url, key):
+    assert http_client.get(f"{url}/ws?clientId=stranger", key).status == 401
     assert http_client.post(url, {"prompt": pictures.graph("stranger")}, key).status == 401
 
 

@@ -110,11 +110,6 @@ def test_an_alert_names_node_severity_and_what_to_do(subject, rule):
             assert alert["exp_labels"]["node"], "an alert without a node is inhibited by any dead one"
 
 
-def test_an_alert_has_one_name():
-    names = [rule["alert"] for subject in SUBJECTS for rule in rules_of(subject)]
-    assert len(names) == len(set(names))
-
-
 def test_an_upstream_that_is_asked_for_is_one_of_kongs():
     files = [*monitoring.RULES.glob("*.yml"), *(tree.ROOT / "roles/grafana/files/dashboards").glob("*.yml")]
     asked = {name for file in files for name in re.findall(r'upstream="([^"]*)"', file.read_text())}

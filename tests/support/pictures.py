@@ -83,16 +83,3 @@ async def _listened(url: str, api_key: str, me: str) -> tuple[str, list[dict[str
             else:
                 events.append(message.json())
     return prompt_id, events, previews
-
-
-def upgrade_status(url: str, api_key: str | None) -> int:
-    async def ask() -> int:
-        headers = {"apikey": api_key} if api_key else {}
-        async with aiohttp.ClientSession() as session:
-            try:
-                async with session.ws_connect(f"{url}/ws?clientId=stranger", headers=headers):
-                    return 101
-            except aiohttp.WSServerHandshakeError as refused:
-                return refused.status
-
-    return asyncio.run(ask())
