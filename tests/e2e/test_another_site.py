@@ -28,7 +28,7 @@ from prometheus_api import data
 from tree import ROOT
 from verified import Verdict, verify
 
-pytestmark = pytest.mark.last
+pytestmark = [pytest.mark.last, pytest.mark.usefixtures("changed")]
 SERVICE = "sonarqube"
 # Stays on the old node.
 DOWN = "jupyterhub"
@@ -122,7 +122,6 @@ def test_the_run_after_a_kill_converges_and_the_one_after_it_changes_nothing(cha
     assert set(changed.again.changed.values()) == {0}
 
 
-@pytest.mark.usefixtures("changed")
 def test_packages_dpkg_was_cut_off_in_are_whole_again():
     assert {node.name: site.shell(node, "dpkg --audit") for node in site.nodes()} == {
         node.name: "" for node in site.nodes()
@@ -134,10 +133,6 @@ def test_no_row_is_lost(changed):
     assert after == before == "3"
 
 
-# --- one more node ---
-
-
-@pytest.mark.usefixtures("changed")
 def test_requests_reach_the_new_node_and_its_tier_shares_what_one_node_had(gateway_url, api_key):
     answers = [post(f"{gateway_url}/api/v1/chat", QUESTION, api_key) for _ in range(REQUESTS)]
     assert {answer.status for answer in answers} == {200}
@@ -151,16 +146,12 @@ def test_the_new_node_is_watched_and_everything_is_healthy(verdict):
     assert ("ollama", NAME) in verdict.states()
 
 
-# --- a moved service ---
-
-
 def test_the_service_is_healthy_where_it_is_now(verdict):
     states = verdict.states()
     assert states[SERVICE, NEW.name] == "healthy"
     assert (SERVICE, OLD.name) not in states
 
 
-@pytest.mark.usefixtures("changed")
 def test_the_gateway_asks_the_node_it_moved_to(gateway_url, api_key):
     asked = f"{gateway_url}/api/v1/code/quality/api/system/status"
     answer = get(asked, key=api_key)
@@ -168,7 +159,6 @@ def test_the_gateway_asks_the_node_it_moved_to(gateway_url, api_key):
     assert answer.status == 200, answer.body
 
 
-@pytest.mark.usefixtures("changed")
 def test_prometheus_and_the_portal_follow(gateway_url):
     # The other one, of the monitoring tier, watches this one.
     [prometheus] = [node for node in site.running("prometheus") if "kong" in node.services]
@@ -179,7 +169,6 @@ def test_prometheus_and_the_portal_follow(gateway_url):
     assert f'data-node="{OLD.name}" data-service="{SERVICE}"' not in page
 
 
-@pytest.mark.usefixtures("changed")
 def test_nothing_of_it_is_left_on_the_old_node():
     port = OLD.port(SERVICE, "web")
     of_it = f"label=aicluster.service={SERVICE}"

@@ -99,9 +99,6 @@ def test_every_model_answers_or_is_said_at_once_to_be_away(gateway_url, api_key,
     record_property("models", {"asked": len(names), "served": len(served.intersection(names))})
 
 
-# ---------------------------------------------------------------- five minutes of use
-
-
 @pytest.fixture
 def image_profile(gateway_url: str, api_key: str) -> Iterator[None]:
     """The node that can draw does so, and the gateway knows; afterwards it is in its own profile again."""
@@ -159,9 +156,6 @@ def test_five_minutes_of_15_users_without_an_error_and_then_the_rate_at_which_er
             break
 
 
-# ---------------------------------------------------------------- the gateway's own cost
-
-
 def test_what_the_gateway_adds_to_a_direct_request(gateway_url, api_key, record_property):
     port = FIRST.port("ollama", "api")
     direct = f"http://{FIRST.address}:{port}/api/chat"
@@ -187,9 +181,6 @@ def test_what_the_gateway_adds_to_a_direct_request(gateway_url, api_key, record_
             record_property(f"{name} p{p} in ms", ms)
     added = statistics.median(took["gateway"]) - statistics.median(took["direct"])
     assert added < 0.1, f"the gateway adds {added:.3f} s"
-
-
-# ---------------------------------------------------------------- faults
 
 
 Fault = Callable[[], AbstractContextManager[None]]

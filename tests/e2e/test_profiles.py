@@ -120,9 +120,6 @@ def test_the_next_run_of_the_site_leaves_the_profile_alone():
     assert running() == before
 
 
-# --- a picture ---
-
-
 @pytest.fixture(scope="module")
 def url(entered: Entered, gateway_url: str, api_key: str) -> str:
     """The way to images, as soon as the gateway knows that there is one."""
@@ -192,8 +189,6 @@ def test_the_picture_becomes_an_object_in_the_store_and_leaves_its_node(job, mov
     assert http_client.get(f"{url}/view?{urlencode(job.image)}", api_key).status == 404
 
 
-# --- a request that wakes ---
-
 WAKES = ("-e", json.dumps({"site_wake_on_request": True, "profile_wake_idle_minutes": 1}))
 # A refused try waits as long as the first; each switch has its minute to drain.
 BACK_WITHIN_S = 300
@@ -224,9 +219,6 @@ def test_requests_wake_a_profile_together_a_run_leaves_it_and_an_idle_node_goes_
     assert run.changed == {one.address: 0 for one in site.nodes()}
     own = set(PROFILES[entered.profile])
     site.wait_until(lambda: running() & SOMETIMES == own, BACK_WITHIN_S, "the node stays awake", 5)
-
-
-# --- what breaks ---
 
 
 # Those of its own profile: test_verify.py. The next profile leaves the stopped ones inactive.

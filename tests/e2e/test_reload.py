@@ -31,9 +31,6 @@ KEYS = {user["name"]: secrets.token_urlsafe() for user in USERS}
 GATEWAY = next(node for node in site.running("kong") if "nginx" in node.services)
 
 
-# ---------------------------------------------------------------- shares and users, while clients stream
-
-
 def whole_stream(url: str, key: str) -> http_client.Answer:
     """An answer that was read to its end; OSError for one without."""
     try:
@@ -139,9 +136,6 @@ def test_a_user_has_models_and_a_limit_and_another_one_is_not_affected(gateway_u
     refused, *_ = [answer for answer in answers if answer.status != 200]
     assert refused.status == 429 and 0 < int(refused.headers["Retry-After"]) <= 60
     assert http_client.post(url, question, KEYS["ben"]).status == 200
-
-
-# ---------------------------------------------------------------- broken files
 
 
 # Service: template, what it says, what it says when it is broken; its checker, and what that says.

@@ -67,7 +67,6 @@ WORKS: dict[str, tuple[dict[str, Any], str]] = {
         "is busy for a user on cuda"),
     "jetson_metrics: a board has no power monitor": (
         node.board("gpu_load_ratio", "temperature_celsius"), "1 of temperature; none of clock, power"),
-    "kong: a node in another profile may be away": (AWAY | {ORIN0: INACTIVE}, "AGX0 healthy, no key"),
     "kong: a drained node may be away": (
         node.upstream(("10.0.0.1", 0, "UNHEALTHY"), ("10.0.0.2", 1, "HEALTHY")), "abababab, ORIN0 healthy"),
     "kong: a model is not where the gateway takes it to be": ({f"GET {node.TAGS}": (200, {"models": []})},
@@ -76,8 +75,6 @@ WORKS: dict[str, tuple[dict[str, Any], str]] = {
         "the gateway's table differs: phi4:latest on AGX0 can vision; correct kong_models"),
     "kong without AI nodes: there is nothing to balance, and no way in": (
         {}, "abababab, there is no AI node"),
-    "kong before one service each: both are inactive": (
-        {QUEUE: (503, {}), QUALITY: (503, {}), ORIN0: INACTIVE}, "image inactive, code quality inactive"),
     "ollama: part of a model is on the GPU": (node.on_the_gpu(60), " s, 60 % on the GPU"),
     "postgres as a standby: it is being made": (
         {"postgres: *": node.prints('{"doing": "copies PI52: 40 %"}')}, "copies PI52: 40 %"),
@@ -87,9 +84,6 @@ WORKS: dict[str, tuple[dict[str, Any], str]] = {
         {"GET /api/v1/targets": in_turn(
             *[node.targets(node.target("kong", "down", "t1"))["GET /api/v1/targets"]] * 2,
             node.targets(node.target("kong", "up", "t2"))["GET /api/v1/targets"])},
-        "1 targets of 1 jobs up"),
-    "prometheus: an inactive service is not missed": (
-        node.targets(node.target("kong"), node.target("scanner", "down", profile="scanning")),
         "1 targets of 1 jobs up"),
 }  # fmt: skip
 
@@ -101,14 +95,6 @@ def test_what_works_and_what_is_no_failure_is_told(case, changed, said):
     check, kit = check_and_kit(case, changed)
     seen = check(kit)
     assert seen and said in str(seen)
-
-
-def test_a_drained_node_is_a_warning(monkeypatch):
-    check, kit = check_and_kit("kong: it works", {})
-    said = {"nodes": [], "stored": False, "drained": ["AGX0"], "upstreams": {}, "looks": 0}
-    monkeypatch.setattr(check_of("kong"), "wanted", lambda: said)
-    _, warning = check(kit)
-    assert warning == "AGX0 is drained; `make undrain NODE=AGX0` takes it in again"
 
 
 # What is changed, the evidence, and the possible causes.
