@@ -99,9 +99,6 @@ def test_while_the_acme_server_is_away_the_certificate_stays_and_verify_says_so(
     with pytest.raises(RuntimeError):
         site.shell(GATEWAY, "systemctl start aicluster-acme")
     assert served(PUBLIC) == former
-    [said] = [
-        one["text"]
-        for one in all_is_healthy("--limit", GATEWAY.address).report["warnings"]
-        if one["service"] == "nginx"
-    ]
+    warnings = all_is_healthy("--limit", GATEWAY.address).report["warnings"]
+    [said] = [one["text"] for one in warnings if one["service"] == "nginx"]
     assert re.match("the last renewal by https://pebble:14000/dir failed: .*[Ee]rror", said)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.client import HTTPException
-from pathlib import Path
 from typing import Any
 
 import http_client
@@ -72,21 +71,18 @@ class Changed:
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory, gateway_url, api_key) -> Iterator[Changed]:
     """Other shares and two users, brought to the gateway while clients stream; then all is as before."""
-    layer: Path = tmp_path_factory.mktemp("layer")
-    (layer / "hosts.yml").write_text("".join(f"{tier}: {{hosts: {{}}}}\n" for tier in SHARES))
-    (layer / "group_vars").mkdir()
-    for tier, share in SHARES.items():
-        (layer / "group_vars" / f"{tier}.yml").write_text(f"node_ai_tier_share: {share}\n")
+    nodes = [node for node in site.running("ollama") if node.entry["share"]]
+    shares = {node: {"node_ai_tier_share": SHARES[node.entry["tier"]]} for node in nodes}
+    layer = site.inventory_layer(tmp_path_factory.mktemp("layer"), shares)
     users = site.users_layer(tmp_path_factory.mktemp("users"), KEYS, *USERS)
     before, weights_before = containers(), weights()
     try:
         with ExitStack() as stack:
-            clients = [
-                Load(lambda: whole_stream(f"{gateway_url}/api/v1/chat", api_key)) for _ in range(CLIENTS)
-            ]
+            chat = f"{gateway_url}/api/v1/chat"
+            clients = [Load(lambda: whole_stream(chat, api_key)) for _ in range(CLIENTS)]
             streams = [stack.enter_context(client) for client in clients]
             began = time.monotonic()
-            run = site.run_site("-i", str(layer), *users, "--limit", GATEWAY.address)
+            run = site.run_site(*layer, *users, "--limit", GATEWAY.address)
             time.sleep(max(0.0, STREAM_FOR_S - (time.monotonic() - began)))
         shown = http_client.get(f"{gateway_url}/shares.json").json()
         yield Changed(run, streams, before, containers(), weights(), shown)
@@ -127,9 +123,8 @@ def test_no_stream_fails_or_ends_early_meanwhile(changed, record_property):
 def test_a_user_has_models_and_a_limit_and_another_one_is_not_affected(gateway_url):
     url, question = f"{gateway_url}/api/v1/chat", QUESTION | {"model": "code", "stream": False}
     forbidden = http_client.post(url, question, KEYS["anna"])
-    assert (forbidden.status, forbidden.json()["error"]) == (
-        403, '"code" is not among the models you may use: chat.',
-    )  # fmt: skip
+    assert forbidden.status == 403
+    assert forbidden.json()["error"] == '"code" is not among the models you may use: chat.'
     # Should a minute begin in between, six of all pass.
     answers = [http_client.get(f"{gateway_url}/v1/models", KEYS["anna"]) for _ in range(6)]
     assert [one["id"] for one in answers[0].json()["data"]] == ["chat"]

@@ -1,6 +1,5 @@
 """Nodes as the checks of `verify` see them, as far as a test looks: it changes one answer at a time."""
 
-import base64
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +9,6 @@ from uuid import NAMESPACE_URL, uuid5
 
 from a_kit import ScriptedKit, site
 
-RIGHT = "the right password"
 # What the clock of a test shows.
 NOW = time.time()
 Answer = Callable[[Any, Any], Any]
@@ -39,14 +37,6 @@ def kit_of(name: str, changed: Mapping[str, Any]) -> ScriptedKit:
 
 def prints(text: str) -> Answer:
     return lambda _argv, _stdin: text
-
-
-def only_with(header: str, value: str, page: Any, refusal: int) -> Answer:
-    return lambda _data, sent: (200, page) if sent.get(header) == value else (refusal, "")
-
-
-def basic(password: str) -> str:
-    return "Basic " + base64.b64encode(f"admin:{password}".encode()).decode()
 
 
 PRIMARY, STANDBY = ({"replication": {"role": role, "node": "PI52"}} for role in ("primary", "standby"))
@@ -113,12 +103,12 @@ AI = {
     }),
     "sonarqube": Healthy({"sonarqube": {"web": 80}}, {
         "GET /api/system/status": (200, {"version": "26.8", "status": "UP"}),
-    }, {"sonarqube/admin_password": RIGHT}),
+    }, {"sonarqube/admin_password": "secret"}),
     "jupyterhub": Healthy({"jupyterhub": {"hub": 80}}, {
         f"GET {HUB}/health": (200, ""),
         f"GET {HUB}/api": (200, {"version": "5.5.4"}),
         f"GET {HUB}/login": (200, "<form>"),
-    }, {"jupyterhub/password": RIGHT}),
+    }, {"jupyterhub/password": "secret"}),
 }  # fmt: skip
 
 

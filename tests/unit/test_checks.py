@@ -258,8 +258,8 @@ ACTIVITY = "GET /api/ce/activity_status"
     pytest.param("comfyui", {}, "", id="an empty queue"),
     pytest.param("comfyui", {"GET /queue": (200, BUSY)}, "1 pictures run, 2 wait", id="jobs"),
     pytest.param("sonarqube", {ACTIVITY: (200, {"pending": 0, "inProgress": 0})}, "", id="no analysis"),
-    pytest.param("sonarqube", {ACTIVITY: node.only_with("Authorization", node.basic(node.RIGHT),
-        {"pending": 2, "inProgress": 1}, 403)}, "1 reports are read, 2 wait", id="reports, for its admin"),
+    pytest.param("sonarqube", {ACTIVITY: (200, {"pending": 2, "inProgress": 1})},
+        "1 reports are read, 2 wait", id="reports"),
 ])  # fmt: skip
 def test_a_service_tells_the_work_that_no_connection_shows(service, changed, said):
     busy = import_file(f"roles/{service}/templates/opt/aicluster/busy/{service}.py", f"busy_{service}")
