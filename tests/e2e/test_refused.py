@@ -90,11 +90,13 @@ def sentences(run: site.Run) -> list[str]:
 
 @pytest.mark.parametrize("arguments", [("--check",), ()], ids=["in a check", "in a run"])
 def test_a_tag_that_does_not_exist_is_named_and_the_other_nodes_go_on(tmp_path, arguments):
-    placed = site.variable(EDGE, "node_services")
-    [nginx] = [item["nginx"] for item in placed if "nginx" in item]
-    others = [item for item in placed if "nginx" not in item]
-    wrong = {"node_services": [*others, {"nginx": nginx | {"image": "nginx:0.0.404"}}]}
-    run = site.run_site(*site.inventory_layer(tmp_path, {EDGE: wrong}), *arguments)
+    # In their order, which pages on other nodes have.
+    services = [
+        {"nginx": item["nginx"] | {"image": "nginx:0.0.404"}} if "nginx" in item else item
+        for item in site.variable(EDGE, "node_services")
+    ]
+    wrong = site.inventory_layer(tmp_path, {EDGE: {"node_services": services}})
+    run = site.run_site(*wrong, *arguments)
     [sentence] = sentences(run)
     registry = site.variable(EDGE, "site_image_mirror")
     assert sentence.startswith(f"image {registry}/nginx:0.0.404 of service nginx on {EDGE.name} (")

@@ -78,12 +78,13 @@ def test_curl_trusts_the_ca_for_address_and_name_and_nothing_else(ca):
 def test_openais_client_needs_the_variable_that_the_page_names(ca, api_key):
     program = "import openai; print([model.id for model in openai.OpenAI(max_retries=0).models.list()])"
     known = {"OPENAI_BASE_URL": f"{URL}/v1", "OPENAI_API_KEY": api_key, "PATH": os.environ["PATH"]}
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(
-        command, env={**known, "SSL_CERT_FILE": str(ca)}, capture_output=True, text=True, check=False
-    )
-    assert "'chat'" in done.stdout, done.stderr
-    without = subprocess.run(command, env=known, capture_output=True, text=True, check=False)
+
+    def asked(**more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, env=known | more, capture_output=True, text=True, check=False)
+
+    assert "'chat'" in asked(SSL_CERT_FILE=str(ca)).stdout
+    without = asked()
     assert without.returncode and "CERTIFICATE_VERIFY_FAILED" in without.stderr
 
 

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -198,20 +199,8 @@ def with_key(*said: Any) -> Answer:
 CONVERSATION = f"/api/v1/history/{uuid5(NAMESPACE_URL, 'run-1')}"
 
 
-def stored_until_deleted() -> dict[str, Any]:
-    """A conversation that is shown again to the next one who comes."""
-    deleted: list[bool] = []
-
-    def shown(*_: Any) -> tuple[Any, ...]:
-        return (404, {}) if deleted and deleted.pop() else (200, {})
-
-    def delete(*_: Any) -> tuple[Any, ...]:
-        deleted[:] = [True]
-        return 200, {}
-
-    return {f"GET {CONVERSATION}": shown, f"DELETE {CONVERSATION}": delete}
-
-
+# What a check that comes to its end asks for twice.
+STORED_THEN_DELETED: "cycle[Any]" = cycle([(200, {}), (404, {})])
 # An nginx before Kong, and a Kong before AI nodes and others.
 NGINX = Healthy({"kong": {}, "nginx": {"http": 80}}, {
     "GET /healthz": (200, ""),
@@ -228,7 +217,8 @@ KONG = Healthy({"kong": {"proxy": 8000, "status": 8100}}, {
     "GET /api/v1/image/queue": with_key(200, {"queue_running": []}),
     "POST /api/v1/image": with_key(400, {"error": {"type": "prompt_no_outputs"}}),
     "GET /api/v1/code/quality/api/system/status": with_key(200, {"status": "UP"}),
-    **stored_until_deleted(),
+    f"GET {CONVERSATION}": lambda *_: next(STORED_THEN_DELETED),
+    f"DELETE {CONVERSATION}": (200, {}),
     "GET /v1/models": with_key(200, {}, ("RateLimit-Limit", "3000")),
     f"GET {TAGS}": can("completion", "tools"),
     **upstream(("10.0.0.1", 4, "HEALTHY"), ("10.0.0.2", 1, "HEALTHY")),
