@@ -223,7 +223,7 @@ test-full: test test-molecule ## test, with ten interrupted runs, every service 
 
 # Each makes its nodes anew: what a scenario finds must not depend on another one.
 SCENARIOS = $(filter-out default role,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
-test-molecule: setup ## the scenario of every tier, of the engine and of every role (SCENARIOS="stack" ROLES="redis")
+test-molecule: setup ## the scenario of every tier and of every role (SCENARIOS="backend" ROLES="redis")
 	@$(without_lab)
 	for scenario in $(SCENARIOS); do
 	  echo "== molecule test -s $$scenario"
@@ -231,7 +231,7 @@ test-molecule: setup ## the scenario of every tier, of the engine and of every r
 	done
 	for role in $(ROLES); do $(MAKE) --no-print-directory test-role ROLE="$$role"; done
 
-# Every folder with tasks of its own, but the engine and the preflight, which have scenarios of their own, and what runs nowhere unless
+# Every folder with tasks of its own, but the engine and the preflight, which run in every scenario, and what runs nowhere unless
 # a site wants it, which tests/e2e/test_profiles.py tries.
 ROLES = $(filter-out stack preflight profile_wake,$(patsubst roles/%/tasks/main.yml,%,$(wildcard roles/*/tasks/main.yml)))
 test-role: export AICLUSTER_ROLE = $(ROLE)
@@ -245,8 +245,8 @@ test-role: setup ## one role by itself on a lab node, with what it needs: make t
 	echo "== molecule test -s role (ROLE=$(ROLE))"
 	molecule test -s role
 
-bench: setup ## on a running lab: the cost of a run without changes, and the least it could be (ARGS=3: rounds)
-	@PYTHONPATH=.:filter_plugins:action_plugins:lookup_plugins:vars_plugins:library:module_utils:tests/support:lab $(VENV)/bin/python tests/bench/bench.py $(ARGS)
+bench: setup ## on a running lab: the cost of a run without changes (ARGS=3: rounds)
+	@PYTHONPATH=lab $(VENV)/bin/python tests/bench/bench.py $(ARGS)
 
 clean: ## remove caches and .venv (not the lab: make lab-down)
 	@$(without_lab)

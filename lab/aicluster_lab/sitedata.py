@@ -12,11 +12,8 @@ from .errors import LabError
 
 OVERLAY = "AICLUSTER_LAB_OVERLAY"
 """Environment variable: one more inventory over the lab's, to try another layout without editing a file."""
-BASE = "AICLUSTER_LAB_INVENTORY"
-"""Environment variable: an inventory in the place of inventory/lab, for a smaller lab."""
 
-
-SOURCES = ("inventory/groups.yml", os.environ.get(BASE) or "inventory/lab", os.environ.get(OVERLAY))
+SOURCES = ("inventory/groups.yml", "inventory/lab", os.environ.get(OVERLAY))
 INVENTORY = tuple(argument for source in SOURCES if source for argument in ("-i", source))
 """The arguments that name the lab's inventory and what lies over it."""
 PREFIX = "aicluster-lab"

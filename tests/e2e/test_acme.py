@@ -1,6 +1,5 @@
 """A public name at the front door: its certificate comes from Pebble, Let's Encrypt's server for tests."""
 
-import json
 import re
 import shlex
 import socket
@@ -8,13 +7,11 @@ import ssl
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import http_client
 import pytest
 import site_under_test as site
 from aicluster_lab.containers import NETWORK
-from load import Load
 from tree import ROOT
 from verified import all_is_healthy
 
@@ -23,7 +20,6 @@ GATEWAY = next(node for node in site.running("kong") if "nginx" in node.services
 PORT = GATEWAY.port("nginx", "https")
 PUBLIC, OWN, IMAGE, PEBBLE = "ai.example.org", "own.test", "aicluster-lab/pebble", "aicluster-lab-pebble"
 WANTED = {"domains": [PUBLIC], "email": "ops@example.org", "server": "https://pebble:14000/dir"}
-QUESTION = {"messages": [{"role": "user", "content": "Say yes."}], "stream": False}
 STATE, TRUSTED = "/var/lib/aicluster/acme", "/usr/local/share/ca-certificates/pebble.crt"
 FORGET = (
     f"rm -rf {STATE} {TRUSTED} /opt/aicluster/nginx/secrets/acme.pem; update-ca-certificates; "
@@ -52,9 +48,8 @@ def run(tmp_path_factory) -> Iterator[Callable[[], site.Run]]:
 
     The gateway trusts its server, the tests' own client its certificates.
     """
-    layer: Path = tmp_path_factory.mktemp("layer")
     variables = {f"nginx_acme_{name}": value for name, value in WANTED.items()}
-    (layer / "hosts.yml").write_text(json.dumps({"gateway": {"hosts": {GATEWAY.address: variables}}}))
+    layer = site.inventory_layer(tmp_path_factory.mktemp("layer"), {GATEWAY: variables})
     docker("build", "--quiet", "--tag", IMAGE, str(ROOT / "lab" / "images" / "pebble"))
     known = f"--add-host={PUBLIC}:{GATEWAY.address}"
     docker("run", "--detach", f"--name={PEBBLE}", f"--network={NETWORK}", known, IMAGE)
@@ -69,7 +64,7 @@ def run(tmp_path_factory) -> Iterator[Callable[[], site.Run]]:
             patch.setattr(http_client, "_OPENER", trusting(certificate))
             root = http_client.get("https://pebble:15000/roots/0").body.decode()
             patch.setattr(http_client, "_OPENER", trusting(root))
-            yield lambda: site.run_site("-i", str(layer), "--limit", GATEWAY.address).succeeded()
+            yield lambda: site.run_site(*layer, "--limit", GATEWAY.address).succeeded()
     finally:
         docker("rm", "--force", PEBBLE)
         back = site.run_site("--limit", GATEWAY.address)
@@ -95,14 +90,6 @@ def test_a_public_name_has_the_certificate_of_the_acme_server_and_a_second_run_c
     assert set(run().changed.values()) == {0}
 
 
-def test_a_renewal_under_load_fails_no_request(issued, api_key):
-    with Load(lambda: http_client.post(f"https://{PUBLIC}:{PORT}/api/v1/chat", QUESTION, api_key)) as load:
-        site.shell(GATEWAY, "/opt/aicluster/bin/aicluster-acme --force-renewal")
-        load.wait_until(lambda _: True, 20, 60)
-    assert served(PUBLIC) != issued
-    assert load.failed() == []
-
-
 @pytest.mark.usefixtures("issued")
 def test_while_the_acme_server_is_away_the_certificate_stays_and_verify_says_so():
     former = served(PUBLIC)
@@ -112,9 +99,6 @@ def test_while_the_acme_server_is_away_the_certificate_stays_and_verify_says_so(
     with pytest.raises(RuntimeError):
         site.shell(GATEWAY, "systemctl start aicluster-acme")
     assert served(PUBLIC) == former
-    [said] = [
-        one["text"]
-        for one in all_is_healthy("--limit", GATEWAY.address).report["warnings"]
-        if one["service"] == "nginx"
-    ]
+    warnings = all_is_healthy("--limit", GATEWAY.address).report["warnings"]
+    [said] = [one["text"] for one in warnings if one["service"] == "nginx"]
     assert re.match("the last renewal by https://pebble:14000/dir failed: .*[Ee]rror", said)

@@ -18,9 +18,9 @@ pytestmark = pytest.mark.calm
 QUIET_WITHIN_S = 35 * 60
 QUIET_FOR = "2m"
 # What a node of the lab says of the machine below it is no trouble of the lab's.
-NO_TROUBLE = ["Watchdog"]
-if site.INVENTORY == "lab":
-    NO_TROUBLE += ["LoadHigh", "MemoryShort", "ProcessKilledForMemory", "Disk.*", "Temperature.*", "Clock.*"]
+NO_TROUBLE = (
+    "Watchdog", "LoadHigh", "MemoryShort", "ProcessKilledForMemory", "Disk.*", "Temperature.*", "Clock.*",
+)  # fmt: skip
 # Pending ones, too: a fresh Prometheus would be quiet until they fire.
 TROUBLE = (
     f'sum by (alertname, node) (last_over_time(ALERTS{{alertname!~"{"|".join(NO_TROUBLE)}"}}[{QUIET_FOR}]))'
@@ -84,18 +84,18 @@ def receiver(node: site.Node) -> Iterator[tuple[str, Heard]]:
 @pytest.fixture(scope="module")
 def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Heard]:
     """What a machine beside the monitoring node hears while the inventory names it; then all is as before."""
-    layer = tmp_path_factory.mktemp("layer")
     before = site.shell(ALERTMANAGER, FILES)
     beside = next(node for node in site.nodes() if node != ALERTMANAGER)
     with receiver(beside) as (url, told):
-        (layer / "hosts.yml").write_text(f"monitoring: {{hosts: {{{ALERTMANAGER.address}: }}}}\n")
-        (layer / "host_vars").mkdir()
-        (layer / "host_vars" / f"{ALERTMANAGER.address}.yml").write_text(
-            f"alertmanager_deadman_url: {url}/deadman\nalertmanager_deadman_interval_s: 10\n"
-            f"alertmanager_page_url: {url}/page\nalertmanager_group_wait_s: 1\n"
-        )
+        variables = {
+            "alertmanager_deadman_url": f"{url}/deadman",
+            "alertmanager_deadman_interval_s": 10,
+            "alertmanager_page_url": f"{url}/page",
+            "alertmanager_group_wait_s": 1,
+        }
+        layer = site.inventory_layer(tmp_path_factory.mktemp("layer"), {ALERTMANAGER: variables})
         try:
-            site.run_site("-i", str(layer), "--limit", ALERTMANAGER.address).succeeded()
+            site.run_site(*layer, "--limit", ALERTMANAGER.address).succeeded()
             yield told
         finally:
             back = site.run_site("--limit", ALERTMANAGER.address)

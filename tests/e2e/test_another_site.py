@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -18,15 +18,17 @@ import interrupted
 import pytest
 import site_under_test as site
 import yaml
+from aicluster_lab.ask import environment
 from aicluster_lab.sitedata import OVERLAY
 from http_client import get, post
 from interrupted import postgres
+from load import QUESTION
 from project_copy import copy_of_the_project
 from prometheus_api import data
 from tree import ROOT
 from verified import Verdict, verify
 
-pytestmark = pytest.mark.last
+pytestmark = [pytest.mark.last, pytest.mark.usefixtures("changed")]
 SERVICE = "sonarqube"
 # Stays on the old node.
 DOWN = "jupyterhub"
@@ -34,12 +36,7 @@ LINE = f"  - {SERVICE}\n"
 FROM, TO = "group_vars/secondary_ai/services.yml", "group_vars/backend/services.yml"
 [OLD] = site.running(SERVICE)
 NEW, *_ = site.running("postgres")
-[CONTROL] = site.running("control_node")
 NAME = "AGX1"
-# Hardened images come with it.
-STRICT = "echo 'Defaults umask=0077, umask_override' > /etc/sudoers.d/strict"
-AS_BEFORE = "rm /etc/sudoers.d/strict"
-QUESTION = {"messages": [{"role": "user", "content": "hello"}], "stream": False}
 REQUESTS = 50
 # The run takes longer than that.
 KILLED_WITHIN_S = 60
@@ -50,7 +47,7 @@ def bring_nodes_to(overlay: str) -> None:
     made = subprocess.run(
         [sys.executable, "lab/lab.py", "nodes"],
         cwd=ROOT,
-        env=site.environment() | ({OVERLAY: overlay} if overlay else {}),
+        env=environment(ROOT) | ({OVERLAY: overlay} if overlay else {}),
         capture_output=True,
         text=True,
         check=False,
@@ -58,8 +55,8 @@ def bring_nodes_to(overlay: str) -> None:
     assert made.returncode == 0, made.stdout + made.stderr
 
 
-def with_another_node(project: Path) -> tuple[Path, site.Node]:
-    """Add a node like the biggest; return its entry of the inventory and the node."""
+def with_another_node(project: Path) -> Path:
+    """Add a node like the biggest; return its entry of the inventory."""
     [like] = [node for node in site.nodes() if node.entry["tier"] == "primary_ai"]
     address = str(max(ip_address(node.address) for node in site.nodes()) + 1)
     [board] = [name for name in like.groups if name.startswith("jetson_")]
@@ -67,7 +64,7 @@ def with_another_node(project: Path) -> tuple[Path, site.Node]:
     groups = {"primary_ai": facts, board: {}, "lab": {}}
     entry = project / "inventory" / "lab" / "another.yml"
     entry.write_text(yaml.safe_dump({group: {"hosts": {address: groups[group]}} for group in groups}))
-    return entry, replace(like, ssh=like.ssh.replace(like.address, address))
+    return entry
 
 
 def move_service(project: Path) -> None:
@@ -97,10 +94,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changed]:
     """The site as the changed project describes it; afterwards, in a lab that stays, as this one does."""
     project = copy_of_the_project(tmp_path_factory.mktemp("another") / "project")
     move_service(project)
-    entry, another = with_another_node(project)
-    bring_nodes_to(str(entry))
-    for node in (another, CONTROL):
-        site.shell(node, STRICT)
+    bring_nodes_to(str(with_another_node(project)))
     postgres("create table survives (round int)")
     postgres("insert into survives values (1), (2), (3)")
     rows = postgres("select count(*) from survives")
@@ -112,7 +106,6 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changed]:
     yield Changed(project, again, (rows, postgres("select count(*) from survives")))
     if "AICLUSTER_RUN_LOG" in os.environ and "AICLUSTER_FULL" not in os.environ:
         return  # This lab was made for the tests and goes away now.
-    site.shell(CONTROL, AS_BEFORE)
     postgres("drop table survives")
     site.run_site().succeeded()
     bring_nodes_to("")
@@ -129,14 +122,6 @@ def test_the_run_after_a_kill_converges_and_the_one_after_it_changes_nothing(cha
     assert set(changed.again.changed.values()) == {0}
 
 
-@pytest.mark.usefixtures("changed")
-def test_with_a_strict_umask_of_root_others_can_still_use_the_installed_toolkit():
-    """Whoever starts it: it becomes a user of its own."""
-    said = site.shell(CONTROL, "umask; /opt/aicluster/bin/aicluster-toolkit ansible-inventory --version")
-    assert said.startswith("0077\nansible-inventory [core ")
-
-
-@pytest.mark.usefixtures("changed")
 def test_packages_dpkg_was_cut_off_in_are_whole_again():
     assert {node.name: site.shell(node, "dpkg --audit") for node in site.nodes()} == {
         node.name: "" for node in site.nodes()
@@ -148,10 +133,6 @@ def test_no_row_is_lost(changed):
     assert after == before == "3"
 
 
-# --- one more node ---
-
-
-@pytest.mark.usefixtures("changed")
 def test_requests_reach_the_new_node_and_its_tier_shares_what_one_node_had(gateway_url, api_key):
     answers = [post(f"{gateway_url}/api/v1/chat", QUESTION, api_key) for _ in range(REQUESTS)]
     assert {answer.status for answer in answers} == {200}
@@ -165,16 +146,12 @@ def test_the_new_node_is_watched_and_everything_is_healthy(verdict):
     assert ("ollama", NAME) in verdict.states()
 
 
-# --- a moved service ---
-
-
 def test_the_service_is_healthy_where_it_is_now(verdict):
     states = verdict.states()
     assert states[SERVICE, NEW.name] == "healthy"
     assert (SERVICE, OLD.name) not in states
 
 
-@pytest.mark.usefixtures("changed")
 def test_the_gateway_asks_the_node_it_moved_to(gateway_url, api_key):
     asked = f"{gateway_url}/api/v1/code/quality/api/system/status"
     answer = get(asked, key=api_key)
@@ -182,7 +159,7 @@ def test_the_gateway_asks_the_node_it_moved_to(gateway_url, api_key):
     assert answer.status == 200, answer.body
 
 
-def test_prometheus_the_portal_and_the_budget_follow(changed, gateway_url):
+def test_prometheus_and_the_portal_follow(gateway_url):
     # The other one, of the monitoring tier, watches this one.
     [prometheus] = [node for node in site.running("prometheus") if "kong" in node.services]
     targets = [target["labels"] for target in data(prometheus, "targets?state=active")["activeTargets"]]
@@ -190,19 +167,8 @@ def test_prometheus_the_portal_and_the_budget_follow(changed, gateway_url):
     page = get(f"{gateway_url}/").body.decode()
     assert f'data-node="{NEW.name}" data-service="{SERVICE}"' in page
     assert f'data-node="{OLD.name}" data-service="{SERVICE}"' not in page
-    generate = [str(ROOT / ".venv" / "bin" / "python"), "docs/generate.py"]
-    package_and_lab = f"{changed.project}{os.pathsep}{changed.project / 'lab'}"
-    environment = site.environment(changed.project) | {"PYTHONPATH": package_and_lab}
-    subprocess.run(generate, cwd=changed.project, env=environment, check=True)
-    memory = (changed.project / "docs" / "reference" / "memory.md").read_text()
-    rows = [[cell.strip() for cell in line.split("|")] for line in memory.splitlines()]
-    [names] = [row for row in rows if row[1:2] == ["service"]]
-    [needs] = [dict(zip(names, row, strict=True)) for row in rows if row[1:2] == [SERVICE]]
-    assert needs[NEW.name]
-    assert not needs[OLD.name]
 
 
-@pytest.mark.usefixtures("changed")
 def test_nothing_of_it_is_left_on_the_old_node():
     port = OLD.port(SERVICE, "web")
     of_it = f"label=aicluster.service={SERVICE}"

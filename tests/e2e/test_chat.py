@@ -72,7 +72,6 @@ def test_when_ollama_stops_on_agx0_nothing_fails_and_orin0_answers_and_all_comes
         site.shell(agx0, f"{site.COMPOSE} start ollama")
         seconds = load.wait_until(balanced, window=20, limit_s=BACK_WITHIN_S)
         assert load.failed() == []
-    print(f"{len(after)} requests while AGX0 was away, 0 failed; 80/20 again after {seconds:.1f} s")
     record_property("seconds until balanced again", round(seconds, 1))
 
 
@@ -117,7 +116,6 @@ def test_when_agx0_goes_away_the_gateway_soon_stops_asking_it(chat, record_prope
         "slow": len(slow),
         "seconds until none is slow": round(max((end for end, _ in slow), default=0), 1),
     }
-    print(f"AGX0 {away.__name__} under load: {told}, {failed[:3]}")
     for name, value in told.items():
         record_property(name, value)
     assert len(failed) <= fails, failed

@@ -12,16 +12,15 @@ import openai
 import pictures
 import pytest
 import site_under_test as site
+from tables import cases
 
 PIXEL = base64.b64encode(pictures.PIXEL).decode()
 SCRIPT = Path(__file__).parent / "clients" / "clients.mjs"
 HELLO = [{"role": "user", "content": "hello"}]
 ANSWER = "I have no weights. You said: hello"
 EMBEDDER, SEES = "nomic-embed-text", "gemma3:12b"
-TOOL = {
-    "type": "function",
-    "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}},
-}
+WEATHER = {"name": "weather", "parameters": {"type": "object", "properties": {}}}
+TOOL = {"type": "function", "function": WEATHER}
 # Nine seconds at the pace of the lab's models; Ollama ends an answer that repeats itself.
 LONG = [{"role": "user", "content": " ".join(map(hex, range(3500)))}]
 
@@ -75,23 +74,19 @@ def test_ollama_lists_shows_chats_generates_and_embeds(by_ollama):
     assert by_ollama.generate("chat", "hello").response == ANSWER
     assert len(by_ollama.embed(EMBEDDER, ["one", "two"]).embeddings) == 2
     assert by_ollama.ps().models
-    assert (
-        by_ollama.chat("chat", messages=HELLO, tools=[TOOL]).message.tool_calls[0].function.name == "weather"
-    )
+    called = by_ollama.chat("chat", messages=HELLO, tools=[TOOL]).message.tool_calls[0]
+    assert called.function.name == "weather"
     shown = [{"role": "user", "content": "what is it", "images": [PIXEL]}]
     assert "what is it" in by_ollama.chat(SEES, messages=shown).message.content
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param(lambda client: client.pull("phi3"), id="pull"),
-        pytest.param(lambda client: client.push("phi3"), id="push"),
-        pytest.param(lambda client: client.create("mine", from_="chat"), id="create"),
-        pytest.param(lambda client: client.copy("chat", "mine"), id="copy"),
-        pytest.param(lambda client: client.delete("chat"), id="delete"),
-    ],
-)
+@cases("change", {
+    "pull": lambda client: client.pull("phi3"),
+    "push": lambda client: client.push("phi3"),
+    "create": lambda client: client.create("mine", from_="chat"),
+    "copy": lambda client: client.copy("chat", "mine"),
+    "delete": lambda client: client.delete("chat"),
+})  # fmt: skip
 def test_ollama_changes_no_node(by_ollama, change):
     with pytest.raises(ollama.ResponseError, match="There is no") as refused:
         change(by_ollama)

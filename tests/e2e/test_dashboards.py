@@ -10,9 +10,9 @@ import dashboards
 import http_client
 import pytest
 import site_under_test as site
+from load import QUESTION
 
 pytestmark = pytest.mark.looks
-QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "Say hello."}], "stream": False}
 # A rate needs two scrapes with a request between them.
 ANSWERED_WITHIN_S = 240
 PAUSE_S = 3

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import site_under_test as site
+from aicluster_lab.ask import environment
 from ansible.parsing.vault import VaultLib, VaultSecret
 from copies import CONTROL, DATA, FIRST, back_up
 from interrupted import postgres
@@ -64,7 +65,7 @@ def test_a_lost_card_comes_back_from_the_vaults_password_and_the_address_of_one_
     site.shell(FIRST, "systemctl start aicluster-backup-store")
     board(CONTROL).remove(force=True, v=True)
     # A bare one in its place.
-    subprocess.run([sys.executable, "lab/lab.py", "nodes"], cwd=ROOT, env=site.environment(), check=True)
+    subprocess.run([sys.executable, "lab/lab.py", "nodes"], cwd=ROOT, env=environment(ROOT), check=True)
     recover(f"rest:http://{FIRST.address}:{FIRST.port('backup_store', 'rest')}")
     is_the_site()
     site.run_playbook("playbooks/utility.yml").succeeded()

@@ -7,6 +7,7 @@ import http_client
 import pytest
 import site_under_test as site
 
+pytestmark = pytest.mark.usefixtures("without_ai_nodes")
 EDGE = "NANO"
 BACK_WITHIN_S = 60
 
@@ -30,7 +31,6 @@ def without_ai_nodes(gateway_url, api_key) -> Iterator[None]:
     site.wait_until(is_back, BACK_WITHIN_S, "no AI node answers")
 
 
-@pytest.mark.usefixtures("without_ai_nodes")
 @pytest.mark.parametrize("path", ["/api/v1/chat", "/api/v1/code", "/v1/chat/completions"])
 def test_the_edge_answers_and_says_so(gateway_url, api_key, path):
     answer = http_client.post(f"{gateway_url}{path}", question("Hello"), key=api_key)
@@ -38,7 +38,6 @@ def test_the_edge_answers_and_says_so(gateway_url, api_key, path):
     assert (answer.headers["X-AI-Node"], answer.headers["X-AI-Fallback"]) == (EDGE, EDGE)
 
 
-@pytest.mark.usefixtures("without_ai_nodes")
 def test_a_model_that_the_edge_has_not_is_said_to_be_away_and_the_lists_stay(gateway_url, api_key):
     asked = question("Hello") | {"model": "gemma3:12b"}
     answer = http_client.post(f"{gateway_url}/v1/chat/completions", asked, key=api_key)
@@ -48,7 +47,6 @@ def test_a_model_that_the_edge_has_not_is_said_to_be_away_and_the_lists_stay(gat
     assert {"chat", "gemma3:12b"} <= {model["id"] for model in listed}
 
 
-@pytest.mark.usefixtures("without_ai_nodes")
 @pytest.mark.parametrize("key", [None, "wrong"])
 def test_nobody_without_a_key_gets_to_the_edge(gateway_url, key):
     answer = http_client.post(f"{gateway_url}/api/v1/chat", question("Hello"), key=key)
@@ -56,7 +54,6 @@ def test_nobody_without_a_key_gets_to_the_edge(gateway_url, key):
     assert "X-AI-Fallback" not in answer.headers
 
 
-@pytest.mark.usefixtures("without_ai_nodes")
 def test_without_the_gateway_behind_nginx_nobody_gets_to_the_edge(gateway_url, api_key):
     with site.stopped("kong", *site.running("kong")):
         answer = http_client.post(f"{gateway_url}/api/v1/chat", question("Hello"), key=api_key)

@@ -1,8 +1,8 @@
 """What fails, a service or a model, is named with what to do about it, and stops nobody else."""
 
-import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import site_under_test as site
@@ -17,25 +17,17 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[site.Run,
 
     Redis runs as a user who may not read its data, a model does not exist, and Kong has another limit.
     """
-    layer = tmp_path_factory.mktemp("layer")
-    hosts = {"backend": BACKEND, "secondary_ai": SMALL}
-    (layer / "hosts.yml").write_text(
-        json.dumps({group: {"hosts": {node.address: {}}} for group, node in hosts.items()})
-    )
     services = site.variable(BACKEND, "node_services")
     [redis] = [item["redis"] for item in services if isinstance(item, dict) and "redis" in item]
     others = [item for item in services if not (isinstance(item, dict) and "redis" in item)]
     placed = [*others, {"redis": redis | {"uid": 4242}}]
     models = [*site.variable(SMALL, "ollama_models"), {"name": "missing-model", "size_gb": 1.0}]
-    wrong = {
-        "group_vars/backend": {"node_services": placed, "stack_wait_timeout_s": 10},
-        f"host_vars/{SMALL.address}": {"ollama_models": models},
-        f"host_vars/{GATEWAY.address}": {"kong_rate_limit_per_minute": 2999},
+    wrong: dict[site.Node, dict[str, Any]] = {
+        BACKEND: {"node_services": placed, "stack_wait_timeout_s": 10},
+        SMALL: {"ollama_models": models},
+        GATEWAY: {"kong_rate_limit_per_minute": 2999},
     }
-    for name, values in wrong.items():
-        (layer / name).parent.mkdir(exist_ok=True)
-        (layer / f"{name}.yml").write_text(json.dumps(values))
-    arguments = ("-i", str(layer))
+    arguments = site.inventory_layer(tmp_path_factory.mktemp("layer"), wrong)
     yield site.run_site(*arguments), arguments
     site.run_site().succeeded()
 

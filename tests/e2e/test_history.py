@@ -34,15 +34,14 @@ def conversations(url: str, key: str, word: str) -> list[dict[str, Any]]:
 
 def stored(url: str, key: str, word: str, messages: int) -> dict[str, Any]:
     """The conversation, once it has so many messages."""
-    deadline = time.monotonic() + STORED_WITHIN_S
-    found: list[dict[str, Any]] = []
-    while time.monotonic() < deadline:
-        found = conversations(url, key, word)
-        if [one["messages"] for one in found] == [messages]:
-            answer: dict[str, Any] = http_client.get(f"{url}/api/v1/history/{found[0]['id']}", key).json()
-            return answer
-        time.sleep(1)
-    raise AssertionError(f"not one conversation of {messages} messages after {STORED_WITHIN_S} s: {found}")
+    site.wait_until(
+        lambda: [one["messages"] for one in conversations(url, key, word)] == [messages],
+        STORED_WITHIN_S,
+        f"not one conversation of {messages} messages",
+    )
+    [found] = conversations(url, key, word)
+    answer: dict[str, Any] = http_client.get(f"{url}/api/v1/history/{found['id']}", key).json()
+    return answer
 
 
 def turn(url: str, key: str, said: list[dict[str, str]], question: str) -> None:
@@ -76,14 +75,10 @@ def test_two_turns_are_one_conversation_that_is_shown_whole_and_can_be_deleted(g
 
 def test_what_somebody_else_said_is_not_found_and_can_be_forgotten(gateway_url, api_key):
     foreign = str(uuid.uuid4())
-    exchange: dict[str, Any] = {"kind": "chat", "role": "user", "question": "SGk=", "answer": "SGk="}
-    exchange |= {
-        "conversation": foreign,
-        "images": "",
-        "question_whole": True,
-        "whole": True,
-        "chain": foreign,
-    }
+    exchange: dict[str, Any] = {
+        "kind": "chat", "role": "user", "question": "SGk=", "answer": "SGk=", "conversation": foreign,
+        "images": "", "question_whole": True, "whole": True, "chain": foreign,
+    }  # fmt: skip
     entry = {"request": {"id": foreign}, "consumer": {"username": STRANGER}, "exchange": exchange}
     database(f"SELECT api.ingest('{json.dumps(entry | {'started_at': time.time() * 1000})}')")
     count = f"SELECT count(*) FROM history.conversations WHERE id = '{foreign}'"
@@ -136,9 +131,8 @@ def test_what_is_said_in_five_minutes_without_the_database_is_stored_once(gatewa
     # Counted in the database: others may fill the list of the newest meanwhile.
     both = "history.conversations c JOIN history.messages m ON m.conversation_id = c.id"
     told = f"FROM {both} WHERE title LIKE '{marked}%'"
-    deadline = time.monotonic() + 2 * STORED_WITHIN_S
-    while int(database(f"SELECT count(*) {told}")) < 2 * asked and time.monotonic() < deadline:
-        time.sleep(1)
+    count = f"SELECT count(*) {told}"
+    site.wait_until(lambda: int(database(count)) >= 2 * asked, 2 * STORED_WITHIN_S, "not all is stored")
     counted = database(f"SELECT count(*), count(DISTINCT title), count(DISTINCT c.id) {told}")
     assert counted == f"{2 * asked}|{asked}|{asked}"
 

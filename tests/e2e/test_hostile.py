@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import http_client
 import pytest
+from load import QUESTION
 
 CHAT, OLLAMA = "/v1/chat/completions", "/api/chat"
-QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "hello"}], "stream": False}
 HERS = "Authorization: Bearer {key}"
 Raw = bytes
 Ask = Callable[[Raw], tuple[int, str, bytes]]
@@ -24,7 +24,7 @@ def request(
     """A request; the key is filled in later, and the length added unless a header says how long it is."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = [f"{method} {path} HTTP/1.1", "Host: gateway", "Connection: close", key, *headers]
-    if not any(header.startswith(("Content-Length", "Transfer-Encoding")) for header in headers):
+    if not any(header.startswith("Content-Length") for header in headers):
         lines.append(f"Content-Length: {len(content)}")
     return "\r\n".join(line for line in lines if line).encode() + b"\r\n\r\n" + content
 
@@ -38,7 +38,6 @@ HOSTILE: dict[str, tuple[Raw, int]] = {
     "no key": (request(key=""), 401),
     "no key, and a body that does not come": (request(CHAT, b"{", "Content-Length: 10000000", key=""), 401),
     "a wrong key": (request(key="apikey: wrong"), 401),
-    "another scheme": (request(key="Authorization: Basic {key}"), 401),
     "no key of Ollama's interface": (request(OLLAMA, key=""), 401),
     "an unknown model": (request(body=asking(model="nope")), 404),
     "a model with a line break and a NUL in its name": (request(body=asking(model="a\r\nX: y\0")), 404),
@@ -49,10 +48,7 @@ HOSTILE: dict[str, tuple[Raw, int]] = {
         request(OLLAMA, asking(model="phi4:14b", messages=[{"role": "user", "images": ["eA=="]}])), 400),
     "no body": (request(body=b""), 400),
     "no JSON": (request(body=b"hello"), 400),
-    "half of it": (request(body=b'{"model": "chat", "messages": ['), 400),
-    "a list": (request(body=[]), 400),
     "half a million brackets": (request(body=b"[" * 500_000), 400),
-    "an object in an object, 50,000 times": (request(body=b'{"a":' * 50_000 + b"1" + b"}" * 50_000), 400),
     "bytes that are no text, as the model": (request(body=b'{"model": "\xff\xfe", "messages": []}'), 400),
     "a number beyond all": (request(body=b'{"model": "chat", "messages": [], "seed": 1e999}'), 400),
     "messages of another type": (request(body=asking(messages="hello")), 400),
@@ -60,17 +56,10 @@ HOSTILE: dict[str, tuple[Raw, int]] = {
         request(body=asking(model="gemma3:12b", messages=[{"role": "user", "content": [IMAGE]}])), 400),
     "a packed body": (request(CHAT, gzip.compress(b"{}"), "Content-Encoding: gzip"), 400),
     "a body that is announced as too large": (request(CHAT, b"", "Content-Length: 999999999"), 413),
-    "a length that is none": (request(CHAT, b"", "Content-Length: abc"), 400),
-    "two lengths": (request(CHAT, b"abc", "Content-Length: 3", "Content-Length: 5"), 400),
-    "a length, and parts": (
-        request(CHAT, b"0\r\n\r\n", "Content-Length: 3", "Transfer-Encoding: chunked"), 400),
-    "parts without a size": (request(CHAT, b"zz\r\n", "Transfer-Encoding: chunked"), 400),
-    "a header of 70 KB": (request(CHAT, QUESTION, "X: " + "a" * 70_000), 400),
     "2,000 headers": (request(CHAT, QUESTION, *(f"X{number}: a" for number in range(2000))), 400),
     "a path of 9,000 letters": (request("/v1/models/" + "a" * 9000, b"", method="GET"), 414),
     "a path out of the tree": (request("/v1/%2e%2e/%2e%2e/status", b"", method="GET"), 400),
     "an unknown path": (request("/api/nothing", b"", method="GET"), 404),
-    "a change of a node": (request("/api/delete", {"model": "chat"}, method="DELETE"), 404),
     "a method for debugging": (request("/v1/models", b"", method="TRACE"), 405),
     "no HTTP": (bytes(range(256)), 400),
     "TLS where there is none": (b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03" + b"a" * 100, 400),

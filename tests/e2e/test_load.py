@@ -18,10 +18,10 @@ import pictures
 import pytest
 import site_under_test as site
 from http_client import Answer
-from load import QUESTION, Load, balanced, board, counts_of, off_the_share, paused
+from load import QUESTION, Load, Outcome, balanced, board, counts_of, failures, off_the_share, paused
+from tables import cases
 
 pytestmark = pytest.mark.full
-Outcome = Answer | OSError
 USERS = 15
 PER_MINUTE: dict[str, float] = {"chat": 50, "code": 20, "image": 4}
 MINUTES = 5
@@ -48,13 +48,10 @@ def calm(chat) -> Iterator[None]:
         load.wait_until(balanced, window=20, limit_s=SETTLED_WITHIN_S)
 
 
-@pytest.mark.parametrize(
-    ("requests", "clients", "points"),
-    [
-        pytest.param(5000, 1, 0.2, id="5,000 requests one after the other"),
-        pytest.param(2500, USERS, 1, id="2,500 requests of 15 clients"),
-    ],
-)
+@cases(("requests", "clients", "points"), {
+    "5,000 requests one after the other": (5000, 1, 0.2),
+    "2,500 requests of 15 clients": (2500, USERS, 1),
+})  # fmt: skip
 def test_requests_are_shared_as_declared(chat, record_property, requests, clients, points):
     begin_a_minute()
     with ThreadPoolExecutor(clients) as pool:
@@ -65,9 +62,7 @@ def test_requests_are_shared_as_declared(chat, record_property, requests, client
     assert max(map(abs, off.values())) <= points, off
 
 
-@pytest.mark.parametrize(
-    ("declared", "slots"), [((79, 21), (15, 4)), ((99, 1), (19, 1))], ids=["79 to 21", "99 to 1"]
-)
+@cases(("declared", "slots"), {"79 to 21": ((79, 21), (15, 4)), "99 to 1": ((99, 1), (19, 1))})
 def test_uneven_shares_are_kept_as_far_as_a_wheel_of_20_slots_can(chat, record_property, declared, slots):
     names = [FIRST.name, *(node.name for node in site.running("ollama") if node.entry["share"] == 20)]
     shares = {node.name: 0 for node in site.running("ollama")} | dict(zip(names, declared, strict=True))
@@ -102,9 +97,6 @@ def test_every_model_answers_or_is_said_at_once_to_be_away(gateway_url, api_key,
             assert statuses == {200 if name in served else 503}, (name, answers[-1])
             assert name in served or max(answer.seconds for answer in answers) < 1, name
     record_property("models", {"asked": len(names), "served": len(served.intersection(names))})
-
-
-# ---------------------------------------------------------------- five minutes of use
 
 
 @pytest.fixture
@@ -142,15 +134,6 @@ def used(url: str, key: str, per_minute: dict[str, float], seconds: float) -> di
     return {kind: [answer for which, answer in answers if which == kind] for kind in per_minute}
 
 
-def failures(answers: list[Outcome]) -> list[str]:
-    """What each request was answered that was not served."""
-    return [
-        repr(one) if isinstance(one, OSError) else f"{one.status} {one.body[:200]!r}"
-        for one in answers
-        if isinstance(one, OSError) or one.status != 200
-    ]
-
-
 @pytest.mark.usefixtures("image_profile")
 def test_five_minutes_of_15_users_without_an_error_and_then_the_rate_at_which_errors_begin(
     gateway_url, api_key, record_property
@@ -171,9 +154,6 @@ def test_five_minutes_of_15_users_without_an_error_and_then_the_rate_at_which_er
         )
         if failures(found) or late > 5:
             break
-
-
-# ---------------------------------------------------------------- the gateway's own cost
 
 
 def test_what_the_gateway_adds_to_a_direct_request(gateway_url, api_key, record_property):
@@ -201,9 +181,6 @@ def test_what_the_gateway_adds_to_a_direct_request(gateway_url, api_key, record_
             record_property(f"{name} p{p} in ms", ms)
     added = statistics.median(took["gateway"]) - statistics.median(took["direct"])
     assert added < 0.1, f"the gateway adds {added:.3f} s"
-
-
-# ---------------------------------------------------------------- faults
 
 
 Fault = Callable[[], AbstractContextManager[None]]
@@ -238,21 +215,9 @@ def again_and_again(node: site.Node, command: str, pause_s: float) -> Iterator[N
         thread.join()
 
 
-# Asks for many models at once; prints the statuses.
-CROWD = """
-import json, sys, urllib.error, urllib.request
-from concurrent.futures import ThreadPoolExecutor
-
-def ask(model):
-    body = json.dumps({"model": model, "prompt": "x", "stream": False}).encode()
-    try:
-        return urllib.request.urlopen(sys.argv[1], body).status
-    except urllib.error.HTTPError as error:
-        return error.code
-
-with ThreadPoolExecutor(len(sys.argv)) as pool:
-    print(*pool.map(ask, sys.argv[2:]))
-"""
+# Asks for each model of a list at once; prints the statuses.
+CROWD = """printf '%s\\n' {models} | xargs -P 99 -I MODEL curl --silent --output /dev/null \\
+  --write-out '%{{http_code}} ' --data '{{"model": "MODEL", "prompt": "x", "stream": false}}' {url}"""
 
 
 @contextmanager
@@ -261,7 +226,7 @@ def busy() -> Iterator[None]:
     limit = ("--limit", FIRST.address)
     models = " ".join(one["name"] for one in site.variable(FIRST, "ollama_models"))
     url = f"http://{FIRST.address}:{FIRST.port('ollama', 'api')}/api/generate"
-    crowd = f"python3 -c '{CROWD}' {url} {models}"
+    crowd = CROWD.format(models=models, url=url)
     try:
         site.run_site(*limit, "-e", json.dumps({"ollama_max_queue": 1})).succeeded()
         assert "503" in site.shell(FIRST, crowd)

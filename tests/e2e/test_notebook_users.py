@@ -1,7 +1,6 @@
 """A user logs in to JupyterHub with a key; the run that takes her away ends all she does there."""
 
 import json
-import time
 from http.cookiejar import CookieJar
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -45,16 +44,14 @@ class Browser:
         self.ask("login?next=%2Fjupyter%2Fhub%2Fhome", form)
         return bool(self.cookie("jupyterhub-hub-login"))
 
-    def start_a_notebook(self) -> bool:
+    def has_a_notebook(self) -> bool:
+        servers = json.loads(self.ask(f"api/users/{NAME}")[1])["servers"]
+        return bool(servers.get("", {}).get("ready"))
+
+    def start_a_notebook(self) -> None:
         self.ask("home")
         self.ask(f"api/users/{NAME}/server", method="POST")
-        deadline = time.monotonic() + START_S
-        while time.monotonic() < deadline:
-            servers = json.loads(self.ask(f"api/users/{NAME}")[1])["servers"]
-            if servers.get("", {}).get("ready"):
-                return True
-            time.sleep(1)
-        return False
+        site.wait_until(self.has_a_notebook, START_S, "no notebook starts")
 
 
 def processes() -> int:
@@ -64,16 +61,13 @@ def processes() -> int:
 
 
 def test_a_key_of_her_own_alone_opens_the_hub_and_the_run_that_takes_her_away_ends_all_she_does(tmp_path):
-    layer = tmp_path / "users.json"
-    users = [{"name": NAME, "role": "user"}]
-    keys = site.secrets() | {f"user_{NAME}/main": KEY}
-    layer.write_text(json.dumps({"site_users": users, "site_secrets": keys}))
+    layer = site.users_layer(tmp_path, {NAME: KEY}, {"name": NAME, "role": "user"})
     browser = Browser()
     try:
-        site.run_site("-e", f"@{layer}", "--limit", NODE.address).succeeded()
+        site.run_site(*layer, "--limit", NODE.address).succeeded()
         assert browser.log_in(KEY)
         assert not Browser().log_in(site.secrets()["jupyterhub_password"])
-        assert browser.start_a_notebook()
+        browser.start_a_notebook()
         assert processes() > 0
     finally:
         after = site.run_site("--limit", NODE.address)

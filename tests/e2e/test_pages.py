@@ -1,7 +1,5 @@
 """Pages behind nginx: those of a node, and at the gateway those of other nodes, for administrators."""
 
-import json
-import re
 import subprocess
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -20,24 +18,16 @@ ADMIN, USER = "e2e-admin:key-of-e2e-admin", "e2e-user:key-of-e2e-user"
 @pytest.fixture(scope="module", autouse=True)
 def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """An administrator and a user, as long as this module runs."""
-    logins = [login.split(":") for login in (ADMIN, USER)]
-    keys = {f"user_{name}/main": key for name, key in logins}
-    listed = [{"name": name, "role": name.removeprefix("e2e-")} for name, _ in logins]
-    layer = tmp_path_factory.mktemp("users") / "users.json"
-    layer.write_text(json.dumps({"site_users": listed, "site_secrets": site.secrets() | keys}))
+    keys = dict(login.split(":") for login in (ADMIN, USER))
+    listed = [{"name": name, "role": name.removeprefix("e2e-")} for name in keys]
+    layer = site.users_layer(tmp_path_factory.mktemp("users"), keys, *listed)
     limit = ("--limit", f"{NODE.address},{GATEWAY.address}")
     try:
-        site.run_site("-e", f"@{layer}", *limit).succeeded()
+        site.run_site(*layer, *limit).succeeded()
         yield
     finally:
         back = site.run_site(*limit)
     back.succeeded()
-
-
-def test_the_page_of_the_node_lists_its_services_and_knows_their_states():
-    page = get(f"{NGINX}/").body.decode()
-    assert set(re.findall(r'data-service="(\w+)"', page)) == set(NODE.services)
-    assert get(f"{NGINX}/portal/health").json()["status"] == "success"
 
 
 PROMETHEUS, COMFYUI = f"{AT_THE_GATEWAY}/prometheus/api/v1/query?query=up", f"{NGINX}/comfyui/api/queue"

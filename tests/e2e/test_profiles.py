@@ -6,7 +6,6 @@ all of it, client -> gateway -> ComfyUI, its progress, and the object in the sto
 
 import json
 import shlex
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -121,9 +120,6 @@ def test_the_next_run_of_the_site_leaves_the_profile_alone():
     assert running() == before
 
 
-# --- a picture ---
-
-
 @pytest.fixture(scope="module")
 def url(entered: Entered, gateway_url: str, api_key: str) -> str:
     """The way to images, as soon as the gateway knows that there is one."""
@@ -139,24 +135,14 @@ def job(url: str, api_key: str) -> Job:
 
 
 @in_image_profile
-def test_the_client_that_queued_a_job_sees_it_come_run_and_end(job):
+def test_the_client_that_queued_a_job_sees_it_run_and_gets_its_picture(job):
     kinds = [event["type"] for event in job.events]
     assert kinds[0] == "status"
-    assert job.values("progress", "value") == list(range(1, pictures.STEPS + 1))
     assert kinds.index("execution_start") < kinds.index("progress") < kinds.index("executed")
-    assert job.values("executed", "node") == ["9"]
+    assert kinds.count("progress") == pictures.STEPS
     assert job.previews, "no preview on the way"
     of_the_job = [event["data"]["prompt_id"] for event in job.events if event["type"] != "status"]
     assert set(of_the_job) == {job.prompt_id}
-
-
-@in_image_profile
-def test_another_client_hears_of_the_queue_only(job):
-    assert job.heard_by_another == ["status"] * 3
-
-
-@in_image_profile
-def test_the_picture_comes_through_the_gateway(job):
     assert job.picture.status == 200
     assert job.picture.body.startswith(PNG)
     assert job.picture.headers["X-AI-Node"] == NODE.name
@@ -164,8 +150,8 @@ def test_the_picture_comes_through_the_gateway(job):
 
 @in_image_profile
 @pytest.mark.parametrize("key", [None, "not-the-key"], ids=["no key", "a wrong key"])
-def test_without_the_key_no_job_is_taken_and_the_upgrade_is_refused(url, key):
-    assert pictures.upgrade_status(url, key) == 401
+def test_without_the_key_no_job_is_taken_and_nothing_is_heard(url, key):
+    assert http_client.get(f"{url}/ws?clientId=stranger", key).status == 401
     assert http_client.post(url, {"prompt": pictures.graph("stranger")}, key).status == 401
 
 
@@ -203,8 +189,6 @@ def test_the_picture_becomes_an_object_in_the_store_and_leaves_its_node(job, mov
     assert http_client.get(f"{url}/view?{urlencode(job.image)}", api_key).status == 404
 
 
-# --- a request that wakes ---
-
 WAKES = ("-e", json.dumps({"site_wake_on_request": True, "profile_wake_idle_minutes": 1}))
 # A refused try waits as long as the first; each switch has its minute to drain.
 BACK_WITHIN_S = 300
@@ -233,13 +217,8 @@ def test_requests_wake_a_profile_together_a_run_leaves_it_and_an_idle_node_goes_
     assert "# woken by a request" in site.shell(NODE, "cat /opt/aicluster/.env")
     run = site.run_site(*WAKES).succeeded()
     assert run.changed == {one.address: 0 for one in site.nodes()}
-    end = time.monotonic() + BACK_WITHIN_S
-    while running() & SOMETIMES != set(PROFILES[entered.profile]):
-        assert time.monotonic() < end, site.shell(NODE, "journalctl --no-pager -n 30 -u aicluster-wake")
-        time.sleep(5)
-
-
-# --- what breaks ---
+    own = set(PROFILES[entered.profile])
+    site.wait_until(lambda: running() & SOMETIMES == own, BACK_WITHIN_S, "the node stays awake", 5)
 
 
 # Those of its own profile: test_verify.py. The next profile leaves the stopped ones inactive.

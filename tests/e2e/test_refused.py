@@ -5,10 +5,8 @@ The age of the engine and of the compose plugin cannot be played here: tests/uni
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 import site_under_test as site
@@ -35,24 +33,6 @@ DISK_AS_BEFORE = "umount /opt/aicluster"
 ENGINE_FILE = "/etc/docker/daemon.json"
 # Where no file can be.
 BELOW_A_FILE = "/etc/hostname/docker.pid"
-# A reload only sends a signal: it has ended when the engine says so.
-SAYS = "docker info --format {{{{.LiveRestoreEnabled}}}}"
-LIVE_RESTORE_IS = f"timeout 20 sh -c 'until {SAYS} | grep -qx {{}}; do sleep 0.1; done'"
-IN_A_SWARM = f"""
-cp -a {ENGINE_FILE} /tmp/daemon.json
-sed -i 's/"live-restore": true/"live-restore": false/' {ENGINE_FILE}
-systemctl reload docker
-{LIVE_RESTORE_IS.format("false")}
-docker swarm init --advertise-addr 127.0.0.1
-"""
-OUT_OF_IT = f"""
-docker swarm leave --force
-docker network rm docker_gwbridge
-mv /tmp/daemon.json {ENGINE_FILE}
-systemctl reload docker
-{LIVE_RESTORE_IS.format("true")}
-"""
-
 KEYS_ONLY = "/etc/ssh/sshd_config.d/00-aicluster.conf"
 GUEST, PASSWORD = "guest", "not-a-secret"
 # It has ended when new connections are taken; a reload has not.
@@ -72,8 +52,6 @@ mv /tmp/keys-only.conf {KEYS_ONLY}
 {SSHD_READS_AGAIN}
 """
 
-Layer = Callable[..., tuple[str, str]]
-
 pytestmark = pytest.mark.usefixtures("untouched")
 
 
@@ -90,26 +68,6 @@ def untouched(as_before: str) -> Iterator[None]:
     """The edge node is afterwards what it was before, to the last byte."""
     yield
     assert site.fingerprint(EDGE) == as_before
-
-
-@pytest.fixture
-def layer(tmp_path: Path) -> Layer:
-    """An inventory layer with other variables for the edge node."""
-
-    def make(services: dict[str, dict[str, Any]] | None = None, **variables: Any) -> tuple[str, str]:
-        placed = [
-            item if isinstance(item, dict) else {item: {}} for item in site.variable(EDGE, "node_services")
-        ]
-        merged = {name: dict(changes or {}) for item in placed for name, changes in item.items()}
-        for name, changes in (services or {}).items():
-            merged[name] = merged.get(name, {}) | changes
-        values = {"node_services": [{name: changes} for name, changes in merged.items()], **variables}
-        (tmp_path / "hosts.yml").write_text(f"edge: {{hosts: {{{EDGE.address}: }}}}\n")
-        (tmp_path / "host_vars").mkdir()
-        (tmp_path / "host_vars" / f"{EDGE.address}.yml").write_text(json.dumps(values))
-        return "-i", str(tmp_path)
-
-    return make
 
 
 @contextmanager
@@ -130,17 +88,15 @@ def sentences(run: site.Run) -> list[str]:
     return [" ".join(found.split()) for found in re.findall(r"^ +\d+\. (.+)$", message, re.MULTILINE)]
 
 
-IN_A_RUN = pytest.param((), id="in a run")
-check_and_run = pytest.mark.parametrize("arguments", [pytest.param(("--check",), id="in a check"), IN_A_RUN])
-# The same look at the node comes before both.
-run_or_check = pytest.mark.parametrize(
-    "arguments", [IN_A_RUN, pytest.param(("--check",), id="in a check", marks=pytest.mark.full)]
-)
-
-
-@check_and_run
-def test_a_tag_that_does_not_exist_is_named_and_the_other_nodes_go_on(layer, arguments):
-    run = site.run_site(*layer({"nginx": {"image": "nginx:0.0.404"}}), *arguments)
+@pytest.mark.parametrize("arguments", [("--check",), ()], ids=["in a check", "in a run"])
+def test_a_tag_that_does_not_exist_is_named_and_the_other_nodes_go_on(tmp_path, arguments):
+    # In their order, which pages on other nodes have.
+    services = [
+        {"nginx": item["nginx"] | {"image": "nginx:0.0.404"}} if "nginx" in item else item
+        for item in site.variable(EDGE, "node_services")
+    ]
+    wrong = site.inventory_layer(tmp_path, {EDGE: {"node_services": services}})
+    run = site.run_site(*wrong, *arguments)
     [sentence] = sentences(run)
     registry = site.variable(EDGE, "site_image_mirror")
     assert sentence.startswith(f"image {registry}/nginx:0.0.404 of service nginx on {EDGE.name} (")
@@ -151,10 +107,9 @@ def test_a_tag_that_does_not_exist_is_named_and_the_other_nodes_go_on(layer, arg
     assert run.changed == {node.address: 0 for node in site.nodes()}
 
 
-@run_or_check
-def test_a_registry_that_does_not_answer_is_named_once_with_its_error_and_ways_out(arguments):
+def test_a_registry_that_does_not_answer_is_named_once_with_its_error_and_ways_out():
     registry = site.variable(EDGE, "site_image_mirror").partition(":")[0] + ":1"
-    run = site.run_site("--limit", EDGE.address, "-e", f"site_image_mirror={registry}", *arguments)
+    run = site.run_site("--limit", EDGE.address, "-e", f"site_image_mirror={registry}")
     [sentence] = sentences(run)
     assert f" on {EDGE.name} (" in sentence
     assert "connection refused" in sentence
@@ -162,10 +117,9 @@ def test_a_registry_that_does_not_answer_is_named_once_with_its_error_and_ways_o
     assert "HTTPS_PROXY" in sentence and "site_image_mirror in group_vars/all/images.yml" in sentence
 
 
-@run_or_check
-def test_a_full_disk_is_named_with_what_is_free_and_what_must_be(arguments):
+def test_a_full_disk_is_named_with_what_is_free_and_what_must_be():
     with spoilt(DISK_FULL, DISK_AS_BEFORE):
-        run = site.run_site("--limit", EDGE.address, *arguments)
+        run = site.run_site("--limit", EDGE.address)
     [sentence] = sentences(run)
     assert re.match(
         rf"disk of /opt/aicluster \(file system /opt/aicluster\) on {EDGE.name} \d+ MiB free of 64 MiB: "
@@ -175,35 +129,19 @@ def test_a_full_disk_is_named_with_what_is_free_and_what_must_be(arguments):
     assert "du -xh --max-depth=2 /opt/aicluster" in sentence
 
 
-def test_services_to_come_that_do_not_fit_on_the_disk_are_named_with_the_numbers(layer):
-    """Redis is new on the edge node; it would grow beyond any disk."""
-    greedy = {"redis": {"disk_gb": 900_000, "memory_mb": 1}, "backup": {"memory_mb": 127}}
-    run = site.run_site(
-        *layer(greedy, node_disk_gb=1_000_000, stack_disk_budget=True), "--limit", EDGE.address
-    )
-    [sentence] = sentences(run)
-    assert re.match(
-        rf"disk of /var/lib/docker on {EDGE.name} [\d.]+ GiB free of [\d.]+ GiB: must hold", sentence
-    )
-    reserved = site.variable(EDGE, "node_disk_reserved_gb")
-    assert f"the {900_000 + reserved} GiB still to come (redis 900000, {reserved} reserved); " in sentence
-
-
-@run_or_check
-def test_a_missing_memory_cgroup_is_named_with_the_kernel_argument_to_add(arguments):
+def test_a_missing_memory_cgroup_is_named_with_the_kernel_argument_to_add():
     with spoilt(CGROUPS_OFF, CGROUPS_ON):
-        run = site.run_site("--limit", EDGE.address, *arguments)
+        run = site.run_site("--limit", EDGE.address)
     [sentence] = sentences(run)
     assert sentence.startswith(f"memory cgroup of {EDGE.name} not ")
     assert "must be on, or the memory limit of every container is silently ignored; " in sentence
     assert "cgroup_enable=memory cgroup_memory=1" in sentence
 
 
-@run_or_check
-def test_whoever_logs_in_with_a_password_is_not_locked_out(arguments):
+def test_whoever_logs_in_with_a_password_is_not_locked_out():
     login = ("-e", f"ansible_user={GUEST} ansible_password={PASSWORD}")
     with spoilt(BY_PASSWORD, BY_KEY):
-        run = site.run_site("--limit", EDGE.address, *login, *arguments)
+        run = site.run_site("--limit", EDGE.address, *login)
         site.shell(EDGE, f"test ! -e {KEYS_ONLY}")
     [sentence] = sentences(run)
     assert sentence.startswith(
@@ -212,27 +150,11 @@ def test_whoever_logs_in_with_a_password_is_not_locked_out(arguments):
     assert "must work before this run ends logins with a password; `ssh-copy-id " in sentence
 
 
-def test_a_store_in_which_services_would_find_nothing_is_refused(layer):
-    options = site.setting(EDGE, "docker_engine", "docker_engine_options") | {"data-root": "/srv/docker"}
-    run = site.run_site(*layer(docker_engine_options=options), "--limit", EDGE.address)
-    [sentence] = sentences(run)
-    assert "(data-root: /srv/docker, until now /var/lib/docker): must be what containers" in sentence
-
-
-@run_or_check
-def test_what_the_engine_would_not_start_with_is_refused_while_it_runs(arguments):
-    with spoilt(IN_A_SWARM, OUT_OF_IT):
-        run = site.run_site("--limit", EDGE.address, *arguments)
-        site.shell(EDGE, "systemctl is-active docker")
-    [sentence] = sentences(run)
-    assert "(live-restore: true): must be off on a member of a swarm, or the engine does not" in sentence
-    assert "; `sudo docker swarm leave` there, " in sentence
-
-
-def test_an_engine_that_does_not_start_runs_again_with_the_file_it_had(layer):
+def test_an_engine_that_does_not_start_runs_again_with_the_file_it_had():
     """The engine finds nothing wrong with this file before it starts."""
     options = site.setting(EDGE, "docker_engine", "docker_engine_options") | {"pidfile": BELOW_A_FILE}
-    run = site.run_site(*layer(docker_engine_options=options), "--limit", EDGE.address)
+    changed = json.dumps({"docker_engine_options": options})
+    run = site.run_site("--limit", EDGE.address, "-e", changed)
     assert run.code != 0
     said = " ".join(run.output.split())
     assert BELOW_A_FILE.rpartition("/")[0] in said

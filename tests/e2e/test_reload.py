@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.client import HTTPException
-from pathlib import Path
 from typing import Any
 
 import http_client
@@ -29,9 +28,6 @@ USERS: list[dict[str, Any]] = [
 ]
 KEYS = {user["name"]: secrets.token_urlsafe() for user in USERS}
 GATEWAY = next(node for node in site.running("kong") if "nginx" in node.services)
-
-
-# ---------------------------------------------------------------- shares and users, while clients stream
 
 
 def whole_stream(url: str, key: str) -> http_client.Answer:
@@ -75,23 +71,18 @@ class Changed:
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory, gateway_url, api_key) -> Iterator[Changed]:
     """Other shares and two users, brought to the gateway while clients stream; then all is as before."""
-    layer: Path = tmp_path_factory.mktemp("layer")
-    (layer / "hosts.yml").write_text("".join(f"{tier}: {{hosts: {{}}}}\n" for tier in SHARES))
-    (layer / "group_vars").mkdir()
-    for tier, share in SHARES.items():
-        (layer / "group_vars" / f"{tier}.yml").write_text(f"node_ai_tier_share: {share}\n")
-    keys = {f"user_{name}/main": key for name, key in KEYS.items()}
-    users: Path = tmp_path_factory.mktemp("users") / "users.json"
-    users.write_text(json.dumps({"site_users": USERS, "site_secrets": site.secrets() | keys}))
+    nodes = [node for node in site.running("ollama") if node.entry["share"]]
+    shares = {node: {"node_ai_tier_share": SHARES[node.entry["tier"]]} for node in nodes}
+    layer = site.inventory_layer(tmp_path_factory.mktemp("layer"), shares)
+    users = site.users_layer(tmp_path_factory.mktemp("users"), KEYS, *USERS)
     before, weights_before = containers(), weights()
     try:
         with ExitStack() as stack:
-            clients = [
-                Load(lambda: whole_stream(f"{gateway_url}/api/v1/chat", api_key)) for _ in range(CLIENTS)
-            ]
+            chat = f"{gateway_url}/api/v1/chat"
+            clients = [Load(lambda: whole_stream(chat, api_key)) for _ in range(CLIENTS)]
             streams = [stack.enter_context(client) for client in clients]
             began = time.monotonic()
-            run = site.run_site("-i", str(layer), "-e", f"@{users}", "--limit", GATEWAY.address)
+            run = site.run_site(*layer, *users, "--limit", GATEWAY.address)
             time.sleep(max(0.0, STREAM_FOR_S - (time.monotonic() - began)))
         shown = http_client.get(f"{gateway_url}/shares.json").json()
         yield Changed(run, streams, before, containers(), weights(), shown)
@@ -132,18 +123,14 @@ def test_no_stream_fails_or_ends_early_meanwhile(changed, record_property):
 def test_a_user_has_models_and_a_limit_and_another_one_is_not_affected(gateway_url):
     url, question = f"{gateway_url}/api/v1/chat", QUESTION | {"model": "code", "stream": False}
     forbidden = http_client.post(url, question, KEYS["anna"])
-    assert (forbidden.status, forbidden.json()["error"]) == (
-        403, '"code" is not among the models you may use: chat.',
-    )  # fmt: skip
+    assert forbidden.status == 403
+    assert forbidden.json()["error"] == '"code" is not among the models you may use: chat.'
     # Should a minute begin in between, six of all pass.
     answers = [http_client.get(f"{gateway_url}/v1/models", KEYS["anna"]) for _ in range(6)]
     assert [one["id"] for one in answers[0].json()["data"]] == ["chat"]
     refused, *_ = [answer for answer in answers if answer.status != 200]
     assert refused.status == 429 and 0 < int(refused.headers["Retry-After"]) <= 60
     assert http_client.post(url, question, KEYS["ben"]).status == 200
-
-
-# ---------------------------------------------------------------- broken files
 
 
 # Service: template, what it says, what it says when it is broken; its checker, and what that says.

@@ -21,8 +21,12 @@ BYSTANDER_DATA = "$(docker volume inspect --format '{{.Mountpoint}}' bystander)/
 # What somebody has in the engine's configuration beside us: a runtime, and a key the toolkit never writes.
 DAEMON_FILE = "/etc/docker/daemon.json"
 BYSTANDER_SETTINGS: dict[str, Any] = {"runtimes": {"bystander": {"path": "runc"}}, "shutdown-timeout": 20}
-MOUNTED = "docker inspect --format '{{range .Mounts}}{{.Name}} {{end}}' bystander"
-IMAGES = "docker image ls --format '{{.Repository}}:{{.Tag}}'"
+LISTS = {
+    "volumes": "docker volume ls -q",
+    "theirs": "docker inspect --format '{{range .Mounts}}{{.Name}} {{end}}' bystander",
+    "images": "docker image ls --format '{{.Repository}}:{{.Tag}}'",
+    "their image": "docker inspect --format '{{.Config.Image}}' bystander",
+}
 
 
 def settings(node: site.Node) -> dict[str, Any]:
@@ -63,27 +67,9 @@ def bystanders(node: site.Node) -> Iterator[None]:
         write_settings(node, {key: left[key] for key in left.keys() - BYSTANDER_SETTINGS.keys()})
 
 
-def cleanup(node: site.Node, *more: str) -> site.Run:
-    return site.run_confirmed("playbooks/cleanup.yml", "--limit", node.address, *more)
-
-
-@dataclass(frozen=True)
-class Inventory:
+def look(node: site.Node) -> dict[str, set[str]]:
     """What Docker has on a node; `theirs`: volumes of the bystander, its own and what its image declares."""
-
-    volumes: set[str]
-    theirs: set[str]
-    images: set[str]
-    kept_image: str
-
-
-def look(node: site.Node) -> Inventory:
-    return Inventory(
-        volumes=set(site.shell(node, "docker volume ls -q").split()),
-        theirs=set(site.shell(node, MOUNTED).split()),
-        images=set(site.shell(node, IMAGES).split()),
-        kept_image=site.shell(node, "docker inspect --format '{{.Config.Image}}' bystander").strip(),
-    )
+    return {name: set(site.shell(node, command).split()) for name, command in LISTS.items()}
 
 
 def data_of(node: site.Node) -> tuple[Any, str]:
@@ -101,8 +87,7 @@ class Removed:
     """A node after a cleanup, and what was there before."""
 
     node: site.Node
-    keep_data: bool
-    before: Inventory
+    before: dict[str, set[str]]
     run: site.Run
 
 
@@ -133,10 +118,12 @@ def removed(data: object) -> Iterator[dict[bool, Removed]]:
             stack.enter_context(bystanders(node))
         before = {keep_data: look(node) for keep_data, node in nodes.items()}
         with ThreadPoolExecutor() as pool:
+            cleanup = ("playbooks/cleanup.yml", "--limit")
             runs = {
-                keep: pool.submit(cleanup, node, "-e", f"keep_data={keep}") for keep, node in nodes.items()
+                keep: pool.submit(site.run_confirmed, *cleanup, node.address, "-e", f"keep_data={keep}")
+                for keep, node in nodes.items()
             }
-        yield {keep: Removed(node, keep, before[keep], runs[keep].result()) for keep, node in nodes.items()}
+        yield {keep: Removed(node, before[keep], runs[keep].result()) for keep, node in nodes.items()}
 
 
 def test_without_the_name_of_the_site_nothing_is_removed():
@@ -152,8 +139,8 @@ def test_without_the_name_of_the_site_nothing_is_removed():
 def test_what_the_toolkit_made_goes_and_what_was_there_stays(removed, keep_data):
     node, before = removed[keep_data].node, removed[keep_data].before
     said = removed[keep_data].run.succeeded().output
-    assert len(before.volumes) > 1
-    for image in before.images - {before.kept_image}:
+    assert len(before["volumes"]) > 1
+    for image in before["images"] - before["their image"]:
         assert image in said, "what goes is said by name"
     left = site.shell(
         node, "ls -d /opt/aicluster /var/lib/aicluster /etc/systemd/system/aicluster* 2>&1; true"
@@ -163,9 +150,9 @@ def test_what_the_toolkit_made_goes_and_what_was_there_stays(removed, keep_data)
     assert site.shell(node, f"cat {BYSTANDER}") == "mine\n"
     assert settings(node) == BYSTANDER_SETTINGS
     assert site.shell(node, f"cat {BYSTANDER_DATA}") == "mine\n"
-    left_volumes = set(site.shell(node, "docker volume ls -q").split())
-    assert left_volumes == (before.volumes if keep_data else before.theirs)
-    assert set(site.shell(node, IMAGES).split()) == {before.kept_image}
+    after = look(node)
+    assert after["volumes"] == before["volumes" if keep_data else "theirs"]
+    assert after["images"] == before["their image"]
 
 
 @pytest.mark.full

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,13 +12,17 @@ import http_client
 import site_under_test as site
 from docker.models.containers import Container
 
+Outcome = http_client.Answer | OSError
 QUESTION = {"model": "chat", "messages": [{"role": "user", "content": "Say hello."}], "stream": False}
 
 
-def expected_shares(requests: int) -> dict[str, float]:
-    """Node -> requests it should get; drained nodes and the edge none."""
-    shares = {n.name: n.entry["share"] for n in site.running("ollama") if not n.entry["drained"]}
-    return {name: requests * share / 100 for name, share in shares.items()}
+def failures(outcomes: Iterable[Outcome]) -> list[str]:
+    """What each request was answered that was not served."""
+    return [
+        repr(one) if isinstance(one, OSError) else f"{one.status} {one.body[:200]!r}"
+        for one in outcomes
+        if isinstance(one, OSError) or one.status != 200
+    ]
 
 
 def counts_of(answers: list[http_client.Answer]) -> Counter[str]:
@@ -28,8 +32,9 @@ def counts_of(answers: list[http_client.Answer]) -> Counter[str]:
 
 def off_the_share(answers: list[http_client.Answer]) -> dict[str, float]:
     """Node -> percentage points between what it got and what is declared."""
-    counts, expected = counts_of(answers), expected_shares(len(answers))
-    return {name: 100 * (counts[name] - share) / len(answers) for name, share in expected.items()}
+    counts = counts_of(answers)
+    shares = {n.name: n.entry["share"] for n in site.running("ollama") if not n.entry["drained"]}
+    return {name: 100 * counts[name] / len(answers) - share for name, share in shares.items()}
 
 
 def balanced(answers: list[http_client.Answer]) -> bool:
@@ -61,7 +66,7 @@ class Load:
 
     chat: Callable[[], http_client.Answer]
     began: list[float] = field(default_factory=list)
-    answers: list[http_client.Answer | OSError] = field(default_factory=list)
+    answers: list[Outcome] = field(default_factory=list)
     took: list[float] = field(default_factory=list)
 
     def __enter__(self) -> "Load":
@@ -78,7 +83,7 @@ class Load:
         while not self._stop.is_set():
             began = time.monotonic()
             try:
-                answer: http_client.Answer | OSError = self.chat()
+                answer: Outcome = self.chat()
             except OSError as error:
                 answer = error
             self.took.append(time.monotonic() - began)
@@ -87,11 +92,7 @@ class Load:
             time.sleep(0.01)
 
     def failed(self) -> list[str]:
-        return [
-            str(answer) if isinstance(answer, OSError) else f"{answer.status} {answer.body[:200]!r}"
-            for answer in self.answers
-            if isinstance(answer, OSError) or answer.status != 200
-        ]
+        return failures(self.answers)
 
     def good(self, since: float = 0) -> list[http_client.Answer]:
         pairs = zip(self.began, self.answers, strict=False)

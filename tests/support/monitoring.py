@@ -35,32 +35,26 @@ def image_here(service: str) -> str | None:
     return None
 
 
-def shell(service: str, script: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run a shell script in `folder` with the programs of a service's image, or with those on PATH.
+def succeeds(service: str, script: str, folder: Path = ROOT) -> str:
+    """Return what a shell script prints in `folder`, with the programs of a service's image or those on PATH.
 
     The image comes first: it has the version that will run. Inside it nothing but `folder` and this project
-    is seen, read-only, and no network. RuntimeError where the programs are nowhere.
+    is seen, read-only, and no network. RuntimeError where the programs are nowhere, AssertionError with all
+    that was printed where the script fails.
     """
     tag = image_here(service)
-    if tag is None:
-        missing = [program for program in PROGRAMS[service] if shutil.which(program) is None]
-        if missing:
-            raise RuntimeError(
-                f"{', '.join(missing)}: neither on PATH nor in an image {' or '.join(images(service))}. "
-                "`make lab` builds the image; on Debian: apt-get install prometheus prometheus-alertmanager"
-            )
-        command = ["sh", "-euc", script]
-    else:
+    command = ["sh", "-euc", script]
+    if tag:
         mounts = [f"--volume={path}:{path}:ro" for path in {ROOT, folder}]
-        command = ["docker", "run", "--rm", "--network=none", "--tmpfs=/tmp:mode=1777", *mounts]
-        command += [f"--user={os.getuid()}:{os.getgid()}", f"--workdir={folder}", "--entrypoint=sh", tag]
-        command += ["-euc", script]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
-def succeeds(service: str, script: str, folder: Path = ROOT) -> str:
-    """Return what a script printed; AssertionError with all of it if the script fails."""
-    done = shell(service, script, folder)
+        run = ["docker", "run", "--rm", "--network=none", "--tmpfs=/tmp:mode=1777", *mounts]
+        run += [f"--user={os.getuid()}:{os.getgid()}", f"--workdir={folder}", "--entrypoint=sh", tag]
+        command = [*run, *command[1:]]
+    elif missing := [program for program in PROGRAMS[service] if shutil.which(program) is None]:
+        raise RuntimeError(
+            f"{', '.join(missing)}: neither on PATH nor in an image {' or '.join(images(service))}. "
+            "`make lab` builds the image; on Debian: apt-get install prometheus prometheus-alertmanager"
+        )
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

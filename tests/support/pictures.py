@@ -35,21 +35,13 @@ def graph(prefix: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Job:
-    """A job that has ended: its id, what its client heard, what another client heard, and its picture."""
+    """A job that has ended: its id, what its client heard, previews among it, and its picture."""
 
     prompt_id: str
     events: list[dict[str, Any]]
     previews: list[bytes]
-    heard_by_another: list[str]
     image: dict[str, str]
     picture: http_client.Answer
-
-    def values(self, kind: str, name: str) -> list[Any]:
-        return [event["data"].get(name) for event in self.events if event["type"] == kind]
-
-
-def is_last(event: dict[str, Any]) -> bool:
-    return event["type"] == "executing" and event["data"]["node"] is None
 
 
 def wait_for_comfyui(url: str, api_key: str) -> None:
@@ -63,17 +55,15 @@ def wait_for_comfyui(url: str, api_key: str) -> None:
 def order(url: str, api_key: str) -> Job:
     """Order a picture at `url` and listen until it is there; TimeoutError when it does not come."""
     me = uuid.uuid4().hex
-    prompt_id, events, previews, heard = asyncio.run(_listened(url, api_key, me))
+    prompt_id, events, previews = asyncio.run(_listened(url, api_key, me))
     history = http_client.get(f"{url}/history/{prompt_id}", api_key).json()
     [image] = history[prompt_id]["outputs"]["9"]["images"]
     picture = http_client.get(f"{url}/view?{urlencode(image)}", api_key)
-    return Job(prompt_id, events, previews, heard, image, picture)
+    return Job(prompt_id, events, previews, image, picture)
 
 
-async def _listened(
-    url: str, api_key: str, me: str
-) -> tuple[str, list[dict[str, Any]], list[bytes], list[str]]:
-    """Queue the job; return its id, events and previews, and which events another client heard."""
+async def _listened(url: str, api_key: str, me: str) -> tuple[str, list[dict[str, Any]], list[bytes]]:
+    """Queue the job; return its id, events and previews."""
     events: list[dict[str, Any]] = []
     previews = []
     key = {"apikey": api_key}
@@ -81,31 +71,15 @@ async def _listened(
         asyncio.timeout(60),
         aiohttp.ClientSession() as session,
         session.ws_connect(f"{url}/ws?clientId={me}", headers=key) as mine,
-        session.ws_connect(f"{url}/ws?clientId={uuid.uuid4().hex}", headers=key) as other,
     ):
         body = {"prompt": graph(f"e2e-{me}"), "client_id": me}
         async with session.post(url, json=body, headers=key) as queued:
             assert queued.status == 200, await queued.text()
             prompt_id = str((await queued.json())["prompt_id"])
-        while not events or not is_last(events[-1]):
+        while not events or events[-1]["type"] != "executing" or events[-1]["data"]["node"]:
             message = await mine.receive()
             if message.type == aiohttp.WSMsgType.BINARY:
                 previews.append(message.data)
             else:
                 events.append(message.json())
-        # A greeting, the job's coming and its going.
-        heard = [(await other.receive_json())["type"] for _ in range(3)]
-    return prompt_id, events, previews, heard
-
-
-def upgrade_status(url: str, api_key: str | None) -> int:
-    async def ask() -> int:
-        headers = {"apikey": api_key} if api_key else {}
-        async with aiohttp.ClientSession() as session:
-            try:
-                async with session.ws_connect(f"{url}/ws?clientId=stranger", headers=headers):
-                    return 101
-            except aiohttp.WSServerHandshakeError as refused:
-                return refused.status
-
-    return asyncio.run(ask())
+    return prompt_id, events, previews

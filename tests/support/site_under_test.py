@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -15,16 +15,14 @@ from tempfile import gettempdir
 from typing import Any
 
 import aicluster_lab.ask
-from aicluster_lab.sitedata import INVENTORY as LAB_INVENTORY
+from aicluster_lab.ask import environment
+from aicluster_lab.sitedata import INVENTORY
 from tree import ROOT, load
 
 from aicluster.site.replication import is_standby
 
-# Which inventory the tests look at; `lab`, or the name of a file inventory/<name>.yml.
-INVENTORY = os.environ.get("AICLUSTER_INVENTORY", "lab")
 # What of a node's containers one asks on it.
 COMPOSE = "docker compose --project-directory /opt/aicluster"
-BOARDS = ("-i", "inventory/groups.yml", "-i", f"inventory/{INVENTORY}.yml")
 
 
 @dataclass(frozen=True)
@@ -63,19 +61,9 @@ class Node:
         return int(self.services[service]["ports"][name]["port"])
 
 
-def environment(root: Path = ROOT) -> dict[str, str]:
-    """The environment of a plain user's command in a project."""
-    return aicluster_lab.ask.environment(root)
-
-
-def inventory_arguments() -> list[str]:
-    """`-i` for each source, in the order that lets the lab win."""
-    return list(LAB_INVENTORY if INVENTORY == "lab" else BOARDS)
-
-
 def ask(pattern: str, expression: str) -> list[Any]:
     """The value of a Jinja expression on each host of a pattern, as Ansible resolves it."""
-    return aicluster_lab.ask.ask(ROOT, inventory_arguments(), pattern, expression)
+    return aicluster_lab.ask.ask(ROOT, INVENTORY, pattern, expression)
 
 
 _NODE = (
@@ -206,7 +194,7 @@ def fingerprint(node: Node) -> str:
 def program(name: str, *arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run `bin/<name> --json` of a project to its end."""
     return subprocess.run(
-        [f"{root}/bin/{name}", "--json", *inventory_arguments(), *arguments],
+        [f"{root}/bin/{name}", "--json", *INVENTORY, *arguments],
         cwd=root, env=environment(root), stdin=subprocess.DEVNULL,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -232,7 +220,7 @@ class Run:
 def begin(name: str, *arguments: str, root: Path = ROOT, own_group: bool = False) -> subprocess.Popen[str]:
     """Begin a run of a playbook; with `own_group` for a test that ends it with all its children."""
     return subprocess.Popen(
-        ["ansible-playbook", *inventory_arguments(), name, *arguments],
+        ["ansible-playbook", *INVENTORY, name, *arguments],
         cwd=root,
         env=environment(root),
         stdin=subprocess.DEVNULL,
@@ -241,6 +229,21 @@ def begin(name: str, *arguments: str, root: Path = ROOT, own_group: bool = False
         text=True,
         start_new_session=own_group,
     )
+
+
+def inventory_layer(folder: Path, variables: Mapping[Node, Mapping[str, Any]]) -> tuple[str, str]:
+    """Write an inventory in which nodes have other variables; the arguments that lay it over the site's."""
+    hosts = {node.entry["host"]: values for node, values in variables.items()}
+    (folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
+    return "-i", str(folder)
+
+
+def users_layer(folder: Path, keys: Mapping[str, str], *users: Mapping[str, Any]) -> tuple[str, str]:
+    """Write other users and their keys (name -> key) to a file; the arguments that bring them."""
+    added = {f"user_{name}/main": key for name, key in keys.items()}
+    file = folder / "users.json"
+    file.write_text(json.dumps({"site_users": users, "site_secrets": secrets() | added}))
+    return "-e", f"@{file}"
 
 
 def run_playbook(name: str, *arguments: str, root: Path = ROOT) -> Run:

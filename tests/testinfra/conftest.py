@@ -21,19 +21,6 @@ def nodes_for(folder: str) -> list[site.Node]:
     return [n for n in site.looked_at() if folder in EVERYWHERE or folder in n.groups or folder in n.services]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the folders of which no node is looked at."""
-    here = HERE.resolve()
-    mine = {
-        item: item.path.resolve().relative_to(here).parts[0]
-        for item in items
-        if here in item.path.resolve().parents
-    }
-    idle = [item for item, folder in mine.items() if not nodes_for(folder)]
-    config.hook.pytest_deselected(items=idle)
-    items[:] = [item for item in items if item not in idle]
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "node" in metafunc.fixturenames:
         chosen = nodes_for(Path(metafunc.module.__file__).relative_to(HERE).parts[0])

@@ -7,22 +7,6 @@ def test_the_node_has_no_failed_unit(host):
     assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""
 
 
-def test_only_published_ports_of_the_catalogue_listen_beside_ssh(host, node):
-    expected = {node.entry["ssh_port"]} | {
-        port["port"]
-        for entry in node.services.values()
-        for port in entry["ports"].values()
-        if port["from"] not in ([], ["localhost"])
-    }
-    listening = host.check_output("ss -Htln").splitlines()
-    outside = {
-        int(address.rsplit(":", 1)[1])
-        for address in (line.split()[3] for line in listening)
-        if not address.startswith(("127.", "[::1]"))
-    }
-    assert outside <= expected, f"nobody asked for {sorted(outside - expected)}"
-
-
 @pytest.mark.parametrize("path", ["/etc", "/usr", "/var", "/root", "/opt"])
 def test_the_run_left_the_system_folders_to_root(host, path):
     folder = host.file(path)

@@ -8,5 +8,4 @@ def test_a_scan_finds_every_other_node_and_calls_a_device_of_no_inventory_unknow
     assert run.rc in (0, 1), run.stderr
     names = {row[1]: row[0] for row in (line.split("\t") for line in run.stdout.splitlines())}
     assert {n.address: n.name for n in site.nodes() if n != node}.items() <= names.items()
-    mirror = site.variable(node, "site_image_mirror").partition(":")[0]
-    assert names.get(mirror) == ("unknown" if site.INVENTORY == "lab" else None)
+    assert names[site.variable(node, "site_image_mirror").partition(":")[0]] == "unknown"
