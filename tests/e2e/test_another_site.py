@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -36,7 +36,11 @@ LINE = f"  - {SERVICE}\n"
 FROM, TO = "group_vars/secondary_ai/services.yml", "group_vars/backend/services.yml"
 [OLD] = site.running(SERVICE)
 NEW, *_ = site.running("postgres")
+[CONTROL] = site.running("control_node")
 NAME = "AGX1"
+# Hardened images come with it.
+STRICT = "echo 'Defaults umask=0077, umask_override' > /etc/sudoers.d/strict"
+AS_BEFORE = "rm /etc/sudoers.d/strict"
 REQUESTS = 50
 # The run takes longer than that.
 KILLED_WITHIN_S = 60
@@ -55,8 +59,8 @@ def bring_nodes_to(overlay: str) -> None:
     assert made.returncode == 0, made.stdout + made.stderr
 
 
-def with_another_node(project: Path) -> Path:
-    """Add a node like the biggest; return its entry of the inventory."""
+def with_another_node(project: Path) -> tuple[Path, site.Node]:
+    """Add a node like the biggest; return its entry of the inventory and the node."""
     [like] = [node for node in site.nodes() if node.entry["tier"] == "primary_ai"]
     address = str(max(ip_address(node.address) for node in site.nodes()) + 1)
     [board] = [name for name in like.groups if name.startswith("jetson_")]
@@ -64,7 +68,7 @@ def with_another_node(project: Path) -> Path:
     groups = {"primary_ai": facts, board: {}, "lab": {}}
     entry = project / "inventory" / "lab" / "another.yml"
     entry.write_text(yaml.safe_dump({group: {"hosts": {address: groups[group]}} for group in groups}))
-    return entry
+    return entry, replace(like, ssh=like.ssh.replace(like.address, address))
 
 
 def move_service(project: Path) -> None:
@@ -94,7 +98,10 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changed]:
     """The site as the changed project describes it; afterwards, in a lab that stays, as this one does."""
     project = copy_of_the_project(tmp_path_factory.mktemp("another") / "project")
     move_service(project)
-    bring_nodes_to(str(with_another_node(project)))
+    entry, another = with_another_node(project)
+    bring_nodes_to(str(entry))
+    for node in (another, CONTROL):
+        site.shell(node, STRICT)
     postgres("create table survives (round int)")
     postgres("insert into survives values (1), (2), (3)")
     rows = postgres("select count(*) from survives")
@@ -106,6 +113,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changed]:
     yield Changed(project, again, (rows, postgres("select count(*) from survives")))
     if "AICLUSTER_RUN_LOG" in os.environ and "AICLUSTER_FULL" not in os.environ:
         return  # This lab was made for the tests and goes away now.
+    site.shell(CONTROL, AS_BEFORE)
     postgres("drop table survives")
     site.run_site().succeeded()
     bring_nodes_to("")
@@ -120,6 +128,12 @@ def verdict(changed: Changed) -> Verdict:
 def test_the_run_after_a_kill_converges_and_the_one_after_it_changes_nothing(changed):
     assert len(changed.again.succeeded().changed) == len(site.nodes()) + 1
     assert set(changed.again.changed.values()) == {0}
+
+
+def test_with_a_strict_umask_of_root_others_can_still_use_the_installed_toolkit():
+    """Whoever starts it: it becomes a user of its own."""
+    said = site.shell(CONTROL, "umask; /opt/aicluster/bin/aicluster-toolkit ansible-inventory --version")
+    assert said.startswith("0077\nansible-inventory [core ")
 
 
 def test_packages_dpkg_was_cut_off_in_are_whole_again():
