@@ -1,7 +1,7 @@
 """What the inventory says about the lab. Nothing here is decided by the lab itself."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -46,7 +46,7 @@ class Site:
     images: tuple[str, ...]
     """Every image name:tag a placed service uses."""
     gateway_url: str
-    """Where its clients knock; empty for a lab without a gateway."""
+    """Where its clients knock."""
 
     @property
     def state(self) -> Path:
@@ -96,7 +96,7 @@ def site_from(root: Path, answer: Mapping[str, Any]) -> Site:
         registry=(IPv4Address(registry[0]), int(registry[2] or HTTP_PORT)),
         nodes=tuple(map(_node, nodes)),
         images=tuple(dict.fromkeys(filter(None, images))),
-        gateway_url=_gateway_url([node for node in nodes if node["tier"] == "gateway"]),
+        gateway_url=_gateway_url(nodes),
     )
     _require_addresses_inside(site)
     return site
@@ -111,13 +111,11 @@ def _node(node: Mapping[str, Any]) -> Node:
     return Node(node["name"], IPv4Address(node["address"]), int(node["memory_mb"]))
 
 
-def _gateway_url(gateways: Collection[Mapping[str, Any]]) -> str:
-    for node in gateways:
-        if "nginx" in node["services"]:
+def _gateway_url(nodes: Iterable[Mapping[str, Any]]) -> str:
+    for node in nodes:
+        if node["tier"] == "gateway" and "nginx" in node["services"]:
             port = node["services"]["nginx"]["ports"]["http"]["port"]
             return f"http://{node['address']}" + (f":{port}" if port != HTTP_PORT else "")
-    if not gateways:
-        return ""
     raise LabError("No host of the group `gateway` runs nginx: place it in group_vars/gateway/services.yml.")
 
 
