@@ -117,19 +117,22 @@ def test_a_bucket_that_was_deleted_is_nothing_to_copy(node, kind, code):
     assert node.run("sh", str(node.folder / "mirror"), "gone").returncode == code
 
 
-@pytest.mark.parametrize(("free", "code"), [(1023, 1), (1024, 127)], ids=["refused", "begun"])
-def test_a_copy_that_does_not_fit_beside_the_objects_is(free, code, tmp_path):
+SIZE = "echo ${2##*/} | tr -dc 0-9"
+
+
+@pytest.mark.parametrize(("free", "size", "code"), [(1023, SIZE, 1), (1024, SIZE, 127), (0, "exit 1", 127)],
+    ids=["refused", "begun", "begun where neither is there yet"])  # fmt: skip
+def test_a_copy_that_does_not_fit_beside_the_objects_is(free, size, code, tmp_path):
     node = Folder(tmp_path)
     install(node, "bin/backup")
     says = {
         "docker": f"echo {tmp_path}/store",
         "df": f"echo; echo fs 9 9 {free}",
-        "du": "echo ${2##*/} | tr -dc 0-9",
+        "du": size,
     }
     for name, text in says.items():
         node.write(f"bin/{name}", f"#!/bin/sh\n{text}\n").chmod(0o755)
-    done = node.run(
-        "env", f"PATH={tmp_path}/bin:/usr/bin:/bin", "sh", str(node.folder / "backup"), "/x/512", "1536"
-    )
+    paths = str(node.folder / "backup"), f"{tmp_path}/512", "1536"
+    done = node.run("env", f"PATH={tmp_path}/bin:/usr/bin:/bin", "sh", *paths)
     assert done.returncode == code
     assert ("0 MiB free, 1 more needed" in done.stderr) is (code == 1)
