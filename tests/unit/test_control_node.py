@@ -100,7 +100,9 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
         archive.seek(0)
         with tarfile.open(fileobj=archive) as tar:
             assert {(member.uid, member.gid) for member in tar} == {(0, 0)}
-            tar.extractall(folder / part, filter="fully_trusted")
+        (folder / part).mkdir(exist_ok=True)
+        # Not by Python, whose versions differ in what of an archive they trust.
+        subprocess.run(["tar", "-xzC", folder / part], input=archive.getvalue(), check=True)
     return folder
 
 
